@@ -1,0 +1,306 @@
+//! The API document, as far as the manifest refers to it.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::names::suggestion;
+use super::problem::{Problem, Source};
+use super::schema::Shape;
+
+/// The operations and schemas of the API document.
+pub struct Api {
+    /// The name of the file.
+    pub file: String,
+    /// Operations by id.
+    pub operations: BTreeMap<String, Operation>,
+    document: Value,
+}
+
+/// One operation.
+pub struct Operation {
+    /// The HTTP method in upper case.
+    pub method: String,
+    /// Where its id stands.
+    pub line: u64,
+    parameters: Vec<Parameter>,
+    body: Option<Value>,
+}
+
+struct Parameter {
+    name: String,
+    required: bool,
+    schema: Value,
+}
+
+/// A field of a schema or a parameter of an operation.
+pub struct Field {
+    /// Whether it must be given.
+    pub required: bool,
+    /// Its type with all that is said about it, or why that cannot be said to a client.
+    pub shape: Result<Shape, String>,
+}
+
+impl Api {
+    /// Reads the document.
+    ///
+    /// # Errors
+    /// Returns a syntax error, or the operations that have no id and so cannot be named.
+    pub fn load(source: &Source) -> Result<Self, Vec<Problem>> {
+        let document: Value = serde_yaml::from_str(&source.text).map_err(|error| {
+            let line = error.location().map_or(1, |place| place.line());
+            let text = error.without_snippet().to_string();
+            let text = text.split(", set ").next().unwrap_or_default();
+            let text = text.split(" at line ").next().unwrap_or_default();
+            let text = format!("{text} (correct the YAML)");
+            vec![Problem::new(&source.name, line, text)]
+        })?;
+        let mut api = Self {
+            file: source.name.clone(),
+            operations: BTreeMap::new(),
+            document,
+        };
+        let mut problems = Vec::new();
+        for (path, method, item, operation) in operations(&api.document) {
+            let Some(id) = operation["operationId"].as_str() else {
+                let text = format!(
+                    "{} {path} has no `operationId` (add one)",
+                    method.to_uppercase()
+                );
+                problems.push(Problem::new(
+                    &source.name,
+                    line_of(&source.text, &format!("{path}:")),
+                    text,
+                ));
+                continue;
+            };
+            let line = line_of(&source.text, &format!("operationId: {id}"));
+            let operation = api.operation(method, line, item, operation);
+            api.operations.insert(id.to_owned(), operation);
+        }
+        if problems.is_empty() {
+            Ok(api)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn operation(&self, method: &str, line: u64, item: &Value, operation: &Value) -> Operation {
+        let parameters = [&item["parameters"], &operation["parameters"]]
+            .into_iter()
+            .filter_map(Value::as_array);
+        let parameters = parameters.flatten().map(|parameter| {
+            let parameter = self.follow(parameter);
+            Parameter {
+                name: parameter["name"].as_str().unwrap_or_default().to_owned(),
+                required: parameter["required"].as_bool().unwrap_or(false),
+                schema: parameter["schema"].clone(),
+            }
+        });
+        let body =
+            self.follow(&operation["requestBody"])["content"]["application/json"]["schema"].clone();
+        Operation {
+            method: method.to_uppercase(),
+            line,
+            parameters: parameters.collect(),
+            body: (!body.is_null()).then_some(body),
+        }
+    }
+
+    /// Finds `Schema.field` or `operationId.parameter`.
+    ///
+    /// # Errors
+    /// Says which part of the reference leads nowhere, with the nearest name.
+    pub fn field(&self, reference: &str) -> Result<Field, String> {
+        let (owner, name) = reference.split_once('.').ok_or_else(|| {
+            format!(
+                "`{reference}` is no reference (write `Schema.field` or `operationId.parameter`)"
+            )
+        })?;
+        let schemas = self.document["components"]["schemas"].as_object();
+        if let Some(schema) = schemas.and_then(|schemas| schemas.get(owner)) {
+            return self.property(reference, owner, schema, name, &[]);
+        }
+        let Some(operation) = self.operations.get(owner) else {
+            let known: Vec<_> = schemas
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            let known = known
+                .into_iter()
+                .chain(self.operations.keys().map(String::as_str));
+            let meant = suggestion(owner, known);
+            return Err(format!(
+                "`{reference}`: the API document has no schema or operation `{owner}`{meant}"
+            ));
+        };
+        if let Some(parameter) = operation
+            .parameters
+            .iter()
+            .find(|parameter| parameter.name == name)
+        {
+            return Ok(Field {
+                required: parameter.required,
+                shape: self.shape(&parameter.schema),
+            });
+        }
+        let others: Vec<_> = operation
+            .parameters
+            .iter()
+            .map(|parameter| parameter.name.as_str())
+            .collect();
+        match &operation.body {
+            Some(body) => self.property(reference, owner, body, name, &others),
+            None => Err(format!(
+                "`{reference}`: `{owner}` has no `{name}`{}",
+                suggestion(name, others)
+            )),
+        }
+    }
+
+    /// The names that a call of the operation must give.
+    pub fn required_parameters(&self, id: &str) -> Vec<&str> {
+        let parameters = self
+            .operations
+            .get(id)
+            .into_iter()
+            .flat_map(|operation| &operation.parameters);
+        parameters
+            .filter(|parameter| parameter.required)
+            .map(|parameter| parameter.name.as_str())
+            .collect()
+    }
+
+    /// Whether a handler for the operation can be generated: it exists and is sent no body.
+    pub fn can_map(&self, id: &str) -> bool {
+        self.operations.contains_key(id) && !self.has_body(id)
+    }
+
+    /// Whether the operation is sent a JSON body.
+    pub fn has_body(&self, id: &str) -> bool {
+        self.operations
+            .get(id)
+            .is_some_and(|operation| operation.body.is_some())
+    }
+
+    fn property(
+        &self,
+        reference: &str,
+        owner: &str,
+        schema: &Value,
+        name: &str,
+        others: &[&str],
+    ) -> Result<Field, String> {
+        let merged = self
+            .merged(schema)
+            .map_err(|reason| format!("`{reference}`: `{owner}` {reason}"))?;
+        let properties = merged.get("properties").and_then(Value::as_object);
+        let Some(property) = properties.and_then(|properties| properties.get(name)) else {
+            let known = properties
+                .into_iter()
+                .flatten()
+                .map(|(name, _)| name.as_str());
+            let known: Vec<_> = known.chain(others.iter().copied()).collect();
+            return Err(format!(
+                "`{reference}`: `{owner}` has no `{name}`{}",
+                suggestion(name, known)
+            ));
+        };
+        let required = merged.get("required").and_then(Value::as_array);
+        let required = required.is_some_and(|required| required.iter().any(|other| other == name));
+        Ok(Field {
+            required,
+            shape: self.shape(property),
+        })
+    }
+
+    /// A schema as clients can take it. `Err` says what it is instead.
+    fn shape(&self, schema: &Value) -> Result<Shape, String> {
+        let merged = self.merged(schema)?;
+        if merged.contains_key("properties") {
+            return Err("is an object with fields of its own".to_owned());
+        }
+        let Some(kind) = merged.get("type").and_then(Value::as_str) else {
+            return Err("has no type".to_owned());
+        };
+        let mut shape = Shape::of(kind);
+        for (key, value) in &merged {
+            match key.as_str() {
+                "type" => {}
+                "items" => shape.items = Some(Box::new(self.shape(value)?)),
+                "additionalProperties" if value.is_object() => {
+                    shape.additional_properties = Some(Box::new(self.shape(value)?));
+                }
+                _ => shape.set(key, value)?,
+            }
+        }
+        Ok(shape)
+    }
+
+    /// The schema with references followed and `allOf` laid over each other.
+    fn merged(&self, schema: &Value) -> Result<Map<String, Value>, String> {
+        let mut merged = Map::new();
+        for (key, value) in self.follow(schema).as_object().into_iter().flatten() {
+            match key.as_str() {
+                "allOf" => {
+                    for part in value.as_array().into_iter().flatten() {
+                        overlay(&mut merged, self.merged(part)?);
+                    }
+                }
+                "oneOf" | "anyOf" | "not" => return Err(format!("is a {key}")),
+                "nullable" | "example" | "title" | "deprecated" | "readOnly" | "writeOnly" => {}
+                _ => overlay(&mut merged, Map::from_iter([(key.clone(), value.clone())])),
+            }
+        }
+        Ok(merged)
+    }
+
+    fn follow<'a>(&'a self, value: &'a Value) -> &'a Value {
+        let mut value = value;
+        while let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+            value = self
+                .document
+                .pointer(reference.trim_start_matches('#'))
+                .unwrap_or(&Value::Null);
+        }
+        value
+    }
+}
+
+/// Lays `over` on `merged`: fields are joined, anything else is replaced.
+fn overlay(merged: &mut Map<String, Value>, over: Map<String, Value>) {
+    for (key, value) in over {
+        match (key.as_str(), merged.get_mut(&key), value) {
+            ("properties", Some(Value::Object(fields)), Value::Object(more)) => fields.extend(more),
+            ("required", Some(Value::Array(names)), Value::Array(more)) => names.extend(more),
+            (_, _, value) => {
+                merged.insert(key, value);
+            }
+        }
+    }
+}
+
+fn operations(document: &Value) -> Vec<(&str, &str, &Value, &Value)> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    paths
+        .flat_map(|(path, item)| {
+            let methods = ["get", "head", "post", "put", "patch", "delete"];
+            methods
+                .into_iter()
+                .filter_map(move |method| Some((path.as_str(), method, item, item.get(method)?)))
+        })
+        .collect()
+}
+
+/// The line that says `wanted` and nothing longer, or the first.
+fn line_of(text: &str, wanted: &str) -> u64 {
+    let says = |line: &str| {
+        line.match_indices(wanted).any(|(start, _)| {
+            let next = line[start + wanted.len()..].chars().next();
+            next.is_none_or(|next| !next.is_ascii_alphanumeric())
+        })
+    };
+    let position = text.lines().position(says);
+    position.map_or(1, |position| position as u64 + 1)
+}

@@ -1,0 +1,145 @@
+//! The ledger, and hints that tell the truth.
+
+use super::api::Api;
+use super::model::{Local, Manifest};
+use super::names::suggestion;
+use super::problem::{Problem, Source};
+use super::resolve::{Resolved, Tool};
+
+/// Every operation is used by a tool or left out for a reason, and every hint agrees with what the tool calls.
+pub fn check(source: &Source, manifest: &Manifest, resolved: &Resolved, api: &Api) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    ledger(&source.name, manifest, resolved, api, &mut problems);
+    for tool in &resolved.tools {
+        hints(&source.name, manifest, tool, api, &mut problems);
+    }
+    for (toolset, doc) in manifest.toolsets.iter() {
+        if !resolved
+            .tools
+            .iter()
+            .any(|tool| tool.toolset == toolset.value)
+        {
+            let text = format!(
+                "no tool belongs to the toolset `{}` (remove it)",
+                toolset.value
+            );
+            problems.push(Problem::new(&source.name, toolset.line.min(doc.line), text));
+        }
+    }
+    problems
+}
+
+fn ledger(
+    file: &str,
+    manifest: &Manifest,
+    resolved: &Resolved,
+    api: &Api,
+    problems: &mut Vec<Problem>,
+) {
+    let user = |id: &str| {
+        resolved
+            .tools
+            .iter()
+            .find(|tool| tool.uses.iter().any(|used| used == id))
+    };
+    for (id, operation) in &api.operations {
+        if user(id).is_none() && !manifest.unexposed.contains_key(id.as_str()) {
+            let remedy = format!(
+                "name it in a tool's `uses`, or under `unexposed` of {file} with the reason"
+            );
+            problems.push(Problem::new(
+                &api.file,
+                operation.line,
+                format!("no tool uses `{id}` ({remedy})"),
+            ));
+        }
+    }
+    for (id, reason) in manifest.unexposed.iter() {
+        let mut problem = |text: String| problems.push(Problem::new(file, id.line, text));
+        if !api.operations.contains_key(id.as_str()) {
+            let meant = suggestion(id, api.operations.keys().map(String::as_str));
+            problem(format!(
+                "unexposed: the API has no operation `{}`{meant}",
+                id.value
+            ));
+        }
+        if let Some(tool) = user(id) {
+            problem(format!(
+                "`{}` is unexposed, yet `{}` uses it (remove one)",
+                id.value, tool.name
+            ));
+        }
+        if reason.trim().is_empty() {
+            problem(format!(
+                "unexposed: no reason for `{}` (give one)",
+                id.value
+            ));
+        }
+    }
+}
+
+fn hints(file: &str, manifest: &Manifest, tool: &Tool, api: &Api, problems: &mut Vec<Problem>) {
+    let Some(model) = manifest.tools.get(tool.name.as_str()) else {
+        return;
+    };
+    let mismatches = mismatches(tool, api);
+    match &model.hints.why {
+        None => {
+            for mismatch in mismatches {
+                let text = format!(
+                    "{}: hints {mismatch} (change the hint, or add `why` to the hints)",
+                    tool.name
+                );
+                problems.push(Problem::new(file, model.hints.line, text));
+            }
+        }
+        Some(why) if mismatches.is_empty() => {
+            let text = format!(
+                "{}: `why` explains nothing, since the hints agree with `uses` and `local`",
+                tool.name
+            );
+            problems.push(Problem::new(file, why.line, format!("{text} (remove it)")));
+        }
+        Some(_) => {}
+    }
+    if tool.hints.read_only && tool.hints.destructive {
+        let text = format!(
+            "{}: hints say both read_only and destructive (change one)",
+            tool.name
+        );
+        problems.push(Problem::new(file, model.hints.line, text));
+    }
+}
+
+/// Where the hints say something else than the operations and the local effects let expect.
+fn mismatches(tool: &Tool, api: &Api) -> Vec<String> {
+    let method = |id: &str| {
+        api.operations
+            .get(id)
+            .map_or("", |operation| operation.method.as_str())
+    };
+    let using = |methods: &[&str]| tool.uses.iter().find(|id| methods.contains(&method(id)));
+    let describe = |id: &String| format!("`{id}` is a {}", method(id));
+    let writing = using(&["POST", "PUT", "PATCH", "DELETE"]);
+    let writes_here = tool.local == Local::Write;
+    let hints = &tool.hints;
+    let mut found = Vec::new();
+    if hints.read_only {
+        found.extend(writing.map(|id| format!("say read_only, but {}", describe(id))));
+        found.extend(writes_here.then(|| "say read_only, but `local: write`".to_owned()));
+        found.extend((!hints.idempotent).then(|| "say read_only, but deny idempotent".to_owned()));
+    } else if writing.is_none() && !writes_here {
+        found.push("deny read_only, but it only reads".to_owned());
+    }
+    if !hints.destructive {
+        found
+            .extend(using(&["DELETE"]).map(|id| format!("deny destructive, but {}", describe(id))));
+    }
+    if hints.idempotent {
+        found.extend(using(&["POST"]).map(|id| format!("say idempotent, but {}", describe(id))));
+    }
+    if hints.open_world && using(&["POST"]).is_none() {
+        found.push("say open_world, but it starts nothing".to_owned());
+    }
+    found
+}

@@ -1,0 +1,117 @@
+//! Texts speak only of tools, arguments and guides that exist.
+
+use std::collections::BTreeMap;
+
+use super::model::Manifest;
+use super::names::suggestion;
+use super::problem::Problem;
+use super::resolve::Resolved;
+use super::templates::{Entry, is_template};
+
+/// The names that a text may mention.
+pub struct Names<'a> {
+    tools: BTreeMap<&'a str, Vec<&'a str>>,
+    guides: Vec<&'a str>,
+}
+
+const GUIDE: &str = "contree://guide/";
+
+impl<'a> Names<'a> {
+    /// The names of a manifest.
+    pub fn new(manifest: &'a Manifest, resolved: &'a Resolved) -> Self {
+        let tools = resolved.tools.iter().map(|tool| {
+            let params = tool
+                .params
+                .iter()
+                .map(|param| param.name.as_str())
+                .collect();
+            (tool.name.as_str(), params)
+        });
+        Self {
+            tools: tools.collect(),
+            guides: manifest.guides.keys().map(|name| name.as_str()).collect(),
+        }
+    }
+
+    /// Checks a rendered text: calls between backticks such as `` `run(image=…)` ``, and links to guides.
+    pub fn check(&self, entry: Entry<'_>, source: &str, text: &str, problems: &mut Vec<Problem>) {
+        let (file, first) = if is_template(entry.text) {
+            (format!("templates/{}", entry.text), 1)
+        } else {
+            (entry.file.to_owned(), entry.line)
+        };
+        // A page repeats what descriptions say: that is reported where it stands.
+        let mut report = |mention: &str, text: String| {
+            let line = source
+                .lines()
+                .position(|line| line.contains(mention))
+                .unwrap_or(0) as u64;
+            let text = format!("the text mentions `{mention}`, but {text}");
+            if !problems.iter().any(|problem| problem.text == text) {
+                problems.push(Problem::new(&file, first + line, text));
+            }
+        };
+        for span in text.split('`').skip(1).step_by(2) {
+            if let Some((name, arguments)) = call(span) {
+                self.call(span, name, arguments, &mut report);
+            }
+        }
+        for link in text.split(GUIDE).skip(1) {
+            let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            let name = &link[..link.find(|c| !name(c)).unwrap_or(link.len())];
+            if !name.is_empty() && !self.guides.contains(&name) {
+                let meant = suggestion(name, self.guides.iter().copied());
+                report(
+                    &format!("{GUIDE}{name}"),
+                    format!("there is no such guide{meant}"),
+                );
+            }
+        }
+    }
+
+    fn call(&self, span: &str, name: &str, arguments: &str, report: &mut impl FnMut(&str, String)) {
+        let Some(params) = self.tools.get(name) else {
+            let meant = suggestion(name, self.tools.keys().copied());
+            report(span, format!("there is no tool `{name}`{meant}"));
+            return;
+        };
+        for argument in keywords(arguments) {
+            if !params.contains(&argument) {
+                let meant = suggestion(argument, params.iter().copied());
+                report(
+                    span,
+                    format!("`{name}` has no argument `{argument}`{meant}"),
+                );
+            }
+        }
+    }
+}
+
+/// The name and the arguments of `name(…)`.
+fn call(span: &str) -> Option<(&str, &str)> {
+    let (name, arguments) = span.strip_suffix(')')?.split_once('(')?;
+    super::names::is_snake_case(name).then_some((name, arguments))
+}
+
+/// The names before `=` outside of quotes and brackets.
+fn keywords(arguments: &str) -> Vec<&str> {
+    let mut keywords = Vec::new();
+    let (mut start, mut depth, mut quoted) = (0, 0_u32, false);
+    for (position, c) in arguments.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '(' | '[' | '{' if !quoted => depth += 1,
+            ')' | ']' | '}' if !quoted => depth = depth.saturating_sub(1),
+            ',' if !quoted && depth == 0 => start = position + 1,
+            '=' if !quoted && depth == 0 => {
+                let name = arguments[start..position].trim();
+                if super::names::is_snake_case(name) {
+                    keywords.push(name);
+                }
+                start = position + 1;
+            }
+            _ => {}
+        }
+    }
+    keywords
+}

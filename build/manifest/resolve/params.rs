@@ -1,0 +1,321 @@
+//! Arguments: what they take from the API document, and what they say otherwise.
+
+use serde_json::Value;
+
+use super::super::model;
+use super::super::names::is_snake_case;
+use super::super::schema::Shape;
+use super::super::yaml::At;
+use super::{Param, Problem, Resolver};
+
+impl Resolver<'_> {
+    /// Gives one argument its full type.
+    pub(super) fn param(
+        &mut self,
+        tool: &At<String>,
+        model: &model::Tool,
+        name: &At<String>,
+        param: &At<model::Param>,
+    ) -> Param {
+        let label = format!("{}.{}", tool.value, name.value);
+        if !is_snake_case(name) {
+            self.problem(
+                name.line,
+                format!(
+                    "{label}: `{}` is no argument name (write it in snake_case)",
+                    name.value
+                ),
+            );
+        }
+        let mut resolved = Param {
+            name: name.value.clone(),
+            shape: Shape::of("string"),
+            required: param
+                .required
+                .as_ref()
+                .is_some_and(|required| required.value),
+            aliases: param
+                .aliases
+                .iter()
+                .map(|alias| alias.value.clone())
+                .collect(),
+            null_values: param.null_values,
+            parameter: None,
+        };
+        let known = match &param.from {
+            Some(from) => self.inherited(&label, from, param, &mut resolved),
+            None => self.own(&label, param, &mut resolved),
+        };
+        if let Some(operation) = &model.operation {
+            let own = param
+                .from
+                .as_ref()
+                .and_then(|from| from.strip_prefix(operation.as_str())?.strip_prefix('.'));
+            resolved.parameter = own.map(str::to_owned);
+            if own.is_none() && self.api.can_map(operation) {
+                let text = format!(
+                    "{label}: a generated handler passes only `{}.…` on",
+                    operation.value
+                );
+                self.problem(
+                    name.line,
+                    format!("{text} (give `from`, or write a handler)"),
+                );
+            }
+        }
+        if known {
+            self.plausible(&label, name, param, &mut resolved);
+        }
+        resolved
+    }
+
+    /// A type of our own.
+    fn own(&mut self, label: &str, param: &At<model::Param>, resolved: &mut Param) -> bool {
+        if let Some(why) = &param.why {
+            self.problem(
+                why.line,
+                format!("{label}: `why` explains nothing, since there is no `from` (remove it)"),
+            );
+        }
+        let Some(kind) = &param.r#type else {
+            self.problem(
+                param.line,
+                format!("{label}: neither `from` nor `type` (add one)"),
+            );
+            return false;
+        };
+        let parsed = self.parse(label, kind, resolved);
+        self.overrides(param, resolved);
+        parsed
+    }
+
+    /// A type of the API document, with what the manifest changes.
+    fn inherited(
+        &mut self,
+        label: &str,
+        from: &At<String>,
+        param: &At<model::Param>,
+        resolved: &mut Param,
+    ) -> bool {
+        let field = match self.api.field(from) {
+            Ok(field) => field,
+            Err(text) => {
+                self.problem(from.line, format!("{label}: {text}"));
+                return false;
+            }
+        };
+        let original = match (field.shape, &param.r#type) {
+            (Ok(shape), _) => Some(shape),
+            (Err(_), Some(_)) => None,
+            (Err(reason), None) => {
+                self.problem(
+                    from.line,
+                    format!("{label}: `{}` {reason} (give `type` and `why`)", from.value),
+                );
+                return false;
+            }
+        };
+        resolved.shape = original.clone().unwrap_or_default();
+        resolved.required = param
+            .required
+            .as_ref()
+            .map_or(field.required, |required| required.value);
+        if let Some(kind) = &param.r#type
+            && !self.parse(label, kind, resolved)
+        {
+            return false;
+        }
+        self.overrides(param, resolved);
+        // A default makes optional by itself; saying `required: false` as well is no second override.
+        if param.required.is_none() && resolved.shape.default.is_some() {
+            resolved.required = false;
+        }
+        let differs =
+            original.as_ref() != Some(&resolved.shape) || resolved.required != field.required;
+        match &param.why {
+            None if differs => {
+                let what = overridden(param).unwrap_or("type");
+                self.problem(
+                    param_line(param, what),
+                    format!("{label}: `{what}` differs from the API document (add `why`)"),
+                );
+            }
+            Some(why) if !differs => {
+                let text = format!(
+                    "{label}: `why` explains nothing, since nothing differs from the API document"
+                );
+                self.problem(why.line, format!("{text} (remove it)"));
+            }
+            _ => {}
+        }
+        if !differs && let Some(what) = overridden(param) {
+            let text = format!("{label}: the API document says the same `{what}` (remove it)");
+            self.problem(param_line(param, what), text);
+        }
+        true
+    }
+
+    fn parse(&mut self, label: &str, kind: &At<String>, resolved: &mut Param) -> bool {
+        match Shape::parse(kind) {
+            Ok(shape) => {
+                // An explicit type starts afresh: bounds and choices of another type mean nothing to it.
+                resolved.shape = if shape.kind == resolved.shape.kind && shape.items.is_none() {
+                    Shape {
+                        additional_properties: shape.additional_properties,
+                        ..resolved.shape.clone()
+                    }
+                } else {
+                    shape
+                };
+                true
+            }
+            Err(text) => {
+                self.problem(kind.line, format!("{label}: {text}"));
+                false
+            }
+        }
+    }
+
+    fn overrides(&mut self, param: &At<model::Param>, resolved: &mut Param) {
+        let shape = &mut resolved.shape;
+        if let Some(format) = &param.format {
+            shape.format = Some(format.value.clone());
+        }
+        if let Some(choices) = &param.r#enum {
+            shape.choices = Some(choices.value.clone());
+        }
+        if let Some(default) = &param.default {
+            shape.default = Some(default.value.clone());
+        }
+        if let Some(min) = &param.min {
+            shape.minimum = Some(number(min.value));
+        }
+        if let Some(max) = &param.max {
+            shape.maximum = Some(number(max.value));
+        }
+        if let Some(length) = &param.min_length {
+            shape.min_length = Some(length.value);
+        }
+    }
+
+    /// Bounds, choices and default fit the type and each other.
+    fn plausible(
+        &mut self,
+        label: &str,
+        name: &At<String>,
+        param: &At<model::Param>,
+        resolved: &mut Param,
+    ) {
+        let shape = &resolved.shape;
+        let is_number = matches!(shape.kind.as_str(), "integer" | "number");
+        if let Some(bound) = param.min.as_ref().or(param.max.as_ref())
+            && !is_number
+        {
+            let text = format!(
+                "{label}: `min` and `max` bound numbers, and this is of type {}",
+                shape.kind
+            );
+            self.problem(bound.line, format!("{text} (remove them)"));
+        }
+        let shape = &resolved.shape;
+        if let Some(format) = &param.format
+            && (shape.kind != "string" || format.value != "uuid" && format.value != "date-time")
+        {
+            let text = format!(
+                "{label}: no format `{}` for type {} (uuid and date-time are",
+                format.value, shape.kind
+            );
+            self.problem(format.line, format!("{text} formats of a string)"));
+        }
+        let shape = &resolved.shape;
+        if resolved.null_values && shape.additional_properties.is_none() {
+            self.problem(
+                name.line,
+                format!("{label}: `null_values` is for maps (remove it)"),
+            );
+        }
+        let shape = &resolved.shape;
+        for choice in param
+            .r#enum
+            .iter()
+            .flat_map(|choices| choices.value.clone())
+        {
+            let bare = Shape {
+                choices: None,
+                ..shape.clone()
+            };
+            if let Err(text) = bare.admits(&choice) {
+                let line = param
+                    .r#enum
+                    .as_ref()
+                    .map_or(name.line, |choices| choices.line);
+                self.problems.push(Problem::new(
+                    self.file,
+                    line,
+                    format!("{label}: choice {text} (correct it)"),
+                ));
+            }
+        }
+        let line = param
+            .default
+            .as_ref()
+            .map_or(name.line, |default| default.line);
+        if let Some(Err(text)) = shape.default.as_ref().map(|default| shape.admits(default)) {
+            self.problem(line, format!("{label}: default {text} (correct it)"));
+        }
+        if resolved.required && resolved.shape.default.is_some() {
+            let text = format!("{label}: it has a default, so it cannot be required (remove one)");
+            self.problem(
+                param
+                    .required
+                    .as_ref()
+                    .map_or(line, |required| required.line),
+                text,
+            );
+        }
+    }
+}
+
+/// A bound as a whole number where it is one, since `1.0` reads badly in a schema.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "checked to be whole and small"
+)]
+fn number(bound: f64) -> Value {
+    if bound.fract() == 0.0 && bound.abs() < 9e15 {
+        Value::from(bound as i64)
+    } else {
+        Value::from(bound)
+    }
+}
+
+/// The first key of a parameter that overrides the API document.
+fn overridden(param: &model::Param) -> Option<&'static str> {
+    let keys = [
+        (param.r#type.is_some(), "type"),
+        (param.format.is_some(), "format"),
+        (param.r#enum.is_some(), "enum"),
+        (param.default.is_some(), "default"),
+        (param.min.is_some(), "min"),
+        (param.max.is_some(), "max"),
+        (param.min_length.is_some(), "min_length"),
+        (param.required.is_some(), "required"),
+    ];
+    keys.into_iter()
+        .find(|(given, _)| *given)
+        .map(|(_, name)| name)
+}
+
+fn param_line(param: &At<model::Param>, key: &str) -> u64 {
+    let line = match key {
+        "type" => param.r#type.as_ref().map(|at| at.line),
+        "format" => param.format.as_ref().map(|at| at.line),
+        "enum" => param.r#enum.as_ref().map(|at| at.line),
+        "default" => param.default.as_ref().map(|at| at.line),
+        "min" => param.min.as_ref().map(|at| at.line),
+        "max" => param.max.as_ref().map(|at| at.line),
+        "min_length" => param.min_length.as_ref().map(|at| at.line),
+        _ => param.required.as_ref().map(|at| at.line),
+    };
+    line.unwrap_or(param.line)
+}

@@ -1,0 +1,296 @@
+//! Whether sandboxes can run here, and what to do if not.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::AtFlags;
+
+use crate::advice;
+use crate::error::{Doing, Error};
+use crate::ids::IdMap;
+use crate::launch::{Facts, filesystem, try_map};
+use crate::sandbox::Sandbox;
+use crate::spec::SandboxSpec;
+use crate::store::{LayerStore, StoreOptions};
+use crate::unavailable::Unavailable;
+
+/// How a prerequisite stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
+    /// As it should be.
+    Fine,
+    /// Sandboxes run, with less than there could be.
+    Degraded,
+    /// No sandbox can run.
+    Missing,
+}
+
+/// One prerequisite.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Check {
+    /// What was looked at, as `user namespaces`.
+    pub name: &'static str,
+    /// How it stands.
+    pub state: State,
+    /// What was found.
+    pub detail: String,
+    /// What to do, where there is something to do.
+    pub remedy: Option<String>,
+}
+
+impl Check {
+    /// A finding.
+    #[must_use]
+    pub fn new(
+        name: &'static str,
+        state: State,
+        detail: impl Into<String>,
+        remedy: Option<String>,
+    ) -> Self {
+        Self {
+            name,
+            state,
+            detail: detail.into(),
+            remedy,
+        }
+    }
+
+    fn fine(name: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(name, State::Fine, detail, None)
+    }
+}
+
+const MEMFD: &str = "in-memory program";
+const NAMESPACES: &str = "user namespaces";
+const IDS: &str = "id map";
+const APPARMOR: &str = "AppArmor";
+const OVERLAY: &str = "data directory";
+const PROC: &str = "procfs";
+const SANDBOX: &str = "sandbox";
+
+/// Looks at each prerequisite and really makes a sandbox in the data directory. What is already there is not touched, and which ids a new
+/// store will use is not settled by it.
+pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
+    let tried = try_sandbox(root, options);
+    let facts = Facts::gather(root);
+    let mut checks = Vec::new();
+    let failed_at = match &tried {
+        Ok(_) => None,
+        Err(Error::Unavailable(unavailable)) => Some(place_of(unavailable)),
+        Err(_) => Some(SANDBOX),
+    };
+    let found: [(&str, &dyn Fn() -> Check); 6] = [
+        (MEMFD, &|| {
+            Check::fine(MEMFD, "the init is run from a sealed in-memory file")
+        }),
+        (NAMESPACES, &|| Check::fine(NAMESPACES, "can be made")),
+        (IDS, &|| ids(tried.as_ref().ok())),
+        (APPARMOR, &|| {
+            let detail = if facts.apparmor && !facts.root {
+                "restricts others, not this program"
+            } else {
+                "does not restrict user namespaces"
+            };
+            Check::fine(APPARMOR, detail)
+        }),
+        (OVERLAY, &|| {
+            Check::fine(
+                OVERLAY,
+                format!(
+                    "{} is on {}, which holds layers",
+                    root.display(),
+                    filesystem(root)
+                ),
+            )
+        }),
+        (PROC, &|| Check::fine(PROC, "can be mounted in a sandbox")),
+    ];
+    for (name, check) in found {
+        if failed_at == Some(name) {
+            break;
+        }
+        // Other failures say nothing about how far it would have come.
+        if failed_at != Some(SANDBOX) {
+            checks.push(check());
+        }
+    }
+    match &tried {
+        Ok(_) => {
+            checks.push(Check::fine("system call filter", "installed"));
+            checks.push(process_bound());
+            checks.push(recorded(root, options));
+            checks.push(Check::fine(
+                SANDBOX,
+                format!("one was made and ended in {}", root.display()),
+            ));
+        }
+        Err(Error::Unavailable(unavailable)) => {
+            checks.push(Check::new(
+                place_of(unavailable),
+                State::Missing,
+                unavailable.detail(),
+                Some(unavailable.remedy()),
+            ));
+        }
+        Err(error) => checks.push(Check::new(SANDBOX, State::Missing, error.to_string(), None)),
+    }
+    checks.push(Check::new(
+        "network",
+        State::Degraded,
+        "commands have a loopback interface of their own and no other network",
+        None,
+    ));
+    checks
+}
+
+/// Which prerequisite it is that is missing.
+fn place_of(unavailable: &Unavailable) -> &'static str {
+    match unavailable {
+        Unavailable::NamespacesForbidden { .. } | Unavailable::Kernel { .. } => NAMESPACES,
+        Unavailable::AppArmor => APPARMOR,
+        Unavailable::ProcMasked => PROC,
+        Unavailable::DataDirectory { .. } => OVERLAY,
+        Unavailable::MemfdNoexec | Unavailable::NoProc => MEMFD,
+        Unavailable::IdMap { .. } => IDS,
+    }
+}
+
+fn ids(map: Option<&IdMap>) -> Check {
+    match map {
+        None => Check::fine(IDS, "ids can be mapped"),
+        Some(map) if map.single() => Check::new(
+            IDS,
+            State::Degraded,
+            format!("{map}: only root exists inside, and programs that change their user fail"),
+            Some(advice::get_a_range()),
+        ),
+        Some(map) => Check::fine(IDS, map.describe()),
+    }
+}
+
+/// The ids that the store in use was made with.
+fn recorded(root: &Path, options: &StoreOptions) -> Check {
+    const NAME: &str = "recorded ids";
+    match LayerStore::recorded_map(root) {
+        Ok(None) => Check::fine(NAME, "none yet: the data directory is new"),
+        Ok(Some(map)) => match try_map(options, &map) {
+            Ok(()) if map.single() => Check::new(
+                NAME,
+                State::Degraded,
+                map.describe(),
+                Some(advice::get_a_range()),
+            ),
+            Ok(()) => Check::fine(NAME, map.describe()),
+            Err(Error::Unavailable(unavailable)) => Check::new(
+                NAME,
+                State::Missing,
+                unavailable.detail(),
+                Some(unavailable.remedy()),
+            ),
+            Err(error) => Check::new(NAME, State::Missing, error.to_string(), None),
+        },
+        Err(error) => Check::new(NAME, State::Missing, error.to_string(), None),
+    }
+}
+
+fn process_bound() -> Check {
+    const NAME: &str = "process bound";
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|number| number.parse().unwrap_or(0_u32));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (6, 14) {
+        Check::fine(NAME, "holds for a whole sandbox")
+    } else {
+        Check::new(
+            NAME,
+            State::Degraded,
+            format!(
+                "Linux {release} bounds processes for each user of a sandbox, not for the sandbox"
+            ),
+            Some("use Linux 6.14 or newer".into()),
+        )
+    }
+}
+
+/// Makes a store of its own in the data directory and a sandbox in it, and takes both away again.
+fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
+    let existed = root.exists();
+    fs::create_dir_all(root).on("make the directory", root)?;
+    let place = root.join(format!(".doctor-{}", std::process::id()));
+    let result = try_in(&place, options);
+    let removed = fs::remove_dir_all(&place).or_else(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    });
+    if !existed {
+        // Not if something else has come into it.
+        let _ = fs::remove_dir(root);
+    }
+    let map = result.map_err(|error| match error {
+        // It is told of the directory that was asked about, not of the place in it.
+        Error::Unavailable(Unavailable::DataDirectory { filesystem, .. }) => {
+            Unavailable::DataDirectory {
+                path: root.to_owned(),
+                filesystem,
+            }
+            .into()
+        }
+        other => other,
+    })?;
+    removed.on("remove", &place)?;
+    Ok(map)
+}
+
+fn try_in(place: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
+    let store = LayerStore::open(place, options.clone())?;
+    let run = store.create_run("doctor")?;
+    let result = try_run(&store, &run);
+    let removed = store.remove_run("doctor");
+    result.and(removed)?;
+    Ok(store.id_map().clone())
+}
+
+fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> {
+    // An image without a program: what is tried is everything up to the point where one would run.
+    let base = run.path().join("L/base");
+    let (uid, gid) = store.id_map().root_owner();
+    for directory in ["", "proc", "sys", "dev"] {
+        let path = base.join(directory);
+        fs::create_dir(&path).on("make the directory", &path)?;
+        let owner = (
+            rustix::fs::Uid::from_raw(uid),
+            rustix::fs::Gid::from_raw(gid),
+        );
+        rustix::fs::chownat(
+            rustix::fs::CWD,
+            &path,
+            Some(owner.0),
+            Some(owner.1),
+            AtFlags::SYMLINK_NOFOLLOW,
+        )
+        .on("give away", &path)?;
+    }
+    let spec = SandboxSpec {
+        layers: Vec::new(),
+        hostname: "doctor".into(),
+        directories: Vec::new(),
+        places: Vec::new(),
+        max_processes: 400,
+    };
+    let lower = PathBuf::from("run").join(run.name()).join("L/base");
+    Sandbox::boot(store, run, &spec, vec![lower])?
+        .finish(true)
+        .map(drop)
+}

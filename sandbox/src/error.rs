@@ -1,0 +1,124 @@
+//! What can go wrong, in the words that a user reads.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::host_root::HostError;
+use crate::launch::LaunchError;
+use crate::step::Step;
+use crate::store::StoreError;
+use crate::unavailable::Unavailable;
+use crate::wire::WireError;
+
+/// A kernel call that failed: what was being done, on what, and the kernel's answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {error}")]
+pub struct OsError {
+    what: String,
+    error: io::Error,
+}
+
+impl OsError {
+    pub(crate) fn new(what: impl Into<String>, error: impl Into<io::Error>) -> Self {
+        Self {
+            what: what.into(),
+            error: error.into(),
+        }
+    }
+
+    /// The kernel's answer.
+    pub fn io(&self) -> &io::Error {
+        &self.error
+    }
+}
+
+/// Adds to a failed call what it was for.
+pub(crate) trait Doing<T> {
+    /// `what` alone, for calls that concern no path.
+    fn doing(self, what: &str) -> Result<T, OsError>;
+    /// `what` and the path it concerns.
+    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, what: &str) -> Result<T, OsError> {
+        self.map_err(|error| OsError::new(what, error))
+    }
+
+    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError> {
+        self.map_err(|error| OsError::new(format!("{what} {}", path.as_ref().display()), error))
+    }
+}
+
+/// Every failure of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// This machine cannot run a sandbox; the text says why and what to do.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The layer store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Starting the init process.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Talking to the init process.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The tree of this machine's own programs could not be made.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A step of setting the sandbox up failed.
+    #[error("{}", describe_setup(step, .subject.as_deref(), *errno))]
+    Setup {
+        /// What was being done.
+        step: Step,
+        /// What it was done on.
+        subject: Option<String>,
+        /// The kernel's answer.
+        errno: i32,
+    },
+    /// A command could not be started.
+    #[error("cannot start {}: {step}: {}", program.display(), io::Error::from_raw_os_error(*errno))]
+    Exec {
+        /// What was being done.
+        step: Step,
+        /// The kernel's answer.
+        errno: i32,
+        /// The program as it was asked for.
+        program: OsString,
+    },
+    /// A sandbox or a command was described in a way that cannot be carried out.
+    #[error("{0}")]
+    Invalid(String),
+    /// A path inside the image where nothing may be placed.
+    #[error("cannot place {}: {reason}", path.display())]
+    Place {
+        /// The path inside the image.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The process is over, or never was.
+    #[error("no process {0} in this sandbox")]
+    NoProcess(u32),
+    /// The sandbox ended by itself or was killed.
+    #[error("the sandbox is gone")]
+    Gone,
+    /// The sandbox did not answer in time and was killed.
+    #[error("the sandbox did not {0} in time and was killed")]
+    TimedOut(&'static str),
+    /// Any other call to the kernel.
+    #[error(transparent)]
+    Os(#[from] OsError),
+}
+
+fn describe_setup(step: &Step, subject: Option<&str>, errno: i32) -> String {
+    let error = io::Error::from_raw_os_error(errno);
+    match subject {
+        Some(subject) => format!("set up the sandbox: {step} {subject}: {error}"),
+        None => format!("set up the sandbox: {step}: {error}"),
+    }
+}

@@ -1,0 +1,292 @@
+//! A program together with everything it needs to start.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use super::elf::Object;
+use super::host::{Host, Refusal, Resolved};
+use super::libraries;
+use super::plan::Node;
+
+/// Interpreters of interpreters: a script may name a script, which Linux follows four times.
+const MAX_INTERPRETERS: usize = 4;
+
+type Nodes = Vec<(PathBuf, Node)>;
+
+/// Finds interpreters and libraries as the kernel and the dynamic loader would.
+#[derive(Debug)]
+pub(super) struct Closures<'a> {
+    host: &'a Host,
+    programs: &'a [PathBuf],
+    configured: Vec<PathBuf>,
+    objects: HashMap<PathBuf, Rc<Object>>,
+}
+
+/// An object in the order of loading.
+struct Loaded {
+    object: Rc<Object>,
+    /// The directory that `$ORIGIN` stands for.
+    origin: PathBuf,
+    path: PathBuf,
+    /// Whose dependency it is.
+    parent: Option<usize>,
+}
+
+impl<'a> Closures<'a> {
+    /// `programs` are the directories in which `#!/usr/bin/env NAME` finds a program.
+    pub(super) fn new(host: &'a Host, programs: &'a [PathBuf]) -> Closures<'a> {
+        Closures {
+            host,
+            programs,
+            configured: libraries::configured(host),
+            objects: HashMap::new(),
+        }
+    }
+
+    /// The links to `path`, its file, and what that needs: loader and libraries of an ELF file, the interpreter of a script.
+    pub(super) fn of(&mut self, path: &Path) -> Result<Nodes, Refusal> {
+        let mut nodes = Nodes::new();
+        self.follow(path, MAX_INTERPRETERS, &mut nodes)?;
+        Ok(nodes)
+    }
+
+    fn follow(
+        &mut self,
+        path: &Path,
+        interpreters: usize,
+        nodes: &mut Nodes,
+    ) -> Result<(), Refusal> {
+        let resolved = self.host.resolve_file(path)?;
+        let file = resolved.path.clone();
+        nodes.extend(resolved.into_nodes());
+        let head = self.host.head(&file, 256)?;
+        if head.starts_with(b"\x7fELF") {
+            return self.libraries(&file, nodes);
+        }
+        let Some(line) = head.strip_prefix(b"#!") else {
+            return Ok(());
+        };
+        let line =
+            String::from_utf8_lossy(line.split(|byte| *byte == b'\n').next().unwrap_or_default())
+                .into_owned();
+        let mut words = line.split_whitespace();
+        let Some(interpreter) = words.next().map(Path::new) else {
+            return Ok(());
+        };
+        let failed = |reason: Refusal| Refusal::Interpreter {
+            interpreter: interpreter.to_owned(),
+            by: file.clone(),
+            reason: Box::new(reason),
+        };
+        if interpreters == 0 {
+            return Err(failed(Refusal::Links(interpreter.to_owned())));
+        }
+        self.follow(interpreter, interpreters - 1, nodes)
+            .map_err(failed)?;
+        if interpreter.file_name().is_some_and(|name| name == "env") {
+            let name = words.find(|word| !word.starts_with('-') && !word.contains('='));
+            if let Some(program) = name.map(|name| self.search(name)) {
+                self.follow(&program.map_err(failed)?, interpreters - 1, nodes)
+                    .map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a program of that name is.
+    pub(super) fn search(&self, name: &str) -> Result<PathBuf, Refusal> {
+        let mut refusal = Refusal::Missing(PathBuf::from(name));
+        for directory in self.programs {
+            let path = directory.join(name);
+            match self.host.resolve_file(&path) {
+                Ok(_) => return Ok(path),
+                Err(Refusal::Missing(_)) => {}
+                Err(other) => refusal = other,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// Loads breadth-first and by name, as the loader does: what one library brought in satisfies a later one.
+    fn libraries(&mut self, file: &Path, nodes: &mut Nodes) -> Result<(), Refusal> {
+        let main = self.object(file)?;
+        if let Some(interpreter) = &main.interpreter {
+            let resolved =
+                self.host
+                    .resolve_file(interpreter)
+                    .map_err(|reason| Refusal::Interpreter {
+                        interpreter: interpreter.clone(),
+                        by: file.to_owned(),
+                        reason: Box::new(reason),
+                    })?;
+            nodes.extend(resolved.into_nodes());
+        }
+        let mut names: HashSet<String> = HashSet::new();
+        names.extend(
+            main.interpreter
+                .as_deref()
+                .and_then(Path::file_name)
+                .map(|name| name.to_string_lossy().into_owned()),
+        );
+        let mut loaded = vec![Loaded {
+            object: main,
+            origin: parent(file),
+            path: file.to_owned(),
+            parent: None,
+        }];
+        let mut waiting = VecDeque::from([0]);
+        while let Some(index) = waiting.pop_front() {
+            let object = Rc::clone(&loaded[index].object);
+            for name in &object.needed {
+                if !names.insert(name.clone()) {
+                    continue;
+                }
+                let Some((candidate, resolved, found)) = self.find(&loaded, index, name) else {
+                    return Err(Refusal::Library {
+                        name: name.clone(),
+                        by: loaded[index].path.clone(),
+                    });
+                };
+                self.reachable(name, &candidate, &found, nodes);
+                names.extend(found.soname.clone());
+                loaded.push(Loaded {
+                    object: found,
+                    origin: parent(&candidate),
+                    path: resolved.path.clone(),
+                    parent: Some(index),
+                });
+                waiting.push_back(loaded.len() - 1);
+                nodes.extend(resolved.into_nodes());
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a library is that `program` could open by name.
+    pub(super) fn library(
+        &mut self,
+        program: &Path,
+        name: &str,
+    ) -> Result<Option<PathBuf>, Refusal> {
+        let main = Loaded {
+            object: self.object(program)?,
+            origin: parent(program),
+            path: program.to_owned(),
+            parent: None,
+        };
+        Ok(self.find(&[main], 0, name).map(|(candidate, ..)| candidate))
+    }
+
+    /// The first library of that name and of the right kind: its path as the loader opens it, that path resolved, and what is in it.
+    fn find(
+        &mut self,
+        loaded: &[Loaded],
+        index: usize,
+        name: &str,
+    ) -> Option<(PathBuf, Resolved, Rc<Object>)> {
+        let asking = &loaded[index];
+        let candidates = if name.contains('/') {
+            vec![expand(name, asking)]
+        } else {
+            self.directories(loaded, index)
+                .into_iter()
+                .map(|directory| directory.join(name))
+                .collect()
+        };
+        for candidate in candidates {
+            let Ok(resolved) = self.host.resolve_file(&candidate) else {
+                continue;
+            };
+            let Ok(object) = self.object(&resolved.path) else {
+                continue;
+            };
+            if object.same_kind(&loaded[0].object) {
+                return Some((candidate, resolved, object));
+            }
+        }
+        None
+    }
+
+    fn directories(&self, loaded: &[Loaded], index: usize) -> Vec<PathBuf> {
+        let asking = &loaded[index];
+        let mut directories = Vec::new();
+        if asking.object.runpath.is_empty() {
+            let mut next = Some(index);
+            while let Some(at) = next {
+                let ancestor = &loaded[at];
+                if ancestor.object.runpath.is_empty() {
+                    directories.extend(
+                        ancestor
+                            .object
+                            .rpath
+                            .iter()
+                            .map(|entry| expand(entry, ancestor)),
+                    );
+                }
+                next = ancestor.parent;
+            }
+        }
+        directories.extend(
+            asking
+                .object
+                .runpath
+                .iter()
+                .map(|entry| expand(entry, asking)),
+        );
+        directories.extend(self.configured.iter().cloned());
+        directories.extend(libraries::built_in(&asking.object));
+        directories
+    }
+
+    /// The new root has no `ld.so.cache`: a library that only `ld.so.conf` leads to gets a link where the loader looks anyway.
+    fn reachable(&self, name: &str, candidate: &Path, object: &Object, nodes: &mut Nodes) {
+        let directory = parent(candidate);
+        let built_in = libraries::built_in(object);
+        if !self.configured.contains(&directory) || built_in.contains(&directory) {
+            return;
+        }
+        let home = built_in
+            .iter()
+            .find(|home| self.host.resolve_file(&home.join("libc.so.6")).is_ok());
+        if let Some(home) = home.and_then(|home| self.host.resolve(home).ok()) {
+            let link = home.path.join(name);
+            nodes.extend(home.links);
+            nodes.push((
+                link,
+                Node::Link {
+                    target: candidate.as_os_str().to_owned(),
+                },
+            ));
+        }
+    }
+
+    fn object(&mut self, path: &Path) -> Result<Rc<Object>, Refusal> {
+        if let Some(object) = self.objects.get(path) {
+            return Ok(Rc::clone(object));
+        }
+        let read = Object::read(&self.host.locate(path)).map_err(|reason| Refusal::Elf {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let object = Rc::new(read);
+        self.objects.insert(path.to_owned(), Rc::clone(&object));
+        Ok(object)
+    }
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+fn expand(entry: &str, by: &Loaded) -> PathBuf {
+    let origin = by.origin.to_string_lossy();
+    let library = if by.object.is_64 { "lib64" } else { "lib" };
+    let mut text = entry.to_owned();
+    for (token, value) in [("ORIGIN", origin.as_ref()), ("LIB", library)] {
+        text = text
+            .replace(&format!("${{{token}}}"), value)
+            .replace(&format!("${token}"), value);
+    }
+    Path::new("/").join(text)
+}

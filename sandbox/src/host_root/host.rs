@@ -1,0 +1,280 @@
+//! The machine whose programs are copied, seen through a list of what may be taken.
+//!
+//! Paths are resolved here one component at a time instead of by the kernel, because the copy needs every symbolic link on the way,
+//! and because a link must not lead out of the trees that hold a distribution's own, public files.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::plan::{Node, Source};
+
+/// Trees whose public files may be copied.
+const TREES: &[&str] = &[
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libx32",
+    "/usr/libexec",
+    "/usr/share",
+    "/etc/alternatives",
+    "/etc/ca-certificates/extracted",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/pki/tls/certs",
+    "/var/lib/ca-certificates",
+    "/nix/store",
+    "/gnu/store",
+];
+
+/// Single paths that may be copied besides.
+const PATHS: &[&str] = &[
+    "/etc/os-release",
+    "/etc/pki/tls/cert.pem",
+    "/etc/protocols",
+    "/etc/services",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs",
+    "/etc/ssl/certs/ca-bundle.crt",
+    "/etc/ssl/certs/ca-certificates.crt",
+];
+
+/// The links between the generations of a system that keeps its programs in a store.
+const GENERATIONS: &[&str] = &["/etc/static", "/run/current-system"];
+
+/// As many links in one path as Linux follows.
+const MAX_LINKS: usize = 40;
+
+/// Why something of the machine is not copied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("not installed")]
+    Missing(PathBuf),
+    #[error("{0} is outside the trees that may be copied")]
+    Outside(PathBuf),
+    #[error("{0} is not readable by everyone")]
+    Private(PathBuf),
+    #[error("{0} leads through more than {MAX_LINKS} symbolic links")]
+    Links(PathBuf),
+    #[error("{0} is neither a file, a directory nor a symbolic link")]
+    Special(PathBuf),
+    #[error("cannot read {path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} is not an ELF file that can be understood: {reason}")]
+    Elf { path: PathBuf, reason: String },
+    #[error("library {name}, which {by} needs, was not found")]
+    Library { name: String, by: PathBuf },
+    #[error("interpreter {interpreter} of {by}: {reason}")]
+    Interpreter {
+        interpreter: PathBuf,
+        by: PathBuf,
+        reason: Box<Refusal>,
+    },
+}
+
+/// A path followed to its end.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// The path without any link in it.
+    pub(super) path: PathBuf,
+    /// What stands there.
+    pub(super) metadata: Metadata,
+    /// The links passed on the way, in order.
+    pub(super) links: Vec<(PathBuf, Node)>,
+}
+
+impl Resolved {
+    /// The links, and the file or directory they lead to.
+    pub(super) fn into_nodes(self) -> Vec<(PathBuf, Node)> {
+        let node = if self.metadata.is_dir() {
+            Node::Directory { mode: 0o755 }
+        } else {
+            Node::File(Source::of(&self.metadata))
+        };
+        let mut nodes = self.links;
+        nodes.push((self.path, node));
+        nodes
+    }
+}
+
+/// The file system that is copied from.
+#[derive(Debug)]
+pub(super) struct Host {
+    root: PathBuf,
+    /// What was found at a path, or nothing: most paths share their directories.
+    seen: RefCell<HashMap<PathBuf, Option<Metadata>>>,
+}
+
+impl Host {
+    pub(super) fn new(root: &Path) -> Host {
+        Host {
+            root: root.to_owned(),
+            seen: RefCell::default(),
+        }
+    }
+
+    /// Where a path of the host is on this machine: the same, but for tests.
+    pub(super) fn locate(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Follows `path`, which is absolute, to a public file or directory within the allowed trees.
+    pub(super) fn resolve(&self, path: &Path) -> Result<Resolved, Refusal> {
+        let mut ahead: VecDeque<OsString> = VecDeque::new();
+        let mut here = PathBuf::from("/");
+        let mut links: Vec<(PathBuf, Node)> = Vec::new();
+        push_front(&mut ahead, path);
+        let mut metadata = self.stat(&here, path)?;
+        while let Some(name) = ahead.pop_front() {
+            if name == ".." {
+                here.pop();
+                metadata = self.stat(&here, path)?;
+                continue;
+            }
+            let next = here.join(&name);
+            metadata = self.stat(&next, path)?;
+            if metadata.is_symlink() {
+                if !link_allowed(&next) {
+                    return Err(Refusal::Outside(next));
+                }
+                let located = self.locate(&next);
+                let target = fs::read_link(&located).map_err(|source| Refusal::Io {
+                    path: next.clone(),
+                    source,
+                })?;
+                if links.len() == MAX_LINKS {
+                    return Err(Refusal::Links(path.to_owned()));
+                }
+                if target.is_absolute() {
+                    here = PathBuf::from("/");
+                }
+                push_front(&mut ahead, &target);
+                links.push((
+                    next,
+                    Node::Link {
+                        target: target.into_os_string(),
+                    },
+                ));
+            } else {
+                here = next;
+            }
+        }
+        if !metadata.is_dir() && !metadata.is_file() {
+            return Err(Refusal::Special(here));
+        }
+        if !allowed(&here) {
+            return Err(Refusal::Outside(here));
+        }
+        if metadata.mode() & 0o004 == 0 {
+            return Err(Refusal::Private(here));
+        }
+        Ok(Resolved {
+            path: here,
+            metadata,
+            links,
+        })
+    }
+
+    /// Follows `path` to a file.
+    pub(super) fn resolve_file(&self, path: &Path) -> Result<Resolved, Refusal> {
+        let resolved = self.resolve(path)?;
+        if resolved.metadata.is_file() {
+            Ok(resolved)
+        } else {
+            Err(Refusal::Missing(path.to_owned()))
+        }
+    }
+
+    /// The names in a directory, sorted.
+    pub(super) fn list(&self, directory: &Path) -> Result<Vec<OsString>, Refusal> {
+        let failed = |source| Refusal::Io {
+            path: directory.to_owned(),
+            source,
+        };
+        let mut names = fs::read_dir(self.locate(directory))
+            .and_then(|entries| {
+                entries
+                    .map(|entry| Ok(entry?.file_name()))
+                    .collect::<io::Result<Vec<_>>>()
+            })
+            .map_err(failed)?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// The first bytes of a file, at most `limit`.
+    pub(super) fn head(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
+        let mut bytes = Vec::new();
+        File::open(self.locate(path))
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            .map_err(|source| Refusal::Io {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(bytes)
+    }
+
+    fn stat(&self, here: &Path, wanted: &Path) -> Result<Metadata, Refusal> {
+        let known = self.seen.borrow().get(here).cloned();
+        let found = match known {
+            Some(found) => found,
+            None => {
+                let found = match fs::symlink_metadata(self.locate(here)) {
+                    Ok(metadata) => Some(metadata),
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                        ) =>
+                    {
+                        None
+                    }
+                    Err(source) => {
+                        return Err(Refusal::Io {
+                            path: here.to_owned(),
+                            source,
+                        });
+                    }
+                };
+                self.seen
+                    .borrow_mut()
+                    .insert(here.to_owned(), found.clone());
+                found
+            }
+        };
+        found.ok_or_else(|| Refusal::Missing(wanted.to_owned()))
+    }
+}
+
+/// Whether the file or directory at `path`, which has no links in it, may be copied.
+pub(super) fn allowed(path: &Path) -> bool {
+    TREES.iter().any(|tree| path.starts_with(tree))
+        || PATHS.iter().any(|single| path == Path::new(single))
+}
+
+fn link_allowed(path: &Path) -> bool {
+    allowed(path) || GENERATIONS.iter().any(|link| path == Path::new(link))
+}
+
+fn push_front(ahead: &mut VecDeque<OsString>, path: &Path) {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    for name in names.collect::<Vec<_>>().into_iter().rev() {
+        ahead.push_front(name);
+    }
+}

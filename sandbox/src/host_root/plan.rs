@@ -1,0 +1,92 @@
+//! What will stand in the new root, collected before anything is written.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// One path of the new root.
+#[derive(Debug, Clone)]
+pub(super) enum Node {
+    Directory {
+        mode: u32,
+    },
+    File(Source),
+    Text(Vec<u8>),
+    Link {
+        target: OsString,
+    },
+    /// Another name of a file that is in the plan.
+    Same {
+        path: PathBuf,
+    },
+}
+
+/// A file of the host, and how to know it again.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    pub(super) links: u64,
+    pub(super) executable: bool,
+    pub(super) modified: Option<SystemTime>,
+}
+
+impl Source {
+    pub(super) fn of(metadata: &Metadata) -> Source {
+        Source {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            links: metadata.nlink(),
+            executable: metadata.mode() & 0o111 != 0,
+            modified: metadata.modified().ok(),
+        }
+    }
+
+    pub(super) fn is_same_file(&self, other: &Source) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// The new root, by absolute path. Parents sort before what is in them.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    nodes: BTreeMap<PathBuf, Node>,
+}
+
+impl Plan {
+    /// Adds a path and the directories above it. What is there already stays: it came from the same host.
+    ///
+    /// Nothing is added below a link, so that writing the plan never follows one.
+    pub(super) fn add(&mut self, path: &Path, node: Node) {
+        let known = path
+            .ancestors()
+            .skip(1)
+            .find_map(|parent| self.nodes.get(parent));
+        if known.is_some_and(|parent| !matches!(parent, Node::Directory { .. })) {
+            return;
+        }
+        for parent in path.ancestors().skip(1) {
+            self.nodes
+                .entry(parent.to_owned())
+                .or_insert(Node::Directory { mode: 0o755 });
+        }
+        self.nodes.entry(path.to_owned()).or_insert(node);
+    }
+
+    pub(super) fn extend(&mut self, nodes: impl IntoIterator<Item = (PathBuf, Node)>) {
+        for (path, node) in nodes {
+            self.add(&path, node);
+        }
+    }
+
+    pub(super) fn contains(&self, path: &Path) -> bool {
+        self.nodes.contains_key(path)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Path, &Node)> {
+        self.nodes.iter().map(|(path, node)| (path.as_path(), node))
+    }
+}

@@ -1,0 +1,316 @@
+//! Choosing the map of a new store.
+
+use std::fs;
+
+use super::{Extent, IdMap, MapKind, RANGE, Writer, find_program};
+
+/// Above what useradd hands out (up to 600,100,000) and what systemd uses for containers (up to 0x6fff_ffff).
+const PREFERRED: u32 = 0x7000_0000;
+const PREFERRED_END: u32 = 0x7fff_0000;
+const NOBODY: u32 = 65_534;
+
+impl IdMap {
+    /// What this user can have on this machine. Nothing is tried out: see [`IdMap::alone`] for when it then fails.
+    pub(crate) fn pick() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        if uid == 0 {
+            return for_root(&Machine::read());
+        }
+        match subordinate(uid, gid) {
+            Ok(map) => map,
+            Err(why) => alone(uid, gid, why),
+        }
+    }
+
+    /// The fall-back of an ordinary user when its subordinate ids cannot be mapped.
+    pub(crate) fn alone(why: String) -> Self {
+        alone(
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+            why,
+        )
+    }
+}
+
+fn alone(uid: u32, gid: u32, why: String) -> IdMap {
+    let own = |outside| {
+        vec![Extent {
+            inside: 0,
+            outside,
+            count: 1,
+        }]
+    };
+    IdMap {
+        kind: MapKind::Single,
+        writer: Writer::Own,
+        engine: uid,
+        uids: own(uid),
+        gids: own(gid),
+        why: Some(why),
+    }
+}
+
+/// What ids exist here, and which of them are spoken for.
+struct Machine {
+    uids: Vec<Extent>,
+    gids: Vec<Extent>,
+    taken: Vec<(u64, u64)>,
+}
+
+impl Machine {
+    fn read() -> Self {
+        let mut taken = Vec::new();
+        for file in ["/etc/subuid", "/etc/subgid"] {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            taken.extend(
+                entries(&text).map(|(_, start, count)| {
+                    (u64::from(start), u64::from(start) + u64::from(count))
+                }),
+            );
+        }
+        for file in ["/etc/passwd", "/etc/group"] {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let ids = text
+                .lines()
+                .filter_map(|line| line.split(':').nth(2)?.parse::<u64>().ok());
+            taken.extend(ids.map(|id| (id, id + 1)));
+        }
+        Self {
+            uids: visible("/proc/self/uid_map"),
+            gids: visible("/proc/self/gid_map"),
+            taken,
+        }
+    }
+
+    fn free(&self, start: u32, count: u32) -> bool {
+        let (from, to) = (u64::from(start), u64::from(start) + u64::from(count));
+        let exists = |extents: &[Extent]| {
+            extents
+                .iter()
+                .any(|e| u64::from(e.outside) <= from && to <= e.end())
+        };
+        exists(&self.uids)
+            && exists(&self.gids)
+            && !self
+                .taken
+                .iter()
+                .any(|&(start, end)| start < to && from < end)
+    }
+}
+
+/// The ids that exist in our own user namespace (their numbers are its inner ones).
+fn visible(file: &str) -> Vec<Extent> {
+    let text = fs::read_to_string(file).unwrap_or_else(|_| "0 0 4294967295".into());
+    text.lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_whitespace().map(|number| number.parse().ok());
+            let (inside, _, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
+            Some(Extent {
+                inside: 0,
+                outside: inside,
+                count,
+            })
+        })
+        .collect()
+}
+
+fn for_root(machine: &Machine) -> IdMap {
+    let step = RANGE as usize;
+    let block = (PREFERRED..PREFERRED_END)
+        .step_by(step)
+        .chain(
+            (RANGE..PREFERRED)
+                .rev()
+                .step_by(step)
+                .map(|id| id & !0xffff),
+        )
+        .find(|&start| machine.free(start, RANGE));
+    let (kind, start, count, why) = match block {
+        Some(start) => (MapKind::Range, start, RANGE, None),
+        None => {
+            // In a container's user namespace there is no second block; its last free id is nobody's.
+            let top = machine
+                .uids
+                .iter()
+                .map(|e| e.end())
+                .max()
+                .unwrap_or(u64::from(RANGE));
+            let top = u32::try_from(top.min(u64::from(RANGE))).unwrap_or(RANGE);
+            let why = format!("no block of {RANGE} ids is free in this user namespace");
+            match (1..top)
+                .rev()
+                .find(|&id| id != NOBODY && machine.free(id, 1))
+            {
+                Some(id) => (MapKind::Single, id, 1, Some(why)),
+                // This root is an ordinary user by another name, and has what such a user has.
+                None => return alone(0, 0, why),
+            }
+        }
+    };
+    let extents = vec![Extent {
+        inside: 0,
+        outside: start,
+        count,
+    }];
+    IdMap {
+        kind,
+        writer: Writer::Root,
+        engine: 0,
+        uids: extents.clone(),
+        gids: extents,
+        why,
+    }
+}
+
+fn subordinate(uid: u32, gid: u32) -> Result<IdMap, String> {
+    for helper in ["newuidmap", "newgidmap"] {
+        if find_program(helper).is_none() {
+            return Err(format!("{helper} is not installed"));
+        }
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let names = [user_name(&passwd, uid), Some(uid.to_string())];
+    let extents = |file: &str, own: u32| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let granted =
+            entries(&text).filter(|(owner, ..)| names.iter().flatten().any(|name| name == owner));
+        gather(own, granted.map(|(_, start, count)| (start, count))).ok_or_else(|| {
+            format!(
+                "{file} grants {} fewer than {} ids",
+                names[0].as_deref().unwrap_or("this user"),
+                RANGE - 1
+            )
+        })
+    };
+    Ok(IdMap {
+        kind: MapKind::Range,
+        writer: Writer::Helper,
+        engine: uid,
+        uids: extents("/etc/subuid", uid)?,
+        gids: extents("/etc/subgid", gid)?,
+        why: None,
+    })
+}
+
+/// The own id as 0, and after it as many granted ones as make a full range.
+fn gather(own: u32, granted: impl Iterator<Item = (u32, u32)>) -> Option<Vec<Extent>> {
+    let mut extents = vec![Extent {
+        inside: 0,
+        outside: own,
+        count: 1,
+    }];
+    let mut inside = 1;
+    for (outside, count) in granted {
+        let count = count.min(RANGE - inside);
+        if count > 0 {
+            extents.push(Extent {
+                inside,
+                outside,
+                count,
+            });
+            inside += count;
+        }
+    }
+    (inside == RANGE).then_some(extents)
+}
+
+/// The well-formed lines of a subuid file: owner, first id, count.
+fn entries(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.trim().split(':');
+        let entry = (
+            fields.next()?,
+            fields.next()?.parse().ok()?,
+            fields.next()?.parse().ok()?,
+        );
+        fields.next().is_none().then_some(entry)
+    })
+}
+
+fn user_name(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(count: u32, taken: &[(u64, u64)]) -> Machine {
+        let all = vec![Extent {
+            inside: 0,
+            outside: 0,
+            count,
+        }];
+        Machine {
+            uids: all.clone(),
+            gids: all,
+            taken: taken.to_vec(),
+        }
+    }
+
+    #[test]
+    fn root_avoids_every_granted_block() {
+        let start = u64::from(PREFERRED);
+        let map = for_root(&machine(
+            u32::MAX,
+            &[(start - 10, start + 10), (start + 65_536, start + 131_072)],
+        ));
+        assert_eq!(map.kind(), MapKind::Range);
+        assert_eq!(
+            map.root_owner(),
+            (PREFERRED + 2 * RANGE, PREFERRED + 2 * RANGE)
+        );
+    }
+
+    #[test]
+    fn root_in_a_container_gets_one_high_id_and_never_its_own() {
+        let map = for_root(&machine(RANGE, &[(65_535, 65_536)]));
+        assert!(map.single());
+        assert_eq!(map.root_owner(), (65_533, 65_533));
+        assert!(map.why_single().is_some());
+    }
+
+    #[test]
+    fn root_of_a_namespace_with_one_id_is_an_ordinary_user() {
+        let map = for_root(&machine(1, &[]));
+        assert!(map.single() && !map.foreign_owner());
+    }
+
+    #[test]
+    fn root_in_a_larger_namespace_finds_a_block_below() {
+        let map = for_root(&machine(4 * RANGE, &[(200_000, 200_001)]));
+        assert_eq!(map.root_owner().0, 2 * RANGE);
+        assert!(!map.single());
+    }
+
+    #[test]
+    fn subordinate_ids_follow_the_own_one() {
+        let extents = gather(1001, [(100_000, 65_536)].into_iter()).unwrap();
+        assert_eq!(extents.len(), 2);
+        assert_eq!(
+            (extents[1].inside, extents[1].outside, extents[1].count),
+            (1, 100_000, 65_535)
+        );
+        assert!(gather(1001, [(100_000, 1000)].into_iter()).is_none());
+    }
+
+    #[test]
+    fn subuid_lines_that_are_not_well_formed_are_skipped() {
+        let found: Vec<_> =
+            entries("ann:100000:65536\n# bob:1\nbob:x:1\n\ncid:1:2:3\n7:5:6\n").collect();
+        assert_eq!(found, [("ann", 100_000, 65_536), ("7", 5, 6)]);
+    }
+
+    #[test]
+    fn a_name_is_found_by_its_uid() {
+        assert_eq!(
+            user_name("root:x:0:0::/:\nann:x:1001:1001::/:\n", 1001).as_deref(),
+            Some("ann")
+        );
+    }
+}

@@ -1,0 +1,200 @@
+//! Starting a command.
+
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::During;
+use crate::protocol::Failure;
+use crate::spec::Command;
+use crate::step::Step;
+use crate::sys::{self, Fork, Pointers};
+use crate::wire::payload;
+
+/// Where programs are looked for when the request has no PATH.
+const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Beyond every descriptor that the child still needs, so that none is overwritten.
+const ASIDE: i32 = 64;
+const ERROR_PIPE: i32 = 3;
+
+/// Starts the command that is described in a memfd. Answers with its process id and the engine's ends of its three standard streams.
+pub(super) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd; 3]), Failure> {
+    let command: Command = payload::read(description)
+        .map_err(|_| Errno::BADMSG)
+        .during(Step::Request)?;
+    let prepared = Prepared::new(&command, groups).during(Step::Request)?;
+    // Whoever runs the command owns its streams, so that it can open /dev/stdout again.
+    sys::set_file_ids(command.uid, command.gid);
+    let streams = streams();
+    sys::set_file_ids(0, 0);
+    let (theirs, ours) = streams.during(Step::Pipes)?;
+    let (error_in, error_out) = pipe_with(PipeFlags::CLOEXEC).during(Step::Pipes)?;
+    let pid = match sys::fork().during(Step::Fork)? {
+        Fork::Parent(pid) => pid,
+        Fork::Child => {
+            let (step, errno) = prepared.become_it(&theirs, &error_out);
+            let mut report = [0; 8];
+            report[0] = step.code();
+            report[4..].copy_from_slice(&errno.raw_os_error().to_ne_bytes());
+            // SAFETY: become_it has put the error pipe there, or not come that far.
+            let pipe = unsafe {
+                std::os::fd::BorrowedFd::borrow_raw(if step == Step::Streams {
+                    error_out.as_raw_fd()
+                } else {
+                    ERROR_PIPE
+                })
+            };
+            let _ = rustix::io::write(pipe, &report);
+            sys::exit_now(127);
+        }
+    };
+    drop((theirs, error_out));
+    let mut report = [0; 8];
+    match rustix::io::retry_on_intr(|| rustix::io::read(&error_in, &mut report)) {
+        Ok(8) => {
+            let _ = sys::wait(pid, true);
+            let [code, _, _, _, errno @ ..] = report;
+            Err(Errno::from_raw_os_error(i32::from_ne_bytes(errno))).during(Step::from_code(code))
+        }
+        // The program runs: exec has closed the pipe. (Or the child was killed before; then it is reaped like any other.)
+        _ => Ok((pid, ours)),
+    }
+}
+
+type Ends = [OwnedFd; 3];
+
+/// Three pipes: the command's ends and the engine's.
+fn streams() -> Result<(Ends, Ends), Errno> {
+    let (stdin, to_stdin) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (from_stdout, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
+    let (from_stderr, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok((
+        [stdin, stdout, stderr],
+        [to_stdin, from_stdout, from_stderr],
+    ))
+}
+
+/// Everything that needs memory, made before the fork.
+struct Prepared {
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    directory: CString,
+    uid: u32,
+    gid: u32,
+    groups: bool,
+}
+
+impl Prepared {
+    fn new(command: &Command, groups: bool) -> Result<Self, Errno> {
+        let mut arguments = vec![text(command.program.clone())?];
+        for argument in &command.args {
+            arguments.push(text(argument.clone())?);
+        }
+        let mut environment = Vec::with_capacity(command.env.len());
+        for (name, value) in &command.env {
+            let mut line = name.clone();
+            line.push("=");
+            line.push(value);
+            environment.push(text(line)?);
+        }
+        Ok(Self {
+            candidates: candidates(command)?,
+            arguments,
+            environment,
+            directory: text(command.cwd.clone().into_os_string())?,
+            uid: command.uid,
+            gid: command.gid,
+            groups,
+        })
+    }
+
+    /// In the child: comes back only with what went wrong.
+    fn become_it(&self, streams: &Ends, error_pipe: &OwnedFd) -> (Step, Errno) {
+        match self.settle(streams, error_pipe) {
+            Err(failed) => failed,
+            Ok(()) => (Step::Execute, self.execute()),
+        }
+    }
+
+    fn settle(&self, streams: &Ends, error_pipe: &OwnedFd) -> Result<(), (Step, Errno)> {
+        // Pid 1 has every signal at its default, and blocks one.
+        sys::block_signals(&[]);
+        let _ = rustix::process::setsid();
+        connect(streams, error_pipe).map_err(|errno| (Step::Streams, errno))?;
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let change = || {
+            if self.groups {
+                set_thread_groups(&[])?;
+            }
+            set_thread_res_gid(gid, gid, gid)?;
+            set_thread_res_uid(uid, uid, uid)
+        };
+        change().map_err(|errno| (Step::ChangeUser, errno))?;
+        rustix::process::chdir(self.directory.as_c_str())
+            .map_err(|errno| (Step::ChangeDirectory, errno))
+    }
+
+    fn execute(&self) -> Errno {
+        let arguments = Pointers::new(self.arguments.iter().map(CString::as_c_str));
+        let environment = Pointers::new(self.environment.iter().map(CString::as_c_str));
+        let mut answer = Errno::NOENT;
+        for candidate in &self.candidates {
+            match sys::execute(candidate, &arguments, &environment) {
+                Errno::NOENT | Errno::NOTDIR => {}
+                // It may be found further on; if not, this tells more than "not found".
+                Errno::ACCESS => answer = Errno::ACCESS,
+                other => return other,
+            }
+        }
+        answer
+    }
+}
+
+/// Puts the streams at 0 to 2 and the error pipe at 3, and closes everything else.
+fn connect(streams: &Ends, error_pipe: &OwnedFd) -> Result<(), Errno> {
+    let mut aside = Vec::with_capacity(4);
+    for fd in streams.iter().chain([error_pipe]) {
+        aside.push(rustix::io::fcntl_dupfd_cloexec(fd, ASIDE)?);
+    }
+    for (number, fd) in (0..).zip(&aside) {
+        sys::dup_onto(fd.as_raw_fd(), number)?;
+    }
+    std::mem::forget(aside);
+    sys::close_range(ERROR_PIPE.unsigned_abs() + 1, u32::MAX);
+    // SAFETY: the descriptor was put there just now.
+    let pipe = unsafe { std::os::fd::BorrowedFd::borrow_raw(ERROR_PIPE) };
+    rustix::io::fcntl_setfd(pipe, rustix::io::FdFlags::CLOEXEC)
+}
+
+fn text(value: OsString) -> Result<CString, Errno> {
+    CString::new(value.into_vec()).map_err(|_| Errno::INVAL)
+}
+
+/// The paths to try, as execvp would with the PATH of the request.
+fn candidates(command: &Command) -> Result<Vec<CString>, Errno> {
+    let program = command.program.as_bytes();
+    if program.is_empty() {
+        return Err(Errno::NOENT);
+    }
+    if program.contains(&b'/') {
+        return Ok(vec![text(command.program.clone())?]);
+    }
+    let path = command.env.iter().rev().find(|(name, _)| name == "PATH");
+    let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_bytes());
+    path.split(|&byte| byte == b':')
+        .map(|directory| {
+            let directory: &[u8] = if directory.is_empty() {
+                b"."
+            } else {
+                directory
+            };
+            let joined = [directory, b"/", program].concat();
+            CString::new(joined).map_err(|_| Errno::INVAL)
+        })
+        .collect()
+}

@@ -1,0 +1,371 @@
+//! From a failed step to what is wrong with the machine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::advice;
+use crate::error::Error;
+use crate::ids::{IdMap, MapError, MapKind};
+use crate::protocol::Failure;
+use crate::step::Step;
+use crate::unavailable::Unavailable;
+
+/// What is known about the machine when a step has failed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    pub root: bool,
+    /// kernel.apparmor_restrict_unprivileged_userns
+    pub apparmor: bool,
+    /// user.max_user_namespaces
+    pub max_user_namespaces: Option<u64>,
+    /// kernel.unprivileged_userns_clone, on Debian's kernels
+    pub unprivileged_clone: Option<u64>,
+    /// Whether this looks like a container.
+    pub container: bool,
+    pub data_directory: PathBuf,
+    /// Of the data directory.
+    pub filesystem: String,
+}
+
+impl Facts {
+    pub(crate) fn gather(data_directory: &Path) -> Self {
+        let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
+        Self {
+            root: rustix::process::geteuid().is_root(),
+            apparmor: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+                == Some(1_u64),
+            max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
+            unprivileged_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
+            container: in_container(),
+            data_directory: data_directory.to_owned(),
+            filesystem: filesystem(data_directory),
+        }
+    }
+}
+
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|mark| Path::new(mark).exists())
+        || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// The name of the file system that a directory is on.
+pub(crate) fn filesystem(path: &Path) -> String {
+    let Ok(stat) = rustix::fs::statfs(path) else {
+        return "an unknown file system".into();
+    };
+    let name = match u64::try_from(stat.f_type).unwrap_or_default() & 0xffff_ffff {
+        0x794c_7630 => "overlayfs",
+        0x6969 => "NFS",
+        0xef53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x0102_1994 => "tmpfs",
+        0x6573_5546 => "FUSE",
+        0x2fc1_2fc1 => "ZFS",
+        0xff53_4d42 | 0xfe53_4d42 => "SMB",
+        0x0102_1997 => "9p",
+        0x6a65_6a63 => "virtiofs",
+        0x4d44 => "FAT",
+        0x2011_bab0 => "exFAT",
+        0xf15f => "eCryptfs",
+        other => return format!("a file system of type {other:#x}"),
+    };
+    name.into()
+}
+
+/// What is wrong with the machine, if a failure of this step says so.
+pub(crate) fn unavailable(failure: &Failure, facts: &Facts) -> Option<Unavailable> {
+    let errno = Errno::from_raw_os_error(failure.errno);
+    let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
+    if failure.step == Step::UserNamespace {
+        return Some(forbidden(errno, facts));
+    }
+    let rights = matches!(
+        failure.step,
+        Step::BecomeRoot
+            | Step::Upper
+            | Step::PidNamespace
+            | Step::Namespaces
+            | Step::NetworkNamespace
+            | Step::PrivateMounts
+            | Step::Overlay
+            | Step::Proc
+    );
+    if rights && refused && facts.apparmor && !facts.root {
+        return Some(Unavailable::AppArmor);
+    }
+    match failure.step {
+        Step::Proc if refused => Some(Unavailable::ProcMasked),
+        Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace if errno == Errno::INVAL => {
+            Some(Unavailable::Kernel {
+                lacks: format!("cannot {}", failure.step),
+            })
+        }
+        Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace
+            if matches!(errno, Errno::NOSPC | Errno::USERS) =>
+        {
+            Some(Unavailable::NamespacesForbidden {
+                why: "the limit on namespaces in /proc/sys/user is reached".into(),
+                remedy: "raise the user.max_*_namespaces sysctls as root".into(),
+            })
+        }
+        Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace | Step::PrivateMounts
+            if refused =>
+        {
+            Some(forbidden(errno, facts))
+        }
+        Step::Overlay if matches!(errno, Errno::NODEV | Errno::NOSYS) => {
+            Some(Unavailable::Kernel {
+                lacks: "has no overlayfs".into(),
+            })
+        }
+        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(facts)),
+        Step::OverlayReadOnly => Some(data_directory(facts)),
+        Step::Overlay
+            if matches!(
+                errno,
+                Errno::INVAL
+                    | Errno::OPNOTSUPP
+                    | Errno::PERM
+                    | Errno::ROFS
+                    | Errno::REMOTE
+                    | Errno::STALE
+            ) =>
+        {
+            Some(data_directory(facts))
+        }
+        _ => None,
+    }
+}
+
+fn data_directory(facts: &Facts) -> Unavailable {
+    Unavailable::DataDirectory {
+        path: facts.data_directory.clone(),
+        filesystem: facts.filesystem.clone(),
+    }
+}
+
+fn forbidden(errno: Errno, facts: &Facts) -> Unavailable {
+    let (why, remedy) = if facts.max_user_namespaces == Some(0)
+        || matches!(errno, Errno::NOSPC | Errno::USERS)
+    {
+        let found = match facts.max_user_namespaces {
+            Some(limit) => format!("user.max_user_namespaces is {limit}"),
+            None => "the limit on user namespaces is reached".into(),
+        };
+        (
+            found,
+            "run `sysctl -w user.max_user_namespaces=15000` as root".into(),
+        )
+    } else if errno == Errno::INVAL || errno == Errno::NOSYS {
+        return Unavailable::Kernel {
+            lacks: "has no user namespaces".into(),
+        };
+    } else if facts.unprivileged_clone == Some(0) && !facts.root {
+        (
+            "kernel.unprivileged_userns_clone is 0".into(),
+            "run `sysctl -w kernel.unprivileged_userns_clone=1` as root".into(),
+        )
+    } else if facts.apparmor && !facts.root {
+        return Unavailable::AppArmor;
+    } else if facts.container {
+        (
+            "this is a container whose runtime refuses them".into(),
+            "start it with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined` (docker, podman), or run outside of it".to_owned(),
+        )
+    } else {
+        (
+            format!("the kernel answers {}", std::io::Error::from(errno)),
+            "look for a security policy (seccomp, SELinux, AppArmor, a chroot) that refuses them"
+                .to_owned(),
+        )
+    };
+    Unavailable::NamespacesForbidden { why, remedy }
+}
+
+/// Why the store's ids cannot be mapped.
+pub(super) fn unmapped(map: &IdMap, error: &MapError, facts: &Facts) -> Unavailable {
+    if facts.apparmor && !facts.root && map.kind() == MapKind::Single {
+        return Unavailable::AppArmor;
+    }
+    let remedy = match error {
+        MapError::Helper { .. } => advice::get_the_range_back(),
+        MapError::Refused { .. } => {
+            "run as the user and in the container that the data directory was made by, \
+             or set CONTREE_DATA_DIR to a new directory"
+                .into()
+        }
+    };
+    Unavailable::IdMap {
+        why: format!(
+            "the data directory's files belong to {map}, and these ids cannot be mapped any more: {error}"
+        ),
+        remedy,
+    }
+}
+
+/// A failure that says nothing about the machine.
+pub(super) fn other(failure: Failure) -> Error {
+    let errno = Errno::from_raw_os_error(failure.errno);
+    let subject = failure.subject.unwrap_or_default();
+    if matches!(failure.step, Step::PlaceFile | Step::MakeDirectory) {
+        let reason = match errno {
+            Errno::XDEV => {
+                "it leads into /proc, /sys or /dev, which are not part of the image".into()
+            }
+            Errno::EXIST => "a symbolic link on the way points to nothing".into(),
+            Errno::NOTDIR => "something on the way is not a directory".into(),
+            Errno::ISDIR => "there is a directory".into(),
+            Errno::INVAL => "its owner does not exist in the sandbox".into(),
+            other => std::io::Error::from(other).to_string(),
+        };
+        return Error::Place {
+            path: subject.into(),
+            reason,
+        };
+    }
+    Error::Setup {
+        step: failure.step,
+        subject: (!subject.is_empty()).then_some(subject),
+        errno: failure.errno,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(step: Step, errno: Errno) -> Failure {
+        Failure {
+            step,
+            subject: None,
+            errno: errno.raw_os_error(),
+        }
+    }
+
+    fn sentence(step: Step, errno: Errno, facts: &Facts) -> String {
+        unavailable(&failure(step, errno), facts)
+            .map(|found| found.to_string())
+            .unwrap_or_default()
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            data_directory: "/data".into(),
+            filesystem: "overlayfs".into(),
+            ..Facts::default()
+        }
+    }
+
+    #[test]
+    fn no_user_namespaces_left() {
+        let facts = Facts {
+            max_user_namespaces: Some(0),
+            ..facts()
+        };
+        let said = sentence(Step::UserNamespace, Errno::NOSPC, &facts);
+        assert!(said.contains("user.max_user_namespaces is 0"), "{said}");
+        assert!(
+            said.contains("sysctl -w user.max_user_namespaces="),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn apparmor_lets_the_namespace_be_made_and_takes_its_rights() {
+        let restricted = Facts {
+            apparmor: true,
+            ..facts()
+        };
+        for step in [
+            Step::BecomeRoot,
+            Step::PidNamespace,
+            Step::Namespaces,
+            Step::PrivateMounts,
+            Step::Overlay,
+            Step::Proc,
+        ] {
+            for errno in [Errno::PERM, Errno::ACCESS] {
+                assert_eq!(
+                    unavailable(&failure(step, errno), &restricted),
+                    Some(Unavailable::AppArmor),
+                    "{step}"
+                );
+            }
+        }
+        assert!(
+            sentence(Step::Proc, Errno::PERM, &restricted)
+                .contains("kernel.apparmor_restrict_unprivileged_userns=0")
+        );
+        let root = Facts {
+            root: true,
+            ..restricted
+        };
+        assert_ne!(
+            unavailable(&failure(Step::Proc, Errno::PERM), &root),
+            Some(Unavailable::AppArmor)
+        );
+    }
+
+    #[test]
+    fn an_over_mounted_proc() {
+        assert!(sentence(Step::Proc, Errno::PERM, &facts()).contains("systempaths=unconfined"));
+    }
+
+    #[test]
+    fn a_data_directory_without_overlay_uppers() {
+        let said = sentence(Step::Overlay, Errno::INVAL, &facts());
+        assert!(
+            said.contains("/data is on overlayfs") && said.contains("CONTREE_DATA_DIR"),
+            "{said}"
+        );
+        assert_eq!(sentence(Step::OverlayReadOnly, Errno::ROFS, &facts()), said);
+        assert_eq!(sentence(Step::Upper, Errno::OPNOTSUPP, &facts()), said);
+    }
+
+    #[test]
+    fn a_refusing_container() {
+        let facts = Facts {
+            container: true,
+            root: true,
+            ..facts()
+        };
+        assert!(sentence(Step::UserNamespace, Errno::PERM, &facts).contains("seccomp=unconfined"));
+    }
+
+    #[test]
+    fn a_failure_that_is_nobodys_fault_is_told_as_it_is() {
+        assert_eq!(
+            unavailable(&failure(Step::Hostname, Errno::INVAL), &facts()),
+            None
+        );
+        assert!(
+            other(failure(Step::Hostname, Errno::INVAL))
+                .to_string()
+                .starts_with("set up the sandbox: set the host name")
+        );
+    }
+
+    #[test]
+    fn every_sentence_is_one_sentence() {
+        let all = [
+            Unavailable::AppArmor,
+            Unavailable::ProcMasked,
+            Unavailable::MemfdNoexec,
+            Unavailable::NoProc,
+            data_directory(&facts()),
+            forbidden(Errno::PERM, &facts()),
+        ];
+        for unavailable in all {
+            let said = unavailable.to_string();
+            assert!(
+                !said.contains(". ") && !said.ends_with('.') && !said.contains('\n'),
+                "{said}"
+            );
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Starting the init and seeing it through to the point where it is set up.
+
+mod classify;
+mod program;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::error::{Doing, Error, OsError};
+use crate::ids::{IdMap, MapError};
+use crate::protocol::{Boot, Failure, NAME, Reply, Request};
+use crate::spec::LayerId;
+use crate::store::{LayerStore, StoreOptions};
+use crate::wire::{self, WireError, payload, wait_readable};
+
+use classify::unavailable;
+pub(crate) use classify::{Facts, filesystem};
+
+/// From the start of the program to its first sign of life. A program that is not our init gives none.
+const HELLO: Duration = Duration::from_secs(10);
+/// From the first sign of life to a sandbox that is set up: milliseconds, unless the machine is on its knees.
+const START: Duration = Duration::from_secs(30);
+/// From SIGKILL to the end of a process that is not stuck in the kernel.
+const DEATH: Duration = Duration::from_secs(10);
+/// An overlay cannot have more than 500.
+const MOST_LAYERS: usize = 480;
+
+/// The init could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The crate is in a shared library.
+    #[error(
+        "this program cannot start itself as the init of a sandbox, because the sandbox sits in a shared library: \
+         set StoreOptions::init_program (LocalConfig::init_program) to a program that links it"
+    )]
+    SharedLibrary,
+    /// Another program was started, or none that answers.
+    #[error("{program} does not answer as the init of a sandbox: it must link contree-sandbox")]
+    NotInit {
+        /// The program.
+        program: String,
+    },
+    /// The ids could not be mapped.
+    #[error("map the ids of the sandbox: {0}")]
+    Map(String),
+    /// The kernel refused.
+    #[error(transparent)]
+    Os(#[from] OsError),
+}
+
+/// An init process and the connection to it. Dropping it kills it and waits.
+#[derive(Debug)]
+pub(crate) struct Init {
+    child: Mutex<Child>,
+    /// Never names another process, as a number could once the init is gone.
+    pidfd: OwnedFd,
+    socket: OwnedFd,
+}
+
+impl Init {
+    /// Starts an init and has it set up what `boot` describes.
+    pub(crate) fn start(store: &LayerStore, boot: &Boot) -> Result<Self, Error> {
+        Self::with_map(
+            &store.inner.options,
+            store.id_map(),
+            store.directory(),
+            boot,
+        )
+        .map_err(|error| match error {
+            Refusal::Step(failure) => explain(store, failure),
+            Refusal::Map(error) => unmapped(store.id_map(), &error),
+            Refusal::Other(error) => error,
+        })
+    }
+
+    fn with_map(
+        options: &StoreOptions,
+        map: &IdMap,
+        store: BorrowedFd<'_>,
+        boot: &Boot,
+    ) -> Result<Self, Refusal> {
+        let init = Self::spawn(options).map_err(Refusal::Other)?;
+        match init.receive(Instant::now() + HELLO) {
+            Ok((Reply::Hello, _)) => {}
+            _ => {
+                let program = program::name(options);
+                return Err(Refusal::Other(LaunchError::NotInit { program }.into()));
+            }
+        }
+        let deadline = Instant::now() + START;
+        let description = payload::write(boot)?;
+        wire::send(&init.socket, &Request::Boot, &[store, description.as_fd()])?;
+        match init.receive(deadline)? {
+            (Reply::NeedMap, _) => {}
+            (reply, _) => return Err(refused(reply)),
+        }
+        map.write(init.pid()).map_err(Refusal::Map)?;
+        wire::send(&init.socket, &Request::Mapped, &[])?;
+        match init.receive(deadline)? {
+            (Reply::Ready, _) => Ok(init),
+            (reply, _) => Err(refused(reply)),
+        }
+    }
+
+    fn spawn(options: &StoreOptions) -> Result<Self, Error> {
+        let program = program::path(options)?;
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .doing("make a socket pair")?;
+        // A stuck init must not hold up the engine for ever.
+        sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(START))
+            .doing("set up the socket pair")?;
+        let child = Command::new(program)
+            .arg0(NAME)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .doing("start the init of a sandbox")?;
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).doing("open the init's pidfd")?;
+        Ok(Self {
+            child: Mutex::new(child),
+            pidfd,
+            socket: ours,
+        })
+    }
+
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    pub(crate) fn receive(&self, deadline: Instant) -> Result<(Reply, Vec<OwnedFd>), WireError> {
+        wire::receive(&self.socket, Some(deadline))
+    }
+
+    fn pid(&self) -> u32 {
+        self.child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .id()
+    }
+
+    /// Kills it. The kernel then ends everything that is in its sandbox.
+    pub(crate) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Waits until it is gone; false when it takes too long.
+    pub(crate) fn wait(&self, deadline: Instant) -> bool {
+        let gone = wait_readable(self.pidfd.as_fd(), Some(deadline)).is_ok();
+        if gone {
+            // Where the host program ignores SIGCHLD there is nothing left to collect.
+            let _ = self
+                .child
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .wait();
+        }
+        gone
+    }
+}
+
+impl Drop for Init {
+    fn drop(&mut self) {
+        self.kill();
+        self.wait(Instant::now() + DEATH);
+    }
+}
+
+/// Why an init did not get as far as Ready.
+enum Refusal {
+    Step(Failure),
+    Map(MapError),
+    Other(Error),
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        Self::Other(match error {
+            WireError::TimedOut => Error::TimedOut("start"),
+            WireError::Closed => Error::Gone,
+            other => other.into(),
+        })
+    }
+}
+
+fn refused(reply: Reply) -> Refusal {
+    match reply {
+        Reply::Failed(failure) => Refusal::Step(failure),
+        _ => Refusal::Other(Error::Gone),
+    }
+}
+
+/// The error that a failed step is reported as: a sentence with the remedy where the machine is at fault.
+pub(crate) fn explain(store: &LayerStore, failure: Failure) -> Error {
+    match unavailable(&failure, &Facts::gather(store.root())) {
+        Some(unavailable) => unavailable.into(),
+        None => classify::other(failure),
+    }
+}
+
+fn unmapped(map: &IdMap, error: &MapError) -> Error {
+    classify::unmapped(map, error, &Facts::gather(Path::new("/"))).into()
+}
+
+/// The map for a new store: what this user can have, tried out where a set-user-id helper is in it.
+pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
+    let map = IdMap::pick();
+    if !map.beyond_engine() {
+        return map;
+    }
+    match probe(options, &map) {
+        Err(Refusal::Map(error)) => IdMap::alone(error.to_string()),
+        // Whatever else fails would fail with a single id as well.
+        _ => map,
+    }
+}
+
+/// Whether the ids can be mapped here and now.
+pub(crate) fn try_map(options: &StoreOptions, map: &IdMap) -> Result<(), Error> {
+    match probe(options, map) {
+        Ok(()) => Ok(()),
+        Err(Refusal::Map(error)) => Err(unmapped(map, &error)),
+        Err(Refusal::Step(failure)) => Err(classify::other(failure)),
+        Err(Refusal::Other(error)) => Err(error),
+    }
+}
+
+fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), Refusal> {
+    let here = rustix::fs::open("/", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .on("open", "/")
+        .map_err(|error| Refusal::Other(error.into()))?;
+    Init::with_map(options, map, here.as_fd(), &Boot::Probe).map(drop)
+}
+
+/// Removes a tree of the store from within the user namespace.
+pub(crate) fn remove_inside(store: &LayerStore, relative: &Path) -> Result<(), Error> {
+    let boot = Boot::Remove {
+        paths: vec![relative.to_owned()],
+    };
+    Init::start(store, &boot).map(drop)
+}
+
+/// The lower directories of a chain, by their short names.
+pub(crate) fn lowers(
+    store: &LayerStore,
+    layers: &[LayerId],
+) -> Result<Vec<std::path::PathBuf>, Error> {
+    if layers.is_empty() {
+        return Err(Error::Invalid(
+            "an image without layers cannot be mounted".into(),
+        ));
+    }
+    if layers.len() > MOST_LAYERS {
+        return Err(Error::Invalid(format!(
+            "the image has {} layers, and the kernel mounts no more than {MOST_LAYERS}: squash it, or start again from an earlier image",
+            layers.len()
+        )));
+    }
+    for &layer in layers {
+        if !store.layer_exists(layer) {
+            return Err(Error::Invalid(format!(
+                "layer {} of the image is missing in {}",
+                layer.0,
+                store.root().display()
+            )));
+        }
+    }
+    Ok(layers
+        .iter()
+        .map(|layer| Path::new("l").join(layer.0.to_string()))
+        .collect())
+}

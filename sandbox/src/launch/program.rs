@@ -1,0 +1,91 @@
+//! The program that is run as init: a sealed copy of this one, in memory.
+//!
+//! A copy, so that nothing inside can reach the file of the engine's own program through the init, and so that replacing that file while
+//! the engine runs changes nothing. It is made once per process and program.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
+
+use super::LaunchError;
+use crate::error::{Doing, Error, OsError};
+use crate::init;
+use crate::store::StoreOptions;
+use crate::unavailable::Unavailable;
+
+/// Linux 6.3; the rustix name is missing.
+const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
+
+static COPIES: Mutex<Vec<(PathBuf, OwnedFd)>> = Mutex::new(Vec::new());
+
+/// A path to execute the copy by.
+pub(super) fn path(options: &StoreOptions) -> Result<PathBuf, Error> {
+    let original = match &options.init_program {
+        Some(program) => program.clone(),
+        None if init::reachable() => PathBuf::from("/proc/self/exe"),
+        None => return Err(LaunchError::SharedLibrary.into()),
+    };
+    let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
+    let number = match copies.iter().find(|(path, _)| *path == original) {
+        Some((_, memfd)) => memfd.as_raw_fd(),
+        None => {
+            let memfd = copy(&original)?;
+            let number = memfd.as_raw_fd();
+            copies.push((original, memfd));
+            number
+        }
+    };
+    Ok(PathBuf::from(format!("/proc/self/fd/{number}")))
+}
+
+/// What the program is called in errors.
+pub(super) fn name(options: &StoreOptions) -> String {
+    match &options.init_program {
+        Some(program) => program.display().to_string(),
+        None => std::env::current_exe()
+            .map_or_else(|_| "this program".into(), |path| path.display().to_string()),
+    }
+}
+
+fn copy(original: &Path) -> Result<OwnedFd, Error> {
+    if original.starts_with("/proc") && !Path::new("/proc/self").exists() {
+        return Err(Unavailable::NoProc.into());
+    }
+    let mut source = File::open(original)
+        .on("open", original)
+        .map_err(LaunchError::Os)?;
+    let mut memfd = File::from(create()?);
+    std::io::copy(&mut source, &mut memfd)
+        .on("copy into memory", original)
+        .map_err(LaunchError::Os)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    match fcntl_add_seals(&memfd, seals | SEAL_EXEC) {
+        Err(Errno::INVAL) => fcntl_add_seals(&memfd, seals),
+        other => other,
+    }
+    .doing("seal the init's copy")
+    .map_err(LaunchError::Os)?;
+    // Opening it again for reading only: a file that is open for writing cannot be executed on some kernels.
+    let path = format!("/proc/self/fd/{}", memfd.as_raw_fd());
+    Ok(File::open(&path)
+        .on("open", &path)
+        .map_err(LaunchError::Os)?
+        .into())
+}
+
+fn create() -> Result<OwnedFd, Error> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let made = match memfd_create(c"contree-init", flags | MemfdFlags::EXEC) {
+        // Kernels before 6.3 do not know the flag.
+        Err(Errno::INVAL) => memfd_create(c"contree-init", flags),
+        other => other,
+    };
+    made.map_err(|error| match error {
+        Errno::ACCESS => Unavailable::MemfdNoexec.into(),
+        other => LaunchError::Os(OsError::new("make an in-memory file", other)).into(),
+    })
+}

@@ -1,0 +1,78 @@
+//! Namespaces, overlay layers and a hardened pid 1: sandboxes for commands on immutable images.
+//!
+//! A [`LayerStore`] keeps the layers of images in a directory, a [`Sandbox`] runs commands on a chain of them, and a [`View`] looks into a
+//! chain without running anything of it; [`diagnose`] says whether and why not. All calls block. No program besides the caller's is
+//! needed: a process that links this crate starts itself again as the sandbox's init. What holds a sandbox, and what is not held, is in
+//! `docs/sandbox.md`. Linux only; elsewhere the crate is empty.
+//!
+//! ```no_run
+//! use contree_sandbox::{Command, LayerId, LayerStore, Sandbox, SandboxSpec, StoreOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = LayerStore::open("/var/tmp/layers".as_ref(), StoreOptions::default())?;
+//! // The bottom of an image: this machine's own programs.
+//! store.stage_host_layer(LayerId(1))?;
+//!
+//! let run = store.create_run("first")?;
+//! let spec = SandboxSpec {
+//!     layers: vec![LayerId(1)],
+//!     hostname: "box".into(),
+//!     directories: vec![],
+//!     places: vec![],
+//!     max_processes: 1000,
+//! };
+//! let sandbox = Sandbox::start(&store, &run, &spec)?;
+//! let process = sandbox.exec(&Command {
+//!     program: "sh".into(),
+//!     args: vec!["-c".into(), "echo hello > /greeting".into()],
+//!     env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+//!     cwd: "/".into(),
+//!     uid: 0,
+//!     gid: 0,
+//! })?;
+//! assert_eq!(process.exit.blocking_recv()?.code, Some(0));
+//!
+//! // What it wrote becomes a layer on top; the one below is as it was.
+//! if sandbox.finish(true)?.changed == Some(true) {
+//!     store.commit(&run, LayerId(2))?;
+//! }
+//! store.remove_run(run.name())?;
+//! # Ok(())
+//! # }
+//! ```
+#![cfg(target_os = "linux")]
+#![warn(clippy::undocumented_unsafe_blocks)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+mod advice;
+mod diagnose;
+mod error;
+pub mod host_root;
+mod ids;
+mod init;
+mod launch;
+mod limits;
+mod protocol;
+mod sandbox;
+mod spec;
+mod step;
+mod store;
+mod sys;
+mod tree;
+mod unavailable;
+mod view;
+mod wire;
+
+pub use diagnose::{Check, State, diagnose};
+pub use error::{Error, OsError};
+pub use host_root::{HostError, HostReport};
+pub use ids::{IdMap, MapKind};
+pub use launch::LaunchError;
+pub use limits::raise_descriptor_limit;
+pub use sandbox::Sandbox;
+pub use spec::{Command, Exit, Finished, LayerId, MakeDir, Place, Process, SandboxSpec, Usage};
+pub use step::Step;
+pub use store::{LayerStore, RunDir, StoreError, StoreOptions};
+pub use unavailable::Unavailable;
+pub use view::{Entry, Kind, View, ViewError};
+pub use wire::WireError;

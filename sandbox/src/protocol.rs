@@ -1,0 +1,126 @@
+//! What the engine and the init say to each other.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Exit, MakeDir, Place, Usage};
+use crate::step::Step;
+use crate::view::Entry;
+use crate::wire::text;
+
+/// argv[0] of the init; with a SOCK_SEQPACKET socket as its standard input it is what the constructor acts on.
+pub(crate) const NAME: &str = "contree-sandbox-init";
+
+/// From the engine.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// With the store's directory and a [`Boot`]. Only ever sent after [`Reply::Hello`].
+    Boot,
+    /// The map is written.
+    Mapped,
+    /// With a [`crate::Command`].
+    Exec { id: u32 },
+    /// To the process group of a command.
+    Signal {
+        request: u32,
+        process: u32,
+        signal: i32,
+    },
+    /// Everything but pid 1.
+    KillAll { request: u32 },
+    /// Kill everything, and leave.
+    Finish,
+    /// To the first stage, when the tree is gone.
+    Inspect,
+    /// To a view.
+    Look {
+        how: Look,
+        #[serde(with = "text::path")]
+        path: PathBuf,
+    },
+}
+
+/// From the init.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Reply {
+    /// It is our init, and not some other program that was started by mistake.
+    Hello,
+    /// The user namespace waits for its map.
+    NeedMap,
+    /// The sandbox or the view is set up, or the errand is done.
+    Ready,
+    /// Setting up failed.
+    Failed(Failure),
+    /// With the engine's ends of the three standard streams.
+    Started { id: u32, pid: i32 },
+    /// The command could not be started.
+    NotStarted { id: u32, step: Step, errno: i32 },
+    /// The command ended.
+    Exited { id: u32, exit: Exit },
+    /// A signal was sent, or could not be.
+    Done { request: u32, errno: i32 },
+    /// Nothing is left but pid 1, which leaves.
+    Over { usage: Usage },
+    /// From the first stage: pid 1 and with it the whole tree and its mounts are gone.
+    TreeGone,
+    /// What the comparison with the image gave.
+    Inspected { reason: Option<String>, bytes: u64 },
+    /// A view's answer, with the file when one was to be opened.
+    Found { entry: Entry },
+    /// A view's answer, with the list of entries.
+    Listed,
+    /// A view's answer.
+    NotFound { errno: i32 },
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Look {
+    Stat,
+    List,
+    Open,
+}
+
+/// A step that failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    pub step: Step,
+    pub subject: Option<String>,
+    pub errno: i32,
+}
+
+/// What the init is for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Boot {
+    Sandbox(Box<SandboxBoot>),
+    /// Lower directories, the topmost first, relative to the store.
+    View {
+        lowers: Vec<PathBuf>,
+        old_mount: bool,
+    },
+    /// Trees to remove, relative to the store.
+    Remove {
+        paths: Vec<PathBuf>,
+    },
+    /// Only the user namespace and its map, to see whether they can be had.
+    Probe,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SandboxBoot {
+    /// The engine's user namespace, as /proc names it.
+    pub user_namespace: PathBuf,
+    /// Lower directories, the topmost first, relative to the store.
+    pub lowers: Vec<PathBuf>,
+    /// The run directory, relative to the store.
+    pub run: PathBuf,
+    pub hostname: String,
+    pub directories: Vec<MakeDir>,
+    pub places: Vec<Place>,
+    pub max_processes: u32,
+    /// Whether groups other than 0 exist inside.
+    pub groups: bool,
+    pub old_mount: bool,
+    /// Whether to find out if the writable layer's file system takes extended attributes.
+    pub probe_upper: bool,
+}

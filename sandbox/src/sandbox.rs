@@ -1,0 +1,415 @@
+//! A running sandbox, as the engine holds it.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::net::{Shutdown, shutdown};
+use tokio::sync::oneshot;
+
+use crate::advice;
+use crate::error::{Doing, Error};
+use crate::ids::{IdMap, RANGE};
+use crate::launch::{Init, explain, lowers};
+use crate::protocol::{Boot, Reply, Request, SandboxBoot};
+use crate::spec::{Command, Exit, Finished, Process, SandboxSpec, Usage};
+use crate::step::Step;
+use crate::store::{LayerStore, RunDir};
+use crate::wire::{self, WireError, payload};
+
+/// For a command to start or a signal to be sent: about a millisecond, unless the machine is on its knees.
+const ANSWER: Duration = Duration::from_secs(30);
+/// For everything inside to be killed and reaped.
+const END: Duration = Duration::from_secs(30);
+/// For comparing what was written with the image; it grows with what was written.
+const INSPECT: Duration = Duration::from_secs(600);
+/// What a host name can have.
+const LONGEST_HOSTNAME: usize = 64;
+
+/// A sandbox: an init of ours and the commands started in it. Dropping it kills everything inside and waits for that.
+#[derive(Debug)]
+pub struct Sandbox {
+    store: LayerStore,
+    shared: Arc<Shared>,
+    reader: Option<JoinHandle<()>>,
+    /// Closed when the reader has seen the end.
+    ended: Mutex<Receiver<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    init: Init,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: u32,
+    /// Who waits for an answer. Dropped when the sandbox is gone, and so are those below.
+    waiting: HashMap<u32, Sender<Answer>>,
+    exits: HashMap<u32, oneshot::Sender<Exit>>,
+    /// What the tree has used, once pid 1 has ended it in good order.
+    usage: Option<Usage>,
+    tree_gone: bool,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Started {
+        pid: i32,
+        ends: [OwnedFd; 3],
+        exit: oneshot::Receiver<Exit>,
+    },
+    NotStarted {
+        step: Step,
+        errno: i32,
+    },
+    Done {
+        errno: i32,
+    },
+}
+
+impl Sandbox {
+    /// Starts a sandbox on an image, writing into a run directory. The directories and files of `spec` are there before anything runs.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where this machine cannot run one, [`Error::Place`] for what cannot be put in place.
+    pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
+        check_spec(store.id_map(), spec)?;
+        Self::boot(store, run, spec, lowers(store, &spec.layers)?)
+    }
+
+    /// The same with lower directories that are no layers.
+    pub(crate) fn boot(
+        store: &LayerStore,
+        run: &RunDir,
+        spec: &SandboxSpec,
+        lowers: Vec<PathBuf>,
+    ) -> Result<Self, Error> {
+        let user_namespace =
+            std::fs::read_link("/proc/self/ns/user").doing("look at the own user namespace")?;
+        let probe_upper = !store.inner.upper_probed.load(Ordering::Relaxed);
+        let boot = Boot::Sandbox(Box::new(SandboxBoot {
+            user_namespace,
+            lowers,
+            run: Path::new("run").join(run.name()),
+            hostname: spec.hostname.clone(),
+            directories: spec.directories.clone(),
+            places: spec.places.clone(),
+            max_processes: spec.max_processes,
+            groups: !store.id_map().single(),
+            old_mount: store.old_mount(),
+            probe_upper,
+        }));
+        let init = Init::start(store, &boot)?;
+        store.inner.upper_probed.store(true, Ordering::Relaxed);
+        let shared = Arc::new(Shared {
+            init,
+            state: Mutex::default(),
+        });
+        let (end, ended) = mpsc::channel();
+        let reader = std::thread::Builder::new()
+            .name("contree-sandbox".into())
+            .spawn({
+                let shared = shared.clone();
+                move || {
+                    shared.read();
+                    drop(end);
+                }
+            })
+            .doing("start a thread")?;
+        Ok(Self {
+            store: store.clone(),
+            shared,
+            reader: Some(reader),
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// [`Error::Exec`] when it cannot be started, with the step that failed.
+    pub fn exec(&self, command: &Command) -> Result<Process, Error> {
+        check_user(self.store.id_map(), command.uid, command.gid)?;
+        let description = payload::write(command)?;
+        let (id, answer) = self.ask("start the command", |id| {
+            (Request::Exec { id }, Some(description.as_fd()))
+        })?;
+        match answer {
+            Answer::Started { pid, ends, exit } => {
+                let [stdin, stdout, stderr] = ends;
+                Ok(Process {
+                    id,
+                    pid,
+                    stdin,
+                    stdout,
+                    stderr,
+                    exit,
+                })
+            }
+            Answer::NotStarted { step, errno } => Err(Error::Exec {
+                step,
+                errno,
+                program: command.program.clone(),
+            }),
+            Answer::Done { .. } => Err(Error::Gone),
+        }
+    }
+
+    /// Sends a signal to the process group of a command.
+    ///
+    /// # Errors
+    /// [`Error::NoProcess`] when it is over.
+    pub fn signal(&self, process: u32, signal: i32) -> Result<(), Error> {
+        let request = |request| {
+            let message = Request::Signal {
+                request,
+                process,
+                signal,
+            };
+            (message, None)
+        };
+        match self.ask("send the signal", request)?.1 {
+            Answer::Done { errno: 0 } => Ok(()),
+            Answer::Done { errno: libc::ESRCH } => Err(Error::NoProcess(process)),
+            Answer::Done { errno } => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                Ok(Err::<(), _>(error).doing(&format!("send signal {signal} to a command"))?)
+            }
+            _ => Err(Error::Gone),
+        }
+    }
+
+    /// Kills everything inside but the init, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the sandbox is gone, or does not answer in time; then it was killed.
+    pub fn kill_all(&self) -> Result<(), Error> {
+        self.ask("end its commands", |request| {
+            (Request::KillAll { request }, None)
+        })
+        .map(drop)
+    }
+
+    /// Ends the sandbox: when this answers, no process and no mount of it is left. With `inspect`, what it wrote is compared with the image.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] when the sandbox had died before, [`Error::TimedOut`] when it does not end; then it was killed.
+    pub fn finish(self, inspect: bool) -> Result<Finished, Error> {
+        // When this cannot be sent the reader sees the end as well.
+        let _ = wire::send(self.shared.init.socket(), &Request::Finish, &[]);
+        let ended = self
+            .ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(END);
+        if ended == Err(RecvTimeoutError::Timeout) {
+            self.hard_kill();
+            return Err(Error::TimedOut("end"));
+        }
+        let usage = {
+            let mut state = self.shared.state();
+            match state.usage.take() {
+                Some(usage) if state.tree_gone => usage,
+                _ => return Err(Error::Gone),
+            }
+        };
+        let mut finished = Finished {
+            usage,
+            ..Finished::default()
+        };
+        if inspect {
+            let (reason, bytes) = self.inspect()?;
+            finished.changed = Some(reason.is_some());
+            finished.reason = reason;
+            finished.upper_bytes = bytes;
+        }
+        Ok(finished)
+    }
+
+    fn inspect(&self) -> Result<(Option<String>, u64), Error> {
+        let init = &self.shared.init;
+        wire::send(init.socket(), &Request::Inspect, &[])?;
+        match init.receive(Instant::now() + INSPECT) {
+            Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
+            Ok((Reply::Failed(failure), _)) => Err(explain(&self.store, failure)),
+            Err(WireError::TimedOut) => {
+                Err(Error::TimedOut("compare what it wrote with the image"))
+            }
+            _ => Err(Error::Gone),
+        }
+    }
+
+    /// Kills the sandbox at once, without waiting.
+    pub fn hard_kill(&self) {
+        self.shared.init.kill();
+    }
+
+    /// Sends a request under a fresh number and waits for its answer.
+    fn ask<'a>(
+        &self,
+        what: &'static str,
+        message: impl FnOnce(u32) -> (Request, Option<std::os::fd::BorrowedFd<'a>>),
+    ) -> Result<(u32, Answer), Error> {
+        let (sender, receiver) = mpsc::channel();
+        let id = {
+            let mut state = self.shared.state();
+            if state.closed {
+                return Err(Error::Gone);
+            }
+            state.next += 1;
+            let id = state.next;
+            state.waiting.insert(id, sender);
+            id
+        };
+        let (request, file) = message(id);
+        let files: Vec<_> = file.into_iter().collect();
+        if let Err(error) = wire::send(self.shared.init.socket(), &request, &files) {
+            self.shared.state().waiting.remove(&id);
+            return Err(match error {
+                WireError::Closed => Error::Gone,
+                other => other.into(),
+            });
+        }
+        match receiver.recv_timeout(ANSWER) {
+            Ok(answer) => Ok((id, answer)),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Gone),
+            Err(RecvTimeoutError::Timeout) => {
+                self.hard_kill();
+                Err(Error::TimedOut(what))
+            }
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Pid 1 leaves at the end of its connection, and the first stage when the tree is gone. Whatever does not is killed.
+        let _ = shutdown(self.shared.init.socket(), Shutdown::Both);
+        if !self.shared.init.wait(Instant::now() + END) {
+            self.shared.init.kill();
+        }
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands on what the init says until the tree is gone.
+    fn read(&self) {
+        while let Ok((reply, files)) = wire::receive(self.init.socket(), None) {
+            if !self.take(reply, files) {
+                break;
+            }
+        }
+        let mut state = self.state();
+        state.closed = true;
+        state.waiting.clear();
+        state.exits.clear();
+    }
+
+    fn take(&self, reply: Reply, files: Vec<OwnedFd>) -> bool {
+        let mut state = self.state();
+        let (id, answer) = match reply {
+            Reply::Started { id, pid } => {
+                let Ok(ends) = wire::exactly(files) else {
+                    return false;
+                };
+                let (sender, exit) = oneshot::channel();
+                state.exits.insert(id, sender);
+                (id, Answer::Started { pid, ends, exit })
+            }
+            Reply::NotStarted { id, step, errno } => (id, Answer::NotStarted { step, errno }),
+            Reply::Done { request, errno } => (request, Answer::Done { errno }),
+            Reply::Exited { id, exit } => {
+                if let Some(sender) = state.exits.remove(&id) {
+                    // Nobody may be waiting.
+                    let _ = sender.send(exit);
+                }
+                return true;
+            }
+            Reply::Over { usage } => {
+                state.usage = Some(usage);
+                return true;
+            }
+            Reply::TreeGone => {
+                state.tree_gone = true;
+                return false;
+            }
+            _ => return false,
+        };
+        if let Some(sender) = state.waiting.remove(&id) {
+            let _ = sender.send(answer);
+        }
+        true
+    }
+}
+
+fn check_spec(map: &IdMap, spec: &SandboxSpec) -> Result<(), Error> {
+    if spec.hostname.is_empty() || spec.hostname.len() > LONGEST_HOSTNAME {
+        return Err(Error::Invalid(format!(
+            "a host name has 1 to {LONGEST_HOSTNAME} bytes, this one has {}",
+            spec.hostname.len()
+        )));
+    }
+    for directory in &spec.directories {
+        check_place(&directory.path)?;
+        check_user(map, directory.uid, directory.gid)?;
+    }
+    for place in &spec.places {
+        check_place(&place.path)?;
+        check_user(map, place.uid, place.gid)?;
+    }
+    Ok(())
+}
+
+fn check_place(path: &Path) -> Result<(), Error> {
+    let refuse = |reason: &str| {
+        Err(Error::Place {
+            path: path.to_owned(),
+            reason: reason.into(),
+        })
+    };
+    if !path.is_absolute() {
+        return refuse("the path is not absolute");
+    }
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return refuse("the path has a NUL byte");
+    }
+    match path.components().nth(1) {
+        Some(Component::Normal(first))
+            if ["proc", "sys", "dev"].iter().any(|name| first == *name) =>
+        {
+            refuse("it leads into /proc, /sys or /dev, which are not part of the image")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_user(map: &IdMap, uid: u32, gid: u32) -> Result<(), Error> {
+    let highest = if map.single() { 0 } else { RANGE - 1 };
+    if uid.max(gid) <= highest {
+        return Ok(());
+    }
+    let why = if map.single() {
+        format!(
+            "only uid 0 and gid 0 exist in sandboxes here; for others {}",
+            advice::get_a_range()
+        )
+    } else {
+        format!("ids in a sandbox go up to {highest}")
+    };
+    Err(Error::Invalid(format!("user {uid}, group {gid}: {why}")))
+}

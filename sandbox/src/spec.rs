@@ -1,0 +1,147 @@
+//! What a caller asks for and what it gets: plain data, no behaviour.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use crate::wire::text;
+
+/// The number of a layer in its store; `layers/<n>/d` on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LayerId(pub u64);
+
+/// A sandbox to start.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// The image's layers, the topmost first; at least one.
+    pub layers: Vec<LayerId>,
+    /// The host name inside.
+    pub hostname: String,
+    /// Directories to make before anything runs, in this order.
+    pub directories: Vec<MakeDir>,
+    /// Files to put in place before anything runs, in this order.
+    pub places: Vec<Place>,
+    /// How many processes and threads may exist inside at once, the init among them.
+    pub max_processes: u32,
+}
+
+/// A directory to make, with its missing parents (0755, owned by root). One that exists is left as it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MakeDir {
+    /// Absolute, inside the image.
+    #[serde(with = "text::path")]
+    pub path: PathBuf,
+    /// Its owner, as seen inside.
+    pub uid: u32,
+    /// Its group, as seen inside.
+    pub gid: u32,
+}
+
+/// A file of the store to copy into the image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Place {
+    /// Relative to the store's root.
+    #[serde(with = "text::path")]
+    pub source: PathBuf,
+    /// Absolute, inside the image. What is there is replaced, never written through.
+    #[serde(with = "text::path")]
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its owner, as seen inside.
+    pub uid: u32,
+    /// Its group, as seen inside.
+    pub gid: u32,
+}
+
+/// A command to start in a sandbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Command {
+    /// With a `/` a path inside; without one, a name looked up in `PATH` of `env`.
+    #[serde(with = "text::os")]
+    pub program: OsString,
+    /// The arguments after the program's name.
+    #[serde(with = "text::list")]
+    pub args: Vec<OsString>,
+    /// The whole environment; nothing is added to it.
+    #[serde(with = "text::pairs")]
+    pub env: Vec<(OsString, OsString)>,
+    /// The directory to start in; it must exist.
+    #[serde(with = "text::path")]
+    pub cwd: PathBuf,
+    /// The user, as seen inside.
+    pub uid: u32,
+    /// The group, as seen inside; there are no supplementary ones.
+    pub gid: u32,
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Process {
+    /// Names it in calls on its sandbox.
+    pub id: u32,
+    /// Its process id inside the sandbox.
+    pub pid: i32,
+    /// The writing end of its standard input.
+    pub stdin: OwnedFd,
+    /// The reading end of its standard output.
+    pub stdout: OwnedFd,
+    /// The reading end of its standard error.
+    pub stderr: OwnedFd,
+    /// How it ended; an error here means that the sandbox went down with it.
+    pub exit: oneshot::Receiver<Exit>,
+}
+
+/// How a command ended: with a code, or by a signal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The status it ended with, if it ended by itself.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Whether a core dump was written; never inside a sandbox of ours.
+    pub core_dump: bool,
+    /// What it and the children it waited for have used.
+    pub usage: Usage,
+}
+
+/// Resources used, as the kernel counts them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// CPU time in user mode.
+    pub user: Duration,
+    /// CPU time in the kernel.
+    pub system: Duration,
+    /// The largest resident set of one process, in KiB.
+    pub max_rss_kb: u64,
+    /// Page faults served without reading from disk.
+    pub minor_faults: u64,
+    /// Page faults that read from disk.
+    pub major_faults: u64,
+    /// Blocks of 512 bytes read from disk.
+    pub block_input: u64,
+    /// Blocks of 512 bytes written to disk.
+    pub block_output: u64,
+    /// Times it gave the CPU away while waiting.
+    pub voluntary_switches: u64,
+    /// Times the CPU was taken from it.
+    pub involuntary_switches: u64,
+}
+
+/// What a sandbox left behind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finished {
+    /// Whether the image was changed; `None` if it was not asked for.
+    pub changed: Option<bool>,
+    /// The first change found, as a short text.
+    pub reason: Option<String>,
+    /// Disk space of the new layer in bytes; 0 if it was not asked for.
+    pub upper_bytes: u64,
+    /// What the whole process tree has used.
+    pub usage: Usage,
+}

@@ -1,0 +1,178 @@
+//! Run directories: what one sandbox writes into while it lives.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::{Inner, LayerStore, StoreError, make_directory};
+use crate::error::{Doing, Error, OsError};
+use crate::spec::LayerId;
+
+/// A run directory of this process, locked while the value lives.
+#[derive(Debug)]
+pub struct RunDir {
+    name: String,
+    path: PathBuf,
+    store: Arc<Inner>,
+    _lock: File,
+}
+
+impl RunDir {
+    /// Its name in the store.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        self.store
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
+    }
+}
+
+impl LayerStore {
+    /// Makes `run/<name>` and locks it.
+    ///
+    /// # Errors
+    /// When the name is not fit for a directory or is taken, or the disk refuses.
+    pub fn create_run(&self, name: &str) -> Result<RunDir, Error> {
+        check_name(name)?;
+        self.record_map()?;
+        let path = self.path("run").join(name);
+        let lock = {
+            // Without it another process could see the directory before it is locked, and clean it away.
+            let _store = self.lock()?;
+            make_directory(&path, 0o711)?;
+            let lock = OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .mode(0o600)
+                .open(path.join("lock"))
+                .on("make the lock of", &path)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).on("lock", &path)?;
+            lock
+        };
+        self.held().insert(name.to_owned());
+        let run = RunDir {
+            name: name.to_owned(),
+            path,
+            store: self.inner.clone(),
+            _lock: lock,
+        };
+        make_directory(&run.path.join("L"), 0o711)?;
+        for (inner, mode) in [("L/d", 0o755), ("w", 0o700), ("m", 0o755)] {
+            let path = run.path.join(inner);
+            make_directory(&path, mode)?;
+            self.give_to_inner_root(&path)?;
+        }
+        Ok(run)
+    }
+
+    /// The names of all run directories, whoever made them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn runs(&self) -> Result<Vec<String>, Error> {
+        let path = self.path("run");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).on("list", &path)? {
+            if let Ok(name) = entry.on("list", &path)?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether a process (this one or another) holds the run directory. One that does not exist is not live.
+    ///
+    /// # Errors
+    /// When its lock cannot be looked at.
+    pub fn run_is_live(&self, name: &str) -> Result<bool, Error> {
+        check_name(name)?;
+        if self.held().contains(name) {
+            return Ok(true);
+        }
+        let _store = self.lock()?;
+        Ok(self.take_lock(name)?.is_none())
+    }
+
+    /// Removes a run directory and all in it. One that is missing is fine.
+    ///
+    /// # Errors
+    /// When another process holds it, or the disk refuses.
+    pub fn remove_run(&self, name: &str) -> Result<(), Error> {
+        check_name(name)?;
+        let _taken = if self.held().contains(name) {
+            None
+        } else {
+            let _store = self.lock()?;
+            match self.take_lock(name)? {
+                Some(lock) => lock,
+                None => return Err(StoreError::Busy(name.to_owned()).into()),
+            }
+        };
+        let directory = Path::new("run").join(name);
+        for inner in ["w", "L", "m"] {
+            self.remove_tree(&directory.join(inner))?;
+        }
+        self.remove_tree(&directory)
+    }
+
+    /// Turns what a finished sandbox has written into a layer.
+    ///
+    /// # Errors
+    /// When there is such a layer already, or the disk refuses.
+    pub fn commit(&self, run: &RunDir, id: LayerId) -> Result<(), Error> {
+        let target = self.path("layers").join(id.0.to_string());
+        if target.exists() {
+            return Err(StoreError::LayerExists(id).into());
+        }
+        fs::rename(run.path.join("L"), &target).on("keep", &target)?;
+        Ok(self.link_layer(id)?)
+    }
+
+    /// The free lock of a run, taken; `Some(None)` where there is none to take, `None` where somebody holds it.
+    fn take_lock(&self, name: &str) -> Result<Option<Option<File>>, OsError> {
+        let path = self.path("run").join(name).join("lock");
+        let lock = match OpenOptions::new().write(true).open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
+            Err(error) => return Err(OsError::new(format!("open {}", path.display()), error)),
+        };
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Some(lock))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(OsError::new(format!("lock {}", path.display()), error)),
+        }
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<String>> {
+        self.inner
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(fit) {
+        return Err(StoreError::Name(name.to_owned()));
+    }
+    Ok(())
+}

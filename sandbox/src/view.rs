@@ -1,0 +1,197 @@
+//! A look into an image without running anything of it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::launch::{Init, lowers};
+use crate::protocol::{Boot, Look, Reply, Request};
+use crate::spec::LayerId;
+use crate::store::LayerStore;
+use crate::wire::{self, WireError, payload, text};
+
+/// For the longest listing.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A look into a chain of layers. Nothing of the image runs, and nothing in it can hang the caller.
+#[derive(Debug)]
+pub struct View {
+    init: Mutex<Init>,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO.
+    Fifo,
+    /// A unix socket.
+    Socket,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// One file of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name, without directories; `/` for the root.
+    #[serde(with = "text::os")]
+    pub name: OsString,
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Type and permission bits, as in `st_mode`.
+    pub mode: u32,
+    /// Its owner, as seen inside.
+    pub uid: u32,
+    /// Its group, as seen inside.
+    pub gid: u32,
+    /// When it was last written to, in seconds since 1970.
+    pub mtime: i64,
+    /// How many names it has.
+    pub nlink: u64,
+    /// Where a symbolic link points.
+    #[serde(with = "text::optional")]
+    pub target: Option<OsString>,
+}
+
+/// A path of an image cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ViewError {
+    /// There is no such path.
+    #[error("no such file or directory")]
+    NotFound,
+    /// It, or something on the way to it, is not a directory.
+    #[error("not a directory")]
+    NotADirectory,
+    /// It is not a regular file.
+    #[error("not a regular file")]
+    NotAFile,
+    /// Symbolic links that lead round in circles.
+    #[error("too many levels of symbolic links")]
+    TooManyLinks,
+    /// The disk refused.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The view could not be made or is gone.
+    #[error(transparent)]
+    Sandbox(#[from] Error),
+}
+
+impl View {
+    /// Opens a view on an image, its topmost layer first.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where this machine cannot make one.
+    pub fn open(store: &LayerStore, layers: &[LayerId]) -> Result<Self, Error> {
+        let boot = Boot::View {
+            lowers: lowers(store, layers)?,
+            old_mount: store.old_mount(),
+        };
+        Ok(Self {
+            init: Mutex::new(Init::start(store, &boot)?),
+        })
+    }
+
+    /// Describes a path. Symbolic links on the way are followed inside the image, the last one is not.
+    ///
+    /// # Errors
+    /// When there is no such path.
+    pub fn stat(&self, path: &Path) -> Result<Entry, ViewError> {
+        match self.ask(Look::Stat, path)? {
+            (Reply::Found { entry }, _) => Ok(entry),
+            _ => Err(Error::Gone.into()),
+        }
+    }
+
+    /// Lists a directory, sorted by name. Symbolic links are followed inside the image.
+    ///
+    /// # Errors
+    /// When there is no such directory.
+    pub fn list(&self, path: &Path) -> Result<Vec<Entry>, ViewError> {
+        match self.ask(Look::List, path)? {
+            (Reply::Listed, files) => {
+                let [entries] = wire::exactly(files).map_err(Error::from)?;
+                Ok(payload::read(entries).map_err(Error::from)?)
+            }
+            _ => Err(Error::Gone.into()),
+        }
+    }
+
+    /// Opens a regular file for reading. Symbolic links are followed inside the image.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is not a regular one.
+    pub fn open_file(&self, path: &Path) -> Result<(File, Entry), ViewError> {
+        match self.ask(Look::Open, path)? {
+            (Reply::Found { entry }, files) => {
+                let [file] = wire::exactly(files).map_err(Error::from)?;
+                Ok((file.into(), entry))
+            }
+            _ => Err(Error::Gone.into()),
+        }
+    }
+
+    fn ask(&self, how: Look, path: &Path) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        // Longer ones would be cut on the way, and the kernel would not take them.
+        if bytes.len() > libc::PATH_MAX.unsigned_abs() as usize || bytes.contains(&0) {
+            return Err(ViewError::NotFound);
+        }
+        let path = if bytes.is_empty() {
+            Path::new("/")
+        } else {
+            path
+        };
+        let init = self.init.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = Request::Look {
+            how,
+            path: path.to_owned(),
+        };
+        wire::send(init.socket(), &request, &[]).map_err(lost)?;
+        let answer = init.receive(Instant::now() + ANSWER).map_err(|error| {
+            init.kill();
+            lost(error)
+        })?;
+        match answer {
+            (Reply::NotFound { errno }, _) => Err(refusal(errno)),
+            other => Ok(other),
+        }
+    }
+}
+
+fn lost(error: WireError) -> ViewError {
+    let error = match error {
+        WireError::Closed => Error::Gone,
+        WireError::TimedOut => Error::TimedOut("look into the image"),
+        other => other.into(),
+    };
+    error.into()
+}
+
+fn refusal(errno: i32) -> ViewError {
+    match errno {
+        libc::ENOENT | libc::ENAMETOOLONG => ViewError::NotFound,
+        libc::ENOTDIR => ViewError::NotADirectory,
+        libc::EISDIR | libc::ENXIO => ViewError::NotAFile,
+        libc::ELOOP => ViewError::TooManyLinks,
+        other => ViewError::Io(io::Error::from_raw_os_error(other)),
+    }
+}

@@ -1,0 +1,76 @@
+//! What the probe tries. Nothing here may harm a machine where it succeeds: files of the kernel are opened and not written, calls are made
+//! with arguments that do nothing.
+
+mod files;
+mod floods;
+mod kernel;
+mod network;
+mod pid1;
+mod proof;
+
+use std::io;
+
+/// What the outside has told about itself.
+pub(crate) struct Outside {
+    pub(crate) secret: String,
+    pub(crate) socket: String,
+    pub(crate) abstract_name: String,
+    pub(crate) port: u16,
+    pub(crate) shared_memory: String,
+    pub(crate) most: u32,
+    pub(crate) single: bool,
+    pub(crate) engine: i32,
+}
+
+pub(crate) fn all(arguments: &[String]) {
+    let outside = Outside {
+        secret: arguments[0].clone(),
+        socket: arguments[1].clone(),
+        abstract_name: arguments[2].clone(),
+        port: arguments[3].parse().unwrap(),
+        shared_memory: arguments[4].clone(),
+        most: arguments[5].parse().unwrap(),
+        single: arguments[6] == "single",
+        engine: arguments[7].parse().unwrap(),
+    };
+    // First that it is where it should be: outside, these attempts would do something.
+    proof::inside();
+    files::all(&outside);
+    pid1::all(&outside);
+    kernel::all();
+    network::all(&outside);
+    floods::all(&outside);
+    println!("done");
+}
+
+/// An attempt that must fail.
+pub(crate) fn refused<T>(name: &str, result: io::Result<T>) {
+    match result {
+        Err(error) => println!("held {name}: {error}"),
+        Ok(_) => println!("HOLE {name}"),
+    }
+}
+
+/// Something that must be so.
+pub(crate) fn holds(name: &str, so: bool) {
+    println!("{} {name}", if so { "held" } else { "HOLE" });
+}
+
+/// A system call that must fail.
+macro_rules! call_refused {
+    ($name:expr, $number:expr $(, $argument:expr)* $(,)?) => {{
+        // Arguments are plain numbers or pointers to live values; the call is meant to be refused.
+        let result = unsafe { libc::syscall($number $(, $argument)*) };
+        crate::attempts::refused($name, if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) });
+    }};
+}
+
+/// A system call that must not exist.
+macro_rules! call_missing {
+    ($name:expr, $number:expr $(, $argument:expr)* $(,)?) => {{
+        let result = unsafe { libc::syscall($number $(, $argument)*) };
+        let missing = result < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
+        crate::attempts::holds($name, missing);
+    }};
+}
+pub(crate) use {call_missing, call_refused};

@@ -1,0 +1,58 @@
+//! Floods of processes, which the sandbox bounds.
+
+use super::{Outside, holds};
+
+pub(crate) fn all(outside: &Outside) {
+    let most = i32::try_from(outside.most).unwrap_or(i32::MAX);
+    let started = flood(most * 3, |_| {});
+    holds(
+        &format!("a flood of processes ends: {started}"),
+        started > 10 && started <= most,
+    );
+    if !outside.single && unsafe { libc::getuid() } == 0 {
+        // Each uid has a count of its own; the bound on all of them is another one.
+        let started = flood(most * 3, |number| {
+            let uid = 2000 + number.unsigned_abs() % 11;
+            unsafe { libc::setresuid(uid, uid, uid) };
+        });
+        // Kernels before 6.14 have no bound for a whole sandbox.
+        holds(
+            &format!("a flood of many users ends: {started}"),
+            started > 10 && (started <= most || before_6_14()),
+        );
+    }
+}
+
+fn before_6_14() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map(|number| number.trim().parse().unwrap_or(0_u32));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (6, 14)
+}
+
+/// Starts processes that wait until they are killed; answers how many came to be.
+fn flood(attempts: i32, prepare: impl Fn(i32)) -> i32 {
+    let mut children = Vec::new();
+    for number in 0..attempts {
+        // SAFETY: the probe has one thread, and the child only makes plain system calls.
+        match unsafe { libc::fork() } {
+            0 => {
+                prepare(number);
+                loop {
+                    unsafe { libc::pause() };
+                }
+            }
+            -1 => break,
+            child => children.push(child),
+        }
+    }
+    let started = children.len();
+    for &child in &children {
+        unsafe {
+            libc::kill(child, libc::SIGKILL);
+            libc::waitpid(child, std::ptr::null_mut(), 0);
+        }
+    }
+    i32::try_from(started).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,37 @@
+//! That the probe is in a sandbox at all.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use super::holds;
+
+pub(crate) fn inside() {
+    let init = fs::read_to_string("/proc/1/comm").unwrap_or_default();
+    let devices = fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let interfaces: Vec<_> = devices
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.split(':').next())
+        .map(str::trim)
+        .collect();
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let outside = map.split_whitespace().nth(1) == Some("0");
+    if init.trim() != "contree-init" || interfaces != ["lo"] || outside {
+        println!("not in a sandbox: init {init:?}, interfaces {interfaces:?}, ids {map:?}");
+        std::process::exit(2);
+    }
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        holds(
+            &format!("loopback works: {address}"),
+            loopback(address).is_ok(),
+        );
+    }
+}
+
+fn loopback(address: &str) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    let mut to = TcpStream::connect(listener.local_addr()?)?;
+    to.write_all(b"x")?;
+    listener.accept()?.0.read_exact(&mut [0])
+}

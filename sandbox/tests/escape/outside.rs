@@ -1,0 +1,135 @@
+//! The outside: things of this machine that nobody inside may reach, and the sandbox with the probe.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::process::exit;
+
+use contree_sandbox::{Command, LayerId, LayerStore, Place, Sandbox, SandboxSpec, StoreOptions};
+
+/// The bound that the flood runs against.
+const MOST: u32 = 330;
+/// Fewer attempts than this mean that the probe stopped half-way.
+const FEWEST: usize = 150;
+
+pub(crate) fn run() {
+    let directory = tempfile::Builder::new()
+        .prefix("contree-escape-")
+        .tempdir()
+        .unwrap();
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o644)).unwrap();
+    let socket = directory.path().join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let name = format!("contree-escape-{}", std::process::id());
+    let _abstract =
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let shared = format!("/dev/shm/{name}");
+    fs::write(&shared, "secret").unwrap();
+
+    let root = directory.path().join("store");
+    let store = LayerStore::open(&root, StoreOptions::default()).unwrap();
+    store.stage_host_layer(LayerId(1)).unwrap();
+    let program = root.join("files/probe");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o644)).unwrap();
+
+    let spec = SandboxSpec {
+        layers: vec![LayerId(1)],
+        hostname: "box".into(),
+        directories: Vec::new(),
+        places: vec![Place {
+            source: "files/probe".into(),
+            path: "/probe".into(),
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+        }],
+        max_processes: MOST,
+    };
+    let range = if store.id_map().single() {
+        "single"
+    } else {
+        "range"
+    };
+    let facts = [
+        "--inside",
+        secret.to_str().unwrap(),
+        socket.to_str().unwrap(),
+        &name,
+        &tcp.local_addr().unwrap().port().to_string(),
+        &shared,
+        &MOST.to_string(),
+        range,
+        &std::process::id().to_string(),
+    ];
+    let uids: &[u32] = if store.id_map().single() {
+        &[0]
+    } else {
+        &[0, 1000]
+    };
+    let mut failed = false;
+    for &uid in uids {
+        println!(
+            "escape attempts as uid {uid}, ids: {}",
+            store.id_map().describe()
+        );
+        let run = store.create_run(&format!("escape-{uid}")).unwrap();
+        let sandbox = Sandbox::start(&store, &run, &spec).unwrap();
+        let command = Command {
+            program: "/probe".into(),
+            args: facts.iter().map(OsString::from).collect(),
+            env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+            cwd: "/".into(),
+            uid,
+            gid: uid,
+        };
+        let process = sandbox.exec(&command).unwrap();
+        drop(process.stdin);
+        let mut said = String::new();
+        File::from(process.stdout)
+            .read_to_string(&mut said)
+            .unwrap();
+        let mut complaint = String::new();
+        File::from(process.stderr)
+            .read_to_string(&mut complaint)
+            .unwrap();
+        let ended = process.exit.blocking_recv().unwrap();
+        sandbox.finish(false).unwrap();
+        store.remove_run(run.name()).unwrap();
+        failed |= !judge(&said, &complaint, ended.code);
+    }
+    let _ = fs::remove_file(&shared);
+    store.remove_layer(LayerId(1)).unwrap();
+    drop(directory);
+    if failed {
+        exit(1);
+    }
+}
+
+fn judge(said: &str, complaint: &str, code: Option<i32>) -> bool {
+    let held = said
+        .lines()
+        .filter(|line| line.starts_with("held "))
+        .count();
+    let holes: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("HOLE "))
+        .collect();
+    for hole in &holes {
+        println!("{hole}");
+    }
+    println!("{held} attempts held, {} holes", holes.len());
+    let complete =
+        code == Some(0) && said.lines().last() == Some("done") && held + holes.len() >= FEWEST;
+    if !complete {
+        println!("the probe did not come to its end: {code:?}\n{said}\n{complaint}");
+    }
+    complete && holes.is_empty()
+}

@@ -1,0 +1,258 @@
+//! Commands in a sandbox: streams, users, failures, signals.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+
+use contree_sandbox::{Command, Error, Step};
+
+use crate::support::*;
+
+#[test]
+fn the_environment_is_the_one_asked_for_and_nothing_else() {
+    let (_run, sandbox) = start();
+    let mut env = command("/usr/bin/env", &[]);
+    let raw = OsString::from_vec(b"caf\xe9 \n=".to_vec());
+    env.env = vec![("A".into(), "1 2".into()), ("B".into(), raw)];
+    let process = sandbox.exec(&env).unwrap();
+    let mut bytes = Vec::new();
+    std::io::Read::read_to_end(&mut std::fs::File::from(process.stdout), &mut bytes).unwrap();
+    assert_eq!(bytes, b"A=1 2\nB=caf\xe9 \n=\n");
+}
+
+#[test]
+fn large_input_comes_through() {
+    let (_run, sandbox) = start();
+    let input: Vec<u8> = (0..8 << 20).map(|i: u32| i.to_le_bytes()[1]).collect();
+    let done = collect(sandbox.exec(&shell("wc -c; echo rest")).unwrap(), input);
+    assert_eq!(
+        done.stdout.split_whitespace().collect::<Vec<_>>(),
+        ["8388608", "rest"]
+    );
+}
+
+#[test]
+fn large_arguments_come_through_and_too_large_ones_are_refused() {
+    let (_run, sandbox) = start();
+    let many: Vec<String> = (0..3000).map(|i| format!("{i:0100}")).collect();
+    let mut count = command("/bin/sh", &["-c", "echo $# ${#1}", "sh"]);
+    count.args.extend(many.iter().map(OsString::from));
+    assert_eq!(output(&sandbox, &count).stdout, "3000 100\n");
+    let mut large = command("/bin/true", &[]);
+    large.env = vec![("X".into(), "x".repeat(200_000).into())];
+    match sandbox.exec(&large) {
+        Err(Error::Exec {
+            step: Step::Execute,
+            errno: libc::E2BIG,
+            ..
+        }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(
+        output(&sandbox, &shell("echo still here")).stdout,
+        "still here\n"
+    );
+}
+
+#[test]
+fn commands_run_side_by_side() {
+    let (_run, sandbox) = start();
+    let first = sandbox.exec(&shell("read x; echo first $x")).unwrap();
+    let second = sandbox.exec(&shell("read x; echo second $x")).unwrap();
+    assert_ne!(first.pid, second.pid);
+    let mut to_second = std::fs::File::from(second.stdin);
+    to_second.write_all(b"b\n").unwrap();
+    assert_eq!(read(second.stdout), "second b\n");
+    let mut to_first = std::fs::File::from(first.stdin);
+    to_first.write_all(b"a\n").unwrap();
+    assert_eq!(read(first.stdout), "first a\n");
+}
+
+#[test]
+fn standard_streams_can_be_opened_again() {
+    let (_run, sandbox) = start();
+    let done = output(
+        &sandbox,
+        &shell("echo out >/dev/stdout; echo err >/dev/stderr; cat </dev/stdin"),
+    );
+    assert_eq!(
+        (done.stdout.as_str(), done.stderr.as_str()),
+        ("out\n", "err\n")
+    );
+    if !store().id_map().single() {
+        let mut other = shell("echo out >/dev/stdout; echo err >/dev/stderr");
+        (other.uid, other.gid) = (1000, 1000);
+        let done = output(&sandbox, &other);
+        assert_eq!(
+            (done.stdout.as_str(), done.stderr.as_str()),
+            ("out\n", "err\n")
+        );
+    }
+}
+
+#[test]
+fn another_user_has_no_rights() {
+    let (_run, sandbox) = start();
+    let mut other = shell(
+        "id -u; id -g; id -G; grep CapEff /proc/self/status; touch /x 2>/dev/null || echo refused",
+    );
+    (other.uid, other.gid) = (1000, 1001);
+    if store().id_map().single() {
+        let error = sandbox.exec(&other).unwrap_err();
+        assert!(
+            matches!(error, Error::Invalid(_))
+                && error.to_string().contains("usermod --add-subuids"),
+            "{error}"
+        );
+        return;
+    }
+    let done = output(&sandbox, &other);
+    assert_eq!(
+        done.stdout, "1000\n1001\n1001\nCapEff:\t0000000000000000\nrefused\n",
+        "{done:?}"
+    );
+    other.uid = 70_000;
+    assert!(matches!(sandbox.exec(&other), Err(Error::Invalid(_))));
+}
+
+#[test]
+fn what_cannot_be_started_says_which_step_failed() {
+    let (_run, sandbox) = start();
+    let try_it = |change: &dyn Fn(&mut Command)| {
+        let mut command = command("/bin/true", &[]);
+        change(&mut command);
+        match sandbox.exec(&command) {
+            Err(Error::Exec { step, errno, .. }) => (step, errno),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(
+        try_it(&|c| c.program = "/no/such".into()),
+        (Step::Execute, libc::ENOENT)
+    );
+    assert_eq!(
+        try_it(&|c| c.program = "no-such-program".into()),
+        (Step::Execute, libc::ENOENT)
+    );
+    assert_eq!(
+        try_it(&|c| c.program = "/etc/passwd".into()),
+        (Step::Execute, libc::EACCES)
+    );
+    assert_eq!(
+        try_it(&|c| c.program = "/etc".into()),
+        (Step::Execute, libc::EACCES)
+    );
+    assert_eq!(
+        try_it(&|c| c.program = "".into()),
+        (Step::Request, libc::ENOENT)
+    );
+    assert_eq!(
+        try_it(&|c| c.cwd = "/nowhere".into()),
+        (Step::ChangeDirectory, libc::ENOENT)
+    );
+    assert_eq!(
+        try_it(&|c| c.args = vec![OsString::from_vec(vec![b'a', 0])]),
+        (Step::Request, libc::EINVAL)
+    );
+    let said = sandbox
+        .exec(&command("no-such-program", &[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.starts_with("cannot start no-such-program: execute it: No such file"),
+        "{said}"
+    );
+    // A status of 127 is no failure to start.
+    assert_eq!(output(&sandbox, &shell("exit 127")).exit.code, Some(127));
+}
+
+#[test]
+fn a_program_is_looked_up_in_the_path_of_the_request() {
+    let (_run, sandbox) = start();
+    let script = "mkdir -p /a /b; printf '#!/bin/sh\\necho from a' >/a/tool; printf '#!/bin/sh\\necho from b' >/b/tool; chmod +x /b/tool";
+    assert_eq!(output(&sandbox, &shell(script)).exit.code, Some(0));
+    let mut tool = command("tool", &[]);
+    // The first one found is not executable, as execvp has it.
+    tool.env = vec![("PATH".into(), "/a:/b:/usr/bin:/bin".into())];
+    assert_eq!(output(&sandbox, &tool).stdout, "from b\n");
+    tool.program = "b/tool".into();
+    assert_eq!(output(&sandbox, &tool).stdout, "from b\n");
+}
+
+#[test]
+fn a_signal_reaches_the_whole_group_of_a_command() {
+    let (_run, sandbox) = start();
+    let process = sandbox
+        .exec(&shell(
+            "trap 'echo caught; exit 5' TERM; sleep 1000 & echo up; wait",
+        ))
+        .unwrap();
+    let id = process.id;
+    let mut stdout = std::io::BufReader::new(std::fs::File::from(process.stdout));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
+    sandbox.signal(id, libc::SIGTERM).unwrap();
+    let exit = process.exit.blocking_recv().unwrap();
+    assert_eq!(exit.code, Some(5));
+    assert!(matches!(
+        sandbox.signal(id, libc::SIGTERM),
+        Err(Error::NoProcess(_))
+    ));
+    assert!(matches!(
+        sandbox.signal(12_345, libc::SIGTERM),
+        Err(Error::NoProcess(_))
+    ));
+    let killed = sandbox
+        .exec(&shell("kill -SEGV $$"))
+        .unwrap()
+        .exit
+        .blocking_recv()
+        .unwrap();
+    assert_eq!(
+        (killed.code, killed.signal, killed.core_dump),
+        (None, Some(libc::SIGSEGV), false)
+    );
+}
+
+#[test]
+fn killing_all_leaves_the_sandbox_and_what_was_written() {
+    let (_run, sandbox) = start();
+    let script = "trap '' TERM INT HUP; for i in 1 2 3 4; do setsid sh -c 'while :; do :; done' & done; echo kept >/kept; echo up; wait";
+    let process = sandbox.exec(&shell(script)).unwrap();
+    let mut stdout = std::io::BufReader::new(std::fs::File::from(process.stdout));
+    std::io::BufRead::read_line(&mut stdout, &mut String::new()).unwrap();
+    sandbox.kill_all().unwrap();
+    assert_eq!(
+        process.exit.blocking_recv().unwrap().signal,
+        Some(libc::SIGKILL)
+    );
+    let done = output(&sandbox, &shell("cat /kept; echo /proc/[0-9]*"));
+    assert!(
+        done.stdout.starts_with("kept\n/proc/1 /proc/")
+            && done.stdout.split_whitespace().count() == 3,
+        "{done:?}"
+    );
+    assert_eq!(sandbox.finish(true).unwrap().changed, Some(true));
+}
+
+#[test]
+fn nothing_of_the_engine_is_inherited() {
+    use std::os::fd::AsRawFd;
+    let leak = std::fs::File::open("/etc/passwd").unwrap();
+    // SAFETY: a descriptor of our own is made inheritable.
+    unsafe { libc::fcntl(leak.as_raw_fd(), libc::F_SETFD, 0) };
+    let (_run, sandbox) = start();
+    let done = output(
+        &sandbox,
+        &shell(
+            "ls /proc/self/fd | tr '\\n' ' '; umask; ulimit -c; grep -E 'SigBlk|SigIgn|SigCgt' /proc/self/status",
+        ),
+    );
+    // ls itself opens 3.
+    assert!(done.stdout.starts_with("0 1 2 3 0022\n0\n"), "{done:?}");
+    assert!(
+        done.stdout
+            .contains("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000"),
+        "{done:?}"
+    );
+}

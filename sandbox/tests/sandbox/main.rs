@@ -1,0 +1,16 @@
+//! What a sandbox does, tried on real ones as the current user.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod programs;
+mod support;
+
+mod changes;
+mod commands;
+mod faults;
+mod init;
+mod lifecycle;
+mod places;
+mod stores;
+mod unavailable;
+mod views;

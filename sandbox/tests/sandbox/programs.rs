@@ -1,0 +1,133 @@
+//! The image of this machine's programs runs them: each that is installed here works in a sandbox as it does outside.
+
+use std::path::Path;
+
+use crate::support::{output, shell, start};
+
+/// Runs the script if the program is installed here, and answers what it printed.
+fn with(program: &str, script: &str) -> Option<String> {
+    let installed = ["/usr/bin", "/bin"]
+        .iter()
+        .any(|directory| Path::new(directory).join(program).exists());
+    if !installed {
+        println!("not tried: {program} is not installed here");
+        return None;
+    }
+    let (_run, sandbox) = start();
+    let done = output(&sandbox, &shell(script));
+    assert_eq!(done.exit.code, Some(0), "{script}: {done:?}");
+    sandbox.finish(false).unwrap();
+    Some(done.stdout)
+}
+
+#[test]
+fn python_has_its_library_and_knows_whom_to_trust() {
+    let imports =
+        "import asyncio, bz2, ctypes, hashlib, json, lzma, sqlite3, ssl, subprocess, zlib";
+    let checks = "assert sqlite3.connect(':memory:').execute('select 6*7').fetchone() == (42,)
+ctypes.CDLL('libc.so.6')
+assert subprocess.check_output(['echo', 'x']) == b'x\\n'
+print(len(ssl.create_default_context().get_ca_certs()))";
+    let Some(certificates) = with("python3", &format!("python3 -c \"{imports}\n{checks}\"")) else {
+        return;
+    };
+    if Path::new("/etc/ssl/certs/ca-certificates.crt").exists() {
+        let count: u32 = certificates.trim().parse().unwrap();
+        assert!(count > 50, "only {count} certificates");
+    }
+}
+
+#[test]
+fn every_extension_module_of_python_loads() {
+    let script = "import importlib, os, sys, sysconfig
+place = sysconfig.get_config_var('DESTSHARED')
+failed = []
+for name in sorted(os.listdir(place)):
+    if name.endswith('.so'):
+        try:
+            importlib.import_module(name.split('.')[0])
+        except Exception as error:
+            failed.append((name, error))
+print(failed, file=sys.stderr)
+sys.exit(len(failed))";
+    with("python3", &format!("python3 -c \"{script}\""));
+}
+
+#[test]
+fn importing_what_is_compiled_already_changes_nothing() {
+    let compiled = "python3 -B -c 'import json, os; print(os.path.exists(json.__cached__))'";
+    if with("python3", compiled).as_deref() != Some("True\n") {
+        println!("not tried: Python's library is not compiled here");
+        return;
+    }
+    let (_run, sandbox) = start();
+    let done = output(&sandbox, &shell("python3 -c 'import json, subprocess'"));
+    assert_eq!(done.exit.code, Some(0), "{done:?}");
+    assert_eq!(sandbox.finish(true).unwrap().changed, Some(false));
+}
+
+#[test]
+fn git_makes_clones_and_reads_repositories() {
+    let script = "set -e
+export HOME=/tmp
+git config --global user.name Somebody
+git config --global user.email somebody@example.org
+git init -q -b main /tmp/one
+cd /tmp/one
+echo content > file
+git add file
+git commit -qm 'A commit'
+git clone -q /tmp/one /tmp/two
+git -C /tmp/two log --format=%s
+git ls-remote https://127.0.0.1:9/ 2>&1 | grep -ci 'connect' >&2
+git -C /tmp/two submodule status";
+    assert_eq!(
+        with("git", script).as_deref().unwrap_or("A commit\n"),
+        "A commit\n"
+    );
+}
+
+#[test]
+fn archives_texts_and_processes() {
+    let script = "set -e
+cd /tmp
+mkdir tree
+seq 10 > tree/numbers
+tar czf tree.tar.gz tree
+tar tzf tree.tar.gz | sort | tail -1
+find tree -name 'n*' | xargs grep -c 1
+awk '{ sum += $1 } END { print sum }' tree/numbers
+sed -n 's/^7$/seven/p' tree/numbers
+seq 11 | diff tree/numbers - || true
+sleep 5 &
+sha256sum < /dev/null | cut -c 1-8";
+    let Some(printed) = with("awk", script) else {
+        return;
+    };
+    assert_eq!(
+        printed,
+        "tree/numbers\n2\n55\nseven\n10a11\n> 11\ne3b0c442\n"
+    );
+}
+
+#[test]
+fn ps_shows_the_processes_of_the_sandbox_alone() {
+    if let Some(printed) = with("ps", "ps -e -o pid= | wc -l") {
+        let count: u32 = printed.trim().parse().unwrap();
+        assert!((3..=5).contains(&count), "{count} processes");
+    }
+}
+
+#[test]
+fn curl_speaks_tls() {
+    if let Some(printed) = with(
+        "curl",
+        "curl --version; curl -sS https://127.0.0.1:9/ 2>&1; true",
+    ) {
+        assert!(printed.contains("https"), "{printed}");
+        assert!(
+            printed.contains("(7)"),
+            "nobody answers on loopback: {printed}"
+        );
+    }
+}

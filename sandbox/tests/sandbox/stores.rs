@@ -1,0 +1,155 @@
+//! Stores: locks, names, ids.
+
+use std::fs;
+
+use contree_sandbox::{
+    Error, LayerId, LayerStore, Sandbox, State, StoreError, StoreOptions, Unavailable, diagnose,
+};
+
+use crate::support::*;
+
+fn open(name: &str) -> LayerStore {
+    LayerStore::open(&directory().join(name), StoreOptions::default()).unwrap()
+}
+
+#[test]
+fn a_run_belongs_to_one_process_at_a_time() {
+    let store = open("locks");
+    let other = open("locks");
+    let run = store.create_run("one").unwrap();
+    assert!(store.create_run("one").is_err());
+    assert_eq!(other.runs().unwrap(), ["one"]);
+    // The other handle stands for another process: the lock is on the open file.
+    assert!(other.run_is_live("one").unwrap());
+    assert!(matches!(
+        other.remove_run("one"),
+        Err(Error::Store(StoreError::Busy(_)))
+    ));
+    drop(run);
+    assert!(!other.run_is_live("one").unwrap());
+    other.remove_run("one").unwrap();
+    other.remove_run("one").unwrap();
+    assert!(!other.run_is_live("one").unwrap());
+    assert!(store.runs().unwrap().is_empty());
+    for name in ["", "..", ".hidden", "a/b", "a b", "ä"] {
+        assert!(
+            matches!(
+                store.create_run(name),
+                Err(Error::Store(StoreError::Name(_)))
+            ),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_run_of_our_own_can_be_removed_while_it_is_held() {
+    let store = open("own");
+    let run = store.create_run("mine").unwrap();
+    store.remove_run(run.name()).unwrap();
+    assert!(store.runs().unwrap().is_empty());
+}
+
+#[test]
+fn a_commit_makes_a_layer_once() {
+    let store = open("commits");
+    let run = store.create_run("r").unwrap();
+    fs::write(run.path().join("L/d/file"), "x").unwrap();
+    store.commit(&run, LayerId(7)).unwrap();
+    assert!(store.layer_exists(LayerId(7)));
+    assert_eq!(
+        fs::read_to_string(store.root().join("l/7/file")).unwrap(),
+        "x"
+    );
+    let again = store.create_run("s").unwrap();
+    assert!(matches!(
+        store.commit(&again, LayerId(7)),
+        Err(Error::Store(StoreError::LayerExists(_)))
+    ));
+    store.sync().unwrap();
+    store.remove_layer(LayerId(7)).unwrap();
+    store.remove_layer(LayerId(7)).unwrap();
+    assert!(!store.layer_exists(LayerId(7)));
+}
+
+#[test]
+fn the_ids_are_recorded_with_the_first_use() {
+    let store = open("ids");
+    let record = store.root().join("idmap");
+    assert!(!record.exists());
+    let _run = store.create_run("r").unwrap();
+    let first = fs::read_to_string(&record).unwrap();
+    assert_eq!(open("ids").id_map(), store.id_map());
+    let (uid, gid) = store.id_map().root_owner();
+    assert!(uid != 0 && gid != 0, "root of this machine is never mapped");
+    assert_eq!(fs::read_to_string(&record).unwrap(), first);
+    fs::write(&record, "{").unwrap();
+    let error = LayerStore::open(store.root(), StoreOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("is damaged"), "{error}");
+}
+
+#[test]
+fn the_store_is_closed_to_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let store = open("closed");
+    let _run = store.create_run("r").unwrap();
+    let mode = fs::metadata(store.root()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o007, 0, "{mode:o}");
+}
+
+#[test]
+fn another_users_store_is_refused() {
+    use std::os::unix::fs::MetadataExt;
+    // The one directory that belongs to another user wherever an ordinary user runs this; root makes one.
+    let path = directory().join("foreign");
+    fs::create_dir_all(&path).unwrap();
+    if fs::metadata(&path).unwrap().uid() == 0 {
+        std::os::unix::fs::chown(&path, Some(1234), None).unwrap();
+        let error = LayerStore::open(&path, StoreOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("user with id 1234"), "{error}");
+    } else {
+        let error = LayerStore::open("/usr".as_ref(), StoreOptions::default()).unwrap_err();
+        assert!(error.to_string().contains("user with id 0"), "{error}");
+    }
+}
+
+#[test]
+fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
+    let store = open("lost");
+    let _run = store.create_run("r").unwrap();
+    let record = store.root().join("idmap");
+    let engine = rustix::process::geteuid().as_raw();
+    // Nobody may map these: for root they run over the highest id, to others they were never granted.
+    let (writer, extents) = match engine {
+        0 => (
+            "root",
+            r#"[{"inside":0,"outside":4294967200,"count":65536}]"#,
+        ),
+        _ => ("own", r#"[{"inside":0,"outside":4294967200,"count":1}]"#),
+    };
+    let map = format!(
+        r#"{{"kind":"range","writer":"{writer}","engine":{engine},"uids":{extents},"gids":{extents}}}"#
+    );
+    fs::write(&record, map).unwrap();
+    let store = open("lost");
+    let base = fs::read_to_string(&record).unwrap();
+    let run = store.create_run("s").unwrap();
+    fs::create_dir_all(store.root().join("layers/1/d")).unwrap();
+    let error = Sandbox::start(&store, &run, &spec()).unwrap_err();
+    assert!(
+        matches!(error, Error::Unavailable(Unavailable::IdMap { .. })),
+        "{error:?}"
+    );
+    let said = error.to_string();
+    assert!(
+        said.contains("cannot be mapped any more") && said.contains("CONTREE_DATA_DIR"),
+        "{said}"
+    );
+    assert_eq!(fs::read_to_string(&record).unwrap(), base);
+    let checks = diagnose(store.root(), &StoreOptions::default());
+    let recorded = checks
+        .iter()
+        .find(|check| check.name == "recorded ids")
+        .unwrap();
+    assert_eq!(recorded.state, State::Missing);
+}

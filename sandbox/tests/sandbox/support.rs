@@ -1,0 +1,179 @@
+//! A store with this machine's own programs, and shorthands for running commands on it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use contree_sandbox::{
+    Command, Exit, Finished, LayerId, LayerStore, Process, RunDir, Sandbox, SandboxSpec,
+    StoreOptions,
+};
+
+/// The layer with this machine's programs.
+pub(crate) const HOST: LayerId = LayerId(1);
+
+static NEXT: AtomicU64 = AtomicU64::new(100);
+
+/// A number that no other test uses.
+pub(crate) fn fresh() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// One store for all tests of this program, removed at its end.
+pub(crate) fn store() -> &'static LayerStore {
+    static STORE: OnceLock<LayerStore> = OnceLock::new();
+    STORE.get_or_init(|| {
+        let root = directory().join("store");
+        let store = LayerStore::open(&root, StoreOptions::default()).unwrap();
+        let report = store.stage_host_layer(HOST).unwrap();
+        assert!(report.files > 50, "{report:?}");
+        store
+    })
+}
+
+/// A directory of this process's own on the disk where the test program is, or else where temporary files go.
+pub(crate) fn directory() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let base =
+            std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let directory = tempfile::Builder::new()
+            .prefix("contree-sandbox-test-")
+            .tempdir_in(base)
+            .unwrap();
+        // SAFETY: the handler is a plain function that runs once, when the tests are over.
+        unsafe { libc::atexit(clean_up) };
+        directory.keep()
+    })
+}
+
+/// Statics are not dropped, and some files belong to ids that only the store can remove.
+extern "C" fn clean_up() {
+    let store = store();
+    for name in store.runs().unwrap_or_default() {
+        let _ = store.remove_run(&name);
+    }
+    for id in (1..=NEXT.load(Ordering::Relaxed)).map(LayerId) {
+        let _ = store.remove_layer(id);
+    }
+    // overlayfs leaves directories that nobody may enter.
+    let _ = std::process::Command::new("chmod")
+        .args(["-R", "u+rwX"])
+        .arg(directory())
+        .status();
+    let _ = std::fs::remove_dir_all(directory());
+}
+
+/// A sandbox to be, on this machine's programs.
+pub(crate) fn spec() -> SandboxSpec {
+    SandboxSpec {
+        layers: vec![HOST],
+        hostname: "box".into(),
+        directories: Vec::new(),
+        places: Vec::new(),
+        max_processes: 400,
+    }
+}
+
+/// A run directory with a name of its own.
+pub(crate) fn run() -> RunDir {
+    store().create_run(&format!("run-{}", fresh())).unwrap()
+}
+
+/// A sandbox on this machine's programs.
+pub(crate) fn start() -> (RunDir, Sandbox) {
+    start_with(&spec())
+}
+
+pub(crate) fn start_with(spec: &SandboxSpec) -> (RunDir, Sandbox) {
+    let run = run();
+    let sandbox = Sandbox::start(store(), &run, spec).unwrap();
+    (run, sandbox)
+}
+
+/// A command of the shell.
+pub(crate) fn shell(script: &str) -> Command {
+    command("/bin/sh", &["-c", script])
+}
+
+pub(crate) fn command(program: &str, args: &[&str]) -> Command {
+    Command {
+        program: program.into(),
+        args: args.iter().map(OsString::from).collect(),
+        env: vec![(
+            "PATH".into(),
+            "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin".into(),
+        )],
+        cwd: "/".into(),
+        uid: 0,
+        gid: 0,
+    }
+}
+
+/// What came out of a command.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub exit: Exit,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a command to its end, without input.
+pub(crate) fn output(sandbox: &Sandbox, command: &Command) -> Output {
+    collect(sandbox.exec(command).unwrap(), Vec::new())
+}
+
+/// Feeds a command and collects what it says.
+pub(crate) fn collect(process: Process, input: Vec<u8>) -> Output {
+    let Process {
+        stdin,
+        stdout,
+        stderr,
+        exit,
+        ..
+    } = process;
+    let feed = thread::spawn(move || {
+        // The command may leave without reading it all.
+        let _ = File::from(stdin).write_all(&input);
+    });
+    let stdout = thread::spawn(move || read(stdout));
+    let stderr = thread::spawn(move || read(stderr));
+    let exit = exit.blocking_recv().unwrap();
+    feed.join().unwrap();
+    Output {
+        exit,
+        stdout: stdout.join().unwrap(),
+        stderr: stderr.join().unwrap(),
+    }
+}
+
+pub(crate) fn read(fd: OwnedFd) -> String {
+    let mut bytes = Vec::new();
+    File::from(fd).read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Runs a script in a sandbox of its own on `layers` and keeps what it wrote, if it changed anything.
+pub(crate) fn commit(layers: &[LayerId], script: &str) -> (Finished, Option<LayerId>) {
+    let run = run();
+    let spec = SandboxSpec {
+        layers: layers.to_vec(),
+        ..spec()
+    };
+    let sandbox = Sandbox::start(store(), &run, &spec).unwrap();
+    let done = output(&sandbox, &shell(script));
+    assert_eq!(done.exit.code, Some(0), "{script}: {done:?}");
+    let finished = sandbox.finish(true).unwrap();
+    let layer = finished.changed.unwrap().then(|| {
+        let id = LayerId(fresh());
+        store().commit(&run, id).unwrap();
+        id
+    });
+    store().remove_run(run.name()).unwrap();
+    (finished, layer)
+}

@@ -1,0 +1,175 @@
+//! Machines that cannot run sandboxes, played by namespaces of this one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use contree_sandbox::{
+    Error, LayerId, LayerStore, Sandbox, SandboxSpec, State, StoreOptions, View, diagnose,
+};
+
+use crate::support::*;
+
+const PROBE: &str = "CONTREE_TEST_PROBE";
+
+/// Not a test of its own: what is run on such a machine. It prints what starting a sandbox and the diagnosis say.
+#[test]
+fn probe() {
+    let Some(root) = std::env::var_os(PROBE).map(PathBuf::from) else {
+        return;
+    };
+    for check in diagnose(&root, &StoreOptions::default()) {
+        println!("\nCHECK {check:?}");
+        if check.state == State::Missing {
+            println!(
+                "\nMISSING {}; {}",
+                check.detail,
+                check.remedy.unwrap_or_default()
+            );
+        }
+    }
+    let store = LayerStore::open(&root, StoreOptions::default()).unwrap();
+    let base = store.create_run("base").unwrap();
+    for name in ["proc", "sys", "dev"] {
+        std::fs::create_dir(base.path().join("L/d").join(name)).unwrap();
+    }
+    store.commit(&base, LayerId(1)).unwrap();
+    store.remove_run("base").unwrap();
+    let run = store.create_run("run").unwrap();
+    let spec = SandboxSpec {
+        layers: vec![LayerId(1)],
+        ..spec()
+    };
+    match Sandbox::start(&store, &run, &spec) {
+        Ok(_) => println!("\nSTART fine"),
+        Err(Error::Unavailable(said)) => println!("\nSTART {said}"),
+        Err(error) => println!("\nSTART other {error:?}"),
+    }
+    match View::open(&store, &[LayerId(1)]) {
+        Ok(_) => println!("\nVIEW fine"),
+        Err(Error::Unavailable(said)) => println!("\nVIEW {said}"),
+        Err(error) => println!("\nVIEW other {error:?}"),
+    }
+}
+
+/// Prepares a machine by a script and runs the probe on it.
+fn on_a_machine(name: &str, namespaces: &[&str], script: &str) -> String {
+    let data = directory().join(format!("machine-{name}"));
+    std::fs::create_dir_all(&data).unwrap();
+    let mut command = Command::new("unshare");
+    // Root has the rights; an ordinary user gets them in a namespace.
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let output = command
+        .args(namespaces)
+        .args([
+            "sh",
+            "-ec",
+            &format!("{script}\nexec \"$0\" --exact unavailable::probe --nocapture"),
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env(PROBE, data.join("data"))
+        .env("MACHINE", &data)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+fn said<'a>(text: &'a str, what: &str) -> &'a str {
+    text.lines()
+        .find_map(|line| line.strip_prefix(what)?.strip_prefix(' '))
+        .unwrap_or_else(|| panic!("no {what} in {text}"))
+}
+
+/// The diagnosis and the failing call say the same, and this.
+fn expect(text: &str, parts: &[&str]) {
+    let start = said(text, "START");
+    assert_eq!(said(text, "MISSING"), start, "{text}");
+    for part in parts {
+        assert!(start.contains(part), "`{part}` is not in: {start}");
+    }
+}
+
+#[test]
+fn no_user_namespaces() {
+    let namespaces: &[&str] = if rustix::process::geteuid().is_root() {
+        &["--user", "--map-root-user"]
+    } else {
+        &[]
+    };
+    let text = on_a_machine(
+        "users",
+        namespaces,
+        "echo 0 >/proc/sys/user/max_user_namespaces",
+    );
+    expect(
+        &text,
+        &[
+            "user.max_user_namespaces is 0",
+            "sysctl -w user.max_user_namespaces=",
+        ],
+    );
+    assert_eq!(said(&text, "VIEW"), said(&text, "START"));
+}
+
+#[test]
+fn an_over_mounted_proc() {
+    let text = on_a_machine("proc", &["--mount"], "mount -t tmpfs none /proc/bus");
+    expect(
+        &text,
+        &["procfs cannot be mounted", "systempaths=unconfined"],
+    );
+    // A view needs no procfs.
+    assert_eq!(said(&text, "VIEW"), "fine");
+}
+
+#[test]
+fn a_data_directory_on_overlayfs() {
+    let script = "cd $MACHINE; mkdir lower upper work data; mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr data";
+    let text = on_a_machine("overlay", &["--mount"], script);
+    expect(&text, &["is on overlayfs", "CONTREE_DATA_DIR"]);
+}
+
+#[test]
+fn no_programs_in_memory() {
+    // Kernels before 6.3 do not have it, and only root may set it.
+    let setting = Path::new("/proc/sys/vm/memfd_noexec");
+    if !setting.exists() || !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let text = on_a_machine(
+        "memfd",
+        &["--pid", "--fork", "--mount-proc"],
+        "echo 2 >/proc/sys/vm/memfd_noexec",
+    );
+    expect(&text, &["vm.memfd_noexec=2", "sysctl -w vm.memfd_noexec=1"]);
+}
+
+#[test]
+fn this_machine_is_fine() {
+    let root = directory().join("diagnosed");
+    let checks = diagnose(&root, &StoreOptions::default());
+    assert!(
+        checks.iter().all(|check| check.state != State::Missing),
+        "{checks:#?}"
+    );
+    assert!(
+        checks
+            .iter()
+            .any(|check| check.name == "sandbox" && check.state == State::Fine)
+    );
+    let ids = checks.iter().find(|check| check.name == "id map").unwrap();
+    assert_eq!(
+        ids.state == State::Degraded,
+        store().id_map().single(),
+        "{ids:?}"
+    );
+    assert_eq!(ids.remedy.is_some(), store().id_map().single());
+    assert!(!root.exists(), "nothing is left behind");
+}

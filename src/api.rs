@@ -1,0 +1,13 @@
+//! The client and the types that `build.rs` generates from `openapi/contree.yaml`.
+#![allow(
+    clippy::all,
+    clippy::unwrap_used,
+    missing_docs,
+    private_interfaces,
+    mismatched_lifetime_syntaxes,
+    unreachable_pub,
+    unused_imports,
+    rustdoc::all
+)]
+
+include!(concat!(env!("OUT_DIR"), "/client.rs"));

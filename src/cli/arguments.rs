@@ -1,0 +1,241 @@
+//! The arguments of `call`: JSON objects, and `KEY=VALUE` by the types of the tool's schema.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use serde_json::{Map, Value};
+
+/// Reads what `@FILE` and `@-` name; a seam for tests.
+pub(super) trait Source {
+    fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>>;
+    fn stdin(&mut self) -> std::io::Result<Vec<u8>>;
+}
+
+/// The real files and standard input.
+#[derive(Default)]
+pub(super) struct System {
+    stdin_used: bool,
+}
+
+impl Source for System {
+    fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
+        let path = crate::tools::expanded(path)
+            .ok_or_else(|| std::io::Error::other("there is no home directory for `~`"))?;
+        std::fs::read(path)
+    }
+
+    fn stdin(&mut self) -> std::io::Result<Vec<u8>> {
+        if std::mem::replace(&mut self.stdin_used, true) {
+            return Err(std::io::Error::other("standard input was read already"));
+        }
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Reads the arguments by `schema`, the tool's input schema.
+///
+/// # Errors
+/// A sentence about the first argument that cannot be read.
+pub(super) fn read(
+    given: &[String],
+    schema: &Value,
+    source: &mut dyn Source,
+) -> Result<Map<String, Value>, String> {
+    let mut arguments = Map::new();
+    let mut appended = BTreeSet::new();
+    for argument in given {
+        if argument.trim_start().starts_with('{') {
+            let object: Map<String, Value> = serde_json::from_str(argument)
+                .map_err(|error| format!("`{argument}` is not a JSON object: {error}"))?;
+            for (key, value) in object {
+                insert(&mut arguments, key, value)?;
+            }
+            continue;
+        }
+        let Some((key, text)) = argument.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            return Err(format!(
+                "`{argument}` is neither KEY=VALUE nor a JSON object"
+            ));
+        };
+        let parameter = &schema["properties"][key];
+        let text = content(key, text, source)?;
+        if parameter["type"] == "array" {
+            let items = elements(key, &text, &parameter["items"])?;
+            if appended.insert(key.to_owned()) {
+                insert(&mut arguments, key.to_owned(), Value::Array(items))?;
+            } else if let Some(Value::Array(before)) = arguments.get_mut(key) {
+                before.extend(items);
+            }
+        } else {
+            insert(&mut arguments, key.to_owned(), value(key, text, parameter)?)?;
+        }
+    }
+    Ok(arguments)
+}
+
+fn insert(arguments: &mut Map<String, Value>, key: String, value: Value) -> Result<(), String> {
+    if arguments.contains_key(&key) {
+        return Err(format!("`{key}` is given twice"));
+    }
+    arguments.insert(key, value);
+    Ok(())
+}
+
+/// The text itself, or what `@` refers to.
+fn content(key: &str, text: &str, source: &mut dyn Source) -> Result<String, String> {
+    let Some(name) = text.strip_prefix('@') else {
+        return Ok(text.to_owned());
+    };
+    if name.starts_with('@') {
+        return Ok(name.to_owned());
+    }
+    let (bytes, what) = match name {
+        "" => {
+            return Err(format!(
+                "`{key}=@` names no file (for the text `@`, write `{key}=@@`)"
+            ));
+        }
+        "-" => (source.stdin(), "standard input".to_owned()),
+        path => (source.file(path), path.to_owned()),
+    };
+    let bytes = bytes.map_err(|error| format!("{key}: cannot read {what}: {error}"))?;
+    String::from_utf8(bytes).map_err(|_| format!("{key}: {what} is not UTF-8 text"))
+}
+
+fn value(key: &str, text: String, parameter: &Value) -> Result<Value, String> {
+    match parameter["type"].as_str() {
+        // An unknown name goes on as text: the tool's own error names the nearest one.
+        None | Some("string") => Ok(Value::String(text)),
+        Some(kind) => serde_json::from_str(text.trim())
+            .map_err(|_| format!("`{key}` takes JSON of type {kind}, not `{}`", short(&text))),
+    }
+}
+
+/// A JSON array, or one element.
+fn elements(key: &str, text: &str, items: &Value) -> Result<Vec<Value>, String> {
+    if let Ok(Value::Array(values)) = serde_json::from_str(text.trim()) {
+        return Ok(values);
+    }
+    Ok(vec![value(key, text.to_owned(), items)?])
+}
+
+fn short(text: &str) -> String {
+    let mut short: String = text.chars().take(40).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    struct Fake;
+
+    impl Source for Fake {
+        fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
+            match path {
+                "numbers" => Ok(b"[1, 2]\n".into()),
+                "text" => Ok(b"from a file\n".into()),
+                "binary" => Ok(vec![0xff]),
+                _ => Err(std::io::ErrorKind::NotFound.into()),
+            }
+        }
+
+        fn stdin(&mut self) -> std::io::Result<Vec<u8>> {
+            Ok(b"from stdin".into())
+        }
+    }
+
+    fn schema() -> Value {
+        json!({"properties": {
+            "text": {"type": "string"},
+            "count": {"type": "integer"},
+            "flag": {"type": "boolean"},
+            "map": {"type": "object"},
+            "names": {"type": "array", "items": {"type": "string"}},
+            "numbers": {"type": "array", "items": {"type": "integer"}},
+        }})
+    }
+
+    fn good(given: &[&str]) -> Value {
+        let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+        Value::Object(read(&given, &schema(), &mut Fake).unwrap())
+    }
+
+    fn bad(given: &[&str]) -> String {
+        let given: Vec<String> = given.iter().map(ToString::to_string).collect();
+        read(&given, &schema(), &mut Fake).unwrap_err()
+    }
+
+    #[test]
+    fn values_follow_the_schema() {
+        assert_eq!(
+            good(&["text=12", "count=12", "flag=true", r#"map={"a":"b"}"#]),
+            json!({"text": "12", "count": 12, "flag": true, "map": {"a": "b"}})
+        );
+        assert_eq!(
+            good(&["text=", "unknown=1"]),
+            json!({"text": "", "unknown": "1"})
+        );
+        assert_eq!(good(&["text=a=b"]), json!({"text": "a=b"}));
+    }
+
+    #[test]
+    fn an_array_grows() {
+        assert_eq!(
+            good(&["names=a", "names=b", r#"names=["c","d"]"#]),
+            json!({"names": ["a", "b", "c", "d"]})
+        );
+        assert_eq!(
+            good(&["numbers=1", "numbers=[2,3]", "numbers=@numbers"]),
+            json!({"numbers": [1, 2, 3, 1, 2]})
+        );
+    }
+
+    #[test]
+    fn at_signs_read() {
+        assert_eq!(good(&["text=@text"]), json!({"text": "from a file\n"}));
+        assert_eq!(good(&["text=@-"]), json!({"text": "from stdin"}));
+        assert_eq!(good(&["text=@@x"]), json!({"text": "@x"}));
+        assert_eq!(good(&["text=@@"]), json!({"text": "@"}));
+    }
+
+    #[test]
+    fn objects_mix_with_pairs() {
+        assert_eq!(
+            good(&[r#"{"text":"a","count":null}"#, "flag=false"]),
+            json!({"text": "a", "count": null, "flag": false})
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        assert_eq!(
+            bad(&["text"]),
+            "`text` is neither KEY=VALUE nor a JSON object"
+        );
+        assert_eq!(bad(&["=x"]), "`=x` is neither KEY=VALUE nor a JSON object");
+        assert_eq!(
+            bad(&["count=soon"]),
+            "`count` takes JSON of type integer, not `soon`"
+        );
+        assert_eq!(bad(&["text=a", "text=b"]), "`text` is given twice");
+        assert_eq!(
+            bad(&["names=a", r#"{"names":[]}"#]),
+            "`names` is given twice"
+        );
+        assert_eq!(
+            bad(&[r#"{"names":[]}"#, "names=a"]),
+            "`names` is given twice"
+        );
+        assert!(bad(&["{no"]).starts_with("`{no` is not a JSON object"));
+        assert!(bad(&["text=@missing"]).starts_with("text: cannot read missing:"));
+        assert_eq!(bad(&["text=@binary"]), "text: binary is not UTF-8 text");
+        assert!(bad(&["text=@"]).contains("text=@@"));
+    }
+}

@@ -1,0 +1,277 @@
+//! `contree-mcp call`: one tool, from a shell.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use base64::Engine;
+use clap::Args;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::arguments::{self, System};
+use super::live::{Raw, Shown, Writing, print, say};
+use super::start::Start;
+use super::{USAGE, runtime, signals};
+use crate::tools::{self, Answer, Context, Handlers, Session, TOOLS, Tool, ToolError, Watcher};
+
+/// A tool said no.
+const TOOL_ERROR: u8 = 1;
+/// `--raw`: the command's time was up, as `timeout` has it.
+const TIMED_OUT: u8 = 124;
+/// `--raw`: no status of a command, for it is our failure.
+const FAILED: u8 = 125;
+/// `--raw`: nobody reads standard output, as of a filter that SIGPIPE ended.
+const CLOSED: u8 = 141;
+/// `--raw`: how much of each stream is recorded, unless it is said: as much as the API allows.
+const RAW_BYTES: u64 = 10 * 1024 * 1024;
+
+/// Call a tool and print its result as JSON
+#[derive(Args, Debug)]
+#[command(after_help = "\
+ARG is a JSON object, or KEY=VALUE: text for string parameters, JSON for others. Giving an array parameter again \
+appends to it. KEY=@FILE and KEY=@- take the value from a file and from standard input; KEY=@@x is the text `@x`.
+
+Exit status: 0, 1 if the tool fails, 2 for a wrong command line. With --raw the command's own status, 128+N if signal \
+N killed it, 124 if its time was up, 125 if the tool fails or its output cannot be written, 141 if nobody reads it any more, 128+N \
+if signal N ended the call.")]
+pub(super) struct Call {
+    /// Write the command's bytes as they come and exit with its status; for other tools, print the content alone
+    #[arg(long)]
+    raw: bool,
+    /// The tool's name; see `contree-mcp tools`
+    tool: String,
+    /// Its arguments
+    #[arg(value_name = "ARG")]
+    arguments: Vec<String>,
+}
+
+/// What `--raw` prints, by the tool's output schema.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// The streams and the status of a command.
+    Streams,
+    /// Content.
+    Content,
+    /// Neither.
+    Other,
+}
+
+impl Call {
+    pub(super) fn run(self, start: Start) -> Result<u8, String> {
+        let (tool, arguments) = match self.prepare() {
+            Ok(prepared) => prepared,
+            Err(problem) => {
+                say(problem);
+                return Ok(USAGE);
+            }
+        };
+        for note in &start.decision.notes {
+            tracing::warn!("{note}");
+        }
+        let session = start.session();
+        let runtime = runtime()?;
+        let status = runtime.block_on(self.call(tool, arguments, &session));
+        super::serve::close(session);
+        runtime.shutdown_background();
+        Ok(status)
+    }
+
+    fn prepare(&self) -> Result<(&'static Tool, serde_json::Map<String, Value>), String> {
+        let Some(tool) = TOOLS.iter().find(|tool| tool.name == self.tool) else {
+            return Err(format!(
+                "{} (`contree-mcp tools` lists them)",
+                tools::unknown_tool(&self.tool)
+            ));
+        };
+        let schema = tool.input_schema();
+        let mut arguments = arguments::read(&self.arguments, &schema, &mut System::default())?;
+        if self.raw {
+            match shape(tool) {
+                Shape::Other => {
+                    return Err(format!(
+                        "--raw: `{}` has neither streams nor content to print",
+                        tool.name
+                    ));
+                }
+                Shape::Streams => raw_arguments(&schema, &mut arguments)?,
+                Shape::Content => {}
+            }
+        }
+        Ok((tool, arguments))
+    }
+
+    async fn call(
+        &self,
+        tool: &'static Tool,
+        arguments: serde_json::Map<String, Value>,
+        session: &Arc<Session>,
+    ) -> u8 {
+        let cancelled = CancellationToken::new();
+        let raw = Arc::new(Raw::new(cancelled.clone()));
+        let watcher: Arc<dyn Watcher> = if self.raw {
+            raw.clone()
+        } else {
+            Arc::new(Shown::new())
+        };
+        // The exit status of the signal that came; 0 while there was none.
+        let interrupted = Arc::new(AtomicU8::new(0));
+        let (cancel, asked) = (cancelled.clone(), interrupted.clone());
+        let listening = signals::on_end(move |status| {
+            asked.store(status, Ordering::Release);
+            cancel.cancel();
+        });
+        if let Err(problem) = listening {
+            tracing::warn!("{problem}");
+        }
+        let context = Context::new(session.clone(), watcher, cancelled.clone());
+        let done = tools::dispatch(&Handlers, tool.name, arguments, &context)
+            .await
+            .map_err(|error| session.explain(error));
+        let status = match done {
+            Ok(answer) if self.raw => print_raw(shape(tool), &answer, &raw),
+            Ok(answer) => print_json(&answer.structured),
+            // It was cancelled because nobody reads, and that is nothing to complain of.
+            Err(_) if raw.writing() == Writing::Closed => CLOSED,
+            Err(error) => self.failed(&error, interrupted.load(Ordering::Acquire)),
+        };
+        let status = match raw.writing() {
+            Writing::Closed => CLOSED,
+            Writing::Failed => FAILED,
+            _ => status,
+        };
+        stay(session, &cancelled).await;
+        status
+    }
+
+    fn failed(&self, error: &ToolError, interrupted: u8) -> u8 {
+        say(error);
+        match (self.raw, interrupted) {
+            (true, 0) => FAILED,
+            (true, status) => status,
+            (false, _) => TOOL_ERROR,
+        }
+    }
+}
+
+fn shape(tool: &Tool) -> Shape {
+    let schema = tool.output_schema();
+    let has = |name: &str| schema["properties"].get(name).is_some();
+    if has("exit_code") && has("stdout") {
+        Shape::Streams
+    } else if has("content") {
+        Shape::Content
+    } else {
+        Shape::Other
+    }
+}
+
+/// Streams are passed on as they come, so the recorded part may be as large as it can be, and the command must
+/// be waited for.
+fn raw_arguments(
+    schema: &Value,
+    arguments: &mut serde_json::Map<String, Value>,
+) -> Result<(), String> {
+    let parameters = &schema["properties"];
+    if arguments
+        .get("wait")
+        .is_some_and(|wait| *wait == json!(false))
+    {
+        return Err(
+            "--raw passes on a command's output, which wait=false does not wait for".into(),
+        );
+    }
+    if parameters.get("truncate_output_at").is_some()
+        && !arguments.contains_key("truncate_output_at")
+    {
+        arguments.insert("truncate_output_at".into(), json!(RAW_BYTES));
+    }
+    Ok(())
+}
+
+fn print_json(value: &Value) -> u8 {
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let printed = print(&if terminal {
+        format!("{value:#}\n")
+    } else {
+        format!("{value}\n")
+    });
+    match printed {
+        Ok(()) => 0,
+        Err(problem) => {
+            say(problem);
+            TOOL_ERROR
+        }
+    }
+}
+
+fn print_raw(shape: Shape, answer: &Answer, raw: &Raw) -> u8 {
+    let result = &answer.structured;
+    let text = |name: &str| result[name].as_str().unwrap_or_default();
+    if shape == Shape::Content {
+        let bytes = match text("encoding") {
+            "base64" => base64::engine::general_purpose::STANDARD
+                .decode(text("content"))
+                .unwrap_or_default(),
+            _ => text("content").as_bytes().to_vec(),
+        };
+        raw.output(tools::Stream::Stdout, &bytes);
+        if let Some(next) = result["next"].as_str() {
+            say(format_args!("this is a part; go on with {next}"));
+        }
+        return 0;
+    }
+    // What was followed live is on the terminal already; what was looked up is printed now.
+    if !raw.has_written() {
+        raw.output(tools::Stream::Stdout, text("stdout").as_bytes());
+        raw.output(tools::Stream::Stderr, text("stderr").as_bytes());
+    }
+    if result["truncated"] == true {
+        let bytes = |name: &str| {
+            result[name]
+                .as_u64()
+                .map_or_else(|| "all".into(), |bytes| format!("of {bytes} bytes"))
+        };
+        say(format_args!(
+            "the output was cut (standard output: {}, standard error: {})",
+            bytes("stdout_bytes"),
+            bytes("stderr_bytes")
+        ));
+    }
+    status(result)
+}
+
+fn status(result: &Value) -> u8 {
+    if result["timed_out"] == true {
+        return TIMED_OUT;
+    }
+    if let Some(signal) = result["signal"].as_u64() {
+        return u8::try_from(128 + signal).unwrap_or(FAILED);
+    }
+    match result["exit_code"].as_i64().filter(|code| *code >= 0) {
+        Some(code) => u8::try_from(code).unwrap_or(FAILED),
+        None => {
+            say(format_args!(
+                "the command has no exit status (operation {})",
+                result["status"].as_str().unwrap_or("unknown")
+            ));
+            FAILED
+        }
+    }
+}
+
+/// Stays until what the call left running is over, where it would end with this process.
+async fn stay(session: &Arc<Session>, cancelled: &CancellationToken) {
+    let left = session.still_running().await;
+    if left.is_empty() {
+        return;
+    }
+    let names: Vec<String> = left.iter().map(ToString::to_string).collect();
+    say(format_args!(
+        "staying until operation {} is over, for the embedded engine runs in this process (Ctrl-C cancels it)",
+        names.join(", ")
+    ));
+    tokio::select! {
+        () = session.wait_for_left() => {}
+        () = cancelled.cancelled() => session.cancel_left().await,
+    }
+}

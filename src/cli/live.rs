@@ -1,0 +1,129 @@
+//! Output while a call runs, and writing to streams that may be closed.
+
+use std::fmt::Display;
+use std::io::{Error, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::tools::{Stream, Watcher};
+
+/// Prints to standard output; a reader that went away is no failure of ours.
+///
+/// # Errors
+/// When the output cannot be written, such as to a full disk.
+pub(super) fn print(text: &str) -> Result<(), String> {
+    match write(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
+        _ => Ok(()),
+    }
+}
+
+/// Says something to the user; where standard error cannot be written there is nobody to tell.
+pub(super) fn say(text: impl Display) {
+    let _ = writeln!(std::io::stderr().lock(), "contree-mcp: {text}");
+}
+
+fn write(bytes: &[u8]) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush())
+}
+
+fn unwritten(error: &Error) -> String {
+    format!("cannot write to standard output: {error}")
+}
+
+/// How writing went.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Writing {
+    /// All of it was written.
+    #[default]
+    Fine,
+    /// The reader of standard output went away.
+    Closed,
+    /// Something could not be written.
+    Failed,
+}
+
+/// The command's own streams, byte by byte as they come.
+pub(super) struct Raw {
+    /// Also one stream's turn at a time.
+    writing: Mutex<Writing>,
+    written: AtomicBool,
+    closed: CancellationToken,
+}
+
+impl Raw {
+    /// Cancels `closed` once nobody reads standard output any more.
+    pub(super) fn new(closed: CancellationToken) -> Self {
+        Self {
+            writing: Mutex::default(),
+            written: AtomicBool::new(false),
+            closed,
+        }
+    }
+
+    /// Whether anything came.
+    pub(super) fn has_written(&self) -> bool {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// How it went so far.
+    pub(super) fn writing(&self) -> Writing {
+        *self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher for Raw {
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        self.written.store(true, Ordering::Release);
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        match stream {
+            // Output with a hole is worse than output that ends.
+            Stream::Stdout if *writing != Writing::Fine => {}
+            Stream::Stdout => match write(bytes) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                    *writing = Writing::Closed;
+                    self.closed.cancel();
+                }
+                Err(error) => {
+                    *writing = Writing::Failed;
+                    say(unwritten(&error));
+                }
+            },
+            Stream::Stderr => {
+                let failed = std::io::stderr().lock().write_all(bytes).err();
+                if *writing == Writing::Fine
+                    && failed.is_some_and(|error| error.kind() != ErrorKind::BrokenPipe)
+                {
+                    *writing = Writing::Failed;
+                }
+            }
+        }
+    }
+}
+
+/// Everything to standard error, if that is a terminal: standard output is kept for the result.
+pub(super) struct Shown(bool);
+
+impl Shown {
+    pub(super) fn new() -> Self {
+        Self(std::io::stderr().is_terminal())
+    }
+}
+
+impl Watcher for Shown {
+    fn output(&self, _stream: Stream, bytes: &[u8]) {
+        if self.0 {
+            let _ = std::io::stderr().lock().write_all(bytes);
+        }
+    }
+
+    fn progress(&self, message: &str) {
+        if self.0 {
+            let _ = writeln!(std::io::stderr().lock(), "{message}");
+        }
+    }
+}

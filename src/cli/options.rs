@@ -1,0 +1,115 @@
+//! The options that every command takes.
+
+use std::ffi::OsString;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::{AuthType, Choice, Environment, Flags};
+
+/// Help headings, so that the options of a command come first in its help.
+const BACKEND: &str = "Backend options";
+const OTHER: &str = "General options";
+
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct Options {
+    /// The cloud if credentials or a URL are set, else the embedded engine [env: CONTREE_BACKEND]
+    #[arg(long, global = true, value_name = "auto|cloud|local", help_heading = BACKEND)]
+    backend: Option<Choice>,
+    /// A profile of the Contree clients' files [env: CONTREE_PROFILE]
+    #[arg(long, global = true, value_name = "NAME", help_heading = BACKEND)]
+    profile: Option<String>,
+    /// The base URL of a Contree service [env: CONTREE_URL]
+    #[arg(long, global = true, value_name = "URL", help_heading = BACKEND)]
+    url: Option<String>,
+    /// An access token; better given by the variable, since others can see command lines [env: CONTREE_TOKEN]
+    #[arg(long, global = true, value_name = "TOKEN", help_heading = BACKEND, hide = true)]
+    token: Option<String>,
+    /// The project, for IAM tokens [env: CONTREE_PROJECT]
+    #[arg(long, global = true, value_name = "ID", help_heading = BACKEND)]
+    project: Option<String>,
+    /// The token's kind; iam if a project is set
+    #[arg(long, global = true, value_name = "iam|jwt", help_heading = BACKEND)]
+    auth_type: Option<AuthType>,
+    /// How much to log to standard error
+    #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
+    log_level: Option<Level>,
+    /// How clients reach the server
+    #[arg(long, global = true, value_name = "stdio", hide = true)]
+    mode: Option<String>,
+    #[command(flatten)]
+    ignored: Ignored,
+}
+
+/// Options of the reference server that mean nothing here.
+#[derive(Args, Debug, Clone, Default)]
+struct Ignored {
+    #[arg(long, global = true, hide = true)]
+    http_listen: Option<OsString>,
+    #[arg(long, global = true, hide = true)]
+    http_port: Option<OsString>,
+    #[arg(long, global = true, hide = true)]
+    cache_files: Option<OsString>,
+    #[arg(long, global = true, hide = true)]
+    cache_general: Option<OsString>,
+    #[arg(long, global = true, hide = true)]
+    cache_prune_days: Option<OsString>,
+}
+
+/// How much is logged.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    Off,
+    #[value(alias = "critical", alias = "fatal")]
+    Error,
+    #[value(alias = "warn")]
+    Warning,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Options {
+    /// What they say about the backend.
+    pub(super) fn flags(&self) -> Flags {
+        Flags {
+            backend: self.backend,
+            profile: self.profile.clone(),
+            token: self.token.clone(),
+            url: self.url.clone(),
+            project: self.project.clone(),
+            auth_type: self.auth_type,
+        }
+    }
+
+    /// How much to log: the option, else the first release's variable, else warnings.
+    pub(super) fn level(&self, environment: &Environment) -> Level {
+        let from_variable =
+            || Level::from_str(environment.get("CONTREE_MCP_LOG_LEVEL")?, true).ok();
+        self.log_level
+            .or_else(from_variable)
+            .unwrap_or(Level::Warning)
+    }
+
+    /// The transport that was asked for, if it is not the one there is.
+    pub(super) fn other_transport(&self, environment: &Environment) -> Option<String> {
+        let mode = self
+            .mode
+            .as_deref()
+            .or_else(|| environment.get("CONTREE_MCP_MODE"))?;
+        (!mode.eq_ignore_ascii_case("stdio")).then(|| mode.to_owned())
+    }
+
+    /// The options that were given and do nothing.
+    pub(super) fn without_effect(&self) -> Vec<&'static str> {
+        [
+            ("--http-listen", &self.ignored.http_listen),
+            ("--http-port", &self.ignored.http_port),
+            ("--cache-files", &self.ignored.cache_files),
+            ("--cache-general", &self.ignored.cache_general),
+            ("--cache-prune-days", &self.ignored.cache_prune_days),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| value.is_some().then_some(name))
+        .collect()
+    }
+}

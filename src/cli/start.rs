@@ -1,0 +1,151 @@
+//! What every command begins with: options, environment and files, and from them the session.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::options::{Level, Options};
+use crate::config::{
+    Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
+};
+use crate::tools::{BackendInfo, Connect, Session};
+use crate::{Backend, Client};
+
+/// Said by `whoami`, beside what the engine says of itself.
+const LOCAL_NOTE: &str = "operations end with this process";
+
+/// All that is known before anything is done.
+pub(super) struct Start {
+    pub(super) options: Options,
+    pub(super) environment: Environment,
+    pub(super) files: Files,
+    pub(super) decision: Decision,
+    pub(super) directories: Result<Directories, DirectoryError>,
+}
+
+impl Start {
+    pub(super) fn new(options: Options) -> Self {
+        let environment = Environment::of_process();
+        let files = Files::load(&environment);
+        let decision = decide(&options.flags(), &environment, &files);
+        let directories = Directories::find(&environment);
+        Self {
+            options,
+            environment,
+            files,
+            decision,
+            directories,
+        }
+    }
+
+    /// Begins logging to standard error and says what the options left to say.
+    pub(super) fn log(&self) {
+        let level = self.options.level(&self.environment);
+        let own = filter(level);
+        // rmcp warns of every error it passes on; that is of use only when looking closer.
+        let rmcp = if own >= LevelFilter::DEBUG {
+            own
+        } else {
+            own.min(LevelFilter::ERROR)
+        };
+        let targets = Targets::new()
+            .with_default(own.min(LevelFilter::INFO))
+            .with_target("contree", own)
+            .with_target("rmcp", rmcp);
+        let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let layer = tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(terminal)
+            .with_target(false);
+        tracing_subscriber::registry()
+            .with(targets)
+            .with(layer)
+            .init();
+        let unused = self.options.without_effect();
+        if !unused.is_empty() {
+            tracing::warn!(
+                "no longer of any effect, and accepted for old configurations only: {}",
+                unused.join(", ")
+            );
+        }
+    }
+
+    /// The backend for people: which, and why.
+    pub(super) fn backend(&self) -> String {
+        match &self.decision.selected {
+            Ok(Selected::Local) => format!("the embedded engine ({})", self.decision.why),
+            Ok(Selected::Cloud(cloud)) => format!("{} ({})", cloud.url, self.decision.why),
+            Err(_) => format!("none ({})", self.decision.why),
+        }
+    }
+
+    /// The session of this process. Nothing is connected to yet.
+    pub(super) fn session(&self) -> Arc<Session> {
+        let mut info = BackendInfo::default();
+        info.why.clone_from(&self.decision.why);
+        info.notes.clone_from(&self.decision.notes);
+        let connect: Connect = match (&self.decision.selected, &self.directories) {
+            (Ok(Selected::Cloud(cloud)), _) => {
+                info.name = "cloud";
+                let cloud = cloud.clone();
+                Box::new(move || std::future::ready(connect(&cloud)).boxed())
+            }
+            (Ok(Selected::Local), Ok(directories)) => {
+                info.name = "local";
+                info.ends_with_process = true;
+                info.notes.push(LOCAL_NOTE.to_owned());
+                local(directories.clone())
+            }
+            (Ok(Selected::Local), Err(error)) => failing(error.to_string()),
+            (Err(error), _) => failing(error.to_string()),
+        };
+        Arc::new(Session::new(info, connect))
+    }
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
+        Level::Off => LevelFilter::OFF,
+        Level::Error => LevelFilter::ERROR,
+        Level::Warning => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn failing(why: String) -> Connect {
+    Box::new(move || std::future::ready(Err(why.clone())).boxed())
+}
+
+fn connect(cloud: &Cloud) -> Result<Client, String> {
+    let mut backend = Backend::new(&cloud.url)
+        .map_err(|error| error.to_string())?
+        .with_token(&cloud.token);
+    if let Some(project) = &cloud.project {
+        backend = backend.with_project(project);
+    }
+    Client::connect(backend).map_err(|error| error.to_string())
+}
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+fn local(directories: Directories) -> Connect {
+    Box::new(move || {
+        let config = crate::engine::LocalConfig::new(&directories.data);
+        async move {
+            Client::local(config)
+                .await
+                .map_err(|error| error.to_string())
+        }
+        .boxed()
+    })
+}
+
+#[cfg(not(all(feature = "engine", target_os = "linux")))]
+fn local(_directories: Directories) -> Connect {
+    failing(super::doctor::NO_ENGINE.to_owned())
+}

@@ -1,0 +1,163 @@
+//! Bodies of refusals: proxies answer HTML, or nothing, where the API promises an `Error`.
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+};
+use reqwest::{Response, ResponseBuilderExt as _};
+use serde_json::Value;
+
+use super::errors::reason;
+use crate::types;
+
+/// The most that is read of a refusal.
+const LIMIT: usize = 256 * 1024;
+
+/// Gives a refusal a body of the type that the API promises, so that its status is not lost for want of one.
+pub(super) async fn normalise(mut response: Response) -> Response {
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response;
+    }
+    let url = response.url().clone();
+    let headers = response.headers().clone();
+    let mut body = BytesMut::new();
+    // A body that breaks off is judged by what there is.
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > LIMIT {
+            break;
+        }
+    }
+    let body = typed(status, &body.freeze());
+    let mut builder = http::Response::builder().status(status).url(url);
+    for (name, value) in &headers {
+        let about_body = [
+            CONTENT_LENGTH,
+            CONTENT_ENCODING,
+            CONTENT_TYPE,
+            TRANSFER_ENCODING,
+        ]
+        .contains(name);
+        if !about_body {
+            builder = builder.header(name, value);
+        }
+    }
+    match builder.header(CONTENT_TYPE, "application/json").body(body) {
+        Ok(response) => response.into(),
+        Err(_) => response,
+    }
+}
+
+/// The body as an `Error` in JSON.
+fn typed(status: StatusCode, body: &[u8]) -> Vec<u8> {
+    let error = match serde_json::from_slice::<types::Error>(body) {
+        Ok(mut error) => {
+            error.status.get_or_insert_with(|| status.as_u16().into());
+            error
+        }
+        Err(_) => types::Error {
+            error: other(status, body).into(),
+            status: Some(status.as_u16().into()),
+            traceback: Vec::new(),
+        },
+    };
+    serde_json::to_vec(&error).unwrap_or_default()
+}
+
+/// What a body of another shape says.
+fn other(status: StatusCode, body: &[u8]) -> String {
+    let said = match serde_json::from_slice::<Value>(body) {
+        Ok(Value::Object(fields)) => ["message", "detail", "title"]
+            .iter()
+            .find_map(|name| fields.get(*name)?.as_str())
+            .map_or_else(|| Value::Object(fields.clone()).to_string(), str::to_owned),
+        Ok(Value::String(text)) => text,
+        Ok(other) => other.to_string(),
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    };
+    let said = excerpt(&said);
+    if said.is_empty() {
+        reason(status).to_owned()
+    } else {
+        said
+    }
+}
+
+/// A text without markup, on one line, cut to what one reads.
+pub(super) fn excerpt(text: &str) -> String {
+    const WIDTH: usize = 300;
+    let mut plain = String::new();
+    let mut rest = text;
+    // A `<` that no `>` follows is text.
+    while let Some((before, after)) = rest.split_once('<') {
+        let Some((tag, after)) = after.split_once('>') else {
+            break;
+        };
+        plain.push_str(before);
+        plain.push(' ');
+        let hidden = ["style", "script"]
+            .iter()
+            .find(|name| tag.to_ascii_lowercase().starts_with(**name));
+        rest = match hidden {
+            Some(name) => after
+                .split_once(&format!("</{name}>"))
+                .map_or("", |(_, after)| after),
+            None => after,
+        };
+    }
+    plain.push_str(rest);
+    let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// An answer without a body in place of another.
+pub(super) fn empty(status: StatusCode, instead_of: &Response) -> Option<Response> {
+    let builder = http::Response::builder()
+        .status(status)
+        .url(instead_of.url().clone());
+    builder.body(Bytes::new()).ok().map(Response::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(status: u16, body: &str) -> types::Error {
+        let status = StatusCode::from_u16(status).unwrap();
+        serde_json::from_slice(&typed(status, body.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn bodies_become_errors_with_a_status() {
+        for (status, body, message) in [
+            (
+                502,
+                "<html><head><title>502</title><style>b{}</style></head><h1>Bad\n gateway</h1>",
+                "502 Bad gateway",
+            ),
+            (404, "", "Not Found"),
+            (429, "slow down", "slow down"),
+            (400, r#"{"error": "bad tag"}"#, "bad tag"),
+            (400, r#"{"error": {"tag": "bad"}}"#, r#"{"tag":"bad"}"#),
+            (400, r#"{"message": "no"}"#, "no"),
+            (400, r#"{"code": 7}"#, r#"{"code":7}"#),
+            (400, "a < b", "a < b"),
+            (599, "", "no reason given"),
+        ] {
+            let error = said(status, body);
+            assert_eq!(error.message(), message);
+            assert_eq!(error.status, Some(status.into()));
+        }
+    }
+
+    #[test]
+    fn excerpts_are_cut_between_characters() {
+        let cut = excerpt(&"ä".repeat(500));
+        assert_eq!(cut.chars().count(), 301);
+    }
+}

@@ -1,0 +1,164 @@
+//! Building the HTTP client of a backend.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use reqwest::redirect;
+use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
+
+use super::backend::{Address, Backend, Credentials};
+use crate::{Error, api::Client};
+
+/// What every clone of a [`Client`] shares.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(super) backend: Arc<Backend>,
+    pub(super) credentials: Credentials,
+    /// Uploads have a connection pool without a limit on silence, since a server is silent while it receives.
+    uploads: Arc<OnceLock<reqwest::Client>>,
+    guard: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// How many idle connections to a unix socket are kept.
+#[cfg(unix)]
+const UNIX_IDLE: usize = 8;
+
+impl Client {
+    /// A client of `backend`; nothing is sent yet.
+    ///
+    /// Clones are cheap and share their connections. A backend on a unix socket, or on this machine, loads no
+    /// certificates.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a token or project that no header can carry; [`Error::Connection`] if the system's
+    /// certificates cannot be read.
+    pub fn connect(backend: Backend) -> Result<Self, Error> {
+        let (_, idle) = backend.timeouts();
+        let http = build(&backend, Some(idle))?;
+        let base = match backend.address() {
+            Address::Http(_) => format!("{}/v1", backend.url()),
+            Address::Unix(_) => "http://localhost/v1".to_owned(),
+        };
+        let state = State {
+            credentials: backend.credentials()?,
+            backend: Arc::new(backend),
+            uploads: Arc::default(),
+            guard: None,
+        };
+        Ok(Self::new_with_client(&base, http, state))
+    }
+
+    /// The backend this client talks to.
+    pub fn backend(&self) -> &Backend {
+        &self.inner.backend
+    }
+
+    /// Keeps `guard` alive as long as any clone of this client.
+    #[allow(dead_code, reason = "the embedded engine's, which is a feature")]
+    pub(crate) fn with_guard(mut self, guard: Arc<dyn Any + Send + Sync>) -> Self {
+        self.inner.guard = Some(guard);
+        self
+    }
+}
+
+impl State {
+    /// The HTTP client for uploads, built at the first one.
+    pub(super) fn upload_client(&self, fallback: &reqwest::Client) -> reqwest::Client {
+        self.uploads
+            .get_or_init(|| build(&self.backend, None).unwrap_or_else(|_| fallback.clone()))
+            .clone()
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.backend.fmt(f)
+    }
+}
+
+fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, Error> {
+    let (connect, _) = backend.timeouts();
+    let mut builder = reqwest::Client::builder()
+        .user_agent(user_agent())
+        .connect_timeout(connect)
+        .redirect(same_origin());
+    if let Some(idle) = idle {
+        builder = builder.read_timeout(idle);
+    }
+    builder = match backend.address() {
+        Address::Http(url) if url.scheme() == "https" => {
+            install_provider();
+            builder
+        }
+        // Neither a proxy nor TLS has a part here. With no certificates of its own, rustls would load the system's,
+        // which takes long, and fail where there are none.
+        Address::Http(_) => builder
+            .no_proxy()
+            .tls_backend_preconfigured(no_certificates()?),
+        #[cfg(unix)]
+        Address::Unix(path) => builder
+            .no_proxy()
+            .tls_backend_preconfigured(no_certificates()?)
+            // Connecting costs next to nothing, and an idle connection two descriptors of one process.
+            .pool_max_idle_per_host(UNIX_IDLE)
+            .unix_socket(path.as_path()),
+        #[cfg(not(unix))]
+        Address::Unix(_) => {
+            return Err(Error::InvalidArgument(
+                "this system has no unix sockets: give the backend as `https://`".into(),
+            ));
+        }
+    };
+    builder.build().map_err(|error| {
+        let why = super::errors::chain(&error.without_url());
+        Error::Connection(format!(
+            "{why}; if certificates are missing, install the system's ca-certificates or set SSL_CERT_FILE"
+        ))
+    })
+}
+
+fn user_agent() -> String {
+    format!(
+        "contree/{} ({}; {})",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
+/// Follows redirects within the origin only: beyond it, reqwest drops `Authorization`, but not `Project`.
+fn same_origin() -> redirect::Policy {
+    const LIMIT: usize = 5;
+    redirect::Policy::custom(|attempt| {
+        let stays = attempt
+            .previous()
+            .last()
+            .is_some_and(|previous| previous.origin() == attempt.url().origin());
+        if stays && attempt.previous().len() <= LIMIT {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    })
+}
+
+/// A program that has chosen a cryptography provider keeps it.
+fn install_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // It fails only if another thread was quicker, which is as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+fn no_certificates() -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Connection(error.to_string()))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
+}

@@ -1,0 +1,126 @@
+//! Turning what the generated client and the HTTP library report into [`Error`].
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use progenitor_client::{Error as Generated, ResponseValue};
+
+use super::retry::retry_after;
+use crate::{Error, types};
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+pub(super) fn api(
+    status: StatusCode,
+    message: impl Into<String>,
+    retry_after: Option<Duration>,
+) -> Error {
+    Error::Api {
+        status,
+        message: message.into(),
+        retry_after,
+    }
+}
+
+impl From<reqwest::Error> for Error {
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let text = chain(&error);
+        if error.is_timeout() {
+            Self::Timeout(text)
+        } else if error.is_builder() {
+            Self::InvalidArgument(text)
+        } else {
+            Self::Connection(text)
+        }
+    }
+}
+
+/// The body of a refusal, if the operation has one.
+trait Refusal {
+    fn message(&self, status: StatusCode) -> String;
+}
+
+impl Refusal for types::Error {
+    fn message(&self, _: StatusCode) -> String {
+        types::Error::message(self)
+    }
+}
+
+impl Refusal for () {
+    fn message(&self, status: StatusCode) -> String {
+        reason(status).to_owned()
+    }
+}
+
+pub(super) fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("no reason given")
+}
+
+fn refused<E: Refusal>(answer: &ResponseValue<E>) -> Error {
+    let status = answer.status();
+    api(
+        status,
+        answer.message(status),
+        retry_after(answer.headers()),
+    )
+}
+
+fn unexpected(status: StatusCode, headers: &HeaderMap) -> Error {
+    if status.is_redirection() {
+        let target = headers
+            .get(http::header::LOCATION)
+            .and_then(|to| to.to_str().ok());
+        let host = target
+            .and_then(|to| url::Url::parse(to).ok())
+            .and_then(|to| to.host_str().map(str::to_owned));
+        let to = host.map(|host| format!(" to {host}")).unwrap_or_default();
+        return api(
+            status,
+            format!(
+                "a redirect{to} was not followed, since credentials stay with their own server: check the URL"
+            ),
+            None,
+        );
+    }
+    api(status, reason(status), retry_after(headers))
+}
+
+fn from_generated<E: Refusal>(error: Generated<E>) -> Error {
+    match error {
+        Generated::ErrorResponse(answer) => refused(&answer),
+        Generated::CommunicationError(error)
+        | Generated::ResponseBodyError(error)
+        | Generated::InvalidUpgrade(error) => error.into(),
+        Generated::UnexpectedResponse(answer) => unexpected(answer.status(), answer.headers()),
+        Generated::InvalidResponsePayload(body, error) => {
+            let excerpt = super::bodies::excerpt(&String::from_utf8_lossy(&body));
+            Error::Protocol(format!("{error}, in `{excerpt}`"))
+        }
+        Generated::InvalidRequest(text) | Generated::Custom(text) => Error::InvalidArgument(text),
+    }
+}
+
+impl From<Generated<types::Error>> for Error {
+    fn from(error: Generated<types::Error>) -> Self {
+        from_generated(error)
+    }
+}
+
+impl From<Generated<()>> for Error {
+    fn from(error: Generated<()>) -> Self {
+        from_generated(error)
+    }
+}

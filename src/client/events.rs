@@ -1,0 +1,213 @@
+//! What an operation reports while it runs.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{Error, types};
+
+/// One entry of an operation's log.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Event {
+    /// Rises with every entry of the log.
+    pub id: u64,
+    /// When it happened, as the backend writes times (RFC 3339).
+    pub ts: String,
+    /// Whom it concerns: 0 the sandbox as a whole, 1 the main process, 2 and up the further ones.
+    pub spid: u64,
+    /// What happened.
+    pub payload: Payload,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Payload {
+    /// The sandbox came up.
+    Init(types::EventDataInit),
+    /// A process was started.
+    Spawn(types::EventDataSpawn),
+    /// A process was given input.
+    Stdin(Chunk),
+    /// A process wrote to its standard output.
+    Stdout(Chunk),
+    /// A process wrote to its standard error.
+    Stderr(Chunk),
+    /// A process ended.
+    Exit(types::EventDataExit),
+    /// A stream grew beyond what is recorded.
+    Truncated(types::EventDataTruncated),
+    /// The writable layer grew beyond its bound.
+    SizeCap(types::EventDataSizeCap),
+    /// The network was set up, or its counters were read.
+    Network(types::EventDataNetwork),
+    /// The sandbox was taken down.
+    Shutdown(types::EventDataShutdown),
+    /// The operation is over; the last event of every log.
+    Completion(types::EventDataCompletion),
+    /// Something that this version does not know.
+    Unknown {
+        /// The event's `type`.
+        kind: String,
+        /// Its `data`.
+        data: Value,
+    },
+}
+
+/// A piece of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Chunk {
+    /// The bytes, exactly as the process wrote them.
+    pub bytes: Bytes,
+    /// Whether bytes after these were dropped.
+    pub truncated: bool,
+}
+
+/// An event as it is sent.
+#[derive(Deserialize)]
+struct Wire {
+    id: u64,
+    #[serde(default)]
+    ts: String,
+    spid: Option<u64>,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    data: Value,
+}
+
+impl Event {
+    /// Reads an event from its JSON form.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if it is no event, or if what output and result depend on cannot be read. Other events that
+    /// cannot be read, and unknown ones, are [`Payload::Unknown`].
+    pub fn from_json(text: &str) -> Result<Self, Error> {
+        let wire: Wire = serde_json::from_str(text).map_err(|error| {
+            Error::Protocol(format!(
+                "{error}, in the event `{}`",
+                super::bodies::excerpt(text)
+            ))
+        })?;
+        let (id, kind) = (wire.id, wire.kind);
+        // Older logs leave the process out where there is only one.
+        let of_process =
+            ["spawn", "stdin", "stdout", "stderr", "exit", "truncated"].contains(&kind.as_str());
+        Ok(Self {
+            id,
+            ts: wire.ts,
+            spid: wire.spid.unwrap_or(u64::from(of_process)),
+            payload: Payload::read(kind, wire.data)
+                .map_err(|error| Error::Protocol(format!("event {id}: {error}")))?,
+        })
+    }
+
+    /// Whether this is the last event of its log.
+    pub fn is_last(&self) -> bool {
+        matches!(self.payload, Payload::Completion(_))
+    }
+}
+
+impl Payload {
+    fn read(kind: String, data: Value) -> Result<Self, String> {
+        fn strict<T: DeserializeOwned>(kind: &str, data: Value) -> Result<T, String> {
+            serde_json::from_value(data).map_err(|error| format!("{kind}: {error}"))
+        }
+        fn lenient<T: DeserializeOwned>(
+            kind: String,
+            data: Value,
+            known: fn(T) -> Payload,
+        ) -> Payload {
+            match T::deserialize(&data) {
+                Ok(read) => known(read),
+                Err(_) => Payload::Unknown { kind, data },
+            }
+        }
+        Ok(match kind.as_str() {
+            "stdout" => Self::Stdout(Chunk::read(strict(&kind, data)?)?),
+            "stderr" => Self::Stderr(Chunk::read(strict(&kind, data)?)?),
+            "exit" => Self::Exit(strict(&kind, data)?),
+            "completion" => Self::Completion(strict(&kind, data)?),
+            "stdin" => match types::EventDataStream::deserialize(&data)
+                .ok()
+                .map(Chunk::read)
+            {
+                Some(Ok(chunk)) => Self::Stdin(chunk),
+                _ => Self::Unknown { kind, data },
+            },
+            "init" => lenient(kind, data, Self::Init),
+            "spawn" => lenient(kind, data, Self::Spawn),
+            "truncated" => lenient(kind, data, Self::Truncated),
+            "size_cap" => lenient(kind, data, Self::SizeCap),
+            "network" => lenient(kind, data, Self::Network),
+            "shutdown" => lenient(kind, data, Self::Shutdown),
+            _ => Self::Unknown { kind, data },
+        })
+    }
+}
+
+impl Chunk {
+    fn read(data: types::EventDataStream) -> Result<Self, String> {
+        Ok(Self {
+            bytes: decode(data.value, data.encoding)?.into(),
+            truncated: data.truncated.unwrap_or_default(),
+        })
+    }
+}
+
+/// The bytes of a stream that JSON carries as text.
+pub(super) fn decode(value: String, encoding: types::StreamEncoding) -> Result<Vec<u8>, String> {
+    match encoding {
+        types::StreamEncoding::Ascii => Ok(value.into_bytes()),
+        types::StreamEncoding::Base64 => STANDARD
+            .decode(value.trim_end())
+            .map_err(|error| format!("a stream is no base64: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_keeps_every_byte() {
+        let event = r#"{"id":3,"ts":"2026-01-01T00:00:00Z","spid":1,"type":"stdout","data":{"value":"AP8=","encoding":"base64","truncated":true}}"#;
+        let event = Event::from_json(event).unwrap();
+        assert_eq!(event.id, 3);
+        let Payload::Stdout(chunk) = event.payload else {
+            panic!()
+        };
+        assert_eq!(&chunk.bytes[..], b"\x00\xff");
+        assert!(chunk.truncated);
+    }
+
+    #[test]
+    fn unknown_and_incomplete_events_survive() {
+        let event = Event::from_json(r#"{"id":1,"type":"snapshot","data":{"a":1}}"#).unwrap();
+        assert!(matches!(event.payload, Payload::Unknown { kind, .. } if kind == "snapshot"));
+        let event = Event::from_json(r#"{"id":1,"type":"init","data":{"init_pid":1}}"#).unwrap();
+        assert!(matches!(event.payload, Payload::Init(init) if init.init_pid == Some(1)));
+        let event = Event::from_json(r#"{"id":1,"type":"spawn","data":{"pid":1}}"#).unwrap();
+        assert_eq!(event.spid, 1);
+        assert!(matches!(event.payload, Payload::Unknown { .. }));
+    }
+
+    #[test]
+    fn what_the_result_depends_on_is_never_skipped() {
+        for bad in [
+            r#"{"id":1,"type":"stdout","data":{"value":"?","encoding":"base64"}}"#,
+            r#"{"id":1,"type":"stdout","data":{"value":"x","encoding":"rot13"}}"#,
+            r#"{"id":1,"type":"completion","data":{}}"#,
+            r#"{"type":"stdout"}"#,
+            "upstream gone",
+        ] {
+            assert!(
+                matches!(Event::from_json(bad), Err(Error::Protocol(_))),
+                "{bad}"
+            );
+        }
+    }
+}

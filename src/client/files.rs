@@ -1,0 +1,303 @@
+//! Uploading files.
+
+use std::{
+    path::{Path, PathBuf},
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{self, Either};
+use http_body::{Frame, SizeHint};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    fs::File,
+    io::{AsyncRead, AsyncReadExt as _, ReadBuf},
+};
+
+use super::retry::calls_for_retry;
+use crate::{Client, Error, types};
+
+/// How much of a file is held in memory at once.
+const CHUNK: usize = 256 * 1024;
+
+impl Client {
+    /// Uploads a file and returns its record; a content that the backend has already is not sent again.
+    ///
+    /// The file is read twice, first to know its hash, and never held in memory. A failed upload is repeated from its
+    /// start.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::FileChanged`] if it changes in between: the backend then holds
+    /// nothing of it.
+    pub async fn upload_path(&self, path: &Path) -> Result<types::FileResponse, Error> {
+        let content = Content::open(path).await?;
+        self.upload(&content).await
+    }
+
+    /// Uploads bytes and returns their record; a content that the backend has already is not sent again.
+    ///
+    /// # Errors
+    /// If the backend refuses, or cannot be reached.
+    pub async fn upload_bytes(&self, bytes: Bytes) -> Result<types::FileResponse, Error> {
+        let sha256 = hex(&Sha256::digest(&bytes));
+        let size = bytes.len() as u64;
+        let source = Source::Bytes(bytes);
+        self.upload(&Content {
+            source,
+            sha256,
+            size,
+        })
+        .await
+    }
+
+    /// The record of the content with this SHA-256, if the backend has it.
+    ///
+    /// # Errors
+    /// If the backend refuses for another reason, or cannot be reached.
+    pub async fn find_file(&self, sha256: &str) -> Result<Option<types::FileResponse>, Error> {
+        match self
+            .get_file()
+            .sha256(sha256)
+            .send()
+            .await
+            .map_err(Error::from)
+        {
+            Ok(file) => {
+                let file = file.into_inner();
+                Ok(Some(types::FileResponse {
+                    uuid: file.uuid,
+                    sha256: file.sha256,
+                    size: file.size,
+                }))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn upload(&self, content: &Content) -> Result<types::FileResponse, Error> {
+        let mut delays = self.backend().retry().delays();
+        loop {
+            if let Some(known) = self.find_file(&content.sha256).await? {
+                return Ok(known);
+            }
+            let error = match self.send(content).await {
+                Ok(file) => return Ok(file),
+                Err(error) => error,
+            };
+            let asked = match &error {
+                Error::Connection(_) | Error::Timeout(_) => None,
+                Error::Api {
+                    status,
+                    retry_after,
+                    ..
+                } if calls_for_retry("upload_file", true, *status) => *retry_after,
+                _ => return Err(error),
+            };
+            match delays.next(asked) {
+                Some(delay) => tokio::time::sleep(delay).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    /// Sends the content once.
+    async fn send(&self, content: &Content) -> Result<types::FileResponse, Error> {
+        let progress = Arc::new(Progress::default());
+        let body = content.body(&progress).await?;
+        let sent = pin!(self.upload_file().body(body).send());
+        let (_, idle) = self.backend().timeouts();
+        let result = match future::select(sent, pin!(progress.stalled(idle))).await {
+            Either::Left((result, _)) => result.map_err(Error::from),
+            Either::Right(_) => Err(Error::Timeout(format!(
+                "nothing of an upload could be sent for {} s",
+                idle.as_secs_f64()
+            ))),
+        };
+        if progress.changed.load(Ordering::Acquire) {
+            return Err(Error::FileChanged {
+                path: content.source.path(),
+            });
+        }
+        let file = result?.into_inner();
+        if file.sha256.eq_ignore_ascii_case(&content.sha256) {
+            Ok(file)
+        } else {
+            Err(Error::Protocol(format!(
+                "an upload of SHA-256 {} was stored as {}",
+                content.sha256, file.sha256
+            )))
+        }
+    }
+}
+
+/// What is to be uploaded.
+struct Content {
+    source: Source,
+    sha256: String,
+    size: u64,
+}
+
+enum Source {
+    Path(PathBuf),
+    Bytes(Bytes),
+}
+
+impl Source {
+    fn path(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => path.clone(),
+            Self::Bytes(_) => PathBuf::new(),
+        }
+    }
+}
+
+impl Content {
+    async fn open(path: &Path) -> Result<Self, Error> {
+        let mut file = File::open(path).await.map_err(Error::io(path))?;
+        let about = file.metadata().await.map_err(Error::io(path))?;
+        if !about.is_file() {
+            return Err(Error::InvalidArgument(format!(
+                "{} is not a regular file: only those can be uploaded",
+                path.display()
+            )));
+        }
+        file.set_max_buf_size(CHUNK);
+        let mut hash = Sha256::new();
+        let mut size = 0;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let read = file.read(&mut buffer).await.map_err(Error::io(path))?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&buffer[..read]);
+            size += read as u64;
+        }
+        Ok(Self {
+            source: Source::Path(path.to_owned()),
+            sha256: hex(&hash.finalize()),
+            size,
+        })
+    }
+
+    /// A body that announces its size, opened anew.
+    async fn body(&self, progress: &Arc<Progress>) -> Result<reqwest::Body, Error> {
+        match &self.source {
+            Source::Bytes(bytes) => Ok(bytes.clone().into()),
+            Source::Path(path) => {
+                let mut file = File::open(path).await.map_err(Error::io(path))?;
+                file.set_max_buf_size(CHUNK);
+                Ok(reqwest::Body::wrap(FileBody {
+                    file,
+                    left: self.size,
+                    hash: Sha256::new(),
+                    expected: self.sha256.clone(),
+                    buffer: BytesMut::new(),
+                    progress: Arc::clone(progress),
+                }))
+            }
+        }
+    }
+}
+
+/// How far an upload is.
+#[derive(Default)]
+struct Progress {
+    bytes: AtomicU64,
+    changed: AtomicBool,
+}
+
+impl Progress {
+    /// Returns when nothing has been taken for `idle`.
+    async fn stalled(&self, idle: Duration) {
+        let mut before = None;
+        loop {
+            let now = self.bytes.load(Ordering::Relaxed);
+            if before == Some(now) {
+                return;
+            }
+            before = Some(now);
+            tokio::time::sleep(idle).await;
+        }
+    }
+}
+
+/// A file of a known size and hash. Its last bytes are given out only once the hash is found to be right, so that a
+/// file that has changed never arrives whole.
+struct FileBody {
+    file: File,
+    left: u64,
+    hash: Sha256,
+    expected: String,
+    buffer: BytesMut,
+    progress: Arc<Progress>,
+}
+
+impl FileBody {
+    fn changed(&self) -> std::io::Error {
+        self.progress.changed.store(true, Ordering::Release);
+        std::io::Error::other("the file changed while it was being sent")
+    }
+}
+
+impl http_body::Body for FileBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let this = &mut *self;
+        if this.left == 0 {
+            return Poll::Ready(None);
+        }
+        // At most what was promised, since a file that grows must not push the frame's end.
+        let want = CHUNK.min(usize::try_from(this.left).unwrap_or(CHUNK));
+        this.buffer.resize(want, 0);
+        let mut buffer = ReadBuf::new(&mut this.buffer);
+        if let Err(error) = ready!(Pin::new(&mut this.file).poll_read(cx, &mut buffer)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let read = buffer.filled().len();
+        if read == 0 {
+            return Poll::Ready(Some(Err(this.changed())));
+        }
+        this.buffer.truncate(read);
+        this.hash.update(&this.buffer);
+        this.left -= read as u64;
+        if this.left == 0 && hex(&this.hash.finalize_reset()) != this.expected {
+            return Poll::Ready(Some(Err(this.changed())));
+        }
+        this.progress
+            .bytes
+            .fetch_add(read as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(this.buffer.split().freeze()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

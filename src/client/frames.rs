@@ -1,0 +1,125 @@
+//! Server-sent events: from bytes to frames.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+/// The longest line that is accepted: a chunk of output, base64-coded, with room to spare.
+const LINE: usize = 64 * 1024 * 1024;
+
+/// One frame of the stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Frame {
+    /// The frame's `event:`.
+    pub(super) event: String,
+    /// Its `data:` lines.
+    pub(super) data: String,
+}
+
+/// Takes the stream's bytes as they come and gives out the frames that are complete. A frame that the end of the stream
+/// cuts is no frame.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no line end.
+    searched: usize,
+    frame: Frame,
+    has_data: bool,
+}
+
+/// A line of the stream is too long to be an event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LineTooLong;
+
+impl Frames {
+    pub(super) fn push(&mut self, bytes: &Bytes) -> Result<(), LineTooLong> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() > LINE && !self.buffer.contains(&b'\n') {
+            return Err(LineTooLong);
+        }
+        Ok(())
+    }
+
+    /// The next complete frame, if there is one yet.
+    pub(super) fn next(&mut self) -> Option<Frame> {
+        while let Some(line) = self.line() {
+            let line = String::from_utf8_lossy(&line);
+            if line.is_empty() {
+                let frame = std::mem::take(&mut self.frame);
+                // Keep-alive comments come as frames without data.
+                if std::mem::take(&mut self.has_data) {
+                    return Some(frame);
+                }
+                continue;
+            }
+            let (field, value) = line.split_once(':').unwrap_or((&line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "event" => value.clone_into(&mut self.frame.event),
+                "data" => {
+                    if self.has_data {
+                        self.frame.data.push('\n');
+                    }
+                    self.frame.data.push_str(value);
+                    self.has_data = true;
+                }
+                // Ids stand in the events themselves; a line that begins with a colon is a comment.
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The next complete line without its end, which is LF or CR LF.
+    fn line(&mut self) -> Option<BytesMut> {
+        let unseen = &self.buffer[self.searched..];
+        let Some(end) = unseen.iter().position(|byte| *byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let mut line = self.buffer.split_to(self.searched + end);
+        self.buffer.advance(1);
+        self.searched = 0;
+        if line.ends_with(b"\r") {
+            line.truncate(line.len() - 1);
+        }
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(chunks: &[&str]) -> Vec<(String, String)> {
+        let mut frames = Frames::default();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            frames
+                .push(&Bytes::copy_from_slice(chunk.as_bytes()))
+                .unwrap();
+            while let Some(frame) = frames.next() {
+                out.push((frame.event, frame.data));
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn frames_are_the_same_however_the_bytes_are_cut() {
+        let stream = ": hello\n\nid: 1\nevent: stdout\ndata: {\"ä\":\ndata: 1}\n\nevent: exit\r\ndata:x\r\n\r\ndata\n\n";
+        let expected = vec![
+            ("stdout".to_owned(), "{\"ä\":\n1}".to_owned()),
+            ("exit".to_owned(), "x".to_owned()),
+            (String::new(), String::new()),
+        ];
+        assert_eq!(frames(&[stream]), expected);
+        for at in (0..stream.len()).filter(|at| stream.is_char_boundary(*at)) {
+            assert_eq!(frames(&[&stream[..at], &stream[at..]]), expected);
+        }
+    }
+
+    #[test]
+    fn a_cut_frame_is_none() {
+        assert_eq!(frames(&["event: exit\ndata: {\"id\":1}\n"]), vec![]);
+        assert_eq!(frames(&[": keepalive\n\n"]), vec![]);
+    }
+}

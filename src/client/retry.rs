@@ -1,0 +1,181 @@
+//! When a request is repeated, and after how long.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use chrono::{DateTime, Utc};
+use http::{HeaderMap, Method, StatusCode, header::RETRY_AFTER};
+
+/// How often, and how patiently, a failed request is repeated.
+///
+/// ```
+/// let mut retry = contree::RetryPolicy::default();
+/// retry.max_retries = 8;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// Repetitions after the first try; 0 turns them off.
+    pub max_retries: usize,
+    /// The wait before the first repetition; it doubles with each, and up to its own length is added at random.
+    pub base_delay: Duration,
+    /// The longest wait of our own choosing.
+    pub max_delay: Duration,
+    /// The longest `Retry-After` that is waited for; an answer that asks for more is handed to the caller.
+    pub max_retry_after: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_retries: 4,
+            base_delay: Duration::from_millis(200),
+            max_delay: Duration::from_secs(5),
+            max_retry_after: Duration::from_secs(60),
+        }
+    }
+}
+
+impl RetryPolicy {
+    /// The waits of one request.
+    pub(super) fn delays(&self) -> Delays {
+        let backoff = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(self.base_delay)
+            .with_max_delay(self.max_delay)
+            .with_max_times(self.max_retries)
+            .build();
+        Delays {
+            backoff,
+            max_retry_after: self.max_retry_after,
+        }
+    }
+}
+
+/// The waits before the repetitions of one request.
+pub(super) struct Delays {
+    backoff: ExponentialBackoff,
+    max_retry_after: Duration,
+}
+
+impl Delays {
+    /// The next wait, no shorter than what the backend asked for; none if it is enough.
+    pub(super) fn next(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        let asked = retry_after.unwrap_or_default();
+        if asked > self.max_retry_after {
+            return None;
+        }
+        self.backoff.next().map(|own| own.max(asked))
+    }
+}
+
+/// What `Retry-After` asks for: seconds, or a time, of which what is left counts.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = DateTime::parse_from_rfc2822(value).ok()?;
+    Some(
+        (at.with_timezone(&Utc) - Utc::now())
+            .to_std()
+            .unwrap_or_default(),
+    )
+}
+
+/// Whether the request of an operation may be sent twice, so that it is safe to repeat when it is not known whether the
+/// first one was acted upon. An upload is safe as well, but its content is opened again elsewhere.
+pub(super) fn is_repeatable(operation_id: &str, method: &Method) -> bool {
+    let safe = [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
+    safe.contains(method) && operation_id != "operation_subprocess_kill"
+}
+
+/// Whether an answer of this status calls for another try of a request that is, or is not, repeatable.
+pub(super) fn calls_for_retry(operation_id: &str, repeatable: bool, status: StatusCode) -> bool {
+    match status {
+        // By these the server says that it has not acted upon the request.
+        StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
+        // The log is being completed.
+        StatusCode::GONE => operation_id == "get_operation_events",
+        // These will not change by asking again.
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
+        status => repeatable && status.is_server_error(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_requests_without_a_second_effect_are_repeated_after_a_failure() {
+        let repeated = |id: &str, method: Method, status: u16| {
+            let repeatable = is_repeatable(id, &method);
+            calls_for_retry(id, repeatable, StatusCode::from_u16(status).unwrap())
+        };
+        for status in [500, 502, 503, 504] {
+            assert!(repeated("list_images", Method::GET, status));
+            assert!(repeated("check_file_exists", Method::HEAD, status));
+            assert!(repeated("update_image_tag", Method::PATCH, status));
+            assert!(repeated("cancel_operation", Method::DELETE, status));
+            assert!(!repeated(
+                "operation_subprocess_kill",
+                Method::DELETE,
+                status
+            ));
+            assert!(!repeated("spawn_instance", Method::POST, status));
+            assert!(!repeated("import_image", Method::POST, status));
+            assert!(!repeated(
+                "operation_subprocess_stdin",
+                Method::POST,
+                status
+            ));
+        }
+        for status in [425, 429] {
+            assert!(repeated("spawn_instance", Method::POST, status));
+            assert!(repeated(
+                "operation_subprocess_kill",
+                Method::DELETE,
+                status
+            ));
+        }
+        assert!(repeated("get_operation_events", Method::GET, 410));
+        assert!(!repeated("operation_subprocess_stdin", Method::POST, 410));
+        for status in [400, 401, 403, 404, 409, 422, 501] {
+            assert!(!repeated("list_images", Method::GET, status));
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_time() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(read("7"), Some(Duration::from_secs(7)));
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let later = (Utc::now() + Duration::from_secs(100)).format("%a, %d %b %Y %H:%M:%S GMT");
+        let wait = read(&later.to_string()).unwrap();
+        assert!(wait > Duration::from_secs(90) && wait <= Duration::from_secs(100));
+        assert_eq!(read("soon"), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn waits_grow_and_keep_to_what_the_backend_asks() {
+        let policy = RetryPolicy {
+            max_retries: 3,
+            ..RetryPolicy::default()
+        };
+        let mut delays = policy.delays();
+        assert!(delays.next(None).unwrap() >= policy.base_delay);
+        assert_eq!(
+            delays.next(Some(Duration::from_secs(30))),
+            Some(Duration::from_secs(30))
+        );
+        assert!(delays.next(None).unwrap() >= policy.base_delay * 4);
+        assert_eq!(delays.next(None), None);
+        assert_eq!(policy.delays().next(Some(Duration::from_secs(61))), None);
+    }
+}

@@ -1,0 +1,386 @@
+//! The rules: which value counts, which backend follows, and what to say about it.
+
+use super::{AuthType, Choice, Environment, Files, Flags};
+
+/// The hosted service's address for IAM tokens.
+pub const DEFAULT_IAM_URL: &str = "https://api.tokenfactory.nebius.com/sandboxes";
+/// The address that the first release took for a token without a URL.
+pub const FIRST_RELEASE_URL: &str = "https://contree.dev";
+
+/// Why no backend can be used. The sentence names what is missing and how to give it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// A Contree service and the credentials for it.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cloud {
+    /// The base URL, without `/v1`.
+    pub url: String,
+    /// The bearer token.
+    pub token: String,
+    /// The project, only where the token's kind takes one.
+    pub project: Option<String>,
+    /// The token's kind.
+    pub auth_type: AuthType,
+}
+
+impl std::fmt::Debug for Cloud {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cloud")
+            .field("url", &self.url)
+            .field("token", &"<hidden>")
+            .field("project", &self.project)
+            .field("auth_type", &self.auth_type)
+            .finish()
+    }
+}
+
+/// The backend in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Selected {
+    /// A service.
+    Cloud(Cloud),
+    /// The embedded engine.
+    Local,
+}
+
+/// What was decided, and why.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Decision {
+    /// The backend, or what keeps one from being used.
+    pub selected: Result<Selected, ConfigError>,
+    /// Why this backend, for people.
+    pub why: String,
+    /// What else the user should know: ignored variables, files open to others.
+    pub notes: Vec<String>,
+}
+
+/// A value and where it comes from.
+#[derive(Clone)]
+struct Found {
+    value: String,
+    source: String,
+    first_release: bool,
+}
+
+/// The places to look in, most important first.
+struct Sources<'a> {
+    flags: &'a Flags,
+    environment: &'a Environment,
+    files: &'a Files,
+    profile: Option<(&'a str, &'a super::Profile)>,
+    nebius: bool,
+}
+
+/// Decides from flags, environment and files alone; nothing is read, written or asked.
+#[must_use]
+pub fn decide(flags: &Flags, environment: &Environment, files: &Files) -> Decision {
+    let mut notes = files.warnings.clone();
+    let nebius = nebius(environment, &mut notes);
+    let (selected, why) = match choice(flags, environment) {
+        Err(error) => (
+            Err(ConfigError(error)),
+            "the backend's name is wrong".to_owned(),
+        ),
+        Ok((Choice::Local, source)) => (Ok(Selected::Local), format!("{source} says so")),
+        Ok((choice, source)) => cloud_or_local(
+            choice,
+            &source,
+            flags,
+            environment,
+            files,
+            nebius,
+            &mut notes,
+        ),
+    };
+    Decision {
+        selected,
+        why,
+        notes,
+    }
+}
+
+fn choice(flags: &Flags, environment: &Environment) -> Result<(Choice, String), String> {
+    if let Some(choice) = flags.backend {
+        return Ok((choice, "--backend".into()));
+    }
+    match environment.get("CONTREE_BACKEND") {
+        Some(text) => text
+            .parse()
+            .map(|choice| (choice, "CONTREE_BACKEND".into()))
+            .map_err(|error| format!("CONTREE_BACKEND: {error}")),
+        None => Ok((Choice::Auto, "the default".into())),
+    }
+}
+
+/// The two variables count together or not at all: either alone is often set for another program.
+fn nebius(environment: &Environment, notes: &mut Vec<String>) -> bool {
+    const KEY: &str = "NEBIUS_API_KEY";
+    const PROJECT: &str = "NEBIUS_AI_PROJECT";
+    let lone = |set, unset| format!("{set} is set without {unset}, so it is ignored");
+    match (
+        environment.get(KEY).is_some(),
+        environment.get(PROJECT).is_some(),
+    ) {
+        (true, true) => return true,
+        (true, false) => notes.push(lone(KEY, PROJECT)),
+        (false, true) => notes.push(lone(PROJECT, KEY)),
+        (false, false) => {}
+    }
+    false
+}
+
+fn cloud_or_local(
+    choice: Choice,
+    source: &str,
+    flags: &Flags,
+    environment: &Environment,
+    files: &Files,
+    nebius: bool,
+    notes: &mut Vec<String>,
+) -> (Result<Selected, ConfigError>, String) {
+    if let Some(problem) = files.problems.first() {
+        return (
+            Err(ConfigError(format!(
+                "{problem}; mend it, or choose `--backend local`"
+            ))),
+            "a profile file cannot be used".into(),
+        );
+    }
+    let profile = match profile(flags, environment, files) {
+        Ok(profile) => profile,
+        Err(error) => return (Err(ConfigError(error)), "the profile cannot be used".into()),
+    };
+    let sources = Sources {
+        flags,
+        environment,
+        files,
+        profile,
+        nebius,
+    };
+    let (token, url, project) = (sources.token(), sources.url(), sources.project());
+    let given: Vec<&str> = [&token, &url, &project]
+        .into_iter()
+        .flatten()
+        .map(|found| found.source.as_str())
+        .collect();
+    let hinted = if flags.auth_type.is_some() {
+        Some("--auth-type")
+    } else if flags.profile.is_some() {
+        Some("--profile")
+    } else {
+        environment
+            .get("CONTREE_PROFILE")
+            .map(|_| "CONTREE_PROFILE")
+    };
+    if choice == Choice::Auto && given.is_empty() && hinted.is_none() {
+        return (
+            Ok(Selected::Local),
+            "no token and no URL are configured".into(),
+        );
+    }
+    let why = match choice {
+        Choice::Cloud => format!("{source} says so"),
+        _ => format!("found {}", places(&given, hinted)),
+    };
+    (
+        cloud(&sources, token, url, project, notes)
+            .map(Selected::Cloud)
+            .map_err(ConfigError),
+        why,
+    )
+}
+
+fn places(given: &[&str], hinted: Option<&str>) -> String {
+    let mut unique: Vec<&str> = Vec::new();
+    for place in given.iter().copied().chain(hinted) {
+        if !unique.contains(&place) {
+            unique.push(place);
+        }
+    }
+    unique.join(", ")
+}
+
+/// The active profile: an explicit name must exist, the name `default` need not.
+fn profile<'a>(
+    flags: &'a Flags,
+    environment: &'a Environment,
+    files: &'a Files,
+) -> Result<Option<(&'a str, &'a super::Profile)>, String> {
+    let (name, source) = if let Some(name) = &flags.profile {
+        (name.as_str(), "--profile".to_owned())
+    } else if let Some(name) = environment.get("CONTREE_PROFILE") {
+        (name, "CONTREE_PROFILE".to_owned())
+    } else if let Some(name) = &files.active {
+        (
+            name.as_str(),
+            format!("`[DEFAULT] profile` in {}", files.folder.display()),
+        )
+    } else {
+        return Ok(files
+            .profiles
+            .get_key_value("default")
+            .map(|(name, profile)| (name.as_str(), profile)));
+    };
+    files
+        .profiles
+        .get_key_value(name)
+        .map(|(name, profile)| Some((name.as_str(), profile)))
+        .ok_or_else(|| {
+            let known: Vec<String> = files
+                .profiles
+                .keys()
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
+            format!(
+                "{source} names the profile `{name}`, which {} does not have (known: {known})",
+                files.folder.display()
+            )
+        })
+}
+
+fn cloud(
+    sources: &Sources<'_>,
+    token: Option<Found>,
+    url: Option<Found>,
+    project: Option<Found>,
+    notes: &mut Vec<String>,
+) -> Result<Cloud, String> {
+    let Some(token) = token else {
+        let so_far = match (&url, &project) {
+            (Some(url), _) => format!("there is a URL ({}) but no token", url.source),
+            (None, Some(project)) => {
+                format!("there is a project ({}) but no token", project.source)
+            }
+            (None, None) => "there is no token".to_owned(),
+        };
+        return Err(format!(
+            "{so_far}: set CONTREE_TOKEN, pass --token, or add `token` to a profile in {}; \
+             or choose `--backend local`",
+            sources.files.folder.display()
+        ));
+    };
+    let auth_type = sources.auth_type(project.is_some())?;
+    if auth_type == AuthType::Iam && project.is_none() {
+        return Err(format!(
+            "there is an IAM token ({}) but no project: set CONTREE_PROJECT, pass --project, or add `project` \
+             to the profile",
+            token.source
+        ));
+    }
+    let url = match url {
+        Some(url) => url.value,
+        None if token.first_release => FIRST_RELEASE_URL.into(),
+        None if auth_type == AuthType::Iam => DEFAULT_IAM_URL.into(),
+        None => {
+            return Err(format!(
+                "there is a token ({}) but no URL, and JWT tokens have no default one: set CONTREE_URL, pass \
+                 --url, or add `url` to the profile (a token of the hosted service needs --project as well)",
+                token.source
+            ));
+        }
+    };
+    let project = match (auth_type, project) {
+        (AuthType::Iam, project) => project.map(|found| found.value),
+        (AuthType::Jwt, Some(project)) => {
+            notes.push(format!(
+                "the project ({}) is not sent: JWT tokens carry their own",
+                project.source
+            ));
+            None
+        }
+        (AuthType::Jwt, None) => None,
+    };
+    Ok(Cloud {
+        url,
+        token: token.value,
+        project,
+        auth_type,
+    })
+}
+
+impl Sources<'_> {
+    fn flag(value: Option<&String>, name: &str) -> Option<Found> {
+        found(value.filter(|value| !value.is_empty())?, name)
+    }
+
+    fn variable(&self, name: &str) -> Option<Found> {
+        found(self.environment.get(name)?, name)
+    }
+
+    fn profile(&self, field: impl Fn(&super::Profile) -> Option<&String>) -> Option<Found> {
+        let (name, profile) = self.profile?;
+        found(field(profile)?, &format!("profile `{name}`"))
+    }
+
+    fn first_release(&self, variable: &str, field: Option<&String>) -> Option<Found> {
+        let found = self
+            .variable(variable)
+            .or_else(|| found(field?, &self.files.first_release_path.display().to_string()))?;
+        Some(Found {
+            first_release: true,
+            ..found
+        })
+    }
+
+    fn token(&self) -> Option<Found> {
+        Self::flag(self.flags.token.as_ref(), "--token")
+            .or_else(|| self.variable("CONTREE_TOKEN"))
+            .or_else(|| self.variable("NEBIUS_API_KEY").filter(|_| self.nebius))
+            .or_else(|| self.profile(|profile| profile.token.as_ref()))
+            .or_else(|| {
+                self.first_release("CONTREE_MCP_TOKEN", self.files.first_release.token.as_ref())
+            })
+    }
+
+    fn url(&self) -> Option<Found> {
+        Self::flag(self.flags.url.as_ref(), "--url")
+            .or_else(|| self.variable("CONTREE_URL"))
+            .or_else(|| self.profile(|profile| profile.url.as_ref()))
+            .or_else(|| {
+                self.first_release("CONTREE_MCP_URL", self.files.first_release.url.as_ref())
+            })
+    }
+
+    fn project(&self) -> Option<Found> {
+        Self::flag(self.flags.project.as_ref(), "--project")
+            .or_else(|| self.variable("CONTREE_PROJECT"))
+            .or_else(|| self.variable("NEBIUS_AI_PROJECT").filter(|_| self.nebius))
+            .or_else(|| self.profile(|profile| profile.project.as_ref()))
+    }
+
+    fn auth_type(&self, has_project: bool) -> Result<AuthType, String> {
+        if let Some(given) = self.flags.auth_type {
+            return Ok(given);
+        }
+        if let Some((name, profile)) = self.profile
+            && let Some(text) = &profile.auth_type
+        {
+            return text
+                .parse()
+                .map_err(|error| format!("profile `{name}`: {error}"));
+        }
+        Ok(if has_project {
+            AuthType::Iam
+        } else {
+            AuthType::Jwt
+        })
+    }
+}
+
+fn found(value: &str, source: &str) -> Option<Found> {
+    Some(Found {
+        value: value.to_owned(),
+        source: source.to_owned(),
+        first_release: false,
+    })
+}

@@ -1,0 +1,212 @@
+//! The profile files shared with the other Contree clients, and the file of the first release.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ini::{Ini, ParseOption};
+
+use super::Environment;
+
+/// One section `[profile:NAME]`, of both files together.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Profile {
+    /// The access token.
+    pub token: Option<String>,
+    /// The base URL.
+    pub url: Option<String>,
+    /// The project.
+    pub project: Option<String>,
+    /// `iam` or `jwt`, as written.
+    pub auth_type: Option<String>,
+}
+
+impl std::fmt::Debug for Profile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Profile")
+            .field("token", &self.token.as_ref().map(|_| "<hidden>"))
+            .field("url", &self.url)
+            .field("project", &self.project)
+            .field("auth_type", &self.auth_type)
+            .finish()
+    }
+}
+
+/// What the files say.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Files {
+    /// The profiles by name.
+    pub profiles: BTreeMap<String, Profile>,
+    /// `[DEFAULT] profile`.
+    pub active: Option<String>,
+    /// Token and URL of the first release's file.
+    pub first_release: Profile,
+    /// The directory the profiles were looked for in.
+    pub folder: PathBuf,
+    /// The path of the first release's file.
+    pub first_release_path: PathBuf,
+    /// Files that are there but cannot be used: these keep a configured backend from being chosen.
+    pub problems: Vec<String>,
+    /// What is worth saying but hinders nothing.
+    pub warnings: Vec<String>,
+}
+
+impl Files {
+    /// Reads `cli.ini` and `auth.ini` in `$CONTREE_HOME`, else `$XDG_CONFIG_HOME/contree`, else
+    /// `~/.config/contree`, and the first release's file at `$CONTREE_MCP_CONFIG`, else
+    /// `~/.config/contree/mcp.ini`. A file that is not there is no problem.
+    #[must_use]
+    pub fn load(environment: &Environment) -> Self {
+        let mut files = Self::default();
+        let home = environment.home();
+        let folder = environment
+            .get("CONTREE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(environment.absolute("XDG_CONFIG_HOME")?.join("contree")))
+            .or_else(|| Some(home.as_ref()?.join(".config/contree")));
+        if let Some(folder) = folder {
+            for name in ["cli.ini", "auth.ini"] {
+                let path = folder.join(name);
+                if let Some(text) = files.read(&path) {
+                    files.add(&path, &text);
+                }
+            }
+            files.folder = folder;
+        }
+        let named = environment.get("CONTREE_MCP_CONFIG").map(PathBuf::from);
+        let given = named.is_some();
+        if let Some(path) = named.or_else(|| Some(home?.join(".config/contree/mcp.ini"))) {
+            match files.read(&path) {
+                Some(text) => files.add_first_release(&path, &text),
+                None if given && !path.exists() => files.warnings.push(format!(
+                    "CONTREE_MCP_CONFIG names {}, which does not exist",
+                    path.display()
+                )),
+                None => {}
+            }
+            files.first_release_path = path;
+        }
+        files
+    }
+
+    /// Adds the sections of one profile file over what is known already.
+    pub fn add(&mut self, path: &Path, text: &str) {
+        let Some(ini) = self.parse(path, text) else {
+            return;
+        };
+        for (section, properties) in &ini {
+            match section {
+                Some("DEFAULT") => {
+                    if let Some(name) = value(properties, "profile") {
+                        self.active = Some(name);
+                    }
+                }
+                Some(section) => {
+                    let Some(name) = section.strip_prefix("profile:") else {
+                        continue;
+                    };
+                    let profile = self.profiles.entry(name.trim().to_owned()).or_default();
+                    for (field, key) in [
+                        (&mut profile.token, "token"),
+                        (&mut profile.url, "url"),
+                        (&mut profile.project, "project"),
+                        (&mut profile.auth_type, "type"),
+                    ] {
+                        if let Some(value) = value(properties, key) {
+                            *field = Some(value);
+                        }
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Adds the first release's file.
+    pub fn add_first_release(&mut self, path: &Path, text: &str) {
+        let Some(ini) = self.parse(path, text) else {
+            return;
+        };
+        if let Some(properties) = ini.section(Some("DEFAULT")) {
+            self.first_release.token = value(properties, "token");
+            self.first_release.url = value(properties, "url");
+        }
+    }
+
+    fn parse(&mut self, path: &Path, text: &str) -> Option<Ini> {
+        let option = ParseOption {
+            enabled_quote: false,
+            enabled_escape: false,
+            ..ParseOption::default()
+        };
+        match Ini::load_from_str_opt(text, option) {
+            Ok(ini) => Some(ini),
+            Err(error) => {
+                // The parser's own message may quote the line, which may hold a token.
+                self.problems.push(format!(
+                    "{} is not a valid INI file: look at line {} (expected `[section]` or `key = value`)",
+                    path.display(),
+                    error.line + 1
+                ));
+                None
+            }
+        }
+    }
+
+    fn read(&mut self, path: &Path) -> Option<String> {
+        match std::fs::read(path) {
+            Ok(bytes) => {
+                let text = String::from_utf8(bytes);
+                if text.is_err() {
+                    self.problems
+                        .push(format!("{} is not UTF-8 text", path.display()));
+                }
+                let text = text.ok()?;
+                if text.lines().any(holds_token)
+                    && let Some(warning) = open_to_others(path)
+                {
+                    self.warnings.push(warning);
+                }
+                Some(text)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                self.problems
+                    .push(format!("cannot read {}: {error}", path.display()));
+                None
+            }
+        }
+    }
+}
+
+fn value(properties: &ini::Properties, key: &str) -> Option<String> {
+    let (_, value) = properties
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+    let value = value.trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+fn holds_token(line: &str) -> bool {
+    line.split_once(['=', ':']).is_some_and(|(key, value)| {
+        key.trim().eq_ignore_ascii_case("token") && !value.trim().is_empty()
+    })
+}
+
+#[cfg(unix)]
+fn open_to_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        format!(
+            "{0} holds a token and other users may open it (mode {mode:04o}): run `chmod 600 {0}`",
+            path.display()
+        )
+    })
+}
+
+#[cfg(not(unix))]
+fn open_to_others(_path: &Path) -> Option<String> {
+    None
+}

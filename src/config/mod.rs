@@ -1,0 +1,169 @@
+//! From flags, environment and profile files to the backend in use.
+//!
+//! Reading the process and its files (`Environment::of_process`, `Files::load`) is kept apart from
+//! `decide`, a pure function, so that every rule can be tested as a table.
+//!
+//! Each field is taken from the first place that has it: a flag, the environment, the active profile, and at
+//! last the file and variables of the first release. The backend follows from what was found: credentials or
+//! a URL mean the cloud, nothing means the embedded engine, and half of it is an error that names the rest.
+
+mod decide;
+mod directories;
+mod files;
+
+pub use decide::{
+    Cloud, ConfigError, DEFAULT_IAM_URL, Decision, FIRST_RELEASE_URL, Selected, decide,
+};
+pub use directories::{Directories, DirectoryError};
+pub use files::{Files, Profile};
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Which backend was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Choice {
+    /// The cloud if credentials or a URL are set, else the embedded engine.
+    #[default]
+    Auto,
+    /// A Contree service, hosted or self-hosted.
+    Cloud,
+    /// The engine inside this process.
+    Local,
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cloud" => Ok(Self::Cloud),
+            "local" => Ok(Self::Local),
+            other => Err(format!(
+                "the backend is `auto`, `cloud` or `local`, not `{other}`"
+            )),
+        }
+    }
+}
+
+/// How a token authenticates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthType {
+    /// A token of the hosted service, which goes with a project.
+    Iam,
+    /// A self-contained token, which carries its project.
+    Jwt,
+}
+
+impl FromStr for AuthType {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.to_ascii_lowercase().as_str() {
+            "iam" => Ok(Self::Iam),
+            "jwt" => Ok(Self::Jwt),
+            _ => Err(format!("the auth type is `iam` or `jwt`, not `{text}`")),
+        }
+    }
+}
+
+impl std::fmt::Display for AuthType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Iam => "iam",
+            Self::Jwt => "jwt",
+        })
+    }
+}
+
+/// What the command line says about the backend; absent fields were not given.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Flags {
+    /// `--backend`
+    pub backend: Option<Choice>,
+    /// `--profile`
+    pub profile: Option<String>,
+    /// `--token`
+    pub token: Option<String>,
+    /// `--url`
+    pub url: Option<String>,
+    /// `--project`
+    pub project: Option<String>,
+    /// `--auth-type`
+    pub auth_type: Option<AuthType>,
+}
+
+impl std::fmt::Debug for Flags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flags")
+            .field("backend", &self.backend)
+            .field("profile", &self.profile)
+            .field("token", &self.token.as_ref().map(|_| "<hidden>"))
+            .field("url", &self.url)
+            .field("project", &self.project)
+            .field("auth_type", &self.auth_type)
+            .finish()
+    }
+}
+
+/// The environment variables of a process. An empty variable counts as unset, since clients that fill in
+/// templates leave such ones behind.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The variables of this process. Values that are not UTF-8 are left out.
+    #[must_use]
+    pub fn of_process() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect()
+    }
+
+    /// The value of `name`, unless it is unset or empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// `name` as an absolute path; the XDG specification says that a relative one is to be ignored.
+    #[must_use]
+    pub fn absolute(&self, name: &str) -> Option<PathBuf> {
+        self.get(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    }
+
+    /// The home directory: `$HOME`, else what the system knows.
+    #[must_use]
+    pub fn home(&self) -> Option<PathBuf> {
+        self.absolute("HOME")
+            .or_else(std::env::home_dir)
+            .filter(|path| path.is_absolute())
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+    fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,156 @@
+//! Errors of the engine: of starting it, and of answering a request.
+
+use std::path::PathBuf;
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::db::DbError;
+
+/// Why the embedded engine did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Neither `CONTREE_DATA_DIR`, `XDG_DATA_HOME` nor `HOME` says where to keep images.
+    #[error("no data directory: set CONTREE_DATA_DIR (HOME and XDG_DATA_HOME are not set)")]
+    NoDataDirectory,
+    /// There is something else in the data directory's place.
+    #[error(
+        "{path} is not a directory; set CONTREE_DATA_DIR to a directory, or to a path that is free"
+    )]
+    NotADirectory {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A directory or file could not be made or used.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The store was written by another release in a way that this one does not know.
+    #[error(
+        "the data directory {path} has store version {found}, but this release reads only {known}; use the release that made it, or set CONTREE_DATA_DIR to another directory"
+    )]
+    StoreVersion {
+        /// The data directory.
+        path: PathBuf,
+        /// What is written there.
+        found: String,
+        /// What this release reads.
+        known: &'static str,
+    },
+    /// The records could not be opened.
+    #[error("{0}")]
+    Records(String),
+    /// The layers could not be opened.
+    #[error(transparent)]
+    Sandbox(#[from] contree_sandbox::Error),
+    /// The engine's thread ended before it was ready.
+    #[error("the engine's thread ended before it was ready")]
+    Thread,
+}
+
+impl From<DbError> for EngineError {
+    fn from(error: DbError) -> Self {
+        Self::Records(error.to_string())
+    }
+}
+
+/// An error answer: a status and a sentence.
+#[derive(Debug)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    message: String,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// 400: the request cannot be understood or is out of bounds.
+    pub(super) fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 404: what it names is not there.
+    pub(super) fn missing(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, message)
+    }
+
+    /// 400 in place of 404: what is missing was named by the body, not by the path.
+    pub(super) fn missing_is_bad(self) -> Self {
+        if self.status == StatusCode::NOT_FOUND {
+            Self {
+                status: StatusCode::BAD_REQUEST,
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
+    /// 422: the path is of the wrong kind.
+    pub(super) fn kind(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    }
+
+    /// 500: our own failure.
+    pub(super) fn internal(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+    }
+
+    /// The sentence.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// 501: the operation of the API that this engine does not have yet.
+    pub(super) fn not_built(operation: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("the embedded engine does not offer {operation} yet"),
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"error": self.message, "status": self.status.as_u16()});
+        (self.status, Json(body)).into_response()
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for ApiError {
+    fn from(error: std::io::Error) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<contree_sandbox::Error> for ApiError {
+    /// What a machine cannot do is refused for good (403, never repeated by clients); anything else is our failure.
+    fn from(error: contree_sandbox::Error) -> Self {
+        match error {
+            contree_sandbox::Error::Unavailable(_) => {
+                Self::new(StatusCode::FORBIDDEN, error.to_string())
+            }
+            other => Self::internal(other.to_string()),
+        }
+    }
+}

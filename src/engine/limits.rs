@@ -1,0 +1,22 @@
+//! Bounds of this engine; `whoami` tells clients the ones that matter to them.
+
+/// Longest run of a command, in seconds.
+pub(super) const TIMEOUT: u64 = 3600;
+
+/// Most recorded bytes of each output stream.
+pub(super) const OUTPUT_BYTES: u64 = 10 * 1024 * 1024;
+
+/// The API's default for `max_layer_bytes`; asking for it is asking for nothing.
+pub(super) const LAYER_BYTES: u64 = 12 * 1024 * 1024 * 1024;
+
+/// Longest tag.
+pub(super) const TAG_BYTES: usize = 255;
+
+/// Most layers of an image, short of what the kernel takes.
+pub(super) const LAYERS: usize = 480;
+
+/// Most processes and threads in one sandbox.
+pub(super) const PROCESSES: u32 = 4096;
+
+/// Largest JSON body, in bytes. Files go through `POST /files`, which has no bound but the disk's.
+pub(super) const BODY_BYTES: usize = 64 * 1024 * 1024;

@@ -1,0 +1,86 @@
+//! What the API says of a run: the data of its events, and the state and resources of its result.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use contree_sandbox::{Process, Usage};
+use serde_json::{Value, json};
+
+use super::events::timestamp;
+use super::rows::operations::Ending;
+use super::runner::Job;
+
+pub(super) fn init_event(job: &Job) -> Value {
+    json!({
+        "started_at": timestamp(Utc::now()),
+        "runtime_path": "contree-sandbox",
+        "verbose": false,
+        "init_pid": 1,
+        "hostname": job.request.hostname,
+        "machine": std::env::consts::ARCH,
+    })
+}
+
+pub(super) fn spawn_event(
+    job: &Job,
+    process: &Process,
+    program: &str,
+    args: &[String],
+    cwd: &str,
+) -> Value {
+    let request = &job.request;
+    let (command, args): (&str, &[String]) = if request.shell {
+        (&request.command, &[])
+    } else {
+        (program, args)
+    };
+    json!({
+        "pid": process.pid, "command": command, "args": args, "shell": request.shell, "cwd": cwd,
+        "uid": request.uid, "gid": request.gid, "timeout": request.timeout, "truncate_at": request.truncate_output_at,
+    })
+}
+
+pub(super) fn completion(ending: &Ending, elapsed: Duration) -> Value {
+    let mut data = json!({
+        "status": ending.status.name(),
+        "result_image_uuid": ending.result_image,
+        "error": ending.error,
+        "duration_ms": millis(elapsed),
+    });
+    if let Some(bytes) = ending.image_size {
+        data["image_size_bytes"] = json!(bytes);
+    }
+    data
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// The API's `EventResources` of one process.
+pub(super) fn event_resources(usage: &Usage) -> Value {
+    json!({
+        "user_time_us": micros(usage.user), "sys_time_us": micros(usage.system), "max_rss_kb": usage.max_rss_kb,
+        "shared_memory": 0, "unshared_memory": 0, "swaps": 0,
+        "minor_faults": usage.minor_faults, "major_faults": usage.major_faults,
+        "voluntary_ctx_switches": usage.voluntary_switches, "involuntary_ctx_switches": usage.involuntary_switches,
+        "block_input_ops": usage.block_input, "block_output_ops": usage.block_output,
+        "ipc_msgs_sent": 0, "ipc_msgs_received": 0, "signals_received": 0,
+    })
+}
+
+/// The API's `InstanceResult.resources` of the whole tree.
+pub(super) fn resources(usage: &Usage, elapsed: Duration) -> Value {
+    json!({
+        "block_input": usage.block_input, "block_output": usage.block_output, "cost": 0.0,
+        "elapsed_time": elapsed.as_secs_f64(), "involuntary_switches": usage.involuntary_switches,
+        "max_rss": usage.max_rss_kb, "monotonic_time": elapsed.as_secs_f64(),
+        "page_faults": usage.minor_faults, "page_faults_io": usage.major_faults,
+        "shared_memory": 0, "signals": 0, "swaps": 0, "system_cpu_time": usage.system.as_secs_f64(),
+        "unshared_memory": 0, "user_cpu_time": usage.user.as_secs_f64(), "voluntary_switches": usage.voluntary_switches,
+    })
+}

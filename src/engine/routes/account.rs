@@ -1,0 +1,51 @@
+//! Who asks, and what this engine can do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use crate::engine::error::ApiError;
+use crate::engine::limits;
+use crate::engine::rows::operations;
+use crate::engine::state::Engine;
+
+/// `GET /whoami`.
+pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Value>, ApiError> {
+    let counted: BTreeMap<String, i64> =
+        engine.read(operations::count).await?.into_iter().collect();
+    let ids = engine.store.id_map();
+    Ok(Json(json!({
+        "token_uuid": engine.identity,
+        "token_expiration": null,
+        "permissions": {
+            "import": false, "spawn": true, "spawn_disposable": true, "list": true, "cancel": true, "set_image_tag": true,
+        },
+        "limits": {
+            "instance_max_timeout": limits::TIMEOUT,
+            "instance_max_concurrency": engine.max_concurrency,
+            "instance_max_processes": limits::PROCESSES,
+        },
+        "operations_stat": counted,
+        "x-engine": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "network": "loopback",
+            "user_ids": ids.describe(),
+            "notes": notes(ids.single()),
+        },
+    })))
+}
+
+/// What differs from the hosted service, in sentences.
+fn notes(single: bool) -> Vec<&'static str> {
+    let mut notes = vec![
+        "sandboxes have no network but their own loopback",
+        "max_layer_bytes, image import, subprocesses, archives and grep are not offered by this engine yet",
+    ];
+    if single {
+        notes.push("one user id alone: uid and gid other than 0 are refused");
+    }
+    notes
+}

@@ -1,0 +1,143 @@
+//! Spawning commands.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::sync::{Arc, PoisonError};
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use chrono::Utc;
+use contree_sandbox::Place;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::extract::Json;
+use super::{files as file_routes, images as image_routes};
+use crate::engine::error::ApiError;
+use crate::engine::events::Log;
+use crate::engine::limits;
+use crate::engine::request::{Source, SpawnRequest};
+use crate::engine::rows::{files, layers, operations};
+use crate::engine::runner::{self, Job};
+use crate::engine::state::{Engine, Running, blocking};
+
+type Created = (StatusCode, [(HeaderName, String); 1], Answer<Value>);
+
+/// `POST /instances`: checks everything that can be checked, records the operation, and starts it.
+pub(super) async fn spawn(
+    State(engine): State<Arc<Engine>>,
+    Json(request): Json<SpawnRequest>,
+) -> Result<Created, ApiError> {
+    request
+        .check(engine.store.id_map().single())
+        .map_err(ApiError::bad)?;
+    let image = match Source::from_str(&request.image).map_err(ApiError::bad)? {
+        Source::Uuid(uuid) => image_routes::find(&engine, uuid).await,
+        Source::Tag(tag) => image_routes::find_tag(&engine, tag).await,
+    }
+    .map_err(ApiError::missing_is_bad)?;
+    let mut echo =
+        serde_json::to_value(&request).map_err(|error| ApiError::internal(error.to_string()))?;
+    echo["image"] = json!(image.uuid);
+    let operation = Uuid::new_v4();
+    let recorded = echo.clone();
+    let shared = Arc::clone(&engine);
+    let runtime = tokio::runtime::Handle::current();
+    blocking(move || {
+        let job = accept(&shared, operation, request, image, &recorded)?;
+        // Here, since a client that goes away ends this handler, but not what was accepted.
+        shared
+            .tasks
+            .spawn_on(runner::run(Arc::clone(&shared), job), &runtime);
+        Ok(())
+    })
+    .await?;
+    echo["uuid"] = json!(operation);
+    echo["result"] = Value::Null;
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, format!("/v1/operations/{operation}"))],
+        Answer(echo),
+    ))
+}
+
+/// Takes the run directory and its lock before the operation is visible, so that no other engine takes it for orphaned.
+fn accept(
+    engine: &Arc<Engine>,
+    operation: Uuid,
+    request: SpawnRequest,
+    image: crate::engine::rows::images::Image,
+    recorded: &Value,
+) -> Result<Job, ApiError> {
+    if engine.stopping.is_cancelled() {
+        return Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the engine is stopping",
+        ));
+    }
+    let places = places(engine, &request)?;
+    let chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+    if !request.disposable && chain.len() >= limits::LAYERS {
+        return Err(ApiError::bad(format!(
+            "the image {} has {} layers, and no more can be put on it; go on from an earlier image, doing more in one command",
+            image.uuid,
+            chain.len()
+        )));
+    }
+    let run = Arc::new(engine.store.create_run(&operation.to_string())?);
+    let running = Arc::new(Running::new(Log::create(&engine.log_path(operation))?));
+    engine.rows.write(|t| {
+        operations::insert(
+            t,
+            operation,
+            "instance",
+            Some(image.uuid),
+            recorded,
+            Utc::now(),
+        )
+    })?;
+    engine
+        .running
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(operation, Arc::clone(&running));
+    // Stopping may have begun in between, and would not have seen this operation.
+    if engine.stopping.is_cancelled() {
+        running.cancel(crate::engine::STOPPED);
+    }
+    Ok(Job {
+        operation,
+        request,
+        image,
+        chain,
+        places,
+        run,
+        running,
+    })
+}
+
+fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiError> {
+    request
+        .files
+        .iter()
+        .map(|(path, file)| {
+            let stored = engine.rows.read(|c| files::by_uuid(c, file.uuid))?;
+            let stored = stored
+                .filter(|stored| file_routes::is_whole(engine, stored))
+                .ok_or_else(|| {
+                    ApiError::bad(format!(
+                        "`files`: there is no uploaded file {} for {path}; upload it again",
+                        file.uuid
+                    ))
+                })?;
+            Ok(Place {
+                source: PathBuf::from("files").join(&stored.sha256),
+                path: PathBuf::from(path),
+                mode: file.mode().map_err(ApiError::bad)?,
+                uid: file.uid,
+                gid: file.gid,
+            })
+        })
+        .collect()
+}

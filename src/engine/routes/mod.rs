@@ -1,0 +1,91 @@
+//! The API's paths over the engine. One file a group of operations, as the API document groups them.
+
+mod account;
+mod extract;
+mod files;
+mod follow;
+mod images;
+mod inspect;
+mod instances;
+mod operations;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::routing::{get, patch, post};
+
+use super::error::ApiError;
+use super::limits;
+use super::state::Engine;
+
+/// All paths below `/v1`.
+pub(super) fn router(engine: Arc<Engine>) -> Router {
+    let v1 = Router::new()
+        .route("/whoami", get(account::whoami))
+        .route("/images", get(images::list))
+        .route("/images/import", post(|| not_built("importImage")))
+        .route(
+            "/images/{image}/tag",
+            patch(images::set_tag).delete(images::remove_tag),
+        )
+        .route("/files", get(files::list).post(files::upload))
+        .route("/files/{sha256}", get(files::get))
+        .route("/instances", post(instances::spawn))
+        .route("/operations", get(operations::list))
+        .route(
+            "/operations/{operation}",
+            get(operations::get).delete(operations::cancel),
+        )
+        .route("/operations/{operation}/events", get(follow::events))
+        .route(
+            "/operations/{operation}/subprocesses",
+            post(|| not_built("operationSubprocessCreate")),
+        )
+        .route(
+            "/operations/{operation}/subprocesses/{spid}",
+            get(|| not_built("operationSubprocess"))
+                .delete(|| not_built("operationSubprocessKill")),
+        )
+        .route(
+            "/operations/{operation}/subprocesses/{spid}/stdin",
+            post(|| not_built("operationSubprocessStdin")),
+        )
+        .route("/inspect", get(inspect::redirect))
+        .route("/inspect/", get(inspect::find))
+        .route("/inspect/{image}", get(inspect::redirect_image))
+        .route("/inspect/{image}/", get(inspect::image))
+        .route("/inspect/{image}/list", get(inspect::list))
+        .route("/inspect/{image}/download", get(inspect::download))
+        .route(
+            "/inspect/{image}/archive",
+            get(|| not_built("inspectImageArchive")),
+        )
+        .route(
+            "/inspect/{image}/grep",
+            get(|| not_built("inspectImageGrep")),
+        );
+    Router::new()
+        .nest("/v1", v1)
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .with_state(engine)
+}
+
+async fn not_built(operation: &'static str) -> ApiError {
+    ApiError::not_built(operation)
+}
+
+async fn unknown(uri: Uri) -> ApiError {
+    ApiError::missing(format!(
+        "the API has no path {}; all paths begin with /v1",
+        uri.path()
+    ))
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not take {method}", uri.path());
+    ApiError::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, message)
+}

@@ -1,0 +1,178 @@
+//! Operations: status, listing, cancelling.
+
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::extract::{Flag, Path, Query, limit, moment, offset};
+use crate::engine::error::ApiError;
+use crate::engine::events::{self, stream, timestamp};
+use crate::engine::recover;
+use crate::engine::rows::operations::{self, Filter, Operation, Status};
+use crate::engine::state::{Engine, blocking};
+
+/// Why an operation is CANCELLED when a client asked for it.
+const ASKED: &str = "cancelled on request";
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<u32>,
+    offset: Option<u64>,
+    status: Option<String>,
+    kind: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StatusQuery {
+    inflight: Option<Flag>,
+}
+
+/// An operation, or 404. One whose engine is gone is FAILED from now on.
+pub(super) async fn find(engine: &Arc<Engine>, uuid: Uuid) -> Result<Operation, ApiError> {
+    let shared = Arc::clone(engine);
+    let found = blocking(move || {
+        let found = shared.rows.read(|c| operations::by_uuid(c, uuid))?;
+        match found {
+            Some(open)
+                if !open.status.is_terminal() && recover::fail_if_orphaned(&shared, uuid)? =>
+            {
+                Ok(shared.rows.read(|c| operations::by_uuid(c, uuid))?)
+            }
+            found => Ok(found),
+        }
+    })
+    .await?;
+    found.ok_or_else(|| ApiError::missing(format!("there is no operation {uuid}")))
+}
+
+fn summary(operation: &Operation) -> Value {
+    let usage = |name: &str| {
+        operation
+            .outcome
+            .as_ref()
+            .and_then(|outcome| outcome.get("resources")?.get(name)?.as_f64())
+    };
+    let cpu = usage("user_cpu_time")
+        .zip(usage("system_cpu_time"))
+        .map(|(user, system)| user + system);
+    let duration = operation
+        .ended_at
+        .and_then(|end| (end - operation.created_at).to_std().ok())
+        .map(|d| d.as_secs_f64());
+    json!({
+        "uuid": operation.uuid,
+        "kind": operation.kind,
+        "status": operation.status.name(),
+        "error": operation.error,
+        "created_at": timestamp(operation.created_at),
+        "duration": duration,
+        "image_size": operation.image_size,
+        "consumed_cpu": cpu,
+        "consumed_memory": usage("max_rss").map(|kib| (kib * 1024.0) as u64),
+        "image_uuid": operation.image,
+        "result_image_uuid": operation.result_image,
+    })
+}
+
+/// `GET /operations`.
+pub(super) async fn list(
+    State(engine): State<Arc<Engine>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Answer<Value>, ApiError> {
+    if let Some(status) = &query.status
+        && Status::of(status).is_none()
+    {
+        return Err(ApiError::bad(format!(
+            "`status` must be PENDING, ASSIGNED, EXECUTING, SUCCESS, FAILED or CANCELLED, not `{status}`"
+        )));
+    }
+    if let Some(kind) = &query.kind
+        && !["image_import", "instance"].contains(&kind.as_str())
+    {
+        return Err(ApiError::bad(format!(
+            "`kind` must be image_import or instance, not `{kind}`"
+        )));
+    }
+    let filter = Filter {
+        limit: limit(query.limit)?,
+        offset: offset(query.offset)?,
+        status: query.status,
+        kind: query.kind,
+        since: moment("since", query.since.as_deref())?,
+        until: moment("until", query.until.as_deref())?,
+    };
+    let shared = Arc::clone(&engine);
+    let listed = blocking(move || {
+        for open in shared.rows.read(operations::open)? {
+            recover::fail_if_orphaned(&shared, open)?;
+        }
+        Ok(shared.rows.read(|c| operations::list(c, &filter))?)
+    })
+    .await?;
+    Ok(Answer(Value::Array(listed.iter().map(summary).collect())))
+}
+
+/// `GET /operations/{operationId}`.
+pub(super) async fn get(
+    State(engine): State<Arc<Engine>>,
+    Path(uuid): Path<Uuid>,
+    Query(query): Query<StatusQuery>,
+) -> Result<Answer<Value>, ApiError> {
+    let operation = find(&engine, uuid).await?;
+    let mut answer = summary(&operation);
+    let mut metadata = operation.request.clone();
+    let terminal = operation.status.is_terminal();
+    if operation.kind == "instance" && (terminal || query.inflight.unwrap_or_default().0) {
+        let path = engine.log_path(uuid);
+        let streams = blocking(move || Ok(events::streams(&path, 1)?)).await?;
+        let mut result = operation.outcome.clone().unwrap_or_else(|| json!({}));
+        for (name, bytes, truncated) in [
+            ("stdout", &streams.stdout, streams.stdout_truncated),
+            ("stderr", &streams.stderr, streams.stderr_truncated),
+        ] {
+            result[name] = stream(bytes);
+            result[name]["truncated"] = json!(truncated);
+        }
+        metadata["result"] = result;
+    }
+    answer["metadata"] = metadata;
+    if terminal {
+        answer["result"] = json!({"image": operation.result_image, "tag": null});
+    }
+    Ok(Answer(answer))
+}
+
+/// `DELETE /operations/{operationId}`.
+pub(super) async fn cancel(
+    State(engine): State<Arc<Engine>>,
+    Path(uuid): Path<Uuid>,
+) -> Result<StatusCode, ApiError> {
+    let operation = find(&engine, uuid).await?;
+    if operation.status.is_terminal() {
+        return Err(ApiError::new(
+            StatusCode::CONFLICT,
+            format!("the operation {uuid} is over: {}", operation.status.name()),
+        ));
+    }
+    match engine.running(uuid) {
+        Some(running) => {
+            if !running.cancel(ASKED) {
+                let message = format!("the operation {uuid} is over; its result is being recorded");
+                return Err(ApiError::new(StatusCode::CONFLICT, message));
+            }
+        }
+        None => {
+            engine
+                .write(move |t| operations::ask_cancel(t, uuid, ASKED))
+                .await?
+        }
+    }
+    Ok(StatusCode::ACCEPTED)
+}

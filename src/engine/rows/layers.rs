@@ -1,0 +1,125 @@
+//! Overlay layers: each names its parent, so an image's chain is followed upwards.
+
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use crate::db::DbError;
+
+/// One layer, top or below.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Layer {
+    /// Names the directory `layers/<id>`.
+    pub(in crate::engine) id: u64,
+    /// The layer below, if any.
+    pub(in crate::engine) parent: Option<u64>,
+    /// Apparent bytes of the layer's own files.
+    pub(in crate::engine) bytes: u64,
+}
+
+/// Reserves an id for a layer that `run` is about to commit on `parent`.
+pub(in crate::engine) fn reserve(
+    c: &Connection,
+    parent: Option<u64>,
+    run: Uuid,
+    boot: &str,
+) -> Result<u64, DbError> {
+    c.execute(
+        "INSERT INTO layers (parent, depth, bytes, run, ready, synced, boot_id)
+         VALUES (?1, 1 + coalesce((SELECT depth FROM layers WHERE id = ?1), 0), 0, ?2, 0, 0, ?3)",
+        params![parent, run.to_string(), boot],
+    )?;
+    Ok(c.last_insert_rowid().unsigned_abs())
+}
+
+/// Marks a reserved layer as committed.
+pub(in crate::engine) fn ready(c: &Connection, id: u64, bytes: u64) -> Result<(), DbError> {
+    c.execute(
+        "UPDATE layers SET ready = 1, run = NULL, bytes = ?2 WHERE id = ?1",
+        params![id, bytes],
+    )?;
+    Ok(())
+}
+
+/// Layers whose commit was begun and not finished, with the run that began it.
+pub(in crate::engine) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
+    let mut statement = c.prepare_cached("SELECT id, run FROM layers WHERE ready = 0")?;
+    let rows = statement.query_map([], |row| {
+        Ok((
+            row.get(0)?,
+            row.get::<_, Option<String>>(1)?
+                .map(super::uuid)
+                .unwrap_or_default(),
+        ))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether a layer's commit was begun and is not finished.
+pub(in crate::engine) fn is_unfinished(c: &Connection, id: u64) -> Result<bool, DbError> {
+    Ok(c.query_row(
+        "SELECT EXISTS (SELECT 1 FROM layers WHERE id = ?1 AND ready = 0)",
+        [id],
+        |row| row.get(0),
+    )?)
+}
+
+/// Forgets a layer that no image uses.
+pub(in crate::engine) fn forget(c: &Connection, id: u64) -> Result<(), DbError> {
+    c.execute("DELETE FROM layers WHERE id = ?1", [id])?;
+    Ok(())
+}
+
+/// The chain of a layer, itself first.
+pub(in crate::engine) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
+    let mut statement = c.prepare_cached(
+        "WITH RECURSIVE chain (id, parent, bytes, step) AS (
+             SELECT id, parent, bytes, 0 FROM layers WHERE id = ?1
+             UNION ALL
+             SELECT l.id, l.parent, l.bytes, step + 1 FROM layers l JOIN chain ON l.id = chain.parent
+         ) SELECT id, parent, bytes FROM chain ORDER BY step",
+    )?;
+    let rows = statement.query_map([top], |row| {
+        Ok(Layer {
+            id: row.get(0)?,
+            parent: row.get(1)?,
+            bytes: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Committed layers that a sync has not covered yet.
+pub(in crate::engine) fn unsynced(c: &Connection) -> Result<Vec<u64>, DbError> {
+    let mut statement = c.prepare_cached("SELECT id FROM layers WHERE ready = 1 AND synced = 0")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Marks layers as safe against a power loss.
+pub(in crate::engine) fn synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+    let mut statement = c.prepare_cached("UPDATE layers SET synced = 1 WHERE id = ?1")?;
+    for id in ids {
+        statement.execute([id])?;
+    }
+    Ok(())
+}
+
+/// Marks the images lost that rest on a layer which was not synced when the machine went down (it was committed under
+/// another boot than `boot`). Such a layer's files may be there in part, and are never served.
+pub(in crate::engine) fn drop_unsynced(c: &Connection, boot: &str) -> Result<usize, DbError> {
+    let lost = c.execute(
+        "WITH RECURSIVE gone (id) AS (
+             SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1
+             UNION SELECT l.id FROM layers l JOIN gone ON l.parent = gone.id
+         ) UPDATE images SET lost = 1 WHERE lost = 0 AND layer IN (SELECT id FROM gone)",
+        [boot],
+    )?;
+    if lost > 0 {
+        // The image of this machine's programs can be made again.
+        c.execute(
+            "DELETE FROM meta WHERE key = 'host_image' AND value IN (SELECT uuid FROM images WHERE lost = 1)",
+            [],
+        )?;
+    }
+    Ok(lost)
+}

@@ -1,0 +1,233 @@
+//! Operations: what was asked for, how it stands, and how it ended.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use uuid::Uuid;
+
+use super::{micros, moment};
+use crate::db::DbError;
+
+/// The states of an operation, as the API names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Status {
+    Pending,
+    Assigned,
+    Executing,
+    Success,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Assigned,
+        Self::Executing,
+        Self::Success,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The API's name.
+    pub(in crate::engine) fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Assigned => "ASSIGNED",
+            Self::Executing => "EXECUTING",
+            Self::Success => "SUCCESS",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// The status of a name.
+    pub(in crate::engine) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == name)
+    }
+
+    /// Whether nothing will change any more.
+    pub(in crate::engine) fn is_terminal(self) -> bool {
+        matches!(self, Self::Success | Self::Failed | Self::Cancelled)
+    }
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::engine) struct Operation {
+    pub(in crate::engine) uuid: Uuid,
+    /// `instance` or `image_import`.
+    pub(in crate::engine) kind: String,
+    pub(in crate::engine) status: Status,
+    /// Why it failed or was cancelled.
+    pub(in crate::engine) error: Option<String>,
+    /// The image that it started from.
+    pub(in crate::engine) image: Option<Uuid>,
+    /// The image that it made or kept.
+    pub(in crate::engine) result_image: Option<Uuid>,
+    /// The accepted request.
+    pub(in crate::engine) request: serde_json::Value,
+    /// Exit state and resources, once it is over and a process ran.
+    pub(in crate::engine) outcome: Option<serde_json::Value>,
+    /// Bytes of the result image, all layers together.
+    pub(in crate::engine) image_size: Option<u64>,
+    pub(in crate::engine) created_at: DateTime<Utc>,
+    pub(in crate::engine) ended_at: Option<DateTime<Utc>>,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Ending {
+    pub(in crate::engine) status: Status,
+    pub(in crate::engine) error: Option<String>,
+    pub(in crate::engine) result_image: Option<Uuid>,
+    pub(in crate::engine) outcome: Option<serde_json::Value>,
+    pub(in crate::engine) image_size: Option<u64>,
+}
+
+/// What a listing is narrowed by.
+#[derive(Clone, Debug, Default)]
+pub(in crate::engine) struct Filter {
+    pub(in crate::engine) limit: u32,
+    pub(in crate::engine) offset: u64,
+    pub(in crate::engine) status: Option<String>,
+    pub(in crate::engine) kind: Option<String>,
+    pub(in crate::engine) since: Option<DateTime<Utc>>,
+    pub(in crate::engine) until: Option<DateTime<Utc>>,
+}
+
+const COLUMNS: &str = "uuid, kind, status, error, image, result_image, request, outcome, image_size, created_at, ended_at";
+
+fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
+    let json = |text: String| serde_json::from_str(&text).unwrap_or_default();
+    Ok(Operation {
+        uuid: super::uuid(row.get(0)?),
+        kind: row.get(1)?,
+        status: Status::of(&row.get::<_, String>(2)?).unwrap_or(Status::Failed),
+        error: row.get(3)?,
+        image: row.get::<_, Option<String>>(4)?.map(super::uuid),
+        result_image: row.get::<_, Option<String>>(5)?.map(super::uuid),
+        request: json(row.get(6)?),
+        outcome: row.get::<_, Option<String>>(7)?.map(json),
+        image_size: row.get(8)?,
+        created_at: moment(row.get(9)?),
+        ended_at: row.get::<_, Option<i64>>(10)?.map(moment),
+    })
+}
+
+/// Records a new operation as PENDING.
+pub(in crate::engine) fn insert(
+    c: &Connection,
+    uuid: Uuid,
+    kind: &str,
+    image: Option<Uuid>,
+    request: &serde_json::Value,
+    created_at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    c.execute(
+        "INSERT INTO operations (uuid, kind, status, image, request, created_at) VALUES (?1, ?2, 'PENDING', ?3, ?4, ?5)",
+        params![uuid.to_string(), kind, image.map(|u| u.to_string()), request.to_string(), micros(created_at)],
+    )?;
+    Ok(())
+}
+
+/// Moves an open operation on.
+pub(in crate::engine) fn set_status(
+    c: &Connection,
+    uuid: Uuid,
+    status: Status,
+) -> Result<(), DbError> {
+    c.prepare_cached("UPDATE operations SET status = ?2 WHERE uuid = ?1 AND ended_at IS NULL")?
+        .execute(params![uuid.to_string(), status.name()])?;
+    Ok(())
+}
+
+/// Ends an open operation; false if it was over already, and then nothing is changed.
+pub(in crate::engine) fn end(c: &Connection, uuid: Uuid, ending: &Ending) -> Result<bool, DbError> {
+    let changed = c.execute(
+        "UPDATE operations SET status = ?2, error = ?3, result_image = ?4, outcome = ?5, image_size = ?6, ended_at = ?7
+         WHERE uuid = ?1 AND ended_at IS NULL",
+        params![
+            uuid.to_string(),
+            ending.status.name(),
+            ending.error,
+            ending.result_image.map(|u| u.to_string()),
+            ending.outcome.as_ref().map(ToString::to_string),
+            ending.image_size,
+            micros(Utc::now())
+        ],
+    )?;
+    Ok(changed > 0)
+}
+
+/// The operation of a UUID.
+pub(in crate::engine) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Operation>, DbError> {
+    let mut statement =
+        c.prepare_cached(&format!("SELECT {COLUMNS} FROM operations WHERE uuid = ?1"))?;
+    Ok(statement
+        .query_row([uuid.to_string()], operation)
+        .optional()?)
+}
+
+/// Lists operations, newest first, without their requests.
+pub(in crate::engine) fn list(c: &Connection, filter: &Filter) -> Result<Vec<Operation>, DbError> {
+    // Requests may be large, and a listing has none of them.
+    let columns = COLUMNS.replace("request", "'null'");
+    let mut statement = c.prepare_cached(&format!(
+        "SELECT {columns} FROM operations
+         WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR kind = ?2)
+           AND (?3 IS NULL OR created_at >= ?3) AND (?4 IS NULL OR created_at <= ?4)
+         ORDER BY created_at DESC, uuid LIMIT ?5 OFFSET ?6"
+    ))?;
+    let rows = statement.query_map(
+        params![
+            filter.status,
+            filter.kind,
+            filter.since.map(micros),
+            filter.until.map(micros),
+            filter.limit,
+            filter.offset
+        ],
+        operation,
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The operations that are not over.
+pub(in crate::engine) fn open(c: &Connection) -> Result<Vec<Uuid>, DbError> {
+    let mut statement = c.prepare_cached(
+        "SELECT uuid FROM operations WHERE status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
+    )?;
+    let rows = statement.query_map([], |row| row.get(0).map(super::uuid))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many operations stand in each state.
+pub(in crate::engine) fn count(c: &Connection) -> Result<Vec<(String, i64)>, DbError> {
+    let mut statement =
+        c.prepare_cached("SELECT status, count(*) FROM operations GROUP BY status")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Asks the engine that runs an operation to end it.
+pub(in crate::engine) fn ask_cancel(
+    c: &Connection,
+    uuid: Uuid,
+    reason: &str,
+) -> Result<(), DbError> {
+    c.execute(
+        "UPDATE operations SET cancel = ?2 WHERE uuid = ?1 AND ended_at IS NULL",
+        [&uuid.to_string(), reason],
+    )?;
+    Ok(())
+}
+
+/// Open operations that somebody asked to end, with the reason given.
+pub(in crate::engine) fn asked_to_cancel(c: &Connection) -> Result<Vec<(Uuid, String)>, DbError> {
+    let mut statement = c.prepare_cached(
+        "SELECT uuid, cancel FROM operations
+         WHERE cancel IS NOT NULL AND status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
+    )?;
+    let rows = statement.query_map([], |row| Ok((super::uuid(row.get(0)?), row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

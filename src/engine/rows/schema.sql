@@ -1,0 +1,61 @@
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+
+-- A layer's directory is layers/<id>. `run` names the operation that is committing it, until `ready` is 1.
+CREATE TABLE layers (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    parent  INTEGER REFERENCES layers (id),
+    depth   INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL,
+    run     TEXT,
+    ready   INTEGER NOT NULL,
+    synced  INTEGER NOT NULL,
+    boot_id TEXT    NOT NULL
+) STRICT;
+CREATE INDEX layers_parent ON layers (parent);
+
+CREATE TABLE images (
+    uuid       TEXT    PRIMARY KEY,
+    layer      INTEGER NOT NULL REFERENCES layers (id),
+    env        TEXT    NOT NULL,
+    cwd        TEXT    NOT NULL,
+    operation  TEXT,
+    lost       INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX images_layer ON images (layer);
+CREATE INDEX images_created ON images (created_at);
+
+CREATE TABLE tags (
+    tag        TEXT    PRIMARY KEY,
+    image      TEXT    NOT NULL REFERENCES images (uuid),
+    updated_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX tags_image ON tags (image);
+
+CREATE TABLE files (
+    uuid       TEXT    PRIMARY KEY,
+    sha256     TEXT    NOT NULL UNIQUE,
+    size       INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE operations (
+    uuid         TEXT    PRIMARY KEY,
+    kind         TEXT    NOT NULL,
+    status       TEXT    NOT NULL,
+    error        TEXT,
+    image        TEXT,
+    result_image TEXT,
+    request      TEXT    NOT NULL,
+    outcome      TEXT,
+    image_size   INTEGER,
+    cancel       TEXT,
+    created_at   INTEGER NOT NULL,
+    ended_at     INTEGER
+) STRICT;
+CREATE INDEX operations_created ON operations (created_at);
+CREATE INDEX operations_open ON operations (status) WHERE status IN ('PENDING', 'ASSIGNED', 'EXECUTING');

@@ -1,0 +1,248 @@
+//! What all requests share: records, layers, running operations, open views.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use contree_sandbox::LayerStore;
+use rusqlite::{Connection, Transaction};
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::error::ApiError;
+use super::events::Log;
+use super::rows::{Rows, layers};
+use super::views::Views;
+use super::{EngineError, LocalConfig};
+use crate::db::DbError;
+
+/// The layout of the data directory that this release reads and writes.
+const STORE_VERSION: &str = "1";
+
+/// The engine of one process on one data directory.
+pub(super) struct Engine {
+    pub(super) rows: Rows,
+    pub(super) store: LayerStore,
+    /// Names the store, whichever process serves it.
+    pub(super) identity: String,
+    /// The machine's boot, by which layers are told that a power loss may have cut.
+    pub(super) boot: String,
+    /// Operations of this process that are not over.
+    pub(super) running: Mutex<HashMap<Uuid, Arc<Running>>>,
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) max_concurrency: usize,
+    pub(super) views: Views,
+    /// A commit that is not synced yet.
+    pub(super) committed: Notify,
+    /// The engine is being stopped.
+    pub(super) stopping: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// An operation of this process that is not over.
+pub(super) struct Running {
+    pub(super) log: Log,
+    pub(super) cancel: CancellationToken,
+    fate: Mutex<Fate>,
+}
+
+/// Whether an operation may still be cancelled.
+enum Fate {
+    Open,
+    Cancelled(String),
+    Closed,
+}
+
+impl Running {
+    pub(super) fn new(log: Log) -> Self {
+        Self {
+            log,
+            cancel: CancellationToken::new(),
+            fate: Mutex::new(Fate::Open),
+        }
+    }
+
+    /// Asks for its end; the first reason counts. False if its result is being recorded already.
+    pub(super) fn cancel(&self, reason: &str) -> bool {
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        match *fate {
+            Fate::Open => *fate = Fate::Cancelled(reason.to_owned()),
+            Fate::Cancelled(_) => {}
+            Fate::Closed => return false,
+        }
+        self.cancel.cancel();
+        true
+    }
+
+    /// From here on it cannot be cancelled. The reason, if somebody asked for its end before.
+    pub(super) fn close(&self) -> Option<String> {
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *fate, Fate::Closed) {
+            Fate::Cancelled(reason) => Some(reason),
+            Fate::Open | Fate::Closed => None,
+        }
+    }
+}
+
+impl Engine {
+    /// Opens the data directory, which may be in use by other engines.
+    pub(super) fn open(config: &LocalConfig) -> Result<Self, EngineError> {
+        prepare(&config.data_dir)?;
+        let store = LayerStore::open(&config.data_dir, config.store_options())?;
+        let rows = Rows::open(&config.data_dir.join("store.db"))?;
+        let identity = rows.identity()?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = boot.trim().to_owned();
+        // Before anything is served from them.
+        let lost = rows.write(|t| layers::drop_unsynced(t, &boot))?;
+        if lost > 0 {
+            tracing::warn!(
+                images = lost,
+                "images were not on disk when the machine went down, and are gone"
+            );
+        }
+        Ok(Self {
+            rows,
+            store,
+            identity,
+            boot,
+            running: Mutex::default(),
+            slots: Arc::new(Semaphore::new(config.max_concurrency.max(1))),
+            max_concurrency: config.max_concurrency.max(1),
+            views: Views::default(),
+            committed: Notify::new(),
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// An operation of this process, if it is not over.
+    pub(super) fn running(&self, operation: Uuid) -> Option<Arc<Running>> {
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&operation)
+            .cloned()
+    }
+
+    /// Asks all operations of this process to end.
+    pub(super) fn cancel_all(&self, reason: &str) {
+        for running in self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            running.cancel(reason);
+        }
+    }
+
+    /// The log of an operation.
+    pub(super) fn log_path(&self, operation: Uuid) -> PathBuf {
+        self.store
+            .root()
+            .join("events")
+            .join(format!("{operation}.jsonl"))
+    }
+
+    /// The content of an uploaded file.
+    pub(super) fn file_path(&self, sha256: &str) -> PathBuf {
+        self.store.root().join("files").join(sha256)
+    }
+
+    /// Runs read-only statements: here if the connection is free, since they take microseconds and no other process's
+    /// write holds them up; else off the asynchronous threads.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let statements = match self.rows.read_now(statements) {
+            Ok(done) => return Ok(done?),
+            Err(busy) => busy,
+        };
+        let rows = self.rows.clone();
+        blocking(move || Ok(rows.read(statements)?)).await
+    }
+
+    /// Runs statements in one write transaction off the asynchronous threads.
+    pub(super) async fn write<T: Send + 'static>(
+        self: &Arc<Self>,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let rows = self.rows.clone();
+        blocking(move || Ok(rows.write(statements)?)).await
+    }
+}
+
+/// Runs what blocks off the asynchronous threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ApiError::internal(format!("the engine's worker failed: {error}")))?
+}
+
+/// Whether the records of a data directory can be used by this release. One that is not there yet can.
+pub(super) fn check_records(root: &Path) -> Result<(), EngineError> {
+    if !root.join("VERSION").exists() {
+        return Ok(());
+    }
+    prepare(root)?;
+    Rows::open(&root.join("store.db"))?.identity()?;
+    Ok(())
+}
+
+/// Makes the data directory and checks that its layout is one this release knows.
+fn prepare(root: &Path) -> Result<(), EngineError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| EngineError::Io {
+            action,
+            path,
+            source,
+        }
+    };
+    if !root.is_dir() && root.symlink_metadata().is_ok() {
+        return Err(EngineError::NotADirectory {
+            path: root.to_owned(),
+        });
+    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(root)
+        .map_err(failed("cannot make the data directory", root))?;
+    let path = root.join("VERSION");
+    match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+    {
+        Ok(mut file) => file
+            .write_all(STORE_VERSION.as_bytes())
+            .map_err(failed("cannot write", &path)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let found = fs::read_to_string(&path)
+                .map_err(failed("cannot read", &path))?
+                .trim()
+                .to_owned();
+            // Empty: another engine is between making the file and writing it.
+            if found.is_empty() || found == STORE_VERSION {
+                return Ok(());
+            }
+            Err(EngineError::StoreVersion {
+                path: root.to_owned(),
+                found,
+                known: STORE_VERSION,
+            })
+        }
+        Err(error) => Err(failed("cannot write", &path)(error)),
+    }
+}

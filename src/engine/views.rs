@@ -1,0 +1,133 @@
+//! Open views into images, kept for a while: a second look into an image costs no new helper.
+
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use contree_sandbox::{LayerId, LayerStore, View};
+
+/// How many views are kept open.
+const KEPT: usize = 4;
+
+/// How long an unused view is kept open.
+pub(super) const IDLE: Duration = Duration::from_secs(20);
+
+/// How much of an image's `/etc/passwd` is looked at.
+const NAMES_LIMIT: u64 = 1024 * 1024;
+
+/// A view, and the names of an image's users and groups.
+pub(super) struct OpenView {
+    pub(super) view: View,
+    /// User names by id.
+    pub(super) users: HashMap<u32, String>,
+    /// Group names by id.
+    pub(super) groups: HashMap<u32, String>,
+}
+
+/// The views that are open.
+#[derive(Default)]
+pub(super) struct Views {
+    open: Mutex<Vec<(u64, Arc<OpenView>, Instant)>>,
+}
+
+impl Views {
+    /// The view of a chain, top layer first. Blocks for some milliseconds if it is not open.
+    pub(super) fn get(
+        &self,
+        store: &LayerStore,
+        chain: &[u64],
+    ) -> Result<Arc<OpenView>, contree_sandbox::Error> {
+        let top = chain.first().copied().unwrap_or_default();
+        if let Some(view) = self.reuse(top) {
+            return Ok(view);
+        }
+        let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
+        let view = View::open(store, &layers)?;
+        let users = names(&view, Path::new("/etc/passwd"));
+        let groups = names(&view, Path::new("/etc/group"));
+        let view = Arc::new(OpenView {
+            view,
+            users,
+            groups,
+        });
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push((top, Arc::clone(&view), Instant::now()));
+        let oldest = (open.len() > KEPT).then(|| open.remove(0));
+        // Closing waits for the helper, and others need not wait for that.
+        drop(open);
+        drop(oldest);
+        Ok(view)
+    }
+
+    fn reuse(&self, top: u64) -> Option<Arc<OpenView>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = open.iter().position(|(id, ..)| *id == top)?;
+        let (id, view, _) = open.remove(at);
+        open.push((id, Arc::clone(&view), Instant::now()));
+        Some(view)
+    }
+
+    /// Closes the view of a layer, for instance because its helper has ended.
+    pub(super) fn forget(&self, top: u64) {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(id, ..)| *id != top);
+    }
+
+    /// Takes out what nobody used for [`IDLE`]. It closes when dropped, which blocks.
+    pub(super) fn take_idle(&self) -> Vec<Arc<OpenView>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.extract_if(.., |(_, _, used)| used.elapsed() >= IDLE)
+            .map(|(_, view, _)| view)
+            .collect()
+    }
+
+    /// Closes all.
+    pub(super) fn close(&self) {
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+/// Reads `name:…:id:…` lines. An image without the file has no names.
+fn names(view: &View, path: &Path) -> HashMap<u32, String> {
+    let Ok((file, _)) = view.open_file(path) else {
+        return HashMap::new();
+    };
+    let mut text = Vec::new();
+    if file.take(NAMES_LIMIT).read_to_end(&mut text).is_err() {
+        return HashMap::new();
+    }
+    parse_names(&String::from_utf8_lossy(&text))
+}
+
+fn parse_names(text: &str) -> HashMap<u32, String> {
+    let mut names = HashMap::new();
+    for line in text.lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(Ok(id))) = (fields.next(), fields.nth(1).map(str::parse)) {
+            names.entry(id).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_name_of_an_id_counts() {
+        let names = parse_names(
+            "root:x:0:0:root:/root:/bin/sh\nbad line\ntoor:x:0:0::/:\nwww:x:33:33::/:\n",
+        );
+        assert_eq!(names.get(&0).map(String::as_str), Some("root"));
+        assert_eq!(names.get(&33).map(String::as_str), Some("www"));
+        assert_eq!(names.len(), 2);
+    }
+}

@@ -1,0 +1,238 @@
+//! Lines of a bounded length, and what can be learnt from one that is too long.
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+/// The longest message taken: the same bound as rmcp's for its other transports.
+pub(super) const LONGEST_LINE: usize = 16 * 1024 * 1024;
+
+/// One line of input.
+#[derive(Debug, PartialEq)]
+pub(super) enum Line {
+    /// A line, without its line feed.
+    Whole(Vec<u8>),
+    /// A line longer than the bound, which was dropped. If it was a request, its id.
+    TooLong(Option<serde_json::Value>),
+    /// The input is over.
+    End,
+}
+
+/// Reads lines without ever holding more than the bound.
+pub(super) struct Lines<R> {
+    read: BufReader<R>,
+    line: Vec<u8>,
+    bound: usize,
+    dropping: Option<IdFinder>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    pub(super) fn new(read: R, bound: usize) -> Self {
+        Self {
+            read: BufReader::new(read),
+            line: Vec::new(),
+            bound,
+            dropping: None,
+        }
+    }
+
+    /// The next line. Safe to drop while pending: what was read stays here.
+    pub(super) async fn next(&mut self) -> std::io::Result<Line> {
+        loop {
+            let available = self.read.fill_buf().await?;
+            if available.is_empty() {
+                // A last line without a line feed is a message all the same.
+                if let Some(finder) = self.dropping.take() {
+                    return Ok(Line::TooLong(finder.request_id()));
+                }
+                return Ok(if self.line.is_empty() {
+                    Line::End
+                } else {
+                    Line::Whole(std::mem::take(&mut self.line))
+                });
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let part = &available[..end.unwrap_or(available.len())];
+            if let Some(finder) = &mut self.dropping {
+                finder.feed(part);
+            } else if self.line.len() + part.len() > self.bound {
+                let mut finder = IdFinder::default();
+                finder.feed(&self.line);
+                finder.feed(part);
+                self.line = Vec::new();
+                self.dropping = Some(finder);
+            } else {
+                self.line.extend_from_slice(part);
+            }
+            let consumed = part.len() + usize::from(end.is_some());
+            self.read.consume(consumed);
+            if end.is_some() {
+                return Ok(match self.dropping.take() {
+                    Some(finder) => Line::TooLong(finder.request_id()),
+                    None => Line::Whole(std::mem::take(&mut self.line)),
+                });
+            }
+        }
+    }
+}
+
+/// The id of the request that `text` is, or was meant to be.
+pub(super) fn request_id(text: &[u8]) -> Option<serde_json::Value> {
+    let mut finder = IdFinder::default();
+    finder.feed(text);
+    finder.request_id()
+}
+
+/// Finds `id` and `method` at the top level of a JSON object in constant memory, so that a request too long
+/// to be read can still be answered.
+#[derive(Default)]
+struct IdFinder {
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    in_value: bool,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    id: Option<Vec<u8>>,
+    has_method: bool,
+}
+
+impl IdFinder {
+    const LONGEST: usize = 256;
+
+    fn feed(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.step(*byte);
+        }
+    }
+
+    fn step(&mut self, byte: u8) {
+        if self.in_string {
+            self.keep(byte);
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' => self.escaped = true,
+                b'"' => self.in_string = false,
+                _ => {}
+            }
+            return;
+        }
+        match byte {
+            b'"' => {
+                self.keep(byte);
+                self.in_string = true;
+            }
+            b'{' | b'[' => {
+                self.keep(byte);
+                self.depth += 1;
+            }
+            b'}' | b']' => {
+                if self.depth == 1 {
+                    self.end_member();
+                }
+                self.depth = self.depth.saturating_sub(1);
+                self.keep(byte);
+            }
+            b':' if self.depth == 1 && !self.in_value => self.in_value = true,
+            b',' if self.depth == 1 => self.end_member(),
+            _ => self.keep(byte),
+        }
+    }
+
+    fn keep(&mut self, byte: u8) {
+        if self.depth == 1 {
+            let kept = if self.in_value {
+                &mut self.value
+            } else {
+                &mut self.key
+            };
+            if kept.len() < Self::LONGEST {
+                kept.push(byte);
+            }
+        }
+    }
+
+    fn end_member(&mut self) {
+        match self.key.trim_ascii() {
+            b"\"id\"" => self.id = Some(std::mem::take(&mut self.value)),
+            b"\"method\"" => self.has_method = true,
+            _ => {}
+        }
+        self.key.clear();
+        self.value.clear();
+        self.in_value = false;
+    }
+
+    fn request_id(self) -> Option<serde_json::Value> {
+        let id: serde_json::Value = serde_json::from_slice(&self.id?).ok()?;
+        (self.has_method && (id.is_string() || id.is_i64())).then_some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    async fn all(input: &[u8], bound: usize) -> Vec<Line> {
+        let mut lines = Lines::new(input, bound);
+        let mut found = Vec::new();
+        loop {
+            match lines.next().await.unwrap() {
+                Line::End => return found,
+                line => found.push(line),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn lines_come_whole_the_last_one_too() {
+        assert_eq!(
+            all(b"one\n\ntwo", 10).await,
+            [
+                Line::Whole(b"one".into()),
+                Line::Whole(Vec::new()),
+                Line::Whole(b"two".into())
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_line_after_one_too_long_is_read() {
+        let id = Some(json!(7));
+        let long = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"id":"no","x":"aaaaaaaaaaaaaaaaaaaaaaa"}}"#;
+        let input = [&long[..], b"\nnext\n", &long[..]].concat();
+        assert_eq!(
+            all(&input, 40).await,
+            [
+                Line::TooLong(id.clone()),
+                Line::Whole(b"next".into()),
+                Line::TooLong(id)
+            ]
+        );
+    }
+
+    #[test]
+    fn the_id_is_found_wherever_it_stands() {
+        let find = |text: &str| {
+            let mut finder = IdFinder::default();
+            // Byte by byte, as the pieces of a pipe may end anywhere.
+            text.bytes().for_each(|byte| finder.feed(&[byte]));
+            finder.request_id()
+        };
+        assert_eq!(
+            find(r#"{"method":"m","params":{"a":[1,{"id":3}]},"id":"x\"y,}"}"#),
+            Some(json!("x\"y,}"))
+        );
+        assert_eq!(
+            find(r#"{ "id" : 12 , "params" : { "text" : "\"id\":9" } , "method" : "m" }"#),
+            Some(json!(12))
+        );
+        assert_eq!(find(r#"{"id":{"a":1},"method":"m"}"#), None);
+        assert_eq!(
+            find(r#"{"id":1,"result":{}}"#),
+            None,
+            "a response is not answered"
+        );
+        assert_eq!(find(r#"{"method":"m","params":{"id":1}}"#), None);
+        assert_eq!(find("no json at all"), None);
+    }
+}

@@ -1,0 +1,59 @@
+//! The Model Context Protocol over standard input and output: the only place that knows rmcp.
+//!
+//! No tool is known by name here. What there is to call comes from the manifest's table, and a call goes
+//! through its dispatch.
+
+mod ending;
+mod lines;
+mod progress;
+mod result;
+mod server;
+mod transport;
+
+use std::sync::Arc;
+
+use rmcp::ServiceExt;
+use rmcp::service::ServerInitializeError;
+use tokio_util::sync::CancellationToken;
+
+use crate::tools::Session;
+use ending::Ending;
+use server::Server;
+use transport::LineTransport;
+
+/// Why a session ended badly.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The client did not get through the handshake.
+    #[error("the MCP session could not begin: {0}")]
+    Handshake(String),
+    /// The session's own task failed.
+    #[error("the MCP session failed: {0}")]
+    Session(String),
+}
+
+/// Serves one session over standard input and output, until the input ends or `stop` is cancelled.
+///
+/// At the end of the input, calls in flight get five seconds to finish; then they are cancelled, as they are at
+/// once by `stop`. Returns when they have cleaned up, or after a few seconds more.
+///
+/// # Errors
+/// When the handshake or the session fails. The end of the input is no error.
+pub async fn serve(session: Arc<Session>, stop: CancellationToken) -> Result<(), ServeError> {
+    let (read, write) = rmcp::transport::stdio_pipes();
+    let ending = Ending::new(stop);
+    let transport = LineTransport::new(read, write, ending.clone());
+    let server = Server::new(session, ending);
+    // rmcp is not given `stop`: the transport ends the input instead, once the calls have ended.
+    let running = match server.serve(transport).await {
+        Ok(running) => running,
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(error) => return Err(ServeError::Handshake(error.to_string())),
+    };
+    running
+        .waiting()
+        .await
+        .map_err(|error| ServeError::Session(error.to_string()))?;
+    Ok(())
+}

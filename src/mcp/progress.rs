@@ -1,0 +1,179 @@
+//! Progress notifications: the newest line of a running command, never more often than a reader needs.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{ProgressNotificationParam, ProgressToken};
+use rmcp::service::Peer;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::tools::{Stream, Watcher};
+
+/// The least time between two notifications.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// The longest time without one: clients take silence for a hang.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long the last notification may hold up the answer.
+const LAST: Duration = Duration::from_secs(1);
+/// The longest line shown, in bytes.
+const LONGEST: usize = 200;
+
+/// Keeps the newest line.
+pub(super) struct NewestLine {
+    message: watch::Sender<String>,
+    partial: Mutex<Vec<u8>>,
+}
+
+impl NewestLine {
+    pub(super) fn new() -> Self {
+        Self {
+            message: watch::Sender::new(String::new()),
+            partial: Mutex::default(),
+        }
+    }
+
+    fn show(&self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        // A carriage return begins a line anew, as progress bars do.
+        let text = text
+            .trim_end()
+            .rsplit('\r')
+            .next()
+            .unwrap_or_default()
+            .trim_end();
+        if text.is_empty() {
+            return;
+        }
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        self.message.send_replace(text);
+    }
+}
+
+impl Watcher for NewestLine {
+    fn output(&self, _stream: Stream, bytes: &[u8]) {
+        let mut partial = self
+            .partial
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match bytes.iter().rposition(|byte| *byte == b'\n') {
+            Some(end) => {
+                let start = bytes[..end]
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1);
+                if start == 0 {
+                    partial.extend_from_slice(&bytes[..end.min(LONGEST)]);
+                    partial.truncate(LONGEST);
+                    self.show(&partial);
+                } else {
+                    self.show(&bytes[start..end.min(start + LONGEST)]);
+                }
+                partial.clear();
+                partial.extend_from_slice(&bytes[end + 1..bytes.len().min(end + 1 + LONGEST)]);
+            }
+            None => {
+                let room = LONGEST.saturating_sub(partial.len());
+                partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+        }
+        if !partial.is_empty() {
+            self.show(&partial);
+        }
+    }
+
+    fn progress(&self, message: &str) {
+        self.message.send_replace(message.to_owned());
+    }
+}
+
+/// Runs `work` and meanwhile tells the client the newest line, until `work` is done.
+///
+/// Updates that the client is too slow for are skipped. None is under way any more when this returns, so that
+/// no progress follows its answer.
+pub(super) async fn report<T>(
+    peer: &Peer<RoleServer>,
+    token: Option<ProgressToken>,
+    newest: &NewestLine,
+    work: impl Future<Output = T>,
+) -> T {
+    let Some(token) = token else {
+        return work.await;
+    };
+    let started = Instant::now();
+    let mut lines = newest.message.subscribe();
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            changed = tokio::time::timeout(HEARTBEAT, lines.changed()) => {
+                if matches!(changed, Ok(Err(_))) {
+                    return work.await;
+                }
+            }
+        }
+        let elapsed = started.elapsed().as_secs_f64();
+        let line = lines.borrow_and_update().clone();
+        let message = if line.is_empty() {
+            format!("running for {elapsed:.0} s")
+        } else {
+            line
+        };
+        let notification =
+            ProgressNotificationParam::new(token.clone(), elapsed).with_message(message);
+        let mut notify = std::pin::pin!(peer.notify_progress(notification));
+        let told = tokio::select! {
+            told = &mut notify => told,
+            done = &mut work => {
+                let _ = tokio::time::timeout(LAST, notify).await;
+                return done;
+            }
+        };
+        if told.is_err() {
+            return work.await;
+        }
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(pieces: &[&str]) -> Vec<String> {
+        let newest = NewestLine::new();
+        pieces
+            .iter()
+            .map(|piece| {
+                newest.output(Stream::Stdout, piece.as_bytes());
+                newest.message.borrow().clone()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_newest_line_is_kept() {
+        assert_eq!(
+            shown(&["one\ntwo\n", "thr", "ee\n", "\n"]),
+            ["two", "thr", "three", "three"]
+        );
+        assert_eq!(shown(&["a\nb\nc\nd"]), ["d"]);
+    }
+
+    #[test]
+    fn a_progress_bar_shows_its_latest_state() {
+        assert_eq!(shown(&["10%\r20%", "\r30%\r"]), ["20%", "30%"]);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_control_characters_are_dropped() {
+        assert_eq!(shown(&[&"x".repeat(5000)])[0].len(), LONGEST);
+        assert_eq!(shown(&["\u{1b}[1mbold\u{7}\n"]), ["[1mbold"]);
+    }
+}

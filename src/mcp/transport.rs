@@ -1,0 +1,318 @@
+//! Messages over standard input and output.
+//!
+//! rmcp's own stdio transport is not used, because four things are decided here: a request that is too long
+//! is answered instead of dropped; the end of the input is kept back while calls are still running, so that
+//! their progress and answers are written; nothing more is read while the client leaves our answers unread;
+//! and notifications that come before the first request are ignored instead of ending the session.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    ClientJsonRpcMessage, ErrorData, GetExtensions, RequestId, ServerJsonRpcMessage,
+};
+use rmcp::transport::Transport;
+use serde::de::IgnoredAny;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
+
+use super::ending::Ending;
+use super::lines::{LONGEST_LINE, Line, Lines, request_id};
+
+/// How many bytes of answers may wait to be written before reading stops.
+const UNREAD_BOUND: usize = 32 * 1024 * 1024;
+/// What a waiting answer costs besides its bytes, about.
+const UNREAD_OVERHEAD: usize = 1024;
+
+/// How long calls in flight may go on after the end of the input.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long cancelled calls may take to clean up.
+const CLEAN_UP: Duration = Duration::from_secs(3);
+
+pub(super) struct LineTransport<R, W> {
+    lines: Lines<R>,
+    writer: Writer<W>,
+    ending: Ending,
+    /// Messages of a line that held more than one, still to be taken.
+    queued: VecDeque<Vec<u8>>,
+    started: bool,
+    over: Option<Over>,
+}
+
+/// The input is over, or the process is to stop.
+struct Over {
+    grace_until: Instant,
+    cancelled_at: Option<Instant>,
+}
+
+impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> LineTransport<R, W> {
+    pub(super) fn new(read: R, write: W, ending: Ending) -> Self {
+        Self {
+            lines: Lines::new(read, LONGEST_LINE),
+            writer: Writer::new(write),
+            ending,
+            queued: VecDeque::new(),
+            started: false,
+            over: None,
+        }
+    }
+
+    /// Waits until the calls in flight are done: first in peace, then cancelled. Safe to drop and call again.
+    async fn finish(&mut self) {
+        let Some(over) = &mut self.over else { return };
+        if over.cancelled_at.is_none() {
+            tokio::select! {
+                () = self.ending.idle() => return,
+                () = self.ending.stopped() => {}
+                () = tokio::time::sleep_until(over.grace_until) => {}
+            }
+            self.ending.cancel_calls();
+        }
+        let until = *over
+            .cancelled_at
+            .get_or_insert_with(|| Instant::now() + CLEAN_UP);
+        tokio::select! {
+            () = self.ending.idle() => {}
+            () = tokio::time::sleep_until(until) => {
+                tracing::warn!("calls were still cleaning up when the session ended");
+            }
+        }
+    }
+}
+
+impl<R, W> Transport<RoleServer> for LineTransport<R, W>
+where
+    R: AsyncRead + Unpin + Send,
+    W: AsyncWrite + Unpin + Send + 'static,
+{
+    type Error = std::io::Error;
+
+    fn send(
+        &mut self,
+        item: ServerJsonRpcMessage,
+    ) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
+        self.writer.send(&item)
+    }
+
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        loop {
+            if self.over.is_some() {
+                self.finish().await;
+                return None;
+            }
+            let line = tokio::select! {
+                biased;
+                () = self.ending.stopped() => Ok(Line::End),
+                line = async {
+                    self.writer.drained().await;
+                    match self.queued.pop_front() {
+                        Some(message) => Ok(Line::Whole(message)),
+                        None => self.lines.next().await,
+                    }
+                } => line,
+            };
+            let parsed = match line {
+                Ok(Line::Whole(line)) => parse(&line),
+                Ok(Line::TooLong(id)) => invalid(
+                    id.and_then(|id| serde_json::from_value(id).ok()),
+                    format!(
+                        "the message is longer than {} MiB; give large content by path instead",
+                        LONGEST_LINE / 1024 / 1024
+                    ),
+                ),
+                Ok(Line::End) => {
+                    self.over = Some(Over {
+                        grace_until: Instant::now() + GRACE,
+                        cancelled_at: None,
+                    });
+                    continue;
+                }
+                Err(error) => {
+                    tracing::error!("cannot read standard input: {error}");
+                    self.over = Some(Over {
+                        grace_until: Instant::now(),
+                        cancelled_at: None,
+                    });
+                    continue;
+                }
+            };
+            match parsed {
+                Parsed::Message(mut message) => {
+                    if let ClientJsonRpcMessage::Request(request) = &mut *message {
+                        self.started = true;
+                        // Counted from here, since the end of the input may be read before its task runs.
+                        request.request.extensions_mut().insert(self.ending.call());
+                    }
+                    if self.started {
+                        return Some(*message);
+                    }
+                    tracing::debug!("ignored a message before the first request");
+                }
+                Parsed::Ignored(why) => tracing::debug!("ignored a line: {why}"),
+                Parsed::Several(messages) => self.queued.extend(messages),
+                Parsed::Refused(id, why) => {
+                    tracing::warn!("refused a message: {}", why.message);
+                    let answer = ServerJsonRpcMessage::error(why, id);
+                    // Not awaited: reading must go on although the client does not read.
+                    tokio::spawn(self.writer.send(&answer));
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Parsed {
+    Message(Box<ClientJsonRpcMessage>),
+    /// A line of several messages.
+    Several(Vec<Vec<u8>>),
+    Ignored(&'static str),
+    Refused(Option<RequestId>, ErrorData),
+}
+
+fn invalid(id: Option<RequestId>, why: impl Into<String>) -> Parsed {
+    Parsed::Refused(id, ErrorData::invalid_request(why.into(), None))
+}
+
+fn parse(line: &[u8]) -> Parsed {
+    let line = line
+        .strip_prefix(b"\xEF\xBB\xBF")
+        .unwrap_or(line)
+        .trim_ascii();
+    if line.is_empty() {
+        return Parsed::Ignored("empty");
+    }
+    let error = match serde_json::from_slice(line) {
+        Ok(message) => return Parsed::Message(Box::new(message)),
+        Err(error) => error,
+    };
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
+        return unread(line, &error);
+    };
+    let id = value
+        .get("id")
+        .cloned()
+        .and_then(|id| serde_json::from_value::<RequestId>(id).ok());
+    let is_call = value
+        .get("method")
+        .is_some_and(serde_json::Value::is_string);
+    match (id, is_call) {
+        (None, true) if value.get("id").is_none() => Parsed::Ignored("an unknown notification"),
+        (id, true) => invalid(id, format!("not a request of JSON-RPC 2.0: {error}")),
+        (_, false) if value.is_array() => {
+            invalid(None, "batches are not supported: send one message a line")
+        }
+        (_, false) => invalid(
+            None,
+            "neither a request, a notification nor a response of JSON-RPC 2.0",
+        ),
+    }
+}
+
+/// What to do with a line that is not one JSON value, or one that is nested too deeply.
+fn unread(line: &[u8], error: &serde_json::Error) -> Parsed {
+    if let Some(messages) = several(line) {
+        return Parsed::Several(messages);
+    }
+    let id = request_id(line).and_then(|id| serde_json::from_value(id).ok());
+    let Some(id) = id else {
+        // Answering what is no request could start an echo between two programs, and has no id to answer to.
+        return Parsed::Ignored("not JSON");
+    };
+    let deep = serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    let why = if deep {
+        "the message is nested too deeply: give such content by path instead".to_owned()
+    } else {
+        format!("not JSON: {error}")
+    };
+    Parsed::Refused(Some(id), ErrorData::parse_error(why, None))
+}
+
+/// The objects of a line that holds more than one and nothing else. They are found without being read, so that their
+/// depth is no matter.
+fn several(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let mut values = serde_json::Deserializer::from_slice(line).into_iter::<IgnoredAny>();
+    let (mut messages, mut begin) = (Vec::new(), 0);
+    while let Some(value) = values.next() {
+        value.ok()?;
+        let end = values.byte_offset();
+        let message = line.get(begin..end)?.trim_ascii();
+        if !message.starts_with(b"{") {
+            return None;
+        }
+        messages.push(message.to_vec());
+        begin = end;
+    }
+    (messages.len() > 1).then_some(messages)
+}
+
+/// Writes whole messages, in the order of their turns, and knows how much is waiting.
+struct Writer<W> {
+    write: Arc<Mutex<W>>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    cost: AtomicUsize,
+    less: Notify,
+}
+
+/// One message's part of what is waiting; given back when it is written, or dropped.
+struct Share(Arc<Waiting>, usize);
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.cost.fetch_sub(self.1, Ordering::AcqRel);
+        self.0.less.notify_waiters();
+    }
+}
+
+impl<W: AsyncWrite + Unpin + Send + 'static> Writer<W> {
+    fn new(write: W) -> Self {
+        Self {
+            write: Arc::new(Mutex::new(write)),
+            waiting: Arc::default(),
+        }
+    }
+
+    fn send(
+        &self,
+        message: &ServerJsonRpcMessage,
+    ) -> impl Future<Output = std::io::Result<()>> + Send + use<W> {
+        let text = serde_json::to_vec(message).map(|mut text| {
+            text.push(b'\n');
+            text
+        });
+        let cost = text.as_ref().map_or(0, Vec::len) + UNREAD_OVERHEAD;
+        self.waiting.cost.fetch_add(cost, Ordering::AcqRel);
+        let share = Share(self.waiting.clone(), cost);
+        let write = self.write.clone();
+        async move {
+            let text = text?;
+            let mut write = write.lock().await;
+            write.write_all(&text).await?;
+            write.flush().await?;
+            drop(share);
+            Ok(())
+        }
+    }
+
+    /// Resolves when less is waiting than the bound.
+    async fn drained(&self) {
+        loop {
+            let less = self.waiting.less.notified();
+            if self.waiting.cost.load(Ordering::Acquire) < UNREAD_BOUND {
+                return;
+            }
+            less.await;
+        }
+    }
+}

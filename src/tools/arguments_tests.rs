@@ -1,0 +1,283 @@
+//! What arguments become, case by case, and laws that hold for all of them.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::super::{Arguments, TOOLS, Tool};
+
+fn tool(name: &str) -> &'static Tool {
+    TOOLS.iter().find(|tool| tool.name == name).unwrap()
+}
+
+fn object(value: Value) -> Arguments {
+    value.as_object().unwrap().clone()
+}
+
+fn normalised(name: &str, sent: Value) -> Value {
+    Value::Object(tool(name).normalise(object(sent)).unwrap())
+}
+
+fn refused(name: &str, sent: Value) -> String {
+    tool(name).normalise(object(sent)).unwrap_err().to_string()
+}
+
+#[test]
+fn defaults_are_filled_in_and_null_means_left_out() {
+    let expected = json!({
+        "command": "ls", "image": "tag:host", "shell": true, "preserve_env": false, "cwd": "", "uid": 0, "gid": 0,
+        "timeout": 30, "disposable": true, "wait": true, "truncate_output_at": 8000,
+    });
+    assert_eq!(
+        normalised("run", json!({"command": "ls", "image": "tag:host"})),
+        expected
+    );
+    let nulls = json!({"command": "ls", "image": "tag:host", "timeout": null, "env": null, "files": null, "stdin": null});
+    assert_eq!(normalised("run", nulls), expected);
+}
+
+#[test]
+fn lossless_spellings_are_converted() {
+    let sent = json!({
+        "command": 42, "image": true, "timeout": "45", "uid": 12.0, "shell": "False", "disposable": 0,
+        "env": "{\"A\": 1, \"B\": null}", "files": {"/a": "b"},
+    });
+    let got = normalised("run", sent);
+    assert_eq!(got["command"], "42");
+    assert_eq!(got["image"], "true");
+    assert_eq!(got["timeout"], 45);
+    assert_eq!(got["uid"], json!(12));
+    assert_eq!(got["shell"], false);
+    assert_eq!(got["disposable"], false);
+    assert_eq!(got["env"], json!({"A": "1", "B": null}));
+    let list = normalised(
+        "wait_operations",
+        json!({"operation_ids": "[\"a\", \"b\"]", "timeout": "1.5", "mode": "ANY"}),
+    );
+    assert_eq!(
+        list,
+        json!({"operation_ids": ["a", "b"], "timeout": 1.5, "mode": "any"})
+    );
+    assert_eq!(
+        normalised("wait_operations", json!({"operation_ids": "a"}))["operation_ids"],
+        json!(["a"])
+    );
+    let id = "6F9619FF8B86D011B42D00C04FC964FF";
+    assert_eq!(
+        normalised("get_operation", json!({"operation_id": id}))["operation_id"],
+        "6f9619ff-8b86-d011-b42d-00c04fc964ff"
+    );
+}
+
+#[test]
+fn lossy_spellings_are_refused() {
+    for (name, sent, expected) in [
+        (
+            "run",
+            json!({"timeout": "soon"}),
+            "`timeout` must be of type integer, not \"soon\"",
+        ),
+        (
+            "run",
+            json!({"timeout": 1.5}),
+            "`timeout` must be of type integer, not 1.5",
+        ),
+        (
+            "run",
+            json!({"command": 3.10}),
+            "`command` must be of type string, not 3.1",
+        ),
+        (
+            "run",
+            json!({"command": ["ls"]}),
+            "`command` must be of type string, not [\"ls\"]",
+        ),
+        (
+            "run",
+            json!({"shell": "yes"}),
+            "`shell` must be of type boolean, not \"yes\"",
+        ),
+        (
+            "run",
+            json!({"env": "A=1"}),
+            "`env` must be of type object, not \"A=1\"",
+        ),
+        (
+            "run",
+            json!({"env": {"A": [1]}}),
+            "`env.A` must be of type string, not [1]",
+        ),
+        (
+            "run",
+            json!({"files": {"/a": null}}),
+            "`files./a` must be of type string, not null",
+        ),
+        (
+            "wait_operations",
+            json!({"operation_ids": "[\"a\""}),
+            "`operation_ids` must be of type array, not \"[\\\"a\\\"\"",
+        ),
+        (
+            "wait_operations",
+            json!({"operation_ids": ["a", {}]}),
+            "`operation_ids[1]` must be of type string, not {}",
+        ),
+        (
+            "run",
+            json!({"timeout": 0}),
+            "`timeout` must be at least 1, not 0",
+        ),
+        (
+            "list_images",
+            json!({"limit": 1001}),
+            "`limit` must be at most 1000, not 1001",
+        ),
+        (
+            "run",
+            json!({"cwd": "relative"}),
+            "`cwd` must match ^((/[^/]*)+/?)?$, not \"relative\"",
+        ),
+        (
+            "get_operation",
+            json!({"operation_id": "1"}),
+            "`operation_id` must be a UUID, not \"1\"",
+        ),
+        (
+            "set_tag",
+            json!({"tag": ""}),
+            "`tag` must have at least 1 character(s), not 0",
+        ),
+        (
+            "wait_operations",
+            json!({"mode": "some"}),
+            "`mode` must be one of all, any, not \"some\"",
+        ),
+    ] {
+        assert_eq!(refused(name, sent), expected);
+    }
+}
+
+#[test]
+fn an_unknown_argument_is_refused_with_the_nearest_name() {
+    let error = refused("get_image", json!({"imge": "x"}));
+    assert_eq!(
+        error,
+        "`get_image` has no argument `imge`; did you mean `image`? It takes: image"
+    );
+    assert_eq!(
+        refused("whoami", json!({"a": 1})),
+        "`whoami` takes no arguments, so no `a`"
+    );
+    // A null under an unknown name is a misspelt name as well.
+    assert!(
+        refused("get_image", json!({"image": "x", "tags": null})).contains("no argument `tags`")
+    );
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let error = refused("run", json!({"timeout": "soon", "uid": -1, "comand": "ls"}));
+    let lines: Vec<_> = error.lines().collect();
+    assert_eq!(lines.len(), 3, "{error}");
+    assert_eq!(
+        refused("run", json!({})),
+        "`run` needs `command` and `image`"
+    );
+}
+
+#[test]
+fn an_alias_stands_for_its_argument() {
+    let got = normalised("list_operations", json!({"kind": "instance"}));
+    assert_eq!(got, json!({"limit": 100, "type": "instance"}));
+    assert_eq!(
+        normalised(
+            "list_operations",
+            json!({"kind": "instance", "type": "instance"})
+        ),
+        got
+    );
+    let error = refused(
+        "list_operations",
+        json!({"kind": "instance", "type": "image_import"}),
+    );
+    assert_eq!(
+        error,
+        "`type` is given twice, under two names and with different values"
+    );
+}
+
+#[test]
+fn large_numbers_are_compared_exactly() {
+    let sent = json!({"command": "ls", "image": "x", "max_layer_bytes": u64::MAX, "uid": "18446744073709551615"});
+    let got = normalised("run", sent);
+    assert_eq!(got["max_layer_bytes"], json!(u64::MAX));
+    assert_eq!(got["uid"], json!(u64::MAX));
+}
+
+/// Any JSON, shallow enough to be an argument.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[ -~]{0,12}".prop_map(Value::from),
+        prop_oneof![
+            "true",
+            "false",
+            "[0-9]{1,20}",
+            "-?[0-9]{1,3}\\.[0-9]",
+            "\\[\"a\"\\]",
+            "all|any|ANY"
+        ]
+        .prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[a-zA-Z]{1,4}", inner, 0..3).prop_map(|map| json!(map)),
+        ]
+    })
+}
+
+/// A tool with arguments that are mostly its own.
+fn any_call() -> impl Strategy<Value = (&'static Tool, Arguments)> {
+    (0..TOOLS.len()).prop_flat_map(|index| {
+        let tool = &TOOLS[index];
+        let schema = tool.input_schema();
+        let mut names: Vec<_> = schema["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect();
+        names.extend(tool.aliases.iter().map(|(alias, _)| (*alias).to_owned()));
+        names.push("surprise".to_owned());
+        let arguments = prop::collection::btree_map(prop::sample::select(names), any_json(), 0..5);
+        arguments.prop_map(move |arguments| (tool, arguments.into_iter().collect()))
+    })
+}
+
+proptest! {
+    #[test]
+    fn normalising_twice_is_normalising_once((tool, sent) in any_call()) {
+        if let Ok(once) = tool.normalise(sent) {
+            prop_assert_eq!(tool.normalise(once.clone()).unwrap(), once);
+        }
+    }
+
+    #[test]
+    fn whatever_is_accepted_is_as_published((tool, sent) in any_call()) {
+        let schema = tool.input_schema();
+        if let Ok(arguments) = tool.normalise(sent) {
+            for (name, value) in arguments {
+                let property = &schema["properties"][&name];
+                prop_assert!(value.is_boolean() == (property["type"] == "boolean"), "{}: {}", name, value);
+                prop_assert!(value.is_number() == (property["type"] == "integer" || property["type"] == "number"));
+                prop_assert!(value.is_string() == (property["type"] == "string"));
+                if let Some(choices) = property["enum"].as_array() {
+                    prop_assert!(choices.contains(&value));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! What a tool call has besides its arguments: the backend, somewhere to show progress, and cancellation.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::ToolError;
+use crate::Client;
+
+/// How long a cancelled operation may take to end before it is left to the backend.
+const CANCEL: Duration = Duration::from_secs(10);
+
+/// The name of the embedded engine.
+const LOCAL: &str = "local";
+
+/// Which backend a session uses, and what a user should know about it.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct BackendInfo {
+    /// `cloud` or `local`.
+    pub name: &'static str,
+    /// Why this one.
+    pub why: String,
+    /// What else is to be said: ignored variables, limits of the backend.
+    pub notes: Vec<String>,
+    /// Whether operations end with this process.
+    pub ends_with_process: bool,
+}
+
+/// Makes the client at its first use.
+pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, String>> + Send + Sync>;
+
+/// What all calls of one process share.
+pub struct Session {
+    info: BackendInfo,
+    connect: Connect,
+    client: OnceCell<Client>,
+    started: Mutex<BTreeSet<Uuid>>,
+}
+
+impl Session {
+    /// A session that connects when a tool first needs to.
+    #[must_use]
+    pub fn new(info: BackendInfo, connect: Connect) -> Self {
+        Self {
+            info,
+            connect,
+            client: OnceCell::new(),
+            started: Mutex::default(),
+        }
+    }
+
+    /// The backend in use.
+    #[must_use]
+    pub fn info(&self) -> &BackendInfo {
+        &self.info
+    }
+
+    /// The client, connected at the first call. A failure is not kept: the next call tries again.
+    ///
+    /// # Errors
+    /// When the configuration is incomplete or the embedded engine cannot start; the text says what to do.
+    pub async fn client(&self) -> Result<&Client, ToolError> {
+        self.client
+            .get_or_try_init(|| (self.connect)())
+            .await
+            .map_err(ToolError::new)
+    }
+
+    /// Adds to an error what only the session knows: where the backend is that cannot be reached, and that the embedded
+    /// engine speaks for itself.
+    #[must_use]
+    pub fn explain(&self, error: ToolError) -> ToolError {
+        if self.info.name == LOCAL {
+            return error.in_own_words();
+        }
+        match self.client.get() {
+            Some(client) if error.is_unreachable() => error.and_hint(format_args!(
+                "The backend is at {}: check the URL and the network.",
+                client.backend().url()
+            )),
+            _ => error,
+        }
+    }
+
+    /// Remembers an operation that nobody waits for, if it would end with this process.
+    pub fn leave_running(&self, operation: Uuid) {
+        if self.info.ends_with_process {
+            self.lock().insert(operation);
+        }
+    }
+
+    /// The operations left running that have not ended yet.
+    pub async fn still_running(&self) -> Vec<Uuid> {
+        let Some(client) = self.client.get() else {
+            return Vec::new();
+        };
+        let left: Vec<Uuid> = self.lock().iter().copied().collect();
+        let mut running = Vec::new();
+        for operation in left {
+            match client.wait(operation, Some(Duration::ZERO)).await {
+                Ok(_) => {
+                    self.lock().remove(&operation);
+                }
+                Err(_) => running.push(operation),
+            }
+        }
+        running
+    }
+
+    /// Waits until the operations left running have ended, however they end.
+    pub async fn wait_for_left(&self) {
+        let Some(client) = self.client.get() else {
+            return;
+        };
+        let left: Vec<Uuid> = self.lock().iter().copied().collect();
+        for operation in left {
+            if let Err(error) = client.wait(operation, None).await {
+                tracing::warn!("cannot follow operation {operation} to its end: {error}");
+            }
+            self.lock().remove(&operation);
+        }
+    }
+
+    /// Cancels the operations left running and waits a bounded time for their end.
+    pub async fn cancel_left(&self) {
+        let Some(client) = self.client.get() else {
+            return;
+        };
+        let left: Vec<Uuid> = std::mem::take(&mut *self.lock()).into_iter().collect();
+        let all = left.into_iter().map(|operation| async move {
+            match client.cancel(operation).await {
+                Ok(true) => drop(client.wait(operation, Some(CANCEL)).await),
+                Ok(false) => {}
+                Err(error) => tracing::warn!("cannot cancel operation {operation}: {error}"),
+            }
+        });
+        futures_util::future::join_all(all).await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of a command's two output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Where a call shows what happens while it runs. Methods must not block for long.
+pub trait Watcher: Send + Sync {
+    /// The command wrote these bytes.
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        let _ = (stream, bytes);
+    }
+
+    /// The call has come this far, in words.
+    fn progress(&self, message: &str) {
+        let _ = message;
+    }
+}
+
+/// Shows nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet;
+
+impl Watcher for Quiet {}
+
+/// What a handler is given besides its arguments.
+#[derive(Clone)]
+pub struct Context {
+    session: Arc<Session>,
+    watcher: Arc<dyn Watcher>,
+    cancelled: CancellationToken,
+}
+
+impl Context {
+    /// A context whose call is cancelled through `cancelled`.
+    #[must_use]
+    pub fn new(
+        session: Arc<Session>,
+        watcher: Arc<dyn Watcher>,
+        cancelled: CancellationToken,
+    ) -> Self {
+        Self {
+            session,
+            watcher,
+            cancelled,
+        }
+    }
+
+    /// The client of the backend in use.
+    ///
+    /// # Errors
+    /// See [`Session::client`].
+    pub async fn client(&self) -> Result<&Client, ToolError> {
+        self.session.client().await
+    }
+
+    /// What this process shares between calls.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Where to show what happens meanwhile.
+    #[must_use]
+    pub fn watcher(&self) -> &dyn Watcher {
+        &*self.watcher
+    }
+
+    /// Resolves when the caller no longer wants the answer.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Whether the caller no longer wants the answer.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+}

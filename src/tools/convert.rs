@@ -1,0 +1,166 @@
+//! From the API's types to the tools' answers.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::output::Text;
+use super::results::{Image, ListOperations, Operation, OperationResult, OperationSummary, Upload};
+use crate::Outcome;
+use crate::types;
+
+/// The exit status of a command that a signal ended, as the API writes it.
+const KILLED: i64 = -1;
+
+/// Seconds, to the millisecond: more digits are noise to a reader.
+pub(super) fn seconds(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+fn text<T: ToString>(value: Option<T>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+impl From<types::Image> for Image {
+    fn from(image: types::Image) -> Self {
+        Self {
+            uuid: text(image.uuid).unwrap_or_default(),
+            tag: image.tag,
+            created_at: image.created_at.unwrap_or_default(),
+            operation_uuid: text(image.operation_uuid),
+        }
+    }
+}
+
+impl From<types::FileResponse> for Upload {
+    fn from(file: types::FileResponse) -> Self {
+        Self {
+            uuid: file.uuid.to_string(),
+            sha256: file.sha256,
+            size: u64::try_from(file.size).unwrap_or_default(),
+        }
+    }
+}
+
+impl From<types::OperationSummary> for OperationSummary {
+    fn from(operation: types::OperationSummary) -> Self {
+        Self {
+            uuid: text(operation.uuid).unwrap_or_default(),
+            kind: text(operation.kind).unwrap_or_default(),
+            status: text(operation.status).unwrap_or_default(),
+            error: operation.error,
+            created_at: operation.created_at.unwrap_or_default(),
+            duration: operation.duration.map(seconds),
+            image_uuid: text(operation.image_uuid),
+            result_image_uuid: text(operation.result_image_uuid),
+        }
+    }
+}
+
+impl From<Vec<types::OperationSummary>> for ListOperations {
+    fn from(operations: Vec<types::OperationSummary>) -> Self {
+        Self {
+            operations: operations.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<types::OperationResponse> for Operation {
+    fn from(operation: types::OperationResponse) -> Self {
+        let result = operation.result.map(|result| OperationResult {
+            image: text(result.image),
+            tag: result.tag,
+        });
+        let mut answer = Self {
+            uuid: text(operation.uuid).unwrap_or_default(),
+            status: text(operation.status).unwrap_or_default(),
+            kind: text(operation.kind).unwrap_or_default(),
+            error: operation.error,
+            created_at: operation.created_at.unwrap_or_default(),
+            // The image is among the fields already; only an import's tag says more.
+            result: result.filter(|result| result.tag.is_some()),
+            duration: operation.duration.map(seconds),
+            image_size: operation.image_size,
+            consumed_cpu: operation.consumed_cpu.map(seconds),
+            consumed_memory: operation.consumed_memory,
+            image_uuid: text(operation.image_uuid),
+            result_image_uuid: text(operation.result_image_uuid),
+            ..Self::default()
+        };
+        if let Some(types::OperationMetadata::OperationInstanceMetadata(metadata)) =
+            operation.metadata
+            && let Some(result) = metadata.result
+        {
+            answer.add_instance(result);
+        }
+        if answer.kind == crate::OperationKind::Instance.to_string() {
+            answer.settle_exit();
+        }
+        answer
+    }
+}
+
+impl Operation {
+    fn add_instance(&mut self, result: types::InstanceResult) {
+        if let Some(state) = result.state {
+            // The API writes -1 for "none".
+            self.signal = state.signal.filter(|signal| *signal > 0);
+            self.exit_code = state.exit_code.filter(|code| *code >= 0);
+            self.timed_out = state.timed_out.unwrap_or_default();
+        }
+        let (stdout, stdout_cut) = result.stdout.map(decoded).unwrap_or_default();
+        let (stderr, stderr_cut) = result.stderr.map(decoded).unwrap_or_default();
+        self.add_streams((&stdout, stdout_cut), (&stderr, stderr_cut));
+    }
+
+    /// Sets both streams; the flags tell whether each was cut.
+    fn add_streams(&mut self, stdout: (&[u8], bool), stderr: (&[u8], bool)) {
+        let out = Text::new(stdout.0, stdout.1);
+        let err = Text::new(stderr.0, stderr.1);
+        self.truncated = stdout.1 || stderr.1;
+        self.lossy = out.lossy || err.lossy;
+        self.stdout = out.text;
+        self.stderr = err.text;
+    }
+
+    /// What a followed command came to.
+    pub(super) fn of_outcome(outcome: &Outcome) -> Self {
+        let mut answer = Self {
+            uuid: outcome.operation.to_string(),
+            status: outcome.status.to_string(),
+            error: outcome.error.clone(),
+            duration: Some(seconds(outcome.duration.as_secs_f64())),
+            result_image_uuid: text(outcome.result_image),
+            exit_code: outcome.exit_code,
+            signal: outcome.signal,
+            timed_out: outcome.timed_out,
+            ..Self::default()
+        };
+        let (stdout, stderr) = (&outcome.stdout, &outcome.stderr);
+        answer.add_streams(
+            (&stdout.bytes, stdout.truncated),
+            (&stderr.bytes, stderr.truncated),
+        );
+        answer.stdout_bytes = stdout.truncated.then_some(stdout.total);
+        answer.stderr_bytes = stderr.truncated.then_some(stderr.total);
+        answer.settle_exit();
+        answer
+    }
+
+    /// A command that ended always has an exit status, so that a reader need not know how else it can end: one that was
+    /// killed has none of its own.
+    fn settle_exit(&mut self) {
+        if self.status == crate::OperationStatus::Success.as_str() {
+            self.exit_code.get_or_insert(KILLED);
+        }
+    }
+}
+
+fn decoded(stream: types::StreamRepr) -> (Vec<u8>, bool) {
+    let bytes = match stream.encoding {
+        types::StreamEncoding::Base64 => STANDARD
+            .decode(stream.value.as_bytes())
+            .unwrap_or_else(|_| stream.value.into_bytes()),
+        types::StreamEncoding::Ascii => stream.value.into_bytes(),
+    };
+    (bytes, stream.truncated.unwrap_or_default())
+}

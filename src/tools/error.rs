@@ -1,0 +1,129 @@
+//! What a tool says when it fails: words that an agent can act upon.
+
+use std::fmt;
+
+use crate::Error;
+
+/// A failed call: what failed, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolError {
+    message: String,
+    hint: Option<String>,
+    /// The backend did not answer.
+    unreachable: bool,
+}
+
+impl ToolError {
+    /// An error that says by itself what to do.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            unreachable: false,
+        }
+    }
+
+    /// Adds what to do, as a sentence of its own.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Adds a line to what there is to do.
+    pub(super) fn and_hint(self, more: impl fmt::Display) -> Self {
+        let hint = match &self.hint {
+            Some(hint) => format!("{hint}\n{more}"),
+            None => more.to_string(),
+        };
+        self.with_hint(hint)
+    }
+
+    /// Whether the backend did not answer at all.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.unreachable
+    }
+
+    /// The message without "the backend answered" and its status, which mean nothing to a user whose backend is this process.
+    pub(super) fn in_own_words(self) -> Self {
+        let own = self.message.strip_prefix("the backend answered ");
+        match own.and_then(|answer| answer.split_once(": ")) {
+            Some((_status, message)) => Self {
+                message: message.to_owned(),
+                ..self
+            },
+            None => self,
+        }
+    }
+
+    /// What failed.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hint {
+            Some(hint) => write!(f, "{}\n{hint}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for ToolError {}
+
+/// Whether a message says by itself what to do: so do those of a machine that cannot run sandboxes, in one sentence that
+/// ends with the remedy after a semicolon.
+pub(super) fn names_remedy(message: &str) -> bool {
+    message.contains("; ")
+}
+
+impl From<Error> for ToolError {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        let hint = match error.status().map(|status| status.as_u16()) {
+            _ if names_remedy(&message) => None,
+            Some(401) => {
+                Some("The backend did not accept the credentials: ask the user to check them.")
+            }
+            Some(403) => {
+                Some("The credentials do not allow this; `whoami()` lists what they allow.")
+            }
+            Some(404) => Some(
+                "Check the id or path: `list_images()` and `list_operations()` show what there is, `list_files()` looks \
+                 into an image.",
+            ),
+            Some(429) => {
+                Some("Too much at once: wait for running operations before starting more.")
+            }
+            Some(502..=504) => Some("The service is out of reach for the moment: try again later."),
+            _ => None,
+        };
+        let mut failed = Self::new(message);
+        failed.unreachable = matches!(error, Error::Connection(_) | Error::Timeout(_));
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl<E> From<progenitor_client::Error<E>> for ToolError
+where
+    Error: From<progenitor_client::Error<E>>,
+{
+    fn from(error: progenitor_client::Error<E>) -> Self {
+        Error::from(error).into()
+    }
+}

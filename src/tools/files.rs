@@ -1,0 +1,331 @@
+//! Files: in from this machine, out of images, and looks into images.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt;
+use uuid::Uuid;
+
+use super::output::boundary;
+use super::results::{Download, DownloadSource, FileEntry, ListFiles, ReadFile, Upload};
+use super::{Context, FilesTools, Handlers, ToolError, params};
+use crate::types::FileItem;
+use crate::{Client, ImageRef};
+
+impl FilesTools for Handlers {
+    async fn upload(&self, arguments: params::Upload, cx: &Context) -> Result<Upload, ToolError> {
+        let content = match (arguments.path, arguments.content, arguments.content_base64) {
+            (Some(path), None, None) => Content::Path(local("path", &path)?),
+            (None, Some(text), None) => Content::Bytes(text.into_bytes()),
+            (None, None, Some(text)) => Content::Bytes(decoded(&text)?),
+            _ => {
+                return Err(ToolError::new(
+                    "give exactly one of `path`, `content` and `content_base64`",
+                ));
+            }
+        };
+        let client = cx.client().await?;
+        let stored = async {
+            match content {
+                Content::Path(path) => client.upload_path(&path).await,
+                Content::Bytes(bytes) => client.upload_bytes(bytes.into()).await,
+            }
+        };
+        Ok(unless_cancelled(cx, stored).await?.into())
+    }
+
+    async fn download(
+        &self,
+        arguments: params::Download,
+        cx: &Context,
+    ) -> Result<Download, ToolError> {
+        let mut destination = local("destination", &arguments.destination)?;
+        let path = inside(&arguments.path);
+        if destination.is_dir() {
+            let name = Path::new(&path)
+                .file_name()
+                .ok_or_else(|| ToolError::new("`path` names no file"))?;
+            destination.push(name);
+        }
+        let client = cx.client().await?;
+        let mode = arguments.executable.then_some(0o755);
+        let size = unless_cancelled(cx, async {
+            let image = resolve(client, &arguments.image).await?;
+            Ok::<_, ToolError>(client.download(image, &path, &destination, mode).await?)
+        })
+        .await?;
+        Ok(Download {
+            success: true,
+            source: DownloadSource {
+                image: arguments.image,
+                path,
+            },
+            destination: destination.display().to_string(),
+            size,
+            executable: arguments.executable,
+        })
+    }
+
+    async fn list_files(
+        &self,
+        arguments: params::ListFiles,
+        cx: &Context,
+    ) -> Result<ListFiles, ToolError> {
+        let path = inside(&arguments.path);
+        let client = cx.client().await?;
+        let mut list = unless_cancelled(cx, async {
+            let image = resolve(client, &arguments.image).await?;
+            let list = client
+                .inspect_image_file()
+                .image_uuid(image)
+                .path(path.as_str())
+                .send()
+                .await;
+            Ok::<_, ToolError>(list?.into_inner())
+        })
+        .await?;
+        list.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        let count = list.files.len() as u64;
+        let end = arguments.offset.saturating_add(arguments.limit);
+        let skip = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
+        let take = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+        let files = list
+            .files
+            .into_iter()
+            .skip(skip)
+            .take(take)
+            .map(|item| entry(&path, item))
+            .collect();
+        let next = (end < count)
+            .then(|| call("list_files", &arguments.image, &path, end, arguments.limit));
+        Ok(ListFiles {
+            path,
+            count,
+            files,
+            next,
+        })
+    }
+
+    async fn read_file(
+        &self,
+        arguments: params::ReadFile,
+        cx: &Context,
+    ) -> Result<ReadFile, ToolError> {
+        let path = inside(&arguments.path);
+        let client = cx.client().await?;
+        let part = unless_cancelled(cx, async {
+            let image = resolve(client, &arguments.image).await?;
+            part(client, image, &path, arguments.offset, arguments.limit).await
+        })
+        .await?;
+        let whole = part.offset + part.bytes.len() as u64 >= part.size;
+        let (content, encoding, used) = readable(&part.bytes, whole);
+        let end = part.offset + used as u64;
+        let next = (end < part.size)
+            .then(|| call("read_file", &arguments.image, &path, end, arguments.limit));
+        Ok(ReadFile {
+            path,
+            content,
+            encoding: encoding.into(),
+            bytes_size: part.size,
+            offset: Some(part.offset).filter(|offset| *offset > 0),
+            next,
+        })
+    }
+}
+
+enum Content {
+    Path(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
+    let text: String = text.split_ascii_whitespace().collect();
+    STANDARD
+        .decode(text)
+        .map_err(|error| ToolError::new(format!("`content_base64` is not base64: {error}")))
+}
+
+/// The path with `~` as the home directory; none if there is no such directory.
+pub(crate) fn expanded(path: &str) -> Option<PathBuf> {
+    match path.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+            Some(std::env::home_dir()?.join(rest.trim_start_matches('/')))
+        }
+        _ => Some(PathBuf::from(path)),
+    }
+}
+
+/// A path on this machine: absolute, or below the home directory.
+fn local(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
+    let expanded = expanded(path)
+        .ok_or_else(|| ToolError::new("there is no home directory for `~`: give the whole path"))?;
+    if expanded.is_absolute() {
+        return Ok(expanded);
+    }
+    Err(ToolError::new(format!(
+        "`{argument}` must be absolute or begin with `~/`, not `{path}`"
+    )))
+}
+
+/// A path in an image: always absolute.
+fn inside(path: &str) -> String {
+    format!("/{}", path.trim_start_matches('/'))
+}
+
+async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolError> {
+    let image: ImageRef = image.parse()?;
+    if let ImageRef::Uuid(uuid) = image {
+        return Ok(uuid);
+    }
+    let found = client.resolve(&image).await?;
+    found
+        .uuid
+        .ok_or_else(|| ToolError::new(format!("the backend knows no UUID of `{image}`")))
+}
+
+/// The exact call that goes on where an answer ends.
+fn call(tool: &str, image: &str, path: &str, offset: u64, limit: u64) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        "{tool}(image={}, path={}, offset={offset}, limit={limit})",
+        quoted(image),
+        quoted(path)
+    )
+}
+
+fn entry(directory: &str, item: FileItem) -> FileEntry {
+    let kind = match () {
+        () if item.is_symlink => "symlink",
+        () if item.is_dir => "directory",
+        () if item.is_regular => "file",
+        () => "other",
+    };
+    FileEntry {
+        path: format!("{}/{}", directory.trim_end_matches('/'), item.path),
+        name: item.path,
+        kind: kind.into(),
+        size: u64::try_from(item.size).unwrap_or_default(),
+        mode: Some(format!("{:04o}", item.mode & 0o7777)),
+        target: Some(item.symlink_to).filter(|target| !target.is_empty()),
+    }
+}
+
+/// A part of a file, and how large the file is.
+struct Part {
+    bytes: Vec<u8>,
+    offset: u64,
+    size: u64,
+}
+
+/// Reads `limit` bytes from `offset` on. Where the backend tells the size beforehand, no more than needed is
+/// transferred.
+async fn part(
+    client: &Client,
+    image: Uuid,
+    path: &str,
+    offset: u64,
+    limit: u64,
+) -> Result<Part, ToolError> {
+    let mut content = client.read(image, path).await?;
+    let size = content.size;
+    let end = offset.saturating_add(limit);
+    let mut bytes = Vec::new();
+    let mut position = 0u64;
+    while let Some(chunk) = content.next().await {
+        let chunk = chunk?;
+        let (from, to) = (position, position + chunk.len() as u64);
+        position = to;
+        let start = offset.clamp(from, to) - from;
+        let stop = end.clamp(from, to) - from;
+        // Both are at most the chunk's length.
+        bytes.extend_from_slice(&chunk[start as usize..stop as usize]);
+        if position >= end && size.is_some() {
+            break;
+        }
+    }
+    let size = size.unwrap_or(position);
+    Ok(Part {
+        bytes,
+        offset: offset.min(size),
+        size,
+    })
+}
+
+/// Text where it is text, cut between characters, else base64; and how many bytes that shows.
+fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
+    let used = if whole {
+        bytes.len()
+    } else {
+        boundary(bytes, bytes.len())
+    };
+    match std::str::from_utf8(&bytes[..used]) {
+        // A part that is shorter than its first character would go nowhere as text.
+        Ok(text) if !text.contains('\0') && (used > 0 || bytes.is_empty()) => {
+            (text.to_owned(), "utf-8", used)
+        }
+        _ => (STANDARD.encode(bytes), "base64", bytes.len()),
+    }
+}
+
+/// Nothing is left behind by these when they are dropped, so cancelling is dropping.
+async fn unless_cancelled<T, E: Into<ToolError>>(
+    cx: &Context,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, ToolError> {
+    tokio::select! {
+        biased;
+        () = cx.cancelled() => Err(ToolError::new("cancelled")),
+        done = work => done.map_err(Into::into),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_paths_are_absolute_or_at_home() {
+        let home = std::env::home_dir().unwrap();
+        assert_eq!(local("path", "/a/b").unwrap(), PathBuf::from("/a/b"));
+        assert_eq!(local("path", "~").unwrap(), home);
+        assert_eq!(local("path", "~/x").unwrap(), home.join("x"));
+        for bad in ["x", "./x", "~other/x", ""] {
+            assert!(
+                local("path", bad)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("`path` must be absolute"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn paths_in_images_are_absolute() {
+        assert_eq!(inside("etc"), "/etc");
+        assert_eq!(inside("/etc"), "/etc");
+        assert_eq!(inside(""), "/");
+    }
+
+    #[test]
+    fn text_is_cut_between_characters_and_bytes_are_base64() {
+        assert_eq!(readable("a€".as_bytes(), true), ("a€".into(), "utf-8", 4));
+        assert_eq!(
+            readable(&"a€".as_bytes()[..3], false),
+            ("a".into(), "utf-8", 1)
+        );
+        assert_eq!(readable(&[0xff, 0x61], true), ("/2E=".into(), "base64", 2));
+        assert_eq!(readable(b"a\0b", true), ("YQBi".into(), "base64", 3));
+        assert_eq!(readable(b"", true), (String::new(), "utf-8", 0));
+    }
+
+    #[test]
+    fn the_next_call_can_be_made_as_it_stands() {
+        assert_eq!(
+            call("t", "tag:a", "/b\"c", 5, 10),
+            r#"t(image="tag:a", path="/b\"c", offset=5, limit=10)"#
+        );
+    }
+}

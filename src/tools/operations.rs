@@ -1,0 +1,191 @@
+//! Operations: following and cancelling what runs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::results::{CancelOperation, Operation, WaitOperations};
+use super::run::cancel;
+use super::{Context, Handlers, OperationsTools, ToolError, params};
+use crate::{Client, Error, types};
+
+impl OperationsTools for Handlers {
+    async fn wait_operations(
+        &self,
+        arguments: params::WaitOperations,
+        cx: &Context,
+    ) -> Result<WaitOperations, ToolError> {
+        let client = cx.client().await?;
+        let any = arguments.mode == "any";
+        // Longer than a process lives is for ever.
+        let time = Duration::try_from_secs_f64(arguments.timeout)
+            .unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+        let mut waiting = Waiting::new(&arguments.operation_ids);
+        waiting.follow(client, any, time, cx).await?;
+        if any && !waiting.answer.completed.is_empty() {
+            waiting.cancel_rest(client, cx).await;
+        }
+        let mut answer = waiting.answer;
+        if answer.results.is_empty() && waiting.pending.is_empty() && !answer.errors.is_empty() {
+            return Err(none_followed(&answer.errors));
+        }
+        answer.pending = waiting.pending.into_keys().collect();
+        answer.timed_out = !answer.pending.is_empty();
+        if answer.timed_out {
+            let ids = serde_json::to_string(&answer.pending).unwrap_or_default();
+            answer.next = Some(format!("wait_operations(operation_ids={ids})"));
+        }
+        Ok(answer)
+    }
+
+    async fn cancel_operation(
+        &self,
+        arguments: params::CancelOperation,
+        cx: &Context,
+    ) -> Result<CancelOperation, ToolError> {
+        let operation = arguments.operation_id;
+        let cancelled = cx.client().await?.cancel(operation).await?;
+        Ok(CancelOperation {
+            cancelled,
+            operation_id: operation.to_string(),
+        })
+    }
+}
+
+/// No id was good, so that there is nothing to answer but why.
+fn none_followed(errors: &BTreeMap<String, String>) -> ToolError {
+    let reasons: Vec<String> = errors
+        .iter()
+        .map(|(id, error)| format!("`{id}`: {error}"))
+        .collect();
+    ToolError::new(reasons.join("\n"))
+        .with_hint("`operation_ids` takes the ids that `run` with wait=false answers; `list_operations()` shows all")
+}
+
+/// The record of an operation once it is over. Its events tell when, so that nothing is asked in vain.
+async fn ended(
+    client: &Client,
+    operation: Uuid,
+    time: Duration,
+) -> Result<types::OperationResponse, Error> {
+    let begun = Instant::now();
+    let mut events = std::pin::pin!(client.follow(operation, None));
+    // An operation without events, or a stream that breaks for good, is left to `wait`.
+    let over = async { while let Some(Ok(_)) = events.next().await {} };
+    let _ = tokio::time::timeout(time, over).await;
+    client
+        .wait(operation, Some(time.saturating_sub(begun.elapsed())))
+        .await
+}
+
+struct Waiting {
+    /// What has not ended yet, by the id as it was given.
+    pending: BTreeMap<String, Uuid>,
+    answer: WaitOperations,
+}
+
+impl Waiting {
+    fn new(ids: &[String]) -> Self {
+        let mut waiting = Self {
+            pending: BTreeMap::new(),
+            answer: WaitOperations::default(),
+        };
+        for id in ids {
+            match id.trim().parse() {
+                Ok(uuid) => drop(waiting.pending.insert(id.clone(), uuid)),
+                Err(_) => drop(
+                    waiting
+                        .answer
+                        .errors
+                        .insert(id.clone(), "not the UUID of an operation".into()),
+                ),
+            }
+        }
+        waiting
+    }
+
+    /// Until all have ended, or the first, or the time is over.
+    async fn follow(
+        &mut self,
+        client: &Client,
+        any: bool,
+        time: Duration,
+        cx: &Context,
+    ) -> Result<(), ToolError> {
+        let until = Instant::now() + time;
+        let pending = self.pending.clone();
+        let mut running: FuturesUnordered<_> = pending
+            .into_iter()
+            .map(|(id, uuid)| async move { (id, ended(client, uuid, time).await) })
+            .collect();
+        let total = running.len();
+        loop {
+            let (id, ended) = tokio::select! {
+                biased;
+                () = cx.cancelled() => return Err(ToolError::new("cancelled; the operations go on")),
+                next = running.next() => match next {
+                    Some(next) => next,
+                    None => return Ok(()),
+                },
+                // A wait that is a little late must not hold up the others' results.
+                () = tokio::time::sleep_until(until + Duration::from_secs(1)) => return Ok(()),
+            };
+            match ended {
+                Ok(operation) => {
+                    self.pending.remove(&id);
+                    self.answer.completed.push(id.clone());
+                    self.answer.results.insert(id, operation.into());
+                    if any {
+                        return Ok(());
+                    }
+                }
+                Err(Error::WaitTimedOut { .. }) => {}
+                Err(error) => {
+                    self.pending.remove(&id);
+                    self.answer
+                        .errors
+                        .insert(id, cx.session().explain(error.into()).to_string());
+                }
+            }
+            cx.watcher().progress(&format!(
+                "{} of {total} operations are over",
+                total - self.pending.len()
+            ));
+        }
+    }
+
+    /// The first has won: the others are cancelled.
+    async fn cancel_rest(&mut self, client: &Client, cx: &Context) {
+        let rest = std::mem::take(&mut self.pending);
+        let cancelled = rest.into_iter().map(|(id, uuid)| async move {
+            if let Err(error) = cancel(client, uuid).await {
+                tracing::warn!("cannot cancel operation {uuid}: {error}");
+            }
+            let status = client.wait(uuid, Some(Duration::ZERO)).await;
+            (id, status)
+        });
+        for (id, status) in futures_util::future::join_all(cancelled).await {
+            match status {
+                Ok(operation) => {
+                    let operation = Operation::from(operation);
+                    // One may have come to its own end meanwhile.
+                    if operation.status == "CANCELLED" {
+                        self.answer.cancelled.push(id.clone());
+                    } else {
+                        self.answer.completed.push(id.clone());
+                    }
+                    self.answer.results.insert(id, operation);
+                }
+                Err(error) => {
+                    self.answer
+                        .errors
+                        .insert(id, cx.session().explain(error.into()).to_string());
+                }
+            }
+        }
+    }
+}

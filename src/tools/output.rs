@@ -1,0 +1,88 @@
+//! Captured bytes as text for an answer.
+
+/// A stream as text.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    /// The text.
+    pub(super) text: String,
+    /// Whether bytes that are not UTF-8 were replaced.
+    pub(super) lossy: bool,
+}
+
+impl Text {
+    /// The text of `bytes`. With `cut` they end where it pleased the cutter, so half a character at their end is
+    /// dropped rather than replaced.
+    pub(super) fn new(bytes: &[u8], cut: bool) -> Self {
+        let bytes = if cut {
+            &bytes[..boundary(bytes, bytes.len())]
+        } else {
+            bytes
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self {
+                text: text.to_owned(),
+                lossy: false,
+            },
+            Err(_) => Self {
+                text: String::from_utf8_lossy(bytes).into_owned(),
+                lossy: true,
+            },
+        }
+    }
+}
+
+/// The last place at or before `end` that does not split a UTF-8 character.
+pub(super) fn boundary(bytes: &[u8], end: usize) -> usize {
+    let end = end.min(bytes.len());
+    // A character has at most four bytes: its first one is among the last four.
+    for start in (end.saturating_sub(4)..end).rev() {
+        let length = match bytes[start] {
+            0x00..=0x7f => 1,
+            0xc2..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf4 => 4,
+            // In the middle of a character, or no UTF-8 at all.
+            _ => continue,
+        };
+        return if start + length > end { start } else { end };
+    }
+    end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_never_splits_a_character() {
+        let text = "aä€😀".as_bytes();
+        let cuts: Vec<usize> = (0..=text.len()).map(|end| boundary(text, end)).collect();
+        assert_eq!(cuts, [0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10]);
+        assert_eq!(boundary(text, 99), text.len());
+    }
+
+    #[test]
+    fn what_is_no_utf8_is_cut_anywhere() {
+        assert_eq!(boundary(&[0x80, 0x80, 0x80, 0x80, 0x80], 5), 5);
+        assert_eq!(boundary(&[0xff, 0xff], 2), 2);
+    }
+
+    #[test]
+    fn half_a_character_is_lossy_only_where_the_stream_ends() {
+        let half = "ok €".as_bytes().split_last().unwrap().1;
+        assert_eq!(
+            Text::new(half, true),
+            Text {
+                text: "ok ".into(),
+                lossy: false
+            }
+        );
+        assert_eq!(
+            Text::new(half, false),
+            Text {
+                text: "ok \u{fffd}".into(),
+                lossy: true
+            }
+        );
+    }
+}

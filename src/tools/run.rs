@@ -1,0 +1,213 @@
+//! Running a command and following it to its end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::error::names_remedy;
+use super::results::{Operation, Run};
+use super::{Context, Handlers, RunTools, Stream, ToolError, params};
+use crate::events::Payload;
+use crate::{Client, Error, ImageRef, OperationStatus, types};
+
+/// How long a cancelled operation may take to be over before its end is no longer waited for.
+const CANCEL: Duration = Duration::from_secs(10);
+/// The least that is proposed when output was cut.
+const MORE_BYTES: u64 = 64 * 1024;
+/// The most that the API records of a stream.
+const MOST_BYTES: u64 = 10 * 1024 * 1024;
+
+impl RunTools for Handlers {
+    async fn run(&self, arguments: params::Run, cx: &Context) -> Result<Run, ToolError> {
+        let wait = arguments.wait;
+        let cut_at = arguments.truncate_output_at;
+        let request = request(arguments)?;
+        let client = cx.client().await?;
+        // Never dropped half-way: a sandbox that was started must be known, or it could not be cancelled.
+        let started = client.start(request).await?;
+        if cx.is_cancelled() {
+            return Err(stopped(
+                started.operation,
+                cancel(client, started.operation).await,
+            ));
+        }
+        if !wait {
+            cx.session().leave_running(started.operation);
+            return Ok(Run {
+                operation_id: Some(started.operation.to_string()),
+                ended: None,
+            });
+        }
+        let followed = tokio::select! {
+            biased;
+            () = cx.cancelled() => None,
+            followed = follow(client, started.operation, cx) => Some(followed),
+        };
+        let Some(followed) = followed else {
+            return Err(stopped(
+                started.operation,
+                cancel(client, started.operation).await,
+            ));
+        };
+        let mut ended = followed.map_err(|error| {
+            let id = started.operation;
+            error.with_hint(format!(
+                "operation {id} may still be running: `wait_operations(operation_ids=[\"{id}\"])` tells, \
+                 `cancel_operation(operation_id=\"{id}\")` stops it"
+            ))
+        })?;
+        ended.image_uuid = started.image.map(|image| image.to_string());
+        if ended.status == OperationStatus::Failed.as_str() {
+            return Err(failed(&ended));
+        }
+        if ended.truncated {
+            ended.next = more(&ended, cut_at);
+        }
+        Ok(Run {
+            operation_id: None,
+            ended: Some(ended),
+        })
+    }
+}
+
+fn request(arguments: params::Run) -> Result<types::InstanceSpawnRequest, ToolError> {
+    let image: ImageRef = arguments.image.parse()?;
+    let mut files = BTreeMap::new();
+    for (path, uuid) in arguments.files {
+        let uuid: Uuid = uuid.parse().map_err(|_| {
+            ToolError::new(format!("`files`: `{uuid}` is no UUID of an uploaded file"))
+                .with_hint("`upload` answers with the UUID to give here")
+        })?;
+        files.insert(
+            path,
+            types::InstanceFile {
+                uuid: Some(uuid),
+                gid: None,
+                mode: None,
+                uid: None,
+            },
+        );
+    }
+    let stdin = arguments.stdin.map(|text| types::ClosableStreamRepr {
+        close: Some(true),
+        encoding: Some(types::StreamEncoding::Base64),
+        value: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text),
+    });
+    let limits = arguments
+        .max_layer_bytes
+        .map(|bytes| types::InstanceResourcesLimits {
+            max_layer_bytes: Some(bytes),
+        });
+    Ok(types::InstanceSpawnRequest {
+        args: Vec::new(),
+        command: arguments.command,
+        cwd: Some(arguments.cwd).filter(|cwd| !cwd.is_empty()),
+        disposable: Some(arguments.disposable),
+        env: Some(arguments.env.into_iter().collect::<BTreeMap<_, _>>())
+            .filter(|env| !env.is_empty()),
+        files,
+        gid: Some(arguments.gid),
+        hostname: None,
+        image,
+        networking: None,
+        preserve_cwd: None,
+        preserve_env: Some(arguments.preserve_env),
+        resources_limits: limits,
+        shell: Some(arguments.shell),
+        stdin,
+        timeout: i64::try_from(arguments.timeout).ok(),
+        truncate_output_at: i64::try_from(arguments.truncate_output_at).ok(),
+        uid: Some(arguments.uid),
+    })
+}
+
+/// Follows the command to its end and shows what it writes.
+async fn follow(client: &Client, operation: Uuid, cx: &Context) -> Result<Operation, ToolError> {
+    let (mut out, mut err) = (0, 0);
+    let outcome = client
+        .outcome(operation, |event| match &event.payload {
+            Payload::Stdout(chunk) => {
+                out += chunk.bytes.len();
+                cx.watcher().output(Stream::Stdout, &chunk.bytes);
+            }
+            Payload::Stderr(chunk) => {
+                err += chunk.bytes.len();
+                cx.watcher().output(Stream::Stderr, &chunk.bytes);
+            }
+            _ => {}
+        })
+        .await?;
+    // Where the events broke off, the record has the rest.
+    for (stream, captured, shown) in [
+        (Stream::Stdout, &outcome.stdout, out),
+        (Stream::Stderr, &outcome.stderr, err),
+    ] {
+        if let Some(rest) = captured.bytes.get(shown..).filter(|rest| !rest.is_empty()) {
+            cx.watcher().output(stream, rest);
+        }
+    }
+    Ok(Operation::of_outcome(&outcome))
+}
+
+/// Cancels and waits until the sandbox is gone, so that a cancelled call leaves nothing behind. Answers how the operation
+/// ended, if it did.
+pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<OperationStatus, Error> {
+    client.cancel(operation).await?;
+    let ended = client.wait(operation, Some(CANCEL)).await?;
+    ended
+        .status
+        .ok_or_else(|| Error::Protocol("an operation without a status".into()))
+}
+
+/// What is told of a call that was cancelled.
+fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
+    match ended {
+        Ok(OperationStatus::Cancelled) => {
+            ToolError::new(format!("cancelled: operation {operation} was stopped"))
+        }
+        Ok(status) => ToolError::new(format!(
+            "cancelled, but operation {operation} had ended before: {}",
+            status.as_str()
+        ))
+        .with_hint(format!(
+            "`get_operation(operation_id=\"{operation}\")` has its result"
+        )),
+        Err(error) => ToolError::new(format!(
+            "cancelled, but operation {operation} may still be running: {error}"
+        )),
+    }
+}
+
+fn failed(ended: &Operation) -> ToolError {
+    let why = ended
+        .error
+        .as_deref()
+        .unwrap_or("the backend gave no reason");
+    let mut message = format!("operation {} FAILED: {why}", ended.uuid);
+    for (name, text) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
+        if !text.is_empty() {
+            message.push_str(&format!("\n{name}:\n{}", text.trim_end()));
+        }
+    }
+    let error = ToolError::new(message);
+    if names_remedy(why) {
+        return error;
+    }
+    error.with_hint("the command could not be run, or its sandbox broke; a command that fails by itself has an exit code")
+}
+
+/// The argument that shows all of it, if that is possible at all.
+fn more(ended: &Operation, cut_at: u64) -> Option<String> {
+    if cut_at >= MOST_BYTES {
+        return None;
+    }
+    let largest = ended
+        .stdout_bytes
+        .max(ended.stderr_bytes)
+        .unwrap_or_default();
+    let bytes = largest.max(cut_at * 2).clamp(MORE_BYTES, MOST_BYTES);
+    Some(format!(
+        "run it again with truncate_output_at={bytes}, or filter the output"
+    ))
+}

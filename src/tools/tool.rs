@@ -1,0 +1,174 @@
+//! What is known of a tool before it is called.
+
+use std::sync::LazyLock;
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::arguments::{nearest, normalise};
+use super::{TOOLS, ToolError};
+
+/// The arguments of a call.
+pub type Arguments = serde_json::Map<String, Value>;
+
+/// A schema that is made at its first use.
+pub(super) type Schema = LazyLock<Value>;
+
+/// One tool.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Tool {
+    /// Its name.
+    pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// What it does, for an agent.
+    pub description: &'static str,
+    /// The family it belongs to.
+    pub toolset: &'static str,
+    /// What a client may assume about calls of it.
+    pub hints: Hints,
+    /// What it touches on this machine.
+    pub local: Local,
+    /// The operations of the API that it calls.
+    pub uses: &'static [&'static str],
+    /// Names that are accepted but not shown, each with the argument it stands for.
+    pub aliases: &'static [(&'static str, &'static str)],
+    /// Maps whose values may be null.
+    pub null_values: &'static [&'static str],
+    pub(super) input_schema: Schema,
+    pub(super) output_schema: Schema,
+}
+
+/// What a client may assume about a tool, in the sense of the Model Context Protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Hints {
+    /// It changes nothing.
+    pub read_only: bool,
+    /// It may overwrite or remove something.
+    pub destructive: bool,
+    /// Calling it twice is the same as calling it once.
+    pub idempotent: bool,
+    /// It may reach things beyond the backend.
+    pub open_world: bool,
+}
+
+/// What a tool touches on the machine it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Local {
+    /// Nothing.
+    None,
+    /// It reads files.
+    Read,
+    /// It writes files.
+    Write,
+}
+
+impl Tool {
+    /// The JSON Schema of its arguments: what is published is what is enforced.
+    #[must_use]
+    pub fn input_schema(&self) -> Value {
+        self.input_schema.clone()
+    }
+
+    /// The JSON Schema of its structured result.
+    #[must_use]
+    pub fn output_schema(&self) -> Value {
+        self.output_schema.clone()
+    }
+
+    /// The arguments under their published names, converted to their types, with defaults filled in.
+    ///
+    /// # Errors
+    /// Says everything that is wrong with them, naming each argument.
+    pub fn normalise(&self, sent: Arguments) -> Result<Arguments, ToolError> {
+        normalise(
+            self.name,
+            &self.input_schema,
+            self.aliases,
+            self.null_values,
+            sent,
+        )
+    }
+
+    /// The arguments as the handler takes them.
+    pub(super) fn arguments<T: DeserializeOwned>(&self, sent: Arguments) -> Result<T, ToolError> {
+        let arguments = self.normalise(sent)?;
+        serde_json::from_value(Value::Object(arguments)).map_err(|error| {
+            ToolError::new(format!(
+                "`{}` cannot take these arguments: {error}",
+                self.name
+            ))
+        })
+    }
+}
+
+/// The error for a tool that does not exist.
+#[must_use]
+pub fn unknown_tool(name: &str) -> ToolError {
+    let message = format!("there is no tool `{name}`");
+    match nearest(name, TOOLS.iter().map(|tool| tool.name)) {
+        Some(meant) => ToolError::new(format!("{message}; did you mean `{meant}`?")),
+        None => {
+            let known: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
+            ToolError::new(message).with_hint(format!("There are: {}.", known.join(", ")))
+        }
+    }
+}
+
+/// Reads a schema that the build has written.
+pub(super) fn input_schema(text: &str) -> Value {
+    #[expect(clippy::expect_used, reason = "the build serialised it")]
+    serde_json::from_str(text).expect("the build writes schemas as JSON")
+}
+
+/// The schema of a result, complete in itself. Results leave out what is null, so nothing in it is nullable.
+pub(super) fn output_schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12()
+        .for_serialize()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        });
+    let mut schema = settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value();
+    if let Some(root) = schema.as_object_mut() {
+        root.remove("title");
+        root.remove("description");
+    }
+    without_null(&mut schema);
+    schema
+}
+
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(Value::Array(types)) = fields.get_mut("type") {
+                types.retain(|kind| kind != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    fields.insert("type".to_owned(), only);
+                }
+            }
+            if let Some(Value::Array(branches)) = fields.get_mut("anyOf") {
+                branches.retain(|branch| branch["type"] != "null");
+                if let [Value::Object(only)] = branches.as_slice() {
+                    let only = only.clone();
+                    fields.remove("anyOf");
+                    for (key, value) in only {
+                        fields.entry(key).or_insert(value);
+                    }
+                }
+            }
+            fields.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}

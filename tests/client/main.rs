@@ -1,0 +1,17 @@
+//! The client against servers that misbehave: what is repeated and what never is, what survives, what is kept secret.
+
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a test program: it fails by panicking, and has no outside"
+)]
+
+mod access;
+mod events;
+mod files;
+mod images;
+mod mocks;
+mod operations;
+mod retries;
+mod support;
+mod unix;

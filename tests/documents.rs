@@ -1,0 +1,133 @@
+//! The documents say what is there: every direct dependency has its reason, and every link leads somewhere.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The names under the headings of a Cargo.toml that end with `dependencies`, as the registry has them.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut within = false;
+    for line in manifest.lines() {
+        if let Some(heading) = line.strip_prefix('[') {
+            within = heading.trim_end_matches(']').ends_with("dependencies");
+        } else if within && !line.starts_with('#') {
+            let Some((name, value)) = line.split_once('=') else {
+                continue;
+            };
+            let renamed = value
+                .split_once("package = \"")
+                .and_then(|(_, rest)| rest.split_once('"'));
+            found.insert(
+                renamed
+                    .map_or(name.trim(), |(package, _)| package)
+                    .to_owned(),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn every_dependency_has_a_reason() {
+    let document = read("docs/dependencies.md");
+    let listed: BTreeSet<String> = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split(" | ").next())
+        .flat_map(|names| {
+            names
+                .split(',')
+                .map(|name| name.trim_matches([' ', '`']).to_owned())
+        })
+        .collect();
+    let used: BTreeSet<String> = [
+        "Cargo.toml",
+        "sandbox/Cargo.toml",
+        "tests/handlers/Cargo.toml",
+    ]
+    .iter()
+    .flat_map(|manifest| dependencies(&read(manifest)))
+    .collect();
+    assert!(used.len() > 20, "{used:?}");
+    let without: Vec<_> = used.difference(&listed).collect();
+    assert!(
+        without.is_empty(),
+        "add a line to docs/dependencies.md for {without:?}"
+    );
+    let gone: Vec<_> = listed.difference(&used).collect();
+    assert!(
+        gone.is_empty(),
+        "remove from docs/dependencies.md: {gone:?}"
+    );
+}
+
+/// What a Markdown page links to in this repository.
+fn links(page: &str) -> Vec<String> {
+    let targets = page
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let local = targets.filter(|target| !target.contains("://") && !target.starts_with('#'));
+    local
+        .map(|target| target.split('#').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut pages: Vec<PathBuf> = ["README.md", "CHANGELOG.md", "SECURITY.md"]
+        .iter()
+        .map(PathBuf::from)
+        .collect();
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        pages.push(Path::new("docs").join(entry.unwrap().file_name()));
+    }
+    let mut broken = Vec::new();
+    for page in pages
+        .iter()
+        .filter(|page| page.extension().is_some_and(|extension| extension == "md"))
+    {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for link in links(&text) {
+            if !root().join(page).parent().unwrap().join(&link).exists() {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_document_is_found_from_the_front_page() {
+    let front = read("README.md");
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            front.contains(&format!("(docs/{name})")),
+            "README.md does not link to docs/{name}"
+        );
+    }
+}
+
+#[test]
+fn the_commands_of_the_front_page_are_the_ones_that_are_tried() {
+    let front = read("README.md");
+    for command in [
+        "\ncargo run --release -- call --raw run image=tag:host",
+        "\ncargo test --workspace\n",
+    ] {
+        assert!(
+            front.contains(command),
+            "README.md lacks {command:?}, which .ci/run looks for"
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The embedded engine as a client sees it: real sandboxes, real HTTP over its unix socket.
+#![cfg(all(feature = "engine", target_os = "linux"))]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod errors;
+mod events;
+mod images;
+mod inspect;
+mod runs;
+mod stores;
+mod support;

@@ -1,0 +1,320 @@
+//! An engine on a data directory of its own, and what tests ask of it.
+
+use std::sync::{Arc, Weak};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use contree::Client;
+use contree::engine::LocalConfig;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+/// A running engine with a plain HTTP client on its socket.
+pub(crate) struct Local {
+    pub(crate) engine: Arc<Engine>,
+    http: reqwest::Client,
+}
+
+/// An engine and its data directory, which goes with it.
+pub(crate) struct Engine {
+    pub(crate) client: Client,
+    pub(crate) data: TempDir,
+}
+
+/// The engine of tests that do not mind each other. It lives while one of them does.
+static SHARED: Mutex<Weak<Engine>> = Mutex::const_new(Weak::new());
+
+/// An answer: status, headers of interest, JSON body (null if it is none).
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) location: Option<String>,
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+/// An operation that is over.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) operation: String,
+    pub(crate) status: String,
+    pub(crate) error: String,
+    pub(crate) exit_code: i64,
+    pub(crate) signal: i64,
+    pub(crate) timed_out: bool,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) result: Option<String>,
+    pub(crate) events: Vec<Value>,
+}
+
+impl Done {
+    /// The events' types in order, neighbours of one type once.
+    pub(crate) fn kinds(&self) -> Vec<&str> {
+        let mut kinds: Vec<&str> = self
+            .events
+            .iter()
+            .filter_map(|event| event["type"].as_str())
+            .collect();
+        kinds.dedup();
+        kinds
+    }
+}
+
+/// A data directory for a test. Not below the folder of temporary files where that is a filesystem that cannot carry an
+/// overlay's upper directory; `CONTREE_TEST_DIR` says where instead.
+pub(crate) fn data_dir() -> TempDir {
+    let parent = std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
+    tempfile::Builder::new()
+        .prefix("contree-test-")
+        .tempdir_in(parent)
+        .unwrap()
+}
+
+impl Local {
+    /// An engine of the caller's own.
+    pub(crate) async fn new() -> Self {
+        Self::of(Arc::new(Engine::start().await))
+    }
+
+    /// An engine that other tests use too: nothing may be expected of its listings.
+    pub(crate) async fn shared() -> Self {
+        let mut shared = SHARED.lock().await;
+        let engine = match shared.upgrade() {
+            Some(engine) => engine,
+            None => Arc::new(Engine::start().await),
+        };
+        *shared = Arc::downgrade(&engine);
+        Self::of(engine)
+    }
+
+    fn of(engine: Arc<Engine>) -> Self {
+        let http = http(&engine.client);
+        Self { engine, http }
+    }
+
+    /// A second engine on the same data directory.
+    pub(crate) async fn twin(&self) -> Twin {
+        let client = Client::local(LocalConfig::new(self.engine.data.path()))
+            .await
+            .unwrap();
+        let http = http(&client);
+        Twin { client, http }
+    }
+
+    /// The UUID of `tag:host`.
+    pub(crate) async fn host(&self) -> String {
+        let answer = self.get("/images?tag=host").await.json;
+        answer["images"][0]["uuid"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.http.get(url(path))).await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        answer(self.http.head(url(path))).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        answer(self.http.delete(url(path))).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        answer(self.http.post(url(path)).json(body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        answer(self.http.patch(url(path)).json(body)).await
+    }
+
+    pub(crate) async fn upload(&self, content: &[u8]) -> Value {
+        let answer = answer(self.http.post(url("/files")).body(content.to_vec())).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.json
+    }
+
+    /// Spawns with these fields over `command` in `tag:host` through a shell.
+    pub(crate) async fn spawn(&self, command: &str, fields: Value) -> String {
+        spawn(&self.http, command, fields).await
+    }
+
+    /// Runs to the end.
+    pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
+        let operation = self.spawn(command, fields).await;
+        self.done(&operation).await
+    }
+
+    /// Waits for an operation's end by its events.
+    pub(crate) async fn done(&self, operation: &str) -> Done {
+        done(&self.http, operation).await
+    }
+
+    pub(crate) async fn events(
+        &self,
+        operation: &str,
+        query: &str,
+        last: Option<u64>,
+    ) -> Vec<Value> {
+        let mut request = self
+            .http
+            .get(url(&format!("/operations/{operation}/events?{query}")));
+        if let Some(last) = last {
+            request = request.header("Last-Event-Id", last);
+        }
+        frames(&request.send().await.unwrap().text().await.unwrap())
+    }
+}
+
+/// Another engine on the data directory of a [`Local`].
+pub(crate) struct Twin {
+    pub(crate) client: Client,
+    http: reqwest::Client,
+}
+
+impl Twin {
+    pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
+        let operation = spawn(&self.http, command, fields).await;
+        done(&self.http, &operation).await
+    }
+
+    pub(crate) async fn done(&self, operation: &str) -> Done {
+        done(&self.http, operation).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        answer(self.http.delete(url(path))).await
+    }
+}
+
+impl Engine {
+    async fn start() -> Self {
+        let data = data_dir();
+        let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+        Self { client, data }
+    }
+}
+
+fn http(client: &Client) -> reqwest::Client {
+    let socket = client
+        .backend()
+        .url()
+        .strip_prefix("unix:")
+        .unwrap()
+        .to_owned();
+    // Another test of this process may have installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .unix_socket(socket)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
+}
+
+fn url(path: &str) -> String {
+    format!("http://localhost/v1{path}")
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let location = response
+        .headers()
+        .get("location")
+        .map(|value| value.to_str().unwrap().to_owned());
+    let text = response.text().await.unwrap();
+    let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Answer {
+        status,
+        location,
+        text,
+        json,
+    }
+}
+
+async fn spawn(http: &reqwest::Client, command: &str, fields: Value) -> String {
+    let mut body =
+        json!({"command": command, "shell": true, "image": "tag:host", "disposable": true});
+    body.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    let answer = answer(http.post(url("/instances")).json(&body)).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let uuid = answer.json["uuid"].as_str().unwrap().to_owned();
+    assert_eq!(answer.location.unwrap(), format!("/v1/operations/{uuid}"));
+    uuid
+}
+
+async fn done(http: &reqwest::Client, operation: &str) -> Done {
+    let response = http
+        .get(url(&format!("/operations/{operation}/events?follow=1")))
+        .send()
+        .await
+        .unwrap();
+    let events = frames(&response.text().await.unwrap());
+    let last = events.last().expect("a completion");
+    assert_eq!(last["type"], "completion", "{events:?}");
+    let text = |kind: &str| {
+        let bytes: Vec<u8> = events
+            .iter()
+            .filter(|e| e["type"] == kind)
+            .flat_map(|e| bytes(&e["data"]))
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let exit = events
+        .iter()
+        .find(|event| event["type"] == "exit")
+        .map_or(Value::Null, |event| event["data"].clone());
+    Done {
+        operation: operation.to_owned(),
+        status: last["data"]["status"].as_str().unwrap().to_owned(),
+        error: last["data"]["error"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        exit_code: exit["code"].as_i64().unwrap_or(i64::MIN),
+        signal: exit["signal"].as_i64().unwrap_or(i64::MIN),
+        timed_out: exit["timed_out"].as_bool().unwrap_or_default(),
+        stdout: text("stdout"),
+        stderr: text("stderr"),
+        result: last["data"]["result_image_uuid"]
+            .as_str()
+            .map(str::to_owned),
+        events,
+    }
+}
+
+/// The bytes of a `StreamRepr`.
+pub(crate) fn bytes(data: &Value) -> Vec<u8> {
+    let value = data["value"].as_str().unwrap();
+    if data["encoding"] == "base64" {
+        STANDARD.decode(value).unwrap()
+    } else {
+        value.as_bytes().to_vec()
+    }
+}
+
+/// The events of a whole stream, each checked against its frame.
+fn frames(text: &str) -> Vec<Value> {
+    let mut events = Vec::new();
+    for frame in text
+        .split("\n\n")
+        .filter(|frame| !frame.is_empty() && !frame.starts_with(':'))
+    {
+        let field = |name: &str| {
+            frame
+                .lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+        };
+        let event: Value =
+            serde_json::from_str(field("data:").unwrap_or_else(|| panic!("no data: {frame}")))
+                .unwrap();
+        assert_eq!(event["id"].to_string(), field("id:").unwrap());
+        assert_eq!(event["type"], field("event:").unwrap());
+        events.push(event);
+    }
+    events
+}

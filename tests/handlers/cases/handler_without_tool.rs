@@ -1,0 +1,26 @@
+// The handler `burn` belongs to no tool.
+
+include!("../../manifest/stand_in.rs");
+include!("../../manifest/good/tools.rs");
+
+impl DeskTools for Handlers {
+    async fn lend(&self, _: params::Lend, _: &Context) -> Result<results::Lend, ToolError> {
+        Ok(results::Lend(String::new()))
+    }
+
+    async fn burn(&self, _: &Context) -> Result<results::Lend, ToolError> {
+        Ok(results::Lend(String::new()))
+    }
+}
+
+impl OfficeTools for Handlers {
+    async fn rename(&self, _: params::Rename, _: &Context) -> Result<results::Rename, ToolError> {
+        Ok(results::Rename(String::new()))
+    }
+
+    async fn about(&self, _: params::About, _: &Context) -> Result<results::About, ToolError> {
+        Ok(results::About(String::new()))
+    }
+}
+
+fn main() {}

@@ -1,0 +1,151 @@
+//! The manifest that is shipped: what clients see of it, how much that is, and the files that are made from it.
+
+use std::sync::LazyLock;
+
+use compiler::documents;
+use serde_json::{Value, json};
+
+use super::*;
+
+static OUTPUT: LazyLock<Output> = LazyLock::new(|| {
+    files::compile_files(root())
+        .unwrap()
+        .unwrap_or_else(|problems| panic!("{problems:#?}"))
+});
+
+/// What a model reads of a tool: its name, its description and its input schema.
+fn read_by_models(tool: &Value) -> usize {
+    let read = json!([tool["name"], tool["description"], tool["inputSchema"]]);
+    read.to_string().len()
+}
+
+#[test]
+fn the_surface_is_as_recorded() {
+    let folder = root().join("tests/surface");
+    for (name, tool) in &OUTPUT.surface {
+        let mut tool = tool.clone();
+        tool.sort_all_objects();
+        compare(folder.join(format!("{name}.json")), &format!("{tool:#}\n"));
+    }
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let known = OUTPUT.surface.iter().any(|(tool, _)| *tool == name);
+        assert!(
+            known,
+            "{} records a tool that is gone (delete it)",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_surface_is_small() {
+    let sizes: Vec<_> = OUTPUT
+        .surface
+        .iter()
+        .map(|(name, tool)| (name, read_by_models(tool)))
+        .collect();
+    for (name, size) in &sizes {
+        assert!(
+            *size <= 1_500,
+            "{name} costs every session {size} bytes; 1,500 are the most"
+        );
+    }
+    let sum: usize = sizes.iter().map(|(_, size)| size).sum();
+    assert!(
+        sum <= 8_000,
+        "the tools cost every session {sum} bytes; 8,000 are the most: {sizes:?}"
+    );
+}
+
+#[test]
+fn input_schemas_stay_in_the_subset_that_every_client_reads() {
+    for (name, tool) in &OUTPUT.surface {
+        let schema = &tool["inputSchema"];
+        assert_eq!(schema["type"], "object", "{name}");
+        assert_eq!(schema["additionalProperties"], false, "{name}");
+        for (param, property) in schema["properties"].as_object().unwrap() {
+            portable(&format!("{name}.{param}"), property);
+            assert!(
+                property["description"].is_string(),
+                "{name}.{param} has no description"
+            );
+        }
+    }
+}
+
+/// One type for each node, and nothing that refers or combines.
+fn portable(path: &str, schema: &Value) {
+    let known = [
+        "type",
+        "description",
+        "format",
+        "pattern",
+        "enum",
+        "minimum",
+        "maximum",
+        "minLength",
+        "maxLength",
+        "items",
+        "additionalProperties",
+        "default",
+    ];
+    for key in schema.as_object().unwrap().keys() {
+        assert!(known.contains(&key.as_str()), "{path} has `{key}`");
+    }
+    let kind = schema["type"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{path} has no single type"));
+    assert!(
+        ["string", "integer", "number", "boolean", "array", "object"].contains(&kind),
+        "{path}: {kind}"
+    );
+    assert_eq!(kind == "array", schema.get("items").is_some(), "{path}");
+    for inner in ["items", "additionalProperties"]
+        .iter()
+        .filter_map(|key| schema.get(key))
+    {
+        portable(path, inner);
+    }
+}
+
+#[test]
+fn generated_pages_are_up_to_date() {
+    for (name, generated) in &OUTPUT.documents {
+        let path = root().join(name);
+        let page = fs::read_to_string(&path).unwrap_or_default();
+        let expected = documents::place(&page, generated);
+        let markers = [documents::BEGIN, documents::END].join("\n");
+        compare(
+            path,
+            &expected
+                .unwrap_or_else(|| panic!("{name} needs these lines for its region:\n{markers}")),
+        );
+    }
+}
+
+#[test]
+fn editors_know_the_manifest() {
+    let schema = schemars::schema_for!(compiler::model::Manifest);
+    compare(
+        root().join("tools.schema.json"),
+        &format!("{:#}\n", schema.to_value()),
+    );
+    let manifest = fs::read_to_string(root().join("tools.yaml")).unwrap();
+    let first = manifest.lines().next();
+    assert_eq!(
+        first,
+        Some("# yaml-language-server: $schema=./tools.schema.json")
+    );
+}
+
+#[test]
+fn the_instructions_are_small() {
+    let instructions = &OUTPUT.instructions;
+    assert!(
+        instructions.len() <= 2_500,
+        "the instructions have {} bytes; 2,500 are the most",
+        instructions.len()
+    );
+}

@@ -1,0 +1,153 @@
+// What the generated code expects around it, as small as can be. Included by the tests that compile generated code.
+
+pub type Arguments = serde_json::Map<String, serde_json::Value>;
+
+#[derive(Debug)]
+pub struct Answer(pub String);
+
+impl Answer {
+    fn of(result: impl Into<String>) -> Result<Self, ToolError> {
+        Ok(Self(result.into()))
+    }
+}
+
+#[derive(Debug)]
+pub struct ToolError(pub String);
+
+fn unknown_tool(name: &str) -> ToolError {
+    ToolError(format!("no {name}"))
+}
+
+pub struct Handlers;
+
+#[derive(Default)]
+pub struct Context {
+    client: client::Client,
+}
+
+impl Context {
+    pub async fn client(&self) -> Result<&client::Client, ToolError> {
+        Ok(&self.client)
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Local {
+    None,
+    Read,
+    Write,
+}
+
+pub struct Hints {
+    pub read_only: bool,
+    pub destructive: bool,
+    pub idempotent: bool,
+    pub open_world: bool,
+}
+
+type Schema = std::sync::LazyLock<serde_json::Value>;
+
+fn input_schema(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn output_schema<T>() -> serde_json::Value {
+    serde_json::Value::from(std::any::type_name::<T>())
+}
+
+pub struct Tool {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub description: &'static str,
+    pub toolset: &'static str,
+    pub hints: Hints,
+    pub local: Local,
+    pub uses: &'static [&'static str],
+    pub aliases: &'static [(&'static str, &'static str)],
+    pub null_values: &'static [&'static str],
+    pub input_schema: Schema,
+    pub output_schema: Schema,
+}
+
+impl Tool {
+    fn arguments<T: serde::de::DeserializeOwned>(&self, sent: Arguments) -> Result<T, ToolError> {
+        serde_json::from_value(serde_json::Value::Object(sent)).map_err(|error| ToolError(error.to_string()))
+    }
+}
+
+pub mod results {
+    macro_rules! results {
+        ($($name:ident)*) => {$(
+            pub struct $name(pub String);
+
+            impl From<$name> for String {
+                fn from(result: $name) -> String {
+                    result.0
+                }
+            }
+
+            impl From<&str> for $name {
+                fn from(answer: &str) -> Self {
+                    Self(answer.to_owned())
+                }
+            }
+        )*};
+    }
+    results!(Lend ListBooks GetBook Rename About);
+}
+
+pub mod client {
+    //! A client with the signatures of the generated one, which notes its calls.
+
+    use super::ToolError;
+
+    #[derive(Default)]
+    pub struct Client {
+        pub calls: std::sync::Mutex<Vec<String>>,
+    }
+
+    pub struct Request<'a>(&'a Client, String, &'static str);
+
+    impl Client {
+        pub fn list_books(&self) -> Request<'_> {
+            Request(self, "listBooks".to_owned(), "listed")
+        }
+
+        pub fn get_book(&self) -> Request<'_> {
+            Request(self, "getBook".to_owned(), "got")
+        }
+    }
+
+    impl Request<'_> {
+        pub fn limit(self, value: impl TryInto<std::num::NonZeroU64>) -> Self {
+            let value = value.try_into().ok().map_or(0, u64::from);
+            Self(self.0, format!("{} limit={value}", self.1), self.2)
+        }
+
+        pub fn shelf(self, value: &str) -> Self {
+            Self(self.0, format!("{} shelf={value}", self.1), self.2)
+        }
+
+        pub fn title_prefix(self, value: impl TryInto<String>) -> Self {
+            let value = value.try_into().unwrap_or_default();
+            Self(self.0, format!("{} titlePrefix={value}", self.1), self.2)
+        }
+
+        pub fn book_id(self, value: impl Into<uuid::Uuid>) -> Self {
+            Self(self.0, format!("{} {}", self.1, value.into()), self.2)
+        }
+
+        pub async fn send(self) -> Result<Response, ToolError> {
+            self.0.calls.lock().unwrap().push(self.1);
+            Ok(Response(self.2))
+        }
+    }
+
+    pub struct Response(&'static str);
+
+    impl Response {
+        pub fn into_inner(self) -> &'static str {
+            self.0
+        }
+    }
+}
