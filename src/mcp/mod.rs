@@ -3,8 +3,10 @@
 //! No tool is known by name here. What there is to call comes from the manifest's table, and a call goes
 //! through its dispatch.
 
+mod calls;
 mod ending;
 mod lines;
+mod paging;
 mod progress;
 mod result;
 mod server;
