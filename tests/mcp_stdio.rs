@@ -66,12 +66,7 @@ mod handshake {
             "{}",
             instructions.len()
         );
-        assert!(
-            raw.stderr()
-                .contains("backend the embedded engine (no token and no URL are configured)"),
-            "{}",
-            raw.stderr()
-        );
+        raw.wait_for_stderr("backend the embedded engine (no token and no URL are configured)");
     }
 
     #[test]

@@ -41,6 +41,15 @@ fn made(c: &Connection) -> Result<Option<Uuid>, DbError> {
     Ok(Rows::meta(c, MADE)?.and_then(|uuid| Uuid::parse_str(&uuid).ok()))
 }
 
+/// The layer of the image that was made. It can be made again, so a process need not wait at its end until it is on disk.
+pub(super) fn layer(c: &Connection) -> Result<Option<u64>, DbError> {
+    let image = match made(c)? {
+        Some(uuid) => images::by_uuid(c, uuid)?,
+        None => None,
+    };
+    Ok(image.map(|image| image.layer))
+}
+
 fn lock_file(engine: &Engine) -> std::io::Result<File> {
     let path = engine.store.root().join("host.lock");
     OpenOptions::new()

@@ -174,8 +174,7 @@ async fn serve(
     {
         tracing::warn!("operations did not end in time; the next start clears them away");
     }
-    // What was committed last is as safe as the rest.
-    recover::sync(Arc::clone(&engine)).await;
+    recover::sync_at_end(Arc::clone(&engine)).await;
     engine.views.close();
     // Streams of events have seen their completion by now; connections that stay idle are not waited for.
     closed.cancel();

@@ -158,6 +158,20 @@ fn close_idle_views(engine: &Engine) {
     }
 }
 
+/// The last sync of an engine that stops. What was committed last is as safe as the rest then; the copy of this machine's programs alone is
+/// not worth waiting for: it can be made again, and the next engine syncs it.
+pub(super) async fn sync_at_end(engine: Arc<Engine>) {
+    let only_the_host = engine.read(|c| {
+        let host = super::host::layer(c)?;
+        Ok(layers::unsynced(c)?
+            .iter()
+            .all(|layer| Some(*layer) == host))
+    });
+    if !only_the_host.await.unwrap_or(false) {
+        sync(engine).await;
+    }
+}
+
 /// Makes all committed layers safe against a power loss, and then records that they are.
 pub(super) async fn sync(engine: Arc<Engine>) {
     let done = super::state::blocking(move || {

@@ -95,6 +95,19 @@ impl Raw {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Waits until the server has said this on stderr, whose lines arrive by themselves; what it said then.
+    pub fn wait_for_stderr(&self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = self.stderr();
+            if said.contains(text) {
+                return said;
+            }
+            assert!(Instant::now() < until, "not said: {text:?}, but: {said}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     pub fn write(&mut self, bytes: &[u8]) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         stdin.write_all(bytes).unwrap();

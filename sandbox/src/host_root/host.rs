@@ -125,6 +125,11 @@ impl Host {
         }
     }
 
+    /// The directory that is the machine's root: `/`, but for tests.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where a path of the host is on this machine: the same, but for tests.
     pub(super) fn locate(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))

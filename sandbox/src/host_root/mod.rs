@@ -77,7 +77,7 @@ pub enum HostError {
 /// Fills `destination`, an empty directory, with a root file system of this machine's own programs, owned by `owner` (uid, gid) or else
 /// by the calling user.
 ///
-/// The order of what is written depends on the host's files alone. Set-user-id and set-group-id bits are dropped, and files that are not
+/// What is written depends on the host's files alone. Set-user-id and set-group-id bits are dropped, and files that are not
 /// readable by everyone are not copied. After an error the directory holds a part and is for the caller to remove.
 ///
 /// # Errors
@@ -112,9 +112,8 @@ fn build_from(
             reason: reason.clone(),
         });
     }
-    let mut writer = Writer::new(host, destination, owner);
-    writer.write(&plan)?;
-    report.files = writer.files;
-    report.bytes = writer.bytes;
+    let written = Writer::new(host, destination, owner).write(&plan)?;
+    report.files = written.files;
+    report.bytes = written.bytes;
     Ok(report)
 }

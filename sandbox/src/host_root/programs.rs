@@ -200,10 +200,11 @@ const GIT_CORE: &[&str] = &[
     "git-subtree",
 ];
 
-/// Of Python's library: its own tests, windows and editors, headers for embedding, and whatever packages were added to it.
+/// Of Python's library: its own tests, windows and editors, the translator from Python 2, and whatever packages were added to it.
 const NOT_OF_PYTHON: &[&str] = &[
     "dist-packages",
     "idlelib",
+    "lib2to3",
     "site-packages",
     "test",
     "tests",

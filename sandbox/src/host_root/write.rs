@@ -1,25 +1,54 @@
 //! Writing a plan into an empty directory.
+//!
+//! Directories first, then the files by a few threads, then links and further names. What costs is making inodes, more than copying:
+//! symbolic links of one directory that say the same share one.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{self as unix, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
 
-use rustix::fs::{OFlags, ioctl_ficlone};
+use rustix::fs::{CWD, OFlags, copy_file_range, ioctl_ficlone, linkat};
 
 use super::HostError;
 use super::host::Host;
 use super::plan::{Node, Plan, Source};
 
+/// More threads only wait for each other: the files of a directory are made one at a time.
+const MOST_THREADS: usize = 4;
+
+/// How many files a thread takes at once. They are neighbours, so that two threads seldom meet in one directory.
+const CHUNK: usize = 16;
+
 pub(super) struct Writer<'a> {
     host: &'a Host,
     destination: &'a Path,
     owner: Option<(u32, u32)>,
-    /// Whether the file system shares blocks between files: unknown until it refused once.
-    clones: bool,
-    /// Files with several names on the host that were written: device and inode, and the first name.
-    written: HashMap<(u64, u64), PathBuf>,
+}
+
+/// A file that is to be made.
+enum Content<'p> {
+    Copy(&'p Source),
+    Text(&'p [u8]),
+}
+
+/// What all threads share. The host's cache of what it saw is not for threads, so it is not among it.
+struct Shared<'a> {
+    root: &'a Path,
+    destination: &'a Path,
+    owner: Option<(u32, u32)>,
+    /// Whether the file system shares blocks between files: assumed until it refused once.
+    clones: AtomicBool,
+    next: AtomicUsize,
+    bytes: AtomicU64,
+}
+
+/// What was written.
+pub(super) struct Written {
     pub(super) files: u64,
     pub(super) bytes: u64,
 }
@@ -34,74 +63,148 @@ impl<'a> Writer<'a> {
             host,
             destination,
             owner,
-            clones: true,
-            written: HashMap::new(),
-            files: 0,
-            bytes: 0,
         }
     }
 
-    /// Writes everything, in the order of the plan; other names of a file come last, since the file may sort after them.
-    pub(super) fn write(&mut self, plan: &Plan) -> Result<(), HostError> {
+    pub(super) fn write(&self, plan: &Plan) -> Result<Written, HostError> {
+        let mut files = Vec::new();
+        let mut symlinks = Vec::new();
+        let mut names = Vec::new();
+        // Files with several names on the host: device and inode, and the first name.
+        let mut first: HashMap<(u64, u64), &Path> = HashMap::new();
         for (path, node) in plan.iter() {
             match node {
                 Node::Directory { mode } => self.directory(path, *mode)?,
-                Node::File(source) => self.file(path, source)?,
-                Node::Text(text) => self.text(path, text)?,
-                Node::Link { target } => {
-                    let place = self.place(path);
-                    unix::symlink(target, &place)
-                        .map_err(|error| failed("create the link", &place, error))?;
-                    self.own(&place)?;
+                Node::File(source) if source.links > 1 => {
+                    match first.get(&(source.device, source.inode)) {
+                        Some(of) => names.push((*of, path)),
+                        None => {
+                            first.insert((source.device, source.inode), path);
+                            files.push((path, Content::Copy(source)));
+                        }
+                    }
                 }
-                Node::Same { .. } => {}
+                Node::File(source) => files.push((path, Content::Copy(source))),
+                Node::Text(text) => files.push((path, Content::Text(text))),
+                Node::Link { target } => symlinks.push((path, target.as_os_str())),
+                Node::Same { path: of } => names.push((of.as_path(), path)),
             }
         }
-        for (path, node) in plan.iter() {
-            if let Node::Same { path: of } = node {
-                self.link(of, path)?;
-            }
+        let shared = Shared {
+            root: self.host.root(),
+            destination: self.destination,
+            owner: self.owner,
+            clones: AtomicBool::new(true),
+            next: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+        };
+        shared.files(&files)?;
+        self.symlinks(&symlinks)?;
+        for (of, path) in names {
+            let place = place(self.destination, path);
+            fs::hard_link(self::place(self.destination, of), &place)
+                .map_err(|error| failed("create the link", &place, error))?;
         }
-        Ok(())
-    }
-
-    fn place(&self, path: &Path) -> PathBuf {
-        self.destination
-            .join(path.strip_prefix("/").unwrap_or(path))
+        Ok(Written {
+            files: files.len() as u64,
+            bytes: shared.bytes.into_inner(),
+        })
     }
 
     fn directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        let place = self.place(path);
+        let place = place(self.destination, path);
         if path != Path::new("/") {
             fs::create_dir(&place)
                 .map_err(|error| failed("create the directory", &place, error))?;
         }
-        self.own(&place)?;
+        own(&place, self.owner)?;
         // Not at creation, where the umask would have a say.
         fs::set_permissions(&place, Permissions::from_mode(mode))
             .map_err(|error| failed("set the mode of", &place, error))
     }
 
-    fn text(&mut self, path: &Path, text: &[u8]) -> Result<(), HostError> {
-        let place = self.place(path);
+    fn symlinks(&self, symlinks: &[(&Path, &OsStr)]) -> Result<(), HostError> {
+        let mut made: HashMap<(Option<&Path>, &OsStr), PathBuf> = HashMap::new();
+        for &(path, target) in symlinks {
+            let place = place(self.destination, path);
+            let key = (path.parent(), target);
+            if let Some(first) = made.get(&key)
+                && linkat(CWD, first, CWD, &place, rustix::fs::AtFlags::empty()).is_ok()
+            {
+                continue;
+            }
+            unix::symlink(target, &place)
+                .map_err(|error| failed("create the link", &place, error))?;
+            own(&place, self.owner)?;
+            made.insert(key, place);
+        }
+        Ok(())
+    }
+}
+
+impl Shared<'_> {
+    /// Makes all files, and answers with the first failure in the order of the plan.
+    fn files(&self, files: &[(&Path, Content<'_>)]) -> Result<(), HostError> {
+        let threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MOST_THREADS)
+            .min(files.len().div_ceil(CHUNK));
+        let failure = thread::scope(|scope| {
+            let helpers: Vec<_> = (1..threads)
+                .map_while(|_| {
+                    // Where no thread can be had, this one does it all.
+                    thread::Builder::new()
+                        .spawn_scoped(scope, || self.some(files))
+                        .ok()
+                })
+                .collect();
+            let own = self.some(files);
+            let others = helpers
+                .into_iter()
+                .filter_map(|helper| helper.join().unwrap_or(None));
+            others.chain(own).min_by_key(|(index, _)| *index)
+        });
+        match failure {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes files until there are none left, or one fails.
+    fn some(&self, files: &[(&Path, Content<'_>)]) -> Option<(usize, HostError)> {
+        loop {
+            let start = self.next.fetch_add(CHUNK, Ordering::Relaxed);
+            for (index, (path, content)) in files.iter().enumerate().skip(start).take(CHUNK) {
+                let done = match content {
+                    Content::Copy(source) => self.copy(path, source),
+                    Content::Text(text) => self.text(path, text),
+                };
+                match done {
+                    Ok(bytes) => self.bytes.fetch_add(bytes, Ordering::Relaxed),
+                    Err(error) => {
+                        self.next.store(files.len(), Ordering::Relaxed);
+                        return Some((index, error));
+                    }
+                };
+            }
+            if start >= files.len() {
+                return None;
+            }
+        }
+    }
+
+    fn text(&self, path: &Path, text: &[u8]) -> Result<u64, HostError> {
+        let place = place(self.destination, path);
         let mut file = create(&place)?;
         file.write_all(text)
             .map_err(|error| failed("write", &place, error))?;
         self.finish(&file, &place, 0o644)?;
-        self.count(text.len() as u64);
-        Ok(())
+        Ok(text.len() as u64)
     }
 
-    fn file(&mut self, path: &Path, source: &Source) -> Result<(), HostError> {
-        let identity = (source.device, source.inode);
-        if source.links > 1 {
-            if let Some(first) = self.written.get(&identity) {
-                return self.link(&first.clone(), path);
-            }
-            self.written.insert(identity, path.to_owned());
-        }
-        let origin = self.host.locate(path);
-        let mut from = OpenOptions::new()
+    fn copy(&self, path: &Path, source: &Source) -> Result<u64, HostError> {
+        let origin = place(self.root, path);
+        let from = OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32)
             .open(&origin)
@@ -109,18 +212,17 @@ impl<'a> Writer<'a> {
         let metadata = from
             .metadata()
             .map_err(|error| failed("read", &origin, error))?;
-        if (metadata.dev(), metadata.ino()) != identity {
+        if (metadata.dev(), metadata.ino()) != (source.device, source.inode) {
             return Err(HostError::Changed {
                 path: path.to_owned(),
             });
         }
-        let place = self.place(path);
-        let mut to = create(&place)?;
-        self.clones = self.clones && ioctl_ficlone(&to, &from).is_ok();
-        let bytes = if self.clones {
+        let place = place(self.destination, path);
+        let to = create(&place)?;
+        let bytes = if self.clone(&from, &to) {
             metadata.len()
         } else {
-            io::copy(&mut from, &mut to).map_err(|error| failed("copy to", &place, error))?
+            copy(&from, &to, metadata.len()).map_err(|error| failed("copy to", &place, error))?
         };
         self.finish(&to, &place, if source.executable { 0o755 } else { 0o644 })?;
         if let Some(modified) = source.modified {
@@ -128,14 +230,15 @@ impl<'a> Writer<'a> {
             to.set_times(FileTimes::new().set_modified(modified))
                 .map_err(|error| failed("set the time of", &place, error))?;
         }
-        self.count(bytes);
-        Ok(())
+        Ok(bytes)
     }
 
-    fn link(&self, of: &Path, path: &Path) -> Result<(), HostError> {
-        let place = self.place(path);
-        fs::hard_link(self.place(of), &place)
-            .map_err(|error| failed("create the link", &place, error))
+    fn clone(&self, from: &File, to: &File) -> bool {
+        let clones = self.clones.load(Ordering::Relaxed) && ioctl_ficlone(to, from).is_ok();
+        if !clones {
+            self.clones.store(false, Ordering::Relaxed);
+        }
+        clones
     }
 
     fn finish(&self, file: &File, place: &Path, mode: u32) -> Result<(), HostError> {
@@ -146,18 +249,31 @@ impl<'a> Writer<'a> {
         file.set_permissions(Permissions::from_mode(mode))
             .map_err(|error| failed("set the mode of", place, error))
     }
+}
 
-    fn own(&self, place: &Path) -> Result<(), HostError> {
-        match self.owner {
-            Some((uid, gid)) => unix::lchown(place, Some(uid), Some(gid))
-                .map_err(|error| failed("change the owner of", place, error)),
-            None => Ok(()),
+/// Copies `length` bytes inside the kernel, or whatever the file has where the kernel does not.
+fn copy(mut from: &File, mut to: &File, length: u64) -> io::Result<u64> {
+    let mut copied = 0;
+    while copied < length {
+        let rest = usize::try_from(length - copied).unwrap_or(usize::MAX);
+        match copy_file_range(from, None, to, None, rest) {
+            Ok(0) => break,
+            Ok(more) => copied += more as u64,
+            Err(_) => return Ok(copied + io::copy(&mut from, &mut to)?),
         }
     }
+    Ok(copied)
+}
 
-    fn count(&mut self, bytes: u64) {
-        self.files += 1;
-        self.bytes += bytes;
+fn place(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn own(place: &Path, owner: Option<(u32, u32)>) -> Result<(), HostError> {
+    match owner {
+        Some((uid, gid)) => unix::lchown(place, Some(uid), Some(gid))
+            .map_err(|error| failed("change the owner of", place, error)),
+        None => Ok(()),
     }
 }
 

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{
+    CWD, FlockOperation, IFlags, Mode, OFlags, flock, ioctl_getflags, ioctl_setflags, openat,
+};
 
 use crate::error::{Doing, Error, OsError};
 use crate::ids::IdMap;
@@ -134,8 +136,13 @@ impl LayerStore {
                     .into());
                 }
                 // The umask may have taken bits away.
-                Ok(()) => fs::set_permissions(&path, PermissionsExt::from_mode(0o711))
-                    .on("set the permissions of", &path)?,
+                Ok(()) => {
+                    fs::set_permissions(&path, PermissionsExt::from_mode(0o711))
+                        .on("set the permissions of", &path)?;
+                    if name == "layers" {
+                        spread(&path);
+                    }
+                }
                 Err(_) => {}
             }
         }
@@ -293,6 +300,16 @@ impl LayerStore {
                 Err(OsError::new(format!("remove {}", self.path(relative).display()), error).into())
             }
         }
+    }
+}
+
+/// Tells the file system that what is in this directory has nothing to do with each other. ext4 then puts its directories into different
+/// groups of blocks. Others know no such thing, and it is not needed.
+fn spread(directory: &Path) {
+    if let Ok(directory) = File::open(directory)
+        && let Ok(flags) = ioctl_getflags(&directory)
+    {
+        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
     }
 }
 
