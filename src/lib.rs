@@ -58,7 +58,7 @@ mod client;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod config;
-#[cfg(all(feature = "engine", target_os = "linux"))]
+#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
 mod db;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub mod engine;
@@ -66,6 +66,8 @@ mod error;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod mcp;
+#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
+mod registry;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod tools;

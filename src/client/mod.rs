@@ -18,6 +18,8 @@ mod values;
 
 pub use backend::Backend;
 pub(crate) use connect::State;
+#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
+pub(crate) use connect::{install_provider, no_certificates, user_agent};
 pub use fold::{Captured, Fold, Outcome};
 pub use images::Content;
 pub use retry::RetryPolicy;
