@@ -101,6 +101,9 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// An archive was refused; the text says what is wrong with it.
+    #[error("{0}")]
+    Archive(String),
     /// The process is over, or never was.
     #[error("no process {0} in this sandbox")]
     NoProcess(u32),

@@ -58,8 +58,10 @@ mod spec;
 mod step;
 mod store;
 mod sys;
+pub mod tar;
 mod tree;
 mod unavailable;
+mod unpack;
 mod view;
 mod wire;
 
@@ -74,5 +76,6 @@ pub use spec::{Command, Exit, Finished, LayerId, MakeDir, Place, Process, Sandbo
 pub use step::Step;
 pub use store::{LayerStore, RunDir, StoreError, StoreOptions};
 pub use unavailable::Unavailable;
+pub use unpack::{UnpackLimits, Unpacked, Unpacking};
 pub use view::{Entry, Kind, View, ViewError};
 pub use wire::WireError;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{Exit, MakeDir, Place, Usage};
 use crate::step::Step;
+use crate::unpack::{UnpackLimits, Unpacked};
 use crate::view::Entry;
 use crate::wire::text;
 
@@ -33,6 +34,8 @@ pub(crate) enum Request {
     Finish,
     /// To the first stage, when the tree is gone.
     Inspect,
+    /// With the stream that an archive comes through.
+    Unpack,
     /// To a view.
     Look {
         how: Look,
@@ -66,6 +69,10 @@ pub(crate) enum Reply {
     TreeGone,
     /// What the comparison with the image gave.
     Inspected { reason: Option<String>, bytes: u64 },
+    /// The archive is unpacked.
+    Unpacked(Unpacked),
+    /// The archive cannot be unpacked.
+    Refused { reason: String },
     /// A view's answer, with the file when one was to be opened.
     Found { entry: Entry },
     /// A view's answer, with the list of entries.
@@ -102,8 +109,21 @@ pub(crate) enum Boot {
     Remove {
         paths: Vec<PathBuf>,
     },
+    Unpack(UnpackBoot),
     /// Only the user namespace and its map, to see whether they can be had.
     Probe,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UnpackBoot {
+    /// The layers below, the topmost first, relative to the store; none for the bottom of an image.
+    pub lowers: Vec<PathBuf>,
+    /// The directory to unpack into, relative to the store.
+    pub target: PathBuf,
+    pub limits: UnpackLimits,
+    /// Whether only root exists inside.
+    pub single: bool,
+    pub old_mount: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -141,7 +141,8 @@ fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-fn size(root: &OwnedFd) -> io::Result<u64> {
+/// The disk space of a tree.
+pub(super) fn size(root: &OwnedFd) -> io::Result<u64> {
     let blocks = |stat: &Stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
     let mut bytes = blocks(&fs::fstat(root)?);
     let mut linked = HashSet::new();

@@ -14,6 +14,7 @@ mod pid1;
 mod place;
 mod procfs;
 mod stage1;
+mod unpack;
 mod upper;
 mod view;
 

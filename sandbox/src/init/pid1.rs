@@ -204,7 +204,11 @@ impl<'a> Init<'a> {
                 self.finishing = true;
             }
             // Not for pid 1.
-            Request::Boot | Request::Mapped | Request::Inspect | Request::Look { .. } => {}
+            Request::Boot
+            | Request::Unpack
+            | Request::Mapped
+            | Request::Inspect
+            | Request::Look { .. } => {}
         }
         Ok(())
     }

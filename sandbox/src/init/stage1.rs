@@ -12,7 +12,7 @@ use rustix::thread::{
     Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::{During, changed, errno, pid1, upper, view};
+use super::{During, changed, errno, pid1, unpack, upper, view};
 use crate::protocol::{Boot, Failure, Reply, Request, SandboxBoot};
 use crate::step::Step;
 use crate::sys::{self, Fork};
@@ -96,6 +96,7 @@ fn serve(socket: &OwnedFd) -> Result<(), Error> {
             wire::send(socket, &Reply::Ready, &[])?;
         }
         Boot::View { lowers, old_mount } => view::serve(socket, &store, &lowers, old_mount)?,
+        Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,
         Boot::Sandbox(boot) => sandbox(socket, store, &boot)?,
     }
     Ok(())

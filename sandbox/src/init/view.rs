@@ -41,7 +41,11 @@ pub(super) fn serve(
 }
 
 /// The image, seen only through the descriptor.
-fn mount(store: &OwnedFd, lowers: &[PathBuf], old_mount: bool) -> Result<OwnedFd, Failure> {
+pub(super) fn mount(
+    store: &OwnedFd,
+    lowers: &[PathBuf],
+    old_mount: bool,
+) -> Result<OwnedFd, Failure> {
     // An overlay without an upper needs two layers; one layer is its own image.
     if let [only] = lowers {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -73,13 +73,28 @@ impl LayerStore {
             store: self.inner.clone(),
             _lock: lock,
         };
-        make_directory(&run.path.join("L"), 0o711)?;
-        for (inner, mode) in [("L/d", 0o755), ("w", 0o700), ("m", 0o755)] {
+        self.make_layer(&run)?;
+        for (inner, mode) in [("w", 0o700), ("m", 0o755)] {
             let path = run.path.join(inner);
             make_directory(&path, mode)?;
             self.give_to_inner_root(&path)?;
         }
         Ok(run)
+    }
+
+    fn make_layer(&self, run: &RunDir) -> Result<(), OsError> {
+        make_directory(&run.path.join("L"), 0o711)?;
+        let path = run.path.join("L/d");
+        make_directory(&path, 0o755)?;
+        self.give_to_inner_root(&path)
+    }
+
+    /// An empty directory to become a layer, in the place of what the run directory holds; relative to the store.
+    pub(crate) fn new_layer(&self, run: &RunDir) -> Result<PathBuf, Error> {
+        let layer = Path::new("run").join(&run.name).join("L");
+        self.remove_tree(&layer)?;
+        self.make_layer(run)?;
+        Ok(layer.join("d"))
     }
 
     /// The names of all run directories, whoever made them.

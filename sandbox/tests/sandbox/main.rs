@@ -13,4 +13,5 @@ mod lifecycle;
 mod places;
 mod stores;
 mod unavailable;
+mod unpack;
 mod views;

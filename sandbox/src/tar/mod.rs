@@ -1,0 +1,352 @@
+//! Reading tar archives from a stream, in constant memory: ustar, GNU (long names, sparse files) and pax (POSIX.1-2017, `pax`).
+//!
+//! What a member says of itself is taken as it is; whether a path is fit to be made is for the caller to judge.
+
+mod header;
+mod pax;
+mod sparse;
+
+use std::io::{self, Read};
+
+use header::{BLOCK, Block};
+pub use sparse::Sparse;
+
+/// Longest extended header: it holds a path and extended attributes, of which the kernel takes 64 KiB each.
+const EXTENDED: u64 = 1 << 20;
+/// Most extended headers before one member.
+const PREFACES: u32 = 16;
+
+/// What an archive is refused for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TarError {
+    /// The bytes cannot be read or end too early.
+    #[error("{}", read_failure(.0))]
+    Io(#[from] io::Error),
+    /// A block that should be a header is none.
+    #[error("the tar archive is damaged: no valid header at byte {0}")]
+    Header(u64),
+    /// A header says something that cannot be.
+    #[error("the tar archive is damaged: {0}")]
+    Damaged(&'static str),
+    /// A kind of member that is not read.
+    #[error("the tar archive holds a member of type `{}`, which is not supported", .0.escape_ascii())]
+    Type(u8),
+}
+
+fn read_failure(error: &io::Error) -> String {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        "the tar archive ends too early".to_owned()
+    } else {
+        format!("read the tar archive: {error}")
+    }
+}
+
+/// What a member is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemberKind {
+    /// A regular file; its content is read with [`Archive::read_data`].
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link to [`Member::link`].
+    Symlink,
+    /// Another name of [`Member::link`].
+    Hardlink,
+    /// A named pipe.
+    Fifo,
+    /// A character or block device.
+    Device,
+}
+
+/// A member of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its path, byte for byte.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: MemberKind,
+    /// Permission bits, set-user-id and the like among them.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u64,
+    /// Its group.
+    pub gid: u64,
+    /// When it was changed: seconds and nanoseconds since the Unix epoch.
+    pub mtime: (i64, u32),
+    /// Bytes of content in the archive.
+    pub size: u64,
+    /// Where a link leads.
+    pub link: Vec<u8>,
+    /// Extended attributes.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where the content belongs, in a file with holes.
+    pub sparse: Option<Sparse>,
+    /// Where the content begins in the archive.
+    pub offset: u64,
+}
+
+impl Member {
+    /// Bytes of the file when it is made, holes among them.
+    pub fn length(&self) -> u64 {
+        self.sparse
+            .as_ref()
+            .map_or(self.size, |sparse| sparse.length)
+    }
+}
+
+/// An archive that is read from its beginning to its end.
+#[derive(Debug)]
+pub struct Archive<R> {
+    source: R,
+    position: u64,
+    /// Bytes of the current member's content that were not read.
+    left: u64,
+    /// Zeros after them, up to the next header.
+    padding: u64,
+    done: bool,
+}
+
+impl<R: Read> Archive<R> {
+    /// Reads `source` as an archive.
+    pub fn new(source: R) -> Self {
+        Self {
+            source,
+            position: 0,
+            left: 0,
+            padding: 0,
+            done: false,
+        }
+    }
+
+    /// The next member; what was not read of the last one's content is passed over. `None` at the end.
+    ///
+    /// # Errors
+    /// When the archive is damaged or cannot be read. Then it cannot be read on.
+    pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
+        let mut extended = pax::Records::default();
+        let mut long = LongNames::default();
+        for _ in 0..PREFACES {
+            self.pass_over()?;
+            let Some(block) = self.header()? else {
+                return Ok(None);
+            };
+            let size = block.size()?;
+            match block.kind() {
+                b'x' | b'X' => extended.read(&self.preface(size)?)?,
+                // Defaults for all members to come: producers of images write nothing there that matters.
+                b'g' => drop(self.preface(size)?),
+                b'L' => long.path = Some(header::text(&self.preface(size)?).to_vec()),
+                b'K' => long.link = Some(header::text(&self.preface(size)?).to_vec()),
+                b'V' => drop(self.preface(size)?),
+                kind => return self.member(&block, kind, extended, long).map(Some),
+            }
+        }
+        Err(TarError::Damaged("too many headers before one member"))
+    }
+
+    /// Reads content of the current member; 0 at its end.
+    ///
+    /// # Errors
+    /// When the archive cannot be read, or ends within the content.
+    pub fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = loop {
+            match self.source.read(&mut buffer[..wanted]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.left -= read as u64;
+        self.position += read as u64;
+        Ok(read)
+    }
+
+    /// What the archive is read from.
+    pub fn into_inner(self) -> R {
+        self.source
+    }
+
+    fn member(
+        &mut self,
+        block: &Block,
+        kind: u8,
+        extended: pax::Records,
+        long: LongNames,
+    ) -> Result<Member, TarError> {
+        let mut size = extended.size.map_or_else(|| block.size(), Ok)?;
+        let mut sparse = extended.sparse.clone();
+        let path = extended
+            .sparse_name
+            .clone()
+            .or(extended.path)
+            .or(long.path)
+            .unwrap_or_else(|| block.path());
+        let link = extended.link.or(long.link).unwrap_or_else(|| block.link());
+        let kind = match kind {
+            b'0' | 0 if path.ends_with(b"/") => MemberKind::Directory,
+            b'0' | 0 | b'7' => MemberKind::File,
+            b'S' => {
+                sparse = Some(self.old_sparse(block)?);
+                MemberKind::File
+            }
+            b'1' => MemberKind::Hardlink,
+            b'2' => MemberKind::Symlink,
+            b'3' | b'4' => MemberKind::Device,
+            b'5' | b'D' => MemberKind::Directory,
+            b'6' => MemberKind::Fifo,
+            other => return Err(TarError::Type(other)),
+        };
+        // These have no content, whatever their size says (POSIX: for links it may be that of the target).
+        let stored = match kind {
+            MemberKind::Symlink | MemberKind::Hardlink | MemberKind::Fifo | MemberKind::Device => 0,
+            // A GNU incremental archive lists the directory's entries in it; other producers leave a size without content.
+            MemberKind::Directory if block.kind() != b'D' => 0,
+            _ => size,
+        };
+        self.expect(stored)?;
+        if extended.sparse_in_data {
+            let length = extended
+                .sparse_length
+                .ok_or(TarError::Damaged("a sparse file without its size"))?;
+            sparse = Some(sparse::in_data(self, length)?);
+            size = self.left;
+        }
+        if sparse.is_none() && extended.sparse_length.is_some() {
+            // Nothing but a hole.
+            sparse = Some(Sparse::new(0));
+        }
+        if let Some(map) = &mut sparse {
+            if let Some(length) = extended.sparse_length {
+                map.length = length;
+            }
+            map.check(size)?;
+        }
+        Ok(Member {
+            path,
+            kind,
+            mode: block.mode()? & 0o7777,
+            uid: extended.uid.map_or_else(|| block.uid(), Ok)?,
+            gid: extended.gid.map_or_else(|| block.gid(), Ok)?,
+            mtime: extended
+                .mtime
+                .map_or_else(|| block.mtime().map(|at| (at, 0)), Ok)?,
+            size: if kind == MemberKind::File { size } else { 0 },
+            link,
+            xattrs: extended.xattrs,
+            sparse: sparse.filter(|_| kind == MemberKind::File),
+            offset: self.position,
+        })
+    }
+
+    /// The map of an old GNU sparse file: four pieces in the header, the others in blocks after it.
+    fn old_sparse(&mut self, block: &Block) -> Result<Sparse, TarError> {
+        let mut map = Sparse::new(block.number(483, 12)?);
+        let mut more = map.pieces(&block.0[386..482])? && block.0[482] != 0;
+        while more {
+            let next = self
+                .block()?
+                .ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            more = map.pieces(&next.0[..504])? && next.0[504] != 0;
+        }
+        Ok(map)
+    }
+
+    /// The next header; `None` at the end of the archive.
+    fn header(&mut self) -> Result<Option<Block>, TarError> {
+        if self.done {
+            return Ok(None);
+        }
+        let at = self.position;
+        match self.block()? {
+            // Two zero blocks end an archive; some writers leave one of them out, or both.
+            Some(block) if block.is_zero() => self.done = true,
+            None => self.done = true,
+            Some(block) if block.is_sound() => return Ok(Some(block)),
+            Some(_) => return Err(TarError::Header(at)),
+        }
+        Ok(None)
+    }
+
+    fn block(&mut self) -> Result<Option<Block>, TarError> {
+        let mut block = Block([0; BLOCK]);
+        let mut filled = 0;
+        while filled < BLOCK {
+            match self.source.read(&mut block.0[filled..]) {
+                Ok(0) if filled == 0 => return Ok(None),
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.position += BLOCK as u64;
+        Ok(Some(block))
+    }
+
+    /// The content of an extended header.
+    fn preface(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        if size > EXTENDED {
+            return Err(TarError::Damaged("an extended header of more than 1 MiB"));
+        }
+        self.expect(size)?;
+        let mut content = vec![0; usize::try_from(size).unwrap_or_default()];
+        let mut filled = 0;
+        while filled < content.len() {
+            filled += self.read_data(&mut content[filled..])?;
+        }
+        Ok(content)
+    }
+
+    fn expect(&mut self, size: u64) -> Result<(), TarError> {
+        if size > i64::MAX as u64 {
+            return Err(TarError::Damaged("a member larger than any file can be"));
+        }
+        self.left = size;
+        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+        Ok(())
+    }
+
+    fn pass_over(&mut self) -> Result<(), TarError> {
+        let mut rest = self.left + self.padding;
+        let mut buffer = [0; 16 * BLOCK];
+        while rest > 0 {
+            let wanted = usize::try_from(rest)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len());
+            match self.source.read(&mut buffer[..wanted]) {
+                // The padding of the last member may be missing.
+                Ok(0) if rest <= self.padding => break,
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                Ok(read) => {
+                    rest -= read as u64;
+                    self.position += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        (self.left, self.padding) = (0, 0);
+        Ok(())
+    }
+}
+
+/// Names from GNU's `L` and `K` members.
+#[derive(Default)]
+struct LongNames {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+#[cfg(test)]
+mod tests;
