@@ -699,7 +699,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
         ("get_operation", json!({"operation_id": child})),
         (
             "run",
-            json!({"image": parent, "command": "true", "max_layer_bytes": 1000}),
+            json!({"image": parent, "command": "head -c 1M /dev/zero > /x", "max_layer_bytes": 1000}),
         ),
         ("upload", json!({})),
         ("upload", json!({"path": "relative"})),

@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         directories: Vec::new(),
         places: Vec::new(),
         max_processes: 1000,
+        max_layer_bytes: None,
     };
     let command = Command {
         program: "/bin/true".into(),

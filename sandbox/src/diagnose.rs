@@ -288,6 +288,7 @@ fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> 
         directories: Vec::new(),
         places: Vec::new(),
         max_processes: 400,
+        max_layer_bytes: None,
     };
     let lower = PathBuf::from("run").join(run.name()).join("L/base");
     Sandbox::boot(store, run, &spec, vec![lower])?

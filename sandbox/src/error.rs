@@ -107,6 +107,17 @@ pub enum Error {
     /// The process is over, or never was.
     #[error("no process {0} in this sandbox")]
     NoProcess(u32),
+    /// It wrote more than it may, and was killed for that.
+    #[error(
+        "the writable layer reached {bytes} bytes, more than max_layer_bytes allows ({limit}), so the sandbox was ended and nothing is kept: \
+         write less, or allow more"
+    )]
+    LayerTooLarge {
+        /// What the layer had reached when it was noticed; with a call that would have allocated more, what it would have reached.
+        bytes: u64,
+        /// What was allowed.
+        limit: u64,
+    },
     /// The sandbox ended by itself or was killed.
     #[error("the sandbox is gone")]
     Gone,

@@ -20,6 +20,7 @@
 //!     directories: vec![],
 //!     places: vec![],
 //!     max_processes: 1000,
+//!     max_layer_bytes: None,
 //! };
 //! let sandbox = Sandbox::start(&store, &run, &spec)?;
 //! let process = sandbox.exec(&Command {

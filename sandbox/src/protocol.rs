@@ -66,7 +66,10 @@ pub(crate) enum Reply {
     /// Nothing is left but pid 1, which leaves.
     Over { usage: Usage },
     /// From the first stage: pid 1 and with it the whole tree and its mounts are gone.
-    TreeGone,
+    TreeGone {
+        /// The size of the writable layer, if it was ended for that.
+        over: Option<u64>,
+    },
     /// What the comparison with the image gave.
     Inspected { reason: Option<String>, bytes: u64 },
     /// The archive is unpacked.
@@ -138,6 +141,7 @@ pub(crate) struct SandboxBoot {
     pub directories: Vec<MakeDir>,
     pub places: Vec<Place>,
     pub max_processes: u32,
+    pub max_layer_bytes: Option<u64>,
     /// Whether groups other than 0 exist inside.
     pub groups: bool,
     pub old_mount: bool,

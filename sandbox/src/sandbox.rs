@@ -35,6 +35,7 @@ const LONGEST_HOSTNAME: usize = 64;
 #[derive(Debug)]
 pub struct Sandbox {
     store: LayerStore,
+    max_layer_bytes: Option<u64>,
     shared: Arc<Shared>,
     reader: Option<JoinHandle<()>>,
     /// Closed when the reader has seen the end.
@@ -56,6 +57,8 @@ struct State {
     /// What the tree has used, once pid 1 has ended it in good order.
     usage: Option<Usage>,
     tree_gone: bool,
+    /// The size of the layer, if the sandbox was ended for that.
+    over: Option<u64>,
     closed: bool,
 }
 
@@ -103,6 +106,7 @@ impl Sandbox {
             directories: spec.directories.clone(),
             places: spec.places.clone(),
             max_processes: spec.max_processes,
+            max_layer_bytes: spec.max_layer_bytes,
             groups: !store.id_map().single(),
             old_mount: store.old_mount(),
             probe_upper,
@@ -126,6 +130,7 @@ impl Sandbox {
             .doing("start a thread")?;
         Ok(Self {
             store: store.clone(),
+            max_layer_bytes: spec.max_layer_bytes,
             shared,
             reader: Some(reader),
             ended: Mutex::new(ended),
@@ -201,7 +206,7 @@ impl Sandbox {
     /// Ends the sandbox: when this answers, no process and no mount of it is left. With `inspect`, what it wrote is compared with the image.
     ///
     /// # Errors
-    /// [`Error::Gone`] when the sandbox had died before, [`Error::TimedOut`] when it does not end; then it was killed.
+    /// [`Error::LayerTooLarge`] when it wrote more than it may, [`Error::Gone`] when the sandbox had died before, [`Error::TimedOut`] when it does not end; then it was killed.
     pub fn finish(self, inspect: bool) -> Result<Finished, Error> {
         // When this cannot be sent the reader sees the end as well.
         let _ = wire::send(self.shared.init.socket(), &Request::Finish, &[]);
@@ -216,6 +221,9 @@ impl Sandbox {
         }
         let usage = {
             let mut state = self.shared.state();
+            if let (Some(bytes), Some(limit)) = (state.over, self.max_layer_bytes) {
+                return Err(Error::LayerTooLarge { bytes, limit });
+            }
             match state.usage.take() {
                 Some(usage) if state.tree_gone => usage,
                 _ => return Err(Error::Gone),
@@ -230,6 +238,11 @@ impl Sandbox {
             finished.changed = Some(reason.is_some());
             finished.reason = reason;
             finished.upper_bytes = bytes;
+            if let Some(limit) = self.max_layer_bytes
+                && bytes > limit
+            {
+                return Err(Error::LayerTooLarge { bytes, limit });
+            }
         }
         Ok(finished)
     }
@@ -344,8 +357,9 @@ impl Shared {
                 state.usage = Some(usage);
                 return true;
             }
-            Reply::TreeGone => {
+            Reply::TreeGone { over } => {
                 state.tree_gone = true;
+                state.over = over;
                 return false;
             }
             _ => return false,

@@ -27,6 +27,9 @@ pub struct SandboxSpec {
     pub places: Vec<Place>,
     /// How many processes and threads may exist inside at once, the init among them.
     pub max_processes: u32,
+    /// How many bytes the writable layer may take on disk: beyond it the sandbox is killed, and [`crate::Error::LayerTooLarge`] says so.
+    /// It may have grown somewhat further in the meantime.
+    pub max_layer_bytes: Option<u64>,
 }
 
 /// A directory to make, with its missing parents (0755, owned by root). One that exists is left as it is.

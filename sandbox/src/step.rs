@@ -86,6 +86,8 @@ steps! {
     Execute => "execute it",
     /// Removing files.
     Remove => "remove",
+    /// Measuring the writable layer while commands run.
+    Watch => "measure the writable layer",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",
 }

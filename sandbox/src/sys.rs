@@ -289,6 +289,62 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<(), Errno>
     .map(drop)
 }
 
+/// The same, and answers with the descriptor through which calls are answered that the program says to ask about.
+pub(crate) fn install_asking_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the program is alive during the call, which copies it; the answer is a descriptor that nobody else owns.
+    unsafe {
+        let fd = check(libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            &raw const filter,
+        ))?;
+        Ok(OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
+/// A system call that waits for an answer.
+pub(crate) struct WaitingCall {
+    id: u64,
+    pub pid: u32,
+    pub arguments: [u64; 6],
+}
+
+/// The next call that waits; none if its process has ended.
+pub(crate) fn next_call(listener: &OwnedFd) -> Result<Option<WaitingCall>, Errno> {
+    // SAFETY: plain data, which the kernel wants to be zero.
+    let mut call: libc::seccomp_notif = unsafe { zeroed() };
+    let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
+    // SAFETY: the structure is alive and of the type that this ioctl fills.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), request as _, &raw mut call) };
+    match check(result.into()) {
+        Ok(_) => Ok(Some(WaitingCall {
+            id: call.id,
+            pid: call.pid,
+            arguments: call.data.args,
+        })),
+        Err(Errno::NOENT | Errno::INTR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lets a waiting call do what it would have done. Its arguments are numbers, which cannot change in the meantime.
+pub(crate) fn let_call_go_on(listener: &OwnedFd, call: &WaitingCall) {
+    let answer = libc::seccomp_notif_resp {
+        id: call.id,
+        val: 0,
+        error: 0,
+        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+    };
+    let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
+    // SAFETY: the structure is alive and of the type that this ioctl reads. A process that has ended needs no answer.
+    unsafe { libc::ioctl(listener.as_raw_fd(), request as _, &raw const answer) };
+}
+
 /// Brings the loopback interface of this network namespace up.
 pub(crate) fn loopback_up() -> Result<(), Errno> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};

@@ -110,6 +110,11 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
+    /// Whether a sandbox was ended since its layer had become too large.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.status == StatusCode::INSUFFICIENT_STORAGE
+    }
+
     /// The sentence.
     pub(super) fn message(&self) -> &str {
         &self.message
@@ -149,6 +154,9 @@ impl From<contree_sandbox::Error> for ApiError {
         match error {
             contree_sandbox::Error::Unavailable(_) => {
                 Self::new(StatusCode::FORBIDDEN, error.to_string())
+            }
+            contree_sandbox::Error::LayerTooLarge { .. } => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
             }
             other => Self::internal(other.to_string()),
         }

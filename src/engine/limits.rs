@@ -6,8 +6,11 @@ pub(super) const TIMEOUT: u64 = 3600;
 /// Most recorded bytes of each output stream.
 pub(super) const OUTPUT_BYTES: u64 = 10 * 1024 * 1024;
 
-/// The API's default for `max_layer_bytes`; asking for it is asking for nothing.
+/// What a command may write to its filesystem unless it asks for something else: the API's default for `max_layer_bytes`.
 pub(super) const LAYER_BYTES: u64 = 12 * 1024 * 1024 * 1024;
+
+/// The most that it can ask for; the disk is the real bound.
+pub(super) const MOST_LAYER_BYTES: u64 = 1 << 40;
 
 /// Longest tag.
 pub(super) const TAG_BYTES: usize = 255;

@@ -203,15 +203,12 @@ impl SpawnRequest {
                 self.truncate_output_at
             ));
         }
-        match self
-            .resources_limits
-            .as_ref()
-            .and_then(|limits| limits.max_layer_bytes)
-        {
-            None | Some(limits::LAYER_BYTES) => {}
-            Some(_) => {
-                return Err("the embedded engine does not enforce `max_layer_bytes` yet, so it does not take it: leave it out".to_owned());
-            }
+        if !(1..=limits::MOST_LAYER_BYTES).contains(&self.max_layer_bytes()) {
+            return Err(format!(
+                "`max_layer_bytes` must be from 1 to {}, not {}",
+                limits::MOST_LAYER_BYTES,
+                self.max_layer_bytes()
+            ));
         }
         if single {
             let others = self
@@ -237,6 +234,14 @@ impl SpawnRequest {
         }
         self.stdin_bytes()?;
         Ok(())
+    }
+
+    /// How many bytes the command may write to its filesystem.
+    pub(super) fn max_layer_bytes(&self) -> u64 {
+        self.resources_limits
+            .as_ref()
+            .and_then(|limits| limits.max_layer_bytes)
+            .unwrap_or(limits::LAYER_BYTES)
     }
 
     /// The bytes for standard input.
@@ -425,7 +430,7 @@ mod tests {
             ),
             (serde_json::json!({"hostname": "a b"}), "`hostname`"),
             (
-                serde_json::json!({"resources_limits": {"max_layer_bytes": 5}}),
+                serde_json::json!({"resources_limits": {"max_layer_bytes": 0}}),
                 "`max_layer_bytes`",
             ),
             (

@@ -186,8 +186,13 @@ async fn watch(job: &Job, sandbox: Arc<Sandbox>, process: Process, begun: Instan
     }
     let elapsed = begun.elapsed();
     let Some(exit) = exit else {
-        let _ = finish(sandbox, false).await;
+        let finished = finish(sandbox, false).await;
         shut_down(&job.running, "signal");
+        if let (false, Err(error)) = (cancelled, &finished)
+            && error.is_too_large()
+        {
+            return Ran::failed(error.message());
+        }
         return match (cancelled, timed_out) {
             (true, _) => Ran::cancelled(),
             (false, true) => Ran::failed(
@@ -359,6 +364,7 @@ fn spec(job: &Job, cwd: &str) -> SandboxSpec {
             .collect(),
         places: job.places.clone(),
         max_processes: limits::PROCESSES,
+        max_layer_bytes: Some(job.request.max_layer_bytes()),
     }
 }
 

@@ -31,7 +31,7 @@ async fn spawn_says_what_is_wrong() {
             nobody,
         ),
         (
-            json!({"command": "x", "image": "tag:host", "resources_limits": {"max_layer_bytes": 1}}),
+            json!({"command": "x", "image": "tag:host", "resources_limits": {"max_layer_bytes": 0}}),
             "max_layer_bytes",
         ),
     ] {

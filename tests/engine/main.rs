@@ -6,6 +6,7 @@ mod errors;
 mod events;
 mod images;
 mod inspect;
+mod limits;
 mod runs;
 mod stores;
 mod support;

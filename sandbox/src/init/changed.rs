@@ -141,10 +141,10 @@ fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
-/// The disk space of a tree.
+/// The disk space of what is in a directory, files with several names once.
 pub(super) fn size(root: &OwnedFd) -> io::Result<u64> {
     let blocks = |stat: &Stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
-    let mut bytes = blocks(&fs::fstat(root)?);
+    let mut bytes = 0;
     let mut linked = HashSet::new();
     tree::walk(root.as_fd(), |_, _, _, stat| {
         let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;

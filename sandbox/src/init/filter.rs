@@ -6,6 +6,8 @@
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
 };
+use std::os::fd::OwnedFd;
+
 use rustix::io::Errno;
 
 use crate::sys;
@@ -107,7 +109,17 @@ const fn refuse(errno: i32) -> u32 {
 
 const REFUSE: u32 = refuse(libc::EPERM);
 
-fn rules() -> Vec<Rule> {
+/// Answered by who watches the writable layer.
+const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
+
+/// The modes of fallocate that only give space back or move it.
+const FREEING: &[i32] = &[
+    libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+    libc::FALLOC_FL_COLLAPSE_RANGE,
+    libc::FALLOC_FL_INSERT_RANGE,
+];
+
+fn rules(watched: bool) -> Vec<Rule> {
     let rule = |call, argument, tests: Vec<(Test, u32)>, otherwise| Rule {
         call,
         argument,
@@ -118,7 +130,16 @@ fn rules() -> Vec<Rule> {
     let on_pid_1 = |call, argument| rule(call, argument, vec![(Test::Equal(1), REFUSE)], ALLOW);
     let family = |family: i32, answer| (Test::Equal(family.unsigned_abs()), answer);
     let not_family = refuse(libc::EAFNOSUPPORT);
+    let freeing = FREEING
+        .iter()
+        .map(|mode| (Test::Equal(mode.unsigned_abs()), ALLOW));
     vec![
+        rule(
+            libc::SYS_fallocate,
+            1,
+            freeing.collect(),
+            if watched { ASK } else { ALLOW },
+        ),
         rule(
             libc::SYS_clone,
             0,
@@ -165,11 +186,17 @@ fn rules() -> Vec<Rule> {
 }
 
 /// Installs the filter for this process and all that it starts. Needs CAP_SYS_ADMIN, so that set-user-id programs go on working.
-pub(super) fn install() -> Result<(), Errno> {
-    sys::install_filter(&program())
+///
+/// Where the sandbox is `watched`, fallocate waits for an answer through the descriptor; there is none where the kernel has such a listener
+/// already, as in some containers, and then fallocate is not asked about.
+pub(super) fn install(watched: bool) -> Result<Option<OwnedFd>, Errno> {
+    if watched && let Ok(listener) = sys::install_asking_filter(&program(true)) {
+        return Ok(Some(listener));
+    }
+    sys::install_filter(&program(false)).map(|()| None)
 }
 
-fn program() -> Vec<sock_filter> {
+fn program(watched: bool) -> Vec<sock_filter> {
     let mut code = Code::default();
     code.load(offset_of_architecture());
     code.on(BPF_JEQ, ARCHITECTURE, 1, 0);
@@ -183,7 +210,7 @@ fn program() -> Vec<sock_filter> {
     }
     // Its flags are out of a filter's sight; C libraries fall back to clone.
     code.when(BPF_JEQ, number(libc::SYS_clone3), refuse(libc::ENOSYS));
-    for rule in rules() {
+    for rule in rules(watched) {
         let length = u8::try_from(2 + 2 * rule.tests.len()).unwrap_or(u8::MAX);
         code.on(BPF_JEQ, number(rule.call), 0, length);
         code.load(offset_of_argument(rule.argument));
@@ -257,7 +284,7 @@ mod tests {
         data.extend([0; 8]);
         data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
         let (mut at, mut accumulator) = (0, 0_u32);
-        let program = program();
+        let program = program(true);
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
             at += 1;
@@ -338,6 +365,21 @@ mod tests {
         assert_eq!(socket(libc::AF_VSOCK), REFUSE);
         assert_eq!(socket(libc::AF_ALG), REFUSE);
         assert_eq!(socket(libc::AF_TIPC), refuse(libc::EAFNOSUPPORT));
+    }
+
+    #[test]
+    fn only_what_takes_space_is_asked_about() {
+        let fallocate = |mode: i32| {
+            let mode = u64::from(mode.unsigned_abs());
+            here(libc::SYS_fallocate, [3, mode, 0, 1 << 40, 0, 0])
+        };
+        assert_eq!(fallocate(0), ASK);
+        assert_eq!(fallocate(libc::FALLOC_FL_KEEP_SIZE), ASK);
+        assert_eq!(fallocate(libc::FALLOC_FL_ZERO_RANGE), ASK);
+        assert_eq!(
+            fallocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE),
+            ALLOW
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod stage1;
 mod unpack;
 mod upper;
 mod view;
+mod watch;
 
 use std::os::fd::BorrowedFd;
 

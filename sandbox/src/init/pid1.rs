@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, fstat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{
@@ -15,7 +15,8 @@ use rustix::thread::UnshareFlags;
 
 use super::overlay::{self, Writable};
 use super::stage1::unshare;
-use super::{During, capabilities, command, devices, filter, place, procfs};
+use super::watch::{self, Word};
+use super::{During, capabilities, command, devices, errno, filter, place, procfs};
 use crate::protocol::{Failure, Reply, Request, SandboxBoot};
 use crate::spec::Exit;
 use crate::step::Step;
@@ -23,13 +24,18 @@ use crate::sys;
 use crate::wire::{self, WireError};
 
 /// Never comes back.
-pub(super) fn main(socket: &OwnedFd, store: OwnedFd, boot: &SandboxBoot) -> ! {
-    let code = match build(store, boot) {
+pub(super) fn main(
+    socket: &OwnedFd,
+    store: OwnedFd,
+    boot: &SandboxBoot,
+    watcher: Option<OwnedFd>,
+) -> ! {
+    let code = match build(store, boot, watcher.as_ref()) {
         Err(failure) => {
             let _ = wire::send(socket, &Reply::Failed(failure), &[]);
             71
         }
-        Ok(()) => match Init::new(socket, boot.groups).and_then(|mut init| init.serve()) {
+        Ok(()) => match Init::new(socket, watcher, boot.groups).and_then(|mut init| init.serve()) {
             Ok(()) => 0,
             Err(_) => 72,
         },
@@ -39,7 +45,7 @@ pub(super) fn main(socket: &OwnedFd, store: OwnedFd, boot: &SandboxBoot) -> ! {
 }
 
 /// Everything between a fresh fork and a confined pid 1 on the image.
-fn build(store: OwnedFd, boot: &SandboxBoot) -> Result<(), Failure> {
+fn build(store: OwnedFd, boot: &SandboxBoot, watcher: Option<&OwnedFd>) -> Result<(), Failure> {
     // The engine's death is seen as the end of the socket, the first stage's by this.
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::Prepare)?;
     unshare(
@@ -53,6 +59,7 @@ fn build(store: OwnedFd, boot: &SandboxBoot) -> Result<(), Failure> {
     )
     .during(Step::PrivateMounts)?;
     let root = mount_image(boot)?;
+    let device = fstat(&root).during(Step::Overlay)?.st_dev;
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
     devices::mount(root.as_fd(), boot.groups)?;
@@ -67,7 +74,12 @@ fn build(store: OwnedFd, boot: &SandboxBoot) -> Result<(), Failure> {
     limit(Resource::Core, 0).during_with(Step::Limits, "RLIMIT_CORE")?;
     limit(Resource::Nproc, boot.max_processes.into()).during_with(Step::Limits, "RLIMIT_NPROC")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::Capabilities)?;
-    filter::install().during(Step::Filter)?;
+    let listener = filter::install(watcher.is_some()).during(Step::Filter)?;
+    if let Some(watcher) = watcher {
+        watch::ready(watcher.as_fd(), device, listener)
+            .map_err(|error| errno(&error))
+            .during(Step::Watch)?;
+    }
     capabilities::confine().during(Step::Capabilities)?;
     umask(Mode::WGRP | Mode::WOTH);
     Ok(())
@@ -113,6 +125,8 @@ fn limit(resource: Resource, value: u64) -> Result<(), Errno> {
 
 struct Init<'a> {
     socket: BorrowedFd<'a>,
+    /// Who watches the writable layer.
+    watcher: Option<OwnedFd>,
     signals: OwnedFd,
     groups: bool,
     /// Commands by process id.
@@ -123,10 +137,11 @@ struct Init<'a> {
 }
 
 impl<'a> Init<'a> {
-    fn new(socket: &'a OwnedFd, groups: bool) -> Result<Self, WireError> {
+    fn new(socket: &'a OwnedFd, watcher: Option<OwnedFd>, groups: bool) -> Result<Self, WireError> {
         sys::block_signals(&[libc::SIGCHLD]);
         Ok(Self {
             socket: socket.as_fd(),
+            watcher,
             signals: sys::child_signals()?,
             groups,
             running: HashMap::new(),
@@ -139,15 +154,22 @@ impl<'a> Init<'a> {
     fn serve(&mut self) -> Result<(), WireError> {
         wire::send(self.socket, &Reply::Ready, &[])?;
         loop {
-            let mut polled = [
-                PollFd::from_borrowed_fd(self.socket, PollFlags::IN),
-                PollFd::new(&self.signals, PollFlags::IN),
-            ];
-            match poll(&mut polled, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            let [request, ended, word] = {
+                let watcher = self.watcher.as_ref().map_or(self.socket, AsFd::as_fd);
+                let mut polled = [
+                    PollFd::from_borrowed_fd(self.socket, PollFlags::IN),
+                    PollFd::new(&self.signals, PollFlags::IN),
+                    PollFd::from_borrowed_fd(watcher, PollFlags::IN),
+                ];
+                match poll(&mut polled, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                polled.map(|fd| !fd.revents().is_empty())
+            };
+            if word && self.watcher.is_some() {
+                self.obey();
             }
-            let [request, ended] = polled.map(|fd| !fd.revents().is_empty());
             if ended {
                 let mut records = [0_u8; 1024];
                 let _ = rustix::io::read(&self.signals, &mut records);
@@ -211,6 +233,23 @@ impl<'a> Init<'a> {
             | Request::Look { .. } => {}
         }
         Ok(())
+    }
+
+    /// Does what the watcher of the writable layer says.
+    fn obey(&mut self) {
+        let Some(watcher) = &self.watcher else { return };
+        match wire::receive::<Word>(watcher, None) {
+            Ok((Word::Stop, _)) => {
+                let _ = sys::kill(-1, libc::SIGSTOP);
+                let _ = wire::send(watcher, &Word::Stopped, &[]);
+            }
+            Ok((Word::Continue, _)) => {
+                let _ = sys::kill(-1, libc::SIGCONT);
+            }
+            Ok(_) => {}
+            // Its death ends us as well.
+            Err(_) => self.watcher = None,
+        }
     }
 
     fn done(&self, request: u32, result: Result<(), Errno>) -> Result<(), WireError> {

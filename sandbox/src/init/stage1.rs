@@ -7,12 +7,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{DumpableBehavior, fchdir, set_dumpable_behavior, setsid, umask};
 use rustix::thread::{
     Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::{During, changed, errno, pid1, unpack, upper, view};
+use super::{During, changed, errno, pid1, unpack, upper, view, watch};
 use crate::protocol::{Boot, Failure, Reply, Request, SandboxBoot};
 use crate::step::Step;
 use crate::sys::{self, Fork};
@@ -121,12 +122,43 @@ fn enter_user_namespace(socket: &OwnedFd) -> Result<(), Error> {
 fn sandbox(socket: &OwnedFd, store: OwnedFd, boot: &SandboxBoot) -> Result<(), Error> {
     upper::prepare(boot)?;
     unshare(UnshareFlags::NEWPID).during(Step::PidNamespace)?;
-    let pid = match sys::fork().during(Step::Fork)? {
-        Fork::Child => pid1::main(socket, store, boot),
-        Fork::Parent(pid) => pid,
+    let over = match boot.max_layer_bytes {
+        None => {
+            let pid = match sys::fork().during(Step::Fork)? {
+                Fork::Child => pid1::main(socket, store, boot, None),
+                Fork::Parent(pid) => pid,
+            };
+            let _ = sys::wait(pid, true);
+            None
+        }
+        Some(limit) => {
+            let (ours, theirs) = socketpair(
+                AddressFamily::UNIX,
+                SocketType::SEQPACKET,
+                SocketFlags::CLOEXEC,
+                None,
+            )
+            .during(Step::Prepare)?;
+            let pid = match sys::fork().during(Step::Fork)? {
+                Fork::Child => {
+                    drop(ours);
+                    pid1::main(socket, store, boot, Some(theirs))
+                }
+                Fork::Parent(pid) => pid,
+            };
+            drop(theirs);
+            match watch::until_end(pid, &store, &boot.run, limit, &ours) {
+                Ok(over) => over,
+                Err(error) => {
+                    // What cannot be watched does not go on.
+                    let _ = sys::kill(pid, libc::SIGKILL);
+                    let _ = sys::wait(pid, true);
+                    Err(error).during(Step::Watch)?
+                }
+            }
+        }
     };
-    let _ = sys::wait(pid, true);
-    wire::send(socket, &Reply::TreeGone, &[])?;
+    wire::send(socket, &Reply::TreeGone { over }, &[])?;
     loop {
         // What was meant for pid 1 and came too late is passed over.
         if let (Request::Inspect, _) = wire::receive::<Request>(socket, None)? {

@@ -52,6 +52,7 @@ pub(crate) fn run() {
             gid: 0,
         }],
         max_processes: MOST,
+        max_layer_bytes: None,
     };
     let range = if store.id_map().single() {
         "single"

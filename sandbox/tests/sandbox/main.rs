@@ -9,6 +9,7 @@ mod changes;
 mod commands;
 mod faults;
 mod init;
+mod layers;
 mod lifecycle;
 mod places;
 mod stores;

@@ -77,6 +77,7 @@ pub(crate) fn spec() -> SandboxSpec {
         directories: Vec::new(),
         places: Vec::new(),
         max_processes: 400,
+        max_layer_bytes: None,
     }
 }
 

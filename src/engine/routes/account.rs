@@ -26,6 +26,7 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
         "limits": {
             "instance_max_timeout": limits::TIMEOUT,
             "instance_max_concurrency": engine.max_concurrency,
+            "instance_max_layer_bytes": limits::MOST_LAYER_BYTES,
             "instance_max_processes": limits::PROCESSES,
         },
         "operations_stat": counted,
@@ -42,7 +43,7 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
 fn notes(single: bool) -> Vec<&'static str> {
     let mut notes = vec![
         "sandboxes have no network but their own loopback",
-        "max_layer_bytes, image import, subprocesses, archives and grep are not offered by this engine yet",
+        "image import, subprocesses, archives and grep are not offered by this engine yet",
     ];
     if single {
         notes.push("one user id alone: uid and gid other than 0 are refused");

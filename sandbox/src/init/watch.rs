@@ -1,0 +1,306 @@
+//! Holding a sandbox to the disk space that its writable layer may take.
+//!
+//! The first stage does it while pid 1 and all below it live: it may read every file of the layer, sees the processes from outside, and is
+//! the parent whose SIGKILL ends the tree. Looking at the file system's free blocks costs a microsecond and bounds from above what was
+//! written; only when that bound reaches the limit is the layer itself measured. How often it looks depends on the room that is left, so
+//! that what is written in between stays small. fallocate takes any amount of space in one call, so it waits until it is answered here.
+//!
+//! Space is counted by blocks: a sparse file counts what it has, a deleted file that is still open counts too. What a process holds by a
+//! mapping alone, without a name or a descriptor, is not seen until it is gone.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, fstatvfs, openat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Deserialize, Serialize};
+
+use super::changed;
+use crate::sys;
+use crate::wire;
+
+/// Faster than a whole machine writes into its page cache, in bytes a second.
+const FASTEST: u64 = 8 << 30;
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(200);
+/// The layer is measured at least so often where much of the room is used: somebody else's deletions hide what is written.
+const REMEASURE: Duration = Duration::from_secs(1);
+/// A measurement that takes longer is made with the processes stopped.
+const SLOW: Duration = Duration::from_millis(10);
+/// How long pid 1 may take to stop them.
+const STOPPED: Duration = Duration::from_millis(200);
+
+/// What pid 1 and its watcher say to each other.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Word {
+    /// From pid 1, when the sandbox is set up: the overlay's device. With the descriptor that fallocate is answered through, if there is one.
+    Ready { device: u64 },
+    /// To pid 1: stop all processes, and say so.
+    Stop,
+    /// From pid 1.
+    Stopped,
+    /// To pid 1: let them go on.
+    Continue,
+}
+
+/// Waits for the end of pid 1, and ends it when the layer grows beyond `limit`. Answers with what it had grown to in that case.
+pub(super) fn until_end(
+    pid: i32,
+    store: &OwnedFd,
+    run: &Path,
+    limit: u64,
+    pid1: &OwnedFd,
+) -> Result<Option<u64>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let layer = openat(store, run.join("L/d"), flags, Mode::empty())?;
+    let process = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
+    let ended = pidfd_open(process, PidfdFlags::empty())?;
+    let mut watch = Watch {
+        pid,
+        limit,
+        pid1,
+        used: used(&layer)?,
+        layer,
+        namespace: fs::read_link("/proc/self/ns/pid_for_children").ok(),
+        device: None,
+        listener: None,
+        measured: 0,
+        grown: 0,
+        hidden: false,
+        measured_at: Instant::now(),
+        took: Duration::ZERO,
+    };
+    let over = watch.run(&ended);
+    let _ = sys::wait(pid, true);
+    match over? {
+        Some(bytes) => Ok(Some(bytes)),
+        // It may have been too quick for us.
+        None => watch.look(false),
+    }
+}
+
+struct Watch<'a> {
+    pid: i32,
+    limit: u64,
+    pid1: &'a OwnedFd,
+    layer: OwnedFd,
+    /// The pid namespace of the sandbox.
+    namespace: Option<PathBuf>,
+    /// The overlay's device.
+    device: Option<u64>,
+    /// Where calls of fallocate wait.
+    listener: Option<OwnedFd>,
+    /// The layer when it was measured last.
+    measured: u64,
+    /// The most that can have been added since.
+    grown: u64,
+    /// Whether something was deleted on this file system since, so that less than what was added may be seen.
+    hidden: bool,
+    measured_at: Instant,
+    took: Duration,
+    /// The file system's used bytes, when looked at last.
+    used: u64,
+}
+
+impl Watch<'_> {
+    fn run(&mut self, ended: &OwnedFd) -> Result<Option<u64>, Errno> {
+        let mut connected = true;
+        loop {
+            let [over, word, call] = {
+                // Without anything to read it is never ready.
+                let listener = self.listener.as_ref().unwrap_or(ended).as_fd();
+                let words = if connected { self.pid1 } else { ended }.as_fd();
+                let mut polled = [
+                    PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
+                    PollFd::from_borrowed_fd(words, PollFlags::IN),
+                    PollFd::from_borrowed_fd(listener, PollFlags::IN),
+                ];
+                match poll(&mut polled, Some(&timespec(self.interval()))) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error),
+                }
+                polled.map(|fd| fd.revents().contains(PollFlags::IN))
+            };
+            if over {
+                return Ok(None);
+            }
+            if word {
+                match wire::receive::<Word>(self.pid1, None) {
+                    Ok((Word::Ready { device }, files)) => {
+                        self.device = Some(device);
+                        self.listener = files.into_iter().next();
+                    }
+                    Ok(_) => {}
+                    Err(_) => connected = false,
+                }
+            }
+            let found = match &self.listener {
+                Some(_) if call => self.allocate()?,
+                _ => self.look(true)?,
+            };
+            if found.is_some() {
+                let _ = sys::kill(self.pid, libc::SIGKILL);
+                return Ok(found);
+            }
+        }
+    }
+
+    fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.measured + self.grown)
+    }
+
+    fn interval(&self) -> Duration {
+        let micros = self.room() / (FASTEST / 1_000_000);
+        Duration::from_micros(micros).clamp(SHORTEST, LONGEST)
+    }
+
+    /// Answers with the layer's size if it is beyond the limit.
+    fn look(&mut self, living: bool) -> Result<Option<u64>, Errno> {
+        let used = used(&self.layer)?;
+        if used < self.used {
+            self.hidden = true;
+        }
+        self.grown += used.saturating_sub(self.used);
+        self.used = used;
+        let full = self.measured + self.grown > self.limit;
+        let doubtful = self.hidden
+            && self.measured + self.grown > self.limit / 4
+            && self.measured_at.elapsed() > REMEASURE.max(self.took * 20);
+        if full || doubtful {
+            self.measure(living)?;
+        }
+        Ok((self.measured > self.limit).then_some(self.measured))
+    }
+
+    fn measure(&mut self, living: bool) -> Result<(), Errno> {
+        let slow = living && self.took > SLOW && self.say(&Word::Stop) && self.stopped();
+        let begun = Instant::now();
+        // From before, so that what is written meanwhile counts twice rather than not at all.
+        self.used = used(&self.layer)?;
+        let files = changed::size(&self.layer).map_err(|error| super::errno(&error));
+        let deleted = if living { self.deleted() } else { 0 };
+        self.measured_at = Instant::now();
+        self.took = begun.elapsed();
+        if slow {
+            self.say(&Word::Continue);
+        }
+        match files {
+            Ok(files) => {
+                self.measured = files + deleted;
+                self.grown = 0;
+                self.hidden = false;
+            }
+            // It changes while it is walked; the next look measures again.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::LOOP) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn say(&self, word: &Word) -> bool {
+        wire::send(self.pid1, word, &[]).is_ok()
+    }
+
+    fn stopped(&self) -> bool {
+        let deadline = Some(Instant::now() + STOPPED);
+        matches!(
+            wire::receive::<Word>(self.pid1, deadline),
+            Ok((Word::Stopped, _))
+        )
+    }
+
+    /// Answers a call of fallocate: it may have what there is room for.
+    fn allocate(&mut self) -> Result<Option<u64>, Errno> {
+        let Some(listener) = &self.listener else {
+            return Ok(None);
+        };
+        let Some(call) = sys::next_call(listener)? else {
+            return Ok(None);
+        };
+        let [file, _, _, length, ..] = call.arguments;
+        let path = format!("/proc/{}/fd/{}", call.pid, file);
+        // Files in memory are not our affair, and what is no file is refused by the call itself.
+        let ours = fs::metadata(path).is_ok_and(|about| Some(about.dev()) == self.device);
+        if ours && length > self.room() {
+            self.measure(true)?;
+            if length > self.room() {
+                // The call waits until its process is killed.
+                return Ok(Some(self.measured.saturating_add(length)));
+            }
+        }
+        if let Some(listener) = &self.listener {
+            sys::let_call_go_on(listener, &call);
+        }
+        // The blocks are seen by the next look; until then they count as taken.
+        if ours {
+            self.look(true)?;
+            self.grown = self.grown.saturating_add(length);
+        }
+        Ok(None)
+    }
+
+    /// Blocks of files that have no name any more and are still open.
+    fn deleted(&self) -> u64 {
+        let (Some(device), Some(namespace)) = (self.device, &self.namespace) else {
+            return 0;
+        };
+        let mut seen = HashSet::new();
+        let mut bytes = 0;
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let name = process.file_name();
+            let number = name
+                .as_encoded_bytes()
+                .first()
+                .is_some_and(u8::is_ascii_digit);
+            let path = process.path();
+            if !number || fs::read_link(path.join("ns/pid")).ok().as_ref() != Some(namespace) {
+                continue;
+            }
+            for file in fs::read_dir(path.join("fd"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                if let Ok(about) = fs::metadata(file.path())
+                    && about.is_file()
+                    && about.nlink() == 0
+                    && about.dev() == device
+                    && seen.insert(about.ino())
+                {
+                    bytes += about.blocks() * 512;
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// What is used of the file system, by whomever.
+fn used(directory: &OwnedFd) -> Result<u64, Errno> {
+    let about = fstatvfs(directory)?;
+    Ok(about.f_blocks.saturating_sub(about.f_bfree) * about.f_frsize)
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+/// Pid 1's side: tells the watcher that the sandbox is set up.
+pub(super) fn ready(
+    watcher: BorrowedFd<'_>,
+    device: u64,
+    listener: Option<OwnedFd>,
+) -> io::Result<()> {
+    let files: Vec<BorrowedFd<'_>> = listener.iter().map(AsFd::as_fd).collect();
+    wire::send(watcher, &Word::Ready { device }, &files).map_err(io::Error::other)
+}
