@@ -318,7 +318,7 @@ mod statuses {
         let output = cloud
             .home
             .command()
-            .args(["--mode", "http"])
+            .args(["--mode", "sse"])
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2));

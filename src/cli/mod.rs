@@ -3,6 +3,7 @@
 mod arguments;
 mod call;
 mod doctor;
+mod http;
 mod live;
 mod options;
 mod serve;
@@ -21,10 +22,12 @@ use start::Start;
 /// Exit status of a wrong command line, as clap's own.
 const USAGE: u8 = 2;
 
-/// Run commands in Contree sandboxes: an MCP server on standard input and output, and its tools by hand
+/// Run commands in Contree sandboxes: an MCP server on standard input and output or HTTP, and its tools by hand
 #[derive(Parser, Debug)]
 #[command(name = "contree-mcp", version, max_term_width = 100)]
-#[command(after_help = "Without a command, serves MCP on standard input and output.")]
+#[command(
+    after_help = "Without a command, serves MCP on standard input and output, or with `--mode http` over HTTP."
+)]
 struct CommandLine {
     #[command(flatten)]
     options: Options,

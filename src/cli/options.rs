@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, ValueEnum};
 
+use super::http::Http;
 use crate::config::{AuthType, Choice, Environment, Flags};
 
 /// Help headings, so that the options of a command come first in its help.
@@ -33,9 +34,8 @@ pub(super) struct Options {
     /// How much to log to standard error
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
     log_level: Option<Level>,
-    /// How clients reach the server
-    #[arg(long, global = true, value_name = "stdio", hide = true)]
-    mode: Option<String>,
+    #[command(flatten)]
+    pub(super) http: Http,
     #[command(flatten)]
     ignored: Ignored,
 }
@@ -43,10 +43,6 @@ pub(super) struct Options {
 /// Options of the reference server that mean nothing here.
 #[derive(Args, Debug, Clone, Default)]
 struct Ignored {
-    #[arg(long, global = true, hide = true)]
-    http_listen: Option<OsString>,
-    #[arg(long, global = true, hide = true)]
-    http_port: Option<OsString>,
     #[arg(long, global = true, hide = true)]
     cache_files: Option<OsString>,
     #[arg(long, global = true, hide = true)]
@@ -90,20 +86,9 @@ impl Options {
             .unwrap_or(Level::Warning)
     }
 
-    /// The transport that was asked for, if it is not the one there is.
-    pub(super) fn other_transport(&self, environment: &Environment) -> Option<String> {
-        let mode = self
-            .mode
-            .as_deref()
-            .or_else(|| environment.get("CONTREE_MCP_MODE"))?;
-        (!mode.eq_ignore_ascii_case("stdio")).then(|| mode.to_owned())
-    }
-
     /// The options that were given and do nothing.
     pub(super) fn without_effect(&self) -> Vec<&'static str> {
         [
-            ("--http-listen", &self.ignored.http_listen),
-            ("--http-port", &self.ignored.http_port),
             ("--cache-files", &self.ignored.cache_files),
             ("--cache-general", &self.ignored.cache_general),
             ("--cache-prune-days", &self.ignored.cache_prune_days),

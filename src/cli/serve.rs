@@ -7,18 +7,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::start::Start;
 use super::{USAGE, runtime, signals};
-use crate::mcp;
+use crate::mcp::{self, HttpOptions, HttpServer, ServeError};
+use crate::tools::Session;
 
 /// How long the end of the session may take once everything is cancelled.
 const LAST: Duration = Duration::from_secs(12);
 
 pub(super) fn serve(start: Start) -> Result<u8, String> {
-    if let Some(mode) = start.options.other_transport(&start.environment) {
-        eprintln!(
-            "contree-mcp: the transport `{mode}` is not offered by this release: leave out --mode, or use `stdio`"
-        );
-        return Ok(USAGE);
-    }
+    let http = match start.options.http.read(&start.environment) {
+        Ok(http) => http,
+        Err(problem) => {
+            eprintln!("contree-mcp: {problem}");
+            return Ok(USAGE);
+        }
+    };
     eprintln!(
         "contree-mcp {}: backend {}",
         env!("CARGO_PKG_VERSION"),
@@ -36,7 +38,10 @@ pub(super) fn serve(start: Start) -> Result<u8, String> {
         let stop = CancellationToken::new();
         let asked = stop.clone();
         signals::on_end(move |_| asked.cancel())?;
-        let served = mcp::serve(session.clone(), stop).await;
+        let served = match http {
+            None => mcp::serve(session.clone(), stop).await,
+            Some(options) => over_http(session.clone(), options, stop).await,
+        };
         // What was left running ends with an engine in this process; a service's operations go on.
         if tokio::time::timeout(LAST, session.cancel_left())
             .await
@@ -50,6 +55,18 @@ pub(super) fn serve(start: Start) -> Result<u8, String> {
     // A read of standard input that is still pending must not hold up the exit.
     runtime.shutdown_background();
     served.map(|()| 0)
+}
+
+async fn over_http(
+    session: Arc<Session>,
+    options: HttpOptions,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
+    let server = HttpServer::bind(options).await?;
+    let url = server.url();
+    eprintln!("contree-mcp: MCP at {url}/mcp, a page for people at {url}/");
+    server.run(session, stop).await;
+    Ok(())
 }
 
 /// Drops the session, and with it the embedded engine, which ends what still runs.

@@ -1,11 +1,13 @@
-//! The Model Context Protocol over standard input and output: the only place that knows rmcp.
+//! The Model Context Protocol over standard input and output, and over HTTP: the only place that knows rmcp.
 //!
 //! No tool is known by name here. What there is to call comes from the manifest's table, and a call goes
 //! through its dispatch.
 
 mod calls;
 mod ending;
+mod http;
 mod lines;
+mod message;
 mod paging;
 mod progress;
 mod result;
@@ -23,6 +25,8 @@ use ending::Ending;
 use server::Server;
 use transport::LineTransport;
 
+pub use http::{HttpOptions, HttpServer, Token, is_host};
+
 /// Why a session ended badly.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,6 +37,9 @@ pub enum ServeError {
     /// The session's own task failed.
     #[error("the MCP session failed: {0}")]
     Session(String),
+    /// The server cannot listen.
+    #[error("{0}")]
+    Listen(String),
 }
 
 /// Serves one session over standard input and output, until the input ends or `stop` is cancelled.

@@ -11,17 +11,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rmcp::RoleServer;
-use rmcp::model::{
-    ClientJsonRpcMessage, ErrorData, GetExtensions, RequestId, ServerJsonRpcMessage,
-};
+use rmcp::model::{ClientJsonRpcMessage, GetExtensions, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
-use serde::de::IgnoredAny;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use super::ending::Ending;
-use super::lines::{LONGEST_LINE, Line, Lines, request_id};
+use super::lines::{LONGEST_LINE, Line, Lines};
+use super::message::{Parsed, invalid, parse};
 
 /// How many bytes of answers may wait to be written before reading stops.
 const UNREAD_BOUND: usize = 32 * 1024 * 1024;
@@ -167,90 +165,6 @@ where
     async fn close(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-enum Parsed {
-    Message(Box<ClientJsonRpcMessage>),
-    /// A line of several messages.
-    Several(Vec<Vec<u8>>),
-    Ignored(&'static str),
-    Refused(Option<RequestId>, ErrorData),
-}
-
-fn invalid(id: Option<RequestId>, why: impl Into<String>) -> Parsed {
-    Parsed::Refused(id, ErrorData::invalid_request(why.into(), None))
-}
-
-fn parse(line: &[u8]) -> Parsed {
-    let line = line
-        .strip_prefix(b"\xEF\xBB\xBF")
-        .unwrap_or(line)
-        .trim_ascii();
-    if line.is_empty() {
-        return Parsed::Ignored("empty");
-    }
-    let error = match serde_json::from_slice(line) {
-        Ok(message) => return Parsed::Message(Box::new(message)),
-        Err(error) => error,
-    };
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
-        return unread(line, &error);
-    };
-    let id = value
-        .get("id")
-        .cloned()
-        .and_then(|id| serde_json::from_value::<RequestId>(id).ok());
-    let is_call = value
-        .get("method")
-        .is_some_and(serde_json::Value::is_string);
-    match (id, is_call) {
-        (None, true) if value.get("id").is_none() => Parsed::Ignored("an unknown notification"),
-        (id, true) => invalid(id, format!("not a request of JSON-RPC 2.0: {error}")),
-        (_, false) if value.is_array() => {
-            invalid(None, "batches are not supported: send one message a line")
-        }
-        (_, false) => invalid(
-            None,
-            "neither a request, a notification nor a response of JSON-RPC 2.0",
-        ),
-    }
-}
-
-/// What to do with a line that is not one JSON value, or one that is nested too deeply.
-fn unread(line: &[u8], error: &serde_json::Error) -> Parsed {
-    if let Some(messages) = several(line) {
-        return Parsed::Several(messages);
-    }
-    let id = request_id(line).and_then(|id| serde_json::from_value(id).ok());
-    let Some(id) = id else {
-        // Answering what is no request could start an echo between two programs, and has no id to answer to.
-        return Parsed::Ignored("not JSON");
-    };
-    let deep = serde_json::from_slice::<IgnoredAny>(line).is_ok();
-    let why = if deep {
-        "the message is nested too deeply: give such content by path instead".to_owned()
-    } else {
-        format!("not JSON: {error}")
-    };
-    Parsed::Refused(Some(id), ErrorData::parse_error(why, None))
-}
-
-/// The objects of a line that holds more than one and nothing else. They are found without being read, so that their
-/// depth is no matter.
-fn several(line: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut values = serde_json::Deserializer::from_slice(line).into_iter::<IgnoredAny>();
-    let (mut messages, mut begin) = (Vec::new(), 0);
-    while let Some(value) = values.next() {
-        value.ok()?;
-        let end = values.byte_offset();
-        let message = line.get(begin..end)?.trim_ascii();
-        if !message.starts_with(b"{") {
-            return None;
-        }
-        messages.push(message.to_vec());
-        begin = end;
-    }
-    (messages.len() > 1).then_some(messages)
 }
 
 /// Writes whole messages, in the order of their turns, and knows how much is waiting.

@@ -1,0 +1,178 @@
+//! The options of the HTTP transport.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::config::Environment;
+use crate::mcp::{HttpOptions, Token, is_host};
+
+/// The port of the first release.
+const PORT: u16 = 9452;
+/// The longest file that can be a token.
+const LONGEST_TOKEN: u64 = 4096;
+
+const HEADING: &str = "HTTP options";
+
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct Http {
+    /// How clients reach the server; stdio unless said otherwise [env: CONTREE_MCP_MODE]
+    #[arg(long, global = true, value_name = "stdio|http", help_heading = HEADING)]
+    mode: Option<String>,
+    /// The address to listen on; 127.0.0.1 unless said otherwise [env: CONTREE_MCP_HTTP_LISTEN]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = HEADING)]
+    http_listen: Option<String>,
+    /// The port to listen on; 9452 unless said otherwise, 0 for a free one [env: CONTREE_MCP_HTTP_PORT]
+    #[arg(long, global = true, value_name = "PORT", help_heading = HEADING)]
+    http_port: Option<String>,
+    /// A file with the token that clients must send; needed to listen beyond this machine
+    #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
+    http_token_file: Option<PathBuf>,
+    /// One more name under which clients reach the server, `NAME` or `NAME:PORT`; may be repeated
+    #[arg(long, global = true, value_name = "NAME", help_heading = HEADING)]
+    http_allow_host: Vec<String>,
+}
+
+impl Http {
+    /// Where to listen, if HTTP was asked for.
+    ///
+    /// # Errors
+    /// A sentence about the option or variable that makes no sense.
+    pub(super) fn read(&self, environment: &Environment) -> Result<Option<HttpOptions>, String> {
+        let given = |flag: &Option<String>, option: &str, variable: &str| {
+            let flagged = flag.clone().map(|value| (value, option.to_owned()));
+            flagged.or_else(|| Some((environment.get(variable)?.to_owned(), variable.to_owned())))
+        };
+        match given(&self.mode, "--mode", "CONTREE_MCP_MODE") {
+            None => return self.none(),
+            Some((mode, _)) if mode.eq_ignore_ascii_case("stdio") => return self.none(),
+            Some((mode, _)) if mode.eq_ignore_ascii_case("http") => {}
+            Some((mode, whence)) => {
+                return Err(format!("{whence} is `stdio` or `http`, not `{mode}`"));
+            }
+        }
+        let listen = match given(
+            &self.http_listen,
+            "--http-listen",
+            "CONTREE_MCP_HTTP_LISTEN",
+        ) {
+            None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Some((text, _)) if text.eq_ignore_ascii_case("localhost") => {
+                IpAddr::V4(Ipv4Addr::LOCALHOST)
+            }
+            Some((text, whence)) => text
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .parse()
+                .map_err(|_| {
+                    format!("{whence} is an IP address such as 127.0.0.1, not `{text}`")
+                })?,
+        };
+        let port = match given(&self.http_port, "--http-port", "CONTREE_MCP_HTTP_PORT") {
+            None => PORT,
+            Some((text, whence)) => text
+                .parse()
+                .map_err(|_| format!("{whence} is a port from 0 to 65535, not `{text}`"))?,
+        };
+        let mut options = HttpOptions::new(listen, port);
+        for host in &self.http_allow_host {
+            if !is_host(host) {
+                return Err(format!(
+                    "--http-allow-host is a name such as `box.example` or `box.example:8080`, not `{host}`"
+                ));
+            }
+            options.allowed_hosts.push(host.clone());
+        }
+        if let Some(path) = &self.http_token_file {
+            options.token = Some(token(path)?);
+        }
+        Ok(Some(options))
+    }
+
+    fn none(&self) -> Result<Option<HttpOptions>, String> {
+        if self.http_token_file.is_some() || !self.http_allow_host.is_empty() {
+            return Err("--http-token-file and --http-allow-host go with --mode http".to_owned());
+        }
+        Ok(None)
+    }
+}
+
+fn token(path: &Path) -> Result<Token, String> {
+    use std::io::Read;
+    let shown = path.display();
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LONGEST_TOKEN).read_to_string(&mut text))
+        .map_err(|error| format!("cannot read the token file {shown}: {error}"))?;
+    Token::new(text.trim()).map_err(|problem| format!("{shown}: {problem}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(http: &Http, variables: &[(&str, &str)]) -> Result<Option<HttpOptions>, String> {
+        http.read(&variables.iter().copied().collect())
+    }
+
+    #[test]
+    fn a_flag_wins_over_a_variable() {
+        let http = Http {
+            http_port: Some("0".into()),
+            ..Http::default()
+        };
+        let variables = [
+            ("CONTREE_MCP_MODE", "HTTP"),
+            ("CONTREE_MCP_HTTP_PORT", "17"),
+            ("CONTREE_MCP_HTTP_LISTEN", "::1"),
+        ];
+        let options = read(&http, &variables).unwrap().unwrap();
+        assert_eq!(
+            (options.listen.to_string().as_str(), options.port),
+            ("::1", 0)
+        );
+        assert!(read(&Http::default(), &[]).unwrap().is_none());
+        assert!(
+            read(&Http::default(), &[("CONTREE_MCP_MODE", "stdio")])
+                .unwrap()
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn nonsense_is_named() {
+        for (variables, word) in [
+            ([("CONTREE_MCP_MODE", "sse"), ("", "")], "CONTREE_MCP_MODE"),
+            (
+                [("CONTREE_MCP_MODE", "http"), ("CONTREE_MCP_HTTP_PORT", "x")],
+                "CONTREE_MCP_HTTP_PORT",
+            ),
+            (
+                [
+                    ("CONTREE_MCP_MODE", "http"),
+                    ("CONTREE_MCP_HTTP_LISTEN", "here"),
+                ],
+                "CONTREE_MCP_HTTP_LISTEN",
+            ),
+        ] {
+            let problem = read(&Http::default(), &variables).unwrap_err();
+            assert!(problem.contains(word), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_long_and_printable() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, good) in [
+            ("0123456789abcdef\n", true),
+            ("short\n", false),
+            ("0123456789 abcdef", false),
+            ("", false),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(token(file.path()).is_ok(), good, "{text:?}");
+        }
+        assert!(token(Path::new("/nowhere/token")).is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! The endpoint `/mcp`: reads a message within bounds, answers for what is none, and hands the rest to rmcp.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcError, RequestId};
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::sessions::Sessions;
+use crate::mcp::ending::Ending;
+use crate::mcp::lines::{LONGEST_LINE, request_id};
+use crate::mcp::message::{self, Parsed};
+use crate::mcp::server::Server;
+
+/// How long a client may pause while it sends a message.
+const PAUSE: Duration = Duration::from_secs(30);
+/// How many large messages are taken at once, over all connections.
+const LARGE: usize = 4;
+/// Up to what length a message is not large, in bytes.
+const SMALL: usize = 256 * 1024;
+/// How much of a message that is too long is read before the connection is closed, in bytes.
+const MOST_DRAINED: usize = 4 * LONGEST_LINE;
+/// When to come again, in seconds, if there are too many sessions.
+const LATER: HeaderValue = HeaderValue::from_static("5");
+
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    service: StreamableHttpService<Arc<Server>, Sessions>,
+    sessions: Sessions,
+    ending: Ending,
+    reading: Arc<Semaphore>,
+}
+
+impl Endpoint {
+    /// `cut` ends all streams.
+    pub(super) fn new(server: Arc<Server>, ending: Ending, cut: CancellationToken) -> Self {
+        let sessions = Sessions::new();
+        let config = StreamableHttpServerConfig::default()
+            // Who may ask has been looked at before.
+            .disable_allowed_hosts()
+            .disable_allowed_origins()
+            .with_json_response(true)
+            .with_max_request_body_bytes(LONGEST_LINE)
+            .with_cancellation_token(cut);
+        let service = StreamableHttpService::new(
+            move || Ok(server.clone()),
+            Arc::new(sessions.clone()),
+            config,
+        );
+        Self {
+            service,
+            sessions,
+            ending,
+            reading: Arc::new(Semaphore::new(LARGE)),
+        }
+    }
+}
+
+pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Request) -> Response {
+    accept_everything(&mut request);
+    if request.method() != Method::POST {
+        return endpoint.service.handle(request).await.map(Body::new);
+    }
+    let (mut parts, body) = request.into_parts();
+    let (bytes, reading) = match read(body, &endpoint.reading).await {
+        Ok(read) => read,
+        Err(refused) => return refused,
+    };
+    match message::parse(&bytes) {
+        Parsed::Message(message) => {
+            let begins = is_initialize(&message) && !parts.headers.contains_key("mcp-session-id");
+            if begins && !endpoint.sessions.has_room().await {
+                let mut answer = error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    request_of(&message),
+                    ErrorData::internal_error("there are too many sessions; try again later", None),
+                );
+                answer.headers_mut().insert(header::RETRY_AFTER, LATER);
+                return answer;
+            }
+        }
+        // As JSON-RPC has it, a notification is never answered.
+        Parsed::Ignored(why) if why == message::UNKNOWN_NOTIFICATION => {
+            return StatusCode::ACCEPTED.into_response();
+        }
+        Parsed::Ignored(why) => {
+            let why = ErrorData::parse_error(why, None);
+            return error(StatusCode::BAD_REQUEST, None, why);
+        }
+        Parsed::Several(_) => {
+            let why = ErrorData::invalid_request("one message a request, please", None);
+            return error(StatusCode::BAD_REQUEST, None, why);
+        }
+        Parsed::Refused(id, why) => return error(StatusCode::BAD_REQUEST, id, why),
+    }
+    // Counted from here until its handler is done.
+    parts.extensions.insert(endpoint.ending.call());
+    let request = Request::from_parts(parts, Body::from(bytes));
+    let answer = endpoint.service.handle(request).await.map(Body::new);
+    drop(reading);
+    answer
+}
+
+/// What a client that takes anything takes is what rmcp wants to read.
+fn accept_everything(request: &mut Request) {
+    let anything = request
+        .headers()
+        .get_all(header::ACCEPT)
+        .iter()
+        .all(|value| value.to_str().is_ok_and(|value| value.contains("*/*")));
+    if anything && request.method() == Method::POST {
+        let both = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert(header::ACCEPT, both);
+    }
+}
+
+fn is_initialize(message: &ClientJsonRpcMessage) -> bool {
+    matches!(
+        message,
+        ClientJsonRpcMessage::Request(request)
+            if matches!(request.request, ClientRequest::InitializeRequest(_))
+    )
+}
+
+fn request_of(message: &ClientJsonRpcMessage) -> Option<RequestId> {
+    match message {
+        ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
+        _ => None,
+    }
+}
+
+/// The whole body and, if it is large, its share of what may be read at once: large messages wait for each other, small
+/// ones for none.
+async fn read(
+    body: Body,
+    reading: &Arc<Semaphore>,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response> {
+    let (mut bytes, mut length, mut share) = (Vec::new(), 0, None);
+    let mut pieces = body.into_data_stream();
+    loop {
+        let piece = match tokio::time::timeout(PAUSE, pieces.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(broken))) => {
+                tracing::debug!("a message broke off: {broken}");
+                return Err(closing(StatusCode::BAD_REQUEST.into_response()));
+            }
+            Err(_) => return Err(closing(StatusCode::REQUEST_TIMEOUT.into_response())),
+        };
+        length += piece.len();
+        if length > MOST_DRAINED {
+            break;
+        }
+        if length > LONGEST_LINE {
+            // Read to its end all the same: few clients look for an answer before they have sent everything.
+            continue;
+        }
+        if length > SMALL && share.is_none() {
+            share = reading.clone().acquire_owned().await.ok();
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    if length <= LONGEST_LINE {
+        return Ok((bytes.into(), share));
+    }
+    let id = request_id(&bytes).and_then(|id| serde_json::from_value(id).ok());
+    let limit = LONGEST_LINE / 1024 / 1024;
+    let why = ErrorData::invalid_request(format!("the message is longer than {limit} MiB"), None);
+    Err(closing(error(StatusCode::PAYLOAD_TOO_LARGE, id, why)))
+}
+
+/// What the client still sends is not read.
+fn closing(mut answer: Response) -> Response {
+    answer
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+fn error(status: StatusCode, id: Option<RequestId>, why: ErrorData) -> Response {
+    tracing::debug!("refused a message: {}", why.message);
+    (status, axum::Json(JsonRpcError::new(id, why))).into_response()
+}

@@ -1,0 +1,218 @@
+//! MCP over HTTP: the endpoint `/mcp`, `/healthz`, and who may use them.
+//!
+//! One session and one engine serve all connections. Sessions of clients before protocol 2026-07-28 are kept in memory;
+//! later clients have none, and each of their requests stands alone.
+
+mod connections;
+mod endpoint;
+mod guard;
+mod patient;
+mod sessions;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::ServeError;
+use super::ending::Ending;
+use super::server::Server;
+use crate::tools::Session;
+use endpoint::Endpoint;
+use guard::Guard;
+
+pub use guard::is_host;
+
+/// How long calls in flight may go on once the process is asked to end.
+const GRACE: Duration = Duration::from_secs(5);
+/// How long cancelled calls may take to clean up.
+const CLEAN_UP: Duration = Duration::from_secs(3);
+/// How long last answers may take to be read.
+const LAST: Duration = Duration::from_secs(1);
+
+/// Where to listen, and for whom.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// The address to listen on.
+    pub listen: IpAddr,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// What clients must send as bearer token. Needed beyond loopback.
+    pub token: Option<Token>,
+    /// Names under which clients reach the server, besides loopback names and its addresses: `NAME` or `NAME:PORT`.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// A secret; it is never shown.
+#[derive(Clone)]
+pub struct Token(Arc<str>);
+
+/// The shortest token that is taken, in bytes.
+const SHORTEST_TOKEN: usize = 16;
+
+impl Token {
+    /// A token of at least 16 printable ASCII characters without spaces, as headers can carry it.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, without showing it.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.len() < SHORTEST_TOKEN {
+            return Err(format!(
+                "the token has {} characters, and needs at least {SHORTEST_TOKEN}: make one with `openssl rand -hex 32`",
+                text.len()
+            ));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(
+                "the token may have only printable ASCII characters without spaces".to_owned(),
+            );
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<hidden>")
+    }
+}
+
+impl HttpOptions {
+    /// On this address and port, without a token.
+    #[must_use]
+    pub fn new(listen: IpAddr, port: u16) -> Self {
+        Self {
+            listen,
+            port,
+            token: None,
+            allowed_hosts: Vec::new(),
+        }
+    }
+}
+
+/// A server that has its port, and answers once it is [run](Self::run).
+#[derive(Debug)]
+pub struct HttpServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    options: HttpOptions,
+}
+
+impl HttpServer {
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// When the port cannot be had, or others than this machine could reach the server and no token is set.
+    pub async fn bind(options: HttpOptions) -> Result<Self, ServeError> {
+        if options.token.is_none() && !options.listen.to_canonical().is_loopback() {
+            return Err(ServeError::Listen(format!(
+                "{} can be reached from other machines, so clients must show a token: write one to a file (`openssl rand \
+                 -hex 32`) and give --http-token-file FILE, or listen on 127.0.0.1",
+                options.listen
+            )));
+        }
+        let asked = SocketAddr::new(options.listen, options.port);
+        let failed =
+            |error| ServeError::Listen(format!("cannot listen on http://{asked}: {error}"));
+        let listener = TcpListener::bind(asked).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            listener,
+            address,
+            options,
+        })
+    }
+
+    /// The URL of the page; the endpoint is `/mcp` below it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Serves until `stop` is cancelled. Then calls in flight get five seconds, after which they are cancelled.
+    ///
+    /// Returns when they have cleaned up, or after a few seconds more.
+    pub async fn run(self, session: Arc<Session>, stop: CancellationToken) {
+        let ending = Ending::new(stop.clone());
+        // Cuts what is still open after the calls have ended.
+        let cut = CancellationToken::new();
+        let guard = Guard::new(&self.options, self.address);
+        let server = Arc::new(Server::new(session, ending.clone()));
+        let endpoint = Endpoint::new(server, ending.clone(), cut.clone());
+        let router = router(guard, endpoint, stop.clone());
+        let connections = connections::serve(self.listener, router, stop.clone(), cut.clone());
+        let end = async {
+            stop.cancelled().await;
+            if tokio::time::timeout(GRACE, ending.idle()).await.is_err() {
+                ending.cancel_calls();
+                if tokio::time::timeout(CLEAN_UP, ending.idle()).await.is_err() {
+                    tracing::warn!("calls were still cleaning up when the server ended");
+                }
+            }
+            // Streams that carry no call never end by themselves.
+            cut.cancel();
+        };
+        tokio::join!(connections, end);
+    }
+}
+
+fn router(guard: Guard, endpoint: Endpoint, stop: CancellationToken) -> Router {
+    let protected = Router::new()
+        .route("/mcp", any(endpoint::handle))
+        .route("/mcp/", any(endpoint::handle))
+        .with_state(endpoint)
+        .layer(from_fn_with_state(guard.clone(), guard::token));
+    let known = Router::new()
+        .merge(protected)
+        .fallback(|| async { (StatusCode::NOT_FOUND, "no such page; MCP is at /mcp\n") })
+        .layer(from_fn_with_state(guard, guard::place));
+    // Probes come under any name, and learn nothing.
+    let health = Router::new()
+        .route("/healthz", get(health))
+        .with_state(stop);
+    known.merge(health).layer(from_fn(headers))
+}
+
+async fn health(State(stop): State<CancellationToken>) -> Response {
+    if stop.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else {
+        "ok\n".into_response()
+    }
+}
+
+/// What every answer says about itself to browsers.
+async fn headers(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+    let mut answer = next.run(request).await;
+    let headers = answer.headers_mut();
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            header::HeaderName::from_static("cross-origin-resource-policy"),
+            "same-origin",
+        ),
+        (
+            header::HeaderName::from_static("cross-origin-opener-policy"),
+            "same-origin",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
+    answer
+}

@@ -1,0 +1,320 @@
+//! Sessions of clients before protocol 2026-07-28: a bounded number, and what happens to calls whose client has gone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use rmcp::model::{
+    CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientNotification,
+    RequestId, ServerJsonRpcMessage,
+};
+use rmcp::transport::streamable_http_server::session::local::{
+    LocalSessionManager, LocalSessionManagerError, SessionConfig,
+};
+use rmcp::transport::streamable_http_server::session::{
+    ServerSseMessage, SessionId, SessionManager,
+};
+use tokio::time::Instant;
+
+/// How many sessions there may be at once.
+const SESSIONS: usize = 256;
+/// How long a session is kept that nothing is heard of.
+const IDLE: Duration = Duration::from_secs(3600);
+/// How long a client may take to come back to a call whose connection was lost.
+const COME_BACK: Duration = Duration::from_secs(5);
+/// When such a client should try, as it is told.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// rmcp's sessions, with a bound.
+#[derive(Clone)]
+pub(super) struct Sessions(Arc<Inner>);
+
+struct Inner {
+    local: LocalSessionManager,
+    known: Mutex<HashMap<SessionId, Known>>,
+}
+
+/// What is known of one session.
+struct Known {
+    last: Instant,
+    /// How many streams are open to its client.
+    streams: usize,
+    /// The calls under way, by the number that rmcp gives each in the ids of its events.
+    calls: BTreeMap<u64, Call>,
+}
+
+struct Call {
+    request: RequestId,
+    streams: usize,
+}
+
+impl Sessions {
+    pub(super) fn new() -> Self {
+        let mut config = SessionConfig::default();
+        // rmcp would end a session in the middle of a long quiet call.
+        config.keep_alive = None;
+        config.sse_retry = Some(RETRY);
+        let mut local = LocalSessionManager::default();
+        local.session_config = config;
+        Self(Arc::new(Inner {
+            local,
+            known: Mutex::default(),
+        }))
+    }
+
+    /// Whether there is, or could be made, room for one more session: those that nobody has used for long are ended,
+    /// and if there are too many, the one that has been idle the longest.
+    pub(super) async fn has_room(&self) -> bool {
+        let (over, room) = {
+            let known = self.0.known();
+            let mut idle: Vec<(Instant, SessionId)> = known
+                .iter()
+                .filter(|(_, session)| session.streams == 0 && session.calls.is_empty())
+                .map(|(id, session)| (session.last, id.clone()))
+                .collect();
+            idle.sort();
+            let expired = idle
+                .iter()
+                .take_while(|(last, _)| last.elapsed() > IDLE)
+                .count();
+            let surplus = (known.len() + 1).saturating_sub(SESSIONS);
+            let over = expired.max(surplus).min(idle.len());
+            let over: Vec<SessionId> = idle.drain(..over).map(|(_, id)| id).collect();
+            let room = known.len() - over.len() < SESSIONS;
+            (over, room)
+        };
+        for id in over {
+            let _ = self.close_session(&id).await;
+        }
+        room
+    }
+
+    /// Follows a stream to the client, so that its end is noticed.
+    fn watch(
+        &self,
+        session: &SessionId,
+        request: Option<RequestId>,
+        number: Option<u64>,
+        stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
+    ) -> Watched {
+        if let Some(known) = self.0.known().get_mut(session) {
+            known.last = Instant::now();
+            known.streams += 1;
+            if let Some(call) = number.and_then(|number| known.calls.get_mut(&number)) {
+                call.streams += 1;
+            }
+        }
+        Watched {
+            stream: Box::pin(stream),
+            sessions: self.clone(),
+            session: session.clone(),
+            request,
+            number,
+            done: false,
+        }
+    }
+}
+
+impl Inner {
+    fn known(&self) -> MutexGuard<'_, HashMap<SessionId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self, session: &SessionId) {
+        if let Some(known) = self.known().get_mut(session) {
+            known.last = Instant::now();
+        }
+    }
+
+    async fn cancel(&self, session: &SessionId, request: RequestId) {
+        let params =
+            CancelledNotificationParam::new(Some(request), Some("the client is gone".to_owned()));
+        let cancelled =
+            ClientNotification::CancelledNotification(CancelledNotification::new(params));
+        let message = ClientJsonRpcMessage::notification(cancelled);
+        let _ = self.local.accept_message(session, message).await;
+    }
+}
+
+/// The number of a call in the id of an event, `INDEX/NUMBER`.
+fn number(event: &str) -> Option<u64> {
+    event.split_once('/')?.1.parse().ok()
+}
+
+/// A stream to a client. If it ends before the call's answer, the call is cancelled unless the client comes back.
+struct Watched {
+    stream: Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>,
+    sessions: Sessions,
+    session: SessionId,
+    /// The request that it carries the answer of.
+    request: Option<RequestId>,
+    number: Option<u64>,
+    done: bool,
+}
+
+impl Watched {
+    fn saw(&mut self, message: &ServerSseMessage) {
+        let Some(request) = &self.request else { return };
+        if self.number.is_none()
+            && let Some(number) = message.event_id.as_deref().and_then(number)
+        {
+            self.number = Some(number);
+            if let Some(known) = self.sessions.0.known().get_mut(&self.session) {
+                let call = Call {
+                    request: request.clone(),
+                    streams: 1,
+                };
+                known.calls.insert(number, call);
+            }
+        }
+        let answered = match message.message.as_deref() {
+            Some(ServerJsonRpcMessage::Response(answer)) => Some(&answer.id) == Some(request),
+            Some(ServerJsonRpcMessage::Error(error)) => error.id.as_ref() == Some(request),
+            _ => false,
+        };
+        self.done |= answered;
+    }
+}
+
+impl Stream for Watched {
+    type Item = ServerSseMessage;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let polled = self.stream.as_mut().poll_next(context);
+        match &polled {
+            Poll::Ready(Some(message)) => self.saw(message),
+            Poll::Ready(None) => self.done = true,
+            Poll::Pending => {}
+        }
+        polled
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut lost = None;
+        if let Some(known) = self.sessions.0.known().get_mut(&self.session) {
+            known.last = Instant::now();
+            known.streams = known.streams.saturating_sub(1);
+            match self.number {
+                Some(number) if self.done => drop(known.calls.remove(&number)),
+                Some(number) => {
+                    if let Some(call) = known.calls.get_mut(&number) {
+                        call.streams = call.streams.saturating_sub(1);
+                        lost = (call.streams == 0).then(|| call.request.clone());
+                    }
+                }
+                // The client went before it was sent anything.
+                None if !self.done => lost = self.request.take(),
+                None => {}
+            }
+        }
+        let Some(request) = lost else { return };
+        let (sessions, session, number) =
+            (self.sessions.clone(), self.session.clone(), self.number);
+        // A stream may be dropped with its runtime.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(COME_BACK).await;
+                if let Some(number) = number {
+                    let mut known = sessions.0.known();
+                    let Some(known) = known.get_mut(&session) else {
+                        return;
+                    };
+                    match known.calls.get(&number) {
+                        Some(call) if call.streams == 0 => drop(known.calls.remove(&number)),
+                        _ => return,
+                    }
+                }
+                sessions.0.cancel(&session, request).await;
+            });
+        }
+    }
+}
+
+impl SessionManager for Sessions {
+    type Error = LocalSessionManagerError;
+    type Transport = <LocalSessionManager as SessionManager>::Transport;
+
+    async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
+        let (id, transport) = self.0.local.create_session().await?;
+        let known = Known {
+            last: Instant::now(),
+            streams: 0,
+            calls: BTreeMap::new(),
+        };
+        self.0.known().insert(id.clone(), known);
+        Ok((id, transport))
+    }
+
+    async fn initialize_session(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<ServerJsonRpcMessage, Self::Error> {
+        self.0.local.initialize_session(id, message).await
+    }
+
+    async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
+        self.0.local.has_session(id).await
+    }
+
+    /// Ends the session, and its calls first: rmcp would leave them five seconds.
+    async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
+        let known = self.0.known().remove(id);
+        for call in known
+            .into_iter()
+            .flat_map(|known| known.calls.into_values())
+        {
+            self.0.cancel(id, call.request).await;
+        }
+        self.0.local.close_session(id).await
+    }
+
+    async fn create_stream(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        let request = match &message {
+            ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
+            _ => None,
+        };
+        let stream = self.0.local.create_stream(id, message).await?;
+        Ok(self.watch(id, request, None, stream))
+    }
+
+    async fn accept_message(
+        &self,
+        id: &SessionId,
+        message: ClientJsonRpcMessage,
+    ) -> Result<(), Self::Error> {
+        self.0.touch(id);
+        self.0.local.accept_message(id, message).await
+    }
+
+    async fn create_standalone_stream(
+        &self,
+        id: &SessionId,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        let stream = self.0.local.create_standalone_stream(id).await?;
+        Ok(self.watch(id, None, None, stream))
+    }
+
+    async fn resume(
+        &self,
+        id: &SessionId,
+        last_event_id: String,
+    ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        let number = number(&last_event_id);
+        let request = number.and_then(|number| {
+            let known = self.0.known();
+            Some(known.get(id)?.calls.get(&number)?.request.clone())
+        });
+        let stream = self.0.local.resume(id, last_event_id).await?;
+        Ok(self.watch(id, request, number, stream))
+    }
+}
