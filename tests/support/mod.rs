@@ -10,6 +10,7 @@
 pub mod raw;
 pub mod schema;
 pub mod stub;
+pub mod web;
 
 use std::path::Path;
 use std::process::Command;

@@ -35,19 +35,25 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reached(pub(super) SocketAddr);
 
-/// Serves `router` until `stop`, then lets answers be finished until `cut`.
-pub(super) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    cut: CancellationToken,
-) {
+/// When connections end.
+#[derive(Clone, Default)]
+pub(super) struct Ends {
+    /// No more are accepted, and those there are end with their answer.
+    pub(super) stop: CancellationToken,
+    /// No call is under way any more: answers have been given, and are being sent.
+    pub(super) answered: CancellationToken,
+    /// Streams that carry no answer never end by themselves, and are cut.
+    pub(super) cut: CancellationToken,
+}
+
+/// Serves `router` until it is to stop, and returns when no connection is left.
+pub(super) async fn serve(listener: TcpListener, router: Router, ends: Ends) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let room = watch::Sender::new(());
     let mut tasks = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            () = stop.cancelled() => break,
+            () = ends.stop.cancelled() => break,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -68,7 +74,7 @@ pub(super) async fn serve(
                 room.send_replace(());
                 let waited = tokio::time::timeout(PLACE, places.clone().acquire_owned());
                 let place = tokio::select! {
-                    () = stop.cancelled() => break,
+                    () = ends.stop.cancelled() => break,
                     place = waited => place,
                 };
                 let Ok(Ok(place)) = place else {
@@ -81,18 +87,21 @@ pub(super) async fn serve(
         let connection = Connection {
             stream,
             _place: place,
-            stop: stop.clone(),
-            cut: cut.clone(),
+            ends: ends.clone(),
             room: room.subscribe(),
         };
         tasks.spawn(connection.serve(router.clone()));
     }
     drop(listener);
-    cut.cancelled().await;
-    let all = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(LAST, all).await.is_err() {
-        tasks.shutdown().await;
+    ends.answered.cancelled().await;
+    for _ in 0..2 {
+        let all = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST, all).await.is_ok() {
+            return;
+        }
+        ends.cut.cancel();
     }
+    tasks.shutdown().await;
 }
 
 /// Says that there are too many connections, to a client that may not even read it.
@@ -104,8 +113,7 @@ async fn refuse(mut stream: TcpStream) {
 struct Connection {
     stream: TcpStream,
     _place: OwnedSemaphorePermit,
-    stop: CancellationToken,
-    cut: CancellationToken,
+    ends: Ends,
     room: watch::Receiver<()>,
 }
 
@@ -139,7 +147,7 @@ impl Connection {
                     return;
                 }
                 // Ends the connection after the answer that is under way, or at once.
-                () = self.stop.cancelled(), if !leaving => {
+                () = self.ends.stop.cancelled(), if !leaving => {
                     leaving = true;
                     serving.as_mut().graceful_shutdown();
                 }
@@ -147,7 +155,7 @@ impl Connection {
                     leaving = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                () = self.cut.cancelled() => break,
+                () = self.ends.cut.cancelled() => break,
             }
         }
         // Streams have been ended; their last bytes may still be on the way.

@@ -26,6 +26,7 @@ use super::ServeError;
 use super::ending::Ending;
 use super::server::Server;
 use crate::tools::Session;
+use connections::Ends;
 use endpoint::Endpoint;
 use guard::Guard;
 
@@ -143,13 +144,15 @@ impl HttpServer {
     /// Returns when they have cleaned up, or after a few seconds more.
     pub async fn run(self, session: Arc<Session>, stop: CancellationToken) {
         let ending = Ending::new(stop.clone());
-        // Cuts what is still open after the calls have ended.
-        let cut = CancellationToken::new();
+        let ends = Ends {
+            stop: stop.clone(),
+            ..Ends::default()
+        };
         let guard = Guard::new(&self.options, self.address);
         let server = Arc::new(Server::new(session, ending.clone()));
-        let endpoint = Endpoint::new(server, ending.clone(), cut.clone());
+        let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());
         let router = router(guard, endpoint, stop.clone());
-        let connections = connections::serve(self.listener, router, stop.clone(), cut.clone());
+        let connections = connections::serve(self.listener, router, ends.clone());
         let end = async {
             stop.cancelled().await;
             if tokio::time::timeout(GRACE, ending.idle()).await.is_err() {
@@ -158,8 +161,7 @@ impl HttpServer {
                     tracing::warn!("calls were still cleaning up when the server ended");
                 }
             }
-            // Streams that carry no call never end by themselves.
-            cut.cancel();
+            ends.answered.cancel();
         };
         tokio::join!(connections, end);
     }
