@@ -62,6 +62,8 @@ pub mod config;
 mod db;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub mod engine;
+#[cfg(feature = "mcp")]
+mod environment;
 mod error;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]

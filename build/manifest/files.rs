@@ -10,7 +10,14 @@ use super::{Api, Inputs, Output, Problem, Source, compile};
 /// # Errors
 /// Fails if a source cannot be read or the result cannot be written.
 pub fn generate(root: &Path, out_dir: &Path) -> io::Result<()> {
-    for path in ["tools.yaml", "templates", "openapi", "build", "build.rs"] {
+    for path in [
+        "tools.yaml",
+        "templates",
+        "openapi",
+        "build",
+        "build.rs",
+        "src/environment.rs",
+    ] {
         println!("cargo::rerun-if-changed={path}");
     }
     match compile_files(root)? {
@@ -37,6 +44,7 @@ pub fn compile_files(root: &Path) -> io::Result<Result<Output, Vec<Problem>>> {
                 manifest: &manifest,
                 api: &api,
                 templates: &templates,
+                version: env!("CARGO_PKG_VERSION"),
             })
         }),
     )

@@ -6,8 +6,11 @@
 pub mod api;
 pub mod check;
 pub mod documents;
+#[path = "../../src/environment.rs"]
 pub mod environment;
+pub mod extras;
 pub mod files;
+pub mod lint;
 pub mod loops;
 pub mod model;
 pub mod names;
@@ -32,6 +35,8 @@ pub struct Inputs<'a> {
     pub api: &'a Api,
     /// Every file under `templates/`, named by its path below that folder.
     pub templates: &'a [Source],
+    /// The version of what is being built.
+    pub version: &'a str,
 }
 
 /// What the compiler makes.
@@ -41,6 +46,10 @@ pub struct Output {
     pub rust: String,
     /// What a client is told when it connects.
     pub instructions: String,
+    /// The guides with their texts, by name.
+    pub guides: Vec<(String, String)>,
+    /// What clients see of prompts and resource templates.
+    pub extras: serde_json::Value,
     /// What clients see of each tool, by name.
     pub surface: Vec<(String, serde_json::Value)>,
     /// Generated pages and regions of pages, by the path of the page in the repository.
@@ -56,6 +65,7 @@ pub fn compile(inputs: &Inputs<'_>) -> Result<Output, Vec<Problem>> {
     let manifest = model::read(inputs.manifest)?;
     let resolved = resolve::resolve(inputs.manifest, &manifest, inputs.api)?;
     let mut problems = check::check(inputs.manifest, &manifest, &resolved, inputs.api);
+    problems.extend(lint::lint(inputs, &manifest));
     let texts = texts::render(inputs, &manifest, &resolved, &mut problems);
     if !problems.is_empty() {
         problems.sort();
@@ -64,8 +74,10 @@ pub fn compile(inputs: &Inputs<'_>) -> Result<Output, Vec<Problem>> {
     }
     Ok(Output {
         surface: schema::surface(&resolved, &texts),
+        extras: extras::surface(&resolved),
         instructions: texts.instructions.clone(),
+        guides: texts.guides.clone(),
         documents: texts.documents.clone(),
-        rust: rust::generate(&resolved, &texts),
+        rust: rust::generate(&resolved, &texts, inputs.templates),
     })
 }

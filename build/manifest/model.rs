@@ -19,9 +19,18 @@ pub struct Manifest {
     /// Operations of the API that no tool uses, each with the reason.
     #[serde(default)]
     pub unexposed: Map<String>,
-    /// Guides by name: templates of longer texts that agents read on demand.
+    /// Guides by name: longer texts that agents read on demand, as `contree://guide/NAME`.
     #[serde(default)]
-    pub guides: Map<String>,
+    pub guides: Map<Guide>,
+    /// Prompts by name: what a person starts an agent with.
+    #[serde(default)]
+    pub prompts: Map<Prompt>,
+    /// Resource templates by name: what can be read under a URI with variables.
+    #[serde(default)]
+    pub resources: Map<Resource>,
+    /// The hosts that texts may link to.
+    #[serde(default)]
+    pub links: Vec<At<String>>,
     /// Generated pages by path: the template of the page, or of the region between its `tools` markers.
     #[serde(default)]
     pub documents: Map<String>,
@@ -37,6 +46,8 @@ pub struct Tool {
     pub toolset: At<String>,
     /// The operation it maps to directly; its handler is then generated. Implies `uses`.
     pub operation: Option<At<String>>,
+    /// `plain` if a directly mapped tool answers what the API does: then no result type is needed.
+    pub answer: Option<At<Plain>>,
     /// The operations that its handler calls.
     #[serde(default)]
     pub uses: Vec<At<String>>,
@@ -49,6 +60,91 @@ pub struct Tool {
     /// Its arguments by name, in the order in which they are shown.
     #[serde(default)]
     pub params: Map<Param>,
+}
+
+/// The answer of the API as it is.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Plain {
+    /// As it is.
+    Plain,
+}
+
+/// A guide.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Guide {
+    /// A name for people.
+    pub title: At<String>,
+    /// What it is about, in a few words.
+    pub doc: At<String>,
+    /// The template of its text.
+    pub template: At<String>,
+}
+
+/// A prompt. Its template is rendered when a client asks for it.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Prompt {
+    /// A name for people.
+    pub title: At<String>,
+    /// What it makes an agent do.
+    pub description: At<String>,
+    /// The template of its text. Its variables are the arguments; one that may be left out is undefined then.
+    pub template: At<String>,
+    /// Its arguments by name. All are texts.
+    #[serde(default)]
+    pub arguments: Map<Argument>,
+}
+
+/// One argument of a prompt.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Argument {
+    /// What it means.
+    pub doc: At<String>,
+    /// Whether it must be given.
+    #[serde(default)]
+    pub required: bool,
+    /// The value it has when left out.
+    pub default: Option<At<String>>,
+    /// What completes it.
+    pub complete: Option<At<Complete>>,
+}
+
+/// What can complete a half-typed argument.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Complete {
+    /// Tags of images, written `tag:NAME`.
+    Image,
+    /// Paths in the image that another argument names.
+    Path,
+    /// Ids of operations.
+    Operation,
+    /// Names of guides.
+    Guide,
+}
+
+/// A resource template.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Resource {
+    /// Its URI with variables in braces. The last one may hold slashes if it ends the URI.
+    pub uri: At<String>,
+    /// A name for people.
+    pub title: At<String>,
+    /// What is read there.
+    pub doc: At<String>,
+    /// The type of its contents, where they are text.
+    pub mime: At<String>,
+    /// The tool that it goes with: a server without that tool does not have it.
+    pub tool: At<String>,
+    /// What completes its variables.
+    #[serde(default)]
+    pub complete: Map<Complete>,
 }
 
 /// What a tool touches on the machine of the server.

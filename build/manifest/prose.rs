@@ -1,6 +1,6 @@
 //! Texts speak only of tools, arguments and guides that exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::Manifest;
 use super::names::suggestion;
@@ -33,8 +33,16 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Checks a rendered text: calls between backticks such as `` `run(image=…)` ``, and links to guides.
-    pub fn check(&self, entry: Entry<'_>, source: &str, text: &str, problems: &mut Vec<Problem>) {
+    /// Checks a rendered text: calls between backticks such as `` `run(image=…)` ``, also those on lines of their own in
+    /// a block of code, and links to guides. Answers the tools that are called.
+    pub fn check(
+        &self,
+        entry: Entry<'_>,
+        source: &str,
+        text: &str,
+        problems: &mut Vec<Problem>,
+    ) -> BTreeSet<String> {
+        let mut called = BTreeSet::new();
         let (file, first) = if is_template(entry.text) {
             (format!("templates/{}", entry.text), 1)
         } else {
@@ -51,9 +59,12 @@ impl<'a> Names<'a> {
                 problems.push(Problem::new(&file, first + line, text));
             }
         };
-        for span in text.split('`').skip(1).step_by(2) {
+        for span in code(text) {
             if let Some((name, arguments)) = call(span) {
                 self.call(span, name, arguments, &mut report);
+                called.insert(name.to_owned());
+            } else if self.tools.contains_key(span) {
+                called.insert(span.to_owned());
             }
         }
         for link in text.split(GUIDE).skip(1) {
@@ -67,6 +78,7 @@ impl<'a> Names<'a> {
                 );
             }
         }
+        called
     }
 
     fn call(&self, span: &str, name: &str, arguments: &str, report: &mut impl FnMut(&str, String)) {
@@ -87,6 +99,15 @@ impl<'a> Names<'a> {
     }
 }
 
+/// What stands between backticks, line by line.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .flat_map(str::lines)
+        .map(str::trim)
+}
+
 /// The name and the arguments of `name(…)`.
 fn call(span: &str) -> Option<(&str, &str)> {
     let (name, arguments) = span.strip_suffix(')')?.split_once('(')?;
@@ -96,9 +117,11 @@ fn call(span: &str) -> Option<(&str, &str)> {
 /// The names before `=` outside of quotes and brackets.
 fn keywords(arguments: &str) -> Vec<&str> {
     let mut keywords = Vec::new();
-    let (mut start, mut depth, mut quoted) = (0, 0_u32, false);
+    let (mut start, mut depth, mut quoted, mut escaped) = (0, 0_u32, false, false);
     for (position, c) in arguments.char_indices() {
         match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
             '(' | '[' | '{' if !quoted => depth += 1,
             ')' | ']' | '}' if !quoted => depth = depth.saturating_sub(1),

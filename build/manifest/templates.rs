@@ -92,11 +92,51 @@ impl Templates {
         if !self.check(&name, entry, context, &mut BTreeSet::new(), problems) {
             return None;
         }
-        let template = self.environment.get_template(&name).ok()?;
+        self.rendered(&name, entry, context, problems)
+    }
+
+    /// Renders a template once more, with other variables than those it was checked with: some may be missing where it
+    /// asks whether they are there.
+    pub fn render_again(
+        &self,
+        entry: Entry<'_>,
+        context: &Value,
+        problems: &mut Vec<Problem>,
+    ) -> Option<String> {
+        self.rendered(entry.text, entry, context, problems)
+    }
+
+    /// Whether a template reads a variable, in itself or in what it includes.
+    pub fn reads(&self, name: &str, variable: &str) -> bool {
+        let (mut visited, mut left) = (BTreeSet::new(), vec![name.to_owned()]);
+        while let Some(name) = left.pop() {
+            let Ok(template) = self.environment.get_template(&name) else {
+                continue;
+            };
+            if template.undeclared_variables(false).contains(variable) {
+                return true;
+            }
+            let targets = tags(template.source());
+            let targets = targets
+                .iter()
+                .filter_map(|tag| Some(tag.target()?.1.to_owned()));
+            left.extend(targets.filter(|target| visited.insert(target.clone())));
+        }
+        false
+    }
+
+    fn rendered(
+        &self,
+        name: &str,
+        entry: Entry<'_>,
+        context: &Value,
+        problems: &mut Vec<Problem>,
+    ) -> Option<String> {
+        let template = self.environment.get_template(name).ok()?;
         match template.render(minijinja::Value::from(Serde(context))) {
             Ok(text) => Some(text.trim_end().to_owned()),
             Err(error) => {
-                let failed = error.name().unwrap_or(&name);
+                let failed = error.name().unwrap_or(name);
                 let (file, line) = place(failed, entry);
                 let code = self.code(failed, error.line());
                 let mut problem = problem(&error, &file, line);

@@ -1,16 +1,16 @@
 //! All texts of the manifest, rendered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
 use super::model::Manifest;
 use super::problem::Problem;
 use super::prose;
-use super::resolve::{Param, Resolved, Tool};
+use super::resolve::{Param, Prompt, Resolved, Tool};
 use super::templates::{Entry, Templates};
 use super::yaml::At;
-use super::{Inputs, documents};
+use super::{Inputs, documents, extras};
 
 /// The rendered texts.
 #[derive(Debug, Default)]
@@ -21,6 +21,9 @@ pub struct Texts {
     pub guides: Vec<(String, String)>,
     /// The generated pages by path.
     pub documents: Vec<(String, String)>,
+    /// All that templates may speak of, with the rendered texts: for those that are rendered at run time.
+    pub facts: Value,
+    prompts: BTreeMap<String, BTreeSet<String>>,
     descriptions: BTreeMap<String, String>,
     params: BTreeMap<(String, String), String>,
 }
@@ -29,6 +32,15 @@ impl Texts {
     /// What a tool does.
     pub fn description(&self, tool: &str) -> &str {
         self.descriptions.get(tool).map_or("", String::as_str)
+    }
+
+    /// The tools that a prompt calls.
+    pub fn called_by(&self, prompt: &str) -> impl Iterator<Item = &str> {
+        self.prompts
+            .get(prompt)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 
     /// What an argument means.
@@ -49,7 +61,7 @@ pub fn render(
     let before = problems.len();
     let mut templates = Templates::load(inputs.templates, problems);
     let file = inputs.manifest.name.as_str();
-    let facts = facts(manifest, resolved);
+    let facts = facts(resolved, inputs.version);
     let prose = prose::Names::new(manifest, resolved);
     let mut texts = Texts::default();
     let mut text = |at: &At<String>, context: &Value, problems: &mut Vec<Problem>| {
@@ -81,17 +93,34 @@ pub fn render(
     }
     texts.instructions = text(&manifest.instructions, &facts, problems).unwrap_or_default();
     for (name, guide) in manifest.guides.iter() {
+        let rendered = text(&guide.template, &facts, problems);
         texts
             .guides
-            .extend(text(guide, &facts, problems).map(|text| (name.value.clone(), text)));
+            .extend(rendered.map(|text| (name.value.clone(), text)));
     }
     let mut context = facts;
     describe(&mut context, &texts);
+    texts.facts = context.clone();
     for (path, template) in manifest.documents.iter() {
         let rendered = text(template, &context, problems);
         texts
             .documents
             .extend(rendered.map(|text| (path.value.clone(), documents::finish(&text))));
+    }
+    for prompt in &resolved.prompts {
+        let Some(model) = manifest.prompts.get(prompt.name.as_str()) else {
+            continue;
+        };
+        let called = prompt_text(
+            &mut templates,
+            &prose,
+            inputs,
+            prompt,
+            model,
+            &context,
+            problems,
+        );
+        texts.prompts.insert(prompt.name.clone(), called);
     }
     // A text that failed has perhaps not come to its includes.
     if problems.len() == before {
@@ -99,6 +128,53 @@ pub fn render(
     }
     texts
 }
+
+/// Renders a prompt as the server will: with every argument, and with none that may be left out. Answers the tools that
+/// it calls.
+fn prompt_text(
+    templates: &mut Templates,
+    prose: &prose::Names<'_>,
+    inputs: &Inputs<'_>,
+    prompt: &Prompt,
+    model: &super::model::Prompt,
+    facts: &Value,
+    problems: &mut Vec<Problem>,
+) -> BTreeSet<String> {
+    let at = &model.template;
+    let entry = Entry {
+        file: &inputs.manifest.name,
+        line: at.line,
+        text: &at.value,
+    };
+    let (mut all, mut least) = (facts.clone(), facts.clone());
+    for argument in &prompt.arguments {
+        let value = argument.default.as_deref().unwrap_or(SAMPLE);
+        all[&argument.name] = json!(value);
+        if argument.required || argument.default.is_some() {
+            least[&argument.name] = json!(value);
+        }
+    }
+    let Some(whole) = templates.render(entry, &all, problems) else {
+        return BTreeSet::new();
+    };
+    let mut called = prose.check(entry, source(inputs, at), &whole, problems);
+    if let Some(short) = templates.render_again(entry, &least, problems) {
+        called.extend(prose.check(entry, source(inputs, at), &short, problems));
+    }
+    for argument in &prompt.arguments {
+        if !templates.reads(&at.value, &argument.name) {
+            let text = format!(
+                "the template never reads the argument `{}` (use it, or remove it)",
+                argument.name
+            );
+            problems.push(Problem::new(entry.file, at.line, text));
+        }
+    }
+    called
+}
+
+/// An argument that nobody has given yet.
+const SAMPLE: &str = "VALUE";
 
 /// The text before rendering, to find lines in.
 fn source<'a>(inputs: &'a Inputs<'_>, text: &'a str) -> &'a str {
@@ -110,7 +186,7 @@ fn source<'a>(inputs: &'a Inputs<'_>, text: &'a str) -> &'a str {
 }
 
 /// What templates may speak of.
-fn facts(manifest: &Manifest, resolved: &Resolved) -> Value {
+fn facts(resolved: &Resolved, version: &str) -> Value {
     let tools: Map<_, _> = resolved
         .tools
         .iter()
@@ -127,14 +203,37 @@ fn facts(manifest: &Manifest, resolved: &Resolved) -> Value {
             json!({"name": name, "doc": doc, "tools": members.collect::<Vec<_>>()}),
         )
     });
-    let guides = manifest.guides.keys().map(|name| {
-        let uri = format!("contree://guide/{}", name.value);
-        (name.value.clone(), json!({"name": name.value, "uri": uri}))
+    let guides = resolved.guides.iter().map(|guide| {
+        let facts = json!({
+            "name": guide.name,
+            "title": guide.title,
+            "doc": guide.doc,
+            "uri": extras::guide_uri(&guide.name),
+        });
+        (guide.name.clone(), facts)
+    });
+    let prompts = resolved
+        .prompts
+        .iter()
+        .map(|prompt| (prompt.name.clone(), prompt_facts(prompt)));
+    let resources = resolved.resources.iter().map(|resource| {
+        let facts = json!({
+            "name": resource.name,
+            "uri": resource.uri,
+            "title": resource.title,
+            "doc": resource.doc,
+            "mime": resource.mime,
+            "tool": resource.tool,
+        });
+        (resource.name.clone(), facts)
     });
     json!({
         "tools": tools,
         "toolsets": toolsets.collect::<Map<_, _>>(),
         "guides": guides.collect::<Map<_, _>>(),
+        "prompts": prompts.collect::<Map<_, _>>(),
+        "resources": resources.collect::<Map<_, _>>(),
+        "version": version,
     })
 }
 
@@ -152,6 +251,26 @@ fn tool_facts(tool: &Tool) -> Value {
         "read_only": tool.hints.read_only,
         "destructive": tool.hints.destructive,
         "params": params,
+    })
+}
+
+fn prompt_facts(prompt: &Prompt) -> Value {
+    let arguments = prompt.arguments.iter().map(|argument| {
+        let mut facts = json!({
+            "name": argument.name,
+            "doc": argument.doc,
+            "required": argument.required,
+        });
+        if let Some(default) = &argument.default {
+            facts["default"] = json!(default);
+        }
+        (argument.name.clone(), facts)
+    });
+    json!({
+        "name": prompt.name,
+        "title": prompt.title,
+        "description": prompt.description,
+        "arguments": arguments.collect::<Map<_, _>>(),
     })
 }
 
@@ -192,6 +311,9 @@ fn describe(context: &mut Value, texts: &Texts) {
         for (param, facts) in tool["params"].as_object_mut().into_iter().flatten() {
             facts["doc"] = json!(texts.param(name, param));
         }
+    }
+    for (name, text) in &texts.guides {
+        context["guides"][name]["text"] = json!(text);
     }
     context["instructions"] = json!(texts.instructions);
 }

@@ -99,8 +99,7 @@ impl Server {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = context.ct.cancelled() => {}
-                () = self.ending.cancelled() => {}
+                () = self.stopped(context) => {}
             }
             // The handler is told and goes on until it has cleaned up.
             cancelled.cancel();

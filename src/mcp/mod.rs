@@ -4,12 +4,15 @@
 //! through its dispatch.
 
 mod calls;
+mod complete;
 mod ending;
 mod http;
 mod lines;
 mod message;
 mod paging;
 mod progress;
+mod prompts;
+mod resources;
 mod result;
 mod server;
 mod transport;

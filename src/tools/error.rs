@@ -11,6 +11,10 @@ pub struct ToolError {
     hint: Option<String>,
     /// The backend did not answer.
     unreachable: bool,
+    /// What was asked for does not exist.
+    missing: bool,
+    /// The backend failed.
+    failed: bool,
 }
 
 impl ToolError {
@@ -21,7 +25,29 @@ impl ToolError {
             message: message.into(),
             hint: None,
             unreachable: false,
+            missing: false,
+            failed: false,
         }
+    }
+
+    /// An error for something that does not exist.
+    pub(super) fn missing(message: impl Into<String>) -> Self {
+        Self {
+            missing: true,
+            ..Self::new(message)
+        }
+    }
+
+    /// Whether the fault is with the backend or the way to it rather than with what was asked for.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.failed || self.unreachable
+    }
+
+    /// Whether what was asked for does not exist.
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.missing
     }
 
     /// Adds what to do, as a sentence of its own.
@@ -112,6 +138,10 @@ impl From<Error> for ToolError {
         };
         let mut failed = Self::new(message);
         failed.unreachable = matches!(error, Error::Connection(_) | Error::Timeout(_));
+        failed.failed = error
+            .status()
+            .is_some_and(|status| status.is_server_error());
+        failed.missing = error.status().is_some_and(|status| status == 404);
         match hint {
             Some(hint) => failed.with_hint(hint),
             None => failed,

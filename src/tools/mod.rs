@@ -6,21 +6,34 @@
 mod account;
 mod answer;
 mod arguments;
+mod catalogue;
+mod complete;
 mod context;
 mod convert;
 mod error;
 mod files;
+mod guides;
 mod images;
 mod operations;
 mod output;
+mod prompts;
+mod resources;
 pub mod results;
 mod run;
+mod templates;
 mod tool;
 
 pub use answer::Answer;
+pub use catalogue::{
+    Body, Complete, Content, Guide, Kept, Prompt, PromptArgument, Resource, Variables, encoded,
+    find_resource, unknown_resource,
+};
+pub use complete::{Completions, complete};
 pub use context::{BackendInfo, Connect, Context, Quiet, Session, Stream, Watcher};
 pub use error::ToolError;
 pub(crate) use files::expanded;
+pub use prompts::unknown_prompt;
+pub use templates::{facts, render};
 pub use tool::{Arguments, Hints, Local, Tool, unknown_tool};
 
 use tool::{Schema, input_schema, output_schema};

@@ -651,3 +651,59 @@ fn counted(count: usize, what: &str) -> String {
         format!("{count} {what}s")
     }
 }
+
+/// What `get_guide` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct GetGuide {
+    /// The guide
+    pub section: String,
+    /// Its text, in Markdown
+    pub content: String,
+    /// All guides
+    pub available_sections: Vec<String>,
+}
+
+impl Render for GetGuide {
+    fn text(&self) -> String {
+        format!(
+            "{}\n\nOther guides: {}\n",
+            self.content.trim_end(),
+            self.available_sections.join(", ")
+        )
+    }
+}
+
+/// An answer of the API as it is, for tools that need no type of their own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Plain(serde_json::Map<String, serde_json::Value>);
+
+impl Plain {
+    /// The answer of an operation; one that is no object becomes the field `result` of one.
+    pub(super) fn of(answer: impl Serialize) -> Result<Self, super::ToolError> {
+        let value = serde_json::to_value(answer)
+            .map_err(|error| super::ToolError::new(format!("the answer is no JSON: {error}")))?;
+        Ok(Self(match value {
+            serde_json::Value::Object(fields) => fields,
+            other => std::iter::once(("result".to_owned(), other)).collect(),
+        }))
+    }
+}
+
+impl JsonSchema for Plain {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Plain".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "object", "additionalProperties": true})
+    }
+}
+
+impl Render for Plain {
+    fn text(&self) -> String {
+        let value = serde_json::Value::Object(self.0.clone());
+        format!("{value:#}\n")
+    }
+}

@@ -30,6 +30,12 @@ impl OfficeTools for Handlers {
     }
 }
 
+impl ResourceHandlers for Handlers {
+    async fn page(&self, uri: uris::Page, _: &Context) -> Result<Content, ToolError> {
+        Ok(Content(format!("{uri:?}")))
+    }
+}
+
 async fn call(name: &str, arguments: Value) -> (Result<Answer, ToolError>, Vec<String>) {
     let cx = Context::default();
     let Value::Object(arguments) = arguments else {
@@ -51,6 +57,10 @@ async fn a_generated_handler_passes_its_arguments_on() {
     let (answer, calls) = call("get_book", json!({"book_id": id})).await;
     assert_eq!(answer.unwrap().0, "got");
     assert_eq!(calls, [format!("getBook {id}")]);
+
+    let (answer, calls) = call("list_news", json!({})).await;
+    assert_eq!(answer.unwrap().0, "news");
+    assert_eq!(calls, ["listNews"]);
 }
 
 #[tokio::test]
@@ -78,5 +88,35 @@ fn the_table_says_what_the_manifest_says() {
     assert_eq!(TOOLS[3].local, Local::Read);
     assert!(TOOLS[3].hints.destructive && !TOOLS[3].hints.read_only);
     assert_eq!(INSTRUCTIONS, "A library. `about` says more.");
-    assert_eq!(GUIDES[0].0, "house");
+    assert_eq!(
+        (GUIDES[0].name, GUIDES[0].uri),
+        ("house", "contree://guide/house")
+    );
+    assert!(GUIDES[0].text.starts_with("Be quiet."));
+    let prompt = &PROMPTS[0];
+    assert_eq!(prompt.tools, ["lend", "list_books"]);
+    assert!(prompt.arguments[0].required && !prompt.arguments[2].required);
+    assert_eq!(prompt.arguments[1].default, Some("fiction"));
+    assert_eq!(
+        RESOURCES[0].variables,
+        [
+            ("book", Some(Complete::Image)),
+            ("page", Some(Complete::Path))
+        ]
+    );
+    assert!(TEMPLATES.iter().any(|(name, _)| *name == prompt.template));
+    let facts: Value = serde_json::from_str(FACTS).unwrap();
+    assert_eq!(facts["version"], "1.2.3");
+    assert_eq!(facts["guides"]["house"]["text"], GUIDES[0].text);
+}
+
+#[tokio::test]
+async fn a_resource_reaches_its_handler_with_its_variables() {
+    let cx = Context::default();
+    let variables = Variables(vec![("book", "b".into()), ("page", "1/2".into())]);
+    let read = read_resource(&Handlers, "page", variables, &cx).await;
+    assert_eq!(read.unwrap().0, "Page { book: \"b\", page: \"1/2\" }");
+    let variables = Variables(Vec::new());
+    let read = read_resource(&Handlers, "cover", variables, &cx).await;
+    assert_eq!(read.unwrap_err().0, "no cover");
 }

@@ -9,7 +9,8 @@ fn the_small_manifest_becomes_what_is_expected_of_it() {
         .unwrap_or_else(|problems| panic!("{problems:#?}"));
     let folder = root().join("tests/manifest/good");
     compare(folder.join("tools.rs"), &output.rust);
-    let surface: serde_json::Map<_, _> = output.surface.into_iter().collect();
+    let mut surface: serde_json::Map<_, _> = output.surface.into_iter().collect();
+    surface.insert("extras".into(), output.extras);
     compare(
         folder.join("surface.json"),
         &format!("{:#}\n", serde_json::Value::Object(surface)),

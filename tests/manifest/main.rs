@@ -79,6 +79,7 @@ impl Fixture {
             manifest: &self.manifest,
             api,
             templates: &self.templates,
+            version: "1.2.3",
         })
     }
 }

@@ -475,6 +475,110 @@ const MANIFEST: &[Case] = &[
             ("instructions.md.j2", "tools.about.name", "tools.abut.name"),
         ],
     ),
+    (
+        "guide without a doc",
+        &[("tools.yaml", "doc: How to behave, ", "")],
+    ),
+    (
+        "name of a prompt",
+        &[("tools.yaml", "  find-book:", "  find_book:")],
+    ),
+    (
+        "prompt whose text is no template",
+        &[(
+            "tools.yaml",
+            "template: prompts/find-book.md.j2",
+            "template: Find a book",
+        )],
+    ),
+    (
+        "prompt argument that hides a variable of all templates",
+        &[("tools.yaml", "      reader: {", "      tools: {")],
+    ),
+    (
+        "prompt argument that is required and has a default",
+        &[(
+            "tools.yaml",
+            "default: fiction}",
+            "default: fiction, required: true}",
+        )],
+    ),
+    (
+        "prompt argument that completes as nothing does",
+        &[(
+            "tools.yaml",
+            "default: fiction}",
+            "default: fiction, complete: shelf}",
+        )],
+    ),
+    (
+        "prompt argument that is a path of no image",
+        &[(
+            "tools.yaml",
+            "default: fiction}",
+            "default: fiction, complete: path}",
+        )],
+    ),
+    (
+        "resource of an unknown tool",
+        &[("tools.yaml", "tool: get_book", "tool: get_bok")],
+    ),
+    (
+        "resource whose URI is another's",
+        &[(
+            "tools.yaml",
+            "  page:\n",
+            "  leaf:\n    uri: contree://book/{b}/page/{p}\n    title: Leaf\n    doc: A leaf\n    mime: text/plain\n    tool: get_book\n  page:\n",
+        )],
+    ),
+    (
+        "resource with another scheme",
+        &[("tools.yaml", "uri: contree://book", "uri: file://book")],
+    ),
+    (
+        "resource without a variable",
+        &[(
+            "tools.yaml",
+            "{book}/page/{page}\n    title: Page\n    doc: A page of a book\n    mime: text/plain\n    tool: get_book\n    complete: {book: image, page: path}",
+            "page\n    title: Page\n    doc: A page of a book\n    mime: text/plain\n    tool: get_book",
+        )],
+    ),
+    (
+        "resource with a variable that is no whole part",
+        &[("tools.yaml", "{book}/page", "no-{book}/page")],
+    ),
+    (
+        "resource that completes an unknown variable",
+        &[("tools.yaml", "page: path}", "pge: path}")],
+    ),
+    (
+        "plain answer of a handler that is not generated",
+        &[(
+            "tools.yaml",
+            "uses: [renameBook]",
+            "uses: [renameBook]\n    answer: plain",
+        )],
+    ),
+    (
+        "link to a host that is not named",
+        &[("tools.yaml", "links: [books.example]", "links: []")],
+    ),
+    (
+        "link in a text of the manifest",
+        &[(
+            "tools.yaml",
+            "description: Look up one book.",
+            "description: Look up one book. http://evil.example:80/x",
+        )],
+    ),
+    (
+        "character that nobody sees",
+        &[(
+            "tools.yaml",
+            "doc: The book}\n\n  rename",
+            "doc: The\u{200b} book}\n\n  rename",
+        )],
+    ),
 ];
 
 /// The same for templates and prose. `templates.txt` holds the texts.
@@ -622,6 +726,38 @@ const TEMPLATES: &[Case] = &[
     (
         "prose names an unknown argument",
         &[("tools.yaml", "days=3", "dais=3")],
+    ),
+    (
+        "character that turns the order of others around",
+        &[("guides/house.md.j2", "Be quiet.", "Be \u{202e}quiet.")],
+    ),
+    (
+        "prompt that reads what is no argument",
+        &[(
+            "prompts/find-book.md.j2",
+            "among {{ shelf }}",
+            "among {{ shelv }}",
+        )],
+    ),
+    (
+        "prompt that reads an argument which may be left out",
+        &[(
+            "prompts/find-book.md.j2",
+            "among {{ shelf }}",
+            "among {{ shelf }} for {{ reader }}",
+        )],
+    ),
+    (
+        "prompt that does not read an argument",
+        &[("prompts/find-book.md.j2", "among {{ shelf }}", "there")],
+    ),
+    (
+        "prompt that calls an unknown tool",
+        &[("prompts/find-book.md.j2", "`lend(", "`lent(")],
+    ),
+    (
+        "call in a block of code with an unknown argument",
+        &[("guides/house.md.j2", "days=2", "dayz=2")],
     ),
     (
         "prose names an unknown guide",

@@ -75,6 +75,65 @@ impl Tool {
     }
 }
 
+pub struct Guide {
+    pub name: &'static str,
+    pub uri: &'static str,
+    pub title: &'static str,
+    pub doc: &'static str,
+    pub text: &'static str,
+}
+
+pub struct Prompt {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub description: &'static str,
+    pub template: &'static str,
+    pub arguments: &'static [PromptArgument],
+    pub tools: &'static [&'static str],
+}
+
+pub struct PromptArgument {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub required: bool,
+    pub default: Option<&'static str>,
+    pub complete: Option<Complete>,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Complete {
+    Image,
+    Path,
+    Operation,
+    Guide,
+}
+
+pub struct Resource {
+    pub name: &'static str,
+    pub uri: &'static str,
+    pub title: &'static str,
+    pub doc: &'static str,
+    pub mime: &'static str,
+    pub tool: &'static str,
+    pub variables: &'static [(&'static str, Option<Complete>)],
+}
+
+#[derive(Debug)]
+pub struct Content(pub String);
+
+pub struct Variables(pub Vec<(&'static str, String)>);
+
+impl Variables {
+    fn take(&mut self, name: &str) -> Result<String, ToolError> {
+        let at = self.0.iter().position(|(known, _)| *known == name);
+        at.map(|at| self.0.remove(at).1).ok_or_else(|| ToolError(format!("no {name}")))
+    }
+}
+
+fn unknown_resource(name: &str) -> ToolError {
+    ToolError(format!("no {name}"))
+}
+
 pub mod results {
     macro_rules! results {
         ($($name:ident)*) => {$(
@@ -94,6 +153,20 @@ pub mod results {
         )*};
     }
     results!(Lend ListBooks GetBook Rename About);
+
+    pub struct Plain(pub String);
+
+    impl Plain {
+        pub fn of(answer: impl Into<String>) -> Result<Self, super::ToolError> {
+            Ok(Self(answer.into()))
+        }
+    }
+
+    impl From<Plain> for String {
+        fn from(result: Plain) -> String {
+            result.0
+        }
+    }
 }
 
 pub mod client {
@@ -111,6 +184,10 @@ pub mod client {
     impl Client {
         pub fn list_books(&self) -> Request<'_> {
             Request(self, "listBooks".to_owned(), "listed")
+        }
+
+        pub fn list_news(&self) -> Request<'_> {
+            Request(self, "listNews".to_owned(), "news")
         }
 
         pub fn get_book(&self) -> Request<'_> {

@@ -1,5 +1,6 @@
 //! The manifest with every reference followed: each argument has its full type, each tool its operations.
 
+mod extras;
 mod params;
 
 use std::collections::BTreeMap;
@@ -13,11 +14,19 @@ use super::problem::{Problem, Source};
 use super::schema::Shape;
 use super::yaml::At;
 
-/// All tools, in the order of the manifest.
+pub use extras::{Guide, Prompt, Resource};
+
+/// All that clients see, in the order of the manifest.
 #[derive(Debug)]
 pub struct Resolved {
     /// The tools.
     pub tools: Vec<Tool>,
+    /// The guides.
+    pub guides: Vec<Guide>,
+    /// The prompts.
+    pub prompts: Vec<Prompt>,
+    /// The resource templates.
+    pub resources: Vec<Resource>,
     /// The toolsets and what they are for.
     pub toolsets: Vec<(String, String)>,
 }
@@ -33,6 +42,8 @@ pub struct Tool {
     pub toolset: String,
     /// The operation that a generated handler calls.
     pub operation: Option<String>,
+    /// Whether it answers what the API does.
+    pub plain: bool,
     /// The operations that its handler calls.
     pub uses: Vec<String>,
     /// What it touches on the machine of the server.
@@ -97,9 +108,17 @@ pub fn resolve(source: &Source, manifest: &Manifest, api: &Api) -> Result<Resolv
         .iter()
         .map(|(name, doc)| (name.value.clone(), doc.value.clone()))
         .collect();
+    let (guides, prompts) = (resolver.guides(manifest), resolver.prompts(manifest));
+    let resources = resolver.resources(manifest);
     resolver.problems.sort();
     if resolver.problems.is_empty() {
-        Ok(Resolved { tools, toolsets })
+        Ok(Resolved {
+            tools,
+            guides,
+            prompts,
+            resources,
+            toolsets,
+        })
     } else {
         Err(resolver.problems)
     }
@@ -143,6 +162,15 @@ impl Resolver<'_> {
                 ),
             );
         }
+        if let (None, Some(answer)) = (&tool.operation, &tool.answer) {
+            self.problem(
+                answer.line,
+                format!(
+                    "{}: only a generated handler can answer `plain` (add `operation`, or remove `answer`)",
+                    name.value
+                ),
+            );
+        }
         let uses: Vec<_> = tool.operation.iter().chain(&tool.uses).collect();
         for id in &uses {
             if !self.api.operations.contains_key(id.as_str()) {
@@ -171,6 +199,7 @@ impl Resolver<'_> {
             title: tool.title.value.clone(),
             toolset: tool.toolset.value.clone(),
             operation: tool.operation.as_ref().map(|id| id.value.clone()),
+            plain: tool.answer.is_some(),
             uses: uses.into_iter().map(|id| id.value.clone()).collect(),
             local: tool.local.value,
             hints: Hints {

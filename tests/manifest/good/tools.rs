@@ -57,6 +57,9 @@ pub mod params {
     /// The arguments of `about`.
     #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
     pub struct About {}
+    /// The arguments of `list_news`.
+    #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
+    pub struct ListNews {}
 }
 /// Handlers of the `desk` tools: Lend and look up.
 #[diagnostic::on_unimplemented(
@@ -129,6 +132,18 @@ pub trait OfficeTools: Sync {
         p: params::About,
         cx: &Context,
     ) -> impl ::std::future::Future<Output = Result<results::About, ToolError>> + Send;
+    /// What is new, as the API has it.
+    fn list_news(
+        &self,
+        p: params::ListNews,
+        cx: &Context,
+    ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
+        async move {
+            let client = cx.client().await?;
+            let request = client.list_news();
+            results::Plain::of(request.send().await?.into_inner())
+        }
+    }
 }
 /// Handlers for every tool.
 pub trait Tools: DeskTools + OfficeTools {}
@@ -161,11 +176,14 @@ pub async fn dispatch<T: Tools>(
         "about" => {
             Answer::of(tools.about(TOOLS[4usize].arguments(arguments)?, cx).await?)
         }
+        "list_news" => {
+            Answer::of(tools.list_news(TOOLS[5usize].arguments(arguments)?, cx).await?)
+        }
         _ => Err(unknown_tool(name)),
     }
 }
 /// All tools, in the order in which they are listed.
-pub static TOOLS: [Tool; 5usize] = [
+pub static TOOLS: [Tool; 6usize] = [
     Tool {
         name: "lend",
         title: "Lend a book",
@@ -266,10 +284,158 @@ pub static TOOLS: [Tool; 5usize] = [
         )),
         output_schema: Schema::new(output_schema::<results::About>),
     },
+    Tool {
+        name: "list_news",
+        title: "List the news",
+        description: "What is new, as the API has it.",
+        toolset: "office",
+        hints: Hints {
+            read_only: true,
+            destructive: false,
+            idempotent: true,
+            open_world: false,
+        },
+        local: Local::None,
+        uses: &["listNews"],
+        aliases: &[],
+        null_values: &[],
+        input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
+        )),
+        output_schema: Schema::new(output_schema::<results::Plain>),
+    },
 ];
 /// What a client is told when it connects.
 pub const INSTRUCTIONS: &str = "A library. `about` says more.";
-/// The guides by name.
-pub static GUIDES: &[(&str, &str)] = &[
-    ("house", "Be quiet. contree://guide/house is where you read this."),
+/// The guides, in the order in which they are listed.
+pub static GUIDES: [Guide; 1usize] = [
+    Guide {
+        name: "house",
+        uri: "contree://guide/house",
+        title: "House rules",
+        doc: "How to behave",
+        text: "Be quiet. contree://guide/house is where you read this. See https://books.example/rules.\n\n```\nlend(book=\"…\", days=2)\n```",
+    },
 ];
+/// The prompts, in the order in which they are listed.
+pub static PROMPTS: [Prompt; 1usize] = [
+    Prompt {
+        name: "find-book",
+        title: "Find a book",
+        description: "Find a book and lend it",
+        template: "prompts/find-book.md.j2",
+        arguments: &[
+            PromptArgument {
+                name: "title",
+                doc: "What it is called",
+                required: true,
+                default: None,
+                complete: None,
+            },
+            PromptArgument {
+                name: "shelf",
+                doc: "Where to look",
+                required: false,
+                default: Some("fiction"),
+                complete: None,
+            },
+            PromptArgument {
+                name: "reader",
+                doc: "Who reads it",
+                required: false,
+                default: None,
+                complete: None,
+            },
+        ],
+        tools: &["lend", "list_books"],
+    },
+];
+/// The resource templates, in the order in which they are listed.
+pub static RESOURCES: [Resource; 1usize] = [
+    Resource {
+        name: "page",
+        uri: "contree://book/{book}/page/{page}",
+        title: "Page",
+        doc: "A page of a book",
+        mime: "text/plain",
+        tool: "get_book",
+        variables: &[("book", Some(Complete::Image)), ("page", Some(Complete::Path))],
+    },
+];
+/// The variables of each resource template.
+pub mod uris {
+    /// The variables of `contree://book/{book}/page/{page}`.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Page {
+        /// `book`, decoded.
+        pub book: ::std::string::String,
+        /// `page`, decoded.
+        pub page: ::std::string::String,
+    }
+}
+/// Handlers of the resource templates.
+#[diagnostic::on_unimplemented(
+    message = "the resources of tools.yaml have no handlers",
+    note = "write `impl ResourceHandlers for {Self}` in src/tools/resources.rs"
+)]
+pub trait ResourceHandlers: Sync {
+    /// `contree://book/{book}/page/{page}`: A page of a book.
+    fn page(
+        &self,
+        uri: uris::Page,
+        cx: &Context,
+    ) -> impl ::std::future::Future<Output = Result<Content, ToolError>> + Send;
+}
+/// Reads the resource template `name`.
+///
+/// # Errors
+/// Returns what its handler returned, or that there is no such template.
+pub async fn read_resource<T: ResourceHandlers>(
+    handlers: &T,
+    name: &str,
+    mut variables: Variables,
+    cx: &Context,
+) -> Result<Content, ToolError> {
+    match name {
+        "page" => {
+            handlers
+                .page(
+                    uris::Page {
+                        book: variables.take("book")?,
+                        page: variables.take("page")?,
+                    },
+                    cx,
+                )
+                .await
+        }
+        _ => Err(unknown_resource(name)),
+    }
+}
+/// Every template by its name, for those that are rendered at run time.
+pub static TEMPLATES: [(&str, &str); 7usize] = [
+    (
+        "guides/house.md.j2",
+        "Be quiet. {{ guides.house.uri }} is where you read this. See https://books.example/rules.\n\n```\nlend(book=\"…\", days=2)\n```\n",
+    ),
+    ("instructions.md.j2", "A library. `{{ tools.about.name }}` says more.\n"),
+    (
+        "macros.md.j2",
+        "{% macro names(params) %}{% for name, param in params|items %}{{ name }}{% if not loop.last %}, {% endif %}{% endfor %}{% endmacro %}\n",
+    ),
+    (
+        "page.md.j2",
+        "<!-- Generated from tools.yaml -->\n{% for name, tool in tools|items %}\n- {{ name }}: {{ tool.description }}\n{% endfor %}\n",
+    ),
+    ("part.md.j2", "The shelf closes after {{ tools.lend.params.days.max }} days.\n"),
+    (
+        "prompts/find-book.md.j2",
+        "Find {{ title|quoted }} among {{ shelf }}: `list_books(type=\"fiction\")`.\n{% if reader is defined %}\nThen lend it: `lend(book={{ title|quoted }}, name={{ reader|quoted }})`.\n{% endif %}\n",
+    ),
+    (
+        "tools/lend.md.j2",
+        "{% from \"macros.md.j2\" import names %}\nLend a book for {{ tool.params.days.default }} days. It takes {{ names(tool.params) }}.\n{% if \"max\" in tool.params.days %}\n{% include \"part.md.j2\" %}\n{% else %}\nWithout end, {{ tool.params.days.default }}.\n{% endif %}\n",
+    ),
+];
+/// What templates may speak of, as a JSON object: tools, toolsets, guides, prompts, resources, the instructions
+/// and the version.
+pub const FACTS: &str = "{\"tools\":{\"lend\":{\"name\":\"lend\",\"title\":\"Lend a book\",\"toolset\":\"desk\",\"uses\":[\"lendBook\",\"getBook\",\"returnBook\"],\"read_only\":false,\"destructive\":false,\"params\":{\"book\":{\"name\":\"book\",\"type\":\"string\",\"required\":true,\"doc\":\"Title\"},\"days\":{\"name\":\"days\",\"type\":\"integer\",\"required\":false,\"default\":14,\"min\":1,\"max\":30,\"doc\":\"How long\"},\"name\":{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"doc\":\"Who\"},\"rush\":{\"name\":\"rush\",\"type\":\"boolean\",\"required\":false,\"default\":false,\"doc\":\"Today\"},\"notes\":{\"name\":\"notes\",\"type\":\"map of string\",\"required\":false,\"doc\":\"Notes; null removes one\"},\"stamps\":{\"name\":\"stamps\",\"type\":\"array of string\",\"required\":false,\"doc\":\"Stamps\"},\"weight\":{\"name\":\"weight\",\"type\":\"integer\",\"required\":false,\"doc\":\"Weight\"}},\"description\":\"Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight.\\nThe shelf closes after 30 days.\"},\"list_books\":{\"name\":\"list_books\",\"title\":\"List books\",\"toolset\":\"desk\",\"uses\":[\"listBooks\"],\"read_only\":true,\"destructive\":false,\"params\":{\"limit\":{\"name\":\"limit\",\"type\":\"integer\",\"required\":false,\"default\":10,\"min\":1,\"max\":100,\"doc\":\"Books at most\"},\"type\":{\"name\":\"type\",\"type\":\"string\",\"required\":false,\"choices\":[\"fiction\",\"science\"],\"doc\":\"Only this shelf\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":false,\"doc\":\"Only titles that begin so\"}},\"description\":\"List books. Then `lend(book=\\\"…\\\", days=3)`.\"},\"get_book\":{\"name\":\"get_book\",\"title\":\"Look up a book\",\"toolset\":\"desk\",\"uses\":[\"getBook\"],\"read_only\":true,\"destructive\":false,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"}},\"description\":\"Look up one book.\"},\"rename\":{\"name\":\"rename\",\"title\":\"Rename a book\",\"toolset\":\"office\",\"uses\":[\"renameBook\"],\"read_only\":false,\"destructive\":true,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":true,\"doc\":\"Its new title\"},\"tags\":{\"name\":\"tags\",\"type\":\"array of integer\",\"required\":false,\"doc\":\"Numbers\"},\"mode\":{\"name\":\"mode\",\"type\":\"string\",\"required\":false,\"default\":\"print\",\"choices\":[\"print\",\"emboss\"],\"doc\":\"Way to write it\"}},\"description\":\"Give a book another title.\\nThe title of lend must then be the new one.\"},\"about\":{\"name\":\"about\",\"title\":\"About\",\"toolset\":\"office\",\"uses\":[],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"About this library. More in contree://guide/house.\"},\"list_news\":{\"name\":\"list_news\",\"title\":\"List the news\",\"toolset\":\"office\",\"uses\":[\"listNews\"],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"What is new, as the API has it.\"}},\"toolsets\":{\"desk\":{\"name\":\"desk\",\"doc\":\"Lend and look up\",\"tools\":[\"lend\",\"list_books\",\"get_book\"]},\"office\":{\"name\":\"office\",\"doc\":\"Everything else\",\"tools\":[\"rename\",\"about\",\"list_news\"]}},\"guides\":{\"house\":{\"name\":\"house\",\"title\":\"House rules\",\"doc\":\"How to behave\",\"uri\":\"contree://guide/house\",\"text\":\"Be quiet. contree://guide/house is where you read this. See https://books.example/rules.\\n\\n```\\nlend(book=\\\"…\\\", days=2)\\n```\"}},\"prompts\":{\"find-book\":{\"name\":\"find-book\",\"title\":\"Find a book\",\"description\":\"Find a book and lend it\",\"arguments\":{\"title\":{\"name\":\"title\",\"doc\":\"What it is called\",\"required\":true},\"shelf\":{\"name\":\"shelf\",\"doc\":\"Where to look\",\"required\":false,\"default\":\"fiction\"},\"reader\":{\"name\":\"reader\",\"doc\":\"Who reads it\",\"required\":false}}}},\"resources\":{\"page\":{\"name\":\"page\",\"uri\":\"contree://book/{book}/page/{page}\",\"title\":\"Page\",\"doc\":\"A page of a book\",\"mime\":\"text/plain\",\"tool\":\"get_book\"}},\"version\":\"1.2.3\",\"instructions\":\"A library. `about` says more.\"}";

@@ -1,16 +1,19 @@
 //! The generated Rust.
 
+mod catalogue;
+
 use heck::ToUpperCamelCase;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::model::Local;
+use super::problem::Source;
 use super::resolve::{Param, Resolved, Tool};
 use super::schema::{Shape, input_schema};
 use super::texts::Texts;
 
 /// Parameter structs, one trait for each toolset, dispatch and the table of tools.
-pub fn generate(resolved: &Resolved, texts: &Texts) -> String {
+pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> String {
     let params = resolved.tools.iter().map(|tool| params_struct(tool, texts));
     let traits = resolved
         .toolsets
@@ -28,16 +31,7 @@ pub fn generate(resolved: &Resolved, texts: &Texts) -> String {
     let table = resolved.tools.iter().map(|tool| table_entry(tool, texts));
     let count = resolved.tools.len();
     let instructions = &texts.instructions;
-    let guides = texts
-        .guides
-        .iter()
-        .map(|(name, text)| quote!((#name, #text)));
-    let guide_table = (!texts.guides.is_empty()).then(|| {
-        quote! {
-            /// The guides by name.
-            pub static GUIDES: &[(&str, &str)] = &[#(#guides),*];
-        }
-    });
+    let catalogue = catalogue::generate(resolved, texts, templates);
     let tokens = quote! {
         /// The arguments of each tool, checked and with defaults filled in.
         pub mod params {
@@ -79,7 +73,7 @@ pub fn generate(resolved: &Resolved, texts: &Texts) -> String {
         /// What a client is told when it connects.
         pub const INSTRUCTIONS: &str = #instructions;
 
-        #guide_table
+        #catalogue
     };
     match syn::parse2(tokens) {
         Ok(file) => format!(
@@ -206,13 +200,14 @@ fn toolset(name: &str, doc: &str, resolved: &Resolved, texts: &Texts) -> TokenSt
 fn method(tool: &Tool, texts: &Texts) -> TokenStream {
     let (name, kind) = (format_ident!("{}", tool.name), type_name(tool));
     let doc = sentence(texts.description(&tool.name));
+    let result = result_type(tool);
     let signature = quote! {
         #[doc = #doc]
         fn #name(
             &self,
             p: params::#kind,
             cx: &Context,
-        ) -> impl ::std::future::Future<Output = Result<results::#kind, ToolError>> + Send
+        ) -> impl ::std::future::Future<Output = Result<#result, ToolError>> + Send
     };
     let Some(operation) = &tool.operation else {
         return quote!(#signature;);
@@ -237,15 +232,30 @@ fn method(tool: &Tool, texts: &Texts) -> TokenStream {
             }
         })
     });
+    let answer = if tool.plain {
+        quote!(results::Plain::of(request.send().await?.into_inner()))
+    } else {
+        quote!(Ok(request.send().await?.into_inner().into()))
+    };
     quote! {
         #signature {
             async move {
                 let client = cx.client().await?;
                 let request = client.#call();
                 #(#setters)*
-                Ok(request.send().await?.into_inner().into())
+                #answer
             }
         }
+    }
+}
+
+/// What a tool answers.
+fn result_type(tool: &Tool) -> TokenStream {
+    if tool.plain {
+        quote!(results::Plain)
+    } else {
+        let kind = type_name(tool);
+        quote!(results::#kind)
     }
 }
 
@@ -255,7 +265,7 @@ pub fn snake_case(name: &str) -> String {
 }
 
 fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
-    let (name, title, kind) = (&tool.name, &tool.title, type_name(tool));
+    let (name, title) = (&tool.name, &tool.title);
     let (toolset, description) = (&tool.toolset, texts.description(name));
     let hints = &tool.hints;
     let (read_only, destructive) = (hints.read_only, hints.destructive);
@@ -279,6 +289,7 @@ fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
         .iter()
         .filter(|param| param.null_values)
         .map(|param| &param.name);
+    let result = result_type(tool);
     quote! {
         Tool {
             name: #name,
@@ -296,7 +307,7 @@ fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
             aliases: &[#(#aliases),*],
             null_values: &[#(#nullable),*],
             input_schema: Schema::new(|| input_schema(#schema)),
-            output_schema: Schema::new(output_schema::<results::#kind>),
+            output_schema: Schema::new(output_schema::<#result>),
         }
     }
 }

@@ -1,0 +1,211 @@
+//! The generated Rust for guides, prompts and resources.
+
+use heck::ToUpperCamelCase;
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use super::super::extras;
+use super::super::model::Complete;
+use super::super::problem::Source;
+use super::super::resolve::{Prompt, Resolved, Resource};
+use super::super::texts::Texts;
+
+/// Guides, prompts and resources, and what is rendered at run time.
+pub(super) fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> TokenStream {
+    let guides = resolved.guides.iter().map(|guide| {
+        let (name, title, doc) = (&guide.name, &guide.title, &guide.doc);
+        let uri = extras::guide_uri(name);
+        let known = texts.guides.iter().find(|(known, _)| known == name);
+        let text = known.map_or("", |(_, text)| text.as_str());
+        quote!(Guide { name: #name, uri: #uri, title: #title, doc: #doc, text: #text })
+    });
+    let prompts = resolved
+        .prompts
+        .iter()
+        .map(|prompt| prompt_entry(prompt, texts));
+    let resources = resolved.resources.iter().map(resource_entry);
+    let (guide_count, prompt_count) = (resolved.guides.len(), resolved.prompts.len());
+    let resource_count = resolved.resources.len();
+    let handlers = resource_handlers(&resolved.resources);
+    let template_count = templates.len();
+    let templates = templates.iter().map(|template| {
+        let (name, text) = (&template.name, &template.text);
+        quote!((#name, #text))
+    });
+    let facts = texts.facts.to_string();
+    quote! {
+        /// The guides, in the order in which they are listed.
+        pub static GUIDES: [Guide; #guide_count] = [#(#guides),*];
+
+        /// The prompts, in the order in which they are listed.
+        pub static PROMPTS: [Prompt; #prompt_count] = [#(#prompts),*];
+
+        /// The resource templates, in the order in which they are listed.
+        pub static RESOURCES: [Resource; #resource_count] = [#(#resources),*];
+
+        #handlers
+
+        /// Every template by its name, for those that are rendered at run time.
+        pub static TEMPLATES: [(&str, &str); #template_count] = [#(#templates),*];
+
+        /// What templates may speak of, as a JSON object: tools, toolsets, guides, prompts, resources, the instructions
+        /// and the version.
+        pub const FACTS: &str = #facts;
+    }
+}
+
+fn prompt_entry(prompt: &Prompt, texts: &Texts) -> TokenStream {
+    let (name, title, description) = (&prompt.name, &prompt.title, &prompt.description);
+    let template = &prompt.template;
+    let arguments = prompt.arguments.iter().map(|argument| {
+        let (name, doc, required) = (&argument.name, &argument.doc, argument.required);
+        let (default, complete) = (option(argument.default.as_ref()), completion(argument.complete));
+        quote! {
+            PromptArgument { name: #name, doc: #doc, required: #required, default: #default, complete: #complete }
+        }
+    });
+    let tools = texts.called_by(name);
+    quote! {
+        Prompt {
+            name: #name,
+            title: #title,
+            description: #description,
+            template: #template,
+            arguments: &[#(#arguments),*],
+            tools: &[#(#tools),*],
+        }
+    }
+}
+
+fn resource_entry(resource: &Resource) -> TokenStream {
+    let (name, uri, title, doc) = (
+        &resource.name,
+        &resource.uri,
+        &resource.title,
+        &resource.doc,
+    );
+    let (mime, tool) = (&resource.mime, &resource.tool);
+    let variables = resource.variables.iter().map(|(name, complete)| {
+        let complete = completion(*complete);
+        quote!((#name, #complete))
+    });
+    quote! {
+        Resource {
+            name: #name,
+            uri: #uri,
+            title: #title,
+            doc: #doc,
+            mime: #mime,
+            tool: #tool,
+            variables: &[#(#variables),*],
+        }
+    }
+}
+
+/// The variables of each resource, the trait with one handler for each, and the way there.
+fn resource_handlers(resources: &[Resource]) -> TokenStream {
+    if resources.is_empty() {
+        return TokenStream::new();
+    }
+    let kind = |resource: &Resource| format_ident!("{}", resource.name.to_upper_camel_case());
+    let structs = resources.iter().map(|resource| {
+        let (name, doc) = (
+            kind(resource),
+            format!(" The variables of `{}`.", resource.uri),
+        );
+        let fields = resource.variables.iter().map(|(variable, _)| {
+            let field = variable_name(variable);
+            let doc = format!(" `{variable}`, decoded.");
+            quote!(#[doc = #doc] pub #field: ::std::string::String)
+        });
+        quote! {
+            #[doc = #doc]
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct #name {
+                #(#fields),*
+            }
+        }
+    });
+    let methods = resources.iter().map(|resource| {
+        let (method, name) = (format_ident!("{}", resource.name), kind(resource));
+        let doc = format!(
+            " `{}`: {}.",
+            resource.uri,
+            resource.doc.trim_end_matches('.')
+        );
+        quote! {
+            #[doc = #doc]
+            fn #method(
+                &self,
+                uri: uris::#name,
+                cx: &Context,
+            ) -> impl ::std::future::Future<Output = Result<Content, ToolError>> + Send;
+        }
+    });
+    let arms = resources.iter().map(|resource| {
+        let (text, method, name) = (
+            &resource.name,
+            format_ident!("{}", resource.name),
+            kind(resource),
+        );
+        let fields = resource.variables.iter().map(|(variable, _)| {
+            let field = variable_name(variable);
+            quote!(#field: variables.take(#variable)?)
+        });
+        quote!(#text => handlers.#method(uris::#name { #(#fields),* }, cx).await,)
+    });
+    quote! {
+        /// The variables of each resource template.
+        pub mod uris {
+            #(#structs)*
+        }
+
+        /// Handlers of the resource templates.
+        #[diagnostic::on_unimplemented(
+            message = "the resources of tools.yaml have no handlers",
+            note = "write `impl ResourceHandlers for {Self}` in src/tools/resources.rs"
+        )]
+        pub trait ResourceHandlers: Sync {
+            #(#methods)*
+        }
+
+        /// Reads the resource template `name`.
+        ///
+        /// # Errors
+        /// Returns what its handler returned, or that there is no such template.
+        pub async fn read_resource<T: ResourceHandlers>(
+            handlers: &T,
+            name: &str,
+            mut variables: Variables,
+            cx: &Context,
+        ) -> Result<Content, ToolError> {
+            match name {
+                #(#arms)*
+                _ => Err(unknown_resource(name)),
+            }
+        }
+    }
+}
+
+fn variable_name(name: &str) -> Ident {
+    syn::parse_str::<Ident>(name).unwrap_or_else(|_| format_ident!("r#{}", name))
+}
+
+fn completion(kind: Option<Complete>) -> TokenStream {
+    let name = match kind {
+        None => return quote!(None),
+        Some(Complete::Image) => "Image",
+        Some(Complete::Path) => "Path",
+        Some(Complete::Operation) => "Operation",
+        Some(Complete::Guide) => "Guide",
+    };
+    let name = format_ident!("{}", name);
+    quote!(Some(Complete::#name))
+}
+
+fn option(value: Option<&String>) -> TokenStream {
+    match value {
+        Some(value) => quote!(Some(#value)),
+        None => quote!(None),
+    }
+}

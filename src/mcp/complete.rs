@@ -1,0 +1,71 @@
+//! Completing arguments of prompts and variables of resources.
+
+use std::sync::Arc;
+
+use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, Reference};
+use tokio_util::sync::CancellationToken;
+
+use super::server::Server;
+use crate::tools::{self, Complete, Context, PROMPTS, Quiet, RESOURCES};
+
+impl Server {
+    /// Proposals for a half-typed argument. One that cannot be completed has none.
+    pub(super) async fn proposals(
+        &self,
+        request: CompleteRequestParams,
+    ) -> Result<CompleteResult, ErrorData> {
+        let arguments = completable(&request.r#ref)?;
+        let kind = arguments
+            .iter()
+            .find(|(name, _)| *name == request.argument.name)
+            .and_then(|(_, kind)| *kind);
+        let Some(kind) = kind else {
+            return Ok(answer(tools::Completions::default()));
+        };
+        let given = request
+            .context
+            .and_then(|context| context.arguments)
+            .unwrap_or_default();
+        let image = arguments
+            .iter()
+            .find(|(_, kind)| *kind == Some(Complete::Image))
+            .and_then(|(name, _)| given.get(*name));
+        let tool = Context::new(
+            self.session.clone(),
+            Arc::new(Quiet),
+            CancellationToken::new(),
+        );
+        let typed = &request.argument.value;
+        let found = tools::complete(kind, typed, image.map(String::as_str), &tool).await;
+        Ok(answer(found))
+    }
+}
+
+/// The arguments of what is referred to, and what completes each.
+fn completable(reference: &Reference) -> Result<Vec<(&'static str, Option<Complete>)>, ErrorData> {
+    let invalid = |error: tools::ToolError| ErrorData::invalid_params(error.to_string(), None);
+    match reference {
+        Reference::Prompt(prompt) => {
+            let known = PROMPTS.iter().find(|known| known.name == prompt.name);
+            let known = known.ok_or_else(|| invalid(tools::unknown_prompt(&prompt.name)))?;
+            let arguments = known.arguments.iter();
+            Ok(arguments
+                .map(|argument| (argument.name, argument.complete))
+                .collect())
+        }
+        Reference::Resource(resource) => {
+            let known = RESOURCES.iter().find(|known| known.uri == resource.uri);
+            let known = known.or_else(|| tools::find_resource(&resource.uri).map(|found| found.0));
+            let known = known.ok_or_else(|| invalid(tools::unknown_resource(&resource.uri)))?;
+            Ok(known.variables.to_vec())
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn answer(found: tools::Completions) -> CompleteResult {
+    let total = found.total.and_then(|total| u32::try_from(total).ok());
+    // Never too many: `complete` is bounded by the same number.
+    let info = CompletionInfo::with_pagination(found.values, total, found.more);
+    CompleteResult::new(info.unwrap_or_default())
+}

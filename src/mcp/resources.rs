@@ -1,0 +1,122 @@
+//! Listing and reading resources.
+
+use std::sync::{Arc, LazyLock};
+
+use rmcp::RoleServer;
+use rmcp::model::{
+    CacheScope, ErrorData, ListResourceTemplatesResult, ListResourcesResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResult, Resource,
+    ResourceContents, ResourceTemplate,
+};
+use rmcp::service::RequestContext;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::paging::{LIST_KEPT_MS, PAGE, page};
+use super::server::Server;
+use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Quiet, RESOURCES};
+
+/// The type of what is listed, which are guides.
+const MARKDOWN: &str = "text/markdown";
+/// The type of contents that are no text.
+const BYTES: &str = "application/octet-stream";
+
+const DAY_MS: u64 = 24 * 3_600_000;
+/// How long a guide may be kept: as long as this version is used, which a client cannot know to be over.
+const FOREVER_MS: u64 = 365 * DAY_MS;
+/// How long what cannot change may be kept; it may be removed.
+const LONG_MS: u64 = 30 * DAY_MS;
+
+static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
+    let guides = GUIDES.iter().map(|guide| {
+        Resource::new(guide.uri, guide.name)
+            .with_title(guide.title)
+            .with_description(guide.doc)
+            .with_mime_type(MARKDOWN)
+            .with_size(guide.text.len() as u64)
+    });
+    guides.collect()
+});
+
+static TEMPLATES: LazyLock<Vec<ResourceTemplate>> = LazyLock::new(|| {
+    let templates = RESOURCES.iter().map(|resource| {
+        ResourceTemplate::new(resource.uri, resource.name)
+            .with_title(resource.title)
+            .with_description(resource.doc)
+            .with_mime_type(resource.mime)
+    });
+    templates.collect()
+});
+
+/// One page of the resources that have no variables.
+pub(super) fn list(
+    request: Option<PaginatedRequestParams>,
+) -> Result<ListResourcesResult, ErrorData> {
+    let (resources, next) = page(&LISTED, request.as_ref(), PAGE)?;
+    let mut list = ListResourcesResult::with_all_items(resources).with_ttl_ms(LIST_KEPT_MS);
+    list.next_cursor = next;
+    Ok(list)
+}
+
+/// One page of those that have.
+pub(super) fn templates(
+    request: Option<PaginatedRequestParams>,
+) -> Result<ListResourceTemplatesResult, ErrorData> {
+    let (templates, next) = page(&TEMPLATES, request.as_ref(), PAGE)?;
+    let mut list = ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_KEPT_MS);
+    list.next_cursor = next;
+    Ok(list)
+}
+
+impl Server {
+    /// Reads a resource.
+    pub(super) async fn read(
+        &self,
+        request: ReadResourceRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResult, ErrorData> {
+        let _counted = self.ending.call();
+        let uri = request.uri;
+        let failed = |error: tools::ToolError| {
+            let data = Some(json!({"uri": uri}));
+            let text = self.session.explain(error.clone()).to_string();
+            if error.is_missing() {
+                ErrorData::resource_not_found(text, data)
+            } else if error.is_ours() {
+                ErrorData::internal_error(text, data)
+            } else {
+                ErrorData::invalid_params(text, data)
+            }
+        };
+        let (resource, variables) =
+            tools::find_resource(&uri).ok_or_else(|| failed(tools::unknown_resource(&uri)))?;
+        let cancelled = CancellationToken::new();
+        let tool = Context::new(self.session.clone(), Arc::new(Quiet), cancelled.clone());
+        let read = tools::read_resource(&Handlers, resource.name, variables, &tool);
+        let mut read = std::pin::pin!(read);
+        let read = tokio::select! {
+            biased;
+            read = &mut read => read,
+            () = self.stopped(context) => {
+                cancelled.cancel();
+                read.await
+            }
+        };
+        Ok(contents(&uri, resource, read.map_err(failed)?))
+    }
+}
+
+fn contents(uri: &str, resource: &tools::Resource, content: Content) -> ReadResourceResult {
+    let held = match content.body {
+        Body::Text(text) => ResourceContents::text(text, uri).with_mime_type(resource.mime),
+        Body::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(BYTES),
+    };
+    let (kept_ms, scope) = match content.kept {
+        Kept::Forever => (FOREVER_MS, CacheScope::Public),
+        Kept::Long => (LONG_MS, CacheScope::Private),
+        Kept::No => (0, CacheScope::Private),
+    };
+    ReadResourceResult::new(vec![held])
+        .with_ttl_ms(kept_ms)
+        .with_cache_scope(scope)
+}

@@ -1,0 +1,168 @@
+//! Completing half-typed arguments of prompts and resources.
+
+use std::time::Duration;
+
+use super::{Complete, Context, GUIDES, ToolError};
+use crate::{Client, ImageRef};
+
+/// How many proposals there are at most.
+const MOST: usize = 100;
+/// How many entries are asked for to find them among.
+const ASKED: u64 = 1000;
+/// How long a person who types waits for them.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Proposals for an argument.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Completions {
+    /// The proposals, at most 100.
+    pub values: Vec<String>,
+    /// How many there are in all, if that is known.
+    pub total: Option<usize>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+impl Completions {
+    /// Those of `all`; there may be more if `all` is not all.
+    fn of(all: Vec<String>, whole: bool) -> Self {
+        let total = all.len();
+        let mut values = all;
+        values.truncate(MOST);
+        Self {
+            more: !whole || total > values.len(),
+            total: whole.then_some(total),
+            values,
+        }
+    }
+}
+
+/// What `typed` may become. `image` is the image that a path is in, if the client has said.
+///
+/// Whatever fails, or takes long, has no proposals: nobody would read an error there.
+pub async fn complete(
+    kind: Complete,
+    typed: &str,
+    image: Option<&str>,
+    cx: &Context,
+) -> Completions {
+    let found = async {
+        match kind {
+            Complete::Guide => Ok(guides(typed)),
+            Complete::Image => images(cx.client().await?, typed).await,
+            Complete::Operation => operations(cx.client().await?, typed).await,
+            Complete::Path => match image {
+                Some(image) => paths(cx.client().await?, image, typed).await,
+                None => Ok(Completions::default()),
+            },
+        }
+    };
+    match tokio::time::timeout(PATIENCE, found).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => {
+            tracing::debug!("nothing to complete `{typed}` with: {error}");
+            Completions::default()
+        }
+        Err(_) => Completions::default(),
+    }
+}
+
+fn guides(typed: &str) -> Completions {
+    let names = GUIDES.iter().map(|guide| guide.name);
+    let names = names.filter(|name| name.starts_with(typed));
+    Completions::of(names.map(str::to_owned).collect(), true)
+}
+
+async fn images(client: &Client, typed: &str) -> Result<Completions, ToolError> {
+    let typed = typed.strip_prefix("tag:").unwrap_or(typed);
+    // Those who begin to write `tag:` want to see all.
+    let typed = if "tag:".starts_with(typed) { "" } else { typed };
+    let mut request = client.list_images().limit(ASKED).tagged("1");
+    let prefix = typed.trim_end_matches([':', '/', '.']);
+    if !prefix.is_empty() {
+        request = request.tag(prefix);
+    }
+    let images = request.send().await?.into_inner().images;
+    let whole = (images.len() as u64) < ASKED;
+    let tags = images.into_iter().filter_map(|image| image.tag);
+    let mut tags: Vec<String> = tags
+        .filter(|tag| tag.starts_with(typed))
+        .map(|tag| format!("tag:{tag}"))
+        .collect();
+    tags.sort();
+    tags.dedup();
+    Ok(Completions::of(tags, whole))
+}
+
+async fn operations(client: &Client, typed: &str) -> Result<Completions, ToolError> {
+    let operations = client.list_operations().limit(ASKED).send().await?;
+    let operations = operations.into_inner();
+    let whole = (operations.len() as u64) < ASKED;
+    let typed = typed.to_lowercase();
+    let ids = operations
+        .into_iter()
+        .filter_map(|operation| operation.uuid)
+        .map(|id| id.to_string())
+        .filter(|id| id.starts_with(&typed));
+    Ok(Completions::of(ids.collect(), whole))
+}
+
+async fn paths(client: &Client, image: &str, typed: &str) -> Result<Completions, ToolError> {
+    let image: ImageRef = image.parse()?;
+    let image = match image {
+        ImageRef::Uuid(uuid) => uuid,
+        tag @ ImageRef::Tag(_) => {
+            let found = client.resolve(&tag).await?.uuid;
+            found.ok_or_else(|| ToolError::new("the backend answered an image without a UUID"))?
+        }
+    };
+    let (directory, begun) = match typed.rfind('/') {
+        Some(at) => typed.split_at(at + 1),
+        None => ("", typed),
+    };
+    let list = client
+        .inspect_image_file()
+        .image_uuid(image)
+        .path(format!("/{}", directory.trim_matches('/')))
+        .send()
+        .await?
+        .into_inner();
+    let entries = list.files.into_iter().filter(|entry| {
+        // What begins with a dot is for those who ask for it.
+        entry.path.starts_with(begun) && (!entry.path.starts_with('.') || begun.starts_with('.'))
+    });
+    let mut paths: Vec<String> = entries
+        .map(|entry| {
+            let slash = if entry.is_dir { "/" } else { "" };
+            format!("{directory}{}{slash}", entry.path)
+        })
+        .collect();
+    paths.sort();
+    Ok(Completions::of(paths, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proposals_are_bounded_and_say_so() {
+        let many: Vec<String> = (0..250).map(|n| n.to_string()).collect();
+        let some = Completions::of(many, true);
+        assert_eq!(
+            (some.values.len(), some.total, some.more),
+            (100, Some(250), true)
+        );
+        let unknown = Completions::of(vec!["a".into()], false);
+        assert_eq!((unknown.total, unknown.more), (None, true));
+    }
+
+    #[test]
+    fn guides_are_proposed_by_their_beginning() {
+        let all = guides("");
+        assert!(all.values.len() >= 7 && !all.more);
+        assert_eq!(guides("work").values, ["workflow"]);
+        assert_eq!(guides("x"), Completions::of(Vec::new(), true));
+    }
+}
