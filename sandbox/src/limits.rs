@@ -6,8 +6,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 const ENOUGH: u64 = 65_536;
 
 /// Raises this process's limit of open descriptors as far as it may, at most to 65,536. A sandbox holds half a dozen, so that
-/// many at once pass the 1,024 that are usual. A refusal changes nothing and is no error.
-pub fn raise_descriptor_limit() {
+/// many at once pass the 1,024 that are usual. A refusal changes nothing and is no error. Answers the limit that holds.
+pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
     if current.is_some_and(|current| current < wanted) {
@@ -17,4 +17,5 @@ pub fn raise_descriptor_limit() {
         };
         let _ = setrlimit(Resource::Nofile, raised);
     }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

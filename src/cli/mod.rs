@@ -3,6 +3,7 @@
 mod arguments;
 mod call;
 mod doctor;
+mod engine;
 mod http;
 mod live;
 mod options;
@@ -40,6 +41,7 @@ enum Command {
     Call(call::Call),
     Tools(tools::Tools),
     Doctor(doctor::Doctor),
+    Engine(engine::Engine),
 }
 
 /// Runs the program and gives its exit status.
@@ -63,6 +65,7 @@ fn run(line: CommandLine) -> Result<u8, String> {
         Some(Command::Call(call)) => call.run(start),
         Some(Command::Tools(tools)) => tools.run(),
         Some(Command::Doctor(doctor)) => doctor.run(start),
+        Some(Command::Engine(engine)) => engine.run(start),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -52,6 +52,22 @@ pub enum EngineError {
     /// The layers could not be opened.
     #[error(transparent)]
     Sandbox(#[from] contree_sandbox::Error),
+    /// Others could reach the engine, and nothing would tell them from its user.
+    #[error(
+        "{address} can be reached by others, so clients need a token: write one to a file that only you can read and give it with --token-file, or listen on 127.0.0.1 or unix:PATH"
+    )]
+    NoToken {
+        /// Where it would listen.
+        address: std::net::SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// As it was given.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The engine's thread ended before it was ready.
     #[error("the engine's thread ended before it was ready")]
     Thread,
@@ -68,6 +84,8 @@ impl From<DbError> for EngineError {
 pub(super) struct ApiError {
     status: StatusCode,
     message: String,
+    /// Seconds until another try makes sense.
+    retry_after: Option<u32>,
 }
 
 impl ApiError {
@@ -75,7 +93,14 @@ impl ApiError {
         Self {
             status,
             message: message.into(),
+            retry_after: None,
         }
+    }
+
+    /// The same, with the advice to try again after so many seconds.
+    pub(super) fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
     }
 
     /// 400: the request cannot be understood or is out of bounds.
@@ -98,6 +123,21 @@ impl ApiError {
         } else {
             self
         }
+    }
+
+    /// Whether this is a 404.
+    pub(super) fn is_missing(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
+    /// 429: nothing was done, since there is too much to do.
+    pub(super) fn too_many(message: impl Into<String>, seconds: u32) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(seconds)
+    }
+
+    /// 425: nothing was done, since the operation has not begun.
+    pub(super) fn too_early(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_EARLY, message).retry_after(1)
     }
 
     /// 422: the path is of the wrong kind.
@@ -132,7 +172,15 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"error": self.message, "status": self.status.as_u16()});
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

@@ -23,3 +23,12 @@ pub(super) const PROCESSES: u32 = 4096;
 
 /// Largest JSON body, in bytes. Files go through `POST /files`, which has no bound but the disk's.
 pub(super) const BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Most commands that wait for their turn.
+pub(super) const WAITING: usize = 10_000;
+
+/// Most processes that clients run in one sandbox at once, beside its main one.
+pub(super) const SUBPROCESSES: usize = 256;
+
+/// Most processes that clients start in one sandbox over its life; each adds to its log.
+pub(super) const SUBPROCESSES_IN_ALL: u64 = 10_000;

@@ -28,19 +28,28 @@
 //! Inside, a request goes `routes` -> `state` (records in `rows`, layers in `contree-sandbox`) and a command through
 //! `runner`, which writes its `events`; `recover` looks after what other processes left.
 
+mod access;
+mod bounded;
 mod config;
 mod error;
 mod events;
 mod host;
+mod instance;
 mod keep;
+mod lifecycle;
 mod limits;
 mod local;
+mod queue;
 mod recover;
 mod report;
 mod request;
 mod routes;
 mod rows;
 mod runner;
+mod running;
+mod server;
+mod service;
+mod socket;
 mod state;
 mod streams;
 mod times;
@@ -50,6 +59,7 @@ pub use config::LocalConfig;
 pub use contree_sandbox::{Check, State};
 pub use error::EngineError;
 pub use local::diagnose;
+pub use server::{Listen, ServeConfig, Server};
 
 /// `PATH` of a command whose image and request give none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

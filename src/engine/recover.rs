@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contree_sandbox::LayerId;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error::ApiError;
@@ -19,6 +20,12 @@ const CUT_UPLOAD: Duration = Duration::from_secs(24 * 3600);
 
 /// How long commits are gathered before they are synced together.
 const GATHER: Duration = Duration::from_millis(500);
+
+/// How often an engine with operations looks whether another process asked for the end of one.
+const WATCH: Duration = Duration::from_millis(50);
+
+/// How often an engine without operations looks after itself.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Why an operation whose engine is gone is FAILED.
 const ORPHANED: &str = "the engine that ran this operation ended before it was over";
@@ -111,11 +118,11 @@ fn remove_cut_uploads(engine: &Engine) {
 /// Looks after an engine while it runs: syncs what was committed, closes idle views, and notices that another process
 /// asked for one of our operations to end.
 pub(super) async fn look_after(engine: Arc<Engine>) {
-    let mut tick = tokio::time::interval(super::events::POLL);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut next = Instant::now();
     loop {
         tokio::select! {
             () = engine.stopping.cancelled() => return,
+            () = engine.accepted.notified() => next = next.min(Instant::now() + WATCH),
             () = engine.committed.notified() => {
                 let syncing = Arc::clone(&engine);
                 engine.tasks.spawn(async move {
@@ -126,12 +133,13 @@ pub(super) async fn look_after(engine: Arc<Engine>) {
                     }
                 });
             }
-            _ = tick.tick() => {
+            () = tokio::time::sleep_until(next) => {
                 close_idle_views(&engine);
-                let busy = !engine.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_empty();
+                let busy = engine.is_busy();
                 if busy {
                     cancel_as_asked(&engine).await;
                 }
+                next = Instant::now() + if busy { WATCH } else { IDLE };
             }
         }
     }

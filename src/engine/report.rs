@@ -7,28 +7,28 @@ use contree_sandbox::{Process, Usage};
 use serde_json::{Value, json};
 
 use super::events::timestamp;
+use super::request::SpawnRequest;
 use super::rows::operations::Ending;
-use super::runner::Job;
 
-pub(super) fn init_event(job: &Job) -> Value {
+pub(super) fn init_event(request: &SpawnRequest) -> Value {
     json!({
         "started_at": timestamp(Utc::now()),
         "runtime_path": "contree-sandbox",
         "verbose": false,
         "init_pid": 1,
-        "hostname": job.request.hostname,
+        "hostname": request.hostname,
         "machine": std::env::consts::ARCH,
     })
 }
 
 pub(super) fn spawn_event(
-    job: &Job,
+    request: &SpawnRequest,
     process: &Process,
     program: &str,
     args: &[String],
     cwd: &str,
+    timeout: u64,
 ) -> Value {
-    let request = &job.request;
     let (command, args): (&str, &[String]) = if request.shell {
         (&request.command, &[])
     } else {
@@ -36,7 +36,7 @@ pub(super) fn spawn_event(
     };
     json!({
         "pid": process.pid, "command": command, "args": args, "shell": request.shell, "cwd": cwd,
-        "uid": request.uid, "gid": request.gid, "timeout": request.timeout, "truncate_at": request.truncate_output_at,
+        "uid": request.uid, "gid": request.gid, "timeout": timeout, "truncate_at": request.truncate_output_at,
     })
 }
 

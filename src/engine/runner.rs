@@ -1,174 +1,110 @@
 //! Running one command: sandbox, streams, time-out, cancellation, and keeping the result.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use contree_sandbox::{
-    Command, Finished, LayerId, MakeDir, Place, Process, RunDir, Sandbox, SandboxSpec,
-};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use contree_sandbox::{Finished, LayerId, MakeDir, Place, Sandbox, SandboxSpec};
+use serde_json::json;
 
 use super::error::ApiError;
-use super::events::timestamp;
+use super::events::{Log, timestamp};
+use super::instance::{Attended, Instance};
 use super::keep::keep;
+use super::lifecycle::{Keep, Ran, SYSTEM, Task};
 use super::limits;
-use super::report::{completion, event_resources, init_event, millis, resources, spawn_event};
+use super::report::{init_event, resources};
 use super::request::SpawnRequest;
 use super::rows::images::Image;
 use super::rows::layers::Layer;
-use super::rows::operations::{self, Ending, Status};
-use super::state::{Engine, Running, blocking};
-use super::streams::{feed, record};
-
-/// The engine itself, as the events' `spid`.
-const SYSTEM: u64 = 0;
-
-/// The main process, as the events' `spid`.
-pub(super) const MAIN: u64 = 1;
+use super::rows::operations::Status;
+use super::state::{Engine, blocking};
 
 /// How long a killed tree may take to go before the sandbox is ended by force.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A command that was accepted and has its run directory.
+/// A command to run.
 pub(super) struct Job {
-    pub(super) operation: Uuid,
     pub(super) request: SpawnRequest,
     pub(super) image: Image,
     /// The image's chain, top first.
     pub(super) chain: Vec<Layer>,
     /// Files to place before the command starts.
     pub(super) places: Vec<Place>,
-    pub(super) run: Arc<RunDir>,
-    pub(super) running: Arc<Running>,
 }
 
-/// How a command came to its end.
-struct Ran {
-    status: Status,
-    error: Option<String>,
-    outcome: Option<Value>,
-    /// What the sandbox left, if the run may be kept.
-    finished: Option<Finished>,
-}
-
-impl Ran {
-    fn failed(error: impl Into<String>) -> Self {
-        Self {
-            status: Status::Failed,
-            error: Some(error.into()),
-            outcome: None,
-            finished: None,
-        }
-    }
-
-    /// The reason is added when the ending is recorded.
-    fn cancelled() -> Self {
-        Self {
-            status: Status::Cancelled,
-            error: None,
-            outcome: None,
-            finished: None,
-        }
-    }
-}
-
-/// Runs a job to its end and records it. Never fails: what goes wrong is the operation's error.
-pub(super) async fn run(engine: Arc<Engine>, job: Job) {
-    let waiting = Instant::now();
-    let slot = tokio::select! {
-        slot = Arc::clone(&engine.slots).acquire_owned() => slot.ok(),
-        () = job.running.cancel.cancelled() => None,
-    };
-    let started = if slot.is_some() {
-        Instant::now()
-    } else {
-        waiting
-    };
-    let ran = match slot {
-        Some(_) => execute(&engine, &job).await,
-        None => Ran::cancelled(),
-    };
-    settle(&engine, job, ran, started).await;
-}
-
-async fn execute(engine: &Arc<Engine>, job: &Job) -> Ran {
-    let operation = job.operation;
-    let env = job.request.environment(&job.image);
+/// Runs a command to its end.
+pub(super) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
+    let log = Arc::clone(&task.running.log);
     let cwd = job.request.start_directory(&job.image);
-    let spec = spec(job, &cwd);
-    let store = engine.store.clone();
-    let run = Arc::clone(&job.run);
+    let spec = spec(&job, &cwd);
     let begun = Instant::now();
-    let (recorded, sandbox) = tokio::join!(
-        engine.write(move |t| operations::set_status(t, operation, Status::Executing)),
-        blocking(move || Ok(Sandbox::start(&store, &run, &spec)?)),
-    );
-    let sandbox = match recorded.and(sandbox) {
-        Ok(sandbox) => Arc::new(sandbox),
+    let sandbox = {
+        let store = engine.store.clone();
+        let run = Arc::clone(&task.run);
+        blocking(move || Ok(Sandbox::start(&store, &run, &spec)?)).await
+    };
+    let sandbox = match sandbox {
+        Ok(sandbox) => sandbox,
         Err(error) => {
-            shut_down(&job.running, "spawn_failed");
+            shut_down(&log, "spawn_failed");
             return Ran::failed(error.message());
         }
     };
-    let log = &job.running.log;
-    log.append(SYSTEM, "init", init_event(job));
-    let (program, args) = job.request.program(&env);
-    let command = Command {
-        program: program.clone().into(),
-        args: args.iter().map(Into::into).collect(),
-        env: env
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()))
-            .collect(),
-        cwd: PathBuf::from(&cwd),
-        uid: job.request.uid,
-        gid: job.request.gid,
-    };
-    let process = {
-        let sandbox = Arc::clone(&sandbox);
-        blocking(move || Ok(sandbox.exec(&command)?)).await
-    };
-    let process = match process {
-        Ok(process) => process,
-        Err(error) => {
-            let _ = finish(sandbox, false).await;
-            shut_down(&job.running, "spawn_failed");
-            return Ran::failed(error.message());
-        }
-    };
-    log.append(
-        MAIN,
-        "spawn",
-        spawn_event(job, &process, &program, &args, &cwd),
+    log.append(SYSTEM, "init", init_event(&job.request));
+    let instance = Instance::new(
+        sandbox,
+        Arc::clone(&log),
+        job.image.clone(),
+        job.request.timeout,
     );
-    watch(job, sandbox, process, begun).await
+    let main = match instance.start_main(&job.request).await {
+        Ok(main) => main,
+        Err(error) => return not_started(&instance, &log, &error).await,
+    };
+    if let Err(error) = task.begin(&engine, Some(Arc::clone(&instance))).await {
+        // What cannot be recorded is not run.
+        task.running.fail(error.message());
+    }
+    watch(task, job, &instance, main, begun).await
+}
+
+async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
+    if let Some(sandbox) = instance.close(false).await {
+        let _ = finish(Arc::new(sandbox), false).await;
+    }
+    shut_down(log, "spawn_failed");
+    Ran::failed(error.message())
 }
 
 /// Follows the main process to its end, then ends the sandbox.
-async fn watch(job: &Job, sandbox: Arc<Sandbox>, process: Process, begun: Instant) -> Ran {
-    let cap = job.request.truncate_output_at;
-    let pid = process.pid;
-    let stdin = feed(job, process.stdin);
-    let stdout = record(job, process.stdout, "stdout", cap);
-    let stderr = record(job, process.stderr, "stderr", cap);
-    let mut exit = process.exit;
+async fn watch(
+    task: Task,
+    job: Job,
+    instance: &Arc<Instance>,
+    mut main: Attended,
+    begun: Instant,
+) -> Ran {
+    let log = Arc::clone(&task.running.log);
+    let pid = main.pid;
     let mut timed_out = false;
     let mut cancelled = false;
     let mut seen = None;
     tokio::select! {
         biased;
-        () = job.running.cancel.cancelled() => cancelled = true,
-        exit = &mut exit => seen = Some(exit),
+        () = task.running.cancel.cancelled() => cancelled = true,
+        exit = &mut main.exit => seen = Some(exit),
         () = tokio::time::sleep(Duration::from_secs(job.request.timeout)) => timed_out = true,
     }
-    // The main process's end is the end of all that it started.
+    // The main process's end is the end of all that was started in the sandbox.
+    let Some(sandbox) = instance.close(timed_out).await.map(Arc::new) else {
+        return Ran::failed("the sandbox was ended by somebody else");
+    };
     kill_all(&sandbox).await;
     let exit = match seen {
         Some(exit) => exit.ok(),
-        None => tokio::time::timeout(GRACE, exit)
+        None => tokio::time::timeout(GRACE, &mut main.exit)
             .await
             .ok()
             .and_then(Result::ok),
@@ -176,18 +112,12 @@ async fn watch(job: &Job, sandbox: Arc<Sandbox>, process: Process, begun: Instan
     if exit.is_none() {
         sandbox.hard_kill();
     }
-    stdin.abort();
-    let _ = stdin.await;
-    for mut pump in [stdout, stderr] {
-        if tokio::time::timeout(GRACE, &mut pump).await.is_err() {
-            pump.abort();
-            let _ = pump.await;
-        }
-    }
+    instance.conclude_main(main, exit.as_ref()).await;
+    instance.rest().await;
     let elapsed = begun.elapsed();
     let Some(exit) = exit else {
         let finished = finish(sandbox, false).await;
-        shut_down(&job.running, "signal");
+        shut_down(&log, "signal");
         if let (false, Err(error)) = (cancelled, &finished)
             && error.is_too_large()
         {
@@ -203,16 +133,6 @@ async fn watch(job: &Job, sandbox: Arc<Sandbox>, process: Process, begun: Instan
             ),
         };
     };
-    let code = exit.code.unwrap_or(-1);
-    let signal = exit.signal.unwrap_or(-1);
-    job.running.log.append(
-        MAIN,
-        "exit",
-        json!({
-            "pid": pid, "code": code, "signal": signal, "core_dump": exit.core_dump, "timed_out": timed_out,
-            "duration_ms": millis(elapsed), "resources": event_resources(&exit.usage),
-        }),
-    );
     let reason = if timed_out {
         "timeout"
     } else if cancelled {
@@ -220,16 +140,16 @@ async fn watch(job: &Job, sandbox: Arc<Sandbox>, process: Process, begun: Instan
     } else {
         "job_complete"
     };
-    let keep = !job.request.disposable && !cancelled;
-    let finished = finish(sandbox, keep).await;
-    shut_down(&job.running, reason);
+    let kept = !job.request.disposable && !cancelled;
+    let finished = finish(sandbox, kept).await;
+    shut_down(&log, reason);
     let usage = finished
         .as_ref()
         .map_or(&exit.usage, |finished| &finished.usage);
     let outcome = json!({
         "state": {
-            "continued": false, "core_dump": exit.core_dump, "exit_code": code, "pid": pid,
-            "signal": signal, "stopped": false, "timed_out": timed_out,
+            "continued": false, "core_dump": exit.core_dump, "exit_code": exit.code.unwrap_or(-1), "pid": pid,
+            "signal": exit.signal.unwrap_or(-1), "stopped": false, "timed_out": timed_out,
         },
         "resources": resources(usage, elapsed),
     });
@@ -244,7 +164,7 @@ async fn watch(job: &Job, sandbox: Arc<Sandbox>, process: Process, begun: Instan
             status: Status::Success,
             error: None,
             outcome: Some(outcome),
-            finished: Some(finished),
+            keep: kept.then(|| keeping(task, job, finished)),
         },
         Err(error) => Ran {
             outcome: Some(outcome),
@@ -253,95 +173,26 @@ async fn watch(job: &Job, sandbox: Arc<Sandbox>, process: Process, begun: Instan
     }
 }
 
-/// Keeps the result if asked, records the ending, closes the log and clears the run directory away.
-async fn settle(engine: &Arc<Engine>, job: Job, ran: Ran, started: Instant) {
-    let Job {
-        operation,
-        request,
-        image,
-        chain,
-        run,
-        running,
-        ..
-    } = job;
-    let Ran {
-        status,
-        error,
-        outcome,
-        finished,
-    } = ran;
-    let mut ending = Ending {
-        status,
-        error,
-        result_image: None,
-        outcome,
-        image_size: None,
-    };
-    let kept = {
-        let engine = Arc::clone(engine);
-        let run = Arc::clone(&run);
-        let closing = Arc::clone(&running);
-        blocking(move || {
-            let mut finished = finished.filter(|_| !request.disposable);
-            // From here on nobody is told any more that it was cancelled; who was told so is not wrong.
-            if let Some(reason) = closing.close() {
-                ending.status = Status::Cancelled;
-                ending.error = Some(reason);
-                finished = None;
-            }
-            if let Some(finished) = finished {
-                match keep(
-                    &engine, operation, &request, &image, &chain, &run, &finished, &ending,
-                ) {
-                    Ok(kept) => return Ok(kept),
-                    Err(error) => {
-                        ending.status = Status::Failed;
-                        ending.error = Some(format!(
-                            "the command ran, but its result could not be kept: {}",
-                            error.message()
-                        ));
-                    }
-                }
-            }
-            if let Err(error) = engine
-                .rows
-                .write(|t| operations::end(t, operation, &ending))
-            {
-                // The log must not promise what the record does not have.
-                ending.status = Status::Failed;
-                ending.error = Some(format!(
-                    "the operation's ending could not be recorded: {error}"
-                ));
-            }
-            Ok(ending)
+/// Keeps what the command left as an image.
+fn keeping(task: Task, job: Job, finished: Finished) -> Keep {
+    Box::new(move |engine, ending| {
+        keep(
+            engine,
+            task.operation,
+            &job.request,
+            &job.image,
+            &job.chain,
+            &task.run,
+            &finished,
+            ending,
+        )
+        .map_err(|error| {
+            ApiError::internal(format!(
+                "the command ran, but its result could not be kept: {}",
+                error.message()
+            ))
         })
-        .await
-    };
-    let ending = kept.unwrap_or_else(|error| Ending {
-        status: Status::Failed,
-        error: Some(error.message().to_owned()),
-        result_image: None,
-        outcome: None,
-        image_size: None,
-    });
-    running
-        .log
-        .append(SYSTEM, "completion", completion(&ending, started.elapsed()));
-    running.log.close();
-    engine
-        .running
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&operation);
-    let store = engine.store.clone();
-    let cleared = blocking(move || {
-        store.remove_run(&operation.to_string())?;
-        drop(run);
-        Ok(())
-    });
-    if let Err(error) = cleared.await {
-        tracing::warn!(%operation, error = error.message(), "cannot clear a run directory; the next start tries again");
-    }
+    })
 }
 
 fn spec(job: &Job, cwd: &str) -> SandboxSpec {
@@ -383,8 +234,8 @@ async fn finish(sandbox: Arc<Sandbox>, inspect: bool) -> Result<Finished, ApiErr
     .await
 }
 
-fn shut_down(running: &Running, reason: &str) {
-    running.log.append(
+fn shut_down(log: &Log, reason: &str) {
+    log.append(
         SYSTEM,
         "shutdown",
         json!({"stopped_at": timestamp(Utc::now()), "reason": reason}),

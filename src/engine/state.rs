@@ -5,20 +5,21 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use contree_sandbox::LayerStore;
 use rusqlite::{Connection, Transaction};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::error::ApiError;
-use super::events::Log;
+use super::queue::Queue;
 use super::rows::{Rows, layers};
+use super::running::Running;
 use super::views::Views;
-use super::{EngineError, LocalConfig};
+use super::{EngineError, LocalConfig, limits};
 use crate::db::DbError;
 
 /// The layout of the data directory that this release reads and writes.
@@ -34,59 +35,18 @@ pub(super) struct Engine {
     pub(super) boot: String,
     /// Operations of this process that are not over.
     pub(super) running: Mutex<HashMap<Uuid, Arc<Running>>>,
-    pub(super) slots: Arc<Semaphore>,
-    pub(super) max_concurrency: usize,
+    /// Commands that run, and those that wait.
+    pub(super) instances: Arc<Queue>,
+    /// The socket on which other engines of the store reach this one.
+    door: OnceLock<String>,
     pub(super) views: Views,
     /// A commit that is not synced yet.
     pub(super) committed: Notify,
+    /// An operation that was accepted.
+    pub(super) accepted: Notify,
     /// The engine is being stopped.
     pub(super) stopping: CancellationToken,
     pub(super) tasks: TaskTracker,
-}
-
-/// An operation of this process that is not over.
-pub(super) struct Running {
-    pub(super) log: Log,
-    pub(super) cancel: CancellationToken,
-    fate: Mutex<Fate>,
-}
-
-/// Whether an operation may still be cancelled.
-enum Fate {
-    Open,
-    Cancelled(String),
-    Closed,
-}
-
-impl Running {
-    pub(super) fn new(log: Log) -> Self {
-        Self {
-            log,
-            cancel: CancellationToken::new(),
-            fate: Mutex::new(Fate::Open),
-        }
-    }
-
-    /// Asks for its end; the first reason counts. False if its result is being recorded already.
-    pub(super) fn cancel(&self, reason: &str) -> bool {
-        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        match *fate {
-            Fate::Open => *fate = Fate::Cancelled(reason.to_owned()),
-            Fate::Cancelled(_) => {}
-            Fate::Closed => return false,
-        }
-        self.cancel.cancel();
-        true
-    }
-
-    /// From here on it cannot be cancelled. The reason, if somebody asked for its end before.
-    pub(super) fn close(&self) -> Option<String> {
-        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *fate, Fate::Closed) {
-            Fate::Cancelled(reason) => Some(reason),
-            Fate::Open | Fate::Closed => None,
-        }
-    }
 }
 
 impl Engine {
@@ -112,13 +72,24 @@ impl Engine {
             identity,
             boot,
             running: Mutex::default(),
-            slots: Arc::new(Semaphore::new(config.max_concurrency.max(1))),
-            max_concurrency: config.max_concurrency.max(1),
+            instances: Queue::new(config.max_concurrency, most_waiting()),
+            door: OnceLock::new(),
             views: Views::default(),
             committed: Notify::new(),
+            accepted: Notify::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
         })
+    }
+
+    /// Where other engines of the store reach this one, once it is up.
+    pub(super) fn door(&self) -> Option<&str> {
+        self.door.get().map(String::as_str)
+    }
+
+    /// Says where other engines of the store reach this one. Before anything is accepted.
+    pub(super) fn open_door(&self, socket: &Path) {
+        let _ = self.door.set(socket.to_string_lossy().into_owned());
     }
 
     /// An operation of this process, if it is not over.
@@ -128,6 +99,15 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&operation)
             .cloned()
+    }
+
+    /// Whether an operation of this process is not over.
+    pub(super) fn is_busy(&self) -> bool {
+        !self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     /// Asks all operations of this process to end.
@@ -177,6 +157,12 @@ impl Engine {
         let rows = self.rows.clone();
         blocking(move || Ok(rows.write(statements)?)).await
     }
+}
+
+/// How many commands may wait. Each holds two descriptors, and what runs needs many more.
+fn most_waiting() -> usize {
+    let descriptors = contree_sandbox::raise_descriptor_limit();
+    usize::try_from(descriptors / 4).map_or(limits::WAITING, |fit| fit.min(limits::WAITING))
 }
 
 /// Runs what blocks off the asynchronous threads.

@@ -25,9 +25,11 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
         },
         "limits": {
             "instance_max_timeout": limits::TIMEOUT,
-            "instance_max_concurrency": engine.max_concurrency,
+            "instance_max_concurrency": engine.instances.slots(),
+            "instance_max_pending": engine.instances.most_waiting(),
             "instance_max_layer_bytes": limits::MOST_LAYER_BYTES,
             "instance_max_processes": limits::PROCESSES,
+            "instance_max_subprocesses": limits::SUBPROCESSES,
         },
         "operations_stat": counted,
         "x-engine": {
@@ -43,7 +45,9 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
 fn notes(single: bool) -> Vec<&'static str> {
     let mut notes = vec![
         "sandboxes have no network but their own loopback",
-        "image import, subprocesses, archives and grep are not offered by this engine yet",
+        "image import is not offered by this engine yet",
+        "archives and grep are not offered by this engine yet",
+        "the bound on commands that run at once holds for each process that serves this store, not for all together",
     ];
     if single {
         notes.push("one user id alone: uid and gid other than 0 are refused");

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use chrono::Utc;
 use contree_sandbox::Place;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -15,12 +14,13 @@ use uuid::Uuid;
 use super::extract::Json;
 use super::{files as file_routes, images as image_routes};
 use crate::engine::error::ApiError;
-use crate::engine::events::Log;
+use crate::engine::lifecycle::{self, Accepted};
 use crate::engine::limits;
 use crate::engine::request::{Source, SpawnRequest};
-use crate::engine::rows::{files, layers, operations};
+use crate::engine::rows::images::Image;
+use crate::engine::rows::{files, layers};
 use crate::engine::runner::{self, Job};
-use crate::engine::state::{Engine, Running, blocking};
+use crate::engine::state::{Engine, blocking};
 
 type Created = (StatusCode, [(HeaderName, String); 1], Answer<Value>);
 
@@ -45,11 +45,13 @@ pub(super) async fn spawn(
     let shared = Arc::clone(&engine);
     let runtime = tokio::runtime::Handle::current();
     blocking(move || {
-        let job = accept(&shared, operation, request, image, &recorded)?;
+        let (accepted, job) = accept(&shared, operation, request, image, &recorded)?;
+        let work = |engine, task| runner::run(engine, task, job);
         // Here, since a client that goes away ends this handler, but not what was accepted.
-        shared
-            .tasks
-            .spawn_on(runner::run(Arc::clone(&shared), job), &runtime);
+        shared.tasks.spawn_on(
+            lifecycle::carry_out(Arc::clone(&shared), accepted, work),
+            &runtime,
+        );
         Ok(())
     })
     .await?;
@@ -62,20 +64,14 @@ pub(super) async fn spawn(
     ))
 }
 
-/// Takes the run directory and its lock before the operation is visible, so that no other engine takes it for orphaned.
+/// Checks what takes looking at the store, and accepts the operation.
 fn accept(
     engine: &Arc<Engine>,
     operation: Uuid,
     request: SpawnRequest,
-    image: crate::engine::rows::images::Image,
+    image: Image,
     recorded: &Value,
-) -> Result<Job, ApiError> {
-    if engine.stopping.is_cancelled() {
-        return Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the engine is stopping",
-        ));
-    }
+) -> Result<(Accepted, Job), ApiError> {
     let places = places(engine, &request)?;
     let chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
     if !request.disposable && chain.len() >= limits::LAYERS {
@@ -85,36 +81,21 @@ fn accept(
             chain.len()
         )));
     }
-    let run = Arc::new(engine.store.create_run(&operation.to_string())?);
-    let running = Arc::new(Running::new(Log::create(&engine.log_path(operation))?));
-    engine.rows.write(|t| {
-        operations::insert(
-            t,
-            operation,
-            "instance",
-            Some(image.uuid),
-            recorded,
-            Utc::now(),
-        )
-    })?;
-    engine
-        .running
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(operation, Arc::clone(&running));
-    // Stopping may have begun in between, and would not have seen this operation.
-    if engine.stopping.is_cancelled() {
-        running.cancel(crate::engine::STOPPED);
-    }
-    Ok(Job {
+    let accepted = lifecycle::accept(
+        engine,
+        &engine.instances,
         operation,
+        "instance",
+        Some(image.uuid),
+        recorded,
+    )?;
+    let job = Job {
         request,
         image,
         chain,
         places,
-        run,
-        running,
-    })
+    };
+    Ok((accepted, job))
 }
 
 fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiError> {

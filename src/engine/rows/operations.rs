@@ -114,31 +114,62 @@ fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
     })
 }
 
-/// Records a new operation as PENDING.
-pub(in crate::engine) fn insert(
-    c: &Connection,
-    uuid: Uuid,
-    kind: &str,
-    image: Option<Uuid>,
-    request: &serde_json::Value,
-    created_at: DateTime<Utc>,
-) -> Result<(), DbError> {
-    c.execute(
-        "INSERT INTO operations (uuid, kind, status, image, request, created_at) VALUES (?1, ?2, 'PENDING', ?3, ?4, ?5)",
-        params![uuid.to_string(), kind, image.map(|u| u.to_string()), request.to_string(), micros(created_at)],
-    )?;
+/// An operation to record.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct New<'a> {
+    pub(in crate::engine) uuid: Uuid,
+    pub(in crate::engine) kind: &'a str,
+    /// Whether it waits, or has its turn already.
+    pub(in crate::engine) status: Status,
+    pub(in crate::engine) image: Option<Uuid>,
+    pub(in crate::engine) request: &'a serde_json::Value,
+    /// The socket of the engine that runs it.
+    pub(in crate::engine) door: Option<&'a str>,
+    pub(in crate::engine) created_at: DateTime<Utc>,
+}
+
+/// Records a new operation.
+pub(in crate::engine) fn insert(c: &Connection, new: &New<'_>) -> Result<(), DbError> {
+    c.prepare_cached(
+        "INSERT INTO operations (uuid, kind, status, image, request, door, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?
+    .execute(params![
+        new.uuid.to_string(),
+        new.kind,
+        new.status.name(),
+        new.image.map(|u| u.to_string()),
+        new.request.to_string(),
+        new.door,
+        micros(new.created_at)
+    ])?;
     Ok(())
 }
 
-/// Moves an open operation on.
+/// Moves an open operation on; never back.
 pub(in crate::engine) fn set_status(
     c: &Connection,
     uuid: Uuid,
     status: Status,
 ) -> Result<(), DbError> {
-    c.prepare_cached("UPDATE operations SET status = ?2 WHERE uuid = ?1 AND ended_at IS NULL")?
-        .execute(params![uuid.to_string(), status.name()])?;
+    let before = match status {
+        Status::Assigned => "('PENDING')",
+        _ => "('PENDING', 'ASSIGNED')",
+    };
+    c.prepare_cached(&format!(
+        "UPDATE operations SET status = ?2 WHERE uuid = ?1 AND ended_at IS NULL AND status IN {before}"
+    ))?
+    .execute(params![uuid.to_string(), status.name()])?;
     Ok(())
+}
+
+/// The socket of the engine that runs an open operation, if it has one.
+pub(in crate::engine) fn door(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError> {
+    let mut statement =
+        c.prepare_cached("SELECT door FROM operations WHERE uuid = ?1 AND ended_at IS NULL")?;
+    let found: Option<Option<String>> = statement
+        .query_row([uuid.to_string()], |row| row.get(0))
+        .optional()?;
+    Ok(found.flatten())
 }
 
 /// Ends an open operation; false if it was over already, and then nothing is changed.

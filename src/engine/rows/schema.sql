@@ -54,6 +54,8 @@ CREATE TABLE operations (
     outcome      TEXT,
     image_size   INTEGER,
     cancel       TEXT,
+    -- The socket of the engine that runs it.
+    door         TEXT,
     created_at   INTEGER NOT NULL,
     ended_at     INTEGER
 ) STRICT;

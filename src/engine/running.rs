@@ -1,0 +1,101 @@
+//! An operation of this process that is not over, as others reach it.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::events::Log;
+use super::instance::Instance;
+use super::rows::operations::Status;
+
+/// An operation of this process that is not over.
+pub(super) struct Running {
+    pub(super) log: Arc<Log>,
+    /// Its end was asked for, by whomever.
+    pub(super) cancel: CancellationToken,
+    fate: Mutex<Fate>,
+    begun: watch::Sender<bool>,
+    instance: OnceLock<Arc<Instance>>,
+}
+
+/// Whether an operation may still be ended from outside.
+enum Fate {
+    Open,
+    Ended(Verdict),
+    Closed,
+}
+
+/// How an operation ends that was ended from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) status: Status,
+    pub(super) reason: String,
+}
+
+impl Running {
+    pub(super) fn new(log: Log) -> Self {
+        Self {
+            log: Arc::new(log),
+            cancel: CancellationToken::new(),
+            fate: Mutex::new(Fate::Open),
+            begun: watch::Sender::new(false),
+            instance: OnceLock::new(),
+        }
+    }
+
+    /// Asks for its end as CANCELLED; the first reason counts. False if its result is being recorded already.
+    pub(super) fn cancel(&self, reason: &str) -> bool {
+        self.end(Status::Cancelled, reason)
+    }
+
+    /// Ends it as FAILED, for instance because it passed a bound; the first reason counts. False if its result is being
+    /// recorded already.
+    #[allow(dead_code, reason = "bounds that are watched while a command runs")]
+    pub(super) fn fail(&self, reason: &str) -> bool {
+        self.end(Status::Failed, reason)
+    }
+
+    fn end(&self, status: Status, reason: &str) -> bool {
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        match *fate {
+            Fate::Open => {
+                *fate = Fate::Ended(Verdict {
+                    status,
+                    reason: reason.to_owned(),
+                });
+            }
+            Fate::Ended(_) => {}
+            Fate::Closed => return false,
+        }
+        self.cancel.cancel();
+        true
+    }
+
+    /// From here on it cannot be ended from outside. The verdict, if somebody did so before.
+    pub(super) fn close(&self) -> Option<Verdict> {
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *fate, Fate::Closed) {
+            Fate::Ended(verdict) => Some(verdict),
+            Fate::Open | Fate::Closed => None,
+        }
+    }
+
+    /// Says that it does its work now: its events can be followed. An instance is reached from here on.
+    pub(super) fn begin(&self, instance: Option<Arc<Instance>>) {
+        if let Some(instance) = instance {
+            let _ = self.instance.set(instance);
+        }
+        self.begun.send_replace(true);
+    }
+
+    /// Whether its work has begun, or it was over before that; tells of the change.
+    pub(super) fn begun(&self) -> watch::Receiver<bool> {
+        self.begun.subscribe()
+    }
+
+    /// Its sandbox and the processes in it, if it has or had one.
+    pub(super) fn instance(&self) -> Option<&Arc<Instance>> {
+        self.instance.get()
+    }
+}
