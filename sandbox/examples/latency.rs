@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         hostname: "box".into(),
         directories: Vec::new(),
         places: Vec::new(),
+        side_files: Vec::new(),
+        network: contree_sandbox::Network::Loopback,
         max_processes: 1000,
         max_layer_bytes: None,
     };

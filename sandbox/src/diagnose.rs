@@ -287,6 +287,8 @@ fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> 
         hostname: "doctor".into(),
         directories: Vec::new(),
         places: Vec::new(),
+        side_files: Vec::new(),
+        network: crate::spec::Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,
     };

@@ -6,7 +6,7 @@
 //! `docs/sandbox.md`. Linux only; elsewhere the crate is empty.
 //!
 //! ```no_run
-//! use contree_sandbox::{Command, LayerId, LayerStore, Sandbox, SandboxSpec, StoreOptions};
+//! use contree_sandbox::{Command, LayerId, LayerStore, Network, Sandbox, SandboxSpec, StoreOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = LayerStore::open("/var/tmp/layers".as_ref(), StoreOptions::default())?;
@@ -19,6 +19,8 @@
 //!     hostname: "box".into(),
 //!     directories: vec![],
 //!     places: vec![],
+//!     side_files: vec![],
+//!     network: Network::Loopback,
 //!     max_processes: 1000,
 //!     max_layer_bytes: None,
 //! };
@@ -73,7 +75,10 @@ pub use ids::{IdMap, MapKind};
 pub use launch::LaunchError;
 pub use limits::raise_descriptor_limit;
 pub use sandbox::Sandbox;
-pub use spec::{Command, Exit, Finished, LayerId, MakeDir, Place, Process, SandboxSpec, Usage};
+pub use spec::{
+    Command, Content, Exit, Finished, LayerId, MakeDir, Network, Place, Process, SandboxSpec,
+    SideFile, Usage,
+};
 pub use step::Step;
 pub use store::{LayerStore, RunDir, StoreError, StoreOptions};
 pub use unavailable::Unavailable;

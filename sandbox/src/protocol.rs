@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Exit, MakeDir, Place, Usage};
+use crate::spec::{Exit, MakeDir, Network, Place, Usage};
 use crate::step::Step;
 use crate::unpack::{UnpackLimits, Unpacked};
 use crate::view::Entry;
@@ -16,7 +16,7 @@ pub(crate) const NAME: &str = "contree-sandbox-init";
 /// From the engine.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
-    /// With the store's directory and a [`Boot`]. Only ever sent after [`Reply::Hello`].
+    /// With the store's directory and a [`Boot`], and the contents of a sandbox's side files. Only ever sent after [`Reply::Hello`].
     Boot,
     /// The map is written.
     Mapped,
@@ -51,8 +51,13 @@ pub(crate) enum Reply {
     Hello,
     /// The user namespace waits for its map.
     NeedMap,
-    /// The sandbox or the view is set up, or the errand is done.
+    /// The view is set up, or the errand is done.
     Ready,
+    /// The sandbox is set up; with its listener, if it was to have one.
+    Up {
+        /// Which side files there are, by their place in the request.
+        side_files: Vec<usize>,
+    },
     /// Setting up failed.
     Failed(Failure),
     /// With the engine's ends of the three standard streams.
@@ -117,6 +122,14 @@ pub(crate) enum Boot {
     Probe,
 }
 
+/// A [`crate::SideFile`] but its content, which comes as an open file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SideBoot {
+    pub name: String,
+    pub unless: Vec<PathBuf>,
+    pub over: Option<PathBuf>,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct UnpackBoot {
     /// The layers below, the topmost first, relative to the store; none for the bottom of an image.
@@ -140,6 +153,8 @@ pub(crate) struct SandboxBoot {
     pub hostname: String,
     pub directories: Vec<MakeDir>,
     pub places: Vec<Place>,
+    pub side_files: Vec<SideBoot>,
+    pub network: Network,
     pub max_processes: u32,
     pub max_layer_bytes: Option<u64>,
     /// Whether groups other than 0 exist inside.

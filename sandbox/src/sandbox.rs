@@ -1,6 +1,7 @@
 //! A running sandbox, as the engine holds it.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -15,9 +16,9 @@ use tokio::sync::oneshot;
 use crate::advice;
 use crate::error::{Doing, Error};
 use crate::ids::{IdMap, RANGE};
-use crate::launch::{Init, explain, lowers};
-use crate::protocol::{Boot, Reply, Request, SandboxBoot};
-use crate::spec::{Command, Exit, Finished, Process, SandboxSpec, Usage};
+use crate::launch::{Init, SetUp, explain, lowers};
+use crate::protocol::{Boot, Reply, Request, SandboxBoot, SideBoot};
+use crate::spec::{Command, Exit, Finished, Network, Process, SandboxSpec, SideFile, Usage};
 use crate::step::Step;
 use crate::store::{LayerStore, RunDir};
 use crate::wire::{self, WireError, payload};
@@ -40,6 +41,8 @@ pub struct Sandbox {
     reader: Option<JoinHandle<()>>,
     /// Closed when the reader has seen the end.
     ended: Mutex<Receiver<()>>,
+    side_files: Vec<String>,
+    listener: Mutex<Option<TcpListener>>,
 }
 
 #[derive(Debug)]
@@ -105,13 +108,42 @@ impl Sandbox {
             hostname: spec.hostname.clone(),
             directories: spec.directories.clone(),
             places: spec.places.clone(),
+            side_files: spec
+                .side_files
+                .iter()
+                .map(|file| SideBoot {
+                    name: file.name.clone(),
+                    unless: file.unless.clone(),
+                    over: file.over.clone(),
+                })
+                .collect(),
+            network: spec.network,
             max_processes: spec.max_processes,
             max_layer_bytes: spec.max_layer_bytes,
             groups: !store.id_map().single(),
             old_mount: store.old_mount(),
             probe_upper,
         }));
-        let init = Init::start(store, &boot)?;
+        let contents: Vec<_> = spec
+            .side_files
+            .iter()
+            .map(|file| file.content.0.as_fd())
+            .collect();
+        let (
+            init,
+            SetUp {
+                side_files,
+                listener,
+            },
+        ) = Init::start_with(store, &boot, &contents)?;
+        if matches!(spec.network, Network::Listener { .. }) != listener.is_some() {
+            return Err(Error::Gone);
+        }
+        let side_files = side_files
+            .into_iter()
+            .filter_map(|index| spec.side_files.get(index))
+            .map(|file| file.name.clone())
+            .collect();
         store.inner.upper_probed.store(true, Ordering::Relaxed);
         let shared = Arc::new(Shared {
             init,
@@ -133,8 +165,26 @@ impl Sandbox {
             max_layer_bytes: spec.max_layer_bytes,
             shared,
             reader: Some(reader),
+            side_files,
+            listener: Mutex::new(listener.map(TcpListener::from)),
             ended: Mutex::new(ended),
         })
+    }
+
+    /// The socket that listens on the sandbox's loopback interface, with [`Network::Listener`]; the first call has it. It does not
+    /// block. The kernel keeps the sandbox's network for as long as it, or a connection accepted on it, is open.
+    #[must_use]
+    pub fn take_listener(&self) -> Option<TcpListener> {
+        self.listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// The names of the side files that there are.
+    #[must_use]
+    pub fn side_files(&self) -> &[String] {
+        &self.side_files
     }
 
     /// Starts a command.
@@ -378,6 +428,10 @@ fn check_spec(map: &IdMap, spec: &SandboxSpec) -> Result<(), Error> {
             spec.hostname.len()
         )));
     }
+    check_side_files(&spec.side_files)?;
+    if spec.network == (Network::Listener { port: 0 }) {
+        return Err(Error::Invalid("a listener needs a port".into()));
+    }
     for directory in &spec.directories {
         check_place(&directory.path)?;
         check_user(map, directory.uid, directory.gid)?;
@@ -385,6 +439,33 @@ fn check_spec(map: &IdMap, spec: &SandboxSpec) -> Result<(), Error> {
     for place in &spec.places {
         check_place(&place.path)?;
         check_user(map, place.uid, place.gid)?;
+    }
+    Ok(())
+}
+
+fn check_side_files(files: &[SideFile]) -> Result<(), Error> {
+    let plain = |name: &str| {
+        !name.is_empty()
+            && name.len() <= 64
+            && !name.starts_with('.')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    };
+    if files.len() > SideFile::MOST {
+        return Err(Error::Invalid(format!(
+            "a sandbox takes at most {} side files, not {}",
+            SideFile::MOST,
+            files.len()
+        )));
+    }
+    for (index, file) in files.iter().enumerate() {
+        if !plain(&file.name) || files[..index].iter().any(|other| other.name == file.name) {
+            return Err(Error::Invalid(format!(
+                "`{}` cannot name a side file, or names two",
+                file.name.escape_debug()
+            )));
+        }
     }
     Ok(())
 }

@@ -1,14 +1,16 @@
 //! What a caller asks for and what it gets: plain data, no behaviour.
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::wire::text;
+use crate::wire::{payload, text};
 
 /// The number of a layer in its store; `layers/<n>/d` on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -25,11 +27,38 @@ pub struct SandboxSpec {
     pub directories: Vec<MakeDir>,
     /// Files to put in place before anything runs, in this order.
     pub places: Vec<Place>,
+    /// Files that are there while the sandbox runs and no part of the image; at most [`SideFile::MOST`].
+    pub side_files: Vec<SideFile>,
+    /// What its commands reach.
+    pub network: Network,
     /// How many processes and threads may exist inside at once, the init among them.
     pub max_processes: u32,
     /// How many bytes the writable layer may take on disk: beyond it the sandbox is killed, and [`crate::Error::LayerTooLarge`] says so.
     /// It may have grown somewhat further in the meantime.
     pub max_layer_bytes: Option<u64>,
+}
+
+/// What the commands of a sandbox reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Network {
+    /// Their own loopback interface, and nothing else.
+    #[default]
+    Loopback,
+    /// Their own loopback interface, on which whoever started the sandbox listens at [`Network::LISTENER`]:
+    /// [`Sandbox::take_listener`](crate::Sandbox::take_listener) has the listening socket, and nothing inside has.
+    Listener {
+        /// The TCP port; one below 1024 can be had as well, since the sandbox's root makes it.
+        port: u16,
+    },
+    /// All that this machine reaches, its own loopback interface and its abstract unix sockets among it: no network
+    /// namespace is made.
+    Host,
+}
+
+impl Network {
+    /// Where the listener of [`Network::Listener`] is, seen from inside.
+    pub const LISTENER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 }
 
 /// A directory to make, with its missing parents (0755, owned by root). One that exists is left as it is.
@@ -59,6 +88,42 @@ pub struct Place {
     pub uid: u32,
     /// Its group, as seen inside.
     pub gid: u32,
+}
+
+/// A file that commands can read at `/dev/contree/<name>`, and that never becomes part of an image.
+#[derive(Debug, Clone)]
+pub struct SideFile {
+    /// Letters, digits, `.`, `-` and `_`, not beginning with a dot.
+    pub name: String,
+    /// What is in it.
+    pub content: Content,
+    /// It is left out if the image has one of these paths.
+    pub unless: Vec<PathBuf>,
+    /// It also covers this file of the image, if that is a regular file (a symlink on the way is not followed).
+    pub over: Option<PathBuf>,
+}
+
+impl SideFile {
+    /// How many there can be.
+    pub const MOST: usize = 5;
+    /// The directory that they are in.
+    pub const DIRECTORY: &str = "/dev/contree";
+}
+
+/// The content of a [`SideFile`], shared by all sandboxes that it is given to.
+#[derive(Debug, Clone)]
+pub struct Content(pub(crate) Arc<OwnedFd>);
+
+impl Content {
+    /// Takes a copy, at most 16 MiB.
+    ///
+    /// # Errors
+    /// When there is no memory for it, or it is too large.
+    pub fn new(bytes: &[u8]) -> std::io::Result<Self> {
+        payload::seal(bytes)
+            .map(|memfd| Self(Arc::new(memfd)))
+            .map_err(std::io::Error::other)
+    }
 }
 
 /// A command to start in a sandbox.

@@ -64,6 +64,10 @@ steps! {
     Hostname => "set the host name",
     /// Bringing the loopback interface up.
     Loopback => "bring the loopback interface up",
+    /// Listening on the loopback interface for whoever started the sandbox.
+    Listener => "listen on the loopback interface",
+    /// Putting files beside the image.
+    SideFiles => "put the side file in place",
     /// Setting resource limits.
     Limits => "set the resource limit",
     /// Installing the system call filter.

@@ -214,6 +214,8 @@ fn spec(job: &Job, cwd: &str) -> SandboxSpec {
             .into_iter()
             .collect(),
         places: job.places.clone(),
+        side_files: Vec::new(),
+        network: contree_sandbox::Network::Loopback,
         max_processes: limits::PROCESSES,
         max_layer_bytes: Some(job.request.max_layer_bytes()),
     }

@@ -13,10 +13,11 @@ use rustix::process::{
 };
 use rustix::thread::UnshareFlags;
 
+use super::network;
 use super::overlay::{self, Writable};
 use super::stage1::unshare;
 use super::watch::{self, Word};
-use super::{During, capabilities, command, devices, errno, filter, place, procfs};
+use super::{During, capabilities, command, devices, errno, filter, place, procfs, side};
 use crate::protocol::{Failure, Reply, Request, SandboxBoot};
 use crate::spec::Exit;
 use crate::step::Step;
@@ -29,30 +30,44 @@ pub(super) fn main(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<OwnedFd>,
+    side_files: Vec<OwnedFd>,
 ) -> ! {
-    let code = match build(store, boot, watcher.as_ref()) {
+    let code = match build(store, boot, watcher.as_ref(), side_files) {
         Err(failure) => {
             let _ = wire::send(socket, &Reply::Failed(failure), &[]);
             71
         }
-        Ok(()) => match Init::new(socket, watcher, boot.groups).and_then(|mut init| init.serve()) {
-            Ok(()) => 0,
-            Err(_) => 72,
-        },
+        Ok(built) => {
+            match Init::new(socket, watcher, boot.groups).and_then(|mut init| init.serve(built)) {
+                Ok(()) => 0,
+                Err(_) => 72,
+            }
+        }
     };
     // The kernel ends every other process of the namespace with it.
     sys::exit_now(code);
 }
 
+/// What the engine is told of a sandbox that is set up.
+struct Built {
+    side_files: Vec<usize>,
+    listener: Option<OwnedFd>,
+}
+
 /// Everything between a fresh fork and a confined pid 1 on the image.
-fn build(store: OwnedFd, boot: &SandboxBoot, watcher: Option<&OwnedFd>) -> Result<(), Failure> {
+fn build(
+    store: OwnedFd,
+    boot: &SandboxBoot,
+    watcher: Option<&OwnedFd>,
+    contents: Vec<OwnedFd>,
+) -> Result<Built, Failure> {
     // The engine's death is seen as the end of the socket, the first stage's by this.
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::Prepare)?;
     unshare(
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP,
     )
     .during(Step::Namespaces)?;
-    unshare(UnshareFlags::NEWNET).during(Step::NetworkNamespace)?;
+    network::leave(boot.network)?;
     mount_change(
         "/",
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
@@ -63,6 +78,8 @@ fn build(store: OwnedFd, boot: &SandboxBoot, watcher: Option<&OwnedFd>) -> Resul
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
     devices::mount(root.as_fd(), boot.groups)?;
+    let side_files = side::mount(root.as_fd(), &boot.side_files, &contents)?;
+    drop(contents);
     procfs::seal(&proc, &boot.user_namespace, boot.max_processes)?;
     drop(proc);
     place::all(root.as_fd(), store.as_fd(), boot)?;
@@ -70,7 +87,7 @@ fn build(store: OwnedFd, boot: &SandboxBoot, watcher: Option<&OwnedFd>) -> Resul
     drop(store);
     enter(root)?;
     rustix::system::sethostname(boot.hostname.as_bytes()).during(Step::Hostname)?;
-    sys::loopback_up().during(Step::Loopback)?;
+    let proxy = network::set_up(boot.network)?;
     limit(Resource::Core, 0).during_with(Step::Limits, "RLIMIT_CORE")?;
     limit(Resource::Nproc, boot.max_processes.into()).during_with(Step::Limits, "RLIMIT_NPROC")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::Capabilities)?;
@@ -82,7 +99,10 @@ fn build(store: OwnedFd, boot: &SandboxBoot, watcher: Option<&OwnedFd>) -> Resul
     }
     capabilities::confine().during(Step::Capabilities)?;
     umask(Mode::WGRP | Mode::WOTH);
-    Ok(())
+    Ok(Built {
+        side_files,
+        listener: proxy,
+    })
 }
 
 fn mount_image(boot: &SandboxBoot) -> Result<OwnedFd, Failure> {
@@ -151,8 +171,15 @@ impl<'a> Init<'a> {
     }
 
     /// Serves until the engine says that it is over, or is gone.
-    fn serve(&mut self) -> Result<(), WireError> {
-        wire::send(self.socket, &Reply::Ready, &[])?;
+    fn serve(&mut self, built: Built) -> Result<(), WireError> {
+        let Built {
+            side_files,
+            listener,
+        } = built;
+        let files: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
+        wire::send(self.socket, &Reply::Up { side_files }, &files)?;
+        // Nobody inside may come by it.
+        drop(listener);
         loop {
             let [request, ended, word] = {
                 let watcher = self.watcher.as_ref().map_or(self.socket, AsFd::as_fd);

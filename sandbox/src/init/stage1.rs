@@ -73,10 +73,11 @@ fn prepare() -> Result<OwnedFd, Errno> {
 
 fn serve(socket: &OwnedFd) -> Result<(), Error> {
     wire::send(socket, &Reply::Hello, &[])?;
-    let (request, files) = wire::receive::<Request>(socket, None)?;
+    let (request, mut files) = wire::receive::<Request>(socket, None)?;
     let Request::Boot = request else {
         return Err(Error::Lost);
     };
+    let side_files = files.split_off(files.len().min(2));
     let [store, description] = wire::exactly(files)?;
     let boot: Boot = payload::read(description)?;
     // Later /proc/self belongs to root of this machine.
@@ -98,7 +99,7 @@ fn serve(socket: &OwnedFd) -> Result<(), Error> {
         }
         Boot::View { lowers, old_mount } => view::serve(socket, &store, &lowers, old_mount)?,
         Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,
-        Boot::Sandbox(boot) => sandbox(socket, store, &boot)?,
+        Boot::Sandbox(boot) => sandbox(socket, store, &boot, side_files)?,
     }
     Ok(())
 }
@@ -119,15 +120,21 @@ fn enter_user_namespace(socket: &OwnedFd) -> Result<(), Error> {
     Ok(())
 }
 
-fn sandbox(socket: &OwnedFd, store: OwnedFd, boot: &SandboxBoot) -> Result<(), Error> {
+fn sandbox(
+    socket: &OwnedFd,
+    store: OwnedFd,
+    boot: &SandboxBoot,
+    side_files: Vec<OwnedFd>,
+) -> Result<(), Error> {
     upper::prepare(boot)?;
     unshare(UnshareFlags::NEWPID).during(Step::PidNamespace)?;
     let over = match boot.max_layer_bytes {
         None => {
             let pid = match sys::fork().during(Step::Fork)? {
-                Fork::Child => pid1::main(socket, store, boot, None),
+                Fork::Child => pid1::main(socket, store, boot, None, side_files),
                 Fork::Parent(pid) => pid,
             };
+            drop(side_files);
             let _ = sys::wait(pid, true);
             None
         }
@@ -142,11 +149,11 @@ fn sandbox(socket: &OwnedFd, store: OwnedFd, boot: &SandboxBoot) -> Result<(), E
             let pid = match sys::fork().during(Step::Fork)? {
                 Fork::Child => {
                     drop(ours);
-                    pid1::main(socket, store, boot, Some(theirs))
+                    pid1::main(socket, store, boot, Some(theirs), side_files)
                 }
                 Fork::Parent(pid) => pid,
             };
-            drop(theirs);
+            drop((theirs, side_files));
             match watch::until_end(pid, &store, &boot.run, limit, &ours) {
                 Ok(over) => over,
                 Err(error) => {

@@ -66,14 +66,33 @@ pub(crate) struct Init {
     socket: OwnedFd,
 }
 
+/// What an init says of the sandbox that it has set up.
+#[derive(Debug, Default)]
+pub(crate) struct SetUp {
+    /// Which side files there are, by their place in the request.
+    pub(crate) side_files: Vec<usize>,
+    /// The socket that listens on the sandbox's loopback interface.
+    pub(crate) listener: Option<OwnedFd>,
+}
+
 impl Init {
     /// Starts an init and has it set up what `boot` describes.
     pub(crate) fn start(store: &LayerStore, boot: &Boot) -> Result<Self, Error> {
+        Self::start_with(store, boot, &[]).map(|(init, _)| init)
+    }
+
+    /// The same with open files that belong to it.
+    pub(crate) fn start_with(
+        store: &LayerStore,
+        boot: &Boot,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<(Self, SetUp), Error> {
         Self::with_map(
             &store.inner.options,
             store.id_map(),
             store.directory(),
             boot,
+            files,
         )
         .map_err(|error| match error {
             Refusal::Step(failure) => explain(store, failure),
@@ -87,7 +106,8 @@ impl Init {
         map: &IdMap,
         store: BorrowedFd<'_>,
         boot: &Boot,
-    ) -> Result<Self, Refusal> {
+        files: &[BorrowedFd<'_>],
+    ) -> Result<(Self, SetUp), Refusal> {
         let init = Self::spawn(options).map_err(Refusal::Other)?;
         match init.receive(Instant::now() + HELLO) {
             Ok((Reply::Hello, _)) => {}
@@ -98,7 +118,8 @@ impl Init {
         }
         let deadline = Instant::now() + START;
         let description = payload::write(boot)?;
-        wire::send(&init.socket, &Request::Boot, &[store, description.as_fd()])?;
+        let files = [&[store, description.as_fd()], files].concat();
+        wire::send(&init.socket, &Request::Boot, &files)?;
         match init.receive(deadline)? {
             (Reply::NeedMap, _) => {}
             (reply, _) => return Err(refused(reply)),
@@ -106,7 +127,15 @@ impl Init {
         map.write(init.pid()).map_err(Refusal::Map)?;
         wire::send(&init.socket, &Request::Mapped, &[])?;
         match init.receive(deadline)? {
-            (Reply::Ready, _) => Ok(init),
+            (Reply::Ready, _) => Ok((init, SetUp::default())),
+            (Reply::Up { side_files }, files) => {
+                let listener = files.into_iter().next();
+                let set_up = SetUp {
+                    side_files,
+                    listener,
+                };
+                Ok((init, set_up))
+            }
             (reply, _) => Err(refused(reply)),
         }
     }
@@ -245,7 +274,7 @@ fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), Refusal> {
     let here = rustix::fs::open("/", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .on("open", "/")
         .map_err(|error| Refusal::Other(error.into()))?;
-    Init::with_map(options, map, here.as_fd(), &Boot::Probe).map(drop)
+    Init::with_map(options, map, here.as_fd(), &Boot::Probe, &[]).map(drop)
 }
 
 /// Removes a tree of the store from within the user namespace.

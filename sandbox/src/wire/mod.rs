@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 /// The largest datagram that either side sends.
 const LARGEST: usize = 64 * 1024;
 /// The most files that go with one message.
-const MOST_FILES: usize = 4;
+pub(crate) const MOST_FILES: usize = 8;
 
 /// A failure of the connection between the engine and the init.
 #[derive(Debug, thiserror::Error)]

@@ -16,9 +16,13 @@ const LARGEST: u64 = 256 << 20;
 
 /// Writes a value into a memfd that nobody can change any more.
 pub(crate) fn write<T: Serialize>(value: &T) -> Result<OwnedFd, WireError> {
-    let bytes = serde_json::to_vec(value)?;
+    seal(&serde_json::to_vec(value)?)
+}
+
+/// Puts bytes into a memfd that nobody can change any more.
+pub(crate) fn seal(bytes: &[u8]) -> Result<OwnedFd, WireError> {
     let mut file = File::from(create_data()?);
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.rewind()?;
     fcntl_add_seals(
         &file,

@@ -7,6 +7,7 @@ mod kernel;
 mod network;
 mod pid1;
 mod proof;
+mod proxy;
 
 use std::io;
 
@@ -20,6 +21,7 @@ pub(crate) struct Outside {
     pub(crate) most: u32,
     pub(crate) single: bool,
     pub(crate) engine: i32,
+    pub(crate) proxy: u16,
 }
 
 pub(crate) fn all(arguments: &[String]) {
@@ -32,14 +34,18 @@ pub(crate) fn all(arguments: &[String]) {
         most: arguments[5].parse().unwrap(),
         single: arguments[6] == "single",
         engine: arguments[7].parse().unwrap(),
+        proxy: arguments[8].parse().unwrap(),
     };
     // First that it is where it should be: outside, these attempts would do something.
     proof::inside();
+    proxy::descriptors();
     files::all(&outside);
     pid1::all(&outside);
     kernel::all();
     network::all(&outside);
+    proxy::all(&outside);
     floods::all(&outside);
+    proxy::over(&outside);
     println!("done");
 }
 

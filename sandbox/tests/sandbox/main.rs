@@ -11,6 +11,7 @@ mod faults;
 mod init;
 mod layers;
 mod lifecycle;
+mod network;
 mod places;
 mod stores;
 mod unavailable;

@@ -76,6 +76,8 @@ pub(crate) fn spec() -> SandboxSpec {
         hostname: "box".into(),
         directories: Vec::new(),
         places: Vec::new(),
+        side_files: Vec::new(),
+        network: contree_sandbox::Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,
     }
