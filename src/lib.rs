@@ -71,6 +71,8 @@ pub mod mcp;
 #[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
 mod registry;
 #[cfg(feature = "mcp")]
+mod store;
+#[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod tools;
 

@@ -103,8 +103,23 @@ impl Start {
             (Ok(Selected::Local), Err(error)) => failing(error.to_string()),
             (Err(error), _) => failing(error.to_string()),
         };
-        Arc::new(Session::new(info, connect))
+        let mut session = Session::new(info, connect).with_desktop(has_desktop(&self.environment));
+        if let Ok(directories) = &self.directories {
+            session = session.with_state_directory(directories.state.clone());
+        }
+        Arc::new(session)
     }
+}
+
+/// Whether a browser started here would be seen by the user.
+fn has_desktop(environment: &Environment) -> bool {
+    if cfg!(any(target_os = "macos", target_os = "windows")) {
+        return environment.get("SSH_CONNECTION").is_none();
+    }
+    environment
+        .get("WAYLAND_DISPLAY")
+        .or(environment.get("DISPLAY"))
+        .is_some()
 }
 
 fn filter(level: Level) -> LevelFilter {

@@ -9,8 +9,10 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::ToolError;
+use super::{LocalAccess, ToolError};
 use crate::Client;
+use crate::registry::Http;
+use crate::store::Store;
 
 /// How long a cancelled operation may take to end before it is left to the backend.
 const CANCEL: Duration = Duration::from_secs(10);
@@ -41,6 +43,10 @@ pub struct Session {
     connect: Connect,
     client: OnceCell<Client>,
     started: Mutex<BTreeSet<Uuid>>,
+    store: Store,
+    local: LocalAccess,
+    registries: Http,
+    desktop: bool,
 }
 
 impl Session {
@@ -52,7 +58,57 @@ impl Session {
             connect,
             client: OnceCell::new(),
             started: Mutex::default(),
+            store: Store::in_memory(),
+            local: LocalAccess::everything(),
+            registries: Http::default(),
+            desktop: false,
         }
+    }
+
+    /// Remembers in this directory, which is made when it is first needed; without one, for as long as the process lives.
+    #[must_use]
+    pub fn with_state_directory(self, directory: std::path::PathBuf) -> Self {
+        Self {
+            store: Store::at(directory),
+            ..self
+        }
+    }
+
+    /// Bounds which files of this machine tools may touch; everything but credentials unless set.
+    #[must_use]
+    pub fn with_local_access(self, local: LocalAccess) -> Self {
+        Self { local, ..self }
+    }
+
+    /// The user sits at this machine, so that a page can be opened in a browser here.
+    #[must_use]
+    pub fn with_desktop(self, desktop: bool) -> Self {
+        Self { desktop, ..self }
+    }
+
+    /// What is remembered between calls.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Which files of this machine tools may touch.
+    pub(crate) fn local(&self) -> &LocalAccess {
+        &self.local
+    }
+
+    /// Connections to registries.
+    pub(crate) fn registries(&self) -> &Http {
+        &self.registries
+    }
+
+    /// Whether a page can be opened in a browser here.
+    pub(crate) fn has_desktop(&self) -> bool {
+        self.desktop
+    }
+
+    /// Whether the embedded engine is the backend.
+    pub(crate) fn is_local(&self) -> bool {
+        self.info.name == LOCAL
     }
 
     /// The backend in use.
@@ -76,7 +132,7 @@ impl Session {
     /// engine speaks for itself.
     #[must_use]
     pub fn explain(&self, error: ToolError) -> ToolError {
-        if self.info.name == LOCAL {
+        if self.is_local() {
             return error.in_own_words();
         }
         match self.client.get() {

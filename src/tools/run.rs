@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::error::names_remedy;
+use super::lineage;
 use super::results::{Operation, Run};
 use super::{Context, Handlers, RunTools, Stream, ToolError, params};
 use crate::events::Payload;
@@ -21,6 +22,7 @@ const MOST_BYTES: u64 = 10 * 1024 * 1024;
 impl RunTools for Handlers {
     async fn run(&self, arguments: params::Run, cx: &Context) -> Result<Run, ToolError> {
         let wait = arguments.wait;
+        let command = arguments.command.clone();
         let cut_at = arguments.truncate_output_at;
         let request = request(arguments)?;
         let client = cx.client().await?;
@@ -60,6 +62,15 @@ impl RunTools for Handlers {
         ended.image_uuid = started.image.map(|image| image.to_string());
         if ended.status == OperationStatus::Failed.as_str() {
             return Err(failed(&ended));
+        }
+        let made = ended
+            .result_image_uuid
+            .as_deref()
+            .and_then(|image| image.parse().ok());
+        if let (Some(made), Some(parent)) = (made, started.image)
+            && made != parent
+        {
+            lineage::remember(cx, made, parent, started.operation, &command).await;
         }
         if ended.truncated {
             ended.next = more(&ended, cut_at);

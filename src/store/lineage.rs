@@ -1,0 +1,69 @@
+//! Where images come from.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use crate::db::DbError;
+
+/// How an image came about. It never changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) image: String,
+    /// None for an import.
+    pub(crate) parent: Option<String>,
+    pub(crate) operation: Option<String>,
+    /// `instance` or `image_import`.
+    pub(crate) kind: String,
+    /// The command, or the reference that was imported.
+    pub(crate) source: Option<String>,
+    pub(crate) made_at: Option<String>,
+}
+
+const COLUMNS: &str = "image, parent, operation, kind, source, made_at";
+
+fn origin(row: &Row<'_>) -> rusqlite::Result<Origin> {
+    Ok(Origin {
+        image: row.get(0)?,
+        parent: row.get(1)?,
+        operation: row.get(2)?,
+        kind: row.get(3)?,
+        source: row.get(4)?,
+        made_at: row.get(5)?,
+    })
+}
+
+/// Remembers an image's origin; what is known already is only added to.
+pub(crate) fn remember(c: &Connection, backend: &str, origin: &Origin) -> Result<(), DbError> {
+    c.prepare_cached(
+        "INSERT INTO lineage (backend, image, parent, operation, kind, source, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (backend, image) DO UPDATE SET
+            source = coalesce(source, excluded.source), made_at = coalesce(made_at, excluded.made_at)",
+    )?
+    .execute(params![
+        backend,
+        origin.image,
+        origin.parent,
+        origin.operation,
+        origin.kind,
+        origin.source,
+        origin.made_at
+    ])?;
+    Ok(())
+}
+
+/// An image's origin, if it is known.
+pub(crate) fn find(c: &Connection, backend: &str, image: &str) -> Result<Option<Origin>, DbError> {
+    Ok(c.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND image = ?2"
+    ))?
+    .query_row([backend, image], origin)
+    .optional()?)
+}
+
+/// The images known to be made of an image, in their order.
+pub(crate) fn children(c: &Connection, backend: &str, image: &str) -> Result<Vec<Origin>, DbError> {
+    let mut statement = c.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND parent = ?2 ORDER BY made_at, image"
+    ))?;
+    let rows = statement.query_map([backend, image], origin)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,403 @@
+//! What the tools remember between calls: one SQLite file, readable by its owner alone and shared by all servers of a home.
+//!
+//! Nothing is opened before it is needed. A store that cannot be opened, or that a newer release has written, is replaced by
+//! one in memory for as long as the process lives; a broken one is set aside. Both are said, and neither is an error.
+//! The functions of the submodules are statements, nothing more.
+
+pub(crate) mod contents;
+pub(crate) mod credentials;
+pub(crate) mod docker;
+pub(crate) mod hashes;
+pub(crate) mod lineage;
+pub(crate) mod states;
+pub(crate) mod uploads;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+
+use crate::db::{self, DbError};
+
+/// The schema's history; a release appends, it never edits.
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// The database, within the directory.
+const FILE: &str = "store.db";
+
+/// A shared handle.
+#[derive(Clone, Debug)]
+pub(crate) struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// None: in memory.
+    directory: Option<PathBuf>,
+    connection: Mutex<Option<Connection>>,
+    notes: Mutex<Vec<String>>,
+}
+
+impl Store {
+    /// The store in a directory, which is made when the store is first used.
+    pub(crate) fn at(directory: PathBuf) -> Self {
+        Self::of(Some(directory))
+    }
+
+    /// A store that is forgotten with the process.
+    pub(crate) fn in_memory() -> Self {
+        Self::of(None)
+    }
+
+    fn of(directory: Option<PathBuf>) -> Self {
+        Self(Arc::new(Inner {
+            directory,
+            connection: Mutex::default(),
+            notes: Mutex::default(),
+        }))
+    }
+
+    /// What the user should know: that the store could not be opened, or was set aside.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.0.notes().clone()
+    }
+
+    /// Runs statements that change nothing.
+    ///
+    /// # Errors
+    /// If SQLite fails.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, DbError> {
+        self.with(|connection| statements(connection)).await
+    }
+
+    /// Runs statements in one transaction that writes.
+    ///
+    /// # Errors
+    /// If SQLite fails; then nothing is written.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, DbError> {
+        self.with(|connection| {
+            // Begun as a writer: one that becomes a writer half-way would be refused instead of waiting.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = statements(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        })
+        .await
+    }
+
+    async fn with<T: Send + 'static>(
+        &self,
+        statements: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let inner = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || inner.run(statements))
+            .await
+            .map_err(|error| DbError::Open {
+                path: PathBuf::from(FILE),
+                source: std::io::Error::other(error.to_string()),
+            })?
+    }
+}
+
+impl Inner {
+    fn notes(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, note: String) {
+        tracing::warn!("{note}");
+        self.notes().push(note);
+    }
+
+    fn run<T>(
+        &self,
+        statements: impl FnOnce(&mut Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        // A panic while the lock was held left no half-done transaction: rusqlite rolls back on drop.
+        let mut kept = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let connection = match kept.take() {
+            Some(connection) => connection,
+            None => self.open()?,
+        };
+        let connection = kept.insert(connection);
+        let done = statements(connection);
+        if let Err(DbError::Sqlite(error)) = &done
+            && is_broken(error)
+        {
+            // The next call opens it anew, finds it broken, and sets it aside.
+            *kept = None;
+            if let Some(directory) = &self.directory {
+                self.set_aside(&directory.join(FILE), &error.to_string());
+            }
+        }
+        done
+    }
+
+    fn open(&self) -> Result<Connection, DbError> {
+        let Some(directory) = &self.directory else {
+            return in_memory();
+        };
+        let path = directory.join(FILE);
+        let opened = private_directory(directory)
+            .map_err(|source| DbError::Open {
+                path: directory.clone(),
+                source,
+            })
+            .and_then(|()| db::open(&path, MIGRATIONS));
+        let error = match opened {
+            Ok(connection) => return Ok(connection),
+            Err(DbError::Broken { source, .. }) => {
+                self.set_aside(&path, &source.to_string());
+                match db::open(&path, MIGRATIONS) {
+                    Ok(connection) => return Ok(connection),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        self.note(format!(
+            "{error}; until the server is started again, what the tools remember is kept in memory only"
+        ));
+        in_memory()
+    }
+
+    /// Moves a broken database away, so that a new one can take its place.
+    fn set_aside(&self, path: &Path, why: &str) {
+        // Another server may have done it already, and made a sound one: that stays.
+        let Ok(lock) = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path.with_extension("aside"))
+        else {
+            return;
+        };
+        if lock.lock().is_err() || (db::open(path, MIGRATIONS).is_ok() && is_sound(path)) {
+            return;
+        }
+        let aside = path.with_extension(format!("broken-{}", now() / 1000));
+        if std::fs::rename(path, &aside).is_err() {
+            return;
+        }
+        for suffix in ["-wal", "-shm"] {
+            let name = |path: &Path| {
+                let mut name = path.as_os_str().to_owned();
+                name.push(suffix);
+                PathBuf::from(name)
+            };
+            let _ = std::fs::rename(name(path), name(&aside));
+        }
+        self.note(format!(
+            "the store {} cannot be read ({why}); it was moved to {} and begun anew",
+            path.display(),
+            aside.display()
+        ));
+    }
+}
+
+fn in_memory() -> Result<Connection, DbError> {
+    let connection = Connection::open_in_memory()?;
+    for migration in MIGRATIONS {
+        connection.execute_batch(migration)?;
+    }
+    Ok(connection)
+}
+
+fn is_broken(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
+    )
+}
+
+fn is_sound(path: &Path) -> bool {
+    let checked = Connection::open(path)
+        .and_then(|c| c.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)));
+    checked.is_ok_and(|said| said == "ok")
+}
+
+/// Makes the directory for its owner alone; one that is there already is closed to others, unless it is a shared one.
+fn private_directory(path: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        const STICKY: u32 = 0o1000;
+        builder.mode(0o700).create(path)?;
+        let mode = std::fs::metadata(path)?.permissions().mode();
+        if mode & 0o077 != 0 && mode & STICKY == 0 {
+            // It is not ours to close if that fails, and the file itself is private.
+            let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
+        }
+        Ok(())
+    }
+    #[cfg(not(unix))]
+    builder.create(path)
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Runtime::new().unwrap().block_on(work)
+    }
+
+    async fn remember(store: &Store, sha256: &'static str) -> Result<(), DbError> {
+        store
+            .write(move |c| uploads::remember(c, "b", sha256, "u"))
+            .await
+    }
+
+    async fn known(store: &Store, sha256: &'static str) -> Option<String> {
+        store
+            .read(move |c| uploads::find(c, "b", sha256))
+            .await
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_remembered_is_for_the_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("a/state");
+        run(async {
+            let store = Store::at(directory.clone());
+            assert!(!directory.exists(), "it is opened at its first use");
+            remember(&store, "s").await.unwrap();
+            let again = Store::at(directory.clone());
+            assert_eq!(known(&again, "s").await, Some("u".into()));
+            assert!(store.notes().is_empty());
+        });
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode(&directory), 0o700);
+            for entry in std::fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                assert_eq!(mode(&path), 0o600, "{}", path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn a_broken_store_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "this is a text, and long enough to be read as a header".repeat(20);
+        std::fs::write(folder.path().join(FILE), &text).unwrap();
+        run(async {
+            let store = Store::at(folder.path().to_owned());
+            remember(&store, "s").await.unwrap();
+            assert_eq!(known(&store, "s").await, Some("u".into()));
+            assert!(
+                store.notes()[0].contains("begun anew"),
+                "{:?}",
+                store.notes()
+            );
+            let again = Store::at(folder.path().to_owned());
+            assert_eq!(known(&again, "s").await, Some("u".into()));
+            assert!(again.notes().is_empty());
+        });
+        let kept = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.to_string_lossy().contains("broken-"))
+            .unwrap();
+        assert_eq!(std::fs::read_to_string(kept).unwrap(), text);
+    }
+
+    #[test]
+    fn a_store_that_breaks_while_it_is_open_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        run(async {
+            let store = Store::at(folder.path().to_owned());
+            for sha256 in ["a", "b", "c"] {
+                remember(&store, sha256).await.unwrap();
+            }
+            drop(store);
+            let path = folder.path().join(FILE);
+            let mut bytes = std::fs::read(&path).unwrap();
+            // The header stays, every page behind it is spoilt.
+            bytes[4096..].fill(0xa5);
+            std::fs::write(&path, bytes).unwrap();
+            let store = Store::at(folder.path().to_owned());
+            assert!(remember(&store, "d").await.is_err());
+            remember(&store, "d").await.unwrap();
+            assert_eq!(known(&store, "d").await, Some("u".into()));
+            assert!(!store.notes().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_newer_or_unreachable_store_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let newer = folder.path().join("newer");
+        std::fs::create_dir(&newer).unwrap();
+        let connection = Connection::open(newer.join(FILE)).unwrap();
+        connection.pragma_update(None, "user_version", 99).unwrap();
+        drop(connection);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (directory, why) in [
+            (newer, "newer release"),
+            (file.join("below"), "cannot open"),
+        ] {
+            run(async {
+                let store = Store::at(directory);
+                remember(&store, "s").await.unwrap();
+                assert_eq!(known(&store, "s").await, Some("u".into()));
+                assert!(store.notes()[0].contains(why), "{:?}", store.notes());
+            });
+        }
+    }
+
+    #[test]
+    fn many_writers_wait_for_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..6 {
+                let directory = folder.path().to_owned();
+                scope.spawn(move || {
+                    run(async {
+                        let store = Store::at(directory);
+                        for n in 0..40 {
+                            let sha256 = format!("{writer}-{n}");
+                            store
+                                .write(move |c| {
+                                    uploads::find(c, "b", &sha256)?;
+                                    uploads::remember(c, "b", &sha256, "u")
+                                })
+                                .await
+                                .unwrap();
+                        }
+                    });
+                });
+            }
+        });
+        let store = Store::at(folder.path().to_owned());
+        let count = run(store.read(|c| {
+            Ok(c.query_row("SELECT count(*) FROM uploads", [], |row| {
+                row.get::<_, i64>(0)
+            })?)
+        }));
+        assert_eq!(count.unwrap(), 240);
+    }
+}

@@ -1,0 +1,264 @@
+//! Where an image comes from, and what was made of it.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+
+use super::results::{Lineage, LineageData};
+use super::{Context, ToolError};
+use crate::store::Store;
+use crate::store::lineage::{self, Origin};
+use crate::types::{OperationMetadata, OperationSummary};
+use crate::{Client, ImageRef, OperationKind, OperationStatus};
+
+/// How many generations are followed.
+const DEEPEST: usize = 1000;
+/// How many operations are asked for at once, and how often.
+const PAGE: u64 = 1000;
+const PAGES: u64 = 10;
+/// How much of a command is kept.
+const LONGEST: usize = 4096;
+
+/// The origin of an image, its ancestors up to the root, and the images made directly from it.
+///
+/// What this home's servers ran is remembered; the rest, such as images that other clients made, is found through the
+/// backend's operations.
+///
+/// # Errors
+/// If there is no such image, or the backend cannot be asked.
+pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
+    let image: ImageRef = image.parse()?;
+    let client = cx.client().await?;
+    let family = Family {
+        client,
+        store: cx.session().store(),
+        backend: client.backend().identity(),
+    };
+    let uuid = match &image {
+        ImageRef::Uuid(uuid) if family.known(&uuid.to_string()).await.is_some() => *uuid,
+        image => client
+            .resolve(image)
+            .await?
+            .uuid
+            .ok_or_else(|| ToolError::new(format!("the backend knows no UUID of `{image}`")))?,
+    };
+    if let Err(error) = family.learn().await {
+        tracing::warn!("cannot list operations, so that children may be missing: {error}");
+    }
+    let mut origin = family.origin(uuid).await?;
+    if let Some(known) = &mut origin
+        && known.source.is_none()
+        && let Some(more) = family.ask_operation(known).await
+    {
+        *known = more;
+    }
+    let mut ancestors = Vec::new();
+    let mut seen = BTreeSet::from([uuid.to_string()]);
+    let mut next = origin.as_ref().and_then(|origin| origin.parent.clone());
+    while let Some(parent) = next {
+        // No backend makes a circle; a record that says so must not lead us around for ever.
+        if ancestors.len() >= DEEPEST || !seen.insert(parent.clone()) {
+            break;
+        }
+        next = match parent.parse() {
+            Ok(uuid) => family.origin(uuid).await?.and_then(|origin| origin.parent),
+            Err(_) => None,
+        };
+        ancestors.push(parent);
+    }
+    let children = family.children(&uuid.to_string()).await;
+    Ok(Lineage {
+        image: uuid.to_string(),
+        parent: ancestors.first().cloned(),
+        root: ancestors.last().cloned().unwrap_or(uuid.to_string()),
+        depth: ancestors.len() as u64,
+        children,
+        ancestors,
+        is_known: origin.is_some(),
+        data: origin.map(|origin| LineageData {
+            operation_uuid: origin.operation,
+            kind: origin.kind,
+            source: origin.source,
+            created_at: origin.made_at,
+        }),
+    })
+}
+
+/// Remembers what a command made. Failing to is no failure of the command.
+pub(super) async fn remember(
+    cx: &Context,
+    image: Uuid,
+    parent: Uuid,
+    operation: Uuid,
+    command: &str,
+) {
+    let Ok(client) = cx.client().await else {
+        return;
+    };
+    let family = Family {
+        client,
+        store: cx.session().store(),
+        backend: client.backend().identity(),
+    };
+    let origin = Origin {
+        image: image.to_string(),
+        parent: Some(parent.to_string()),
+        operation: Some(operation.to_string()),
+        kind: OperationKind::Instance.to_string(),
+        source: Some(shortened(command)),
+        made_at: Some(chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
+    };
+    family.keep(vec![origin]).await;
+}
+
+fn shortened(command: &str) -> String {
+    match command.char_indices().find(|(at, _)| *at >= LONGEST) {
+        Some((at, _)) => format!("{}…", &command[..at]),
+        None => command.to_owned(),
+    }
+}
+
+struct Family<'a> {
+    client: &'a Client,
+    store: &'a Store,
+    backend: String,
+}
+
+impl Family<'_> {
+    /// What is remembered of an image. A store that fails knows nothing.
+    async fn known(&self, image: &str) -> Option<Origin> {
+        let (backend, image) = (self.backend.clone(), image.to_owned());
+        self.store
+            .read(move |c| lineage::find(c, &backend, &image))
+            .await
+            .unwrap_or_default()
+    }
+
+    async fn children(&self, image: &str) -> Vec<String> {
+        let (backend, image) = (self.backend.clone(), image.to_owned());
+        let children = self
+            .store
+            .read(move |c| lineage::children(c, &backend, &image))
+            .await
+            .unwrap_or_default();
+        children.into_iter().map(|child| child.image).collect()
+    }
+
+    /// Remembers origins; whether any of them was new.
+    async fn keep(&self, origins: Vec<Origin>) -> bool {
+        let backend = self.backend.clone();
+        let kept = self.store.write(move |c| {
+            let mut new = false;
+            for origin in &origins {
+                new |= lineage::find(c, &backend, &origin.image)?.is_none();
+                lineage::remember(c, &backend, origin)?;
+            }
+            Ok(new)
+        });
+        kept.await.unwrap_or_else(|error| {
+            tracing::warn!("cannot remember where images come from: {error}");
+            true
+        })
+    }
+
+    /// Reads the backend's operations, newest first, until what they say is known already.
+    async fn learn(&self) -> Result<(), ToolError> {
+        for page in 0..PAGES {
+            let operations = self
+                .client
+                .list_operations()
+                .limit(PAGE)
+                .offset(page * PAGE)
+                .send()
+                .await?
+                .into_inner();
+            let last = (operations.len() as u64) < PAGE;
+            let origins: Vec<Origin> = operations.into_iter().filter_map(of_summary).collect();
+            if last || (!origins.is_empty() && !self.keep(origins.clone()).await) {
+                self.keep(origins).await;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// An image's origin, from memory or from the backend.
+    async fn origin(&self, image: Uuid) -> Result<Option<Origin>, ToolError> {
+        if let Some(known) = self.known(&image.to_string()).await {
+            return Ok(Some(known));
+        }
+        let found = match self.client.resolve(&ImageRef::Uuid(image)).await {
+            Ok(found) => found,
+            // An ancestor that is gone ends the line.
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(operation) = found.operation_uuid else {
+            return Ok(None);
+        };
+        let asked = Origin {
+            image: image.to_string(),
+            operation: Some(operation.to_string()),
+            ..Origin::default()
+        };
+        Ok(self.ask_operation(&asked).await)
+    }
+
+    /// What the operation that made an image says of it.
+    async fn ask_operation(&self, known: &Origin) -> Option<Origin> {
+        let operation: Uuid = known.operation.as_ref()?.parse().ok()?;
+        let record = self
+            .client
+            .get_operation_status()
+            .operation_id(operation)
+            .send()
+            .await
+            .ok()?
+            .into_inner();
+        let is_import = record.kind == Some(OperationKind::ImageImport);
+        let (parent, source) = match record.metadata {
+            Some(OperationMetadata::OperationInstanceMetadata(made)) if !is_import => {
+                (Some(made.image), Some(shortened(&made.command)))
+            }
+            Some(OperationMetadata::ImageImportMetadata(made)) => {
+                (None, made.registry.and_then(|registry| registry.url))
+            }
+            _ => (None, None),
+        };
+        let parent = record.image_uuid.or(parent).filter(|_| !is_import);
+        let origin = Origin {
+            image: known.image.clone(),
+            parent: parent
+                .map(|parent| parent.to_string())
+                .filter(|parent| *parent != known.image),
+            operation: Some(operation.to_string()),
+            kind: record.kind.map(|kind| kind.to_string()).unwrap_or_default(),
+            source,
+            made_at: record.created_at,
+        };
+        self.keep(vec![origin.clone()]).await;
+        Some(origin)
+    }
+}
+
+/// What an operation in a list says of the image it made, if it made one.
+fn of_summary(operation: OperationSummary) -> Option<Origin> {
+    if operation.status? != OperationStatus::Success {
+        return None;
+    }
+    let made = operation.result_image_uuid?;
+    let kind = operation.kind?;
+    let parent = match kind {
+        OperationKind::ImageImport => None,
+        // A run that changed nothing gives the image it ran on.
+        _ => Some(operation.image_uuid.filter(|image| *image != made)?),
+    };
+    Some(Origin {
+        image: made.to_string(),
+        parent: parent.map(|parent| parent.to_string()),
+        operation: operation.uuid.map(|uuid| uuid.to_string()),
+        kind: kind.to_string(),
+        source: None,
+        made_at: operation.created_at,
+    })
+}
