@@ -66,6 +66,7 @@ mod tree;
 mod unavailable;
 mod unpack;
 mod view;
+mod walk;
 mod wire;
 
 pub use diagnose::{Check, State, diagnose};
@@ -84,4 +85,5 @@ pub use store::{LayerStore, RunDir, StoreError, StoreOptions};
 pub use unavailable::Unavailable;
 pub use unpack::{UnpackLimits, Unpacked, Unpacking};
 pub use view::{Entry, Kind, View, ViewError};
+pub use walk::{Item, Walk};
 pub use wire::WireError;

@@ -8,6 +8,7 @@ use crate::spec::{Exit, MakeDir, Network, Place, Usage};
 use crate::step::Step;
 use crate::unpack::{UnpackLimits, Unpacked};
 use crate::view::Entry;
+use crate::walk::Item;
 use crate::wire::text;
 
 /// argv[0] of the init; with a SOCK_SEQPACKET socket as its standard input it is what the constructor acts on.
@@ -42,6 +43,16 @@ pub(crate) enum Request {
         #[serde(with = "text::path")]
         path: PathBuf,
     },
+    /// To a view: begins a walk in place of the one before. Answered like [`Look::Follow`]; there is only something to
+    /// walk if that is a directory.
+    Walk {
+        #[serde(with = "text::path")]
+        path: PathBuf,
+    },
+    /// To a view: the next entries of the walk. `enter` is about the directory that the entries before ended with.
+    Next { enter: bool },
+    /// To a view: opens regular files among the entries that it answered last, by their places.
+    Take { which: Vec<usize> },
 }
 
 /// From the init.
@@ -87,11 +98,19 @@ pub(crate) enum Reply {
     Listed,
     /// A view's answer.
     NotFound { errno: i32 },
+    /// A view's answer: entries of one directory, which is so many levels below the walk's root. Only the last can be a
+    /// directory. None at the walk's end.
+    Walked { depth: usize, items: Vec<Item> },
+    /// A view's answer: for each file that was asked for 0, and the file beside the message, or why it was not opened.
+    Taken { errnos: Vec<i32> },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Look {
+    /// The last component is not followed.
     Stat,
+    /// It is.
+    Follow,
     List,
     Open,
 }

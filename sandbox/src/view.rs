@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,13 +17,14 @@ use crate::spec::LayerId;
 use crate::store::LayerStore;
 use crate::wire::{self, WireError, payload, text};
 
-/// For the longest listing.
+/// For the longest listing. A helper that takes longer is stuck and is killed.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// A look into a chain of layers. Nothing of the image runs, and nothing in it can hang the caller.
 #[derive(Debug)]
 pub struct View {
     init: Mutex<Init>,
+    patience: Duration,
 }
 
 /// What a file is.
@@ -87,6 +88,9 @@ pub enum ViewError {
     /// Symbolic links that lead round in circles.
     #[error("too many levels of symbolic links")]
     TooManyLinks,
+    /// The directory has more entries than a listing may have.
+    #[error("too many entries to list")]
+    TooMany,
     /// The disk refused.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -107,6 +111,7 @@ impl View {
         };
         Ok(Self {
             init: Mutex::new(Init::start(store, &boot)?),
+            patience: ANSWER,
         })
     }
 
@@ -121,10 +126,21 @@ impl View {
         }
     }
 
+    /// Describes what a path leads to: symbolic links are followed inside the image, the last one too.
+    ///
+    /// # Errors
+    /// When there is no such path.
+    pub fn find(&self, path: &Path) -> Result<Entry, ViewError> {
+        match self.ask(Look::Follow, path)? {
+            (Reply::Found { entry }, _) => Ok(entry),
+            _ => Err(Error::Gone.into()),
+        }
+    }
+
     /// Lists a directory, sorted by name. Symbolic links are followed inside the image.
     ///
     /// # Errors
-    /// When there is no such directory.
+    /// When there is no such directory, or when it has more than 250,000 entries.
     pub fn list(&self, path: &Path) -> Result<Vec<Entry>, ViewError> {
         match self.ask(Look::List, path)? {
             (Reply::Listed, files) => {
@@ -150,31 +166,39 @@ impl View {
     }
 
     fn ask(&self, how: Look, path: &Path) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
-        let bytes = path.as_os_str().as_encoded_bytes();
-        // Longer ones would be cut on the way, and the kernel would not take them.
-        if bytes.len() > libc::PATH_MAX.unsigned_abs() as usize || bytes.contains(&0) {
-            return Err(ViewError::NotFound);
-        }
-        let path = if bytes.is_empty() {
-            Path::new("/")
-        } else {
-            path
-        };
+        let path = checked(path)?;
+        self.request(&Request::Look { how, path })
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(crate) fn request(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
         let init = self.init.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = Request::Look {
-            how,
-            path: path.to_owned(),
-        };
-        wire::send(init.socket(), &request, &[]).map_err(lost)?;
-        let answer = init.receive(Instant::now() + ANSWER).map_err(|error| {
-            init.kill();
-            lost(error)
-        })?;
+        wire::send(init.socket(), request, &[]).map_err(lost)?;
+        let answer = init
+            .receive(Instant::now() + self.patience)
+            .map_err(|error| {
+                init.kill();
+                lost(error)
+            })?;
         match answer {
             (Reply::NotFound { errno }, _) => Err(refusal(errno)),
             other => Ok(other),
         }
     }
+}
+
+/// A path that can be sent.
+pub(crate) fn checked(path: &Path) -> Result<PathBuf, ViewError> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    // Longer ones would be cut on the way, and the kernel would not take them.
+    if bytes.len() > libc::PATH_MAX.unsigned_abs() as usize || bytes.contains(&0) {
+        return Err(ViewError::NotFound);
+    }
+    Ok(if bytes.is_empty() {
+        PathBuf::from("/")
+    } else {
+        path.to_owned()
+    })
 }
 
 fn lost(error: WireError) -> ViewError {
@@ -192,6 +216,37 @@ fn refusal(errno: i32) -> ViewError {
         libc::ENOTDIR => ViewError::NotADirectory,
         libc::EISDIR | libc::ENXIO => ViewError::NotAFile,
         libc::ELOOP => ViewError::TooManyLinks,
+        libc::E2BIG => ViewError::TooMany,
         other => ViewError::Io(io::Error::from_raw_os_error(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Pid, Signal, kill_process};
+
+    use super::*;
+    use crate::store::StoreOptions;
+
+    #[test]
+    fn a_helper_that_is_stuck_is_killed_and_reported() {
+        let base = std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
+        let directory = tempfile::tempdir_in(base).unwrap();
+        let store = LayerStore::open(directory.path(), StoreOptions::default()).unwrap();
+        store.stage_host_layer(LayerId(1)).unwrap();
+        let mut view = View::open(&store, &[LayerId(1)]).unwrap();
+        assert_eq!(view.find("/usr/..".as_ref()).unwrap().kind, Kind::Directory);
+        view.patience = Duration::from_millis(50);
+        let pid = view.init.lock().unwrap().pid();
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        let error = view.find("/".as_ref()).unwrap_err();
+        assert!(
+            matches!(error, ViewError::Sandbox(Error::TimedOut(_))),
+            "{error:?}"
+        );
+        let gone = view.init.lock().unwrap().wait(Instant::now() + ANSWER);
+        assert!(gone);
+        store.remove_layer(LayerId(1)).unwrap();
     }
 }

@@ -29,6 +29,7 @@
 //! `runner`, which writes its `events`; `recover` looks after what other processes left.
 
 mod access;
+mod archive;
 mod bounded;
 mod config;
 mod error;
@@ -39,6 +40,8 @@ mod keep;
 mod lifecycle;
 mod limits;
 mod local;
+mod outflow;
+mod pax;
 mod queue;
 mod recover;
 mod report;
@@ -47,6 +50,7 @@ mod routes;
 mod rows;
 mod runner;
 mod running;
+mod search;
 mod server;
 mod service;
 mod socket;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use contree_sandbox::{LayerId, LayerStore, View};
+use tokio::sync::Semaphore;
 
 /// How many views are kept open.
 const KEPT: usize = 4;
@@ -20,16 +21,62 @@ const NAMES_LIMIT: u64 = 1024 * 1024;
 /// A view, and the names of an image's users and groups.
 pub(super) struct OpenView {
     pub(super) view: View,
-    /// User names by id.
-    pub(super) users: HashMap<u32, String>,
-    /// Group names by id.
-    pub(super) groups: HashMap<u32, String>,
+    pub(super) names: Names,
 }
 
-/// The views that are open.
+/// The names of an image's users and groups, by ids.
 #[derive(Default)]
+pub(super) struct Names {
+    users: HashMap<u32, String>,
+    groups: HashMap<u32, String>,
+}
+
+impl Names {
+    /// A user's name.
+    pub(super) fn user(&self, id: u32) -> Option<&str> {
+        self.users.get(&id).map(String::as_str)
+    }
+
+    /// A group's name.
+    pub(super) fn group(&self, id: u32) -> Option<&str> {
+        self.groups.get(&id).map(String::as_str)
+    }
+}
+
+impl OpenView {
+    /// A view of a chain, top layer first, for one user alone. Blocks for some milliseconds.
+    pub(super) fn open(store: &LayerStore, chain: &[u64]) -> Result<Self, contree_sandbox::Error> {
+        let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
+        let view = View::open(store, &layers)?;
+        let names = Names {
+            users: names(&view, Path::new("/etc/passwd")),
+            groups: names(&view, Path::new("/etc/group")),
+        };
+        Ok(Self { view, names })
+    }
+}
+
+/// How many searches run at once, and how many archives are being written.
+const SEARCHES: usize = 4;
+const ARCHIVES: usize = 32;
+
+/// The views that are open.
 pub(super) struct Views {
     open: Mutex<Vec<(u64, Arc<OpenView>, Instant)>>,
+    /// Held while a search runs.
+    pub(super) searches: Arc<Semaphore>,
+    /// Held while an archive is being written.
+    pub(super) archives: Arc<Semaphore>,
+}
+
+impl Default for Views {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
+            archives: Arc::new(Semaphore::new(ARCHIVES)),
+        }
+    }
 }
 
 impl Views {
@@ -43,15 +90,7 @@ impl Views {
         if let Some(view) = self.reuse(top) {
             return Ok(view);
         }
-        let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
-        let view = View::open(store, &layers)?;
-        let users = names(&view, Path::new("/etc/passwd"));
-        let groups = names(&view, Path::new("/etc/group"));
-        let view = Arc::new(OpenView {
-            view,
-            users,
-            groups,
-        });
+        let view = Arc::new(OpenView::open(store, chain)?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push((top, Arc::clone(&view), Instant::now()));
         let oldest = (open.len() > KEPT).then(|| open.remove(0));

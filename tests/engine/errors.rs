@@ -55,16 +55,6 @@ async fn what_is_not_built_is_named() {
         "importImage",
     );
     refused(
-        &local.get(&format!("/inspect/{uuid}/grep?pattern=x")).await,
-        501,
-        "inspectImageGrep",
-    );
-    refused(
-        &local.get(&format!("/inspect/{uuid}/archive?path=/")).await,
-        501,
-        "inspectImageArchive",
-    );
-    refused(
         &local
             .post(&format!("/operations/{uuid}/subprocesses"), &json!({}))
             .await,

@@ -2,8 +2,10 @@
 #![cfg(all(feature = "engine", target_os = "linux"))]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod archives;
 mod errors;
 mod events;
+mod grep;
 mod images;
 mod inspect;
 mod limits;

@@ -113,6 +113,20 @@ impl Local {
         answer(self.http.get(url(path))).await
     }
 
+    /// The whole answer, with these request headers: for bodies that are not text and for headers.
+    pub(crate) async fn fetch(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+    ) -> reqwest::Response {
+        let mut request = self.http.request(method, url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send().await.unwrap()
+    }
+
     pub(crate) async fn head(&self, path: &str) -> Answer {
         answer(self.http.head(url(path))).await
     }

@@ -19,6 +19,7 @@ mod stage1;
 mod unpack;
 mod upper;
 mod view;
+mod walk;
 mod watch;
 
 use std::os::fd::BorrowedFd;

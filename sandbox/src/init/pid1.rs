@@ -257,7 +257,10 @@ impl<'a> Init<'a> {
             | Request::Unpack
             | Request::Mapped
             | Request::Inspect
-            | Request::Look { .. } => {}
+            | Request::Look { .. }
+            | Request::Walk { .. }
+            | Request::Next { .. }
+            | Request::Take { .. } => {}
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::UnshareFlags;
 
 use super::stage1::unshare;
+use super::walk::Walk;
 use super::{During, overlay};
 use crate::protocol::{Failure, Look, Reply, Request};
 use crate::step::Step;
@@ -23,6 +24,9 @@ use crate::view::{Entry, Kind};
 use crate::wire::{self, WireError, payload};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// The longest listing. More is a matter for a walk, which holds no directory in memory as a whole answer.
+const MOST_LISTED: usize = 250_000;
 
 /// Serves until the engine closes the socket.
 pub(super) fn serve(
@@ -33,9 +37,35 @@ pub(super) fn serve(
 ) -> Result<(), super::stage1::Error> {
     let root = mount(store, lowers, old_mount)?;
     wire::send(socket, &Reply::Ready, &[])?;
+    let mut walk = None;
     loop {
-        if let (Request::Look { how, path }, _) = wire::receive::<Request>(socket, None)? {
-            answer(socket, root.as_fd(), how, &path)?;
+        match wire::receive::<Request>(socket, None)?.0 {
+            Request::Look { how, path } => answer(socket, root.as_fd(), how, &path)?,
+            Request::Walk { path } => match Walk::begin(root.as_fd(), &path) {
+                Ok((entry, begun)) => {
+                    walk = begun;
+                    wire::send(socket, &Reply::Found { entry }, &[])?;
+                }
+                Err(error) => wire::send(socket, &not_found(error), &[])?,
+            },
+            Request::Next { enter } => {
+                let next = walk.as_mut().map_or(Ok(None), |walk| walk.next(enter));
+                let reply = match next {
+                    Ok(batch) => {
+                        let (depth, items) = batch.unwrap_or_default();
+                        Reply::Walked { depth, items }
+                    }
+                    Err(error) => not_found(error),
+                };
+                wire::send(socket, &reply, &[])?;
+            }
+            Request::Take { which } => {
+                let opened = walk.as_ref().map(|walk| walk.take(&which));
+                let (errnos, files) = opened.unwrap_or_default();
+                let files: Vec<BorrowedFd<'_>> = files.iter().map(AsFd::as_fd).collect();
+                wire::send(socket, &Reply::Taken { errnos }, &files)?;
+            }
+            _ => {}
         }
     }
 }
@@ -63,27 +93,35 @@ pub(super) fn mount(
 
 fn answer(socket: &OwnedFd, root: BorrowedFd<'_>, how: Look, path: &Path) -> Result<(), WireError> {
     let result = match how {
-        Look::Stat => stat(root, path).map(|entry| (Reply::Found { entry }, None)),
+        Look::Stat => {
+            stat(root, path, OFlags::NOFOLLOW).map(|entry| (Reply::Found { entry }, None))
+        }
+        Look::Follow => {
+            stat(root, path, OFlags::empty()).map(|entry| (Reply::Found { entry }, None))
+        }
         Look::Open => open(root, path).map(|(entry, file)| (Reply::Found { entry }, Some(file))),
         Look::List => match list(root, path) {
             Ok(entries) => Ok((Reply::Listed, Some(payload::write(&entries)?))),
             Err(error) => Err(error),
         },
     };
-    let (reply, file) = result.unwrap_or_else(|error| {
-        let errno = error.raw_os_error();
-        (Reply::NotFound { errno }, None)
-    });
+    let (reply, file) = result.unwrap_or_else(|error| (not_found(error), None));
     let files: Vec<BorrowedFd<'_>> = file.iter().map(AsFd::as_fd).collect();
     wire::send(socket, &reply, &files)
 }
 
-fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn not_found(error: Errno) -> Reply {
+    Reply::NotFound {
+        errno: error.raw_os_error(),
+    }
+}
+
+pub(super) fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE)
 }
 
-fn stat(root: BorrowedFd<'_>, path: &Path) -> Result<Entry, Errno> {
-    let found = resolve(root, path, OFlags::PATH | OFlags::NOFOLLOW)?;
+fn stat(root: BorrowedFd<'_>, path: &Path, follow: OFlags) -> Result<Entry, Errno> {
+    let found = resolve(root, path, OFlags::PATH | follow)?;
     let stat = fstat(&found)?;
     let target = match kind(&stat) {
         Kind::Symlink => Some(readlinkat(&found, c"", Vec::new())?.into_bytes()),
@@ -123,6 +161,9 @@ fn list(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>, Errno> {
         if is_dot(name) {
             continue;
         }
+        if entries.len() == MOST_LISTED {
+            return Err(Errno::TOOBIG);
+        }
         let stat = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => continue,
@@ -142,11 +183,11 @@ fn list(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>, Errno> {
     Ok(entries)
 }
 
-fn last_name(path: &Path) -> OsString {
+pub(super) fn last_name(path: &Path) -> OsString {
     path.file_name().unwrap_or(OsStr::new("/")).to_owned()
 }
 
-fn entry(name: OsString, stat: &Stat, target: Option<Vec<u8>>) -> Entry {
+pub(super) fn entry(name: OsString, stat: &Stat, target: Option<Vec<u8>>) -> Entry {
     Entry {
         name,
         kind: kind(stat),
@@ -169,7 +210,7 @@ fn links(stat: &Stat) -> u64 {
     stat.st_nlink.into()
 }
 
-fn kind(stat: &Stat) -> Kind {
+pub(super) fn kind(stat: &Stat) -> Kind {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
         FileType::Symlink => Kind::Symlink,

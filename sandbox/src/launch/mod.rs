@@ -177,7 +177,7 @@ impl Init {
         wire::receive(&self.socket, Some(deadline))
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -21,9 +21,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The largest datagram that either side sends.
-const LARGEST: usize = 64 * 1024;
+pub(crate) const LARGEST: usize = 64 * 1024;
 /// The most files that go with one message.
-pub(crate) const MOST_FILES: usize = 8;
+pub(crate) const MOST_FILES: usize = 32;
 
 /// A failure of the connection between the engine and the init.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use contree_sandbox::{Kind, LayerId, View, ViewError};
+use contree_sandbox::{Kind, LayerId, View, ViewError, Walk};
 
 use crate::support::*;
 
@@ -190,4 +190,104 @@ fn a_view_is_shared_between_threads_and_its_files_outlive_it() {
     let mut text = String::new();
     file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "x\n");
+}
+
+/// Everything that a walk comes by, with the content of what can be opened.
+fn walked(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String)> {
+    let mut all = Vec::new();
+    assert_eq!(walk.start(root.as_ref()).unwrap().kind, Kind::Directory);
+    let mut enter = false;
+    while walk.next(enter).unwrap() {
+        let count = walk.items().len();
+        assert!(
+            walk.items()[..count - 1]
+                .iter()
+                .all(|item| item.entry.kind != Kind::Directory)
+        );
+        let mut opened = Vec::new();
+        let places: Vec<usize> = (0..count).collect();
+        for which in places.chunks(Walk::AT_ONCE) {
+            opened.extend(walk.open(which).unwrap());
+        }
+        for (item, file) in walk.items().iter().zip(opened) {
+            assert_eq!(file.is_ok(), item.entry.kind == Kind::File, "{item:?}");
+            let mut content = String::new();
+            if let Ok(mut file) = file {
+                file.read_to_string(&mut content).unwrap();
+            }
+            let path = walk.directory().join(&item.entry.name);
+            all.push((
+                path.to_string_lossy().into_owned(),
+                item.entry.kind,
+                content,
+            ));
+        }
+        enter = walk.ends_with_directory()
+            && walk.items()[count - 1].entry.name.to_str() != Some(avoid);
+    }
+    all
+}
+
+#[test]
+fn a_walk_sees_all_once_and_opens_files_alone() {
+    let layers = layer(
+        "mkdir -p /w/b/c/d /w/a /w/z/skip/more /w/empty/empty; echo 1 >/w/b/c/d/f; echo 2 >/w/b/x; echo 3 >/w/z/y; ln -s / /w/a/root; \
+         mkfifo /w/b/fifo; ln /w/b/x /w/a/same; echo no >/w/z/skip/more/f; ln -s w /v; echo hidden >/w/.h; chmod 0 /w/b/x /w/z /w/b/c",
+    );
+    let mut walk = Walk::new(View::open(store(), &layers).unwrap());
+    let all = walked(&mut walk, "/v", "skip");
+    let seen: Vec<(&str, Kind, &str)> = all
+        .iter()
+        .map(|(path, kind, content)| (path.as_str(), *kind, content.trim_end()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (".h", Kind::File, "hidden"),
+            ("a", Kind::Directory, ""),
+            ("a/root", Kind::Symlink, ""),
+            ("a/same", Kind::File, "2"),
+            ("b", Kind::Directory, ""),
+            ("b/fifo", Kind::Fifo, ""),
+            ("b/x", Kind::File, "2"),
+            ("b/c", Kind::Directory, ""),
+            ("b/c/d", Kind::Directory, ""),
+            ("b/c/d/f", Kind::File, "1"),
+            ("empty", Kind::Directory, ""),
+            ("empty/empty", Kind::Directory, ""),
+            ("z", Kind::Directory, ""),
+            ("z/y", Kind::File, "3"),
+            ("z/skip", Kind::Directory, ""),
+        ]
+    );
+    assert_eq!(walk.start("/w/b/x".as_ref()).unwrap().kind, Kind::File);
+    assert!(!walk.next(true).unwrap());
+    assert_eq!(walk.start("/w/b/fifo".as_ref()).unwrap().kind, Kind::Fifo);
+    assert!(matches!(
+        walk.start("/w/none".as_ref()),
+        Err(ViewError::NotFound)
+    ));
+    // A walk can be left and begun anew.
+    assert_eq!(walked(&mut walk, "/w/b", ""), walked(&mut walk, "/w/b", ""));
+}
+
+#[test]
+fn a_walk_goes_deeper_than_a_path_and_through_large_directories() {
+    let layers = layer(
+        "mkdir -p /w/many /w/deep; cd /w/many; seq -f 'a-rather-long-name-for-a-file-%06g' 3000 | xargs touch; \
+         n=$(printf '%0200d' 0); cd /w/deep; for i in $(seq 60); do mkdir $n; cd -P $n; done; echo bottom >f",
+    );
+    let mut walk = Walk::new(View::open(store(), &layers).unwrap());
+    let all = walked(&mut walk, "/w", "");
+    assert_eq!(all.len(), 2 + 3000 + 60 + 1);
+    let (path, _, content) = all.iter().find(|(path, ..)| path.ends_with("/f")).unwrap();
+    assert_eq!(
+        (path.len(), content.as_str()),
+        (4 + 60 * 201 + 2, "bottom\n")
+    );
+    let names: Vec<&str> = all
+        .iter()
+        .filter_map(|(path, ..)| path.strip_prefix("many/"))
+        .collect();
+    assert!(names.is_sorted() && names.len() == 3000);
 }

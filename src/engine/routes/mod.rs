@@ -57,15 +57,15 @@ pub(super) fn router(engine: Arc<Engine>) -> Router {
         .route("/inspect/{image}", get(inspect::redirect_image))
         .route("/inspect/{image}/", get(inspect::image))
         .route("/inspect/{image}/list", get(inspect::list))
-        .route("/inspect/{image}/download", get(inspect::download))
         .route(
-            "/inspect/{image}/archive",
-            get(|| not_built("inspectImageArchive")),
+            "/inspect/{image}/download",
+            get(inspect::download).head(inspect::check_file),
         )
         .route(
-            "/inspect/{image}/grep",
-            get(|| not_built("inspectImageGrep")),
-        );
+            "/inspect/{image}/archive",
+            get(inspect::archive).head(inspect::check_archive),
+        )
+        .route("/inspect/{image}/grep", get(inspect::grep));
     Router::new()
         .nest("/v1", v1)
         .fallback(unknown)
