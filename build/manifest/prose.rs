@@ -34,7 +34,7 @@ impl<'a> Names<'a> {
     }
 
     /// Checks a rendered text: calls between backticks such as `` `run(image=…)` ``, also those on lines of their own in
-    /// a block of code, and links to guides. Answers the tools that are called.
+    /// a block of code, and links to guides. Answers the tools that it speaks of.
     pub fn check(
         &self,
         entry: Entry<'_>,
@@ -42,7 +42,6 @@ impl<'a> Names<'a> {
         text: &str,
         problems: &mut Vec<Problem>,
     ) -> BTreeSet<String> {
-        let mut called = BTreeSet::new();
         let (file, first) = if is_template(entry.text) {
             (format!("templates/{}", entry.text), 1)
         } else {
@@ -62,9 +61,6 @@ impl<'a> Names<'a> {
         for span in code(text) {
             if let Some((name, arguments)) = call(span) {
                 self.call(span, name, arguments, &mut report);
-                called.insert(name.to_owned());
-            } else if self.tools.contains_key(span) {
-                called.insert(span.to_owned());
             }
         }
         for link in text.split(GUIDE).skip(1) {
@@ -78,7 +74,16 @@ impl<'a> Names<'a> {
                 );
             }
         }
-        called
+        self.spoken_of(text)
+    }
+
+    /// The tools that a text speaks of between backticks.
+    pub fn spoken_of(&self, text: &str) -> BTreeSet<String> {
+        code(text)
+            .map(|span| call(span).map_or(span, |(name, _)| name))
+            .filter(|name| self.tools.contains_key(name))
+            .map(str::to_owned)
+            .collect()
     }
 
     fn call(&self, span: &str, name: &str, arguments: &str, report: &mut impl FnMut(&str, String)) {

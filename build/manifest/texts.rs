@@ -23,7 +23,10 @@ pub struct Texts {
     pub documents: Vec<(String, String)>,
     /// All that templates may speak of, with the rendered texts: for those that are rendered at run time.
     pub facts: Value,
+    /// The template of the instructions.
+    pub instructions_template: String,
     prompts: BTreeMap<String, BTreeSet<String>>,
+    guide_tools: BTreeMap<String, BTreeSet<String>>,
     descriptions: BTreeMap<String, String>,
     params: BTreeMap<(String, String), String>,
 }
@@ -38,6 +41,15 @@ impl Texts {
     pub fn called_by(&self, prompt: &str) -> impl Iterator<Item = &str> {
         self.prompts
             .get(prompt)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
+    /// The tools that a guide speaks of.
+    pub fn spoken_of_by(&self, guide: &str) -> impl Iterator<Item = &str> {
+        self.guide_tools
+            .get(guide)
             .into_iter()
             .flatten()
             .map(String::as_str)
@@ -91,9 +103,14 @@ pub fn render(
             }
         }
     }
+    texts.instructions_template = manifest.instructions.value.clone();
     texts.instructions = text(&manifest.instructions, &facts, problems).unwrap_or_default();
     for (name, guide) in manifest.guides.iter() {
         let rendered = text(&guide.template, &facts, problems);
+        let spoken_of = rendered.as_deref().map(|text| prose.spoken_of(text));
+        texts
+            .guide_tools
+            .insert(name.value.clone(), spoken_of.unwrap_or_default());
         texts
             .guides
             .extend(rendered.map(|text| (name.value.clone(), text)));

@@ -12,7 +12,9 @@ use super::arguments::{self, System};
 use super::live::{Raw, Shown, Writing, print, say};
 use super::start::Start;
 use super::{USAGE, runtime, signals};
-use crate::tools::{self, Answer, Context, Handlers, Session, TOOLS, Tool, ToolError, Watcher};
+use crate::tools::{
+    self, Answer, Context, Handlers, Offer, Session, TOOLS, Tool, ToolError, Watcher,
+};
 
 /// A tool said no.
 const TOOL_ERROR: u8 = 1;
@@ -58,7 +60,7 @@ enum Shape {
 
 impl Call {
     pub(super) fn run(self, start: Start) -> Result<u8, String> {
-        let (tool, arguments) = match self.prepare() {
+        let (tool, arguments) = match self.prepare(&start.offer) {
             Ok(prepared) => prepared,
             Err(problem) => {
                 say(problem);
@@ -76,13 +78,19 @@ impl Call {
         Ok(status)
     }
 
-    fn prepare(&self) -> Result<(&'static Tool, serde_json::Map<String, Value>), String> {
+    fn prepare(
+        &self,
+        offer: &Offer,
+    ) -> Result<(&'static Tool, serde_json::Map<String, Value>), String> {
         let Some(tool) = TOOLS.iter().find(|tool| tool.name == self.tool) else {
             return Err(format!(
                 "{} (`contree-mcp tools` lists them)",
                 tools::unknown_tool(&self.tool)
             ));
         };
+        if !offer.has(tool.name) {
+            return Err(offer.refusal(&format!("`{}`", tool.name)).to_string());
+        }
         let schema = tool.input_schema();
         let mut arguments = arguments::read(&self.arguments, &schema, &mut System::default())?;
         if self.raw {

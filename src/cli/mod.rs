@@ -58,12 +58,19 @@ pub fn main() -> ExitCode {
 }
 
 fn run(line: CommandLine) -> Result<u8, String> {
-    let start = Start::new(line.options);
+    let mut start = Start::new(line.options);
     start.log();
+    match start.options.offer(&start.environment) {
+        Ok(offer) => start.offer = offer,
+        Err(problem) => {
+            live::say(problem);
+            return Ok(USAGE);
+        }
+    }
     match line.command {
         None => serve::serve(start),
         Some(Command::Call(call)) => call.run(start),
-        Some(Command::Tools(tools)) => tools.run(),
+        Some(Command::Tools(tools)) => tools.run(&start),
         Some(Command::Doctor(doctor)) => doctor.run(start),
         Some(Command::Engine(engine)) => engine.run(start),
     }

@@ -6,9 +6,11 @@ use clap::{Args, ValueEnum};
 
 use super::http::Http;
 use crate::config::{AuthType, Choice, Environment, Flags};
+use crate::tools::Offer;
 
 /// Help headings, so that the options of a command come first in its help.
 const BACKEND: &str = "Backend options";
+const OFFER: &str = "What is offered";
 const OTHER: &str = "General options";
 
 #[derive(Args, Debug, Clone, Default)]
@@ -31,6 +33,15 @@ pub(super) struct Options {
     /// The token's kind; iam if a project is set
     #[arg(long, global = true, value_name = "iam|jwt", help_heading = BACKEND)]
     auth_type: Option<AuthType>,
+    /// Offer only tools that change nothing [env: CONTREE_READ_ONLY]
+    #[arg(long, global = true, help_heading = OFFER)]
+    read_only: bool,
+    /// Offer only the tools of these toolsets [env: CONTREE_TOOLSET]
+    #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = OFFER)]
+    toolset: Vec<String>,
+    /// Offer only these tools, beside those of --toolset [env: CONTREE_TOOLS]
+    #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = OFFER)]
+    tools: Vec<String>,
     /// How much to log to standard error
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
     log_level: Option<Level>,
@@ -64,7 +75,43 @@ pub(super) enum Level {
     Trace,
 }
 
+/// The names of an option, else those of its variable.
+fn names(option: &[String], variable: Option<&str>) -> Vec<String> {
+    let names: Vec<&str> = match variable {
+        Some(variable) if option.is_empty() => variable.split(',').collect(),
+        _ => option.iter().map(String::as_str).collect(),
+    };
+    let names = names.into_iter().map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
 impl Options {
+    /// The tools that are offered.
+    ///
+    /// # Errors
+    /// Says which name is wrong, and the nearest that is not.
+    pub(super) fn offer(&self, environment: &Environment) -> Result<Offer, String> {
+        let read_only = match environment.get("CONTREE_READ_ONLY") {
+            _ if self.read_only => true,
+            None => false,
+            Some(text) => match text.trim().to_lowercase().as_str() {
+                "1" | "true" | "yes" | "on" => true,
+                "0" | "false" | "no" | "off" => false,
+                _ => {
+                    return Err(format!("CONTREE_READ_ONLY is `{text}`: give true or false"));
+                }
+            },
+        };
+        Offer::choose(
+            read_only,
+            &names(&self.toolset, environment.get("CONTREE_TOOLSET")),
+            &names(&self.tools, environment.get("CONTREE_TOOLS")),
+        )
+    }
+
     /// What they say about the backend.
     pub(super) fn flags(&self) -> Flags {
         Flags {

@@ -12,7 +12,7 @@ use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
 };
-use crate::tools::{BackendInfo, Connect, Session};
+use crate::tools::{BackendInfo, Connect, Offer, Session};
 use crate::{Backend, Client};
 
 /// Said by `whoami`, beside what the engine says of itself.
@@ -25,6 +25,8 @@ pub(super) struct Start {
     pub(super) files: Files,
     pub(super) decision: Decision,
     pub(super) directories: Result<Directories, DirectoryError>,
+    /// Which tools there are to call.
+    pub(super) offer: Offer,
 }
 
 impl Start {
@@ -39,6 +41,7 @@ impl Start {
             files,
             decision,
             directories,
+            offer: Offer::default(),
         }
     }
 
@@ -103,7 +106,9 @@ impl Start {
             (Ok(Selected::Local), Err(error)) => failing(error.to_string()),
             (Err(error), _) => failing(error.to_string()),
         };
-        let mut session = Session::new(info, connect).with_desktop(has_desktop(&self.environment));
+        let mut session = Session::new(info, connect)
+            .with_offer(self.offer.clone())
+            .with_desktop(has_desktop(&self.environment));
         if let Ok(directories) = &self.directories {
             session = session.with_state_directory(directories.state.clone());
         }

@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::tools::{TOOLS, Tool};
+use super::start::Start;
+use crate::tools::Tool;
 
 /// List the tools and their parameters
 #[derive(Args, Debug)]
@@ -20,13 +21,13 @@ enum Format {
 }
 
 impl Tools {
-    pub(super) fn run(&self) -> Result<u8, String> {
+    pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
         let text = match self.format {
             Format::Json => {
-                let all: Vec<Value> = TOOLS.iter().map(machine).collect();
+                let all: Vec<Value> = start.offer.tools().map(machine).collect();
                 format!("{:#}\n", Value::Array(all))
             }
-            Format::Text => TOOLS.iter().map(human).collect(),
+            Format::Text => start.offer.tools().map(human).collect(),
         };
         super::live::print(&text)?;
         Ok(0)

@@ -1,7 +1,7 @@
 //! Listing and calling tools.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
 
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -10,91 +10,114 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::paging::{LIST_KEPT_MS, PAGE, page};
 use super::progress::{self, NewestLine};
 use super::result;
 use super::server::Server;
-use crate::tools::{self, Context, Handlers, TOOLS};
+use super::tasks::PATIENCE;
+use crate::tools::{self, Answer, Context, Handlers, Offer, Session, TOOLS, ToolError};
 
 /// How many calls run at once; further ones wait.
 const RUNNING: usize = 256;
 /// How many calls wait; further ones are refused.
 const WAITING: usize = 16 * 1024;
 
-static LISTED: LazyLock<Vec<Tool>> = LazyLock::new(|| TOOLS.iter().map(listed).collect());
-
-/// One page of the tools.
-pub(super) fn list(request: Option<PaginatedRequestParams>) -> Result<ListToolsResult, ErrorData> {
-    let (tools, next) = page(&LISTED, request.as_ref(), PAGE)?;
-    let mut list = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_KEPT_MS);
-    list.next_cursor = next;
-    Ok(list)
-}
-
-/// The tool with this name as it is listed.
-pub(super) fn find(name: &str) -> Option<Tool> {
-    LISTED.iter().find(|tool| tool.name == name).cloned()
+/// The tools that `offer` has, as they are listed.
+pub(super) fn listed(offer: &Offer) -> Vec<Tool> {
+    offer.tools().map(shown).collect()
 }
 
 /// The calls of all sessions of this process, those that run and those that wait for their turn.
 pub(super) struct Queue {
-    running: Semaphore,
+    running: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
 impl Default for Queue {
     fn default() -> Self {
         Self {
-            running: Semaphore::new(RUNNING),
+            running: Arc::new(Semaphore::new(RUNNING)),
             waiting: AtomicUsize::new(0),
         }
     }
 }
 
 impl Server {
+    /// One page of the tools.
+    pub(super) fn tool_page(
+        &self,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let (tools, next) = page(&self.tools, request.as_ref(), PAGE)?;
+        let mut list = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_KEPT_MS);
+        list.next_cursor = next;
+        Ok(list)
+    }
+
     /// Calls a tool.
     pub(super) async fn call(
         &self,
         request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        if !TOOLS.iter().any(|tool| tool.name == request.name) {
-            return Err(ErrorData::invalid_params(
-                tools::unknown_tool(&request.name).to_string(),
-                None,
-            ));
+        let name = &request.name;
+        if !TOOLS.iter().any(|tool| tool.name == *name) {
+            let error = tools::unknown_tool(name);
+            return Err(ErrorData::invalid_params(error.to_string(), None));
         }
-        Ok(self.run(request, context).await.into())
-    }
-
-    async fn run(
-        &self,
-        request: CallToolRequestParams,
-        context: &RequestContext<RoleServer>,
-    ) -> CallToolResult {
+        let offer = self.session.offer();
+        if !offer.has(name) {
+            return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
+        }
         // A transport that knows when its input ends counts requests from there; any other is counted here.
         let _counted = self.ending.call();
-        let Some(waiting) = Waiting::begin(&self.queue.waiting) else {
-            return refused(format!(
+        let permit = match self.turn(context).await {
+            Ok(permit) => permit,
+            Err(why) => return Ok(refused(why).into()),
+        };
+        let takes_tasks = context
+            .client_capabilities()
+            .is_some_and(|capabilities| capabilities.supports_tasks());
+        if takes_tasks {
+            return Ok(self.begin(request, permit, context).await);
+        }
+        Ok(self.run(request, permit, context).await.into())
+    }
+
+    /// Waits until the call may run.
+    async fn turn(
+        &self,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<OwnedSemaphorePermit, String> {
+        let Some(_waiting) = Waiting::begin(&self.queue.waiting) else {
+            return Err(format!(
                 "{WAITING} calls are waiting already; wait for answers before you send more"
             ));
         };
-        let permit = tokio::select! {
-            permit = self.queue.running.acquire() => permit,
-            () = context.ct.cancelled() => return refused("cancelled before it began".into()),
-            () = self.ending.cancelled() => return refused("the session ended before the call began".into()),
-        };
-        drop(waiting);
+        tokio::select! {
+            permit = self.queue.running.clone().acquire_owned() => {
+                permit.map_err(|_| "the server takes no more calls".to_owned())
+            }
+            () = context.ct.cancelled() => Err("cancelled before it began".into()),
+            () = self.ending.cancelled() => Err("the session ended before the call began".into()),
+        }
+    }
+
+    /// Runs a call to its end.
+    async fn run(
+        &self,
+        request: CallToolRequestParams,
+        permit: OwnedSemaphorePermit,
+        context: &RequestContext<RoleServer>,
+    ) -> CallToolResult {
         let newest = Arc::new(NewestLine::new());
-        let cancelled = CancellationToken::new();
-        let tool = Context::new(self.session.clone(), newest.clone(), cancelled.clone());
-        let arguments = request.arguments.unwrap_or_default();
+        let stop = CancellationToken::new();
         // Boxed, so that a call that waits for its turn holds little.
         let work = Box::pin(async {
-            let work = tools::dispatch(&Handlers, &request.name, arguments, &tool);
+            let work = perform(self.session.clone(), request, newest.clone(), stop.clone());
             let mut work = std::pin::pin!(work);
             tokio::select! {
                 biased;
@@ -102,22 +125,91 @@ impl Server {
                 () = self.stopped(context) => {}
             }
             // The handler is told and goes on until it has cleaned up.
-            cancelled.cancel();
+            stop.cancel();
             work.await
         });
-        let done = progress::report(
-            &context.peer,
-            context.meta.get_progress_token(),
-            &newest,
-            work,
-        )
-        .await;
+        let token = context.meta.get_progress_token();
+        let done = progress::report(&context.peer, token, &newest, work).await;
         drop(permit);
+        self.result(done)
+    }
+
+    /// Runs a call for a client that takes tasks: one that has started an operation and is not over soon becomes one.
+    async fn begin(
+        &self,
+        request: CallToolRequestParams,
+        permit: OwnedSemaphorePermit,
+        context: &RequestContext<RoleServer>,
+    ) -> CallToolResponse {
+        let newest = Arc::new(NewestLine::new());
+        let stop = CancellationToken::new();
+        let follow = {
+            let work = perform(self.session.clone(), request, newest.clone(), stop.clone());
+            let (tasks, newest) = (self.tasks.clone(), newest.clone());
+            async move {
+                let done = work.await;
+                tasks.end(&newest);
+                drop(permit);
+                done
+            }
+        };
+        let mut follow = tokio::spawn(follow);
+        let work = async {
+            let ripe = async {
+                let (operation, ()) =
+                    tokio::join!(newest.operation(), tokio::time::sleep(PATIENCE));
+                operation
+            };
+            tokio::select! {
+                biased;
+                done = &mut follow => return self.joined(done).into(),
+                () = self.stopped(context) => {}
+                operation = ripe => match self.promote(operation, newest.clone()).await {
+                    Ok(task) => return CallToolResponse::Task(task),
+                    Err(error) => tracing::warn!("the call does not become a task: {error}"),
+                }
+            }
+            if context.ct.is_cancelled() || self.ending.is_cancelled() {
+                stop.cancel();
+            }
+            tokio::select! {
+                done = &mut follow => return self.joined(done).into(),
+                () = self.stopped(context) => stop.cancel(),
+            }
+            self.joined(follow.await).into()
+        };
+        let token = context.meta.get_progress_token();
+        progress::report(&context.peer, token, &newest, work).await
+    }
+
+    fn joined(
+        &self,
+        done: Result<Result<Answer, ToolError>, tokio::task::JoinError>,
+    ) -> CallToolResult {
+        match done {
+            Ok(done) => self.result(done),
+            Err(error) => refused(format!("the call broke off: {error}")),
+        }
+    }
+
+    fn result(&self, done: Result<Answer, ToolError>) -> CallToolResult {
         match done {
             Ok(answer) => result::answer(answer),
             Err(error) => result::error(&self.session.explain(error)),
         }
     }
+}
+
+/// Calls the tool; `stop` tells it to end early, and it then returns when it has cleaned up.
+async fn perform(
+    session: Arc<Session>,
+    request: CallToolRequestParams,
+    newest: Arc<NewestLine>,
+    stop: CancellationToken,
+) -> Result<Answer, ToolError> {
+    let tool = Context::new(session, newest, stop);
+    let arguments = request.arguments.unwrap_or_default();
+    tools::dispatch(&Handlers, &request.name, arguments, &tool).await
 }
 
 /// One place in the queue, given back when dropped.
@@ -141,7 +233,7 @@ fn refused(why: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(why)])
 }
 
-fn listed(tool: &'static tools::Tool) -> Tool {
+fn shown(tool: &'static tools::Tool) -> Tool {
     let mut listed = Tool::new(tool.name, tool.description, object(tool.input_schema()));
     listed.title = Some(tool.title.to_owned());
     listed.output_schema = Some(Arc::new(object(tool.output_schema())));

@@ -1,12 +1,9 @@
 //! Completing arguments of prompts and variables of resources.
 
-use std::sync::Arc;
-
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, Reference};
-use tokio_util::sync::CancellationToken;
 
 use super::server::Server;
-use crate::tools::{self, Complete, Context, PROMPTS, Quiet, RESOURCES};
+use crate::tools::{self, Complete, PROMPTS, RESOURCES};
 
 impl Server {
     /// Proposals for a half-typed argument. One that cannot be completed has none.
@@ -30,11 +27,7 @@ impl Server {
             .iter()
             .find(|(_, kind)| *kind == Some(Complete::Image))
             .and_then(|(name, _)| given.get(*name));
-        let tool = Context::new(
-            self.session.clone(),
-            Arc::new(Quiet),
-            CancellationToken::new(),
-        );
+        let tool = self.quiet();
         let typed = &request.argument.value;
         let found = tools::complete(kind, typed, image.map(String::as_str), &tool).await;
         Ok(answer(found))

@@ -40,6 +40,11 @@ impl Ending {
         self.over.cancelled().await;
     }
 
+    /// Whether calls are to be cancelled.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.over.is_cancelled()
+    }
+
     /// Resolves when the process is to stop.
     pub(super) async fn stopped(&self) {
         self.stop.cancelled().await;

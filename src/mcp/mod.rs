@@ -15,6 +15,7 @@ mod prompts;
 mod resources;
 mod result;
 mod server;
+mod tasks;
 mod transport;
 
 use std::sync::Arc;

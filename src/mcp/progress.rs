@@ -1,6 +1,7 @@
 //! Progress notifications: the newest line of a running command, never more often than a reader needs.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rmcp::RoleServer;
@@ -8,6 +9,7 @@ use rmcp::model::{ProgressNotificationParam, ProgressToken};
 use rmcp::service::Peer;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::tools::{Stream, Watcher};
 
@@ -20,9 +22,11 @@ const LAST: Duration = Duration::from_secs(1);
 /// The longest line shown, in bytes.
 const LONGEST: usize = 200;
 
-/// Keeps the newest line.
+/// Keeps the newest line, and the operation that the call follows.
 pub(super) struct NewestLine {
     message: watch::Sender<String>,
+    operation: watch::Sender<Option<Uuid>>,
+    over: AtomicBool,
     partial: Mutex<Vec<u8>>,
 }
 
@@ -30,7 +34,42 @@ impl NewestLine {
     pub(super) fn new() -> Self {
         Self {
             message: watch::Sender::new(String::new()),
+            operation: watch::Sender::new(None),
+            over: AtomicBool::new(false),
             partial: Mutex::default(),
+        }
+    }
+
+    /// The newest line; empty if there is none yet.
+    pub(super) fn message(&self) -> String {
+        self.message.borrow().clone()
+    }
+
+    /// Whether the call is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire)
+    }
+
+    /// The call is over.
+    pub(super) fn set_over(&self) {
+        self.over.store(true, Ordering::Release);
+    }
+
+    /// The operation, if the call follows one by now.
+    pub(super) fn known_operation(&self) -> Option<Uuid> {
+        *self.operation.borrow()
+    }
+
+    /// The operation, once the call follows one. Pending for ever if it never does.
+    pub(super) async fn operation(&self) -> Uuid {
+        let mut operation = self.operation.subscribe();
+        loop {
+            if let Some(known) = *operation.borrow_and_update() {
+                return known;
+            }
+            if operation.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -81,6 +120,10 @@ impl Watcher for NewestLine {
         if !partial.is_empty() {
             self.show(&partial);
         }
+    }
+
+    fn started(&self, operation: Uuid) {
+        self.operation.send_replace(Some(operation));
     }
 
     fn progress(&self, message: &str) {

@@ -1,44 +1,58 @@
 //! Listing and rendering prompts.
 
-use std::sync::LazyLock;
-
 use rmcp::model::{
     ErrorData, GetPromptRequestParams, GetPromptResult, ListPromptsResult, PaginatedRequestParams,
     Prompt, PromptArgument, PromptMessage, Role,
 };
 
 use super::paging::{LIST_KEPT_MS, PAGE, page};
-use crate::tools::{self, PROMPTS};
+use super::server::Server;
+use crate::tools::{self, Offer, PROMPTS};
 
-static LISTED: LazyLock<Vec<Prompt>> = LazyLock::new(|| PROMPTS.iter().map(listed).collect());
-
-/// One page of the prompts.
-pub(super) fn list(
-    request: Option<PaginatedRequestParams>,
-) -> Result<ListPromptsResult, ErrorData> {
-    let (prompts, next) = page(&LISTED, request.as_ref(), PAGE)?;
-    let mut list = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LIST_KEPT_MS);
-    list.next_cursor = next;
-    Ok(list)
+/// The prompts that go with what `offer` has.
+pub(super) fn listed(offer: &Offer) -> Vec<Prompt> {
+    offer.prompts().map(shown).collect()
 }
 
-/// The prompt's text for the arguments.
-pub(super) fn get(request: GetPromptRequestParams) -> Result<GetPromptResult, ErrorData> {
-    let invalid = |error: tools::ToolError| ErrorData::invalid_params(error.to_string(), None);
-    let prompt = PROMPTS
-        .iter()
-        .find(|prompt| prompt.name == request.name)
-        .ok_or_else(|| invalid(tools::unknown_prompt(&request.name)))?;
-    let text = prompt
-        .render(&request.arguments.unwrap_or_default())
-        .map_err(invalid)?;
-    let message = PromptMessage::new_text(Role::User, text);
-    let mut result = GetPromptResult::new(vec![message]);
-    result.description = Some(prompt.description.to_owned());
-    Ok(result)
+impl Server {
+    /// One page of the prompts.
+    pub(super) fn prompt_page(
+        &self,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let (prompts, next) = page(&self.prompts, request.as_ref(), PAGE)?;
+        let mut list = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LIST_KEPT_MS);
+        list.next_cursor = next;
+        Ok(list)
+    }
+
+    /// A prompt's text for its arguments.
+    pub(super) fn prompt(
+        &self,
+        request: GetPromptRequestParams,
+    ) -> Result<GetPromptResult, ErrorData> {
+        let invalid = |error: tools::ToolError| ErrorData::invalid_params(error.to_string(), None);
+        let name = &request.name;
+        let prompt = PROMPTS
+            .iter()
+            .find(|prompt| prompt.name == *name)
+            .ok_or_else(|| invalid(tools::unknown_prompt(name)))?;
+        let offer = self.session.offer();
+        if !offer.prompts().any(|offered| offered.name == *name) {
+            let refusal = offer.refusal(&format!("a tool of the prompt `{name}`"));
+            return Err(invalid(refusal));
+        }
+        let text = prompt
+            .render(&request.arguments.unwrap_or_default())
+            .map_err(invalid)?;
+        let message = PromptMessage::new_text(Role::User, text);
+        let mut result = GetPromptResult::new(vec![message]);
+        result.description = Some(prompt.description.to_owned());
+        Ok(result)
+    }
 }
 
-fn listed(prompt: &tools::Prompt) -> Prompt {
+fn shown(prompt: &tools::Prompt) -> Prompt {
     let arguments = prompt.arguments.iter().map(|argument| {
         let doc = match argument.default {
             Some(default) => format!("{} (default: {default})", argument.doc),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::paging::{LIST_KEPT_MS, PAGE, page};
 use super::server::Server;
-use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Quiet, RESOURCES};
+use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Offer, Quiet};
 
 /// The type of what is listed, which are guides.
 const MARKDOWN: &str = "text/markdown";
@@ -38,15 +38,16 @@ static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     guides.collect()
 });
 
-static TEMPLATES: LazyLock<Vec<ResourceTemplate>> = LazyLock::new(|| {
-    let templates = RESOURCES.iter().map(|resource| {
+/// The resource templates that go with what `offer` has.
+pub(super) fn listed(offer: &Offer) -> Vec<ResourceTemplate> {
+    let templates = offer.resources().map(|resource| {
         ResourceTemplate::new(resource.uri, resource.name)
             .with_title(resource.title)
             .with_description(resource.doc)
             .with_mime_type(resource.mime)
     });
     templates.collect()
-});
+}
 
 /// One page of the resources that have no variables.
 pub(super) fn list(
@@ -58,17 +59,19 @@ pub(super) fn list(
     Ok(list)
 }
 
-/// One page of those that have.
-pub(super) fn templates(
-    request: Option<PaginatedRequestParams>,
-) -> Result<ListResourceTemplatesResult, ErrorData> {
-    let (templates, next) = page(&TEMPLATES, request.as_ref(), PAGE)?;
-    let mut list = ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_KEPT_MS);
-    list.next_cursor = next;
-    Ok(list)
-}
-
 impl Server {
+    /// One page of the resources that have variables.
+    pub(super) fn template_page(
+        &self,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let (templates, next) = page(&self.templates, request.as_ref(), PAGE)?;
+        let mut list =
+            ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_KEPT_MS);
+        list.next_cursor = next;
+        Ok(list)
+    }
+
     /// Reads a resource.
     pub(super) async fn read(
         &self,
@@ -90,6 +93,11 @@ impl Server {
         };
         let (resource, variables) =
             tools::find_resource(&uri).ok_or_else(|| failed(tools::unknown_resource(&uri)))?;
+        // Guides are listed whatever is offered.
+        let listed = LISTED.iter().any(|known| known.uri == uri);
+        if !listed && !self.session.offer().has(resource.tool) {
+            return Err(failed(self.session.offer().refusal(&format!("`{uri}`"))));
+        }
         let cancelled = CancellationToken::new();
         let tool = Context::new(self.session.clone(), Arc::new(Quiet), cancelled.clone());
         let read = tools::read_resource(&Handlers, resource.name, variables, &tool);

@@ -6,19 +6,21 @@
 use std::sync::Arc;
 
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest,
-    CustomResult, ErrorCode, ErrorData, GetPromptRequestParams, GetPromptResponse, Implementation,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities,
-    ServerConfig, Tool,
+    CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
+    CompleteResult, CustomRequest, CustomResult, ErrorCode, ErrorData, GetPromptRequestParams,
+    GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, ListPromptsResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    Prompt, ReadResourceRequestParams, ReadResourceResponse, ResourceTemplate, ServerCapabilities,
+    ServerConfig, Tool, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
 use super::calls::{self, Queue};
 use super::ending::Ending;
+use super::tasks::Tasks;
 use super::{prompts, resources};
-use crate::tools::{INSTRUCTIONS, Session};
+use crate::tools::Session;
 
 /// The methods whose malformed parameters are to be called so. rmcp takes such a request for one of an unknown
 /// method. `initialize` and `logging/setLevel` are not here, since protocol 2026-07-28 has neither.
@@ -31,6 +33,9 @@ const KNOWN_METHODS: &[&str] = &[
     "resources/read",
     "resources/templates/list",
     "completion/complete",
+    "tasks/get",
+    "tasks/update",
+    "tasks/cancel",
     "ping",
     "server/discover",
 ];
@@ -40,15 +45,27 @@ pub(super) struct Server {
     pub(super) session: Arc<Session>,
     pub(super) ending: Ending,
     pub(super) queue: Queue,
+    pub(super) tasks: Arc<Tasks>,
+    /// What is listed, which never changes while the server runs.
+    pub(super) tools: Vec<Tool>,
+    pub(super) prompts: Vec<Prompt>,
+    pub(super) templates: Vec<ResourceTemplate>,
+    instructions: String,
 }
 
 impl Server {
     /// Serves `session` until `ending` says that it is over.
     pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
+        let offer = session.offer();
         Self {
+            tools: calls::listed(offer),
+            prompts: prompts::listed(offer),
+            templates: resources::listed(offer),
+            instructions: offer.instructions(),
             session,
             ending,
             queue: Queue::default(),
+            tasks: Arc::default(),
         }
     }
 
@@ -70,10 +87,11 @@ impl ServerHandler for Server {
             .enable_prompts()
             .enable_resources()
             .enable_completions()
+            .enable_tasks()
             .build();
         ServerConfig::new(capabilities)
             .with_server_info(name)
-            .with_instructions(INSTRUCTIONS)
+            .with_instructions(self.instructions.as_str())
     }
 
     async fn list_tools(
@@ -81,11 +99,11 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        calls::list(request)
+        self.tool_page(request)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        calls::find(name)
+        self.tools.iter().find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(
@@ -101,7 +119,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        prompts::list(request)
+        self.prompt_page(request)
     }
 
     async fn get_prompt(
@@ -109,7 +127,7 @@ impl ServerHandler for Server {
         request: GetPromptRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        prompts::get(request).map(Into::into)
+        self.prompt(request).map(Into::into)
     }
 
     async fn list_resources(
@@ -125,7 +143,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        resources::templates(request)
+        self.template_page(request)
     }
 
     async fn read_resource(
@@ -142,6 +160,30 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         self.proposals(request).await
+    }
+
+    async fn get_task(
+        &self,
+        request: GetTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<GetTaskResult, ErrorData> {
+        self.task(request.task_id).await
+    }
+
+    async fn update_task(
+        &self,
+        request: UpdateTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.answer_task(request.task_id).await
+    }
+
+    async fn cancel_task(
+        &self,
+        request: CancelTaskParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.stop_task(&request.task_id).await
     }
 
     async fn on_custom_request(

@@ -20,6 +20,8 @@ pub struct Guide {
     pub doc: &'static str,
     /// The text, in Markdown.
     pub text: &'static str,
+    /// The tools that it speaks of.
+    pub tools: &'static [&'static str],
 }
 
 /// A prompt: what a person starts an agent with.
@@ -286,7 +288,6 @@ mod tests {
                 "{uri}"
             );
         }
-        assert_eq!(found("contree://image/tag:a/b/lineage").1, ["tag:a/b"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{LocalAccess, ToolError};
+use super::{LocalAccess, Offer, ToolError};
 use crate::Client;
 use crate::registry::Http;
 use crate::store::Store;
@@ -41,6 +41,7 @@ pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, String>> + 
 pub struct Session {
     info: BackendInfo,
     connect: Connect,
+    offer: Offer,
     client: OnceCell<Client>,
     started: Mutex<BTreeSet<Uuid>>,
     store: Store,
@@ -56,6 +57,7 @@ impl Session {
         Self {
             info,
             connect,
+            offer: Offer::default(),
             client: OnceCell::new(),
             started: Mutex::default(),
             store: Store::in_memory(),
@@ -109,6 +111,18 @@ impl Session {
     /// Whether the embedded engine is the backend.
     pub(crate) fn is_local(&self) -> bool {
         self.info.name == LOCAL
+    }
+
+    /// Offers only a part of the tools.
+    #[must_use]
+    pub fn with_offer(self, offer: Offer) -> Self {
+        Self { offer, ..self }
+    }
+
+    /// Which tools are offered.
+    #[must_use]
+    pub fn offer(&self) -> &Offer {
+        &self.offer
     }
 
     /// The backend in use.
@@ -219,6 +233,11 @@ pub trait Watcher: Send + Sync {
     /// The command wrote these bytes.
     fn output(&self, stream: Stream, bytes: &[u8]) {
         let _ = (stream, bytes);
+    }
+
+    /// The call has started this operation, which it follows to its end: the answer can be had from there as well.
+    fn started(&self, operation: Uuid) {
+        let _ = operation;
     }
 
     /// The call has come this far, in words.

@@ -8,12 +8,12 @@ impl GuidesTools for Handlers {
     async fn get_guide(
         &self,
         arguments: params::GetGuide,
-        _cx: &Context,
+        cx: &Context,
     ) -> Result<GetGuide, ToolError> {
         let guide = guide(&arguments.section)?;
         Ok(GetGuide {
             section: guide.name.into(),
-            content: guide.text.into(),
+            content: cx.session().offer().guide(guide),
             available_sections: GUIDES.iter().map(|guide| guide.name.into()).collect(),
         })
     }

@@ -72,8 +72,9 @@ impl ResourceHandlers for Handlers {
             .await
     }
 
-    async fn guide(&self, uri: uris::Guide, _cx: &Context) -> Result<Content, ToolError> {
-        Ok(Content::text(guide(&uri.section)?.text, Kept::Forever))
+    async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<Content, ToolError> {
+        let text = cx.session().offer().guide(guide(&uri.section)?);
+        Ok(Content::text(text, Kept::Forever))
     }
 }
 
@@ -96,14 +97,7 @@ impl Handlers {
                 operation.kind
             )));
         }
-        let over = [
-            OperationStatus::Success,
-            OperationStatus::Failed,
-            OperationStatus::Cancelled,
-        ];
-        let over = over
-            .iter()
-            .any(|status| status.as_str() == operation.status);
+        let over = OperationStatus::from(operation.status.as_str()).is_terminal();
         let text = serde_json::to_string_pretty(&operation)
             .map_err(|error| ToolError::new(format!("the operation is no JSON: {error}")))?;
         Ok(Content::text(

@@ -185,6 +185,16 @@ pub struct Run {
     pub ended: Option<Operation>,
 }
 
+impl Run {
+    /// The answer of an operation that is over.
+    pub(super) fn over(operation: Operation) -> Self {
+        Self {
+            operation_id: None,
+            ended: Some(operation),
+        }
+    }
+}
+
 impl Render for Run {
     fn text(&self) -> String {
         match (&self.operation_id, &self.ended) {
@@ -752,6 +762,10 @@ pub struct Plain(serde_json::Map<String, serde_json::Value>);
 
 impl Plain {
     /// The answer of an operation; one that is no object becomes the field `result` of one.
+    #[allow(
+        dead_code,
+        reason = "generated handlers of tools with `answer: plain` call it"
+    )]
     pub(super) fn of(answer: impl Serialize) -> Result<Self, super::ToolError> {
         let value = serde_json::to_value(answer)
             .map_err(|error| super::ToolError::new(format!("the answer is no JSON: {error}")))?;

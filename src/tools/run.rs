@@ -41,6 +41,7 @@ impl RunTools for Handlers {
                 ended: None,
             });
         }
+        cx.watcher().started(started.operation);
         let followed = tokio::select! {
             biased;
             () = cx.cancelled() => None,
@@ -190,7 +191,7 @@ fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError 
     }
 }
 
-fn failed(ended: &Operation) -> ToolError {
+pub(super) fn failed(ended: &Operation) -> ToolError {
     let why = ended
         .error
         .as_deref()

@@ -81,6 +81,7 @@ pub struct Guide {
     pub title: &'static str,
     pub doc: &'static str,
     pub text: &'static str,
+    pub tools: &'static [&'static str],
 }
 
 pub struct Prompt {

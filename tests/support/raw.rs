@@ -22,6 +22,8 @@ pub struct Raw {
     next_id: u64,
     /// Whether each request carries the metadata of protocol 2026-07-28.
     modern: bool,
+    /// What the client declares that it can.
+    capabilities: Value,
 }
 
 impl Raw {
@@ -65,15 +67,21 @@ impl Raw {
             stderr: said,
             next_id: 0,
             modern: false,
+            capabilities: json!({}),
         }
     }
 
     /// Starts and shakes hands in the given version.
     pub fn initialized(command: Command, version: &str) -> Self {
+        Self::initialized_with(command, version, json!({}))
+    }
+
+    /// The same for a client that can do more.
+    pub fn initialized_with(command: Command, version: &str, capabilities: Value) -> Self {
         let mut raw = Self::start(command);
         let answer = raw.request(
             "initialize",
-            json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}),
+            json!({"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": "raw", "version": "1"}}),
         );
         assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
         raw.notify("notifications/initialized", json!({}));
@@ -84,6 +92,13 @@ impl Raw {
     pub fn modern(command: Command) -> Self {
         let mut raw = Self::start(command);
         raw.modern = true;
+        raw
+    }
+
+    /// The same for a client that can do more.
+    pub fn modern_with(command: Command, capabilities: Value) -> Self {
+        let mut raw = Self::modern(command);
+        raw.capabilities = capabilities;
         raw
     }
 
@@ -128,7 +143,7 @@ impl Raw {
         if self.modern {
             let meta = &mut params["_meta"];
             meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-            meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
+            meta["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
             meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "raw", "version": "1"});
         }
         self.line(

@@ -17,7 +17,10 @@ pub(super) fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source])
         let uri = extras::guide_uri(name);
         let known = texts.guides.iter().find(|(known, _)| known == name);
         let text = known.map_or("", |(_, text)| text.as_str());
-        quote!(Guide { name: #name, uri: #uri, title: #title, doc: #doc, text: #text })
+        let tools = texts.spoken_of_by(name);
+        quote! {
+            Guide { name: #name, uri: #uri, title: #title, doc: #doc, text: #text, tools: &[#(#tools),*] }
+        }
     });
     let prompts = resolved
         .prompts

@@ -31,6 +31,7 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
     let table = resolved.tools.iter().map(|tool| table_entry(tool, texts));
     let count = resolved.tools.len();
     let instructions = &texts.instructions;
+    let instructions_template = &texts.instructions_template;
     let catalogue = catalogue::generate(resolved, texts, templates);
     let tokens = quote! {
         /// The arguments of each tool, checked and with defaults filled in.
@@ -72,6 +73,9 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
 
         /// What a client is told when it connects.
         pub const INSTRUCTIONS: &str = #instructions;
+
+        /// The template of that.
+        pub const INSTRUCTIONS_TEMPLATE: &str = #instructions_template;
 
         #catalogue
     };
@@ -232,6 +236,7 @@ fn method(tool: &Tool, texts: &Texts) -> TokenStream {
             }
         })
     });
+    let unused = tool.params.is_empty().then(|| quote!(let _ = p;));
     let answer = if tool.plain {
         quote!(results::Plain::of(request.send().await?.into_inner()))
     } else {
@@ -240,6 +245,7 @@ fn method(tool: &Tool, texts: &Texts) -> TokenStream {
     quote! {
         #signature {
             async move {
+                #unused
                 let client = cx.client().await?;
                 let request = client.#call();
                 #(#setters)*

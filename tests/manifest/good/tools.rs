@@ -139,6 +139,7 @@ pub trait OfficeTools: Sync {
         cx: &Context,
     ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
         async move {
+            let _ = p;
             let client = cx.client().await?;
             let request = client.list_news();
             results::Plain::of(request.send().await?.into_inner())
@@ -307,6 +308,8 @@ pub static TOOLS: [Tool; 6usize] = [
 ];
 /// What a client is told when it connects.
 pub const INSTRUCTIONS: &str = "A library. `about` says more.";
+/// The template of that.
+pub const INSTRUCTIONS_TEMPLATE: &str = "instructions.md.j2";
 /// The guides, in the order in which they are listed.
 pub static GUIDES: [Guide; 1usize] = [
     Guide {
@@ -315,6 +318,7 @@ pub static GUIDES: [Guide; 1usize] = [
         title: "House rules",
         doc: "How to behave",
         text: "Be quiet. contree://guide/house is where you read this. See https://books.example/rules.\n\n```\nlend(book=\"…\", days=2)\n```",
+        tools: &["lend"],
     },
 ];
 /// The prompts, in the order in which they are listed.
