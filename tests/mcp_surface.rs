@@ -240,6 +240,15 @@ fn images_and_operations_are_read_as_resources() {
         (&json!(operation), &json!("SUCCESS"))
     );
 
+    let answer = read(&mut raw, "contree://image/tag:team/read/x/lineage");
+    let text = answer["result"]["contents"][0]["text"].as_str();
+    let lineage: Value = serde_json::from_str(text.unwrap_or_else(|| panic!("{answer}"))).unwrap();
+    assert_eq!(
+        (&lineage["image"], &lineage["parent"], &lineage["depth"]),
+        (&json!(image), &made["image_uuid"], &json!(1)),
+        "{lineage}"
+    );
+
     for (uri, word) in [
         (format!("contree://image/{image}/read/nowhere"), ""),
         ("contree://image/tag:no/such/read/x".to_owned(), ""),

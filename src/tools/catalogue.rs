@@ -288,6 +288,7 @@ mod tests {
                 "{uri}"
             );
         }
+        assert_eq!(found("contree://image/tag:a/b/lineage").1, ["tag:a/b"]);
     }
 
     #[test]

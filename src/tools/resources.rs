@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::guides::guide;
+use super::lineage::lineage;
 use super::results::Render;
 use super::{
     Body, Content, Context, FilesTools, Handlers, Kept, OperationsTools, ResourceHandlers,
@@ -52,6 +53,18 @@ impl ResourceHandlers for Handlers {
         };
         let list = FilesTools::list_files(self, arguments, cx).await?;
         Ok(Content::text(list.text(), kept(&uri.image)))
+    }
+
+    async fn image_lineage(
+        &self,
+        uri: uris::ImageLineage,
+        cx: &Context,
+    ) -> Result<Content, ToolError> {
+        let lineage = lineage(cx, &uri.image).await?;
+        let text = serde_json::to_string_pretty(&lineage)
+            .map_err(|error| ToolError::new(format!("the lineage is no JSON: {error}")))?;
+        // An image may have another child at once.
+        Ok(Content::text(text, Kept::No))
     }
 
     async fn instance_operation(
