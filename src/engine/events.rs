@@ -202,19 +202,23 @@ impl Reader {
     }
 }
 
-/// Both streams of a process, as far as the log has them.
+/// A process, as far as the log has it.
 #[derive(Default)]
-pub(super) struct Streams {
+pub(super) struct Folded {
+    /// Its process id inside, if it was started.
+    pub(super) pid: Option<i64>,
+    /// The data of its exit, if it has ended.
+    pub(super) exit: Option<Value>,
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
     pub(super) stdout_truncated: bool,
     pub(super) stderr_truncated: bool,
 }
 
-/// Folds a log into the streams of one process.
-pub(super) fn streams(path: &Path, spid: u64) -> io::Result<Streams> {
+/// Folds a log into one process.
+pub(super) fn fold(path: &Path, spid: u64) -> io::Result<Folded> {
     let mut reader = Reader::open(path)?;
-    let mut folded = Streams::default();
+    let mut folded = Folded::default();
     loop {
         let records = reader.next()?;
         if records.is_empty() {
@@ -228,6 +232,8 @@ pub(super) fn streams(path: &Path, spid: u64) -> io::Result<Streams> {
                 "stderr" => folded
                     .stderr
                     .extend(stream_bytes(&record.data).unwrap_or_default()),
+                "spawn" => folded.pid = record.data.get("pid").and_then(Value::as_i64),
+                "exit" => folded.exit = Some(record.data),
                 "truncated" => match record.data.get("stream").and_then(Value::as_str) {
                     Some("stdout") => folded.stdout_truncated = true,
                     Some("stderr") => folded.stderr_truncated = true,
@@ -260,7 +266,7 @@ mod tests {
         assert_eq!(ids, [1, 2]);
         log.append(0, "completion", json!({}));
         assert!(reader.next().expect("read")[0].is_completion());
-        assert_eq!(streams(&path, 1).expect("fold").stdout, b"one\xff\n");
+        assert_eq!(fold(&path, 1).expect("fold").stdout, b"one\xff\n");
     }
 
     #[test]
@@ -294,7 +300,7 @@ mod tests {
         let mut reader = Reader::open(&path).expect("open");
         let ids: Vec<u64> = reader.next().expect("read").iter().map(|r| r.id).collect();
         assert_eq!(ids, [1, 2]);
-        assert_eq!(streams(&path, 1).expect("fold").stdout, b"onetwo");
+        assert_eq!(fold(&path, 1).expect("fold").stdout, b"onetwo");
     }
 
     #[test]
@@ -303,7 +309,7 @@ mod tests {
         let path = folder.path().join("log");
         let log = Log::create(&path).expect("create");
         log.append(1, "stderr", stream(&vec![b'x'; CHUNK * 3]));
-        assert_eq!(streams(&path, 1).expect("fold").stderr.len(), CHUNK * 3);
+        assert_eq!(fold(&path, 1).expect("fold").stderr.len(), CHUNK * 3);
     }
 
     #[test]

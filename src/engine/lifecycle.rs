@@ -169,6 +169,7 @@ pub(super) async fn carry_out<F: Future<Output = Ran> + Send>(
         // A cancelled one never begins, also if its turn has come at the same time.
         Some(_) if !task.running.cancel.is_cancelled() => {
             let started = Instant::now();
+            task.running.assign();
             let assigned = async {
                 if waited {
                     let operation = task.operation;

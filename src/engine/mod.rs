@@ -53,6 +53,7 @@ mod running;
 mod search;
 mod server;
 mod service;
+mod signals;
 mod socket;
 mod state;
 mod streams;

@@ -6,7 +6,7 @@ use chrono::Utc;
 use contree_sandbox::{Process, Usage};
 use serde_json::{Value, json};
 
-use super::events::timestamp;
+use super::events::{Folded, stream, timestamp};
 use super::request::SpawnRequest;
 use super::rows::operations::Ending;
 
@@ -37,6 +37,55 @@ pub(super) fn spawn_event(
     json!({
         "pid": process.pid, "command": command, "args": args, "shell": request.shell, "cwd": cwd,
         "uid": request.uid, "gid": request.gid, "timeout": timeout, "truncate_at": request.truncate_output_at,
+    })
+}
+
+/// The API's `InstanceResult` of one process, as its log has it.
+pub(super) fn process(folded: &Folded) -> Value {
+    let exit = folded.exit.as_ref();
+    let number = |name: &str| exit.and_then(|exit| exit.get(name)?.as_i64()).unwrap_or(-1);
+    let flag = |name: &str| {
+        exit.and_then(|exit| exit.get(name)?.as_bool())
+            .unwrap_or(false)
+    };
+    let mut result = json!({
+        "state": {
+            "continued": false, "core_dump": flag("core_dump"), "exit_code": number("code"), "pid": folded.pid,
+            "signal": number("signal"), "stopped": false, "timed_out": flag("timed_out"),
+        },
+        "resources": process_resources(exit),
+    });
+    put_streams(&mut result, folded);
+    result
+}
+
+/// Puts the recorded output into an `InstanceResult`.
+pub(super) fn put_streams(result: &mut Value, folded: &Folded) {
+    for (name, bytes, truncated) in [
+        ("stdout", &folded.stdout, folded.stdout_truncated),
+        ("stderr", &folded.stderr, folded.stderr_truncated),
+    ] {
+        result[name] = stream(bytes);
+        result[name]["truncated"] = json!(truncated);
+    }
+}
+
+/// The API's `ResourceUsage` of one process from its exit event; nothing is known while it runs.
+fn process_resources(exit: Option<&Value>) -> Value {
+    let used = exit.and_then(|exit| exit.get("resources"));
+    let count = |name: &str| used.and_then(|used| used.get(name)?.as_u64()).unwrap_or(0);
+    let seconds = |name: &str| count(name) as f64 / 1e6;
+    let elapsed = exit
+        .and_then(|exit| exit.get("duration_ms")?.as_u64())
+        .map_or(0.0, |ms| ms as f64 / 1e3);
+    json!({
+        "block_input": count("block_input_ops"), "block_output": count("block_output_ops"), "cost": 0.0,
+        "elapsed_time": elapsed, "involuntary_switches": count("involuntary_ctx_switches"),
+        "max_rss": count("max_rss_kb"), "monotonic_time": elapsed,
+        "page_faults": count("minor_faults"), "page_faults_io": count("major_faults"),
+        "shared_memory": 0, "signals": 0, "swaps": 0, "system_cpu_time": seconds("sys_time_us"),
+        "unshared_memory": 0, "user_cpu_time": seconds("user_time_us"),
+        "voluntary_switches": count("voluntary_ctx_switches"),
     })
 }
 

@@ -51,6 +51,29 @@ pub(super) struct SpawnRequest {
     pub(super) files: BTreeMap<String, Placed>,
 }
 
+/// The body of `POST …/subprocesses`, after the API document's `ExecSpec`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct ExecRequest {
+    command: String,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    shell: bool,
+    /// A null value removes the variable.
+    #[serde(default)]
+    env: Option<BTreeMap<String, Option<String>>>,
+    #[serde(default)]
+    cwd: String,
+    #[serde(default)]
+    uid: u32,
+    #[serde(default)]
+    gid: u32,
+    #[serde(default)]
+    stdin: Option<Stdin>,
+    #[serde(default = "default_truncate")]
+    truncate_output_at: u64,
+}
+
 /// `resources_limits`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Limits {
@@ -246,21 +269,7 @@ impl SpawnRequest {
 
     /// The bytes for standard input.
     pub(super) fn stdin_bytes(&self) -> Result<Vec<u8>, String> {
-        match &self.stdin {
-            None => Ok(Vec::new()),
-            Some(Stdin {
-                value,
-                encoding: Encoding::Ascii,
-                ..
-            }) => Ok(value.as_bytes().to_vec()),
-            Some(Stdin {
-                value,
-                encoding: Encoding::Base64,
-                ..
-            }) => STANDARD
-                .decode(value)
-                .map_err(|error| format!("`stdin` is no base64: {error}")),
-        }
+        self.stdin.as_ref().map_or(Ok(Vec::new()), Stdin::bytes)
     }
 
     /// Whether standard input stays open after the bytes given.
@@ -342,6 +351,44 @@ impl SpawnRequest {
             self.start_directory(image)
         } else {
             image.cwd.clone()
+        }
+    }
+}
+
+impl Stdin {
+    /// The bytes that its text stands for.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>, String> {
+        match self.encoding {
+            Encoding::Ascii => Ok(self.value.as_bytes().to_vec()),
+            Encoding::Base64 => STANDARD
+                .decode(&self.value)
+                .map_err(|error| format!("`stdin` is no base64: {error}")),
+        }
+    }
+}
+
+impl ExecRequest {
+    /// The same as a command of its own; what concerns the sandbox was said when that was made.
+    pub(super) fn into_spawn(self) -> SpawnRequest {
+        SpawnRequest {
+            command: self.command,
+            args: self.args,
+            shell: self.shell,
+            image: String::new(),
+            disposable: true,
+            hostname: default_hostname(),
+            env: self.env,
+            preserve_env: false,
+            preserve_cwd: false,
+            cwd: self.cwd,
+            uid: self.uid,
+            gid: self.gid,
+            resources_limits: None,
+            networking: None,
+            stdin: self.stdin,
+            timeout: default_timeout(),
+            truncate_output_at: self.truncate_output_at,
+            files: BTreeMap::new(),
         }
     }
 }

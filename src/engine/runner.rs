@@ -72,7 +72,7 @@ pub(super) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
 
 async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
     if let Some(sandbox) = instance.close(false).await {
-        let _ = finish(Arc::new(sandbox), false).await;
+        let _ = finish(Arc::new(sandbox), false, log).await;
     }
     shut_down(log, "spawn_failed");
     Ran::failed(error.message())
@@ -116,7 +116,7 @@ async fn watch(
     instance.rest().await;
     let elapsed = begun.elapsed();
     let Some(exit) = exit else {
-        let finished = finish(sandbox, false).await;
+        let finished = finish(sandbox, false, &log).await;
         shut_down(&log, "signal");
         if let (false, Err(error)) = (cancelled, &finished)
             && error.is_too_large()
@@ -141,7 +141,7 @@ async fn watch(
         "job_complete"
     };
     let kept = !job.request.disposable && !cancelled;
-    let finished = finish(sandbox, kept).await;
+    let finished = finish(sandbox, kept, &log).await;
     shut_down(&log, reason);
     let usage = finished
         .as_ref()
@@ -228,12 +228,17 @@ async fn kill_all(sandbox: &Arc<Sandbox>) {
 }
 
 /// Ends the sandbox and waits until nothing of it is left.
-async fn finish(sandbox: Arc<Sandbox>, inspect: bool) -> Result<Finished, ApiError> {
-    blocking(move || match Arc::into_inner(sandbox) {
-        Some(sandbox) => Ok(sandbox.finish(inspect)?),
+async fn finish(sandbox: Arc<Sandbox>, inspect: bool, log: &Log) -> Result<Finished, ApiError> {
+    let ended = blocking(move || match Arc::into_inner(sandbox) {
+        Some(sandbox) => Ok(sandbox.finish(inspect)),
         None => Err(ApiError::internal("the sandbox is still in use")),
     })
-    .await
+    .await?;
+    if let Err(contree_sandbox::Error::LayerTooLarge { bytes, limit }) = &ended {
+        let data = json!({"limit_bytes": limit, "file_size": bytes});
+        log.append(SYSTEM, "size_cap", data);
+    }
+    Ok(ended?)
 }
 
 fn shut_down(log: &Log, reason: &str) {

@@ -15,8 +15,19 @@ pub(super) struct Running {
     /// Its end was asked for, by whomever.
     pub(super) cancel: CancellationToken,
     fate: Mutex<Fate>,
-    begun: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     instance: OnceLock<Arc<Instance>>,
+}
+
+/// How far an operation has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Others are before it.
+    Waiting,
+    /// What it needs is being prepared.
+    Assigned,
+    /// It does its work, or it is over.
+    Begun,
 }
 
 /// Whether an operation may still be ended from outside.
@@ -39,7 +50,7 @@ impl Running {
             log: Arc::new(log),
             cancel: CancellationToken::new(),
             fate: Mutex::new(Fate::Open),
-            begun: watch::Sender::new(false),
+            stage: watch::Sender::new(Stage::Waiting),
             instance: OnceLock::new(),
         }
     }
@@ -81,17 +92,22 @@ impl Running {
         }
     }
 
+    /// Says that its turn has come.
+    pub(super) fn assign(&self) {
+        self.stage.send_replace(Stage::Assigned);
+    }
+
     /// Says that it does its work now: its events can be followed. An instance is reached from here on.
     pub(super) fn begin(&self, instance: Option<Arc<Instance>>) {
         if let Some(instance) = instance {
             let _ = self.instance.set(instance);
         }
-        self.begun.send_replace(true);
+        self.stage.send_replace(Stage::Begun);
     }
 
-    /// Whether its work has begun, or it was over before that; tells of the change.
-    pub(super) fn begun(&self) -> watch::Receiver<bool> {
-        self.begun.subscribe()
+    /// How far it has come; tells of changes.
+    pub(super) fn stage(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
     }
 
     /// Its sandbox and the processes in it, if it has or had one.

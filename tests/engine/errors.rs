@@ -54,13 +54,52 @@ async fn what_is_not_built_is_named() {
         501,
         "importImage",
     );
-    refused(
-        &local
-            .post(&format!("/operations/{uuid}/subprocesses"), &json!({}))
-            .await,
-        501,
-        "operationSubprocessCreate",
-    );
+}
+
+#[tokio::test]
+async fn bodies_and_queries_that_cannot_be_meant() {
+    let local = Local::shared().await;
+    for body in [
+        &b""[..],
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"{\"command\": 1, \"image\": \"tag:host\"}",
+    ] {
+        let answer = local.post_bytes("/instances", body.to_vec()).await;
+        refused(&answer, 400, "");
+    }
+    let large = vec![b' '; 64 * 1024 * 1024 + 1];
+    refused(&local.post_bytes("/instances", large).await, 413, "");
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "offset=-1",
+        "since=soon",
+        "until=5y",
+        "kind=",
+        "status=",
+    ] {
+        refused(&local.get(&format!("/operations?{query}")).await, 400, "");
+    }
+    for query in [
+        "limit=0",
+        "offset=x",
+        "since=soon",
+        "until=x",
+        "uuid=x",
+        "tagged=2",
+        "tag=a:",
+    ] {
+        refused(&local.get(&format!("/images?{query}")).await, 400, "");
+    }
+    // What is not known is passed over.
+    assert_eq!(local.get("/operations?unknown=1&limit=1").await.status, 200);
+    let put = local.put("/instances").await;
+    refused(&put, 405, "PUT");
+    assert_eq!(put.allow.as_deref(), Some("POST"));
 }
 
 #[tokio::test]

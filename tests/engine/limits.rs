@@ -22,6 +22,10 @@ async fn a_run_that_writes_more_than_it_may_fails_and_leaves_nothing() {
         assert!(done.error.contains("max_layer_bytes"), "{}", done.error);
         assert!(done.error.contains("20971520"), "{}", done.error);
         assert_eq!(done.result, None);
+        let cap = done.events.iter().find(|event| event["type"] == "size_cap");
+        let cap = &cap.unwrap()["data"];
+        assert_eq!(cap["limit_bytes"], 20 << 20);
+        assert!(cap["file_size"].as_u64().unwrap() > 20 << 20, "{cap}");
     }
     assert_eq!(local.get("/images").await.json, before);
     let layers = std::fs::read_dir(local.engine.data.path().join("layers"));

@@ -5,10 +5,14 @@
 mod archives;
 mod errors;
 mod events;
+mod following;
 mod grep;
 mod images;
 mod inspect;
 mod limits;
+mod queue;
 mod runs;
+mod serve;
 mod stores;
+mod subprocesses;
 mod support;

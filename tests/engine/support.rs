@@ -30,6 +30,8 @@ static SHARED: Mutex<Weak<Engine>> = Mutex::const_new(Weak::new());
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) location: Option<String>,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) allow: Option<String>,
     pub(crate) text: String,
     pub(crate) json: Value,
 }
@@ -76,6 +78,12 @@ impl Local {
     /// An engine of the caller's own.
     pub(crate) async fn new() -> Self {
         Self::of(Arc::new(Engine::start().await))
+    }
+
+    /// An engine with these settings, on this data directory.
+    pub(crate) async fn with(config: LocalConfig, data: TempDir) -> Self {
+        let client = Client::local(config).await.unwrap();
+        Self::of(Arc::new(Engine { client, data }))
     }
 
     /// An engine that other tests use too: nothing may be expected of its listings.
@@ -165,19 +173,51 @@ impl Local {
         done(&self.http, operation).await
     }
 
+    /// A body as it is.
+    pub(crate) async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Answer {
+        answer(self.http.post(url(path)).body(body)).await
+    }
+
+    pub(crate) async fn put(&self, path: &str) -> Answer {
+        answer(self.http.put(url(path))).await
+    }
+
+    /// At least so many bytes of a stream of events after `last`, or all of it; then the connection is left.
+    pub(crate) async fn some_of(&self, operation: &str, last: u64, bytes: usize) -> String {
+        let mut response = self
+            .http
+            .get(url(&format!("/operations/{operation}/events?follow=1")))
+            .header("Last-Event-Id", last)
+            .send()
+            .await
+            .unwrap();
+        let mut some = Vec::new();
+        while some.len() < bytes {
+            match response.chunk().await.unwrap() {
+                Some(chunk) => some.extend_from_slice(&chunk),
+                None => break,
+            }
+        }
+        String::from_utf8(some).unwrap()
+    }
+
     pub(crate) async fn events(
         &self,
         operation: &str,
         query: &str,
         last: Option<u64>,
     ) -> Vec<Value> {
-        let mut request = self
-            .http
-            .get(url(&format!("/operations/{operation}/events?{query}")));
-        if let Some(last) = last {
-            request = request.header("Last-Event-Id", last);
+        loop {
+            let path = url(&format!("/operations/{operation}/events?{query}"));
+            let mut request = self.http.get(path);
+            if let Some(last) = last {
+                request = request.header("Last-Event-Id", last);
+            }
+            let response = request.send().await.unwrap();
+            if response.status() != 425 {
+                return frames(&response.text().await.unwrap());
+            }
         }
-        frames(&request.send().await.unwrap().text().await.unwrap())
     }
 }
 
@@ -199,6 +239,14 @@ impl Twin {
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         answer(self.http.delete(url(path))).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.http.get(url(path))).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        answer(self.http.post(url(path)).json(body)).await
     }
 }
 
@@ -233,15 +281,19 @@ fn url(path: &str) -> String {
 async fn answer(request: reqwest::RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let status = response.status().as_u16();
-    let location = response
-        .headers()
-        .get("location")
-        .map(|value| value.to_str().unwrap().to_owned());
+    let header = |name: &str| {
+        let value = response.headers().get(name);
+        value.map(|value| value.to_str().unwrap().to_owned())
+    };
+    let (location, retry_after, allow) =
+        (header("location"), header("retry-after"), header("allow"));
     let text = response.text().await.unwrap();
     let json = serde_json::from_str(&text).unwrap_or(Value::Null);
     Answer {
         status,
         location,
+        retry_after,
+        allow,
         text,
         json,
     }
@@ -261,25 +313,28 @@ async fn spawn(http: &reqwest::Client, command: &str, fields: Value) -> String {
 }
 
 async fn done(http: &reqwest::Client, operation: &str) -> Done {
-    let response = http
-        .get(url(&format!("/operations/{operation}/events?follow=1")))
-        .send()
-        .await
-        .unwrap();
+    let response = loop {
+        let path = url(&format!("/operations/{operation}/events?follow=1"));
+        let response = http.get(path).send().await.unwrap();
+        // Others are before it, as they may be on a slow machine.
+        if response.status() != 425 {
+            break response;
+        }
+    };
     let events = frames(&response.text().await.unwrap());
     let last = events.last().expect("a completion");
     assert_eq!(last["type"], "completion", "{events:?}");
     let text = |kind: &str| {
         let bytes: Vec<u8> = events
             .iter()
-            .filter(|e| e["type"] == kind)
+            .filter(|e| e["type"] == kind && e["spid"] == 1)
             .flat_map(|e| bytes(&e["data"]))
             .collect();
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let exit = events
         .iter()
-        .find(|event| event["type"] == "exit")
+        .find(|event| event["type"] == "exit" && event["spid"] == 1)
         .map_or(Value::Null, |event| event["data"].clone());
     Done {
         operation: operation.to_owned(),
@@ -311,7 +366,7 @@ pub(crate) fn bytes(data: &Value) -> Vec<u8> {
 }
 
 /// The events of a whole stream, each checked against its frame.
-fn frames(text: &str) -> Vec<Value> {
+pub(crate) fn frames(text: &str) -> Vec<Value> {
     let mut events = Vec::new();
     for frame in text
         .split("\n\n")

@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::extract::{Flag, Path, Query};
-use super::operations;
+use super::{begun, operations};
 use crate::engine::error::ApiError;
-use crate::engine::events::{POLL, Reader, Record};
+use crate::engine::events::{POLL, Reader, Record, timestamp};
+use crate::engine::lifecycle::SYSTEM;
 use crate::engine::rows::operations::Operation;
 use crate::engine::state::Engine;
 
@@ -39,8 +40,9 @@ pub(super) async fn events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    operations::find(&engine, uuid).await?;
     let resumed = last_event_id(&headers)?;
+    let operation = operations::find(&engine, uuid).await?;
+    begun::wait(&engine, operation).await?;
     let follower = Follower {
         live: engine.running(uuid).map(|running| running.log.watch()),
         reader: Reader::open(&engine.log_path(uuid))?,
@@ -109,7 +111,7 @@ impl Follower {
             }
             if let Err(error) = self.advance().await {
                 self.over = true;
-                return Some(Event::default().event("sse_error").data(error.message()));
+                return Some(broken(error.message()));
             }
         }
     }
@@ -138,7 +140,13 @@ impl Follower {
                 self.live = None;
             }
         } else {
-            tokio::time::sleep(POLL).await;
+            tokio::select! {
+                () = tokio::time::sleep(POLL) => {}
+                // Streams of our own operations end with their completion.
+                () = self.engine.stopping.cancelled() => {
+                    return Err(ApiError::internal("this engine is being stopped; the operation goes on in another process"));
+                }
+            }
         }
         Ok(())
     }
@@ -171,14 +179,32 @@ impl Follower {
         let took = operation.ended_at.map_or(0, |end| {
             (end - operation.created_at).num_milliseconds().max(0)
         });
-        let data = json!({
+        let mut data = json!({
             "status": operation.status.name(),
             "result_image_uuid": operation.result_image,
             "error": operation.error,
             "duration_ms": took,
         });
-        self.offer(Record::now(self.last + 1, 0, "completion", data));
+        if let Some(bytes) = operation.image_size {
+            data["image_size_bytes"] = json!(bytes);
+        }
+        // The same each time it is asked for.
+        self.offer(Record {
+            id: self.last + 1,
+            ts: timestamp(operation.ended_at.unwrap_or(operation.created_at)),
+            spid: SYSTEM,
+            kind: "completion".to_owned(),
+            data,
+        });
     }
+}
+
+/// Says that the stream ends before the log does.
+fn broken(why: &str) -> Event {
+    Event::default()
+        .comment("the stream ends here; go on after the last event")
+        .event("sse_error")
+        .data(why.replace(['\r', '\n'], " "))
 }
 
 fn frame(record: &Record) -> Event {

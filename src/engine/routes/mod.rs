@@ -1,13 +1,16 @@
 //! The API's paths over the engine. One file a group of operations, as the API document groups them.
 
 mod account;
+mod begun;
 mod extract;
 mod files;
 mod follow;
+mod forward;
 mod images;
 mod inspect;
 mod instances;
 mod operations;
+mod subprocesses;
 
 use std::sync::Arc;
 
@@ -41,16 +44,15 @@ pub(super) fn router(engine: Arc<Engine>) -> Router {
         .route("/operations/{operation}/events", get(follow::events))
         .route(
             "/operations/{operation}/subprocesses",
-            post(|| not_built("operationSubprocessCreate")),
+            post(subprocesses::create),
         )
         .route(
             "/operations/{operation}/subprocesses/{spid}",
-            get(|| not_built("operationSubprocess"))
-                .delete(|| not_built("operationSubprocessKill")),
+            get(subprocesses::get).delete(subprocesses::kill),
         )
         .route(
             "/operations/{operation}/subprocesses/{spid}/stdin",
-            post(|| not_built("operationSubprocessStdin")),
+            post(subprocesses::stdin),
         )
         .route("/inspect", get(inspect::redirect))
         .route("/inspect/", get(inspect::find))

@@ -4,20 +4,25 @@ use std::sync::Arc;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::extract::{Flag, Path, Query, limit, moment, offset};
 use crate::engine::error::ApiError;
-use crate::engine::events::{self, stream, timestamp};
-use crate::engine::recover;
+use crate::engine::events::{self, timestamp};
+use crate::engine::instance::MAIN;
 use crate::engine::rows::operations::{self, Filter, Operation, Status};
 use crate::engine::state::{Engine, blocking};
+use crate::engine::{recover, report};
 
 /// Why an operation is CANCELLED when a client asked for it.
 const ASKED: &str = "cancelled on request";
+
+/// Seconds after which a client should ask for a running operation again.
+const ASK_AGAIN: &str = "1";
 
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
@@ -124,29 +129,35 @@ pub(super) async fn get(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
     Query(query): Query<StatusQuery>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let operation = find(&engine, uuid).await?;
     let mut answer = summary(&operation);
     let mut metadata = operation.request.clone();
     let terminal = operation.status.is_terminal();
-    if operation.kind == "instance" && (terminal || query.inflight.unwrap_or_default().0) {
+    let inflight = operation.status == Status::Executing && query.inflight.unwrap_or_default().0;
+    if operation.kind == "instance" && (terminal || inflight) {
         let path = engine.log_path(uuid);
-        let streams = blocking(move || Ok(events::streams(&path, 1)?)).await?;
-        let mut result = operation.outcome.clone().unwrap_or_else(|| json!({}));
-        for (name, bytes, truncated) in [
-            ("stdout", &streams.stdout, streams.stdout_truncated),
-            ("stderr", &streams.stderr, streams.stderr_truncated),
-        ] {
-            result[name] = stream(bytes);
-            result[name]["truncated"] = json!(truncated);
-        }
-        metadata["result"] = result;
+        let main = blocking(move || Ok(events::fold(&path, MAIN)?)).await?;
+        metadata["result"] = match operation.outcome.clone() {
+            Some(mut result) => {
+                report::put_streams(&mut result, &main);
+                result
+            }
+            // It runs, or its engine died: what the log has is all there is.
+            None if main.pid.is_some() => report::process(&main),
+            None => {
+                let mut result = json!({});
+                report::put_streams(&mut result, &main);
+                result
+            }
+        };
     }
     answer["metadata"] = metadata;
     if terminal {
         answer["result"] = json!({"image": operation.result_image, "tag": null});
+        return Ok(Answer(answer).into_response());
     }
-    Ok(Answer(answer))
+    Ok(([(header::RETRY_AFTER, ASK_AGAIN)], Answer(answer)).into_response())
 }
 
 /// `DELETE /operations/{operationId}`.
