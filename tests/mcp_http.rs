@@ -435,6 +435,150 @@ mod ends {
     }
 }
 
+mod page {
+    use super::*;
+
+    #[test]
+    fn it_is_whole_without_anything_from_elsewhere() {
+        let served = Served::new();
+        let page = served.web.get("/");
+        assert_eq!(page.status, 200);
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.contains("script-src 'self'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        let html = page.text().replace("&#x2f;", "/");
+        for shown in ["id=\"tool-run\"", "claude mcp add", "id=\"guide-workflow\""] {
+            assert!(html.contains(shown), "{shown}");
+        }
+        assert!(html.contains(&format!("http://{}/mcp", served.web.address)));
+        // Each asset has the name and the digest that the page knows it by.
+        for (name, kind) in [("app.js", "text/javascript"), ("app.css", "text/css")] {
+            let path = html
+                .split('"')
+                .find(|part| part.starts_with(&format!("/{name}?")))
+                .unwrap();
+            let asset = served.web.get(path);
+            assert!(asset.header("content-type").unwrap().starts_with(kind));
+            assert_eq!(asset.header("x-content-type-options"), Some("nosniff"));
+            assert!(asset.body.len() > 1000);
+        }
+        assert_eq!(served.web.get("/icon.svg").status, 200);
+        assert!(
+            served.stub.take_requests().is_empty(),
+            "the page alone asks nobody"
+        );
+    }
+
+    #[test]
+    fn lists_name_the_command_and_the_parent_and_are_bounded() {
+        let served = Served::new();
+        served.web.good(
+            "run",
+            json!({"image": "tag:base", "command": "<b>hostile</b>"}),
+        );
+        let operations = served.web.get("/api/operations").json();
+        let operation = &operations["operations"][0];
+        assert_eq!(operation["command"], "<b>hostile</b>", "{operations}");
+        assert_eq!(operation["exit_code"], 0);
+        assert_eq!(operation["status"], "SUCCESS");
+        let images = served.web.get("/api/images?limit=2").json();
+        assert_eq!(images["more"], true, "{images}");
+        let image = &images["images"][0];
+        assert_eq!(image["tags"], json!(["base/0", "base/1"]), "{images}");
+        assert_eq!(served.web.get("/api/images?limit=x").status, 400);
+        assert_eq!(served.web.get("/api/images?limit=0").status, 200);
+        assert_eq!(served.web.get("/api/operations/x/output").status, 400);
+        assert_eq!(served.web.get("/api/nothing").status, 404);
+        assert_eq!(
+            served.web.ask("POST", "/api/operations", &[], b"").status,
+            405
+        );
+        assert_eq!(
+            served.web.ask("DELETE", "/api/operations", &[], b"").status,
+            405
+        );
+        let elsewhere = [("origin", "http://evil.example")];
+        assert_eq!(
+            served.web.ask("GET", "/api/images", &elsewhere, b"").status,
+            403
+        );
+        let renamed = [("host", "evil.example")];
+        assert_eq!(
+            served.web.ask("GET", "/api/images", &renamed, b"").status,
+            403
+        );
+        assert_eq!(served.web.ask("GET", "/", &renamed, b"").status, 403);
+    }
+
+    #[test]
+    fn output_comes_as_it_is_written_and_then_the_end() {
+        let served = Served::new();
+        let running = served.sleeping();
+        let operations = served.web.get("/api/operations").json();
+        let id = operations["operations"][0]["uuid"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(
+            operations["operations"][0]["status"], "EXECUTING",
+            "{operations}"
+        );
+        let mut stream = served.web.connect();
+        stream.send("GET", &format!("/api/operations/{id}/output"), &[], b"");
+        let head = stream.head();
+        assert_eq!(head.header("content-type"), Some("text/event-stream"));
+        stream.until("line 1");
+        drop(running);
+        let last = stream.until("event: end");
+        assert!(last.contains("CANCELLED"), "{last}");
+    }
+
+    #[test]
+    fn changes_are_told_and_nobody_is_asked_when_nobody_looks() {
+        let served = Served::new();
+        let mut stream = served.web.connect();
+        stream.send("GET", "/api/changes", &[], b"");
+        assert_eq!(stream.head().status, 200);
+        stream.until("\"changes\":0");
+        served
+            .web
+            .good("run", json!({"image": "tag:base", "command": "hello"}));
+        stream.until("\"changes\":1");
+        drop(stream);
+        // The comparison that is under way may still be finished.
+        std::thread::sleep(Duration::from_secs(4));
+        served.stub.take_requests();
+        std::thread::sleep(Duration::from_secs(4));
+        assert_eq!(served.stub.take_requests(), []);
+    }
+
+    #[test]
+    fn what_goes_on_is_shown_only_with_the_token() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "0123456789-abcdefgh").unwrap();
+        let served = Served::with(|command| {
+            command.arg("--http-token-file").arg(file.path());
+        });
+        assert_eq!(served.web.get("/").status, 200);
+        assert!(
+            served
+                .web
+                .get("/")
+                .text()
+                .contains("Authorization: Bearer TOKEN")
+        );
+        for path in ["/api/about", "/api/images", "/api/changes", "/api/nothing"] {
+            assert_eq!(served.web.get(path).status, 401, "{path}");
+        }
+        let bearer = [("authorization", "Bearer 0123456789-abcdefgh")];
+        assert_eq!(
+            served.web.ask("GET", "/api/images", &bearer, b"").status,
+            200
+        );
+    }
+}
+
 #[test]
 fn one_engine_serves_all_connections() {
     let home = Home::new();

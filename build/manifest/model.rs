@@ -34,6 +34,8 @@ pub struct Manifest {
     /// Generated pages by path: the template of the page, or of the region between its `tools` markers.
     #[serde(default)]
     pub documents: Map<String>,
+    /// The template of the page for people, which the server renders.
+    pub page: Option<At<String>>,
 }
 
 /// One tool.

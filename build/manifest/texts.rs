@@ -124,6 +124,9 @@ pub fn render(
             .documents
             .extend(rendered.map(|text| (path.value.clone(), documents::finish(&text))));
     }
+    if let Some(page) = &manifest.page {
+        text(page, &for_page(&context), problems);
+    }
     for prompt in &resolved.prompts {
         let Some(model) = manifest.prompts.get(prompt.name.as_str()) else {
             continue;
@@ -319,6 +322,37 @@ fn type_name(param: &Param) -> String {
         (_, Some(values)) => format!("map of {}", values.kind),
         _ => shape.format.clone().unwrap_or_else(|| shape.kind.clone()),
     }
+}
+
+/// What the server adds to the facts when it renders the page, as samples: its own texts are the same as HTML.
+fn for_page(facts: &Value) -> Value {
+    let mut context = facts.clone();
+    let copy = |entry: &mut Value, from: &str, to: &str| entry[to] = entry[from].clone();
+    for tool in context["tools"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        copy(tool, "description", "description_html");
+        for param in tool["params"]
+            .as_object_mut()
+            .into_iter()
+            .flat_map(Map::values_mut)
+        {
+            copy(param, "doc", "doc_html");
+        }
+    }
+    for guide in context["guides"]
+        .as_object_mut()
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        copy(guide, "text", "text_html");
+    }
+    let file = json!({"version": SAMPLE, "integrity": SAMPLE});
+    context["page"] =
+        json!({"url": SAMPLE, "token": true, "instructions": SAMPLE, "css": file, "js": file});
+    context
 }
 
 /// Adds the rendered texts to the facts, for pages that show them.

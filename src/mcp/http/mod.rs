@@ -1,11 +1,15 @@
-//! MCP over HTTP: the endpoint `/mcp`, `/healthz`, and who may use them.
+//! MCP over HTTP: the endpoint `/mcp`, a page for people at `/`, `/healthz`, and who may use them.
 //!
 //! One session and one engine serve all connections. Sessions of clients before protocol 2026-07-28 are kept in memory;
 //! later clients have none, and each of their requests stands alone.
 
+mod api;
 mod connections;
 mod endpoint;
 mod guard;
+mod live;
+mod markdown;
+mod page;
 mod patient;
 mod sessions;
 
@@ -29,6 +33,7 @@ use crate::tools::Session;
 use connections::Ends;
 use endpoint::Endpoint;
 use guard::Guard;
+use live::Live;
 
 pub use guard::is_host;
 
@@ -149,9 +154,11 @@ impl HttpServer {
             ..Ends::default()
         };
         let guard = Guard::new(&self.options, self.address);
+        let live = Live::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, ending.clone()));
         let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());
-        let router = router(guard, endpoint, stop.clone());
+        let pages = page::router(self.options.token.is_some());
+        let router = router(guard, endpoint, live, pages, stop.clone());
         let connections = connections::serve(self.listener, router, ends.clone());
         let end = async {
             stop.cancelled().await;
@@ -167,14 +174,23 @@ impl HttpServer {
     }
 }
 
-fn router(guard: Guard, endpoint: Endpoint, stop: CancellationToken) -> Router {
+fn router(
+    guard: Guard,
+    endpoint: Endpoint,
+    live: Live,
+    pages: Router,
+    stop: CancellationToken,
+) -> Router {
     let protected = Router::new()
         .route("/mcp", any(endpoint::handle))
         .route("/mcp/", any(endpoint::handle))
         .with_state(endpoint)
+        .nest("/api", api::router(live))
         .layer(from_fn_with_state(guard.clone(), guard::token));
     let known = Router::new()
         .merge(protected)
+        // What it says is public; what it shows is asked for with the token.
+        .merge(pages)
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such page; MCP is at /mcp\n") })
         .layer(from_fn_with_state(guard, guard::place));
     // Probes come under any name, and learn nothing.

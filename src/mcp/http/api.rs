@@ -1,0 +1,240 @@
+//! What the page asks for: lists in JSON, and server-sent events. Nothing can be changed here.
+
+use std::convert::Infallible;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use futures_util::{Stream, StreamExt, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::live::Live;
+use crate::events::Payload;
+use crate::tools::ToolError;
+
+/// The longest page.
+const LONGEST: u64 = 200;
+/// How much output of one operation is shown, in bytes.
+const OUTPUT: usize = 2 * 1024 * 1024;
+
+pub(super) fn router(live: Live) -> Router {
+    Router::new()
+        .route("/about", get(about))
+        .route("/images", get(images))
+        .route("/operations", get(operations))
+        .route("/operations/{id}/output", get(output))
+        .route("/changes", get(changes))
+        .fallback(|| async { refused(StatusCode::NOT_FOUND, "no such list") })
+        .with_state(live)
+}
+
+#[derive(Deserialize)]
+struct Part {
+    #[serde(default)]
+    offset: u64,
+    #[serde(default = "usual")]
+    limit: u64,
+}
+
+fn usual() -> u64 {
+    100
+}
+
+impl Part {
+    fn limit(&self) -> u64 {
+        self.limit.clamp(1, LONGEST)
+    }
+}
+
+fn refused(status: StatusCode, why: impl Into<String>) -> Response {
+    (status, Json(json!({"error": why.into()}))).into_response()
+}
+
+fn answer(live: &Live, found: Result<Value, ToolError>) -> Response {
+    match found {
+        Ok(found) => ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response(),
+        Err(error) => refused(StatusCode::BAD_GATEWAY, live.explain(error)),
+    }
+}
+
+fn bad(problem: &QueryRejection) -> Response {
+    refused(StatusCode::BAD_REQUEST, problem.body_text())
+}
+
+async fn about(State(live): State<Live>) -> Response {
+    answer(&live, Ok(live.about()))
+}
+
+async fn images(State(live): State<Live>, part: Result<Query<Part>, QueryRejection>) -> Response {
+    match part {
+        Ok(Query(part)) => answer(&live, live.images(part.offset, part.limit()).await),
+        Err(problem) => bad(&problem),
+    }
+}
+
+async fn operations(
+    State(live): State<Live>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Response {
+    match part {
+        Ok(Query(part)) => answer(&live, live.operations(part.offset, part.limit()).await),
+        Err(problem) => bad(&problem),
+    }
+}
+
+/// One event now, and one after every change.
+async fn changes(State(live): State<Live>) -> Response {
+    let changes = live.changes();
+    let events = stream::unfold((changes, true), |(mut changes, first)| async move {
+        if !first {
+            changes.changed().await.ok()?;
+        }
+        let count = *changes.borrow_and_update();
+        Some((
+            event("change", &json!({"changes": count})),
+            (changes, false),
+        ))
+    });
+    streamed(&live, events)
+}
+
+/// The output of an operation, from its beginning and as it comes, and then its end.
+async fn output(State(live): State<Live>, Path(operation): Path<String>) -> Response {
+    let Ok(operation) = operation.parse::<Uuid>() else {
+        return refused(StatusCode::BAD_REQUEST, "not the UUID of an operation");
+    };
+    let events = match live.client().await {
+        Ok(client) => client.follow(operation, None),
+        Err(error) => return answer(&live, Err(error)),
+    };
+    let (explaining, mut shown) = (live.clone(), Shown::default());
+    let events = events.flat_map(move |event| {
+        let frames = match event {
+            Ok(event) => shown.frames(event.payload),
+            Err(error) => {
+                let why = explaining.explain(ToolError::from(error));
+                vec![self::event("failed", &json!({"error": why}))]
+            }
+        };
+        stream::iter(frames)
+    });
+    streamed(&live, events)
+}
+
+fn streamed(live: &Live, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let stop = live.stop().clone();
+    let events = events
+        .take_until(stop.cancelled_owned())
+        .map(Ok::<_, Infallible>);
+    let mut answer = Sse::new(events)
+        .keep_alive(KeepAlive::default())
+        .into_response();
+    answer
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
+    answer
+}
+
+fn event(name: &str, data: &Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+/// How much was shown, and the beginnings of characters that have not come whole.
+#[derive(Default)]
+struct Shown {
+    bytes: usize,
+    cut: bool,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Shown {
+    fn frames(&mut self, payload: Payload) -> Vec<Event> {
+        match payload {
+            Payload::Stdout(chunk) => self.output("stdout", &chunk.bytes),
+            Payload::Stderr(chunk) => self.output("stderr", &chunk.bytes),
+            Payload::Truncated(_) => self.cut(),
+            Payload::Completion(end) => vec![event("end", &json!({"status": end.status}))],
+            _ => Vec::new(),
+        }
+    }
+
+    fn output(&mut self, stream: &str, bytes: &[u8]) -> Vec<Event> {
+        if self.bytes >= OUTPUT {
+            return self.cut();
+        }
+        self.bytes += bytes.len();
+        let waiting = match stream {
+            "stdout" => &mut self.stdout,
+            _ => &mut self.stderr,
+        };
+        waiting.extend_from_slice(bytes);
+        let text = whole(waiting);
+        if text.is_empty() {
+            return Vec::new();
+        }
+        vec![event("output", &json!({"stream": stream, "text": text}))]
+    }
+
+    fn cut(&mut self) -> Vec<Event> {
+        if std::mem::replace(&mut self.cut, true) {
+            return Vec::new();
+        }
+        vec![event("cut", &json!({}))]
+    }
+}
+
+/// Takes what is whole: all but the beginning of a character at the end. Bytes that are no UTF-8 are replaced.
+fn whole(waiting: &mut Vec<u8>) -> String {
+    let kept = match std::str::from_utf8(waiting) {
+        Ok(_) => 0,
+        Err(_) => {
+            // At most three bytes can begin a character without ending it.
+            let from = waiting.len().saturating_sub(3);
+            let begun = (from..waiting.len()).find(|at| {
+                matches!(std::str::from_utf8(&waiting[*at..]), Err(error)
+                    if error.valid_up_to() == 0 && error.error_len().is_none())
+            });
+            begun.map_or(0, |at| waiting.len() - at)
+        }
+    };
+    let rest = waiting.split_off(waiting.len() - kept);
+    let text = String::from_utf8_lossy(waiting).into_owned();
+    *waiting = rest;
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_come_whole() {
+        let mut waiting = Vec::new();
+        let mut all = String::new();
+        let text = "aä€𝄞z";
+        for byte in text.bytes() {
+            waiting.push(byte);
+            all.push_str(&whole(&mut waiting));
+        }
+        assert_eq!(all, text);
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_text_does_not_wait_for_ever() {
+        let mut waiting = b"a\xff\xfe\xfd\xfcb".to_vec();
+        let text = whole(&mut waiting);
+        assert!(
+            text.starts_with("a\u{fffd}") && text.ends_with('b'),
+            "{text:?}"
+        );
+        assert!(waiting.is_empty());
+    }
+}

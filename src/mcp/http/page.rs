@@ -1,0 +1,198 @@
+//! The page for people: documentation from the manifest, rendered here, and a script that shows what is going on.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::markdown;
+use crate::tools;
+
+/// The template of the page.
+const TEMPLATE: &str = "page/index.html.j2";
+const SCRIPT: &str = include_str!("../../../templates/page/app.js");
+const STYLE: &str = include_str!("../../../templates/page/app.css");
+const ICON: &str = include_str!("../../../templates/page/icon.svg");
+
+/// Nothing but what this server sends, and no script or style within the page.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+/// Assets are asked for under a name that changes with them.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+
+/// What the page says, but for the address of the server.
+#[derive(Clone)]
+struct Page(Arc<Map<String, Value>>);
+
+/// `/` and its assets. `token` says whether the server asks for one.
+pub(super) fn router(token: bool) -> Router {
+    let page = Page(Arc::new(facts(token)));
+    Router::new()
+        .route("/", get(index).with_state(page))
+        .route(
+            "/app.js",
+            get(|| asset(SCRIPT, "text/javascript; charset=utf-8")),
+        )
+        .route("/app.css", get(|| asset(STYLE, "text/css; charset=utf-8")))
+        .route("/icon.svg", get(|| asset(ICON, "image/svg+xml")))
+        .route("/favicon.ico", get(|| asset(ICON, "image/svg+xml")))
+}
+
+async fn index(State(page): State<Page>, request: Request) -> Response {
+    let mut facts = (*page.0).clone();
+    facts["page"]["url"] = json!(url(&request));
+    match tools::render(TEMPLATE, &facts) {
+        Ok(html) => {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("text/html; charset=utf-8"),
+            );
+            headers.insert(
+                header::CONTENT_SECURITY_POLICY,
+                HeaderValue::from_static(POLICY),
+            );
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            (headers, html).into_response()
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn asset(text: &'static str, kind: &'static str) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, FOR_EVER),
+    ];
+    (headers, text).into_response()
+}
+
+/// The server as the reader reached it. The name was looked at before, and is escaped in the page.
+fn url(request: &Request) -> String {
+    let host = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("127.0.0.1");
+    let forwarded = request.headers().get("x-forwarded-proto");
+    let scheme = match forwarded.map(HeaderValue::as_bytes) {
+        Some(b"https") => "https",
+        _ => "http",
+    };
+    format!("{scheme}://{host}")
+}
+
+/// What the manifest says, with its texts as HTML too.
+fn facts(token: bool) -> Map<String, Value> {
+    let mut facts = tools::facts();
+    let html = |entry: &mut Value, from: &str, to: &str, render: fn(&str) -> String| {
+        let text = entry[from].as_str().map(render);
+        entry[to] = json!(text.unwrap_or_default());
+    };
+    for tool in entries(&mut facts, "tools") {
+        html(tool, "description", "description_html", markdown::block);
+        for param in tool["params"]
+            .as_object_mut()
+            .into_iter()
+            .flat_map(Map::values_mut)
+        {
+            html(param, "doc", "doc_html", markdown::inline);
+        }
+    }
+    for guide in entries(&mut facts, "guides") {
+        html(guide, "text", "text_html", markdown::block);
+    }
+    let instructions = facts.get("instructions").and_then(Value::as_str);
+    let instructions = instructions.map(markdown::block).unwrap_or_default();
+    facts.insert(
+        "page".to_owned(),
+        json!({
+            "url": "",
+            "token": token,
+            "instructions": instructions,
+            "css": fingerprint(STYLE),
+            "js": fingerprint(SCRIPT),
+        }),
+    );
+    facts
+}
+
+fn entries<'a>(
+    facts: &'a mut Map<String, Value>,
+    name: &str,
+) -> impl Iterator<Item = &'a mut Value> {
+    facts
+        .get_mut(name)
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(Map::values_mut)
+}
+
+/// By which browsers know an asset again, and know it to be whole.
+fn fingerprint(text: &str) -> Value {
+    let digest = Sha256::digest(text.as_bytes());
+    let version: String = digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    json!({"version": version, "integrity": format!("sha256-{}", STANDARD.encode(digest))})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_shows_all_of_the_manifest_and_escapes_its_address() {
+        let mut facts = facts(true);
+        facts["page"]["url"] = json!("http://<script>alert(1)</script>");
+        let html = tools::render(TEMPLATE, &facts).unwrap();
+        assert!(
+            !html.contains("<script>alert"),
+            "the address is not escaped"
+        );
+        for tool in &tools::TOOLS {
+            assert!(
+                html.contains(&format!("id=\"tool-{}\"", tool.name)),
+                "{}",
+                tool.name
+            );
+            for argument in tool.input_schema()["properties"]
+                .as_object()
+                .unwrap()
+                .keys()
+            {
+                assert!(
+                    html.contains(&format!("<code>{argument}</code>")),
+                    "{argument}"
+                );
+            }
+        }
+        for prompt in &tools::PROMPTS {
+            assert!(html.contains(&format!("id=\"prompt-{}\"", prompt.name)));
+        }
+        for guide in &tools::GUIDES {
+            assert!(html.contains(&format!("id=\"guide-{}\"", guide.name)));
+        }
+        assert!(html.contains("Authorization: Bearer TOKEN"));
+        assert!(
+            !html.contains(" style="),
+            "styles within the page are refused by its policy"
+        );
+        assert!(!html.contains(" onclick="));
+        let scripts = html.matches("<script").count();
+        assert_eq!(scripts, 1, "only the one from a file");
+        assert!(!html.contains("https://"), "nothing from elsewhere");
+    }
+}
