@@ -88,6 +88,8 @@ pub(crate) enum Reply {
     },
     /// What the comparison with the image gave.
     Inspected { reason: Option<String>, bytes: u64 },
+    /// The layers are one.
+    Squashed,
     /// The archive is unpacked.
     Unpacked(Unpacked),
     /// The archive cannot be unpacked.
@@ -137,6 +139,7 @@ pub(crate) enum Boot {
         paths: Vec<PathBuf>,
     },
     Unpack(UnpackBoot),
+    Squash(SquashBoot),
     /// Only the user namespace and its map, to see whether they can be had.
     Probe,
 }
@@ -159,6 +162,16 @@ pub(crate) struct UnpackBoot {
     /// Whether only root exists inside.
     pub single: bool,
     pub old_mount: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SquashBoot {
+    /// The layers to make one of, the topmost first, relative to the store.
+    pub layers: Vec<PathBuf>,
+    /// What lies below them.
+    pub below: Vec<PathBuf>,
+    /// The empty directory to make it in, relative to the store.
+    pub target: PathBuf,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -92,6 +92,8 @@ steps! {
     Remove => "remove",
     /// Measuring the writable layer while commands run.
     Watch => "measure the writable layer",
+    /// Making one layer of several.
+    Squash => "make one layer of several",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",
 }

@@ -19,6 +19,7 @@ use super::events::Log;
 use super::instance::Instance;
 use super::queue::{Queue, Ticket};
 use super::report::completion;
+use super::rows::images;
 use super::rows::operations::{self, Ending, Status};
 use super::running::Running;
 use super::state::{Engine, blocking};
@@ -117,7 +118,13 @@ pub(super) fn accept(
     } else {
         Status::Pending
     };
-    engine.rows.write(|t| {
+    let recorded = engine.rows.write(|t| {
+        // In the same transaction as the record, by which it is known to be in use.
+        if let Some(image) = image
+            && images::by_uuid(t, image)?.is_none()
+        {
+            return Ok(false);
+        }
         operations::insert(
             t,
             &operations::New {
@@ -130,7 +137,13 @@ pub(super) fn accept(
                 created_at: Utc::now(),
             },
         )
+        .map(|()| true)
     })?;
+    if !recorded {
+        let _ = engine.store.remove_run(&operation.to_string());
+        let _ = std::fs::remove_file(engine.log_path(operation));
+        return Err(ApiError::bad("the image was removed just now"));
+    }
     engine
         .running
         .lock()

@@ -55,6 +55,7 @@ mod server;
 mod service;
 mod signals;
 mod socket;
+mod squash;
 mod state;
 mod streams;
 mod times;

@@ -19,6 +19,7 @@ use super::request::SpawnRequest;
 use super::rows::images::Image;
 use super::rows::layers::Layer;
 use super::rows::operations::Status;
+use super::squash;
 use super::state::{Engine, blocking};
 
 /// How long a killed tree may take to go before the sandbox is ended by force.
@@ -191,6 +192,11 @@ fn keeping(task: Task, job: Job, finished: Finished) -> Keep {
                 "the command ran, but its result could not be kept: {}",
                 error.message()
             ))
+        })
+        .inspect(|kept| {
+            if kept.result_image != Some(job.image.uuid) && squash::is_due(&job.chain) {
+                engine.deep.ask(job.image.layer);
+            }
         })
     })
 }

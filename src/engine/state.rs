@@ -18,6 +18,7 @@ use super::error::ApiError;
 use super::queue::Queue;
 use super::rows::{Rows, layers};
 use super::running::Running;
+use super::squash::Deep;
 use super::views::Views;
 use super::{EngineError, LocalConfig, limits};
 use crate::db::DbError;
@@ -40,6 +41,8 @@ pub(super) struct Engine {
     /// The socket on which other engines of the store reach this one.
     door: OnceLock<String>,
     pub(super) views: Views,
+    /// A chain that has become long.
+    pub(super) deep: Deep,
     /// A commit that is not synced yet.
     pub(super) committed: Notify,
     /// An operation that was accepted.
@@ -75,6 +78,7 @@ impl Engine {
             instances: Queue::new(config.max_concurrency, most_waiting()),
             door: OnceLock::new(),
             views: Views::default(),
+            deep: Deep::default(),
             committed: Notify::new(),
             accepted: Notify::new(),
             stopping: CancellationToken::new(),

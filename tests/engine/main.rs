@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod archives;
+mod depth;
 mod errors;
 mod events;
 mod following;

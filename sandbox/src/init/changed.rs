@@ -17,7 +17,8 @@ use super::upper::{attribute, attributes};
 use crate::protocol::SandboxBoot;
 use crate::tree;
 
-const OPAQUE: &[u8] = b"user.overlay.opaque";
+/// Overlayfs' mark of a directory that hides what is below it.
+pub(super) const OPAQUE: &[u8] = b"user.overlay.opaque";
 
 /// The first change found, if any, and the disk space of the writable layer. The current directory is the store.
 pub(super) fn inspect(store: &OwnedFd, boot: &SandboxBoot) -> io::Result<(Option<String>, u64)> {
@@ -137,7 +138,8 @@ fn is_opaque(path: &Path) -> Result<bool, Errno> {
     }
 }
 
-fn is_whiteout(stat: &Stat) -> bool {
+/// Whether this stands for something that was removed.
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 

@@ -15,6 +15,7 @@ mod pid1;
 mod place;
 mod procfs;
 mod side;
+mod squash;
 mod stage1;
 mod unpack;
 mod upper;

@@ -13,7 +13,7 @@ use rustix::thread::{
     Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 
-use super::{During, changed, errno, pid1, unpack, upper, view, watch};
+use super::{During, changed, errno, pid1, squash, unpack, upper, view, watch};
 use crate::protocol::{Boot, Failure, Reply, Request, SandboxBoot};
 use crate::step::Step;
 use crate::sys::{self, Fork};
@@ -99,6 +99,13 @@ fn serve(socket: &OwnedFd) -> Result<(), Error> {
         }
         Boot::View { lowers, old_mount } => view::serve(socket, &store, &lowers, old_mount)?,
         Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,
+        Boot::Squash(boot) => {
+            wire::send(socket, &Reply::Ready, &[])?;
+            squash::squash(&store, &boot)
+                .map_err(|error| errno(&error))
+                .during(Step::Squash)?;
+            wire::send(socket, &Reply::Squashed, &[])?;
+        }
         Boot::Sandbox(boot) => sandbox(socket, store, &boot, side_files)?,
     }
     Ok(())

@@ -5,6 +5,7 @@
 
 mod layers;
 mod runs;
+mod squash;
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};

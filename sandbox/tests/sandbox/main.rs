@@ -13,6 +13,7 @@ mod layers;
 mod lifecycle;
 mod network;
 mod places;
+mod squash;
 mod stores;
 mod unavailable;
 mod unpack;

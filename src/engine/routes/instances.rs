@@ -20,6 +20,7 @@ use crate::engine::request::{Source, SpawnRequest};
 use crate::engine::rows::images::Image;
 use crate::engine::rows::{files, layers};
 use crate::engine::runner::{self, Job};
+use crate::engine::squash;
 use crate::engine::state::{Engine, blocking};
 
 type Created = (StatusCode, [(HeaderName, String); 1], Answer<Value>);
@@ -73,7 +74,11 @@ fn accept(
     recorded: &Value,
 ) -> Result<(Accepted, Job), ApiError> {
     let places = places(engine, &request)?;
-    let chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+    let mut chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+    if chain.len() > squash::TOO_LONG {
+        squash::squash(engine, image.layer)?;
+        chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+    }
     if !request.disposable && chain.len() >= limits::LAYERS {
         return Err(ApiError::bad(format!(
             "the image {} has {} layers, and no more can be put on it; go on from an earlier image, doing more in one command",

@@ -14,6 +14,8 @@ pub(in crate::engine) struct Layer {
     pub(in crate::engine) parent: Option<u64>,
     /// Apparent bytes of the layer's own files.
     pub(in crate::engine) bytes: u64,
+    /// Whether it stands for several layers.
+    pub(in crate::engine) squashed: bool,
 }
 
 /// Reserves an id for a layer that `run` is about to commit on `parent`.
@@ -69,20 +71,39 @@ pub(in crate::engine) fn forget(c: &Connection, id: u64) -> Result<(), DbError> 
     Ok(())
 }
 
-/// The chain of a layer, itself first.
+/// Reserves an id for a layer that is to show on `parent` what `stands_for` shows, in the place of several; none if there is one.
+pub(in crate::engine) fn reserve_squash(
+    c: &Connection,
+    stands_for: u64,
+    parent: u64,
+    run: Uuid,
+    boot: &str,
+) -> Result<Option<u64>, DbError> {
+    let made = c.execute(
+        "INSERT OR IGNORE INTO layers (parent, depth, bytes, run, stands_for, ready, synced, boot_id)
+         VALUES (?1, 1 + coalesce((SELECT depth FROM layers WHERE id = ?1), 0), 0, ?2, ?3, 0, 0, ?4)",
+        params![parent, run.to_string(), stands_for, boot],
+    )?;
+    Ok((made > 0).then(|| c.last_insert_rowid().unsigned_abs()))
+}
+
+/// The chain of a layer, itself first, as it is mounted: what stands for several layers is there in their place.
 pub(in crate::engine) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
     let mut statement = c.prepare_cached(
-        "WITH RECURSIVE chain (id, parent, bytes, step) AS (
-             SELECT id, parent, bytes, 0 FROM layers WHERE id = ?1
+        "WITH RECURSIVE chain (id, parent, bytes, squashed, step) AS (
+             SELECT coalesce(s.id, l.id), CASE WHEN s.id IS NULL THEN l.parent ELSE s.parent END, coalesce(s.bytes, l.bytes), s.id IS NOT NULL, 0
+             FROM layers l LEFT JOIN layers s ON s.stands_for = l.id AND s.ready = 1 WHERE l.id = ?1
              UNION ALL
-             SELECT l.id, l.parent, l.bytes, step + 1 FROM layers l JOIN chain ON l.id = chain.parent
-         ) SELECT id, parent, bytes FROM chain ORDER BY step",
+             SELECT coalesce(s.id, l.id), CASE WHEN s.id IS NULL THEN l.parent ELSE s.parent END, coalesce(s.bytes, l.bytes), s.id IS NOT NULL, step + 1
+             FROM chain JOIN layers l ON l.id = chain.parent LEFT JOIN layers s ON s.stands_for = l.id AND s.ready = 1
+         ) SELECT id, parent, bytes, squashed FROM chain ORDER BY step",
     )?;
     let rows = statement.query_map([top], |row| {
         Ok(Layer {
             id: row.get(0)?,
             parent: row.get(1)?,
             bytes: row.get(2)?,
+            squashed: row.get(3)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -107,9 +128,14 @@ pub(in crate::engine) fn synced(c: &Connection, ids: &[u64]) -> Result<(), DbErr
 /// Marks the images lost that rest on a layer which was not synced when the machine went down (it was committed under
 /// another boot than `boot`). Such a layer's files may be there in part, and are never served.
 pub(in crate::engine) fn drop_unsynced(c: &Connection, boot: &str) -> Result<usize, DbError> {
+    // What stands for others can be made again. Nobody will finish it, so that it is cleared away.
+    c.execute(
+        "UPDATE layers SET ready = 0, run = NULL WHERE synced = 0 AND boot_id <> ?1 AND stands_for IS NOT NULL",
+        [boot],
+    )?;
     let lost = c.execute(
         "WITH RECURSIVE gone (id) AS (
-             SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1
+             SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1 AND stands_for IS NULL
              UNION SELECT l.id FROM layers l JOIN gone ON l.parent = gone.id
          ) UPDATE images SET lost = 1 WHERE lost = 0 AND layer IN (SELECT id FROM gone)",
         [boot],

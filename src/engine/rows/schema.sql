@@ -3,13 +3,15 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT;
 
--- A layer's directory is layers/<id>. `run` names the operation that is committing it, until `ready` is 1.
+-- A layer's directory is layers/<id>. `run` names the operation that is committing it, until `ready` is 1. One that `stands_for` another shows on
+-- its parent what that other shows on its own chain down to there: several layers made one. No image names it.
 CREATE TABLE layers (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     parent  INTEGER REFERENCES layers (id),
     depth   INTEGER NOT NULL,
     bytes   INTEGER NOT NULL,
     run     TEXT,
+    stands_for INTEGER UNIQUE REFERENCES layers (id),
     ready   INTEGER NOT NULL,
     synced  INTEGER NOT NULL,
     boot_id TEXT    NOT NULL
