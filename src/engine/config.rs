@@ -18,6 +18,15 @@ pub struct LocalConfig {
     pub init_program: Option<PathBuf>,
     /// How many sandboxes may run at once; further ones wait as PENDING.
     pub max_concurrency: usize,
+    /// How many images may be imported at once; further imports wait as PENDING.
+    pub max_imports: usize,
+    /// Whether images may be imported from paths of this machine (`oci-layout:`, `docker-archive:`, `rootfs:`), which are read with
+    /// this process's rights. Not for an engine that others can reach.
+    pub local_imports: bool,
+    /// Most bytes of an imported image's files, unpacked.
+    pub import_bytes: u64,
+    /// Most entries of an imported layer.
+    pub import_entries: u64,
 }
 
 impl LocalConfig {
@@ -30,6 +39,10 @@ impl LocalConfig {
             runtime_dir: None,
             init_program: None,
             max_concurrency: (cores * 4).max(8),
+            max_imports: 5,
+            local_imports: true,
+            import_bytes: 64 << 30,
+            import_entries: 2_000_000,
         }
     }
 

@@ -159,14 +159,6 @@ impl ApiError {
     pub(super) fn message(&self) -> &str {
         &self.message
     }
-
-    /// 501: the operation of the API that this engine does not have yet.
-    pub(super) fn not_built(operation: &str) -> Self {
-        Self::new(
-            StatusCode::NOT_IMPLEMENTED,
-            format!("the embedded engine does not offer {operation} yet"),
-        )
-    }
 }
 
 impl IntoResponse for ApiError {

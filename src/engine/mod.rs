@@ -35,6 +35,7 @@ mod config;
 mod error;
 mod events;
 mod host;
+mod import;
 mod instance;
 mod keep;
 mod lifecycle;

@@ -68,6 +68,9 @@ pub struct ServeConfig {
     pub token: Option<String>,
     /// Names that the server goes by, besides those of loopback and the address itself.
     pub allow_hosts: Vec<String>,
+    /// Whether clients may import images from paths of this machine, which are read with this process's rights. This counts, and not
+    /// [`LocalConfig::local_imports`].
+    pub local_imports: bool,
 }
 
 impl ServeConfig {
@@ -78,6 +81,7 @@ impl ServeConfig {
             listen,
             token: None,
             allow_hosts: Vec::new(),
+            local_imports: false,
         }
     }
 }
@@ -91,6 +95,7 @@ impl fmt::Debug for ServeConfig {
                 &self.token.as_ref().map(|_| format_args!("(hidden)")),
             )
             .field("allow_hosts", &self.allow_hosts)
+            .field("local_imports", &self.local_imports)
             .finish()
     }
 }
@@ -111,6 +116,8 @@ impl Server {
     /// [`EngineError::NoToken`] beyond loopback without a token, [`EngineError::Listen`] if the address cannot be had, and what
     /// opening a data directory may fail with.
     pub async fn start(config: &LocalConfig, serve: &ServeConfig) -> Result<Self, EngineError> {
+        let mut config = config.clone();
+        config.local_imports = serve.local_imports;
         let failed = |source| EngineError::Listen {
             address: match &serve.listen {
                 Listen::Tcp(address) => address.clone(),
@@ -132,7 +139,7 @@ impl Server {
                 if serve.token.is_none() && !is_loopback(local.ip()) {
                     return Err(EngineError::NoToken { address: local });
                 }
-                let service = Service::start(config)?;
+                let service = Service::start(&config)?;
                 let router = guarded(&service, access(true));
                 let listener = Bounded::new(listener, CONNECTIONS);
                 let closing = service.closing();
@@ -153,7 +160,7 @@ impl Server {
             }
             Listen::Unix(path) => {
                 let (listener, inode) = bind_unix(path).map_err(failed)?;
-                let service = Service::start(config).inspect_err(|_| {
+                let service = Service::start(&config).inspect_err(|_| {
                     let _ = fs::remove_file(path);
                 })?;
                 let router = guarded(&service, access(false));

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::error::ApiError;
+use super::import::Imports;
 use super::queue::Queue;
 use super::rows::{Rows, layers};
 use super::running::Running;
@@ -40,6 +41,7 @@ pub(super) struct Engine {
     pub(super) instances: Arc<Queue>,
     /// The socket on which other engines of the store reach this one.
     door: OnceLock<String>,
+    pub(super) imports: Imports,
     pub(super) views: Views,
     /// A chain that has become long.
     pub(super) deep: Deep,
@@ -77,6 +79,7 @@ impl Engine {
             running: Mutex::default(),
             instances: Queue::new(config.max_concurrency, most_waiting()),
             door: OnceLock::new(),
+            imports: Imports::new(config),
             views: Views::default(),
             deep: Deep::default(),
             committed: Notify::new(),

@@ -121,7 +121,7 @@ impl fmt::Display for Host {
 
 /// Whether the first part of a reference is a registry rather than a part of an image's name. As everywhere, it is if it
 /// has a dot or a port or is `localhost`; alone, `name:1` is an image with a tag.
-fn is_host(first: &str, more: bool) -> bool {
+pub(super) fn is_host(first: &str, more: bool) -> bool {
     let name = first.split(':').next().unwrap_or_default();
     name.contains('.')
         || name == "localhost"

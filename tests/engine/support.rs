@@ -80,6 +80,14 @@ impl Local {
         Self::of(Arc::new(Engine::start().await))
     }
 
+    /// An engine of the caller's own with other settings.
+    pub(crate) async fn changed(change: impl FnOnce(&mut LocalConfig)) -> Self {
+        let data = data_dir();
+        let mut config = LocalConfig::new(data.path());
+        change(&mut config);
+        Self::with(config, data).await
+    }
+
     /// An engine with these settings, on this data directory.
     pub(crate) async fn with(config: LocalConfig, data: TempDir) -> Self {
         let client = Client::local(config).await.unwrap();

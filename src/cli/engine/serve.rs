@@ -27,6 +27,9 @@ pub(in crate::cli) struct Serve {
     /// How many commands may run at once; further ones wait
     #[arg(long, value_name = "N")]
     max_concurrency: Option<std::num::NonZeroUsize>,
+    /// Let clients import images from this machine's files (oci-layout:, docker-archive:, rootfs:), read with this program's rights
+    #[arg(long)]
+    allow_local_imports: bool,
 }
 
 impl Serve {
@@ -37,6 +40,7 @@ impl Serve {
         }
         let mut serve = ServeConfig::new(self.listen);
         serve.allow_hosts = self.allow_host;
+        serve.local_imports = self.allow_local_imports;
         if let Some(path) = &self.token_file {
             serve.token = Some(read_token(path)?);
         }

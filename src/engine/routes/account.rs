@@ -21,12 +21,13 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
         "token_uuid": engine.identity,
         "token_expiration": null,
         "permissions": {
-            "import": false, "spawn": true, "spawn_disposable": true, "list": true, "cancel": true, "set_image_tag": true,
+            "import": true, "spawn": true, "spawn_disposable": true, "list": true, "cancel": true, "set_image_tag": true,
         },
         "limits": {
             "instance_max_timeout": limits::TIMEOUT,
             "instance_max_concurrency": engine.instances.slots(),
             "instance_max_pending": engine.instances.most_waiting(),
+            "images_import_max_concurrency": engine.imports.queue.slots(),
             "instance_max_layer_bytes": limits::MOST_LAYER_BYTES,
             "instance_max_processes": limits::PROCESSES,
             "instance_max_subprocesses": limits::SUBPROCESSES,
@@ -45,8 +46,6 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
 fn notes(single: bool) -> Vec<&'static str> {
     let mut notes = vec![
         "sandboxes have no network but their own loopback",
-        "image import is not offered by this engine yet",
-        "archives and grep are not offered by this engine yet",
         "the bound on commands that run at once holds for each process that serves this store, not for all together",
     ];
     if single {

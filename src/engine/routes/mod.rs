@@ -7,6 +7,7 @@ mod files;
 mod follow;
 mod forward;
 mod images;
+mod import;
 mod inspect;
 mod instances;
 mod operations;
@@ -28,7 +29,7 @@ pub(super) fn router(engine: Arc<Engine>) -> Router {
     let v1 = Router::new()
         .route("/whoami", get(account::whoami))
         .route("/images", get(images::list))
-        .route("/images/import", post(|| not_built("importImage")))
+        .route("/images/import", post(import::import))
         .route(
             "/images/{image}/tag",
             patch(images::set_tag).delete(images::remove_tag),
@@ -74,10 +75,6 @@ pub(super) fn router(engine: Arc<Engine>) -> Router {
         .method_not_allowed_fallback(not_allowed)
         .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
         .with_state(engine)
-}
-
-async fn not_built(operation: &'static str) -> ApiError {
-    ApiError::not_built(operation)
 }
 
 async fn unknown(uri: Uri) -> ApiError {

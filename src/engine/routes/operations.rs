@@ -154,7 +154,12 @@ pub(super) async fn get(
     }
     answer["metadata"] = metadata;
     if terminal {
-        answer["result"] = json!({"image": operation.result_image, "tag": null});
+        // An import's tag was set together with its image.
+        let tag = operation
+            .result_image
+            .filter(|_| operation.kind == "image_import")
+            .and(operation.request.get("tag"));
+        answer["result"] = json!({"image": operation.result_image, "tag": tag});
         return Ok(Answer(answer).into_response());
     }
     Ok(([(header::RETRY_AFTER, ASK_AGAIN)], Answer(answer)).into_response())

@@ -1,6 +1,6 @@
 //! Overlay layers: each names its parent, so an image's chain is followed upwards.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
 use crate::db::DbError;
@@ -42,9 +42,40 @@ pub(in crate::engine) fn ready(c: &Connection, id: u64, bytes: u64) -> Result<()
     Ok(())
 }
 
+/// Marks a reserved layer of an import as committed, on a parent that may be another than it was reserved for: one with the same
+/// content, which another import has made.
+pub(in crate::engine) fn ready_imported(
+    c: &Connection,
+    id: u64,
+    parent: Option<u64>,
+    bytes: u64,
+    chain: &str,
+) -> Result<(), DbError> {
+    c.execute(
+        "UPDATE layers SET ready = 1, run = NULL, bytes = ?2, parent = ?3, chain = ?4 WHERE id = ?1",
+        params![id, bytes, parent, chain],
+    )?;
+    Ok(())
+}
+
+/// The layer of imported images that is this one with all below it.
+pub(in crate::engine) fn by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DbError> {
+    let mut statement = c.prepare_cached("SELECT id FROM layers WHERE chain = ?1 AND ready = 1")?;
+    Ok(statement.query_row([chain], |row| row.get(0)).optional()?)
+}
+
+/// The layers of a run that are not ready, the newest first.
+pub(in crate::engine) fn of_run(c: &Connection, run: Uuid) -> Result<Vec<u64>, DbError> {
+    let mut statement =
+        c.prepare_cached("SELECT id FROM layers WHERE run = ?1 AND ready = 0 ORDER BY id DESC")?;
+    let rows = statement.query_map([run.to_string()], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Layers whose commit was begun and not finished, with the run that began it.
 pub(in crate::engine) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
-    let mut statement = c.prepare_cached("SELECT id, run FROM layers WHERE ready = 0")?;
+    let mut statement =
+        c.prepare_cached("SELECT id, run FROM layers WHERE ready = 0 ORDER BY id DESC")?;
     let rows = statement.query_map([], |row| {
         Ok((
             row.get(0)?,
@@ -138,6 +169,14 @@ pub(in crate::engine) fn drop_unsynced(c: &Connection, boot: &str) -> Result<usi
              SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1 AND stands_for IS NULL
              UNION SELECT l.id FROM layers l JOIN gone ON l.parent = gone.id
          ) UPDATE images SET lost = 1 WHERE lost = 0 AND layer IN (SELECT id FROM gone)",
+        [boot],
+    )?;
+    // Nobody is to build on them.
+    c.execute(
+        "WITH RECURSIVE gone (id) AS (
+             SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1
+             UNION SELECT l.id FROM layers l JOIN gone ON l.parent = gone.id
+         ) UPDATE layers SET chain = NULL WHERE chain IS NOT NULL AND id IN (SELECT id FROM gone)",
         [boot],
     )?;
     if lost > 0 {

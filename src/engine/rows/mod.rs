@@ -5,6 +5,7 @@
 
 pub(super) mod files;
 pub(super) mod images;
+pub(super) mod imports;
 pub(super) mod layers;
 pub(super) mod operations;
 

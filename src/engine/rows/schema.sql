@@ -14,9 +14,12 @@ CREATE TABLE layers (
     stands_for INTEGER UNIQUE REFERENCES layers (id),
     ready   INTEGER NOT NULL,
     synced  INTEGER NOT NULL,
-    boot_id TEXT    NOT NULL
+    boot_id TEXT    NOT NULL,
+    chain   TEXT
 ) STRICT;
 CREATE INDEX layers_parent ON layers (parent);
+-- A layer of an imported image with all below it (OCI's chain id): images share what they have in common.
+CREATE UNIQUE INDEX layers_chain ON layers (chain) WHERE chain IS NOT NULL;
 
 CREATE TABLE images (
     uuid       TEXT    PRIMARY KEY,
@@ -29,6 +32,13 @@ CREATE TABLE images (
 ) STRICT;
 CREATE INDEX images_layer ON images (layer);
 CREATE INDEX images_created ON images (created_at);
+
+-- What was imported, by the digest of an image's configuration or of an archive.
+CREATE TABLE imports (
+    key   TEXT PRIMARY KEY,
+    image TEXT NOT NULL REFERENCES images (uuid) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX imports_image ON imports (image);
 
 CREATE TABLE tags (
     tag        TEXT    PRIMARY KEY,

@@ -74,7 +74,7 @@ impl Refused {
 /// A path for people: bounded, without control characters.
 fn shown(path: &[u8]) -> String {
     let cut = path.len().min(SHOWN);
-    let more = if cut < path.len() { "…" } else { "" };
+    let more = if cut < path.len() { "..." } else { "" };
     format!("`{}{more}`", path[..cut].escape_ascii())
 }
 

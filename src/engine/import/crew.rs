@@ -1,0 +1,70 @@
+//! The tasks of one import, which all have to be over before its run directory can go.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use contree_sandbox::Unpacking;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Downloads and unpackings of one import.
+#[derive(Clone, Default)]
+pub(super) struct Crew {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    unpacking: Arc<Mutex<Option<Arc<Unpacking>>>>,
+}
+
+impl Crew {
+    /// Runs a task that may be stopped wherever it waits; then it answers `None`.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(async move { stop.run_until_cancelled_owned(task).await })
+    }
+
+    /// Runs what blocks, which ends by itself when its unpacking is stopped.
+    pub(super) fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn_blocking(work)
+    }
+
+    /// Says which unpacking is to be stopped when the import is. False if it was already.
+    pub(super) fn unpacks(&self, unpacking: &Arc<Unpacking>) -> bool {
+        let mut current = self
+            .unpacking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Some(Arc::clone(unpacking));
+        if self.stop.is_cancelled() {
+            unpacking.stop();
+        }
+        !self.stop.is_cancelled()
+    }
+
+    /// Whether the import is to end.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Ends all tasks and waits for them.
+    pub(super) async fn dismiss(&self) {
+        self.stop.cancel();
+        if let Some(unpacking) = self
+            .unpacking
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
+            unpacking.stop();
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}

@@ -1,0 +1,193 @@
+//! Unpacking what archives are packed with: gzip (RFC 1952), Zstandard (RFC 8878), xz. What it is stands in its first bytes.
+
+use std::io::{self, BufRead, Cursor, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use lzma_rust2::XzReader;
+use ruzstd::decoding::FrameDecoder;
+use ruzstd::decoding::StreamingDecoder;
+
+/// The most memory that xz may ask for, in KiB: level 9 takes 65 MiB.
+const XZ_MEMORY: u32 = 256 * 1024;
+
+/// A reader of the unpacked bytes.
+pub(super) enum Decoder<R: BufRead> {
+    Plain(R),
+    Gzip(Box<MultiGzDecoder<R>>),
+    Zstd(Box<Zstd<R>>),
+    Xz(Box<XzReader<R>>),
+}
+
+impl<R: BufRead> Decoder<R> {
+    /// A decoder of whatever `source` begins with.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is packed in a way that is not supported.
+    pub(super) fn new(mut source: R) -> io::Result<Self> {
+        // A reader with a buffer fills it from a file at once; what is shorter than these marks is not packed.
+        let start = source.fill_buf()?;
+        let begins = |mark: &[u8]| start.starts_with(mark);
+        if begins(&[0x1f, 0x8b]) {
+            return Ok(Self::Gzip(Box::new(MultiGzDecoder::new(source))));
+        }
+        if begins(&[0x28, 0xb5, 0x2f, 0xfd]) || (start.len() >= 4 && is_skippable(start)) {
+            return Ok(Self::Zstd(Box::new(Zstd::new(source))));
+        }
+        if begins(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
+            return Ok(Self::Xz(Box::new(XzReader::new_mem_limit(
+                source, true, XZ_MEMORY,
+            ))));
+        }
+        if begins(b"BZh") {
+            return Err(io::Error::other(
+                "it is packed with bzip2, which is not supported: pack it with gzip, zstd or xz",
+            ));
+        }
+        Ok(Self::Plain(source))
+    }
+
+    /// Whether nothing has to be unpacked.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+}
+
+impl<R: BufRead> Read for Decoder<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(source) => source.read(buffer),
+            Self::Gzip(decoder) => decoder.read(buffer),
+            Self::Zstd(decoder) => decoder.read(buffer),
+            Self::Xz(decoder) => decoder.read(buffer),
+        }
+    }
+}
+
+type Frame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
+
+/// Zstandard's frames, one after the other, without those that are to be skipped.
+pub(super) struct Zstd<R: BufRead> {
+    state: State<R>,
+}
+
+enum State<R: BufRead> {
+    Between(R),
+    Within(Frame<R>),
+    Over,
+}
+
+impl<R: BufRead> Zstd<R> {
+    fn new(source: R) -> Self {
+        Self {
+            state: State::Between(source),
+        }
+    }
+
+    fn next(mut source: R) -> io::Result<State<R>> {
+        loop {
+            if source.fill_buf()?.is_empty() {
+                return Ok(State::Over);
+            }
+            let mut magic = [0; 4];
+            source.read_exact(&mut magic)?;
+            if is_skippable(&magic) {
+                let mut length = [0; 4];
+                source.read_exact(&mut length)?;
+                let length = u64::from(u32::from_le_bytes(length));
+                if io::copy(&mut (&mut source).take(length), &mut io::sink())? < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                continue;
+            }
+            return StreamingDecoder::new(Cursor::new(magic).chain(source))
+                .map(State::Within)
+                .map_err(io::Error::other);
+        }
+    }
+}
+
+impl<R: BufRead> Read for Zstd<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            self.state = match std::mem::replace(&mut self.state, State::Over) {
+                State::Over => return Ok(0),
+                State::Between(source) => Self::next(source)?,
+                State::Within(mut frame) => match frame.read(buffer)? {
+                    0 => State::Between(frame.into_inner().into_inner().1),
+                    read => {
+                        self.state = State::Within(frame);
+                        return Ok(read);
+                    }
+                },
+            };
+        }
+    }
+}
+
+/// Whether these bytes begin a frame that decoders pass over (RFC 8878, section 3.1.2).
+fn is_skippable(start: &[u8]) -> bool {
+    start[0] & 0xf0 == 0x50 && start[1..4] == [0x2a, 0x4d, 0x18]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Write as _};
+
+    use super::*;
+
+    fn unpack(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        // Small reads, so that marks and ends fall between them.
+        let mut out = Vec::new();
+        let mut decoder = Decoder::new(BufReader::with_capacity(16, bytes))?;
+        decoder.read_to_end(&mut out)?;
+        Ok(out)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn zstd(bytes: &[u8]) -> Vec<u8> {
+        ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+    }
+
+    #[test]
+    fn packed_bytes_in_several_parts() {
+        let (one, two) = (b"one ".repeat(5000), b"two".to_vec());
+        let whole = [one.clone(), two.clone()].concat();
+        assert_eq!(unpack(&whole).unwrap(), whole);
+        assert_eq!(unpack(&[gzip(&one), gzip(&two)].concat()).unwrap(), whole);
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"xyz"].concat();
+        let frames = [
+            skipped.clone(),
+            zstd(&one),
+            skipped.clone(),
+            zstd(&two),
+            skipped,
+        ]
+        .concat();
+        assert_eq!(unpack(&frames).unwrap(), whole);
+        assert_eq!(unpack(b"").unwrap(), b"");
+    }
+
+    #[test]
+    fn what_is_cut_or_unknown_is_an_error() {
+        for packed in [gzip(&b"text".repeat(1000)), zstd(&b"text".repeat(1000))] {
+            for cut in [packed.len() - 1, packed.len() / 2, 6] {
+                assert!(unpack(&packed[..cut]).is_err(), "{cut} of {}", packed.len());
+            }
+        }
+        assert!(
+            unpack(b"BZh9xxxx")
+                .unwrap_err()
+                .to_string()
+                .contains("bzip2")
+        );
+        assert!(unpack(b"\xfd7zXZ\0garbage that is none").is_err());
+    }
+}

@@ -1,0 +1,418 @@
+//! A registry in this process, which can be told to misbehave, and images to put into it.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::StreamExt as _;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, EntryType, Header};
+
+pub(crate) const USER: &str = "alice";
+pub(crate) const PASSWORD: &str = "correct-horse-battery";
+
+/// How a registry asks who is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Open,
+    Basic,
+    Bearer,
+}
+
+/// What a registry does with a blob.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Ends the connection after so many bytes, this often.
+    Break(usize, usize),
+    /// Sends other bytes of the same length.
+    Wrong,
+    /// Sends half of it, and then nothing.
+    Hang,
+    /// Answers 500 this often.
+    Fail(usize),
+}
+
+#[derive(Clone)]
+pub(crate) struct Registry {
+    state: Arc<Stub>,
+    pub(crate) address: String,
+}
+
+struct Stub {
+    access: Access,
+    address: OnceLock<String>,
+    blobs: Mutex<HashMap<String, Bytes>>,
+    manifests: Mutex<HashMap<String, Bytes>>,
+    faults: Mutex<HashMap<String, Fault>>,
+    /// Digests of blobs in the order they were asked for, with where from.
+    asked: Mutex<Vec<(String, u64)>>,
+}
+
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let hex: String = Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("sha256:{hex}")
+}
+
+impl Registry {
+    pub(crate) async fn start(access: Access) -> Self {
+        let state = Arc::new(Stub {
+            access,
+            address: OnceLock::new(),
+            blobs: Mutex::default(),
+            manifests: Mutex::default(),
+            faults: Mutex::default(),
+            asked: Mutex::default(),
+        });
+        let router = Router::new()
+            .route("/token", get(token))
+            .route("/v2/team/app/manifests/{reference}", get(manifest))
+            .route("/v2/team/app/blobs/{digest}", get(blob))
+            .with_state(Arc::clone(&state));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        state.address.set(address.clone()).unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { state, address }
+    }
+
+    /// The reference of what was pushed under a tag.
+    pub(crate) fn url(&self, tag: &str) -> String {
+        format!("docker://{}/team/app:{tag}", self.address)
+    }
+
+    pub(crate) fn push_blob(&self, bytes: Vec<u8>) -> (String, usize) {
+        let (name, length) = (digest(&bytes), bytes.len());
+        self.state
+            .blobs
+            .lock()
+            .unwrap()
+            .insert(name.clone(), bytes.into());
+        (name, length)
+    }
+
+    /// Pushes an image; its digest.
+    pub(crate) fn push(&self, tag: &str, image: &Image) -> String {
+        let blobs = image.blobs.iter().chain([&image.config]);
+        for bytes in blobs {
+            self.push_blob(bytes.clone());
+        }
+        self.push_manifest(tag, &image.manifest)
+    }
+
+    pub(crate) fn push_manifest(&self, tag: &str, manifest: &Value) -> String {
+        let bytes = Bytes::from(manifest.to_string());
+        let name = digest(&bytes);
+        let mut manifests = self.state.manifests.lock().unwrap();
+        manifests.insert(tag.to_owned(), bytes.clone());
+        manifests.insert(name.clone(), bytes);
+        name
+    }
+
+    pub(crate) fn fault(&self, blob: &str, fault: Fault) {
+        self.state
+            .faults
+            .lock()
+            .unwrap()
+            .insert(blob.to_owned(), fault);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.state.faults.lock().unwrap().clear();
+    }
+
+    /// The blobs that were asked for since the last time, with the first byte that was wanted.
+    pub(crate) fn asked(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.state.asked.lock().unwrap())
+    }
+}
+
+impl Stub {
+    /// What is answered to somebody who may not read.
+    fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let address = self.address.get().unwrap();
+        let challenge = match self.access {
+            Access::Open => return None,
+            Access::Basic if given == Some(&basic()) => return None,
+            Access::Bearer if given == Some("Bearer the-token") => return None,
+            Access::Basic => "Basic realm=\"test\"".to_owned(),
+            Access::Bearer => format!("Bearer realm=\"http://{address}/token\",service=\"test\""),
+        };
+        let body =
+            json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
+        Some(
+            (
+                StatusCode::UNAUTHORIZED,
+                [(header::WWW_AUTHENTICATE, challenge)],
+                body.to_string(),
+            )
+                .into_response(),
+        )
+    }
+}
+
+fn basic() -> String {
+    use base64::Engine as _;
+    let text = format!("{USER}:{PASSWORD}");
+    format!(
+        "Basic {}",
+        base64::engine::general_purpose::STANDARD.encode(text)
+    )
+}
+
+async fn token(headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Response {
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    if given != Some(&basic()) {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    assert_eq!(
+        query.get("scope").map(String::as_str),
+        Some("repository:team/app:pull")
+    );
+    axum::Json(json!({"token": "the-token"})).into_response()
+}
+
+async fn manifest(
+    State(stub): State<Arc<Stub>>,
+    Path(reference): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = stub.refusal(&headers) {
+        return refusal;
+    }
+    match stub.manifests.lock().unwrap().get(&reference) {
+        Some(bytes) => bytes.clone().into_response(),
+        None => {
+            let body =
+                json!({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]});
+            (StatusCode::NOT_FOUND, body.to_string()).into_response()
+        }
+    }
+}
+
+async fn blob(
+    State(stub): State<Arc<Stub>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = stub.refusal(&headers) {
+        return refusal;
+    }
+    let Some(mut bytes) = stub.blobs.lock().unwrap().get(&name).cloned() else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let range = headers
+        .get(header::RANGE)
+        .map(|value| value.to_str().unwrap().to_owned());
+    let from: u64 = range.as_deref().map_or(0, |range| {
+        range
+            .trim_start_matches("bytes=")
+            .trim_end_matches('-')
+            .parse()
+            .unwrap()
+    });
+    stub.asked.lock().unwrap().push((name.clone(), from));
+    let whole = bytes.len();
+    let bytes_left = bytes.split_off(usize::try_from(from).unwrap());
+    let fault = stub.faults.lock().unwrap().get(&name).copied();
+    let body = match fault {
+        Some(Fault::Fail(times)) if times > 0 => {
+            stub.faults
+                .lock()
+                .unwrap()
+                .insert(name, Fault::Fail(times - 1));
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        Some(Fault::Break(after, times)) if times > 0 => {
+            stub.faults
+                .lock()
+                .unwrap()
+                .insert(name, Fault::Break(after, times - 1));
+            let part = Ok(bytes_left.slice(..after.min(bytes_left.len())));
+            // Later, so that what came before is not thrown away with the connection.
+            let end = async {
+                tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+                Err(std::io::Error::other("broken on purpose"))
+            };
+            Body::from_stream(
+                futures_util::stream::iter([part]).chain(futures_util::stream::once(end)),
+            )
+        }
+        Some(Fault::Wrong) => Body::from(vec![0x77; bytes_left.len()]),
+        Some(Fault::Hang) => {
+            let part: Result<_, std::io::Error> = Ok(bytes_left.slice(..bytes_left.len() / 2));
+            Body::from_stream(
+                futures_util::stream::iter([part]).chain(futures_util::stream::pending()),
+            )
+        }
+        _ => Body::from(bytes_left),
+    };
+    if range.is_some() {
+        let range = format!("bytes {from}-{}/{whole}", whole - 1);
+        return (
+            StatusCode::PARTIAL_CONTENT,
+            [(header::CONTENT_RANGE, range)],
+            body,
+        )
+            .into_response();
+    }
+    body.into_response()
+}
+
+/// How a layer is packed.
+#[derive(Clone, Copy)]
+pub(crate) enum Packing {
+    Plain,
+    Gzip,
+    /// In two members.
+    Gzips,
+    Zstd,
+}
+
+/// An image before it is pushed.
+pub(crate) struct Image {
+    pub(crate) config: Vec<u8>,
+    pub(crate) manifest: Value,
+    pub(crate) blobs: Vec<Vec<u8>>,
+    pub(crate) diffs: Vec<Vec<u8>>,
+}
+
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
+
+pub(crate) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+impl Image {
+    /// An image of these layers, the bottom first.
+    pub(crate) fn new(layers: &[(Vec<u8>, Packing)], env: &[&str]) -> Self {
+        let mut entries = Vec::new();
+        let mut blobs = Vec::new();
+        for (layer, packing) in layers {
+            let (end, blob) = match packing {
+                Packing::Plain => ("", layer.clone()),
+                Packing::Gzip => ("+gzip", gzip(layer)),
+                Packing::Gzips => {
+                    let (one, two) = layer.split_at(layer.len() / 2);
+                    ("+gzip", [gzip(one), gzip(two)].concat())
+                }
+                Packing::Zstd => ("+zstd", zstd(layer)),
+            };
+            let kind = format!("application/vnd.oci.image.layer.v1.tar{end}");
+            entries.push(json!({"mediaType": kind, "digest": digest(&blob), "size": blob.len()}));
+            blobs.push(blob);
+        }
+        let diffs: Vec<Vec<u8>> = layers.iter().map(|(layer, _)| layer.clone()).collect();
+        let ids: Vec<String> = diffs.iter().map(|layer| digest(layer)).collect();
+        let config = json!({
+            "architecture": architecture(), "os": "linux", "rootfs": {"type": "layers", "diff_ids": ids},
+            "config": {"Env": env, "Cmd": ["/dropped"], "WorkingDir": "/dropped"},
+        })
+        .to_string()
+        .into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(&config), "size": config.len()},
+            "layers": entries,
+        });
+        Self {
+            config,
+            manifest,
+            blobs,
+            diffs,
+        }
+    }
+
+    /// The digest of a layer as it is packed.
+    pub(crate) fn blob(&self, layer: usize) -> String {
+        digest(&self.blobs[layer])
+    }
+}
+
+/// A layer's archive.
+pub(crate) struct Layer(Builder<Vec<u8>>);
+
+impl Layer {
+    pub(crate) fn new() -> Self {
+        Self(Builder::new(Vec::new()))
+    }
+
+    pub(crate) fn add(mut self, path: &str, kind: EntryType, link: &str, content: &[u8]) -> Self {
+        let mut header = Header::new_gnu();
+        // Not by the crate's setters, which refuse what is bad.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(content.len() as u64);
+        header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_000);
+        header.set_cksum();
+        self.0.append(&header, content).unwrap();
+        self
+    }
+
+    pub(crate) fn file(self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        self.add(path, EntryType::Regular, "", content.as_ref())
+    }
+
+    pub(crate) fn bytes(self) -> Vec<u8> {
+        self.0.into_inner().unwrap()
+    }
+}
+
+/// A program that needs nothing but the kernel: it prints a variable and a file, and writes another.
+pub(crate) fn program() -> Vec<u8> {
+    static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
+    PROGRAM
+        .get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            let (source, program) = (folder.path().join("p.c"), folder.path().join("p"));
+            let text = r#"
+                #include <stdio.h>
+                #include <stdlib.h>
+                int main(void) {
+                    char line[100] = "";
+                    FILE *motd = fopen("/etc/motd", "r");
+                    if (!motd || !fgets(line, sizeof line, motd)) return 3;
+                    printf("%s %s", getenv("GREETING") ? getenv("GREETING") : "-", line);
+                    return fclose(fopen("/written", "w"));
+                }"#;
+            std::fs::write(&source, text).unwrap();
+            let done = std::process::Command::new("cc")
+                .args(["-static", "-O1", "-o"])
+                .args([&program, &source])
+                .status()
+                .unwrap();
+            assert!(done.success());
+            std::fs::read(program).unwrap()
+        })
+        .clone()
+}
