@@ -5,6 +5,9 @@
 
 mod calls;
 mod complete;
+#[cfg(feature = "conformance")]
+#[path = "../../tests/conformance/fixtures.rs"]
+mod conformance;
 mod ending;
 mod http;
 mod lines;

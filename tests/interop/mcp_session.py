@@ -1,9 +1,10 @@
-"""The whole session with the official Python client, in each way that it connects over stdio.
+"""The whole session with the official Python client, in each way that it connects: over stdio and over HTTP.
 
 usage: mcp_session.py PATH_OF_CONTREE_MCP (needs the package `mcp`)
 """
 
 import asyncio
+import contextlib
 import importlib.metadata
 import sys
 
@@ -16,11 +17,21 @@ from scenario import Answer, Difference, fine, said, same
 MODES = {"legacy": "2025-11-25", "auto": "2026-07-28", "2026-07-28": "2026-07-28"}
 
 
-async def session(program, mode, expected):
-    print(f"mcp {importlib.metadata.version('mcp')}, mode {mode}", flush=True)
+@contextlib.asynccontextmanager
+async def stdio(program, home):
+    yield stdio_client(StdioServerParameters(command=program, env=scenario.environment(home)))
+
+
+@contextlib.asynccontextmanager
+async def http(program, home):
+    async with scenario.http_server(program, home) as url:
+        yield url
+
+
+async def session(program, transport, mode, expected):
+    print(f"mcp {importlib.metadata.version('mcp')} over {transport.__name__}, mode {mode}", flush=True)
     with scenario.home() as home:
-        server = StdioServerParameters(command=program, env=scenario.environment(home))
-        async with Client(stdio_client(server), mode=mode) as client:
+        async with transport(program, home) as server, Client(server, mode=mode) as client:
             same("protocol version", client.protocol_version, expected)
             if client.server_info is not None:
                 same("name of the server", client.server_info.name, "contree-mcp")
@@ -64,8 +75,9 @@ async def session(program, mode, expected):
 
 
 async def main(program):
-    for mode, expected in MODES.items():
-        await session(program, mode, expected)
+    for transport in (stdio, http):
+        for mode, expected in MODES.items():
+            await session(program, transport, mode, expected)
 
 
 def differences(error):

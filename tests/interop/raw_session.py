@@ -136,6 +136,116 @@ async def session(program, version):
         said(f"left {await server.end():.2f} s after the end of its input")
 
 
+class Web:
+    """A server over HTTP; each request is written by hand on a connection of its own."""
+
+    def __init__(self, url, version):
+        self.host, self.port = url.removeprefix("http://").split("/")[0].split(":")
+        self.version = version
+        self.session = None
+        self.next_id = 0
+
+    async def post(self, message, name=None, on_progress=None):
+        headers = {
+            "host": f"{self.host}:{self.port}",
+            "content-type": "application/json",
+            "accept": "application/json, text/event-stream",
+            "connection": "close",
+        }
+        if self.version == MODERN:
+            headers |= {"mcp-protocol-version": MODERN, "mcp-method": message["method"]}
+            if name:
+                headers["mcp-name"] = name
+        elif self.session:
+            headers |= {"mcp-session-id": self.session, "mcp-protocol-version": self.version}
+        body = json.dumps({"jsonrpc": "2.0", **message}).encode()
+        headers["content-length"] = str(len(body))
+        reader, writer = await asyncio.open_connection(self.host, int(self.port), limit=LINE)
+        try:
+            head = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+            writer.write(f"POST /mcp HTTP/1.1\r\n{head}\r\n".encode() + body)
+            status = int((await reader.readline()).split()[1])
+            found = {}
+            while line := (await reader.readline()).strip():
+                key, value = line.decode().split(": ", 1)
+                found[key.lower()] = value
+            self.session = found.get("mcp-session-id", self.session)
+            if status == 202:
+                return None
+            messages = []
+            if found.get("content-type", "").startswith("text/event-stream"):
+                while size := int(await reader.readline(), 16):
+                    for line in (await reader.readexactly(size)).decode().splitlines():
+                        if line.startswith("data:") and line[5:].strip():
+                            messages.append(json.loads(line[5:]))
+                            if on_progress and "params" in messages[-1]:
+                                on_progress(messages[-1]["params"].get("message", ""))
+                    await reader.readline()
+            else:
+                messages = [json.loads(await reader.readexactly(int(found["content-length"])))]
+            answers = [one for one in messages if one.get("id") == message.get("id")]
+            same(f"answers to {message['method']} (status {status})", len(answers), 1)
+            return answers[0]
+        finally:
+            writer.close()
+
+    async def ask(self, method, params=None, meta=None, on_progress=None):
+        self.next_id += 1
+        params, meta = dict(params or {}), dict(meta or {})
+        if self.version == MODERN:
+            meta["io.modelcontextprotocol/protocolVersion"] = MODERN
+            meta["io.modelcontextprotocol/clientCapabilities"] = {}
+            meta["io.modelcontextprotocol/clientInfo"] = {"name": "raw", "version": "1"}
+        if meta:
+            params["_meta"] = meta
+        name = params.get("name")
+        message = await self.post({"id": self.next_id, "method": method, "params": params}, name, on_progress)
+        if "error" in message:
+            raise Difference(f"{method}: {message['error']}")
+        return message["result"]
+
+    async def call(self, tool, arguments):
+        progress = []
+        token = {"progressToken": f"progress-{self.next_id}"}
+        result = await self.ask("tools/call", {"name": tool, "arguments": arguments}, token, progress.append)
+        text = "".join(block["text"] for block in result["content"] if block["type"] == "text")
+        return Answer(bool(result.get("isError")), text, result.get("structuredContent"), progress)
+
+    async def cancelling(self, arguments):
+        """Closes the connection of a run once its command has said something."""
+        begun = asyncio.Event()
+
+        def on_progress(message):
+            if "begun" in message:
+                begun.set()
+
+        running = asyncio.create_task(self.ask("tools/call", {"name": "run", "arguments": arguments}, {"progressToken": "c"}, on_progress))
+        await asyncio.wait_for(begun.wait(), 20)
+        running.cancel()
+
+
+async def over_http(program, version):
+    print(f"raw HTTP, protocol {version}", flush=True)
+    with scenario.home() as home:
+        async with scenario.http_server(program, home) as url:
+            server = Web(url, version)
+            if version != MODERN:
+                capabilities = {"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+                begun = await server.ask("initialize", capabilities)
+                same("protocol version", begun["protocolVersion"], version)
+                that("there is no session", server.session, begun)
+                await server.post({"method": "notifications/initialized"})
+            tools = (await server.ask("tools/list"))["tools"]
+            scenario.tools_are_complete({tool["name"]: (tool.get("annotations"), tool["inputSchema"]) for tool in tools})
+            await scenario.whole_session(server.call, home)
+            await scenario.live_output(server.call)
+
+            async def call_ok(tool, **arguments):
+                return fine(tool, await server.call(tool, arguments))
+
+            await scenario.cancelled_call(call_ok, server.cancelling)
+
+
 async def malformed(program):
     """Rubbish on the input costs an error or nothing, never the connection."""
     print("raw JSON-RPC, malformed input", flush=True)
@@ -175,6 +285,8 @@ async def terminated(program):
 async def main(program):
     for version in [MODERN, *LEGACY]:
         await session(program, version)
+    for version in [MODERN, LEGACY[0]]:
+        await over_http(program, version)
     await malformed(program)
     await terminated(program)
 

@@ -5,6 +5,7 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -69,6 +70,33 @@ def environment(home):
 
 def home():
     return tempfile.TemporaryDirectory(prefix="contree-interop-", ignore_cleanup_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def http_server(program, home, *arguments):
+    """A server over HTTP that may touch the files in `home`; gives the URL of its endpoint, and lets nothing remain."""
+    process = await asyncio.create_subprocess_exec(
+        program, "--mode", "http", "--http-port", "0", "--allow-path", home, *arguments,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=environment(home),
+    )  # fmt: skip
+    draining = None
+    try:
+        said = ""
+        while line := await process.stderr.readline():
+            said += line.decode()
+            if found := re.search(r"MCP at (http:[^,\s]*),", said):
+                draining = asyncio.create_task(process.stderr.read())
+                yield found[1]
+                break
+        else:
+            raise Difference(f"the server did not start: {said}")
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        status = await asyncio.wait_for(process.wait(), 20)
+        if draining:
+            await draining
+            same("exit status at SIGTERM", status, 0)
 
 
 def fine(tool, answer):

@@ -30,9 +30,14 @@ const MOST_DRAINED: usize = 4 * LONGEST_LINE;
 /// When to come again, in seconds, if there are too many sessions.
 const LATER: HeaderValue = HeaderValue::from_static("5");
 
+#[cfg(feature = "conformance")]
+type Handler = crate::mcp::conformance::Fixtures;
+#[cfg(not(feature = "conformance"))]
+type Handler = Server;
+
 #[derive(Clone)]
 pub(super) struct Endpoint {
-    service: StreamableHttpService<Arc<Server>, Sessions>,
+    service: StreamableHttpService<Arc<Handler>, Sessions>,
     sessions: Sessions,
     ending: Ending,
     reading: Arc<Semaphore>,
@@ -41,6 +46,8 @@ pub(super) struct Endpoint {
 impl Endpoint {
     /// `cut` ends all streams.
     pub(super) fn new(server: Arc<Server>, ending: Ending, cut: CancellationToken) -> Self {
+        #[cfg(feature = "conformance")]
+        let server = Arc::new(crate::mcp::conformance::Fixtures(server));
         let sessions = Sessions::new();
         let config = StreamableHttpServerConfig::default()
             // Who may ask has been looked at before.

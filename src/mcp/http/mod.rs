@@ -154,10 +154,10 @@ impl HttpServer {
             ..Ends::default()
         };
         let guard = Guard::new(&self.options, self.address);
+        let pages = page::router(session.offer(), self.options.token.is_some());
         let live = Live::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, ending.clone()));
         let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());
-        let pages = page::router(self.options.token.is_some());
         let router = router(guard, endpoint, live, pages, stop.clone());
         let connections = connections::serve(self.listener, router, ends.clone());
         let end = async {

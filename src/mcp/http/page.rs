@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::markdown;
-use crate::tools;
+use crate::tools::{self, Offer};
 
 /// The template of the page.
 const TEMPLATE: &str = "page/index.html.j2";
@@ -32,8 +32,8 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 struct Page(Arc<Map<String, Value>>);
 
 /// `/` and its assets. `token` says whether the server asks for one.
-pub(super) fn router(token: bool) -> Router {
-    let page = Page(Arc::new(facts(token)));
+pub(super) fn router(offer: &Offer, token: bool) -> Router {
+    let page = Page(Arc::new(facts(offer, token)));
     Router::new()
         .route("/", get(index).with_state(page))
         .route(
@@ -93,8 +93,8 @@ fn url(request: &Request) -> String {
 }
 
 /// What the manifest says, with its texts as HTML too.
-fn facts(token: bool) -> Map<String, Value> {
-    let mut facts = tools::facts();
+fn facts(offer: &Offer, token: bool) -> Map<String, Value> {
+    let mut facts = offer.facts();
     let html = |entry: &mut Value, from: &str, to: &str, render: fn(&str) -> String| {
         let text = entry[from].as_str().map(render);
         entry[to] = json!(text.unwrap_or_default());
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_all_of_the_manifest_and_escapes_its_address() {
-        let mut facts = facts(true);
+        let mut facts = facts(&Offer::default(), true);
         facts["page"]["url"] = json!("http://<script>alert(1)</script>");
         let html = tools::render(TEMPLATE, &facts).unwrap();
         assert!(
