@@ -249,10 +249,14 @@ fn directory(name: &str, path: &Path) -> Check {
 #[cfg(all(feature = "engine", target_os = "linux"))]
 fn sandbox(start: &Start) -> Vec<Check> {
     use crate::engine;
-    let Ok(directories) = &start.directories else {
-        return Vec::new();
+    let config = match (start.local_config(), &start.directories) {
+        (Ok(config), _) => config,
+        // Said already.
+        (Err(_), Err(_)) => return Vec::new(),
+        (Err(error), Ok(_)) => {
+            return vec![Check::new("sandbox", "network", State::Missing, error)];
+        }
     };
-    let config = engine::LocalConfig::new(&directories.data);
     let checks = engine::diagnose(&config).into_iter();
     checks
         .map(|check| Check {

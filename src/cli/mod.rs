@@ -6,6 +6,7 @@ mod doctor;
 mod engine;
 mod http;
 mod live;
+mod network;
 mod options;
 mod serve;
 mod signals;

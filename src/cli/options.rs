@@ -42,6 +42,8 @@ pub(super) struct Options {
     /// Offer only these tools, beside those of --toolset [env: CONTREE_TOOLS]
     #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = OFFER)]
     tools: Vec<String>,
+    #[command(flatten)]
+    pub(super) network: super::network::Network,
     /// How much to log to standard error
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
     log_level: Option<Level>,

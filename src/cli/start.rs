@@ -101,7 +101,7 @@ impl Start {
                 info.name = "local";
                 info.ends_with_process = true;
                 info.notes.push(LOCAL_NOTE.to_owned());
-                local(directories.clone())
+                self.local(directories)
             }
             (Ok(Selected::Local), Err(error)) => failing(error.to_string()),
             (Err(error), _) => failing(error.to_string()),
@@ -113,6 +113,36 @@ impl Start {
             session = session.with_state_directory(directories.state.clone());
         }
         Arc::new(session)
+    }
+
+    /// The embedded engine's settings: options, else the environment, else defaults.
+    ///
+    /// # Errors
+    /// A sentence about what cannot be read, or that there is nowhere to keep data.
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    pub(super) fn local_config(&self) -> Result<crate::engine::LocalConfig, String> {
+        let directories = self.directories.as_ref().map_err(ToString::to_string)?;
+        let mut config = crate::engine::LocalConfig::new(&directories.data);
+        self.options
+            .network
+            .configure(&self.environment, &mut config)?;
+        Ok(config)
+    }
+
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    fn local(&self, _directories: &Directories) -> Connect {
+        match self.local_config() {
+            Ok(config) => {
+                super::network::warn(&config);
+                local(config)
+            }
+            Err(error) => failing(error),
+        }
+    }
+
+    #[cfg(not(all(feature = "engine", target_os = "linux")))]
+    fn local(&self, _directories: &Directories) -> Connect {
+        failing(super::doctor::NO_ENGINE.to_owned())
     }
 }
 
@@ -153,9 +183,9 @@ fn connect(cloud: &Cloud) -> Result<Client, String> {
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn local(directories: Directories) -> Connect {
+fn local(config: crate::engine::LocalConfig) -> Connect {
     Box::new(move || {
-        let config = crate::engine::LocalConfig::new(&directories.data);
+        let config = config.clone();
         async move {
             Client::local(config)
                 .await
@@ -163,9 +193,4 @@ fn local(directories: Directories) -> Connect {
         }
         .boxed()
     })
-}
-
-#[cfg(not(all(feature = "engine", target_os = "linux")))]
-fn local(_directories: Directories) -> Connect {
-    failing(super::doctor::NO_ENGINE.to_owned())
 }

@@ -1,8 +1,10 @@
 //! Where the engine keeps its data, and how it may be told otherwise.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use super::EngineError;
+use super::egress::EgressRule;
 
 /// Settings of the embedded engine.
 #[derive(Clone, Debug)]
@@ -27,6 +29,41 @@ pub struct LocalConfig {
     pub import_bytes: u64,
     /// Most entries of an imported layer.
     pub import_entries: u64,
+    /// What commands reach that ask for a network, which they do by default.
+    pub network: NetworkMode,
+    /// With [`NetworkMode::Proxy`]: all that they may reach. Empty: every public address.
+    pub egress_allow: Vec<EgressRule>,
+    /// With [`NetworkMode::Proxy`]: what they may not reach, whatever else is allowed.
+    pub egress_deny: Vec<EgressRule>,
+}
+
+/// What sandboxes reach.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NetworkMode {
+    /// HTTP and HTTPS through a filtering proxy of the engine; their own loopback.
+    #[default]
+    Proxy,
+    /// Everything that this machine reaches, its loopback services and abstract unix sockets among it. Nothing is filtered.
+    Host,
+    /// Their own loopback alone.
+    None,
+}
+
+impl FromStr for NetworkMode {
+    type Err = EngineError;
+
+    fn from_str(text: &str) -> Result<Self, EngineError> {
+        match text {
+            "proxy" => Ok(Self::Proxy),
+            "host" => Ok(Self::Host),
+            "none" => Ok(Self::None),
+            other => Err(EngineError::Setting(format!(
+                "the network of sandboxes is `proxy`, `host` or `none`, not `{}`",
+                other.escape_debug()
+            ))),
+        }
+    }
 }
 
 impl LocalConfig {
@@ -43,25 +80,38 @@ impl LocalConfig {
             local_imports: true,
             import_bytes: 64 << 30,
             import_entries: 2_000_000,
+            network: NetworkMode::default(),
+            egress_allow: Vec::new(),
+            egress_deny: Vec::new(),
         }
     }
 
-    /// Settings with the data directory of the environment: `CONTREE_DATA_DIR`, else `contree` in `XDG_DATA_HOME`, else
-    /// `~/.local/share/contree`.
+    /// Settings of the environment. The data directory: `CONTREE_DATA_DIR`, else `contree` in `XDG_DATA_HOME`, else
+    /// `~/.local/share/contree`. The network: `CONTREE_NETWORK` (`proxy`, `host`, `none`), `CONTREE_EGRESS_ALLOW` and
+    /// `CONTREE_EGRESS_DENY` (rules, separated by commas).
     ///
     /// # Errors
-    /// [`EngineError::NoDataDirectory`] if none of these variables is set.
+    /// [`EngineError::NoDataDirectory`] if none of the first variables is set, [`EngineError::Setting`] if one of the last cannot be read.
     pub fn from_env() -> Result<Self, EngineError> {
         let set = |name: &str| {
             std::env::var_os(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
-        set("CONTREE_DATA_DIR")
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let mut config = set("CONTREE_DATA_DIR")
             .or_else(|| set("XDG_DATA_HOME").map(|base| base.join("contree")))
             .or_else(|| set("HOME").map(|home| home.join(".local/share/contree")))
             .map(Self::new)
-            .ok_or(EngineError::NoDataDirectory)
+            .ok_or(EngineError::NoDataDirectory)?;
+        if let Some(mode) = text("CONTREE_NETWORK") {
+            config.network = mode.parse()?;
+        }
+        let rules = |name| EgressRule::list(&text(name).unwrap_or_default());
+        let failed = |error: super::EgressRuleError| EngineError::Setting(error.to_string());
+        config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(failed)?;
+        config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(failed)?;
+        Ok(config)
     }
 
     /// Where the socket's directory is made.

@@ -13,6 +13,9 @@ use crate::db::DbError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// A setting cannot be read.
+    #[error("{0}")]
+    Setting(String),
     /// Neither `CONTREE_DATA_DIR`, `XDG_DATA_HOME` nor `HOME` says where to keep images.
     #[error("no data directory: set CONTREE_DATA_DIR (HOME and XDG_DATA_HOME are not set)")]
     NoDataDirectory,

@@ -13,6 +13,7 @@ use tokio::sync::{RwLock, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use super::egress::Variables;
 use super::error::ApiError;
 use super::events::Log;
 use super::limits;
@@ -40,6 +41,8 @@ pub(super) struct Instance {
     image: Image,
     /// Seconds until all of it is killed.
     timeout: u64,
+    /// What they are told of the network.
+    variables: Variables,
     timed_out: AtomicBool,
     processes: Mutex<Processes>,
     attended: TaskTracker,
@@ -74,12 +77,19 @@ pub(super) struct Attended {
 }
 
 impl Instance {
-    pub(super) fn new(sandbox: Sandbox, log: Arc<Log>, image: Image, timeout: u64) -> Arc<Self> {
+    pub(super) fn new(
+        sandbox: Sandbox,
+        log: Arc<Log>,
+        image: Image,
+        timeout: u64,
+        variables: Variables,
+    ) -> Arc<Self> {
         Arc::new(Self {
             sandbox: Arc::new(RwLock::new(Some(sandbox))),
             log,
             image,
             timeout,
+            variables,
             timed_out: AtomicBool::new(false),
             processes: Mutex::new(Processes {
                 next: MAIN + 1,
@@ -118,7 +128,8 @@ impl Instance {
     }
 
     async fn launch(&self, spid: u64, request: &SpawnRequest) -> Result<Attended, ApiError> {
-        let env = request.environment(&self.image);
+        let mut env = request.environment(&self.image);
+        self.variables.add(&mut env, request);
         let cwd = request.start_directory(&self.image);
         let (program, args) = request.program(&env);
         let command = Command {
@@ -173,16 +184,27 @@ impl Instance {
     /// Waits for the end of a further process and records it.
     async fn attend(&self, mut attended: Attended) {
         let exit = (&mut attended.exit).await.ok();
-        self.conclude(attended, exit.as_ref(), REST).await;
+        self.conclude(attended, exit.as_ref(), REST, async {}).await;
     }
 
-    /// Records the end of the main process, after all in the sandbox was killed.
-    pub(super) async fn conclude_main(&self, attended: Attended, exit: Option<&Exit>) {
-        self.conclude(attended, exit, GRACE).await;
+    /// Records the end of the main process, after all in the sandbox was killed. `last_words` may add to its output.
+    pub(super) async fn conclude_main(
+        &self,
+        attended: Attended,
+        exit: Option<&Exit>,
+        last_words: impl Future<Output = ()>,
+    ) {
+        self.conclude(attended, exit, GRACE, last_words).await;
     }
 
     /// Records the end of a process. One without an exit went down with its sandbox.
-    async fn conclude(&self, attended: Attended, exit: Option<&Exit>, rest: Duration) {
+    async fn conclude(
+        &self,
+        attended: Attended,
+        exit: Option<&Exit>,
+        rest: Duration,
+        last_words: impl Future<Output = ()>,
+    ) {
         let Attended {
             spid,
             pid,
@@ -209,6 +231,7 @@ impl Instance {
                 }
             }
         }
+        last_words.await;
         let killed = Exit {
             code: None,
             signal: Some(9),

@@ -44,6 +44,7 @@ pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
         Err(error) => (State::Missing, error.to_string()),
     };
     checks.push(Check::new("records", state, detail, None));
+    checks.push(super::egress::check(config));
     checks
 }
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use contree_sandbox::{Finished, LayerId, MakeDir, Place, Sandbox, SandboxSpec};
+use contree_sandbox::{Finished, LayerId, MakeDir, Network, Place, Sandbox, SandboxSpec, SideFile};
 use serde_json::json;
 
+use super::egress::Proxy;
 use super::error::ApiError;
 use super::events::{Log, timestamp};
 use super::instance::{Attended, Instance};
 use super::keep::keep;
 use super::lifecycle::{Keep, Ran, SYSTEM, Task};
-use super::limits;
 use super::report::{init_event, resources};
 use super::request::SpawnRequest;
 use super::rows::images::Image;
@@ -21,6 +21,7 @@ use super::rows::layers::Layer;
 use super::rows::operations::Status;
 use super::squash;
 use super::state::{Engine, blocking};
+use super::{limits, postscript};
 
 /// How long a killed tree may take to go before the sandbox is ended by force.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,7 +40,8 @@ pub(super) struct Job {
 pub(super) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
     let log = Arc::clone(&task.running.log);
     let cwd = job.request.start_directory(&job.image);
-    let spec = spec(&job, &cwd);
+    let access = engine.egress.access(&job.request);
+    let spec = spec(&job, &cwd, engine.egress.sandbox(access));
     let begun = Instant::now();
     let sandbox = {
         let store = engine.store.clone();
@@ -54,11 +56,14 @@ pub(super) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
         }
     };
     log.append(SYSTEM, "init", init_event(&job.request));
+    let proxy = engine.egress.serve(&sandbox, &task.running);
+    let variables = engine.egress.variables(access, &sandbox);
     let instance = Instance::new(
         sandbox,
         Arc::clone(&log),
         job.image.clone(),
         job.request.timeout,
+        variables,
     );
     let main = match instance.start_main(&job.request).await {
         Ok(main) => main,
@@ -68,7 +73,7 @@ pub(super) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
         // What cannot be recorded is not run.
         task.running.fail(error.message());
     }
-    watch(task, job, &instance, main, begun).await
+    watch(&engine, task, job, &instance, main, proxy, begun).await
 }
 
 async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
@@ -81,10 +86,12 @@ async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
 
 /// Follows the main process to its end, then ends the sandbox.
 async fn watch(
+    engine: &Engine,
     task: Task,
     job: Job,
     instance: &Arc<Instance>,
     mut main: Attended,
+    proxy: Option<Proxy>,
     begun: Instant,
 ) -> Ran {
     let log = Arc::clone(&task.running.log);
@@ -113,7 +120,17 @@ async fn watch(
     if exit.is_none() {
         sandbox.hard_kill();
     }
-    instance.conclude_main(main, exit.as_ref()).await;
+    let last_words = async {
+        // An open connection would keep the sandbox's network alive.
+        let denied = match proxy {
+            Some(proxy) => proxy.close().await,
+            None => None,
+        };
+        postscript::add(engine, &task, &job.request, denied, exit.as_ref());
+    };
+    instance
+        .conclude_main(main, exit.as_ref(), last_words)
+        .await;
     instance.rest().await;
     let elapsed = begun.elapsed();
     let Some(exit) = exit else {
@@ -201,7 +218,7 @@ fn keeping(task: Task, job: Job, finished: Finished) -> Keep {
     })
 }
 
-fn spec(job: &Job, cwd: &str) -> SandboxSpec {
+fn spec(job: &Job, cwd: &str, (network, side_files): (Network, Vec<SideFile>)) -> SandboxSpec {
     SandboxSpec {
         layers: job.chain.iter().map(|layer| LayerId(layer.id)).collect(),
         hostname: job.request.hostname.clone(),
@@ -220,8 +237,8 @@ fn spec(job: &Job, cwd: &str) -> SandboxSpec {
             .into_iter()
             .collect(),
         places: job.places.clone(),
-        side_files: Vec::new(),
-        network: contree_sandbox::Network::Loopback,
+        side_files,
+        network,
         max_processes: limits::PROCESSES,
         max_layer_bytes: Some(job.request.max_layer_bytes()),
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use super::egress::Egress;
 use super::error::ApiError;
 use super::import::Imports;
 use super::queue::Queue;
@@ -45,6 +46,8 @@ pub(super) struct Engine {
     pub(super) views: Views,
     /// A chain that has become long.
     pub(super) deep: Deep,
+    /// The network of the sandboxes.
+    pub(super) egress: Egress,
     /// A commit that is not synced yet.
     pub(super) committed: Notify,
     /// An operation that was accepted.
@@ -71,6 +74,7 @@ impl Engine {
                 "images were not on disk when the machine went down, and are gone"
             );
         }
+        let egress = Egress::new(config, store.id_map().single());
         Ok(Self {
             rows,
             store,
@@ -82,6 +86,7 @@ impl Engine {
             imports: Imports::new(config),
             views: Views::default(),
             deep: Deep::default(),
+            egress,
             committed: Notify::new(),
             accepted: Notify::new(),
             stopping: CancellationToken::new(),

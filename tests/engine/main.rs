@@ -12,6 +12,7 @@ mod images;
 mod import;
 mod inspect;
 mod limits;
+mod network;
 mod queue;
 mod registry;
 mod runs;

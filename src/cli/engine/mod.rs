@@ -38,11 +38,10 @@ impl Engine {
     }
 }
 
-/// The engine's settings, as the environment has them.
+/// The engine's settings, as options and environment have them.
 #[cfg(all(feature = "engine", target_os = "linux"))]
 fn config(start: &Start) -> Result<crate::engine::LocalConfig, String> {
-    match &start.directories {
-        Ok(directories) => Ok(crate::engine::LocalConfig::new(&directories.data)),
-        Err(error) => Err(error.to_string()),
-    }
+    let config = start.local_config()?;
+    super::network::warn(&config);
+    Ok(config)
 }

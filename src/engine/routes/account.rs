@@ -35,21 +35,21 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
         "operations_stat": counted,
         "x-engine": {
             "version": env!("CARGO_PKG_VERSION"),
-            "network": "loopback",
+            "network": engine.egress.name(),
             "user_ids": ids.describe(),
-            "notes": notes(ids.single()),
+            "notes": notes(&engine, ids.single()),
         },
     })))
 }
 
 /// What differs from the hosted service, in sentences.
-fn notes(single: bool) -> Vec<&'static str> {
+fn notes(engine: &Engine, single: bool) -> Vec<String> {
     let mut notes = vec![
-        "sandboxes have no network but their own loopback",
-        "the bound on commands that run at once holds for each process that serves this store, not for all together",
+        engine.egress.describe(),
+        "the bound on commands that run at once holds for each process that serves this store, not for all together".to_owned(),
     ];
     if single {
-        notes.push("one user id alone: uid and gid other than 0 are refused");
+        notes.push("one user id alone: uid and gid other than 0 are refused".to_owned());
     }
     notes
 }

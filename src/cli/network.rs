@@ -1,0 +1,124 @@
+//! The options about the network of the embedded engine's sandboxes.
+
+use clap::Args;
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+use crate::config::Environment;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+use crate::engine::{EgressRule, LocalConfig, NetworkMode};
+
+/// Beside the options that choose the backend.
+const BACKEND: &str = "Backend options";
+
+/// Said on standard error wherever sandboxes share the network.
+#[cfg(all(feature = "engine", target_os = "linux"))]
+const SHARED: &str = "WARNING: --network host: commands in sandboxes reach everything that this machine reaches, services on its \
+    127.0.0.1 and its abstract unix sockets too; nothing is filtered";
+
+#[derive(Args, Debug, Clone, Default)]
+pub(super) struct Network {
+    /// What sandboxes of the embedded engine reach: HTTP and HTTPS through its filtering proxy (the default), all that this machine
+    /// reaches, or nothing [env: CONTREE_NETWORK]
+    #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND)]
+    network: Option<String>,
+    /// A host that the proxy lets sandboxes reach; if given at all, only such. HOST[:PORT][+private], HOST a name, *.NAME, *, an
+    /// address or a network; repeatable [env: CONTREE_EGRESS_ALLOW, separated by commas]
+    #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND)]
+    egress_allow: Vec<String>,
+    /// A host that the proxy does not let sandboxes reach, whatever is allowed; repeatable [env: CONTREE_EGRESS_DENY]
+    #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND)]
+    egress_deny: Vec<String>,
+}
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+impl Network {
+    /// Puts them into the engine's settings: each option, else its variable.
+    ///
+    /// # Errors
+    /// A sentence about the first that cannot be read.
+    pub(super) fn configure(
+        &self,
+        environment: &Environment,
+        config: &mut LocalConfig,
+    ) -> Result<(), String> {
+        let mode = self
+            .network
+            .as_deref()
+            .or_else(|| environment.get("CONTREE_NETWORK"));
+        if let Some(mode) = mode.filter(|mode| !mode.is_empty()) {
+            config.network = mode
+                .parse()
+                .map_err(|error: crate::engine::EngineError| format!("CONTREE_NETWORK: {error}"))?;
+        }
+        config.egress_allow = rules(&self.egress_allow, environment, "CONTREE_EGRESS_ALLOW")?;
+        config.egress_deny = rules(&self.egress_deny, environment, "CONTREE_EGRESS_DENY")?;
+        Ok(())
+    }
+}
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+fn rules(
+    given: &[String],
+    environment: &Environment,
+    variable: &str,
+) -> Result<Vec<EgressRule>, String> {
+    let text = if given.is_empty() {
+        environment.get(variable).unwrap_or_default().to_owned()
+    } else {
+        given.join(",")
+    };
+    EgressRule::list(&text).map_err(|error| error.to_string())
+}
+
+/// Warns of what weakens the sandbox.
+#[cfg(all(feature = "engine", target_os = "linux"))]
+pub(super) fn warn(config: &LocalConfig) {
+    if config.network == NetworkMode::Host {
+        super::live::say(SHARED);
+    }
+}
+
+#[cfg(all(test, feature = "engine", target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn configured(options: Network, variables: &[(&str, &str)]) -> Result<LocalConfig, String> {
+        let mut config = LocalConfig::new("/nowhere");
+        options
+            .configure(&variables.iter().copied().collect(), &mut config)
+            .map(|()| config)
+    }
+
+    #[test]
+    fn options_come_before_variables() {
+        let variables = [
+            ("CONTREE_NETWORK", "none"),
+            ("CONTREE_EGRESS_ALLOW", "a.example, b.example:80+private"),
+            ("CONTREE_EGRESS_DENY", "c.example"),
+        ];
+        let config = configured(Network::default(), &variables).unwrap();
+        assert_eq!(config.network, NetworkMode::None);
+        assert_eq!(
+            (config.egress_allow.len(), config.egress_deny.len()),
+            (2, 1)
+        );
+        let options = Network {
+            network: Some("host".to_owned()),
+            egress_allow: vec!["d.example".to_owned()],
+            ..Network::default()
+        };
+        let config = configured(options, &variables).unwrap();
+        assert_eq!(config.network, NetworkMode::Host);
+        assert_eq!(config.egress_allow[0].to_string(), "d.example");
+        assert_eq!(config.egress_deny[0].to_string(), "c.example");
+        let config = configured(Network::default(), &[]).unwrap();
+        assert_eq!(config.network, NetworkMode::Proxy);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        let bad = |name, value| configured(Network::default(), &[(name, value)]).unwrap_err();
+        assert!(bad("CONTREE_NETWORK", "all").contains("`proxy`, `host` or `none`"));
+        assert!(bad("CONTREE_EGRESS_ALLOW", "https://x.example").contains("HOST[:PORT]"));
+    }
+}

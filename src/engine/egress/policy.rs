@@ -1,0 +1,278 @@
+//! Whether a connection may be made: by its name before it is resolved, by its address before it is dialled.
+
+use std::net::IpAddr;
+
+use super::address::{self, Kind};
+use super::own;
+use super::rules::EgressRule;
+use super::target::{Host, Target};
+
+/// Names that mean this machine or its surroundings wherever they are resolved (RFC 6761, RFC 6762, and common use).
+const SURROUNDINGS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
+
+/// The rules of an engine.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    allow: Vec<EgressRule>,
+    deny: Vec<EgressRule>,
+    /// Networks that tests may reach, for servers of their own.
+    #[cfg(test)]
+    pub(super) open: Vec<ipnet::IpNet>,
+}
+
+/// What is known of a target that may be reached as far as its name goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Named {
+    /// A rule says that it may be private.
+    private: bool,
+    /// No rule allows it by name, but one may by address.
+    needs_address: bool,
+}
+
+impl Policy {
+    pub(super) fn new(allow: Vec<EgressRule>, deny: Vec<EgressRule>) -> Self {
+        Self {
+            allow,
+            deny,
+            #[cfg(test)]
+            open: Vec::new(),
+        }
+    }
+
+    /// Judges a target before its name is resolved.
+    ///
+    /// # Errors
+    /// Why it is denied.
+    pub(super) fn name(&self, target: &Target) -> Result<Named, String> {
+        if let Some(rule) = self.deny.iter().find(|rule| rule.names(target)) {
+            return Err(format!("{} is denied by the rule {rule}", target.host));
+        }
+        let matching = || self.allow.iter().filter(|rule| rule.names(target));
+        let named = Named {
+            private: matching().any(EgressRule::may_be_private),
+            needs_address: !self.allow.is_empty() && matching().next().is_none(),
+        };
+        // Where no rule about addresses can allow it either, it is not even looked up.
+        let by_address = matches!(target.host, Host::Name(_))
+            && self.allow.iter().any(EgressRule::is_of_addresses);
+        if named.needs_address && !by_address {
+            return Err(format!("{target} is not on the allow list"));
+        }
+        if target.host.is_within("localhost") {
+            return Err(format!("{} is this machine", target.host));
+        }
+        if target.host == Host::Name("metadata.google.internal".to_owned()) {
+            return Err(format!("{} is a cloud's metadata service", target.host));
+        }
+        if !named.private
+            && SURROUNDINGS
+                .iter()
+                .any(|domain| target.host.is_within(domain))
+        {
+            return Err(format!("{} is a private name", target.host));
+        }
+        Ok(named)
+    }
+
+    /// Judges an address that the target's name was resolved to, or that it is.
+    ///
+    /// # Errors
+    /// Why it is denied.
+    pub(super) fn address(
+        &self,
+        target: &Target,
+        named: Named,
+        address: IpAddr,
+    ) -> Result<(), String> {
+        if let Some(rule) = self
+            .deny
+            .iter()
+            .find(|rule| rule.addresses(address, target.port))
+        {
+            return Err(format!("{address} is denied by the rule {rule}"));
+        }
+        let matching = || {
+            self.allow
+                .iter()
+                .filter(|rule| rule.addresses(address, target.port))
+        };
+        if named.needs_address && matching().next().is_none() {
+            return Err(format!("{target} is not on the allow list"));
+        }
+        #[cfg(test)]
+        if self.open.iter().any(|net| net.contains(&address)) {
+            return Ok(());
+        }
+        let judgement = address::judge(address);
+        let private = named.private || matching().any(EgressRule::may_be_private);
+        match judgement.kind {
+            Kind::Public => {}
+            Kind::Private if private => {}
+            Kind::Private | Kind::Never => return Err(judgement.sentence(address)),
+        }
+        let reached = judgement.stands_for.map_or(address, IpAddr::V4);
+        if own::is_own(address) || own::is_own(reached) {
+            return Err(format!("{address} is this machine's own address"));
+        }
+        Ok(())
+    }
+
+    /// The rules, for people.
+    pub(super) fn describe(&self) -> String {
+        let list = |rules: &[EgressRule]| {
+            let shown: Vec<String> = rules.iter().map(ToString::to_string).collect();
+            shown.join(", ")
+        };
+        let mut text = if self.allow.is_empty() {
+            "public addresses, any port".to_owned()
+        } else {
+            format!("only {}", list(&self.allow))
+        };
+        if !self.deny.is_empty() {
+            text.push_str(&format!("; never {}", list(&self.deny)));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(allow: &str, deny: &str) -> Policy {
+        Policy::new(
+            EgressRule::list(allow).expect(allow),
+            EgressRule::list(deny).expect(deny),
+        )
+    }
+
+    /// What becomes of a target whose name is resolved to `address`, or that is one.
+    fn decide(policy: &Policy, target: &str, address: &str) -> Result<(), String> {
+        let target = Target::parse(target, Some(443))?;
+        let named = policy.name(&target)?;
+        policy.address(&target, named, address.parse().expect(address))
+    }
+
+    const PUBLIC: &str = "93.184.216.34";
+
+    #[test]
+    fn without_rules_every_public_address_may_be_reached() {
+        let none = policy("", "");
+        assert_eq!(decide(&none, "example.com", PUBLIC), Ok(()));
+        assert_eq!(decide(&none, "example.com:22", PUBLIC), Ok(()));
+        assert_eq!(decide(&none, PUBLIC, PUBLIC), Ok(()));
+        for (address, word) in [
+            ("10.0.0.1", "private"),
+            ("127.0.0.1", "loopback"),
+            ("169.254.169.254", "link-local"),
+            ("::1", "loopback"),
+            ("fd00::1", "unique local"),
+        ] {
+            let why = decide(&none, "rebinding.example", address).expect_err(address);
+            assert!(why.contains(word) && why.contains(address), "{why}");
+        }
+    }
+
+    #[test]
+    fn names_of_this_machine_are_not_even_resolved() {
+        let opened = policy("*+private, localhost+private", "");
+        for name in [
+            "localhost",
+            "LOCALHOST.",
+            "a.localhost",
+            "metadata.google.internal",
+        ] {
+            for policy in [&policy("", ""), &opened] {
+                let target = Target::parse(name, Some(80)).expect(name);
+                policy.name(&target).expect_err(name);
+            }
+        }
+        for name in [
+            "vm.internal",
+            "printer.local",
+            "x.localdomain",
+            "router.home.arpa",
+        ] {
+            let target = Target::parse(name, Some(80)).expect(name);
+            policy("", "").name(&target).expect_err(name);
+            policy("*", "").name(&target).expect_err(name);
+            opened.name(&target).expect(name);
+        }
+    }
+
+    #[test]
+    fn an_allow_list_is_all_there_is_and_deny_wins() {
+        let listed = policy(
+            "example.com, *.example.org:443, 198.18.0.0/15+private",
+            "bad.example.org, 93.184.0.0/16:8443",
+        );
+        assert_eq!(decide(&listed, "example.com:8080", PUBLIC), Ok(()));
+        assert_eq!(decide(&listed, "a.example.org", PUBLIC), Ok(()));
+        for (target, address, word) in [
+            ("a.example.org:80", PUBLIC, "allow list"),
+            ("other.example", PUBLIC, "allow list"),
+            ("bad.example.org", PUBLIC, "rule bad.example.org"),
+            ("example.com:8443", PUBLIC, "rule 93.184.0.0/16:8443"),
+            ("example.com", "10.0.0.1", "private"),
+            ("8.8.8.8", "8.8.8.8", "allow list"),
+        ] {
+            let why = decide(&listed, target, address).expect_err(target);
+            assert!(why.contains(word), "{target}: {why}");
+        }
+        // By its address alone.
+        assert_eq!(decide(&listed, "bench.example", "198.18.0.1"), Ok(()));
+        assert_eq!(decide(&listed, "198.18.0.1", "198.18.0.1"), Ok(()));
+        // Without rules about addresses an unlisted name is not looked up.
+        let target = Target::parse("other.example", Some(443)).expect("a target");
+        policy("example.com", "")
+            .name(&target)
+            .expect_err("unlisted");
+    }
+
+    #[test]
+    fn a_private_name_is_private_and_nothing_more() {
+        let mirror = policy("*, mirror.example+private, *.corp.example:8443+private", "");
+        assert_eq!(decide(&mirror, "mirror.example", "10.1.1.1"), Ok(()));
+        assert_eq!(decide(&mirror, "mirror.example", "203.0.113.80"), Ok(()));
+        assert_eq!(decide(&mirror, "a.corp.example:8443", "fd12::1"), Ok(()));
+        assert_eq!(decide(&mirror, "elsewhere.example", PUBLIC), Ok(()));
+        decide(&mirror, "a.corp.example:443", "10.1.1.1").expect_err("another port");
+        decide(&mirror, "elsewhere.example", "10.1.1.1").expect_err("another name");
+        for address in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "169.254.169.254",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "168.63.129.16",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+        ] {
+            decide(&mirror, "mirror.example", address).expect_err(address);
+        }
+    }
+
+    #[test]
+    fn this_machines_own_addresses_stay_out_of_reach() {
+        let opened = policy("*+private", "");
+        // Whatever addresses this machine has.
+        let own = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket
+                .connect("192.0.2.1:9")
+                .and_then(|()| socket.local_addr())
+        });
+        let Ok(own) = own else { return };
+        let own = own.ip().to_string();
+        decide(&opened, "rebinding.example", &own).expect_err(&own);
+        decide(&opened, &own, &own).expect_err(&own);
+        let mapped = format!("::ffff:{own}");
+        decide(&opened, "rebinding.example", &mapped).expect_err(&mapped);
+    }
+}

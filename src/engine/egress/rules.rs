@@ -1,0 +1,288 @@
+//! Rules that a user gives: which hosts sandboxes may reach, and which not.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+use super::target::{Host, Target};
+
+/// What marks a rule whose hosts may be private.
+const PRIVATE: &str = "+private";
+
+/// A rule of `--egress-allow` or `--egress-deny`: `HOST[:PORT][+private]`.
+///
+/// `HOST` is a name (`example.com`, that name alone), `*.example.com` (every name below it), `*` (every host), an address, or
+/// a network (`10.0.0.0/8`, `[2001:db8::]/32`). Without `:PORT` it holds for every port. `+private` says of an allowed host
+/// that its addresses may be private ones; loopback, link-local, metadata and the machine's own addresses stay out of reach.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressRule {
+    hosts: Hosts,
+    port: Option<u16>,
+    private: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hosts {
+    All,
+    Name(String),
+    Below(String),
+    Net(IpNet),
+}
+
+/// A rule that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{rule}` is no rule for egress: {why}; rules are HOST[:PORT][+private], HOST a name, *.NAME, *, an address or a network"
+)]
+pub struct EgressRuleError {
+    rule: String,
+    why: String,
+}
+
+impl EgressRule {
+    /// Reads a comma-separated list; blanks around rules and empty items do not count.
+    ///
+    /// # Errors
+    /// The first rule that cannot be read.
+    pub fn list(text: &str) -> Result<Vec<Self>, EgressRuleError> {
+        text.split(',')
+            .map(str::trim)
+            .filter(|rule| !rule.is_empty())
+            .map(str::parse)
+            .collect()
+    }
+
+    /// Whether hosts of the rule may have private addresses.
+    #[must_use]
+    pub fn may_be_private(&self) -> bool {
+        self.private
+    }
+
+    /// Whether it holds for the target by its name alone.
+    pub(super) fn names(&self, target: &Target) -> bool {
+        self.has_port(target.port)
+            && match (&self.hosts, &target.host) {
+                (Hosts::All, _) => true,
+                (Hosts::Name(name), Host::Name(asked)) => name == asked,
+                (Hosts::Below(domain), host @ Host::Name(asked)) => {
+                    asked != domain && host.is_within(domain)
+                }
+                (Hosts::Net(net), Host::Address(address)) => holds(net, *address),
+                (Hosts::Name(_) | Hosts::Below(_), Host::Address(_))
+                | (Hosts::Net(_), Host::Name(_)) => false,
+            }
+    }
+
+    /// Whether it holds for an address that the target's name was resolved to.
+    pub(super) fn addresses(&self, address: IpAddr, port: u16) -> bool {
+        match &self.hosts {
+            Hosts::Net(net) => self.has_port(port) && holds(net, address),
+            Hosts::All | Hosts::Name(_) | Hosts::Below(_) => false,
+        }
+    }
+
+    /// Whether it is about addresses, so that names have to be resolved to see if it holds.
+    pub(super) fn is_of_addresses(&self) -> bool {
+        matches!(self.hosts, Hosts::Net(_))
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.port.is_none_or(|only| only == port)
+    }
+}
+
+/// An IPv4 address is the same in every way to write it that connects to it.
+fn holds(net: &IpNet, address: IpAddr) -> bool {
+    net.contains(&address) || net.contains(&address.to_canonical())
+}
+
+impl FromStr for EgressRule {
+    type Err = EgressRuleError;
+
+    fn from_str(rule: &str) -> Result<Self, EgressRuleError> {
+        let fail = |why: String| EgressRuleError {
+            rule: rule.to_owned(),
+            why,
+        };
+        let (text, private) = match rule.strip_suffix(PRIVATE) {
+            Some(text) => (text, true),
+            None => (rule, false),
+        };
+        if text.contains("://") {
+            return Err(fail(
+                "it is about hosts, so it has no scheme and no path".to_owned(),
+            ));
+        }
+        if let Some((_, mark)) = text.split_once('+') {
+            return Err(fail(format!(
+                "the only mark there is is {PRIVATE}, not +{mark}"
+            )));
+        }
+        let (host, port) = split(text).map_err(|why| fail(why.to_owned()))?;
+        let hosts = hosts(host).map_err(fail)?;
+        Ok(Self {
+            hosts,
+            port,
+            private,
+        })
+    }
+}
+
+/// Host and port; an IPv6 address with a port has brackets.
+fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.contains(']') => (host, port),
+        _ => return Ok((text, None)),
+    };
+    if port.contains(']') {
+        return Ok((text, None));
+    }
+    match port.parse() {
+        Ok(port @ 1..) if !port.to_string().is_empty() => Ok((host, Some(port))),
+        _ => Err("the port must be a number from 1 to 65535"),
+    }
+}
+
+fn hosts(text: &str) -> Result<Hosts, String> {
+    if text == "*" {
+        return Ok(Hosts::All);
+    }
+    if let Some(domain) = text.strip_prefix("*.") {
+        return match Host::parse(domain)? {
+            Host::Name(name) => Ok(Hosts::Below(name)),
+            Host::Address(_) => {
+                Err("an address has nothing below it; for a network write 10.0.0.0/8".to_owned())
+            }
+        };
+    }
+    let bare = text.replace(['[', ']'], "");
+    if let Ok(net) = bare.parse::<IpNet>() {
+        return Ok(Hosts::Net(net.trunc()));
+    }
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return Ok(Hosts::Net(address.into()));
+    }
+    match Host::parse(text)? {
+        Host::Name(name) => Ok(Hosts::Name(name)),
+        Host::Address(address) => Ok(Hosts::Net(address.into())),
+    }
+}
+
+impl fmt::Display for EgressRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.hosts {
+            Hosts::All => f.write_str("*")?,
+            Hosts::Name(name) => f.write_str(name)?,
+            Hosts::Below(domain) => write!(f, "*.{domain}")?,
+            Hosts::Net(net) => {
+                let (open, close) = match net {
+                    IpNet::V6(_) => ("[", "]"),
+                    IpNet::V4(_) => ("", ""),
+                };
+                write!(f, "{open}{}{close}", net.addr())?;
+                if net.prefix_len() != net.max_prefix_len() {
+                    write!(f, "/{}", net.prefix_len())?;
+                }
+            }
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(if self.private { PRIVATE } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(text: &str) -> EgressRule {
+        text.parse().expect(text)
+    }
+
+    fn target(text: &str) -> Target {
+        Target::parse(text, Some(443)).expect(text)
+    }
+
+    #[test]
+    fn rules_are_read_and_printed_alike() {
+        for text in [
+            "example.com",
+            "*.example.com",
+            "*.example.com:8443",
+            "*",
+            "*:443",
+            "10.1.2.3",
+            "10.1.2.3:80",
+            "10.0.0.0/8",
+            "10.0.0.0/8:443",
+            "[2001:db8::1]",
+            "[2001:db8::1]:443",
+            "[2001:db8::]/32",
+            "[2001:db8::]/32:443",
+            "mirror.example:8080+private",
+            "*+private",
+        ] {
+            assert_eq!(rule(text).to_string(), text);
+        }
+        assert_eq!(rule("2001:db8::/32").to_string(), "[2001:db8::]/32");
+        assert_eq!(rule("2001:db8::1").to_string(), "[2001:db8::1]");
+        assert_eq!(rule("10.1.2.3/8").to_string(), "10.0.0.0/8");
+        assert_eq!(rule("Example.Com.").to_string(), "example.com");
+        assert_eq!(
+            EgressRule::list(" a.example, b.example:80+private ,,")
+                .expect("a list")
+                .len(),
+            2
+        );
+    }
+
+    #[test]
+    fn what_is_no_rule() {
+        for bad in [
+            "",
+            "*.",
+            "a*.example",
+            "*example.com",
+            "https://example.com",
+            "example.com:0",
+            "example.com:x",
+            "example.com:",
+            "example.com/path",
+            "example.com+public",
+            "user@example.com",
+            "*.10.0.0.1",
+            "127.1",
+            "10.0.0.0/33",
+            "a b",
+        ] {
+            let error = bad.parse::<EgressRule>().expect_err(bad).to_string();
+            assert!(error.contains("HOST[:PORT][+private]"), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_and_what_is_below_them() {
+        let exact = rule("example.com");
+        assert!(exact.names(&target("example.com")) && exact.names(&target("EXAMPLE.com.:80")));
+        assert!(!exact.names(&target("a.example.com")) && !exact.names(&target("badexample.com")));
+        let below = rule("*.example.com:443");
+        assert!(below.names(&target("a.b.example.com")));
+        assert!(!below.names(&target("example.com")) && !below.names(&target("a.example.com:80")));
+        assert!(!below.names(&target("badexample.com")));
+        assert!(
+            rule("*").names(&target("anything.example")) && rule("*").names(&target("8.8.8.8"))
+        );
+    }
+
+    #[test]
+    fn addresses_and_networks() {
+        let net = rule("10.0.0.0/8:443");
+        assert!(net.names(&target("10.1.2.3")) && net.names(&target("[::ffff:10.1.2.3]")));
+        assert!(!net.names(&target("11.1.2.3")) && !net.names(&target("10.1.2.3:80")));
+        assert!(net.addresses("10.9.9.9".parse().expect("an address"), 443));
+        assert!(!net.names(&target("example.com")) && net.is_of_addresses());
+    }
+}
