@@ -11,6 +11,7 @@ mod options;
 mod serve;
 mod signals;
 mod start;
+mod surface;
 mod tools;
 
 use std::process::ExitCode;

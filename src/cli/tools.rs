@@ -1,53 +1,93 @@
-//! `contree-mcp tools`: what there is to call.
+//! `contree-mcp tools`: what there is to call, and what has changed about it.
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
+use super::USAGE;
 use super::start::Start;
-use crate::tools::Tool;
+use super::surface::{self, Change, Severity, compare};
+use crate::tools::{TOOLS, Tool};
 
-/// List the tools and their parameters
+/// Exit status of each severity, apart from those of failures.
+const WORDING: u8 = 3;
+const BEHAVIOURAL: u8 = 4;
+const BREAKING: u8 = 5;
+
+/// List the tools and their parameters, or what has changed since a surface was recorded
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Exit status of --diff: 0 nothing changed, 3 wording alone, 4 behaviour, 5 something breaks."
+)]
 pub(super) struct Tools {
-    /// How to print them
+    /// How to print them; `surface` has prompts, resources and instructions as well
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Compare with a surface that was printed earlier, or with an answer of tools/list
+    #[arg(long, value_name = "OLD.json")]
+    diff: Option<PathBuf>,
 }
 
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Text,
     Json,
+    Surface,
 }
 
 impl Tools {
     pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
+        if let Some(old) = &self.diff {
+            return match changes(old, start) {
+                Ok(changes) => self.report(&changes),
+                Err(problem) => {
+                    super::live::say(format_args!("{}: {problem}", old.display()));
+                    Ok(USAGE)
+                }
+            };
+        }
         let text = match self.format {
             Format::Json => {
-                let all: Vec<Value> = start.offer.tools().map(machine).collect();
+                let all: Vec<Value> = start.offer.tools().map(surface::tool).collect();
                 format!("{:#}\n", Value::Array(all))
             }
+            Format::Surface => format!("{:#}\n", surface::whole(&start.offer)),
             Format::Text => start.offer.tools().map(human).collect(),
         };
         super::live::print(&text)?;
         Ok(0)
     }
+
+    fn report(&self, changes: &[Change]) -> Result<u8, String> {
+        let text = match self.format {
+            Format::Text if changes.is_empty() => "nothing has changed\n".to_owned(),
+            Format::Text => changes.iter().map(|change| format!("{change}\n")).collect(),
+            _ => format!("{:#}\n", json!(changes)),
+        };
+        super::live::print(&text)?;
+        Ok(match changes.iter().map(|change| change.severity).max() {
+            None => 0,
+            Some(Severity::Wording) => WORDING,
+            Some(Severity::Behavioural) => BEHAVIOURAL,
+            Some(Severity::Breaking) => BREAKING,
+        })
+    }
 }
 
-fn machine(tool: &Tool) -> Value {
-    json!({
-        "name": tool.name,
-        "title": tool.title,
-        "description": tool.description,
-        "inputSchema": tool.input_schema(),
-        "outputSchema": tool.output_schema(),
-        "annotations": {
-            "readOnlyHint": tool.hints.read_only,
-            "destructiveHint": tool.hints.destructive,
-            "idempotentHint": tool.hints.idempotent,
-            "openWorldHint": tool.hints.open_world,
-        },
-    })
+/// What has changed since the surface in `old`.
+fn changes(old: &Path, start: &Start) -> Result<Vec<Change>, String> {
+    let text = std::fs::read_to_string(old).map_err(|error| error.to_string())?;
+    let value: Value =
+        serde_json::from_str(&text).map_err(|error| format!("this is no JSON: {error}"))?;
+    let old = surface::read(&value)?;
+    let new = surface::read(&surface::whole(&start.offer))?;
+    let alias = |tool: &str, argument: &str| {
+        let tool = TOOLS.iter().find(|known| known.name == tool)?;
+        let known = tool.aliases.iter().find(|(alias, _)| *alias == argument);
+        known.map(|(_, meant)| *meant)
+    };
+    Ok(compare(&old, &new, alias))
 }
 
 /// `NAME PARAM PARAM [PARAM=DEFAULT] …` and what it is.

@@ -13,6 +13,7 @@ mod compiled;
 mod golden;
 mod mistakes;
 mod shipped;
+mod yaml_only;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,213 @@
+//! Reading surfaces: our own, the answer of `tools/list`, and recorded facts.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::shape::Shape;
+
+/// What clients see. What a file does not speak of at all is `None`, and not compared.
+#[derive(Debug, Default)]
+pub(in crate::cli) struct Surface {
+    pub(super) tools: Option<BTreeMap<String, Tool>>,
+    pub(super) prompts: Option<BTreeMap<String, Prompt>>,
+    pub(super) resources: Option<BTreeMap<String, Resource>>,
+    pub(super) templates: Option<BTreeMap<String, Resource>>,
+    pub(super) instructions: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Tool {
+    pub(super) words: Words,
+    pub(super) hints: BTreeMap<String, bool>,
+    pub(super) parameters: BTreeMap<String, Field>,
+    pub(super) output: Option<BTreeMap<String, Field>>,
+}
+
+/// An argument, or a field of an answer.
+#[derive(Debug, Default)]
+pub(super) struct Field {
+    pub(super) words: Words,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+    pub(super) default: Option<Value>,
+    /// Smallest and largest number, least and greatest length; `None` if the file tells no bounds at all.
+    pub(super) bounds: Option<[Option<f64>; 4]>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Prompt {
+    pub(super) words: Words,
+    pub(super) arguments: BTreeMap<String, Field>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Resource {
+    pub(super) words: Words,
+    pub(super) name: String,
+    pub(super) mime: Option<String>,
+}
+
+/// Texts for people and models; `None` where the file has none.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Words {
+    pub(super) title: Option<String>,
+    pub(super) description: Option<String>,
+}
+
+/// Reads a surface.
+///
+/// # Errors
+/// When it is none of the forms that are known.
+pub(in crate::cli) fn read(value: &Value) -> Result<Surface, String> {
+    let value = value.get("result").unwrap_or(value);
+    if value.is_array() {
+        return Ok(Surface {
+            tools: Some(named(value, "name", tool)?),
+            ..Surface::default()
+        });
+    }
+    let list = |name: &str| value.get(name).filter(|list| list.is_array());
+    let templates = list("resourceTemplates").or_else(|| list("templates"));
+    let surface = Surface {
+        tools: list("tools")
+            .map(|list| named(list, "name", tool))
+            .transpose()?,
+        prompts: list("prompts")
+            .map(|list| named(list, "name", prompt))
+            .transpose()?,
+        resources: list("resources")
+            .map(|list| named(list, "uri", resource))
+            .transpose()?,
+        templates: templates
+            .map(|list| named(list, "uriTemplate", resource))
+            .transpose()?,
+        instructions: value["instructions"].as_str().map(str::to_owned),
+    };
+    if surface.tools.is_none() && surface.prompts.is_none() && surface.resources.is_none() {
+        return Err("it has no list of tools: give what `contree-mcp tools --format surface` printed, or the answer of \
+                    tools/list"
+            .into());
+    }
+    Ok(surface)
+}
+
+fn named<T>(
+    list: &Value,
+    key: &str,
+    read: impl Fn(&Value) -> T,
+) -> Result<BTreeMap<String, T>, String> {
+    let entries = list.as_array().into_iter().flatten();
+    entries
+        .map(|entry| match entry[key].as_str() {
+            Some(name) => Ok((name.to_owned(), read(entry))),
+            None => Err(format!("an entry has no `{key}`: {entry}")),
+        })
+        .collect()
+}
+
+fn words(entry: &Value) -> Words {
+    let text = |key: &str| entry[key].as_str().map(str::to_owned);
+    Words {
+        title: text("title"),
+        description: text("description"),
+    }
+}
+
+fn tool(entry: &Value) -> Tool {
+    let hints = entry["annotations"].as_object().into_iter().flatten();
+    let output = match (&entry["outputSchema"], &entry["output"]) {
+        (Value::Null, Value::Null) => None,
+        (Value::Null, facts) => Some(facts_of(facts)),
+        (schema, _) => Some(fields_of(schema)),
+    };
+    Tool {
+        words: words(entry),
+        hints: hints
+            .filter_map(|(name, hint)| Some((name.clone(), hint.as_bool()?)))
+            .collect(),
+        parameters: match &entry["inputSchema"] {
+            Value::Null => facts_of(&entry["parameters"]),
+            schema => fields_of(schema),
+        },
+        output,
+    }
+}
+
+/// The properties of a schema.
+fn fields_of(schema: &Value) -> BTreeMap<String, Field> {
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let number = |property: &Value, key: &str| property[key].as_f64();
+    let field = |(name, property): (&String, &Value)| {
+        let keys = ["minimum", "maximum", "minLength", "maxLength"];
+        let field = Field {
+            words: words(property),
+            shape: Shape::of_schema(property),
+            required: required.contains(&name.as_str()),
+            default: property
+                .get("default")
+                .filter(|value| !value.is_null())
+                .cloned(),
+            bounds: Some(keys.map(|key| number(property, key))),
+        };
+        (name.clone(), field)
+    };
+    properties.map(field).collect()
+}
+
+/// Recorded facts of parameters or fields.
+fn facts_of(facts: &Value) -> BTreeMap<String, Field> {
+    let field = |(name, fact): (&String, &Value)| {
+        let field = Field {
+            words: words(fact),
+            shape: Shape::of_notation(fact["type"].as_str().unwrap_or("string")),
+            required: fact["required"] == true,
+            default: fact
+                .get("default")
+                .filter(|value| !value.is_null())
+                .cloned(),
+            bounds: None,
+        };
+        (name.clone(), field)
+    };
+    facts.as_object().into_iter().flatten().map(field).collect()
+}
+
+fn prompt(entry: &Value) -> Prompt {
+    let arguments = match &entry["arguments"] {
+        Value::Array(list) => list
+            .iter()
+            .filter_map(|argument| {
+                let field = Field {
+                    words: words(argument),
+                    required: argument["required"] == true,
+                    default: argument
+                        .get("default")
+                        .filter(|value| !value.is_null())
+                        .cloned(),
+                    ..Field::default()
+                };
+                Some((argument["name"].as_str()?.to_owned(), field))
+            })
+            .collect(),
+        facts => facts_of(facts),
+    };
+    Prompt {
+        words: words(entry),
+        arguments,
+    }
+}
+
+fn resource(entry: &Value) -> Resource {
+    Resource {
+        words: words(entry),
+        name: entry["name"].as_str().unwrap_or_default().to_owned(),
+        mime: entry["mimeType"].as_str().map(str::to_owned),
+    }
+}
