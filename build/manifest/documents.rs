@@ -13,10 +13,10 @@ pub fn finish(text: &str) -> String {
 /// How a page begins that is generated as a whole.
 const WHOLE: &str = "<!-- Generated from tools.yaml";
 
-/// What the page should be: generated as a whole, or its region between the markers replaced. `None` if the page is
+/// What the page should be: generated as a whole, as JSON always is, or its region between the markers replaced. `None` if the page is
 /// written by hand and has no markers, so that it is never overwritten.
 pub fn place(page: &str, generated: &str) -> Option<String> {
-    if generated.starts_with(WHOLE) {
+    if generated.starts_with(WHOLE) || generated.starts_with('{') {
         return Some(generated.to_owned());
     }
     let (before, rest) = page.split_once(BEGIN)?;

@@ -132,6 +132,38 @@ fn generated_pages_are_up_to_date() {
 }
 
 #[test]
+fn the_registry_takes_the_server() {
+    let (_, text) = OUTPUT
+        .documents
+        .iter()
+        .find(|(name, _)| name == "server.json")
+        .unwrap();
+    let server: Value = serde_json::from_str(text).unwrap();
+    let name = server["name"].as_str().unwrap();
+    let (space, own) = name.split_once('/').unwrap();
+    let allowed = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    assert!(
+        allowed(space) && allowed(own) && name.len() <= 200,
+        "{name}"
+    );
+    let length = |key: &str| server[key].as_str().unwrap().chars().count();
+    assert!((1..=100).contains(&length("description")));
+    assert!((1..=100).contains(&length("title")));
+    assert_eq!(server["version"], env!("CARGO_PKG_VERSION"));
+    let package = &server["packages"][0];
+    assert_eq!(package["identifier"], env!("CARGO_PKG_NAME"));
+    assert_eq!(package["version"], server["version"]);
+    // The registry looks for this in what crates.io shows.
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("`mcp-name: {name}`")));
+}
+
+#[test]
 fn editors_know_the_manifest() {
     let schema = schemars::schema_for!(compiler::model::Manifest);
     compare(
