@@ -424,7 +424,7 @@ mod ends {
         let home = Home::new();
         let mut web = Web::start(home.command());
         let mut connection = web.connect();
-        let run = json!({"name": "run", "arguments": {"image": "tag:host", "command": "echo begun; sleep 1; echo done"}, "_meta": {"progressToken": 1}});
+        let run = json!({"name": "run", "arguments": {"image": "tag:host", "command": "echo begun; sleep 0.3; echo done"}, "_meta": {"progressToken": 1}});
         connection.post(&modern("tools/call", run, 2), &[]);
         assert_eq!(connection.head().status, 200);
         connection.until("begun");

@@ -142,13 +142,18 @@ pub(super) fn output_schema<T: JsonSchema>() -> Value {
         root.remove("title");
         root.remove("description");
     }
-    without_null(&mut schema);
+    portable(&mut schema);
     schema
 }
 
-fn without_null(schema: &mut Value) {
+/// Takes out what clients do not know: null among the types, and formats of numbers that JSON Schema has not.
+fn portable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
+            let format = fields.get("format").and_then(Value::as_str);
+            if format.is_some_and(|format| format.starts_with("uint")) {
+                fields.remove("format");
+            }
             if let Some(Value::Array(types)) = fields.get_mut("type") {
                 types.retain(|kind| kind != "null");
                 if let [only] = types.as_slice() {
@@ -166,9 +171,9 @@ fn without_null(schema: &mut Value) {
                     }
                 }
             }
-            fields.values_mut().for_each(without_null);
+            fields.values_mut().for_each(portable);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_null),
+        Value::Array(items) => items.iter_mut().for_each(portable),
         _ => {}
     }
 }

@@ -15,16 +15,17 @@ use std::time::Duration;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, CancelTaskParams, ClientCapabilities,
     CompleteRequestParams, CompleteResult, CompletionInfo, ContentBlock,
-    CreateMessageRequestParams, CustomRequest, CustomResult, ElicitRequestParams, ErrorData,
-    GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskParams, GetTaskResult,
-    InputRequests, InputRequiredResult, InputResponses, ListPromptsResult,
-    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, LoggingLevel,
-    LoggingMessageNotificationParam, PaginatedRequestParams, ProgressNotificationParam, Prompt,
-    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference, Resource,
-    ResourceTemplate, ServerConfig, SetLevelRequestMethod, SetLevelRequestParams, Tool,
-    UpdateTaskParams,
+    CreateMessageRequestParams, CreateTaskResult, CustomRequest, CustomResult, ElicitRequestParams,
+    ErrorData, GetPromptRequestParams, GetPromptResponse, GetPromptResult, GetTaskParams,
+    GetTaskResult, InputRequest, InputRequests, InputRequiredResult, InputResponses,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    LoggingLevel, LoggingMessageNotificationParam, PaginatedRequestParams,
+    ProgressNotificationParam, Prompt, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Reference, Resource, ResourceTemplate, ServerConfig, SetLevelRequestMethod,
+    SetLevelRequestParams, Tool, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
+use rmcp::task_manager::{TaskExit, TaskManager, TaskOptions};
 use rmcp::{RoleServer, ServerHandler};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -38,7 +39,7 @@ const IMAGE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP
 const SOUND: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=";
 
 /// The server with the fixtures beside its own tools, prompts and resources.
-pub(super) struct Fixtures(pub(super) Arc<Server>);
+pub(super) struct Fixtures(Arc<Server>, TaskManager);
 
 fn read<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("the fixtures are well-formed")
@@ -70,6 +71,8 @@ static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     ];
     let mut tools: Vec<Tool> = plain
         .into_iter()
+        .chain(LONG)
+        .chain(["greet"])
         .map(|name| tool(name, json!({"type": "object", "properties": {}})))
         .collect();
     for (name, argument) in [("test_sampling", "prompt"), ("test_elicitation", "message")] {
@@ -106,6 +109,16 @@ fn tool(name: &'static str, schema: Value) -> Tool {
         json!({"name": name, "description": "A fixture of the conformance suite", "inputSchema": schema}),
     )
 }
+
+/// Tools that may or must become tasks.
+const LONG: [&str; 6] = [
+    "slow_compute",
+    "failing_job",
+    "protocol_error_job",
+    "confirm_delete",
+    "multi_input",
+    "test_tool_with_task",
+];
 
 static PROMPTS: LazyLock<Vec<Prompt>> = LazyLock::new(|| {
     let required = |names: &[&str]| -> Vec<Value> {
@@ -190,6 +203,80 @@ async fn pause() {
 }
 
 impl Fixtures {
+    pub(super) fn new(server: Arc<Server>) -> Self {
+        Self(server, TaskManager::new())
+    }
+
+    /// A tool that may or must become a task.
+    async fn long(
+        &self,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let takes_tasks = context
+            .client_capabilities()
+            .is_some_and(|capabilities| capabilities.supports_tasks());
+        let arguments = request.arguments.clone().unwrap_or_default();
+        let seconds = arguments.get("seconds").and_then(Value::as_f64);
+        let seconds = Duration::from_secs_f64(seconds.unwrap_or(1.0).clamp(0.0, 60.0));
+        let name = request.name.to_string();
+        if !takes_tasks {
+            if name == "slow_compute" {
+                tokio::time::sleep(seconds).await;
+                return Ok(texts("computed"));
+            }
+            let needed = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+            return Err(ErrorData::missing_required_client_capability(read(needed)));
+        }
+        let gathered = given(
+            request.input_responses.as_ref(),
+            "user_name",
+            "/content/name",
+        );
+        if name == "test_tool_with_task" && gathered.is_none() {
+            let question = json!({"user_name": form("What is your name?", "name", "string")});
+            return Ok(CallToolResponse::InputRequired(asks(question, None)));
+        }
+        let options = TaskOptions::new()
+            .with_ttl_ms(60_000)
+            .with_poll_interval_ms(100);
+        let task = self.1.spawn(options, move |task| {
+            Box::pin(async move {
+                let done =
+                    |text: String| Ok(CallToolResult::success(vec![ContentBlock::text(text)]));
+                let ask = |key: &str| {
+                    let question = form("Are you sure?", "confirm", "boolean");
+                    task.request_input(key.to_owned(), read::<InputRequest>(question))
+                };
+                match name.as_str() {
+                    "failing_job" => {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        Ok(CallToolResult::error(vec![ContentBlock::text(
+                            "the job failed",
+                        )]))
+                    }
+                    "protocol_error_job" => Err(TaskExit::Error(ErrorData::internal_error(
+                        "the job broke",
+                        None,
+                    ))),
+                    "confirm_delete" => done(format!("answered: {}", ask("confirm").await?)),
+                    "multi_input" => {
+                        let (one, two) = tokio::try_join!(ask("first"), ask("second"))?;
+                        done(format!("answered: {one} and {two}"))
+                    }
+                    "test_tool_with_task" => {
+                        done(format!("Hello, {}!", gathered.unwrap_or_default()))
+                    }
+                    _ => tokio::select! {
+                        () = task.cancelled() => Err(TaskExit::Cancelled),
+                        () = tokio::time::sleep(seconds) => done("computed".to_owned()),
+                    },
+                }
+            })
+        });
+        Ok(CallToolResponse::Task(CreateTaskResult::new(task)))
+    }
+
     async fn fixture(
         &self,
         request: CallToolRequestParams,
@@ -203,6 +290,8 @@ impl Fixtures {
             value.unwrap_or_default().to_owned()
         };
         Ok(match &*request.name {
+            "greet" => texts(format!("Hello, {}!", argument("name"))),
+            name if LONG.contains(&name) => self.long(&request, context).await?,
             "test_simple_text" => texts("This is a simple text response for testing."),
             "test_image_content" => {
                 content(json!([{"type": "image", "data": IMAGE, "mimeType": "image/png"}]))
@@ -630,7 +719,10 @@ impl ServerHandler for Fixtures {
         request: GetTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        self.0.get_task(request, context).await
+        match self.1.get_task(&request.task_id) {
+            Ok(task) => Ok(GetTaskResult::new(task)),
+            Err(_) => self.0.get_task(request, context).await,
+        }
     }
 
     async fn update_task(
@@ -638,7 +730,11 @@ impl ServerHandler for Fixtures {
         request: UpdateTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.0.update_task(request, context).await
+        if self.1.get_task(&request.task_id).is_err() {
+            return self.0.update_task(request, context).await;
+        }
+        self.1
+            .update_task(&request.task_id, request.input_responses)
     }
 
     async fn cancel_task(
@@ -646,7 +742,10 @@ impl ServerHandler for Fixtures {
         request: CancelTaskParams,
         context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.0.cancel_task(request, context).await
+        if self.1.get_task(&request.task_id).is_err() {
+            return self.0.cancel_task(request, context).await;
+        }
+        self.1.cancel_task(&request.task_id)
     }
 
     async fn on_custom_request(

@@ -32,12 +32,14 @@ has() {
 
 session() {
     has "tools/list" '"set_tag"' "$@" --method tools/list
-    has "tools/call run" '42\n' "$@" --method tools/call --tool-name run --tool-arg image=tag:host --tool-arg 'command=echo $((6*7))'
+    has "tools/call run" '42\n' "$@" --method tools/call --tool-name run --tool-args-json '{"image": "tag:host", "command": "echo $((6*7))"}'
     has "tools/call list_images" '"host"' "$@" --method tools/call --tool-name list_images
     has "prompts/get" 'make test' "$@" --method prompts/get --prompt-name run-shell --prompt-args 'command=make test'
     has "resources/read" 'contree' "$@" --method resources/read --uri contree://guide/reference
 }
 
+# The image is made before, so that no call takes long.
+"$program" call --raw run image=tag:host command=true
 printf 'Inspector over stdio\n'
 session "$program"
 "$program" --mode http --http-port 0 2>"$scratch/stderr" &

@@ -47,7 +47,7 @@ impl Endpoint {
     /// `cut` ends all streams.
     pub(super) fn new(server: Arc<Server>, ending: Ending, cut: CancellationToken) -> Self {
         #[cfg(feature = "conformance")]
-        let server = Arc::new(crate::mcp::conformance::Fixtures(server));
+        let server = Arc::new(crate::mcp::conformance::Fixtures::new(server));
         let sessions = Sessions::new();
         let config = StreamableHttpServerConfig::default()
             // Who may ask has been looked at before.
