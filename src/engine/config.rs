@@ -29,6 +29,9 @@ pub struct LocalConfig {
     pub import_bytes: u64,
     /// Most entries of an imported layer.
     pub import_entries: u64,
+    /// How many commands may wait; beyond that, or where the system allows too few open files for so many, a request is turned
+    /// away with 429.
+    pub max_pending: usize,
     /// What commands reach that ask for a network, which they do by default.
     pub network: NetworkMode,
     /// With [`NetworkMode::Proxy`]: all that they may reach. Empty: every public address.
@@ -83,6 +86,7 @@ impl LocalConfig {
             network: NetworkMode::default(),
             egress_allow: Vec::new(),
             egress_deny: Vec::new(),
+            max_pending: 10_000,
         }
     }
 

@@ -16,7 +16,6 @@ use uuid::Uuid;
 use super::STOPPED;
 use super::error::ApiError;
 use super::events::Log;
-use super::instance::Instance;
 use super::queue::{Queue, Ticket};
 use super::report::completion;
 use super::rows::images;
@@ -78,18 +77,19 @@ impl Ran {
 }
 
 impl Task {
-    /// Records that the work has begun, and lets others follow it and reach its instance.
-    pub(super) async fn begin(
-        &self,
-        engine: &Arc<Engine>,
-        instance: Option<Arc<Instance>>,
-    ) -> Result<(), ApiError> {
+    /// Records that the work begins, and lets others follow it.
+    pub(super) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
+        self.executing(engine).await?;
+        self.running.begin(None);
+        Ok(())
+    }
+
+    /// Records that the work begins. [`Running::begin`] then lets others follow it and reach its instance.
+    pub(super) async fn executing(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
         let operation = self.operation;
         engine
             .write(move |t| operations::set_status(t, operation, Status::Executing))
-            .await?;
-        self.running.begin(instance);
-        Ok(())
+            .await
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) const PROCESSES: u32 = 4096;
 /// Largest JSON body, in bytes. Files go through `POST /files`, which has no bound but the disk's.
 pub(super) const BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Most commands that wait for their turn.
-pub(super) const WAITING: usize = 10_000;
+/// Most imports that wait for their turn.
+pub(super) const IMPORTS_WAITING: usize = 1_000;
 
 /// Most processes that clients run in one sandbox at once, beside its main one.
 pub(super) const SUBPROCESSES: usize = 256;

@@ -65,14 +65,16 @@ pub(super) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
         job.request.timeout,
         variables,
     );
-    let main = match instance.start_main(&job.request).await {
+    let (recorded, main) = tokio::join!(task.executing(&engine), instance.start_main(&job.request));
+    let main = match main {
         Ok(main) => main,
         Err(error) => return not_started(&instance, &log, &error).await,
     };
-    if let Err(error) = task.begin(&engine, Some(Arc::clone(&instance))).await {
+    if let Err(error) = recorded {
         // What cannot be recorded is not run.
         task.running.fail(error.message());
     }
+    task.running.begin(Some(Arc::clone(&instance)));
     watch(&engine, task, job, &instance, main, proxy, begun).await
 }
 

@@ -62,7 +62,6 @@ impl Running {
 
     /// Ends it as FAILED, for instance because it passed a bound; the first reason counts. False if its result is being
     /// recorded already.
-    #[allow(dead_code, reason = "bounds that are watched while a command runs")]
     pub(super) fn fail(&self, reason: &str) -> bool {
         self.end(Status::Failed, reason)
     }

@@ -22,7 +22,7 @@ use super::rows::{Rows, layers};
 use super::running::Running;
 use super::squash::Deep;
 use super::views::Views;
-use super::{EngineError, LocalConfig, limits};
+use super::{EngineError, LocalConfig};
 use crate::db::DbError;
 
 /// The layout of the data directory that this release reads and writes.
@@ -81,7 +81,7 @@ impl Engine {
             identity,
             boot,
             running: Mutex::default(),
-            instances: Queue::new(config.max_concurrency, most_waiting()),
+            instances: Queue::new(config.max_concurrency, most_waiting(config.max_pending)),
             door: OnceLock::new(),
             imports: Imports::new(config),
             views: Views::default(),
@@ -172,9 +172,9 @@ impl Engine {
 }
 
 /// How many commands may wait. Each holds two descriptors, and what runs needs many more.
-fn most_waiting() -> usize {
+fn most_waiting(wanted: usize) -> usize {
     let descriptors = contree_sandbox::raise_descriptor_limit();
-    usize::try_from(descriptors / 4).map_or(limits::WAITING, |fit| fit.min(limits::WAITING))
+    usize::try_from(descriptors / 4).map_or(wanted, |fit| fit.min(wanted))
 }
 
 /// Runs what blocks off the asynchronous threads.

@@ -63,7 +63,7 @@ async fn what_a_dead_engine_owed_is_told_and_stays_the_same() {
     let resumed = local
         .events(&done.operation, "follow", Some(before.len() as u64))
         .await;
-    assert_eq!(resumed, [last.clone()]);
+    assert_eq!(resumed, std::slice::from_ref(last));
 }
 
 #[tokio::test]

@@ -3,10 +3,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Local, data_dir};
 
-async fn narrow() -> Local {
+/// An engine that runs one command at once, and lets so many wait.
+async fn narrow(waiting: usize) -> Local {
     let data = data_dir();
     let mut config = LocalConfig::new(data.path());
     config.max_concurrency = 1;
+    config.max_pending = waiting;
     Local::with(config, data).await
 }
 
@@ -17,7 +19,7 @@ async fn status(local: &Local, operation: &str) -> String {
 
 #[tokio::test]
 async fn who_waits_is_pending_and_comes_in_turn() {
-    let local = narrow().await;
+    let local = narrow(100).await;
     let first = local
         .spawn("cat", json!({"stdin": {"value": "", "close": false}}))
         .await;
@@ -141,4 +143,86 @@ async fn what_runs_shows_its_output() {
     let over = local.get(&path).await;
     assert_eq!(over.retry_after, None);
     assert_eq!(over.json["metadata"]["result"]["stdout"]["value"], "out\n");
+}
+
+#[tokio::test]
+async fn too_many_are_turned_away_and_nothing_is_left_of_them() {
+    let local = narrow(2).await;
+    let first = local.spawn("sleep 600", json!({})).await;
+    let waiting = [
+        local.spawn("true", json!({})).await,
+        local.spawn("true", json!({})).await,
+    ];
+    let body = json!({"command": "true", "image": "tag:host"});
+    for _ in 0..3 {
+        let answer = local.post("/instances", &body).await;
+        assert_eq!(
+            (answer.status, &answer.json["status"]),
+            (429, &json!(429)),
+            "{answer:?}"
+        );
+        assert!(answer.retry_after.is_some());
+    }
+    let listed = local.get("/operations").await.json;
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    let runs = std::fs::read_dir(local.engine.data.path().join("run"));
+    assert_eq!(runs.unwrap().count(), 3);
+    assert_eq!(
+        local.get("/whoami").await.json["limits"]["instance_max_pending"],
+        2
+    );
+    // A place that is given up is free again.
+    assert_eq!(
+        local
+            .delete(&format!("/operations/{}", waiting[0]))
+            .await
+            .status,
+        202
+    );
+    while status(&local, &waiting[0]).await != "CANCELLED" {}
+    let late = local.spawn("true", json!({})).await;
+    assert_eq!(
+        local.delete(&format!("/operations/{first}")).await.status,
+        202
+    );
+    for operation in [&waiting[1], &late] {
+        assert_eq!(local.done(operation).await.status, "SUCCESS");
+    }
+}
+
+#[tokio::test]
+async fn operations_are_listed_by_age_and_narrowed() {
+    let local = Local::new().await;
+    let mut all = Vec::new();
+    for command in ["true", "exit 3", "true"] {
+        all.push(local.run(command, json!({})).await.operation);
+    }
+    all.push(
+        local
+            .run("true", json!({"cwd": "/etc/passwd"}))
+            .await
+            .operation,
+    );
+    all.reverse();
+    let listed = async |query: &str| -> Vec<String> {
+        let answer = local.get(&format!("/operations?{query}")).await.json;
+        let uuid = |row: &Value| row["uuid"].as_str().unwrap().to_owned();
+        answer.as_array().unwrap().iter().map(uuid).collect()
+    };
+    assert_eq!(listed("").await, all);
+    assert_eq!(listed("limit=2").await, all[..2]);
+    assert_eq!(listed("limit=2&offset=3").await, all[3..]);
+    assert_eq!(listed("status=FAILED").await, all[..1]);
+    assert_eq!(listed("status=SUCCESS").await, all[1..]);
+    assert_eq!(listed("kind=instance").await, all);
+    assert!(listed("kind=image_import").await.is_empty());
+    assert_eq!(listed("since=1h").await, all);
+    assert!(listed("until=1h").await.is_empty());
+    assert!(listed("since=2100-01-01T00:00:00Z").await.is_empty());
+    let second = local.get(&format!("/operations/{}", all[2])).await.json;
+    let at = second["created_at"].as_str().unwrap();
+    assert_eq!(listed(&format!("since={at}")).await, all[..3]);
+    assert_eq!(listed(&format!("until={at}")).await, all[2..]);
+    assert_eq!(second["metadata"]["result"]["state"]["exit_code"], 3);
+    assert_eq!(second["status"], "SUCCESS");
 }

@@ -52,7 +52,7 @@ pub(in crate::engine) fn begin(
 }
 
 async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> Ran {
-    if let Err(error) = task.begin(&engine, None).await {
+    if let Err(error) = task.begin(&engine).await {
         return Ran::failed(error.message());
     }
     let prepared = execute(&engine, &task, &checked).await;

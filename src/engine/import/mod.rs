@@ -46,7 +46,10 @@ impl Imports {
     pub(super) fn new(config: &LocalConfig) -> Self {
         Self {
             local: config.local_imports,
-            queue: Queue::new(config.max_imports, super::limits::WAITING),
+            queue: Queue::new(
+                config.max_imports,
+                config.max_pending.min(super::limits::IMPORTS_WAITING),
+            ),
             limits: UnpackLimits {
                 entries: config.import_entries,
                 bytes: config.import_bytes,
