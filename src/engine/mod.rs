@@ -30,8 +30,8 @@
 
 mod access;
 mod archive;
-mod bounded;
 mod config;
+mod connections;
 mod egress;
 mod error;
 mod events;

@@ -12,22 +12,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::connect_info::Connected;
 use axum::middleware::from_fn_with_state;
-use axum::serve::IncomingStream;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 
 use super::access::{self, Access, Here, is_loopback};
-use super::bounded::Bounded;
 use super::service::Service;
-use super::{EngineError, LocalConfig, routes};
+use super::{EngineError, LocalConfig, connections, routes};
 
-/// Most connections at once.
-const CONNECTIONS: usize = 1024;
-
-/// How long connections may take to end when the server is stopped.
-const CLOSE: Duration = Duration::from_millis(500);
+/// How long the connections may take to end when the server is stopped, at the very most.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +98,7 @@ impl fmt::Debug for ServeConfig {
 pub struct Server {
     service: Service,
     address: String,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<()>,
     /// Removed at the end, if it is still the one made here.
     path: Option<(PathBuf, u64)>,
 }
@@ -141,16 +135,8 @@ impl Server {
                 }
                 let service = Service::start(&config)?;
                 let router = guarded(&service, access(true));
-                let listener = Bounded::new(listener, CONNECTIONS);
                 let closing = service.closing();
-                let serving = tokio::spawn(async move {
-                    axum::serve(
-                        listener,
-                        router.into_make_service_with_connect_info::<Here>(),
-                    )
-                    .with_graceful_shutdown(closing.cancelled_owned())
-                    .await
-                });
+                let serving = tokio::spawn(connections::serve(listener, reached, router, closing));
                 Ok(Self {
                     service,
                     address: url(local),
@@ -164,16 +150,9 @@ impl Server {
                     let _ = fs::remove_file(path);
                 })?;
                 let router = guarded(&service, access(false));
-                let listener = Bounded::new(listener, CONNECTIONS);
                 let closing = service.closing();
-                let serving = tokio::spawn(async move {
-                    axum::serve(
-                        listener,
-                        router.into_make_service_with_connect_info::<Here>(),
-                    )
-                    .with_graceful_shutdown(closing.cancelled_owned())
-                    .await
-                });
+                let here = |_: &tokio::net::UnixStream| Here(None);
+                let serving = tokio::spawn(connections::serve(listener, here, router, closing));
                 Ok(Self {
                     service,
                     address: format!("unix:{}", path.display()),
@@ -195,15 +174,13 @@ impl Server {
     /// # Errors
     /// [`EngineError::Listen`] if listening fails before.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), EngineError> {
-        let failed = tokio::select! {
-            () = stop => None,
-            ended = &mut self.serving => Some(match ended {
-                Ok(Err(error)) => error,
-                _ => io::Error::other("the server ended by itself"),
-            }),
+        let ended = tokio::select! {
+            () = stop => false,
+            // It accepts until it is told to stop.
+            _ = &mut self.serving => true,
         };
         self.service.stop().await;
-        if failed.is_none() {
+        if !ended {
             let abort = self.serving.abort_handle();
             if tokio::time::timeout(CLOSE, self.serving).await.is_err() {
                 abort.abort();
@@ -214,12 +191,13 @@ impl Server {
         {
             let _ = fs::remove_file(path);
         }
-        failed.map_or(Ok(()), |source| {
-            Err(EngineError::Listen {
+        if ended {
+            return Err(EngineError::Listen {
                 address: self.address,
-                source,
-            })
-        })
+                source: io::Error::other("the server ended by itself"),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -231,17 +209,11 @@ fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-impl Connected<IncomingStream<'_, Bounded<TcpListener>>> for Here {
-    fn connect_info(stream: IncomingStream<'_, Bounded<TcpListener>>) -> Self {
-        let local = stream.io().local_addr().ok();
-        Self(local.map(|address| address.ip().to_canonical()))
-    }
-}
-
-impl Connected<IncomingStream<'_, Bounded<UnixListener>>> for Here {
-    fn connect_info(_: IncomingStream<'_, Bounded<UnixListener>>) -> Self {
-        Self(None)
-    }
+/// The address that a client connected to. Small answers go out at once on this connection.
+fn reached(stream: &TcpStream) -> Here {
+    let _ = stream.set_nodelay(true);
+    let local = stream.local_addr().ok();
+    Here(local.map(|address| address.ip().to_canonical()))
 }
 
 /// Listens at a path that only this user may connect to. A socket that is there is replaced if nobody listens on it.

@@ -294,3 +294,23 @@ fn what_would_be_open_to_others_does_not_start() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+#[tokio::test]
+async fn those_who_say_nothing_keep_nobody_out_and_the_end_does_not_wait_for_them() {
+    use tokio::io::AsyncWriteExt as _;
+    let data = data_dir();
+    let served = serve(data.path(), &["--listen", "127.0.0.1:0"]);
+    let address = served.address.strip_prefix("http://").unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /v1/whoami HT").await.unwrap();
+        silent.push(stream);
+    }
+    let client = Client::connect(Backend::new(&served.address).unwrap()).unwrap();
+    assert_eq!(
+        client.run(request("echo ok")).await.unwrap().stdout.bytes,
+        b"ok\n"
+    );
+    served.stop();
+}
