@@ -49,7 +49,7 @@ pub struct Shape {
 }
 
 /// The formats that mean something to a client; the others only say how wide a number is.
-const FORMATS: [&str; 2] = ["uuid", "date-time"];
+pub(super) const FORMATS: [&str; 3] = ["uuid", "date-time", "password"];
 
 impl Shape {
     /// A bare type.

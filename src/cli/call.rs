@@ -70,7 +70,7 @@ impl Call {
         for note in &start.decision.notes {
             tracing::warn!("{note}");
         }
-        let session = start.session();
+        let session = start.session(false)?;
         let runtime = runtime()?;
         let status = runtime.block_on(self.call(tool, arguments, &session));
         super::serve::close(session);

@@ -168,7 +168,7 @@ fn credentials(start: &Start) -> Vec<Check> {
 
 /// Asks the service who we are.
 fn service(start: &Start) -> Result<Check, String> {
-    let session = start.session();
+    let session = start.session(false)?;
     let runtime = runtime()?;
     let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, whoami(&session)).await });
     runtime.shutdown_background();

@@ -44,6 +44,10 @@ pub(super) struct Options {
     tools: Vec<String>,
     #[command(flatten)]
     pub(super) network: super::network::Network,
+    /// Let tools touch files of this machine only at or below DIR; may be repeated, and names places of credentials if they
+    /// are meant. Over HTTP nothing may be touched without it
+    #[arg(long, global = true, value_name = "DIR", help_heading = OTHER)]
+    pub(super) allow_path: Vec<std::path::PathBuf>,
     /// How much to log to standard error
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
     log_level: Option<Level>,

@@ -32,7 +32,7 @@ pub(super) fn serve(start: Start) -> Result<u8, String> {
     for note in &start.decision.notes {
         eprintln!("contree-mcp: {note}");
     }
-    let session = start.session();
+    let session = start.session(http.is_some())?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let stop = CancellationToken::new();

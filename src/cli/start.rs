@@ -12,7 +12,7 @@ use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
 };
-use crate::tools::{BackendInfo, Connect, Offer, Session};
+use crate::tools::{BackendInfo, Connect, LocalAccess, Offer, Session};
 use crate::{Backend, Client};
 
 /// Said by `whoami`, beside what the engine says of itself.
@@ -87,7 +87,10 @@ impl Start {
     }
 
     /// The session of this process. Nothing is connected to yet.
-    pub(super) fn session(&self) -> Arc<Session> {
+    ///
+    /// # Errors
+    /// If an allowed path is not there.
+    pub(super) fn session(&self, over_http: bool) -> Result<Arc<Session>, String> {
         let mut info = BackendInfo::default();
         info.why.clone_from(&self.decision.why);
         info.notes.clone_from(&self.decision.notes);
@@ -106,13 +109,31 @@ impl Start {
             (Ok(Selected::Local), Err(error)) => failing(error.to_string()),
             (Err(error), _) => failing(error.to_string()),
         };
+        let is_near = !over_http;
         let mut session = Session::new(info, connect)
             .with_offer(self.offer.clone())
-            .with_desktop(has_desktop(&self.environment));
+            .with_desktop(is_near && has_desktop(&self.environment))
+            .with_local_access(self.local_access(over_http)?);
         if let Ok(directories) = &self.directories {
             session = session.with_state_directory(directories.state.clone());
         }
-        Arc::new(session)
+        Ok(Arc::new(session))
+    }
+
+    /// What tools may touch on this machine.
+    fn local_access(&self, over_http: bool) -> Result<LocalAccess, String> {
+        let allowed = &self.options.allow_path;
+        let access = if over_http || !allowed.is_empty() {
+            LocalAccess::only(allowed)?
+        } else {
+            LocalAccess::everything()
+        };
+        let Ok(directories) = &self.directories else {
+            return Ok(access);
+        };
+        let store = ["store.db", "store.db-wal", "store.db-shm"];
+        let ours = store.iter().map(|name| directories.state.join(name));
+        Ok(access.with_secrets(ours.chain([directories.data.clone()])))
     }
 
     /// The embedded engine's settings: options, else the environment, else defaults.

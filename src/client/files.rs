@@ -40,6 +40,28 @@ impl Client {
         self.upload(&content).await
     }
 
+    /// Uploads a content whose hash is known, opened anew for each try; `path` is for messages. With `look`, the backend is
+    /// asked for it first.
+    #[allow(dead_code, reason = "the tools', which are a feature")]
+    pub(crate) async fn upload_known(
+        &self,
+        open: impl Fn() -> std::io::Result<std::fs::File> + Send + Sync + 'static,
+        path: &Path,
+        sha256: &str,
+        size: u64,
+        look: bool,
+    ) -> Result<types::FileResponse, Error> {
+        let content = Content {
+            source: Source::Opened {
+                open: Box::new(open),
+                path: path.to_owned(),
+            },
+            sha256: sha256.to_owned(),
+            size,
+        };
+        self.upload_after(&content, look).await
+    }
+
     /// Uploads bytes and returns their record; a content that the backend has already is not sent again.
     ///
     /// # Errors
@@ -82,9 +104,20 @@ impl Client {
     }
 
     async fn upload(&self, content: &Content) -> Result<types::FileResponse, Error> {
+        self.upload_after(content, true).await
+    }
+
+    async fn upload_after(
+        &self,
+        content: &Content,
+        mut look: bool,
+    ) -> Result<types::FileResponse, Error> {
         let mut delays = self.backend().retry().delays();
         loop {
-            if let Some(known) = self.find_file(&content.sha256).await? {
+            // What failed may have arrived all the same.
+            if std::mem::replace(&mut look, true)
+                && let Some(known) = self.find_file(&content.sha256).await?
+            {
                 return Ok(known);
             }
             let error = match self.send(content).await {
@@ -146,13 +179,18 @@ struct Content {
 
 enum Source {
     Path(PathBuf),
+    #[allow(dead_code, reason = "the tools', which are a feature")]
+    Opened {
+        open: Box<dyn Fn() -> std::io::Result<std::fs::File> + Send + Sync>,
+        path: PathBuf,
+    },
     Bytes(Bytes),
 }
 
 impl Source {
     fn path(&self) -> PathBuf {
         match self {
-            Self::Path(path) => path.clone(),
+            Self::Path(path) | Self::Opened { path, .. } => path.clone(),
             Self::Bytes(_) => PathBuf::new(),
         }
     }
@@ -192,18 +230,26 @@ impl Content {
         match &self.source {
             Source::Bytes(bytes) => Ok(bytes.clone().into()),
             Source::Path(path) => {
-                let mut file = File::open(path).await.map_err(Error::io(path))?;
-                file.set_max_buf_size(CHUNK);
-                Ok(reqwest::Body::wrap(FileBody {
-                    file,
-                    left: self.size,
-                    hash: Sha256::new(),
-                    expected: self.sha256.clone(),
-                    buffer: BytesMut::new(),
-                    progress: Arc::clone(progress),
-                }))
+                let file = File::open(path).await.map_err(Error::io(path))?;
+                Ok(self.streamed(file, progress))
+            }
+            Source::Opened { open, path } => {
+                let file = open().map_err(Error::io(path))?;
+                Ok(self.streamed(File::from_std(file), progress))
             }
         }
+    }
+
+    fn streamed(&self, mut file: File, progress: &Arc<Progress>) -> reqwest::Body {
+        file.set_max_buf_size(CHUNK);
+        reqwest::Body::wrap(FileBody {
+            file,
+            left: self.size,
+            hash: Sha256::new(),
+            expected: self.sha256.clone(),
+            buffer: BytesMut::new(),
+            progress: Arc::clone(progress),
+        })
     }
 }
 

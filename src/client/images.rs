@@ -84,6 +84,17 @@ impl Client {
         mode: Option<u32>,
     ) -> Result<u64, Error> {
         let destination = &replaceable(destination).await?;
+        self.download_to(image, path, destination, mode).await
+    }
+
+    /// As [`download`](Self::download), for a place that is known to be good: a link there is replaced, not followed.
+    pub(crate) async fn download_to(
+        &self,
+        image: Uuid,
+        path: &str,
+        destination: &Path,
+        mode: Option<u32>,
+    ) -> Result<u64, Error> {
         let directory = match destination.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),

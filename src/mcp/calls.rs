@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::elicit::{ClientPages, input_required};
 use super::paging::{LIST_KEPT_MS, PAGE, page};
 use super::progress::{self, NewestLine};
 use super::result;
@@ -84,7 +85,7 @@ impl Server {
         if takes_tasks {
             return Ok(self.begin(request, permit, context).await);
         }
-        Ok(self.run(request, permit, context).await.into())
+        Ok(self.run(request, permit, context).await)
     }
 
     /// Waits until the call may run.
@@ -112,12 +113,19 @@ impl Server {
         request: CallToolRequestParams,
         permit: OwnedSemaphorePermit,
         context: &RequestContext<RoleServer>,
-    ) -> CallToolResult {
+    ) -> CallToolResponse {
         let newest = Arc::new(NewestLine::new());
         let stop = CancellationToken::new();
+        let pages = Arc::new(ClientPages::of(&request, context));
         // Boxed, so that a call that waits for its turn holds little.
         let work = Box::pin(async {
-            let work = perform(self.session.clone(), request, newest.clone(), stop.clone());
+            let work = perform(
+                self.session.clone(),
+                request,
+                pages,
+                newest.clone(),
+                stop.clone(),
+            );
             let mut work = std::pin::pin!(work);
             tokio::select! {
                 biased;
@@ -143,8 +151,15 @@ impl Server {
     ) -> CallToolResponse {
         let newest = Arc::new(NewestLine::new());
         let stop = CancellationToken::new();
+        let pages = Arc::new(ClientPages::of(&request, context));
         let follow = {
-            let work = perform(self.session.clone(), request, newest.clone(), stop.clone());
+            let work = perform(
+                self.session.clone(),
+                request,
+                pages,
+                newest.clone(),
+                stop.clone(),
+            );
             let (tasks, newest) = (self.tasks.clone(), newest.clone());
             async move {
                 let done = work.await;
@@ -162,7 +177,7 @@ impl Server {
             };
             tokio::select! {
                 biased;
-                done = &mut follow => return self.joined(done).into(),
+                done = &mut follow => return self.joined(done),
                 () = self.stopped(context) => {}
                 operation = ripe => match self.promote(operation, newest.clone()).await {
                     Ok(task) => return CallToolResponse::Task(task),
@@ -173,10 +188,10 @@ impl Server {
                 stop.cancel();
             }
             tokio::select! {
-                done = &mut follow => return self.joined(done).into(),
+                done = &mut follow => return self.joined(done),
                 () = self.stopped(context) => stop.cancel(),
             }
-            self.joined(follow.await).into()
+            self.joined(follow.await)
         };
         let token = context.meta.get_progress_token();
         progress::report(&context.peer, token, &newest, work).await
@@ -185,17 +200,20 @@ impl Server {
     fn joined(
         &self,
         done: Result<Result<Answer, ToolError>, tokio::task::JoinError>,
-    ) -> CallToolResult {
+    ) -> CallToolResponse {
         match done {
             Ok(done) => self.result(done),
-            Err(error) => refused(format!("the call broke off: {error}")),
+            Err(error) => refused(format!("the call broke off: {error}")).into(),
         }
     }
 
-    fn result(&self, done: Result<Answer, ToolError>) -> CallToolResult {
+    fn result(&self, done: Result<Answer, ToolError>) -> CallToolResponse {
         match done {
-            Ok(answer) => result::answer(answer),
-            Err(error) => result::error(&self.session.explain(error)),
+            Ok(answer) => result::answer(answer).into(),
+            Err(error) => match error.wanted_page() {
+                Some((message, url)) => input_required(message, url).into(),
+                None => result::error(&self.session.explain(error)).into(),
+            },
         }
     }
 }
@@ -204,10 +222,11 @@ impl Server {
 async fn perform(
     session: Arc<Session>,
     request: CallToolRequestParams,
+    pages: Arc<ClientPages>,
     newest: Arc<NewestLine>,
     stop: CancellationToken,
 ) -> Result<Answer, ToolError> {
-    let tool = Context::new(session, newest, stop);
+    let tool = Context::new(session, newest, stop).with_pages(pages);
     let arguments = request.arguments.unwrap_or_default();
     tools::dispatch(&Handlers, &request.name, arguments, &tool).await
 }

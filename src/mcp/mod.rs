@@ -8,6 +8,7 @@ mod complete;
 #[cfg(feature = "conformance")]
 #[path = "../../tests/conformance/fixtures.rs"]
 mod conformance;
+mod elicit;
 mod ending;
 mod http;
 mod lines;

@@ -20,6 +20,7 @@ impl AccountTools for Handlers {
         })?;
         let account = account.into_inner();
         let mut notes = info.notes.clone();
+        notes.extend(cx.session().store().notes());
         if let Some(engine) = account.x_engine {
             notes.push(format!("user ids inside: {}", engine.user_ids));
             notes.extend(engine.notes);

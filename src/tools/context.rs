@@ -252,12 +252,38 @@ pub struct Quiet;
 
 impl Watcher for Quiet {}
 
+/// What became of a page that the user is to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Shown {
+    /// The user has it open.
+    Opened,
+    /// The user does not want to.
+    Declined,
+    /// The client has no means to show pages.
+    Unsupported,
+}
+
+/// How the client shows the user a page.
+pub trait Pages: Send + Sync {
+    /// Shows `url` with a sentence about it.
+    ///
+    /// # Errors
+    /// [`ToolError::page`] if the client is to be asked first, and will call again.
+    fn show<'a>(
+        &'a self,
+        message: &'a str,
+        url: &'a str,
+    ) -> BoxFuture<'a, Result<Shown, ToolError>>;
+}
+
 /// What a handler is given besides its arguments.
 #[derive(Clone)]
 pub struct Context {
     session: Arc<Session>,
     watcher: Arc<dyn Watcher>,
     cancelled: CancellationToken,
+    pages: Option<Arc<dyn Pages>>,
 }
 
 impl Context {
@@ -272,6 +298,28 @@ impl Context {
             session,
             watcher,
             cancelled,
+            pages: None,
+        }
+    }
+
+    /// Shows pages through the client.
+    #[must_use]
+    pub fn with_pages(self, pages: Arc<dyn Pages>) -> Self {
+        Self {
+            pages: Some(pages),
+            ..self
+        }
+    }
+
+    /// Shows the user a page, if the client can.
+    pub(super) async fn show_page(&self, message: &str, url: &str) -> Result<Shown, ToolError> {
+        match &self.pages {
+            Some(pages) => tokio::select! {
+                biased;
+                () = self.cancelled() => Err(ToolError::new("cancelled")),
+                shown = pages.show(message, url) => shown,
+            },
+            None => Ok(Shown::Unsupported),
         }
     }
 

@@ -15,6 +15,8 @@ pub struct ToolError {
     missing: bool,
     /// The backend failed.
     failed: bool,
+    /// A page, and a sentence about it, that the client is to show before it calls again.
+    page: Option<(String, String)>,
 }
 
 impl ToolError {
@@ -27,7 +29,24 @@ impl ToolError {
             unreachable: false,
             missing: false,
             failed: false,
+            page: None,
         }
+    }
+
+    /// Not an error: the client is to show the user a page, and then to call again.
+    #[must_use]
+    pub fn page(message: &str, url: &str) -> Self {
+        Self {
+            page: Some((message.to_owned(), url.to_owned())),
+            ..Self::new(format!("{message} {url}"))
+        }
+    }
+
+    /// The sentence and the address of the page that the client is to show, if it is.
+    #[must_use]
+    pub fn wanted_page(&self) -> Option<(&str, &str)> {
+        let (message, url) = self.page.as_ref()?;
+        Some((message, url))
     }
 
     /// An error for something that does not exist.
@@ -35,6 +54,15 @@ impl ToolError {
         Self {
             missing: true,
             ..Self::new(message)
+        }
+    }
+
+    /// The same with another name for a file.
+    pub(super) fn renamed(self, from: &std::path::Path, to: &std::path::Path) -> Self {
+        let (from, to) = (from.display().to_string(), to.display().to_string());
+        Self {
+            message: self.message.replace(&from, &to),
+            ..self
         }
     }
 

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use futures_util::StreamExt;
 use uuid::Uuid;
 
 use super::output::boundary;
-use super::results::{Download, DownloadSource, FileEntry, ListFiles, ReadFile, Upload};
+use super::results::{
+    Download, DownloadSource, FileEntry, Grep, ListFiles, ReadFile, Rsync, Upload,
+};
 use super::{Context, FilesTools, Handlers, ToolError, params};
-use crate::types::FileItem;
+use super::{look, rsync};
+use crate::store::uploads;
+use crate::types::{FileItem, FileResponse};
 use crate::{Client, ImageRef};
 
 impl FilesTools for Handlers {
@@ -26,13 +29,31 @@ impl FilesTools for Handlers {
             }
         };
         let client = cx.client().await?;
-        let stored = async {
-            match content {
-                Content::Path(path) => client.upload_path(&path).await,
-                Content::Bytes(bytes) => client.upload_bytes(bytes.into()).await,
+        let (stored, executable) = match content {
+            Content::Path(path) => upload_path(&path, client, cx).await?,
+            Content::Bytes(bytes) => {
+                let stored = client.upload_bytes(bytes.into());
+                (unless_cancelled(cx, stored).await?, false)
             }
         };
-        Ok(unless_cancelled(cx, stored).await?.into())
+        let (backend, sha256) = (client.backend().identity(), stored.sha256.clone());
+        let uuid = stored.uuid.to_string();
+        let kept = cx.session().store().write(move |c| {
+            uploads::remember(c, &backend, &sha256, &uuid)?;
+            uploads::set_executable(c, &backend, &sha256, executable)
+        });
+        if let Err(error) = kept.await {
+            tracing::warn!("cannot remember an upload: {error}");
+        }
+        Ok(stored.into())
+    }
+
+    async fn rsync(&self, arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
+        rsync::rsync(arguments, cx).await
+    }
+
+    async fn grep(&self, arguments: params::Grep, cx: &Context) -> Result<Grep, ToolError> {
+        look::grep(arguments, cx).await
     }
 
     async fn download(
@@ -48,20 +69,30 @@ impl FilesTools for Handlers {
                 .ok_or_else(|| ToolError::new("`path` names no file"))?;
             destination.push(name);
         }
+        let destination = cx
+            .session()
+            .local()
+            .destination("destination", &destination)?;
         let client = cx.client().await?;
         let mode = arguments.executable.then_some(0o755);
         let size = unless_cancelled(cx, async {
             let image = resolve(client, &arguments.image).await?;
-            Ok::<_, ToolError>(client.download(image, &path, &destination, mode).await?)
+            Ok::<_, ToolError>(
+                client
+                    .download_to(image, &path, &destination.path, mode)
+                    .await?,
+            )
         })
-        .await?;
+        .await
+        // Our own way to the directory says nothing to others.
+        .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
         Ok(Download {
             success: true,
             source: DownloadSource {
                 image: arguments.image,
                 path,
             },
-            destination: destination.display().to_string(),
+            destination: destination.shown.display().to_string(),
             size,
             executable: arguments.executable,
         })
@@ -73,25 +104,12 @@ impl FilesTools for Handlers {
         cx: &Context,
     ) -> Result<ListFiles, ToolError> {
         let path = inside(&arguments.path);
-        let client = cx.client().await?;
-        let mut list = unless_cancelled(cx, async {
-            let image = resolve(client, &arguments.image).await?;
-            let list = client
-                .inspect_image_file()
-                .image_uuid(image)
-                .path(path.as_str())
-                .send()
-                .await;
-            Ok::<_, ToolError>(list?.into_inner())
-        })
-        .await?;
-        list.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let count = list.files.len() as u64;
+        let list = look::list(cx, &arguments.image, &path).await?;
+        let count = list.len() as u64;
         let end = arguments.offset.saturating_add(arguments.limit);
         let skip = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
         let take = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
         let files = list
-            .files
             .into_iter()
             .skip(skip)
             .take(take)
@@ -113,12 +131,8 @@ impl FilesTools for Handlers {
         cx: &Context,
     ) -> Result<ReadFile, ToolError> {
         let path = inside(&arguments.path);
-        let client = cx.client().await?;
-        let part = unless_cancelled(cx, async {
-            let image = resolve(client, &arguments.image).await?;
-            part(client, image, &path, arguments.offset, arguments.limit).await
-        })
-        .await?;
+        let (offset, limit) = (arguments.offset, arguments.limit);
+        let part = look::read(cx, &arguments.image, &path, offset, limit).await?;
         let whole = part.offset + part.bytes.len() as u64 >= part.size;
         let (content, encoding, used) = readable(&part.bytes, whole);
         let end = part.offset + used as u64;
@@ -133,6 +147,39 @@ impl FilesTools for Handlers {
             next,
         })
     }
+}
+
+/// Uploads a file of this machine, if it may be touched; and whether it is executable.
+async fn upload_path(
+    path: &Path,
+    client: &Client,
+    cx: &Context,
+) -> Result<(FileResponse, bool), ToolError> {
+    let opened = cx.session().local().open("path", path)?;
+    if !opened.about.is_file() {
+        return Err(ToolError::new(format!(
+            "{} is not a regular file: only those can be uploaded",
+            path.display()
+        )));
+    }
+    let failed = |error: std::io::Error| ToolError::new(format!("{}: {error}", path.display()));
+    let (work, file) = (cx.clone(), opened.file.try_clone().map_err(failed)?);
+    let hashed = tokio::task::spawn_blocking(move || rsync::digest(&file, &work));
+    let (sha256, size) = hashed
+        .await
+        .map_err(|error| ToolError::new(format!("hashing failed: {error}")))?
+        .map_err(failed)?;
+    // The same file, whatever has its name by now.
+    let file = opened.file;
+    let open = move || {
+        use std::io::Seek as _;
+        let mut file = file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    };
+    let stored = client.upload_known(open, path, &sha256, size, true);
+    let stored = unless_cancelled(cx, stored).await?;
+    Ok((stored, rsync::executable(&opened.about)))
 }
 
 enum Content {
@@ -158,7 +205,7 @@ pub(crate) fn expanded(path: &str) -> Option<PathBuf> {
 }
 
 /// A path on this machine: absolute, or below the home directory.
-fn local(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
+pub(super) fn local(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
     let expanded = expanded(path)
         .ok_or_else(|| ToolError::new("there is no home directory for `~`: give the whole path"))?;
     if expanded.is_absolute() {
@@ -170,11 +217,11 @@ fn local(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
 }
 
 /// A path in an image: always absolute.
-fn inside(path: &str) -> String {
+pub(super) fn inside(path: &str) -> String {
     format!("/{}", path.trim_start_matches('/'))
 }
 
-async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolError> {
+pub(super) async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolError> {
     let image: ImageRef = image.parse()?;
     if let ImageRef::Uuid(uuid) = image {
         return Ok(uuid);
@@ -187,12 +234,15 @@ async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolError> {
 
 /// The exact call that goes on where an answer ends.
 fn call(tool: &str, image: &str, path: &str, offset: u64, limit: u64) -> String {
-    let quoted = |text: &str| serde_json::Value::from(text).to_string();
     format!(
         "{tool}(image={}, path={}, offset={offset}, limit={limit})",
         quoted(image),
         quoted(path)
     )
+}
+
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn entry(directory: &str, item: FileItem) -> FileEntry {
@@ -212,47 +262,6 @@ fn entry(directory: &str, item: FileItem) -> FileEntry {
     }
 }
 
-/// A part of a file, and how large the file is.
-struct Part {
-    bytes: Vec<u8>,
-    offset: u64,
-    size: u64,
-}
-
-/// Reads `limit` bytes from `offset` on. Where the backend tells the size beforehand, no more than needed is
-/// transferred.
-async fn part(
-    client: &Client,
-    image: Uuid,
-    path: &str,
-    offset: u64,
-    limit: u64,
-) -> Result<Part, ToolError> {
-    let mut content = client.read(image, path).await?;
-    let size = content.size;
-    let end = offset.saturating_add(limit);
-    let mut bytes = Vec::new();
-    let mut position = 0u64;
-    while let Some(chunk) = content.next().await {
-        let chunk = chunk?;
-        let (from, to) = (position, position + chunk.len() as u64);
-        position = to;
-        let start = offset.clamp(from, to) - from;
-        let stop = end.clamp(from, to) - from;
-        // Both are at most the chunk's length.
-        bytes.extend_from_slice(&chunk[start as usize..stop as usize]);
-        if position >= end && size.is_some() {
-            break;
-        }
-    }
-    let size = size.unwrap_or(position);
-    Ok(Part {
-        bytes,
-        offset: offset.min(size),
-        size,
-    })
-}
-
 /// Text where it is text, cut between characters, else base64; and how many bytes that shows.
 fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
     let used = if whole {
@@ -270,7 +279,7 @@ fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
 }
 
 /// Nothing is left behind by these when they are dropped, so cancelling is dropping.
-async fn unless_cancelled<T, E: Into<ToolError>>(
+pub(super) async fn unless_cancelled<T, E: Into<ToolError>>(
     cx: &Context,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, ToolError> {

@@ -1,6 +1,7 @@
 //! Images: finding and naming them.
 
-use super::results::{GetImage, ListImages, SetTag};
+use super::imports;
+use super::results::{GetImage, ImportImage, ListImages, SetTag};
 use super::{Context, Handlers, ImagesTools, ToolError, params};
 use crate::ImageRef;
 
@@ -61,6 +62,14 @@ impl ImagesTools for Handlers {
             images: images.into_iter().map(Into::into).collect(),
             next,
         })
+    }
+
+    async fn import_image(
+        &self,
+        arguments: params::ImportImage,
+        cx: &Context,
+    ) -> Result<ImportImage, ToolError> {
+        imports::import(arguments, cx).await
     }
 
     async fn get_image(

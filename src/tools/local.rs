@@ -172,11 +172,7 @@ impl LocalAccess {
         let about = file.metadata().map_err(failed)?;
         let place = place_of(&file, &resolved, &about).map_err(failed)?;
         self.check(argument, &place)?;
-        Ok(Opened {
-            file,
-            about,
-            path: place,
-        })
+        Ok(Opened { file, about })
     }
 
     /// Where an existing path leads, if it may be touched.
@@ -250,12 +246,11 @@ pub(super) enum Refusal {
     Secret,
 }
 
-/// A file that was opened.
+/// A file that was opened and may be read.
 #[derive(Debug)]
 pub(super) struct Opened {
     pub(super) file: File,
     pub(super) about: Metadata,
-    pub(super) path: PathBuf,
 }
 
 /// A file that is to be written.

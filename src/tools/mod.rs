@@ -15,14 +15,18 @@ mod files;
 mod followed;
 mod guides;
 mod images;
+mod imports;
 mod lineage;
 mod local;
+mod look;
 mod offer;
 mod operations;
 mod output;
 mod prompts;
+mod registries;
 mod resources;
 pub mod results;
+mod rsync;
 mod run;
 mod templates;
 mod tool;
@@ -33,7 +37,7 @@ pub use catalogue::{
     find_resource, unknown_resource,
 };
 pub use complete::{Completions, complete};
-pub use context::{BackendInfo, Connect, Context, Quiet, Session, Stream, Watcher};
+pub use context::{BackendInfo, Connect, Context, Pages, Quiet, Session, Shown, Stream, Watcher};
 pub use error::ToolError;
 pub(crate) use files::expanded;
 pub use followed::{Followed, State, fingerprint, followed, now, stop};

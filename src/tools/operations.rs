@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::results::{CancelOperation, Operation, WaitOperations};
 use super::run::cancel;
 use super::{Context, Handlers, OperationsTools, ToolError, params};
+use crate::events::Payload;
 use crate::{Client, Error, types};
 
 impl OperationsTools for Handlers {
@@ -67,15 +68,22 @@ fn none_followed(errors: &BTreeMap<String, String>) -> ToolError {
 }
 
 /// The record of an operation once it is over. Its events tell when, so that nothing is asked in vain.
-async fn ended(
+pub(super) async fn ended(
     client: &Client,
     operation: Uuid,
     time: Duration,
+    cx: Option<&Context>,
 ) -> Result<types::OperationResponse, Error> {
     let begun = Instant::now();
     let mut events = std::pin::pin!(client.follow(operation, None));
     // An operation without events, or a stream that breaks for good, is left to `wait`.
-    let over = async { while let Some(Ok(_)) = events.next().await {} };
+    let over = async {
+        while let Some(Ok(event)) = events.next().await {
+            if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
+                cx.watcher().output(super::Stream::Stdout, &chunk.bytes);
+            }
+        }
+    };
     let _ = tokio::time::timeout(time, over).await;
     client
         .wait(operation, Some(time.saturating_sub(begun.elapsed())))
@@ -120,7 +128,7 @@ impl Waiting {
         let pending = self.pending.clone();
         let mut running: FuturesUnordered<_> = pending
             .into_iter()
-            .map(|(id, uuid)| async move { (id, ended(client, uuid, time).await) })
+            .map(|(id, uuid)| async move { (id, ended(client, uuid, time, None).await) })
             .collect();
         let total = running.len();
         loop {

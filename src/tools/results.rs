@@ -207,6 +207,9 @@ impl Render for Run {
     }
 }
 
+/// What `import_image` answers: the operation's end, or with `wait=false` its id alone.
+pub type ImportImage = Run;
+
 /// What `get_operation` answers.
 pub type GetOperation = Operation;
 
@@ -507,6 +510,147 @@ impl Render for Upload {
             "file {}, {} bytes, sha256 {}\n",
             self.uuid, self.size, self.sha256
         )
+    }
+}
+
+/// Something that was not sent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct SkippedPath {
+    /// Below the source
+    pub path: String,
+    /// Why
+    pub reason: String,
+}
+
+/// What `rsync` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Rsync {
+    /// For `run`
+    pub directory_state_id: i64,
+    /// Files in the state
+    pub files: u64,
+    /// Their bytes
+    pub bytes: u64,
+    /// Contents that had to be sent
+    pub uploaded: u64,
+    /// What could not be sent; the first of them
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedPath>,
+    /// All that could not be sent, by reason
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped_counts: BTreeMap<String, u64>,
+}
+
+impl Render for Rsync {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "directory state {}: {} files, {} bytes, {} uploaded\n",
+            self.directory_state_id, self.files, self.bytes, self.uploaded
+        );
+        for (reason, count) in &self.skipped_counts {
+            let _ = writeln!(text, "skipped ({reason}): {count}");
+        }
+        for skipped in &self.skipped {
+            let _ = writeln!(text, "  {} ({})", skipped.path, skipped.reason);
+        }
+        let _ = writeln!(
+            text,
+            "next: run(image=…, command=…, directory_state_id={})",
+            self.directory_state_id
+        );
+        text
+    }
+}
+
+/// A line that matched.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct GrepMatch {
+    /// The file
+    pub path: String,
+    /// From 1
+    pub line_number: u64,
+    /// The line, cut if it is long
+    pub line_text: String,
+}
+
+/// What `grep` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Grep {
+    /// Where it searched
+    pub path: String,
+    /// What for
+    pub patterns: Vec<String>,
+    /// There are more
+    pub truncated: bool,
+    /// By file and line
+    pub matches: Vec<GrepMatch>,
+    /// How to see the rest
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Render for Grep {
+    fn text(&self) -> String {
+        let count = self.matches.len();
+        let mut text = format!("{count} {}\n", if count == 1 { "match" } else { "matches" });
+        for found in &self.matches {
+            let _ = writeln!(
+                text,
+                "{}:{}:{}",
+                found.path, found.line_number, found.line_text
+            );
+        }
+        if let Some(next) = &self.next {
+            let _ = writeln!(text, "next: {next}");
+        }
+        text
+    }
+}
+
+/// What `registry_token_obtain` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct RegistryTokenObtain {
+    /// success; a failure is an error
+    pub status: String,
+    /// The registry
+    pub registry: String,
+    /// The page for tokens
+    pub url: String,
+    /// What was done
+    pub message: String,
+    /// What to do now
+    pub agent_instruction: String,
+}
+
+impl Render for RegistryTokenObtain {
+    fn text(&self) -> String {
+        format!(
+            "{}\n{}\nnext: {}\n",
+            self.message, self.url, self.agent_instruction
+        )
+    }
+}
+
+/// What `registry_auth` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct RegistryAuth {
+    /// success; a failure is an error
+    pub status: String,
+    /// The registry
+    pub registry: String,
+    /// What was done
+    pub message: String,
+}
+
+impl Render for RegistryAuth {
+    fn text(&self) -> String {
+        format!("{}\n", self.message)
     }
 }
 

@@ -8,8 +8,10 @@ use uuid::Uuid;
 use super::error::names_remedy;
 use super::lineage;
 use super::results::{Operation, Run};
+use super::rsync::State;
 use super::{Context, Handlers, RunTools, Stream, ToolError, params};
 use crate::events::Payload;
+use crate::store::uploads;
 use crate::{Client, Error, ImageRef, OperationStatus, types};
 
 /// How long a cancelled operation may take to be over before its end is no longer waited for.
@@ -24,46 +26,51 @@ impl RunTools for Handlers {
         let wait = arguments.wait;
         let command = arguments.command.clone();
         let cut_at = arguments.truncate_output_at;
-        let request = request(arguments)?;
+        let state = arguments.directory_state_id;
+        let mut request = request(arguments)?;
         let client = cx.client().await?;
-        // Never dropped half-way: a sandbox that was started must be known, or it could not be cancelled.
-        let started = client.start(request).await?;
-        if cx.is_cancelled() {
-            return Err(stopped(
-                started.operation,
-                cancel(client, started.operation).await,
-            ));
-        }
-        if !wait {
-            cx.session().leave_running(started.operation);
-            return Ok(Run {
-                operation_id: Some(started.operation.to_string()),
-                ended: None,
-            });
-        }
-        cx.watcher().started(started.operation);
-        let followed = tokio::select! {
-            biased;
-            () = cx.cancelled() => None,
-            followed = follow(client, started.operation, cx) => Some(followed),
+        mark_executables(&mut request, client, cx).await;
+        let own = request.files.clone();
+        let mut state = match state {
+            Some(id) => Some(State::load(cx, client, id).await?),
+            None => None,
         };
-        let Some(followed) = followed else {
-            return Err(stopped(
-                started.operation,
-                cancel(client, started.operation).await,
-            ));
+        let mut healed = false;
+        let ended = loop {
+            if let Some(state) = &state {
+                request.files = state.placed();
+                request.files.extend(own.clone());
+            }
+            let first = !std::mem::replace(&mut healed, true);
+            let outcome = once(
+                request.clone(),
+                wait,
+                client,
+                cx,
+                state.as_ref().filter(|_| first),
+            )
+            .await?;
+            match (outcome, &mut state) {
+                (Attempt::Done(done), _) => break done,
+                (Attempt::Lost(error), Some(state)) => {
+                    if !state.heal(cx, client).await? {
+                        return Err(error);
+                    }
+                }
+                (Attempt::Lost(error), None) => return Err(error),
+            }
         };
-        let mut ended = followed.map_err(|error| {
-            let id = started.operation;
-            error.with_hint(format!(
-                "operation {id} may still be running: `wait_operations(operation_ids=[\"{id}\"])` tells, \
-                 `cancel_operation(operation_id=\"{id}\")` stops it"
-            ))
-        })?;
+        let (started, mut ended) = match ended {
+            (started, Some(ended)) => (started, ended),
+            (started, None) => {
+                cx.session().leave_running(started.operation);
+                return Ok(Run {
+                    operation_id: Some(started.operation.to_string()),
+                    ended: None,
+                });
+            }
+        };
         ended.image_uuid = started.image.map(|image| image.to_string());
-        if ended.status == OperationStatus::Failed.as_str() {
-            return Err(failed(&ended));
-        }
         let made = ended
             .result_image_uuid
             .as_deref()
@@ -80,6 +87,97 @@ impl RunTools for Handlers {
             operation_id: None,
             ended: Some(ended),
         })
+    }
+}
+
+/// What one try to run came to.
+enum Attempt {
+    /// It was started, and ended if that was waited for.
+    Done((crate::Run, Option<Operation>)),
+    /// It could not run, perhaps because the backend has lost a file of the directory state.
+    Lost(ToolError),
+}
+
+/// Starts the command and follows it to its end. With a `state`, a failure that may be due to its files is told apart.
+async fn once(
+    request: types::InstanceSpawnRequest,
+    wait: bool,
+    client: &Client,
+    cx: &Context,
+    state: Option<&State>,
+) -> Result<Attempt, ToolError> {
+    // Never dropped half-way: a sandbox that was started must be known, or it could not be cancelled.
+    let started = match client.start(request).await {
+        Ok(started) => started,
+        Err(error) if state.is_some_and(|state| state.may_have_lost(&error)) => {
+            return Ok(Attempt::Lost(error.into()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let id = started.operation;
+    if cx.is_cancelled() {
+        return Err(stopped(id, cancel(client, id).await));
+    }
+    if !wait {
+        return Ok(Attempt::Done((started, None)));
+    }
+    cx.watcher().started(id);
+    let followed = tokio::select! {
+        biased;
+        () = cx.cancelled() => None,
+        followed = follow(client, id, cx) => Some(followed),
+    };
+    let Some(followed) = followed else {
+        return Err(stopped(id, cancel(client, id).await));
+    };
+    let ended = followed.map_err(|error| {
+        error.with_hint(format!(
+            "operation {id} may still be running: `wait_operations(operation_ids=[\"{id}\"])` tells, \
+             `cancel_operation(operation_id=\"{id}\")` stops it"
+        ))
+    })?;
+    if ended.status != OperationStatus::Failed.as_str() {
+        return Ok(Attempt::Done((started, Some(ended))));
+    }
+    // FAILED means that it could not run, so it may be tried again.
+    let why = ended.error.as_deref().unwrap_or_default();
+    let error = failed(&ended);
+    if ended.stdout.is_empty() && state.is_some_and(|state| state.is_named(why)) {
+        return Ok(Attempt::Lost(error));
+    }
+    Err(error)
+}
+
+/// Gives files that were uploaded from executable paths the mode to match.
+async fn mark_executables(
+    request: &mut types::InstanceSpawnRequest,
+    client: &Client,
+    cx: &Context,
+) {
+    let uuids: Vec<String> = request
+        .files
+        .values()
+        .filter_map(|file| file.uuid.map(|uuid| uuid.to_string()))
+        .collect();
+    if uuids.is_empty() {
+        return;
+    }
+    let backend = client.backend().identity();
+    let known = cx.session().store().read(move |c| {
+        let mut executable = std::collections::BTreeSet::new();
+        for uuid in uuids {
+            if uploads::is_executable(c, &backend, &uuid)? {
+                executable.insert(uuid);
+            }
+        }
+        Ok(executable)
+    });
+    let executable = known.await.unwrap_or_default();
+    for file in request.files.values_mut() {
+        let uuid = file.uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        if executable.contains(&uuid) {
+            file.mode = Some("0755".to_owned());
+        }
     }
 }
 
@@ -173,7 +271,7 @@ pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<Operation
 }
 
 /// What is told of a call that was cancelled.
-fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
+pub(super) fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
     match ended {
         Ok(OperationStatus::Cancelled) => {
             ToolError::new(format!("cancelled: operation {operation} was stopped"))

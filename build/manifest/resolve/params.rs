@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::model;
 use super::super::names::is_snake_case;
-use super::super::schema::Shape;
+use super::super::schema::{FORMATS, Shape};
 use super::super::yaml::At;
 use super::{Param, Problem, Resolver};
 
@@ -219,10 +219,10 @@ impl Resolver<'_> {
         }
         let shape = &resolved.shape;
         if let Some(format) = &param.format
-            && (shape.kind != "string" || format.value != "uuid" && format.value != "date-time")
+            && (shape.kind != "string" || !FORMATS.contains(&format.value.as_str()))
         {
             let text = format!(
-                "{label}: no format `{}` for type {} (uuid and date-time are",
+                "{label}: no format `{}` for type {} (uuid, date-time and password are",
                 format.value, shape.kind
             );
             self.problem(format.line, format!("{text} formats of a string)"));

@@ -1,0 +1,219 @@
+//! Importing images from registries.
+
+use uuid::Uuid;
+
+use super::operations::ended;
+use super::results::{ImportImage, Operation};
+use super::run::{cancel, failed, stopped};
+use super::{Context, ToolError, params, registries};
+use crate::registry::{Host, Login, check};
+use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
+use crate::{Client, OperationStatus};
+
+/// What an import asks for in addition to the time of the import itself.
+const GRACE: u64 = 30;
+
+/// Imports an image and waits for it, unless told otherwise.
+pub(super) async fn import(
+    arguments: params::ImportImage,
+    cx: &Context,
+) -> Result<ImportImage, ToolError> {
+    let client = cx.client().await?;
+    let url = arguments.registry_url.trim().to_owned();
+    let credentials = match local_form(&url) {
+        Some(path) => {
+            if !cx.session().is_local() {
+                return Err(ToolError::new(format!(
+                    "`{url}` is on this machine, and the backend is not"
+                ))
+                .with_hint(
+                    "Push it to a registry that the backend reaches, and import it from there.",
+                ));
+            }
+            let place = super::files::local("registry_url", path)?;
+            cx.session()
+                .local()
+                .resolved("registry_url", &untagged(&place))?;
+            None
+        }
+        None => {
+            let anonymous = arguments.i_accept_that_anonymous_access_might_be_rate_limited;
+            credentials(&url, anonymous, client, cx).await?
+        }
+    };
+    let tag = arguments
+        .tag
+        .map(|tag| tag.strip_prefix("tag:").unwrap_or(&tag).to_owned());
+    let request = ImageImportRequest {
+        registry: Registry {
+            url: url.clone(),
+            credentials,
+        },
+        tag,
+        timeout: i64::try_from(arguments.timeout).ok(),
+    };
+    cx.watcher().progress(&format!("importing {url}"));
+    // Never dropped half-way: an import that was started must be known, or it could not be cancelled.
+    let started = client
+        .import_image()
+        .body(request)
+        .send()
+        .await?
+        .into_inner();
+    let operation = started.uuid;
+    if cx.is_cancelled() {
+        return Err(stopped(operation, cancel(client, operation).await));
+    }
+    if !arguments.wait {
+        cx.session().leave_running(operation);
+        return Ok(ImportImage {
+            operation_id: Some(operation.to_string()),
+            ended: None,
+        });
+    }
+    cx.watcher().started(operation);
+    let time = std::time::Duration::from_secs(arguments.timeout.saturating_add(GRACE));
+    let followed = tokio::select! {
+        biased;
+        () = cx.cancelled() => None,
+        followed = follow(client, operation, time, cx) => Some(followed),
+    };
+    let Some(followed) = followed else {
+        return Err(stopped(operation, cancel(client, operation).await));
+    };
+    let ended = followed.map_err(|error| {
+        error.with_hint(format!(
+            "operation {operation} may still be running: `wait_operations(operation_ids=[\"{operation}\"])` tells"
+        ))
+    })?;
+    if ended.status == OperationStatus::Failed.as_str() {
+        return Err(failed(&ended).with_hint(
+            "Check the reference; if the registry wants credentials, `registry_token_obtain` and `registry_auth` store them.",
+        ));
+    }
+    Ok(ImportImage {
+        operation_id: None,
+        ended: Some(ended),
+    })
+}
+
+async fn follow(
+    client: &Client,
+    operation: Uuid,
+    time: std::time::Duration,
+    cx: &Context,
+) -> Result<Operation, ToolError> {
+    Ok(ended(client, operation, time, Some(cx)).await?.into())
+}
+
+/// The path of a form that means this machine, such as `oci-layout:PATH`.
+fn local_form(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once(':')?;
+    let is_local = matches!(
+        scheme,
+        "oci-layout"
+            | "oci-archive"
+            | "docker-archive"
+            | "docker-save"
+            | "rootfs"
+            | "tar"
+            | "dir"
+            | "file"
+    ) || (scheme == "oci" && !rest.starts_with("//"));
+    is_local.then(|| rest.strip_prefix("//").unwrap_or(rest))
+}
+
+/// The path without a tag behind it.
+fn untagged(path: &std::path::Path) -> std::path::PathBuf {
+    if path.exists() {
+        return path.to_owned();
+    }
+    let text = path.to_string_lossy();
+    let cut = text
+        .rsplit_once(['@', ':'])
+        .filter(|(_, tag)| !tag.contains('/'));
+    // A digest has a colon of its own.
+    match cut {
+        Some((before, _)) => {
+            let before = before.strip_suffix("@sha256").unwrap_or(before);
+            std::path::PathBuf::from(before)
+        }
+        None => path.to_owned(),
+    }
+}
+
+/// The credentials to import with, tried before they are used; none if anonymous access is accepted.
+async fn credentials(
+    url: &str,
+    anonymous: bool,
+    client: &Client,
+    cx: &Context,
+) -> Result<Option<RegistryCredentials>, ToolError> {
+    let registry = Host::of(url)?;
+    let login = registries::stored(cx, client, &registry).await;
+    let how = format!(
+        "`registry_token_obtain(registry_url={:?})` shows where to make a token and `registry_auth` stores it; or import \
+         without credentials: `import_image(registry_url={url:?}, \
+         i_accept_that_anonymous_access_might_be_rate_limited=true)`.",
+        registry.as_str()
+    );
+    let Some(login) = login else {
+        if anonymous {
+            return Ok(None);
+        }
+        return Err(
+            ToolError::new(format!("there are no credentials for {registry}")).with_hint(how),
+        );
+    };
+    cx.watcher()
+        .progress(&format!("checking the credentials for {registry}"));
+    if let Err(error) = check(cx.session().registries(), &registry, &login).await {
+        if !error.is_rejection() {
+            // The backend may reach it although we do not.
+            tracing::warn!("cannot check the credentials: {error}");
+        } else if anonymous {
+            cx.watcher()
+                .progress("the credentials are no longer good; going on without");
+            return Ok(None);
+        } else {
+            return Err(ToolError::from(error).with_hint(how));
+        }
+    }
+    match login {
+        Login::Password { username, secret } => Ok(Some(RegistryCredentials {
+            username: Some(username),
+            password: Some(secret.expose().to_owned()),
+        })),
+        Login::Identity(_) if anonymous => Ok(None),
+        Login::Identity(_) => Err(ToolError::new(format!(
+            "Docker has only a refresh token for {registry}, which an import cannot use"
+        ))
+        .with_hint(how)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_this_machine_are_told_from_registries() {
+        for (url, path) in [
+            ("oci-layout:/a/b:tag", Some("/a/b:tag")),
+            ("docker-archive:/x.tar", Some("/x.tar")),
+            ("oci:/a/b", Some("/a/b")),
+            ("file:///a", Some("/a")),
+            ("oci://ghcr.io/a", None),
+            ("docker://a", None),
+            ("alpine:3", None),
+            ("localhost:5000/x", None),
+            ("alpine", None),
+        ] {
+            assert_eq!(local_form(url), path, "{url}");
+        }
+        let cut = |text: &str| untagged(std::path::Path::new(text)).display().to_string();
+        assert_eq!(cut("/no/where:tag"), "/no/where");
+        assert_eq!(cut("/no/where@sha256:00"), "/no/where");
+        assert_eq!(cut("/no:way/where"), "/no:way/where");
+    }
+}

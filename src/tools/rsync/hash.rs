@@ -1,0 +1,238 @@
+//! Hashes of files, from memory where nothing about a file has changed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest as _, Sha256};
+
+use super::super::local::place_of;
+use super::super::{Context, ToolError};
+use super::walk::{Found, Skipped, stamp, unreadable};
+use crate::store::hashes::{self, Stamp};
+
+/// How much of a file is held in memory at once.
+const CHUNK: usize = 256 * 1024;
+/// How often a file that changes while it is read is read again.
+const TRIES: usize = 3;
+/// How long after a change a file could change once more without its times telling, in nanoseconds.
+const COARSE: i64 = 20_000_000;
+/// The same where times are whole seconds.
+const VERY_COARSE: i64 = 2_000_000_000;
+/// At most so many files are read at once.
+const THREADS: usize = 4;
+/// How many files pass between two notes of progress.
+const STEP: usize = 200;
+
+/// A file with its hash.
+#[derive(Clone, Debug)]
+pub(super) struct Hashed {
+    pub(super) found: Found,
+    pub(super) sha256: String,
+}
+
+/// Hashes what was found. What cannot be read is skipped.
+pub(super) async fn hash(
+    root: &Path,
+    found: Vec<Found>,
+    skipped: &mut Skipped,
+    cx: &Context,
+) -> Result<Vec<Hashed>, ToolError> {
+    let key = bytes(root);
+    let mut known = cx
+        .session()
+        .store()
+        .read(move |c| hashes::below(c, &key))
+        .await
+        .unwrap_or_else(|error| {
+            tracing::warn!("cannot look up hashes: {error}");
+            Default::default()
+        });
+    let mut hashed = Vec::with_capacity(found.len());
+    let mut unknown = Vec::new();
+    for found in found {
+        match known.remove(&bytes(&found.path)) {
+            Some((stamp, sha256)) if stamp == found.stamp => hashed.push(Hashed { found, sha256 }),
+            _ => unknown.push(found),
+        }
+    }
+    if unknown.is_empty() && known.is_empty() {
+        return Ok(hashed);
+    }
+    let gone: Vec<Vec<u8>> = known.into_keys().collect();
+    let work = cx.clone();
+    let read = tokio::task::spawn_blocking(move || all(unknown, &work))
+        .await
+        .map_err(|error| ToolError::new(format!("hashing failed: {error}")))?;
+    if cx.is_cancelled() {
+        return Err(ToolError::new("cancelled"));
+    }
+    let mut fresh = Vec::new();
+    for (found, result) in read {
+        match result {
+            Ok((sha256, reliable)) => {
+                if reliable {
+                    fresh.push((bytes(&found.path), found.stamp, sha256.clone()));
+                }
+                hashed.push(Hashed { found, sha256 });
+            }
+            Err(reason) => skipped.add(Path::new(&found.relative), reason),
+        }
+    }
+    let kept = cx.session().store().write(move |c| {
+        for (path, stamp, sha256) in &fresh {
+            hashes::remember(c, path, *stamp, sha256)?;
+        }
+        hashes::prune(c, &gone)
+    });
+    if let Err(error) = kept.await {
+        tracing::warn!("cannot remember hashes: {error}");
+    }
+    hashed.sort_unstable_by(|a, b| a.found.relative.cmp(&b.found.relative));
+    Ok(hashed)
+}
+
+type Outcome = Result<(String, bool), &'static str>;
+
+/// Hashes on several threads. Stops early when nobody waits any more.
+fn all(mut files: Vec<Found>, cx: &Context) -> Vec<(Found, Outcome)> {
+    let total = files.len();
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(THREADS)
+        .min(total.max(1));
+    let next = AtomicUsize::new(0);
+    let slots: Vec<Mutex<(Stamp, Outcome)>> = files
+        .iter()
+        .map(|found| Mutex::new((found.stamp, Err("not read"))))
+        .collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(found) = files.get(at) else { return };
+                    if cx.is_cancelled() {
+                        return;
+                    }
+                    let mut stamp = found.stamp;
+                    let outcome = one(&found.path, &mut stamp, cx);
+                    if let Some(slot) = slots.get(at) {
+                        *slot.lock().unwrap_or_else(PoisonError::into_inner) = (stamp, outcome);
+                    }
+                    if at % STEP == 0 && at > 0 {
+                        cx.watcher()
+                            .progress(&format!("read {at} of {total} files"));
+                    }
+                }
+            });
+        }
+    });
+    for (found, slot) in files.iter_mut().zip(&slots) {
+        found.stamp = slot.lock().unwrap_or_else(PoisonError::into_inner).0;
+    }
+    let outcomes = slots
+        .into_iter()
+        .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).1);
+    files.into_iter().zip(outcomes).collect()
+}
+
+/// Hashes one file, which must be where the walk found it; whether the hash may be remembered.
+fn one(path: &Path, expected: &mut Stamp, cx: &Context) -> Outcome {
+    for _ in 0..TRIES {
+        let begun = now();
+        let file = open_here(path).map_err(|error| unreadable(&error))?;
+        let about = file.metadata().map_err(|error| unreadable(&error))?;
+        if !about.is_file() {
+            return Err("changed while it was read");
+        }
+        let before = stamp(&about);
+        let (sha256, _) = digest(&file, cx).map_err(|error| unreadable(&error))?;
+        let after = file.metadata().map_err(|error| unreadable(&error))?;
+        if stamp(&after) == before {
+            *expected = before;
+            let changed = before.mtime.max(before.ctime);
+            let coarse = if before.ctime % 1_000_000_000 == 0 {
+                VERY_COARSE
+            } else {
+                COARSE
+            };
+            return Ok((sha256, changed.saturating_add(coarse) < begun));
+        }
+    }
+    Err("changed while it was read")
+}
+
+/// Opens a file that must be at `path` itself: no link in any part of it.
+pub(super) fn open_here(path: &Path) -> std::io::Result<File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    let about = file.metadata()?;
+    if place_of(&file, path, &about)? == path {
+        Ok(file)
+    } else {
+        Err(std::io::Error::other("it is not where it was"))
+    }
+}
+
+/// The SHA-256 of a file from where it stands, in hexadecimal digits, and how many bytes that were.
+pub(in super::super) fn digest(mut file: &File, cx: &Context) -> std::io::Result<(String, u64)> {
+    let mut hash = Sha256::new();
+    let mut size = 0;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let read = match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hash.update(&buffer[..read]);
+        size += read as u64;
+        if cx.is_cancelled() {
+            return Err(std::io::Error::other("cancelled"));
+        }
+    }
+    Ok((hex(&hash.finalize()), size))
+}
+
+pub(in super::super) fn hex(digest: &[u8]) -> String {
+    use std::fmt::Write as _;
+    digest
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    })
+}
+
+#[cfg(unix)]
+fn bytes(path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt as _;
+    path.as_os_str().as_bytes().to_vec()
+}
+
+#[cfg(not(unix))]
+fn bytes(path: &Path) -> Vec<u8> {
+    path.to_string_lossy().replace('\\', "/").into_bytes()
+}

@@ -1,0 +1,213 @@
+//! Sending a directory, so that `run` can put it into sandboxes.
+
+mod hash;
+mod send;
+mod state;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::results::Rsync;
+use super::{Context, ToolError, params};
+use crate::store::states::{self, StateFile};
+use crate::store::uploads;
+use hash::Hashed;
+use send::Content;
+use walk::{Found, Skipped, Walked};
+
+pub(super) use hash::{digest, hex};
+pub(super) use state::State;
+pub(super) use walk::executable;
+
+/// How often a directory that changes while it is sent is read again.
+const TRIES: usize = 3;
+
+/// Sends what has changed since the last time and keeps what there is as a state.
+pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
+    let given = super::files::local("source", &arguments.source)?;
+    let destination = destination(&arguments.destination)?;
+    let source = cx.session().local().resolved("source", &given)?;
+    let client = cx.client().await?;
+    let backend = client.backend().identity();
+
+    let mut uploaded = 0;
+    let mut tries = 0;
+    let (hashed, skipped) = loop {
+        tries += 1;
+        cx.watcher().progress("reading the directory");
+        let walked = read(&source, &arguments.exclude, cx).await?;
+        let mut skipped = walked.skipped;
+        let mut hashed = hash::hash(&source, walked.files, &mut skipped, cx).await?;
+        let sent = send::send(cx, client, missing(cx, &backend, &hashed).await?).await?;
+        uploaded += sent.count;
+        if sent.changed.is_empty() {
+            break (hashed, skipped);
+        }
+        if tries == TRIES {
+            hashed.retain(|file| {
+                let arrived = !sent.changed.contains(&file.sha256);
+                if !arrived {
+                    skipped.add(Path::new(&file.found.relative), "changed while it was read");
+                }
+                arrived
+            });
+            break (hashed, skipped);
+        }
+    };
+    let bytes = hashed
+        .iter()
+        .map(|file| u64::try_from(file.found.stamp.size).unwrap_or_default())
+        .sum();
+    let count = hashed.len() as u64;
+    let id = keep(cx, backend, &source, &destination, hashed).await?;
+    Ok(Rsync {
+        directory_state_id: id,
+        files: count,
+        bytes,
+        uploaded,
+        skipped: skipped.named,
+        skipped_counts: skipped.counts,
+    })
+}
+
+/// Where the files go in the sandbox, without a slash at the end unless it was given.
+fn destination(given: &str) -> Result<String, ToolError> {
+    let parts: Vec<&str> = given
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if !given.starts_with('/') || parts.contains(&"..") {
+        return Err(ToolError::new(format!(
+            "`destination` must be an absolute path in the sandbox without `..`, not `{given}`"
+        )));
+    }
+    let slash = if given.ends_with('/') { "/" } else { "" };
+    Ok(match parts.is_empty() {
+        true => "/".to_owned(),
+        false => format!("/{}{slash}", parts.join("/")),
+    })
+}
+
+async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked, ToolError> {
+    let (source, patterns, cx) = (source.to_owned(), patterns.to_vec(), cx.clone());
+    let walk = move || {
+        let about = std::fs::metadata(&source)
+            .map_err(|error| ToolError::new(format!("{}: {error}", source.display())))?;
+        if about.is_dir() {
+            let excludes = walk::excludes(&source, &patterns)?;
+            return walk::walk(&source, &excludes, cx.session().local(), &cx);
+        }
+        if !about.is_file() {
+            return Err(ToolError::new(format!(
+                "{} is neither a directory nor a regular file",
+                source.display()
+            )));
+        }
+        let name = source.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| {
+            ToolError::new(format!("the name of {} is not UTF-8", source.display()))
+        })?;
+        Ok(Walked {
+            files: vec![Found {
+                relative: name.to_owned(),
+                stamp: walk::stamp(&about),
+                executable: executable(&about),
+                path: source.clone(),
+            }],
+            skipped: Skipped::default(),
+        })
+    };
+    tokio::task::spawn_blocking(walk)
+        .await
+        .map_err(|error| ToolError::new(format!("reading the directory failed: {error}")))?
+}
+
+/// The contents that the backend is not known to have, each once.
+async fn missing(
+    cx: &Context,
+    backend: &str,
+    hashed: &[Hashed],
+) -> Result<Vec<Content>, ToolError> {
+    let mut contents: BTreeMap<String, (u64, PathBuf)> = BTreeMap::new();
+    for file in hashed {
+        contents.entry(file.sha256.clone()).or_insert_with(|| {
+            (
+                u64::try_from(file.found.stamp.size).unwrap_or_default(),
+                file.found.path.clone(),
+            )
+        });
+    }
+    let backend = backend.to_owned();
+    cx.session()
+        .store()
+        .read(move |c| {
+            let known = uploads::known(c, &backend, contents.keys().map(String::as_str))?;
+            Ok(contents
+                .into_iter()
+                .filter(|(sha256, _)| !known.contains_key(sha256))
+                .map(|(sha256, (size, path))| Content { sha256, size, path })
+                .collect())
+        })
+        .await
+        .map_err(|error| ToolError::new(error.to_string()))
+}
+
+/// Keeps the state and gives its id.
+async fn keep(
+    cx: &Context,
+    backend: String,
+    source: &Path,
+    destination: &str,
+    hashed: Vec<Hashed>,
+) -> Result<i64, ToolError> {
+    let is_file = source.is_file();
+    let whole = |relative: &str| match (is_file, destination.ends_with('/')) {
+        // One file goes where it is said, or into a directory.
+        (true, false) => destination.to_owned(),
+        (_, true) => format!("{destination}{relative}"),
+        (false, false) => format!("{destination}/{relative}"),
+    };
+    let files: Vec<StateFile> = hashed
+        .into_iter()
+        .map(|file| StateFile {
+            path: whole(&file.found.relative),
+            sha256: file.sha256,
+            executable: file.found.executable,
+            source: file.found.path.to_string_lossy().into_owned(),
+        })
+        .collect();
+    let source = source.to_string_lossy().into_owned();
+    let kept = cx.session().store().write(move |c| {
+        let files = serde_json::to_vec(&files).unwrap_or_default();
+        let mut digest = Sha256::new();
+        digest.update(source.as_bytes());
+        digest.update([0]);
+        digest.update(&files);
+        states::keep(c, &backend, &hex(&digest.finalize()), &source, &files)
+    });
+    kept.await
+        .map_err(|error| ToolError::new(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_are_absolute() {
+        for (given, expected) in [
+            ("/", "/"),
+            ("/app", "/app"),
+            ("/app/", "/app/"),
+            ("//app/./x//", "/app/x/"),
+        ] {
+            assert_eq!(destination(given).unwrap(), expected);
+        }
+        for bad in ["", "app", "~/app", "/a/../b"] {
+            assert!(destination(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! What a directory holds, and what of it cannot be sent.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use super::super::local::{LocalAccess, Refusal};
+use super::super::results::SkippedPath;
+use super::super::{Context, ToolError};
+use crate::store::hashes::Stamp;
+
+/// How many skipped paths are named; all are counted.
+const NAMED: usize = 20;
+/// How many files pass between two looks at whether anybody still waits.
+const STEP: usize = 512;
+
+/// A file to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    /// Its path below the directory, with `/`.
+    pub(super) relative: String,
+    pub(super) stamp: Stamp,
+    pub(super) executable: bool,
+}
+
+/// What was left out, and why.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Skipped {
+    pub(super) counts: BTreeMap<String, u64>,
+    pub(super) named: Vec<SkippedPath>,
+}
+
+impl Skipped {
+    pub(super) fn add(&mut self, path: &Path, reason: &str) {
+        *self.counts.entry(reason.to_owned()).or_default() += 1;
+        if self.named.len() < NAMED {
+            self.named.push(SkippedPath {
+                path: path.to_string_lossy().into_owned(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+}
+
+/// What a walk came to.
+#[derive(Debug, Default)]
+pub(super) struct Walked {
+    pub(super) files: Vec<Found>,
+    pub(super) skipped: Skipped,
+}
+
+/// The patterns as `.gitignore` has them, relative to `root`.
+pub(super) fn excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
+    let mut builder = GitignoreBuilder::new(root);
+    for pattern in patterns {
+        builder.add_line(None, pattern).map_err(|error| {
+            ToolError::new(format!("`exclude`: {error}")).with_hint(
+                "Patterns are those of .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
+            )
+        })?;
+    }
+    builder
+        .build()
+        .map_err(|error| ToolError::new(format!("`exclude`: {error}")))
+}
+
+/// Walks `root`, a real path. Links are not followed. May block.
+pub(super) fn walk(
+    root: &Path,
+    excludes: &Gitignore,
+    access: &LocalAccess,
+    cx: &Context,
+) -> Result<Walked, ToolError> {
+    let mut walked = Walked::default();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if directory == root => {
+                return Err(ToolError::new(format!("{}: {error}", root.display())));
+            }
+            Err(error) => {
+                walked
+                    .skipped
+                    .add(below(root, &directory), unreadable(&error));
+                continue;
+            }
+        };
+        let mut is_empty = true;
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    walked
+                        .skipped
+                        .add(below(root, &directory), unreadable(&error));
+                    break;
+                }
+            };
+            if walked.files.len() % STEP == 0 && cx.is_cancelled() {
+                return Err(ToolError::new("cancelled"));
+            }
+            let path = entry.path();
+            let relative = below(root, &path);
+            let about = match entry.metadata() {
+                Ok(about) => about,
+                // It went away meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    is_empty = false;
+                    walked.skipped.add(relative, unreadable(&error));
+                    continue;
+                }
+            };
+            if excludes.matched(&path, about.is_dir()).is_ignore() {
+                continue;
+            }
+            is_empty = false;
+            match access.judge(&path) {
+                Ok(()) => {}
+                // A part of it may be allowed all the same.
+                Err(Refusal::Outside) if about.is_dir() => {}
+                Err(Refusal::Outside) => {
+                    walked.skipped.add(relative, "outside of --allow-path");
+                    continue;
+                }
+                Err(Refusal::Secret) => {
+                    walked.skipped.add(relative, "place of credentials");
+                    continue;
+                }
+            }
+            if about.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            if let Some(reason) = unsendable(&about) {
+                walked.skipped.add(relative, reason);
+                continue;
+            }
+            let Some(name) = relative.to_str() else {
+                walked.skipped.add(relative, "name is not UTF-8");
+                continue;
+            };
+            walked.files.push(Found {
+                relative: portable(name),
+                stamp: stamp(&about),
+                executable: executable(&about),
+                path,
+            });
+        }
+        if is_empty && directory != root {
+            walked
+                .skipped
+                .add(below(root, &directory), "empty directory");
+        }
+    }
+    walked
+        .files
+        .sort_unstable_by(|a, b| a.relative.cmp(&b.relative));
+    walked
+        .skipped
+        .named
+        .sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(walked)
+}
+
+fn below<'a>(root: &Path, path: &'a Path) -> &'a Path {
+    path.strip_prefix(root).unwrap_or(path)
+}
+
+fn portable(relative: &str) -> String {
+    if std::path::MAIN_SEPARATOR == '/' {
+        relative.to_owned()
+    } else {
+        relative.replace(std::path::MAIN_SEPARATOR, "/")
+    }
+}
+
+pub(super) fn unreadable(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "unreadable: permission denied",
+        std::io::ErrorKind::NotFound => "went away meanwhile",
+        _ => "unreadable",
+    }
+}
+
+/// Why something that is no directory cannot be sent.
+fn unsendable(about: &Metadata) -> Option<&'static str> {
+    let kind = about.file_type();
+    if kind.is_file() {
+        return None;
+    }
+    if kind.is_symlink() {
+        return Some("symbolic link");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        if kind.is_socket() {
+            return Some("socket");
+        }
+        if kind.is_fifo() {
+            return Some("pipe");
+        }
+    }
+    Some("device")
+}
+
+#[cfg(unix)]
+pub(super) fn stamp(about: &Metadata) -> Stamp {
+    use std::os::unix::fs::MetadataExt as _;
+    let nanoseconds =
+        |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    Stamp {
+        device: about.dev().cast_signed(),
+        inode: about.ino().cast_signed(),
+        size: about.size().cast_signed(),
+        mtime: nanoseconds(about.mtime(), about.mtime_nsec()),
+        ctime: nanoseconds(about.ctime(), about.ctime_nsec()),
+    }
+}
+
+#[cfg(not(unix))]
+pub(super) fn stamp(about: &Metadata) -> Stamp {
+    let modified = about
+        .modified()
+        .ok()
+        .and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok())
+        .map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+    Stamp {
+        device: 0,
+        inode: 0,
+        size: i64::try_from(about.len()).unwrap_or(i64::MAX),
+        mtime: modified,
+        ctime: modified,
+    }
+}
+
+#[cfg(unix)]
+pub(in super::super) fn executable(about: &Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    about.permissions().mode() & 0o111 != 0
+}
+
+#[cfg(not(unix))]
+pub(in super::super) fn executable(_about: &Metadata) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_what_gitignore_means() {
+        let root = Path::new("/r");
+        let patterns = [
+            "build",
+            "*.log",
+            "!keep.log",
+            "/top",
+            "__pycache__",
+            "a/**/z",
+            "only/",
+        ];
+        let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+        let excludes = excludes(root, &patterns).unwrap();
+        let gone = |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
+        for (path, is_dir, expected) in [
+            ("build", true, true),
+            ("deep/build", true, true),
+            ("build.rs", false, false),
+            ("rebuild", true, false),
+            ("x.log", false, true),
+            ("deep/x.log", false, true),
+            ("keep.log", false, false),
+            ("top", true, true),
+            ("deep/top", true, false),
+            ("deep/er/__pycache__", true, true),
+            ("a/b/c/z", false, true),
+            ("only", true, true),
+            ("only", false, false),
+        ] {
+            assert_eq!(gone(path, is_dir), expected, "{path}");
+        }
+        assert!(super::excludes(root, &["[".into()]).is_err());
+    }
+}
