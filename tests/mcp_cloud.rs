@@ -190,6 +190,9 @@ fn each_tool_calls_what_the_manifest_says() {
     );
     note("wait_operations", &session);
 
+    session.raw.good("get_guide", json!({"section": "state"}));
+    note("get_guide", &session);
+
     for tool in &contree::tools::TOOLS {
         let used: BTreeSet<String> = tool.uses.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -278,6 +281,7 @@ fn results_are_as_their_schemas_say() {
         ),
         ("cancel_operation", json!({"operation_id": sleeping})),
         ("whoami", json!({})),
+        ("get_guide", json!({"section": "async"})),
     ] {
         let result = session.raw.call(tool, arguments.clone());
         assert_ne!(result["isError"], true, "{tool} {arguments}: {result}");

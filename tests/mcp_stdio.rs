@@ -522,8 +522,10 @@ fn whole_session(mut raw: Raw, home: &Home) {
     }
     let whoami = raw.good("whoami", json!({}));
     assert_eq!(whoami["backend"], "local", "{whoami}");
+    // What sandboxes can reach depends on the machine; that it is said does not.
+    let notes = whoami["notes"].to_string();
     assert!(
-        whoami["notes"].to_string().contains("no network"),
+        notes.contains("HTTP and HTTPS") || notes.contains("no network"),
         "{whoami}"
     );
 
