@@ -32,6 +32,7 @@ mod access;
 mod archive;
 mod config;
 mod connections;
+mod drain;
 mod egress;
 mod error;
 mod events;

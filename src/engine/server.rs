@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 
 use super::access::{self, Access, Here, is_loopback};
+use super::drain::drain;
 use super::service::Service;
 use super::{EngineError, LocalConfig, connections, routes};
 
@@ -202,7 +203,9 @@ impl Server {
 }
 
 fn guarded(service: &Service, access: Arc<Access>) -> Router {
-    routes::router(Arc::clone(service.engine())).layer(from_fn_with_state(access, access::check))
+    routes::router(Arc::clone(service.engine()))
+        .layer(from_fn_with_state(access, access::check))
+        .layer(from_fn(drain))
 }
 
 fn url(address: SocketAddr) -> String {

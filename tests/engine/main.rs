@@ -6,6 +6,7 @@ mod archives;
 mod depth;
 mod errors;
 mod events;
+mod every_operation;
 mod following;
 mod grep;
 mod images;

@@ -335,7 +335,7 @@ async fn done(http: &reqwest::Client, operation: &str) -> Done {
     let text = |kind: &str| {
         let bytes: Vec<u8> = events
             .iter()
-            .filter(|e| e["type"] == kind && e["spid"] == 1)
+            .filter(|e| e["type"] == kind && (e["spid"] == 1 || e["spid"] == 0))
             .flat_map(|e| bytes(&e["data"]))
             .collect();
         String::from_utf8_lossy(&bytes).into_owned()

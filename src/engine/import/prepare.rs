@@ -99,7 +99,7 @@ impl Preparing<'_> {
             .config(&found.manifest.config)
             .await
             .map_err(explain)?;
-        let bytes = total(found.manifest.layers.iter().map(|layer| layer.size));
+        let bytes: u64 = found.manifest.layers.iter().map(|layer| layer.size).sum();
         self.progress.line(&format!(
             "{reference}: sha256:{} for {}, {} layers, {}",
             found.digest.short(),
@@ -141,7 +141,7 @@ impl Preparing<'_> {
             }
         });
         let plan = looked.await.map_err(|error| error.to_string())??;
-        let bytes = total(plan.layers.iter().map(|layer| layer.content.length()));
+        let bytes: u64 = plan.layers.iter().map(|layer| layer.content.length()).sum();
         self.progress.line(&format!(
             "an image for {}, {} layers, {}",
             plan.platform,
@@ -161,17 +161,6 @@ impl Preparing<'_> {
             ));
         }
         let missing = &plan.layers[pieces.len()..];
-        let (packed, most) = (
-            total(missing.iter().map(|layer| layer.content.length())),
-            self.engine.imports.limits.bytes,
-        );
-        if packed > most {
-            return Err(format!(
-                "its layers are larger than the bound on an image's size: {}, and at most {} are taken",
-                size(packed),
-                size(most)
-            ));
-        }
         let downloads = self.download(origin, missing, scratch);
         let mut key = plan.key.clone();
         for (layer, download) in missing.iter().zip(downloads) {
@@ -245,8 +234,8 @@ impl Preparing<'_> {
         let Origin::Registry(reference, _) = origin else {
             return missing.iter().map(|_| None).collect();
         };
-        self.progress
-            .expect(total(missing.iter().map(|layer| layer.content.length())));
+        let bytes = missing.iter().map(|layer| layer.content.length()).sum();
+        self.progress.expect(bytes);
         let slots = Arc::new(Semaphore::new(DOWNLOADS));
         let start = |(number, layer): (usize, &LayerPlan)| {
             let blob = is_remote(layer)?.clone();
@@ -365,11 +354,6 @@ impl Preparing<'_> {
         });
         work.await.map_err(|error| error.to_string())?
     }
-}
-
-/// A sum of sizes that somebody else states.
-fn total(sizes: impl Iterator<Item = u64>) -> u64 {
-    sizes.fold(0, u64::saturating_add)
 }
 
 fn is_remote(layer: &LayerPlan) -> Option<&crate::registry::manifest::Descriptor> {

@@ -6,6 +6,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use chrono::Utc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -67,10 +68,12 @@ fn summary(operation: &Operation) -> Value {
     let cpu = usage("user_cpu_time")
         .zip(usage("system_cpu_time"))
         .map(|(user, system)| user + system);
-    let duration = operation
-        .ended_at
-        .and_then(|end| (end - operation.created_at).to_std().ok())
-        .map(|d| d.as_secs_f64());
+    // So far, of one that is not over.
+    let end = operation.ended_at.unwrap_or_else(Utc::now);
+    let duration = (end - operation.created_at)
+        .to_std()
+        .map(|duration| duration.as_secs_f64())
+        .unwrap_or_default();
     json!({
         "uuid": operation.uuid,
         "kind": operation.kind,
@@ -135,6 +138,10 @@ pub(super) async fn get(
     let mut metadata = operation.request.clone();
     let terminal = operation.status.is_terminal();
     let inflight = operation.status == Status::Executing && query.inflight.unwrap_or_default().0;
+    if operation.kind == "instance" {
+        // Clients expect the field, whether or not there is a result.
+        metadata["result"] = Value::Null;
+    }
     if operation.kind == "instance" && (terminal || inflight) {
         let path = engine.log_path(uuid);
         let main = blocking(move || Ok(events::fold(&path, MAIN)?)).await?;
@@ -145,11 +152,7 @@ pub(super) async fn get(
             }
             // It runs, or its engine died: what the log has is all there is.
             None if main.pid.is_some() => report::process(&main),
-            None => {
-                let mut result = json!({});
-                report::put_streams(&mut result, &main);
-                result
-            }
+            None => Value::Null,
         };
     }
     answer["metadata"] = metadata;
