@@ -38,6 +38,9 @@ pub struct LocalConfig {
     pub egress_allow: Vec<EgressRule>,
     /// With [`NetworkMode::Proxy`]: what they may not reach, whatever else is allowed.
     pub egress_deny: Vec<EgressRule>,
+    /// After how many days untagged images that nobody used, uploaded files and records of operations are removed, once a day in the
+    /// background; 0 is never. `None`: `CONTREE_RETENTION_DAYS`, else [`RETENTION_DAYS`](super::RETENTION_DAYS).
+    pub retention_days: Option<u32>,
 }
 
 /// What sandboxes reach.
@@ -87,6 +90,7 @@ impl LocalConfig {
             egress_allow: Vec::new(),
             egress_deny: Vec::new(),
             max_pending: 10_000,
+            retention_days: None,
         }
     }
 
@@ -116,6 +120,22 @@ impl LocalConfig {
         config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(failed)?;
         config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(failed)?;
         Ok(config)
+    }
+
+    /// After how many days what nobody used is removed. A variable that is no number keeps everything: that can be mended.
+    pub(super) fn retention(&self) -> u32 {
+        let variable = || match std::env::var("CONTREE_RETENTION_DAYS") {
+            Ok(text) if !text.trim().is_empty() => Some(text.trim().parse().unwrap_or_else(|_| {
+                tracing::warn!(
+                    "CONTREE_RETENTION_DAYS is no number of days, so nothing is removed"
+                );
+                0
+            })),
+            _ => None,
+        };
+        self.retention_days
+            .or_else(variable)
+            .unwrap_or(super::RETENTION_DAYS)
     }
 
     /// Where the socket's directory is made.

@@ -14,6 +14,7 @@ use super::DEFAULT_PATH;
 use super::error::ApiError;
 use super::rows::{Rows, images, layers};
 use super::state::{Engine, blocking};
+use super::upkeep::Refreshed;
 use crate::db::DbError;
 
 /// The tag of the image.
@@ -81,6 +82,22 @@ fn make(engine: &Engine) -> Result<(), ApiError> {
     if let Some(image) = engine.rows.read(made)? {
         return Ok(engine.rows.write(|t| images::set_tag(t, TAG, image))?);
     }
+    copy(engine).map(drop)
+}
+
+/// Makes a new image of this machine's programs and moves the tag to it.
+pub(super) fn refresh(engine: &Engine) -> Result<Refreshed, ApiError> {
+    let lock = lock_file(engine)?;
+    lock.lock()?;
+    let previous = engine.rows.read(|c| images::by_tag(c, TAG))?;
+    Ok(Refreshed {
+        previous: previous.map(|image| image.uuid),
+        ..copy(engine)?
+    })
+}
+
+/// Makes the image. The caller holds the lock.
+fn copy(engine: &Engine) -> Result<Refreshed, ApiError> {
     let maker = Uuid::new_v4();
     let layer = engine
         .rows
@@ -115,5 +132,10 @@ fn make(engine: &Engine) -> Result<(), ApiError> {
         bytes = report.bytes,
         "made tag:host from this machine's programs"
     );
-    Ok(())
+    Ok(Refreshed {
+        image: image.uuid,
+        previous: None,
+        files: report.files,
+        bytes: report.bytes,
+    })
 }

@@ -63,6 +63,7 @@ mod squash;
 mod state;
 mod streams;
 mod times;
+mod upkeep;
 mod views;
 
 pub use config::{LocalConfig, NetworkMode};
@@ -71,6 +72,10 @@ pub use egress::{EgressRule, EgressRuleError};
 pub use error::EngineError;
 pub use local::diagnose;
 pub use server::{Listen, ServeConfig, Server};
+pub use upkeep::{
+    Counted, ImageUsage, LayersUsage, PruneOptions, Pruned, RETENTION_DAYS, Refreshed, Usage,
+    prune, refresh_host, usage,
+};
 
 /// `PATH` of a command whose image and request give none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

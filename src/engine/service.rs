@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::socket::SocketDirectory;
 use super::state::Engine;
-use super::{EngineError, LocalConfig, STOPPED, recover, routes, squash};
+use super::{EngineError, LocalConfig, STOPPED, recover, routes, squash, upkeep};
 
 /// How long running operations may take to end when the engine is stopped.
 const STOP: Duration = Duration::from_secs(10);
@@ -52,6 +52,7 @@ impl Service {
         });
         engine.tasks.spawn(recover::look_after(Arc::clone(&engine)));
         engine.tasks.spawn(squash::look_after(Arc::clone(&engine)));
+        engine.tasks.spawn(upkeep::look_after(Arc::clone(&engine)));
         let closing = CancellationToken::new();
         let router = routes::router(Arc::clone(&engine));
         let server = tokio::spawn({

@@ -44,6 +44,8 @@ pub(super) struct Engine {
     door: OnceLock<String>,
     pub(super) imports: Imports,
     pub(super) views: Views,
+    /// After how many days what nobody used is removed; 0 is never.
+    pub(super) retention_days: u32,
     /// A chain that has become long.
     pub(super) deep: Deep,
     /// The network of the sandboxes.
@@ -85,6 +87,7 @@ impl Engine {
             door: OnceLock::new(),
             imports: Imports::new(config),
             views: Views::default(),
+            retention_days: config.retention(),
             deep: Deep::default(),
             egress,
             committed: Notify::new(),

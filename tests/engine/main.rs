@@ -21,3 +21,4 @@ mod serve;
 mod stores;
 mod subprocesses;
 mod support;
+mod upkeep;

@@ -1,6 +1,12 @@
 //! `contree-mcp engine`: the embedded engine as a server, and its data directory.
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
+mod df;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+mod prune;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+mod refresh;
+#[cfg(all(feature = "engine", target_os = "linux"))]
 mod serve;
 
 use super::start::Start;
@@ -22,6 +28,9 @@ pub(super) struct Engine {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Serve(serve::Serve),
+    Df(df::Df),
+    Prune(prune::Prune),
+    RefreshHost(refresh::RefreshHost),
 }
 
 impl Engine {
@@ -29,6 +38,9 @@ impl Engine {
     pub(super) fn run(self, start: Start) -> Result<u8, String> {
         match self.command {
             Command::Serve(serve) => serve.run(start),
+            Command::Df(df) => df.run(&start),
+            Command::Prune(prune) => prune.run(&start),
+            Command::RefreshHost(refresh) => refresh.run(&start),
         }
     }
 
@@ -44,4 +56,20 @@ fn config(start: &Start) -> Result<crate::engine::LocalConfig, String> {
     let config = start.local_config()?;
     super::network::warn(&config);
     Ok(config)
+}
+
+/// A number of bytes for people.
+#[cfg(all(feature = "engine", target_os = "linux"))]
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = bytes as f64;
+    let mut shown = format!("{bytes} B");
+    for unit in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        shown = format!("{value:.1} {unit}");
+    }
+    shown
 }

@@ -8,6 +8,7 @@ pub(super) mod images;
 pub(super) mod imports;
 pub(super) mod layers;
 pub(super) mod operations;
+pub(super) mod upkeep;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -106,6 +107,21 @@ impl Rows {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+    }
+
+    /// Runs statements as [`Rows::write`] does, and undoes what they did.
+    pub(super) fn rehearse<T>(
+        &self,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let done = statements(&transaction)?;
+        transaction.rollback()?;
+        Ok(done)
     }
 
     /// Runs statements in one write transaction on this thread. Only for threads that may block.

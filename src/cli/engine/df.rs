@@ -1,0 +1,99 @@
+//! `contree-mcp engine df`: what uses the disk.
+
+use std::fmt::Write as _;
+
+use super::super::live::print;
+use super::super::start::Start;
+use super::size;
+use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, Usage, prune, usage};
+
+/// Tell what uses the disk space of the data directory, and what `engine prune` would free
+#[derive(clap::Args, Debug)]
+pub(in crate::cli) struct Df {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// List all images
+    #[arg(long)]
+    images: bool,
+}
+
+impl Df {
+    pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
+        let config = super::config(start)?;
+        let used = usage(&config).map_err(|error| error.to_string())?;
+        let mut options = PruneOptions::new(RETENTION_DAYS);
+        options.dry_run = true;
+        let free = prune(&config, options).map_err(|error| error.to_string())?;
+        if self.json {
+            let mut report = serde_json::to_value(&used).map_err(|error| error.to_string())?;
+            report["prunable"] = serde_json::to_value(&free).map_err(|error| error.to_string())?;
+            print(&format!("{report:#}\n"))?;
+        } else {
+            print(&human(&used, &free, self.images))?;
+        }
+        Ok(0)
+    }
+}
+
+fn human(used: &Usage, free: &Pruned, all: bool) -> String {
+    let mut text = format!("{}  {}\n\n", used.data_dir, size(used.total_bytes));
+    let tagged = used
+        .images
+        .iter()
+        .filter(|image| !image.tags.is_empty())
+        .count();
+    let layers = &used.layers;
+    let rows = [
+        (
+            "images",
+            used.images.len() as u64,
+            format!("{tagged} with a tag"),
+        ),
+        (
+            "layers",
+            layers.count,
+            format!(
+                "{} in several images, {} in one, {} in none",
+                size(layers.shared_bytes),
+                size(layers.unique_bytes),
+                size(layers.unused_bytes)
+            ),
+        ),
+        ("files", used.files.count, size(used.files.bytes)),
+        ("logs", used.logs.count, size(used.logs.bytes)),
+        ("records", 1, size(used.records_bytes)),
+        ("sandboxes", used.runs, "at work now".to_owned()),
+    ];
+    for (name, count, detail) in rows {
+        let _ = writeln!(text, "{name:<10} {count:>8}  {detail}");
+    }
+    if all {
+        let _ = writeln!(
+            text,
+            "\n{:<36}  {:>10}  {:>10}  tags",
+            "image", "size", "alone"
+        );
+        for image in &used.images {
+            let _ = writeln!(
+                text,
+                "{}  {:>10}  {:>10}  {}",
+                image.uuid,
+                size(image.bytes),
+                size(image.unique_bytes),
+                image.tags.join(" ")
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "\n`contree-mcp engine prune` would free {}: {} images, {} layers, {} files, {} operations, {} orphans",
+        size(free.bytes),
+        free.images.len(),
+        free.layers,
+        free.files,
+        free.operations,
+        free.orphans
+    );
+    text
+}

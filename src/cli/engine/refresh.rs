@@ -1,0 +1,36 @@
+//! `contree-mcp engine refresh-host`: a new image of this machine's programs.
+
+use super::super::live::print;
+use super::super::start::Start;
+use super::size;
+use crate::engine::refresh_host;
+
+/// Copy this machine's programs into a new image, and move `tag:host` to it
+#[derive(clap::Args, Debug)]
+pub(in crate::cli) struct RefreshHost {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl RefreshHost {
+    pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
+        let refreshed = refresh_host(&super::config(start)?).map_err(|error| error.to_string())?;
+        if self.json {
+            let report = serde_json::to_value(&refreshed).map_err(|error| error.to_string())?;
+            print(&format!("{report:#}\n"))?;
+        } else {
+            let before = match refreshed.previous {
+                Some(image) => format!("; before it was {image}, which stays until it is pruned"),
+                None => String::new(),
+            };
+            print(&format!(
+                "tag:host is {} now ({} files, {}){before}\n",
+                refreshed.image,
+                refreshed.files,
+                size(refreshed.bytes)
+            ))?;
+        }
+        Ok(0)
+    }
+}
