@@ -19,6 +19,9 @@ use crate::engine::state::{Engine, blocking};
 use crate::registry::pull::Repository;
 use crate::registry::{Digest, Login, Reference, RegistryError};
 
+/// A layer that is being downloaded; `None` if that was stopped.
+type Download = JoinHandle<Option<Result<Content, String>>>;
+
 /// How many layers are downloaded at once.
 const DOWNLOADS: usize = 3;
 
@@ -230,7 +233,7 @@ impl Preparing<'_> {
         origin: &Origin,
         missing: &[LayerPlan],
         scratch: &Path,
-    ) -> Vec<Option<JoinHandle<Option<Result<Content, String>>>>> {
+    ) -> Vec<Option<Download>> {
         let Origin::Registry(reference, _) = origin else {
             return missing.iter().map(|_| None).collect();
         };

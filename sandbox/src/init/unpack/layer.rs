@@ -305,8 +305,11 @@ fn remove(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), std::io::Error> 
     }
 }
 
+/// Name and value of an extended attribute.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 /// The extended attributes of an open file that belong to the image.
-fn attributes(file: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn attributes(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
     let mut list = vec![0_u8; 64 * 1024];
     let size = flistxattr(file, list.as_mut_slice())?;
     let mut found = Vec::new();

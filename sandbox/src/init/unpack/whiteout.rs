@@ -29,7 +29,7 @@ pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), R
             layer.root_opaque = true;
         } else if layer.look_below(within)?.is_some() {
             let directory = layer.parent(path)?;
-            make_opaque(&directory)
+            make_opaque(directory)
                 .map_err(|error| Refused::on("hide what is below", within, error))?;
         }
         return Ok(());
