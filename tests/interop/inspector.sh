@@ -13,7 +13,9 @@ clean_up() {
     rm -rf "$scratch"
 }
 trap clean_up EXIT
-export HOME=$scratch CONTREE_DATA_DIR=$scratch/data CONTREE_STATE_DIR=$scratch/state
+# The Inspector hands few variables on to the server; the home directory is among them.
+unset "${!CONTREE_@}" "${!XDG_@}"
+export HOME=$scratch
 
 # has WHAT TEXT ARGS...: runs the Inspector with ARGS and looks for TEXT in what it prints.
 has() {
