@@ -208,6 +208,29 @@ mod access {
     }
 
     #[test]
+    fn no_file_of_this_machine_is_touched_unless_allowed() {
+        let allowed = tempfile::tempdir().unwrap();
+        let file = allowed.path().join("file");
+        std::fs::write(&file, "content").unwrap();
+        let (up, down) = (
+            json!({"path": file}),
+            json!({"image": "tag:base", "path": "/text", "destination": allowed.path().join("new")}),
+        );
+        let served = Served::new();
+        for (tool, arguments) in [("upload", &up), ("download", &down)] {
+            let result = served.web.call(tool, arguments.clone());
+            assert_eq!(result["isError"], true, "{tool}: {result}");
+        }
+        assert!(!allowed.path().join("new").exists());
+        let served = Served::with(|command| {
+            command.arg("--allow-path").arg(allowed.path());
+        });
+        assert_eq!(served.web.good("upload", up)["size"], 7);
+        served.web.good("download", down);
+        assert!(allowed.path().join("new").exists());
+    }
+
+    #[test]
     fn the_variables_of_the_first_release_count() {
         let home = Home::new();
         let mut command = home.command();
@@ -363,8 +386,8 @@ mod ends {
         served.wait_for(&[("EXECUTING", 2)]);
         drop(lost);
         drop(kept);
-        let event = text.lines().filter_map(|line| line.strip_prefix("id:"));
-        let event = event.last().unwrap().trim().to_owned();
+        let mut event = text.lines().filter_map(|line| line.strip_prefix("id:"));
+        let event = event.next_back().unwrap().trim().to_owned();
         let headers = [
             ("accept", "text/event-stream"),
             ("mcp-session-id", &session.id),
@@ -540,11 +563,11 @@ mod page {
         let mut stream = served.web.connect();
         stream.send("GET", "/api/changes", &[], b"");
         assert_eq!(stream.head().status, 200);
-        stream.until("\"changes\":0");
+        stream.until("\"changes\":1");
         served
             .web
             .good("run", json!({"image": "tag:base", "command": "hello"}));
-        stream.until("\"changes\":1");
+        stream.until("\"changes\":2");
         drop(stream);
         // The comparison that is under way may still be finished.
         std::thread::sleep(Duration::from_secs(4));

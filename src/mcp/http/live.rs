@@ -197,7 +197,8 @@ impl Live {
         let mut before = None;
         loop {
             let now = self.fingerprint().await;
-            if before.is_some_and(|before| before != now) {
+            // The first time too: whoever came just before may have read what was there before that.
+            if before != Some(now) {
                 self.0.changes.send_modify(|count| *count += 1);
             }
             before = Some(now);
