@@ -22,6 +22,10 @@ async fn what_a_dead_engine_owed_is_told_and_stays_the_same() {
     let local = Local::new().await;
     let done = local.run("echo said", json!({})).await;
     let data = local.engine.data.path();
+    // Its process has let go of it.
+    while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
+        tokio::task::yield_now().await;
+    }
     // As if it had been killed after the command's exit, within its next line.
     let log = data
         .join("events")
