@@ -140,6 +140,6 @@ async fn whoami_tells_what_this_engine_is() {
     assert_eq!(who["permissions"]["spawn"], true);
     assert_eq!(who["permissions"]["import"], true);
     assert_eq!(who["operations_stat"]["SUCCESS"], 1);
-    assert_eq!(who["x-engine"]["network"], "loopback");
+    assert_eq!(who["x-engine"]["network"], "proxy");
     assert_eq!(who["token_expiration"], serde_json::Value::Null);
 }
