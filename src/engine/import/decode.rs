@@ -72,7 +72,7 @@ pub(super) struct Zstd<R: BufRead> {
 
 enum State<R: BufRead> {
     Between(R),
-    Within(Frame<R>),
+    Within(Box<Frame<R>>),
     Over,
 }
 
@@ -100,7 +100,7 @@ impl<R: BufRead> Zstd<R> {
                 continue;
             }
             return StreamingDecoder::new(Cursor::new(magic).chain(source))
-                .map(State::Within)
+                .map(|frame| State::Within(Box::new(frame)))
                 .map_err(io::Error::other);
         }
     }
