@@ -51,7 +51,9 @@ pub(super) fn add(
         return;
     }
     let said = events::fold(&engine.log_path(task.operation), MAIN).unwrap_or_default();
-    if single && failed && needs_ids(&String::from_utf8_lossy(&said.stderr)) {
+    let wants_ids = |bytes: &[u8]| needs_ids(&String::from_utf8_lossy(bytes));
+    // Many a script sends both to one stream.
+    if single && failed && (wants_ids(&said.stderr) || wants_ids(&said.stdout)) {
         lines.push(ONE_ID.to_owned());
     }
     if lines.is_empty() {
@@ -70,8 +72,8 @@ pub(super) fn add(
 }
 
 /// Whether a command failed at giving something to another user, as far as its words tell.
-fn needs_ids(stderr: &str) -> bool {
-    stderr.lines().any(|line| {
+fn needs_ids(said: &str) -> bool {
+    said.lines().any(|line| {
         OWNERS.iter().any(|word| line.contains(word))
             && REFUSALS.iter().any(|error| line.contains(error))
     })
