@@ -98,10 +98,15 @@ async fn an_image_of_a_registry_runs_and_is_imported_once() {
     let done = local.done(&operation).await;
     assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
     assert_eq!(done.kinds(), ["stdout", "completion"]);
+    let told: String = done
+        .events
+        .iter()
+        .filter(|event| event["type"] == "stdout" && event["spid"] == 0)
+        .map(|event| event["data"]["value"].as_str().unwrap())
+        .collect();
     assert!(
-        done.stdout.contains("3 layers") && done.stdout.contains("unpacked layer"),
-        "{}",
-        done.stdout
+        told.contains("3 layers") && told.contains("unpacked layer"),
+        "{told}"
     );
     let uuid = done.result.clone().unwrap();
     let status = local.status(&operation).await;
@@ -405,6 +410,13 @@ async fn hostile_layers_fail_and_leave_nothing() {
             done.error
         );
     }
+    let mut boasting = Image::new(&[(base(), Packing::Gzip), (base(), Packing::Plain)], &[]);
+    for layer in [0, 1] {
+        boasting.manifest["layers"][layer]["size"] = json!(u64::MAX);
+    }
+    registry.push("boasting", &boasting);
+    let done = local.import(&registry.url("boasting")).await;
+    assert!(done.error.contains("bound on an image"), "{}", done.error);
     // Cut within what is packed.
     let mut cut = gzip(&Layer::new().file("a", "b".repeat(5000)).bytes());
     cut.truncate(cut.len() - 10);

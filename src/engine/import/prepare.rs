@@ -102,7 +102,7 @@ impl Preparing<'_> {
             .config(&found.manifest.config)
             .await
             .map_err(explain)?;
-        let bytes: u64 = found.manifest.layers.iter().map(|layer| layer.size).sum();
+        let bytes = total(found.manifest.layers.iter().map(|layer| layer.size));
         self.progress.line(&format!(
             "{reference}: sha256:{} for {}, {} layers, {}",
             found.digest.short(),
@@ -144,7 +144,7 @@ impl Preparing<'_> {
             }
         });
         let plan = looked.await.map_err(|error| error.to_string())??;
-        let bytes: u64 = plan.layers.iter().map(|layer| layer.content.length()).sum();
+        let bytes = total(plan.layers.iter().map(|layer| layer.content.length()));
         self.progress.line(&format!(
             "an image for {}, {} layers, {}",
             plan.platform,
@@ -164,6 +164,17 @@ impl Preparing<'_> {
             ));
         }
         let missing = &plan.layers[pieces.len()..];
+        let (packed, most) = (
+            total(missing.iter().map(|layer| layer.content.length())),
+            self.engine.imports.limits.bytes,
+        );
+        if packed > most {
+            return Err(format!(
+                "its layers are larger than the bound on an image's size: {}, and at most {} are taken",
+                size(packed),
+                size(most)
+            ));
+        }
         let downloads = self.download(origin, missing, scratch);
         let mut key = plan.key.clone();
         for (layer, download) in missing.iter().zip(downloads) {
@@ -237,8 +248,8 @@ impl Preparing<'_> {
         let Origin::Registry(reference, _) = origin else {
             return missing.iter().map(|_| None).collect();
         };
-        let bytes = missing.iter().map(|layer| layer.content.length()).sum();
-        self.progress.expect(bytes);
+        self.progress
+            .expect(total(missing.iter().map(|layer| layer.content.length())));
         let slots = Arc::new(Semaphore::new(DOWNLOADS));
         let start = |(number, layer): (usize, &LayerPlan)| {
             let blob = is_remote(layer)?.clone();
@@ -357,6 +368,11 @@ impl Preparing<'_> {
         });
         work.await.map_err(|error| error.to_string())?
     }
+}
+
+/// A sum of sizes that somebody else states.
+fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }
 
 fn is_remote(layer: &LayerPlan) -> Option<&crate::registry::manifest::Descriptor> {
