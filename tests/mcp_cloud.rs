@@ -37,6 +37,19 @@ impl Session {
         }
     }
 
+    /// A registry that asks for no credentials.
+    fn registry(&self) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        listener.set_nonblocking(true).unwrap();
+        let router = axum::Router::new().route("/v2/", axum::routing::get(|| async { "{}" }));
+        self._runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+        address
+    }
+
     /// Starts a command that runs until it is cancelled.
     fn sleeping(&mut self) -> Value {
         self.raw.good(
@@ -143,9 +156,54 @@ fn each_tool_calls_what_the_manifest_says() {
     std::thread::sleep(Duration::from_millis(300));
     note("run", &session);
 
+    let tree = session.home.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("large"), vec![b'x'; 100_000]).unwrap();
+    std::fs::write(tree.join("small"), "x").unwrap();
+    let sync = json!({"source": tree, "destination": "/tree"});
+    let state = session.raw.good("rsync", sync)["directory_state_id"].clone();
+    note("rsync", &session);
+    session.stub.lose_files(|_| false);
+    session.stub.check_files();
+    session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "hello", "directory_state_id": state}),
+    );
+    note("run", &session);
+
     session.raw.good("upload", json!({"content": "text"}));
     session.raw.good("upload", json!({"content": "text"}));
     note("upload", &session);
+    session
+        .raw
+        .good("grep", json!({"image": "tag:base", "pattern": "t"}));
+    note("grep", &session);
+    let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
+    session.raw.good(
+        "import_image",
+        json!({"registry_url": "docker://x", consent: true}),
+    );
+    let id = session.raw.send(
+        "tools/call",
+        json!({"name": "import_image", "arguments": {"registry_url": "docker://slow", consent: true}}),
+    );
+    session.wait_for(&[("SUCCESS", 4), ("CANCELLED", 1), ("EXECUTING", 1)]);
+    session
+        .raw
+        .notify("notifications/cancelled", json!({"requestId": id}));
+    session.wait_for(&[("SUCCESS", 4), ("CANCELLED", 2)]);
+    std::thread::sleep(Duration::from_millis(300));
+    note("import_image", &session);
+    session
+        .raw
+        .good("registry_token_obtain", json!({"registry_url": "ghcr.io"}));
+    note("registry_token_obtain", &session);
+    let registry = session.registry();
+    session.raw.good(
+        "registry_auth",
+        json!({"registry_url": registry, "username": "u", "token": "t"}),
+    );
+    note("registry_auth", &session);
     session.raw.good(
         "download",
         json!({"image": "tag:base", "path": "/text", "destination": saved}),
@@ -233,8 +291,31 @@ fn results_are_as_their_schemas_say() {
         json!({"image": "tag:base", "command": "hi", "wait": false}),
     )["operation_id"]
         .clone();
+    let tree = session.home.path().join("tree");
+    std::fs::create_dir_all(tree.join("empty")).unwrap();
+    std::fs::write(tree.join("file"), "x").unwrap();
+    let registry = session.registry();
+    let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
     let mut seen = BTreeSet::new();
     for (tool, arguments) in [
+        ("rsync", json!({"source": tree, "destination": "/tree"})),
+        ("grep", json!({"image": IMAGE, "pattern": "t"})),
+        (
+            "import_image",
+            json!({"registry_url": "docker://x", "tag": "x", consent: true}),
+        ),
+        (
+            "import_image",
+            json!({"registry_url": "docker://x", "wait": false, consent: true}),
+        ),
+        (
+            "registry_token_obtain",
+            json!({"registry_url": "docker.io"}),
+        ),
+        (
+            "registry_auth",
+            json!({"registry_url": registry, "username": "u", "token": "t"}),
+        ),
         ("run", json!({"image": "tag:base", "command": "hello"})),
         (
             "run",

@@ -31,7 +31,8 @@ const RAW_BYTES: u64 = 10 * 1024 * 1024;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 ARG is a JSON object, or KEY=VALUE: text for string parameters, JSON for others. Giving an array parameter again \
-appends to it. KEY=@FILE and KEY=@- take the value from a file and from standard input; KEY=@@x is the text `@x`.
+appends to it. KEY=@FILE and KEY=@- take the value from a file and from standard input; KEY=@@x is the text `@x`. A secret \
+that is left out is asked for on a terminal.
 
 Exit status: 0, 1 if the tool fails, 2 for a wrong command line. With --raw the command's own status, 128+N if signal \
 N killed it, 124 if its time was up, 125 if the tool fails or its output cannot be written, 141 if nobody reads it any more, 128+N \
@@ -93,6 +94,7 @@ impl Call {
         }
         let schema = tool.input_schema();
         let mut arguments = arguments::read(&self.arguments, &schema, &mut System::default())?;
+        ask_for_secrets(&schema, &mut arguments)?;
         if self.raw {
             match shape(tool) {
                 Shape::Other => {
@@ -159,6 +161,27 @@ impl Call {
             (false, _) => TOOL_ERROR,
         }
     }
+}
+
+/// Asks for secrets that are needed and were not given, without showing them; where nobody can be asked, the tool says what
+/// is missing.
+fn ask_for_secrets(
+    schema: &Value,
+    arguments: &mut serde_json::Map<String, Value>,
+) -> Result<(), String> {
+    if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        return Ok(());
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        let Some(name) = name.as_str() else { continue };
+        let is_secret = schema["properties"][name]["format"] == "password";
+        if is_secret && !arguments.contains_key(name) {
+            let secret = rpassword::prompt_password(format!("{name}: "))
+                .map_err(|error| format!("{name}: {error}"))?;
+            arguments.insert(name.to_owned(), Value::String(secret));
+        }
+    }
+    Ok(())
 }
 
 fn shape(tool: &Tool) -> Shape {

@@ -123,22 +123,19 @@ fn local_form(url: &str) -> Option<&str> {
     is_local.then(|| rest.strip_prefix("//").unwrap_or(rest))
 }
 
-/// The path without a tag behind it.
+/// The path without a name behind it, as the engine splits them: the longest path that is there counts.
 fn untagged(path: &std::path::Path) -> std::path::PathBuf {
-    if path.exists() {
-        return path.to_owned();
-    }
     let text = path.to_string_lossy();
-    let cut = text
-        .rsplit_once(['@', ':'])
-        .filter(|(_, tag)| !tag.contains('/'));
-    // A digest has a colon of its own.
-    match cut {
-        Some((before, _)) => {
-            let before = before.strip_suffix("@sha256").unwrap_or(before);
-            std::path::PathBuf::from(before)
+    let mut end = text.len();
+    loop {
+        let before = std::path::Path::new(&text[..end]);
+        if before.exists() {
+            return before.to_owned();
         }
-        None => path.to_owned(),
+        match text[..end].rfind(':') {
+            Some(colon) => end = colon,
+            None => return path.to_owned(),
+        }
     }
 }
 
@@ -211,9 +208,11 @@ mod tests {
         ] {
             assert_eq!(local_form(url), path, "{url}");
         }
-        let cut = |text: &str| untagged(std::path::Path::new(text)).display().to_string();
-        assert_eq!(cut("/no/where:tag"), "/no/where");
-        assert_eq!(cut("/no/where@sha256:00"), "/no/where");
-        assert_eq!(cut("/no:way/where"), "/no:way/where");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a:b");
+        std::fs::write(&path, "").unwrap();
+        let named = std::path::PathBuf::from(format!("{}:x:1", path.display()));
+        assert_eq!(untagged(&named), path);
+        assert_eq!(untagged(&path), path);
     }
 }

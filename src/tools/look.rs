@@ -236,6 +236,7 @@ pub(super) async fn grep(arguments: params::Grep, cx: &Context) -> Result<Grep, 
     let count = found.matches.len();
     for found in found.matches {
         let mut line = found.line_text;
+        line.truncate(line.trim_end_matches(['\n', '\r']).len());
         if line.len() > MOST_LINE {
             let end = super::output::boundary(line.as_bytes(), MOST_LINE);
             line.truncate(end);

@@ -51,7 +51,7 @@ impl RunTools for Handlers {
             )
             .await?;
             match (outcome, &mut state) {
-                (Attempt::Done(done), _) => break done,
+                (Attempt::Done(started, ended), _) => break (started, ended),
                 (Attempt::Lost(error), Some(state)) => {
                     if !state.heal(cx, client).await? {
                         return Err(error);
@@ -61,7 +61,7 @@ impl RunTools for Handlers {
             }
         };
         let (started, mut ended) = match ended {
-            (started, Some(ended)) => (started, ended),
+            (started, Some(ended)) => (started, *ended),
             (started, None) => {
                 cx.session().leave_running(started.operation);
                 return Ok(Run {
@@ -93,7 +93,7 @@ impl RunTools for Handlers {
 /// What one try to run came to.
 enum Attempt {
     /// It was started, and ended if that was waited for.
-    Done((crate::Run, Option<Operation>)),
+    Done(crate::Run, Option<Box<Operation>>),
     /// It could not run, perhaps because the backend has lost a file of the directory state.
     Lost(ToolError),
 }
@@ -119,7 +119,7 @@ async fn once(
         return Err(stopped(id, cancel(client, id).await));
     }
     if !wait {
-        return Ok(Attempt::Done((started, None)));
+        return Ok(Attempt::Done(started, None));
     }
     cx.watcher().started(id);
     let followed = tokio::select! {
@@ -137,7 +137,7 @@ async fn once(
         ))
     })?;
     if ended.status != OperationStatus::Failed.as_str() {
-        return Ok(Attempt::Done((started, Some(ended))));
+        return Ok(Attempt::Done(started, Some(Box::new(ended))));
     }
     // FAILED means that it could not run, so it may be tried again.
     let why = ended.error.as_deref().unwrap_or_default();

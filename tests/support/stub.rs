@@ -35,6 +35,9 @@ struct Inner {
     files: BTreeMap<String, Value>,
     spawned: Vec<Value>,
     refuse_spawns: Option<StatusCode>,
+    checks_files: bool,
+    failing_upload: Option<usize>,
+    uploads: usize,
 }
 
 /// The service; it ends with its runtime.
@@ -78,6 +81,29 @@ impl Stub {
         self.lock().refuse_spawns = Some(status);
     }
 
+    /// From now on spawns with files that are not there are refused.
+    pub fn check_files(&self) {
+        self.lock().checks_files = true;
+    }
+
+    /// Forgets uploaded files, as services do after a while, and tells how many there were.
+    pub fn lose_files(&self, keep: impl Fn(usize) -> bool) -> usize {
+        let mut inner = self.lock();
+        let (before, mut at) = (inner.files.len(), 0);
+        inner.files.retain(|_, _| {
+            at += 1;
+            keep(at - 1)
+        });
+        before - inner.files.len()
+    }
+
+    /// The upload with this number, counted from 0 and from now, is answered 500.
+    pub fn fail_upload(&self, number: usize) {
+        let mut inner = self.lock();
+        inner.uploads = 0;
+        inner.failing_upload = Some(number);
+    }
+
     /// How many operations have each status.
     pub fn statuses(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -94,6 +120,8 @@ impl Stub {
             .route("/whoami", get(whoami))
             .route("/images", get(images))
             .route("/images/{image}/tag", patch(tag).delete(untag))
+            .route("/images/import", post(import))
+            .route("/inspect/{image}/grep", get(grep))
             .route("/inspect/", get(by_tag))
             .route("/inspect/{image}/", get(image))
             .route("/inspect/{image}/list", get(list))
@@ -227,8 +255,43 @@ async fn download(Query(query): Query<BTreeMap<String, String>>) -> Response {
     bytes.into_response()
 }
 
+async fn grep(request: Request) -> Json<Value> {
+    let matched = json!({
+        "path": "/text", "line_number": 2, "line_text": "two", "line_bytes": 3, "absolute_offset": 4,
+        "submatches": [{"start": 0, "end": 1, "text": "t"}], "type": "match",
+    });
+    assert!(request.uri().query().unwrap().contains("pattern=t"));
+    Json(json!({"path": "/", "patterns": ["t"], "truncated": false, "matches": [matched]}))
+}
+
+async fn import(State(stub): State<Stub>, Json(request): Json<Value>) -> Response {
+    let id = Uuid::new_v4();
+    let url = request["registry"]["url"].as_str().unwrap();
+    let (command, status) = if url.contains("slow") {
+        ("sleep", "EXECUTING")
+    } else {
+        ("import", "SUCCESS")
+    };
+    let mut inner = stub.lock();
+    inner.spawned.push(request.clone());
+    let operation = json!({
+        "uuid": id, "kind": "image_import", "status": status, "created_at": "2026-01-02T03:04:05Z", "duration": 1.5,
+        "result_image_uuid": IMAGE, "result": {"image": IMAGE, "tag": request["tag"]},
+        "metadata": {"command": command, "registry": {"url": url}, "tag": request["tag"]},
+    });
+    inner.operations.insert(id, operation);
+    (StatusCode::CREATED, Json(json!({"uuid": id}))).into_response()
+}
+
 async fn upload(State(stub): State<Stub>, body: Bytes) -> Response {
     use sha2::Digest;
+    {
+        let mut inner = stub.lock();
+        inner.uploads += 1;
+        if inner.failing_upload == Some(inner.uploads - 1) {
+            return error(StatusCode::INTERNAL_SERVER_ERROR, "try again");
+        }
+    }
     let sha256: String = sha2::Sha256::digest(&body)
         .iter()
         .map(|byte| format!("{byte:02x}"))
@@ -250,6 +313,15 @@ async fn spawn(State(stub): State<Stub>, Json(request): Json<Value>) -> Response
     inner.spawned.push(request.clone());
     if let Some(status) = inner.refuse_spawns {
         return error(status, "no more sandboxes");
+    }
+    if inner.checks_files {
+        let there: Vec<&Value> = inner.files.values().map(|file| &file["uuid"]).collect();
+        for (path, file) in request["files"].as_object().into_iter().flatten() {
+            if !there.contains(&&file["uuid"]) {
+                let message = format!("no uploaded file {} for {path}", file["uuid"]);
+                return error(StatusCode::BAD_REQUEST, &message);
+            }
+        }
     }
     if request["image"] != IMAGE && request["image"] != "tag:base" {
         return error(StatusCode::NOT_FOUND, "no such image");

@@ -124,7 +124,7 @@ fn all(mut files: Vec<Found>, cx: &Context) -> Vec<(Found, Outcome)> {
                     if let Some(slot) = slots.get(at) {
                         *slot.lock().unwrap_or_else(PoisonError::into_inner) = (stamp, outcome);
                     }
-                    if at % STEP == 0 && at > 0 {
+                    if at.is_multiple_of(STEP) && at > 0 {
                         cx.watcher()
                             .progress(&format!("read {at} of {total} files"));
                     }

@@ -100,7 +100,7 @@ pub(super) fn walk(
                     break;
                 }
             };
-            if walked.files.len() % STEP == 0 && cx.is_cancelled() {
+            if walked.files.len().is_multiple_of(STEP) && cx.is_cancelled() {
                 return Err(ToolError::new("cancelled"));
             }
             let path = entry.path();
