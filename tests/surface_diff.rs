@@ -14,6 +14,9 @@ fn tools(home: &Home, options: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), printed + &said)
 }
 
+/// What the tool `run` was before, the exit status, and what is said.
+type Case<'a> = (&'a dyn Fn(&mut Value), i32, &'a str);
+
 #[test]
 fn each_change_is_found_and_weighed() {
     let home = Home::new();
@@ -36,7 +39,7 @@ fn each_change_is_found_and_weighed() {
         edit(tools.iter_mut().find(|tool| tool["name"] == "run").unwrap());
         diff(&old)
     };
-    let cases: &[(&dyn Fn(&mut Value), i32, &str)] = &[
+    let cases: &[Case<'_>] = &[
         (
             &|run| run["description"] = json!("Runs"),
             3,
