@@ -42,7 +42,7 @@ pub enum Payload {
     /// The writable layer grew beyond its bound.
     SizeCap(types::EventDataSizeCap),
     /// The network was set up, or its counters were read.
-    Network(types::EventDataNetwork),
+    Network(Box<types::EventDataNetwork>),
     /// The sandbox was taken down.
     Shutdown(types::EventDataShutdown),
     /// The operation is over; the last event of every log.
@@ -142,7 +142,7 @@ impl Payload {
             "spawn" => lenient(kind, data, Self::Spawn),
             "truncated" => lenient(kind, data, Self::Truncated),
             "size_cap" => lenient(kind, data, Self::SizeCap),
-            "network" => lenient(kind, data, Self::Network),
+            "network" => lenient(kind, data, |read| Self::Network(Box::new(read))),
             "shutdown" => lenient(kind, data, Self::Shutdown),
             _ => Self::Unknown { kind, data },
         })

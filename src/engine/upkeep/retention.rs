@@ -29,7 +29,7 @@ pub(in crate::engine) async fn look_after(engine: Arc<Engine>) {
     }
     loop {
         let now = Utc::now().timestamp_micros();
-        match engine.read(move |c| Ok(is_due(c, now)?)).await {
+        match engine.read(move |c| is_due(c, now)).await {
             Ok(true) => {
                 let shared = Arc::clone(&engine);
                 let done = blocking(move || {
