@@ -160,6 +160,38 @@ fn guides_are_read_as_resources_and_by_a_tool() {
 }
 
 #[test]
+fn a_result_image_is_linked_to_where_clients_know_links() {
+    let home = Home::new();
+    let keep = json!({"image": "tag:host", "command": "echo kept > /linked", "disposable": false});
+    for (version, linked) in [("2025-11-25", true), ("2025-03-26", false)] {
+        let mut raw = Raw::initialized(home.command(), version);
+        let answer = raw.call("run", keep.clone());
+        let image = answer["structuredContent"]["result_image_uuid"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer}"));
+        let links: Vec<&Value> = answer["content"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|block| block["type"] == "resource_link")
+            .collect();
+        assert_eq!(links.len(), usize::from(linked), "{answer}");
+        for link in links {
+            assert_eq!(link["uri"], format!("contree://image/{image}/ls/."));
+            let read = raw.request("resources/read", json!({"uri": link["uri"]}));
+            let text = read["result"]["contents"][0]["text"].as_str().unwrap();
+            assert!(text.contains("linked"), "{read}");
+        }
+        let nothing = json!({"image": image, "command": "true", "disposable": false});
+        let answer = raw.call("run", nothing);
+        assert_eq!(answer["content"].as_array().unwrap().len(), 1, "{answer}");
+    }
+    // Where the listing is not offered, there is nothing to follow.
+    let answer = with_options(&home, &["--tools", "run"]).call("run", keep);
+    assert_eq!(answer["content"].as_array().unwrap().len(), 1, "{answer}");
+}
+
+#[test]
 fn images_and_operations_are_read_as_resources() {
     let home = Home::new();
     let mut raw = local(&home);

@@ -139,7 +139,7 @@ impl Server {
         let token = context.meta.get_progress_token();
         let done = progress::report(&context.peer, token, &newest, work).await;
         drop(permit);
-        self.result(done)
+        self.result(done, context)
     }
 
     /// Runs a call for a client that takes tasks: one that has started an operation and is not over soon becomes one.
@@ -177,7 +177,7 @@ impl Server {
             };
             tokio::select! {
                 biased;
-                done = &mut follow => return self.joined(done),
+                done = &mut follow => return self.joined(done, context),
                 () = self.stopped(context) => {}
                 operation = ripe => match self.promote(operation, newest.clone()).await {
                     Ok(task) => return CallToolResponse::Task(task),
@@ -188,10 +188,10 @@ impl Server {
                 stop.cancel();
             }
             tokio::select! {
-                done = &mut follow => return self.joined(done),
+                done = &mut follow => return self.joined(done, context),
                 () = self.stopped(context) => stop.cancel(),
             }
-            self.joined(follow.await)
+            self.joined(follow.await, context)
         };
         let token = context.meta.get_progress_token();
         progress::report(&context.peer, token, &newest, work).await
@@ -200,16 +200,28 @@ impl Server {
     fn joined(
         &self,
         done: Result<Result<Answer, ToolError>, tokio::task::JoinError>,
+        context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
         match done {
-            Ok(done) => self.result(done),
+            Ok(done) => self.result(done, context),
             Err(error) => refused(format!("the call broke off: {error}")).into(),
         }
     }
 
-    fn result(&self, done: Result<Answer, ToolError>) -> CallToolResponse {
+    fn result(
+        &self,
+        done: Result<Answer, ToolError>,
+        context: &RequestContext<RoleServer>,
+    ) -> CallToolResponse {
         match done {
-            Ok(answer) => result::answer(answer).into(),
+            Ok(mut answer) => {
+                let offer = self.session.offer();
+                answer.links.retain(|link| {
+                    tools::find_resource(&link.uri)
+                        .is_some_and(|(resource, _)| offer.has(resource.tool))
+                });
+                result::answer(answer, context.protocol_version().as_ref()).into()
+            }
             Err(error) => match error.wanted_page() {
                 Some((message, url)) => input_required(message, url).into(),
                 None => result::error(&self.session.explain(error)).into(),

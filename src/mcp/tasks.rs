@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rmcp::model::{
-    CallToolResult, CreateTaskResult, DetailedTask, ErrorData, GetTaskResult, JsonObject, Task,
-    TaskPayload, TaskStatus,
+    CallToolResult, CreateTaskResult, DetailedTask, ErrorData, GetTaskResult, JsonObject,
+    ProtocolVersion, Task, TaskPayload, TaskStatus,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,8 @@ impl Server {
             State::Cancelled(why) => (TaskStatus::Cancelled, TaskPayload::Cancelled, why),
             State::Ended(answer) => {
                 let result = match answer {
-                    Ok(answer) => result::answer(answer),
+                    // Whoever takes tasks takes links.
+                    Ok(answer) => result::answer(answer, Some(&ProtocolVersion::LATEST)),
                     Err(error) => result::error(&self.session.explain(error)),
                 };
                 let payload = TaskPayload::Completed {

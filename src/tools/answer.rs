@@ -14,6 +14,31 @@ pub struct Answer {
     pub structured: Value,
     /// The same as text.
     pub text: String,
+    /// Resources of this server that it leads to.
+    pub links: Vec<Link>,
+}
+
+/// A resource of this server that an answer leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Its address, which `resources/read` takes.
+    pub uri: String,
+    /// What it is, for people.
+    pub name: &'static str,
+    /// The media type of its content.
+    pub mime: &'static str,
+}
+
+impl Link {
+    /// The files of an image, as a listing of its root.
+    pub(super) fn files_of(image: &str) -> Self {
+        Self {
+            uri: format!("contree://image/{image}/ls/."),
+            name: "files of the result image",
+            mime: "text/plain",
+        }
+    }
 }
 
 impl Answer {
@@ -27,6 +52,7 @@ impl Answer {
         Ok(Self {
             structured,
             text: result.text(),
+            links: result.links(),
         })
     }
 }

@@ -9,10 +9,17 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::answer::Link;
+
 /// The text rendering of an answer.
 pub trait Render {
     /// All of the answer, for a reader who sees nothing else.
     fn text(&self) -> String;
+
+    /// Resources of this server that the answer leads to, for clients that follow links.
+    fn links(&self) -> Vec<Link> {
+        Vec::new()
+    }
 }
 
 fn no(value: &bool) -> bool {
@@ -171,6 +178,14 @@ impl Render for Operation {
         }
         text
     }
+
+    fn links(&self) -> Vec<Link> {
+        let made = self.result_image_uuid.as_deref();
+        made.filter(|made| self.image_uuid.as_deref() != Some(made))
+            .map(Link::files_of)
+            .into_iter()
+            .collect()
+    }
 }
 
 /// What `run` answers: the operation's end, or with `wait=false` its id alone.
@@ -204,6 +219,10 @@ impl Render for Run {
             }
             (None, None) => String::new(),
         }
+    }
+
+    fn links(&self) -> Vec<Link> {
+        self.ended.as_ref().map(Render::links).unwrap_or_default()
     }
 }
 

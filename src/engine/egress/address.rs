@@ -44,7 +44,8 @@ const fn v6(segments: [u16; 8], length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
 }
 
-/// The first that holds the address counts.
+/// The first that holds the address counts. The documentation networks (RFC 5737, RFC 3849) are not among them: they are
+/// nobody's on the internet, and networks without a way out number their mirrors from them.
 const V4: &[(Ipv4Net, Kind, &str)] = &[
     // Of clouds, in ranges that are otherwise private or public. The usual one is link-local.
     (v4(100, 100, 100, 200, 32), Kind::Never, METADATA),
@@ -61,27 +62,12 @@ const V4: &[(Ipv4Net, Kind, &str)] = &[
     (v4(169, 254, 0, 0, 16), Kind::Never, "a link-local address"),
     (v4(172, 16, 0, 0, 12), Kind::Private, "a private address"),
     (v4(192, 0, 0, 0, 24), Kind::Never, "a reserved address"),
-    (
-        v4(192, 0, 2, 0, 24),
-        Kind::Private,
-        "a documentation address",
-    ),
     (v4(192, 88, 99, 0, 24), Kind::Never, "a reserved address"),
     (v4(192, 168, 0, 0, 16), Kind::Private, "a private address"),
     (
         v4(198, 18, 0, 0, 15),
         Kind::Private,
         "a benchmarking address",
-    ),
-    (
-        v4(198, 51, 100, 0, 24),
-        Kind::Private,
-        "a documentation address",
-    ),
-    (
-        v4(203, 0, 113, 0, 24),
-        Kind::Private,
-        "a documentation address",
     ),
     (v4(224, 0, 0, 0, 4), Kind::Never, "a multicast address"),
     (
@@ -134,16 +120,6 @@ const V6: &[(Ipv6Net, Kind, &str)] = &[
         v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
         Kind::Never,
         "a multicast address",
-    ),
-    (
-        v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
-        Kind::Private,
-        "a documentation address",
-    ),
-    (
-        v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),
-        Kind::Private,
-        "a documentation address",
     ),
     (
         v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48),
@@ -321,8 +297,8 @@ mod tests {
             ("192.0.0.170", Never),
             ("192.0.0.255", Never),
             ("192.0.1.0", Public),
-            ("192.0.2.0", Private),
-            ("192.0.2.255", Private),
+            ("192.0.2.0", Public),
+            ("192.0.2.255", Public),
             ("192.0.3.0", Public),
             ("192.88.98.255", Public),
             ("192.88.99.1", Never),
@@ -335,9 +311,9 @@ mod tests {
             ("198.18.0.0", Private),
             ("198.19.255.255", Private),
             ("198.20.0.0", Public),
-            ("198.51.100.0", Private),
+            ("198.51.100.0", Public),
             ("198.51.101.0", Public),
-            ("203.0.113.255", Private),
+            ("203.0.113.255", Public),
             ("203.0.114.0", Public),
             ("223.255.255.255", Public),
             ("224.0.0.0", Never),
@@ -354,13 +330,13 @@ mod tests {
             ("2001:1ff:ffff::", Never),
             ("2001:2::1", Private),
             ("2001:200::", Public),
-            ("2001:db8::", Private),
-            ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", Private),
+            ("2001:db8::", Public),
+            ("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", Public),
             ("2001:db9::", Public),
             ("2606:4700:4700::1111", Public),
             ("3ffe::", Public),
-            ("3fff::", Private),
-            ("3fff:fff:ffff::", Private),
+            ("3fff::", Public),
+            ("3fff:fff:ffff::", Public),
             ("3fff:1000::", Public),
             ("4000::", Never),
             ("5f00::", Never),
@@ -478,7 +454,7 @@ mod tests {
         #[test]
         fn what_the_standard_library_knows_is_not_public(bits: u32) {
             let address = Ipv4Addr::from(bits);
-            if address.is_private() || address.is_documentation() {
+            if address.is_private() {
                 prop_assert_eq!(judge(address.into()).kind, Kind::Private);
             }
             if address.is_loopback() || address.is_link_local() || address.is_multicast() || address.is_broadcast() || address.is_unspecified() {

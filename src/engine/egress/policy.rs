@@ -233,7 +233,7 @@ mod tests {
     fn a_private_name_is_private_and_nothing_more() {
         let mirror = policy("*, mirror.example+private, *.corp.example:8443+private", "");
         assert_eq!(decide(&mirror, "mirror.example", "10.1.1.1"), Ok(()));
-        assert_eq!(decide(&mirror, "mirror.example", "203.0.113.80"), Ok(()));
+        assert_eq!(decide(&mirror, "mirror.example", "172.16.0.80"), Ok(()));
         assert_eq!(decide(&mirror, "a.corp.example:8443", "fd12::1"), Ok(()));
         assert_eq!(decide(&mirror, "elsewhere.example", PUBLIC), Ok(()));
         decide(&mirror, "a.corp.example:443", "10.1.1.1").expect_err("another port");
