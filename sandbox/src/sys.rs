@@ -166,9 +166,12 @@ pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
 }
 
 /// Closes every descriptor from `first` to `last`.
-pub(crate) fn close_range(first: u32, last: u32) {
+///
+/// # Errors
+/// Where a filter of system calls forbids it. What is left open would be in the sandbox, so nothing may go on then.
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: called by the init before it has made values that own these descriptors, or just before exec.
-    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
 /// Makes `target` the same open file as `fd`, to be kept over exec.

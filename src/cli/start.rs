@@ -131,9 +131,8 @@ impl Start {
         let Ok(directories) = &self.directories else {
             return Ok(access);
         };
-        let store = ["store.db", "store.db-wal", "store.db-shm"];
-        let ours = store.iter().map(|name| directories.state.join(name));
-        Ok(access.with_secrets(ours.chain([directories.data.clone()])))
+        // The whole directory: a store that was set aside has credentials in it too.
+        Ok(access.with_secrets([directories.state.clone(), directories.data.clone()]))
     }
 
     /// The embedded engine's settings: options, else the environment, else defaults.

@@ -179,6 +179,11 @@ impl Reader {
         };
         let mut records = Vec::new();
         let mut buffer = vec![0; CHUNK];
+        // The half of a line that did not fit on the disk was cut off again.
+        if !self.partial.is_empty() && file.metadata()?.len() < self.position {
+            self.position -= self.partial.len() as u64;
+            self.partial.clear();
+        }
         while records.is_empty() {
             file.seek(SeekFrom::Start(self.position))?;
             let read = file.read(&mut buffer)?;

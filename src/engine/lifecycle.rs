@@ -111,8 +111,13 @@ pub(super) fn accept(
         ));
     }
     let ticket = queue.enter()?;
+    let withdraw = || {
+        let _ = engine.store.remove_run(&operation.to_string());
+        let _ = std::fs::remove_file(engine.log_path(operation));
+    };
     let run = Arc::new(engine.store.create_run(&operation.to_string())?);
-    let running = Arc::new(Running::new(Log::create(&engine.log_path(operation))?));
+    let log = Log::create(&engine.log_path(operation)).inspect_err(|_| withdraw())?;
+    let running = Arc::new(Running::new(log));
     let status = if ticket.is_due() {
         Status::Assigned
     } else {
@@ -138,10 +143,10 @@ pub(super) fn accept(
             },
         )
         .map(|()| true)
-    })?;
+    });
+    let recorded = recorded.inspect_err(|_| withdraw())?;
     if !recorded {
-        let _ = engine.store.remove_run(&operation.to_string());
-        let _ = std::fs::remove_file(engine.log_path(operation));
+        withdraw();
         return Err(ApiError::bad("the image was removed just now"));
     }
     engine

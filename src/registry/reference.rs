@@ -79,9 +79,11 @@ impl FromStr for Reference {
             None => (rest, false),
         };
         let digest_alone = !more
-            && rest
-                .split_once('@')
-                .is_some_and(|(_, d)| d.starts_with("sha"));
+            && rest.split_once('@').is_some_and(|(_, d)| {
+                ["sha", "md5:", "blake"]
+                    .iter()
+                    .any(|algorithm| d.starts_with(algorithm))
+            });
         if first.contains('@') && !digest_alone {
             return Err(refused(
                 rest.rsplit('@').next().unwrap_or_default(),

@@ -19,7 +19,7 @@ pub(super) async fn import(
     cx: &Context,
 ) -> Result<ImportImage, ToolError> {
     let client = cx.client().await?;
-    let url = arguments.registry_url.trim().to_owned();
+    let mut url = arguments.registry_url.trim().to_owned();
     let credentials = match local_form(&url) {
         Some(path) => {
             if !cx.session().is_local() {
@@ -31,9 +31,13 @@ pub(super) async fn import(
                 ));
             }
             let place = super::files::local("registry_url", path)?;
-            cx.session()
-                .local()
-                .resolved("registry_url", &untagged(&place))?;
+            let archive = untagged(&place);
+            let resolved = cx.session().local().resolved("registry_url", &archive)?;
+            // The engine is to open what was judged, and not what a link leads to by then.
+            let (scheme, _) = url.split_once(':').unwrap_or_default();
+            let named = place.to_string_lossy();
+            let tag = &named[archive.to_string_lossy().len()..];
+            url = format!("{scheme}:{}{tag}", resolved.display());
             None
         }
         None => {

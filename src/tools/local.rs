@@ -399,6 +399,9 @@ fn secrets() -> Vec<PathBuf> {
             }));
         }
     }
+    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
+        places.push(Path::new(&runtime).join("containers/auth.json"));
+    }
     if let Some(config) = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()) {
         for name in [
             "contree",

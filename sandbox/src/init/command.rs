@@ -165,7 +165,7 @@ fn connect(streams: &Ends, error_pipe: &OwnedFd) -> Result<(), Errno> {
         sys::dup_onto(fd.as_raw_fd(), number)?;
     }
     std::mem::forget(aside);
-    sys::close_range(ERROR_PIPE.unsigned_abs() + 1, u32::MAX);
+    sys::close_range(ERROR_PIPE.unsigned_abs() + 1, u32::MAX)?;
     // SAFETY: the descriptor was put there just now.
     let pipe = unsafe { std::os::fd::BorrowedFd::borrow_raw(ERROR_PIPE) };
     rustix::io::fcntl_setfd(pipe, rustix::io::FdFlags::CLOEXEC)

@@ -56,8 +56,8 @@ fn prepare() -> Result<OwnedFd, Errno> {
     let stdin = unsafe { std::os::fd::BorrowedFd::borrow_raw(0) };
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
     let number = std::os::fd::AsRawFd::as_raw_fd(&socket).unsigned_abs();
-    sys::close_range(0, number - 1);
-    sys::close_range(number + 1, u32::MAX);
+    sys::close_range(0, number - 1)?;
+    sys::close_range(number + 1, u32::MAX)?;
     // What is opened later must not become a standard stream.
     for _ in 0..3 {
         let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, Mode::empty())?;

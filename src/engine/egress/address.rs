@@ -198,6 +198,14 @@ fn judge_v6(address: Ipv6Addr) -> Judgement {
 }
 
 /// The IPv4 addresses that an IPv6 address stands for, in the forms that routers, tunnels and translators know.
+/// The IPv4 addresses that an address of IPv6 stands for.
+pub(super) fn stands_for(address: IpAddr) -> Vec<Ipv4Addr> {
+    match address {
+        IpAddr::V4(_) => Vec::new(),
+        IpAddr::V6(address) => embedded(address),
+    }
+}
+
 fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let bytes = address.octets();
     let at = |positions: [usize; 4]| Ipv4Addr::from(positions.map(|position| bytes[position]));

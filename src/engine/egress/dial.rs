@@ -160,6 +160,12 @@ impl Dialer {
             Host::Name(name) => self.resolve(name, RESOLVE_BESIDE).await.unwrap_or_default(),
         };
         let checked = !addresses.is_empty();
+        if !checked {
+            // What only a rule about addresses could allow cannot be seen to be allowed.
+            self.policy
+                .unresolved(target, named)
+                .map_err(Failure::Denied)?;
+        }
         for address in addresses {
             self.policy.address(target, named, address).map_err(|why| {
                 Failure::Denied(match &target.host {

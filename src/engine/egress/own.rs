@@ -1,6 +1,7 @@
 //! Whether an address is this machine's own, as the kernel sees it now.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// An address that no machine has (RFC 5737): it can be bound only where any address can.
@@ -12,8 +13,17 @@ pub(super) fn is_own(address: IpAddr) -> bool {
     bound(address) && (!bound(NOBODYS) || listed(address))
 }
 
+/// EAFNOSUPPORT: a kernel without this family has no address of it.
+const NO_FAMILY: i32 = 97;
+
+/// Whether the kernel lets a socket have it. What keeps it from being asked, such as a want of descriptors, counts as a yes.
 fn bound(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
+    match UdpSocket::bind((address, 0)) {
+        Ok(_) => true,
+        Err(error) => {
+            error.kind() != ErrorKind::AddrNotAvailable && error.raw_os_error() != Some(NO_FAMILY)
+        }
+    }
 }
 
 /// By the kernel's tables, for machines that let sockets have any address (`ip_nonlocal_bind`). Unread tables list all.

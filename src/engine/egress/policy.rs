@@ -74,6 +74,19 @@ impl Policy {
         Ok(named)
     }
 
+    /// Judges a target whose addresses are not known, because another proxy is to resolve its name.
+    ///
+    /// # Errors
+    /// Why it is denied.
+    pub(super) fn unresolved(&self, target: &Target, named: Named) -> Result<(), String> {
+        if named.needs_address {
+            return Err(format!(
+                "{target} is not on the allow list, and its addresses cannot be looked up here"
+            ));
+        }
+        Ok(())
+    }
+
     /// Judges an address that the target's name was resolved to, or that it is.
     ///
     /// # Errors
@@ -84,11 +97,13 @@ impl Policy {
         named: Named,
         address: IpAddr,
     ) -> Result<(), String> {
-        if let Some(rule) = self
-            .deny
-            .iter()
-            .find(|rule| rule.addresses(address, target.port))
-        {
+        let denies = |rule: &&EgressRule| {
+            rule.addresses(address, target.port)
+                || address::stands_for(address)
+                    .into_iter()
+                    .any(|inner| rule.addresses(inner.into(), target.port))
+        };
+        if let Some(rule) = self.deny.iter().find(denies) {
             return Err(format!("{address} is denied by the rule {rule}"));
         }
         let matching = || {
@@ -227,6 +242,33 @@ mod tests {
         policy("example.com", "")
             .name(&target)
             .expect_err("unlisted");
+    }
+
+    #[test]
+    fn what_only_an_address_could_allow_is_denied_without_one() {
+        let target = Target::parse("elsewhere.example", Some(443)).expect("a target");
+        let listed = policy("93.184.0.0/16", "");
+        let named = listed.name(&target).expect("its addresses decide");
+        let why = listed.unresolved(&target, named).expect_err("no address");
+        assert!(why.contains("allow list"), "{why}");
+        let open = policy("", "");
+        let named = open.name(&target).expect("a public name");
+        assert_eq!(open.unresolved(&target, named), Ok(()));
+    }
+
+    #[test]
+    fn a_denied_address_is_denied_in_every_form() {
+        let denied = policy("", "8.8.8.0/24");
+        for address in [
+            "8.8.8.8",
+            "::ffff:8.8.8.8",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
+        ] {
+            let why = decide(&denied, "dns.example", address).expect_err(address);
+            assert!(why.contains("rule 8.8.8.0/24"), "{address}: {why}");
+        }
+        assert_eq!(decide(&denied, "dns.example", "64:ff9b::909:909"), Ok(()));
     }
 
     #[test]

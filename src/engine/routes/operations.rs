@@ -148,6 +148,12 @@ pub(super) async fn get(
         metadata["result"] = match operation.outcome.clone() {
             Some(mut result) => {
                 report::put_streams(&mut result, &main);
+                if main.pid.is_none() {
+                    // Its log was cut to its end since, as upkeep does with old ones.
+                    for stream in ["stdout", "stderr"] {
+                        result[stream]["truncated"] = json!(true);
+                    }
+                }
                 result
             }
             // It runs, or its engine died: what the log has is all there is.

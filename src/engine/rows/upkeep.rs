@@ -68,7 +68,10 @@ pub(in crate::engine) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError
         "SELECT i.uuid, i.layer, (SELECT group_concat(t.tag, char(10)) FROM tags t WHERE t.image = i.uuid),
                 max(i.created_at, coalesce(o.used_at, 0))
          FROM images i
-         LEFT JOIN (SELECT image, max(created_at) AS used_at FROM operations GROUP BY image) o ON o.image = i.uuid
+         LEFT JOIN (SELECT image, max(at) AS used_at FROM (
+                        SELECT image, created_at AS at FROM operations
+                        UNION ALL SELECT result_image, coalesce(ended_at, created_at) FROM operations)
+                    GROUP BY image) o ON o.image = i.uuid
          ORDER BY i.created_at DESC, i.uuid",
     )?;
     let rows = statement.query_map([], |row| {

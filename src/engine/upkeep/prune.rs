@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +23,9 @@ use crate::engine::{EngineError, LocalConfig, recover};
 
 /// Contents and logs are made before their records; what is without one for so long is left behind.
 const ORPHANED: Duration = Duration::from_secs(24 * 3600);
+
+/// What the names of contents begin with that are looked at before they are removed.
+const ASIDE: &str = ".prune-";
 
 /// What to remove.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +141,9 @@ struct Chosen {
 
 /// Chooses, and removes from the records, what was not used since a moment (microseconds) and is not needed by anything else.
 fn choose(c: &Connection, before: i64) -> Result<Chosen, DbError> {
+    // A layer may rest on one with a higher number, if two imports made their common layers at once. What is chosen here leaves no
+    // reference behind, which is looked at when the transaction ends.
+    c.execute_batch("PRAGMA defer_foreign_keys = ON")?;
     let all_layers = rows::layers(c)?;
     let all_images = rows::images(c)?;
     let (mut busy, requests) = rows::open(c)?;
@@ -247,7 +254,7 @@ impl Work<'_> {
             return;
         }
         // Looked at under another name, so that nothing can come between.
-        let aside = path.with_file_name(format!("{}prune-{sha256}", recover::PART));
+        let aside = path.with_file_name(format!("{ASIDE}{sha256}"));
         if fs::rename(&path, &aside).is_err() {
             return;
         }
@@ -279,7 +286,12 @@ impl Work<'_> {
             return;
         }
         let aside = log.with_extension("trim");
-        let written = File::create(&aside)
+        let written = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&aside)
             .and_then(|mut file| file.write_all(&last))
             .and_then(|()| fs::rename(&aside, log));
         if let Err(error) = written {
@@ -307,7 +319,10 @@ impl Work<'_> {
         let contents = names(&root.join("files"));
         let recorded = self.engine.rows.read(rows::digests)?;
         for (path, name) in contents {
-            if !name.starts_with('.') && !recorded.contains(&name) && is_old(&path) {
+            // Put aside by an engine that was killed before it came to a decision.
+            let aside = name.starts_with(ASIDE) && was_renamed_long_ago(&path);
+            let without_record = !name.starts_with('.') && !recorded.contains(&name);
+            if aside || (without_record && is_old(&path)) {
                 self.orphan(&path);
             }
         }
@@ -342,6 +357,13 @@ fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |about| about.len())
 }
 
+/// A file keeps the time of its content when it is put aside, but not the time of its last change of name.
+fn was_renamed_long_ago(path: &Path) -> bool {
+    let now = Utc::now().timestamp();
+    let long = i64::try_from(ORPHANED.as_secs()).unwrap_or(i64::MAX);
+    fs::metadata(path).is_ok_and(|about| now - about.ctime() > long)
+}
+
 fn is_old(path: &Path) -> bool {
     fs::metadata(path)
         .and_then(|about| about.modified())
@@ -363,7 +385,10 @@ fn last_line(path: &Path) -> std::io::Result<(Vec<u8>, u64)> {
             return Ok((last, length));
         }
         length += read as u64;
-        std::mem::swap(&mut line, &mut last);
+        // A line that a killed engine did not finish is no event.
+        if line.ends_with(b"\n") {
+            std::mem::swap(&mut line, &mut last);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcError, RequestId};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sessions::Sessions;
@@ -21,6 +22,8 @@ use crate::mcp::server::Server;
 
 /// How long a client may pause while it sends a message.
 const PAUSE: Duration = Duration::from_secs(30);
+/// How long all of a large message may take.
+const LARGE_TIME: Duration = Duration::from_secs(120);
 /// How many large messages are taken at once, over all connections.
 const LARGE: usize = 4;
 /// Up to what length a message is not large, in bytes.
@@ -150,9 +153,12 @@ async fn read(
     reading: &Arc<Semaphore>,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response> {
     let (mut bytes, mut length, mut share) = (Vec::new(), 0, None);
+    let mut whole = None;
     let mut pieces = body.into_data_stream();
     loop {
-        let piece = match tokio::time::timeout(PAUSE, pieces.next()).await {
+        let pause = Instant::now() + PAUSE;
+        let deadline = whole.map_or(pause, |whole: Instant| whole.min(pause));
+        let piece = match tokio::time::timeout_at(deadline, pieces.next()).await {
             Ok(None) => break,
             Ok(Some(Ok(piece))) => piece,
             Ok(Some(Err(broken))) => {
@@ -170,7 +176,12 @@ async fn read(
             continue;
         }
         if length > SMALL && share.is_none() {
-            share = reading.clone().acquire_owned().await.ok();
+            // Few at a time, so none may keep its place for long, nor wait for one without end.
+            share = match tokio::time::timeout(PAUSE, reading.clone().acquire_owned()).await {
+                Ok(share) => share.ok(),
+                Err(_) => return Err(closing(busy())),
+            };
+            whole = Some(Instant::now() + LARGE_TIME);
         }
         bytes.extend_from_slice(&piece);
     }
@@ -181,6 +192,13 @@ async fn read(
     let limit = LONGEST_LINE / 1024 / 1024;
     let why = ErrorData::invalid_request(format!("the message is longer than {limit} MiB"), None);
     Err(closing(error(StatusCode::PAYLOAD_TOO_LARGE, id, why)))
+}
+
+/// Others are being read that are as large.
+fn busy() -> Response {
+    let headers = [(header::RETRY_AFTER, "5")];
+    let text = "too many large messages at once; send it again\n";
+    (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
 }
 
 /// What the client still sends is not read.

@@ -41,8 +41,8 @@ pub(super) fn router(offer: &Offer, token: bool) -> Router {
             get(|| asset(SCRIPT, "text/javascript; charset=utf-8")),
         )
         .route("/app.css", get(|| asset(STYLE, "text/css; charset=utf-8")))
-        .route("/icon.svg", get(|| asset(ICON, "image/svg+xml")))
-        .route("/favicon.ico", get(|| asset(ICON, "image/svg+xml")))
+        .route("/icon.svg", get(icon))
+        .route("/favicon.ico", get(icon))
 }
 
 async fn index(State(page): State<Page>, request: Request) -> Response {
@@ -75,6 +75,15 @@ async fn asset(text: &'static str, kind: &'static str) -> Response {
         (header::CACHE_CONTROL, FOR_EVER),
     ];
     (headers, text).into_response()
+}
+
+/// Asked for under one name for ever, so it is looked for again.
+async fn icon() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, ICON).into_response()
 }
 
 /// The server as the reader reached it. The name was looked at before, and is escaped in the page.

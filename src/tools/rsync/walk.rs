@@ -286,6 +286,6 @@ mod tests {
         ] {
             assert_eq!(gone(path, is_dir), expected, "{path}");
         }
-        assert!(super::excludes(root, &["[".into()]).is_err());
+        assert!(super::excludes(root, &["a{b".into()]).is_err());
     }
 }
