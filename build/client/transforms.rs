@@ -235,7 +235,9 @@ pub fn plain_numbers(document: &mut Value) {
             }
         }
         if schema.get("type").is_some_and(|kind| kind == "number") {
-            schema.remove("format");
+            for bound in ["format", "minimum", "maximum"] {
+                schema.remove(bound);
+            }
         }
     });
 }

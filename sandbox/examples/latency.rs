@@ -30,6 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         network: contree_sandbox::Network::Loopback,
         max_processes: 1000,
         max_layer_bytes: None,
+        limits: contree_sandbox::Limits::default(),
     };
     let command = Command {
         program: "/bin/true".into(),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::AtFlags;
 
 use crate::advice;
+use crate::cgroup::ControlGroups;
 use crate::error::{Doing, Error};
 use crate::ids::IdMap;
 use crate::launch::{Facts, filesystem, try_map};
@@ -122,6 +123,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         Ok(_) => {
             checks.push(Check::fine("system call filter", "installed"));
             checks.push(process_bound());
+            checks.push(control_groups());
             checks.push(recorded(root, options));
             checks.push(Check::fine(
                 SANDBOX,
@@ -215,6 +217,18 @@ fn process_bound() -> Check {
     }
 }
 
+fn control_groups() -> Check {
+    const NAME: &str = "control groups";
+    let groups = ControlGroups::get();
+    let remedy = groups.remedy();
+    let state = if remedy.is_some() {
+        State::Degraded
+    } else {
+        State::Fine
+    };
+    Check::new(NAME, state, groups.describe(), remedy)
+}
+
 /// Makes a store of its own in the data directory and a sandbox in it, and takes both away again.
 fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     let existed = root.exists();
@@ -285,6 +299,7 @@ fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> 
         network: crate::spec::Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,
+        limits: crate::spec::Limits::default(),
     };
     let lower = PathBuf::from("run").join(run.name()).join("L/base");
     Sandbox::boot(store, run, &spec, vec![lower])?

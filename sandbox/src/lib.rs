@@ -6,7 +6,7 @@
 //! `docs/sandbox.md`. Linux only; elsewhere the crate is empty.
 //!
 //! ```no_run
-//! use contree_sandbox::{Command, LayerId, LayerStore, Network, Sandbox, SandboxSpec, StoreOptions};
+//! use contree_sandbox::{Command, LayerId, LayerStore, Limits, Network, Sandbox, SandboxSpec, StoreOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = LayerStore::open("/var/tmp/layers".as_ref(), StoreOptions::default())?;
@@ -23,6 +23,7 @@
 //!     network: Network::Loopback,
 //!     max_processes: 1000,
 //!     max_layer_bytes: None,
+//!     limits: Limits::default(),
 //! };
 //! let sandbox = Sandbox::start(&store, &run, &spec)?;
 //! let process = sandbox.exec(&Command {
@@ -48,6 +49,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 mod advice;
+mod cgroup;
 mod diagnose;
 mod error;
 pub mod host_root;
@@ -69,6 +71,7 @@ mod view;
 mod walk;
 mod wire;
 
+pub use cgroup::ControlGroups;
 pub use diagnose::{Check, State, diagnose};
 pub use error::{Error, OsError};
 pub use host_root::{HostError, HostReport};
@@ -77,8 +80,8 @@ pub use launch::LaunchError;
 pub use limits::raise_descriptor_limit;
 pub use sandbox::Sandbox;
 pub use spec::{
-    Command, Content, Exit, Finished, LayerId, MakeDir, Network, Place, Process, SandboxSpec,
-    SideFile, Usage,
+    Command, Content, Exit, Finished, LayerId, Limits, MakeDir, Network, Place, Process,
+    SandboxSpec, SideFile, Usage,
 };
 pub use step::Step;
 pub use store::{LayerStore, RunDir, StoreError, StoreOptions};

@@ -189,6 +189,8 @@ pub(crate) struct SandboxBoot {
     pub network: Network,
     pub max_processes: u32,
     pub max_layer_bytes: Option<u64>,
+    /// How many of the files that come last lead into control groups.
+    pub group_doors: usize,
     /// Whether groups other than 0 exist inside.
     pub groups: bool,
     pub old_mount: bool,

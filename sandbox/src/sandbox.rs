@@ -14,11 +14,14 @@ use rustix::net::{Shutdown, shutdown};
 use tokio::sync::oneshot;
 
 use crate::advice;
+use crate::cgroup::Group;
 use crate::error::{Doing, Error};
 use crate::ids::{IdMap, RANGE};
 use crate::launch::{Init, SetUp, explain, lowers};
 use crate::protocol::{Boot, Reply, Request, SandboxBoot, SideBoot};
-use crate::spec::{Command, Exit, Finished, Network, Process, SandboxSpec, SideFile, Usage};
+use crate::spec::{
+    Command, Exit, Finished, Limits, Network, Process, SandboxSpec, SideFile, Usage,
+};
 use crate::step::Step;
 use crate::store::{LayerStore, RunDir};
 use crate::wire::{self, WireError, payload};
@@ -43,6 +46,8 @@ pub struct Sandbox {
     ended: Mutex<Receiver<()>>,
     side_files: Vec<String>,
     listener: Mutex<Option<TcpListener>>,
+    /// After the init, which is in it.
+    group: Group,
 }
 
 #[derive(Debug)]
@@ -100,6 +105,8 @@ impl Sandbox {
     ) -> Result<Self, Error> {
         let user_namespace =
             std::fs::read_link("/proc/self/ns/user").doing("look at the own user namespace")?;
+        let mut group = Group::make(store, run.name(), &spec.limits, spec.max_processes)?;
+        let doors = group.take_doors();
         let probe_upper = !store.inner.upper_probed.load(Ordering::Relaxed);
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
             user_namespace,
@@ -118,8 +125,9 @@ impl Sandbox {
                 })
                 .collect(),
             network: spec.network,
-            max_processes: spec.max_processes,
+            max_processes: spec.limits.processes.unwrap_or(spec.max_processes),
             max_layer_bytes: spec.max_layer_bytes,
+            group_doors: doors.len(),
             groups: !store.id_map().single(),
             old_mount: store.old_mount(),
             probe_upper,
@@ -128,6 +136,7 @@ impl Sandbox {
             .side_files
             .iter()
             .map(|file| file.content.0.as_fd())
+            .chain(doors.iter().map(AsFd::as_fd))
             .collect();
         let (
             init,
@@ -136,6 +145,13 @@ impl Sandbox {
                 listener,
             },
         ) = Init::start_with(store, &boot, &contents)?;
+        drop(doors);
+        // What was not asked for is done without.
+        if spec.limits != Limits::default() && !group.is_entered() {
+            return Err(Error::Invalid(
+                "limits: the kernel does not let the sandbox into its control group".into(),
+            ));
+        }
         if matches!(spec.network, Network::Listener { .. }) != listener.is_some() {
             return Err(Error::Gone);
         }
@@ -168,6 +184,7 @@ impl Sandbox {
             side_files,
             listener: Mutex::new(listener.map(TcpListener::from)),
             ended: Mutex::new(ended),
+            group,
         })
     }
 
@@ -179,6 +196,12 @@ impl Sandbox {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// The bound on memory in bytes, if the kernel has killed a process of the sandbox since it was reached.
+    #[must_use]
+    pub fn killed_for_memory(&self) -> Option<u64> {
+        self.group.killed_for_memory()
     }
 
     /// The names of the side files that there are.

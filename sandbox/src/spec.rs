@@ -36,6 +36,22 @@ pub struct SandboxSpec {
     /// How many bytes the writable layer may take on disk: beyond it the sandbox is killed, and [`crate::Error::LayerTooLarge`] says so.
     /// It may have grown somewhat further in the meantime.
     pub max_layer_bytes: Option<u64>,
+    /// Bounds that must be enforced; what is left out is bounded where it can be.
+    pub limits: Limits,
+}
+
+/// Bounds of a sandbox as a whole, by control groups. [`ControlGroups`](crate::ControlGroups) says which can be had; a sandbox with
+/// others does not start.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Limits {
+    /// Bytes of memory, swap included. When they do not suffice the kernel kills a process of the sandbox. Without it
+    /// [`ControlGroups::memory_bytes`](crate::ControlGroups::memory_bytes) holds.
+    pub memory_bytes: Option<u64>,
+    /// How many processes and threads may exist inside at once, the init among them. Without it
+    /// [`SandboxSpec::max_processes`] holds.
+    pub processes: Option<u32>,
+    /// Processor time in processors, as 0.5; in steps of 0.01 at the least. Without it there is no bound.
+    pub cpus: Option<f64>,
 }
 
 /// What the commands of a sandbox reach.

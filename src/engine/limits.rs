@@ -21,6 +21,15 @@ pub(super) const LAYERS: usize = 480;
 /// Most processes and threads in one sandbox.
 pub(super) const PROCESSES: u32 = 4096;
 
+/// Least and most memory that a request may bound a sandbox to; a sandbox without a command takes a few MiB.
+pub(super) const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 16 << 20..=1 << 50;
+
+/// Fewest and most processors that a request may bound a sandbox to.
+pub(super) const CPUS: std::ops::RangeInclusive<f64> = 0.01..=4096.0;
+
+/// Fewest processes and threads that a request may bound a sandbox to.
+pub(super) const FEWEST_PROCESSES: u32 = 4;
+
 /// Largest JSON body, in bytes. Files go through `POST /files`, which has no bound but the disk's.
 pub(super) const BODY_BYTES: usize = 64 * 1024 * 1024;
 

@@ -37,6 +37,7 @@ pub(super) fn add(
     task: &Task,
     request: &SpawnRequest,
     denied: Option<String>,
+    starved: Option<u64>,
     exit: Option<&Exit>,
 ) {
     let log = &task.running.log;
@@ -46,7 +47,11 @@ pub(super) fn add(
     if let Some(why) = &refusal {
         log.append(SYSTEM, "network", super::egress::refused_event(why));
     }
-    let mut lines: Vec<String> = denied.into_iter().chain(refusal).collect();
+    let mut lines: Vec<String> = denied
+        .into_iter()
+        .chain(refusal)
+        .chain(starved.map(out_of_memory))
+        .collect();
     if request.truncate_output_at == 0 || (lines.is_empty() && !(failed && single)) {
         return;
     }
@@ -71,6 +76,17 @@ pub(super) fn add(
     log.append(MAIN, "stderr", stream(text.as_bytes()));
 }
 
+fn out_of_memory(limit: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "one digit is shown")]
+    let (amount, unit) = match limit {
+        0x4000_0000.. => (limit as f64 / f64::from(1 << 30), "GiB"),
+        _ => (limit as f64 / f64::from(1 << 20), "MiB"),
+    };
+    format!(
+        "the kernel killed a process because the sandbox's memory limit of {amount:.1} {unit} was reached"
+    )
+}
+
 /// Whether a command failed at giving something to another user, as far as its words tell.
 fn needs_ids(said: &str) -> bool {
     said.lines().any(|line| {
@@ -82,6 +98,12 @@ fn needs_ids(said: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_limit_is_told_in_a_unit_that_fits() {
+        assert!(out_of_memory(1 << 30).contains("limit of 1.0 GiB was"));
+        assert!(out_of_memory(64 << 20).contains("limit of 64.0 MiB was"));
+    }
 
     #[test]
     fn what_tools_say_for_want_of_ids() {

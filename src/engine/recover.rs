@@ -50,6 +50,7 @@ pub(super) fn recover(engine: &Engine) -> Result<(), ApiError> {
             tracing::warn!(%run, %error, "cannot clear a run directory that another engine left");
         }
     }
+    engine.store.remove_leftover_groups();
     // A killed engine may have left commits that nobody has synced yet.
     engine.committed.notify_one();
     Ok(())

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use contree_sandbox::ControlGroups;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -39,6 +40,8 @@ pub(super) struct SpawnRequest {
     pub(super) gid: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) resources_limits: Option<Limits>,
+    #[serde(default, rename = "x-limits", skip_serializing_if = "Option::is_none")]
+    pub(super) x_limits: Option<SandboxLimits>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) networking: Option<Networking>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +82,18 @@ pub(super) struct ExecRequest {
 pub(super) struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) max_layer_bytes: Option<u64>,
+}
+
+/// `x-limits`, which the hosted service does not have.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SandboxLimits {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpus: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    processes: Option<u32>,
 }
 
 /// `networking`.
@@ -233,6 +248,12 @@ impl SpawnRequest {
                 self.max_layer_bytes()
             ));
         }
+        if let Some(limits) = &self.x_limits {
+            limits.check()?;
+        }
+        if let Some(why) = ControlGroups::get().refusal(&self.sandbox_limits()) {
+            return Err(format!("`x-limits` cannot be enforced here: {why}"));
+        }
         if single {
             let others = self
                 .files
@@ -265,6 +286,16 @@ impl SpawnRequest {
             .as_ref()
             .and_then(|limits| limits.max_layer_bytes)
             .unwrap_or(limits::LAYER_BYTES)
+    }
+
+    /// What the sandbox as a whole must be held to.
+    pub(super) fn sandbox_limits(&self) -> contree_sandbox::Limits {
+        let asked = self.x_limits.clone().unwrap_or_default();
+        contree_sandbox::Limits {
+            memory_bytes: asked.memory_bytes,
+            processes: asked.processes,
+            cpus: asked.cpus,
+        }
     }
 
     /// The bytes for standard input.
@@ -355,6 +386,39 @@ impl SpawnRequest {
     }
 }
 
+impl SandboxLimits {
+    fn check(&self) -> Result<(), String> {
+        if let Some(bytes) = self.memory_bytes
+            && !limits::MEMORY_BYTES.contains(&bytes)
+        {
+            return Err(format!(
+                "`x-limits.memory_bytes` must be from {} to {}, not {bytes}",
+                limits::MEMORY_BYTES.start(),
+                limits::MEMORY_BYTES.end()
+            ));
+        }
+        if let Some(cpus) = self.cpus
+            && !limits::CPUS.contains(&cpus)
+        {
+            return Err(format!(
+                "`x-limits.cpus` must be from {} to {}, not {cpus}",
+                limits::CPUS.start(),
+                limits::CPUS.end()
+            ));
+        }
+        if let Some(processes) = self.processes
+            && !(limits::FEWEST_PROCESSES..=limits::PROCESSES).contains(&processes)
+        {
+            return Err(format!(
+                "`x-limits.processes` must be from {} to {}, not {processes}",
+                limits::FEWEST_PROCESSES,
+                limits::PROCESSES
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl Stdin {
     /// The bytes that its text stands for.
     pub(super) fn bytes(&self) -> Result<Vec<u8>, String> {
@@ -384,6 +448,7 @@ impl ExecRequest {
             uid: self.uid,
             gid: self.gid,
             resources_limits: None,
+            x_limits: None,
             networking: None,
             stdin: self.stdin,
             timeout: default_timeout(),

@@ -128,7 +128,8 @@ async fn watch(
             Some(proxy) => proxy.close().await,
             None => None,
         };
-        postscript::add(engine, &task, &job.request, denied, exit.as_ref());
+        let starved = sandbox.killed_for_memory();
+        postscript::add(engine, &task, &job.request, denied, starved, exit.as_ref());
     };
     instance
         .conclude_main(main, exit.as_ref(), last_words)
@@ -243,6 +244,7 @@ fn spec(job: &Job, cwd: &str, (network, side_files): (Network, Vec<SideFile>)) -
         network,
         max_processes: limits::PROCESSES,
         max_layer_bytes: Some(job.request.max_layer_bytes()),
+        limits: job.request.sandbox_limits(),
     }
 }
 

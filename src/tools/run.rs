@@ -229,6 +229,7 @@ fn request(arguments: params::Run) -> Result<types::InstanceSpawnRequest, ToolEr
         timeout: i64::try_from(arguments.timeout).ok(),
         truncate_output_at: i64::try_from(arguments.truncate_output_at).ok(),
         uid: Some(arguments.uid),
+        x_limits: None,
     })
 }
 

@@ -55,3 +55,50 @@ async fn a_run_that_keeps_to_its_limit_is_kept() {
     );
     assert!(done.result.is_some());
 }
+
+#[tokio::test]
+async fn a_command_is_held_to_the_memory_that_it_may_have_or_refused() {
+    let local = Local::shared().await;
+    let whoami = local.get("/whoami").await.json;
+    let notes = whoami["x-engine"]["notes"].as_array().unwrap().iter();
+    let note = notes
+        .filter_map(|note| note.as_str())
+        .find(|note| note.starts_with("control groups"))
+        .unwrap();
+    let asked = json!({"x-limits": {"memory_bytes": 64 << 20}});
+    let hog = "head -c 300M /dev/zero | tail -c 300M | wc -c";
+    if whoami["limits"].get("instance_memory_bytes").is_none() {
+        let mut body = json!({"command": hog, "shell": true, "image": "tag:host"});
+        body["x-limits"] = asked["x-limits"].clone();
+        let refused = local.post("/instances", &body).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(refused.text.contains("x-limits"), "{refused:?}");
+        let remedy = note.split("as a whole, ").nth(1).unwrap();
+        assert!(refused.text.contains(remedy), "{refused:?}\n{note}");
+        return;
+    }
+    let done = local.run(hog, asked).await;
+    assert_eq!(done.stdout, "0\n", "{done:?}");
+    let said = "contree: the kernel killed a process because the sandbox's memory limit of 64.0 MiB was reached\n";
+    assert!(done.stderr.ends_with(said), "{done:?}");
+    let done = local.run(":", json!({})).await;
+    assert_eq!(done.stderr, "", "{done:?}");
+}
+
+#[tokio::test]
+async fn limits_out_of_bounds_are_refused() {
+    let local = Local::shared().await;
+    for limits in [
+        json!({"memory_bytes": 1000}),
+        json!({"memory_bytes": -1}),
+        json!({"cpus": 0}),
+        json!({"cpus": 1e9}),
+        json!({"processes": 1}),
+        json!({"processes": 1_000_000}),
+        json!({"gpus": 1}),
+    ] {
+        let body = json!({"command": "true", "image": "tag:host", "x-limits": limits});
+        let refused = local.post("/instances", &body).await;
+        assert_eq!(refused.status, 400, "{limits}: {refused:?}");
+    }
+}

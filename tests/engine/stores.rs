@@ -139,6 +139,9 @@ async fn a_killed_engine_leaves_nothing_behind() {
     while sleepers() == 0 {
         tokio::task::yield_now().await;
     }
+    let who = local.who_am_i().send().await.unwrap();
+    let bounded = who.limits.contains_key("instance_memory_bytes");
+    assert_eq!(!groups(operation).is_empty(), bounded);
     driver.kill().unwrap();
     driver.wait().unwrap();
     // The lock goes with the process; what was in the sandbox is killed by the kernel a moment later.
@@ -160,9 +163,27 @@ async fn a_killed_engine_leaves_nothing_behind() {
     let next = Client::local(LocalConfig::new(data.path())).await.unwrap();
     assert_eq!(next.list_images().send().await.unwrap().images.len(), kept);
     let left = || std::fs::read_dir(data.path().join("run")).unwrap().count();
-    while left() > 0 {
+    while left() > 0 || !groups(operation).is_empty() {
         tokio::task::yield_now().await;
     }
+}
+
+/// The control groups of an operation, in all hierarchies.
+fn groups(operation: uuid::Uuid) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.ends_with(&operation.to_string()) {
+                    found.push(entry.path());
+                }
+                directories.push(entry.path());
+            }
+        }
+    }
+    found
 }
 
 /// Processes of the driver's sandbox, seen from outside.

@@ -67,6 +67,7 @@ pub(crate) fn run() {
         network: Network::Listener { port: PROXY },
         max_processes: MOST,
         max_layer_bytes: None,
+        limits: contree_sandbox::Limits::default(),
     };
     let range = if store.id_map().single() {
         "single"

@@ -105,6 +105,9 @@ fn a_killed_engine_leaves_no_process_and_no_mount() {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(root.to_str().unwrap()), "{mounts}");
     store.remove_run("driven").unwrap();
+    store.remove_leftover_groups();
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&root).unwrap());
+    assert!(crate::limits::groups(&format!("-{inode:x}-driven")).is_empty());
     assert!(store.runs().unwrap().is_empty());
     // The store is as good as before.
     let run = store.create_run("after").unwrap();

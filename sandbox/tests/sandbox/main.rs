@@ -11,6 +11,7 @@ mod faults;
 mod init;
 mod layers;
 mod lifecycle;
+mod limits;
 mod network;
 mod places;
 mod squash;

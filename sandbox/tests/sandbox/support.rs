@@ -55,6 +55,7 @@ pub(crate) fn directory() -> &'static Path {
 /// Statics are not dropped, and some files belong to ids that only the store can remove.
 extern "C" fn clean_up() {
     let store = store();
+    store.remove_leftover_groups();
     for name in store.runs().unwrap_or_default() {
         let _ = store.remove_run(&name);
     }
@@ -80,6 +81,7 @@ pub(crate) fn spec() -> SandboxSpec {
         network: contree_sandbox::Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,
+        limits: contree_sandbox::Limits::default(),
     }
 }
 

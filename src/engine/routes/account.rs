@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use contree_sandbox::ControlGroups;
 use serde_json::{Value, json};
 
 use crate::engine::error::ApiError;
@@ -17,21 +18,25 @@ pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Val
     let counted: BTreeMap<String, i64> =
         engine.read(operations::count).await?.into_iter().collect();
     let ids = engine.store.id_map();
+    let mut bounds = json!({
+        "instance_max_timeout": limits::TIMEOUT,
+        "instance_max_concurrency": engine.instances.slots(),
+        "instance_max_pending": engine.instances.most_waiting(),
+        "images_import_max_concurrency": engine.imports.queue.slots(),
+        "instance_max_layer_bytes": limits::MOST_LAYER_BYTES,
+        "instance_max_processes": limits::PROCESSES,
+        "instance_max_subprocesses": limits::SUBPROCESSES,
+    });
+    if let Some(bytes) = ControlGroups::get().memory_bytes() {
+        bounds["instance_memory_bytes"] = json!(bytes);
+    }
     Ok(Json(json!({
         "token_uuid": engine.identity,
         "token_expiration": null,
         "permissions": {
             "import": true, "spawn": true, "spawn_disposable": true, "list": true, "cancel": true, "set_image_tag": true,
         },
-        "limits": {
-            "instance_max_timeout": limits::TIMEOUT,
-            "instance_max_concurrency": engine.instances.slots(),
-            "instance_max_pending": engine.instances.most_waiting(),
-            "images_import_max_concurrency": engine.imports.queue.slots(),
-            "instance_max_layer_bytes": limits::MOST_LAYER_BYTES,
-            "instance_max_processes": limits::PROCESSES,
-            "instance_max_subprocesses": limits::SUBPROCESSES,
-        },
+        "limits": bounds,
         "operations_stat": counted,
         "x-engine": {
             "version": env!("CARGO_PKG_VERSION"),
@@ -48,6 +53,12 @@ fn notes(engine: &Engine, single: bool) -> Vec<String> {
         engine.egress.describe(),
         "the bound on commands that run at once holds for each process that serves this store, not for all together".to_owned(),
     ];
+    let groups = ControlGroups::get();
+    let mut said = groups.describe();
+    if let Some(remedy) = groups.remedy() {
+        said = format!("{said}; to bound sandboxes as a whole, {remedy}");
+    }
+    notes.push(said);
     if single {
         notes.push("one user id alone: uid and gid other than 0 are refused".to_owned());
     }

@@ -1,0 +1,145 @@
+//! Bounds of a sandbox as a whole, where control groups can be had; where not, that this is said.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use contree_sandbox::{ControlGroups, Error, Limits, Sandbox, State, StoreOptions, diagnose};
+
+use crate::support::{output, run, shell, spec, store};
+
+/// The control groups whose names end with this, in all hierarchies.
+pub(crate) fn groups(end: &str) -> Vec<PathBuf> {
+    fn visit(directory: &Path, depth: usize, end: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if depth == 0 || !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.file_name().to_string_lossy().ends_with(end) {
+                found.push(entry.path());
+            }
+            visit(&entry.path(), depth - 1, end, found);
+        }
+    }
+    let mut found = Vec::new();
+    visit(Path::new("/sys/fs/cgroup"), 8, end, &mut found);
+    found
+}
+
+/// Whether these limits can be had; if not, that they are refused with a remedy, by the sandbox and by the diagnosis.
+fn can_be_had(limits: Limits) -> bool {
+    let Some(why) = ControlGroups::get().refusal(&limits) else {
+        return true;
+    };
+    let run = run();
+    let spec = contree_sandbox::SandboxSpec { limits, ..spec() };
+    let refused = Sandbox::start(store(), &run, &spec).unwrap_err();
+    assert!(
+        matches!(&refused, Error::Invalid(text) if text.contains(&why)),
+        "{refused}"
+    );
+    let remedy = ControlGroups::get().remedy().unwrap();
+    assert!(why.ends_with(&remedy), "{why}");
+    assert_eq!(groups(run.name()), Vec::<PathBuf>::new());
+    store().remove_run(run.name()).unwrap();
+    false
+}
+
+#[test]
+fn a_sandbox_out_of_memory_loses_a_process_and_says_so() {
+    let limits = Limits {
+        memory_bytes: Some(64 << 20),
+        ..Limits::default()
+    };
+    if !can_be_had(limits) {
+        assert_eq!(ControlGroups::get().memory_bytes(), None);
+        return;
+    }
+    let run = run();
+    let spec = contree_sandbox::SandboxSpec { limits, ..spec() };
+    let sandbox = Sandbox::start(store(), &run, &spec).unwrap();
+    assert_eq!(sandbox.killed_for_memory(), None);
+    let hog = "head -c 300M /dev/zero | tail -c 300M | wc -c";
+    let done = output(&sandbox, &shell(hog));
+    assert_eq!(done.stdout.trim(), "0", "{done:?}");
+    assert_eq!(sandbox.killed_for_memory(), Some(64 << 20));
+    // The others go on.
+    assert_eq!(output(&sandbox, &shell("echo on")).stdout, "on\n");
+    sandbox.finish(true).unwrap();
+    assert_eq!(groups(run.name()), Vec::<PathBuf>::new());
+    store().remove_run(run.name()).unwrap();
+}
+
+#[test]
+fn processes_and_processors_are_bounded_for_the_whole() {
+    let limits = Limits {
+        processes: Some(12),
+        cpus: Some(0.5),
+        ..Limits::default()
+    };
+    if !can_be_had(limits) {
+        return;
+    }
+    let run = run();
+    let spec = contree_sandbox::SandboxSpec { limits, ..spec() };
+    let sandbox = Sandbox::start(store(), &run, &spec).unwrap();
+    let read = |file: &str| {
+        let all = groups(run.name());
+        all.iter()
+            .find_map(|group| fs::read_to_string(group.join(file)).ok())
+    };
+    assert_eq!(read("pids.max").unwrap().trim(), "13");
+    let quota = read("cpu.max")
+        .or_else(|| read("cpu.cfs_quota_us"))
+        .unwrap();
+    assert_eq!(quota.split_whitespace().next(), Some("50000"));
+    for group in groups(run.name()) {
+        let members = fs::read_to_string(group.join("cgroup.procs")).unwrap();
+        assert!(members.lines().count() >= 2, "{}", group.display());
+    }
+    let many = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 60 >/dev/null 2>&1 & done; echo all";
+    let done = output(&sandbox, &shell(many));
+    assert!(!done.stdout.contains("all"), "{done:?}");
+    sandbox.finish(false).unwrap();
+    assert_eq!(groups(run.name()), Vec::<PathBuf>::new());
+    store().remove_run(run.name()).unwrap();
+}
+
+#[test]
+fn what_another_engine_left_is_removed_and_what_is_in_use_is_not() {
+    let (gone, live) = (run(), run());
+    let sandboxes = [&gone, &live].map(|run| Sandbox::start(store(), run, &spec()).unwrap());
+    let made = groups(gone.name());
+    let can = ControlGroups::get().memory_bytes().is_some();
+    assert_eq!(!made.is_empty(), can, "{}", ControlGroups::get().describe());
+    let name = gone.name().to_owned();
+    let [left, kept] = sandboxes;
+    left.finish(false).unwrap();
+    drop(gone);
+    for group in &made {
+        fs::create_dir(group).unwrap();
+    }
+    store().remove_leftover_groups();
+    assert_eq!(groups(&name), Vec::<PathBuf>::new());
+    assert_eq!(groups(live.name()).is_empty(), !can);
+    kept.finish(false).unwrap();
+    store().remove_run(&name).unwrap();
+    store().remove_run(live.name()).unwrap();
+}
+
+#[test]
+fn the_diagnosis_says_what_is_bounded() {
+    let directory = tempfile::tempdir_in(crate::support::directory()).unwrap();
+    let checks = diagnose(directory.path(), &StoreOptions::default());
+    let check = checks
+        .iter()
+        .find(|check| check.name == "control groups")
+        .unwrap();
+    let all = Limits {
+        memory_bytes: Some(1 << 30),
+        processes: Some(100),
+        cpus: Some(1.0),
+    };
+    let fine = ControlGroups::get().refusal(&all).is_none();
+    assert_eq!(check.state == State::Fine, fine, "{check:?}");
+    assert_eq!(check.remedy.is_none(), fine, "{check:?}");
+}
