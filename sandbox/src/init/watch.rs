@@ -173,7 +173,9 @@ impl Watch<'_> {
         let doubtful = self.hidden
             && self.measured + self.grown > self.limit / 4
             && self.measured_at.elapsed() > REMEASURE.max(self.took * 20);
-        if full || doubtful {
+        // At the end nothing will be seen later, and what others deleted may have hidden it.
+        let last = !living && (self.hidden || self.measured + self.grown > self.limit / 4);
+        if full || doubtful || last {
             self.measure(living)?;
         }
         Ok((self.measured > self.limit).then_some(self.measured))
