@@ -70,7 +70,7 @@ pub(in crate::engine) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError
          FROM images i
          LEFT JOIN (SELECT image, max(at) AS used_at FROM (
                         SELECT image, created_at AS at FROM operations
-                        UNION ALL SELECT result_image, coalesce(ended_at, created_at) FROM operations)
+                        UNION ALL SELECT result_image, created_at FROM operations)
                     GROUP BY image) o ON o.image = i.uuid
          ORDER BY i.created_at DESC, i.uuid",
     )?;
