@@ -177,7 +177,7 @@ async fn an_engine_removes_by_itself_what_was_not_used_for_long() {
         .unwrap();
     records
         .execute(
-            "UPDATE operations SET created_at = created_at - ?1 WHERE image = ?2",
+            "UPDATE operations SET created_at = created_at - ?1 WHERE ?2 IN (image, result_image)",
             (long_ago, &image),
         )
         .unwrap();
