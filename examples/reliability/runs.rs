@@ -135,7 +135,9 @@ async fn settled(data: &Path) -> Result<Machine, Failure> {
     for _ in 0..200 {
         let seen = Machine::look(data)?;
         if seen.left == 0 && seen.processes == 0 {
-            return Ok(seen);
+            // Threads that wait for work go after ten seconds without any.
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            return Machine::look(data);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
