@@ -98,6 +98,22 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
 }
 
 #[test]
+fn a_client_with_a_handshake_waits_although_it_declares_tasks() {
+    let home = Home::new();
+    for version in ["2025-06-18", "2025-11-25"] {
+        let mut raw = Raw::initialized_with(home.command(), version, takes_tasks());
+        let result = raw.call(
+            "run",
+            json!({"image": "tag:host", "command": "sleep 2; echo waited"}),
+        );
+        assert_eq!(
+            result["structuredContent"]["stdout"], "waited\n",
+            "{version}: {result}"
+        );
+    }
+}
+
+#[test]
 fn cancelling_a_task_ends_its_sandbox() {
     let home = Home::new();
     let mut raw = modern(&home);

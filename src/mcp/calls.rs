@@ -79,10 +79,7 @@ impl Server {
             Ok(permit) => permit,
             Err(why) => return Ok(refused(why).into()),
         };
-        let takes_tasks = context
-            .client_capabilities()
-            .is_some_and(|capabilities| capabilities.supports_tasks());
-        if takes_tasks {
+        if takes_tasks(context) {
             return Ok(self.begin(request, permit, context).await);
         }
         Ok(self.run(request, permit, context).await)
@@ -228,6 +225,19 @@ impl Server {
             },
         }
     }
+}
+
+/// Whether the client takes a task for an answer. The extension is one of protocol 2026-07-28 and later, and a server must not
+/// answer with a task before (SEP-2663, backward compatibility): clients which declare it for every server they meet, and then
+/// shake hands in an older version, do not follow tasks.
+fn takes_tasks(context: &RequestContext<RoleServer>) -> bool {
+    let knows = context
+        .protocol_version()
+        .is_some_and(|version| !version.has_initialize());
+    knows
+        && context
+            .client_capabilities()
+            .is_some_and(|capabilities| capabilities.supports_tasks())
 }
 
 /// Calls the tool; `stop` tells it to end early, and it then returns when it has cleaned up.

@@ -34,16 +34,16 @@ has() {
 
 session() {
     has "tools/list" '"set_tag"' "$@" --method tools/list
-    has "tools/call run" '42\n' "$@" --method tools/call --tool-name run --tool-args-json '{"image": "tag:host", "command": "echo $((6*7))"}'
+    has "tools/call run" '42\n' "$@" --method tools/call --tool-name run --tool-args-json '{"image": "tag:host", "command": "sleep 3; echo $((6*7))"}'
     has "tools/call list_images" '"host"' "$@" --method tools/call --tool-name list_images
     has "prompts/get" 'make test' "$@" --method prompts/get --prompt-name run-shell --prompt-args 'command=make test'
     has "resources/read" 'contree' "$@" --method resources/read --uri contree://guide/reference
 }
 
-# The image is made before, so that no call takes long.
-"$program" call --raw run image=tag:host command=true
+# Both generations of the protocol; the newer one turns a call of three seconds into a task.
 printf 'Inspector over stdio\n'
 session "$program"
+session "$program" --protocol-era modern
 "$program" --mode http --http-port 0 2>"$scratch/stderr" &
 server=$!
 for _ in $(seq 300); do
@@ -53,3 +53,4 @@ for _ in $(seq 300); do
 done
 printf 'Inspector over HTTP\n'
 session "$url" --transport http
+session "$url" --transport http --protocol-era modern
