@@ -104,6 +104,21 @@ impl Stub {
         inner.failing_upload = Some(number);
     }
 
+    /// An operation as another client left it: `record` has what differs from a run that succeeded.
+    pub fn left(&self, record: Value) -> Uuid {
+        let id = Uuid::new_v4();
+        let mut operation = json!({
+            "uuid": id, "kind": "instance", "status": "SUCCESS", "created_at": "2026-01-02T03:04:05Z", "duration": 0.25,
+            "error": null, "image_uuid": null, "result_image_uuid": null, "metadata": null,
+        });
+        operation
+            .as_object_mut()
+            .unwrap()
+            .extend(record.as_object().unwrap().clone());
+        self.lock().operations.insert(id, operation);
+        id
+    }
+
     /// How many operations have each status.
     pub fn statuses(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -215,11 +230,21 @@ async fn by_tag(Query(query): Query<BTreeMap<String, String>>) -> Response {
     }
 }
 
-async fn image(Path(uuid): Path<String>) -> Response {
+async fn image(State(stub): State<Stub>, Path(uuid): Path<String>) -> Response {
     if uuid == IMAGE {
-        Json(image_json(IMAGE, Some("base"))).into_response()
-    } else {
-        error(StatusCode::NOT_FOUND, "no such image")
+        return Json(image_json(IMAGE, Some("base"))).into_response();
+    }
+    let inner = stub.lock();
+    let made = inner.operations.values().find(|operation| {
+        operation["result_image_uuid"] == uuid.as_str() && operation["image_uuid"] != uuid.as_str()
+    });
+    match made {
+        Some(operation) => {
+            let mut image = image_json(&uuid, None);
+            image["operation_uuid"] = operation["uuid"].clone();
+            Json(image).into_response()
+        }
+        None => error(StatusCode::NOT_FOUND, "no such image"),
     }
 }
 
