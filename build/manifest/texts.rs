@@ -309,6 +309,14 @@ fn param_facts(param: &Param) -> Value {
             facts[key] = value.clone();
         }
     }
+    for (key, length) in [
+        ("min_length", shape.min_length),
+        ("max_length", shape.max_length),
+    ] {
+        if let Some(length) = length {
+            facts[key] = json!(length);
+        }
+    }
     if let Some(choices) = &shape.choices {
         facts["choices"] = json!(choices);
     }
