@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -341,4 +343,97 @@ fn the_token_page_is_shown_as_the_client_can() {
     assert!(message.starts_with("The page was opened"), "{message}");
     call["inputResponses"] = json!({"page": {"action": "decline"}});
     assert_eq!(raw.request("tools/call", call)["result"]["isError"], true);
+}
+
+#[test]
+fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
+    let setting = Setting::new();
+    let registry = Registry::start(&setting.runtime, Kind::Basic);
+    // `script` gives the program a terminal, whose screen is its output and whose keyboard is its input.
+    let program = env!("CARGO_BIN_EXE_contree-mcp");
+    let call = format!(
+        "exec '{program}' call registry_auth registry_url={} username=user",
+        registry.address
+    );
+    let variables = setting.home.command_for(&setting.url);
+    let mut command = Command::new("script");
+    command.env_clear();
+    for (name, value) in variables.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let mut child = command
+        .args(["-q", "-e", "-c", &call, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut screen = child.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    // What is typed before the prompt would be echoed by the terminal, as it would for a person.
+    while !shown.ends_with(b"token: ") {
+        let mut byte = [0];
+        assert!(
+            screen.read(&mut byte).unwrap() == 1,
+            "{}",
+            String::from_utf8_lossy(&shown)
+        );
+        shown.push(byte[0]);
+    }
+    let mut keyboard = child.stdin.take().unwrap();
+    keyboard
+        .write_all(format!("{SECRET}\n").as_bytes())
+        .unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(child.wait().unwrap().success(), "{shown}");
+    assert!(!shown.contains(SECRET), "{shown}");
+    assert!(shown.contains("accepts the credentials"), "{shown}");
+    let image = format!("registry_url=docker://{}/a/b:1", registry.address);
+    assert!(setting.call(&["import_image", &image]).status.success());
+    assert_eq!(
+        setting.imported()["registry"]["credentials"]["password"],
+        SECRET
+    );
+}
+
+#[test]
+fn on_a_desktop_the_browser_shows_the_page() {
+    let setting = Setting::new();
+    let folder = setting.home.path().join("bin");
+    let opened = setting.home.path().join("opened");
+    std::fs::create_dir(&folder).unwrap();
+    let browser = folder.join("xdg-open");
+    // Written elsewhere and moved, so that the link is never seen half.
+    let text = format!(
+        "#!/bin/sh\necho \"$1\" > '{0}.new'\nmv '{0}.new' '{0}'\n",
+        opened.display()
+    );
+    std::fs::write(&browser, text).unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+
+    let call = |display: Option<&str>| {
+        let mut command = setting.home.command_for(&setting.url);
+        command.env("PATH", &path);
+        if let Some(display) = display {
+            command.env("DISPLAY", display);
+        }
+        command.args(["call", "registry_token_obtain", "registry_url=ghcr.io"]);
+        let output = setting.output(command);
+        assert!(output.status.success(), "{output:?}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let message = answer["message"].as_str().unwrap().to_owned();
+        (message, answer["url"].as_str().unwrap().to_owned())
+    };
+    let (message, _) = call(None);
+    assert!(message.contains("is to open https://"), "{message}");
+    let (message, url) = call(Some(":99"));
+    assert!(message.starts_with("The page was opened"), "{message}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !opened.exists() {
+        assert!(Instant::now() < deadline, "no browser was started");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(std::fs::read_to_string(&opened).unwrap().trim(), url);
 }
