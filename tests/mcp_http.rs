@@ -276,7 +276,7 @@ mod protocol {
             json!({"name": "run", "arguments": {"image": "tag:base", "command": "hello"}}),
         );
         assert_eq!(ran["result"]["structuredContent"]["stdout"], "hello\n");
-        assert_eq!(session.end().status, 202);
+        assert_eq!(session.end().status, 204);
         let ping = json!({"jsonrpc": "2.0", "id": 9, "method": "ping"});
         assert_eq!(session.post(&ping).status, 404);
     }
@@ -399,7 +399,7 @@ mod ends {
         back.until("line ");
         served.wait_for(&[("CANCELLED", 1), ("EXECUTING", 1)]);
         // What is left ends with its session, at once.
-        assert_eq!(session.end().status, 202);
+        assert_eq!(session.end().status, 204);
         served.wait_for(&[("CANCELLED", 2)]);
     }
 

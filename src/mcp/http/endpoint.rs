@@ -76,7 +76,13 @@ impl Endpoint {
 pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Request) -> Response {
     accept_everything(&mut request);
     if request.method() != Method::POST {
-        return endpoint.service.handle(request).await.map(Body::new);
+        let ends = request.method() == Method::DELETE;
+        let mut answer = endpoint.service.handle(request).await.map(Body::new);
+        // The session is over by then; clients take 202 for a failure.
+        if ends && answer.status() == StatusCode::ACCEPTED {
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+        }
+        return answer;
     }
     let (mut parts, body) = request.into_parts();
     let (bytes, reading) = match read(body, &endpoint.reading).await {
