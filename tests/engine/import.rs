@@ -324,6 +324,57 @@ async fn cancelled_and_slow_imports_leave_nothing_and_others_wait() {
 }
 
 #[tokio::test]
+async fn what_an_import_counts_on_is_not_pruned() {
+    let local = Local::new().await;
+    local.host().await;
+    let registry = Registry::start(Access::Open).await;
+    let image = |name: &str| {
+        let upper = Layer::new().file("name", name).bytes();
+        Image::new(&[(base(), Packing::Gzips), (upper, Packing::Gzip)], &[])
+    };
+    let (one, two) = (image("one"), image("two"));
+    registry.push("one", &one);
+    registry.push("two", &two);
+    let first = local.import(&registry.url("one")).await.result.unwrap();
+    registry.fault(&two.blob(1), Fault::Wait);
+    registry.asked();
+    let operation = local
+        .begin(json!({"registry": {"url": registry.url("two")}}))
+        .await;
+    // By now it knows which layers it need not download.
+    while !registry
+        .asked()
+        .iter()
+        .any(|(blob, _)| *blob == two.blob(1))
+    {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let pruned = contree::engine::prune(
+        &LocalConfig::new(local.engine.data.path()),
+        contree::engine::PruneOptions::new(0),
+    )
+    .unwrap();
+    let pruned: Vec<String> = pruned.images.iter().map(ToString::to_string).collect();
+    assert_eq!(pruned, [first]);
+    registry.heal();
+    let done = local.done(&operation).await;
+    assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
+    let ran = local
+        .run("/bin/greet", json!({"image": done.result, "shell": false}))
+        .await;
+    assert_eq!((ran.exit_code, ran.error.as_str()), (0, ""));
+    // Nothing but the image and that of this machine is left, with no record of what held it.
+    let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
+    let count = |what: &str| -> u32 {
+        let query = format!("SELECT count(*) FROM layers WHERE {what}");
+        records.query_row(&query, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("ready = 1"), count("ready = 0")), (3, 0));
+    let again = local.import(&registry.url("two")).await;
+    assert_eq!((again.result, count("1")), (done.result, 3));
+}
+
+#[tokio::test]
 async fn two_imports_of_one_image_make_one() {
     let local = Local::new().await;
     let twin = local.twin().await;

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     Wrong,
     /// Sends half of it, and then nothing.
     Hang,
+    /// Sends nothing before it is healed.
+    Wait,
     /// Answers 500 this often.
     Fail(usize),
 }
@@ -251,6 +253,12 @@ async fn blob(
             Body::from_stream(
                 futures_util::stream::iter([part]).chain(futures_util::stream::once(end)),
             )
+        }
+        Some(Fault::Wait) => {
+            while stub.faults.lock().unwrap().contains_key(&name) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            Body::from(bytes_left)
         }
         Some(Fault::Wrong) => Body::from(vec![0x77; bytes_left.len()]),
         Some(Fault::Hang) => {

@@ -14,9 +14,9 @@ use crate::engine::rows::operations::{self, Ending, Status};
 use crate::engine::rows::{images, imports, layers};
 use crate::engine::state::Engine;
 
-/// Why an import cannot be kept after all.
+/// Why an import cannot be kept after all. What it found is held, so that this takes more than pruning.
 const GONE: &str =
-    "layers that the image shares with others were removed in the meantime; import it again";
+    "layers that the image shares with others were lost in the meantime; import it again";
 
 /// Makes the image, points the tag to it, and ends the operation.
 pub(super) fn commit(
@@ -27,13 +27,21 @@ pub(super) fn commit(
 ) -> Result<Ending, ApiError> {
     let done = engine.rows.write(|t| {
         let image = match prepared {
-            Prepared::Known(image) => images::by_uuid(t, *image)?.filter(|image| !image.lost),
-            Prepared::New { key, env, layers } => match imports::find(t, key)? {
+            Prepared::Known { image, .. } => {
+                images::by_uuid(t, *image)?.filter(|image| !image.lost)
+            }
+            Prepared::New {
+                key, env, layers, ..
+            } => match imports::find(t, key)? {
                 // Another engine was quicker.
                 Some(image) => images::by_uuid(t, image)?,
                 None => make(t, operation, key, env, layers)?,
             },
         };
+        // From here on the image itself holds what it is made of.
+        if let Some(held) = prepared.held() {
+            layers::forget(t, held)?;
+        }
         let Some(image) = image else {
             return Ok(None);
         };

@@ -14,7 +14,7 @@ use super::origin::{Kind, Origin, split};
 use super::plan::{Content, LayerPlan, Plan};
 use super::progress::{Progress, size};
 use super::{archive, file, layout};
-use crate::engine::rows::{imports, layers};
+use crate::engine::rows::{images, imports, layers};
 use crate::engine::state::{Engine, blocking};
 use crate::registry::pull::Repository;
 use crate::registry::{Digest, Login, Reference, RegistryError};
@@ -27,14 +27,26 @@ const DOWNLOADS: usize = 3;
 
 /// What is ready to become an image.
 pub(super) enum Prepared {
-    /// It is one already.
-    Known(Uuid),
+    /// It is one already, and the layer that holds it.
+    Known { image: Uuid, held: u64 },
     /// Layers, the bottom first.
     New {
         key: String,
         env: std::collections::BTreeMap<String, String>,
         layers: Vec<Piece>,
+        /// The layer that holds those that other images have as well.
+        held: Option<u64>,
     },
+}
+
+impl Prepared {
+    /// The layer that holds what the import counts on.
+    pub(super) fn held(&self) -> Option<u64> {
+        match self {
+            Self::Known { held, .. } => Some(*held),
+            Self::New { held, .. } => *held,
+        }
+    }
 }
 
 /// A layer of an image that is being made.
@@ -85,12 +97,11 @@ impl Preparing<'_> {
             }),
             None => None,
         };
-        if let Some(key) = plan.key.clone() {
-            let known = self.engine.read(move |c| imports::find(c, &key)).await;
-            if let Some(image) = known.map_err(|error| error.message().to_owned())? {
-                self.progress.line("the image is there already");
-                return Ok(Prepared::Known(image));
-            }
+        if let Some(key) = plan.key.clone()
+            && let Some((image, held)) = self.known(key).await?
+        {
+            self.progress.line("the image is there already");
+            return Ok(Prepared::Known { image, held });
         }
         self.make(origin, plan, &scratch).await.map_err(of)
     }
@@ -156,7 +167,7 @@ impl Preparing<'_> {
 
     async fn make(&self, origin: &Origin, plan: Plan, scratch: &Path) -> Result<Prepared, String> {
         let count = plan.layers.len();
-        let mut pieces = self.shared(&plan.layers).await?;
+        let (mut pieces, held) = self.shared(&plan.layers).await?;
         if !pieces.is_empty() {
             self.progress.line(&format!(
                 "{} of {count} layers are there already",
@@ -212,19 +223,38 @@ impl Preparing<'_> {
             key: key.unwrap_or_default(),
             env: plan.env,
             layers: pieces,
+            held,
         })
     }
 
-    /// The lowest layers of the image that other images have as well.
-    async fn shared(&self, plan: &[LayerPlan]) -> Result<Vec<Piece>, String> {
+    /// The image that was made of `key` before, held.
+    async fn known(&self, key: String) -> Result<Option<(Uuid, u64)>, String> {
+        let (operation, boot) = (self.operation, self.engine.boot.clone());
+        let known = self.engine.write(move |t| {
+            let Some(image) = imports::find(t, &key)? else {
+                return Ok(None);
+            };
+            let Some(image) = images::by_uuid(t, image)? else {
+                return Ok(None);
+            };
+            let held = layers::reserve(t, Some(image.layer), operation, &boot)?;
+            Ok(Some((image.uuid, held)))
+        });
+        known.await.map_err(|error| error.message().to_owned())
+    }
+
+    /// The lowest layers of the image that other images have as well, held: a layer that is not ready rests on them, so that they are not
+    /// pruned before the image is there. It never becomes one.
+    async fn shared(&self, plan: &[LayerPlan]) -> Result<(Vec<Piece>, Option<u64>), String> {
         let chains: Option<Vec<Digest>> = plan.iter().map(|layer| layer.chain.clone()).collect();
         let Some(chains) = chains else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), None));
         };
-        let found = self.engine.read(move |c| {
-            let mut found = Vec::new();
+        let (operation, boot) = (self.operation, self.engine.boot.clone());
+        let found = self.engine.write(move |t| {
+            let mut found: Vec<Piece> = Vec::new();
             for chain in chains {
-                let Some(id) = layers::by_chain(c, &chain.to_string())? else {
+                let Some(id) = layers::by_chain(t, &chain.to_string())? else {
                     break;
                 };
                 found.push(Piece {
@@ -233,7 +263,11 @@ impl Preparing<'_> {
                     made: None,
                 });
             }
-            Ok(found)
+            let held = match found.last() {
+                Some(top) => Some(layers::reserve(t, Some(top.id), operation, &boot)?),
+                None => None,
+            };
+            Ok((found, held))
         });
         found.await.map_err(|error| error.message().to_owned())
     }
