@@ -153,8 +153,8 @@ impl Log {
 /// The reading end of a log.
 pub(super) struct Reader {
     file: Option<File>,
+    /// Where the first line begins that was not read whole.
     position: u64,
-    partial: Vec<u8>,
 }
 
 impl Reader {
@@ -165,11 +165,7 @@ impl Reader {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(Self {
-            file,
-            position: 0,
-            partial: Vec::new(),
-        })
+        Ok(Self { file, position: 0 })
     }
 
     /// The next complete events, none if the log has not grown. Reads a bounded amount.
@@ -177,33 +173,30 @@ impl Reader {
         let Some(file) = &mut self.file else {
             return Ok(Vec::new());
         };
-        let mut records = Vec::new();
-        let mut buffer = vec![0; CHUNK];
-        // The half of a line that did not fit on the disk was cut off again.
-        if !self.partial.is_empty() && file.metadata()?.len() < self.position {
-            self.position -= self.partial.len() as u64;
-            self.partial.clear();
-        }
-        while records.is_empty() {
-            file.seek(SeekFrom::Start(self.position))?;
+        // The half of a line is read again the next time: it may be cut off, and be followed by another line.
+        file.seek(SeekFrom::Start(self.position))?;
+        let (mut lines, mut buffer) = (Vec::new(), vec![0; CHUNK]);
+        loop {
             let read = file.read(&mut buffer)?;
             if read == 0 {
-                break;
+                return Ok(Vec::new());
             }
-            self.position += read as u64;
-            self.partial.extend_from_slice(&buffer[..read]);
-            let Some(end) = self.partial.iter().rposition(|byte| *byte == b'\n') else {
+            let before = lines.len();
+            lines.extend_from_slice(&buffer[..read]);
+            let Some(end) = buffer[..read].iter().rposition(|byte| *byte == b'\n') else {
                 continue;
             };
-            let rest = self.partial.split_off(end + 1);
-            let lines = std::mem::replace(&mut self.partial, rest);
-            records.extend(
-                lines
-                    .split(|byte| *byte == b'\n')
-                    .filter_map(|line| serde_json::from_slice(line).ok()),
-            );
+            let whole = before + end + 1;
+            self.position += whole as u64;
+            let records: Vec<Record> = lines[..whole]
+                .split(|byte| *byte == b'\n')
+                .filter_map(|line| serde_json::from_slice(line).ok())
+                .collect();
+            if !records.is_empty() {
+                return Ok(records);
+            }
+            lines.drain(..whole);
         }
-        Ok(records)
     }
 }
 
@@ -306,6 +299,32 @@ mod tests {
         let ids: Vec<u64> = reader.next().expect("read").iter().map(|r| r.id).collect();
         assert_eq!(ids, [1, 2]);
         assert_eq!(fold(&path, 1).expect("fold").stdout, b"onetwo");
+    }
+
+    #[test]
+    fn a_half_line_that_is_cut_off_again_hides_nothing() {
+        let folder = folder();
+        let path = folder.path().join("log");
+        let log = Log::create(&path).expect("create");
+        log.append(1, "stdout", stream(b"one"));
+        let mut reader = Reader::open(&path).expect("open");
+        assert_eq!(reader.next().expect("read").len(), 1);
+        // Shorter than what follows in its place, and longer.
+        for (half, id) in [(10, 2), (1000, 3)] {
+            let mut end = OpenOptions::new().append(true).open(&path).expect("open");
+            end.write_all(&vec![b'x'; half]).expect("write");
+            assert!(reader.next().expect("read").is_empty());
+            log.end
+                .lock()
+                .expect("lock")
+                .file
+                .set_len(reader.position)
+                .expect("cut");
+            log.append(1, "stdout", stream(b"more"));
+            let next = reader.next().expect("read");
+            assert_eq!((next.len(), next[0].id), (1, id), "after {half} bytes");
+        }
+        assert_eq!(fold(&path, 1).expect("fold").stdout, b"onemoremore");
     }
 
     #[test]
