@@ -12,6 +12,8 @@ use crate::db::DbError;
 pub(in crate::engine) struct LayerRow {
     pub(in crate::engine) id: u64,
     pub(in crate::engine) parent: Option<u64>,
+    /// How many layers there are down to the lowest, itself included.
+    pub(in crate::engine) depth: u64,
     pub(in crate::engine) stands_for: Option<u64>,
     pub(in crate::engine) bytes: u64,
     pub(in crate::engine) ready: bool,
@@ -49,14 +51,16 @@ pub(in crate::engine) struct Content {
 
 /// All layers.
 pub(in crate::engine) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
-    let mut statement = c.prepare("SELECT id, parent, stands_for, bytes, ready FROM layers")?;
+    let mut statement =
+        c.prepare("SELECT id, parent, depth, stands_for, bytes, ready FROM layers")?;
     let rows = statement.query_map([], |row| {
         Ok(LayerRow {
             id: row.get(0)?,
             parent: row.get(1)?,
-            stands_for: row.get(2)?,
-            bytes: row.get(3)?,
-            ready: row.get(4)?,
+            depth: row.get(2)?,
+            stands_for: row.get(3)?,
+            bytes: row.get(4)?,
+            ready: row.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

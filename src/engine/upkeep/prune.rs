@@ -400,6 +400,7 @@ mod tests {
         LayerRow {
             id,
             parent,
+            depth: 1,
             stands_for: None,
             bytes: 1,
             ready: true,
@@ -462,6 +463,29 @@ mod tests {
             left(vec![kept, image(3, 3)], layers, &[]),
             (vec![3], vec![3, 5])
         );
+    }
+
+    #[test]
+    fn a_layer_may_be_older_than_the_one_below_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&folder.path().join("store.db")).unwrap();
+        let image = Uuid::from_u128(1);
+        rows.write(|t| {
+            // As two imports leave it that made the lower layer at once: the slower one's upper layer rests on the quicker one's.
+            t.execute_batch(
+                "INSERT INTO layers (id, parent, depth, bytes, ready, synced, boot_id) VALUES (7, NULL, 1, 1, 1, 1, 'b'), (5, 7, 2, 1, 1, 1, 'b')",
+            )?;
+            t.execute(
+                "INSERT INTO images (uuid, layer, env, cwd, created_at) VALUES (?1, 5, '{}', '', 0)",
+                [image.to_string()],
+            )?;
+            Ok(())
+        })
+        .unwrap();
+        let chosen = rows.write(|t| choose(t, 100)).unwrap();
+        assert_eq!(chosen.images, [image]);
+        assert_eq!(chosen.layers.len(), 2);
+        assert!(rows.read(rows::layers).unwrap().is_empty());
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub fn usage(config: &LocalConfig) -> Result<Usage, EngineError> {
     })
 }
 
-/// Counts for every layer how many images have it. A layer is younger than what is below it, so one pass from the youngest on is enough.
+/// Counts for every layer how many images have it, in one pass from the deepest on.
 fn share(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageUsage>) {
     let mut sum = LayersUsage::default();
     let mut users: HashMap<u64, u64> = HashMap::new();
@@ -120,7 +120,7 @@ fn share(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageU
             own.push(layer);
         }
     }
-    own.sort_unstable_by_key(|layer| layer.id);
+    own.sort_unstable_by_key(|layer| layer.depth);
     for layer in own.iter().rev() {
         let count = users.get(&layer.id).copied().unwrap_or_default();
         if let Some(parent) = layer.parent {
@@ -177,6 +177,8 @@ mod tests {
         LayerRow {
             id,
             parent,
+            // As deep as it is young.
+            depth: id,
             stands_for,
             bytes: 10_u64.pow(u32::try_from(id).unwrap_or_default()),
             ready: true,
@@ -202,5 +204,22 @@ mod tests {
         assert_eq!(sum.unused_bytes, 100_000);
         assert_eq!((images[0].bytes, images[0].unique_bytes), (1110, 1000));
         assert_eq!((images[1].bytes, images[1].unique_bytes), (10_110, 10_000));
+    }
+
+    #[test]
+    fn a_layer_may_be_older_than_the_one_below_it() {
+        let mut layers = [
+            layer(1, Some(2), None),
+            layer(2, None, None),
+            layer(3, Some(2), None),
+        ];
+        for (layer, depth) in layers.iter_mut().zip([2, 1, 2]) {
+            layer.depth = depth;
+        }
+        let image = |layer| ImageRow::new(Uuid::nil(), layer);
+        let (sum, images) = share(&layers, vec![image(1), image(3)]);
+        assert_eq!((sum.shared_bytes, sum.unique_bytes), (100, 1010));
+        assert_eq!((images[0].bytes, images[0].unique_bytes), (110, 10));
+        assert_eq!((images[1].bytes, images[1].unique_bytes), (1100, 1000));
     }
 }
