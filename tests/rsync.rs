@@ -342,6 +342,45 @@ fn credentials_stay_here() {
 }
 
 #[test]
+fn a_store_that_was_set_aside_stays_here_too() {
+    let runtime = Runtime::new().unwrap();
+    let stub = Stub::default();
+    let url = runtime.block_on(stub.start());
+    let home = Home::new();
+    let state = home.path().join("state");
+    write(&state.join("store.db"), "tokens of registries, as it were");
+    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    stub.check_files();
+    write(&home.path().join("main.py"), "x");
+    let sync = json!({"source": "~", "destination": "/h"});
+    let sent = raw.good("rsync", sync);
+    let aside = fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("broken-"))
+        .expect("the store was set aside");
+    assert_eq!(
+        fs::read(&aside).unwrap(),
+        b"tokens of registries, as it were"
+    );
+    assert_eq!(sent["files"], 1, "{sent}");
+    assert_eq!(sent["skipped_counts"]["place of credentials"], 1, "{sent}");
+    for source in [&state, &aside] {
+        let error = raw.bad("rsync", json!({"source": source, "destination": "/h"}));
+        assert!(error.contains("credentials"), "{error}");
+    }
+    let error = raw.bad("upload", json!({"path": aside}));
+    assert!(error.contains("credentials"), "{error}");
+    let save = json!({"image": "tag:base", "path": "/text", "destination": aside});
+    let error = raw.bad("download", save);
+    assert!(error.contains("credentials"), "{error}");
+    assert_eq!(
+        fs::read(&aside).unwrap(),
+        b"tokens of registries, as it were"
+    );
+}
+
+#[test]
 fn an_uploaded_program_stays_executable() {
     let mut session = Session::new();
     let tool = session.tree().join("tool");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use contree::engine::{LocalConfig, PruneOptions, Usage, prune, refresh_host, usage};
 use serde_json::json;
 
+use crate::registry::{Access, Image, Layer, Packing, Registry};
 use crate::support::Local;
 
 fn config(local: &Local) -> LocalConfig {
@@ -159,6 +160,36 @@ async fn the_image_of_this_machine_is_made_anew() {
             .stdout,
         "new\n"
     );
+}
+
+#[tokio::test]
+async fn to_import_an_image_again_is_to_use_it() {
+    let local = Local::new().await;
+    let registry = Registry::start(Access::Open).await;
+    let mut images = Vec::new();
+    for name in ["again", "once"] {
+        let layer = Layer::new().file("name", name).bytes();
+        registry.push(name, &Image::new(&[(layer, Packing::Plain)], &[]));
+        images.push(imported(&local, &registry.url(name)).await);
+    }
+    let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
+    let long_ago = 40_i64 * 24 * 3600 * 1_000_000;
+    for table in ["images", "operations"] {
+        let age = format!("UPDATE {table} SET created_at = created_at - ?1");
+        records.execute(&age, [long_ago]).unwrap();
+    }
+    assert_eq!(imported(&local, &registry.url("again")).await, images[0]);
+    let pruned = prune(&config(&local), PruneOptions::new(30)).unwrap();
+    let pruned: Vec<String> = pruned.images.iter().map(ToString::to_string).collect();
+    assert_eq!(pruned, [images[1].clone()]);
+}
+
+async fn imported(local: &Local, url: &str) -> String {
+    let body = json!({"registry": {"url": url}});
+    let begun = local.post("/images/import", &body).await;
+    let done = local.done(begun.json["uuid"].as_str().unwrap()).await;
+    assert_eq!(done.status, "SUCCESS", "{done:?}");
+    done.result.unwrap()
 }
 
 #[tokio::test]

@@ -219,3 +219,66 @@ fn error(status: StatusCode, id: Option<RequestId>, why: ErrorData) -> Response 
     tracing::debug!("refused a message: {}", why.message);
     (status, axum::Json(JsonRpcError::new(id, why))).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A body that begins with `first` bytes and goes on with one every `pause`, without end.
+    fn trickle(first: usize, pause: Duration) -> Body {
+        let begin = futures_util::stream::iter([Bytes::from(vec![b' '; first])]);
+        let rest = futures_util::stream::unfold((), move |()| async move {
+            tokio::time::sleep(pause).await;
+            Some((Bytes::from_static(b" "), ()))
+        });
+        Body::from_stream(begin.chain(rest).map(Ok::<_, std::convert::Infallible>))
+    }
+
+    async fn refused(body: Body) -> (StatusCode, Duration) {
+        let (begun, reading) = (Instant::now(), Arc::new(Semaphore::new(LARGE)));
+        let answer = tokio::time::timeout(LARGE_TIME * 2, read(body, &reading))
+            .await
+            .expect("it is not waited for without end")
+            .expect_err("it has no end");
+        assert_eq!(
+            reading.available_permits(),
+            LARGE,
+            "its place is free again"
+        );
+        assert_eq!(answer.headers()[header::CONNECTION], "close");
+        (answer.status(), begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_message_has_a_time_for_all_of_it() {
+        let often = PAUSE / 2;
+        let (status, took) = refused(trickle(SMALL + 1, often)).await;
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+        assert!(took >= LARGE_TIME && took < LARGE_TIME + often, "{took:?}");
+        // One that stops is not waited for as long.
+        let (status, took) = refused(trickle(SMALL + 1, PAUSE * 2)).await;
+        assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
+        assert!(took >= PAUSE && took < PAUSE * 2, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_messages_wait_for_each_other_for_a_while() {
+        let reading = Arc::new(Semaphore::new(LARGE));
+        let body = || Body::from(vec![b' '; SMALL + 1]);
+        let mut places = Vec::new();
+        for _ in 0..LARGE {
+            let (bytes, place) = read(body(), &reading).await.expect("there is room");
+            assert_eq!(bytes.len(), SMALL + 1);
+            places.push(place.expect("a place"));
+        }
+        let answer = read(body(), &reading).await.expect_err("no room");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
+        let (_, place) = read(Body::from(vec![b' '; SMALL]), &reading)
+            .await
+            .expect("it is small");
+        assert!(place.is_none());
+        places.pop();
+        assert!(read(body(), &reading).await.is_ok());
+    }
+}
