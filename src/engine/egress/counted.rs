@@ -10,8 +10,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
-/// A tunnel through which nothing goes for this long is taken down.
+/// A connection to the outside through which nothing goes for this long is taken down.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
+
+/// How often it is looked at in that time.
+const LOOKS: u32 = 8;
 
 /// Bytes of all connections of a sandbox, seen from inside.
 #[derive(Debug, Default)]
@@ -36,6 +39,38 @@ impl Counted {
             own: Arc::default(),
         }
     }
+
+    /// Tells whether anything goes through this connection.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic(Arc::clone(&self.own))
+    }
+}
+
+/// What went through one connection so far.
+#[derive(Clone)]
+pub(super) struct Traffic(Arc<AtomicU64>);
+
+impl Traffic {
+    /// Waits for `work`; `None` once nothing has gone through for `idle`.
+    pub(super) async fn during<T>(
+        &self,
+        idle: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let watch = async {
+            let (mut before, mut quiet) = (self.0.load(Ordering::Relaxed), 0);
+            while quiet < LOOKS {
+                tokio::time::sleep(idle / LOOKS).await;
+                let now = self.0.load(Ordering::Relaxed);
+                quiet = if now == before { quiet + 1 } else { 0 };
+                before = now;
+            }
+        };
+        tokio::select! {
+            done = work => Some(done),
+            () = watch => None,
+        }
+    }
 }
 
 /// Passes bytes in both directions until both have ended, one breaks, or nothing has come for `idle`.
@@ -44,22 +79,10 @@ pub(super) async fn tunnel(
     outside: &mut Counted,
     idle: Duration,
 ) {
-    let moved = Arc::clone(&outside.own);
-    let watch = async {
-        let mut before = moved.load(Ordering::Relaxed);
-        loop {
-            tokio::time::sleep(idle).await;
-            let now = moved.load(Ordering::Relaxed);
-            if now == before {
-                return;
-            }
-            before = now;
-        }
-    };
-    tokio::select! {
-        _ = copy_bidirectional(inside, outside) => {}
-        () = watch => {}
-    }
+    let traffic = outside.traffic();
+    traffic
+        .during(idle, copy_bidirectional(inside, outside))
+        .await;
 }
 
 impl AsyncRead for Counted {

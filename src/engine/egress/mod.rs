@@ -125,6 +125,7 @@ impl Egress {
             listener,
             Arc::clone(&self.dialer),
             Log::new(Arc::clone(running)),
+            counted::IDLE,
         )
         .inspect_err(|error| tracing::error!(%error, "cannot serve a sandbox's proxy"))
         .ok()

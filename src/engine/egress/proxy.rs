@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::counted::{self, Counted};
+use super::counted::{self, Counted, Traffic};
 use super::dial::{Dialer, Failure, Link, Route};
 use super::log::Log;
 use super::target::Target;
@@ -34,8 +34,6 @@ const CONNECTIONS: usize = 128;
 const HEAD: Duration = Duration::from_secs(60);
 /// The largest head of a request.
 const HEAD_BYTES: usize = 64 * 1024;
-/// How long a server may take to begin its answer.
-const ANSWER: Duration = Duration::from_secs(600);
 /// The longest reason in a status line.
 const REASON: usize = 300;
 
@@ -63,17 +61,24 @@ pub(in crate::engine) struct Proxy {
 }
 
 impl Proxy {
-    /// Begins to accept. Needs a runtime.
+    /// Begins to accept. Needs a runtime. A server has `idle` to take the next bytes of a request or to begin its answer, and a tunnel ends
+    /// when nothing goes through it for so long.
     pub(super) fn start(
         listener: StdListener,
         dialer: Arc<Dialer>,
         log: Log,
+        idle: Duration,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let log = Arc::new(log);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(accept(listener, dialer, Arc::clone(&log), stop.clone()));
+        let shared = Shared {
+            dialer,
+            log: Arc::clone(&log),
+            idle,
+        };
+        let task = tokio::spawn(accept(listener, shared, stop.clone()));
         Ok(Self { stop, task, log })
     }
 
@@ -92,12 +97,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    dialer: Arc<Dialer>,
-    log: Arc<Log>,
-    stop: CancellationToken,
-) {
+async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     let accepting = async {
@@ -108,7 +108,7 @@ async fn accept(
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let connection = Connection::new(Arc::clone(&dialer), Arc::clone(&log));
+                    let connection = Connection::new(shared.clone());
                     connections.spawn(async move {
                         connection.serve(stream).await;
                         drop(permit);
@@ -127,10 +127,17 @@ async fn accept(
     connections.shutdown().await;
 }
 
-/// One client's connection. Its requests come one after the other.
-struct Connection {
+/// What the connections of a proxy share.
+#[derive(Clone)]
+struct Shared {
     dialer: Arc<Dialer>,
     log: Arc<Log>,
+    idle: Duration,
+}
+
+/// One client's connection. Its requests come one after the other.
+struct Connection {
+    shared: Shared,
     /// A tunnel that begins once the answer to CONNECT is sent.
     tunnel: Mutex<Option<(OnUpgrade, TcpStream)>>,
     /// The last server, for further requests to it.
@@ -142,6 +149,7 @@ struct Server {
     target: Target,
     route: Route,
     sender: SendRequest<Incoming>,
+    traffic: Traffic,
     task: AbortHandle,
 }
 
@@ -152,10 +160,9 @@ impl Drop for Server {
 }
 
 impl Connection {
-    fn new(dialer: Arc<Dialer>, log: Arc<Log>) -> Arc<Self> {
+    fn new(shared: Shared) -> Arc<Self> {
         Arc::new(Self {
-            dialer,
-            log,
+            shared,
             tunnel: Mutex::default(),
             server: tokio::sync::Mutex::default(),
         })
@@ -185,8 +192,8 @@ impl Connection {
         if let Some((upgrade, outside)) = tunnel
             && let Ok(inside) = upgrade.await
         {
-            let mut outside = Counted::new(outside, Arc::clone(&self.log.counters));
-            counted::tunnel(&mut TokioIo::new(inside), &mut outside, counted::IDLE).await;
+            let mut outside = Counted::new(outside, Arc::clone(&self.shared.log.counters));
+            counted::tunnel(&mut TokioIo::new(inside), &mut outside, self.shared.idle).await;
         }
     }
 
@@ -206,7 +213,7 @@ impl Connection {
         let Link { stream, route } = self
             .dial(&Method::CONNECT, &target, Purpose::Tunnel)
             .await?;
-        self.log.made("CONNECT", &target, &route);
+        self.shared.log.made("CONNECT", &target, &route);
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((on(&mut request), stream));
         Ok(Response::new(empty()))
@@ -236,22 +243,24 @@ impl Connection {
             && server.sender.ready().await.is_ok()
         {
             server.route.address(&mut request, &uri)?;
-            match tokio::time::timeout(ANSWER, server.sender.try_send_request(request)).await {
-                Ok(Ok(response)) => {
+            let sending = server.sender.try_send_request(request);
+            match server.traffic.during(self.shared.idle, sending).await {
+                Some(Ok(response)) => {
                     *slot = Some(server);
                     return Ok(incoming(response));
                 }
                 // It had closed the connection before it saw the request.
-                Ok(Err(mut error)) => match error.take_message() {
+                Some(Err(mut error)) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(Refusal::broken(&target, error.error())),
                 },
-                Err(_) => return Err(Refusal::silent(&target)),
+                None => return Err(Refusal::silent(&target)),
             }
         }
         let Link { stream, route } = self.dial(&method, &target, Purpose::Requests).await?;
-        self.log.made(method.as_str(), &target, &route);
-        let stream = Counted::new(stream, Arc::clone(&self.log.counters));
+        self.shared.log.made(method.as_str(), &target, &route);
+        let stream = Counted::new(stream, Arc::clone(&self.shared.log.counters));
+        let traffic = stream.traffic();
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
             .map_err(|error| Refusal::broken(&target, &error))?;
@@ -260,22 +269,24 @@ impl Connection {
             target,
             route,
             sender,
+            traffic,
             task,
         };
         server.route.address(&mut request, &uri)?;
-        match tokio::time::timeout(ANSWER, server.sender.send_request(request)).await {
-            Ok(Ok(response)) => {
+        let sending = server.sender.send_request(request);
+        match server.traffic.during(self.shared.idle, sending).await {
+            Some(Ok(response)) => {
                 *slot = Some(server);
                 Ok(incoming(response))
             }
-            Ok(Err(error)) => Err(Refusal::broken(&server.target, &error)),
-            Err(_) => Err(Refusal::silent(&server.target)),
+            Some(Err(error)) => Err(Refusal::broken(&server.target, &error)),
+            None => Err(Refusal::silent(&server.target)),
         }
     }
 
     fn target(&self, method: &Method, asked: &str, port: Option<u16>) -> Result<Target, Refusal> {
         Target::parse(asked, port).map_err(|why| {
-            self.log.unreadable(method.as_str(), asked, &why);
+            self.shared.log.unreadable(method.as_str(), asked, &why);
             Refusal::denied(&why)
         })
     }
@@ -286,8 +297,9 @@ impl Connection {
         target: &Target,
         purpose: Purpose,
     ) -> Result<Link, Refusal> {
-        self.dialer.dial(target, purpose).await.map_err(|failure| {
-            self.log.refused(method.as_str(), target, &failure);
+        let dialed = self.shared.dialer.dial(target, purpose).await;
+        dialed.map_err(|failure| {
+            self.shared.log.refused(method.as_str(), target, &failure);
             match &failure {
                 Failure::Denied(why) => Refusal::denied(why),
                 Failure::Failed(status, why) => Refusal::new(*status, why),

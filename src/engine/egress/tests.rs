@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::counted;
 use super::dial::Dialer;
 use super::log::Log;
 use super::policy::Policy;
@@ -30,7 +32,18 @@ impl Fixture {
         Self::with(policy, upstream)
     }
 
+    /// On whose connections nothing may move for so long.
+    fn impatient(idle: Duration) -> Self {
+        let mut policy = Policy::new(Vec::new(), Vec::new());
+        policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
+        Self::start(policy, Upstream::none(), idle)
+    }
+
     fn with(policy: Policy, upstream: Upstream) -> Self {
+        Self::start(policy, upstream, counted::IDLE)
+    }
+
+    fn start(policy: Policy, upstream: Upstream, idle: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = events::Log::create(&folder.path().join("log")).expect("a log");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -38,7 +51,7 @@ impl Fixture {
         let log = Log::new(Arc::new(Running::new(log)));
         let dialer = Arc::new(Dialer::new(policy, upstream));
         Self {
-            proxy: Proxy::start(listener, dialer, log).expect("a proxy"),
+            proxy: Proxy::start(listener, dialer, log, idle).expect("a proxy"),
             address,
             folder,
         }
@@ -381,6 +394,44 @@ async fn requests_that_two_readers_would_read_differently_are_refused() {
             && !first.contains("second"),
         "{first}"
     );
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_not_cut_and_a_silent_server_is() {
+    let idle = Duration::from_secs(1);
+    let fixture = Fixture::impatient(idle);
+    let (address, _told) = server(&[OK, OK]).await;
+    let mut client = fixture.client().await;
+    // The second goes over the connection of the first.
+    for connection in ["keep-alive", "close"] {
+        let begun = Instant::now();
+        let head = format!(
+            "PUT http://{address}/ HTTP/1.1\r\nHost: {address}\r\nConnection: {connection}\r\nContent-Length: 10\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.expect("write");
+        for _ in 0..10 {
+            tokio::time::sleep(idle / 4).await;
+            client.write_all(b".").await.expect("write");
+        }
+        assert!(begun.elapsed() > idle * 2);
+        let mut answer = vec![0; 15];
+        client.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(answer, b"HTTP/1.1 200 OK");
+        let mut end = Vec::new();
+        while !end.ends_with(b"\r\n\r\nhi") {
+            end.push(client.read_u8().await.expect("all of it"));
+        }
+    }
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = silent.local_addr().expect("an address");
+    let begun = Instant::now();
+    let answer = fixture
+        .ask(&format!(
+            "GET http://{address}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    assert!(begun.elapsed() >= idle);
 }
 
 #[tokio::test]
