@@ -65,6 +65,8 @@ pub mod engine;
 #[cfg(feature = "mcp")]
 mod environment;
 mod error;
+#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
+mod front;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod mcp;

@@ -137,17 +137,33 @@ mod access {
         let discover = modern("server/discover", json!({}), 1);
         let status = |origin: &str| served.web.post(&discover, &[("origin", origin)]).status;
         let own = format!("http://{}", served.web.address);
-        for origin in [own.as_str(), "http://localhost:6274"] {
-            assert_eq!(status(origin), 200, "{origin}");
-        }
+        assert_eq!(status(&own), 200);
         for origin in [
             "https://evil.example",
+            // Another program of this machine may show pages there.
+            "http://127.0.0.1:6274",
+            "http://localhost:6274",
+            "http://127.0.0.1",
             "http://localhost.evil.example",
             "null",
             "file://",
             "",
         ] {
             assert_eq!(status(origin), 403, "{origin}");
+        }
+        // What a page loads without an origin; its links may be followed.
+        let from = |path: &str, mode: &str, dest: &str| {
+            let headers = [
+                ("sec-fetch-site", "cross-site"),
+                ("sec-fetch-mode", mode),
+                ("sec-fetch-dest", dest),
+            ];
+            served.web.ask("GET", path, &headers, b"").status
+        };
+        assert_eq!(from("/", "navigate", "document"), 200);
+        assert_eq!(from("/", "no-cors", "image"), 403);
+        for path in ["/api/images", "/mcp"] {
+            assert_eq!(from(path, "navigate", "document"), 403, "{path}");
         }
     }
 

@@ -31,7 +31,6 @@
 mod access;
 mod archive;
 mod config;
-mod connections;
 mod drain;
 mod egress;
 mod error;

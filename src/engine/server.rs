@@ -13,16 +13,25 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
-use super::access::{self, Access, Here, is_loopback};
+use super::access::{self, Access, is_loopback};
 use super::drain::drain;
 use super::service::Service;
-use super::{EngineError, LocalConfig, connections, routes};
+use super::{EngineError, LocalConfig, routes};
+use crate::front::connections::{self, Bounds, Ends};
 
 /// How long the connections may take to end when the server is stopped, at the very most.
 const CLOSE: Duration = Duration::from_secs(2);
+
+/// What connections may do. Who follows a stream of events may pause as long as it likes.
+const BOUNDS: Bounds = Bounds {
+    connections: 1024,
+    unread: None,
+    buffer: None,
+    last: Duration::from_millis(250),
+};
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,13 +129,7 @@ impl Server {
             },
             source,
         };
-        let access = |check_host| {
-            Arc::new(Access::new(
-                serve.token.as_deref(),
-                &serve.allow_hosts,
-                check_host,
-            ))
-        };
+        let access = |names| Arc::new(Access::new(serve.token.as_deref(), names));
         match &serve.listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -135,9 +138,9 @@ impl Server {
                     return Err(EngineError::NoToken { address: local });
                 }
                 let service = Service::start(&config)?;
-                let router = guarded(&service, access(true));
-                let closing = service.closing();
-                let serving = tokio::spawn(connections::serve(listener, reached, router, closing));
+                let router = guarded(&service, access(Some(&serve.allow_hosts)));
+                let ends = ends(&service);
+                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, ends));
                 Ok(Self {
                     service,
                     address: url(local),
@@ -150,10 +153,9 @@ impl Server {
                 let service = Service::start(&config).inspect_err(|_| {
                     let _ = fs::remove_file(path);
                 })?;
-                let router = guarded(&service, access(false));
-                let closing = service.closing();
-                let here = |_: &tokio::net::UnixStream| Here(None);
-                let serving = tokio::spawn(connections::serve(listener, here, router, closing));
+                let router = guarded(&service, access(None));
+                let ends = ends(&service);
+                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, ends));
                 Ok(Self {
                     service,
                     address: format!("unix:{}", path.display()),
@@ -212,11 +214,13 @@ fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// The address that a client connected to. Small answers go out at once on this connection.
-fn reached(stream: &TcpStream) -> Here {
-    let _ = stream.set_nodelay(true);
-    let local = stream.local_addr().ok();
-    Here(local.map(|address| address.ip().to_canonical()))
+/// Connections end when the service says so; by then its operations have.
+fn ends(service: &Service) -> Ends {
+    Ends {
+        stop: service.closing(),
+        answered: service.closing(),
+        ..Ends::default()
+    }
 }
 
 /// Listens at a path that only this user may connect to. A socket that is there is replaced if nobody listens on it.

@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// Passes everything through, and fails once a write has waited longer than `patience`.
+/// Passes everything through, and fails once a write has waited longer than `patience`, if that is bounded.
 pub(super) struct Patient<S> {
     inner: S,
-    patience: Duration,
+    patience: Option<Duration>,
     /// Runs while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(inner: S, patience: Duration) -> Self {
+    pub(super) fn new(inner: S, patience: Option<Duration>) -> Self {
         Self {
             inner,
             patience,
@@ -34,7 +34,9 @@ impl<S> Patient<S> {
             self.waiting = None;
             return polled;
         }
-        let patience = self.patience;
+        let Some(patience) = self.patience else {
+            return polled;
+        };
         let sleep = self
             .waiting
             .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + patience)));
@@ -98,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_stops_is_given_up() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut near = Patient::new(near, Duration::from_millis(20));
+        let mut near = Patient::new(near, Some(Duration::from_millis(20)));
         near.write_all(&[1; 64]).await.unwrap();
         let error = near.write_all(&[2; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -110,7 +112,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_that_goes_on_is_not() {
         let (near, mut far) = tokio::io::duplex(64);
-        let mut near = Patient::new(near, Duration::from_secs(60));
+        let mut near = Patient::new(near, Some(Duration::from_secs(60)));
         let reading = tokio::spawn(async move {
             let mut all = Vec::new();
             far.read_to_end(&mut all).await.map(|_| all.len())

@@ -4,13 +4,11 @@
 //! later clients have none, and each of their requests stands alone.
 
 mod api;
-mod connections;
 mod endpoint;
 mod guard;
 mod live;
 mod markdown;
 mod page;
-mod patient;
 mod sessions;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use super::ending::Ending;
 use super::server::Server;
+use crate::front::connections::{self, Bounds, Ends};
 use crate::tools::Session;
-use connections::Ends;
 use endpoint::Endpoint;
 use guard::Guard;
 use live::Live;
@@ -41,8 +39,13 @@ pub use guard::is_host;
 const GRACE: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(3);
-/// How long last answers may take to be read.
-const LAST: Duration = Duration::from_secs(1);
+/// What connections may do.
+const BOUNDS: Bounds = Bounds {
+    connections: 512,
+    unread: Some(Duration::from_secs(60)),
+    buffer: Some(64 * 1024),
+    last: Duration::from_secs(1),
+};
 
 /// Where to listen, and for whom.
 #[derive(Clone, Debug)]
@@ -153,13 +156,13 @@ impl HttpServer {
             stop: stop.clone(),
             ..Ends::default()
         };
-        let guard = Guard::new(&self.options, self.address);
+        let guard = Guard::new(&self.options);
         let pages = page::router(session.offer(), self.options.token.is_some());
         let live = Live::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, ending.clone()));
         let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());
         let router = router(guard, endpoint, live, pages, stop.clone());
-        let connections = connections::serve(self.listener, router, ends.clone());
+        let connections = connections::serve(self.listener, router, BOUNDS, ends.clone());
         let end = async {
             stop.cancelled().await;
             if tokio::time::timeout(GRACE, ending.idle()).await.is_err() {
@@ -186,18 +189,17 @@ fn router(
         .route("/mcp/", any(endpoint::handle))
         .with_state(endpoint)
         .nest("/api", api::router(live))
-        .layer(from_fn_with_state(guard.clone(), guard::token));
-    let known = Router::new()
-        .merge(protected)
-        // What it says is public; what it shows is asked for with the token.
-        .merge(pages)
+        .layer(from_fn_with_state(guard.clone(), guard::token))
+        .layer(from_fn_with_state(guard.clone(), guard::place));
+    // What it says is public; what it shows is asked for with the token.
+    let pages = pages
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such page; MCP is at /mcp\n") })
-        .layer(from_fn_with_state(guard, guard::place));
+        .layer(from_fn_with_state(guard, guard::page));
     // Probes come under any name, and learn nothing.
     let health = Router::new()
         .route("/healthz", get(health))
         .with_state(stop);
-    known.merge(health).layer(from_fn(headers))
+    protected.merge(pages).merge(health).layer(from_fn(headers))
 }
 
 async fn health(State(stop): State<CancellationToken>) -> Response {
