@@ -1,0 +1,160 @@
+//! What is in an image: directories, files, and what matches in them.
+
+use std::fmt::Write;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::Render;
+
+/// A line that matched.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct GrepMatch {
+    /// The file
+    pub path: String,
+    /// From 1
+    pub line_number: u64,
+    /// The line, cut if it is long
+    pub line_text: String,
+}
+
+/// What `grep` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Grep {
+    /// Where it searched
+    pub path: String,
+    /// What for
+    pub patterns: Vec<String>,
+    /// There are more
+    pub truncated: bool,
+    /// By file and line
+    pub matches: Vec<GrepMatch>,
+    /// How to see the rest
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Render for Grep {
+    fn text(&self) -> String {
+        let count = self.matches.len();
+        let mut text = format!("{count} {}\n", if count == 1 { "match" } else { "matches" });
+        for found in &self.matches {
+            let _ = writeln!(
+                text,
+                "{}:{}:{}",
+                found.path, found.line_number, found.line_text
+            );
+        }
+        if let Some(next) = &self.next {
+            let _ = writeln!(text, "next: {next}");
+        }
+        text
+    }
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct FileEntry {
+    /// Its name
+    pub name: String,
+    /// Its whole path
+    pub path: String,
+    /// file, directory, symlink or other
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Bytes
+    pub size: u64,
+    /// Permissions, octal
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// Where a symbolic link leads
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// What `list_files` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct ListFiles {
+    /// The directory
+    pub path: String,
+    /// Entries in all
+    pub count: u64,
+    /// The entries asked for, by name
+    pub files: Vec<FileEntry>,
+    /// The call for the rest
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Render for ListFiles {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{}: {}\n",
+            self.path,
+            if self.count == 1 {
+                "1 entry".into()
+            } else {
+                format!("{} entries", self.count)
+            }
+        );
+        for file in &self.files {
+            let _ = write!(
+                text,
+                "{} {} {:>9} {}",
+                file.kind,
+                file.mode.as_deref().unwrap_or("----"),
+                file.size,
+                file.name
+            );
+            if let Some(target) = &file.target {
+                let _ = write!(text, " -> {target}");
+            }
+            text.push('\n');
+        }
+        if let Some(next) = &self.next {
+            let _ = writeln!(text, "next: {next}");
+        }
+        text
+    }
+}
+
+/// What `read_file` answers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
+#[non_exhaustive]
+pub struct ReadFile {
+    /// The file
+    pub path: String,
+    /// The bytes asked for
+    pub content: String,
+    /// utf-8 or base64
+    pub encoding: String,
+    /// Bytes of the whole file
+    pub bytes_size: u64,
+    /// Where the content begins
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// The call for the rest
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+impl Render for ReadFile {
+    fn text(&self) -> String {
+        if self.encoding == "utf-8" && self.offset.is_none() && self.next.is_none() {
+            return self.content.clone();
+        }
+        let mut text = format!("{}: {} bytes", self.path, self.bytes_size);
+        if let Some(offset) = self.offset {
+            let _ = write!(text, ", from byte {offset}");
+        }
+        let _ = writeln!(text, ", {}\n\n{}", self.encoding, self.content);
+        if let Some(next) = &self.next {
+            let _ = writeln!(text, "next: {next}");
+        }
+        text
+    }
+}
