@@ -12,6 +12,9 @@ use rustix::mount::{
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount,
 };
 
+/// An option that no kernel has.
+const UNKNOWN: &str = "contree_takes_anything";
+
 /// Where a sandbox writes.
 pub(super) struct Writable<'a> {
     pub upper: &'a Path,
@@ -47,6 +50,10 @@ pub(super) fn mount_image(
 /// `None` on kernels that do not take lower directories one by one.
 fn detached(lowers: &[PathBuf], writable: Option<&Writable<'_>>) -> Result<Option<OwnedFd>, Errno> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Before 6.5 any option is taken, and refused only when all are put together, with a line in the kernel's log.
+    if fsconfig_set_flag(&context, UNKNOWN).is_ok() {
+        return Ok(None);
+    }
     for lower in lowers {
         match fsconfig_set_string(&context, "lowerdir+", lower) {
             Err(Errno::INVAL) => return Ok(None),
