@@ -1,5 +1,6 @@
 //! Where the engine keeps its data, and how it may be told otherwise.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -140,13 +141,13 @@ impl LocalConfig {
 
     /// Where the socket's directory is made.
     pub(super) fn socket_parent(&self) -> PathBuf {
-        let usable = |path: &Path| path.is_absolute() && path.is_dir();
+        let user = rustix::process::geteuid().as_raw();
         self.runtime_dir
             .clone()
             .or_else(|| {
                 std::env::var_os("XDG_RUNTIME_DIR")
                     .map(PathBuf::from)
-                    .filter(|path| usable(path))
+                    .filter(|path| is_runtime_directory(path, user))
             })
             .unwrap_or_else(std::env::temp_dir)
     }
@@ -156,5 +157,26 @@ impl LocalConfig {
         let mut options = contree_sandbox::StoreOptions::default();
         options.init_program.clone_from(&self.init_program);
         options
+    }
+}
+
+/// Whether it is a user's own. `su` and the like leave another's in the environment.
+fn is_runtime_directory(path: &Path, user: u32) -> bool {
+    path.is_absolute()
+        && std::fs::metadata(path).is_ok_and(|about| about.is_dir() && about.uid() == user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_directory_of_another_user_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        assert!(is_runtime_directory(directory.path(), user));
+        assert!(!is_runtime_directory(directory.path(), user + 1));
+        assert!(!is_runtime_directory(&directory.path().join("none"), user));
+        assert!(!is_runtime_directory(Path::new("run"), user));
     }
 }
