@@ -47,18 +47,12 @@ pub(crate) fn get_a_range() -> String {
     format!("{steps}, and set CONTREE_DATA_DIR to a new directory if this one is in use")
 }
 
-/// How the engine comes by control groups that it may use.
-pub(crate) fn get_control_groups() -> String {
-    let root = rustix::process::geteuid().is_root();
-    match (fs::exists("/run/systemd/system").unwrap_or(false), root) {
-        (true, false) => "start the engine by `systemd-run --user --scope -p Delegate=yes`".into(),
-        (true, true) => "start the engine by `systemd-run --scope -p Delegate=yes`".into(),
-        (false, false) => {
-            "give this user a control group with memory, pids and cpu to start the engine in, or run it as root".into()
-        }
-        (false, true) => {
-            "mount the control groups with memory, pids and cpu so that this process may write to them".into()
-        }
+/// How the engine comes by control groups that it may use, where systemd is not in charge.
+pub(crate) fn get_control_groups() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "mount the control groups with memory, pids and cpu so that this process may write to them"
+    } else {
+        "give this user a control group with memory, pids and cpu to start the engine in, or run it as root"
     }
 }
 

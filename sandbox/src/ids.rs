@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod pick;
+
+pub(crate) use pick::user_name;
 mod write;
 
 pub(crate) use write::MapError;

@@ -257,6 +257,8 @@ fn sandbox(start: &Start) -> Vec<Check> {
             return vec![Check::new("sandbox", "network", State::Missing, error)];
         }
     };
+    // As a call does, so that what is said is what is had.
+    contree_sandbox::ControlGroups::enter(false);
     let checks = engine::diagnose(&config).into_iter();
     checks
         .map(|check| Check {

@@ -104,7 +104,7 @@ impl Start {
                 info.name = "local";
                 info.ends_with_process = true;
                 info.notes.push(LOCAL_NOTE.to_owned());
-                self.local(directories)
+                self.local(directories, over_http)
             }
             (Ok(Selected::Local), Err(error)) => failing(error.to_string()),
             (Err(error), _) => failing(error.to_string()),
@@ -150,18 +150,18 @@ impl Start {
     }
 
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    fn local(&self, _directories: &Directories) -> Connect {
+    fn local(&self, _directories: &Directories, stays: bool) -> Connect {
         match self.local_config() {
             Ok(config) => {
                 super::network::warn(&config);
-                local(config)
+                local(config, stays)
             }
             Err(error) => failing(error),
         }
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
-    fn local(&self, _directories: &Directories) -> Connect {
+    fn local(&self, _directories: &Directories, _stays: bool) -> Connect {
         failing(super::doctor::NO_ENGINE.to_owned())
     }
 }
@@ -203,10 +203,13 @@ fn connect(cloud: &Cloud) -> Result<Client, String> {
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn local(config: crate::engine::LocalConfig) -> Connect {
+fn local(config: crate::engine::LocalConfig, stays: bool) -> Connect {
     Box::new(move || {
         let config = config.clone();
         async move {
+            tokio::task::spawn_blocking(move || contree_sandbox::ControlGroups::enter(stays))
+                .await
+                .map_err(|error| error.to_string())?;
             Client::local(config)
                 .await
                 .map_err(|error| error.to_string())

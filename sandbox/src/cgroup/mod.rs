@@ -5,6 +5,7 @@
 //! that it is given: the kernel moves a thread that asks for itself without stopping all others, which would take milliseconds.
 
 mod find;
+mod own;
 mod v1;
 mod v2;
 
@@ -72,19 +73,22 @@ pub struct ControlGroups {
 }
 
 impl ControlGroups {
+    /// Has systemd give this process a control group for itself alone, where it needs one and can have it, and enters it; to be called once,
+    /// before anything else of this type. Nothing is done, and nothing lost, where that is not so. No other process is moved.
+    ///
+    /// `stays` says that the process is to outlive the login session that it was started in. A group of an ordinary user's does not, unless
+    /// the user's manager stays (`loginctl enable-linger`), and else none is asked for.
+    pub fn enter(stays: bool) {
+        own::enter(stays);
+    }
+
     /// Looks at what this process may do, once; it tries by making a group and removing it.
     pub fn get() -> &'static Self {
         static FOUND: OnceLock<ControlGroups> = OnceLock::new();
         FOUND.get_or_init(|| {
-            let places = find::places();
-            let mut memory_bytes = find::memory_total();
-            if let Ok(place) = &places[0] {
-                let above = match place.version {
-                    Version::V1 => v1::memory_limit(&place.parent),
-                    Version::V2 => v2::memory_limit(&place.parent),
-                };
-                memory_bytes = above.map_or(memory_bytes, |above| above.min(memory_bytes));
-            }
+            let (places, above) = find::places();
+            let memory_bytes = find::memory_total();
+            let memory_bytes = above.map_or(memory_bytes, |above| above.min(memory_bytes));
             Self {
                 places,
                 memory_bytes: memory_bytes / 10 * 8,
@@ -136,10 +140,7 @@ impl ControlGroups {
     /// What to do where something cannot be bounded. `None` where all can.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
-        self.places
-            .iter()
-            .any(Result::is_err)
-            .then(advice::get_control_groups)
+        self.places.iter().any(Result::is_err).then(remedy)
     }
 
     /// Why what is asked for cannot be enforced here, with the remedy. `None` if it can.
@@ -149,7 +150,7 @@ impl ControlGroups {
         let why = asked
             .into_iter()
             .find_map(|controller| self.place(controller).err())?;
-        Some(format!("{why}: {}", advice::get_control_groups()))
+        Some(format!("{why}: {}", remedy()))
     }
 
     fn reason(&self) -> &str {
@@ -176,6 +177,11 @@ impl ControlGroups {
         }
         parents
     }
+}
+
+/// How this process comes by control groups.
+fn remedy() -> String {
+    own::remedy().unwrap_or_else(|| advice::get_control_groups().into())
 }
 
 /// The controllers without which these limits cannot be held.

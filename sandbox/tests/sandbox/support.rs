@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use contree_sandbox::{
-    Command, Exit, Finished, LayerId, LayerStore, Process, RunDir, Sandbox, SandboxSpec,
-    StoreOptions,
+    Command, ControlGroups, Exit, Finished, LayerId, LayerStore, Process, RunDir, Sandbox,
+    SandboxSpec, StoreOptions,
 };
 
 /// The layer with this machine's programs.
@@ -29,6 +29,8 @@ pub(crate) fn store() -> &'static LayerStore {
     static STORE: OnceLock<LayerStore> = OnceLock::new();
     STORE.get_or_init(|| {
         let root = directory().join("store");
+        // As the program does, so that bounds are tried wherever they can be had.
+        ControlGroups::enter(false);
         let store = LayerStore::open(&root, StoreOptions::default()).unwrap();
         let report = store.stage_host_layer(HOST).unwrap();
         assert!(report.files > 50, "{report:?}");
