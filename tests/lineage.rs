@@ -233,3 +233,27 @@ fn a_family_that_others_left_on_a_service() {
     let asked = stub.take_requests();
     assert!(asked.len() <= 2, "{asked:?}");
 }
+
+#[test]
+fn the_root_is_told_however_far_it_is() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stub = Stub::default();
+    let url = runtime.block_on(stub.start());
+    let name = |n: u32| match n {
+        0 => IMAGE.to_owned(),
+        n => format!("55555555-5555-4555-8555-{n:012}"),
+    };
+    for n in 0..1200 {
+        stub.left(json!({"image_uuid": name(n), "result_image_uuid": name(n + 1)}));
+    }
+    let home = Home::new();
+    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let far = lineage(&mut raw, &name(1200));
+    assert_eq!((&far["depth"], &far["root"]), (&json!(1200), &json!(IMAGE)));
+    assert_eq!(far["ancestors"].as_array().unwrap().len(), 1000);
+    assert_eq!(far["ancestors"][999], json!(name(200)));
+    assert_eq!(far["truncated"], true);
+    let near = lineage(&mut raw, &name(1000));
+    assert_eq!(near["ancestors"].as_array().unwrap().len(), 1000);
+    assert_eq!(near.get("truncated"), None);
+}

@@ -412,7 +412,12 @@ mod ends {
         let mut back = served.web.connect();
         back.send("GET", "/mcp", &headers, b"");
         assert_eq!(back.head().status, 200);
-        back.until("line ");
+        let text = back.until("line ");
+        let mut again = text.lines().filter_map(|line| line.strip_prefix("id:"));
+        assert!(
+            again.all(|id| id.trim() != event),
+            "{event} came again: {text}"
+        );
         served.wait_for(&[("CANCELLED", 1), ("EXECUTING", 1)]);
         // What is left ends with its session, at once.
         assert_eq!(session.end().status, 204);

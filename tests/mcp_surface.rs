@@ -439,6 +439,32 @@ fn a_part_is_offered_and_nothing_else() {
         names(&mut raw, "resources/templates/list", "resourceTemplates"),
         [""; 0]
     );
+    // What is not offered is not looked into by completing it either.
+    for (reference, name) in [
+        (
+            json!({"type": "ref/resource", "uri": "contree://image/{image}/ls/{path}"}),
+            "path",
+        ),
+        (
+            json!({"type": "ref/resource", "uri": "contree://image/{image}/read/{path}"}),
+            "image",
+        ),
+        (
+            json!({"type": "ref/resource", "uri": "contree://operations/instance/{operation_id}"}),
+            "operation_id",
+        ),
+        (json!({"type": "ref/prompt", "name": "run-shell"}), "image"),
+    ] {
+        let answer = raw.request(
+            "completion/complete",
+            json!({"ref": reference, "argument": {"name": name, "value": ""},
+                   "context": {"arguments": {"image": "tag:host"}}}),
+        );
+        assert!(
+            answer["error"].to_string().contains("not offered"),
+            "{answer}"
+        );
+    }
     let guide = raw.request("resources/read", json!({"uri": "contree://guide/async"}));
     let text = guide["result"]["contents"][0]["text"].as_str().unwrap();
     assert!(

@@ -6,7 +6,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -345,32 +345,27 @@ fn the_token_page_is_shown_as_the_client_can() {
     assert_eq!(raw.request("tools/call", call)["result"]["isError"], true);
 }
 
-#[test]
-fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
-    let setting = Setting::new();
-    let registry = Registry::start(&setting.runtime, Kind::Basic);
-    // `script` gives the program a terminal, whose screen is its output and whose keyboard is its input.
+/// Runs a command of the shell, whose `$0` is the program, on a terminal: its screen is the output, its keyboard the input.
+fn on_terminal(setting: &Setting, command: &str) -> Child {
     let program = env!("CARGO_BIN_EXE_contree-mcp");
-    let call = format!(
-        "exec '{program}' call registry_auth registry_url={} username=user",
-        registry.address
-    );
-    let variables = setting.home.command_for(&setting.url);
-    let mut command = Command::new("script");
-    command.env_clear();
-    for (name, value) in variables.get_envs() {
-        command.env(name, value.unwrap_or_default());
+    let whole = format!("exec sh -c '{command}' '{program}'");
+    let mut script = Command::new("script");
+    script.env_clear();
+    for (name, value) in setting.home.command_for(&setting.url).get_envs() {
+        script.env(name, value.unwrap_or_default());
     }
-    let mut child = command
-        .args(["-q", "-e", "-c", &call, "/dev/null"])
+    script
+        .args(["-q", "-e", "-c", &whole, "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    let mut screen = child.stdout.take().unwrap();
+        .unwrap()
+}
+
+/// What is on the screen when the secret is asked for.
+fn until_asked(screen: &mut ChildStdout) -> Vec<u8> {
     let mut shown = Vec::new();
-    // What is typed before the prompt would be echoed by the terminal, as it would for a person.
     while !shown.ends_with(b"token: ") {
         let mut byte = [0];
         assert!(
@@ -380,6 +375,121 @@ fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
         );
         shown.push(byte[0]);
     }
+    shown
+}
+
+#[test]
+fn a_terminal_shows_what_is_typed_after_the_prompt_was_interrupted() {
+    let setting = Setting::new();
+    let mut child = on_terminal(
+        &setting,
+        "trap : INT; \"$0\" call registry_auth registry_url=localhost username=user; echo status $?; stty -a",
+    );
+    let mut screen = child.stdout.take().unwrap();
+    until_asked(&mut screen);
+    let mut keyboard = child.stdin.take().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    let mut shown = String::new();
+    screen.read_to_string(&mut shown).unwrap();
+    child.wait().unwrap();
+    assert!(shown.contains("status 130"), "{shown}");
+    assert!(
+        shown.split_whitespace().any(|word| word == "echo"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn nobody_is_asked_for_a_secret_if_something_else_is_wrong() {
+    let setting = Setting::new();
+    let mut child = on_terminal(
+        &setting,
+        "exec \"$0\" call registry_auth registry_ulr=localhost username=user",
+    );
+    let mut shown = String::new();
+    let mut screen = child.stdout.take().unwrap();
+    screen.read_to_string(&mut shown).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(shown.contains("did you mean `registry_url`?"), "{shown}");
+    assert!(!shown.contains("token: "), "{shown}");
+}
+
+#[test]
+fn no_log_and_no_error_shows_a_secret() {
+    let setting = Setting::new();
+    let registry = Registry::start(&setting.runtime, Kind::Basic);
+    let mut command = setting.home.command_for(&setting.url);
+    command.args(["--log-level", "trace"]);
+    let mut raw = Raw::initialized(command, "2025-11-25");
+    let auth = |token: Value| json!({"registry_url": registry.address, "username": "user", "token": token});
+    raw.good("registry_auth", auth(json!(SECRET)));
+    for odd in [json!([SECRET]), json!({SECRET: 1})] {
+        let error = raw.bad("registry_auth", auth(odd));
+        assert!(error.contains("`token` must be of type string"), "{error}");
+        assert!(!error.contains(SECRET), "{error}");
+    }
+    raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "x", "env": {"KEY": SECRET}, "stdin": SECRET}),
+    );
+    raw.close_input();
+    assert!(raw.exit(Duration::from_secs(30)).success());
+    let log = raw.stderr();
+    assert!(log.contains("INFO"), "{log}");
+    assert!(!log.contains(SECRET), "{log}");
+    // On the command line, where the key was forgotten or a quote.
+    for argument in [SECRET.to_owned(), format!("{{\"token\": \"{SECRET}\"")] {
+        let refused = setting.call(&[
+            "registry_auth",
+            "registry_url=localhost",
+            "username=u",
+            &argument,
+        ]);
+        assert!(!refused.status.success());
+    }
+}
+
+#[test]
+fn a_helper_that_asks_nothing_is_heard() {
+    let setting = Setting::new();
+    let registry = Registry::start(&setting.runtime, Kind::Basic);
+    let folder = setting.home.path().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let helper = folder.join("docker-credential-deaf");
+    let text = format!(
+        "#!/bin/sh\nexec <&-\nsleep 0.2\necho '{{\"ServerURL\":\"\",\"Username\":\"user\",\"Secret\":\"{SECRET}\"}}'\n"
+    );
+    std::fs::write(&helper, text).unwrap();
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let docker = setting.home.path().join(".docker");
+    std::fs::create_dir(&docker).unwrap();
+    let config = json!({"credHelpers": {&registry.address: "deaf"}});
+    std::fs::write(docker.join("config.json"), config.to_string()).unwrap();
+    let mut command = setting.home.command_for(&setting.url);
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let image = format!("registry_url=docker://{}/a/b:1", registry.address);
+    command
+        .env("PATH", path)
+        .args(["call", "import_image", &image]);
+    let done = setting.output(command);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(
+        setting.imported()["registry"]["credentials"]["password"],
+        SECRET
+    );
+}
+
+#[test]
+fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
+    let setting = Setting::new();
+    let registry = Registry::start(&setting.runtime, Kind::Basic);
+    let call = format!(
+        "registry_auth registry_url={} username=user",
+        registry.address
+    );
+    let mut child = on_terminal(&setting, &format!("exec \"$0\" call {call}"));
+    let mut screen = child.stdout.take().unwrap();
+    let mut shown = until_asked(&mut screen);
     let mut keyboard = child.stdin.take().unwrap();
     keyboard
         .write_all(format!("{SECRET}\n").as_bytes())

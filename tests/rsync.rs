@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::Home;
@@ -339,6 +340,79 @@ fn credentials_stay_here() {
         state["skipped_counts"]["place of credentials"], 2,
         "{state}"
     );
+}
+
+/// The names under which people keep credentials elsewhere, and further ones.
+#[test]
+fn credentials_stay_here_whatever_they_are_called() {
+    let mut session = Session::new();
+    let home = session.home.path().to_owned();
+    write(&home.join("dot/aws"), "a key");
+    fs::create_dir_all(home.join(".aws")).unwrap();
+    symlink("../dot/aws", home.join(".aws/credentials")).unwrap();
+    write(&home.join(".ssh/id"), "a private key");
+    write(&home.join("work/main.py"), "x");
+    fs::hard_link(home.join(".ssh/id"), home.join("work/id")).unwrap();
+    // Where nothing is kept, since the variables say otherwise, but perhaps was once.
+    write(&home.join(".local/state/contree/store.db"), "passwords");
+    session.stub.take_requests();
+    for path in [
+        "~/.aws/credentials",
+        "~/dot/aws",
+        "~/work/id",
+        "~/.local/state/contree/store.db",
+    ] {
+        let error = session.raw.bad("upload", json!({"path": path}));
+        assert!(error.contains("credentials"), "{path}: {error}");
+    }
+    for path in ["~/.aws/credentials", "~/dot/aws"] {
+        let error = session
+            .raw
+            .bad("rsync", json!({"source": path, "destination": "/x"}));
+        assert!(error.contains("credentials"), "{path}: {error}");
+        let save = json!({"image": "tag:base", "path": "/text", "destination": path});
+        let error = session.raw.bad("download", save);
+        assert!(error.contains("credentials"), "{path}: {error}");
+    }
+    assert!(session.stub.take_requests().is_empty());
+    assert_eq!(fs::read(home.join("dot/aws")).unwrap(), b"a key");
+    for source in ["~/work", "~/dot"] {
+        let state = session
+            .raw
+            .good("rsync", json!({"source": source, "destination": "/w"}));
+        assert_eq!(
+            state["skipped_counts"]["place of credentials"], 1,
+            "{source}: {state}"
+        );
+    }
+}
+
+#[test]
+fn what_a_call_leaves_out_is_remembered_for_the_next() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    write(&tree.join("big"), "a film");
+    write(&tree.join("small"), "a word");
+    let store = session.home.path().join("state/store.db");
+    let known = || -> u64 {
+        let store = rusqlite::Connection::open(&store).unwrap();
+        let count = "SELECT count(*) FROM hashes WHERE CAST(path AS TEXT) LIKE '%/big'";
+        store.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    // Only once it has been at rest for a while.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while session.sync(&tree)["files"] == 2 && known() == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let without = session.raw.good(
+        "rsync",
+        json!({"source": tree, "destination": "/app", "exclude": ["big"]}),
+    );
+    assert_eq!((&without["files"], known()), (&json!(1), 1));
+    fs::remove_file(tree.join("big")).unwrap();
+    session.sync(&tree);
+    assert_eq!(known(), 0);
 }
 
 #[test]

@@ -48,15 +48,21 @@ pub(super) fn read(
     for argument in given {
         if argument.trim_start().starts_with('{') {
             let object: Map<String, Value> = serde_json::from_str(argument)
-                .map_err(|error| format!("`{argument}` is not a JSON object: {error}"))?;
+                .map_err(|error| format!("`{}` is not a JSON object: {error}", head(argument)))?;
             for (key, value) in object {
                 insert(&mut arguments, key, value)?;
             }
             continue;
         }
         let Some((key, text)) = argument.split_once('=').filter(|(key, _)| !key.is_empty()) else {
+            let has_secrets = schema["properties"]
+                .as_object()
+                .is_some_and(|all| all.values().any(|one| one["format"] == "password"));
+            // Somebody may have forgotten to write the key before it.
+            let shown = if has_secrets { "…" } else { argument };
             return Err(format!(
-                "`{argument}` is neither KEY=VALUE nor a JSON object"
+                "`{}` is neither KEY=VALUE nor a JSON object",
+                short(shown)
             ));
         };
         let parameter = &schema["properties"][key];
@@ -119,6 +125,14 @@ fn elements(key: &str, text: &str, items: &Value) -> Result<Vec<Value>, String> 
         return Ok(values);
     }
     Ok(vec![value(key, text.to_owned(), items)?])
+}
+
+/// How an object begins, with no value of it.
+fn head(object: &str) -> String {
+    match object.split_once(':') {
+        Some((head, _)) => format!("{}:…", short(head)),
+        None => short(object),
+    }
 }
 
 fn short(text: &str) -> String {
@@ -234,6 +248,12 @@ mod tests {
             "`names` is given twice"
         );
         assert!(bad(&["{no"]).starts_with("`{no` is not a JSON object"));
+        let broken = bad(&[r#"{"token":"hunter2","username":}"#]);
+        assert!(
+            broken.starts_with(r#"`{"token":…` is not a JSON object"#),
+            "{broken}"
+        );
+        assert!(!broken.contains("hunter2"), "{broken}");
         assert!(bad(&["text=@missing"]).starts_with("text: cannot read missing:"));
         assert_eq!(bad(&["text=@binary"]), "text: binary is not UTF-8 text");
         assert!(bad(&["text=@"]).contains("text=@@"));

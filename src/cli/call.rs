@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::{self, System};
 use super::live::{Raw, Shown, Writing, print, say};
 use super::start::Start;
-use super::{USAGE, runtime, signals};
+use super::{USAGE, runtime, secret, signals};
 use crate::tools::{
     self, Answer, Context, Handlers, Offer, Session, TOOLS, Tool, ToolError, Watcher,
 };
@@ -94,7 +94,7 @@ impl Call {
         }
         let schema = tool.input_schema();
         let mut arguments = arguments::read(&self.arguments, &schema, &mut System::default())?;
-        ask_for_secrets(&schema, &mut arguments)?;
+        ask_for_secrets(tool, &schema, &mut arguments)?;
         if self.raw {
             match shape(tool) {
                 Shape::Other => {
@@ -139,7 +139,10 @@ impl Call {
             .map_err(|error| session.explain(error));
         let status = match done {
             Ok(answer) if self.raw => print_raw(shape(tool), &answer, &raw),
-            Ok(answer) => print_json(&answer.structured),
+            Ok(answer) => match print_json(&answer.structured) {
+                0 if answer.is_failure => TOOL_ERROR,
+                status => status,
+            },
             // It was cancelled because nobody reads, and that is nothing to complain of.
             Err(_) if raw.writing() == Writing::Closed => CLOSED,
             Err(error) => self.failed(&error, interrupted.load(Ordering::Acquire)),
@@ -166,20 +169,28 @@ impl Call {
 /// Asks for secrets that are needed and were not given, without showing them; where nobody can be asked, the tool says what
 /// is missing.
 fn ask_for_secrets(
+    tool: &Tool,
     schema: &Value,
     arguments: &mut serde_json::Map<String, Value>,
 ) -> Result<(), String> {
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Ok(());
     }
-    for name in schema["required"].as_array().into_iter().flatten() {
-        let Some(name) = name.as_str() else { continue };
-        let is_secret = schema["properties"][name]["format"] == "password";
-        if is_secret && !arguments.contains_key(name) {
-            let secret = rpassword::prompt_password(format!("{name}: "))
-                .map_err(|error| format!("{name}: {error}"))?;
-            arguments.insert(name.to_owned(), Value::String(secret));
-        }
+    let required = schema["required"].as_array().into_iter().flatten();
+    let names: Vec<&str> = required
+        .filter_map(Value::as_str)
+        .filter(|name| schema["properties"][*name]["format"] == "password")
+        .filter(|name| !arguments.contains_key(*name))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    // Nobody types a secret only to hear that something else is wrong.
+    let mut whole = arguments.clone();
+    whole.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
+    tool.normalise(whole).map_err(|error| error.to_string())?;
+    for name in names {
+        arguments.insert(name.to_owned(), Value::String(secret::ask(name)?));
     }
     Ok(())
 }

@@ -90,6 +90,11 @@ impl Http {
         Ok(Some(options))
     }
 
+    /// Where the token is.
+    pub(super) fn token_file(&self) -> Option<&PathBuf> {
+        self.http_token_file.as_ref()
+    }
+
     fn none(&self) -> Result<Option<HttpOptions>, String> {
         if self.http_token_file.is_some() || !self.http_allow_host.is_empty() {
             return Err("--http-token-file and --http-allow-host go with --mode http".to_owned());

@@ -8,6 +8,7 @@ mod http;
 mod live;
 mod network;
 mod options;
+mod secret;
 mod serve;
 mod signals;
 mod start;

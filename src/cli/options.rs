@@ -111,11 +111,20 @@ impl Options {
                 }
             },
         };
-        Offer::choose(
-            read_only,
-            &names(&self.toolset, environment.get("CONTREE_TOOLSET")),
-            &names(&self.tools, environment.get("CONTREE_TOOLS")),
-        )
+        let toolsets = names(&self.toolset, environment.get("CONTREE_TOOLSET"));
+        let tools = names(&self.tools, environment.get("CONTREE_TOOLS"));
+        // Nobody who means to bound what is offered wants everything for a variable that was not set.
+        for (option, given, names) in [
+            ("--toolset", &self.toolset, &toolsets),
+            ("--tools", &self.tools, &tools),
+        ] {
+            if !given.is_empty() && names.is_empty() {
+                return Err(format!(
+                    "{option} names nothing: give a name, or leave it out"
+                ));
+            }
+        }
+        Offer::choose(read_only, &toolsets, &tools)
     }
 
     /// What they say about the backend.

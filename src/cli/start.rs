@@ -49,9 +49,10 @@ impl Start {
     pub(super) fn log(&self) {
         let level = self.options.level(&self.environment);
         let own = filter(level);
-        // rmcp warns of every error it passes on; that is of use only when looking closer.
+        // rmcp warns of every error it passes on; that is of use only when looking closer. Never closer than this: from its next
+        // level on it writes whole requests down, and there may be secrets in them.
         let rmcp = if own >= LevelFilter::DEBUG {
-            own
+            LevelFilter::INFO
         } else {
             own.min(LevelFilter::ERROR)
         };
@@ -128,11 +129,13 @@ impl Start {
         } else {
             LocalAccess::everything()
         };
-        let Ok(directories) = &self.directories else {
-            return Ok(access);
-        };
-        // The whole directory: a store that was set aside has credentials in it too.
-        Ok(access.with_secrets([directories.state.clone(), directories.data.clone()]))
+        let access = access.with_secrets(self.options.http.token_file().cloned());
+        let mut ours = Directories::usual(&self.environment);
+        if let Ok(directories) = &self.directories {
+            ours.extend([directories.state.clone(), directories.data.clone()]);
+        }
+        // The whole directories: a store that was set aside has credentials in it too.
+        Ok(access.with_own(ours))
     }
 
     /// The embedded engine's settings: options, else the environment, else defaults.

@@ -41,7 +41,9 @@ impl From<reqwest::Error> for Error {
         if error.is_timeout() {
             Self::Timeout(text)
         } else if error.is_builder() {
-            Self::InvalidArgument(text)
+            Self::InvalidArgument(format!(
+                "no request can be made of this, since a name or path in it is too long: {text}"
+            ))
         } else {
             Self::Connection(text)
         }

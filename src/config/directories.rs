@@ -44,6 +44,17 @@ impl Directories {
             )?,
         })
     }
+
+    /// Where they are for a user who has chosen nothing, as far as there is a home directory.
+    #[must_use]
+    pub fn usual(environment: &Environment) -> Vec<PathBuf> {
+        let home = environment.home();
+        let below = |path: &str| home.as_ref().map(|home| home.join(path).join("contree"));
+        [".local/share", ".local/state"]
+            .into_iter()
+            .filter_map(below)
+            .collect()
+    }
 }
 
 fn find(

@@ -3,7 +3,7 @@
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, Reference};
 
 use super::server::Server;
-use crate::tools::{self, Complete, PROMPTS, RESOURCES};
+use crate::tools::{self, Complete, Offer, PROMPTS, RESOURCES};
 
 impl Server {
     /// Proposals for a half-typed argument. One that cannot be completed has none.
@@ -11,7 +11,7 @@ impl Server {
         &self,
         request: CompleteRequestParams,
     ) -> Result<CompleteResult, ErrorData> {
-        let arguments = completable(&request.r#ref)?;
+        let arguments = completable(&request.r#ref, self.session.offer())?;
         let kind = arguments
             .iter()
             .find(|(name, _)| *name == request.argument.name)
@@ -34,13 +34,20 @@ impl Server {
     }
 }
 
-/// The arguments of what is referred to, and what completes each.
-fn completable(reference: &Reference) -> Result<Vec<(&'static str, Option<Complete>)>, ErrorData> {
+/// The arguments of what is referred to, and what completes each. What is not offered is not looked into either.
+fn completable(
+    reference: &Reference,
+    offer: &Offer,
+) -> Result<Vec<(&'static str, Option<Complete>)>, ErrorData> {
     let invalid = |error: tools::ToolError| ErrorData::invalid_params(error.to_string(), None);
     match reference {
         Reference::Prompt(prompt) => {
             let known = PROMPTS.iter().find(|known| known.name == prompt.name);
             let known = known.ok_or_else(|| invalid(tools::unknown_prompt(&prompt.name)))?;
+            if !offer.prompts().any(|offered| offered.name == known.name) {
+                let what = format!("a tool of the prompt `{}`", known.name);
+                return Err(invalid(offer.refusal(&what)));
+            }
             let arguments = known.arguments.iter();
             Ok(arguments
                 .map(|argument| (argument.name, argument.complete))
@@ -50,6 +57,9 @@ fn completable(reference: &Reference) -> Result<Vec<(&'static str, Option<Comple
             let known = RESOURCES.iter().find(|known| known.uri == resource.uri);
             let known = known.or_else(|| tools::find_resource(&resource.uri).map(|found| found.0));
             let known = known.ok_or_else(|| invalid(tools::unknown_resource(&resource.uri)))?;
+            if !offer.has(known.tool) {
+                return Err(invalid(offer.refusal(&format!("`{}`", known.tool))));
+            }
             Ok(known.variables.to_vec())
         }
         _ => Ok(Vec::new()),

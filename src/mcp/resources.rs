@@ -110,17 +110,27 @@ impl Server {
                 read.await
             }
         };
-        Ok(contents(&uri, resource, read.map_err(failed)?))
+        // What a server with a choice of tools says is for its own clients.
+        let shared = match self.session.offer().is_whole() {
+            true => CacheScope::Public,
+            false => CacheScope::Private,
+        };
+        Ok(contents(&uri, resource, read.map_err(failed)?, shared))
     }
 }
 
-fn contents(uri: &str, resource: &tools::Resource, content: Content) -> ReadResourceResult {
+fn contents(
+    uri: &str,
+    resource: &tools::Resource,
+    content: Content,
+    shared: CacheScope,
+) -> ReadResourceResult {
     let held = match content.body {
         Body::Text(text) => ResourceContents::text(text, uri).with_mime_type(resource.mime),
         Body::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(BYTES),
     };
     let (kept_ms, scope) = match content.kept {
-        Kept::Forever => (FOREVER_MS, CacheScope::Public),
+        Kept::Forever => (FOREVER_MS, shared),
         Kept::Long => (LONG_MS, CacheScope::Private),
         Kept::No => (0, CacheScope::Private),
     };

@@ -17,6 +17,7 @@ pub(super) fn answer(answer: Answer, version: Option<&ProtocolVersion>) -> CallT
     }
     let mut result = CallToolResult::success(content);
     result.structured_content = Some(answer.structured);
+    result.is_error = Some(answer.is_failure);
     result
 }
 

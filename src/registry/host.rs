@@ -93,6 +93,35 @@ impl Host {
         Ok(Self::hub())
     }
 
+    /// A registry as people name it when they log in: an address, or an image's reference that says it is one or has a
+    /// path. A bare name is no image of Docker Hub here: somebody's password would be tried there.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and for a bare name.
+    pub(crate) fn to_log_in(text: &str) -> Result<Self, RegistryError> {
+        let bare = text.trim();
+        let port = bare.rsplit_once(':').map(|(_, port)| port);
+        if bare.contains('/') || is_host(bare, false) {
+            return Self::of(bare);
+        }
+        if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
+            return Self::new(bare);
+        }
+        Err(RegistryError::Name {
+            given: bare.to_owned(),
+            why: "give docker.io for Docker Hub, else HOST or HOST:PORT",
+        })
+    }
+
+    /// A registry by the key of Docker's own configuration: an address, with or without scheme and path.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn of_address(text: &str) -> Result<Self, RegistryError> {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        Self::new(rest.split(['/', '?', '#']).next().unwrap_or_default())
+    }
+
     /// The name, as people write it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -165,6 +194,38 @@ mod tests {
             ("https://r.example:443/x", "r.example"),
         ] {
             assert_eq!(Host::of(given).unwrap().as_str(), host, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_bare_name_is_no_registry_to_log_in_to() {
+        for (given, host) in [
+            ("docker.io", "docker.io"),
+            ("docker://python:3.12-slim", "docker.io"),
+            ("library/python", "docker.io"),
+            ("localhost", "localhost"),
+            ("registry:5000", "registry:5000"),
+            (" ghcr.io ", "ghcr.io"),
+            ("[::1]:5000", "[::1]:5000"),
+        ] {
+            assert_eq!(Host::to_log_in(given).unwrap().as_str(), host, "{given}");
+        }
+        for bad in ["", "myregistry", "gitlab", "a b", "python:slim", "x:99999"] {
+            let error = Host::to_log_in(bad).unwrap_err().to_string();
+            assert!(error.contains("HOST:PORT"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_dockers_configuration_is_an_address() {
+        for (given, host) in [
+            ("https://index.docker.io/v1/", "docker.io"),
+            ("myregistry", "myregistry"),
+            ("myregistry:5000", "myregistry:5000"),
+            ("http://localhost:5000", "localhost:5000"),
+            ("quay.io/team", "quay.io"),
+        ] {
+            assert_eq!(Host::of_address(given).unwrap().as_str(), host, "{given}");
         }
     }
 

@@ -71,7 +71,7 @@ pub(crate) async fn login(registry: &Host) -> Option<Login> {
             return None;
         }
     };
-    let key = |key: &str| Host::of(key).is_ok_and(|host| host == *registry);
+    let key = |key: &str| Host::of_address(key).is_ok_and(|host| host == *registry);
     let helper = config
         .cred_helpers
         .iter()
@@ -130,8 +130,12 @@ async fn ask(name: &str, server: &str) -> Option<Login> {
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(server.as_bytes()).await?;
-            stdin.write_all(b"\n").await?;
+            let question = format!("{server}\n");
+            match stdin.write_all(question.as_bytes()).await {
+                // It knows what to say without being asked, or has nothing to say; its status tells.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+                written => written?,
+            }
         }
         child.wait_with_output().await
     };

@@ -16,6 +16,8 @@ pub struct Answer {
     pub text: String,
     /// Resources of this server that it leads to.
     pub links: Vec<Link>,
+    /// Whether it tells of a failure: it is an answer all the same.
+    pub is_failure: bool,
 }
 
 /// A resource of this server that an answer leads to.
@@ -53,6 +55,7 @@ impl Answer {
             structured,
             text: result.text(),
             links: result.links(),
+            is_failure: result.is_failure(),
         })
     }
 }

@@ -83,6 +83,8 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
 }
 
 fn unknown(tool: &str, name: &str, properties: &Map<String, Value>) -> String {
+    let shown = brief(name);
+    let name = shown.as_str();
     let meant = nearest(name, properties.keys().map(String::as_str));
     let meant = meant
         .map(|meant| format!("; did you mean `{meant}`?"))
@@ -109,8 +111,13 @@ fn convert(path: &str, schema: &Value, value: Value, nulls: bool) -> Result<Valu
         "object" => object(value),
         _ => Ok(value),
     };
-    let value =
-        value.map_err(|value| format!("`{path}` must be of type {kind}, not {}", short(&value)))?;
+    let value = value.map_err(|value| {
+        let shown = match schema["format"] == "password" {
+            true => "something else".to_owned(),
+            false => short(&value),
+        };
+        format!("`{path}` must be of type {kind}, not {shown}")
+    })?;
     let value = match value {
         Value::Array(items) => {
             let items = items.into_iter().enumerate();
@@ -332,11 +339,14 @@ fn compare(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
 
 /// A value for a message: its beginning if it is long.
 fn short(value: &Value) -> String {
-    let text = value.to_string();
-    if text.chars().count() <= 60 {
-        text
-    } else {
-        text.chars().take(59).chain(['…']).collect()
+    brief(&value.to_string())
+}
+
+/// The beginning of a text that is long.
+fn brief(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some(_) => text.chars().take(59).chain(['…']).collect(),
+        None => text.to_owned(),
     }
 }
 

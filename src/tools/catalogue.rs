@@ -68,6 +68,10 @@ pub enum Complete {
     Path,
     /// Ids of operations.
     Operation,
+    /// Ids of operations that ran commands.
+    Instance,
+    /// Ids of imports.
+    Import,
     /// Names of guides.
     Guide,
 }

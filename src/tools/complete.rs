@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Complete, Context, GUIDES, ToolError};
-use crate::{Client, ImageRef};
+use crate::{Client, ImageRef, OperationKind};
 
 /// How many proposals there are at most.
 const MOST: usize = 100;
@@ -51,7 +51,15 @@ pub async fn complete(
         match kind {
             Complete::Guide => Ok(guides(typed)),
             Complete::Image => images(cx.client().await?, typed).await,
-            Complete::Operation => operations(cx.client().await?, typed).await,
+            Complete::Operation => operations(cx.client().await?, None, typed).await,
+            Complete::Import => {
+                let kind = Some(OperationKind::ImageImport);
+                operations(cx.client().await?, kind, typed).await
+            }
+            Complete::Instance => {
+                let kind = Some(OperationKind::Instance);
+                operations(cx.client().await?, kind, typed).await
+            }
             Complete::Path => match image {
                 Some(image) => paths(cx.client().await?, image, typed).await,
                 None => Ok(Completions::default()),
@@ -95,9 +103,16 @@ async fn images(client: &Client, typed: &str) -> Result<Completions, ToolError> 
     Ok(Completions::of(tags, whole))
 }
 
-async fn operations(client: &Client, typed: &str) -> Result<Completions, ToolError> {
-    let operations = client.list_operations().limit(ASKED).send().await?;
-    let operations = operations.into_inner();
+async fn operations(
+    client: &Client,
+    kind: Option<OperationKind>,
+    typed: &str,
+) -> Result<Completions, ToolError> {
+    let mut request = client.list_operations().limit(ASKED);
+    if let Some(kind) = kind {
+        request = request.kind(kind);
+    }
+    let operations = request.send().await?.into_inner();
     let whole = (operations.len() as u64) < ASKED;
     let typed = typed.to_lowercase();
     let ids = operations

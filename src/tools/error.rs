@@ -1,14 +1,21 @@
 //! What a tool says when it fails: words that an agent can act upon.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::Error;
+
+/// How much of a message or a hint is shown, in bytes, and how much of that is its end.
+const MOST_BYTES: usize = 4_000;
+const TAIL: usize = 1_000;
 
 /// A failed call: what failed, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolError {
     message: String,
     hint: Option<String>,
+    /// The message has a bound of its own.
+    whole: bool,
     /// The backend did not answer.
     unreachable: bool,
     /// What was asked for does not exist.
@@ -26,6 +33,7 @@ impl ToolError {
         Self {
             message: message.into(),
             hint: None,
+            whole: false,
             unreachable: false,
             missing: false,
             failed: false,
@@ -96,6 +104,14 @@ impl ToolError {
         self.with_hint(hint)
     }
 
+    /// Says that the message is to be shown whole, for what bounds its length is the caller's wish.
+    pub(super) fn whole(self) -> Self {
+        Self {
+            whole: true,
+            ..self
+        }
+    }
+
     /// Whether the backend did not answer at all.
     pub(super) fn is_unreachable(&self) -> bool {
         self.unreachable
@@ -128,11 +144,26 @@ impl ToolError {
 
 impl fmt::Display for ToolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.whole {
+            f.write_str(&self.message)?;
+        } else {
+            f.write_str(&bounded(&self.message))?;
+        }
         match &self.hint {
-            Some(hint) => write!(f, "{}\n{hint}", self.message),
-            None => f.write_str(&self.message),
+            Some(hint) => write!(f, "\n{}", bounded(hint)),
+            None => Ok(()),
         }
     }
+}
+
+/// A text without its middle if it is long: most errors repeat what was sent, however much that was.
+fn bounded(text: &str) -> Cow<'_, str> {
+    if text.len() <= MOST_BYTES {
+        return Cow::Borrowed(text);
+    }
+    let head = text.floor_char_boundary(MOST_BYTES - TAIL);
+    let tail = text.floor_char_boundary(text.len() - TAIL);
+    Cow::Owned(format!("{} … {}", &text[..head], &text[tail..]))
 }
 
 impl std::error::Error for ToolError {}

@@ -11,8 +11,8 @@ use crate::store::lineage::{self, Origin};
 use crate::types::{OperationMetadata, OperationSummary};
 use crate::{Client, ImageRef, OperationKind, OperationStatus};
 
-/// How many generations are followed.
-const DEEPEST: usize = 1000;
+/// How many ancestors are listed; those beyond are counted.
+const LISTED: usize = 1000;
 /// How many operations are asked for at once, and how often.
 const PAGE: u64 = 1000;
 const PAGES: u64 = 10;
@@ -53,26 +53,32 @@ pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
         *known = more;
     }
     let mut ancestors = Vec::new();
-    let mut seen = BTreeSet::from([uuid.to_string()]);
+    let (mut root, mut depth) = (uuid.to_string(), 0);
+    let mut seen = BTreeSet::from([root.clone()]);
     let mut next = origin.as_ref().and_then(|origin| origin.parent.clone());
     while let Some(parent) = next {
         // No backend makes a circle; a record that says so must not lead us around for ever.
-        if ancestors.len() >= DEEPEST || !seen.insert(parent.clone()) {
+        if cx.is_cancelled() || !seen.insert(parent.clone()) {
             break;
         }
         next = match parent.parse() {
             Ok(uuid) => family.origin(uuid).await?.and_then(|origin| origin.parent),
             Err(_) => None,
         };
-        ancestors.push(parent);
+        depth += 1;
+        if ancestors.len() < LISTED {
+            ancestors.push(parent.clone());
+        }
+        root = parent;
     }
     let children = family.children(&uuid.to_string()).await;
     Ok(Lineage {
         image: uuid.to_string(),
         parent: ancestors.first().cloned(),
-        root: ancestors.last().cloned().unwrap_or(uuid.to_string()),
-        depth: ancestors.len() as u64,
+        root,
+        depth,
         children,
+        truncated: depth > LISTED as u64,
         ancestors,
         is_known: origin.is_some(),
         data: origin.map(|origin| LineageData {

@@ -1,11 +1,14 @@
 //! Which files of this machine tools may touch.
 //!
 //! Paths are judged by where they lead, not by how they are spelled: a file is opened first and then asked where it is, so
-//! that a link put in its place meanwhile gains nothing.
+//! that a link put in its place meanwhile gains nothing. Places of credentials are protected by both: many people keep them
+//! elsewhere, and links to them where programs look.
 
+use std::collections::BTreeSet;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use super::ToolError;
 use super::files::expanded;
@@ -41,7 +44,11 @@ const SYSTEM: &[&str] = &[
     "/proc",
     "/sys",
     "/etc/shadow",
+    "/etc/shadow-",
     "/etc/gshadow",
+    "/etc/gshadow-",
+    "/etc/security/opasswd",
+    "/etc/krb5.keytab",
     "/etc/sudoers",
     "/etc/sudoers.d",
     "/etc/ssh",
@@ -49,13 +56,34 @@ const SYSTEM: &[&str] = &[
     "/var/run/secrets",
 ];
 
+/// How many links are followed one after the other, as the kernel does it.
+const MOST_LINKS: usize = 40;
+/// How many entries of a place of credentials are looked at for links and further names, and how deep.
+const MOST_ENTRIES: usize = 1_000;
+const DEEPEST: usize = 3;
+
 /// What of this machine may be read and written.
 #[derive(Clone, Debug)]
 pub struct LocalAccess {
-    /// None: everything.
+    /// The real paths; none: everything.
     only: Option<Vec<PathBuf>>,
-    /// What is left out unless a directory of `only` names it.
+    /// The same paths, real and as they were spelled.
+    named: Vec<PathBuf>,
+    /// What is left out unless it is named, by real paths and as they are spelled.
     secrets: Vec<PathBuf>,
+    /// Those of them that are looked into.
+    searched: Vec<PathBuf>,
+    /// What is in those places, once it was needed.
+    inside: Arc<OnceLock<Inside>>,
+}
+
+/// Credentials that can be reached by other paths than those of their places.
+#[derive(Debug, Default)]
+struct Inside {
+    /// The files that links in these places lead to.
+    targets: BTreeSet<PathBuf>,
+    /// Device and number of the files in them, which may have further names.
+    files: BTreeSet<(u64, u64)>,
 }
 
 impl Default for LocalAccess {
@@ -68,9 +96,13 @@ impl LocalAccess {
     /// Everything but credentials.
     #[must_use]
     pub fn everything() -> Self {
+        let secrets = secrets();
         Self {
             only: None,
-            secrets: secrets(),
+            named: Vec::new(),
+            searched: secrets.clone(),
+            secrets,
+            inside: Arc::default(),
         }
     }
 
@@ -80,24 +112,44 @@ impl LocalAccess {
     /// # Errors
     /// For a path that is not there, since it could become anything later.
     pub fn only<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self, String> {
-        let real = paths.into_iter().map(|path| {
+        let (mut only, mut named) = (Vec::new(), Vec::new());
+        for path in paths {
             let path = path.as_ref();
             let text = path.to_string_lossy();
             let whole = expanded(&text).unwrap_or_else(|| path.to_owned());
-            whole
+            let real = whole
                 .canonicalize()
-                .map_err(|error| format!("--allow-path {}: {error}", path.display()))
-        });
+                .map_err(|error| format!("--allow-path {}: {error}", path.display()))?;
+            named.extend(std::path::absolute(&whole).map(|whole| normal(&whole)));
+            named.push(real.clone());
+            only.push(real);
+        }
         Ok(Self {
-            only: Some(real.collect::<Result<_, _>>()?),
-            secrets: secrets(),
+            only: Some(only),
+            named,
+            ..Self::everything()
         })
     }
 
-    /// Adds places that hold credentials or are ours.
+    /// Adds places that hold credentials.
     #[must_use]
     pub fn with_secrets(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.secrets.extend(more.into_iter().map(real));
+        for place in more {
+            let place = std::path::absolute(&place).unwrap_or(place);
+            self.searched.extend(both(place.clone()));
+            self.secrets.extend(both(place));
+        }
+        self.inside = Arc::default();
+        self
+    }
+
+    /// Adds directories that are ours, in which there may be very much.
+    #[must_use]
+    pub fn with_own(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
+        for place in more {
+            let place = std::path::absolute(&place).unwrap_or(place);
+            self.secrets.extend(both(place));
+        }
         self
     }
 
@@ -114,27 +166,65 @@ impl LocalAccess {
         if !within {
             return Err(Refusal::Outside);
         }
-        let secret = self
-            .secrets
-            .iter()
-            .find(|secret| path.starts_with(secret) || is_environment(path));
-        let named = |secret: &PathBuf| {
-            let mut allowed = allowed.unwrap_or_default().iter();
-            allowed.any(|dir| dir.starts_with(secret) && path.starts_with(dir))
-        };
-        match secret {
-            Some(secret) if !named(secret) => Err(Refusal::Secret),
-            _ => Ok(()),
+        if self.is_secret(path) {
+            return Err(Refusal::Secret);
         }
+        Ok(())
+    }
+
+    /// The same for a file that is there, which may be a further name of one that may not be touched.
+    pub(super) fn judge_file(&self, path: &Path, about: &Metadata) -> Result<(), Refusal> {
+        self.judge(path)?;
+        let is_known = number(about).is_some_and(|number| self.inside().files.contains(&number));
+        // Below a place of credentials it was judged by its path.
+        let is_judged = || {
+            let mut places = self.named.iter().filter(|named| *named == path);
+            places.next().is_some() || self.secrets.iter().any(|place| path.starts_with(place))
+        };
+        if is_known && !is_judged() {
+            return Err(Refusal::Secret);
+        }
+        Ok(())
+    }
+
+    /// Whether a place is one of credentials that is not named.
+    fn is_secret(&self, path: &Path) -> bool {
+        let mut secrets = self.secrets.iter().map(PathBuf::as_path);
+        let secret = secrets
+            .find(|secret| path.starts_with(secret))
+            .or_else(|| is_environment(path).then_some(path))
+            .or_else(|| self.inside().targets.get(path).map(PathBuf::as_path));
+        let named = |secret: &Path| {
+            let mut named = self.named.iter();
+            named.any(|named| named.starts_with(secret) && path.starts_with(named))
+        };
+        secret.is_some_and(|secret| !named(secret))
+    }
+
+    fn inside(&self) -> &Inside {
+        self.inside.get_or_init(|| Inside::of(&self.searched))
     }
 
     fn check(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
-        let refusal = match self.judge(path) {
-            Ok(()) => return Ok(()),
-            Err(refusal) => refusal,
-        };
+        match self.judge(path) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.refused(argument, path, refusal)),
+        }
+    }
+
+    /// Refuses a path that is spelled as a place of credentials or leads over one, wherever it leads in the end.
+    fn check_spelling(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
+        let mut places = links(path);
+        places.push(normal(path));
+        match places.iter().find(|place| self.is_secret(place)) {
+            Some(place) => Err(self.refused(argument, place, Refusal::Secret)),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, argument: &str, path: &Path, refusal: Refusal) -> ToolError {
         let shown = path.display();
-        Err(match refusal {
+        match refusal {
             Refusal::Secret => ToolError::new(format!(
                 "`{argument}`: {shown} is a place of credentials, which tools neither send nor overwrite"
             ))
@@ -160,7 +250,7 @@ impl LocalAccess {
                     .collect::<Vec<_>>()
                     .join(", ")
             )),
-        })
+        }
     }
 
     /// Opens a file for reading, and tells where it really is.
@@ -171,7 +261,8 @@ impl LocalAccess {
         let file = open_quietly(&resolved).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         let place = place_of(&file, &resolved, &about).map_err(failed)?;
-        self.check(argument, &place)?;
+        self.judge_file(&place, &about)
+            .map_err(|refusal| self.refused(argument, &place, refusal))?;
         Ok(Opened { file, about })
     }
 
@@ -181,6 +272,7 @@ impl LocalAccess {
         match path.canonicalize() {
             Ok(place) => {
                 self.check(argument, &place)?;
+                self.check_spelling(argument, path)?;
                 Ok(place)
             }
             Err(error) => {
@@ -212,6 +304,7 @@ impl LocalAccess {
         };
         let place = real(whole);
         self.check(argument, &place)?;
+        self.check_spelling(argument, path)?;
         if let Ok(found) = std::fs::metadata(&place)
             && !found.is_file()
         {
@@ -294,6 +387,90 @@ pub(super) fn place_of(file: &File, path: &Path, about: &Metadata) -> io::Result
             "it was replaced while it was being opened",
         ))
     }
+}
+
+impl Inside {
+    fn of(secrets: &[PathBuf]) -> Self {
+        let mut inside = Self::default();
+        // What the kernel shows there are no files.
+        let kernel = ["/proc", "/sys"].map(Path::new);
+        for secret in secrets
+            .iter()
+            .filter(|place| !kernel.contains(&place.as_path()))
+        {
+            let mut left = MOST_ENTRIES;
+            let mut places = vec![(secret.clone(), 0)];
+            while let Some((place, depth)) = places.pop() {
+                let Ok(about) = place.symlink_metadata() else {
+                    continue;
+                };
+                if about.is_dir() && depth < DEEPEST {
+                    let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
+                    let before = places.len();
+                    places.extend(entries.take(left).map(|entry| (entry.path(), depth + 1)));
+                    left -= places.len() - before;
+                } else {
+                    inside.add(&place, &about);
+                }
+            }
+        }
+        inside
+    }
+
+    fn add(&mut self, place: &Path, about: &Metadata) {
+        if !about.is_symlink() {
+            self.files.extend(number(about));
+            return;
+        }
+        let target = place.canonicalize();
+        let target = target.and_then(|target| Ok((target.metadata()?, target)));
+        // What a link to a directory leads to may be anything, such as all of somebody's work.
+        if let Ok((about, target)) = target
+            && about.is_file()
+        {
+            self.files.extend(number(&about));
+            self.targets.insert(target);
+        }
+    }
+}
+
+/// Device and number of a file that has further names.
+#[cfg(unix)]
+fn number(about: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    (about.is_file() && about.nlink() > 1).then(|| (about.dev(), about.ino()))
+}
+
+#[cfg(not(unix))]
+fn number(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+/// The links that a path leads over at its end, each by its real directory.
+fn links(path: &Path) -> Vec<PathBuf> {
+    let mut links = Vec::new();
+    let mut next = path.to_owned();
+    while links.len() < MOST_LINKS {
+        let (Some(parent), Some(name)) = (next.parent(), next.file_name()) else {
+            break;
+        };
+        let Ok(parent) = parent.canonicalize() else {
+            break;
+        };
+        let place = parent.join(name);
+        let target = place.read_link();
+        links.push(place);
+        match target {
+            Ok(target) => next = parent.join(target),
+            Err(_) => break,
+        }
+    }
+    links
+}
+
+/// A place as it is spelled, and where it is.
+fn both(place: PathBuf) -> [PathBuf; 2] {
+    [normal(&place), real(place)]
 }
 
 #[cfg(unix)]
@@ -414,7 +591,7 @@ fn secrets() -> Vec<PathBuf> {
         }
     }
     places.retain(|place| place.is_absolute() && place.parent().is_some());
-    places.into_iter().map(real).collect()
+    places.into_iter().flat_map(both).collect()
 }
 
 #[cfg(all(test, unix))]
@@ -489,6 +666,66 @@ mod tests {
             .open("path", Path::new("/proc/self/environ"))
             .unwrap_err();
         assert!(error.to_string().contains("credentials"), "{error}");
+    }
+
+    #[test]
+    fn credentials_are_known_by_their_other_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().canonicalize().unwrap();
+        let (secret, kept) = (home.join(".aws"), home.join("kept"));
+        for directory in [&secret, &kept, &home.join("work")] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        std::fs::write(kept.join("aws"), "x").unwrap();
+        std::os::unix::fs::symlink(kept.join("aws"), secret.join("credentials")).unwrap();
+        std::os::unix::fs::symlink("credentials", secret.join("again")).unwrap();
+        std::os::unix::fs::symlink(home.join("work"), secret.join("work")).unwrap();
+        std::fs::write(secret.join("config"), "y").unwrap();
+        std::fs::hard_link(secret.join("config"), home.join("work/hard")).unwrap();
+        std::fs::write(home.join("work/one"), "z").unwrap();
+        std::fs::hard_link(home.join("work/one"), home.join("work/two")).unwrap();
+
+        let all = LocalAccess::everything().with_secrets([secret.clone()]);
+        for bad in [
+            ".aws/credentials",
+            ".aws/again",
+            "kept/aws",
+            "work/hard",
+            ".aws/work/one",
+        ] {
+            let error = all.open("path", &home.join(bad)).unwrap_err();
+            assert!(error.to_string().contains("credentials"), "{bad}: {error}");
+            let found = home.join(bad).canonicalize().unwrap();
+            if !bad.contains("one") {
+                let about = found.metadata().unwrap();
+                assert_eq!(
+                    all.judge_file(&found, &about),
+                    Err(Refusal::Secret),
+                    "{bad}"
+                );
+            }
+        }
+        for bad in [".aws/credentials", ".aws/again", "kept/aws"] {
+            let error = all.destination("destination", &home.join(bad)).unwrap_err();
+            assert!(error.to_string().contains("credentials"), "{bad}: {error}");
+        }
+        // What has nothing to do with them but a name or a link to it.
+        for good in ["work/one", "work/two"] {
+            all.open("path", &home.join(good)).unwrap();
+        }
+        // Named, by any of its names.
+        for named in [secret.join("credentials"), kept.join("aws")] {
+            let access = LocalAccess::only([&named]).unwrap();
+            let access = access.with_secrets([secret.clone()]);
+            access.open("path", &kept.join("aws")).unwrap();
+        }
+        let access = LocalAccess::only([secret.join("credentials")]).unwrap();
+        let access = access.with_secrets([secret.clone()]);
+        access.open("path", &secret.join("credentials")).unwrap();
+        assert!(access.open("path", &secret.join("config")).is_err());
+        let access = LocalAccess::only([home.join("work/hard")]).unwrap();
+        let access = access.with_secrets([secret]);
+        access.open("path", &home.join("work/hard")).unwrap();
     }
 
     #[test]

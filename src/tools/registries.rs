@@ -68,7 +68,7 @@ impl RegistriesTools for Handlers {
         arguments: params::RegistryAuth,
         cx: &Context,
     ) -> Result<RegistryAuth, ToolError> {
-        let registry = Host::of(&arguments.registry_url)?;
+        let registry = Host::to_log_in(&arguments.registry_url)?;
         // Pasted and read from files, they come with blanks and line ends around them.
         let username = arguments.username.trim().to_owned();
         let secret = arguments.token.trim().to_owned();

@@ -301,9 +301,14 @@ pub(super) fn failed(ended: &Operation) -> ToolError {
             message.push_str(&format!("\n{name}:\n{}", text.trim_end()));
         }
     }
-    let error = ToolError::new(message);
+    let error = ToolError::new(message).whole();
     if names_remedy(why) {
         return error;
+    }
+    if why.contains("Argument list too long") {
+        return error.with_hint(
+            "the system takes at most 128 KiB for a command, an argument or a variable: give more through `stdin` or `files`",
+        );
     }
     error.with_hint("the command could not be run, or its sandbox broke; a command that fails by itself has an exit code")
 }

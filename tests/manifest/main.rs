@@ -16,6 +16,8 @@ mod shipped;
 mod yaml_only;
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -90,7 +92,12 @@ fn compare(path: impl Into<PathBuf>, text: &str) {
     let path = path.into();
     if std::env::var_os("BLESS").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
+        // At once, since another test may be reading it.
+        let mut whole = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+        whole.write_all(text.as_bytes()).unwrap();
+        let readable = fs::Permissions::from_mode(0o644);
+        whole.as_file().set_permissions(readable).unwrap();
+        whole.persist(&path).unwrap();
         return;
     }
     let found = fs::read_to_string(&path).unwrap_or_default();

@@ -106,6 +106,8 @@ pub enum Complete {
     Image,
     Path,
     Operation,
+    Instance,
+    Import,
     Guide,
 }
 

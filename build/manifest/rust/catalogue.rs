@@ -200,6 +200,8 @@ fn completion(kind: Option<Complete>) -> TokenStream {
         Some(Complete::Image) => "Image",
         Some(Complete::Path) => "Path",
         Some(Complete::Operation) => "Operation",
+        Some(Complete::Instance) => "Instance",
+        Some(Complete::Import) => "Import",
         Some(Complete::Guide) => "Guide",
     };
     let name = format_ident!("{}", name);

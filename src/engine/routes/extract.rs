@@ -50,7 +50,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
         axum::Json::from_bytes(&body)
             .map(|axum::Json(value)| Self(value))
-            .map_err(|error: JsonRejection| ApiError::bad(error.body_text()))
+            .map_err(|error: JsonRejection| ApiError::bad(unread(&error.body_text())))
+    }
+}
+
+/// What is wrong with a body, in words about it rather than about our types.
+fn unread(text: &str) -> String {
+    let text = text
+        .strip_prefix("Failed to deserialize the JSON body into the target type: ")
+        .unwrap_or(text);
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) => what.to_owned(),
+        None => text.to_owned(),
     }
 }
 

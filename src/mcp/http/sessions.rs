@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
 use rmcp::model::{
     CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientNotification,
     RequestId, ServerJsonRpcMessage,
@@ -314,7 +314,11 @@ impl SessionManager for Sessions {
             let known = self.0.known();
             Some(known.get(id)?.calls.get(&number)?.request.clone())
         });
-        let stream = self.0.local.resume(id, last_event_id).await?;
+        let stream = self.0.local.resume(id, last_event_id.clone()).await?;
+        // rmcp begins with the event that the client names as its last.
+        let stream = stream.filter(move |message| {
+            std::future::ready(message.event_id.as_deref() != Some(last_event_id.as_str()))
+        });
         Ok(self.watch(id, request, number, stream))
     }
 }

@@ -85,7 +85,10 @@ pub struct Lineage {
     pub children: Vec<String>,
     /// Its parent, the parent of that, and so on
     pub ancestors: Vec<String>,
-    /// The last of them, or the image itself
+    /// Whether there are more of them than are listed
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// The last ancestor, or the image itself
     pub root: String,
     /// How many ancestors there are
     pub depth: u64,
@@ -131,6 +134,9 @@ impl Render for Lineage {
         }
         for ancestor in &self.ancestors {
             let _ = writeln!(text, "ancestor {ancestor}");
+        }
+        if self.truncated {
+            text.push_str("…\n");
         }
         for child in &self.children {
             let _ = writeln!(text, "child {child}");

@@ -1,5 +1,6 @@
 //! What is in an image: directories, files, and what matches in them.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use schemars::JsonSchema;
@@ -90,6 +91,15 @@ pub struct ListFiles {
     pub next: Option<String>,
 }
 
+/// A name as a part of one line, whatever is in it.
+fn one_line(name: &str) -> Cow<'_, str> {
+    if name.contains(char::is_control) {
+        Cow::Owned(format!("{name:?}"))
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
 impl Render for ListFiles {
     fn text(&self) -> String {
         let mut text = format!(
@@ -108,10 +118,10 @@ impl Render for ListFiles {
                 file.kind,
                 file.mode.as_deref().unwrap_or("----"),
                 file.size,
-                file.name
+                one_line(&file.name)
             );
             if let Some(target) = &file.target {
-                let _ = write!(text, " -> {target}");
+                let _ = write!(text, " -> {}", one_line(target));
             }
             text.push('\n');
         }
@@ -144,14 +154,20 @@ pub struct ReadFile {
 
 impl Render for ReadFile {
     fn text(&self) -> String {
-        if self.encoding == "utf-8" && self.offset.is_none() && self.next.is_none() {
+        // Some clients cannot pass on an empty text.
+        let is_whole = self.offset.is_none() && self.next.is_none();
+        if self.encoding == "utf-8" && is_whole && !self.content.is_empty() {
             return self.content.clone();
         }
         let mut text = format!("{}: {} bytes", self.path, self.bytes_size);
         if let Some(offset) = self.offset {
             let _ = write!(text, ", from byte {offset}");
         }
-        let _ = writeln!(text, ", {}\n\n{}", self.encoding, self.content);
+        if self.content.is_empty() {
+            text.push('\n');
+        } else {
+            let _ = writeln!(text, ", {}\n\n{}", self.encoding, self.content);
+        }
         if let Some(next) = &self.next {
             let _ = writeln!(text, "next: {next}");
         }

@@ -32,6 +32,11 @@ pub trait Render {
     fn links(&self) -> Vec<Link> {
         Vec::new()
     }
+
+    /// Whether it tells of a failure, which clients should see at once.
+    fn is_failure(&self) -> bool {
+        false
+    }
 }
 
 fn no(value: &bool) -> bool {

@@ -93,6 +93,10 @@ pub struct OperationResult {
 }
 
 impl Render for Operation {
+    fn is_failure(&self) -> bool {
+        self.status == crate::OperationStatus::Failed.to_string()
+    }
+
     fn text(&self) -> String {
         let mut text = String::new();
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {

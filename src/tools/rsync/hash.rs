@@ -63,11 +63,15 @@ pub(super) async fn hash(
     if unknown.is_empty() && known.is_empty() {
         return Ok(hashed);
     }
-    let gone: Vec<Vec<u8>> = known.into_keys().collect();
     let work = cx.clone();
-    let read = tokio::task::spawn_blocking(move || all(unknown, &work))
-        .await
-        .map_err(|error| ToolError::new(format!("hashing failed: {error}")))?;
+    let (read, gone) = tokio::task::spawn_blocking(move || {
+        // What was only left out this time is remembered for the next.
+        let mut gone: Vec<Vec<u8>> = known.into_keys().collect();
+        gone.retain(|path| is_gone(path));
+        (all(unknown, &work), gone)
+    })
+    .await
+    .map_err(|error| ToolError::new(format!("hashing failed: {error}")))?;
     if cx.is_cancelled() {
         return Err(ToolError::new("cancelled"));
     }
@@ -230,6 +234,27 @@ fn now() -> i64 {
 fn bytes(path: &Path) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt as _;
     path.as_os_str().as_bytes().to_vec()
+}
+
+/// Whether nothing is there any more.
+#[cfg(unix)]
+fn is_gone(path: &[u8]) -> bool {
+    use std::os::unix::ffi::OsStrExt as _;
+    Path::new(std::ffi::OsStr::from_bytes(path))
+        .symlink_metadata()
+        .is_err_and(|error| is_missing(&error))
+}
+
+#[cfg(not(unix))]
+fn is_gone(path: &[u8]) -> bool {
+    Path::new(&*String::from_utf8_lossy(path))
+        .symlink_metadata()
+        .is_err_and(|error| is_missing(&error))
+}
+
+fn is_missing(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 #[cfg(not(unix))]

@@ -119,7 +119,7 @@ pub(super) fn walk(
                 continue;
             }
             is_empty = false;
-            match access.judge(&path) {
+            match access.judge_file(&path, &about) {
                 Ok(()) => {}
                 // A part of it may be allowed all the same.
                 Err(Refusal::Outside) if about.is_dir() => {}
