@@ -221,6 +221,15 @@ mod access {
         assert_eq!(web.post(&discover, &[bearer]).status, 200);
         let elsewhere = [bearer, ("host", "0.0.0.0")];
         assert_eq!(web.post(&discover, &elsewhere).status, 403);
+        let said = web.stderr();
+        assert!(
+            said.contains("other users may read the token file"),
+            "{said}"
+        );
+        let mut asking = web.connect();
+        let path = "/api/operations?offset=9223372036854775808";
+        asking.send("GET", path, &[bearer], b"");
+        assert_eq!(asking.head().status, 400);
     }
 
     #[test]

@@ -103,13 +103,34 @@ impl Http {
     }
 }
 
+/// Warns if other users may read a file with a secret.
+#[cfg(unix)]
+pub(super) fn warn_if_shared(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    if std::fs::metadata(path)?.mode() & 0o077 != 0 {
+        let shown = path.display();
+        super::live::say(format_args!(
+            "warning: other users may read the token file {shown}; `chmod 600` it"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
+fn warn_if_shared(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
 fn token(path: &Path) -> Result<Token, String> {
     use std::io::Read;
     let shown = path.display();
     let mut text = String::new();
+    let failed = |error| format!("cannot read the token file {shown}: {error}");
     std::fs::File::open(path)
         .and_then(|file| file.take(LONGEST_TOKEN).read_to_string(&mut text))
-        .map_err(|error| format!("cannot read the token file {shown}: {error}"))?;
+        .map_err(failed)?;
+    warn_if_shared(path).map_err(failed)?;
     Token::new(text.trim()).map_err(|problem| format!("{shown}: {problem}"))
 }
 

@@ -1,10 +1,10 @@
 //! `contree-mcp engine serve`: the engine for any client of the API.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
+use super::super::http::warn_if_shared;
 use super::super::start::Start;
 use super::super::{live, signals};
 use crate::engine::{Listen, ServeConfig, Server};
@@ -94,11 +94,6 @@ fn read_token(path: &Path) -> Result<String, String> {
             "the token in {shown} must be one word of visible ASCII characters, as a header carries it"
         ));
     }
-    let mode = std::fs::metadata(path).map_err(failed)?.mode();
-    if mode & 0o077 != 0 {
-        live::say(format_args!(
-            "warning: other users may read the token file {shown}; `chmod 600` it"
-        ));
-    }
+    warn_if_shared(path).map_err(failed)?;
     Ok(token.to_owned())
 }

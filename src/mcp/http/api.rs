@@ -59,7 +59,13 @@ fn refused(status: StatusCode, why: impl Into<String>) -> Response {
 fn answer(live: &Live, found: Result<Value, ToolError>) -> Response {
     match found {
         Ok(found) => ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response(),
-        Err(error) => refused(StatusCode::BAD_GATEWAY, live.explain(error)),
+        Err(error) => {
+            let status = match error.is_ours() {
+                true => StatusCode::BAD_GATEWAY,
+                false => StatusCode::BAD_REQUEST,
+            };
+            refused(status, live.explain(error))
+        }
     }
 }
 
