@@ -194,27 +194,35 @@ fn recorded(root: &Path, options: &StoreOptions) -> Check {
 }
 
 fn process_bound() -> Check {
-    const NAME: &str = "process bound";
     let release = rustix::system::uname()
         .release()
         .to_string_lossy()
         .into_owned();
+    let limits = crate::spec::Limits {
+        processes: Some(1),
+        ..crate::spec::Limits::default()
+    };
+    process_bound_of(&release, ControlGroups::get().refusal(&limits).is_none())
+}
+
+/// On a kernel, and with control groups that hold it or without.
+fn process_bound_of(release: &str, grouped: bool) -> Check {
+    const NAME: &str = "process bound";
     let mut numbers = release
         .split(['.', '-'])
         .map(|number| number.parse().unwrap_or(0_u32));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if version >= (6, 14) {
-        Check::fine(NAME, "holds for a whole sandbox")
-    } else {
-        Check::new(
-            NAME,
-            State::Degraded,
-            format!(
-                "Linux {release} bounds processes for each user of a sandbox, not for the sandbox"
-            ),
-            Some("use Linux 6.14 or newer".into()),
-        )
+    if grouped || version >= (6, 14) {
+        return Check::fine(NAME, "holds for a whole sandbox");
     }
+    Check::new(
+        NAME,
+        State::Degraded,
+        format!(
+            "Linux {release} bounds processes for each user of a sandbox, not for the sandbox, where there is no control group for it"
+        ),
+        Some("use control groups, or Linux 6.14 or newer".into()),
+    )
 }
 
 fn control_groups() -> Check {
@@ -305,4 +313,21 @@ fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> 
     Sandbox::boot(store, run, &spec, vec![lower])?
         .finish(true)
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_bounded_by_a_newer_kernel_or_by_control_groups() {
+        for (release, grouped, state) in [
+            ("6.1.0-50-cloud-amd64", false, State::Degraded),
+            ("6.1.0-50-cloud-amd64", true, State::Fine),
+            ("6.14.0", false, State::Fine),
+            ("7.0-rc1", false, State::Fine),
+        ] {
+            assert_eq!(process_bound_of(release, grouped).state, state, "{release}");
+        }
+    }
 }
