@@ -479,6 +479,8 @@ fn a_wrong_choice_fails_the_start() {
     for (options, variable, expected) in [
         (&["--toolset", "imagse"][..], None, "did you mean `images`?"),
         (&["--tools", "raed_file"], None, "did you mean `read_file`?"),
+        (&["--tools", ""], None, "--tools names nothing"),
+        (&["--toolset", ","], None, "--toolset names nothing"),
         (&["--read-only", "--tools", "run"], None, "not read-only"),
         (
             &[],
