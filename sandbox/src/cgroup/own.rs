@@ -57,7 +57,16 @@ pub(super) fn remedy() -> Option<String> {
 }
 
 fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
-    let unit = named(own);
+    let is_ours = named(own) == LEAF;
+    if is_ours && in_user_manager(own) {
+        // Before 252 a user's manager has no cpu, unless it is given it.
+        return "give the managers of users the controllers: `systemctl edit user@.service` as root with `[Service]` and `Delegate=cpu memory pids`, and log in anew".into();
+    }
+    let unit = named(if is_ours {
+        own.parent().unwrap_or(own)
+    } else {
+        own
+    });
     if unit.ends_with(".service") {
         let user = if in_user_manager(own) { "--user " } else { "" };
         return format!(
@@ -272,6 +281,12 @@ mod tests {
             said.contains("`systemctl --user edit agent.service`"),
             "{said}"
         );
+        let leaf = PathBuf::from(format!("/sys/fs/cgroup/system.slice/agent.service/{LEAF}"));
+        let said = remedy_for(&leaf, false, true);
+        assert!(said.contains("`systemctl edit agent.service`"), "{said}");
+        let leaf = format!("{USERS}/user@7.service/app.slice/contree-1-2.scope/{LEAF}");
+        let said = remedy_for(Path::new(&leaf), false, true);
+        assert!(said.contains("`systemctl edit user@.service`"), "{said}");
         let session = PathBuf::from(format!("{USERS}/session-3.scope"));
         let said = remedy_for(&session, false, true);
         assert!(said.contains("systemd-run --user --scope"), "{said}");
