@@ -36,8 +36,12 @@ pub(crate) fn get_a_range() -> String {
     }
     let user =
         std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string());
+    let taken =
+        ["/etc/subuid", "/etc/subgid"].map(|file| fs::read_to_string(file).unwrap_or_default());
+    let first = crate::ids::first_free(taken.iter().map(String::as_str));
+    let range = format!("{first}-{}", first + 65_535);
     let grant = format!(
-        "`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}` (any free range will do)"
+        "`usermod --add-subuids {range} --add-subgids {range} {user}` (any free range will do)"
     );
     let steps = if crate::ids::find_program("newuidmap").is_some() {
         format!("run {grant} as root")

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 mod pick;
 
-pub(crate) use pick::user_name;
+pub(crate) use pick::{first_free, user_name};
 mod write;
 
 pub(crate) use write::MapError;

@@ -90,7 +90,8 @@ impl Sandbox {
     /// Starts a sandbox on an image, writing into a run directory. The directories and files of `spec` are there before anything runs.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where this machine cannot run one, [`Error::Place`] for what cannot be put in place.
+    /// [`Error::Unavailable`] where this machine cannot run one, [`Error::Place`] for what cannot be put in place,
+    /// [`Error::LayerTooLarge`] when that is more than it may write.
     pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
         check_spec(store.id_map(), spec)?;
         Self::boot(store, run, spec, lowers(store, &spec.layers)?)

@@ -90,6 +90,15 @@ impl Http {
         Ok(Some(options))
     }
 
+    /// Whether anything of it was given.
+    pub(super) fn is_given(&self) -> bool {
+        self.mode.is_some()
+            || self.http_listen.is_some()
+            || self.http_port.is_some()
+            || self.http_token_file.is_some()
+            || !self.http_allow_host.is_empty()
+    }
+
     /// Where the token is.
     pub(super) fn token_file(&self) -> Option<&PathBuf> {
         self.http_token_file.as_ref()

@@ -95,6 +95,20 @@ fn names(option: &[String], variable: Option<&str>) -> Vec<String> {
 }
 
 impl Options {
+    /// An option that bounds tools or chooses a backend, if one was given: where there are no tools it would be believed and not heeded.
+    pub(super) fn for_tools_only(&self) -> Option<&'static str> {
+        [
+            ("--read-only", self.read_only),
+            ("--toolset", !self.toolset.is_empty()),
+            ("--tools", !self.tools.is_empty()),
+            ("--allow-path", !self.allow_path.is_empty()),
+            ("--mode and its options", self.http.is_given()),
+            ("--backend cloud", self.backend == Some(Choice::Cloud)),
+        ]
+        .into_iter()
+        .find_map(|(option, given)| given.then_some(option))
+    }
+
     /// The tools that are offered.
     ///
     /// # Errors

@@ -63,6 +63,14 @@ pub enum EngineError {
         /// Where it would listen.
         address: std::net::SocketAddr,
     },
+    /// Others than this machine's users could guess the token.
+    #[error(
+        "beyond loopback ({address}) a token needs at least 16 characters: make one with `openssl rand -hex 32`"
+    )]
+    ShortToken {
+        /// Where it would listen.
+        address: std::net::SocketAddr,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {

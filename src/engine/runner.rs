@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use contree_sandbox::{Finished, LayerId, MakeDir, Network, Place, Sandbox, SandboxSpec, SideFile};
+use contree_sandbox::{
+    Exit, Finished, LayerId, MakeDir, Network, Place, Sandbox, SandboxSpec, SideFile, Usage,
+};
 use serde_json::json;
 
 use super::egress::Proxy;
@@ -79,11 +81,16 @@ pub(super) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
 }
 
 async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
-    if let Some(sandbox) = instance.close(false).await {
-        let _ = finish(Arc::new(sandbox), false, log).await;
-    }
+    let ended = match instance.close(false).await {
+        Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
+        None => None,
+    };
     shut_down(log, "spawn_failed");
-    Ran::failed(error.message())
+    // What was placed before it may have been too much already.
+    match ended {
+        Some(ended) if ended.is_too_large() => Ran::failed(ended.message()),
+        _ => Ran::failed(error.message()),
+    }
 }
 
 /// Follows the main process to its end, then ends the sandbox.
@@ -119,9 +126,16 @@ async fn watch(
             .ok()
             .and_then(Result::ok),
     };
-    if exit.is_none() {
+    let forced = exit.is_none();
+    if forced {
         sandbox.hard_kill();
     }
+    // Out of time is out of time, however long the end took on a machine that is on its knees. What was written is another matter:
+    // nobody has seen it come to rest.
+    let exit = exit.or_else(|| {
+        let nothing_is_kept = timed_out && !cancelled && job.request.disposable;
+        nothing_is_kept.then(killed)
+    });
     let last_words = async {
         // An open connection would keep the sandbox's network alive.
         let denied = match proxy {
@@ -187,10 +201,26 @@ async fn watch(
             outcome: Some(outcome),
             keep: kept.then(|| keeping(task, job, finished)),
         },
+        Err(error) if forced && !error.is_too_large() => Ran {
+            status: Status::Success,
+            error: None,
+            outcome: Some(outcome),
+            keep: None,
+        },
         Err(error) => Ran {
             outcome: Some(outcome),
             ..Ran::failed(error.message())
         },
+    }
+}
+
+/// The end of a command whose sandbox was ended by force.
+fn killed() -> Exit {
+    Exit {
+        code: None,
+        signal: Some(rustix::process::Signal::KILL.as_raw()),
+        core_dump: false,
+        usage: Usage::default(),
     }
 }
 

@@ -25,6 +25,9 @@ use crate::front::connections::{self, Bounds, Ends};
 /// How long the connections may take to end when the server is stopped, at the very most.
 const CLOSE: Duration = Duration::from_secs(2);
 
+/// The shortest token that is taken beyond loopback, in bytes.
+const SHORTEST_TOKEN: usize = 16;
+
 /// What connections may do. Who follows a stream of events may pause as long as it likes.
 const BOUNDS: Bounds = Bounds {
     connections: 1024,
@@ -117,7 +120,7 @@ impl Server {
     /// Opens the data directory and begins to listen.
     ///
     /// # Errors
-    /// [`EngineError::NoToken`] beyond loopback without a token, [`EngineError::Listen`] if the address cannot be had, and what
+    /// [`EngineError::NoToken`] beyond loopback without a token, [`EngineError::ShortToken`] with one that can be guessed, [`EngineError::Listen`] if the address cannot be had, and what
     /// opening a data directory may fail with.
     pub async fn start(config: &LocalConfig, serve: &ServeConfig) -> Result<Self, EngineError> {
         let mut config = config.clone();
@@ -136,6 +139,12 @@ impl Server {
                 let local = listener.local_addr().map_err(failed)?;
                 if serve.token.is_none() && !is_loopback(local.ip()) {
                     return Err(EngineError::NoToken { address: local });
+                }
+                if let Some(token) = &serve.token
+                    && token.len() < SHORTEST_TOKEN
+                    && !is_loopback(local.ip())
+                {
+                    return Err(EngineError::ShortToken { address: local });
                 }
                 let service = Service::start(&config)?;
                 let router = guarded(&service, access(Some(&serve.allow_hosts)));

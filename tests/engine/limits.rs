@@ -5,6 +5,21 @@ use serde_json::json;
 use crate::support::Local;
 
 #[tokio::test]
+async fn what_is_placed_before_a_command_counts() {
+    let local = Local::shared().await;
+    let file = local.upload(&vec![7; 5 << 20]).await;
+    let done = local
+        .run(
+            "ls /big",
+            json!({"files": {"/big": {"uuid": file["uuid"]}},
+                   "resources_limits": {"max_layer_bytes": 1_000_000}}),
+        )
+        .await;
+    assert_eq!(done.status, "FAILED", "{done:?}");
+    assert!(done.error.contains("max_layer_bytes"), "{}", done.error);
+}
+
+#[tokio::test]
 async fn a_run_that_writes_more_than_it_may_fails_and_leaves_nothing() {
     let local = Local::new().await;
     let before = local.get("/images").await.json;

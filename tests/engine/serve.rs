@@ -277,7 +277,29 @@ fn what_would_be_open_to_others_does_not_start() {
     assert!(
         refusal(data.path(), &["--listen", "unix:/no/such/folder/s"]).contains("cannot listen")
     );
-    let readable = token_file(data.path(), "s3cret", 0o644);
+    let short = token_file(data.path(), "s3cret", 0o600);
+    let said = refusal(
+        data.path(),
+        &["--listen", "0.0.0.0:0", "--token-file", &short],
+    );
+    assert!(said.contains("at least 16"), "{said}");
+    for (given, option) in [
+        (vec!["--read-only"], "--read-only"),
+        (vec!["--tools", "run"], "--tools"),
+        (vec!["--toolset", "images"], "--toolset"),
+        (vec!["--allow-path", "/tmp"], "--allow-path"),
+        (vec!["--mode", "http"], "--mode"),
+        (vec!["--backend", "cloud"], "--backend cloud"),
+    ] {
+        let mut arguments = vec!["--listen", "127.0.0.1:0"];
+        arguments.extend(given);
+        let said = refusal(data.path(), &arguments);
+        assert!(
+            said.contains(option) && said.contains("engine serve"),
+            "{said}"
+        );
+    }
+    let readable = token_file(data.path(), "s3cret-s3cret-s3cret", 0o644);
     let mut child = program(
         data.path(),
         &["--listen", "0.0.0.0:0", "--token-file", &readable],

@@ -228,6 +228,14 @@ fn entries(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     })
 }
 
+/// The first id of a range that nobody has, by the contents of the files that grant them; 100000 where nobody has any, as is usual.
+pub(crate) fn first_free<'a>(files: impl Iterator<Item = &'a str>) -> u64 {
+    files
+        .flat_map(entries)
+        .map(|(_, first, count)| u64::from(first) + u64::from(count))
+        .fold(100_000, u64::max)
+}
+
 pub(crate) fn user_name(passwd: &str, uid: u32) -> Option<String> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -239,6 +247,16 @@ pub(crate) fn user_name(passwd: &str, uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proposed_range_is_nobodys() {
+        assert_eq!(first_free([""].into_iter()), 100_000);
+        let files = [
+            "a:100000:65536\n# a remark\n",
+            "a:100000:65536\nb:300000:10\n",
+        ];
+        assert_eq!(first_free(files.into_iter()), 300_010);
+    }
 
     fn machine(count: u32, taken: &[(u64, u64)]) -> Machine {
         let all = vec![Extent {

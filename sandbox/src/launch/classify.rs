@@ -52,9 +52,12 @@ fn in_container() -> bool {
         || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// The name of the file system that a directory is on.
+/// The name of the file system that a directory is on, or will be once it is made.
 pub(crate) fn filesystem(path: &Path) -> String {
-    let Ok(stat) = rustix::fs::statfs(path) else {
+    let Some(stat) = path
+        .ancestors()
+        .find_map(|path| rustix::fs::statfs(path).ok())
+    else {
         return "an unknown file system".into();
     };
     let name = match u64::try_from(stat.f_type).unwrap_or_default() & 0xffff_ffff {

@@ -136,6 +136,15 @@ impl Init {
                 };
                 Ok((init, set_up))
             }
+            // What is placed in it counts as well.
+            (Reply::TreeGone { over: Some(bytes) }, _) => {
+                let limit = match boot {
+                    Boot::Sandbox(sandbox) => sandbox.max_layer_bytes,
+                    _ => None,
+                };
+                let limit = limit.unwrap_or(bytes);
+                Err(Refusal::Other(Error::LayerTooLarge { bytes, limit }))
+            }
             (reply, _) => Err(refused(reply)),
         }
     }

@@ -34,6 +34,11 @@ pub(in crate::cli) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, start: Start) -> Result<u8, String> {
+        if let Some(option) = start.options.for_tools_only() {
+            return Err(format!(
+                "{option} means nothing to `engine serve`, which serves the whole API of the embedded engine to whoever may connect: leave it out"
+            ));
+        }
         let mut config = super::config(&start)?;
         if let Some(most) = self.max_concurrency {
             config.max_concurrency = most.get();
