@@ -160,6 +160,16 @@ impl Setting {
         self.call(&["registry_auth", &url, "username=user", &token])
     }
 
+    /// Makes a program of the shell, and gives the path on which it is found before others.
+    fn program(&self, name: &str, text: &str) -> String {
+        let folder = self.home.path().join("bin");
+        std::fs::create_dir_all(&folder).unwrap();
+        let program = folder.join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
+    }
+
     /// What the backend was last told to import.
     fn imported(&self) -> Value {
         self.stub.spawned().last().cloned().unwrap_or_default()
@@ -252,20 +262,12 @@ fn credentials_that_are_no_longer_good_are_not_used() {
     );
 
     // A helper program comes before what stands in the file.
-    let bin = setting.home.path().join("bin");
-    std::fs::create_dir(&bin).unwrap();
-    let helper = bin.join("docker-credential-mine");
     let answer = json!({"ServerURL": "", "Username": "user", "Secret": SECRET});
-    std::fs::write(
-        &helper,
-        format!("#!/bin/sh\nread server\necho '{answer}'\n"),
-    )
-    .unwrap();
-    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let helper = format!("read server\necho '{answer}'");
+    let path = setting.program("docker-credential-mine", &helper);
     let config = json!({"credHelpers": {&registry.address: "mine"}});
     std::fs::write(docker.join("config.json"), config.to_string()).unwrap();
     let mut command = setting.home.command_for(&setting.url);
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     command
         .env("PATH", path)
         .args(["call", "import_image", &image]);
@@ -453,20 +455,14 @@ fn no_log_and_no_error_shows_a_secret() {
 fn a_helper_that_asks_nothing_is_heard() {
     let setting = Setting::new();
     let registry = Registry::start(&setting.runtime, Kind::Basic);
-    let folder = setting.home.path().join("bin");
-    std::fs::create_dir(&folder).unwrap();
-    let helper = folder.join("docker-credential-deaf");
-    let text = format!(
-        "#!/bin/sh\nexec <&-\nsleep 0.2\necho '{{\"ServerURL\":\"\",\"Username\":\"user\",\"Secret\":\"{SECRET}\"}}'\n"
-    );
-    std::fs::write(&helper, text).unwrap();
-    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let answer = json!({"ServerURL": "", "Username": "user", "Secret": SECRET});
+    let helper = format!("exec <&-\nsleep 0.2\necho '{answer}'");
+    let path = setting.program("docker-credential-deaf", &helper);
     let docker = setting.home.path().join(".docker");
     std::fs::create_dir(&docker).unwrap();
     let config = json!({"credHelpers": {&registry.address: "deaf"}});
     std::fs::write(docker.join("config.json"), config.to_string()).unwrap();
     let mut command = setting.home.command_for(&setting.url);
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let image = format!("registry_url=docker://{}/a/b:1", registry.address);
     command
         .env("PATH", path)
@@ -510,18 +506,13 @@ fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
 #[test]
 fn on_a_desktop_the_browser_shows_the_page() {
     let setting = Setting::new();
-    let folder = setting.home.path().join("bin");
     let opened = setting.home.path().join("opened");
-    std::fs::create_dir(&folder).unwrap();
-    let browser = folder.join("xdg-open");
     // Written elsewhere and moved, so that the link is never seen half.
-    let text = format!(
-        "#!/bin/sh\necho \"$1\" > '{0}.new'\nmv '{0}.new' '{0}'\n",
+    let browser = format!(
+        "echo \"$1\" > '{0}.new'\nmv '{0}.new' '{0}'",
         opened.display()
     );
-    std::fs::write(&browser, text).unwrap();
-    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    let path = setting.program("xdg-open", &browser);
 
     let call = |display: Option<&str>| {
         let mut command = setting.home.command_for(&setting.url);

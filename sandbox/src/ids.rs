@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod pick;
-
-pub(crate) use pick::{first_free, user_name};
 mod write;
 
+pub(crate) use pick::{first_free, user_name};
 pub(crate) use write::MapError;
 
 /// How many ids a full range has.

@@ -20,13 +20,11 @@ use super::access::{self, Access, is_loopback};
 use super::drain::drain;
 use super::service::Service;
 use super::{EngineError, LocalConfig, routes};
+use crate::front::SHORTEST_TOKEN;
 use crate::front::connections::{self, Bounds, Ends};
 
 /// How long the connections may take to end when the server is stopped, at the very most.
 const CLOSE: Duration = Duration::from_secs(2);
-
-/// The shortest token that is taken beyond loopback, in bytes.
-const SHORTEST_TOKEN: usize = 16;
 
 /// What connections may do. Who follows a stream of events may pause as long as it likes.
 const BOUNDS: Bounds = Bounds {
@@ -120,7 +118,8 @@ impl Server {
     /// Opens the data directory and begins to listen.
     ///
     /// # Errors
-    /// [`EngineError::NoToken`] beyond loopback without a token, [`EngineError::ShortToken`] with one that can be guessed, [`EngineError::Listen`] if the address cannot be had, and what
+    /// [`EngineError::NoToken`] beyond loopback without a token, [`EngineError::ShortToken`] with one that can be guessed,
+    /// [`EngineError::Listen`] if the address cannot be had, and what
     /// opening a data directory may fail with.
     pub async fn start(config: &LocalConfig, serve: &ServeConfig) -> Result<Self, EngineError> {
         let mut config = config.clone();

@@ -9,6 +9,6 @@ mod token;
 #[cfg(feature = "mcp")]
 pub(crate) use place::is_name;
 pub(crate) use place::{Asked, Names, Stranger};
-pub(crate) use token::Bearer;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub(crate) use token::TokenError;
+pub(crate) use token::{Bearer, SHORTEST_TOKEN};

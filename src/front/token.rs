@@ -3,6 +3,9 @@
 use axum::http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 
+/// The shortest token that is taken where others could try to guess it, in bytes.
+pub(crate) const SHORTEST_TOKEN: usize = 16;
+
 /// The digest of a token: comparing digests tells nothing of the token, not even its length, however long it takes.
 #[derive(Clone)]
 pub(crate) struct Bearer([u8; 32]);

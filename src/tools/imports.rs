@@ -24,7 +24,7 @@ pub(super) async fn import(
         Some(path) => {
             if !cx.session().is_local() {
                 return Err(ToolError::new(format!(
-                    "`{url}` is on this machine, and the backend is not"
+                    "`{url}` is on this machine, and only the embedded engine in this process takes what is here"
                 ))
                 .with_hint(
                     "Push it to a registry that the backend reaches, and import it from there.",

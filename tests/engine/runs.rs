@@ -195,6 +195,68 @@ async fn a_timeout_ends_the_whole_tree_and_keeps_the_result() {
     assert_eq!(seen.stdout, "here\n");
 }
 
+/// A field of a process's status.
+fn status(process: &str, field: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.split_whitespace().last()?.to_owned())
+}
+
+/// The process that runs this very command.
+fn running(command: &[u8]) -> Option<String> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes
+        .filter_map(|process| process.ok()?.file_name().into_string().ok())
+        .find(|process| {
+            std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| line == command)
+        })
+}
+
+/// Stops the first process of the sandbox in which this very command runs.
+async fn stop_first_process(command: &[u8]) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut process = loop {
+        if let Some(process) = running(command) {
+            break process;
+        }
+        assert!(Instant::now() < deadline, "it does not run");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    // Its number in the sandbox is the last.
+    while status(&process, "NSpid:").unwrap() != "1" {
+        process = status(&process, "PPid:").unwrap();
+    }
+    let stopped = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -STOP {process}")])
+        .status();
+    assert!(stopped.unwrap().success());
+}
+
+#[tokio::test]
+async fn out_of_time_is_told_although_the_end_was_forced() {
+    let local = Local::new().await;
+    let kept = json!({"timeout": 3, "disposable": false});
+    let (thrown_away, kept, ..) = tokio::join!(
+        local.run("exec sleep 83171", json!({"timeout": 3})),
+        local.run("exec sleep 83172", kept),
+        stop_first_process(b"sleep\x0083171\0"),
+        stop_first_process(b"sleep\x0083172\0"),
+    );
+    assert!(thrown_away.timed_out, "{thrown_away:?}");
+    let ended = (
+        thrown_away.status.as_str(),
+        thrown_away.exit_code,
+        thrown_away.signal,
+    );
+    assert_eq!(ended, ("SUCCESS", -1, 9));
+    // Nobody can say what would have been kept.
+    assert_eq!((kept.status.as_str(), &kept.result), ("FAILED", &None));
+    assert!(kept.error.contains("ran out of time"), "{kept:?}");
+    for command in [b"sleep\x0083171\0", b"sleep\x0083172\0"] {
+        assert_eq!(running(command), None);
+    }
+}
+
 #[tokio::test]
 async fn cancelling_ends_it_and_keeps_nothing() {
     let local = Local::shared().await;

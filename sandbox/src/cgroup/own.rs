@@ -8,8 +8,12 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{find, make, set};
 use crate::ids::{find_program, user_name};
@@ -17,7 +21,7 @@ use crate::ids::{find_program, user_name};
 /// The group below the one that was left to this program, in which it is itself.
 pub(super) const LEAF: &str = "contree-engine";
 
-/// How long systemd may take to answer, and how often it is looked whether it has.
+/// How long systemd may take to answer and to do what it said, and how often it is looked whether it has done it: no event tells.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -188,19 +192,22 @@ fn answer(mut command: Command) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let late = Instant::now() + PATIENCE;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => break,
-            Ok(None) if Instant::now() < late => std::thread::sleep(PAUSE),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return None;
-            }
-        }
+    if !ends_in_time(&child) {
+        let _ = child.kill();
     }
-    std::io::read_to_string(child.stdout.take()?).ok()
+    let succeeded = child.wait().is_ok_and(|status| status.success());
+    let said = std::io::read_to_string(child.stdout.take()?).ok()?;
+    succeeded.then_some(said)
+}
+
+/// Waits for the end of a child, but not for ever.
+fn ends_in_time(child: &Child) -> bool {
+    let late = PATIENCE.try_into().unwrap_or_default();
+    let Ok(end) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else {
+        return false;
+    };
+    let mut ends = [PollFd::new(&end, PollFlags::IN)];
+    retry_on_intr(|| poll(&mut ends, Some(&late))).is_ok_and(|count| count == 1)
 }
 
 /// Has this process put into a new scope, and gives its group.
@@ -294,6 +301,18 @@ mod tests {
         assert!(said.contains("loginctl enable-linger "), "{said}");
         let said = remedy_for(&session, true, true);
         assert!(said.contains("`systemd-run --scope"), "{said}");
+    }
+
+    #[test]
+    fn a_program_is_heard_if_it_succeeds() {
+        let shell = |text: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", text]);
+            answer(command)
+        };
+        assert_eq!(shell("sleep 0.05; echo yes"), Some("yes\n".to_owned()));
+        assert_eq!(shell("echo no; exit 1"), None);
+        assert_eq!(answer(Command::new("/nowhere/at/all")), None);
     }
 
     #[test]

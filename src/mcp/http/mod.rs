@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use super::ending::Ending;
 use super::server::Server;
+use crate::front::SHORTEST_TOKEN;
 use crate::front::connections::{self, Bounds, Ends};
 use crate::tools::Session;
 use endpoint::Endpoint;
@@ -64,9 +65,6 @@ pub struct HttpOptions {
 /// A secret; it is never shown.
 #[derive(Clone)]
 pub struct Token(Arc<str>);
-
-/// The shortest token that is taken, in bytes.
-const SHORTEST_TOKEN: usize = 16;
 
 impl Token {
     /// A token of at least 16 printable ASCII characters without spaces, as headers can carry it.

@@ -1,0 +1,157 @@
+//! Paths: where they lead, how they are spelled, and files that stay the same whatever becomes of their names.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// How many links are followed one after the other, as the kernel does it.
+const MOST_LINKS: usize = 40;
+
+/// Opens without waiting for whoever writes into a pipe.
+pub(in super::super) fn open_quietly(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    options.open(path)
+}
+
+/// Where an open file is. The kernel says so; where it does not, the path that it was opened by is followed once more and
+/// must lead to the same file.
+pub(in super::super) fn place_of(
+    file: &File,
+    path: &Path,
+    about: &Metadata,
+) -> io::Result<PathBuf> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd as _;
+        if let Ok(place) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+            return Ok(place);
+        }
+    }
+    let _ = file;
+    let place = path.canonicalize()?;
+    if same(&std::fs::metadata(&place)?, about) {
+        Ok(place)
+    } else {
+        Err(io::Error::other(
+            "it was replaced while it was being opened",
+        ))
+    }
+}
+
+/// Device and number of a file, which are the same under each of its names.
+#[cfg(unix)]
+pub(super) fn number(about: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    about.is_file().then(|| (about.dev(), about.ino()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn number(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+/// Whether a file has further names.
+#[cfg(unix)]
+pub(super) fn is_named_again(about: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    about.nlink() > 1
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_named_again(_: &Metadata) -> bool {
+    false
+}
+
+/// The links that a path leads over at its end, each by its real directory.
+pub(super) fn links(path: &Path) -> Vec<PathBuf> {
+    let mut links = Vec::new();
+    let mut next = path.to_owned();
+    while links.len() < MOST_LINKS {
+        let (Some(parent), Some(name)) = (next.parent(), next.file_name()) else {
+            break;
+        };
+        let Ok(parent) = parent.canonicalize() else {
+            break;
+        };
+        let place = parent.join(name);
+        let target = place.read_link();
+        links.push(place);
+        match target {
+            Ok(target) => next = parent.join(target),
+            Err(_) => break,
+        }
+    }
+    links
+}
+
+/// A place as it is spelled, and where it is.
+pub(super) fn both(place: PathBuf) -> [PathBuf; 2] {
+    [normal(&place), real(place)]
+}
+
+#[cfg(unix)]
+fn same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn same(one: &Metadata, other: &Metadata) -> bool {
+    one.len() == other.len() && one.modified().ok() == other.modified().ok()
+}
+
+/// A path of an open directory that does not depend on its name.
+pub(super) fn handle(directory: &File, really: &Path) -> PathBuf {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd as _;
+        let handle = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+        if handle.is_dir() {
+            return handle;
+        }
+    }
+    let _ = directory;
+    really.to_owned()
+}
+
+/// Without `.` and `..`, by the spelling alone.
+pub(super) fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            part => normal.push(part),
+        }
+    }
+    normal
+}
+
+/// The real path of what is there, with what is not there yet behind it.
+pub(super) fn real(path: PathBuf) -> PathBuf {
+    let mut missing = Vec::new();
+    let mut there = path.as_path();
+    loop {
+        if let Ok(real) = there.canonicalize() {
+            return missing
+                .iter()
+                .rev()
+                .fold(real, |path, name| path.join(name));
+        }
+        match (there.parent(), there.file_name()) {
+            (Some(parent), Some(name)) => {
+                missing.push(name);
+                there = parent;
+            }
+            _ => return path.clone(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+use super::*;
+
+#[test]
+fn what_is_allowed_is_judged_by_where_it_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let inside = root.join("in");
+    std::fs::create_dir_all(inside.join("deep")).unwrap();
+    std::fs::write(root.join("outside"), "x").unwrap();
+    std::fs::write(inside.join("file"), "y").unwrap();
+    std::os::unix::fs::symlink(root.join("outside"), inside.join("link")).unwrap();
+    std::os::unix::fs::symlink(&root, inside.join("up")).unwrap();
+    let access = LocalAccess::only([&inside]).unwrap();
+    assert!(access.open("path", &inside.join("file")).is_ok());
+    for bad in [
+        "link",
+        "up/outside",
+        "../outside",
+        "deep/../../outside",
+        "up/missing",
+    ] {
+        let error = access.open("path", &inside.join(bad)).unwrap_err();
+        assert!(error.to_string().contains("--allow-path"), "{bad}: {error}");
+        let error = access
+            .destination("destination", &inside.join(bad))
+            .unwrap_err();
+        assert!(error.to_string().contains("--allow-path"), "{bad}: {error}");
+    }
+    let new = access
+        .destination("destination", &inside.join("a/b/new"))
+        .unwrap();
+    assert_eq!(new.shown, inside.join("a/b/new"));
+    std::fs::write(&new.path, "z").unwrap();
+    assert_eq!(std::fs::read(inside.join("a/b/new")).unwrap(), b"z");
+    assert!(LocalAccess::only([root.join("missing")]).is_err());
+}
+
+#[test]
+fn credentials_need_to_be_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    let secret = home.join(".ssh");
+    std::fs::create_dir(&secret).unwrap();
+    std::fs::write(secret.join("id"), "x").unwrap();
+    std::os::unix::fs::symlink(secret.join("id"), home.join("harmless")).unwrap();
+    let all = LocalAccess::everything().with_secrets([secret.clone()]);
+    let above = LocalAccess::only([&home])
+        .unwrap()
+        .with_secrets([secret.clone()]);
+    for access in [&all, &above] {
+        for path in [secret.join("id"), home.join("harmless"), secret.join("new")] {
+            assert_eq!(access.judge(&real(path)), Err(Refusal::Secret));
+        }
+        assert!(access.open("path", &home.join("harmless")).is_err());
+        assert!(
+            access
+                .destination("destination", &secret.join("authorized_keys"))
+                .is_err()
+        );
+    }
+    for named in [secret.clone(), secret.join("id")] {
+        let access = LocalAccess::only([named])
+            .unwrap()
+            .with_secrets([secret.clone()]);
+        assert!(access.open("path", &home.join("harmless")).is_ok());
+    }
+    let error = all
+        .open("path", Path::new("/proc/self/environ"))
+        .unwrap_err();
+    assert!(error.to_string().contains("credentials"), "{error}");
+}
+
+#[test]
+fn credentials_are_known_by_their_other_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    let (secret, kept) = (home.join(".aws"), home.join("kept"));
+    for directory in [&secret, &kept, &home.join("work")] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    std::fs::write(kept.join("aws"), "x").unwrap();
+    std::os::unix::fs::symlink(kept.join("aws"), secret.join("credentials")).unwrap();
+    std::os::unix::fs::symlink("credentials", secret.join("again")).unwrap();
+    std::os::unix::fs::symlink(home.join("work"), secret.join("work")).unwrap();
+    std::fs::write(secret.join("config"), "y").unwrap();
+    std::fs::hard_link(secret.join("config"), home.join("work/hard")).unwrap();
+    std::fs::write(home.join("work/one"), "z").unwrap();
+    std::fs::hard_link(home.join("work/one"), home.join("work/two")).unwrap();
+
+    std::fs::write(secret.join("later"), "v").unwrap();
+    let all = LocalAccess::everything().with_secrets([secret.clone()]);
+    all.open("path", &home.join("work/one")).unwrap();
+    // Also one that gets its name when the places have been looked into.
+    std::fs::hard_link(secret.join("later"), home.join("work/late")).unwrap();
+    for bad in [
+        "work/late",
+        ".aws/credentials",
+        ".aws/again",
+        "kept/aws",
+        "work/hard",
+        ".aws/work/one",
+    ] {
+        let error = all.open("path", &home.join(bad)).unwrap_err();
+        assert!(error.to_string().contains("credentials"), "{bad}: {error}");
+        let found = home.join(bad).canonicalize().unwrap();
+        if !bad.contains("one") {
+            let about = found.metadata().unwrap();
+            assert_eq!(
+                all.judge_file(&found, &about),
+                Err(Refusal::Secret),
+                "{bad}"
+            );
+        }
+    }
+    for bad in [".aws/credentials", ".aws/again", "kept/aws"] {
+        let error = all.destination("destination", &home.join(bad)).unwrap_err();
+        assert!(error.to_string().contains("credentials"), "{bad}: {error}");
+    }
+    // What has nothing to do with them but a name or a link to it.
+    for good in ["work/one", "work/two"] {
+        all.open("path", &home.join(good)).unwrap();
+    }
+    // Named, by any of its names.
+    for named in [secret.join("credentials"), kept.join("aws")] {
+        let access = LocalAccess::only([&named]).unwrap();
+        let access = access.with_secrets([secret.clone()]);
+        access.open("path", &kept.join("aws")).unwrap();
+    }
+    let access = LocalAccess::only([secret.join("credentials")]).unwrap();
+    let access = access.with_secrets([secret.clone()]);
+    access.open("path", &secret.join("credentials")).unwrap();
+    assert!(access.open("path", &secret.join("config")).is_err());
+    let access = LocalAccess::only([home.join("work/hard")]).unwrap();
+    let access = access.with_secrets([secret]);
+    access.open("path", &home.join("work/hard")).unwrap();
+}
+
+#[test]
+fn nothing_is_nothing() {
+    let nothing = LocalAccess::only::<&Path>([]).unwrap();
+    for path in ["/etc/hostname", "/nowhere/at/all"] {
+        let error = nothing.open("path", Path::new(path)).unwrap_err();
+        assert!(
+            error.to_string().contains("no files of its machine"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_pipe_is_opened_without_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let opened = LocalAccess::everything().open("path", &pipe).unwrap();
+    assert!(!opened.about.is_file());
+}
