@@ -3,8 +3,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Controller, Place, Version, make, open, own, v1, v2};
+
+/// What the names of groups begin with that are made to try what can be had, and how long such a group may be in use.
+pub(super) const PROBE: &str = "contree-probe-";
+const PROBING: Duration = Duration::from_secs(60);
 
 /// A place for each controller, or why there is none; and the least of the bounds on memory that this process is under.
 pub(super) fn places() -> ([Result<Place, String>; 3], Option<u64>) {
@@ -152,7 +157,7 @@ fn attempt(
         // Who moves a process needs to write to the group above both as well.
         open(parent, "cgroup.procs")?;
     }
-    let group = parent.join(format!("contree-probe-{}", std::process::id()));
+    let group = parent.join(format!("{PROBE}{}", std::process::id()));
     make(&group)?;
     let limit = match (controller, version) {
         (Controller::Memory, Version::V1) => "memory.limit_in_bytes",
@@ -169,6 +174,12 @@ fn attempt(
         });
     let _ = fs::remove_dir(&group);
     result
+}
+
+/// Whether a group that was made to try something has outlived that, since its maker was killed meanwhile.
+pub(super) fn is_left_behind(probe: &Path) -> bool {
+    let made = fs::metadata(probe).and_then(|about| about.modified());
+    made.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > PROBING))
 }
 
 /// The directory of this process's own group in the hierarchy of the first interface that has the controller.

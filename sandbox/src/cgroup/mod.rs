@@ -327,13 +327,17 @@ impl Version {
 }
 
 impl LayerStore {
-    /// Removes control groups whose engine is gone, of this store's runs alone.
+    /// Removes control groups whose engine is gone: of this store's runs alone, and those that tried what can be had.
     pub fn remove_leftover_groups(&self) {
         let Some(prefix) = prefix(self) else { return };
         for parent in ControlGroups::get().parents() {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 let name = entry.file_name();
-                let run = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+                let Some(name) = name.to_str() else { continue };
+                if name.starts_with(find::PROBE) && find::is_left_behind(&entry.path()) {
+                    let _ = fs::remove_dir(entry.path());
+                }
+                let run = name.strip_prefix(&prefix);
                 if run.is_some_and(|run| matches!(self.run_is_live(run), Ok(false))) {
                     remove(&entry.path());
                 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use contree_sandbox::{ControlGroups, Error, Limits, Sandbox, State, StoreOptions, diagnose};
 
@@ -115,10 +116,28 @@ fn what_another_engine_left_is_removed_and_what_is_in_use_is_not() {
     let [left, kept] = sandboxes;
     left.finish(false).unwrap();
     drop(gone);
-    for group in &made {
+    let probes = |kind: &str| -> Vec<PathBuf> {
+        let name = format!("contree-probe-{kind}-{}", std::process::id());
+        made.iter()
+            .map(|group| group.with_file_name(&name))
+            .collect()
+    };
+    let (old, new) = (probes("old"), probes("new"));
+    for group in made.iter().chain(&old).chain(&new) {
         fs::create_dir(group).unwrap();
     }
+    let long_ago = SystemTime::now() - Duration::from_secs(600);
+    for group in &old {
+        fs::File::open(group)
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+    }
     store().remove_leftover_groups();
+    assert!(old.iter().all(|group| !group.exists()), "{old:?}");
+    for group in &new {
+        fs::remove_dir(group).unwrap();
+    }
     assert_eq!(groups(&name), Vec::<PathBuf>::new());
     assert_eq!(groups(live.name()).is_empty(), !can);
     kept.finish(false).unwrap();

@@ -89,7 +89,9 @@ pub(crate) fn spec() -> SandboxSpec {
 
 /// A run directory with a name of its own.
 pub(crate) fn run() -> RunDir {
-    store().create_run(&format!("run-{}", fresh())).unwrap()
+    // Of this process alone: control groups are looked for by this name.
+    let name = format!("run-{}-{}", std::process::id(), fresh());
+    store().create_run(&name).unwrap()
 }
 
 /// A sandbox on this machine's programs.
