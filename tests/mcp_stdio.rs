@@ -772,6 +772,35 @@ fn output_is_cut_once_and_both_renderings_say_so() {
     assert!(text.contains("stdout has 20000 bytes") && text.contains("truncate_output_at="));
 }
 
+/// The last line that is kept would look like the newest one.
+#[test]
+fn progress_says_when_output_is_no_longer_kept() {
+    let home = Home::new();
+    let mut raw = local(&home);
+    let command = "seq 1 5; until [ -e /stop ]; do sleep 0.1; done";
+    let id = raw.send(
+        "tools/call",
+        json!({"name": "run", "arguments": {"image": "tag:host", "command": command, "truncate_output_at": 6, "timeout": 60},
+               "_meta": {"progressToken": "p"}}),
+    );
+    let said = std::iter::from_fn(|| raw.message(support::raw::PATIENCE))
+        .map(|message| {
+            message["params"]["message"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .find(|text| text.contains("still running"))
+        .expect("a word about it");
+    assert!(
+        said.ends_with("of stdout only the first 6 bytes are kept"),
+        "{said}"
+    );
+    raw.notify("notifications/cancelled", json!({"requestId": id}));
+    raw.close_input();
+    assert!(raw.exit(support::raw::PATIENCE).success());
+}
+
 /// rmcp's own client, over the same pipes.
 #[tokio::test]
 async fn the_client_of_rmcp_is_served() {

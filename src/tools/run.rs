@@ -106,6 +106,8 @@ async fn once(
     cx: &Context,
     state: Option<&State>,
 ) -> Result<Attempt, ToolError> {
+    let kept = request.truncate_output_at.map(usize::try_from);
+    let kept = kept.and_then(Result::ok).unwrap_or(usize::MAX);
     // Never dropped half-way: a sandbox that was started must be known, or it could not be cancelled.
     let started = match client.start(request).await {
         Ok(started) => started,
@@ -125,7 +127,7 @@ async fn once(
     let followed = tokio::select! {
         biased;
         () = cx.cancelled() => None,
-        followed = follow(client, id, cx) => Some(followed),
+        followed = follow(client, id, kept, cx) => Some(followed),
     };
     let Some(followed) = followed else {
         return Err(stopped(id, cancel(client, id).await));
@@ -233,20 +235,29 @@ fn request(arguments: params::Run) -> Result<types::InstanceSpawnRequest, ToolEr
     })
 }
 
-/// Follows the command to its end and shows what it writes.
-async fn follow(client: &Client, operation: Uuid, cx: &Context) -> Result<Operation, ToolError> {
+/// Follows the command to its end and shows what it writes, of each stream the `kept` first bytes.
+async fn follow(
+    client: &Client,
+    operation: Uuid,
+    kept: usize,
+    cx: &Context,
+) -> Result<Operation, ToolError> {
     let (mut out, mut err) = (0, 0);
     let outcome = client
-        .outcome(operation, |event| match &event.payload {
-            Payload::Stdout(chunk) => {
-                out += chunk.bytes.len();
-                cx.watcher().output(Stream::Stdout, &chunk.bytes);
+        .outcome(operation, |event| {
+            let (stream, name, chunk, shown) = match &event.payload {
+                Payload::Stdout(chunk) => (Stream::Stdout, "stdout", chunk, &mut out),
+                Payload::Stderr(chunk) => (Stream::Stderr, "stderr", chunk, &mut err),
+                _ => return,
+            };
+            cx.watcher().output(stream, &chunk.bytes);
+            *shown += chunk.bytes.len();
+            if chunk.truncated || *shown >= kept {
+                // Else the last line that was kept would be taken for the newest one.
+                cx.watcher().progress(&format!(
+                    "still running; of {name} only the first {shown} bytes are kept"
+                ));
             }
-            Payload::Stderr(chunk) => {
-                err += chunk.bytes.len();
-                cx.watcher().output(Stream::Stderr, &chunk.bytes);
-            }
-            _ => {}
         })
         .await?;
     // Where the events broke off, the record has the rest.
