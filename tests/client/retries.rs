@@ -104,9 +104,10 @@ async fn dropped_connections_are_made_again_for_reads() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_connection_error() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Bound, so that nobody else gets the port, and not listening.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
     let client = Client::connect(backend(&url)).unwrap();
     let error: Error = client.list_images().send().await.unwrap_err().into();
     assert!(matches!(error, Error::Connection(_)), "{error}");

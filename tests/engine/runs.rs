@@ -235,12 +235,15 @@ async fn stop_first_process(command: &[u8]) {
 #[tokio::test]
 async fn out_of_time_is_told_although_the_end_was_forced() {
     let local = Local::new().await;
-    let kept = json!({"timeout": 3, "disposable": false});
+    // Nothing else on this machine is called so.
+    let [first, second] = [1, 2].map(|n| format!("8317{n}.{}", std::process::id()));
+    let [one, other] = [&first, &second].map(|time| format!("exec sleep {time}"));
+    let seen = [&first, &second].map(|time| format!("sleep\0{time}\0").into_bytes());
     let (thrown_away, kept, ..) = tokio::join!(
-        local.run("exec sleep 83171", json!({"timeout": 3})),
-        local.run("exec sleep 83172", kept),
-        stop_first_process(b"sleep\x0083171\0"),
-        stop_first_process(b"sleep\x0083172\0"),
+        local.run(&one, json!({"timeout": 8})),
+        local.run(&other, json!({"timeout": 8, "disposable": false})),
+        stop_first_process(&seen[0]),
+        stop_first_process(&seen[1]),
     );
     assert!(thrown_away.timed_out, "{thrown_away:?}");
     let ended = (
@@ -252,7 +255,7 @@ async fn out_of_time_is_told_although_the_end_was_forced() {
     // Nobody can say what would have been kept.
     assert_eq!((kept.status.as_str(), &kept.result), ("FAILED", &None));
     assert!(kept.error.contains("ran out of time"), "{kept:?}");
-    for command in [b"sleep\x0083171\0", b"sleep\x0083172\0"] {
+    for command in &seen {
         assert_eq!(running(command), None);
     }
 }

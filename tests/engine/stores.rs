@@ -98,8 +98,10 @@ async fn driver() {
         return;
     };
     let client = Client::local(LocalConfig::new(data)).await.unwrap();
+    let sleep = std::env::var("CONTREE_TEST_SLEEP").unwrap();
+    let command = format!("echo $$ >/pid; (setsid {sleep} &); echo begun; exec {sleep}");
     let request = contree::types::InstanceSpawnRequest::builder()
-        .command("echo $$ >/pid; (setsid sleep 987654 &); echo begun; exec sleep 987654")
+        .command(command)
         .image("tag:host".parse::<contree::ImageRef>().unwrap())
         .shell(true);
     let run = client.start(request.try_into().unwrap()).await.unwrap();
@@ -118,6 +120,7 @@ async fn a_killed_engine_leaves_nothing_behind() {
     let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "stores::driver", "--nocapture"])
         .env("CONTREE_TEST_DRIVER", data.path())
+        .env("CONTREE_TEST_SLEEP", sleep())
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -186,12 +189,18 @@ fn groups(operation: uuid::Uuid) -> Vec<std::path::PathBuf> {
     found
 }
 
+/// What the driver's sandbox runs, and nothing else on this machine.
+fn sleep() -> String {
+    format!("sleep 987654.{}", std::process::id())
+}
+
 /// Processes of the driver's sandbox, seen from outside.
 fn sleepers() -> usize {
+    let line = sleep().replace(' ', "\0").into_bytes();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .filter(|line| line.starts_with(b"sleep\x00987654"))
+        .filter(|seen| seen.starts_with(&line))
         .count()
 }
 

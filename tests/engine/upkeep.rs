@@ -113,7 +113,7 @@ async fn what_runs_keeps_its_image() {
     let operation = local
         .spawn(
             "until test -e /go; do sleep 0.05; done; cat /a",
-            json!({"image": image, "timeout": 3}),
+            json!({"image": image, "timeout": 8}),
         )
         .await;
     let pruned = prune_all(&local, false);

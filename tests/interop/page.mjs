@@ -136,7 +136,7 @@ async function main() {
   said("the tree shows the images with their tags");
 
   // A run that another client starts now.
-  const slow = call(url, "run", { image: "tag:common/app/base", command: "for n in 1 2 3 4 5 6; do echo line $n; echo warning $n >&2; sleep 0.7; done; echo made > /new", disposable: false });
+  const slow = call(url, "run", { image: "tag:common/app/base", command: "for n in 1 2 3 4 5 6; do echo line $n; echo warning $n >&2; sleep 3; done; echo made > /new", disposable: false });
   const entry = `[...document.querySelectorAll("#operations .operation")].find((one) => one.textContent.includes("line $n"))`;
   await tab.until("the running operation", `${entry}?.querySelector(".dot.EXECUTING")`);
   await tab.until("the running operation in the tree", `[...document.querySelectorAll("#tree .node.running")].some((one) => one.textContent.includes("line $n"))`);
@@ -212,10 +212,15 @@ async function main() {
   // Without scripts the documentation is there, and the live part is not.
   await tab.send("Emulation.setScriptExecutionDisabled", { value: true });
   await tab.send("Page.navigate", { url });
-  await sleep(500);
-  const { root } = await tab.send("DOM.getDocument", { depth: 0 });
-  const { nodeIds } = await tab.send("DOM.querySelectorAll", { nodeId: root.nodeId, selector: "#tools .entry" });
-  if (nodeIds.length < 13) fail(`only ${nodeIds.length} tools without scripts`);
+  const entries = async () => {
+    const { root } = await tab.send("DOM.getDocument", { depth: 0 });
+    const { nodeIds } = await tab.send("DOM.querySelectorAll", { nodeId: root.nodeId, selector: "#tools .entry" });
+    return nodeIds.length;
+  };
+  // Without scripts the browser cannot be asked to wait for them.
+  let shown = 0;
+  for (const until = Date.now() + 30_000; shown < 13 && Date.now() < until; await sleep(50)) shown = await entries().catch(() => 0);
+  if (shown < 13) fail(`only ${shown} tools without scripts`);
   await tab.picture("no-script-light-1280");
   await tab.send("Emulation.setScriptExecutionDisabled", { value: false });
   said("the documentation needs no script");

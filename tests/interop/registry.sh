@@ -143,10 +143,10 @@ $2"
 }
 
 open=$(free_port)
-closed=$(free_port)
-printf 'registries on %s and %s\n' "$open" "$closed"
 htpasswd -Bbc "$work/htpasswd" alice 'correct horse' 2>/dev/null
 registry "$open"
+closed=$(free_port)
+printf 'registries on %s and %s\n' "$open" "$closed"
 registry "$closed" "auth: {htpasswd: {realm: test, path: $work/htpasswd}}"
 began=$SECONDS
 small_image

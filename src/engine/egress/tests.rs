@@ -330,11 +330,11 @@ async fn a_rule_is_named_and_a_closed_port_is_no_denial() {
         .ask("CONNECT 127.0.0.2:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .await;
     assert!(answer.contains("denied by the rule 127.0.0.2"), "{answer}");
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .expect("bind")
-        .local_addr()
-        .expect("an address");
+    // Bound, so that nobody else gets the port, and not listening.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(any).expect("bind");
+    let closed = socket.local_addr().expect("an address");
     let answer = fixture
         .ask(&format!(
             "CONNECT {closed} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
