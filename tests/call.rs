@@ -651,6 +651,36 @@ mod on_the_engine {
         );
     }
 
+    /// A link's place may have another neighbour than the link has.
+    #[test]
+    fn an_import_reads_what_was_judged() {
+        let home = Home::new();
+        let place = home.path().join("allowed");
+        std::fs::create_dir_all(place.join("real:")).unwrap();
+        for archive in [place.join("real"), home.path().join("secret")] {
+            tar::Builder::new(std::fs::File::create(archive).unwrap())
+                .finish()
+                .unwrap();
+        }
+        std::os::unix::fs::symlink("real", place.join("link")).unwrap();
+        let import = |name: &str| {
+            let mut command = home.command();
+            command
+                .arg("--allow-path")
+                .arg(&place)
+                .args(["call", "import_image"]);
+            command.arg(format!("registry_url=rootfs:{}/{name}", place.display()));
+            command.output().unwrap()
+        };
+        assert!(import("link").status.success(), "{:?}", import("link"));
+        for name in ["link:/../../secret", "link:/x", "link:1", "../secret"] {
+            let output = import(name);
+            assert!(!output.status.success(), "{name}: {output:?}");
+        }
+        let said = import("link:/../../secret");
+        assert!(stderr(&said).contains("no name of an image"), "{said:?}");
+    }
+
     #[test]
     fn a_call_stays_until_what_it_started_is_over() {
         let home = Home::new();
@@ -659,7 +689,7 @@ mod on_the_engine {
             &[
                 "run",
                 "image=tag:host",
-                "command=sleep 1; echo over",
+                "command=sleep 3; echo over",
                 "wait=false",
             ],
         );
@@ -710,7 +740,7 @@ mod on_the_engine {
         let begun = Instant::now();
         signal(child.id(), "INT");
         assert_eq!(child.wait().unwrap().code(), Some(0));
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(30));
         let listed: Value =
             serde_json::from_slice(&local(&home, &["list_operations"]).stdout).unwrap();
         assert_eq!(listed["operations"][0]["status"], "CANCELLED", "{listed}");

@@ -74,6 +74,18 @@ impl Session {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+
+    /// Until a cancelled call has looked whether its operation is over, which is the last that it does.
+    fn wait_until_looked(&self, api: &Api) {
+        let until = Instant::now() + Duration::from_secs(30);
+        let looked = |(method, path): &(String, String)| {
+            method == "GET" && api.operation(method, path) == "getOperationStatus"
+        };
+        while !self.stub.requests().iter().any(looked) {
+            assert!(Instant::now() < until, "{:?}", self.stub.requests());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 /// The operation of the API behind a request.
@@ -152,8 +164,7 @@ fn each_tool_calls_what_the_manifest_says() {
         .raw
         .notify("notifications/cancelled", json!({"requestId": id}));
     session.wait_for(&[("SUCCESS", 2), ("CANCELLED", 1)]);
-    // An answer to a later request tells that the call has cleaned up, or nearly so.
-    std::thread::sleep(Duration::from_millis(300));
+    session.wait_until_looked(&api);
     note("run", &session);
 
     let tree = session.home.path().join("tree");
@@ -192,7 +203,7 @@ fn each_tool_calls_what_the_manifest_says() {
         .raw
         .notify("notifications/cancelled", json!({"requestId": id}));
     session.wait_for(&[("SUCCESS", 4), ("CANCELLED", 2)]);
-    std::thread::sleep(Duration::from_millis(300));
+    session.wait_until_looked(&api);
     note("import_image", &session);
     session
         .raw
@@ -549,7 +560,7 @@ fn waiting_spoils_and_cancels_nothing_by_itself() {
         .clone();
     let waited = session.raw.good(
         "wait_operations",
-        json!({"operation_ids": [sleeping, done, RESULT, "x"], "timeout": 0.5}),
+        json!({"operation_ids": [sleeping, done, RESULT, "x"], "timeout": 3}),
     );
     assert_eq!(
         (
@@ -563,6 +574,32 @@ fn waiting_spoils_and_cancels_nothing_by_itself() {
     assert_eq!(waited["cancelled"], json!([]));
     assert_eq!(waited["errors"].as_object().unwrap().len(), 2, "{waited}");
     session.wait_for(&[("EXECUTING", 1), ("SUCCESS", 1)]);
+}
+
+#[test]
+fn waiting_is_bounded() {
+    let mut session = Session::new();
+    let done = session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "done", "wait": false}),
+    )["operation_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // One operation, however often and however it is written, and longer than any clock goes.
+    let ids = [done.clone(), format!(" {done}"), done.to_uppercase()];
+    let waited = session.raw.good(
+        "wait_operations",
+        json!({"operation_ids": ids, "timeout": 1e19}),
+    );
+    assert_eq!(waited["completed"], json!([done]), "{waited}");
+    let many: Vec<String> = (0..257)
+        .map(|n| uuid::Uuid::from_u128(n).to_string())
+        .collect();
+    let error = session
+        .raw
+        .bad("wait_operations", json!({"operation_ids": many}));
+    assert!(error.contains("256"), "{error}");
 }
 
 #[test]

@@ -433,6 +433,30 @@ mod ends {
         served.wait_for(&[("CANCELLED", 2)]);
     }
 
+    /// The old connection may be dead without the server knowing yet.
+    #[test]
+    fn a_client_that_comes_back_before_it_is_missed_is_missed_later() {
+        let served = Served::new();
+        let mut session = Legacy::begin(&served.web);
+        let (_, mut old) = session.start("tools/call", sleep(Some("a")));
+        assert_eq!(old.head().status, 200);
+        let text = old.until("line ");
+        let mut event = text.lines().filter_map(|line| line.strip_prefix("id:"));
+        let event = event.next_back().unwrap().trim().to_owned();
+        let headers = [
+            ("accept", "text/event-stream"),
+            ("mcp-session-id", &session.id),
+            ("last-event-id", &event),
+        ];
+        let mut back = served.web.connect();
+        back.send("GET", "/mcp", &headers, b"");
+        assert_eq!(back.head().status, 200);
+        back.until("line ");
+        drop(old);
+        drop(back);
+        served.wait_for(&[("CANCELLED", 1)]);
+    }
+
     #[test]
     fn a_call_is_cancelled_by_a_notification() {
         let served = Served::new();
@@ -477,7 +501,7 @@ mod ends {
         let home = Home::new();
         let mut web = Web::start(home.command());
         let mut connection = web.connect();
-        let run = json!({"name": "run", "arguments": {"image": "tag:host", "command": "echo begun; sleep 0.3; echo done"}, "_meta": {"progressToken": 1}});
+        let run = json!({"name": "run", "arguments": {"image": "tag:host", "command": "echo begun; sleep 2; echo done"}, "_meta": {"progressToken": 1}});
         connection.post(&modern("tools/call", run, 2), &[]);
         assert_eq!(connection.head().status, 200);
         connection.until("begun");

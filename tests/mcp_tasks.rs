@@ -51,10 +51,10 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
         assert_eq!(short["resultType"], "complete", "{short}");
         let id = task(
             &mut raw,
-            json!({"image": "tag:host", "command": "echo begun; sleep 4; echo done; exit 4", "disposable": false}),
+            json!({"image": "tag:host", "command": "echo begun; sleep 10; echo done; exit 4", "disposable": false}),
         );
         // The newest line of output, as soon as there is one.
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let working = raw.request("tasks/get", json!({"taskId": id}));
             if working["result"]["statusMessage"] == "begun" {
@@ -158,6 +158,15 @@ fn a_task_of_a_service_goes_on_without_the_server() {
     let id = task(&mut raw, json!({"image": "tag:base", "command": "sleep"}));
     raw.close_input();
     assert!(raw.exit(Duration::from_secs(30)).success());
+    assert_eq!(stub.statuses()["EXECUTING"], 1);
+    // Who may only look, may only look.
+    let mut command = home.command_for(&url);
+    command.arg("--read-only");
+    let mut looking = Raw::modern_with(command, takes_tasks());
+    let answer = looking.request("tasks/get", json!({"taskId": id}));
+    assert_eq!(answer["result"]["status"], "working", "{answer}");
+    let answer = looking.request("tasks/cancel", json!({"taskId": id}));
+    assert_eq!(answer["error"]["code"], -32602, "{answer}");
     assert_eq!(stub.statuses()["EXECUTING"], 1);
     let mut raw = Raw::modern_with(home.command_for(&url), takes_tasks());
     let answer = raw.request("tasks/get", json!({"taskId": id}));

@@ -365,6 +365,10 @@ fn credentials_stay_here_whatever_they_are_called() {
         let error = session.raw.bad("upload", json!({"path": path}));
         assert!(error.contains("credentials"), "{path}: {error}");
     }
+    let error = session
+        .raw
+        .bad("rsync", json!({"source": "~/work/id", "destination": "/x"}));
+    assert!(error.contains("credentials"), "{error}");
     for path in ["~/.aws/credentials", "~/dot/aws"] {
         let error = session
             .raw

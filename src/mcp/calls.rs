@@ -18,7 +18,7 @@ use super::paging::{LIST_KEPT_MS, PAGE, page};
 use super::progress::{self, NewestLine};
 use super::result;
 use super::server::Server;
-use super::tasks::PATIENCE;
+use super::tasks::{Over, PATIENCE};
 use crate::tools::{self, Answer, Context, Handlers, Offer, Session, TOOLS, ToolError};
 
 /// How many calls run at once; further ones wait.
@@ -158,19 +158,24 @@ impl Server {
                 stop.clone(),
             );
             let (tasks, newest) = (self.tasks.clone(), newest.clone());
+            let over = Over { tasks, newest };
             async move {
                 let done = work.await;
-                tasks.end(&newest);
-                drop(permit);
+                drop((over, permit));
                 done
             }
         };
         let mut follow = tokio::spawn(follow);
         let work = async {
             let ripe = async {
-                let (operation, ()) =
-                    tokio::join!(newest.operation(), tokio::time::sleep(PATIENCE));
-                operation
+                tokio::time::sleep(PATIENCE).await;
+                loop {
+                    newest.operation().await;
+                    // It may have come to nothing this very moment.
+                    if let Some(operation) = newest.promise() {
+                        return operation;
+                    }
+                }
             };
             tokio::select! {
                 biased;

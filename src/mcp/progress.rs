@@ -25,16 +25,24 @@ const LONGEST: usize = 200;
 /// Keeps the newest line, and the operation that the call follows.
 pub(super) struct NewestLine {
     message: watch::Sender<String>,
-    operation: watch::Sender<Option<Uuid>>,
+    operation: watch::Sender<Operation>,
     over: AtomicBool,
     partial: Mutex<Vec<u8>>,
+}
+
+/// What a call follows.
+#[derive(Clone, Copy, Default)]
+struct Operation {
+    id: Option<Uuid>,
+    /// Whether the client was told to ask for this one.
+    promised: bool,
 }
 
 impl NewestLine {
     pub(super) fn new() -> Self {
         Self {
             message: watch::Sender::new(String::new()),
-            operation: watch::Sender::new(None),
+            operation: watch::Sender::default(),
             over: AtomicBool::new(false),
             partial: Mutex::default(),
         }
@@ -57,14 +65,24 @@ impl NewestLine {
 
     /// The operation, if the call follows one by now.
     pub(super) fn known_operation(&self) -> Option<Uuid> {
-        *self.operation.borrow()
+        self.operation.borrow().id
+    }
+
+    /// Takes the operation for the one that the client will ask for. From now on it is not replaced.
+    pub(super) fn promise(&self) -> Option<Uuid> {
+        let mut promised = None;
+        self.operation.send_modify(|operation| {
+            operation.promised = operation.id.is_some();
+            promised = operation.id;
+        });
+        promised
     }
 
     /// The operation, once the call follows one. Pending for ever if it never does.
     pub(super) async fn operation(&self) -> Uuid {
         let mut operation = self.operation.subscribe();
         loop {
-            if let Some(known) = *operation.borrow_and_update() {
+            if let Some(known) = operation.borrow_and_update().id {
                 return known;
             }
             if operation.changed().await.is_err() {
@@ -123,7 +141,18 @@ impl Watcher for NewestLine {
     }
 
     fn started(&self, operation: Uuid) {
-        self.operation.send_replace(Some(operation));
+        self.operation
+            .send_modify(|followed| followed.id = Some(operation));
+    }
+
+    fn restarts(&self) -> bool {
+        self.operation.send_if_modified(|operation| {
+            let may = !operation.promised;
+            if may {
+                operation.id = None;
+            }
+            may
+        })
     }
 
     fn progress(&self, message: &str) {
@@ -207,6 +236,19 @@ mod tests {
             ["two", "thr", "three", "three"]
         );
         assert_eq!(shown(&["a\nb\nc\nd"]), ["d"]);
+    }
+
+    #[test]
+    fn what_was_promised_is_not_replaced() {
+        let newest = NewestLine::new();
+        assert_eq!(newest.promise(), None);
+        newest.started(Uuid::from_u128(1));
+        assert!(newest.restarts());
+        assert_eq!(newest.promise(), None);
+        newest.started(Uuid::from_u128(2));
+        assert_eq!(newest.promise(), Some(Uuid::from_u128(2)));
+        assert!(!newest.restarts());
+        assert_eq!(newest.known_operation(), Some(Uuid::from_u128(2)));
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Tasks {
     }
 
     /// Forgets it: from now on the backend knows more.
-    pub(super) fn end(&self, newest: &NewestLine) {
+    fn end(&self, newest: &NewestLine) {
         newest.set_over();
         if let Some(operation) = newest.known_operation() {
             self.lock().remove(&operation);
@@ -61,6 +61,18 @@ impl Tasks {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Live>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a call's task when it is dropped, also by a call that breaks off.
+pub(super) struct Over {
+    pub(super) tasks: Arc<Tasks>,
+    pub(super) newest: Arc<NewestLine>,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.tasks.end(&self.newest);
     }
 }
 
@@ -87,7 +99,7 @@ impl Server {
 
     /// How far a task is.
     pub(super) async fn task(&self, id: String) -> Result<GetTaskResult, ErrorData> {
-        let operation = self.operation_of(&id).await?;
+        let operation = self.operation_of(&id, "get_operation").await?;
         let followed = match self.tasks.find(operation) {
             Some(followed) => followed,
             None => tools::followed(operation, &self.quiet())
@@ -119,7 +131,7 @@ impl Server {
 
     /// Stops the operation of a task. Whether it was stopped in time is told by the task.
     pub(super) async fn stop_task(&self, id: &str) -> Result<(), ErrorData> {
-        let operation = self.operation_of(id).await?;
+        let operation = self.operation_of(id, "cancel_operation").await?;
         tools::stop(operation, &self.quiet())
             .await
             .map_err(|error| self.refused(error))
@@ -130,12 +142,20 @@ impl Server {
         self.task(id).await.map(drop)
     }
 
-    /// The operation of a task, if it is one of the backend in use.
-    async fn operation_of(&self, id: &str) -> Result<Uuid, ErrorData> {
+    /// The operation of a task, if it is one of the backend in use, and this server offers a tool that makes tasks, or `also` one
+    /// that does to any operation what is to be done to it.
+    async fn operation_of(&self, id: &str, also: &str) -> Result<Uuid, ErrorData> {
         let invalid = |why: &str| {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
+        let offer = self.session.offer();
+        if !["run", "import_image", also]
+            .iter()
+            .any(|tool| offer.has(tool))
+        {
+            return Err(invalid(": this server offers no tool that makes any"));
+        }
         let (operation, backend) = parts(id).ok_or_else(|| invalid(""))?;
         let here = tools::fingerprint(&self.quiet())
             .await

@@ -155,8 +155,13 @@ where
                 Parsed::Refused(id, why) => {
                     tracing::warn!("refused a message: {}", why.message);
                     let answer = ServerJsonRpcMessage::error(why, id);
-                    // Not awaited: reading must go on although the client does not read.
-                    tokio::spawn(self.writer.send(&answer));
+                    // Not awaited: reading must go on although the client does not read. Counted as a call, so that the end
+                    // waits for it.
+                    let (sending, counted) = (self.writer.send(&answer), self.ending.call());
+                    tokio::spawn(async move {
+                        let _ = sending.await;
+                        drop(counted);
+                    });
                 }
             }
         }

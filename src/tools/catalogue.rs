@@ -1,10 +1,12 @@
 //! What the manifest says of guides, prompts and resources, before any is used.
 
-use super::arguments::nearest;
+use super::arguments::{brief, nearest};
 use super::{RESOURCES, ToolError};
 
 /// What stands before the path of every URI of ours.
 const SCHEME: &str = "contree://";
+/// The longest URI, in bytes: a path in an image may have 4,096, each of them encoded by three.
+const LONGEST: usize = 16 * 1024;
 
 /// A longer text that agents read on demand.
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +159,9 @@ impl Variables {
 /// such as a tag, the shortest that fits is taken.
 #[must_use]
 pub fn find_resource(uri: &str) -> Option<(&'static Resource, Variables)> {
+    if uri.len() > LONGEST {
+        return None;
+    }
     let path = uri.strip_prefix(SCHEME)?;
     let parts: Vec<&str> = path.split('/').collect();
     let found = RESOURCES.iter().filter_map(|resource| {
@@ -178,16 +183,16 @@ pub fn find_resource(uri: &str) -> Option<(&'static Resource, Variables)> {
 }
 
 /// Whether the parts of a URI fit a pattern; `taken` is what each variable stands for then.
-fn fits<'a>(pattern: &[&str], parts: &[&'a str], taken: &mut Vec<Vec<&'a str>>) -> bool {
+fn fits<'p, 'a>(pattern: &[&str], parts: &'p [&'a str], taken: &mut Vec<&'p [&'a str]>) -> bool {
     match pattern {
         [] => parts.is_empty(),
         [last] if last.starts_with('{') => {
-            taken.push(parts.to_vec());
+            taken.push(parts);
             true
         }
         [variable, rest @ ..] if variable.starts_with('{') => (1..=parts.len()).any(|length| {
             let before = taken.len();
-            taken.push(parts[..length].to_vec());
+            taken.push(&parts[..length]);
             let fits = !parts[0].is_empty() && fits(rest, &parts[length..], taken);
             if !fits {
                 taken.truncate(before);
@@ -234,7 +239,7 @@ pub fn encoded(name: &str) -> String {
 pub fn unknown_resource(uri: &str) -> ToolError {
     let known: Vec<&str> = RESOURCES.iter().map(|resource| resource.uri).collect();
     let meant = nearest(uri, known.iter().copied());
-    let message = format!("there is no resource `{uri}`");
+    let message = format!("there is no resource `{}`", brief(uri));
     ToolError::missing(match meant {
         Some(meant) => format!("{message}; did you mean `{meant}`?"),
         None => format!("{message}; there are: {}", known.join(", ")),
@@ -308,6 +313,9 @@ mod tests {
         ] {
             assert!(find_resource(uri).is_none(), "{uri}");
         }
+        let long = format!("contree://image/{}", "a/".repeat(500_000));
+        assert!(find_resource(&long).is_none());
+        assert!(unknown_resource(&long).to_string().len() < 1000);
         let error = unknown_resource("contree://image/u/raed/x").to_string();
         assert!(
             error.contains("contree://image/{image}/read/{path}"),

@@ -240,6 +240,12 @@ pub trait Watcher: Send + Sync {
         let _ = operation;
     }
 
+    /// The operation came to nothing, and the call wants to start another one for the same answer. False if the answer was promised
+    /// under the operation's own id, so that it has to stay what it is.
+    fn restarts(&self) -> bool {
+        true
+    }
+
     /// The call has come this far, in words.
     fn progress(&self, message: &str) {
         let _ = message;

@@ -1,6 +1,6 @@
 //! Guides as a tool, for clients that read no resources.
 
-use super::arguments::nearest;
+use super::arguments::{brief, nearest};
 use super::results::GetGuide;
 use super::{Context, GUIDES, Guide, GuidesTools, Handlers, ToolError, params};
 
@@ -27,7 +27,7 @@ pub(super) fn guide(name: &str) -> Result<&'static Guide, ToolError> {
         .find(|guide| guide.name == wanted || guide.uri == wanted);
     known.ok_or_else(|| {
         let names: Vec<&str> = GUIDES.iter().map(|guide| guide.name).collect();
-        let message = format!("there is no guide `{name}`");
+        let message = format!("there is no guide `{}`", brief(name));
         match nearest(&wanted, names.iter().copied()) {
             Some(meant) => ToolError::missing(format!("{message}; did you mean `{meant}`?")),
             None => ToolError::missing(message),

@@ -37,7 +37,16 @@ pub(super) async fn import(
             let (scheme, _) = url.split_once(':').unwrap_or_default();
             let named = place.to_string_lossy();
             let tag = &named[archive.to_string_lossy().len()..];
-            url = format!("{scheme}:{}{tag}", resolved.display());
+            let whole = format!("{}{tag}", resolved.display());
+            // With the place it really is at, the same text may name another one.
+            if tag.split('/').any(|part| part == "..") || untagged(whole.as_ref()) != resolved {
+                return Err(ToolError::new(format!(
+                    "`registry_url`: `{}` is no name of an image in {}",
+                    tag.trim_start_matches(':'),
+                    archive.display()
+                )));
+            }
+            url = format!("{scheme}:{whole}");
             None
         }
         None => {

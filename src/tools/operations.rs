@@ -14,6 +14,13 @@ use super::{Context, Handlers, OperationsTools, ToolError, params};
 use crate::events::Payload;
 use crate::{Client, Error, types};
 
+/// The longest that is waited: 136 years.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+/// How many operations can be waited for at once. Each takes a connection to the backend.
+const MOST: usize = 256;
+/// How much output an answer has in all; operations beyond are without theirs.
+const OUTPUT: usize = 16 * 1024 * 1024;
+
 impl OperationsTools for Handlers {
     async fn wait_operations(
         &self,
@@ -24,8 +31,14 @@ impl OperationsTools for Handlers {
         let any = arguments.mode == "any";
         // Longer than a process lives is for ever.
         let time = Duration::try_from_secs_f64(arguments.timeout)
-            .unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+            .map_or(FOR_EVER, |time| time.min(FOR_EVER));
         let mut waiting = Waiting::new(&arguments.operation_ids);
+        if waiting.pending.len() > MOST {
+            return Err(ToolError::new(format!(
+                "`operation_ids` has {} operations; {MOST} can be waited for at once",
+                waiting.pending.len()
+            )));
+        }
         waiting.follow(client, any, time, cx).await?;
         if any && !waiting.answer.completed.is_empty() {
             waiting.cancel_rest(client, cx).await;
@@ -91,9 +104,11 @@ pub(super) async fn ended(
 }
 
 struct Waiting {
-    /// What has not ended yet, by the id as it was given.
+    /// What has not ended yet, by its id.
     pending: BTreeMap<String, Uuid>,
     answer: WaitOperations,
+    /// How much output the answer may still take, in bytes.
+    room: usize,
 }
 
 impl Waiting {
@@ -101,10 +116,11 @@ impl Waiting {
         let mut waiting = Self {
             pending: BTreeMap::new(),
             answer: WaitOperations::default(),
+            room: OUTPUT,
         };
         for id in ids {
-            match id.trim().parse() {
-                Ok(uuid) => drop(waiting.pending.insert(id.clone(), uuid)),
+            match id.trim().parse::<Uuid>() {
+                Ok(uuid) => drop(waiting.pending.insert(uuid.to_string(), uuid)),
                 Err(_) => drop(
                     waiting
                         .answer
@@ -146,7 +162,7 @@ impl Waiting {
                 Ok(operation) => {
                     self.pending.remove(&id);
                     self.answer.completed.push(id.clone());
-                    self.answer.results.insert(id, operation.into());
+                    self.take(id, operation.into());
                     if any {
                         return Ok(());
                     }
@@ -164,6 +180,21 @@ impl Waiting {
                 total - self.pending.len()
             ));
         }
+    }
+
+    /// Takes a result into the answer, without its output if there is too much already.
+    fn take(&mut self, id: String, mut operation: Operation) {
+        let output = operation.stdout.len() + operation.stderr.len();
+        match self.room.checked_sub(output) {
+            Some(room) => self.room = room,
+            None => {
+                operation.stdout = String::new();
+                operation.stderr = String::new();
+                operation.truncated = true;
+                operation.next = Some(format!("get_operation(operation_id={id:?})"));
+            }
+        }
+        self.answer.results.insert(id, operation);
     }
 
     /// The first has won: the others are cancelled.
@@ -186,7 +217,7 @@ impl Waiting {
                     } else {
                         self.answer.completed.push(id.clone());
                     }
-                    self.answer.results.insert(id, operation);
+                    self.take(id, operation);
                 }
                 Err(error) => {
                     self.answer

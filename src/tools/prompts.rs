@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::arguments::nearest;
+use super::arguments::{brief, nearest};
 use super::templates::{facts, render};
 use super::{PROMPTS, Prompt, ToolError};
 
@@ -62,7 +62,7 @@ impl Prompt {
             .iter()
             .map(|argument| argument.name)
             .collect();
-        let message = format!("there is no argument `{name}`");
+        let message = format!("there is no argument `{}`", brief(name));
         match nearest(name, known.iter().copied()) {
             Some(meant) => format!("{message}, did you mean `{meant}`?"),
             None => format!("{message}, it takes {}", known.join(", ")),
@@ -74,7 +74,7 @@ impl Prompt {
 #[must_use]
 pub fn unknown_prompt(name: &str) -> ToolError {
     let known = || PROMPTS.iter().map(|prompt| prompt.name);
-    let message = format!("there is no prompt `{name}`");
+    let message = format!("there is no prompt `{}`", brief(name));
     ToolError::new(match nearest(name, known()) {
         Some(meant) => format!("{message}; did you mean `{meant}`?"),
         None => format!(

@@ -53,7 +53,7 @@ impl RunTools for Handlers {
             match (outcome, &mut state) {
                 (Attempt::Done(started, ended), _) => break (started, ended),
                 (Attempt::Lost(error), Some(state)) => {
-                    if !state.heal(cx, client).await? {
+                    if !cx.watcher().restarts() || !state.heal(cx, client).await? {
                         return Err(error);
                     }
                 }

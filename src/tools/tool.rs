@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::arguments::{nearest, normalise};
+use super::arguments::{brief, nearest, normalise};
 use super::{TOOLS, ToolError};
 
 /// The arguments of a call.
@@ -110,7 +110,7 @@ impl Tool {
 /// The error for a tool that does not exist.
 #[must_use]
 pub fn unknown_tool(name: &str) -> ToolError {
-    let message = format!("there is no tool `{name}`");
+    let message = format!("there is no tool `{}`", brief(name));
     match nearest(name, TOOLS.iter().map(|tool| tool.name)) {
         Some(meant) => ToolError::new(format!("{message}; did you mean `{meant}`?")),
         None => {

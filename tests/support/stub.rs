@@ -61,6 +61,11 @@ impl Stub {
         self.inner.lock().unwrap()
     }
 
+    /// Method and path of each request so far.
+    pub fn requests(&self) -> Vec<(String, String)> {
+        self.lock().requests.clone()
+    }
+
     /// Method and path of each request so far, forgetting them.
     pub fn take_requests(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.lock().requests)

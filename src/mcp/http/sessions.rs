@@ -186,7 +186,8 @@ impl Stream for Watched {
         let polled = self.stream.as_mut().poll_next(context);
         match &polled {
             Poll::Ready(Some(message)) => self.saw(message),
-            Poll::Ready(None) => self.done = true,
+            // One that the client came back for ends too, and another goes on with its call.
+            Poll::Ready(None) => self.done |= self.request.is_none(),
             Poll::Pending => {}
         }
         polled

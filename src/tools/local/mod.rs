@@ -210,9 +210,19 @@ impl LocalAccess {
         let file = open_quietly(&resolved).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         let place = place_of(&file, &resolved, &about).map_err(failed)?;
-        self.judge_file(&place, &about)
-            .map_err(|refusal| self.refused(argument, &place, refusal))?;
+        self.check_file(argument, &place, &about)?;
         Ok(Opened { file, about })
+    }
+
+    /// Refuses a file, at the place where it really is, that may not be touched under any of its names.
+    pub(super) fn check_file(
+        &self,
+        argument: &str,
+        place: &Path,
+        about: &Metadata,
+    ) -> Result<(), ToolError> {
+        self.judge_file(place, about)
+            .map_err(|refusal| self.refused(argument, place, refusal))
     }
 
     /// Where an existing path leads, if it may be touched.

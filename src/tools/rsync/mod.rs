@@ -106,6 +106,7 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked
                 source.display()
             )));
         }
+        cx.session().local().check_file("source", &source, &about)?;
         let name = source.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {
             ToolError::new(format!("the name of {} is not UTF-8", source.display()))
