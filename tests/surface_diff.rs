@@ -14,7 +14,31 @@ fn tools(home: &Home, options: &[&str]) -> (i32, String) {
     (output.status.code().unwrap(), printed + &said)
 }
 
-/// What the tool `run` was before, the exit status, and what is said.
+/// The exit status and what is said if a tool was another before.
+fn since(home: &Home, tool: &str, edit: &dyn Fn(&mut Value)) -> (i32, String) {
+    let (_, printed) = tools(home, &["--format", "surface"]);
+    let mut old: Value = serde_json::from_str(&printed).unwrap();
+    let list = old["tools"].as_array_mut().unwrap();
+    edit(list.iter_mut().find(|known| known["name"] == tool).unwrap());
+    let file = home.path().join("old.json");
+    std::fs::write(&file, old.to_string()).unwrap();
+    tools(home, &["--diff", file.to_str().unwrap()])
+}
+
+fn check(cases: &[(&str, Case<'_>)]) {
+    let home = Home::new();
+    for (tool, (edit, status, expected)) in cases {
+        let (found, printed) = since(&home, tool, edit);
+        assert_eq!(found, *status, "{expected}: {printed}");
+        assert!(printed.contains(expected), "{expected}: {printed}");
+    }
+}
+
+fn remove(object: &mut Value, key: &str) {
+    object.as_object_mut().unwrap().remove(key).unwrap();
+}
+
+/// What a tool was before, the exit status, and what is said.
 type Case<'a> = (&'a dyn Fn(&mut Value), i32, &'a str);
 
 #[test]
@@ -161,4 +185,151 @@ fn each_change_is_found_and_weighed() {
         assert_eq!(status, 2, "{said}");
         assert!(said.contains(expected), "{said}");
     }
+}
+
+#[test]
+fn fields_within_fields_are_compared() {
+    check(&[
+        (
+            "list_files",
+            (
+                &|tool| {
+                    let items = &mut tool["outputSchema"]["properties"]["files"]["items"];
+                    items["properties"]["inode"] = json!({"type": "integer"});
+                    items["required"] = json!(["name", "path", "type", "size", "inode"]);
+                },
+                5,
+                "list_files -> files[].inode: this field of the answer is gone\n",
+            ),
+        ),
+        (
+            "list_files",
+            (
+                &|tool| {
+                    let items = &mut tool["outputSchema"]["properties"]["files"]["items"];
+                    remove(&mut items["properties"], "size");
+                },
+                4,
+                "list_files -> files[].size: this field of the answer is new",
+            ),
+        ),
+        (
+            "wait_operations",
+            (
+                &|tool| {
+                    let results = &mut tool["outputSchema"]["properties"]["results"];
+                    results["additionalProperties"]["properties"]["stdout"]["type"] =
+                        json!("array");
+                },
+                5,
+                "wait_operations -> results{}.stdout: its type was array, and is string",
+            ),
+        ),
+        (
+            "run",
+            (
+                &|tool| {
+                    let env = &mut tool["inputSchema"]["properties"]["env"];
+                    env["properties"] = json!({"HOME": {"type": "string"}});
+                },
+                5,
+                "run.env.HOME: this argument is gone",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn formats_and_patterns_of_arguments_are_compared() {
+    check(&[
+        (
+            "run",
+            (
+                &|tool| remove(&mut tool["inputSchema"]["properties"]["cwd"], "pattern"),
+                5,
+                "run.cwd: its pattern was none, and is ^",
+            ),
+        ),
+        (
+            "run",
+            (
+                &|tool| tool["inputSchema"]["properties"]["cwd"]["pattern"] = json!("^/"),
+                5,
+                "run.cwd: its pattern was ^/, and is ^",
+            ),
+        ),
+        (
+            "run",
+            (
+                &|tool| tool["inputSchema"]["properties"]["image"]["pattern"] = json!("^tag:"),
+                4,
+                "run.image: its pattern was ^tag:, and is none",
+            ),
+        ),
+        (
+            "set_tag",
+            (
+                &|tool| {
+                    remove(
+                        &mut tool["inputSchema"]["properties"]["image_uuid"],
+                        "format",
+                    )
+                },
+                5,
+                "set_tag.image_uuid: its format was none, and is uuid",
+            ),
+        ),
+        (
+            "wait_operations",
+            (
+                &|tool| {
+                    let ids = &mut tool["inputSchema"]["properties"]["operation_ids"];
+                    ids["items"]["format"] = json!("uuid");
+                },
+                4,
+                "wait_operations.operation_ids[]: its format was uuid, and is none",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn a_type_where_there_was_none_breaks() {
+    check(&[
+        (
+            "run",
+            (
+                &|tool| remove(&mut tool["inputSchema"]["properties"]["command"], "type"),
+                5,
+                "run.command: its type was anything, and is string",
+            ),
+        ),
+        (
+            "wait_operations",
+            (
+                &|tool| {
+                    let ids = &mut tool["inputSchema"]["properties"]["operation_ids"];
+                    remove(ids, "items");
+                },
+                5,
+                "wait_operations.operation_ids: its type was array, and is array of string",
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn choices_of_answers_are_compared() {
+    check(&[(
+        "list_files",
+        (
+            &|tool| {
+                let items = &mut tool["outputSchema"]["properties"]["files"]["items"];
+                items["properties"]["type"]["enum"] = json!(["file", "directory"]);
+                tool["outputSchema"]["properties"]["path"]["enum"] = json!(["/"]);
+            },
+            4,
+            "list_files -> path: any value is allowed now",
+        ),
+    )]);
 }

@@ -166,7 +166,7 @@ fn tool(
         }
     }
     if let (Some(old), Some(new)) = (&old.output, &new.output) {
-        output(name, old, new, changes);
+        answer(&format!("{name} -> "), old, new, changes);
     }
 }
 
@@ -183,7 +183,6 @@ fn added(what: &str, new: &Field, changes: &mut Changes) {
 }
 
 fn field(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
-    changes.words(what, &old.words, &new.words);
     match (old.required, new.required) {
         (false, true) => changes.add(Severity::Breaking, what, "it is required now"),
         (true, false) => changes.add(Severity::Behavioural, what, "it may be left out now"),
@@ -197,7 +196,13 @@ fn field(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
             changes.add(Severity::Behavioural, what, how);
         }
     }
-    choices(what, old, new, changes);
+    value(what, old, new, changes);
+}
+
+/// All but the type of an argument, or of what one holds.
+fn value(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
+    changes.words(what, &old.words, &new.words);
+    choices(what, old, new, Severity::Breaking, changes);
     if !same(old.default.as_ref(), new.default.as_ref()) {
         let shown = |default: &Option<serde_json::Value>| {
             default
@@ -214,6 +219,33 @@ fn field(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
     if let (Some(old), Some(new)) = (&old.bounds, &new.bounds) {
         bounds(what, old, new, changes);
     }
+    if let (Some(old), Some(new)) = (&old.spelling, &new.spelling) {
+        spelling(what, old, new, changes);
+    }
+    let (Some(old), Some(new)) = (&old.inner, &new.inner) else {
+        return;
+    };
+    for (path, old) in old {
+        let what = format!("{what}{path}");
+        match new.get(path) {
+            Some(new) if is_field(path) => field(&what, old, new, changes),
+            Some(new) => value(&what, old, new, changes),
+            None if is_field(path) => {
+                changes.add(Severity::Breaking, what, "this argument is gone");
+            }
+            None => {}
+        }
+    }
+    for (path, new) in new {
+        if is_field(path) && !old.contains_key(path) {
+            added(&format!("{what}{path}"), new, changes);
+        }
+    }
+}
+
+/// Whether a path leads to a field of its own; the type of elements belongs to that of the whole.
+fn is_field(path: &str) -> bool {
+    !["[]", "{}"].contains(&path)
 }
 
 /// Numbers are the same however they are written.
@@ -229,10 +261,11 @@ fn same(old: Option<&serde_json::Value>, new: Option<&serde_json::Value>) -> boo
     }
 }
 
-fn choices(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
+/// `fewer` is how much it matters that values are no longer allowed.
+fn choices(what: &str, old: &Field, new: &Field, fewer: Severity, changes: &mut Changes) {
     match (&old.shape.choices, &new.shape.choices) {
         (None, Some(_)) => {
-            changes.add(Severity::Breaking, what, "only some values are allowed now");
+            changes.add(fewer, what, "only some values are allowed now");
         }
         (Some(_), None) => changes.add(Severity::Behavioural, what, "any value is allowed now"),
         (Some(old), Some(new)) => {
@@ -240,7 +273,7 @@ fn choices(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
             let more: Vec<&str> = new.difference(old).map(String::as_str).collect();
             if !gone.is_empty() {
                 let how = format!("no longer allowed: {}", gone.join(", "));
-                changes.add(Severity::Breaking, what, how);
+                changes.add(fewer, what, how);
             }
             if !more.is_empty() {
                 let how = format!("also allowed: {}", more.join(", "));
@@ -277,16 +310,39 @@ fn bounds(what: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &
     }
 }
 
-/// Readers of answers rely on the fields that were always there.
-fn output(
-    name: &str,
+fn spelling(
+    what: &str,
+    old: &[Option<String>; 2],
+    new: &[Option<String>; 2],
+    changes: &mut Changes,
+) {
+    for (name, (old, new)) in ["format", "pattern"].into_iter().zip(old.iter().zip(new)) {
+        if old == new {
+            continue;
+        }
+        let severity = match new {
+            Some(_) => Severity::Breaking,
+            None => Severity::Behavioural,
+        };
+        let shown = |rule: &Option<String>| rule.clone().unwrap_or_else(|| "none".to_owned());
+        let how = format!("its {name} was {}, and is {}", shown(old), shown(new));
+        changes.add(severity, what, how);
+    }
+}
+
+/// The fields of an answer, or what one of them holds; `before` stands before their names.
+///
+/// Readers rely on the fields that were always there. More choices are an addition, and fewer are values that readers know: both are behavioural.
+fn answer(
+    before: &str,
     old: &BTreeMap<String, Field>,
     new: &BTreeMap<String, Field>,
     changes: &mut Changes,
 ) {
     for (field, old) in old {
-        let what = format!("{name} -> {field}");
+        let what = format!("{before}{field}");
         match new.get(field) {
+            None if !is_field(field) => {}
             None if old.required => {
                 changes.add(Severity::Breaking, what, "this field of the answer is gone");
             }
@@ -306,15 +362,20 @@ fn output(
                         "this field is not always there any more",
                     );
                 }
-                if !old.shape.takes_all_of(&new.shape) {
+                if is_field(field) && !old.shape.takes_all_of(&new.shape) {
                     let how = format!("its type was {}, and is {}", old.shape, new.shape);
                     changes.add(Severity::Breaking, &what, how);
+                }
+                choices(&what, old, new, Severity::Behavioural, changes);
+                if let (Some(old), Some(new)) = (&old.inner, &new.inner) {
+                    answer(&what, old, new, changes);
                 }
             }
         }
     }
-    for field in new.keys().filter(|field| !old.contains_key(*field)) {
-        let what = format!("{name} -> {field}");
+    let more = |field: &&String| is_field(field) && !old.contains_key(*field);
+    for field in new.keys().filter(more) {
+        let what = format!("{before}{field}");
         changes.add(
             Severity::Behavioural,
             what,
@@ -359,5 +420,71 @@ fn resource(uri: &str, old: &Resource, new: &Resource, changes: &mut Changes) {
     }
     if old.mime.is_some() && old.mime != new.mime {
         changes.add(Severity::Behavioural, uri, "its type is another");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::read;
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// The changes of a tool `t` with the field or argument `x`.
+    fn since(side: &str, old: &Value, new: &Value) -> Vec<String> {
+        let surface = |x: &Value| {
+            let schema = json!({"type": "object", "properties": {"x": x}});
+            read(&json!([{"name": "t", side: schema}]))
+        };
+        let (Ok(old), Ok(new)) = (surface(old), surface(new)) else {
+            panic!("no surface: {old}, {new}");
+        };
+        let changes = compare(&old, &new, |_, _| None);
+        changes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn choices_of_answers_are_compared() {
+        let of = |choices: &[&str]| json!({"type": "string", "enum": choices});
+        let array = |items: Value| json!({"type": "array", "items": items});
+        let output = |old, new| since("outputSchema", &old, &new);
+        assert_eq!(
+            output(of(&["a", "b"]), of(&["a", "c"])),
+            [
+                "behavioural  t -> x: no longer allowed: b",
+                "behavioural  t -> x: also allowed: c"
+            ]
+        );
+        assert_eq!(
+            output(json!({"type": "string"}), of(&["a"])),
+            ["behavioural  t -> x: only some values are allowed now"]
+        );
+        assert_eq!(
+            output(array(of(&["a"])), array(of(&["a", "b"]))),
+            ["behavioural  t -> x[]: also allowed: b"]
+        );
+    }
+
+    #[test]
+    fn what_an_argument_holds_is_compared() {
+        let object = |field: &str, required: &[&str]| json!({"type": "object", "properties": {field: {"type": "string"}}, "required": required});
+        let input = |old, new| since("inputSchema", &old, &new);
+        assert_eq!(
+            input(object("a", &[]), object("a", &["a"])),
+            ["breaking     t.x.a: it is required now"]
+        );
+        let map = |values: Value| json!({"anyOf": [{"type": "object", "additionalProperties": values}, {"type": "null"}]});
+        assert_eq!(
+            input(map(object("a", &[])), map(object("b", &["b"]))),
+            [
+                "breaking     t.x{}.a: this argument is gone",
+                "breaking     t.x{}.b: this argument is new, and required",
+            ]
+        );
+        // Once for the whole, not again for its elements.
+        let array = |kind: &str| json!({"type": "array", "items": {"type": kind}});
+        assert_eq!(
+            input(array("string"), array("integer")),
+            ["breaking     t.x: its type was array of string, and is array of integer"]
+        );
     }
 }

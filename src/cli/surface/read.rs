@@ -33,6 +33,11 @@ pub(super) struct Field {
     pub(super) default: Option<Value>,
     /// Smallest and largest number, least and greatest length; `None` if the file tells no bounds at all.
     pub(super) bounds: Option<[Option<f64>; 4]>,
+    /// Format and pattern of a text; `None` if the file tells of neither.
+    pub(super) spelling: Option<[Option<String>; 2]>,
+    /// What it holds: `.name` is a field of an object, `[]` the elements of an array, `{}` the values of a map.
+    /// `None` if the file does not tell.
+    pub(super) inner: Option<BTreeMap<String, Field>>,
 }
 
 #[derive(Debug, Default)]
@@ -143,22 +148,44 @@ fn fields_of(schema: &Value) -> BTreeMap<String, Field> {
         .filter_map(Value::as_str)
         .collect();
     let properties = schema["properties"].as_object().into_iter().flatten();
-    let number = |property: &Value, key: &str| property[key].as_f64();
     let field = |(name, property): (&String, &Value)| {
-        let keys = ["minimum", "maximum", "minLength", "maxLength"];
-        let field = Field {
-            words: words(property),
-            shape: Shape::of_schema(property),
-            required: required.contains(&name.as_str()),
-            default: property
-                .get("default")
-                .filter(|value| !value.is_null())
-                .cloned(),
-            bounds: Some(keys.map(|key| number(property, key))),
-        };
-        (name.clone(), field)
+        let required = required.contains(&name.as_str());
+        (name.clone(), field_of(property, required))
     };
     properties.map(field).collect()
+}
+
+fn field_of(schema: &Value, required: bool) -> Field {
+    let bounds = ["minimum", "maximum", "minLength", "maxLength"];
+    let spelling = ["format", "pattern"];
+    Field {
+        words: words(schema),
+        shape: Shape::of_schema(schema),
+        required,
+        default: schema
+            .get("default")
+            .filter(|value| !value.is_null())
+            .cloned(),
+        bounds: Some(bounds.map(|key| schema[key].as_f64())),
+        spelling: Some(spelling.map(|key| schema[key].as_str().map(str::to_owned))),
+        inner: Some(inner_of(schema)),
+    }
+}
+
+/// What a value of a schema holds, whichever of the alternatives it is.
+fn inner_of(schema: &Value) -> BTreeMap<String, Field> {
+    let branches = ["anyOf", "oneOf"]
+        .iter()
+        .filter_map(|key| schema[key].as_array());
+    let mut inner: BTreeMap<_, _> = branches.flatten().flat_map(inner_of).collect();
+    let fields = fields_of(schema).into_iter();
+    inner.extend(fields.map(|(name, field)| (format!(".{name}"), field)));
+    for (key, path) in [("items", "[]"), ("additionalProperties", "{}")] {
+        if schema[key].is_object() {
+            inner.insert(path.to_owned(), field_of(&schema[key], false));
+        }
+    }
+    inner
 }
 
 /// Recorded facts of parameters or fields.
@@ -172,7 +199,7 @@ fn facts_of(facts: &Value) -> BTreeMap<String, Field> {
                 .get("default")
                 .filter(|value| !value.is_null())
                 .cloned(),
-            bounds: None,
+            ..Field::default()
         };
         (name.clone(), field)
     };

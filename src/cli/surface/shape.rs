@@ -14,6 +14,8 @@ pub(super) struct Shape {
     pub(super) choices: Option<BTreeSet<String>>,
     /// What an array or map holds.
     pub(super) items: Option<Box<Shape>>,
+    /// Whether it may hold something that is not told: the short notation leaves that out.
+    vague: bool,
 }
 
 impl Shape {
@@ -79,6 +81,7 @@ impl Shape {
         };
         shape.kinds.insert(kind.to_owned());
         shape.items = items.map(|items| Box::new(Self::of_notation(items)));
+        shape.vague = shape.items.is_none() && shape.holds();
         shape
     }
 
@@ -92,18 +95,27 @@ impl Shape {
             (choices, None) | (None, choices) => choices,
         };
         self.items = self.items.take().or(other.items);
+        self.vague |= other.vague;
+    }
+
+    /// Whether it may be an array or a map.
+    fn holds(&self) -> bool {
+        self.kinds.is_empty() || self.kinds.contains("array") || self.kinds.contains("object")
     }
 
     /// Whether every value of `old` is one of these too.
     pub(super) fn takes_all_of(&self, old: &Self) -> bool {
         let takes = |kind: &str| {
-            self.kinds.is_empty()
-                || self.kinds.contains(kind)
-                || (kind == "integer" && self.kinds.contains("number"))
+            self.kinds.contains(kind) || (kind == "integer" && self.kinds.contains("number"))
         };
-        old.kinds.iter().all(|kind| takes(kind))
+        let kinds = self.kinds.is_empty()
+            || (!old.kinds.is_empty() && old.kinds.iter().all(|kind| takes(kind)));
+        kinds
             && match (&self.items, &old.items) {
                 (Some(items), Some(old)) => items.takes_all_of(old),
+                (Some(items), None) if old.holds() && !old.vague && !self.vague => {
+                    items.takes_all_of(&Self::default())
+                }
                 _ => true,
             }
     }
@@ -173,7 +185,6 @@ mod tests {
                 "string|integer",
                 json!({"anyOf": [{"type": "string"}, {"type": "integer"}]}),
             ),
-            ("FileEntry", json!({"type": "object"})),
         ] {
             assert_eq!(
                 Shape::of_notation(notation),
@@ -190,5 +201,32 @@ mod tests {
         assert!(!shape("integer").takes_all_of(&shape("number")));
         assert!(!shape("array<integer>").takes_all_of(&shape("array<string>")));
         assert_eq!(shape("array<string>").to_string(), "array of string");
+    }
+
+    #[test]
+    fn without_a_type_anything_is_taken() {
+        let shape = |schema: Value| Shape::of_schema(&schema);
+        let any = || shape(json!({}));
+        let text = || shape(json!({"type": "string"}));
+        let array = || shape(json!({"type": "array"}));
+        let texts = || shape(json!({"type": "array", "items": {"type": "string"}}));
+        let all = || shape(json!({"type": "array", "items": {}}));
+        for (wide, narrow) in [(any(), text()), (array(), texts()), (all(), texts())] {
+            assert!(wide.takes_all_of(&narrow), "{wide}, {narrow}");
+            assert!(!narrow.takes_all_of(&wide), "{wide}, {narrow}");
+        }
+        assert!(array().takes_all_of(&all()) && all().takes_all_of(&array()));
+        let either = shape(json!({"type": ["string", "array"], "items": {"type": "string"}}));
+        assert!(either.takes_all_of(&text()));
+    }
+
+    #[test]
+    fn the_short_notation_may_not_tell_what_is_held() {
+        let map = Shape::of_notation("map<string>");
+        assert_eq!(Shape::of_notation("FileEntry").to_string(), "object");
+        assert!(map.takes_all_of(&Shape::of_notation("FileEntry")));
+        let object = Shape::of_schema(&json!({"type": "object"}));
+        assert!(!map.takes_all_of(&object));
+        assert!(Shape::of_notation("Entry|map<string>").takes_all_of(&object));
     }
 }
