@@ -711,6 +711,11 @@ fn whole_session(mut raw: Raw, home: &Home) {
     );
     let images = raw.good("list_images", json!({"tag_prefix": "common/"}));
     assert_eq!(images["images"].as_array().unwrap().len(), 1, "{images}");
+    // What the backend takes for a beginning is not all that is asked for.
+    for prefix in ["com/", "/", "common/note:"] {
+        let images = raw.good("list_images", json!({"tag_prefix": prefix}));
+        assert_eq!(images["images"], json!([]), "{prefix}");
+    }
     raw.good("set_tag", json!({"image_uuid": child}));
     let text = raw.bad("get_image", json!({"image": "tag:common/note/host"}));
     assert!(text.contains("no image has the tag"), "{text}");

@@ -266,6 +266,15 @@ fn credentials_that_are_no_longer_good_are_not_used() {
         SECRET
     );
 
+    // To the backend a bare name is an image of Docker Hub, whose password this is not.
+    let bare = format!("registry_url={}", registry.address);
+    let output = setting.call(&["import_image", &bare]);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("docker.io"),
+        "{output:?}"
+    );
+
     // A helper program comes before what stands in the file.
     let answer = json!({"ServerURL": "", "Username": "user", "Secret": SECRET});
     let helper = format!("read server\necho '{answer}'");

@@ -60,7 +60,12 @@ impl Host {
         if HUB.contains(&host) && url.port().is_none() {
             return Ok(Self::hub());
         }
-        Ok(Self(match url.port() {
+        // The default port goes without saying, but not on this machine, where `http` is spoken.
+        let port = url.port().or_else(|| {
+            let said = is_loopback(&url) && authority.ends_with(":443");
+            said.then_some(443)
+        });
+        Ok(Self(match port {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         }))
@@ -192,6 +197,8 @@ mod tests {
             ("127.0.0.1:5000/x:1", "127.0.0.1:5000"),
             ("[::1]:5000/x", "[::1]:5000"),
             ("https://r.example:443/x", "r.example"),
+            ("localhost:443", "localhost:443"),
+            ("127.0.0.1:443/x", "127.0.0.1:443"),
         ] {
             assert_eq!(Host::of(given).unwrap().as_str(), host, "{given}");
         }

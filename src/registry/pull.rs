@@ -319,7 +319,9 @@ impl<'a> Repository<'a> {
     /// A GET with the authorization that the registry asks for.
     async fn authorized(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
         let response = self.redirected(path, headers).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // The challenge of a place that the registry led to says nothing of the registry, and the password is not for it.
+        let is_own = response.url().origin() == self.address(path)?.origin();
+        if response.status() != StatusCode::UNAUTHORIZED || !is_own {
             return Ok(response);
         }
         let asked = challenges(response.headers());
@@ -340,10 +342,15 @@ impl<'a> Repository<'a> {
         self.redirected(path, headers).await
     }
 
+    /// Where the registry itself answers.
+    fn address(&self, path: &str) -> Result<Url, RegistryError> {
+        Url::parse(&format!("{}{path}", self.reference.host().api()))
+            .map_err(|_| self.wrong("cannot be addressed".to_owned()))
+    }
+
     /// Follows redirects. The authorization stays with the registry's own origin.
     async fn redirected(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
-        let start = format!("{}{path}", self.reference.host().api());
-        let start = Url::parse(&start).map_err(|_| self.wrong("cannot be addressed".to_owned()))?;
+        let start = self.address(path)?;
         let mut url = start.clone();
         for _ in 0..=REDIRECTS {
             let mut request = self

@@ -275,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_again_meanwhile_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().to_owned();
+        run(async {
+            let store = Store::at(directory);
+            remember(&store, "a").await.unwrap();
+            for (asked, left) in [(0, Some("u".to_owned())), (i64::MAX, None)] {
+                let forget = move |c: &Transaction<'_>| uploads::forget(c, "b", "a", asked);
+                store.write(forget).await.unwrap();
+                assert_eq!(known(&store, "a").await, left);
+            }
+        });
+    }
+
+    #[test]
     fn what_is_remembered_is_for_the_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
         let directory = folder.path().join("a/state");

@@ -69,9 +69,14 @@ pub(crate) fn is_executable(c: &Connection, backend: &str, uuid: &str) -> Result
     Ok(found.unwrap_or_default())
 }
 
-/// Forgets contents that a backend was found to have lost.
-pub(crate) fn forget(c: &Connection, backend: &str, sha256: &str) -> Result<(), DbError> {
-    c.prepare_cached("DELETE FROM uploads WHERE backend = ?1 AND sha256 = ?2")?
-        .execute([backend, sha256])?;
+/// Forgets a content that a backend was found to have lost, unless somebody has used it since `asked`: it was sent again meanwhile.
+pub(crate) fn forget(
+    c: &Connection,
+    backend: &str,
+    sha256: &str,
+    asked: i64,
+) -> Result<(), DbError> {
+    c.prepare_cached("DELETE FROM uploads WHERE backend = ?1 AND sha256 = ?2 AND used_at < ?3")?
+        .execute(params![backend, sha256, asked])?;
     Ok(())
 }

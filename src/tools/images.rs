@@ -19,13 +19,16 @@ impl ImagesTools for Handlers {
         if arguments.tagged {
             request = request.tagged("1");
         }
-        if let Some(prefix) = &arguments.tag_prefix {
+        let prefix = arguments.tag_prefix.as_deref();
+        let prefix = prefix
+            .map(|prefix| prefix.strip_prefix("tag:").unwrap_or(prefix))
+            .filter(|prefix| !prefix.is_empty());
+        if let Some(prefix) = prefix {
             // The API takes no prefix that ends in a separator.
-            let prefix = prefix
-                .strip_prefix("tag:")
-                .unwrap_or(prefix)
-                .trim_end_matches([':', '/', '.']);
-            request = request.tag(prefix);
+            request = match prefix.trim_end_matches([':', '/', '.']) {
+                "" => request.tagged("1"),
+                prefix => request.tag(prefix),
+            };
         }
         if let Some(since) = &arguments.since {
             request = request.since(since);
@@ -33,7 +36,7 @@ impl ImagesTools for Handlers {
         if let Some(until) = &arguments.until {
             request = request.until(until);
         }
-        let images = request.send().await?.into_inner().images;
+        let mut images = request.send().await?.into_inner().images;
         let next = (images.len() as u64 >= arguments.limit).then(|| {
             let mut call = format!(
                 "list_images(offset={}, limit={}",
@@ -58,6 +61,10 @@ impl ImagesTools for Handlers {
             call.push(')');
             call
         });
+        if let Some(prefix) = prefix {
+            let begins = |tag: &String| tag.starts_with(prefix);
+            images.retain(|image| image.tag.as_ref().is_some_and(begins));
+        }
         Ok(ListImages {
             images: images.into_iter().map(Into::into).collect(),
             next,

@@ -6,7 +6,7 @@ use super::operations::ended;
 use super::results::{ImportImage, Operation};
 use super::run::{cancel, failed, stopped};
 use super::{Context, ToolError, params, registries};
-use crate::registry::{Host, Login, check};
+use crate::registry::{Host, Login, Reference, check};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
 
@@ -159,7 +159,11 @@ async fn credentials(
     client: &Client,
     cx: &Context,
 ) -> Result<Option<RegistryCredentials>, ToolError> {
-    let registry = Host::of(url)?;
+    // The registry that the backend will take it for; a bare name is one of Docker Hub.
+    let registry = match url.parse::<Reference>() {
+        Ok(reference) => reference.host().clone(),
+        Err(_) => Host::of(url)?,
+    };
     let login = registries::stored(cx, client, &registry).await;
     let how = format!(
         "`registry_token_obtain(registry_url={:?})` shows where to make a token and `registry_auth` stores it; or import \

@@ -150,25 +150,39 @@ impl Family<'_> {
         children.into_iter().map(|child| child.image).collect()
     }
 
-    /// Remembers origins; whether any of them was new.
-    async fn keep(&self, origins: Vec<Origin>) -> bool {
+    /// Remembers origins.
+    async fn keep(&self, origins: Vec<Origin>) {
         let backend = self.backend.clone();
         let kept = self.store.write(move |c| {
-            let mut new = false;
             for origin in &origins {
-                new |= lineage::find(c, &backend, &origin.image)?.is_none();
                 lineage::remember(c, &backend, origin)?;
             }
-            Ok(new)
+            Ok(())
         });
-        kept.await.unwrap_or_else(|error| {
+        if let Err(error) = kept.await {
             tracing::warn!("cannot remember where images come from: {error}");
-            true
-        })
+        }
     }
 
-    /// Reads the backend's operations, newest first, until what they say is known already.
+    /// Whether all of these are remembered.
+    async fn are_known(&self, origins: &[Origin]) -> bool {
+        let images: Vec<String> = origins.iter().map(|origin| origin.image.clone()).collect();
+        let backend = self.backend.clone();
+        let known = self.store.read(move |c| {
+            for image in &images {
+                if lineage::find(c, &backend, image)?.is_none() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        });
+        known.await.unwrap_or_default()
+    }
+
+    /// Reads the backend's operations, newest first, until what they say is known already. What they say is remembered at the end, as one:
+    /// of an interrupted reading the newest would be known, and the older ones never read.
     async fn learn(&self) -> Result<(), ToolError> {
+        let mut learnt = Vec::new();
         for page in 0..PAGES {
             let operations = self
                 .client
@@ -180,11 +194,13 @@ impl Family<'_> {
                 .into_inner();
             let last = (operations.len() as u64) < PAGE;
             let origins: Vec<Origin> = operations.into_iter().filter_map(of_summary).collect();
-            if last || (!origins.is_empty() && !self.keep(origins.clone()).await) {
-                self.keep(origins).await;
+            let known = !origins.is_empty() && self.are_known(&origins).await;
+            learnt.extend(origins);
+            if last || known {
                 break;
             }
         }
+        self.keep(learnt).await;
         Ok(())
     }
 

@@ -162,6 +162,14 @@ async fn fetch(
 ) -> Result<(Part, Option<Vec<u8>>), ToolError> {
     let mut content = client.read(image, path).await?;
     let size = content.size;
+    if let Some(size) = size.filter(|size| *size > WHOLE && offset >= *size) {
+        let nothing = Part {
+            bytes: Vec::new(),
+            offset: size,
+            size,
+        };
+        return Ok((nothing, None));
+    }
     let end = offset.saturating_add(limit);
     let mut all = size.is_none_or(|size| size <= WHOLE).then(Vec::new);
     let mut bytes = Vec::new();
@@ -228,7 +236,10 @@ pub(super) async fn grep(arguments: params::Grep, cx: &Context) -> Result<Grep, 
             .parse()
             .map_err(|_| ToolError::new("`case` is sensitive, insensitive or smart"))?;
         let found = request.case(case).send().await?.into_inner();
-        cache.keep_json(key, &found).await;
+        // Where a busy backend ran out of time, there may be more the next time.
+        if !found.truncated || found.matches.len() as u64 >= arguments.max_total {
+            cache.keep_json(key, &found).await;
+        }
         Ok::<_, ToolError>(found)
     })
     .await?;

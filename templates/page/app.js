@@ -373,15 +373,21 @@
   // ---- keeping up
 
   async function pages(path, key, wanted) {
-    let all = [];
-    let more = false;
-    while (all.length < wanted) {
-      const page = await json(path + "?limit=" + PAGE + "&offset=" + all.length);
-      all = all.concat(page[key]);
+    // An image with several tags has a row for each, which may be on several pages.
+    const all = new Map();
+    let more = true;
+    let offset = 0;
+    while (more && all.size < wanted) {
+      const page = await json(path + "?limit=" + PAGE + "&offset=" + offset);
+      for (const one of page[key]) {
+        const before = all.get(one.uuid);
+        if (!before) all.set(one.uuid, one);
+        else if (one.tags) before.tags = [...new Set([...before.tags, ...one.tags])];
+      }
+      offset += page.rows;
       more = page.more;
-      if (!more) break;
     }
-    return [all, more];
+    return [[...all.values()], more];
   }
   let loading = null;
   let again = false;

@@ -218,6 +218,46 @@ async fn private_registries_and_what_is_told_of_secrets() {
     }
 }
 
+/// A registry may keep its layers where others answer.
+#[tokio::test]
+async fn where_a_registry_leads_to_gets_no_password() {
+    use axum::http::{HeaderMap, StatusCode, Uri};
+    use std::sync::{Arc, Mutex};
+    let seen: Arc<Mutex<Vec<(String, bool)>>> = Arc::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = seen.clone();
+    let answer = async move |uri: Uri, headers: HeaderMap| {
+        let has_password = headers.contains_key("authorization");
+        asked
+            .lock()
+            .unwrap()
+            .push((uri.path().to_owned(), has_password));
+        let challenge = format!(r#"Bearer realm="http://127.0.0.1:{port}/token",service="x""#);
+        (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)])
+    };
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+    let local = Local::new().await;
+    let registry = Registry::start(Access::Bearer).await;
+    let image = greeting();
+    registry.push("one", &image);
+    registry.fault(&image.blob(0), Fault::Elsewhere(port));
+    let credentials = json!({"username": USER, "password": PASSWORD});
+    let url = registry.url("one");
+    let operation = local
+        .begin(json!({"registry": {"url": url, "credentials": credentials}}))
+        .await;
+    let done = local.done(&operation).await;
+    assert_eq!(done.status, "FAILED", "{done:?}");
+    let seen = seen.lock().unwrap().clone();
+    assert!(!seen.is_empty());
+    for (path, has_password) in seen {
+        assert_eq!((path.as_str(), has_password), ("/elsewhere", false));
+    }
+}
+
 #[tokio::test]
 async fn broken_downloads_go_on_and_wrong_ones_leave_nothing() {
     let local = Local::new().await;

@@ -39,6 +39,8 @@ pub(crate) enum Fault {
     Wait,
     /// Answers 500 this often.
     Fail(usize),
+    /// Leads to the server on this port of the loopback interface.
+    Elsewhere(u16),
 }
 
 #[derive(Clone)]
@@ -238,6 +240,10 @@ async fn blob(
                 .unwrap()
                 .insert(name, Fault::Fail(times - 1));
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        Some(Fault::Elsewhere(port)) => {
+            let place = format!("http://127.0.0.1:{port}/elsewhere");
+            return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
         }
         Some(Fault::Break(after, times)) if times > 0 => {
             stub.faults

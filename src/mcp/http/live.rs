@@ -104,7 +104,7 @@ impl Live {
             shown["operation"] = json!(image.operation_uuid);
             shown
         });
-        Ok(json!({"images": merged(images), "more": more}))
+        Ok(json!({"images": merged(images), "rows": page.len(), "more": more}))
     }
 
     /// A page of operations, the newest first.
@@ -127,7 +127,7 @@ impl Live {
             shown
         });
         let operations: Vec<Value> = operations.collect();
-        Ok(json!({"operations": operations, "more": more}))
+        Ok(json!({"operations": operations, "rows": page.len(), "more": more}))
     }
 
     /// Records of operations that were running and no longer are have to be asked for again.

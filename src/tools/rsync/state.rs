@@ -10,7 +10,7 @@ use super::super::{Context, ToolError};
 use super::hash::{digest, open_here};
 use super::send::{Content, send};
 use crate::store::states::{self, StateFile};
-use crate::store::uploads;
+use crate::store::{self, uploads};
 use crate::types::InstanceFile;
 use crate::{Client, Error};
 
@@ -136,6 +136,7 @@ impl State {
             .progress("looking for files that the backend has lost");
         let backend = client.backend().identity();
         let hashes: Vec<String> = self.hashes().into_iter().map(str::to_owned).collect();
+        let begun = store::now();
         let mut asked = futures_util::stream::iter(hashes)
             .map(|sha256| async move {
                 let found = client.find_file(&sha256).await;
@@ -166,7 +167,7 @@ impl State {
             .store()
             .write(move |c| {
                 for sha256 in &forgotten {
-                    uploads::forget(c, &key, sha256)?;
+                    uploads::forget(c, &key, sha256, begun)?;
                 }
                 for (sha256, uuid) in &known {
                     uploads::remember(c, &key, sha256, uuid)?;
@@ -179,6 +180,13 @@ impl State {
             self.send_again(cx, client, &lost).await?;
         }
         self.look_up(cx, &backend).await?;
+        let mut hashes = self.hashes().into_iter();
+        if hashes.any(|hash| !self.uuids.contains_key(hash)) {
+            return Err(ToolError::new(format!(
+                "other calls have changed what is known of directory state {}; run it again",
+                self.id
+            )));
+        }
         Ok(moved || !lost.is_empty())
     }
 
