@@ -240,10 +240,11 @@ async fn where_a_registry_leads_to_gets_no_password() {
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
     let local = Local::new().await;
-    let registry = Registry::start(Access::Bearer).await;
+    let registry = Registry::start(Access::Open).await;
     let image = greeting();
     registry.push("one", &image);
     registry.fault(&image.blob(0), Fault::Elsewhere(port));
+    // It asks for none itself, so that the first answer is the other's.
     let credentials = json!({"username": USER, "password": PASSWORD});
     let url = registry.url("one");
     let operation = local
