@@ -593,6 +593,16 @@ fn waiting_is_bounded() {
         json!({"operation_ids": ids, "timeout": 1e19}),
     );
     assert_eq!(waited["completed"], json!([done]), "{waited}");
+    // What is to be called next ends the same way.
+    let sleeping = session.sleeping();
+    let waited = session.raw.good(
+        "wait_operations",
+        json!({"operation_ids": [sleeping], "mode": "any", "timeout": 0}),
+    );
+    assert!(
+        waited["next"].as_str().unwrap().contains(r#"mode="any""#),
+        "{waited}"
+    );
     let many: Vec<String> = (0..257)
         .map(|n| uuid::Uuid::from_u128(n).to_string())
         .collect();

@@ -48,7 +48,7 @@ pub(super) struct Options {
     /// are meant. Over HTTP nothing may be touched without it
     #[arg(long, global = true, value_name = "DIR", help_heading = OTHER)]
     pub(super) allow_path: Vec<std::path::PathBuf>,
-    /// How much to log to standard error
+    /// How much to log to standard error [env: CONTREE_MCP_LOG_LEVEL]
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
     log_level: Option<Level>,
     #[command(flatten)]

@@ -51,7 +51,8 @@ impl OperationsTools for Handlers {
         answer.timed_out = !answer.pending.is_empty();
         if answer.timed_out {
             let ids = serde_json::to_string(&answer.pending).unwrap_or_default();
-            answer.next = Some(format!("wait_operations(operation_ids={ids})"));
+            let mode = if any { ", mode=\"any\"" } else { "" };
+            answer.next = Some(format!("wait_operations(operation_ids={ids}{mode})"));
         }
         Ok(answer)
     }
