@@ -218,9 +218,9 @@ async function main() {
     return nodeIds.length;
   };
   // Without scripts the browser cannot be asked to wait for them.
-  let shown = 0;
-  for (const until = Date.now() + 30_000; shown < 13 && Date.now() < until; await sleep(50)) shown = await entries().catch(() => 0);
-  if (shown < 13) fail(`only ${shown} tools without scripts`);
+  let listed = 0;
+  for (const until = Date.now() + 30_000; listed < 13 && Date.now() < until; await sleep(50)) listed = await entries().catch(() => 0);
+  if (listed < 13) fail(`only ${listed} tools without scripts`);
   await tab.picture("no-script-light-1280");
   await tab.send("Emulation.setScriptExecutionDisabled", { value: false });
   said("the documentation needs no script");
