@@ -51,7 +51,7 @@ fn every_dependency_has_a_reason() {
         .collect();
     let used: BTreeSet<String> = [
         "Cargo.toml",
-        "sandbox/Cargo.toml",
+        "crates/sandbox/Cargo.toml",
         "tests/handlers/Cargo.toml",
     ]
     .iter()
