@@ -44,8 +44,8 @@
 //! body, and show no credentials.
 //!
 //! # Features
-//! The client is there without any. `engine` (default, Linux only) is the embedded engine, which runs sandboxes on this
-//! machine without a service; `mcp` (default) is the MCP server `contree-mcp` and its tools.
+//! The client is there without any, and none is on by default. `engine` (Linux only) is the embedded engine, which runs
+//! sandboxes on this machine without a service; `mcp` is the MCP server and its tools, which the program `contree-mcp` serves.
 
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
@@ -58,25 +58,18 @@ mod client;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod config;
-#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
-mod db;
-#[cfg(all(feature = "engine", target_os = "linux"))]
-pub mod engine;
-#[cfg(feature = "mcp")]
-mod environment;
 mod error;
-#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
-mod front;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod mcp;
-#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
-mod registry;
 #[cfg(feature = "mcp")]
 mod store;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod tools;
+
+#[cfg(all(feature = "engine", target_os = "linux"))]
+pub use contree_engine as engine;
 
 pub use api::{ByteStream, Client, ResponseValue, builder, types};
 pub use client::{

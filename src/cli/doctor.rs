@@ -258,7 +258,7 @@ fn sandbox(start: &Start) -> Vec<Check> {
         }
     };
     // As a call does, so that what is said is what is had.
-    contree_sandbox::ControlGroups::enter(false);
+    contree_engine::ControlGroups::enter(false);
     let checks = engine::diagnose(&config).into_iter();
     checks
         .map(|check| Check {

@@ -210,7 +210,7 @@ fn local(config: crate::engine::LocalConfig, stays: bool) -> Connect {
     Box::new(move || {
         let config = config.clone();
         async move {
-            tokio::task::spawn_blocking(move || contree_sandbox::ControlGroups::enter(stays))
+            tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(stays))
                 .await
                 .map_err(|error| error.to_string())?;
             Client::local(config)

@@ -121,7 +121,7 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
     })
 }
 
-pub(crate) fn user_agent() -> String {
+fn user_agent() -> String {
     format!(
         "contree/{} ({}; {})",
         env!("CARGO_PKG_VERSION"),
@@ -147,14 +147,14 @@ fn same_origin() -> redirect::Policy {
 }
 
 /// A program that has chosen a cryptography provider keeps it.
-pub(crate) fn install_provider() {
+fn install_provider() {
     if CryptoProvider::get_default().is_none() {
         // It fails only if another thread was quicker, which is as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
-pub(crate) fn no_certificates() -> Result<ClientConfig, Error> {
+fn no_certificates() -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

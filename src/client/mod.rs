@@ -12,14 +12,14 @@ mod follow;
 mod frames;
 mod hooks;
 mod images;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+mod local;
 mod retry;
 mod runs;
 mod values;
 
 pub use backend::Backend;
 pub(crate) use connect::State;
-#[cfg(any(feature = "mcp", all(feature = "engine", target_os = "linux")))]
-pub(crate) use connect::{install_provider, no_certificates, user_agent};
 pub use fold::{Captured, Fold, Outcome};
 pub use images::Content;
 pub use retry::RetryPolicy;

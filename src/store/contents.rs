@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::now;
-use crate::db::DbError;
+use contree_sqlite::DbError;
 
 /// How many bytes all contents may take.
 const MOST: i64 = 256 * 1024 * 1024;

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::db::DbError;
-use crate::registry::{Host, Login, Secret};
+use contree_registry::{Host, Login, Secret};
+use contree_sqlite::DbError;
 
 /// Keeps a user's credentials for a registry.
 pub(crate) fn keep(

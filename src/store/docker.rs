@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::registry::{Host, Login, Secret};
+use contree_registry::{Host, Login, Secret};
 
 /// How long a helper may take: some ask the user.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, params};
 
 use super::now;
-use crate::db::DbError;
+use contree_sqlite::DbError;
 
 /// How long a hash is kept that nobody asks for, in milliseconds.
 const KEPT: i64 = 90 * 24 * 3600 * 1000;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use crate::db::DbError;
+use contree_sqlite::DbError;
 
 /// How an image came about. It never changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
-use crate::db::{self, DbError};
+use contree_sqlite::{self as sqlite, DbError};
 
 /// The schema's history; a release appends, it never edits.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
@@ -152,12 +152,12 @@ impl Inner {
                 path: directory.clone(),
                 source,
             })
-            .and_then(|()| db::open(&path, MIGRATIONS));
+            .and_then(|()| sqlite::open(&path, MIGRATIONS));
         let error = match opened {
             Ok(connection) => return Ok(connection),
             Err(DbError::Broken { source, .. }) => {
                 self.set_aside(&path, &source.to_string());
-                match db::open(&path, MIGRATIONS) {
+                match sqlite::open(&path, MIGRATIONS) {
                     Ok(connection) => return Ok(connection),
                     Err(error) => error,
                 }
@@ -181,7 +181,7 @@ impl Inner {
         else {
             return;
         };
-        if lock.lock().is_err() || (db::open(path, MIGRATIONS).is_ok() && is_sound(path)) {
+        if lock.lock().is_err() || (sqlite::open(path, MIGRATIONS).is_ok() && is_sound(path)) {
             return;
         }
         let aside = path.with_extension(format!("broken-{}", now() / 1000));

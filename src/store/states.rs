@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use super::now;
-use crate::db::DbError;
+use contree_sqlite::DbError;
 
 /// How many bytes all states may take; beyond it, those that were not used for longest go.
 const MOST: i64 = 128 * 1024 * 1024;

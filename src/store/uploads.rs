@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::now;
-use crate::db::DbError;
+use contree_sqlite::DbError;
 
 /// Remembers that a backend has a content.
 pub(crate) fn remember(

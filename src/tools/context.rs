@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{LocalAccess, Offer, ToolError};
 use crate::Client;
-use crate::registry::Http;
 use crate::store::Store;
+use contree_registry::Http;
 
 /// How long a cancelled operation may take to end before it is left to the backend.
 const CANCEL: Duration = Duration::from_secs(10);

@@ -6,9 +6,9 @@ use super::operations::ended;
 use super::results::{ImportImage, Operation};
 use super::run::{cancel, failed, stopped};
 use super::{Context, ToolError, params, registries};
-use crate::registry::{Host, Login, Reference, check};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
+use contree_registry::{Host, Login, Reference, check};
 
 /// What an import asks for in addition to the time of the import itself.
 const GRACE: u64 = 30;

@@ -3,8 +3,8 @@
 use super::results::{RegistryAuth, RegistryTokenObtain};
 use super::{Context, Handlers, RegistriesTools, Shown, ToolError, params};
 use crate::Client;
-use crate::registry::{Access, Host, Login, RegistryError, Secret, check, token_page};
 use crate::store::{credentials, docker};
+use contree_registry::{Access, Host, Login, RegistryError, Secret, check, token_page};
 
 /// What both tools answer if they do what they are for; anything else is an error.
 const SUCCESS: &str = "success";

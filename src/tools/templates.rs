@@ -8,7 +8,7 @@ use minijinja::value::Serde;
 use serde_json::{Map, Value};
 
 use super::{FACTS, TEMPLATES, ToolError};
-use crate::environment::environment;
+use contree_templates::environment;
 
 /// Every template of the manifest; the build has compiled each, with the same settings.
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {

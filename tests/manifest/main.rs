@@ -2,12 +2,7 @@
 //!
 //! `BLESS=1 cargo test --test manifest` rewrites whatever these tests compare with.
 
-#![cfg(feature = "mcp")]
 #![allow(clippy::unwrap_used, reason = "a test")]
-
-#[allow(dead_code, unreachable_pub, reason = "the build script uses the rest")]
-#[path = "../../build/manifest/mod.rs"]
-mod compiler;
 
 mod compiled;
 mod golden;
@@ -21,11 +16,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use contree_codegen::manifest as compiler;
+
 use compiler::{Api, Inputs, Output, Problem, Source, compile, files};
 
 /// The repository.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// A small manifest, its API document and its templates, to be edited.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 
 static OUTPUT: LazyLock<Output> = LazyLock::new(|| {
-    files::compile_files(root())
+    files::compile_files(root(), env!("CARGO_PKG_VERSION"))
         .unwrap()
         .unwrap_or_else(|problems| panic!("{problems:#?}"))
 });

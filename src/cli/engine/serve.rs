@@ -49,7 +49,7 @@ impl Serve {
         if let Some(path) = &self.token_file {
             serve.token = Some(read_token(path)?);
         }
-        contree_sandbox::ControlGroups::enter(true);
+        contree_engine::ControlGroups::enter(true);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("contree-engine")
             .enable_all()

@@ -8,30 +8,30 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::HttpOptions;
-use crate::front::connections::Reached;
-use crate::front::{Asked, Bearer, Names, Stranger, is_name};
+use contree_http::connections::LocalAddress;
+use contree_http::{AllowedHosts, Bearer, OriginError, RequestOrigin, is_name};
 
 /// What requests are compared with.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Inner>);
 
 struct Inner {
-    names: Names,
+    names: AllowedHosts,
     token: Option<Bearer>,
 }
 
 impl Guard {
     pub(super) fn new(options: &HttpOptions) -> Self {
         Self(Arc::new(Inner {
-            names: Names::new(&options.allowed_hosts),
+            names: AllowedHosts::new(&options.allowed_hosts),
             token: options.token.as_ref().map(|token| Bearer::new(&token.0)),
         }))
     }
 
     /// What is answered to a request that may not pass.
     fn refusal(&self, request: &Request, page: bool) -> Option<Response> {
-        let reached = request.extensions().get::<Reached>();
-        let judged = self.0.names.judge(&Asked {
+        let reached = request.extensions().get::<LocalAddress>();
+        let judged = self.0.names.judge(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
@@ -39,15 +39,15 @@ impl Guard {
             page,
         });
         let (status, why) = match judged.err()? {
-            Stranger::NoHost => (StatusCode::BAD_REQUEST, "the Host header is missing\n"),
-            Stranger::Host(name) => {
+            OriginError::NoHost => (StatusCode::BAD_REQUEST, "the Host header is missing\n"),
+            OriginError::Host(name) => {
                 tracing::warn!("refused a request to the host `{}`", name.escape_debug());
                 (
                     StatusCode::FORBIDDEN,
                     "this server does not answer to that name; --http-allow-host NAME adds one\n",
                 )
             }
-            Stranger::Page(of) => {
+            OriginError::Page(of) => {
                 tracing::warn!("refused a request from a page of `{}`", of.escape_debug());
                 (
                     StatusCode::FORBIDDEN,

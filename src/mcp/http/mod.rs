@@ -27,9 +27,9 @@ use tokio_util::sync::CancellationToken;
 use super::ServeError;
 use super::ending::Ending;
 use super::server::Server;
-use crate::front::SHORTEST_TOKEN;
-use crate::front::connections::{self, Bounds, Ends};
 use crate::tools::Session;
+use contree_http::SHORTEST_TOKEN;
+use contree_http::connections::{self, Bounds, Ends};
 use endpoint::Endpoint;
 use guard::Guard;
 use live::Live;
@@ -58,7 +58,7 @@ pub struct HttpOptions {
     pub port: u16,
     /// What clients must send as bearer token. Needed beyond loopback.
     pub token: Option<Token>,
-    /// Names under which clients reach the server, besides loopback names and its addresses: `NAME` or `NAME:PORT`.
+    /// AllowedHosts under which clients reach the server, besides loopback names and its addresses: `NAME` or `NAME:PORT`.
     pub allowed_hosts: Vec<String>,
 }
 

@@ -1,0 +1,510 @@
+//! The proxy's data path over real sockets. Servers of these tests are on loopback, which a policy made here lets through.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::counted;
+use super::dial::Dialer;
+use super::log::Log;
+use super::policy::Policy;
+use super::proxy::Proxy;
+use super::rules::EgressRule;
+use super::upstream::Upstream;
+use crate::events;
+use crate::running::Running;
+
+struct Fixture {
+    proxy: Proxy,
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new(deny: &str, upstream: Upstream) -> Self {
+        let mut policy = Policy::new(Vec::new(), EgressRule::list(deny).expect(deny));
+        policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
+        Self::with(policy, upstream)
+    }
+
+    /// On whose connections nothing may move for so long.
+    fn impatient(idle: Duration) -> Self {
+        let mut policy = Policy::new(Vec::new(), Vec::new());
+        policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
+        Self::start(policy, Upstream::none(), idle)
+    }
+
+    fn with(policy: Policy, upstream: Upstream) -> Self {
+        Self::start(policy, upstream, counted::IDLE)
+    }
+
+    fn start(policy: Policy, upstream: Upstream, idle: Duration) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = events::Log::create(&folder.path().join("log")).expect("a log");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let log = Log::new(Arc::new(Running::new(log)));
+        let dialer = Arc::new(Dialer::new(policy, upstream));
+        Self {
+            proxy: Proxy::start(listener, dialer, log, idle).expect("a proxy"),
+            address,
+            folder,
+        }
+    }
+
+    async fn client(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("connect")
+    }
+
+    /// Sends this, and answers all that comes back.
+    async fn ask(&self, request: &str) -> String {
+        let mut client = self.client().await;
+        client.write_all(request.as_bytes()).await.expect("write");
+        all(&mut client).await
+    }
+
+    /// Ends the proxy. Answers what was denied, and the events.
+    async fn end(self) -> (Option<String>, Vec<Value>) {
+        let denied = self.proxy.close().await;
+        assert!(
+            TcpStream::connect(self.address).await.is_err(),
+            "it still listens"
+        );
+        let mut reader = events::Reader::open(&self.folder.path().join("log")).expect("a log");
+        let mut found = Vec::new();
+        loop {
+            let records = reader.next().expect("events");
+            if records.is_empty() {
+                return (denied, found);
+            }
+            for record in records {
+                assert_eq!((record.kind.as_str(), record.spid), ("network", 0));
+                found.push(record.data);
+            }
+        }
+    }
+}
+
+/// A server that answers each request with the next of `answers` and then, or when told `close`, hangs up. Tells what it was sent.
+async fn server(answers: &[&'static str]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("an address");
+    let (tell, told) = mpsc::unbounded_channel();
+    let answers = answers.to_vec();
+    tokio::spawn(async move {
+        let mut answers = answers.into_iter();
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = tell.send("connected".to_owned());
+            while let Some(request) = request(&mut stream).await {
+                let _ = tell.send(request);
+                let Some(answer) = answers.next() else { break };
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    break;
+                }
+                if answer.contains("X-Hang-Up") {
+                    break;
+                }
+            }
+        }
+    });
+    (address, told)
+}
+
+/// The head of a request and its body, which is short.
+async fn request(stream: &mut TcpStream) -> Option<String> {
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        text.push(char::from(stream.read_u8().await.ok()?));
+    }
+    let lower = text.to_lowercase();
+    if lower.contains("transfer-encoding: chunked") {
+        let mut body = String::new();
+        while !body.ends_with("0\r\n\r\n") {
+            body.push(char::from(stream.read_u8().await.ok()?));
+        }
+        text.push_str(&body);
+    } else if let Some((_, rest)) = lower.split_once("content-length: ") {
+        let length: usize = rest.split("\r\n").next()?.parse().ok()?;
+        for _ in 0..length {
+            text.push(char::from(stream.read_u8().await.ok()?));
+        }
+    }
+    Some(text)
+}
+
+async fn all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+const OK: &str =
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\nX-Seen: yes\r\n\r\nhi";
+
+#[tokio::test]
+async fn a_tunnel_carries_bytes_as_they_are() {
+    let fixture = Fixture::new("", Upstream::none());
+    let (address, mut told) = server(&[OK]).await;
+    let mut client = fixture.client().await;
+    let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    client.write_all(connect.as_bytes()).await.expect("write");
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(char::from(client.read_u8().await.expect("a head")));
+    }
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(!head.to_lowercase().contains("content-length"), "{head}");
+    let inner = "GET /inner HTTP/1.1\r\nProxy-Connection: stays\r\n\r\n";
+    client.write_all(inner.as_bytes()).await.expect("write");
+    let mut answer = vec![0; OK.len()];
+    client.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(answer, OK.as_bytes());
+    assert_eq!(told.recv().await.as_deref(), Some("connected"));
+    assert_eq!(told.recv().await.as_deref(), Some(inner));
+    let (denied, events) = fixture.end().await;
+    assert_eq!(denied, None);
+    // What was open is closed with the proxy.
+    assert_eq!(client.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    assert_eq!(events[0]["x-connection"]["verdict"], "allowed");
+    assert_eq!(events[0]["x-connection"]["method"], "CONNECT");
+    assert_eq!(events[0]["x-connection"]["port"], address.port());
+    assert_eq!(events[1]["interfaces"][0]["tx_bytes"], inner.len());
+    assert_eq!(events[1]["interfaces"][0]["rx_bytes"], OK.len());
+    assert_eq!(events[1]["x-connections"]["allowed"], 1);
+}
+
+#[tokio::test]
+async fn requests_are_passed_on_without_what_is_the_proxys() {
+    let fixture = Fixture::new("", Upstream::none());
+    let (address, mut told) = server(&[OK, OK, OK]).await;
+    let mut client = fixture.client().await;
+    // Two at once: the second waits for its turn.
+    let text = format!(
+        "GET http://{address}/one?q=1 HTTP/1.1\r\nHost: elsewhere.example\r\nProxy-Connection: keep-alive\r\n\
+         Proxy-Authorization: Basic eDp5\r\nConnection: X-Private, host, content-length\r\nX-Private: secret\r\nTE: trailers\r\n\
+         Upgrade: h2c\r\nX-Public: stays\r\n\r\n\
+         POST http://{address} HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
+    );
+    client.write_all(text.as_bytes()).await.expect("write");
+    let last = format!(
+        "GET http://{address}/three HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    );
+    client.write_all(last.as_bytes()).await.expect("write");
+    let answers = all(&mut client).await;
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 3, "{answers}");
+    assert_eq!(
+        answers.to_lowercase().matches("x-seen: yes").count(),
+        3,
+        "{answers}"
+    );
+    assert!(
+        !answers.to_lowercase().contains("keep-alive: timeout"),
+        "{answers}"
+    );
+    assert_eq!(told.recv().await.as_deref(), Some("connected"));
+    let first = told.recv().await.expect("a request");
+    assert!(first.starts_with("GET /one?q=1 HTTP/1.1\r\n"), "{first}");
+    let lower = first.to_lowercase();
+    assert!(
+        lower.contains(&format!("host: {address}\r\n")) && lower.contains("x-public: stays"),
+        "{first}"
+    );
+    for gone in [
+        "elsewhere",
+        "proxy-",
+        "x-private",
+        "te:",
+        "upgrade",
+        "connection",
+    ] {
+        assert!(!lower.contains(gone), "{gone}: {first}");
+    }
+    let second = told.recv().await.expect("a request");
+    assert!(second.starts_with("POST / HTTP/1.1\r\n"), "{second}");
+    assert!(second.ends_with("4\r\nbody\r\n0\r\n\r\n"), "{second}");
+    let third = told.recv().await.expect("a request");
+    assert!(third.starts_with("GET /three "), "{third}");
+    let (_, events) = fixture.end().await;
+    // One connection for all of them.
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!(events[0]["x-connection"]["method"], "GET");
+}
+
+#[tokio::test]
+async fn a_server_that_hung_up_is_dialled_again() {
+    let fixture = Fixture::new("", Upstream::none());
+    let hang_up = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Hang-Up: yes\r\n\r\nhi";
+    let (address, mut told) = server(&[hang_up, OK]).await;
+    let mut client = fixture.client().await;
+    let request = format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.expect("write");
+    let mut answer = String::new();
+    while !answer.ends_with("\r\n\r\nhi") {
+        answer.push(char::from(client.read_u8().await.expect("an answer")));
+    }
+    client.write_all(request.as_bytes()).await.expect("write");
+    answer.clear();
+    while !answer.ends_with("\r\n\r\nhi") {
+        answer.push(char::from(client.read_u8().await.expect("an answer")));
+    }
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(fixture);
+    let mut connected = 0;
+    while let Some(text) = told.recv().await {
+        connected += usize::from(text == "connected");
+        if connected == 2 {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn denials_say_why_in_the_status_line() {
+    let fixture = Fixture::with(Policy::default(), Upstream::none());
+    let (address, mut told) = server(&[OK]).await;
+    for (request, line) in [
+        (
+            format!("CONNECT {address} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+            "HTTP/1.1 403 Forbidden by sandbox policy: 127.0.0.1 is a loopback address\r\n",
+        ),
+        (
+            format!("GET http://{address}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+            "HTTP/1.1 403 Forbidden by sandbox policy: 127.0.0.1 is a loopback address\r\n",
+        ),
+        (
+            "CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+                .to_owned(),
+            "HTTP/1.1 403 Forbidden by sandbox policy: 169.254.169.254 is a link-local address\r\n",
+        ),
+        (
+            "CONNECT localhost:80 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
+            "HTTP/1.1 403 Forbidden by sandbox policy: localhost is this machine\r\n",
+        ),
+        (
+            format!(
+                "GET http://allowed.example@{address}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            ),
+            "HTTP/1.1 403 Forbidden by sandbox policy: allowed.example@",
+        ),
+        (
+            "GET https://example.com/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(),
+            "HTTP/1.1 501 ",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n".to_owned(),
+            "HTTP/1.1 400 this is the sandbox's proxy",
+        ),
+    ] {
+        let answer = fixture.ask(&request).await;
+        assert!(answer.starts_with(line), "{request}{answer}");
+        assert!(answer.contains("text/plain"), "{answer}");
+    }
+    assert!(told.try_recv().is_err(), "the server was reached");
+    let (denied, events) = fixture.end().await;
+    let denied = denied.expect("a line");
+    assert!(denied.starts_with("5 connections were denied"), "{denied}");
+    assert!(
+        denied.contains("127.0.0.1 is a loopback address (2 times)"),
+        "{denied}"
+    );
+    assert_eq!(events.len(), 6, "{events:?}");
+    assert_eq!(events[0]["x-connection"]["verdict"], "denied");
+}
+
+#[tokio::test]
+async fn a_rule_is_named_and_a_closed_port_is_no_denial() {
+    let fixture = Fixture::new("127.0.0.2, bad.example", Upstream::none());
+    let answer = fixture
+        .ask("CONNECT bad.example:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        answer.contains("bad.example is denied by the rule bad.example"),
+        "{answer}"
+    );
+    let answer = fixture
+        .ask("CONNECT 127.0.0.2:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(answer.contains("denied by the rule 127.0.0.2"), "{answer}");
+    // Bound, so that nobody else gets the port, and not listening.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(any).expect("bind");
+    let closed = socket.local_addr().expect("an address");
+    let answer = fixture
+        .ask(&format!(
+            "CONNECT {closed} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+    assert!(
+        answer.starts_with("HTTP/1.1 502 cannot connect to"),
+        "{answer}"
+    );
+    let (denied, events) = fixture.end().await;
+    assert!(denied.expect("a line").starts_with("2 connections"));
+    assert_eq!(events[3]["x-connections"]["failed"], 1);
+}
+
+#[tokio::test]
+async fn requests_that_two_readers_would_read_differently_are_refused() {
+    let fixture = Fixture::new("", Upstream::none());
+    let (address, mut told) = server(&[OK]).await;
+    for head in [
+        "Content-Length: 3\r\nContent-Length: 4\r\n",
+        "Content-Length: +3\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "X: y\r\n continued: z\r\nContent-Length: x\r\n",
+    ] {
+        let request = format!(
+            "POST http://{address}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n0\r\n\r\n"
+        );
+        let answer = fixture.ask(&request).await;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{head}{answer}"
+        );
+    }
+    let large = format!(
+        "GET http://{address}/ HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+        "y".repeat(100_000)
+    );
+    let answer = fixture.ask(&large).await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
+        "{answer}"
+    );
+    assert!(told.try_recv().is_err(), "the server was reached");
+    // One that says both is framed anew, and what comes after its body is no part of it.
+    let both = format!(
+        "POST http://{address}/first HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n\
+         0\r\n\r\nGET http://{address}/second HTTP/1.1\r\nHost: x\r\n\r\n"
+    );
+    let answer = fixture.ask(&both).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(told.recv().await.as_deref(), Some("connected"));
+    let first = told.recv().await.expect("a request").to_lowercase();
+    assert!(
+        first.starts_with("post /first ")
+            && !first.contains("content-length")
+            && !first.contains("second"),
+        "{first}"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_not_cut_and_a_silent_server_is() {
+    let idle = Duration::from_secs(1);
+    let fixture = Fixture::impatient(idle);
+    let (address, _told) = server(&[OK, OK]).await;
+    let mut client = fixture.client().await;
+    // The second goes over the connection of the first.
+    for connection in ["keep-alive", "close"] {
+        let begun = Instant::now();
+        let head = format!(
+            "PUT http://{address}/ HTTP/1.1\r\nHost: {address}\r\nConnection: {connection}\r\nContent-Length: 10\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).await.expect("write");
+        for _ in 0..10 {
+            tokio::time::sleep(idle / 4).await;
+            client.write_all(b".").await.expect("write");
+        }
+        assert!(begun.elapsed() > idle * 2);
+        let mut answer = vec![0; 15];
+        client.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(answer, b"HTTP/1.1 200 OK");
+        let mut end = Vec::new();
+        while !end.ends_with(b"\r\n\r\nhi") {
+            end.push(client.read_u8().await.expect("all of it"));
+        }
+    }
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = silent.local_addr().expect("an address");
+    let begun = Instant::now();
+    let answer = fixture
+        .ask(&format!(
+            "GET http://{address}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        ))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
+    assert!(begun.elapsed() >= idle);
+}
+
+#[tokio::test]
+async fn the_machines_own_proxy_is_gone_through() {
+    let (address, mut told) = server(&[
+        "HTTP/1.1 200 Fine\r\n\r\n",
+        OK,
+        "HTTP/1.1 407 Who are you\r\n\r\n",
+    ])
+    .await;
+    let fixture = Fixture::new(
+        "",
+        Upstream::all(&format!("http://user:secret@{address}"), ""),
+    );
+    let mut client = fixture.client().await;
+    client
+        .write_all(b"CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: nowhere.invalid:443\r\n\r\n")
+        .await
+        .expect("write");
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        head.push(char::from(client.read_u8().await.expect("a head")));
+    }
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(told.recv().await.as_deref(), Some("connected"));
+    let asked = told.recv().await.expect("a request");
+    assert!(
+        asked.starts_with("CONNECT nowhere.invalid:443 HTTP/1.1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
+        "{asked}"
+    );
+    drop(client);
+    let mut client = fixture.client().await;
+    client
+        .write_all(b"GET http://nowhere.invalid/path HTTP/1.1\r\nHost: nowhere.invalid\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("write");
+    let answer = all(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(told.recv().await.as_deref(), Some("connected"));
+    let asked = told.recv().await.expect("a request");
+    assert!(
+        asked.starts_with("GET http://nowhere.invalid/path HTTP/1.1\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked
+            .to_lowercase()
+            .contains("proxy-authorization: basic dxnlcjpzzwnyzxq="),
+        "{asked}"
+    );
+    let answer = fixture
+        .ask("CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(
+        answer.starts_with("HTTP/1.1 502 this machine's proxy"),
+        "{answer}"
+    );
+    // Addresses are still checked, whatever the proxy would do with them.
+    let answer = fixture
+        .ask("CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    let (_, events) = fixture.end().await;
+    assert_eq!(events[0]["x-connection"]["via"], address.to_string());
+    assert!(
+        events[0]["x-connection"]["reason"]
+            .as_str()
+            .is_some_and(|text| text.contains("only the name"))
+    );
+    let text = serde_json::to_string(&events).expect("JSON");
+    assert!(!text.contains("secret"), "{text}");
+}

@@ -1,0 +1,109 @@
+//! One import from its acceptance to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use uuid::Uuid;
+
+use super::commit::commit;
+use super::crew::Crew;
+use super::prepare::{Prepared, Preparing, discard};
+use super::progress::Progress;
+use super::request::{Checked, ImportRequest};
+use crate::error::ApiError;
+use crate::lifecycle::{self, Keep, Ran, Task};
+use crate::rows::operations::Status;
+use crate::state::Engine;
+
+/// Checks a request, records its operation and starts it on `runtime`. Blocks.
+pub(crate) fn begin(
+    engine: &Arc<Engine>,
+    request: ImportRequest,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Uuid, ApiError> {
+    let checked = request.check().map_err(ApiError::bad)?;
+    if checked.origin.is_local() && !engine.imports.local {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "this engine does not import from paths of its own machine: start it with `--allow-local-imports` if its clients may read them",
+        ));
+    }
+    let operation = Uuid::new_v4();
+    let accepted = lifecycle::accept(
+        engine,
+        &engine.imports.queue,
+        operation,
+        "image_import",
+        None,
+        &checked.masked(),
+    )?;
+    let shared = Arc::clone(engine);
+    engine.tasks.spawn_on(
+        async move {
+            let work = |engine, task| run(engine, task, checked);
+            lifecycle::carry_out(Arc::clone(&shared), accepted, work).await;
+            // What was not kept after all, and layers that another import was quicker with.
+            discard(&shared, operation).await;
+        },
+        runtime,
+    );
+    Ok(operation)
+}
+
+async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> Ran {
+    if let Err(error) = task.begin(&engine).await {
+        return Ran::failed(error.message());
+    }
+    let prepared = execute(&engine, &task, &checked).await;
+    match prepared {
+        Some(Ok(prepared)) => {
+            let operation = task.operation;
+            let keep: Keep = Box::new(move |engine, _| {
+                commit(engine, operation, &prepared, checked.tag.as_deref())
+            });
+            Ran {
+                status: Status::Success,
+                error: None,
+                outcome: None,
+                keep: Some(keep),
+            }
+        }
+        failed => {
+            // Before the end is told: who sees it finds nothing of it any more.
+            discard(&engine, task.operation).await;
+            match failed {
+                Some(Err(error)) => Ran::failed(error),
+                _ => Ran::cancelled(),
+            }
+        }
+    }
+}
+
+/// Gets everything that the image is made of; `None` if it was cancelled. When this is over, no task of the import is left.
+async fn execute(
+    engine: &Arc<Engine>,
+    task: &Task,
+    checked: &Checked,
+) -> Option<Result<Prepared, String>> {
+    let crew = Crew::default();
+    let preparing = Preparing {
+        engine,
+        operation: task.operation,
+        run: &task.run,
+        login: checked.login.as_ref(),
+        crew: &crew,
+        progress: &Progress::new(Arc::clone(&task.running)),
+    };
+    let time = checked.timeout;
+    let prepared = tokio::select! {
+        biased;
+        () = task.running.cancel.cancelled() => None,
+        prepared = preparing.prepare(&checked.origin) => Some(prepared),
+        () = tokio::time::sleep(Duration::from_secs(time)) => Some(Err(format!(
+            "the import took longer than its `timeout` of {time} s: give it more time"
+        ))),
+    };
+    crew.dismiss().await;
+    prepared
+}

@@ -1,0 +1,66 @@
+//! The image that a request names.
+
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::limits;
+
+/// An image as a request names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// By its UUID.
+    Uuid(Uuid),
+    /// By a tag, without the prefix `tag:`.
+    Tag(String),
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("tag:") {
+            Some(tag) => check_tag(tag).map(|()| Self::Tag(tag.to_owned())),
+            None => Uuid::parse_str(text)
+                .map(Self::Uuid)
+                .map_err(|_| format!("`image` must be a UUID or `tag:NAME`, not `{text}`")),
+        }
+    }
+}
+
+/// Checks a tag: segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`.
+pub(crate) fn check_tag(tag: &str) -> Result<(), String> {
+    let segment = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    };
+    let first = tag
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphanumeric());
+    if first && tag.len() <= limits::TAG_BYTES && tag.split([':', '/', '.']).all(segment) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{tag}` is no tag: it takes segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`, \
+         begins with a letter or digit, and has at most {} bytes",
+        limits::TAG_BYTES
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags() {
+        for good in ["host", "a/b:c.d", "A-1_x", "0"] {
+            assert_eq!(check_tag(good), Ok(()), "{good}");
+        }
+        for bad in ["", "-a", "_a", "a//b", "a:", "a b", "ä", ":a", "a\n"] {
+            assert!(check_tag(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Which image an import has made of what.
+
+use rusqlite::{Connection, OptionalExtension as _};
+use uuid::Uuid;
+
+use contree_sqlite::DbError;
+
+/// The image that was made of `key`, if it is still there.
+pub(crate) fn find(c: &Connection, key: &str) -> Result<Option<Uuid>, DbError> {
+    let mut statement = c.prepare_cached(
+        "SELECT i.uuid FROM imports m JOIN images i ON i.uuid = m.image WHERE m.key = ?1 AND i.lost = 0",
+    )?;
+    Ok(statement
+        .query_row([key], |row| row.get(0).map(super::uuid))
+        .optional()?)
+}
+
+/// Records the image that was made of `key`, in the place of one that is lost.
+pub(crate) fn record(c: &Connection, key: &str, image: Uuid) -> Result<(), DbError> {
+    c.execute(
+        "INSERT INTO imports (key, image) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET image = excluded.image",
+        [key, &image.to_string()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! What upkeep asks of the records: everything at once, rather than row by row.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, params};
+use uuid::Uuid;
+
+use contree_sqlite::DbError;
+
+/// A layer with whom it depends on.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerRow {
+    pub(crate) id: u64,
+    pub(crate) parent: Option<u64>,
+    /// How many layers there are down to the lowest, itself included.
+    pub(crate) depth: u64,
+    pub(crate) stands_for: Option<u64>,
+    pub(crate) bytes: u64,
+    pub(crate) ready: bool,
+}
+
+/// An image with what tells whether somebody needs it.
+#[derive(Clone, Debug)]
+pub(crate) struct ImageRow {
+    pub(crate) uuid: Uuid,
+    pub(crate) layer: u64,
+    pub(crate) tags: Vec<String>,
+    /// When it was made or an operation last began with it; microseconds since the Unix epoch.
+    pub(crate) used_at: i64,
+}
+
+impl ImageRow {
+    #[cfg(test)]
+    pub(crate) fn new(uuid: Uuid, layer: u64) -> Self {
+        Self {
+            uuid,
+            layer,
+            tags: Vec::new(),
+            used_at: 0,
+        }
+    }
+}
+
+/// An uploaded file's content and size.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) uuid: Uuid,
+    pub(crate) sha256: String,
+    pub(crate) size: u64,
+}
+
+/// All layers.
+pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
+    let mut statement =
+        c.prepare("SELECT id, parent, depth, stands_for, bytes, ready FROM layers")?;
+    let rows = statement.query_map([], |row| {
+        Ok(LayerRow {
+            id: row.get(0)?,
+            parent: row.get(1)?,
+            depth: row.get(2)?,
+            stands_for: row.get(3)?,
+            bytes: row.get(4)?,
+            ready: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// All images, the newest first.
+pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
+    let mut statement = c.prepare(
+        "SELECT i.uuid, i.layer, (SELECT group_concat(t.tag, char(10)) FROM tags t WHERE t.image = i.uuid),
+                max(i.created_at, coalesce(o.used_at, 0))
+         FROM images i
+         LEFT JOIN (SELECT image, max(at) AS used_at FROM (
+                        SELECT image, created_at AS at FROM operations
+                        UNION ALL SELECT result_image, created_at FROM operations)
+                    GROUP BY image) o ON o.image = i.uuid
+         ORDER BY i.created_at DESC, i.uuid",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let tags: Option<String> = row.get(2)?;
+        Ok(ImageRow {
+            uuid: super::uuid(row.get(0)?),
+            layer: row.get(1)?,
+            tags: tags
+                .iter()
+                .flat_map(|tags| tags.lines())
+                .map(str::to_owned)
+                .collect(),
+            used_at: row.get(3)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What open operations name: their images, and their requests as text.
+pub(crate) fn open(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbError> {
+    let mut statement = c.prepare(
+        "SELECT image, result_image, request FROM operations WHERE status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
+    )?;
+    let (mut images, mut requests) = (HashSet::new(), Vec::new());
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        for column in 0..2 {
+            images.extend(row.get::<_, Option<String>>(column)?.map(super::uuid));
+        }
+        requests.push(row.get(2)?);
+    }
+    Ok((images, requests))
+}
+
+/// Files that were last sent before a moment.
+pub(crate) fn files_before(c: &Connection, before: i64) -> Result<Vec<Content>, DbError> {
+    let mut statement = c.prepare("SELECT uuid, sha256, size FROM files WHERE updated_at < ?1")?;
+    let rows = statement.query_map([before], |row| {
+        Ok(Content {
+            uuid: super::uuid(row.get(0)?),
+            sha256: row.get(1)?,
+            size: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Operations that ended before a moment, and whether an image is there that they made: then the record stays, since it tells the image's
+/// parent.
+pub(crate) fn operations_before(c: &Connection, before: i64) -> Result<Vec<(Uuid, bool)>, DbError> {
+    let mut statement = c.prepare(
+        "SELECT uuid, coalesce(result_image <> coalesce(image, ''), 0) AND result_image IN (SELECT uuid FROM images)
+         FROM operations WHERE ended_at < ?1",
+    )?;
+    let rows = statement.query_map([before], |row| Ok((super::uuid(row.get(0)?), row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// All operations' UUIDs.
+pub(crate) fn operations(c: &Connection) -> Result<HashSet<Uuid>, DbError> {
+    let mut statement = c.prepare("SELECT uuid FROM operations")?;
+    let rows = statement.query_map([], |row| row.get(0).map(super::uuid))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// All files' digests.
+pub(crate) fn digests(c: &Connection) -> Result<HashSet<String>, DbError> {
+    let mut statement = c.prepare("SELECT sha256 FROM files")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Removes an image's record.
+pub(crate) fn remove_image(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+    c.prepare_cached("DELETE FROM tags WHERE image = ?1")?
+        .execute([uuid.to_string()])?;
+    c.prepare_cached("DELETE FROM images WHERE uuid = ?1")?
+        .execute([uuid.to_string()])?;
+    Ok(())
+}
+
+/// Removes a file's record.
+pub(crate) fn remove_file(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+    c.prepare_cached("DELETE FROM files WHERE uuid = ?1")?
+        .execute([uuid.to_string()])?;
+    Ok(())
+}
+
+/// Removes an operation's record.
+pub(crate) fn remove_operation(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+    c.prepare_cached("DELETE FROM operations WHERE uuid = ?1")?
+        .execute(params![uuid.to_string()])?;
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! Container registries: their names, their challenges and their tokens, as the OCI distribution specification and RFC 9110
+//! have them. Nothing is stored here.
+
+#![forbid(unsafe_code)]
+
+mod challenge;
+mod check;
+mod digest;
+mod error;
+mod host;
+mod login;
+pub mod manifest;
+mod pages;
+pub mod pull;
+mod reference;
+mod tls;
+mod token;
+mod transport;
+
+pub use challenge::{Challenge, challenges};
+pub use check::{Access, check};
+pub use digest::Digest;
+pub use error::RegistryError;
+pub use host::Host;
+pub use login::{Login, Secret};
+pub use pages::{TokenPage, token_page};
+pub use reference::{BadReference, Reference, is_tag};
+pub use token::authorize;
+pub use transport::{Http, bounded};

@@ -1,0 +1,230 @@
+//! Answering a registry's challenges: the distribution specification's token authentication, and Basic.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
+use serde::Deserialize;
+use url::Url;
+
+use super::host::is_loopback;
+use super::transport::{bounded, failed};
+use super::{Challenge, Host, Http, Login, RegistryError, Secret};
+
+/// The most that is read of a token server's answer.
+const LIMIT: usize = 256 * 1024;
+/// How we are called where a client's name is asked for.
+const CLIENT_ID: &str = "contree";
+
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+/// The `Authorization` that answers the challenges of `registry`: a token for `scope` (else for what the challenge names),
+/// or the login itself. Bearer comes before Basic.
+///
+/// A token server on another origin than the registry must speak `https`, except on this machine, and its redirects are not
+/// followed.
+///
+/// # Errors
+/// [`RegistryError::Rejected`] if the login is refused, [`RegistryError::LoginNeeded`] if there is none and it takes one.
+pub async fn authorize(
+    http: &Http,
+    registry: &Host,
+    challenges: &[Challenge],
+    scope: Option<&str>,
+    login: Option<&Login>,
+) -> Result<HeaderValue, RegistryError> {
+    for challenge in challenges {
+        if let Challenge::Bearer {
+            realm,
+            service,
+            scope: asked,
+        } = challenge
+        {
+            let scope = scope.or(asked.as_deref());
+            let token = token(http, registry, realm, service.as_deref(), scope, login).await?;
+            return header(registry, format!("Bearer {}", token.expose()));
+        }
+    }
+    if !challenges.contains(&Challenge::Basic) {
+        let names: Vec<&str> = challenges
+            .iter()
+            .filter_map(|challenge| match challenge {
+                Challenge::Other(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
+        let why = if names.is_empty() {
+            "it refuses access and does not say how to authenticate".to_owned()
+        } else {
+            format!("it wants {}, which is not supported", names.join(" or "))
+        };
+        return Err(RegistryError::Protocol {
+            registry: registry.clone(),
+            why,
+        });
+    }
+    match login {
+        Some(Login::Password { username, secret }) => {
+            header(registry, basic(username, secret.expose()))
+        }
+        Some(Login::Identity(_)) => Err(RegistryError::Rejected {
+            registry: registry.clone(),
+            said: "it takes a user and password, and only a refresh token is there".into(),
+        }),
+        None => Err(RegistryError::LoginNeeded {
+            registry: registry.clone(),
+        }),
+    }
+}
+
+/// Asks a token server.
+async fn token(
+    http: &Http,
+    registry: &Host,
+    realm: &str,
+    service: Option<&str>,
+    scope: Option<&str>,
+    login: Option<&Login>,
+) -> Result<Secret, RegistryError> {
+    let mut url = checked(registry, realm)?;
+    let client = http.client(&url)?;
+    // Several scopes stand in one parameter each, as in the specification.
+    let scopes: Vec<&str> = scope.unwrap_or_default().split_ascii_whitespace().collect();
+    let request = if let Some(Login::Identity(refresh)) = login {
+        let scopes = scopes.join(" ");
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token")
+            .append_pair("refresh_token", refresh.expose())
+            .append_pair("client_id", CLIENT_ID);
+        if let Some(service) = service {
+            form.append_pair("service", service);
+        }
+        if !scopes.is_empty() {
+            form.append_pair("scope", &scopes);
+        }
+        client
+            .post(url.clone())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.finish())
+    } else {
+        let mut query = url.query_pairs_mut();
+        if let Some(service) = service {
+            query.append_pair("service", service);
+        }
+        for scope in scopes {
+            query.append_pair("scope", scope);
+        }
+        if let Some(Login::Password { username, .. }) = login {
+            query.append_pair("account", username);
+        }
+        drop(query);
+        let request = client.get(url.clone());
+        match login {
+            Some(Login::Password { username, secret }) => request.header(
+                AUTHORIZATION,
+                header(registry, basic(username, secret.expose()))?,
+            ),
+            _ => request,
+        }
+    };
+    let response = request
+        .send()
+        .await
+        .map_err(|error| failed(&url, &error.without_url()))?;
+    let status = response.status();
+    if matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST
+    ) {
+        return Err(match login {
+            Some(_) => RegistryError::Rejected {
+                registry: registry.clone(),
+                said: format!("its token server says {status}"),
+            },
+            None => RegistryError::LoginNeeded {
+                registry: registry.clone(),
+            },
+        });
+    }
+    let broken = |why: String| RegistryError::Protocol {
+        registry: registry.clone(),
+        why: format!("its token server {why}"),
+    };
+    if status.is_redirection() {
+        return Err(broken(
+            "answers with a redirect, which is not followed with credentials".into(),
+        ));
+    }
+    if !status.is_success() {
+        return Err(broken(format!("says {status}")));
+    }
+    let body = bounded(registry, response, LIMIT).await?;
+    let answer: Answer = serde_json::from_slice(&body)
+        .map_err(|_| broken("answers with something that is no token".into()))?;
+    answer
+        .token
+        .or(answer.access_token)
+        .filter(|token| !token.is_empty())
+        .map(Secret::new)
+        .ok_or_else(|| broken("gives no token".into()))
+}
+
+/// The token server's URL, if credentials may be sent there.
+fn checked(registry: &Host, realm: &str) -> Result<Url, RegistryError> {
+    let refused = |why: &str| RegistryError::Protocol {
+        registry: registry.clone(),
+        why: format!("it names a token server that cannot be used: {why}"),
+    };
+    let url = Url::parse(realm).map_err(|_| refused("its address is no URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("its address carries a user or password"));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        // A registry elsewhere must not make us talk to programs of this machine.
+        "http" if is_loopback(&url) && registry.is_loopback() => Ok(url),
+        _ => Err(refused("it is not `https`")),
+    }
+}
+
+fn basic(username: &str, secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{username}:{secret}")))
+}
+
+fn header(registry: &Host, value: String) -> Result<HeaderValue, RegistryError> {
+    let mut header = HeaderValue::try_from(value).map_err(|_| RegistryError::Protocol {
+        registry: registry.clone(),
+        why: "a token holds characters that no header can carry".into(),
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_servers_elsewhere_must_be_encrypted() {
+        let far = Host::new("r.example").unwrap();
+        let near = Host::new("127.0.0.1:5000").unwrap();
+        for (registry, realm, good) in [
+            (&far, "https://auth.example/token", true),
+            (&far, "http://r.example/token", false),
+            (&far, "http://auth.example/token", false),
+            (&far, "http://127.0.0.1:1/token", false),
+            (&far, "https://u:p@auth.example/", false),
+            (&far, "ftp://auth.example/", false),
+            (&far, "/token", false),
+            (&near, "http://127.0.0.1:5001/token", true),
+            (&near, "http://localhost:5001/token", true),
+            (&near, "http://auth.example/token", false),
+            (&near, "https://auth.example/token", true),
+        ] {
+            assert_eq!(checked(registry, realm).is_ok(), good, "{registry} {realm}");
+        }
+    }
+}

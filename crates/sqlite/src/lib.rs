@@ -1,0 +1,219 @@
+//! Opening SQLite databases: permissions, write-ahead log, busy time-out and migrations.
+//!
+//! Every database of the crate is opened here, so that two processes on one file behave alike: readers never block a
+//! writer, a writer waits for another one instead of failing, and the schema is brought forward exactly once.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+
+/// How long a connection waits for another process's write before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What can go wrong between a path and an open database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DbError {
+    /// The file or its lock could not be made or opened.
+    #[error("cannot open the database {path}: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file was written by a newer release.
+    #[error(
+        "the database {path} has schema {found}, but this release knows only up to {known}; use a newer release"
+    )]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// The schema number in the file.
+        found: usize,
+        /// The newest schema of this release.
+        known: usize,
+    },
+    /// The file is no database, or a broken one.
+    #[error(
+        "the database {path} cannot be read ({source}); restore it from a copy, or move the directory away to begin anew"
+    )]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite found.
+        source: rusqlite::Error,
+    },
+    /// There is no room for what is to be written.
+    #[error("no space is left on the disk of {path}; make some, then try again")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite refused a statement.
+    #[error("database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Opens `path` (made with mode 0600 if missing) and applies the `migrations` that it lacks, in order.
+///
+/// The number of applied migrations is kept in `PRAGMA user_version`. A neighbouring `.lock` file serialises opening,
+/// since switching a new file to the write-ahead log does not honour the busy time-out.
+pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
+    let failed = |source| DbError::Open {
+        path: path.to_owned(),
+        source,
+    };
+    let _lock = lock(&path.with_extension("lock")).map_err(failed)?;
+    private(path).map_err(failed)?;
+    begin(path, migrations).map_err(|error| explain(path, error))
+}
+
+fn begin(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // In KiB. Statements are about single rows, and the kernel keeps the file's pages anyway.
+    connection.pragma_update(None, "cache_size", -512)?;
+    migrate(&mut connection, path, migrations)?;
+    Ok(connection)
+}
+
+/// Says what SQLite means.
+fn explain(path: &Path, error: DbError) -> DbError {
+    let DbError::Sqlite(source) = error else {
+        return error;
+    };
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            DbError::Broken { path, source }
+        }
+        Some(ErrorCode::DiskFull) => DbError::Full { path },
+        _ => DbError::Sqlite(source),
+    }
+}
+
+fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), DbError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > migrations.len() {
+        return Err(DbError::TooNew {
+            path: path.to_owned(),
+            found,
+            known: migrations.len(),
+        });
+    }
+    for migration in &migrations[found..] {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", migrations.len())?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// An exclusive advisory lock on `path`, held while the file lives.
+fn lock(path: &Path) -> std::io::Result<File> {
+    let file = private(path)?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "CREATE TABLE a (x INTEGER);";
+    const SECOND: &str = "ALTER TABLE a ADD COLUMN y INTEGER;";
+
+    #[test]
+    fn migrations_are_applied_once_and_in_order() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("t.db");
+        drop(open(&path, &[FIRST]).expect("first schema"));
+        let connection = open(&path, &[FIRST, SECOND]).expect("second schema");
+        connection
+            .execute("INSERT INTO a (x, y) VALUES (1, 2)", [])
+            .expect("both columns");
+    }
+
+    #[test]
+    fn a_newer_schema_is_refused_and_kept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("t.db");
+        drop(open(&path, &[FIRST, SECOND]).expect("two"));
+        assert!(matches!(
+            open(&path, &[FIRST]),
+            Err(DbError::TooNew {
+                found: 2,
+                known: 1,
+                ..
+            })
+        ));
+        open(&path, &[FIRST, SECOND]).expect("still there");
+    }
+
+    #[test]
+    fn what_is_no_database_is_named_and_kept() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("t.db");
+        let text = "this is a text, and long enough to be read as a header".repeat(20);
+        std::fs::write(&path, &text).expect("write");
+        let error = open(&path, &[FIRST]).expect_err("no database");
+        assert!(error.to_string().contains("t.db"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).expect("read"), text);
+    }
+
+    #[test]
+    fn many_openers_of_a_new_file_agree() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("t.db");
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let connection = open(&path, &[FIRST]).expect("open");
+                    for x in 0..20 {
+                        connection
+                            .execute("INSERT INTO a (x) VALUES (?1)", [x])
+                            .expect("insert");
+                    }
+                });
+            }
+        });
+        let rows: i64 = open(&path, &[FIRST])
+            .expect("open")
+            .query_row("SELECT count(*) FROM a", [], |row| row.get(0))
+            .expect("count");
+        assert_eq!(rows, 160);
+    }
+
+    #[test]
+    fn only_the_owner_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("t.db");
+        drop(open(&path, &[FIRST]).expect("open"));
+        let mode = std::fs::metadata(&path)
+            .expect("metadata")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

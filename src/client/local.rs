@@ -1,0 +1,48 @@
+//! The one edge from the client to the embedded engine.
+
+use std::sync::Arc;
+
+use contree_engine::{LocalConfig, LocalEngine};
+
+use crate::{Backend, Client, Error};
+
+impl Client {
+    /// Starts the embedded engine in this process and connects to it.
+    ///
+    /// The engine runs on a thread and a runtime of its own, so the caller's runtime may be of any kind. Operations that
+    /// still run when the last clone of the client is dropped become CANCELLED.
+    ///
+    /// ```
+    /// use contree::{Client, engine::LocalConfig, types};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let client = Client::local(LocalConfig::new(folder.path().join("data"))).await?;
+    /// let request = types::InstanceSpawnRequest::builder()
+    ///     .image("tag:host".parse::<contree::ImageRef>()?)
+    ///     .command("echo $((6 * 7)) | tee /answer")
+    ///     .shell(true);
+    /// let outcome = client.run(request.try_into()?).await?;
+    /// assert_eq!(outcome.stdout.bytes, b"42\n");
+    ///
+    /// // What the command left is an image; nothing has to run to look into it.
+    /// let image = outcome.result_image.expect("the command wrote a file");
+    /// let listing = client.inspect_image_file().image_uuid(image).path("/").send().await?;
+    /// assert!(listing.files.iter().any(|file| file.path == "answer"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Engine`] if the data directory cannot be used. A machine that cannot make sandboxes is no error here:
+    /// listing, tagging and uploading work, and the first run says what is missing.
+    pub async fn local(config: LocalConfig) -> Result<Self, Error> {
+        let engine = LocalEngine::start(config)
+            .await
+            .map_err(|error| Error::Engine(error.to_string()))?;
+        let backend = Backend::new(&format!("unix:{}", engine.socket().display()))?
+            .with_identity(engine.store());
+        Ok(Self::connect(backend)?.with_guard(Arc::new(engine)))
+    }
+}

@@ -1,0 +1,62 @@
+//! Images that were built upon many times.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::support::Local;
+
+/// Deeper than the kernel mounts without help, in short: the layers of a chain are made one while it grows.
+#[tokio::test]
+async fn a_deep_chain_is_made_short_and_shows_the_same() {
+    let local = Local::new().await;
+    let mut image = local.host().await;
+    let mut at_40 = String::new();
+    for step in 0..80 {
+        let script = format!(
+            "mkdir -p /work/{0} && echo {step} > /work/{0}/{step} && echo {step} >> /log && rm -rf /work/{1}",
+            step % 7,
+            (step + 3) % 7
+        );
+        let done = local
+            .run(&script, json!({"image": image, "disposable": false}))
+            .await;
+        assert_eq!(
+            (done.status.as_str(), done.exit_code),
+            ("SUCCESS", 0),
+            "{done:?}"
+        );
+        image = done.result.unwrap();
+        if step == 40 {
+            at_40.clone_from(&image);
+        }
+    }
+    let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
+    let squashed = || -> u32 {
+        let count = "SELECT count(*) FROM layers WHERE stands_for IS NOT NULL AND ready = 1";
+        records.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    for _ in 0..1000 {
+        if squashed() >= 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(squashed() >= 2);
+    let looked = local
+        .run(
+            "grep -c '' /log; tail -1 /log; ls /work; ls /work/* | wc -l",
+            json!({"image": image}),
+        )
+        .await;
+    let lines: Vec<&str> = looked.stdout.lines().collect();
+    assert_eq!(&lines[..2], ["80", "79"], "{looked:?}");
+    let earlier = local
+        .run("grep -c '' /log; tail -1 /log", json!({"image": at_40}))
+        .await;
+    assert_eq!(earlier.stdout, "41\n40\n");
+    // What the same steps leave in an ordinary directory.
+    let script = "cd /tmp; i=0; while [ $i -lt 80 ]; do mkdir -p w/$((i % 7)); echo $i > w/$((i % 7))/$i; rm -rf w/$(((i + 3) % 7)); i=$((i+1)); done; find w -type f | sort | cut -d/ -f2- > /tmp/expected; cd /work; find * -type f | sort | diff - /tmp/expected && echo same";
+    let same = local.run(script, json!({"image": image})).await;
+    assert_eq!(same.stdout, "same\n", "{same:?}");
+}

@@ -1,0 +1,145 @@
+use serde_json::json;
+
+use super::support::{Answer, Local};
+
+/// Every refusal is the API's `Error`, with its own status in it.
+fn refused(answer: &Answer, status: u16, word: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.json["status"], status, "{answer:?}");
+    let error = answer.json["error"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{answer:?}"));
+    assert!(error.contains(word), "{error}");
+}
+
+#[tokio::test]
+async fn spawn_says_what_is_wrong() {
+    let local = Local::new().await;
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    for (body, word) in [
+        (json!({}), "command"),
+        (json!({"command": "x"}), "image"),
+        (json!({"command": "x", "image": "ubuntu"}), "tag:NAME"),
+        (json!({"command": "x", "image": "tag:none"}), "none"),
+        (json!({"command": "x", "image": nobody}), nobody),
+        (
+            json!({"command": "x", "image": "tag:host", "timeout": -1}),
+            "timeout",
+        ),
+        (
+            json!({"command": "x", "image": "tag:host", "files": {"/a": {"uuid": nobody}}}),
+            nobody,
+        ),
+        (
+            json!({"command": "x", "image": "tag:host", "resources_limits": {"max_layer_bytes": 0}}),
+            "max_layer_bytes",
+        ),
+    ] {
+        refused(&local.post("/instances", &body).await, 400, word);
+    }
+    assert_eq!(local.get("/operations").await.json, json!([]));
+}
+
+#[tokio::test]
+async fn bodies_and_queries_that_cannot_be_meant() {
+    let local = Local::shared().await;
+    for body in [
+        &b""[..],
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff",
+        b"{\"command\": 1, \"image\": \"tag:host\"}",
+    ] {
+        let answer = local.post_bytes("/instances", body.to_vec()).await;
+        refused(&answer, 400, "");
+    }
+    let large = vec![b' '; 64 * 1024 * 1024 + 1];
+    refused(&local.post_bytes("/instances", large).await, 413, "");
+    for query in [
+        "limit=0",
+        "limit=1001",
+        "limit=x",
+        "offset=-1",
+        "since=soon",
+        "until=5y",
+        "kind=",
+        "status=",
+    ] {
+        refused(&local.get(&format!("/operations?{query}")).await, 400, "");
+    }
+    for query in [
+        "limit=0",
+        "offset=x",
+        "since=soon",
+        "until=x",
+        "uuid=x",
+        "tagged=2",
+        "tag=a:",
+    ] {
+        refused(&local.get(&format!("/images?{query}")).await, 400, "");
+    }
+    // What is not known is passed over.
+    assert_eq!(local.get("/operations?unknown=1&limit=1").await.status, 200);
+    let put = local.put("/instances").await;
+    refused(&put, 405, "PUT");
+    assert_eq!(put.allow.as_deref(), Some("POST"));
+}
+
+#[tokio::test]
+async fn unknown_paths_methods_and_ids() {
+    let local = Local::shared().await;
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    refused(&local.get("/nothing").await, 404, "/v1/nothing");
+    refused(&local.delete("/whoami").await, 405, "DELETE");
+    refused(&local.get("/operations/x").await, 400, "");
+    refused(
+        &local.get(&format!("/operations/{nobody}")).await,
+        404,
+        nobody,
+    );
+    refused(
+        &local.delete(&format!("/operations/{nobody}")).await,
+        404,
+        nobody,
+    );
+    refused(
+        &local.get(&format!("/inspect/{nobody}/")).await,
+        404,
+        nobody,
+    );
+    refused(
+        &local
+            .patch(&format!("/images/{nobody}/tag"), &json!({"tag": "x"}))
+            .await,
+        404,
+        nobody,
+    );
+    refused(
+        &local
+            .patch(&format!("/images/{nobody}/tag"), &json!({"tag": "a b"}))
+            .await,
+        400,
+        "a b",
+    );
+    refused(&local.get("/files/abc").await, 400, "abc");
+    refused(
+        &local.get(&format!("/files/{}", "0".repeat(64))).await,
+        404,
+        "000",
+    );
+    refused(&local.get("/operations?status=DONE").await, 400, "DONE");
+    refused(&local.get("/operations?kind=x").await, 400, "kind");
+}
+
+#[tokio::test]
+async fn whoami_tells_what_this_engine_is() {
+    let local = Local::new().await;
+    local.run("true", json!({})).await;
+    let who = local.get("/whoami").await.json;
+    assert_eq!(who["permissions"]["spawn"], true);
+    assert_eq!(who["permissions"]["import"], true);
+    assert_eq!(who["operations_stat"]["SUCCESS"], 1);
+    assert_eq!(who["x-engine"]["network"], "proxy");
+    assert_eq!(who["token_expiration"], serde_json::Value::Null);
+}

@@ -1,0 +1,867 @@
+//! Every operation of the API document over HTTP against a real engine: status, headers, body and effect, and each error answer that the
+//! document declares. What an operation answers is checked against the document as it is called, and at the end every declared answer must have
+//! been had, or stand in [`OUT_OF_REACH`] with a reason. So an operation or an answer that is new in the document fails here until it is tried.
+
+use std::collections::BTreeSet;
+
+use contree::engine::{Listen, LocalConfig, ServeConfig, Server};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::support::data_dir;
+
+const TOKEN: &str = "every-operation";
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+
+/// Declared answers that a healthy engine does not give: operation (`*` for all), status, why not.
+const OUT_OF_REACH: &[(&str, u16, &str)] = &[
+    ("*", 403, "the engine's one token may do everything"),
+    ("*", 502, "there is no proxy before the engine"),
+    ("*", 504, "there is no guest that could fail to answer"),
+    (
+        "importImage",
+        404,
+        "what is not in a registry fails the operation, not the request",
+    ),
+    (
+        "uploadFile",
+        404,
+        "an upload names nothing that could be missing",
+    ),
+    ("uploadFile", 400, "any bytes are a file"),
+    (
+        "getOperationEvents",
+        410,
+        "finalising takes the engine no time that a request could fall into",
+    ),
+    ("operationSubprocessStdin", 501, "standard input is there"),
+    (
+        "*",
+        413,
+        "the bound is 64 MiB; tests/engine/errors.rs sends more once",
+    ),
+    (
+        "*",
+        429,
+        "thousands would have to wait; tests/engine/subprocesses.rs brings it about for processes",
+    ),
+    ("*", 503, "only while the engine is being stopped"),
+];
+
+/// An answer.
+struct Answer {
+    status: u16,
+    headers: http::HeaderMap,
+    body: Vec<u8>,
+    json: Value,
+}
+
+impl Answer {
+    fn text(&self, path: &str) -> &str {
+        self.json
+            .pointer(path)
+            .and_then(Value::as_str)
+            .unwrap_or_else(|| panic!("no {path} in {}", self.json))
+    }
+
+    fn header(&self, name: &str) -> &str {
+        self.headers[name].to_str().unwrap()
+    }
+}
+
+enum Body<'a> {
+    None,
+    Json(Value),
+    Bytes(&'a [u8]),
+}
+
+/// The document, an engine that is served, and what was had so far.
+struct Api {
+    document: Value,
+    http: reqwest::Client,
+    url: String,
+    had: BTreeSet<(String, u16)>,
+    stop: oneshot::Sender<()>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Api {
+    async fn start(data: &std::path::Path) -> Self {
+        let mut config = LocalConfig::new(data);
+        config.max_concurrency = 1;
+        let mut serve = ServeConfig::new(Listen::Tcp("127.0.0.1:0".into()));
+        serve.token = Some(TOKEN.into());
+        serve.local_imports = true;
+        let server = Server::start(&config, &serve).await.unwrap();
+        let url = format!("{}/v1", server.address().trim_end_matches('/'));
+        let (stop, stopped) = oneshot::channel();
+        let serving = tokio::spawn(async move {
+            let stopped = async { drop(stopped.await) };
+            server.run(stopped).await.unwrap();
+        });
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .unwrap();
+        let document =
+            std::fs::read_to_string(crate::support::repository().join("openapi/contree.yaml"))
+                .unwrap();
+        Self {
+            document: serde_yaml::from_str(&document).unwrap(),
+            http,
+            url,
+            had: BTreeSet::new(),
+            stop,
+            serving,
+        }
+    }
+
+    /// Path, method and description of an operation.
+    fn operations(&self) -> Vec<(String, String, Value)> {
+        let mut all = Vec::new();
+        for (path, methods) in self.document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                if operation.get("operationId").is_some() {
+                    all.push((path.clone(), method.to_uppercase(), operation.clone()));
+                }
+            }
+        }
+        all
+    }
+
+    fn resolve<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str() {
+            Some(reference) => self
+                .document
+                .pointer(reference.trim_start_matches('#'))
+                .unwrap(),
+            None => value,
+        }
+    }
+
+    /// Calls an operation with these parts in place of its path's parameters, and checks what comes against the document.
+    async fn call(
+        &mut self,
+        id: &str,
+        parts: &[&str],
+        query: &str,
+        body: Body<'_>,
+        status: u16,
+    ) -> Answer {
+        self.call_as(TOKEN, id, parts, query, body, status).await
+    }
+
+    async fn call_as(
+        &mut self,
+        token: &str,
+        id: &str,
+        parts: &[&str],
+        query: &str,
+        body: Body<'_>,
+        status: u16,
+    ) -> Answer {
+        let (path, method, operation) = self
+            .operations()
+            .into_iter()
+            .find(|(_, _, operation)| operation["operationId"] == id)
+            .unwrap_or_else(|| panic!("the document has no {id}"));
+        let mut parts = parts.iter();
+        let path: Vec<&str> = path
+            .split('/')
+            .map(|part| {
+                if part.starts_with('{') {
+                    parts.next().unwrap()
+                } else {
+                    part
+                }
+            })
+            .collect();
+        let url = format!("{}{}{query}", self.url, path.join("/"));
+        let mut request = self
+            .http
+            .request(method.parse().unwrap(), &url)
+            .header("authorization", format!("Bearer {token}"));
+        request = match body {
+            Body::None => request,
+            Body::Json(value) => request.json(&value),
+            Body::Bytes(bytes) => request
+                .header("content-type", "application/octet-stream")
+                .body(bytes.to_vec()),
+        };
+        let answer = request.send().await.unwrap();
+        let got = answer.status().as_u16();
+        let headers = answer.headers().clone();
+        let body = answer.bytes().await.unwrap().to_vec();
+        let shown = String::from_utf8_lossy(&body).into_owned();
+        assert_eq!(got, status, "{id} {url}: {shown}");
+        let declared = operation["responses"]
+            .get(status.to_string())
+            .unwrap_or_else(|| panic!("{id} does not declare {status}: {shown}"));
+        let declared = self.resolve(declared);
+        for name in declared["headers"]
+            .as_object()
+            .into_iter()
+            .flat_map(|headers| headers.keys())
+        {
+            let optional = id == "getOperationStatus" && name == "Retry-After";
+            assert!(
+                optional || headers.contains_key(name),
+                "{id} {status} lacks {name}"
+            );
+        }
+        let kinds: Vec<&String> = declared["content"]
+            .as_object()
+            .into_iter()
+            .flat_map(|content| content.keys())
+            .collect();
+        let kind = headers
+            .get("content-type")
+            .map(|kind| kind.to_str().unwrap().split(';').next().unwrap().to_owned());
+        if method == "HEAD" || kinds.is_empty() {
+            assert!(body.is_empty(), "{id} {status} has a body: {shown}");
+        } else {
+            assert!(
+                kind.as_ref().is_some_and(|kind| kinds.contains(&kind)),
+                "{id} {status} comes as {kind:?}, not {kinds:?}"
+            );
+        }
+        let json: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status >= 400 && method != "HEAD" {
+            assert_eq!(json["status"], status, "{id}: {shown}");
+            assert!(
+                json["error"]
+                    .as_str()
+                    .is_some_and(|error| !error.is_empty()),
+                "{id}: {shown}"
+            );
+        }
+        self.had.insert((id.to_owned(), status));
+        Answer {
+            status,
+            headers,
+            body,
+            json,
+        }
+    }
+
+    /// A command that runs until its standard input ends, when it has begun.
+    async fn waiting(&mut self) -> String {
+        let body = json!({"command": "echo begun; cat", "shell": true, "image": "tag:host", "disposable": true, "stdin": {"value": "", "close": false}});
+        let operation = self
+            .call("spawnInstance", &[], "", Body::Json(body), 201)
+            .await
+            .text("/uuid")
+            .to_owned();
+        while self
+            .call("getOperationStatus", &[&operation], "", Body::None, 200)
+            .await
+            .text("/status")
+            != "EXECUTING"
+        {}
+        operation
+    }
+
+    /// Follows an operation to its end.
+    async fn events(&mut self, operation: &str) -> Vec<Value> {
+        let answer = self
+            .call(
+                "getOperationEvents",
+                &[operation],
+                "?follow=1",
+                Body::None,
+                200,
+            )
+            .await;
+        String::from_utf8(answer.body)
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .map(|data| serde_json::from_str(data).unwrap())
+            .collect()
+    }
+
+    async fn end(self) {
+        let missing: Vec<(String, u16)> = self
+            .operations()
+            .iter()
+            .flat_map(|(_, _, operation)| {
+                let id = operation["operationId"].as_str().unwrap().to_owned();
+                let statuses: Vec<String> = operation["responses"]
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .cloned()
+                    .collect();
+                statuses
+                    .into_iter()
+                    .map(move |status| (id.clone(), status.parse().unwrap()))
+            })
+            .filter(|(id, status)| {
+                let excused = OUT_OF_REACH
+                    .iter()
+                    .any(|(whose, which, _)| (whose == id || *whose == "*") && which == status);
+                !excused && !self.had.contains(&(id.clone(), *status))
+            })
+            .collect();
+        let _ = self.stop.send(());
+        self.serving.await.unwrap();
+        assert!(missing.is_empty(), "declared and never had: {missing:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_operation_and_every_declared_answer() {
+    let data = data_dir();
+    let mut api = Api::start(data.path()).await;
+    nobody_without_the_token(&mut api).await;
+    let host = account_and_images(&mut api).await;
+    files(&mut api).await;
+    let image = commands(&mut api, &host).await;
+    processes(&mut api).await;
+    inspection(&mut api, &image).await;
+    imports(&mut api, &image, data.path()).await;
+    api.end().await;
+}
+
+async fn nobody_without_the_token(api: &mut Api) {
+    for (_, _, operation) in api.operations() {
+        let id = operation["operationId"].as_str().unwrap();
+        if operation["responses"].get("401").is_some() {
+            api.call_as("wrong", id, &[NOBODY, "1"], "", Body::None, 401)
+                .await;
+        }
+    }
+}
+
+async fn account_and_images(api: &mut Api) -> String {
+    let who = api.call("whoAmI", &[], "", Body::None, 200).await;
+    assert_eq!(who.json["permissions"]["spawn"], true);
+    assert_eq!(who.json["limits"]["instance_max_concurrency"], 1);
+
+    let host = api
+        .call("listImages", &[], "?tag=host", Body::None, 200)
+        .await
+        .text("/images/0/uuid")
+        .to_owned();
+    api.call("listImages", &[], "?since=never", Body::None, 400)
+        .await;
+    api.call("listImages", &[], "?limit=0", Body::None, 400)
+        .await;
+    let tagged = api
+        .call(
+            "updateImageTag",
+            &[&host],
+            "",
+            Body::Json(json!({"tag": "every/one:1"})),
+            200,
+        )
+        .await;
+    assert_eq!(
+        (tagged.text("/tag"), tagged.text("/uuid")),
+        ("every/one:1", host.as_str())
+    );
+    api.call(
+        "updateImageTag",
+        &[&host],
+        "",
+        Body::Json(json!({"tag": "a//b"})),
+        400,
+    )
+    .await;
+    api.call(
+        "updateImageTag",
+        &[NOBODY],
+        "",
+        Body::Json(json!({"tag": "x"})),
+        404,
+    )
+    .await;
+    let found = api
+        .call(
+            "inspectFindImageByTag",
+            &[],
+            "?tag=every/one:1",
+            Body::None,
+            302,
+        )
+        .await;
+    assert_eq!(found.header("location"), format!("/v1/inspect/{host}/"));
+    api.call("inspectFindImageByTag", &[], "", Body::None, 400)
+        .await;
+    let gone = api
+        .call(
+            "deleteImageTag",
+            &[&host],
+            "?tag=every/one:1",
+            Body::None,
+            204,
+        )
+        .await;
+    assert_eq!(gone.status, 204);
+    api.call(
+        "inspectFindImageByTag",
+        &[],
+        "?tag=every/one:1",
+        Body::None,
+        404,
+    )
+    .await;
+    api.call("deleteImageTag", &["no-uuid"], "", Body::None, 400)
+        .await;
+    api.call("deleteImageTag", &[NOBODY], "", Body::None, 404)
+        .await;
+
+    let to = api
+        .call("inspectRedirect", &[], "?tag=host", Body::None, 307)
+        .await;
+    assert_eq!(to.header("location"), "/v1/inspect/?tag=host");
+    let to = api
+        .call("inspectImageRedirect", &[&host], "", Body::None, 307)
+        .await;
+    assert_eq!(to.header("location"), format!("/v1/inspect/{host}/"));
+    api.call("inspectImageRedirect", &["no-uuid"], "", Body::None, 400)
+        .await;
+    let shown = api
+        .call("inspectImage", &[&host], "", Body::None, 200)
+        .await;
+    assert_eq!(
+        (shown.text("/uuid"), shown.text("/tag")),
+        (host.as_str(), "host")
+    );
+    api.call("inspectImage", &["no-uuid"], "", Body::None, 400)
+        .await;
+    api.call("inspectImage", &[NOBODY], "", Body::None, 404)
+        .await;
+    host
+}
+
+async fn files(api: &mut Api) {
+    let sha = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    api.call("checkFileExists", &[sha], "", Body::None, 404)
+        .await;
+    api.call("getFile", &[sha], "", Body::None, 404).await;
+    let first = api
+        .call("uploadFile", &[], "", Body::Bytes(b"abc"), 201)
+        .await;
+    assert_eq!(
+        (first.text("/sha256"), &first.json["size"]),
+        (sha, &json!(3))
+    );
+    let again = api
+        .call("uploadFile", &[], "", Body::Bytes(b"abc"), 201)
+        .await;
+    assert_eq!(again.text("/uuid"), first.text("/uuid"));
+    api.call("checkFileExists", &[sha], "", Body::None, 200)
+        .await;
+    assert_eq!(
+        api.call("getFile", &[sha], "", Body::None, 200)
+            .await
+            .text("/uuid"),
+        first.text("/uuid")
+    );
+    for id in ["checkFileExists", "getFile"] {
+        api.call(id, &["abc"], "", Body::None, 400).await;
+    }
+    let listed = api.call("listFiles", &[], "", Body::None, 200).await;
+    assert_eq!(listed.text("/files/0/sha256"), sha);
+    api.call("listFiles", &[], "?limit=1001", Body::None, 400)
+        .await;
+}
+
+/// Makes an image with files of each kind.
+async fn commands(api: &mut Api, host: &str) -> String {
+    let script = "mkdir /d; echo content >/d/f; mkfifo /d/p; echo out; exit 3";
+    let spawned = api
+        .call(
+            "spawnInstance",
+            &[],
+            "",
+            Body::Json(
+                json!({"command": script, "shell": true, "image": host, "disposable": false}),
+            ),
+            201,
+        )
+        .await;
+    let operation = spawned.text("/uuid").to_owned();
+    assert_eq!(
+        spawned.header("location"),
+        format!("/v1/operations/{operation}")
+    );
+    assert_eq!(spawned.text("/command"), script);
+    let events = api.events(&operation).await;
+    let last = events.last().unwrap();
+    assert_eq!(
+        (&last["type"], &last["data"]["status"]),
+        (&json!("completion"), &json!("SUCCESS"))
+    );
+    let done = api
+        .call("getOperationStatus", &[&operation], "", Body::None, 200)
+        .await;
+    assert_eq!(done.json["metadata"]["result"]["state"]["exit_code"], 3);
+    assert_eq!(done.text("/metadata/result/stdout/value"), "out\n");
+    let image = done.text("/result_image_uuid").to_owned();
+    assert_ne!(image, host);
+    let made = api
+        .call("inspectImage", &[&image], "", Body::None, 200)
+        .await;
+    assert_eq!(made.text("/operation_uuid"), operation);
+
+    api.call(
+        "spawnInstance",
+        &[],
+        "",
+        Body::Json(json!({"image": host})),
+        400,
+    )
+    .await;
+    api.call(
+        "spawnInstance",
+        &[],
+        "",
+        Body::Json(json!({"image": "tag:none", "command": "x"})),
+        400,
+    )
+    .await;
+    let listed = api
+        .call(
+            "listOperations",
+            &[],
+            "?status=SUCCESS&kind=instance",
+            Body::None,
+            200,
+        )
+        .await;
+    assert_eq!(listed.text("/0/uuid"), operation);
+    api.call("listOperations", &[], "?status=DONE", Body::None, 400)
+        .await;
+    for id in [
+        "getOperationStatus",
+        "cancelOperation",
+        "getOperationEvents",
+    ] {
+        api.call(id, &["no-uuid"], "", Body::None, 400).await;
+        api.call(id, &[NOBODY], "", Body::None, 404).await;
+    }
+    api.call("cancelOperation", &[&operation], "", Body::None, 409)
+        .await;
+    image
+}
+
+async fn processes(api: &mut Api) {
+    let first = api.waiting().await;
+    // There is one place, and it is taken.
+    let body = json!({"command": "true", "shell": true, "image": "tag:host", "disposable": true});
+    let second = api
+        .call("spawnInstance", &[], "", Body::Json(body), 201)
+        .await
+        .text("/uuid")
+        .to_owned();
+    let pending = api
+        .call("getOperationStatus", &[&second], "", Body::None, 200)
+        .await;
+    assert_eq!(pending.text("/status"), "PENDING");
+    let command = || {
+        Body::Json(
+            json!({"command": "cat; exit 4", "shell": true, "stdin": {"value": "", "close": false}}),
+        )
+    };
+    let input = |text: &str, close: bool| Body::Json(json!({"value": text, "close": close}));
+    api.call(
+        "getOperationEvents",
+        &[&second],
+        "?follow=1",
+        Body::None,
+        425,
+    )
+    .await;
+    api.call("operationSubprocessCreate", &[&second], "", command(), 425)
+        .await;
+    api.call("operationSubprocess", &[&second, "1"], "", Body::None, 425)
+        .await;
+    api.call(
+        "operationSubprocessKill",
+        &[&second, "1"],
+        "",
+        Body::None,
+        425,
+    )
+    .await;
+    api.call(
+        "operationSubprocessStdin",
+        &[&second, "1"],
+        "",
+        input("", true),
+        425,
+    )
+    .await;
+
+    let made = api
+        .call("operationSubprocessCreate", &[&first], "", command(), 201)
+        .await;
+    let spid = made.json["spid"].to_string();
+    assert_eq!(
+        made.header("location"),
+        format!("/v1/operations/{first}/subprocesses/{spid}")
+    );
+    api.call(
+        "operationSubprocessStdin",
+        &[&first, &spid],
+        "",
+        input("fed", true),
+        204,
+    )
+    .await;
+    let ended = loop {
+        let seen = api
+            .call("operationSubprocess", &[&first, &spid], "", Body::None, 200)
+            .await;
+        if seen.json["state"]["exit_code"] != -1 {
+            break seen;
+        }
+    };
+    assert_eq!(
+        (
+            &ended.json["state"]["exit_code"],
+            ended.text("/stdout/value")
+        ),
+        (&json!(4), "fed")
+    );
+    api.call(
+        "operationSubprocessStdin",
+        &[&first, &spid],
+        "",
+        input("late", true),
+        404,
+    )
+    .await;
+    let sleeper = Body::Json(json!({"command": "sleep", "args": ["600"], "shell": false}));
+    let made = api
+        .call("operationSubprocessCreate", &[&first], "", sleeper, 201)
+        .await;
+    let spid = made.json["spid"].to_string();
+    api.call(
+        "operationSubprocessStdin",
+        &[&first, &spid],
+        "",
+        input("late", true),
+        409,
+    )
+    .await;
+    api.call(
+        "operationSubprocessKill",
+        &[&first, &spid],
+        "?signal=TERM",
+        Body::None,
+        204,
+    )
+    .await;
+    while api
+        .call("operationSubprocess", &[&first, &spid], "", Body::None, 200)
+        .await
+        .json["state"]["signal"]
+        != 15
+    {}
+    for (id, body) in [
+        ("operationSubprocess", None),
+        ("operationSubprocessKill", None),
+        ("operationSubprocessStdin", Some(json!({"value": ""}))),
+    ] {
+        for (parts, status) in [
+            ([NOBODY, "1"], 404),
+            ([first.as_str(), "99"], 404),
+            ([first.as_str(), "x"], 400),
+        ] {
+            let body = body.clone().map_or(Body::None, Body::Json);
+            api.call(id, &parts, "", body, status).await;
+        }
+    }
+    api.call(
+        "operationSubprocessKill",
+        &[&first, "1"],
+        "?signal=NONE",
+        Body::None,
+        400,
+    )
+    .await;
+    api.call(
+        "operationSubprocessCreate",
+        &[&first],
+        "",
+        Body::Json(json!({})),
+        400,
+    )
+    .await;
+    api.call("operationSubprocessCreate", &[NOBODY], "", command(), 404)
+        .await;
+
+    api.call("cancelOperation", &[&first], "", Body::None, 202)
+        .await;
+    let events = api.events(&first).await;
+    assert_eq!(events.last().unwrap()["data"]["status"], "CANCELLED");
+    api.call(
+        "operationSubprocessStdin",
+        &[&first, "1"],
+        "",
+        input("late", true),
+        410,
+    )
+    .await;
+    api.call(
+        "operationSubprocessKill",
+        &[&first, "1"],
+        "",
+        Body::None,
+        409,
+    )
+    .await;
+    api.call("operationSubprocessCreate", &[&first], "", command(), 409)
+        .await;
+    assert_eq!(
+        api.events(&second).await.last().unwrap()["data"]["status"],
+        "SUCCESS",
+        "whoever waited has its turn"
+    );
+}
+
+async fn inspection(api: &mut Api, image: &str) {
+    let list = api
+        .call("inspectImageFile", &[image], "?path=/d", Body::None, 200)
+        .await;
+    assert_eq!(
+        (list.text("/files/0/path"), list.text("/files/1/path")),
+        ("f", "p")
+    );
+    let text = api
+        .call(
+            "inspectImageFile",
+            &[image],
+            "?path=/d&text",
+            Body::None,
+            200,
+        )
+        .await;
+    assert!(text.header("content-type").starts_with("text/plain"));
+    let file = api
+        .call(
+            "inspectImageDownload",
+            &[image],
+            "?path=/d/f",
+            Body::None,
+            200,
+        )
+        .await;
+    assert_eq!(file.body, b"content\n");
+    let head = api
+        .call("checkImageFile", &[image], "?path=/d/f", Body::None, 200)
+        .await;
+    assert_eq!(head.header("content-length"), "8");
+    let archive = api
+        .call("inspectImageArchive", &[image], "?path=/d", Body::None, 200)
+        .await;
+    assert!(archive.body.len() > 2048 && archive.body.starts_with(b"d/\0"));
+    let head = api
+        .call("checkImageArchive", &[image], "?path=/d", Body::None, 200)
+        .await;
+    assert_eq!(
+        head.header("content-disposition"),
+        "attachment; filename=\"d.tar\""
+    );
+    let found = api
+        .call(
+            "inspectImageGrep",
+            &[image],
+            "?pattern=^con&path=/d",
+            Body::None,
+            200,
+        )
+        .await;
+    assert_eq!(
+        (
+            found.text("/matches/0/path"),
+            found.text("/matches/0/line_text")
+        ),
+        ("/d/f", "content\n")
+    );
+    for (id, wrong) in [
+        ("inspectImageFile", "/d/f"),
+        ("inspectImageDownload", "/d"),
+        ("checkImageFile", "/d/p"),
+        ("inspectImageArchive", "/d/p"),
+        ("checkImageArchive", "/d/p"),
+    ] {
+        api.call(id, &[image], &format!("?path={wrong}"), Body::None, 422)
+            .await;
+        api.call(id, &[image], "?path=/none", Body::None, 404).await;
+        api.call(id, &[NOBODY], "?path=/", Body::None, 404).await;
+        api.call(id, &[image], "", Body::None, 400).await;
+    }
+    api.call(
+        "inspectImageGrep",
+        &[image],
+        "?pattern=x&path=/none",
+        Body::None,
+        404,
+    )
+    .await;
+    api.call("inspectImageGrep", &[image], "?pattern=(", Body::None, 400)
+        .await;
+}
+
+/// An archive of an image becomes an image again.
+async fn imports(api: &mut Api, image: &str, directory: &std::path::Path) {
+    let archive = api
+        .call("inspectImageArchive", &[image], "?path=/d", Body::None, 200)
+        .await;
+    let tarball = directory.join("rootfs.tar");
+    std::fs::write(&tarball, archive.body).unwrap();
+    let body = json!({"registry": {"url": format!("rootfs:{}", tarball.display())}, "tag": "every/import:1"});
+    let begun = api
+        .call("importImage", &[], "", Body::Json(body), 201)
+        .await;
+    let operation = begun.text("/uuid").to_owned();
+    assert_eq!(
+        begun.header("location"),
+        format!("/v1/operations/{operation}")
+    );
+    let events = api.events(&operation).await;
+    assert_eq!(
+        events.last().unwrap()["data"]["status"],
+        "SUCCESS",
+        "{events:?}"
+    );
+    let found = api
+        .call(
+            "inspectFindImageByTag",
+            &[],
+            "?tag=every/import:1",
+            Body::None,
+            302,
+        )
+        .await;
+    let imported = found
+        .header("location")
+        .split('/')
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    let file = api
+        .call(
+            "inspectImageDownload",
+            &[&imported],
+            "?path=/d/f",
+            Body::None,
+            200,
+        )
+        .await;
+    assert_eq!(file.body, b"content\n");
+    api.call(
+        "importImage",
+        &[],
+        "",
+        Body::Json(json!({"registry": {}})),
+        400,
+    )
+    .await;
+}

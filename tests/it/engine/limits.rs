@@ -1,0 +1,119 @@
+//! Bounds that a run is held to.
+
+use serde_json::json;
+
+use super::support::Local;
+
+#[tokio::test]
+async fn what_is_placed_before_a_command_counts() {
+    let local = Local::shared().await;
+    let file = local.upload(&vec![7; 5 << 20]).await;
+    let done = local
+        .run(
+            "ls /big",
+            json!({"files": {"/big": {"uuid": file["uuid"]}},
+                   "resources_limits": {"max_layer_bytes": 1_000_000}}),
+        )
+        .await;
+    assert_eq!(done.status, "FAILED", "{done:?}");
+    assert!(done.error.contains("max_layer_bytes"), "{}", done.error);
+}
+
+#[tokio::test]
+async fn a_run_that_writes_more_than_it_may_fails_and_leaves_nothing() {
+    let local = Local::new().await;
+    let before = local.get("/images").await.json;
+    for (disposable, script) in [
+        (false, "head -c 500M /dev/zero > /large; sleep 60"),
+        (true, "head -c 500M /dev/zero > /large; sleep 60"),
+        // Over before anybody could look.
+        (true, "head -c 30M /dev/zero > /large"),
+        (false, "head -c 30M /dev/zero > /large"),
+    ] {
+        let limits =
+            json!({"disposable": disposable, "resources_limits": {"max_layer_bytes": 20 << 20}});
+        let done = local.run(script, limits).await;
+        assert_eq!(done.status, "FAILED", "{done:?}");
+        assert!(done.error.contains("max_layer_bytes"), "{}", done.error);
+        assert!(done.error.contains("20971520"), "{}", done.error);
+        assert_eq!(done.result, None);
+        let cap = done.events.iter().find(|event| event["type"] == "size_cap");
+        let cap = &cap.unwrap()["data"];
+        assert_eq!(cap["limit_bytes"], 20 << 20);
+        assert!(cap["file_size"].as_u64().unwrap() > 20 << 20, "{cap}");
+    }
+    assert_eq!(local.get("/images").await.json, before);
+    let layers = std::fs::read_dir(local.engine.data.path().join("layers"));
+    assert_eq!(layers.unwrap().count(), 1);
+    // As soon as its operation is over, but for the removal.
+    let runs = local.engine.data.path().join("run");
+    for _ in 0..500 {
+        if std::fs::read_dir(&runs).unwrap().count() == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(std::fs::read_dir(&runs).unwrap().count(), 0);
+    let whoami = local.get("/whoami").await.json;
+    assert!(whoami["limits"]["instance_max_layer_bytes"].as_u64() > Some(12 << 30));
+}
+
+#[tokio::test]
+async fn a_run_that_keeps_to_its_limit_is_kept() {
+    let local = Local::shared().await;
+    let limits = json!({"disposable": false, "resources_limits": {"max_layer_bytes": 1000}});
+    let done = local.run("ln -s x /small; echo kept", limits).await;
+    assert_eq!(
+        (done.status.as_str(), done.stdout.as_str()),
+        ("SUCCESS", "kept\n"),
+        "{done:?}"
+    );
+    assert!(done.result.is_some());
+}
+
+#[tokio::test]
+async fn a_command_is_held_to_the_memory_that_it_may_have_or_refused() {
+    let local = Local::shared().await;
+    let whoami = local.get("/whoami").await.json;
+    let notes = whoami["x-engine"]["notes"].as_array().unwrap().iter();
+    let note = notes
+        .filter_map(|note| note.as_str())
+        .find(|note| note.starts_with("control groups"))
+        .unwrap();
+    let asked = json!({"x-limits": {"memory_bytes": 64 << 20}});
+    let hog = "head -c 300M /dev/zero | tail -c 300M | wc -c";
+    if whoami["limits"].get("instance_memory_bytes").is_none() {
+        let mut body = json!({"command": hog, "shell": true, "image": "tag:host"});
+        body["x-limits"] = asked["x-limits"].clone();
+        let refused = local.post("/instances", &body).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(refused.text.contains("x-limits"), "{refused:?}");
+        let remedy = note.split("as a whole, ").nth(1).unwrap();
+        assert!(refused.text.contains(remedy), "{refused:?}\n{note}");
+        return;
+    }
+    let done = local.run(hog, asked).await;
+    assert_eq!(done.stdout, "0\n", "{done:?}");
+    let said = "contree: the kernel killed a process because the sandbox's memory limit of 64.0 MiB was reached\n";
+    assert!(done.stderr.ends_with(said), "{done:?}");
+    let done = local.run(":", json!({})).await;
+    assert_eq!(done.stderr, "", "{done:?}");
+}
+
+#[tokio::test]
+async fn limits_out_of_bounds_are_refused() {
+    let local = Local::shared().await;
+    for limits in [
+        json!({"memory_bytes": 1000}),
+        json!({"memory_bytes": -1}),
+        json!({"cpus": 0}),
+        json!({"cpus": 1e9}),
+        json!({"processes": 1}),
+        json!({"processes": 1_000_000}),
+        json!({"gpus": 1}),
+    ] {
+        let body = json!({"command": "true", "image": "tag:host", "x-limits": limits});
+        let refused = local.post("/instances", &body).await;
+        assert_eq!(refused.status, 400, "{limits}: {refused:?}");
+    }
+}

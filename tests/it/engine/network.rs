@@ -1,0 +1,305 @@
+//! The network of sandboxes: what a command reaches, and that nothing of this machine is among it.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use contree::engine::NetworkMode;
+use serde_json::{Value, json};
+
+use super::support::{Done, Local};
+
+/// Where a sandbox finds its proxy.
+const PROXY: &str = "127.0.0.1/3128";
+
+/// A service of this machine that nobody may reach: it counts who does.
+struct Service {
+    port: u16,
+    reached: Arc<AtomicUsize>,
+}
+
+impl Service {
+    /// On 127.0.0.1 and, where there is IPv6, on ::1.
+    fn start() -> Self {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = first.local_addr().unwrap().port();
+        let reached = Arc::new(AtomicUsize::new(0));
+        for listener in [Some(first), TcpListener::bind(("::1", port)).ok()] {
+            let Some(listener) = listener else { continue };
+            let reached = Arc::clone(&reached);
+            std::thread::spawn(move || {
+                for _ in listener.incoming().flatten() {
+                    reached.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        Self { port, reached }
+    }
+}
+
+/// Runs a script of bash, with the environment of the request and what the engine adds, alone.
+async fn bash(local: &Local, script: &str, fields: Value) -> Done {
+    let mut body = json!({"shell": false, "args": ["-c", script]});
+    body.as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    local.run("bash", body).await
+}
+
+fn connections(done: &Done) -> Vec<&Value> {
+    done.events
+        .iter()
+        .filter(|event| event["type"] == "network")
+        .map(|event| &event["data"])
+        .collect()
+}
+
+#[tokio::test]
+async fn a_service_of_this_machine_is_not_reached_by_any_spelling() {
+    let service = Service::start();
+    let port = service.port;
+    let spellings = [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "localhost",
+        "LOCALHOST.",
+        "x.localhost",
+        "localhost.localdomain",
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "017700000001",
+        "0",
+        "0.0.0.0",
+        "127.8.8.8",
+        "[::1]",
+        "[::]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "[::ffff:0:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b:1::7f00:1]",
+        "[2002:7f00:1::]",
+        "[fe80::1%lo]",
+        "[::1%25lo]",
+        "public.example@127.0.0.1",
+        "127.0.0.1%2f.example",
+        "169.254.169.254",
+        "10.0.0.1",
+        "metadata.google.internal",
+        "vm.local",
+    ];
+    let mut script = format!(
+        "ask() {{ exec 3<>/dev/tcp/{PROXY} && printf '%b' \"$1\" >&3 && read -r line <&3; echo \"$line\"; exec 3>&- 3<&-; }}\n"
+    );
+    for host in spellings {
+        for head in [
+            format!("CONNECT {host}:{port} HTTP/1.1"),
+            format!("GET http://{host}:{port}/ HTTP/1.1"),
+        ] {
+            script.push_str(&format!(
+                "ask '{head}\\r\\nHost: public.example\\r\\nConnection: close\\r\\n\\r\\n'\n"
+            ));
+        }
+    }
+    // A name of the header is no way either, and neither is the sandbox's own loopback.
+    script.push_str(&format!(
+        "ask 'GET / HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n'\n"
+    ));
+    for host in ["127.0.0.1", "localhost", "::1", "0.0.0.0"] {
+        script.push_str(&format!(
+            "if (: </dev/tcp/{host}/{port}) 2>/dev/null; then echo REACHED {host}; fi\n"
+        ));
+    }
+    let local = Local::shared().await;
+    let done = bash(&local, &script, json!({})).await;
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(lines.len(), 2 * spellings.len() + 1, "{done:?}");
+    for (line, spelling) in lines.iter().zip(spellings.iter().flat_map(|s| [s, s])) {
+        // What cannot even be a URL is a bad request.
+        let refused = [
+            "HTTP/1.1 403 Forbidden by sandbox policy: ",
+            "HTTP/1.1 400 ",
+        ];
+        assert!(
+            refused.iter().any(|status| line.starts_with(status)),
+            "{spelling}: {line}"
+        );
+    }
+    assert_eq!(service.reached.load(Ordering::SeqCst), 0);
+    // The result says so, and the log says it of every connection.
+    let last = done.stderr.lines().last().unwrap();
+    assert!(
+        last.starts_with("contree: ")
+            && last.contains("connections were denied by the network policy"),
+        "{done:?}"
+    );
+    let network = connections(&done);
+    assert!(network.len() > spellings.len(), "{network:?}");
+    assert_eq!(network[0]["x-connection"]["verdict"], "denied");
+    assert_eq!(network[0]["x-connection"]["host"], "127.0.0.1");
+    assert_eq!(network.last().unwrap()["x-connections"]["allowed"], 0);
+    // The service does work: what counts is that nobody came.
+    drop(std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+    while service.reached.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn commands_are_told_of_the_proxy_and_images_are_not() {
+    let local = Local::shared().await;
+    let source = local.host().await;
+    let told = "env | grep -i '^[a-z]*_proxy=' | sort; grep -c : /proc/net/dev";
+    let done = bash(&local, told, json!({})).await;
+    let lines: Vec<&str> = done.stdout.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "HTTPS_PROXY=http://127.0.0.1:3128",
+            "HTTP_PROXY=http://127.0.0.1:3128",
+            "NO_PROXY=localhost,127.0.0.1,::1",
+            "http_proxy=http://127.0.0.1:3128",
+            "https_proxy=http://127.0.0.1:3128",
+            "no_proxy=localhost,127.0.0.1,::1",
+            // Loopback alone, all the same.
+            "1",
+        ],
+        "{done:?}"
+    );
+    // What the request says counts, in either case.
+    let own = json!({"env": {"http_proxy": "http://own:1", "HTTPS_PROXY": null}});
+    let done = bash(&local, told, own).await;
+    assert!(done.stdout.contains("http_proxy=http://own:1"), "{done:?}");
+    assert!(!done.stdout.contains("3128"), "{done:?}");
+    // Nothing of it is kept.
+    let kept = json!({"disposable": false, "preserve_env": true});
+    let done = local.run("true", kept).await;
+    assert_eq!(done.result.as_deref(), Some(source.as_str()), "{done:?}");
+    assert!(connections(&done).is_empty());
+}
+
+#[tokio::test]
+async fn without_a_network_there_is_loopback_alone() {
+    let local = Local::shared().await;
+    let script = format!(
+        "env | grep -ic proxy; (: </dev/tcp/{PROXY}) 2>/dev/null && echo REACHED; grep -c : /proc/net/dev"
+    );
+    let done = bash(&local, &script, json!({"networking": {"enabled": false}})).await;
+    assert_eq!(done.stdout, "0\n1\n", "{done:?}");
+    assert_eq!(done.stderr, "", "{done:?}");
+}
+
+#[tokio::test]
+async fn images_without_certificates_are_lent_this_machines() {
+    let bundle = "/etc/ssl/certs/ca-certificates.crt";
+    if !std::path::Path::new(bundle).exists() {
+        // Nothing to lend.
+        return;
+    }
+    let local = Local::shared().await;
+    let script = "cat \"$SSL_CERT_FILE\" | head -c 0 && echo \"$SSL_CERT_FILE\"";
+    let with = local
+        .run("echo \"${SSL_CERT_FILE:-its own}\"", json!({}))
+        .await;
+    assert_eq!(with.stdout, "its own\n", "{with:?}");
+    let without = local
+        .run(
+            "rm -f /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem",
+            json!({"disposable": false}),
+        )
+        .await
+        .result
+        .unwrap();
+    let lent = local
+        .run(script, json!({"image": without, "disposable": false}))
+        .await;
+    assert_eq!(
+        lent.stdout, "/dev/contree/ca-certificates.crt\n",
+        "{lent:?}"
+    );
+    assert_eq!(lent.result, Some(without), "{lent:?}");
+}
+
+#[tokio::test]
+async fn an_engine_may_give_no_network() {
+    let local = Local::changed(|config| config.network = NetworkMode::None).await;
+    assert_eq!(
+        local.get("/whoami").await.json["x-engine"]["network"],
+        "loopback"
+    );
+    let script = format!("env | grep -ic proxy; (: </dev/tcp/{PROXY}) 2>/dev/null && echo REACHED");
+    let done = bash(&local, &script, json!({})).await;
+    assert_eq!(
+        (done.stdout.as_str(), done.stderr.as_str()),
+        ("0\n", ""),
+        "{done:?}"
+    );
+    // Who asks for it in so many words is told.
+    let done = local
+        .run(
+            "printf unended >&2",
+            json!({"networking": {"enabled": true}}),
+        )
+        .await;
+    assert_eq!(done.status, "SUCCESS");
+    let mut lines = done.stderr.lines();
+    assert_eq!(lines.next(), Some("unended"));
+    assert!(
+        lines
+            .next()
+            .unwrap()
+            .starts_with("contree: this engine gives sandboxes no network")
+    );
+    assert!(connections(&done)[0]["error"].is_string(), "{done:?}");
+}
+
+#[tokio::test]
+async fn an_engine_may_share_this_machines_network() {
+    let local = Local::changed(|config| config.network = NetworkMode::Host).await;
+    let whoami = local.get("/whoami").await.json;
+    assert_eq!(whoami["x-engine"]["network"], "host");
+    assert!(
+        whoami["x-engine"]["notes"]
+            .to_string()
+            .contains("nothing is filtered"),
+        "{whoami}"
+    );
+    let service = Service::start();
+    let script = format!(": </dev/tcp/127.0.0.1/{}", service.port);
+    let done = bash(&local, &script, json!({})).await;
+    assert_eq!(done.exit_code, 0, "{done:?}");
+    // Not for who wants none.
+    let done = bash(&local, &script, json!({"networking": {"enabled": false}})).await;
+    assert_ne!(done.exit_code, 0, "{done:?}");
+}
+
+#[tokio::test]
+async fn rules_are_the_engines() {
+    let local = Local::changed(|config| {
+        config.egress_allow = contree::engine::EgressRule::list("allowed.example:443").unwrap();
+    })
+    .await;
+    let script = format!(
+        "exec 3<>/dev/tcp/{PROXY}; printf 'CONNECT other.example:443 HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; read -r line <&3; echo \"$line\""
+    );
+    let done = bash(&local, &script, json!({})).await;
+    assert_eq!(
+        done.stdout.trim_end(),
+        "HTTP/1.1 403 Forbidden by sandbox policy: other.example:443 is not on the allow list",
+        "{done:?}"
+    );
+    assert!(
+        done.stderr.ends_with(
+            "contree: 1 connection was denied by the network policy of this sandbox: other.example:443 is not on the allow list (`contree-mcp doctor` says what may be reached)\n"
+        ),
+        "{done:?}"
+    );
+    let notes = local.get("/whoami").await.json["x-engine"]["notes"].to_string();
+    assert!(notes.contains("only allowed.example:443"), "{notes}");
+}

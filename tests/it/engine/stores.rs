@@ -1,0 +1,256 @@
+//! The data directory: shared, restarted, left by a killed engine.
+
+use serde_json::json;
+
+use contree::Client;
+use contree::engine::LocalConfig;
+
+use super::support::{Local, data_dir};
+
+#[tokio::test]
+async fn two_engines_share_a_store() {
+    let local = Local::new().await;
+    let twin = local.twin().await;
+    assert_eq!(
+        local.engine.client.backend().identity(),
+        twin.client.backend().identity()
+    );
+    let (one, two) = tokio::join!(
+        local.run("echo one >/one", json!({"disposable": false})),
+        twin.run("echo two >/two", json!({"disposable": false})),
+    );
+    let seen = twin.run("cat /one", json!({"image": one.result})).await;
+    assert_eq!(seen.stdout, "one\n");
+    let seen = local.run("cat /two", json!({"image": two.result})).await;
+    assert_eq!(seen.stdout, "two\n");
+}
+
+#[tokio::test]
+async fn an_operation_is_followed_and_cancelled_from_another_engine() {
+    let local = Local::new().await;
+    let twin = local.twin().await;
+    let operation = local.spawn("echo begun; sleep 600", json!({})).await;
+    let (done, asked) = tokio::join!(twin.done(&operation), async {
+        while !local
+            .events(&operation, "", None)
+            .await
+            .iter()
+            .any(|event| event["type"] == "stdout")
+        {}
+        twin.delete(&format!("/operations/{operation}"))
+            .await
+            .status
+    });
+    assert_eq!((done.status.as_str(), asked), ("CANCELLED", 202));
+    assert_eq!(done.stdout, "begun\n");
+}
+
+#[tokio::test]
+async fn a_stopped_engine_leaves_its_history() {
+    let data = data_dir();
+    let image = {
+        let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+        let request = contree::types::InstanceSpawnRequest::builder()
+            .command("echo kept >/kept")
+            .image("tag:host".parse::<contree::ImageRef>().unwrap())
+            .shell(true);
+        let run = client.start(request.try_into().unwrap()).await.unwrap();
+        client
+            .wait(run.operation, None)
+            .await
+            .unwrap()
+            .result_image_uuid
+            .unwrap()
+    };
+    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let found = client
+        .inspect_image()
+        .image_uuid(image)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(found.uuid, Some(image));
+}
+
+#[tokio::test]
+async fn stopping_cancels_what_runs() {
+    let local = Local::new().await;
+    let operation = local.spawn("sleep 600", json!({})).await;
+    let engine = std::sync::Arc::into_inner(local.engine).unwrap();
+    drop(engine.client);
+    let again = Client::local(LocalConfig::new(engine.data.path()))
+        .await
+        .unwrap();
+    let status = again
+        .get_operation_status()
+        .operation_id(operation.parse::<uuid::Uuid>().unwrap())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(status.status.as_ref().unwrap().to_string(), "CANCELLED");
+    assert!(status.error.as_ref().unwrap().contains("stopped"));
+}
+
+/// Not a test of its own: the process that [`a_killed_engine_leaves_nothing_behind`] kills.
+#[tokio::test]
+async fn driver() {
+    let Some(data) = std::env::var_os("CONTREE_TEST_DRIVER") else {
+        return;
+    };
+    let client = Client::local(LocalConfig::new(data)).await.unwrap();
+    let sleep = std::env::var("CONTREE_TEST_SLEEP").unwrap();
+    let command = format!("echo $$ >/pid; (setsid {sleep} &); echo begun; exec {sleep}");
+    let request = contree::types::InstanceSpawnRequest::builder()
+        .command(command)
+        .image("tag:host".parse::<contree::ImageRef>().unwrap())
+        .shell(true);
+    let run = client.start(request.try_into().unwrap()).await.unwrap();
+    println!("operation {}", run.operation);
+    client.wait(run.operation, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_killed_engine_leaves_nothing_behind() {
+    use std::io::{BufRead as _, BufReader};
+    let data = data_dir();
+    let kept = {
+        let local = Client::local(LocalConfig::new(data.path())).await.unwrap();
+        local.list_images().send().await.unwrap().images.len()
+    };
+    let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "stores::driver", "--nocapture"])
+        .env("CONTREE_TEST_DRIVER", data.path())
+        .env("CONTREE_TEST_SLEEP", sleep())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let line = lines
+        .map_while(Result::ok)
+        .find(|line| line.contains("operation "))
+        .unwrap();
+    let operation: uuid::Uuid = line.rsplit(' ').next().unwrap().parse().unwrap();
+    let local = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let status = async || {
+        local
+            .get_operation_status()
+            .operation_id(operation)
+            .send()
+            .await
+            .unwrap()
+    };
+    while sleepers() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let who = local.who_am_i().send().await.unwrap();
+    let bounded = who.limits.contains_key("instance_memory_bytes");
+    assert_eq!(!groups(operation).is_empty(), bounded);
+    driver.kill().unwrap();
+    driver.wait().unwrap();
+    // The lock goes with the process; what was in the sandbox is killed by the kernel a moment later.
+    while status().await.status.as_ref().unwrap().to_string() != "FAILED" {}
+    assert!(
+        status()
+            .await
+            .error
+            .as_ref()
+            .unwrap()
+            .contains("ended before")
+    );
+    while sleepers() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(data.path().to_str().unwrap()), "{mounts}");
+    drop(local);
+    let next = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    assert_eq!(next.list_images().send().await.unwrap().images.len(), kept);
+    let left = || std::fs::read_dir(data.path().join("run")).unwrap().count();
+    while left() > 0 || !groups(operation).is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The control groups of an operation, in all hierarchies.
+fn groups(operation: uuid::Uuid) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    let mut directories = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.ends_with(&operation.to_string()) {
+                    found.push(entry.path());
+                }
+                directories.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// What the driver's sandbox runs, and nothing else on this machine.
+fn sleep() -> String {
+    format!("sleep 987654.{}", std::process::id())
+}
+
+/// Processes of the driver's sandbox, seen from outside.
+fn sleepers() -> usize {
+    let line = sleep().replace(' ', "\0").into_bytes();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .filter(|seen| seen.starts_with(&line))
+        .count()
+}
+
+/// Another boot is all that tells a power loss, so that is what the record is made to say.
+#[tokio::test]
+async fn what_was_not_on_disk_is_lost_and_said_so_and_tag_host_is_made_again() {
+    let data = data_dir();
+    let (synced, host) = {
+        let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+        let image = client.resolve(&"tag:host".parse().unwrap()).await.unwrap();
+        let request = contree::types::InstanceSpawnRequest::builder()
+            .command("echo kept >/kept")
+            .image("tag:host".parse::<contree::ImageRef>().unwrap())
+            .shell(true);
+        let outcome = client.run(request.try_into().unwrap()).await.unwrap();
+        (outcome.result_image.unwrap(), image.uuid.unwrap())
+    };
+    let records = rusqlite::Connection::open(data.path().join("store.db")).unwrap();
+    // Stopping the engine has synced everything: another boot alone loses nothing.
+    let left: i64 = records
+        .query_row("SELECT count(*) FROM layers WHERE synced = 0", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    assert_eq!(left, 0);
+    records
+        .execute("UPDATE layers SET boot_id = 'before'", [])
+        .unwrap();
+    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    assert!(
+        client
+            .inspect_image()
+            .image_uuid(synced)
+            .send()
+            .await
+            .is_ok()
+    );
+    drop(client);
+    // As if the power had gone before the bottom layer was on disk.
+    records
+        .execute("UPDATE layers SET synced = 0, boot_id = 'before'", [])
+        .unwrap();
+    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let error = client
+        .inspect_image()
+        .image_uuid(synced)
+        .send()
+        .await
+        .unwrap_err();
+    assert!(contree::Error::from(error).to_string().contains("lost"));
+    let again = client.resolve(&"tag:host".parse().unwrap()).await.unwrap();
+    assert_ne!(again.uuid, Some(host));
+}

@@ -1,0 +1,241 @@
+//! What uses the disk, and what is removed, while an engine is at work on the store.
+
+use std::time::Duration;
+
+use contree::engine::{LocalConfig, PruneOptions, Usage, prune, refresh_host, usage};
+use serde_json::json;
+
+use super::registry::{Access, Image, Layer, Packing, Registry};
+use super::support::Local;
+
+fn config(local: &Local) -> LocalConfig {
+    LocalConfig::new(local.engine.data.path())
+}
+
+fn measured(local: &Local) -> Usage {
+    usage(&config(local)).unwrap()
+}
+
+/// Prunes everything that may go, whatever its age.
+fn prune_all(local: &Local, dry_run: bool) -> contree::engine::Pruned {
+    let mut options = PruneOptions::new(0);
+    options.dry_run = dry_run;
+    prune(&config(local), options).unwrap()
+}
+
+fn layers(local: &Local) -> usize {
+    std::fs::read_dir(local.engine.data.path().join("layers"))
+        .unwrap()
+        .count()
+}
+
+async fn kept(local: &Local, image: &str, script: &str) -> String {
+    let done = local
+        .run(script, json!({"image": image, "disposable": false}))
+        .await;
+    assert_eq!(done.status, "SUCCESS", "{done:?}");
+    done.result.unwrap()
+}
+
+#[tokio::test]
+async fn only_what_nobody_needs_is_pruned() {
+    let local = Local::new().await;
+    let host = local.host().await;
+    let below = kept(&local, &host, "echo below > /a").await;
+    let tagged = kept(&local, &below, "echo tagged > /b").await;
+    let untagged = kept(&local, &below, "head -c 1M /dev/zero > /c").await;
+    let path = format!("/images/{tagged}/tag");
+    assert_eq!(
+        local.patch(&path, &json!({"tag": "kept"})).await.status,
+        200
+    );
+    let file = local.upload(b"uploaded").await;
+    let orphan = local.engine.data.path().join("layers/4711");
+    std::fs::create_dir_all(orphan.join("d")).unwrap();
+
+    let used = measured(&local);
+    assert_eq!(
+        (used.images.len(), used.layers.count, used.files.count),
+        (4, 4, 1),
+        "{used:?}"
+    );
+    let of = |uuid: &str| {
+        used.images
+            .iter()
+            .find(|image| image.uuid.to_string() == uuid)
+            .unwrap()
+    };
+    assert_eq!(of(&tagged).tags, ["kept"]);
+    assert!(of(&untagged).unique_bytes >= 1 << 20);
+    assert!(of(&tagged).bytes > of(&tagged).unique_bytes);
+    assert_eq!(used.layers.unused_bytes, 0);
+
+    let would = prune_all(&local, true);
+    assert_eq!(
+        (would.images.len(), would.layers, would.files, would.orphans),
+        (1, 1, 1, 1),
+        "{would:?}"
+    );
+    assert_eq!(layers(&local), 5);
+    let did = prune_all(&local, false);
+    assert_eq!(did.images, would.images);
+    assert_eq!(did.images[0].to_string(), untagged);
+    assert!(did.problems.is_empty() && did.bytes >= 1 << 20, "{did:?}");
+    assert_eq!(layers(&local), 3);
+    assert!(!orphan.exists());
+
+    // The engine that was at work all the while sees it.
+    let refused = local
+        .post("/instances", &json!({"command": "true", "image": untagged}))
+        .await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert_eq!(
+        local
+            .run("cat /a /b", json!({"image": tagged}))
+            .await
+            .stdout,
+        "below\ntagged\n"
+    );
+    assert_eq!(
+        local.run("cat /a", json!({"image": below})).await.stdout,
+        "below\n"
+    );
+    let path = format!("/files/{}", file["sha256"].as_str().unwrap());
+    assert_eq!(local.head(&path).await.status, 404);
+    assert_eq!(prune_all(&local, false).layers, 0);
+}
+
+#[tokio::test]
+async fn what_runs_keeps_its_image() {
+    let local = Local::new().await;
+    let host = local.host().await;
+    let image = kept(&local, &host, "echo used > /a").await;
+    let operation = local
+        .spawn(
+            "until test -e /go; do sleep 0.05; done; cat /a",
+            json!({"image": image, "timeout": 8}),
+        )
+        .await;
+    let pruned = prune_all(&local, false);
+    assert_eq!((pruned.images.len(), pruned.layers), (0, 0), "{pruned:?}");
+    assert!(local.done(&operation).await.timed_out);
+    let pruned = prune_all(&local, false);
+    assert_eq!((pruned.images.len(), pruned.layers), (1, 1), "{pruned:?}");
+    // Its history goes as well.
+    assert_eq!(
+        local.get(&format!("/operations/{operation}")).await.status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn the_image_of_this_machine_is_made_anew() {
+    let local = Local::new().await;
+    let before = local.host().await;
+    let child = kept(&local, &before, "echo child > /a").await;
+    let config = config(&local);
+    let refreshed = tokio::task::spawn_blocking(move || refresh_host(&config))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(refreshed.previous.unwrap().to_string(), before);
+    assert!(refreshed.files > 50 && refreshed.bytes > 1 << 20);
+    let now = local.host().await;
+    assert_eq!(now, refreshed.image.to_string());
+    assert_eq!(
+        local.run("cat /a", json!({"image": child})).await.stdout,
+        "child\n"
+    );
+    assert_eq!(
+        local.run("echo new", json!({"image": now})).await.stdout,
+        "new\n"
+    );
+    assert_eq!(layers(&local), 3);
+    prune_all(&local, false);
+    assert_eq!(layers(&local), 1);
+    assert_eq!(
+        local
+            .run("echo new", json!({"image": "tag:host"}))
+            .await
+            .stdout,
+        "new\n"
+    );
+}
+
+#[tokio::test]
+async fn to_import_an_image_again_is_to_use_it() {
+    let local = Local::new().await;
+    let registry = Registry::start(Access::Open).await;
+    let mut images = Vec::new();
+    for name in ["again", "once"] {
+        let layer = Layer::new().file("name", name).bytes();
+        registry.push(name, &Image::new(&[(layer, Packing::Plain)], &[]));
+        images.push(imported(&local, &registry.url(name)).await);
+    }
+    let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
+    let long_ago = 40_i64 * 24 * 3600 * 1_000_000;
+    for table in ["images", "operations"] {
+        let age = format!("UPDATE {table} SET created_at = created_at - ?1");
+        records.execute(&age, [long_ago]).unwrap();
+    }
+    assert_eq!(imported(&local, &registry.url("again")).await, images[0]);
+    let pruned = prune(&config(&local), PruneOptions::new(30)).unwrap();
+    let pruned: Vec<String> = pruned.images.iter().map(ToString::to_string).collect();
+    assert_eq!(pruned, [images[1].clone()]);
+}
+
+async fn imported(local: &Local, url: &str) -> String {
+    let body = json!({"registry": {"url": url}});
+    let begun = local.post("/images/import", &body).await;
+    let done = local.done(begun.json["uuid"].as_str().unwrap()).await;
+    assert_eq!(done.status, "SUCCESS", "{done:?}");
+    done.result.unwrap()
+}
+
+#[tokio::test]
+async fn an_engine_removes_by_itself_what_was_not_used_for_long() {
+    let local = Local::new().await;
+    let host = local.host().await;
+    let image = kept(&local, &host, "echo old > /a").await;
+    let young = kept(&local, &host, "echo young > /a").await;
+    let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
+    let long_ago = 40_i64 * 24 * 3600 * 1_000_000;
+    records
+        .execute(
+            "UPDATE images SET created_at = created_at - ?1 WHERE uuid = ?2",
+            (long_ago, &image),
+        )
+        .unwrap();
+    records
+        .execute(
+            "UPDATE operations SET created_at = created_at - ?1 WHERE ?2 IN (image, result_image)",
+            (long_ago, &image),
+        )
+        .unwrap();
+    records
+        .execute("UPDATE meta SET value = '0' WHERE key = 'retention_at'", [])
+        .unwrap();
+    let there = |uuid: &str| -> bool {
+        let count = "SELECT count(*) FROM images WHERE uuid = ?1";
+        records
+            .query_row(count, [uuid], |row| row.get::<_, u32>(0))
+            .unwrap()
+            > 0
+    };
+    // Never, if it is told so.
+    let mut config = config(&local);
+    config.retention_days = Some(0);
+    let never = contree::Client::local(config.clone()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(never);
+    assert!(there(&image));
+    config.retention_days = Some(30);
+    let _client = contree::Client::local(config).await.unwrap();
+    for _ in 0..1000 {
+        if !there(&image) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!there(&image) && there(&young) && there(&host));
+}

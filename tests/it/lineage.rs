@@ -1,0 +1,255 @@
+//! Where images come from, on both backends: also for a client that has made none of them.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::Home;
+use crate::support::raw::Raw;
+use crate::support::stub::{IMAGE, Stub};
+use serde_json::{Value, json};
+
+/// The image that a command makes of another.
+fn child(raw: &mut Raw, image: &str, command: &str) -> String {
+    let made = raw.good(
+        "run",
+        json!({"image": image, "command": command, "disposable": false}),
+    );
+    made["result_image_uuid"].as_str().unwrap().to_owned()
+}
+
+fn lineage(raw: &mut Raw, image: &str) -> Value {
+    let uri = format!("contree://image/{image}/lineage");
+    let answer = raw.request("resources/read", json!({"uri": uri}));
+    let text = answer["result"]["contents"][0]["text"].as_str();
+    serde_json::from_str(text.unwrap_or_else(|| panic!("{answer}"))).unwrap()
+}
+
+fn set(images: &Value) -> BTreeSet<&str> {
+    let images = images.as_array().unwrap();
+    let set: BTreeSet<&str> = images.iter().map(|image| image.as_str().unwrap()).collect();
+    assert_eq!(set.len(), images.len(), "{images:?}");
+    set
+}
+
+/// One client makes a family, and others, which have made none of it or a part, know it as well.
+///
+/// `client` gives the program for a client with this name, whose state nobody shares.
+fn family_is_known(client: impl Fn(&str) -> Command) {
+    let mut first = Raw::initialized(client("first"), "2025-11-25");
+    let root = child(&mut first, "tag:host", "true");
+    let one = child(&mut first, "tag:host", "echo 1 > /one");
+    let two = child(&mut first, &one, "echo 2 > /two");
+    let three = child(&mut first, &two, "echo 3 > /three");
+    let other = child(&mut first, &one, "echo 4 > /four");
+    let of_three = |raw: &mut Raw| {
+        let found = lineage(raw, &three);
+        assert_eq!(found["ancestors"], json!([two, one, root]), "{found}");
+        assert_eq!(found["image"], json!(three));
+        assert_eq!(found["parent"], json!(two));
+        assert_eq!(found["root"], json!(root));
+        assert_eq!(found["depth"], json!(3));
+        assert_eq!(found["is_known"], json!(true));
+        assert_eq!(found["data"]["source"], "echo 3 > /three", "{found}");
+        assert_eq!(found["data"]["kind"], "instance", "{found}");
+    };
+    of_three(&mut first);
+    // A client that remembers nothing finds all of it at the backend.
+    let mut second = Raw::modern(client("second"));
+    of_three(&mut second);
+    for raw in [&mut first, &mut second] {
+        let found = lineage(raw, &one);
+        assert_eq!(set(&found["children"]), BTreeSet::from([&*two, &*other]));
+        assert_eq!(set(&found["ancestors"]), BTreeSet::from([&*root]));
+        let found = lineage(raw, "tag:host");
+        assert_eq!(
+            (&found["image"], &found["depth"]),
+            (&json!(root), &json!(0))
+        );
+        assert_eq!(
+            (&found["root"], &found["parent"]),
+            (&json!(root), &Value::Null)
+        );
+        assert_eq!(set(&found["children"]), BTreeSet::from([&*one]));
+    }
+    // What one makes of the other's image is known to both, also to one that has looked before.
+    let four = child(&mut second, &three, "echo 5 > /five");
+    for raw in [&mut first, &mut second] {
+        assert_eq!(
+            set(&lineage(raw, &three)["children"]),
+            BTreeSet::from([&*four])
+        );
+        let found = lineage(raw, &four);
+        assert_eq!(
+            found["ancestors"],
+            json!([three, two, one, root]),
+            "{found}"
+        );
+        assert_eq!(found["data"]["source"], "echo 5 > /five", "{found}");
+    }
+    // A command that changes nothing makes nothing, and is nobody's parent.
+    assert_eq!(child(&mut second, &four, "true"), four);
+    let found = lineage(&mut first, &four);
+    assert_eq!(
+        (&found["parent"], &found["children"]),
+        (&json!(three), &json!([]))
+    );
+}
+
+#[test]
+fn a_family_of_the_embedded_engine() {
+    let home = Home::new();
+    family_is_known(|name| {
+        let mut command = home.command();
+        command.env("CONTREE_STATE_DIR", home.path().join(name));
+        command
+    });
+}
+
+/// A service: the engine, served to clients that know its address and a token alone.
+struct Service {
+    child: Child,
+    url: String,
+}
+
+impl Service {
+    fn start(home: &Home) -> Self {
+        let token = home.path().join("token");
+        std::fs::write(&token, "a-secret-token").unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let mut child = home
+            .command()
+            .args(["engine", "serve", "--listen", "127.0.0.1:0", "--token-file"])
+            .arg(&token)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let url = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                let address = line.split(" on ").nth(1)?;
+                Some(address.split(',').next()?.to_owned())
+            })
+            .unwrap();
+        // Read on, so that nothing it says blocks it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_family_of_a_service() {
+    let home = Home::new();
+    let service = Service::start(&home);
+    let homes = [Home::new(), Home::new()];
+    family_is_known(|name| homes[usize::from(name == "second")].command_for(&service.url));
+}
+
+/// What a service may know that no engine of this machine makes: public images, which say nothing of their origin, imports,
+/// and operations that made nothing or are not over.
+#[test]
+fn a_family_that_others_left_on_a_service() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stub = Stub::default();
+    let url = runtime.block_on(stub.start());
+    let name = |n: u32| format!("55555555-5555-4555-8555-{n:012}");
+    let run = |on: &str, made: &str, command: &str| {
+        stub.left(json!({
+            "image_uuid": on, "result_image_uuid": made,
+            "metadata": {"command": command, "image": on},
+        }))
+    };
+    run(IMAGE, &name(1), "one");
+    run(&name(1), &name(2), "two");
+    let third = run(&name(2), &name(3), "three");
+    run(&name(3), &name(3), "true");
+    stub.left(json!({"image_uuid": name(2), "status": "FAILED", "error": "no"}));
+    stub.left(
+        json!({"image_uuid": name(2), "metadata": {"command": "disposable", "image": name(2)}}),
+    );
+    stub.left(json!({
+        "image_uuid": name(2), "status": "EXECUTING", "metadata": {"command": "sleep", "image": name(2)},
+    }));
+    stub.left(json!({
+        "kind": "image_import", "image_uuid": name(9), "result_image_uuid": name(9),
+        "metadata": {"registry": {"url": "docker://registry.example/base:1"}, "tag": "base"},
+    }));
+    run(&name(9), &name(10), "ten");
+
+    let home = Home::new();
+    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let found = lineage(&mut raw, &name(3));
+    assert_eq!(
+        found["ancestors"],
+        json!([name(2), name(1), IMAGE]),
+        "{found}"
+    );
+    assert_eq!(found["data"]["source"], "three", "{found}");
+    assert_eq!(found["data"]["operation_uuid"], json!(third), "{found}");
+    assert_eq!(found["children"], json!([]), "{found}");
+    assert_eq!(lineage(&mut raw, &name(2))["children"], json!([name(3)]));
+    let public = lineage(&mut raw, IMAGE);
+    assert_eq!(
+        (&public["is_known"], &public["depth"], &public["root"]),
+        (&json!(false), &json!(0), &json!(IMAGE)),
+        "{public}"
+    );
+    assert_eq!(public["children"], json!([name(1)]), "{public}");
+    let imported = lineage(&mut raw, &name(9));
+    assert_eq!(
+        (
+            &imported["is_known"],
+            &imported["parent"],
+            &imported["root"]
+        ),
+        (&json!(true), &Value::Null, &json!(name(9))),
+        "{imported}"
+    );
+    assert_eq!(imported["data"]["kind"], "image_import", "{imported}");
+    assert_eq!(
+        imported["data"]["source"], "docker://registry.example/base:1",
+        "{imported}"
+    );
+    assert_eq!(lineage(&mut raw, &name(10))["ancestors"], json!([name(9)]));
+    // Once it is known, a look at it asks for nothing but what may be new.
+    stub.take_requests();
+    lineage(&mut raw, &name(3));
+    let asked = stub.take_requests();
+    assert!(asked.len() <= 2, "{asked:?}");
+}
+
+#[test]
+fn the_root_is_told_however_far_it_is() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let stub = Stub::default();
+    let url = runtime.block_on(stub.start());
+    let name = |n: u32| match n {
+        0 => IMAGE.to_owned(),
+        n => format!("55555555-5555-4555-8555-{n:012}"),
+    };
+    for n in 0..1200 {
+        stub.left(json!({"image_uuid": name(n), "result_image_uuid": name(n + 1)}));
+    }
+    let home = Home::new();
+    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let far = lineage(&mut raw, &name(1200));
+    assert_eq!((&far["depth"], &far["root"]), (&json!(1200), &json!(IMAGE)));
+    assert_eq!(far["ancestors"].as_array().unwrap().len(), 1000);
+    assert_eq!(far["ancestors"][999], json!(name(200)));
+    assert_eq!(far["truncated"], true);
+    let near = lineage(&mut raw, &name(1000));
+    assert_eq!(near["ancestors"].as_array().unwrap().len(), 1000);
+    assert_eq!(near.get("truncated"), None);
+}

@@ -1,0 +1,24 @@
+//! The program, the SDK and the embedded engine from outside, one module for each capability.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod call;
+mod config;
+mod documents;
+#[cfg(target_os = "linux")]
+mod engine;
+mod guides;
+mod hostile;
+#[cfg(target_os = "linux")]
+mod lineage;
+mod mcp_cloud;
+mod mcp_http;
+mod mcp_stdio;
+mod mcp_surface;
+mod mcp_tasks;
+mod openapi;
+mod registry;
+mod rsync;
+mod support;
+mod surface_contract;
+mod surface_diff;

@@ -1,0 +1,683 @@
+//! The MCP server with a Contree service as its backend: what each tool calls, answers and reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::support::Home;
+use crate::support::raw::Raw;
+use crate::support::schema::problems;
+use crate::support::stub::{IMAGE, RESULT, Stub};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// A server, and the service behind it.
+struct Session {
+    raw: Raw,
+    stub: Stub,
+    home: Home,
+    _runtime: Runtime,
+}
+
+impl Session {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let stub = Stub::default();
+        let url = runtime.block_on(stub.start());
+        let home = Home::new();
+        let raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+        Self {
+            raw,
+            stub,
+            home,
+            _runtime: runtime,
+        }
+    }
+
+    /// A registry that asks for no credentials.
+    fn registry(&self) -> String {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        listener.set_nonblocking(true).unwrap();
+        let router = axum::Router::new().route("/v2/", axum::routing::get(|| async { "{}" }));
+        self._runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+        address
+    }
+
+    /// Starts a command that runs until it is cancelled.
+    fn sleeping(&mut self) -> Value {
+        self.raw.good(
+            "run",
+            json!({"image": "tag:base", "command": "sleep", "wait": false}),
+        )["operation_id"]
+            .clone()
+    }
+
+    fn wait_for(&self, statuses: &[(&str, usize)]) {
+        let wanted: BTreeMap<String, usize> = statuses
+            .iter()
+            .map(|(name, count)| ((*name).to_owned(), *count))
+            .collect();
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.stub.statuses() != wanted {
+            assert!(
+                Instant::now() < until,
+                "{:?} instead of {wanted:?}",
+                self.stub.statuses()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Until a cancelled call has looked whether its operation is over, which is the last that it does.
+    fn wait_until_looked(&self, api: &Api) {
+        let until = Instant::now() + Duration::from_secs(30);
+        let looked = |(method, path): &(String, String)| {
+            method == "GET" && api.operation(method, path) == "getOperationStatus"
+        };
+        while !self.stub.requests().iter().any(looked) {
+            assert!(Instant::now() < until, "{:?}", self.stub.requests());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// The operation of the API behind a request.
+struct Api(Vec<(String, Vec<String>, String)>);
+
+impl Api {
+    fn load() -> Self {
+        let text =
+            std::fs::read_to_string(crate::support::repository().join("openapi/contree.yaml"))
+                .unwrap();
+        let document: Value = serde_yaml::from_str(&text).unwrap();
+        let mut operations = Vec::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                if let Some(id) = operation["operationId"].as_str() {
+                    operations.push((method.to_uppercase(), segments(path), id.to_owned()));
+                }
+            }
+        }
+        Self(operations)
+    }
+
+    fn operation(&self, method: &str, path: &str) -> String {
+        let path = segments(path.strip_prefix("/v1").unwrap());
+        let matching = self.0.iter().filter(|(known, template, _)| {
+            known == method
+                && template.len() == path.len()
+                && template
+                    .iter()
+                    .zip(&path)
+                    .all(|(template, part)| template.starts_with('{') || template == part)
+        });
+        // Of `/a/b` and `/a/{x}`, the one with fewer parameters is meant.
+        let best = matching.min_by_key(|(_, template, _)| {
+            template.iter().filter(|part| part.starts_with('{')).count()
+        });
+        best.unwrap_or_else(|| panic!("the API has no {method} {path:?}"))
+            .2
+            .clone()
+    }
+}
+
+fn segments(path: &str) -> Vec<String> {
+    path.split('/').skip(1).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_tool_calls_what_the_manifest_says() {
+    let mut session = Session::new();
+    let api = Api::load();
+    let saved = session.home.path().join("saved");
+    let mut called: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut note = |tool: &'static str, session: &Session| {
+        let requests = session.stub.take_requests();
+        called.entry(tool).or_default().extend(
+            requests
+                .iter()
+                .map(|(method, path)| api.operation(method, path)),
+        );
+    };
+
+    session
+        .raw
+        .good("run", json!({"image": "tag:base", "command": "hello"}));
+    let followed = session.stub.take_requests();
+    assert_eq!(followed.len(), 2, "a run is two requests: {followed:?}");
+    session
+        .raw
+        .good("run", json!({"image": "tag:base", "command": "hello"}));
+    let id = session.raw.send(
+        "tools/call",
+        json!({"name": "run", "arguments": {"image": "tag:base", "command": "sleep"}}),
+    );
+    session.wait_for(&[("SUCCESS", 2), ("EXECUTING", 1)]);
+    session
+        .raw
+        .notify("notifications/cancelled", json!({"requestId": id}));
+    session.wait_for(&[("SUCCESS", 2), ("CANCELLED", 1)]);
+    session.wait_until_looked(&api);
+    note("run", &session);
+
+    let tree = session.home.path().join("tree");
+    std::fs::create_dir(&tree).unwrap();
+    std::fs::write(tree.join("large"), vec![b'x'; 100_000]).unwrap();
+    std::fs::write(tree.join("small"), "x").unwrap();
+    let sync = json!({"source": tree, "destination": "/tree"});
+    let state = session.raw.good("rsync", sync)["directory_state_id"].clone();
+    note("rsync", &session);
+    session.stub.lose_files(|_| false);
+    session.stub.check_files();
+    session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "hello", "directory_state_id": state}),
+    );
+    note("run", &session);
+
+    session.raw.good("upload", json!({"content": "text"}));
+    session.raw.good("upload", json!({"content": "text"}));
+    note("upload", &session);
+    session
+        .raw
+        .good("grep", json!({"image": "tag:base", "pattern": "t"}));
+    note("grep", &session);
+    let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
+    session.raw.good(
+        "import_image",
+        json!({"registry_url": "docker://x", consent: true}),
+    );
+    let id = session.raw.send(
+        "tools/call",
+        json!({"name": "import_image", "arguments": {"registry_url": "docker://slow", consent: true}}),
+    );
+    session.wait_for(&[("SUCCESS", 4), ("CANCELLED", 1), ("EXECUTING", 1)]);
+    session
+        .raw
+        .notify("notifications/cancelled", json!({"requestId": id}));
+    session.wait_for(&[("SUCCESS", 4), ("CANCELLED", 2)]);
+    session.wait_until_looked(&api);
+    note("import_image", &session);
+    session
+        .raw
+        .good("registry_token_obtain", json!({"registry_url": "ghcr.io"}));
+    note("registry_token_obtain", &session);
+    let registry = session.registry();
+    session.raw.good(
+        "registry_auth",
+        json!({"registry_url": registry, "username": "u", "token": "t"}),
+    );
+    note("registry_auth", &session);
+    session.raw.good(
+        "download",
+        json!({"image": "tag:base", "path": "/text", "destination": saved}),
+    );
+    note("download", &session);
+    session.raw.good("list_files", json!({"image": "tag:base"}));
+    note("list_files", &session);
+    session
+        .raw
+        .good("read_file", json!({"image": "tag:base", "path": "/text"}));
+    note("read_file", &session);
+    session.raw.good(
+        "list_images",
+        json!({"tagged": true, "tag_prefix": "base/"}),
+    );
+    note("list_images", &session);
+    session.raw.good("get_image", json!({"image": "tag:base"}));
+    session.raw.good("get_image", json!({"image": IMAGE}));
+    note("get_image", &session);
+    session
+        .raw
+        .good("set_tag", json!({"image_uuid": IMAGE, "tag": "x"}));
+    session.raw.good("set_tag", json!({"image_uuid": IMAGE}));
+    note("set_tag", &session);
+    session.raw.good("list_operations", json!({}));
+    note("list_operations", &session);
+    session.raw.good("whoami", json!({}));
+    note("whoami", &session);
+    let (one, two) = (session.sleeping(), session.sleeping());
+    session.stub.take_requests();
+    session
+        .raw
+        .good("get_operation", json!({"operation_id": one}));
+    note("get_operation", &session);
+    session
+        .raw
+        .good("cancel_operation", json!({"operation_id": one}));
+    note("cancel_operation", &session);
+    session.raw.good(
+        "wait_operations",
+        json!({"operation_ids": [one, two], "mode": "any"}),
+    );
+    note("wait_operations", &session);
+
+    session.raw.good("get_guide", json!({"section": "state"}));
+    note("get_guide", &session);
+
+    for tool in &contree::tools::TOOLS {
+        let used: BTreeSet<String> = tool.uses.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            called.get(tool.name),
+            Some(&used),
+            "`uses` of {} in tools.yaml against what it called",
+            tool.name
+        );
+    }
+    let authorizations = session.stub.authorizations();
+    assert!(
+        authorizations
+            .iter()
+            .all(|value| value.as_deref() == Some("Bearer a-secret-token"))
+    );
+    assert!(!session.raw.stderr().contains("a-secret-token"));
+}
+
+#[test]
+fn results_are_as_their_schemas_say() {
+    let mut session = Session::new();
+    let listed = session.raw.request("tools/list", json!({}));
+    let schemas: BTreeMap<String, Value> = listed["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| {
+            (
+                tool["name"].as_str().unwrap().to_owned(),
+                tool["outputSchema"].clone(),
+            )
+        })
+        .collect();
+    let saved = session.home.path().join("saved");
+    let sleeping = session.sleeping();
+    let over = session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "hi", "wait": false}),
+    )["operation_id"]
+        .clone();
+    let tree = session.home.path().join("tree");
+    std::fs::create_dir_all(tree.join("empty")).unwrap();
+    std::fs::write(tree.join("file"), "x").unwrap();
+    let registry = session.registry();
+    let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
+    let mut seen = BTreeSet::new();
+    for (tool, arguments) in [
+        ("rsync", json!({"source": tree, "destination": "/tree"})),
+        ("grep", json!({"image": IMAGE, "pattern": "t"})),
+        (
+            "import_image",
+            json!({"registry_url": "docker://x", "tag": "x", consent: true}),
+        ),
+        (
+            "import_image",
+            json!({"registry_url": "docker://x", "wait": false, consent: true}),
+        ),
+        (
+            "registry_token_obtain",
+            json!({"registry_url": "docker.io"}),
+        ),
+        (
+            "registry_auth",
+            json!({"registry_url": registry, "username": "u", "token": "t"}),
+        ),
+        ("run", json!({"image": "tag:base", "command": "hello"})),
+        (
+            "run",
+            json!({"image": "tag:base", "command": "big", "disposable": false}),
+        ),
+        (
+            "run",
+            json!({"image": "tag:base", "command": "exit 0", "wait": false}),
+        ),
+        ("upload", json!({"content": ""})),
+        ("upload", json!({"content_base64": "/wA="})),
+        (
+            "download",
+            json!({"image": IMAGE, "path": "/binary", "destination": saved, "executable": true}),
+        ),
+        ("list_files", json!({"image": IMAGE, "path": "/"})),
+        (
+            "list_files",
+            json!({"image": IMAGE, "path": "/", "limit": 1}),
+        ),
+        ("read_file", json!({"image": IMAGE, "path": "/text"})),
+        ("read_file", json!({"image": IMAGE, "path": "/binary"})),
+        ("read_file", json!({"image": IMAGE, "path": "/long"})),
+        ("list_images", json!({})),
+        ("list_images", json!({"limit": 2})),
+        ("list_images", json!({"offset": 50})),
+        ("get_image", json!({"image": IMAGE})),
+        ("set_tag", json!({"image_uuid": IMAGE, "tag": "tag:x"})),
+        ("set_tag", json!({"image_uuid": IMAGE, "tag": null})),
+        ("get_operation", json!({"operation_id": sleeping})),
+        ("get_operation", json!({"operation_id": over})),
+        ("list_operations", json!({"limit": 5})),
+        (
+            "wait_operations",
+            json!({"operation_ids": [sleeping], "timeout": 0}),
+        ),
+        (
+            "wait_operations",
+            json!({"operation_ids": [over, "nonsense"]}),
+        ),
+        (
+            "wait_operations",
+            json!({"operation_ids": [over, sleeping], "mode": "any"}),
+        ),
+        ("cancel_operation", json!({"operation_id": sleeping})),
+        ("whoami", json!({})),
+        ("get_guide", json!({"section": "async"})),
+    ] {
+        let result = session.raw.call(tool, arguments.clone());
+        assert_ne!(result["isError"], true, "{tool} {arguments}: {result}");
+        let structured = &result["structuredContent"];
+        assert_eq!(
+            problems(&schemas[tool], structured, tool),
+            [""; 0],
+            "{tool} {arguments}: {structured}"
+        );
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(!text.is_empty());
+        // The text must do for clients that show nothing else.
+        for name in ["result_image_uuid", "operation_id", "next", "uuid"] {
+            if let Some(value) = structured[name].as_str() {
+                assert!(
+                    text.contains(value),
+                    "{tool}: the text lacks {name}: {text}"
+                );
+            }
+        }
+        seen.insert(tool);
+    }
+    assert_eq!(seen.len(), schemas.len(), "a tool was not called");
+}
+
+#[test]
+fn what_does_not_fit_names_the_next_call() {
+    let mut session = Session::new();
+    let files = session.raw.good(
+        "list_files",
+        json!({"image": "tag:base", "path": "etc", "limit": 2}),
+    );
+    assert_eq!(
+        (&files["count"], &files["path"]),
+        (&json!(3), &json!("/etc")),
+        "{files}"
+    );
+    assert_eq!(
+        files["next"],
+        r#"list_files(image="tag:base", path="/etc", offset=2, limit=2)"#
+    );
+    assert_eq!(
+        files["files"][0],
+        json!({"name": "a", "path": "/etc/a", "type": "directory", "size": 5, "mode": "0755"})
+    );
+    let rest = session.raw.good(
+        "list_files",
+        json!({"image": "tag:base", "path": "/etc", "offset": 2, "limit": 2}),
+    );
+    assert_eq!(
+        rest["files"],
+        json!([{"name": "c", "path": "/etc/c", "type": "symlink", "size": 5, "mode": "0777", "target": "b"}])
+    );
+    assert!(rest.get("next").is_none());
+
+    // Characters of two bytes, cut in the middle of one.
+    let first = session.raw.good(
+        "read_file",
+        json!({"image": IMAGE, "path": "/long", "limit": 65_535}),
+    );
+    assert_eq!(
+        (
+            first["bytes_size"].as_u64(),
+            first["content"].as_str().unwrap().len()
+        ),
+        (Some(200_000), 65_534)
+    );
+    assert_eq!(
+        first["next"],
+        format!(r#"read_file(image="{IMAGE}", path="/long", offset=65534, limit=65535)"#)
+    );
+    let last = session.raw.good(
+        "read_file",
+        json!({"image": IMAGE, "path": "/long", "offset": 199_998}),
+    );
+    assert_eq!((&last["content"], last.get("next")), (&json!("ä"), None));
+    let beyond = session.raw.good(
+        "read_file",
+        json!({"image": IMAGE, "path": "/long", "offset": 300_000}),
+    );
+    assert_eq!(
+        (&beyond["content"], &beyond["bytes_size"]),
+        (&json!(""), &json!(200_000))
+    );
+
+    let images = session.raw.good(
+        "list_images",
+        json!({"limit": 2, "offset": 1, "tag_prefix": "base/"}),
+    );
+    assert_eq!(
+        images["next"],
+        r#"list_images(offset=3, limit=2, tag_prefix="base/")"#
+    );
+}
+
+#[test]
+fn what_fails_is_an_error_of_the_tool_with_a_hint() {
+    let mut session = Session::new();
+    for (tool, arguments, expected) in [
+        (
+            "run",
+            json!({"image": "tag:base", "command": "fail"}),
+            "FAILED: the init process broke",
+        ),
+        ("run", json!({"image": "base", "command": "x"}), "tag:base"),
+        (
+            "run",
+            json!({"image": "tag:base", "command": "x", "files": {"/a": "no uuid"}}),
+            "`upload` answers",
+        ),
+        (
+            "read_file",
+            json!({"image": IMAGE, "path": "/directory"}),
+            "not a regular file",
+        ),
+        (
+            "list_files",
+            json!({"image": IMAGE, "path": "/nowhere"}),
+            "no such path",
+        ),
+        (
+            "get_operation",
+            json!({"operation_id": RESULT}),
+            "no such operation",
+        ),
+        (
+            "cancel_operation",
+            json!({"operation_id": RESULT}),
+            "there is no operation",
+        ),
+        (
+            "wait_operations",
+            json!({"operation_ids": [RESULT]}),
+            "no such operation",
+        ),
+        (
+            "wait_operations",
+            json!({"operation_ids": ["nonsense"]}),
+            "not the UUID",
+        ),
+        (
+            "upload",
+            json!({"content": "a", "path": "/b"}),
+            "exactly one",
+        ),
+        ("upload", json!({"path": "/no/such/file"}), "/no/such/file"),
+        ("upload", json!({"content_base64": "%"}), "base64"),
+        (
+            "download",
+            json!({"image": IMAGE, "path": "/text", "destination": "relative"}),
+            "absolute",
+        ),
+        (
+            "set_tag",
+            json!({"image_uuid": RESULT, "tag": "x"}),
+            "no such image",
+        ),
+    ] {
+        let text = session.raw.bad(tool, arguments.clone());
+        assert!(text.contains(expected), "{tool} {arguments}: {text}");
+    }
+    session.stub.refuse_spawns(StatusCode::FORBIDDEN);
+    let text = session
+        .raw
+        .bad("run", json!({"image": "tag:base", "command": "x"}));
+    assert!(text.contains("no more sandboxes"), "{text}");
+    assert!(
+        session
+            .raw
+            .request("tools/list", json!({}))
+            .get("result")
+            .is_some()
+    );
+}
+
+#[test]
+fn waiting_spoils_and_cancels_nothing_by_itself() {
+    let mut session = Session::new();
+    let sleeping = session.sleeping();
+    let done = session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "done", "wait": false}),
+    )["operation_id"]
+        .clone();
+    let waited = session.raw.good(
+        "wait_operations",
+        json!({"operation_ids": [sleeping, done, RESULT, "x"], "timeout": 3}),
+    );
+    assert_eq!(
+        (
+            &waited["timed_out"],
+            &waited["pending"],
+            &waited["completed"]
+        ),
+        (&json!(true), &json!([sleeping]), &json!([done])),
+        "{waited}"
+    );
+    assert_eq!(waited["cancelled"], json!([]));
+    assert_eq!(waited["errors"].as_object().unwrap().len(), 2, "{waited}");
+    session.wait_for(&[("EXECUTING", 1), ("SUCCESS", 1)]);
+}
+
+#[test]
+fn waiting_is_bounded() {
+    let mut session = Session::new();
+    let done = session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "done", "wait": false}),
+    )["operation_id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // One operation, however often and however it is written, and longer than any clock goes.
+    let ids = [done.clone(), format!(" {done}"), done.to_uppercase()];
+    let waited = session.raw.good(
+        "wait_operations",
+        json!({"operation_ids": ids, "timeout": 1e19}),
+    );
+    assert_eq!(waited["completed"], json!([done]), "{waited}");
+    // What is to be called next ends the same way.
+    let sleeping = session.sleeping();
+    let waited = session.raw.good(
+        "wait_operations",
+        json!({"operation_ids": [sleeping], "mode": "any", "timeout": 0}),
+    );
+    assert!(
+        waited["next"].as_str().unwrap().contains(r#"mode="any""#),
+        "{waited}"
+    );
+    let many: Vec<String> = (0..257)
+        .map(|n| uuid::Uuid::from_u128(n).to_string())
+        .collect();
+    let error = session
+        .raw
+        .bad("wait_operations", json!({"operation_ids": many}));
+    assert!(error.contains("256"), "{error}");
+}
+
+#[test]
+fn a_killed_command_has_an_exit_code_too() {
+    let mut session = Session::new();
+    let arguments = json!({"image": "tag:base", "command": "signal 9"});
+    let ended = session.raw.good("run", arguments);
+    let record = session
+        .raw
+        .good("get_operation", json!({"operation_id": ended["uuid"]}));
+    for answer in [ended, record] {
+        assert_eq!(
+            (&answer["status"], &answer["exit_code"], &answer["signal"]),
+            (&json!("SUCCESS"), &json!(-1), &json!(9)),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn progress_shows_the_newest_line() {
+    let mut session = Session::new();
+    let id = session.raw.send(
+        "tools/call",
+        json!({"name": "run", "arguments": {"image": "tag:base", "command": "sleep"}, "_meta": {"progressToken": "mine"}}),
+    );
+    let mut last = (0.0, String::new());
+    for _ in 0..3 {
+        let message = session
+            .raw
+            .message(Duration::from_secs(20))
+            .expect("progress");
+        assert_eq!(
+            (&message["method"], &message["params"]["progressToken"]),
+            (&json!("notifications/progress"), &json!("mine"))
+        );
+        let line = message["params"]["message"].as_str().unwrap().to_owned();
+        let progress = message["params"]["progress"].as_f64().unwrap();
+        assert!(
+            line.starts_with("line ") && line != last.1 && progress > last.0,
+            "{message} after {last:?}"
+        );
+        last = (progress, line);
+    }
+    session
+        .raw
+        .notify("notifications/cancelled", json!({"requestId": id}));
+    session.wait_for(&[("CANCELLED", 1)]);
+}
+
+#[test]
+fn operations_of_a_service_outlive_the_session() {
+    let mut session = Session::new();
+    session.sleeping();
+    session.raw.close_input();
+    assert!(session.raw.exit(Duration::from_secs(5)).success());
+    session.wait_for(&[("EXECUTING", 1)]);
+}
+
+#[test]
+fn two_hundred_calls_at_once_are_served() {
+    let mut session = Session::new();
+    let ids: Vec<u64> = (0..200)
+        .map(|n| session.raw.send("tools/call", json!({"name": "run", "arguments": {"image": "tag:base", "command": format!("n{n}")}})))
+        .collect();
+    for (n, id) in ids.into_iter().enumerate() {
+        let answer = session.raw.answer(id);
+        assert_eq!(
+            answer["result"]["structuredContent"]["stdout"],
+            format!("n{n}\n"),
+            "{answer}"
+        );
+    }
+}

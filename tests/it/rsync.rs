@@ -1,0 +1,502 @@
+//! Sending directories: what is sent, what is not, and what happens when either side changes. A whole session each, through the
+//! real program.
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::support::Home;
+use crate::support::raw::Raw;
+use crate::support::stub::Stub;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+struct Session {
+    raw: Raw,
+    stub: Stub,
+    url: String,
+    home: Home,
+    _runtime: Runtime,
+}
+
+impl Session {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let stub = Stub::default();
+        let url = runtime.block_on(stub.start());
+        let home = Home::new();
+        let raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+        stub.check_files();
+        Self {
+            raw,
+            stub,
+            url,
+            home,
+            _runtime: runtime,
+        }
+    }
+
+    fn tree(&self) -> PathBuf {
+        let tree = self.home.path().join("tree");
+        fs::create_dir_all(&tree).unwrap();
+        tree
+    }
+
+    fn sync(&mut self, source: &Path) -> Value {
+        self.raw
+            .good("rsync", json!({"source": source, "destination": "/app"}))
+    }
+
+    /// How many requests there were, and how many of them were uploads.
+    fn requests(&self) -> (usize, usize) {
+        let requests = self.stub.take_requests();
+        let uploads = requests
+            .iter()
+            .filter(|(method, path)| method == "POST" && path == "/v1/files");
+        (requests.len(), uploads.count())
+    }
+
+    /// Runs with a state and gives the files that the backend was told to place.
+    fn placed(&mut self, state: &Value) -> Value {
+        self.raw.good(
+            "run",
+            json!({"image": "tag:base", "command": "x", "directory_state_id": state["directory_state_id"]}),
+        );
+        self.stub.spawned().last().unwrap()["files"].clone()
+    }
+}
+
+fn write(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+#[test]
+fn what_has_not_changed_is_not_sent_again() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    for n in 0..300 {
+        // Two files of each content.
+        write(
+            &tree.join(format!("{}/{n}", n % 7)),
+            &format!("content {}", n / 2),
+        );
+    }
+    let first = session.sync(&tree);
+    assert_eq!(
+        (&first["files"], &first["uploaded"]),
+        (&json!(300), &json!(150))
+    );
+    assert_eq!(session.requests().1, 150, "each content is sent once");
+    let again = session.sync(&tree);
+    assert_eq!(again["uploaded"], 0);
+    assert_eq!(again["directory_state_id"], first["directory_state_id"]);
+    assert_eq!(session.requests(), (0, 0), "nothing is asked");
+
+    write(&tree.join("3/3"), "changed");
+    let changed = session.sync(&tree);
+    assert_eq!(session.requests().1, 1, "one file changed");
+    assert_ne!(changed["directory_state_id"], first["directory_state_id"]);
+
+    // Another server of the same home knows it all.
+    let mut other = Raw::initialized(session.home.command_for(&session.url), "2025-11-25");
+    let there = other.good("rsync", json!({"source": tree, "destination": "/app"}));
+    assert_eq!(there["directory_state_id"], changed["directory_state_id"]);
+    assert_eq!(session.requests(), (0, 0));
+}
+
+#[test]
+fn the_tree_arrives_with_its_modes_and_without_what_is_excluded() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    for path in [
+        "build.rs",
+        "build/out",
+        "src/main.rs",
+        "a/b/__pycache__/x.pyc",
+        "keep.log",
+        "x.log",
+        "empty",
+    ] {
+        write(&tree.join(path), if path == "empty" { "" } else { path });
+    }
+    write(&tree.join("tool"), "#!/bin/sh");
+    fs::set_permissions(tree.join("tool"), fs::Permissions::from_mode(0o4711)).unwrap();
+    fs::set_permissions(tree.join("build.rs"), fs::Permissions::from_mode(0o600)).unwrap();
+    let state = session.raw.good(
+        "rsync",
+        json!({"source": tree, "destination": "/app/", "exclude": ["build", "__pycache__", "*.log", "!keep.log"]}),
+    );
+    let placed = session.placed(&state);
+    let modes: Vec<(String, Value)> = placed
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(path, file)| (path.clone(), file["mode"].clone()))
+        .collect();
+    let expected = [
+        ("/app/build.rs", "0644"),
+        ("/app/empty", "0644"),
+        ("/app/keep.log", "0644"),
+        ("/app/src/main.rs", "0644"),
+        ("/app/tool", "0755"),
+    ];
+    assert_eq!(
+        modes,
+        expected.map(|(path, mode)| (path.to_owned(), json!(mode)))
+    );
+
+    // `files` of a run win.
+    let other = session.raw.good("upload", json!({"content": "other"}))["uuid"].clone();
+    session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "x", "directory_state_id": state["directory_state_id"],
+               "files": {"/app/empty": other}}),
+    );
+    assert_eq!(
+        session.stub.spawned().last().unwrap()["files"]["/app/empty"]["uuid"],
+        other
+    );
+}
+
+#[test]
+fn what_cannot_be_sent_is_told() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    write(&tree.join("file"), "x");
+    symlink("file", tree.join("link")).unwrap();
+    symlink("/", tree.join("root")).unwrap();
+    fs::create_dir(tree.join("empty")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).unwrap();
+    fs::write(tree.join(std::ffi::OsStr::from_bytes(b"bad\xff")), "x").unwrap();
+    write(&tree.join("locked"), "x");
+    fs::set_permissions(tree.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root reads it all the same.
+    let is_readable = fs::read(tree.join("locked")).is_ok();
+    let state = session.sync(&tree);
+    assert_eq!(state["files"], if is_readable { 2 } else { 1 });
+    let mut expected =
+        json!({"symbolic link": 2, "empty directory": 1, "socket": 1, "name is not UTF-8": 1});
+    if !is_readable {
+        expected["unreadable: permission denied"] = json!(1);
+    }
+    assert_eq!(state["skipped_counts"], expected, "{state}");
+    assert_eq!(
+        state["skipped"].as_array().unwrap().len(),
+        if is_readable { 5 } else { 6 }
+    );
+}
+
+#[test]
+fn a_failed_upload_is_repeated() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    for n in 0..200 {
+        write(&tree.join(n.to_string()), &n.to_string());
+    }
+    session.stub.fail_upload(120);
+    let state = session.sync(&tree);
+    assert_eq!(
+        (&state["files"], &state["uploaded"]),
+        (&json!(200), &json!(200))
+    );
+    assert_eq!(session.placed(&state).as_object().unwrap().len(), 200);
+}
+
+#[test]
+fn a_state_whose_files_were_lost_heals() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    for n in 0..30 {
+        write(&tree.join(n.to_string()), &n.to_string());
+    }
+    let state = session.sync(&tree);
+    assert_eq!(session.stub.lose_files(|at| at % 3 == 0), 20);
+    session.requests();
+    assert_eq!(session.placed(&state).as_object().unwrap().len(), 30);
+    assert_eq!(session.requests().1, 20, "only what was lost is sent");
+
+    // A source that is gone is said, and the rest of the error helps.
+    session.stub.lose_files(|_| false);
+    fs::write(tree.join("7"), "another").unwrap();
+    let error = session.raw.bad(
+        "run",
+        json!({"image": "tag:base", "command": "x", "directory_state_id": state["directory_state_id"]}),
+    );
+    assert!(error.contains("rsync(source="), "{error}");
+    let state = session.sync(&tree);
+    assert_eq!(session.placed(&state).as_object().unwrap().len(), 30);
+}
+
+#[test]
+fn a_state_of_another_backend_is_named() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    write(&tree.join("file"), "x");
+    let state = session.sync(&tree)["directory_state_id"].clone();
+    let second = Stub::default();
+    let url = session._runtime.block_on(second.start());
+    let mut other = Raw::initialized(session.home.command_for(&url), "2025-11-25");
+    let run = json!({"image": "tag:base", "command": "x", "directory_state_id": state});
+    let error = other.bad("run", run);
+    assert!(
+        error.contains(&session.url) && error.contains(&url),
+        "{error}"
+    );
+    let error = other.bad(
+        "run",
+        json!({"image": "tag:base", "command": "x", "directory_state_id": 999}),
+    );
+    assert!(error.contains("no directory state 999"), "{error}");
+}
+
+#[test]
+fn one_file_goes_where_it_is_said() {
+    let mut session = Session::new();
+    let file = session.tree().join("one.txt");
+    write(&file, "x");
+    for (destination, expected) in [("/etc/two.txt", "/etc/two.txt"), ("/etc/", "/etc/one.txt")] {
+        let state = session
+            .raw
+            .good("rsync", json!({"source": file, "destination": destination}));
+        assert!(
+            session.placed(&state).get(expected).is_some(),
+            "{destination}"
+        );
+    }
+}
+
+#[test]
+fn local_files_are_bounded() {
+    let session = Session::new();
+    let tree = session.tree();
+    let (inside, outside) = (tree.join("in"), tree.join("out"));
+    write(&inside.join("file"), "x");
+    write(&outside.join("secret"), "x");
+    symlink(&outside, inside.join("link")).unwrap();
+    let mut command = session.home.command_for(&session.url);
+    command.arg("--allow-path").arg(&inside);
+    let mut raw = Raw::initialized(command, "2025-11-25");
+    raw.good("upload", json!({"path": inside.join("file")}));
+    raw.good("rsync", json!({"source": inside, "destination": "/x"}));
+    let save = |path: PathBuf| json!({"image": "tag:base", "path": "/text", "destination": path});
+    raw.good("download", save(inside.join("new/file")));
+    assert_eq!(
+        fs::read(inside.join("new/file")).unwrap(),
+        b"one\ntwo\nthree\n"
+    );
+    session.stub.take_requests();
+    for path in [
+        outside.join("secret"),
+        inside.join("link/secret"),
+        inside.join("../out/secret"),
+    ] {
+        assert!(
+            raw.bad("upload", json!({"path": path}))
+                .contains("--allow-path")
+        );
+        assert!(raw.bad("download", save(path)).contains("--allow-path"));
+    }
+    for source in [outside.clone(), inside.join("link"), tree.clone()] {
+        let error = raw.bad("rsync", json!({"source": source, "destination": "/x"}));
+        assert!(error.contains("--allow-path"), "{error}");
+    }
+    assert_eq!(session.stub.take_requests(), [], "nothing was sent");
+    assert_eq!(fs::read(outside.join("secret")).unwrap(), b"x");
+}
+
+#[test]
+fn credentials_stay_here() {
+    let mut session = Session::new();
+    let home = session.home.path().to_owned();
+    write(&home.join(".ssh/id_ed25519"), "a private key");
+    write(&home.join(".aws/credentials"), "a key");
+    write(&home.join("project/main.py"), "x");
+    session.stub.take_requests();
+    let error = session
+        .raw
+        .bad("upload", json!({"path": "~/.ssh/id_ed25519"}));
+    assert!(
+        error.contains("credentials") && error.contains("--allow-path"),
+        "{error}"
+    );
+    assert!(session.stub.take_requests().is_empty());
+    let save =
+        json!({"image": "tag:base", "path": "/text", "destination": "~/.ssh/authorized_keys"});
+    assert!(session.raw.bad("download", save).contains("credentials"));
+    assert!(!home.join(".ssh/authorized_keys").exists());
+    let state = session.raw.good(
+        "rsync",
+        json!({"source": "~", "destination": "/h", "exclude": ["tree", "state"]}),
+    );
+    assert_eq!(state["files"], 1, "{state}");
+    assert_eq!(
+        state["skipped_counts"]["place of credentials"], 2,
+        "{state}"
+    );
+}
+
+/// The names under which people keep credentials elsewhere, and further ones.
+#[test]
+fn credentials_stay_here_whatever_they_are_called() {
+    let mut session = Session::new();
+    let home = session.home.path().to_owned();
+    write(&home.join("dot/aws"), "a key");
+    fs::create_dir_all(home.join(".aws")).unwrap();
+    symlink("../dot/aws", home.join(".aws/credentials")).unwrap();
+    write(&home.join(".ssh/id"), "a private key");
+    write(&home.join("work/main.py"), "x");
+    fs::hard_link(home.join(".ssh/id"), home.join("work/id")).unwrap();
+    // Where nothing is kept, since the variables say otherwise, but perhaps was once.
+    write(&home.join(".local/state/contree/store.db"), "passwords");
+    session.stub.take_requests();
+    for path in [
+        "~/.aws/credentials",
+        "~/dot/aws",
+        "~/work/id",
+        "~/.local/state/contree/store.db",
+    ] {
+        let error = session.raw.bad("upload", json!({"path": path}));
+        assert!(error.contains("credentials"), "{path}: {error}");
+    }
+    let error = session
+        .raw
+        .bad("rsync", json!({"source": "~/work/id", "destination": "/x"}));
+    assert!(error.contains("credentials"), "{error}");
+    for path in ["~/.aws/credentials", "~/dot/aws"] {
+        let error = session
+            .raw
+            .bad("rsync", json!({"source": path, "destination": "/x"}));
+        assert!(error.contains("credentials"), "{path}: {error}");
+        let save = json!({"image": "tag:base", "path": "/text", "destination": path});
+        let error = session.raw.bad("download", save);
+        assert!(error.contains("credentials"), "{path}: {error}");
+    }
+    assert!(session.stub.take_requests().is_empty());
+    assert_eq!(fs::read(home.join("dot/aws")).unwrap(), b"a key");
+    for source in ["~/work", "~/dot"] {
+        let state = session
+            .raw
+            .good("rsync", json!({"source": source, "destination": "/w"}));
+        assert_eq!(
+            state["skipped_counts"]["place of credentials"], 1,
+            "{source}: {state}"
+        );
+    }
+}
+
+#[test]
+fn what_a_call_leaves_out_is_remembered_for_the_next() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    write(&tree.join("big"), "a film");
+    write(&tree.join("small"), "a word");
+    let store = session.home.path().join("state/store.db");
+    let known = || -> u64 {
+        let store = rusqlite::Connection::open(&store).unwrap();
+        let count = "SELECT count(*) FROM hashes WHERE CAST(path AS TEXT) LIKE '%/big'";
+        store.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    // Only once it has been at rest for a while.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while session.sync(&tree)["files"] == 2 && known() == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let without = session.raw.good(
+        "rsync",
+        json!({"source": tree, "destination": "/app", "exclude": ["big"]}),
+    );
+    assert_eq!((&without["files"], known()), (&json!(1), 1));
+    fs::remove_file(tree.join("big")).unwrap();
+    session.sync(&tree);
+    assert_eq!(known(), 0);
+}
+
+#[test]
+fn a_store_that_was_set_aside_stays_here_too() {
+    let runtime = Runtime::new().unwrap();
+    let stub = Stub::default();
+    let url = runtime.block_on(stub.start());
+    let home = Home::new();
+    let state = home.path().join("state");
+    write(&state.join("store.db"), "tokens of registries, as it were");
+    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    stub.check_files();
+    write(&home.path().join("main.py"), "x");
+    let sync = json!({"source": "~", "destination": "/h"});
+    let sent = raw.good("rsync", sync);
+    let aside = fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("broken-"))
+        .expect("the store was set aside");
+    assert_eq!(
+        fs::read(&aside).unwrap(),
+        b"tokens of registries, as it were"
+    );
+    assert_eq!(sent["files"], 1, "{sent}");
+    assert_eq!(sent["skipped_counts"]["place of credentials"], 1, "{sent}");
+    for source in [&state, &aside] {
+        let error = raw.bad("rsync", json!({"source": source, "destination": "/h"}));
+        assert!(error.contains("credentials"), "{error}");
+    }
+    let error = raw.bad("upload", json!({"path": aside}));
+    assert!(error.contains("credentials"), "{error}");
+    let save = json!({"image": "tag:base", "path": "/text", "destination": aside});
+    let error = raw.bad("download", save);
+    assert!(error.contains("credentials"), "{error}");
+    assert_eq!(
+        fs::read(&aside).unwrap(),
+        b"tokens of registries, as it were"
+    );
+}
+
+#[test]
+fn an_uploaded_program_stays_executable() {
+    let mut session = Session::new();
+    let tool = session.tree().join("tool");
+    write(&tool, "#!/bin/sh\n");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    let program = session.raw.good("upload", json!({"path": tool}))["uuid"].clone();
+    let text = session.raw.good("upload", json!({"content": "text"}))["uuid"].clone();
+    session.raw.good(
+        "run",
+        json!({"image": "tag:base", "command": "x", "files": {"/tool": program, "/text": text}}),
+    );
+    let files = session.stub.spawned().last().unwrap()["files"].clone();
+    assert_eq!(
+        (&files["/tool"]["mode"], files["/text"].get("mode")),
+        (&json!("0755"), None)
+    );
+}
+
+#[test]
+fn reads_of_an_image_are_remembered() {
+    let mut session = Session::new();
+    let image = crate::support::stub::IMAGE;
+    let read = |raw: &mut Raw| {
+        let text = raw.good("read_file", json!({"image": image, "path": "/text"}));
+        let part = raw.good(
+            "read_file",
+            json!({"image": image, "path": "/text", "offset": 4, "limit": 3}),
+        );
+        let list = raw.good("list_files", json!({"image": image, "path": "/etc"}));
+        let found = raw.good("grep", json!({"image": image, "pattern": "t"}));
+        (text, part, list, found)
+    };
+    let first = read(&mut session.raw);
+    assert_eq!(first.1["content"], "two");
+    assert_eq!(
+        session.requests().0,
+        3,
+        "the second read is a part of the first"
+    );
+    assert_eq!(read(&mut session.raw), first);
+    let mut other = Raw::initialized(session.home.command_for(&session.url), "2025-11-25");
+    assert_eq!(read(&mut other), first);
+    assert_eq!(session.requests().0, 0);
+}

@@ -1,0 +1,264 @@
+//! A client that writes and reads lines of JSON, so that everything on the wire can be seen.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long any single answer may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server and the pipes to it.
+pub struct Raw {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Value>,
+    seen: VecDeque<Value>,
+    stderr: Arc<Mutex<String>>,
+    next_id: u64,
+    /// Whether each request carries the metadata of protocol 2026-07-28.
+    modern: bool,
+    /// What the client declares that it can.
+    capabilities: Value,
+}
+
+impl Raw {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take();
+        let stdout = child.stdout.take().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines() {
+                let Ok(line) = line else { return };
+                let value = serde_json::from_str(&line)
+                    .unwrap_or_else(|_| panic!("not JSON on stdout: {line}"));
+                if sender.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        let said = Arc::new(Mutex::new(String::new()));
+        let saying = said.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = stderr.read(&mut buffer) {
+                saying
+                    .lock()
+                    .unwrap()
+                    .push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+        });
+        Self {
+            child,
+            stdin,
+            lines,
+            seen: VecDeque::new(),
+            stderr: said,
+            next_id: 0,
+            modern: false,
+            capabilities: json!({}),
+        }
+    }
+
+    /// Starts and shakes hands in the given version.
+    pub fn initialized(command: Command, version: &str) -> Self {
+        Self::initialized_with(command, version, json!({}))
+    }
+
+    /// The same for a client that can do more.
+    pub fn initialized_with(command: Command, version: &str, capabilities: Value) -> Self {
+        let mut raw = Self::start(command);
+        let answer = raw.request(
+            "initialize",
+            json!({"protocolVersion": version, "capabilities": capabilities, "clientInfo": {"name": "raw", "version": "1"}}),
+        );
+        assert_eq!(answer["result"]["protocolVersion"], version, "{answer}");
+        raw.notify("notifications/initialized", json!({}));
+        raw
+    }
+
+    /// Starts a session of protocol 2026-07-28, which has no handshake.
+    pub fn modern(command: Command) -> Self {
+        let mut raw = Self::start(command);
+        raw.modern = true;
+        raw
+    }
+
+    /// The same for a client that can do more.
+    pub fn modern_with(command: Command, capabilities: Value) -> Self {
+        let mut raw = Self::modern(command);
+        raw.capabilities = capabilities;
+        raw
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until the server has said this on stderr, whose lines arrive by themselves; what it said then.
+    pub fn wait_for_stderr(&self, text: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let said = self.stderr();
+            if said.contains(text) {
+                return said;
+            }
+            assert!(Instant::now() < until, "not said: {text:?}, but: {said}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn write(&mut self, bytes: &[u8]) {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        stdin.write_all(bytes).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    pub fn line(&mut self, value: &Value) {
+        self.write(format!("{value}\n").as_bytes());
+    }
+
+    pub fn notify(&mut self, method: &str, params: Value) {
+        self.line(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
+    }
+
+    /// Sends a request and gives its id.
+    pub fn send(&mut self, method: &str, mut params: Value) -> u64 {
+        self.next_id += 1;
+        if self.modern {
+            let meta = &mut params["_meta"];
+            meta["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
+            meta["io.modelcontextprotocol/clientCapabilities"] = self.capabilities.clone();
+            meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "raw", "version": "1"});
+        }
+        self.line(
+            &json!({"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params}),
+        );
+        self.next_id
+    }
+
+    pub fn request(&mut self, method: &str, params: Value) -> Value {
+        let id = self.send(method, params);
+        self.answer(id)
+    }
+
+    /// Calls a tool and gives its result.
+    pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
+        let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments}));
+        assert!(
+            answer.get("result").is_some(),
+            "{tool}: {answer}\n{}",
+            self.stderr()
+        );
+        answer["result"].clone()
+    }
+
+    /// Calls a tool that must succeed and gives its structured content.
+    pub fn good(&mut self, tool: &str, arguments: Value) -> Value {
+        let result = self.call(tool, arguments);
+        assert_ne!(
+            result["isError"],
+            true,
+            "{tool}: {result}\n{}",
+            self.stderr()
+        );
+        result["structuredContent"].clone()
+    }
+
+    /// Calls a tool that must fail and gives its words.
+    pub fn bad(&mut self, tool: &str, arguments: Value) -> String {
+        let result = self.call(tool, arguments);
+        assert_eq!(result["isError"], true, "{tool}: {result}");
+        result["content"][0]["text"].as_str().unwrap().to_owned()
+    }
+
+    /// The answer to a request; what comes before it is kept for [`Self::messages`].
+    pub fn answer(&mut self, id: u64) -> Value {
+        self.answer_within(id, PATIENCE)
+            .unwrap_or_else(|| panic!("no answer to {id}; stderr: {}", self.stderr()))
+    }
+
+    pub fn answer_within(&mut self, id: u64, patience: Duration) -> Option<Value> {
+        if let Some(at) = self.seen.iter().position(|message| is_answer(message, id)) {
+            return self.seen.remove(at);
+        }
+        let until = Instant::now() + patience;
+        loop {
+            match self
+                .lines
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
+            {
+                Ok(message) if is_answer(&message, id) => return Some(message),
+                Ok(message) => self.seen.push_back(message),
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// The next message of any kind.
+    pub fn message(&mut self, patience: Duration) -> Option<Value> {
+        self.seen
+            .pop_front()
+            .or_else(|| self.lines.recv_timeout(patience).ok())
+    }
+
+    /// All messages until the output ends.
+    pub fn rest(&mut self) -> Vec<Value> {
+        let mut rest: Vec<Value> = self.seen.drain(..).collect();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(message) => rest.push(message),
+                Err(RecvTimeoutError::Disconnected) => return rest,
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("the output did not end; stderr: {}", self.stderr())
+                }
+            }
+        }
+    }
+
+    pub fn close_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for the end of the process.
+    pub fn exit(&mut self, patience: Duration) -> ExitStatus {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                Instant::now() < until,
+                "the server is still there; stderr: {}",
+                self.stderr()
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_answer(message: &Value, id: u64) -> bool {
+    message["id"] == id && message.get("method").is_none()
+}
