@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
 
-use crate::advice;
 use crate::cgroup::ControlGroups;
-use crate::error::{Doing, Error};
+use crate::error::Error;
 use crate::ids::IdMap;
+use crate::ids::remedy;
 use crate::launch::{Facts, filesystem, try_map};
+use crate::os::error::Doing;
+use crate::protocol::spec::SandboxSpec;
 use crate::sandbox::Sandbox;
-use crate::spec::SandboxSpec;
 use crate::store::{LayerStore, StoreOptions};
 use crate::unavailable::Unavailable;
 
@@ -162,7 +163,7 @@ fn ids(map: Option<&IdMap>) -> Check {
             IDS,
             State::Degraded,
             format!("{map}: only root exists inside, and programs that change their user fail"),
-            Some(advice::get_a_range()),
+            Some(remedy::get_a_range()),
         ),
         Some(map) => Check::fine(IDS, map.describe()),
     }
@@ -178,7 +179,7 @@ fn recorded(root: &Path, options: &StoreOptions) -> Check {
                 NAME,
                 State::Degraded,
                 map.describe(),
-                Some(advice::get_a_range()),
+                Some(remedy::get_a_range()),
             ),
             Ok(()) => Check::fine(NAME, map.describe()),
             Err(Error::Unavailable(unavailable)) => Check::new(
@@ -198,9 +199,9 @@ fn process_bound() -> Check {
         .release()
         .to_string_lossy()
         .into_owned();
-    let limits = crate::spec::Limits {
+    let limits = crate::protocol::spec::Limits {
         processes: Some(1),
-        ..crate::spec::Limits::default()
+        ..crate::protocol::spec::Limits::default()
     };
     process_bound_of(&release, ControlGroups::get().refusal(&limits).is_none())
 }
@@ -304,10 +305,10 @@ fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> 
         directories: Vec::new(),
         places: Vec::new(),
         side_files: Vec::new(),
-        network: crate::spec::Network::Loopback,
+        network: crate::protocol::spec::Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,
-        limits: crate::spec::Limits::default(),
+        limits: crate::protocol::spec::Limits::default(),
     };
     let lower = PathBuf::from("run").join(run.name()).join("L/base");
     Sandbox::boot(store, run, &spec, vec![lower])?

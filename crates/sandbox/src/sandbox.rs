@@ -13,18 +13,21 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 use tokio::sync::oneshot;
 
-use crate::advice;
 use crate::cgroup::Group;
-use crate::error::{Doing, Error};
-use crate::ids::{IdMap, RANGE};
+use crate::error::Error;
+use crate::ids::{IdMap, RANGE, remedy};
 use crate::launch::{Init, SetUp, explain, lowers};
-use crate::protocol::{Boot, Reply, Request, SandboxBoot, SideBoot};
-use crate::spec::{
-    Command, Exit, Finished, Limits, Network, Process, SandboxSpec, SideFile, Usage,
+use crate::os::error::Doing;
+use crate::os::usage::Usage;
+use crate::protocol::boot::{Boot, SandboxBoot, SideBoot};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{FirstStageRequest, Pid1Request};
+use crate::protocol::spec::{
+    Command, Exit, Finished, Limits, Network, Process, SandboxSpec, SideFile,
 };
-use crate::step::Step;
+use crate::protocol::step::Step;
+use crate::protocol::wire::{self, WireError, payload};
 use crate::store::{LayerStore, RunDir};
-use crate::wire::{self, WireError, payload};
 
 /// For a command to start or a signal to be sent: about a millisecond, unless the machine is on its knees.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -219,7 +222,7 @@ impl Sandbox {
         check_user(self.store.id_map(), command.uid, command.gid)?;
         let description = payload::write(command)?;
         let (id, answer) = self.ask("start the command", |id| {
-            (Request::Exec { id }, Some(description.as_fd()))
+            (Pid1Request::Exec { id }, Some(description.as_fd()))
         })?;
         match answer {
             Answer::Started { pid, ends, exit } => {
@@ -248,7 +251,7 @@ impl Sandbox {
     /// [`Error::NoProcess`] when it is over.
     pub fn signal(&self, process: u32, signal: i32) -> Result<(), Error> {
         let request = |request| {
-            let message = Request::Signal {
+            let message = Pid1Request::Signal {
                 request,
                 process,
                 signal,
@@ -272,7 +275,7 @@ impl Sandbox {
     /// When the sandbox is gone, or does not answer in time; then it was killed.
     pub fn kill_all(&self) -> Result<(), Error> {
         self.ask("end its commands", |request| {
-            (Request::KillAll { request }, None)
+            (Pid1Request::KillAll { request }, None)
         })
         .map(drop)
     }
@@ -283,7 +286,7 @@ impl Sandbox {
     /// [`Error::LayerTooLarge`] when it wrote more than it may, [`Error::Gone`] when the sandbox had died before, [`Error::TimedOut`] when it does not end; then it was killed.
     pub fn finish(self, inspect: bool) -> Result<Finished, Error> {
         // When this cannot be sent the reader sees the end as well.
-        let _ = wire::send(self.shared.init.socket(), &Request::Finish, &[]);
+        let _ = wire::send(self.shared.init.socket(), &Pid1Request::Finish, &[]);
         let ended = self
             .ended
             .lock()
@@ -323,7 +326,7 @@ impl Sandbox {
 
     fn inspect(&self) -> Result<(Option<String>, u64), Error> {
         let init = &self.shared.init;
-        wire::send(init.socket(), &Request::Inspect, &[])?;
+        wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
         match init.receive(Instant::now() + INSPECT) {
             Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
             Ok((Reply::Failed(failure), _)) => Err(explain(&self.store, failure)),
@@ -343,7 +346,7 @@ impl Sandbox {
     fn ask<'a>(
         &self,
         what: &'static str,
-        message: impl FnOnce(u32) -> (Request, Option<std::os::fd::BorrowedFd<'a>>),
+        message: impl FnOnce(u32) -> (Pid1Request, Option<std::os::fd::BorrowedFd<'a>>),
     ) -> Result<(u32, Answer), Error> {
         let (sender, receiver) = mpsc::channel();
         let id = {
@@ -525,7 +528,7 @@ fn check_user(map: &IdMap, uid: u32, gid: u32) -> Result<(), Error> {
     let why = if map.single() {
         format!(
             "only uid 0 and gid 0 exist in sandboxes here; for others {}",
-            advice::get_a_range()
+            remedy::get_a_range()
         )
     } else {
         format!("ids in a sandbox go up to {highest}")

@@ -4,42 +4,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use crate::error::{Doing, Error};
+use crate::error::Error;
 use crate::launch::{Init, lowers};
-use crate::protocol::{Boot, Reply, Request, UnpackBoot};
-use crate::spec::LayerId;
+use crate::os::error::Doing;
+use crate::protocol::boot::{Boot, UnpackBoot};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::FirstStageRequest;
+use crate::protocol::spec::LayerId;
+use crate::protocol::unpacked::{UnpackLimits, Unpacked};
+use crate::protocol::wire::{self, WireError};
 use crate::store::{LayerStore, RunDir};
-use crate::wire::{self, WireError};
 
 /// How long an answer is waited for before the caller may look up again.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
-
-/// Bounds of what is unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnpackLimits {
-    /// Most members of the archive.
-    pub entries: u64,
-    /// Most bytes of all its files together, holes among them.
-    pub bytes: u64,
-}
-
-/// What was unpacked.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Unpacked {
-    /// Members of the archive.
-    pub entries: u64,
-    /// Disk space of the layer.
-    pub bytes: u64,
-    /// Device nodes, which are left out.
-    pub devices: u64,
-    /// Files of users other than root that belong to root now, since the store has one id alone.
-    pub all_root: u64,
-    /// Files whose owner the store's range of ids does not have; they belong to nobody (65534) now.
-    pub unknown_owners: u64,
-}
 
 /// An archive that is being unpacked. Dropping it stops that.
 #[derive(Debug)]
@@ -76,7 +53,7 @@ impl LayerStore {
         let init = Init::start(self, &Boot::Unpack(boot))?;
         let (ours, theirs) = UnixStream::pair().doing("make a socket pair")?;
         let theirs = OwnedFd::from(theirs);
-        wire::send(init.socket(), &Request::Unpack, &[theirs.as_fd()])?;
+        wire::send(init.socket(), &FirstStageRequest::Unpack, &[theirs.as_fd()])?;
         Ok((Unpacking { init }, ours))
     }
 }

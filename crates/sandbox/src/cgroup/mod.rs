@@ -17,9 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::advice;
 use crate::error::Error;
-use crate::spec::Limits;
+use crate::protocol::spec::Limits;
 use crate::store::LayerStore;
 
 /// How often, and after what time, the removal of a group is tried again that the kernel still holds.
@@ -181,7 +180,16 @@ impl ControlGroups {
 
 /// How this process comes by control groups.
 fn remedy() -> String {
-    own::remedy().unwrap_or_else(|| advice::get_control_groups().into())
+    own::remedy().unwrap_or_else(|| get_control_groups().into())
+}
+
+/// How the engine comes by control groups that it may use, where systemd is not in charge.
+fn get_control_groups() -> &'static str {
+    if rustix::process::geteuid().is_root() {
+        "mount the control groups with memory, pids and cpu so that this process may write to them"
+    } else {
+        "give this user a control group with memory, pids and cpu to start the engine in, or run it as root"
+    }
 }
 
 /// The controllers without which these limits cannot be held.

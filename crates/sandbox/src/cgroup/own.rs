@@ -16,7 +16,8 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{find, make, set};
-use crate::ids::{find_program, user_name};
+use crate::os::programs::find_program;
+use crate::os::users::user_name;
 
 /// The group below the one that was left to this program, in which it is itself.
 pub(super) const LEAF: &str = "contree-engine";

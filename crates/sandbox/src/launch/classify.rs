@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::advice;
 use crate::error::Error;
-use crate::ids::{IdMap, MapError, MapKind};
-use crate::protocol::Failure;
-use crate::step::Step;
+use crate::ids::write::MapError;
+use crate::ids::{IdMap, MapKind, remedy};
+use crate::protocol::failure::Failure;
+use crate::protocol::step::Step;
 use crate::unavailable::Unavailable;
 
 /// What is known about the machine when a step has failed.
@@ -196,7 +196,7 @@ pub(super) fn unmapped(map: &IdMap, error: &MapError, facts: &Facts) -> Unavaila
         return Unavailable::AppArmor;
     }
     let remedy = match error {
-        MapError::Helper { .. } => advice::get_the_range_back(),
+        MapError::Helper { .. } => remedy::get_the_range_back(),
         MapError::Refused { .. } => {
             "run as the user and in the container that the data directory was made by, \
              or set CONTREE_DATA_DIR to a new directory"

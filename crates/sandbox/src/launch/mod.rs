@@ -14,12 +14,18 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::error::{Doing, Error, OsError};
-use crate::ids::{IdMap, MapError};
-use crate::protocol::{Boot, Failure, NAME, Reply, Request};
-use crate::spec::LayerId;
+use crate::error::Error;
+use crate::ids::IdMap;
+use crate::ids::write::MapError;
+use crate::os::error::{Doing, OsError};
+use crate::os::poll::wait_readable;
+use crate::protocol::boot::{Boot, INIT_NAME};
+use crate::protocol::failure::Failure;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::FirstStageRequest;
+use crate::protocol::spec::LayerId;
+use crate::protocol::wire::{self, WireError, payload};
 use crate::store::{LayerStore, StoreOptions};
-use crate::wire::{self, WireError, payload, wait_readable};
 
 use classify::unavailable;
 pub(crate) use classify::{Facts, filesystem};
@@ -119,13 +125,13 @@ impl Init {
         let deadline = Instant::now() + START;
         let description = payload::write(boot)?;
         let files = [&[store, description.as_fd()], files].concat();
-        wire::send(&init.socket, &Request::Boot, &files)?;
+        wire::send(&init.socket, &FirstStageRequest::Boot, &files)?;
         match init.receive(deadline)? {
             (Reply::NeedMap, _) => {}
             (reply, _) => return Err(refused(reply)),
         }
         map.write(init.pid()).map_err(Refusal::Map)?;
-        wire::send(&init.socket, &Request::Mapped, &[])?;
+        wire::send(&init.socket, &FirstStageRequest::Mapped, &[])?;
         match init.receive(deadline)? {
             (Reply::Ready, _) => Ok((init, SetUp::default())),
             (Reply::Up { side_files }, files) => {
@@ -162,7 +168,7 @@ impl Init {
         sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(START))
             .doing("set up the socket pair")?;
         let child = Command::new(program)
-            .arg0(NAME)
+            .arg0(INIT_NAME)
             .env_clear()
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())

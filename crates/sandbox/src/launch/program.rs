@@ -12,8 +12,9 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
 use super::LaunchError;
-use crate::error::{Doing, Error, OsError};
+use crate::error::Error;
 use crate::init;
+use crate::os::error::{Doing, OsError};
 use crate::store::StoreOptions;
 use crate::unavailable::Unavailable;
 

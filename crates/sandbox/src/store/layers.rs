@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::{LayerStore, StoreError, make_directory};
-use crate::error::{Doing, Error, OsError};
+use crate::error::Error;
 use crate::host_root::{self, HostReport};
-use crate::spec::LayerId;
+use crate::os::error::{Doing, OsError};
+use crate::protocol::spec::LayerId;
 
 /// How many places are looked at for a layer of many files.
 const CANDIDATES: usize = 8;

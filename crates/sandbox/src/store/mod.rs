@@ -20,9 +20,10 @@ use rustix::fs::{
     CWD, FlockOperation, IFlags, Mode, OFlags, flock, ioctl_getflags, ioctl_setflags, openat,
 };
 
-use crate::error::{Doing, Error, OsError};
+use crate::error::Error;
 use crate::ids::IdMap;
-use crate::spec::LayerId;
+use crate::os::error::{Doing, OsError};
+use crate::protocol::spec::LayerId;
 
 pub use runs::RunDir;
 
@@ -286,7 +287,7 @@ impl LayerStore {
         let name = std::ffi::CString::new(relative.as_os_str().as_encoded_bytes())
             .map_err(io::Error::from)
             .on("remove", relative)?;
-        match crate::tree::remove(self.directory(), &name) {
+        match crate::os::tree::remove(self.directory(), &name) {
             Ok(()) => Ok(()),
             Err(error)
                 if error.kind() == io::ErrorKind::PermissionDenied
@@ -294,7 +295,7 @@ impl LayerStore {
             {
                 crate::launch::remove_inside(self, relative)?;
                 // What is left are directories of our own around it.
-                Ok(crate::tree::remove(self.directory(), &name)
+                Ok(crate::os::tree::remove(self.directory(), &name)
                     .on("remove", self.path(relative))?)
             }
             Err(error) => {

@@ -10,8 +10,9 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::{Inner, LayerStore, StoreError, make_directory};
-use crate::error::{Doing, Error, OsError};
-use crate::spec::LayerId;
+use crate::error::Error;
+use crate::os::error::{Doing, OsError};
+use crate::protocol::spec::LayerId;
 
 /// A run directory of this process, locked while the value lives.
 #[derive(Debug)]

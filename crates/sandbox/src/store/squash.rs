@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::{LayerStore, RunDir};
 use crate::error::Error;
 use crate::launch::{self, Init};
-use crate::protocol::{Boot, Reply, SquashBoot};
-use crate::spec::LayerId;
-use crate::wire::WireError;
+use crate::protocol::boot::{Boot, SquashBoot};
+use crate::protocol::reply::Reply;
+use crate::protocol::spec::LayerId;
+use crate::protocol::wire::WireError;
 
 /// It grows with the number of names in the layers.
 const PATIENCE: Duration = Duration::from_secs(1800);
