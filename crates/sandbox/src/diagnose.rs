@@ -6,16 +6,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
 
-use crate::cgroup::ControlGroups;
+use crate::cgroup::control_groups::ControlGroups;
 use crate::error::Error;
 use crate::ids::IdMap;
 use crate::ids::remedy;
-use crate::launch::{Facts, filesystem, try_map};
+use crate::launch::facts::{Facts, filesystem};
+use crate::launch::handshake::try_map;
+use crate::launch::unavailable::Unavailable;
+use crate::layers::LayerStore;
+use crate::options::StoreOptions;
 use crate::os::error::Doing;
-use crate::protocol::spec::SandboxSpec;
+use crate::protocol::spec::{Limits, Network, SandboxSpec};
 use crate::sandbox::Sandbox;
-use crate::store::{LayerStore, StoreOptions};
-use crate::unavailable::Unavailable;
+use crate::store::layout::read_map;
+use crate::store::runs::RunDir;
 
 /// How a prerequisite stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -172,7 +176,7 @@ fn ids(map: Option<&IdMap>) -> Check {
 /// The ids that the store in use was made with.
 fn recorded(root: &Path, options: &StoreOptions) -> Check {
     const NAME: &str = "recorded ids";
-    match LayerStore::recorded_map(root) {
+    match read_map(root) {
         Ok(None) => Check::fine(NAME, "none yet: the data directory is new"),
         Ok(Some(map)) => match try_map(options, &map) {
             Ok(()) if map.single() => Check::new(
@@ -199,9 +203,9 @@ fn process_bound() -> Check {
         .release()
         .to_string_lossy()
         .into_owned();
-    let limits = crate::protocol::spec::Limits {
+    let limits = Limits {
         processes: Some(1),
-        ..crate::protocol::spec::Limits::default()
+        ..Limits::default()
     };
     process_bound_of(&release, ControlGroups::get().refusal(&limits).is_none())
 }
@@ -279,7 +283,7 @@ fn try_in(place: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     Ok(store.id_map().clone())
 }
 
-fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> {
+fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
     // An image without a program: what is tried is everything up to the point where one would run.
     let base = run.path().join("L/base");
     let (uid, gid) = store.id_map().root_owner();
@@ -305,10 +309,10 @@ fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> 
         directories: Vec::new(),
         places: Vec::new(),
         side_files: Vec::new(),
-        network: crate::protocol::spec::Network::Loopback,
+        network: Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,
-        limits: crate::protocol::spec::Limits::default(),
+        limits: Limits::default(),
     };
     let lower = PathBuf::from("run").join(run.name()).join("L/base");
     Sandbox::boot(store, run, &spec, vec![lower])?

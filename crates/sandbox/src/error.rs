@@ -5,12 +5,12 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::host_root::HostError;
-use crate::launch::LaunchError;
+use crate::launch::error::LaunchError;
+use crate::launch::unavailable::Unavailable;
 use crate::os::error::OsError;
 use crate::protocol::step::Step;
 use crate::protocol::wire::WireError;
-use crate::store::StoreError;
-use crate::unavailable::Unavailable;
+use crate::store::error::StoreError;
 
 /// Every failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum Error {
     Unavailable(#[from] Unavailable),
     /// The layer store.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// Starting the init process.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -88,6 +88,16 @@ pub enum Error {
     /// Any other call to the kernel.
     #[error(transparent)]
     Os(#[from] OsError),
+}
+
+impl From<StoreError> for Error {
+    /// What the kernel refuses is told alike, whoever asked it.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Os(error) => Self::Os(error),
+            other => Self::Store(other),
+        }
+    }
 }
 
 fn describe_setup(step: &Step, subject: Option<&str>, errno: i32) -> String {

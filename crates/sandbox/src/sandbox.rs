@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,10 +12,12 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 use tokio::sync::oneshot;
 
-use crate::cgroup::Group;
+use crate::cgroup::group::Group;
 use crate::error::Error;
 use crate::ids::{IdMap, RANGE, remedy};
-use crate::launch::{Init, SetUp, explain, lowers};
+use crate::launch::classify::explain;
+use crate::launch::handshake::{InitProcess, SetUp};
+use crate::layers::LayerStore;
 use crate::os::error::Doing;
 use crate::os::usage::Usage;
 use crate::protocol::boot::{Boot, SandboxBoot, SideBoot};
@@ -27,7 +28,7 @@ use crate::protocol::spec::{
 };
 use crate::protocol::step::Step;
 use crate::protocol::wire::{self, WireError, payload};
-use crate::store::{LayerStore, RunDir};
+use crate::store::runs::RunDir;
 
 /// For a command to start or a signal to be sent: about a millisecond, unless the machine is on its knees.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -55,7 +56,7 @@ pub struct Sandbox {
 
 #[derive(Debug)]
 struct Shared {
-    init: Init,
+    init: InitProcess,
     state: Mutex<State>,
 }
 
@@ -97,7 +98,7 @@ impl Sandbox {
     /// [`Error::LayerTooLarge`] when that is more than it may write.
     pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
         check_spec(store.id_map(), spec)?;
-        Self::boot(store, run, spec, lowers(store, &spec.layers)?)
+        Self::boot(store, run, spec, store.lowers(&spec.layers)?)
     }
 
     /// The same with lower directories that are no layers.
@@ -109,9 +110,10 @@ impl Sandbox {
     ) -> Result<Self, Error> {
         let user_namespace =
             std::fs::read_link("/proc/self/ns/user").doing("look at the own user namespace")?;
-        let mut group = Group::make(store, run.name(), &spec.limits, spec.max_processes)?;
+        let mut group = Group::make(store.root(), run.name(), &spec.limits, spec.max_processes)
+            .map_err(|error| Error::Invalid(error.to_string()))?;
         let doors = group.take_doors();
-        let probe_upper = !store.inner.upper_probed.load(Ordering::Relaxed);
+        let probe_upper = !store.layout().is_upper_probed();
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
             user_namespace,
             lowers,
@@ -133,7 +135,7 @@ impl Sandbox {
             max_layer_bytes: spec.max_layer_bytes,
             group_doors: doors.len(),
             groups: !store.id_map().single(),
-            old_mount: store.old_mount(),
+            old_mount: store.layout().old_mount(),
             probe_upper,
         }));
         let contents: Vec<_> = spec
@@ -148,7 +150,7 @@ impl Sandbox {
                 side_files,
                 listener,
             },
-        ) = Init::start_with(store, &boot, &contents)?;
+        ) = InitProcess::start_with(store.layout(), &boot, &contents)?;
         drop(doors);
         // What was not asked for is done without.
         if spec.limits != Limits::default() && !group.is_entered() {
@@ -164,7 +166,7 @@ impl Sandbox {
             .filter_map(|index| spec.side_files.get(index))
             .map(|file| file.name.clone())
             .collect();
-        store.inner.upper_probed.store(true, Ordering::Relaxed);
+        store.layout().set_upper_probed();
         let shared = Arc::new(Shared {
             init,
             state: Mutex::default(),
@@ -329,7 +331,7 @@ impl Sandbox {
         wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
         match init.receive(Instant::now() + INSPECT) {
             Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
-            Ok((Reply::Failed(failure), _)) => Err(explain(&self.store, failure)),
+            Ok((Reply::Failed(failure), _)) => Err(explain(self.store.root(), failure)),
             Err(WireError::TimedOut) => {
                 Err(Error::TimedOut("compare what it wrote with the image"))
             }

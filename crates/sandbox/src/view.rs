@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::launch::{Init, lowers};
+use crate::launch::handshake::InitProcess;
+use crate::layers::LayerStore;
 use crate::protocol::boot::Boot;
 use crate::protocol::entry::Entry;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Look, ViewRequest};
 use crate::protocol::spec::LayerId;
 use crate::protocol::wire::{self, WireError, payload};
-use crate::store::LayerStore;
 
 /// For the longest listing. A helper that takes longer is stuck and is killed.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// A look into a chain of layers. Nothing of the image runs, and nothing in it can hang the caller.
 #[derive(Debug)]
 pub struct View {
-    init: Mutex<Init>,
+    init: Mutex<InitProcess>,
     patience: Duration,
 }
 
@@ -61,11 +61,11 @@ impl View {
     /// [`Error::Unavailable`] where this machine cannot make one.
     pub fn open(store: &LayerStore, layers: &[LayerId]) -> Result<Self, Error> {
         let boot = Boot::View {
-            lowers: lowers(store, layers)?,
-            old_mount: store.old_mount(),
+            lowers: store.lowers(layers)?,
+            old_mount: store.layout().old_mount(),
         };
         Ok(Self {
-            init: Mutex::new(Init::start(store, &boot)?),
+            init: Mutex::new(InitProcess::start(store.layout(), &boot)?),
             patience: ANSWER,
         })
     }
@@ -184,8 +184,8 @@ mod tests {
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
+    use crate::options::StoreOptions;
     use crate::protocol::entry::Kind;
-    use crate::store::StoreOptions;
 
     #[test]
     fn a_helper_that_is_stuck_is_killed_and_reported() {

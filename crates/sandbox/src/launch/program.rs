@@ -11,12 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
-use super::LaunchError;
+use super::error::LaunchError;
+use super::unavailable::Unavailable;
 use crate::error::Error;
 use crate::init;
+use crate::options::StoreOptions;
 use crate::os::error::{Doing, OsError};
-use crate::store::StoreOptions;
-use crate::unavailable::Unavailable;
 
 /// Linux 6.3; the rustix name is missing.
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);

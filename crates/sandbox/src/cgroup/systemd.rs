@@ -15,7 +15,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::{find, make, set};
+use super::files::{make, set};
+use super::hierarchy::unified;
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 
@@ -37,7 +38,7 @@ pub(super) fn enter(stays: bool) {
     if !under_systemd() {
         return;
     }
-    let Some(own) = find::unified() else { return };
+    let Some(own) = unified() else { return };
     if named(&own) == LEAF {
         return;
     }
@@ -56,7 +57,7 @@ pub(super) fn remedy() -> Option<String> {
     if !under_systemd() {
         return None;
     }
-    let own = find::unified()?;
+    let own = unified()?;
     let root = rustix::process::geteuid().is_root();
     Some(remedy_for(&own, root, root || user_bus().is_some()))
 }
@@ -239,7 +240,7 @@ fn ask_for_scope(own: &Path) -> Option<PathBuf> {
     // The answer is that it will be done.
     let late = Instant::now() + PATIENCE;
     while Instant::now() < late {
-        let group = find::unified();
+        let group = unified();
         if group.as_deref().is_some_and(|group| group != own) {
             return group;
         }

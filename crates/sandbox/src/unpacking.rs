@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::launch::{Init, lowers};
+use crate::launch::handshake::InitProcess;
+use crate::layers::LayerStore;
 use crate::os::error::Doing;
 use crate::protocol::boot::{Boot, UnpackBoot};
 use crate::protocol::reply::Reply;
@@ -13,7 +14,7 @@ use crate::protocol::request::FirstStageRequest;
 use crate::protocol::spec::LayerId;
 use crate::protocol::unpacked::{UnpackLimits, Unpacked};
 use crate::protocol::wire::{self, WireError};
-use crate::store::{LayerStore, RunDir};
+use crate::store::runs::RunDir;
 
 /// How long an answer is waited for before the caller may look up again.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// An archive that is being unpacked. Dropping it stops that.
 #[derive(Debug)]
 pub struct Unpacking {
-    init: Init,
+    init: InitProcess,
 }
 
 impl LayerStore {
@@ -43,14 +44,14 @@ impl LayerStore {
         let boot = UnpackBoot {
             lowers: match below {
                 [] => Vec::new(),
-                below => lowers(self, below)?,
+                below => self.lowers(below)?,
             },
             target,
             limits,
             single: self.id_map().single(),
-            old_mount: self.old_mount(),
+            old_mount: self.layout().old_mount(),
         };
-        let init = Init::start(self, &Boot::Unpack(boot))?;
+        let init = InitProcess::start(self.layout(), &Boot::Unpack(boot))?;
         let (ours, theirs) = UnixStream::pair().doing("make a socket pair")?;
         let theirs = OwnedFd::from(theirs);
         wire::send(init.socket(), &FirstStageRequest::Unpack, &[theirs.as_fd()])?;

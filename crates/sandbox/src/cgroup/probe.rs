@@ -1,23 +1,25 @@
-//! Where this process may make control groups.
+//! Where this process may make control groups, found by trying.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Controller, Place, Version, make, open, own, v1, v2};
+use super::files::{make, open};
+use super::hierarchy::{Controller, GroupDirectory, Version, first_group, is_first, unified_in};
+use super::{systemd, v1, v2};
 
 /// What the names of groups begin with that are made to try what can be had, and how long such a group may be in use.
-pub(super) const PROBE: &str = "contree-probe-";
+pub(super) const PREFIX: &str = "contree-probe-";
 const PROBING: Duration = Duration::from_secs(60);
 
 /// A place for each controller, or why there is none; and the least of the bounds on memory that this process is under.
-pub(super) fn places() -> ([Result<Place, String>; 3], Option<u64>) {
+pub(super) fn places() -> ([Result<GroupDirectory, String>; 3], Option<u64>) {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let second = unified_in(&own, &mounts);
     let found = second.as_deref().map(|group| {
-        let candidates = candidates(group, own::under_systemd());
+        let candidates = candidates(group, systemd::under_systemd());
         best(&candidates, |parent, may_enable| {
             Controller::ALL.map(|controller| attempt(Version::V2, parent, controller, may_enable))
         })
@@ -36,56 +38,22 @@ pub(super) fn places() -> ([Result<Place, String>; 3], Option<u64>) {
         }
     }
     let bound = match &places[0] {
-        Ok(place) if place.version == Version::V1 => v1::memory_limit(&place.parent),
+        Ok(place) if place.version == Version::V1 => v1::memory_limit(&place.path),
         _ => second.as_deref().and_then(v2::memory_limit),
     };
     (places, bound)
 }
 
-/// The directory of this process's group in the hierarchy of the second interface, if that has all controllers.
-pub(super) fn unified() -> Option<PathBuf> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    if Controller::ALL
-        .into_iter()
-        .any(|controller| is_first(&own, controller))
-    {
-        return None;
-    }
-    unified_in(&own, &fs::read_to_string("/proc/self/mountinfo").ok()?)
-}
-
-/// The memory of this machine, in bytes; 0 if it cannot be told.
-pub(super) fn memory_total() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    text.lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))
-        .and_then(|rest| {
-            rest.trim()
-                .trim_end_matches("kB")
-                .trim()
-                .parse::<u64>()
-                .ok()
-        })
-        .map_or(0, |kib| kib * 1024)
-}
-
-/// Whether the first interface has the controller.
-fn is_first(own: &str, controller: Controller) -> bool {
-    own.lines()
-        .filter_map(|line| line.split(':').nth(1))
-        .any(|controllers| controllers.split(',').any(|one| one == controller.name()))
-}
-
 /// A place below this process's own group of the first interface.
-fn first(own: &str, mounts: &str, controller: Controller) -> Result<Place, String> {
+fn first(own: &str, mounts: &str, controller: Controller) -> Result<GroupDirectory, String> {
     let name = controller.name();
     let parent = first_group(own, mounts, controller)
         .ok_or_else(|| format!("no hierarchy of control groups is mounted that has `{name}`"))?;
     attempt(Version::V1, &parent, controller, true)
         .map_err(|error| refused(&parent, controller, &error))?;
-    Ok(Place {
+    Ok(GroupDirectory {
         version: Version::V1,
-        parent,
+        path: parent,
     })
 }
 
@@ -108,7 +76,7 @@ fn candidates(group: &Path, under_systemd: bool) -> Vec<(PathBuf, bool)> {
         && parent.join("cgroup.procs").exists()
     {
         // What systemd has not left to others it sets back sooner or later.
-        let ours = group.file_name().is_some_and(|name| name == own::LEAF);
+        let ours = group.file_name().is_some_and(|name| name == systemd::LEAF);
         found.push((parent.to_owned(), ours || !under_systemd));
     }
     // Said of it is at least why.
@@ -122,14 +90,14 @@ fn candidates(group: &Path, under_systemd: bool) -> Vec<(PathBuf, bool)> {
 fn best(
     candidates: &[(PathBuf, bool)],
     attempt: impl Fn(&Path, bool) -> [io::Result<()>; 3],
-) -> [Result<Place, String>; 3] {
-    let mut best: Option<(usize, [Result<Place, String>; 3])> = None;
+) -> [Result<GroupDirectory, String>; 3] {
+    let mut best: Option<(usize, [Result<GroupDirectory, String>; 3])> = None;
     for (parent, may_enable) in candidates {
         let mut tried = attempt(parent, *may_enable).into_iter();
         let places = Controller::ALL.map(|controller| match tried.next() {
-            Some(Ok(())) => Ok(Place {
+            Some(Ok(())) => Ok(GroupDirectory {
                 version: Version::V2,
-                parent: parent.clone(),
+                path: parent.clone(),
             }),
             Some(Err(error)) => Err(refused(parent, controller, &error)),
             None => Err(String::new()),
@@ -157,7 +125,7 @@ fn attempt(
         // Who moves a process needs to write to the group above both as well.
         open(parent, "cgroup.procs")?;
     }
-    let group = parent.join(format!("{PROBE}{}", std::process::id()));
+    let group = parent.join(format!("{PREFIX}{}", std::process::id()));
     make(&group)?;
     let limit = match (controller, version) {
         (Controller::Memory, Version::V1) => "memory.limit_in_bytes",
@@ -182,98 +150,9 @@ pub(super) fn is_left_behind(probe: &Path) -> bool {
     made.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > PROBING))
 }
 
-/// The directory of this process's own group in the hierarchy of the first interface that has the controller.
-fn first_group(own: &str, mounts: &str, controller: Controller) -> Option<PathBuf> {
-    let name = controller.name();
-    own.lines().find_map(|line| {
-        let mut parts = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (parts.next()?, parts.next()?);
-        if !controllers.split(',').any(|one| one == name) {
-            return None;
-        }
-        mounted(mounts, path, |kind, options| {
-            kind == "cgroup" && options.split(',').any(|one| one == name)
-        })
-    })
-}
-
-fn unified_in(own: &str, mounts: &str) -> Option<PathBuf> {
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    mounted(mounts, path, |kind, _| kind == "cgroup2")
-}
-
-/// Where a group is to be found below a mount whose kind and options will do.
-fn mounted(mounts: &str, group: &str, fits: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
-    mounts.lines().rev().find_map(|line| {
-        let (place, about) = line.split_once(" - ")?;
-        let mut about = about.split(' ');
-        let (kind, _, options) = (about.next()?, about.next()?, about.next()?);
-        if !fits(kind, options) {
-            return None;
-        }
-        let mut place = place.split(' ').skip(3);
-        let (root, point) = (place.next()?, place.next()?);
-        let below = Path::new(group).strip_prefix(root).ok()?;
-        // A group outside of what this process may see begins with `..`.
-        if below.components().any(|part| part.as_os_str() == "..") {
-            return None;
-        }
-        // Else the path would end with a slash, and have another parent.
-        let point = PathBuf::from(point.replace("\\040", " "));
-        Some(if below.as_os_str().is_empty() {
-            point
-        } else {
-            point.join(below)
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const MOUNTS: &str = "\
-31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n\
-32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
-35 31 0:32 /docker/a /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
-
-    #[test]
-    fn the_own_group_of_a_hierarchy_is_found() {
-        let own = "5:memory:/docker/a/b\n4:cpu,cpuacct:/\n3:pids:/x\n";
-        let of = |controller| first_group(own, MOUNTS, controller);
-        assert_eq!(
-            of(Controller::Memory),
-            Some("/sys/fs/cgroup/memory/b".into())
-        );
-        assert_eq!(
-            of(Controller::Cpu),
-            Some("/sys/fs/cgroup/cpu,cpuacct".into())
-        );
-        // Not mounted.
-        assert_eq!(of(Controller::Pids), None);
-    }
-
-    #[test]
-    fn a_group_out_of_sight_is_none() {
-        let own = "5:memory:/../b\n4:cpu,cpuacct:/../../x\n";
-        for controller in Controller::ALL {
-            assert_eq!(first_group(own, MOUNTS, controller), None);
-        }
-    }
-
-    #[test]
-    fn a_machine_with_the_second_interface_alone_has_one_group() {
-        let mounts = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
-        let own = "0::/user.slice/user-7.slice/session-1.scope\n";
-        assert_eq!(
-            unified_in(own, mounts),
-            Some("/sys/fs/cgroup/user.slice/user-7.slice/session-1.scope".into())
-        );
-        for controller in Controller::ALL {
-            assert!(!is_first(own, controller));
-        }
-        assert!(is_first("5:cpu,cpuacct:/\n0::/\n", Controller::Cpu));
-    }
 
     /// As the kernel has them: the root of all has no type.
     fn group(path: &Path) {
@@ -289,7 +168,7 @@ mod tests {
         fs::write(root.join("cgroup.procs"), "").unwrap();
         let slice = root.join("a.slice");
         let scope = slice.join("b.scope");
-        let leaf = scope.join(own::LEAF);
+        let leaf = scope.join(systemd::LEAF);
         for path in [&slice, &scope, &leaf] {
             group(path);
         }
@@ -314,7 +193,7 @@ mod tests {
             place
                 .as_ref()
                 .ok()
-                .and_then(|place| place.parent.to_str().map(str::to_owned))
+                .and_then(|place| place.path.to_str().map(str::to_owned))
         });
         assert_eq!(parents, [Some("/more".into()), Some("/more".into()), None]);
         let why = places[2].as_ref().unwrap_err();
