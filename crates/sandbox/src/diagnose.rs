@@ -94,7 +94,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             Check::fine(MEMFD, "the init is run from a sealed in-memory file")
         }),
         (NAMESPACES, &|| Check::fine(NAMESPACES, "can be made")),
-        (IDS, &|| ids(tried.as_ref().ok())),
+        (IDS, &|| ids(tried.as_ref().ok(), options)),
         (APPARMOR, &|| {
             let detail = if facts.apparmor && !facts.root {
                 "restricts others, not this program"
@@ -160,14 +160,14 @@ fn place_of(unavailable: &Unavailable) -> &'static str {
     }
 }
 
-fn ids(map: Option<&IdMap>) -> Check {
+fn ids(map: Option<&IdMap>, options: &StoreOptions) -> Check {
     match map {
         None => Check::fine(IDS, "ids can be mapped"),
         Some(map) if map.single() => Check::new(
             IDS,
             State::Degraded,
             format!("{map}: only root exists inside, and programs that change their user fail"),
-            Some(remedy::get_a_range()),
+            Some(remedy::get_a_range(options)),
         ),
         Some(map) => Check::fine(IDS, map.describe()),
     }
@@ -176,14 +176,14 @@ fn ids(map: Option<&IdMap>) -> Check {
 /// The ids that the store in use was made with.
 fn recorded(root: &Path, options: &StoreOptions) -> Check {
     const NAME: &str = "recorded ids";
-    match read_map(root) {
+    match read_map(root, options) {
         Ok(None) => Check::fine(NAME, "none yet: the data directory is new"),
         Ok(Some(map)) => match try_map(options, &map) {
             Ok(()) if map.single() => Check::new(
                 NAME,
                 State::Degraded,
                 map.describe(),
-                Some(remedy::get_a_range()),
+                Some(remedy::get_a_range(options)),
             ),
             Ok(()) => Check::fine(NAME, map.describe()),
             Err(Error::Unavailable(unavailable)) => Check::new(
@@ -261,13 +261,14 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     }
     let map = result.map_err(|error| match error {
         // It is told of the directory that was asked about, not of the place in it.
-        Error::Unavailable(Unavailable::DataDirectory { filesystem, .. }) => {
-            Unavailable::DataDirectory {
-                path: root.to_owned(),
-                filesystem,
-            }
-            .into()
+        Error::Unavailable(Unavailable::DataDirectory {
+            filesystem, remedy, ..
+        }) => Unavailable::DataDirectory {
+            path: root.to_owned(),
+            filesystem,
+            remedy,
         }
+        .into(),
         other => other,
     })?;
     removed.on("remove", &place)?;

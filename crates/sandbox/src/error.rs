@@ -91,7 +91,7 @@ pub enum Error {
 }
 
 impl From<StoreError> for Error {
-    /// What the kernel refuses is told alike, whoever asked it.
+    /// A failed kernel call is the same error wherever it was made.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Os(error) => Self::Os(error),

@@ -1,4 +1,6 @@
-//! A store of layers, as callers hold it: what is on disk, and the helpers that change it where this process's own rights do not reach.
+//! A store of layers, as callers hold it.
+//!
+//! It joins what is on disk with the helpers that change it where this process has no rights.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,7 +48,7 @@ impl LayerStore {
         })
     }
 
-    /// What of the store is on disk.
+    /// The part of the store that is on disk.
     pub(crate) fn layout(&self) -> &StoreLayout {
         &self.layout
     }
@@ -178,7 +180,7 @@ impl LayerStore {
         let init = InitProcess::start(&self.layout, &boot)?;
         match init.receive(Instant::now() + SQUASHED) {
             Ok((Reply::Squashed, _)) => Ok(()),
-            Ok((Reply::Failed(failure), _)) => Err(explain(self.root(), failure)),
+            Ok((Reply::Failed(failure), _)) => Err(explain(&self.layout, failure)),
             Err(WireError::TimedOut) => Err(Error::TimedOut("make one layer of several")),
             _ => Err(Error::Gone),
         }

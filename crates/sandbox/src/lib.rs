@@ -60,6 +60,7 @@ mod options;
 mod os;
 mod protocol;
 mod sandbox;
+mod spec_check;
 mod store;
 pub mod tar;
 mod unpacking;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -14,7 +14,6 @@ use tokio::sync::oneshot;
 
 use crate::cgroup::group::Group;
 use crate::error::Error;
-use crate::ids::{IdMap, RANGE, remedy};
 use crate::launch::classify::explain;
 use crate::launch::handshake::{InitProcess, SetUp};
 use crate::layers::LayerStore;
@@ -23,11 +22,10 @@ use crate::os::usage::Usage;
 use crate::protocol::boot::{Boot, SandboxBoot, SideBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
-use crate::protocol::spec::{
-    Command, Exit, Finished, Limits, Network, Process, SandboxSpec, SideFile,
-};
+use crate::protocol::spec::{Command, Exit, Finished, Limits, Network, Process, SandboxSpec};
 use crate::protocol::step::Step;
 use crate::protocol::wire::{self, WireError, payload};
+use crate::spec_check::{check_spec, check_user};
 use crate::store::runs::RunDir;
 
 /// For a command to start or a signal to be sent: about a millisecond, unless the machine is on its knees.
@@ -36,9 +34,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(30);
 /// For comparing what was written with the image; it grows with what was written.
 const INSPECT: Duration = Duration::from_secs(600);
-/// What a host name can have.
-const LONGEST_HOSTNAME: usize = 64;
-
 /// A sandbox: an init of ours and the commands started in it. Dropping it kills everything inside and waits for that.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -97,7 +92,7 @@ impl Sandbox {
     /// [`Error::Unavailable`] where this machine cannot run one, [`Error::Place`] for what cannot be put in place,
     /// [`Error::LayerTooLarge`] when that is more than it may write.
     pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
-        check_spec(store.id_map(), spec)?;
+        check_spec(store.layout(), spec)?;
         Self::boot(store, run, spec, store.lowers(&spec.layers)?)
     }
 
@@ -121,6 +116,7 @@ impl Sandbox {
             hostname: spec.hostname.clone(),
             directories: spec.directories.clone(),
             places: spec.places.clone(),
+            side_directory: format!("dev/{}", store.layout().options().side_directory),
             side_files: spec
                 .side_files
                 .iter()
@@ -221,7 +217,7 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Exec`] when it cannot be started, with the step that failed.
     pub fn exec(&self, command: &Command) -> Result<Process, Error> {
-        check_user(self.store.id_map(), command.uid, command.gid)?;
+        check_user(self.store.layout(), command.uid, command.gid)?;
         let description = payload::write(command)?;
         let (id, answer) = self.ask("start the command", |id| {
             (Pid1Request::Exec { id }, Some(description.as_fd()))
@@ -331,7 +327,7 @@ impl Sandbox {
         wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
         match init.receive(Instant::now() + INSPECT) {
             Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
-            Ok((Reply::Failed(failure), _)) => Err(explain(self.store.root(), failure)),
+            Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
             Err(WireError::TimedOut) => {
                 Err(Error::TimedOut("compare what it wrote with the image"))
             }
@@ -448,92 +444,4 @@ impl Shared {
         }
         true
     }
-}
-
-fn check_spec(map: &IdMap, spec: &SandboxSpec) -> Result<(), Error> {
-    if spec.hostname.is_empty() || spec.hostname.len() > LONGEST_HOSTNAME {
-        return Err(Error::Invalid(format!(
-            "a host name has 1 to {LONGEST_HOSTNAME} bytes, this one has {}",
-            spec.hostname.len()
-        )));
-    }
-    check_side_files(&spec.side_files)?;
-    if spec.network == (Network::Listener { port: 0 }) {
-        return Err(Error::Invalid("a listener needs a port".into()));
-    }
-    for directory in &spec.directories {
-        check_place(&directory.path)?;
-        check_user(map, directory.uid, directory.gid)?;
-    }
-    for place in &spec.places {
-        check_place(&place.path)?;
-        check_user(map, place.uid, place.gid)?;
-    }
-    Ok(())
-}
-
-fn check_side_files(files: &[SideFile]) -> Result<(), Error> {
-    let plain = |name: &str| {
-        !name.is_empty()
-            && name.len() <= 64
-            && !name.starts_with('.')
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
-    };
-    if files.len() > SideFile::MOST {
-        return Err(Error::Invalid(format!(
-            "a sandbox takes at most {} side files, not {}",
-            SideFile::MOST,
-            files.len()
-        )));
-    }
-    for (index, file) in files.iter().enumerate() {
-        if !plain(&file.name) || files[..index].iter().any(|other| other.name == file.name) {
-            return Err(Error::Invalid(format!(
-                "`{}` cannot name a side file, or names two",
-                file.name.escape_debug()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_place(path: &Path) -> Result<(), Error> {
-    let refuse = |reason: &str| {
-        Err(Error::Place {
-            path: path.to_owned(),
-            reason: reason.into(),
-        })
-    };
-    if !path.is_absolute() {
-        return refuse("the path is not absolute");
-    }
-    if path.as_os_str().as_encoded_bytes().contains(&0) {
-        return refuse("the path has a NUL byte");
-    }
-    match path.components().nth(1) {
-        Some(Component::Normal(first))
-            if ["proc", "sys", "dev"].iter().any(|name| first == *name) =>
-        {
-            refuse("it leads into /proc, /sys or /dev, which are not part of the image")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_user(map: &IdMap, uid: u32, gid: u32) -> Result<(), Error> {
-    let highest = if map.single() { 0 } else { RANGE - 1 };
-    if uid.max(gid) <= highest {
-        return Ok(());
-    }
-    let why = if map.single() {
-        format!(
-            "only uid 0 and gid 0 exist in sandboxes here; for others {}",
-            remedy::get_a_range()
-        )
-    } else {
-        format!("ids in a sandbox go up to {highest}")
-    };
-    Err(Error::Invalid(format!("user {uid}, group {gid}: {why}")))
 }

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Processes of the engine that are in the group beside what counts as inside: the first stage.
 const OURS: u32 = 1;
 
-/// Limits that are asked for cannot be held.
+/// A limit that is asked for and cannot be held.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LimitsError {
     /// This process cannot make groups that hold them; with the remedy.
@@ -151,8 +151,8 @@ impl Drop for Group {
     }
 }
 
-/// Removes control groups whose engine is gone: of runs of the store in the directory `store` that are over, and those that tried what
-/// can be had.
+/// Removes the control groups of runs that are over, of the store in the directory `store` alone,
+/// and those that an ended process had made to try what it may do.
 pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
     let Some(prefix) = prefix(store) else { return };
     for parent in ControlGroups::get().parents() {

@@ -235,7 +235,7 @@ fn ask_for_scope(own: &Path) -> Option<PathBuf> {
     command.args(["Delegate", "b", "true"]);
     command.args(["TasksMax", "t", &unbounded]);
     command.args(["CollectMode", "s", "inactive-or-failed"]);
-    command.args(["Description", "s", "Contree's embedded engine", "0"]);
+    command.args(["Description", "s", "Engine of contree-sandbox", "0"]);
     answer(command)?;
     // The answer is that it will be done.
     let late = Instant::now() + PATIENCE;

@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::pick::first_free;
+use crate::options::StoreOptions;
 use crate::os::programs::find_program;
 
 /// The package manager's command for newuidmap and newgidmap.
@@ -32,8 +33,8 @@ fn install_for(release: &str) -> Option<&'static str> {
     None
 }
 
-/// How an ordinary user comes by a range of ids.
-pub(crate) fn get_a_range() -> String {
+/// How an ordinary user comes by a range of ids, in a store that is opened with these options.
+pub(crate) fn get_a_range(options: &StoreOptions) -> String {
     if rustix::process::geteuid().is_root() {
         return "give this container a larger range of ids, or run outside of it".into();
     }
@@ -51,14 +52,18 @@ pub(crate) fn get_a_range() -> String {
     } else {
         format!("{}, then {grant}", install_uidmap())
     };
-    format!("{steps}, and set CONTREE_DATA_DIR to a new directory if this one is in use")
+    format!(
+        "{steps}, and {} a new directory if this one is in use",
+        options.choose_directory()
+    )
 }
 
 /// How a map that was lost comes back.
-pub(crate) fn get_the_range_back() -> String {
+pub(crate) fn get_the_range_back(options: &StoreOptions) -> String {
     format!(
-        "{} with the same lines in /etc/subuid and /etc/subgid as before, or set CONTREE_DATA_DIR to a new directory",
-        install_uidmap()
+        "{} with the same lines in /etc/subuid and /etc/subgid as before, or {} a new directory",
+        install_uidmap(),
+        options.choose_directory()
     )
 }
 

@@ -82,7 +82,12 @@ fn build(
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
     devices::mount(root.as_fd(), boot.groups)?;
-    let side_files = side_files::mount(root.as_fd(), &boot.side_files, &contents)?;
+    let side_files = side_files::mount(
+        root.as_fd(),
+        &boot.side_directory,
+        &boot.side_files,
+        &contents,
+    )?;
     drop(contents);
     procfs::seal(&proc, &boot.user_namespace, boot.max_processes)?;
     drop(proc);

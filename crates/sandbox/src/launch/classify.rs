@@ -6,28 +6,29 @@ use rustix::io::Errno;
 
 use super::facts::Facts;
 use super::unavailable::Unavailable;
-
 use crate::error::Error;
 use crate::ids::write::MapError;
 use crate::ids::{IdMap, MapKind, remedy};
+use crate::options::StoreOptions;
 use crate::protocol::failure::Failure;
 use crate::protocol::step::Step;
+use crate::store::layout::StoreLayout;
 
 /// The error that a failed step is reported as: a sentence with the remedy where the machine is at fault.
-pub(crate) fn explain(root: &Path, failure: Failure) -> Error {
-    match unavailable(&failure, &Facts::gather(root)) {
+pub(crate) fn explain(store: &StoreLayout, failure: Failure) -> Error {
+    match unavailable(&failure, &Facts::gather(store.root()), store.options()) {
         Some(unavailable) => unavailable.into(),
         None => other(failure),
     }
 }
 
 /// The error where ids cannot be mapped.
-pub(crate) fn unmapped(map: &IdMap, error: &MapError) -> Error {
-    unmapped_on(map, error, &Facts::gather(Path::new("/"))).into()
+pub(crate) fn unmapped(map: &IdMap, error: &MapError, options: &StoreOptions) -> Error {
+    unmapped_on(map, error, &Facts::gather(Path::new("/")), options).into()
 }
 
 /// What is wrong with the machine, if a failure of this step says so.
-fn unavailable(failure: &Failure, facts: &Facts) -> Option<Unavailable> {
+fn unavailable(failure: &Failure, facts: &Facts, options: &StoreOptions) -> Option<Unavailable> {
     let errno = Errno::from_raw_os_error(failure.errno);
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
     if failure.step == Step::UserNamespace {
@@ -72,8 +73,8 @@ fn unavailable(failure: &Failure, facts: &Facts) -> Option<Unavailable> {
                 lacks: "has no overlayfs".into(),
             })
         }
-        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(facts)),
-        Step::OverlayReadOnly => Some(data_directory(facts)),
+        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(facts, options)),
+        Step::OverlayReadOnly => Some(data_directory(facts, options)),
         Step::Overlay
             if matches!(
                 errno,
@@ -85,16 +86,20 @@ fn unavailable(failure: &Failure, facts: &Facts) -> Option<Unavailable> {
                     | Errno::STALE
             ) =>
         {
-            Some(data_directory(facts))
+            Some(data_directory(facts, options))
         }
         _ => None,
     }
 }
 
-fn data_directory(facts: &Facts) -> Unavailable {
+fn data_directory(facts: &Facts, options: &StoreOptions) -> Unavailable {
     Unavailable::DataDirectory {
         path: facts.data_directory.clone(),
         filesystem: facts.filesystem.clone(),
+        remedy: format!(
+            "{} a directory on a local file system such as ext4, xfs or btrfs",
+            options.choose_directory()
+        ),
     }
 }
 
@@ -137,16 +142,22 @@ fn forbidden(errno: Errno, facts: &Facts) -> Unavailable {
 }
 
 /// Why the store's ids cannot be mapped.
-fn unmapped_on(map: &IdMap, error: &MapError, facts: &Facts) -> Unavailable {
+fn unmapped_on(
+    map: &IdMap,
+    error: &MapError,
+    facts: &Facts,
+    options: &StoreOptions,
+) -> Unavailable {
     if facts.apparmor && !facts.root && map.kind() == MapKind::Single {
         return Unavailable::AppArmor;
     }
     let remedy = match error {
-        MapError::Helper { .. } => remedy::get_the_range_back(),
+        MapError::Helper { .. } => remedy::get_the_range_back(options),
         MapError::Refused { .. } => {
-            "run as the user and in the container that the data directory was made by, \
-             or set CONTREE_DATA_DIR to a new directory"
-                .into()
+            format!(
+                "run as the user and in the container that the data directory was made by, or {} a new directory",
+                options.choose_directory()
+            )
         }
     };
     Unavailable::IdMap {
@@ -197,9 +208,16 @@ mod tests {
     }
 
     fn sentence(step: Step, errno: Errno, facts: &Facts) -> String {
-        unavailable(&failure(step, errno), facts)
+        unavailable(&failure(step, errno), facts, &options())
             .map(|found| found.to_string())
             .unwrap_or_default()
+    }
+
+    fn options() -> StoreOptions {
+        StoreOptions {
+            directory_setting: Some("THE_STORE".into()),
+            ..StoreOptions::default()
+        }
     }
 
     fn facts() -> Facts {
@@ -240,7 +258,7 @@ mod tests {
         ] {
             for errno in [Errno::PERM, Errno::ACCESS] {
                 assert_eq!(
-                    unavailable(&failure(step, errno), &restricted),
+                    unavailable(&failure(step, errno), &restricted, &options()),
                     Some(Unavailable::AppArmor),
                     "{step}"
                 );
@@ -255,7 +273,7 @@ mod tests {
             ..restricted
         };
         assert_ne!(
-            unavailable(&failure(Step::Proc, Errno::PERM), &root),
+            unavailable(&failure(Step::Proc, Errno::PERM), &root, &options()),
             Some(Unavailable::AppArmor)
         );
     }
@@ -269,7 +287,8 @@ mod tests {
     fn a_data_directory_without_overlay_uppers() {
         let said = sentence(Step::Overlay, Errno::INVAL, &facts());
         assert!(
-            said.contains("/data is on overlayfs") && said.contains("CONTREE_DATA_DIR"),
+            said.contains("/data is on overlayfs")
+                && said.contains("; set THE_STORE to a directory on"),
             "{said}"
         );
         assert_eq!(sentence(Step::OverlayReadOnly, Errno::ROFS, &facts()), said);
@@ -289,7 +308,7 @@ mod tests {
     #[test]
     fn a_failure_that_is_nobodys_fault_is_told_as_it_is() {
         assert_eq!(
-            unavailable(&failure(Step::Hostname, Errno::INVAL), &facts()),
+            unavailable(&failure(Step::Hostname, Errno::INVAL), &facts(), &options()),
             None
         );
         assert!(
@@ -306,7 +325,7 @@ mod tests {
             Unavailable::ProcMasked,
             Unavailable::MemfdNoexec,
             Unavailable::NoProc,
-            data_directory(&facts()),
+            data_directory(&facts(), &options()),
             forbidden(Errno::PERM, &facts()),
         ];
         for unavailable in all {

@@ -9,9 +9,12 @@ pub enum LaunchError {
     /// The crate is in a shared library.
     #[error(
         "this program cannot start itself as the init of a sandbox, because the sandbox sits in a shared library: \
-         set StoreOptions::init_program (LocalConfig::init_program) to a program that links it"
+         set {setting} to a program that links it"
     )]
-    SharedLibrary,
+    SharedLibrary {
+        /// What to set.
+        setting: String,
+    },
     /// Another program was started, or none that answers.
     #[error("{program} does not answer as the init of a sandbox: it must link contree-sandbox")]
     NotInit {

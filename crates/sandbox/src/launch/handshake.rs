@@ -72,8 +72,8 @@ impl InitProcess {
             files,
         )
         .map_err(|error| match error {
-            Refusal::Step(failure) => explain(store.root(), failure),
-            Refusal::Map(error) => unmapped(store.id_map(), &error),
+            Refusal::Step(failure) => explain(store, failure),
+            Refusal::Map(error) => unmapped(store.id_map(), &error, store.options()),
             Refusal::Other(error) => error,
         })
     }
@@ -238,7 +238,7 @@ pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
 pub(crate) fn try_map(options: &StoreOptions, map: &IdMap) -> Result<(), Error> {
     match probe(options, map) {
         Ok(()) => Ok(()),
-        Err(Refusal::Map(error)) => Err(unmapped(map, &error)),
+        Err(Refusal::Map(error)) => Err(unmapped(map, &error, options)),
         Err(Refusal::Step(failure)) => Err(other(failure)),
         Err(Refusal::Other(error)) => Err(error),
     }

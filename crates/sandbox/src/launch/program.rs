@@ -28,7 +28,13 @@ pub(super) fn path(options: &StoreOptions) -> Result<PathBuf, Error> {
     let original = match &options.init_program {
         Some(program) => program.clone(),
         None if init::reachable() => PathBuf::from("/proc/self/exe"),
-        None => return Err(LaunchError::SharedLibrary.into()),
+        None => {
+            let setting = match &options.init_program_setting {
+                Some(own) => format!("StoreOptions::init_program ({own})"),
+                None => "StoreOptions::init_program".into(),
+            };
+            return Err(LaunchError::SharedLibrary { setting }.into());
+        }
     };
     let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
     let number = match copies.iter().find(|(path, _)| *path == original) {

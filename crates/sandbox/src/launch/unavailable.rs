@@ -24,6 +24,8 @@ pub enum Unavailable {
         path: PathBuf,
         /// Its file system, as `overlayfs`.
         filesystem: String,
+        /// What to do.
+        remedy: String,
     },
     /// `vm.memfd_noexec=2` forbids the in-memory file that the init is run from.
     MemfdNoexec,
@@ -56,7 +58,9 @@ impl Unavailable {
             Self::ProcMasked => {
                 "procfs cannot be mounted in a sandbox because parts of /proc are mounted over here, as in a container".into()
             }
-            Self::DataDirectory { path, filesystem } => format!(
+            Self::DataDirectory {
+                path, filesystem, ..
+            } => format!(
                 "the data directory {} is on {filesystem}, which cannot hold the writable layer of a sandbox",
                 path.display()
             ),
@@ -72,16 +76,15 @@ impl Unavailable {
     /// What to do about it, in the imperative.
     pub fn remedy(&self) -> String {
         match self {
-            Self::NamespacesForbidden { remedy, .. } | Self::IdMap { remedy, .. } => remedy.clone(),
+            Self::NamespacesForbidden { remedy, .. }
+            | Self::DataDirectory { remedy, .. }
+            | Self::IdMap { remedy, .. } => remedy.clone(),
             Self::AppArmor => "run `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0` as root \
                 (and put it into /etc/sysctl.d to keep it), or give this program an AppArmor profile with `userns,`"
                 .into(),
             Self::ProcMasked => "start the container with an unmasked /proc (docker: `--security-opt systempaths=unconfined`; \
                 podman: `--security-opt unmask=ALL`; kubernetes: `procMount: Unmasked`)"
                 .into(),
-            Self::DataDirectory { .. } => {
-                "set CONTREE_DATA_DIR to a directory on a local file system such as ext4, xfs or btrfs".into()
-            }
             Self::MemfdNoexec => "run `sysctl -w vm.memfd_noexec=1` as root".into(),
             Self::NoProc => "mount it with `mount -t proc proc /proc`".into(),
             Self::Kernel { .. } => "use Linux 5.12 or newer with user namespaces and overlayfs".into(),

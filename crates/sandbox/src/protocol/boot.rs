@@ -70,6 +70,8 @@ pub(crate) struct SandboxBoot {
     pub hostname: String,
     pub directories: Vec<MakeDir>,
     pub places: Vec<Place>,
+    /// Where the side files are, from the root.
+    pub side_directory: String,
     pub side_files: Vec<SideBoot>,
     pub network: Network,
     pub max_processes: u32,

@@ -9,8 +9,8 @@ use super::wire::text;
 /// To the first stage.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FirstStageRequest {
-    /// With the store's directory and a [`Boot`](super::boot::Boot), and the contents of a sandbox's side files. Only ever sent after
-    /// [`Reply::Hello`](super::reply::Reply::Hello).
+    /// With the store's directory and a [`Boot`](super::boot::Boot), and the contents of a sandbox's
+    /// side files. Only ever sent after [`Reply::Hello`](super::reply::Reply::Hello).
     Boot,
     /// The map is written.
     Mapped,
@@ -55,19 +55,20 @@ pub(crate) enum ViewRequest {
         #[serde(with = "text::path")]
         path: PathBuf,
     },
-    /// Begins a walk in place of the one before. Answered like [`Look::Follow`]; there is only something to walk if that
-    /// is a directory.
+    /// Begins a walk in place of the one before. The answer is that of [`Look::Follow`]; only a
+    /// directory can be walked.
     Walk {
         #[serde(with = "text::path")]
         path: PathBuf,
     },
-    /// The next entries of the walk. `enter` is about the directory that the entries before ended with.
+    /// Asks for the next entries of the walk. `enter` says whether to go into the directory that
+    /// the entries before ended with.
     Next { enter: bool },
     /// Opens regular files among the entries that it answered last, by their places.
     Take { which: Vec<usize> },
 }
 
-/// What of a path is looked at.
+/// What a view is to do with a path.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Look {
     /// The last component is not followed.

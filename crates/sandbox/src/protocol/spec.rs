@@ -106,7 +106,9 @@ pub struct Place {
     pub gid: u32,
 }
 
-/// A file that commands can read at `/dev/contree/<name>`, and that never becomes part of an image.
+/// A file that commands can read below `/dev`, and that never becomes part of an image.
+///
+/// [`StoreOptions::side_directory`](crate::StoreOptions::side_directory) names its directory.
 #[derive(Debug, Clone)]
 pub struct SideFile {
     /// Letters, digits, `.`, `-` and `_`, not beginning with a dot.
@@ -122,8 +124,6 @@ pub struct SideFile {
 impl SideFile {
     /// How many there can be.
     pub const MOST: usize = 5;
-    /// The directory that they are in.
-    pub const DIRECTORY: &str = "/dev/contree";
 }
 
 /// The content of a [`SideFile`], shared by all sandboxes that it is given to.

@@ -11,7 +11,7 @@ use crate::protocol::spec::LayerId;
 pub enum StoreError {
     /// Another user's store.
     #[error(
-        "the data directory {} belongs to the user with id {owner}: run as that user, or set CONTREE_DATA_DIR to another directory",
+        "the data directory {} belongs to the user with id {owner}: {remedy}",
         path.display()
     )]
     Foreign {
@@ -19,14 +19,18 @@ pub enum StoreError {
         path: PathBuf,
         /// Who made it.
         owner: u32,
+        /// What to do.
+        remedy: String,
     },
     /// The record of the store's ids cannot be read.
-    #[error("{} is damaged ({reason}): restore it, or set CONTREE_DATA_DIR to a new directory", path.display())]
+    #[error("{} is damaged ({reason}): {remedy}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+        /// What to do.
+        remedy: String,
     },
     /// Another process has made the store's record in the meantime, with other ids.
     #[error("another process has just set the data directory {} up for other ids: start again", path.display())]

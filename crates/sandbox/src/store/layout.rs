@@ -59,9 +59,10 @@ impl StoreLayout {
         let root = fs::canonicalize(root).on("find", root)?;
         let owner = fs::metadata(&root).on("look at", &root)?.uid();
         if owner != rustix::process::geteuid().as_raw() {
-            return Err(StoreError::Foreign { path: root, owner });
+            return Err(foreign(root, owner, &options));
         }
-        for name in ["layers", "l", "files", "run", "events"] {
+        let own = ["layers", "l", "run"].into_iter();
+        for name in own.chain(options.directories.iter().map(String::as_str)) {
             let path = root.join(name);
             match private(&path, 0o711) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -89,17 +90,14 @@ impl StoreLayout {
             Mode::empty(),
         )
         .on("open", &root)?;
-        let recorded = read_map(&root)?;
+        let recorded = read_map(&root, &options)?;
         let is_recorded = recorded.is_some();
         let map = match recorded {
             Some(map) => map,
             None => pick_map(&options),
         };
         if map.engine() != owner {
-            return Err(StoreError::Foreign {
-                path: root,
-                owner: map.engine(),
-            });
+            return Err(foreign(root, map.engine(), &options));
         }
         let layout = Self {
             root,
@@ -182,7 +180,7 @@ impl StoreLayout {
             return Ok(());
         }
         let _lock = self.lock()?;
-        match read_map(self.root())? {
+        match read_map(self.root(), &self.options)? {
             Some(map) if map == self.map => {}
             Some(_) => {
                 return Err(StoreError::Raced {
@@ -221,12 +219,24 @@ impl StoreLayout {
         Ok(())
     }
 
-    /// Removes a tree below the store, as far as this process's own rights reach: see [`IdMap::beyond_engine`].
+    /// Removes a tree below the store. This process's rights may not reach all of it: see
+    /// [`IdMap::beyond_engine`].
     pub(crate) fn remove_tree(&self, relative: &Path) -> Result<(), OsError> {
         let name = CString::new(relative.as_os_str().as_encoded_bytes())
             .map_err(io::Error::from)
             .on("remove", relative)?;
         tree::remove(self.directory(), &name).on("remove", self.path(relative))
+    }
+}
+
+fn foreign(path: PathBuf, owner: u32, options: &StoreOptions) -> StoreError {
+    StoreError::Foreign {
+        path,
+        owner,
+        remedy: format!(
+            "run as that user, or {} another directory",
+            options.choose_directory()
+        ),
     }
 }
 
@@ -249,7 +259,7 @@ pub(super) fn make_directory(path: &Path, mode: u32) -> Result<(), OsError> {
 }
 
 /// The map that a store has recorded, which may or may not be there.
-pub(crate) fn read_map(root: &Path) -> Result<Option<IdMap>, StoreError> {
+pub(crate) fn read_map(root: &Path, options: &StoreOptions) -> Result<Option<IdMap>, StoreError> {
     let path = root.join("idmap");
     match fs::read(&path) {
         Ok(text) => match serde_json::from_slice(&text) {
@@ -257,6 +267,10 @@ pub(crate) fn read_map(root: &Path) -> Result<Option<IdMap>, StoreError> {
             Err(error) => Err(StoreError::Damaged {
                 path,
                 reason: error.to_string(),
+                remedy: format!(
+                    "restore it, or {} a new directory",
+                    options.choose_directory()
+                ),
             }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -36,6 +36,15 @@ impl RunDir {
     }
 }
 
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
+    }
+}
+
 /// A run directory that this process may remove, locked while the value lives.
 pub(crate) struct RunClaim {
     directory: PathBuf,
@@ -47,15 +56,6 @@ impl RunClaim {
     pub(crate) fn trees(&self) -> [PathBuf; 4] {
         let inner = |name| self.directory.join(name);
         [inner("w"), inner("L"), inner("m"), self.directory.clone()]
-    }
-}
-
-impl Drop for RunDir {
-    fn drop(&mut self) {
-        self.held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.name);
     }
 }
 
@@ -137,7 +137,8 @@ impl StoreLayout {
         Ok(self.take_lock(name)?.is_none())
     }
 
-    /// Takes the lock of a run directory that is to be removed. One that is missing, or that this process holds, is fine.
+    /// Takes the lock of a run directory that is to be removed. One that is missing, or that this
+    /// process holds, is fine.
     ///
     /// # Errors
     /// When another process holds it.

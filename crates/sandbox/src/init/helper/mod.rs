@@ -1,4 +1,5 @@
-//! What an init does besides running sandboxes: looking into images, unpacking, squashing and comparing layers.
+//! What an init does besides running sandboxes: it looks into images, and unpacks, squashes and
+//! compares layers.
 
 pub(super) mod changed;
 mod lookup;

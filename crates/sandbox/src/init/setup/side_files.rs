@@ -16,13 +16,13 @@ use crate::protocol::step::Step;
 const QUIET: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NODEV)
     .union(Attr::MOUNT_ATTR_NOEXEC);
-/// `SideFile::DIRECTORY`, from the root.
-const DIRECTORY: &str = "dev/contree";
 const PAGE: u64 = 4096;
 
-/// Mounts the files that the image does not make needless, after /dev. Answers which they are.
+/// Mounts the files that the image does not make needless at `directory`, after /dev. Answers
+/// which they are.
 pub(crate) fn mount(
     root: BorrowedFd<'_>,
+    directory: &str,
     wanted: &[SideBoot],
     contents: &[OwnedFd],
 ) -> Result<Vec<usize>, Failure> {
@@ -47,11 +47,12 @@ pub(crate) fn mount(
         write(&files, &file.name, content).during_with(Step::SideFiles, &file.name)?;
     }
     sys::set_mount_attributes(&files, QUIET | Attr::MOUNT_ATTR_RDONLY).during(Step::SideFiles)?;
-    mkdirat(root, DIRECTORY, Mode::from_raw_mode(0o755)).during(Step::SideFiles)?;
-    mounts::attach(&files, root, DIRECTORY).during(Step::SideFiles)?;
+    mkdirat(root, directory, Mode::from_raw_mode(0o755)).during(Step::SideFiles)?;
+    mounts::attach(&files, root, directory).during(Step::SideFiles)?;
     for (_, (file, _)) in &there {
         if let Some(path) = &file.over {
-            cover(root, &file.name, path).during_with(Step::SideFiles, &file.name)?;
+            cover(root, &format!("{directory}/{}", file.name), path)
+                .during_with(Step::SideFiles, &file.name)?;
         }
     }
     Ok(there.iter().map(|(index, _)| *index).collect())
@@ -78,7 +79,7 @@ fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno
 }
 
 /// Mounts the file over one of the image as well, where that is a regular file.
-fn cover(root: BorrowedFd<'_>, name: &str, path: &Path) -> Result<(), Errno> {
+fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
     let path = path.strip_prefix("/").unwrap_or(path);
     let Some(path) = path.to_str() else {
         return Ok(());
@@ -94,11 +95,7 @@ fn cover(root: BorrowedFd<'_>, name: &str, path: &Path) -> Result<(), Errno> {
     if kind(&fstat(&target)?) != FileType::RegularFile {
         return Ok(());
     }
-    let mount = mounts::copy(
-        root.as_fd(),
-        &format!("{DIRECTORY}/{name}"),
-        QUIET | Attr::MOUNT_ATTR_RDONLY,
-    )?;
+    let mount = mounts::copy(root.as_fd(), file, QUIET | Attr::MOUNT_ATTR_RDONLY)?;
     mounts::attach(&mount, root, path)
 }
 
