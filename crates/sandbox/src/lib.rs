@@ -48,6 +48,12 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+// From the ground up:
+// - `os` wraps the kernel, `tar` reads archives, `options` is what the caller chooses.
+// - `protocol` is the data that the engine and the init exchange.
+// - `ids`, `cgroup`, `host_root`, `store` and `init` do their parts. None of them starts an init.
+// - `launch` starts it. `error` is the sum of the errors up to here.
+// - `layers` joins the store with `launch`. `sandbox`, `view` and `unpacking` stand on both.
 mod cgroup;
 mod diagnose;
 mod error;
