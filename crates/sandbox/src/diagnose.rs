@@ -6,15 +6,20 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::AtFlags;
 
-use crate::advice;
-use crate::cgroup::ControlGroups;
-use crate::error::{Doing, Error};
+use crate::cgroup::control_groups::ControlGroups;
+use crate::error::Error;
 use crate::ids::IdMap;
-use crate::launch::{Facts, filesystem, try_map};
+use crate::ids::remedy;
+use crate::launch::facts::{Facts, filesystem};
+use crate::launch::handshake::try_map;
+use crate::launch::unavailable::Unavailable;
+use crate::layers::LayerStore;
+use crate::options::StoreOptions;
+use crate::os::error::Doing;
+use crate::protocol::spec::{Limits, Network, SandboxSpec};
 use crate::sandbox::Sandbox;
-use crate::spec::SandboxSpec;
-use crate::store::{LayerStore, StoreOptions};
-use crate::unavailable::Unavailable;
+use crate::store::layout::read_map;
+use crate::store::runs::RunDir;
 
 /// How a prerequisite stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -89,7 +94,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             Check::fine(MEMFD, "the init is run from a sealed in-memory file")
         }),
         (NAMESPACES, &|| Check::fine(NAMESPACES, "can be made")),
-        (IDS, &|| ids(tried.as_ref().ok())),
+        (IDS, &|| ids(tried.as_ref().ok(), options)),
         (APPARMOR, &|| {
             let detail = if facts.apparmor && !facts.root {
                 "restricts others, not this program"
@@ -155,14 +160,14 @@ fn place_of(unavailable: &Unavailable) -> &'static str {
     }
 }
 
-fn ids(map: Option<&IdMap>) -> Check {
+fn ids(map: Option<&IdMap>, options: &StoreOptions) -> Check {
     match map {
         None => Check::fine(IDS, "ids can be mapped"),
         Some(map) if map.single() => Check::new(
             IDS,
             State::Degraded,
             format!("{map}: only root exists inside, and programs that change their user fail"),
-            Some(advice::get_a_range()),
+            Some(remedy::get_a_range(options)),
         ),
         Some(map) => Check::fine(IDS, map.describe()),
     }
@@ -171,14 +176,14 @@ fn ids(map: Option<&IdMap>) -> Check {
 /// The ids that the store in use was made with.
 fn recorded(root: &Path, options: &StoreOptions) -> Check {
     const NAME: &str = "recorded ids";
-    match LayerStore::recorded_map(root) {
+    match read_map(root, options) {
         Ok(None) => Check::fine(NAME, "none yet: the data directory is new"),
         Ok(Some(map)) => match try_map(options, &map) {
             Ok(()) if map.single() => Check::new(
                 NAME,
                 State::Degraded,
                 map.describe(),
-                Some(advice::get_a_range()),
+                Some(remedy::get_a_range(options)),
             ),
             Ok(()) => Check::fine(NAME, map.describe()),
             Err(Error::Unavailable(unavailable)) => Check::new(
@@ -198,9 +203,9 @@ fn process_bound() -> Check {
         .release()
         .to_string_lossy()
         .into_owned();
-    let limits = crate::spec::Limits {
+    let limits = Limits {
         processes: Some(1),
-        ..crate::spec::Limits::default()
+        ..Limits::default()
     };
     process_bound_of(&release, ControlGroups::get().refusal(&limits).is_none())
 }
@@ -256,13 +261,14 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     }
     let map = result.map_err(|error| match error {
         // It is told of the directory that was asked about, not of the place in it.
-        Error::Unavailable(Unavailable::DataDirectory { filesystem, .. }) => {
-            Unavailable::DataDirectory {
-                path: root.to_owned(),
-                filesystem,
-            }
-            .into()
+        Error::Unavailable(Unavailable::DataDirectory {
+            filesystem, remedy, ..
+        }) => Unavailable::DataDirectory {
+            path: root.to_owned(),
+            filesystem,
+            remedy,
         }
+        .into(),
         other => other,
     })?;
     removed.on("remove", &place)?;
@@ -278,7 +284,7 @@ fn try_in(place: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     Ok(store.id_map().clone())
 }
 
-fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> {
+fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
     // An image without a program: what is tried is everything up to the point where one would run.
     let base = run.path().join("L/base");
     let (uid, gid) = store.id_map().root_owner();
@@ -304,10 +310,10 @@ fn try_run(store: &LayerStore, run: &crate::store::RunDir) -> Result<(), Error> 
         directories: Vec::new(),
         places: Vec::new(),
         side_files: Vec::new(),
-        network: crate::spec::Network::Loopback,
+        network: Network::Loopback,
         max_processes: 400,
         max_layer_bytes: None,
-        limits: crate::spec::Limits::default(),
+        limits: Limits::default(),
     };
     let lower = PathBuf::from("run").join(run.name()).join("L/base");
     Sandbox::boot(store, run, &spec, vec![lower])?

@@ -2,54 +2,15 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::host_root::HostError;
-use crate::launch::LaunchError;
-use crate::step::Step;
-use crate::store::StoreError;
-use crate::unavailable::Unavailable;
-use crate::wire::WireError;
-
-/// A kernel call that failed: what was being done, on what, and the kernel's answer.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {error}")]
-pub struct OsError {
-    what: String,
-    error: io::Error,
-}
-
-impl OsError {
-    pub(crate) fn new(what: impl Into<String>, error: impl Into<io::Error>) -> Self {
-        Self {
-            what: what.into(),
-            error: error.into(),
-        }
-    }
-
-    /// The kernel's answer.
-    pub fn io(&self) -> &io::Error {
-        &self.error
-    }
-}
-
-/// Adds to a failed call what it was for.
-pub(crate) trait Doing<T> {
-    /// `what` alone, for calls that concern no path.
-    fn doing(self, what: &str) -> Result<T, OsError>;
-    /// `what` and the path it concerns.
-    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError>;
-}
-
-impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
-    fn doing(self, what: &str) -> Result<T, OsError> {
-        self.map_err(|error| OsError::new(what, error))
-    }
-
-    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError> {
-        self.map_err(|error| OsError::new(format!("{what} {}", path.as_ref().display()), error))
-    }
-}
+use crate::launch::error::LaunchError;
+use crate::launch::unavailable::Unavailable;
+use crate::os::error::OsError;
+use crate::protocol::step::Step;
+use crate::protocol::wire::WireError;
+use crate::store::error::StoreError;
 
 /// Every failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +21,7 @@ pub enum Error {
     Unavailable(#[from] Unavailable),
     /// The layer store.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// Starting the init process.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -127,6 +88,16 @@ pub enum Error {
     /// Any other call to the kernel.
     #[error(transparent)]
     Os(#[from] OsError),
+}
+
+impl From<StoreError> for Error {
+    /// A failed kernel call is the same error wherever it was made.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Os(error) => Self::Os(error),
+            other => Self::Store(other),
+        }
+    }
 }
 
 fn describe_setup(step: &Step, subject: Option<&str>, errno: i32) -> String {

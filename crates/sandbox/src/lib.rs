@@ -48,7 +48,12 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
-mod advice;
+// From the ground up:
+// - `os` wraps the kernel, `tar` reads archives, `options` is what the caller chooses.
+// - `protocol` is the data that the engine and the init exchange.
+// - `ids`, `cgroup`, `host_root`, `store` and `init` do their parts. None of them starts an init.
+// - `launch` starts it. `error` is the sum of the errors up to here.
+// - `layers` joins the store with `launch`. `sandbox`, `view` and `unpacking` stand on both.
 mod cgroup;
 mod diagnose;
 mod error;
@@ -56,37 +61,41 @@ pub mod host_root;
 mod ids;
 mod init;
 mod launch;
-mod limits;
+mod layers;
+mod options;
+mod os;
 mod protocol;
 mod sandbox;
-mod spec;
-mod step;
+mod spec_check;
 mod store;
-mod sys;
 pub mod tar;
-mod tree;
-mod unavailable;
-mod unpack;
+mod unpacking;
 mod view;
 mod walk;
-mod wire;
 
-pub use cgroup::ControlGroups;
+pub use cgroup::control_groups::ControlGroups;
 pub use diagnose::{Check, State, diagnose};
-pub use error::{Error, OsError};
+pub use error::Error;
 pub use host_root::{HostError, HostReport};
 pub use ids::{IdMap, MapKind};
-pub use launch::LaunchError;
-pub use limits::raise_descriptor_limit;
-pub use sandbox::Sandbox;
-pub use spec::{
+pub use launch::error::LaunchError;
+pub use launch::unavailable::Unavailable;
+pub use layers::LayerStore;
+pub use options::StoreOptions;
+pub use os::error::OsError;
+pub use os::limits::raise_descriptor_limit;
+pub use os::usage::Usage;
+pub use protocol::entry::{Entry, Item, Kind};
+pub use protocol::spec::{
     Command, Content, Exit, Finished, LayerId, Limits, MakeDir, Network, Place, Process,
-    SandboxSpec, SideFile, Usage,
+    SandboxSpec, SideFile,
 };
-pub use step::Step;
-pub use store::{LayerStore, RunDir, StoreError, StoreOptions};
-pub use unavailable::Unavailable;
-pub use unpack::{UnpackLimits, Unpacked, Unpacking};
-pub use view::{Entry, Kind, View, ViewError};
-pub use walk::{Item, Walk};
-pub use wire::WireError;
+pub use protocol::step::Step;
+pub use protocol::unpacked::{UnpackLimits, Unpacked};
+pub use protocol::wire::WireError;
+pub use sandbox::Sandbox;
+pub use store::error::StoreError;
+pub use store::runs::RunDir;
+pub use unpacking::Unpacking;
+pub use view::{View, ViewError};
+pub use walk::Walk;

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,18 +12,21 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 use tokio::sync::oneshot;
 
-use crate::advice;
-use crate::cgroup::Group;
-use crate::error::{Doing, Error};
-use crate::ids::{IdMap, RANGE};
-use crate::launch::{Init, SetUp, explain, lowers};
-use crate::protocol::{Boot, Reply, Request, SandboxBoot, SideBoot};
-use crate::spec::{
-    Command, Exit, Finished, Limits, Network, Process, SandboxSpec, SideFile, Usage,
-};
-use crate::step::Step;
-use crate::store::{LayerStore, RunDir};
-use crate::wire::{self, WireError, payload};
+use crate::cgroup::group::Group;
+use crate::error::Error;
+use crate::launch::classify::explain;
+use crate::launch::handshake::{InitProcess, SetUp};
+use crate::layers::LayerStore;
+use crate::os::error::Doing;
+use crate::os::usage::Usage;
+use crate::protocol::boot::{Boot, SandboxBoot, SideBoot};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{FirstStageRequest, Pid1Request};
+use crate::protocol::spec::{Command, Exit, Finished, Limits, Network, Process, SandboxSpec};
+use crate::protocol::step::Step;
+use crate::protocol::wire::{self, WireError, payload};
+use crate::spec_check::{check_spec, check_user};
+use crate::store::runs::RunDir;
 
 /// For a command to start or a signal to be sent: about a millisecond, unless the machine is on its knees.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -32,9 +34,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(30);
 /// For comparing what was written with the image; it grows with what was written.
 const INSPECT: Duration = Duration::from_secs(600);
-/// What a host name can have.
-const LONGEST_HOSTNAME: usize = 64;
-
 /// A sandbox: an init of ours and the commands started in it. Dropping it kills everything inside and waits for that.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -52,7 +51,7 @@ pub struct Sandbox {
 
 #[derive(Debug)]
 struct Shared {
-    init: Init,
+    init: InitProcess,
     state: Mutex<State>,
 }
 
@@ -93,8 +92,8 @@ impl Sandbox {
     /// [`Error::Unavailable`] where this machine cannot run one, [`Error::Place`] for what cannot be put in place,
     /// [`Error::LayerTooLarge`] when that is more than it may write.
     pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
-        check_spec(store.id_map(), spec)?;
-        Self::boot(store, run, spec, lowers(store, &spec.layers)?)
+        check_spec(store.layout(), spec)?;
+        Self::boot(store, run, spec, store.lowers(&spec.layers)?)
     }
 
     /// The same with lower directories that are no layers.
@@ -106,9 +105,10 @@ impl Sandbox {
     ) -> Result<Self, Error> {
         let user_namespace =
             std::fs::read_link("/proc/self/ns/user").doing("look at the own user namespace")?;
-        let mut group = Group::make(store, run.name(), &spec.limits, spec.max_processes)?;
+        let mut group = Group::make(store.root(), run.name(), &spec.limits, spec.max_processes)
+            .map_err(|error| Error::Invalid(error.to_string()))?;
         let doors = group.take_doors();
-        let probe_upper = !store.inner.upper_probed.load(Ordering::Relaxed);
+        let probe_upper = !store.layout().is_upper_probed();
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
             user_namespace,
             lowers,
@@ -116,6 +116,7 @@ impl Sandbox {
             hostname: spec.hostname.clone(),
             directories: spec.directories.clone(),
             places: spec.places.clone(),
+            side_directory: format!("dev/{}", store.layout().options().side_directory),
             side_files: spec
                 .side_files
                 .iter()
@@ -130,7 +131,7 @@ impl Sandbox {
             max_layer_bytes: spec.max_layer_bytes,
             group_doors: doors.len(),
             groups: !store.id_map().single(),
-            old_mount: store.old_mount(),
+            old_mount: store.layout().old_mount(),
             probe_upper,
         }));
         let contents: Vec<_> = spec
@@ -145,7 +146,7 @@ impl Sandbox {
                 side_files,
                 listener,
             },
-        ) = Init::start_with(store, &boot, &contents)?;
+        ) = InitProcess::start_with(store.layout(), &boot, &contents)?;
         drop(doors);
         // What was not asked for is done without.
         if spec.limits != Limits::default() && !group.is_entered() {
@@ -161,7 +162,7 @@ impl Sandbox {
             .filter_map(|index| spec.side_files.get(index))
             .map(|file| file.name.clone())
             .collect();
-        store.inner.upper_probed.store(true, Ordering::Relaxed);
+        store.layout().set_upper_probed();
         let shared = Arc::new(Shared {
             init,
             state: Mutex::default(),
@@ -216,10 +217,10 @@ impl Sandbox {
     /// # Errors
     /// [`Error::Exec`] when it cannot be started, with the step that failed.
     pub fn exec(&self, command: &Command) -> Result<Process, Error> {
-        check_user(self.store.id_map(), command.uid, command.gid)?;
+        check_user(self.store.layout(), command.uid, command.gid)?;
         let description = payload::write(command)?;
         let (id, answer) = self.ask("start the command", |id| {
-            (Request::Exec { id }, Some(description.as_fd()))
+            (Pid1Request::Exec { id }, Some(description.as_fd()))
         })?;
         match answer {
             Answer::Started { pid, ends, exit } => {
@@ -248,7 +249,7 @@ impl Sandbox {
     /// [`Error::NoProcess`] when it is over.
     pub fn signal(&self, process: u32, signal: i32) -> Result<(), Error> {
         let request = |request| {
-            let message = Request::Signal {
+            let message = Pid1Request::Signal {
                 request,
                 process,
                 signal,
@@ -272,7 +273,7 @@ impl Sandbox {
     /// When the sandbox is gone, or does not answer in time; then it was killed.
     pub fn kill_all(&self) -> Result<(), Error> {
         self.ask("end its commands", |request| {
-            (Request::KillAll { request }, None)
+            (Pid1Request::KillAll { request }, None)
         })
         .map(drop)
     }
@@ -283,7 +284,7 @@ impl Sandbox {
     /// [`Error::LayerTooLarge`] when it wrote more than it may, [`Error::Gone`] when the sandbox had died before, [`Error::TimedOut`] when it does not end; then it was killed.
     pub fn finish(self, inspect: bool) -> Result<Finished, Error> {
         // When this cannot be sent the reader sees the end as well.
-        let _ = wire::send(self.shared.init.socket(), &Request::Finish, &[]);
+        let _ = wire::send(self.shared.init.socket(), &Pid1Request::Finish, &[]);
         let ended = self
             .ended
             .lock()
@@ -323,10 +324,10 @@ impl Sandbox {
 
     fn inspect(&self) -> Result<(Option<String>, u64), Error> {
         let init = &self.shared.init;
-        wire::send(init.socket(), &Request::Inspect, &[])?;
+        wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
         match init.receive(Instant::now() + INSPECT) {
             Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
-            Ok((Reply::Failed(failure), _)) => Err(explain(&self.store, failure)),
+            Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
             Err(WireError::TimedOut) => {
                 Err(Error::TimedOut("compare what it wrote with the image"))
             }
@@ -343,7 +344,7 @@ impl Sandbox {
     fn ask<'a>(
         &self,
         what: &'static str,
-        message: impl FnOnce(u32) -> (Request, Option<std::os::fd::BorrowedFd<'a>>),
+        message: impl FnOnce(u32) -> (Pid1Request, Option<std::os::fd::BorrowedFd<'a>>),
     ) -> Result<(u32, Answer), Error> {
         let (sender, receiver) = mpsc::channel();
         let id = {
@@ -443,92 +444,4 @@ impl Shared {
         }
         true
     }
-}
-
-fn check_spec(map: &IdMap, spec: &SandboxSpec) -> Result<(), Error> {
-    if spec.hostname.is_empty() || spec.hostname.len() > LONGEST_HOSTNAME {
-        return Err(Error::Invalid(format!(
-            "a host name has 1 to {LONGEST_HOSTNAME} bytes, this one has {}",
-            spec.hostname.len()
-        )));
-    }
-    check_side_files(&spec.side_files)?;
-    if spec.network == (Network::Listener { port: 0 }) {
-        return Err(Error::Invalid("a listener needs a port".into()));
-    }
-    for directory in &spec.directories {
-        check_place(&directory.path)?;
-        check_user(map, directory.uid, directory.gid)?;
-    }
-    for place in &spec.places {
-        check_place(&place.path)?;
-        check_user(map, place.uid, place.gid)?;
-    }
-    Ok(())
-}
-
-fn check_side_files(files: &[SideFile]) -> Result<(), Error> {
-    let plain = |name: &str| {
-        !name.is_empty()
-            && name.len() <= 64
-            && !name.starts_with('.')
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
-    };
-    if files.len() > SideFile::MOST {
-        return Err(Error::Invalid(format!(
-            "a sandbox takes at most {} side files, not {}",
-            SideFile::MOST,
-            files.len()
-        )));
-    }
-    for (index, file) in files.iter().enumerate() {
-        if !plain(&file.name) || files[..index].iter().any(|other| other.name == file.name) {
-            return Err(Error::Invalid(format!(
-                "`{}` cannot name a side file, or names two",
-                file.name.escape_debug()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_place(path: &Path) -> Result<(), Error> {
-    let refuse = |reason: &str| {
-        Err(Error::Place {
-            path: path.to_owned(),
-            reason: reason.into(),
-        })
-    };
-    if !path.is_absolute() {
-        return refuse("the path is not absolute");
-    }
-    if path.as_os_str().as_encoded_bytes().contains(&0) {
-        return refuse("the path has a NUL byte");
-    }
-    match path.components().nth(1) {
-        Some(Component::Normal(first))
-            if ["proc", "sys", "dev"].iter().any(|name| first == *name) =>
-        {
-            refuse("it leads into /proc, /sys or /dev, which are not part of the image")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_user(map: &IdMap, uid: u32, gid: u32) -> Result<(), Error> {
-    let highest = if map.single() { 0 } else { RANGE - 1 };
-    if uid.max(gid) <= highest {
-        return Ok(());
-    }
-    let why = if map.single() {
-        format!(
-            "only uid 0 and gid 0 exist in sandboxes here; for others {}",
-            advice::get_a_range()
-        )
-    } else {
-        format!("ids in a sandbox go up to {highest}")
-    };
-    Err(Error::Invalid(format!("user {uid}, group {gid}: {why}")))
 }

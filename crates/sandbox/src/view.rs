@@ -1,6 +1,5 @@
 //! A look into an image without running anything of it.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::Error;
-use crate::launch::{Init, lowers};
-use crate::protocol::{Boot, Look, Reply, Request};
-use crate::spec::LayerId;
-use crate::store::LayerStore;
-use crate::wire::{self, WireError, payload, text};
+use crate::launch::handshake::InitProcess;
+use crate::layers::LayerStore;
+use crate::protocol::boot::Boot;
+use crate::protocol::entry::Entry;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{Look, ViewRequest};
+use crate::protocol::spec::LayerId;
+use crate::protocol::wire::{self, WireError, payload};
 
 /// For the longest listing. A helper that takes longer is stuck and is killed.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -23,53 +23,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 /// A look into a chain of layers. Nothing of the image runs, and nothing in it can hang the caller.
 #[derive(Debug)]
 pub struct View {
-    init: Mutex<Init>,
+    init: Mutex<InitProcess>,
     patience: Duration,
-}
-
-/// What a file is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A FIFO.
-    Fifo,
-    /// A unix socket.
-    Socket,
-    /// A character device.
-    CharacterDevice,
-    /// A block device.
-    BlockDevice,
-}
-
-/// One file of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its name, without directories; `/` for the root.
-    #[serde(with = "text::os")]
-    pub name: OsString,
-    /// What it is.
-    pub kind: Kind,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Type and permission bits, as in `st_mode`.
-    pub mode: u32,
-    /// Its owner, as seen inside.
-    pub uid: u32,
-    /// Its group, as seen inside.
-    pub gid: u32,
-    /// When it was last written to, in seconds since 1970.
-    pub mtime: i64,
-    /// How many names it has.
-    pub nlink: u64,
-    /// Where a symbolic link points.
-    #[serde(with = "text::optional")]
-    pub target: Option<OsString>,
 }
 
 /// A path of an image cannot be read.
@@ -106,11 +61,11 @@ impl View {
     /// [`Error::Unavailable`] where this machine cannot make one.
     pub fn open(store: &LayerStore, layers: &[LayerId]) -> Result<Self, Error> {
         let boot = Boot::View {
-            lowers: lowers(store, layers)?,
-            old_mount: store.old_mount(),
+            lowers: store.lowers(layers)?,
+            old_mount: store.layout().old_mount(),
         };
         Ok(Self {
-            init: Mutex::new(Init::start(store, &boot)?),
+            init: Mutex::new(InitProcess::start(store.layout(), &boot)?),
             patience: ANSWER,
         })
     }
@@ -167,11 +122,14 @@ impl View {
 
     fn ask(&self, how: Look, path: &Path) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
         let path = checked(path)?;
-        self.request(&Request::Look { how, path })
+        self.request(&ViewRequest::Look { how, path })
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) fn request(&self, request: &Request) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
+    pub(crate) fn request(
+        &self,
+        request: &ViewRequest,
+    ) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
         let init = self.init.lock().unwrap_or_else(PoisonError::into_inner);
         wire::send(init.socket(), request, &[]).map_err(lost)?;
         let answer = init
@@ -226,7 +184,8 @@ mod tests {
     use rustix::process::{Pid, Signal, kill_process};
 
     use super::*;
-    use crate::store::StoreOptions;
+    use crate::options::StoreOptions;
+    use crate::protocol::entry::Kind;
 
     #[test]
     fn a_helper_that_is_stuck_is_killed_and_reported() {

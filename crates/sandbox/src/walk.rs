@@ -6,24 +6,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use crate::error::Error;
-use crate::protocol::{Reply, Request};
-use crate::view::{Entry, Kind, View, ViewError, checked};
-use crate::wire::{MOST_FILES, WireError};
+use crate::protocol::entry::{Entry, Item, Kind};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::ViewRequest;
+use crate::protocol::wire::{MOST_FILES, WireError};
+use crate::view::{View, ViewError, checked};
 
 /// The longest path of an entry from the walk's root. The kernel takes none over 4,096 bytes at once, but deeper trees exist.
 const LONGEST_PATH: usize = 1 << 20;
-
-/// A file that a walk came by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
-    /// What it is.
-    pub entry: Entry,
-    /// Device and inode: names of one file have the same.
-    pub identity: (u64, u64),
-}
 
 /// A walk through a directory and all that is below it: parents before children, each directory's names sorted, files before
 /// directories. Symbolic links are not followed. Memory does not grow with the size of the tree.
@@ -58,7 +49,7 @@ impl Walk {
         self.lengths.clear();
         self.items.clear();
         let path = checked(path)?;
-        match self.view.request(&Request::Walk { path })? {
+        match self.view.request(&ViewRequest::Walk { path })? {
             (Reply::Found { entry }, _) => Ok(entry),
             _ => Err(Error::Gone.into()),
         }
@@ -70,7 +61,7 @@ impl Walk {
     /// # Errors
     /// When a directory cannot be read or is out of all proportion (256 MiB of names, paths over 1 MiB).
     pub fn next(&mut self, enter: bool) -> Result<bool, ViewError> {
-        let (depth, items) = match self.view.request(&Request::Next { enter })? {
+        let (depth, items) = match self.view.request(&ViewRequest::Next { enter })? {
             (Reply::Walked { depth, items }, _) => (depth, items),
             _ => return Err(Error::Gone.into()),
         };
@@ -119,7 +110,7 @@ impl Walk {
     /// # Errors
     /// When the helper is gone; that a single file could not be opened is its own answer.
     pub fn open(&self, which: &[usize]) -> Result<Vec<io::Result<File>>, ViewError> {
-        let request = Request::Take {
+        let request = ViewRequest::Take {
             which: which.to_vec(),
         };
         let (errnos, files) = match self.view.request(&request)? {

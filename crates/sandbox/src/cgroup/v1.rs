@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{set, value};
+use super::files::{set, value};
 
 /// The kernel's period for quotas, in microseconds.
 const PERIOD: u32 = 100_000;

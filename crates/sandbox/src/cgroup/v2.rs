@@ -4,7 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{Controller, set};
+use super::files::set;
+use super::hierarchy::Controller;
 
 /// The kernel's period for quotas, in microseconds.
 const PERIOD: u32 = 100_000;

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::{Extent, IdMap, MapKind, RANGE, Writer, find_program};
+use super::{Extent, IdMap, MapKind, RANGE, Writer};
+use crate::os::programs::find_program;
+use crate::os::users::user_name;
 
 /// Above what useradd hands out (up to 600,100,000) and what systemd uses for containers (up to 0x6fff_ffff).
 const PREFERRED: u32 = 0x7000_0000;
@@ -236,14 +238,6 @@ pub(crate) fn first_free<'a>(files: impl Iterator<Item = &'a str>) -> u64 {
         .fold(100_000, u64::max)
 }
 
-pub(crate) fn user_name(passwd: &str, uid: u32) -> Option<String> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,13 +316,5 @@ mod tests {
         let found: Vec<_> =
             entries("ann:100000:65536\n# bob:1\nbob:x:1\n\ncid:1:2:3\n7:5:6\n").collect();
         assert_eq!(found, [("ann", 100_000, 65_536), ("7", 5, 6)]);
-    }
-
-    #[test]
-    fn a_name_is_found_by_its_uid() {
-        assert_eq!(
-            user_name("root:x:0:0::/:\nann:x:1001:1001::/:\n", 1001).as_deref(),
-            Some("ann")
-        );
     }
 }

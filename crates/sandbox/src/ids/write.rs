@@ -7,8 +7,9 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Extent, IdMap, Writer, find_program};
-use crate::wire::{WireError, wait_readable};
+use super::{Extent, IdMap, Writer};
+use crate::os::poll::wait_readable;
+use crate::os::programs::find_program;
 
 /// A map that could not be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +112,7 @@ fn run(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapErr
 }
 
 /// Reads to the end of the stream, which the end of the process brings.
-fn read_until(mut stream: impl Read + AsFd, deadline: Instant) -> Result<String, WireError> {
+fn read_until(mut stream: impl Read + AsFd, deadline: Instant) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -8,12 +8,11 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use super::During;
-use crate::protocol::Failure;
-use crate::spec::Command;
-use crate::step::Step;
-use crate::sys::{self, Fork, Pointers};
-use crate::wire::payload;
+use crate::os::sys::{self, Fork, Pointers};
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::spec::Command;
+use crate::protocol::step::Step;
+use crate::protocol::wire::payload;
 
 /// Where programs are looked for when the request has no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -22,7 +21,7 @@ const ASIDE: i32 = 64;
 const ERROR_PIPE: i32 = 3;
 
 /// Starts the command that is described in a memfd. Answers with its process id and the engine's ends of its three standard streams.
-pub(super) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd; 3]), Failure> {
+pub(crate) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd; 3]), Failure> {
     let command: Command = payload::read(description)
         .map_err(|_| Errno::BADMSG)
         .during(Step::Request)?;

@@ -13,19 +13,23 @@ use rustix::process::{
 };
 use rustix::thread::UnshareFlags;
 
-use super::network;
-use super::overlay::{self, Writable};
-use super::stage1::unshare;
-use super::watch::{self, Word};
-use super::{During, capabilities, command, devices, errno, filter, place, procfs, side};
-use crate::protocol::{Failure, Reply, Request, SandboxBoot};
-use crate::spec::Exit;
-use crate::step::Step;
-use crate::sys;
-use crate::wire::{self, WireError};
+use super::setup::overlay::{self, Writable};
+use super::setup::{capabilities, devices, files, network, procfs, seccomp, side_files};
+use super::{command, watch};
+use crate::os::error::errno;
+use crate::os::sys;
+use crate::os::usage::Usage;
+use crate::protocol::boot::SandboxBoot;
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Pid1Request;
+use crate::protocol::spec::Exit;
+use crate::protocol::step::Step;
+use crate::protocol::watcher::WatcherMessage;
+use crate::protocol::wire::{self, WireError};
 
 /// Never comes back.
-pub(super) fn main(
+pub(crate) fn main(
     socket: &OwnedFd,
     store: OwnedFd,
     boot: &SandboxBoot,
@@ -63,7 +67,7 @@ fn build(
 ) -> Result<Built, Failure> {
     // The engine's death is seen as the end of the socket, the first stage's by this.
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::Prepare)?;
-    unshare(
+    sys::unshare(
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP,
     )
     .during(Step::Namespaces)?;
@@ -78,11 +82,16 @@ fn build(
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
     devices::mount(root.as_fd(), boot.groups)?;
-    let side_files = side::mount(root.as_fd(), &boot.side_files, &contents)?;
+    let side_files = side_files::mount(
+        root.as_fd(),
+        &boot.side_directory,
+        &boot.side_files,
+        &contents,
+    )?;
     drop(contents);
     procfs::seal(&proc, &boot.user_namespace, boot.max_processes)?;
     drop(proc);
-    place::all(root.as_fd(), store.as_fd(), boot)?;
+    files::put_in_place(root.as_fd(), store.as_fd(), boot)?;
     // An open directory of the outside would be a way out.
     drop(store);
     enter(root)?;
@@ -91,7 +100,7 @@ fn build(
     limit(Resource::Core, 0).during_with(Step::Limits, "RLIMIT_CORE")?;
     limit(Resource::Nproc, boot.max_processes.into()).during_with(Step::Limits, "RLIMIT_NPROC")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::Capabilities)?;
-    let listener = filter::install(watcher.is_some()).during(Step::Filter)?;
+    let listener = seccomp::install(watcher.is_some()).during(Step::Filter)?;
     if let Some(watcher) = watcher {
         watch::ready(watcher.as_fd(), device, listener)
             .map_err(|error| errno(&error))
@@ -181,7 +190,7 @@ impl<'a> Init<'a> {
         // Nobody inside may come by it.
         drop(listener);
         loop {
-            let [request, ended, word] = {
+            let [request, ended, told] = {
                 let watcher = self.watcher.as_ref().map_or(self.socket, AsFd::as_fd);
                 let mut polled = [
                     PollFd::from_borrowed_fd(self.socket, PollFlags::IN),
@@ -194,7 +203,7 @@ impl<'a> Init<'a> {
                 }
                 polled.map(|fd| !fd.revents().is_empty())
             };
-            if word && self.watcher.is_some() {
+            if told && self.watcher.is_some() {
                 self.obey();
             }
             if ended {
@@ -211,9 +220,9 @@ impl<'a> Init<'a> {
         }
     }
 
-    fn answer(&mut self, request: Request, files: Vec<OwnedFd>) -> Result<(), WireError> {
+    fn answer(&mut self, request: Pid1Request, files: Vec<OwnedFd>) -> Result<(), WireError> {
         match request {
-            Request::Exec { id } => {
+            Pid1Request::Exec { id } => {
                 let [description] = wire::exactly(files)?;
                 match command::start(description, self.groups) {
                     Ok((pid, ends)) => {
@@ -231,7 +240,7 @@ impl<'a> Init<'a> {
                     }
                 }
             }
-            Request::Signal {
+            Pid1Request::Signal {
                 request,
                 process,
                 signal,
@@ -244,23 +253,14 @@ impl<'a> Init<'a> {
                 let result = group.map_or(Err(Errno::SRCH), |group| sys::kill(-group, signal));
                 self.done(request, result)?;
             }
-            Request::KillAll { request } => {
+            Pid1Request::KillAll { request } => {
                 let _ = sys::kill(-1, libc::SIGKILL);
                 self.draining.push(request);
             }
-            Request::Finish => {
+            Pid1Request::Finish => {
                 let _ = sys::kill(-1, libc::SIGKILL);
                 self.finishing = true;
             }
-            // Not for pid 1.
-            Request::Boot
-            | Request::Unpack
-            | Request::Mapped
-            | Request::Inspect
-            | Request::Look { .. }
-            | Request::Walk { .. }
-            | Request::Next { .. }
-            | Request::Take { .. } => {}
         }
         Ok(())
     }
@@ -268,12 +268,12 @@ impl<'a> Init<'a> {
     /// Does what the watcher of the writable layer says.
     fn obey(&mut self) {
         let Some(watcher) = &self.watcher else { return };
-        match wire::receive::<Word>(watcher, None) {
-            Ok((Word::Stop, _)) => {
+        match wire::receive::<WatcherMessage>(watcher, None) {
+            Ok((WatcherMessage::Stop, _)) => {
                 let _ = sys::kill(-1, libc::SIGSTOP);
-                let _ = wire::send(watcher, &Word::Stopped, &[]);
+                let _ = wire::send(watcher, &WatcherMessage::Stopped, &[]);
             }
-            Ok((Word::Continue, _)) => {
+            Ok((WatcherMessage::Continue, _)) => {
                 let _ = sys::kill(-1, libc::SIGCONT);
             }
             Ok(_) => {}
@@ -312,7 +312,7 @@ impl<'a> Init<'a> {
     }
 }
 
-fn exit(status: i32, usage: crate::spec::Usage) -> Exit {
+fn exit(status: i32, usage: Usage) -> Exit {
     let signalled = libc::WIFSIGNALED(status);
     Exit {
         code: (!signalled).then(|| libc::WEXITSTATUS(status)),

@@ -16,15 +16,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, fstatvfs, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use serde::{Deserialize, Serialize};
 
-use super::changed;
-use crate::sys;
-use crate::wire;
+use crate::os::error::errno;
+use crate::os::poll::timespec;
+use crate::os::sys;
+use crate::os::tree::disk_space;
+use crate::protocol::watcher::WatcherMessage;
+use crate::protocol::wire;
 
 /// Faster than a whole machine writes into its page cache, in bytes a second.
 const FASTEST: u64 = 8 << 30;
@@ -37,21 +39,8 @@ const SLOW: Duration = Duration::from_millis(10);
 /// How long pid 1 may take to stop them.
 const STOPPED: Duration = Duration::from_millis(200);
 
-/// What pid 1 and its watcher say to each other.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Word {
-    /// From pid 1, when the sandbox is set up: the overlay's device. With the descriptor that fallocate is answered through, if there is one.
-    Ready { device: u64 },
-    /// To pid 1: stop all processes, and say so.
-    Stop,
-    /// From pid 1.
-    Stopped,
-    /// To pid 1: let them go on.
-    Continue,
-}
-
 /// Waits for the end of pid 1, and ends it when the layer grows beyond `limit`. Answers with what it had grown to in that case.
-pub(super) fn until_end(
+pub(crate) fn until_end(
     pid: i32,
     store: &OwnedFd,
     run: &Path,
@@ -132,8 +121,8 @@ impl Watch<'_> {
                 return Ok(None);
             }
             if word {
-                match wire::receive::<Word>(self.pid1, None) {
-                    Ok((Word::Ready { device }, files)) => {
+                match wire::receive::<WatcherMessage>(self.pid1, None) {
+                    Ok((WatcherMessage::Ready { device }, files)) => {
                         self.device = Some(device);
                         self.listener = files.into_iter().next();
                     }
@@ -182,16 +171,16 @@ impl Watch<'_> {
     }
 
     fn measure(&mut self, living: bool) -> Result<(), Errno> {
-        let slow = living && self.took > SLOW && self.say(&Word::Stop) && self.stopped();
+        let slow = living && self.took > SLOW && self.say(&WatcherMessage::Stop) && self.stopped();
         let begun = Instant::now();
         // From before, so that what is written meanwhile counts twice rather than not at all.
         self.used = used(&self.layer)?;
-        let files = changed::size(&self.layer).map_err(|error| super::errno(&error));
+        let files = disk_space(&self.layer).map_err(|error| errno(&error));
         let deleted = if living { self.deleted() } else { 0 };
         self.measured_at = Instant::now();
         self.took = begun.elapsed();
         if slow {
-            self.say(&Word::Continue);
+            self.say(&WatcherMessage::Continue);
         }
         match files {
             Ok(files) => {
@@ -206,15 +195,15 @@ impl Watch<'_> {
         Ok(())
     }
 
-    fn say(&self, word: &Word) -> bool {
-        wire::send(self.pid1, word, &[]).is_ok()
+    fn say(&self, message: &WatcherMessage) -> bool {
+        wire::send(self.pid1, message, &[]).is_ok()
     }
 
     fn stopped(&self) -> bool {
         let deadline = Some(Instant::now() + STOPPED);
         matches!(
-            wire::receive::<Word>(self.pid1, deadline),
-            Ok((Word::Stopped, _))
+            wire::receive::<WatcherMessage>(self.pid1, deadline),
+            Ok((WatcherMessage::Stopped, _))
         )
     }
 
@@ -290,19 +279,12 @@ fn used(directory: &OwnedFd) -> Result<u64, Errno> {
     Ok(about.f_blocks.saturating_sub(about.f_bfree) * about.f_frsize)
 }
 
-fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(duration.subsec_nanos()),
-    }
-}
-
 /// Pid 1's side: tells the watcher that the sandbox is set up.
-pub(super) fn ready(
+pub(crate) fn ready(
     watcher: BorrowedFd<'_>,
     device: u64,
     listener: Option<OwnedFd>,
 ) -> io::Result<()> {
     let files: Vec<BorrowedFd<'_>> = listener.iter().map(AsFd::as_fd).collect();
-    wire::send(watcher, &Word::Ready { device }, &files).map_err(io::Error::other)
+    wire::send(watcher, &WatcherMessage::Ready { device }, &files).map_err(io::Error::other)
 }

@@ -1,87 +1,34 @@
 //! From a failed step to what is wrong with the machine.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::advice;
+use super::facts::Facts;
+use super::unavailable::Unavailable;
 use crate::error::Error;
-use crate::ids::{IdMap, MapError, MapKind};
-use crate::protocol::Failure;
-use crate::step::Step;
-use crate::unavailable::Unavailable;
+use crate::ids::write::MapError;
+use crate::ids::{IdMap, MapKind, remedy};
+use crate::options::StoreOptions;
+use crate::protocol::failure::Failure;
+use crate::protocol::step::Step;
+use crate::store::layout::StoreLayout;
 
-/// What is known about the machine when a step has failed.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
-    pub root: bool,
-    /// kernel.apparmor_restrict_unprivileged_userns
-    pub apparmor: bool,
-    /// user.max_user_namespaces
-    pub max_user_namespaces: Option<u64>,
-    /// kernel.unprivileged_userns_clone, on Debian's kernels
-    pub unprivileged_clone: Option<u64>,
-    /// Whether this looks like a container.
-    pub container: bool,
-    pub data_directory: PathBuf,
-    /// Of the data directory.
-    pub filesystem: String,
-}
-
-impl Facts {
-    pub(crate) fn gather(data_directory: &Path) -> Self {
-        let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
-        Self {
-            root: rustix::process::geteuid().is_root(),
-            apparmor: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-                == Some(1_u64),
-            max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
-            unprivileged_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
-            container: in_container(),
-            data_directory: data_directory.to_owned(),
-            filesystem: filesystem(data_directory),
-        }
+/// The error that a failed step is reported as: a sentence with the remedy where the machine is at fault.
+pub(crate) fn explain(store: &StoreLayout, failure: Failure) -> Error {
+    match unavailable(&failure, &Facts::gather(store.root()), store.options()) {
+        Some(unavailable) => unavailable.into(),
+        None => other(failure),
     }
 }
 
-fn in_container() -> bool {
-    ["/.dockerenv", "/run/.containerenv"]
-        .iter()
-        .any(|mark| Path::new(mark).exists())
-        || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
-}
-
-/// The name of the file system that a directory is on, or will be once it is made.
-pub(crate) fn filesystem(path: &Path) -> String {
-    let Some(stat) = path
-        .ancestors()
-        .find_map(|path| rustix::fs::statfs(path).ok())
-    else {
-        return "an unknown file system".into();
-    };
-    let name = match u64::try_from(stat.f_type).unwrap_or_default() & 0xffff_ffff {
-        0x794c_7630 => "overlayfs",
-        0x6969 => "NFS",
-        0xef53 => "ext4",
-        0x5846_5342 => "xfs",
-        0x9123_683e => "btrfs",
-        0x0102_1994 => "tmpfs",
-        0x6573_5546 => "FUSE",
-        0x2fc1_2fc1 => "ZFS",
-        0xff53_4d42 | 0xfe53_4d42 => "SMB",
-        0x0102_1997 => "9p",
-        0x6a65_6a63 => "virtiofs",
-        0x4d44 => "FAT",
-        0x2011_bab0 => "exFAT",
-        0xf15f => "eCryptfs",
-        other => return format!("a file system of type {other:#x}"),
-    };
-    name.into()
+/// The error where ids cannot be mapped.
+pub(crate) fn unmapped(map: &IdMap, error: &MapError, options: &StoreOptions) -> Error {
+    unmapped_on(map, error, &Facts::gather(Path::new("/")), options).into()
 }
 
 /// What is wrong with the machine, if a failure of this step says so.
-pub(crate) fn unavailable(failure: &Failure, facts: &Facts) -> Option<Unavailable> {
+fn unavailable(failure: &Failure, facts: &Facts, options: &StoreOptions) -> Option<Unavailable> {
     let errno = Errno::from_raw_os_error(failure.errno);
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
     if failure.step == Step::UserNamespace {
@@ -126,8 +73,8 @@ pub(crate) fn unavailable(failure: &Failure, facts: &Facts) -> Option<Unavailabl
                 lacks: "has no overlayfs".into(),
             })
         }
-        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(facts)),
-        Step::OverlayReadOnly => Some(data_directory(facts)),
+        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(facts, options)),
+        Step::OverlayReadOnly => Some(data_directory(facts, options)),
         Step::Overlay
             if matches!(
                 errno,
@@ -139,16 +86,20 @@ pub(crate) fn unavailable(failure: &Failure, facts: &Facts) -> Option<Unavailabl
                     | Errno::STALE
             ) =>
         {
-            Some(data_directory(facts))
+            Some(data_directory(facts, options))
         }
         _ => None,
     }
 }
 
-fn data_directory(facts: &Facts) -> Unavailable {
+fn data_directory(facts: &Facts, options: &StoreOptions) -> Unavailable {
     Unavailable::DataDirectory {
         path: facts.data_directory.clone(),
         filesystem: facts.filesystem.clone(),
+        remedy: format!(
+            "{} a directory on a local file system such as ext4, xfs or btrfs",
+            options.choose_directory()
+        ),
     }
 }
 
@@ -191,16 +142,22 @@ fn forbidden(errno: Errno, facts: &Facts) -> Unavailable {
 }
 
 /// Why the store's ids cannot be mapped.
-pub(super) fn unmapped(map: &IdMap, error: &MapError, facts: &Facts) -> Unavailable {
+fn unmapped_on(
+    map: &IdMap,
+    error: &MapError,
+    facts: &Facts,
+    options: &StoreOptions,
+) -> Unavailable {
     if facts.apparmor && !facts.root && map.kind() == MapKind::Single {
         return Unavailable::AppArmor;
     }
     let remedy = match error {
-        MapError::Helper { .. } => advice::get_the_range_back(),
+        MapError::Helper { .. } => remedy::get_the_range_back(options),
         MapError::Refused { .. } => {
-            "run as the user and in the container that the data directory was made by, \
-             or set CONTREE_DATA_DIR to a new directory"
-                .into()
+            format!(
+                "run as the user and in the container that the data directory was made by, or {} a new directory",
+                options.choose_directory()
+            )
         }
     };
     Unavailable::IdMap {
@@ -251,9 +208,16 @@ mod tests {
     }
 
     fn sentence(step: Step, errno: Errno, facts: &Facts) -> String {
-        unavailable(&failure(step, errno), facts)
+        unavailable(&failure(step, errno), facts, &options())
             .map(|found| found.to_string())
             .unwrap_or_default()
+    }
+
+    fn options() -> StoreOptions {
+        StoreOptions {
+            directory_setting: Some("THE_STORE".into()),
+            ..StoreOptions::default()
+        }
     }
 
     fn facts() -> Facts {
@@ -294,7 +258,7 @@ mod tests {
         ] {
             for errno in [Errno::PERM, Errno::ACCESS] {
                 assert_eq!(
-                    unavailable(&failure(step, errno), &restricted),
+                    unavailable(&failure(step, errno), &restricted, &options()),
                     Some(Unavailable::AppArmor),
                     "{step}"
                 );
@@ -309,7 +273,7 @@ mod tests {
             ..restricted
         };
         assert_ne!(
-            unavailable(&failure(Step::Proc, Errno::PERM), &root),
+            unavailable(&failure(Step::Proc, Errno::PERM), &root, &options()),
             Some(Unavailable::AppArmor)
         );
     }
@@ -323,7 +287,8 @@ mod tests {
     fn a_data_directory_without_overlay_uppers() {
         let said = sentence(Step::Overlay, Errno::INVAL, &facts());
         assert!(
-            said.contains("/data is on overlayfs") && said.contains("CONTREE_DATA_DIR"),
+            said.contains("/data is on overlayfs")
+                && said.contains("; set THE_STORE to a directory on"),
             "{said}"
         );
         assert_eq!(sentence(Step::OverlayReadOnly, Errno::ROFS, &facts()), said);
@@ -343,7 +308,7 @@ mod tests {
     #[test]
     fn a_failure_that_is_nobodys_fault_is_told_as_it_is() {
         assert_eq!(
-            unavailable(&failure(Step::Hostname, Errno::INVAL), &facts()),
+            unavailable(&failure(Step::Hostname, Errno::INVAL), &facts(), &options()),
             None
         );
         assert!(
@@ -360,7 +325,7 @@ mod tests {
             Unavailable::ProcMasked,
             Unavailable::MemfdNoexec,
             Unavailable::NoProc,
-            data_directory(&facts()),
+            data_directory(&facts(), &options()),
             forbidden(Errno::PERM, &facts()),
         ];
         for unavailable in all {

@@ -11,11 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::io::Errno;
 
-use super::LaunchError;
-use crate::error::{Doing, Error, OsError};
+use super::error::LaunchError;
+use super::unavailable::Unavailable;
+use crate::error::Error;
 use crate::init;
-use crate::store::StoreOptions;
-use crate::unavailable::Unavailable;
+use crate::options::StoreOptions;
+use crate::os::error::{Doing, OsError};
 
 /// Linux 6.3; the rustix name is missing.
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
@@ -27,7 +28,13 @@ pub(super) fn path(options: &StoreOptions) -> Result<PathBuf, Error> {
     let original = match &options.init_program {
         Some(program) => program.clone(),
         None if init::reachable() => PathBuf::from("/proc/self/exe"),
-        None => return Err(LaunchError::SharedLibrary.into()),
+        None => {
+            let setting = match &options.init_program_setting {
+                Some(own) => format!("StoreOptions::init_program ({own})"),
+                None => "StoreOptions::init_program".into(),
+            };
+            return Err(LaunchError::SharedLibrary { setting }.into());
+        }
     };
     let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
     let number = match copies.iter().find(|(path, _)| *path == original) {

@@ -5,37 +5,53 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::{LayerStore, StoreError, make_directory};
-use crate::error::{Doing, Error, OsError};
-use crate::host_root::{self, HostReport};
-use crate::spec::LayerId;
+use super::layout::{StoreLayout, make_directory};
+use crate::os::error::{Doing, OsError};
+use crate::protocol::spec::LayerId;
 
 /// How many places are looked at for a layer of many files.
 const CANDIDATES: usize = 8;
 
-impl LayerStore {
+impl StoreLayout {
     /// Whether the layer is there.
-    pub fn layer_exists(&self, id: LayerId) -> bool {
+    pub(crate) fn layer_exists(&self, id: LayerId) -> bool {
         self.path(layer_directory(id)).is_dir()
     }
 
-    /// Removes a layer. One that is missing is fine; whether an image still needs it is the caller's affair.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn remove_layer(&self, id: LayerId) -> Result<(), Error> {
-        let link = self.path("l").join(id.0.to_string());
-        if let Err(error) = fs::remove_file(&link)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            return Err(OsError::new(format!("remove {}", link.display()), error).into());
+    /// Whether the number is in use.
+    pub(crate) fn is_taken(&self, id: LayerId) -> bool {
+        self.path(layer_tree(id)).exists()
+    }
+
+    /// Makes the directory for the files of a layer in its tree. Answers where that is.
+    pub(crate) fn make_layer_root(&self, tree: &Path) -> Result<PathBuf, OsError> {
+        let root = self.path(tree).join("d");
+        make_directory(&root, 0o755)?;
+        self.give_to_inner_root(&root)?;
+        Ok(root)
+    }
+
+    /// Keeps a tree as the layer with that number.
+    pub(crate) fn keep(&self, tree: &Path, id: LayerId) -> Result<(), OsError> {
+        let target = self.path(layer_tree(id));
+        fs::rename(self.path(tree), &target).on("keep", &target)?;
+        self.link_layer(id)
+    }
+
+    /// Takes the layer's short name away. One that is missing is fine.
+    pub(crate) fn unlink_layer(&self, id: LayerId) -> Result<(), OsError> {
+        let link = self.path(layer_link(id));
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(OsError::new(format!("remove {}", link.display()), error))
+            }
+            _ => Ok(()),
         }
-        self.remove_tree(&Path::new("layers").join(id.0.to_string()))
     }
 
     /// Gives the layer its short name.
-    pub(super) fn link_layer(&self, id: LayerId) -> Result<(), OsError> {
-        let link = self.path("l").join(id.0.to_string());
+    fn link_layer(&self, id: LayerId) -> Result<(), OsError> {
+        let link = self.path(layer_link(id));
         let target = Path::new("..").join(layer_directory(id));
         match std::os::unix::fs::symlink(&target, &link) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -46,37 +62,10 @@ impl LayerStore {
         }
     }
 
-    /// Copies this machine's own programs into a new layer. Needs no namespace. One call at a time: the caller holds a lock.
-    ///
-    /// # Errors
-    /// When there is such a layer already, or it cannot be copied.
-    pub fn stage_host_layer(&self, id: LayerId) -> Result<HostReport, Error> {
-        self.record_map()?;
-        let target = self.path("layers").join(id.0.to_string());
-        if target.exists() {
-            return Err(StoreError::LayerExists(id).into());
-        }
-        let unfinished = Path::new("layers").join(format!(".new-{}", id.0));
-        // What a process left that did not come to the end.
-        self.remove_tree(&unfinished)?;
-        self.make_where_files_are_made_fast(&unfinished)?;
-        let made = self.fill_host_layer(&self.path(&unfinished));
-        let report = match made {
-            Ok(report) => report,
-            Err(error) => {
-                let _ = self.remove_tree(&unfinished);
-                return Err(error);
-            }
-        };
-        fs::rename(self.path(&unfinished), &target).on("keep", &target)?;
-        self.link_layer(id)?;
-        Ok(report)
-    }
-
     /// Makes a directory for many files. On ext4 without a journal a file takes up to a hundred times as long where many were deleted in
     /// the last seconds, and where a file goes is settled by its directory's group. So of a few directories in different groups (see
-    /// [`super::spread`]) the one is kept that took a probe best.
-    fn make_where_files_are_made_fast(&self, relative: &Path) -> Result<(), Error> {
+    /// `spread`) the one is kept that took a probe best.
+    pub(crate) fn make_where_files_are_made_fast(&self, relative: &Path) -> Result<(), OsError> {
         let mut candidates = Vec::new();
         for index in 0..CANDIDATES {
             let mut name = relative.as_os_str().to_owned();
@@ -101,20 +90,24 @@ impl LayerStore {
         }
         Ok(())
     }
+}
 
-    fn fill_host_layer(&self, path: &Path) -> Result<HostReport, Error> {
-        let root = path.join("d");
-        make_directory(&root, 0o755)?;
-        self.give_to_inner_root(&root)?;
-        let owner = self
-            .id_map()
-            .foreign_owner()
-            .then(|| self.id_map().root_owner());
-        Ok(host_root::build(&root, owner)?)
-    }
+/// A layer with all that belongs to it, relative to the store.
+pub(crate) fn layer_tree(id: LayerId) -> PathBuf {
+    Path::new("layers").join(id.0.to_string())
+}
+
+/// A layer that is being made, relative to the store.
+pub(crate) fn unfinished_layer_tree(id: LayerId) -> PathBuf {
+    Path::new("layers").join(format!(".new-{}", id.0))
+}
+
+/// The layer's short name, relative to the store.
+pub(crate) fn layer_link(id: LayerId) -> PathBuf {
+    Path::new("l").join(id.0.to_string())
 }
 
 /// Where a layer's files are, relative to the store.
 fn layer_directory(id: LayerId) -> PathBuf {
-    Path::new("layers").join(id.0.to_string()).join("d")
+    layer_tree(id).join("d")
 }

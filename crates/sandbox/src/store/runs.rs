@@ -1,24 +1,26 @@
 //! Run directories: what one sandbox writes into while it lives.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::{Inner, LayerStore, StoreError, make_directory};
-use crate::error::{Doing, Error, OsError};
-use crate::spec::LayerId;
+use super::error::StoreError;
+use super::layout::{StoreLayout, make_directory};
+use crate::os::error::{Doing, OsError};
+use crate::protocol::spec::LayerId;
 
 /// A run directory of this process, locked while the value lives.
 #[derive(Debug)]
 pub struct RunDir {
     name: String,
     path: PathBuf,
-    store: Arc<Inner>,
+    held: Arc<Mutex<HashSet<String>>>,
     _lock: File,
 }
 
@@ -36,20 +38,33 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        self.store
-            .held
+        self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.name);
     }
 }
 
-impl LayerStore {
+/// A run directory that this process may remove, locked while the value lives.
+pub(crate) struct RunClaim {
+    directory: PathBuf,
+    _lock: Option<File>,
+}
+
+impl RunClaim {
+    /// What is to be removed one after the other, relative to the store.
+    pub(crate) fn trees(&self) -> [PathBuf; 4] {
+        let inner = |name| self.directory.join(name);
+        [inner("w"), inner("L"), inner("m"), self.directory.clone()]
+    }
+}
+
+impl StoreLayout {
     /// Makes `run/<name>` and locks it.
     ///
     /// # Errors
     /// When the name is not fit for a directory or is taken, or the disk refuses.
-    pub fn create_run(&self, name: &str) -> Result<RunDir, Error> {
+    pub(crate) fn create_run(&self, name: &str) -> Result<RunDir, StoreError> {
         check_name(name)?;
         self.record_map()?;
         let path = self.path("run").join(name);
@@ -70,7 +85,7 @@ impl LayerStore {
         let run = RunDir {
             name: name.to_owned(),
             path,
-            store: self.inner.clone(),
+            held: self.held.clone(),
             _lock: lock,
         };
         self.make_layer(&run)?;
@@ -82,26 +97,22 @@ impl LayerStore {
         Ok(run)
     }
 
-    fn make_layer(&self, run: &RunDir) -> Result<(), OsError> {
+    /// Makes an empty directory to become a layer.
+    pub(crate) fn make_layer(&self, run: &RunDir) -> Result<(), OsError> {
         make_directory(&run.path.join("L"), 0o711)?;
-        let path = run.path.join("L/d");
-        make_directory(&path, 0o755)?;
-        self.give_to_inner_root(&path)
+        self.make_layer_root(&Self::unfinished_layer(run)).map(drop)
     }
 
-    /// An empty directory to become a layer, in the place of what the run directory holds; relative to the store.
-    pub(crate) fn new_layer(&self, run: &RunDir) -> Result<PathBuf, Error> {
-        let layer = Path::new("run").join(&run.name).join("L");
-        self.remove_tree(&layer)?;
-        self.make_layer(run)?;
-        Ok(layer.join("d"))
+    /// What the run directory holds of a layer, relative to the store.
+    pub(crate) fn unfinished_layer(run: &RunDir) -> PathBuf {
+        Path::new("run").join(&run.name).join("L")
     }
 
     /// The names of all run directories, whoever made them.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn runs(&self) -> Result<Vec<String>, Error> {
+    pub(crate) fn runs(&self) -> Result<Vec<String>, StoreError> {
         let path = self.path("run");
         let mut names = Vec::new();
         for entry in fs::read_dir(&path).on("list", &path)? {
@@ -117,7 +128,7 @@ impl LayerStore {
     ///
     /// # Errors
     /// When its lock cannot be looked at.
-    pub fn run_is_live(&self, name: &str) -> Result<bool, Error> {
+    pub(crate) fn run_is_live(&self, name: &str) -> Result<bool, StoreError> {
         check_name(name)?;
         if self.held().contains(name) {
             return Ok(true);
@@ -126,39 +137,37 @@ impl LayerStore {
         Ok(self.take_lock(name)?.is_none())
     }
 
-    /// Removes a run directory and all in it. One that is missing is fine.
+    /// Takes the lock of a run directory that is to be removed. One that is missing, or that this
+    /// process holds, is fine.
     ///
     /// # Errors
-    /// When another process holds it, or the disk refuses.
-    pub fn remove_run(&self, name: &str) -> Result<(), Error> {
+    /// When another process holds it.
+    pub(crate) fn claim_run(&self, name: &str) -> Result<RunClaim, StoreError> {
         check_name(name)?;
-        let _taken = if self.held().contains(name) {
+        let lock = if self.held().contains(name) {
             None
         } else {
             let _store = self.lock()?;
             match self.take_lock(name)? {
                 Some(lock) => lock,
-                None => return Err(StoreError::Busy(name.to_owned()).into()),
+                None => return Err(StoreError::Busy(name.to_owned())),
             }
         };
-        let directory = Path::new("run").join(name);
-        for inner in ["w", "L", "m"] {
-            self.remove_tree(&directory.join(inner))?;
-        }
-        self.remove_tree(&directory)
+        Ok(RunClaim {
+            directory: Path::new("run").join(name),
+            _lock: lock,
+        })
     }
 
     /// Turns what a finished sandbox has written into a layer.
     ///
     /// # Errors
     /// When there is such a layer already, or the disk refuses.
-    pub fn commit(&self, run: &RunDir, id: LayerId) -> Result<(), Error> {
-        let target = self.path("layers").join(id.0.to_string());
-        if target.exists() {
-            return Err(StoreError::LayerExists(id).into());
+    pub(crate) fn commit(&self, run: &RunDir, id: LayerId) -> Result<(), StoreError> {
+        if self.is_taken(id) {
+            return Err(StoreError::LayerExists(id));
         }
-        fs::rename(run.path.join("L"), &target).on("keep", &target)?;
-        Ok(self.link_layer(id)?)
+        Ok(self.keep(&Self::unfinished_layer(run), id)?)
     }
 
     /// The free lock of a run, taken; `Some(None)` where there is none to take, `None` where somebody holds it.
@@ -176,11 +185,8 @@ impl LayerStore {
         }
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, std::collections::HashSet<String>> {
-        self.inner
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -41,7 +41,9 @@ pub(crate) fn run() {
     fs::write(&shared, "secret").unwrap();
 
     let root = directory.path().join("store");
-    let store = LayerStore::open(&root, StoreOptions::default()).unwrap();
+    let mut options = StoreOptions::default();
+    options.directories = vec!["files".into()];
+    let store = LayerStore::open(&root, options).unwrap();
     store.stage_host_layer(LayerId(1)).unwrap();
     let program = root.join("files/probe");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use contree_sandbox::{Content, Error, LayerId, Network, Sandbox, SandboxSpec, SideFile};
+use contree_sandbox::{
+    Content, Error, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile,
+};
 
-use crate::support::{HOST, command, fresh, output, run, shell, spec, start_with, store};
+use crate::support::{HOST, command, fresh, options, output, run, shell, spec, start_with, store};
 
 const PORT: u16 = 3128;
 
@@ -133,9 +135,9 @@ fn side_files_can_be_read_and_are_no_part_of_the_image() {
     let run = run();
     let sandbox = Sandbox::start(store(), &run, &with).unwrap();
     assert_eq!(sandbox.side_files(), ["one.conf", "large", "over"]);
-    let script = "cat /dev/contree/one.conf /etc/resolv.conf; wc -c </dev/contree/large; ls /dev/contree; \
-                  echo x >/dev/contree/one.conf || rm -f /dev/contree/one.conf || \
-                  echo x >/etc/resolv.conf || rm /etc/resolv.conf || touch /dev/contree/new || rmdir /dev/contree || echo held";
+    let script = "cat /dev/side-files/one.conf /etc/resolv.conf; wc -c </dev/side-files/large; ls /dev/side-files; \
+                  echo x >/dev/side-files/one.conf || rm -f /dev/side-files/one.conf || \
+                  echo x >/etc/resolv.conf || rm /etc/resolv.conf || touch /dev/side-files/new || rmdir /dev/side-files || echo held";
     let done = output(&sandbox, &shell(script));
     assert_eq!(
         done.stdout.lines().collect::<Vec<_>>(),
@@ -147,6 +149,29 @@ fn side_files_can_be_read_and_are_no_part_of_the_image() {
     let finished = sandbox.finish(true).unwrap();
     assert_eq!(finished.changed, Some(false), "{finished:?}");
     store().remove_run(run.name()).unwrap();
+}
+
+#[test]
+fn a_caller_says_where_side_files_are() {
+    let with = SandboxSpec {
+        side_files: vec![side("one.conf", "first\n")],
+        ..spec()
+    };
+    let mut options = options();
+    options.side_directory = "beside".into();
+    let store = LayerStore::open(store().root(), options.clone()).unwrap();
+    let run = store.create_run(&format!("run-{}", fresh())).unwrap();
+    let sandbox = Sandbox::start(&store, &run, &with).unwrap();
+    let done = output(&sandbox, &shell("cat /dev/beside/one.conf"));
+    assert_eq!(done.stdout, "first\n", "{done:?}");
+    sandbox.finish(false).unwrap();
+    for name in ["", "..", "a/b"] {
+        options.side_directory = name.into();
+        let store = LayerStore::open(store.root(), options.clone()).unwrap();
+        let refused = Sandbox::start(&store, &run, &with);
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    store.remove_run(run.name()).unwrap();
 }
 
 #[test]
@@ -177,7 +202,7 @@ fn side_files_do_not_follow_an_image_out() {
     let (_run, sandbox) = start_with(&with);
     let done = output(
         &sandbox,
-        &shell("readlink /etc/resolv.conf; test -d /etc/there && ls /dev/contree"),
+        &shell("readlink /etc/resolv.conf; test -d /etc/there && ls /dev/side-files"),
     );
     let lines: Vec<_> = done.stdout.lines().collect();
     assert_eq!(lines[0], "/dev/null", "{done:?}");

@@ -89,6 +89,24 @@ fn the_ids_are_recorded_with_the_first_use() {
 }
 
 #[test]
+fn a_caller_has_directories_and_settings_of_its_own() {
+    let root = directory().join("settings");
+    let mut options = StoreOptions::default();
+    options.directories = vec!["notes".into()];
+    options.directory_setting = Some("WHERE".into());
+    let store = LayerStore::open(&root, options.clone()).unwrap();
+    assert!(store.root().join("notes").is_dir());
+    fs::write(root.join("idmap"), "{").unwrap();
+    let of = |options| LayerStore::open(&root, options).unwrap_err().to_string();
+    let (named, unnamed) = (of(options), of(StoreOptions::default()));
+    assert!(
+        named.ends_with(", or set WHERE to a new directory"),
+        "{named}"
+    );
+    assert!(unnamed.ends_with(", or use a new directory"), "{unnamed}");
+}
+
+#[test]
 fn the_store_is_closed_to_others() {
     use std::os::unix::fs::PermissionsExt;
     let store = open("closed");
@@ -142,7 +160,7 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
     );
     let said = error.to_string();
     assert!(
-        said.contains("cannot be mapped any more") && said.contains("CONTREE_DATA_DIR"),
+        said.contains("cannot be mapped any more") && said.ends_with(" or use a new directory"),
         "{said}"
     );
     assert_eq!(fs::read_to_string(&record).unwrap(), base);

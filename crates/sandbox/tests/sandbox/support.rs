@@ -31,11 +31,18 @@ pub(crate) fn store() -> &'static LayerStore {
         let root = directory().join("store");
         // As the program does, so that bounds are tried wherever they can be had.
         ControlGroups::enter(false);
-        let store = LayerStore::open(&root, StoreOptions::default()).unwrap();
+        let store = LayerStore::open(&root, options()).unwrap();
         let report = store.stage_host_layer(HOST).unwrap();
         assert!(report.files > 50, "{report:?}");
         store
     })
+}
+
+/// With a directory for files that are given to sandboxes.
+pub(crate) fn options() -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.directories = vec!["files".into()];
+    options
 }
 
 /// A directory of this process's own on the disk where the test program is, or else where temporary files go.

@@ -17,7 +17,9 @@ fn probe() {
     let Some(root) = std::env::var_os(PROBE).map(PathBuf::from) else {
         return;
     };
-    for check in diagnose(&root, &StoreOptions::default()) {
+    let mut options = StoreOptions::default();
+    options.directory_setting = Some("STORE_SETTING".into());
+    for check in diagnose(&root, &options) {
         println!("\nCHECK {check:?}");
         if check.state == State::Missing {
             println!(
@@ -27,7 +29,7 @@ fn probe() {
             );
         }
     }
-    let store = LayerStore::open(&root, StoreOptions::default()).unwrap();
+    let store = LayerStore::open(&root, options).unwrap();
     let base = store.create_run("base").unwrap();
     for name in ["proc", "sys", "dev"] {
         std::fs::create_dir(base.path().join("L/d").join(name)).unwrap();
@@ -133,7 +135,10 @@ fn an_over_mounted_proc() {
 fn a_data_directory_on_overlayfs() {
     let script = "cd $MACHINE; mkdir lower upper work data; mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr data";
     let text = on_a_machine("overlay", &["--mount"], script);
-    expect(&text, &["is on overlayfs", "CONTREE_DATA_DIR"]);
+    expect(
+        &text,
+        &["is on overlayfs", "set STORE_SETTING to a directory on"],
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Outside, call_refused, holds, refused};
 
-const BESIDE: &str = "/dev/contree/beside";
+const BESIDE: &str = "/dev/side-files/beside";
 
 pub(crate) fn all(outside: &Outside) {
     listener(outside);
@@ -163,26 +163,26 @@ fn side_files() {
             fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)),
         );
     }
-    refused("make a file beside", File::create("/dev/contree/new"));
+    refused("make a file beside", File::create("/dev/side-files/new"));
     refused(
         "remove the directory beside",
-        fs::remove_dir("/dev/contree"),
+        fs::remove_dir("/dev/side-files"),
     );
     refused(
         "rename the directory beside",
-        fs::rename("/dev/contree", "/dev/other"),
+        fs::rename("/dev/side-files", "/dev/other"),
     );
     call_refused!(
         "unmount what is beside",
         libc::SYS_umount2,
-        c"/dev/contree".as_ptr(),
+        c"/dev/side-files".as_ptr(),
         libc::MNT_DETACH
     );
     call_refused!(
         "make what is beside writable",
         libc::SYS_mount,
         std::ptr::null::<libc::c_char>(),
-        c"/dev/contree".as_ptr(),
+        c"/dev/side-files".as_ptr(),
         std::ptr::null::<libc::c_char>(),
         libc::MS_REMOUNT | libc::MS_BIND,
         std::ptr::null::<libc::c_void>()

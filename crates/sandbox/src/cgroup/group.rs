@@ -1,0 +1,188 @@
+//! The control group of one sandbox.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::control_groups::{ControlGroups, wanted};
+use super::files::{make, open, set, value};
+use super::hierarchy::{Controller, GroupDirectory, Version};
+use super::{probe, v1, v2};
+use crate::protocol::spec::Limits;
+
+/// How often, and after what time, the removal of a group is tried again that the kernel still holds.
+const TRIES: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Processes of the engine that are in the group beside what counts as inside: the first stage.
+const OURS: u32 = 1;
+
+/// A limit that is asked for and cannot be held.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LimitsError {
+    /// This process cannot make groups that hold them; with the remedy.
+    #[error("limits: {0}")]
+    Unenforceable(String),
+    /// The kernel refused.
+    #[error("limits: the kernel does not set the control group's {controller}: {error}")]
+    Refused {
+        controller: &'static str,
+        error: io::Error,
+    },
+}
+
+/// The group of one sandbox. Dropping it removes it; then nothing may be in it any more.
+#[derive(Debug)]
+pub(crate) struct Group {
+    directories: Vec<PathBuf>,
+    memory: Option<(GroupDirectory, u64)>,
+    doors: Vec<OwnedFd>,
+}
+
+impl Group {
+    /// Makes the group of a sandbox as far as it can be had here. What `limits` asks for it must have.
+    pub(crate) fn make(
+        store: &Path,
+        run: &str,
+        limits: &Limits,
+        max_processes: u32,
+    ) -> Result<Self, LimitsError> {
+        let groups = ControlGroups::get();
+        if let Some(why) = groups.refusal(limits) {
+            return Err(LimitsError::Unenforceable(why));
+        }
+        let asked = wanted(limits);
+        let mut group = Self {
+            directories: Vec::new(),
+            memory: None,
+            doors: Vec::new(),
+        };
+        let Some(name) = prefix(store).map(|prefix| prefix + run) else {
+            return Ok(group);
+        };
+        let memory = limits.memory_bytes.or(groups.memory_bytes());
+        let processes = limits.processes.unwrap_or(max_processes);
+        for controller in Controller::ALL {
+            let must = asked.contains(&controller);
+            let Ok(place) = groups.place(controller) else {
+                continue;
+            };
+            let done = match controller {
+                Controller::Memory => memory.map(|bytes| {
+                    let directory = group.enter(place, &name)?;
+                    match place.version {
+                        Version::V1 => v1::set_memory(&directory, bytes),
+                        Version::V2 => v2::set_memory(&directory, bytes),
+                    }?;
+                    let (path, version) = (directory, place.version);
+                    group.memory = Some((GroupDirectory { version, path }, bytes));
+                    Ok(())
+                }),
+                Controller::Pids => Some(group.enter(place, &name).and_then(|directory| {
+                    let most = processes.saturating_add(OURS).to_string();
+                    set(&directory, "pids.max", &most)
+                })),
+                // Without a quota there is nothing to gain from a group, and it would cost time.
+                Controller::Cpu => limits.cpus.map(|cpus| {
+                    let directory = group.enter(place, &name)?;
+                    match place.version {
+                        Version::V1 => v1::set_cpus(&directory, cpus),
+                        Version::V2 => v2::set_cpus(&directory, cpus),
+                    }
+                }),
+            };
+            if let Some(Err(error)) = done
+                && must
+            {
+                return Err(LimitsError::Refused {
+                    controller: controller.name(),
+                    error,
+                });
+            }
+        }
+        Ok(group)
+    }
+
+    /// Makes the directory, if it is not there yet, and opens what the init writes to.
+    fn enter(&mut self, place: &GroupDirectory, name: &str) -> io::Result<PathBuf> {
+        let directory = place.path.join(name);
+        if self.directories.contains(&directory) {
+            return Ok(directory);
+        }
+        make(&directory)?;
+        self.directories.push(directory.clone());
+        let door = open(&directory, place.version.door())?;
+        self.doors.push(door.into());
+        Ok(directory)
+    }
+
+    /// What the init writes `0` to, in order to be in the group. They are given away.
+    pub(crate) fn take_doors(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.doors)
+    }
+
+    /// Whether something is in the group, in all hierarchies.
+    pub(crate) fn is_entered(&self) -> bool {
+        self.directories.iter().all(|directory| {
+            fs::read(directory.join("cgroup.procs")).is_ok_and(|members| !members.is_empty())
+        })
+    }
+
+    /// The bound on memory, if the kernel has killed a process for it.
+    pub(crate) fn killed_for_memory(&self) -> Option<u64> {
+        let (place, bytes) = self.memory.as_ref()?;
+        let file = match place.version {
+            Version::V1 => "memory.oom_control",
+            Version::V2 => "memory.events",
+        };
+        let text = fs::read_to_string(place.path.join(file)).ok()?;
+        (value(&text, "oom_kill")? > 0).then_some(*bytes)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for directory in &self.directories {
+            remove(directory);
+        }
+    }
+}
+
+/// Removes the control groups of runs that are over, of the store in the directory `store` alone,
+/// and those that an ended process had made to try what it may do.
+pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
+    let Some(prefix) = prefix(store) else { return };
+    for parent in ControlGroups::get().parents() {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with(probe::PREFIX) && probe::is_left_behind(&entry.path()) {
+                let _ = fs::remove_dir(entry.path());
+            }
+            if name.strip_prefix(&prefix).is_some_and(&is_over) {
+                remove(&entry.path());
+            }
+        }
+    }
+}
+
+/// What the names of a store's groups begin with. A store is told by its directory, wherever that is moved to.
+fn prefix(store: &Path) -> Option<String> {
+    let about = fs::metadata(store).ok()?;
+    Some(format!("contree-{:x}-{:x}-", about.dev(), about.ino()))
+}
+
+/// Removes a group once it is empty, which it is a moment after its last process has ended.
+fn remove(directory: &Path) {
+    // There in v2 alone. What is left of a sandbox has no business any more.
+    let _ = set(directory, "cgroup.kill", "1");
+    for _ in 0..TRIES {
+        match fs::remove_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(PAUSE),
+            _ => return,
+        }
+    }
+}

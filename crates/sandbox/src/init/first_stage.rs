@@ -1,0 +1,188 @@
+//! The first stage: makes the user namespace, starts pid 1 and outlives it.
+//!
+//! It stays outside of the sandbox's pid and mount namespaces. When it has waited for pid 1, the kernel has ended every process of the
+//! tree and its mounts; then it compares what was written with the image, which only somebody in the user namespace may read in full.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{DumpableBehavior, fchdir, set_dumpable_behavior, setsid, umask};
+use rustix::thread::{
+    Gid, Uid, UnshareFlags, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+};
+
+use super::error::InitError;
+use super::helper::{changed, squash, unpack, view};
+use super::setup::upper;
+use super::{pid1, watch};
+use crate::os::error::errno;
+use crate::os::sys::{self, Fork};
+use crate::os::tree;
+use crate::protocol::boot::{Boot, SandboxBoot};
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
+use crate::protocol::step::Step;
+use crate::protocol::wire::{self, payload};
+
+/// Of a tree that floods the memory the kernel should end a command, rather than the engine's own machine.
+const OOM_SCORE: &str = "500";
+
+/// Runs the init. Comes back only when the engine is gone or there is nothing left to do.
+pub(crate) fn main() {
+    let Ok(socket) = prepare() else { return };
+    let Err(error) = serve(&socket) else { return };
+    if let InitError::Failed(failure) = error {
+        let _ = wire::send(&socket, &Reply::Failed(failure), &[]);
+    }
+}
+
+/// Leaves the engine's terminal, signals and descriptors behind.
+fn prepare() -> Result<OwnedFd, Errno> {
+    // SAFETY: the constructor has seen that this is our socket; from here on it is owned under its new number.
+    let stdin = unsafe { std::os::fd::BorrowedFd::borrow_raw(0) };
+    let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
+    let number = std::os::fd::AsRawFd::as_raw_fd(&socket).unsigned_abs();
+    sys::close_range(0, number - 1)?;
+    sys::close_range(number + 1, u32::MAX)?;
+    // What is opened later must not become a standard stream.
+    for _ in 0..3 {
+        let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, Mode::empty())?;
+        std::mem::forget(null);
+    }
+    sys::reset_signals();
+    // Else a ^C at the engine's terminal would end the sandbox as well.
+    let _ = setsid();
+    umask(Mode::empty());
+    let _ = rustix::thread::set_name(c"contree-init");
+    Ok(socket)
+}
+
+fn serve(socket: &OwnedFd) -> Result<(), InitError> {
+    wire::send(socket, &Reply::Hello, &[])?;
+    let (request, mut files) = wire::receive::<FirstStageRequest>(socket, None)?;
+    let FirstStageRequest::Boot = request else {
+        return Err(InitError::Lost);
+    };
+    let mut side_files = files.split_off(files.len().min(2));
+    let [store, description] = wire::exactly(files)?;
+    let boot: Boot = payload::read(description)?;
+    // Later /proc/self belongs to root of this machine.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    if let Boot::Sandbox(boot) = &boot {
+        let doors = side_files.split_off(side_files.len().saturating_sub(boot.group_doors));
+        for door in &doors {
+            // The engine looks whether it has worked.
+            let _ = rustix::io::write(door, b"0");
+        }
+    }
+    fchdir(&store).during(Step::Prepare)?;
+    enter_user_namespace(socket)?;
+    match boot {
+        Boot::Probe => wire::send(socket, &Reply::Ready, &[])?,
+        Boot::Remove { paths } => {
+            for path in paths {
+                let shown = path.display().to_string();
+                let name = std::ffi::CString::new(path.into_os_string().into_encoded_bytes())
+                    .map_err(|_| InitError::Lost)?;
+                tree::remove(store.as_fd(), &name)
+                    .map_err(|e| errno(&e))
+                    .during_with(Step::Remove, shown)?;
+            }
+            wire::send(socket, &Reply::Ready, &[])?;
+        }
+        Boot::View { lowers, old_mount } => view::serve(socket, &store, &lowers, old_mount)?,
+        Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,
+        Boot::Squash(boot) => {
+            wire::send(socket, &Reply::Ready, &[])?;
+            squash::squash(&store, &boot)
+                .map_err(|error| errno(&error))
+                .during(Step::Squash)?;
+            wire::send(socket, &Reply::Squashed, &[])?;
+        }
+        Boot::Sandbox(boot) => sandbox(socket, store, &boot, side_files)?,
+    }
+    Ok(())
+}
+
+fn enter_user_namespace(socket: &OwnedFd) -> Result<(), InitError> {
+    sys::unshare(UnshareFlags::NEWUSER).during(Step::UserNamespace)?;
+    // So that /proc/<our pid>/uid_map belongs to the engine's user for as long as it writes it.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::UserNamespace)?;
+    wire::send(socket, &Reply::NeedMap, &[])?;
+    let (FirstStageRequest::Mapped, _) = wire::receive::<FirstStageRequest>(socket, None)? else {
+        return Err(InitError::Lost);
+    };
+    // Refused where an ordinary user maps a single id: there setgroups is off for good.
+    let _ = set_thread_groups(&[]);
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(Step::BecomeRoot)?;
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(Step::BecomeRoot)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::BecomeRoot)?;
+    Ok(())
+}
+
+fn sandbox(
+    socket: &OwnedFd,
+    store: OwnedFd,
+    boot: &SandboxBoot,
+    side_files: Vec<OwnedFd>,
+) -> Result<(), InitError> {
+    upper::prepare(boot)?;
+    sys::unshare(UnshareFlags::NEWPID).during(Step::PidNamespace)?;
+    let over = match boot.max_layer_bytes {
+        None => {
+            let pid = match sys::fork().during(Step::Fork)? {
+                Fork::Child => pid1::main(socket, store, boot, None, side_files),
+                Fork::Parent(pid) => pid,
+            };
+            drop(side_files);
+            let _ = sys::wait(pid, true);
+            None
+        }
+        Some(limit) => {
+            let (ours, theirs) = socketpair(
+                AddressFamily::UNIX,
+                SocketType::SEQPACKET,
+                SocketFlags::CLOEXEC,
+                None,
+            )
+            .during(Step::Prepare)?;
+            let pid = match sys::fork().during(Step::Fork)? {
+                Fork::Child => {
+                    drop(ours);
+                    pid1::main(socket, store, boot, Some(theirs), side_files)
+                }
+                Fork::Parent(pid) => pid,
+            };
+            drop((theirs, side_files));
+            match watch::until_end(pid, &store, &boot.run, limit, &ours) {
+                Ok(over) => over,
+                Err(error) => {
+                    // What cannot be watched does not go on.
+                    let _ = sys::kill(pid, libc::SIGKILL);
+                    let _ = sys::wait(pid, true);
+                    Err(error).during(Step::Watch)?
+                }
+            }
+        }
+    };
+    wire::send(socket, &Reply::TreeGone { over }, &[])?;
+    loop {
+        // What was meant for pid 1 and came too late is passed over.
+        if let (RequestAfterPid1::FirstStage(FirstStageRequest::Inspect), _) =
+            wire::receive(socket, None)?
+        {
+            let reply = match changed::inspect(&store, boot) {
+                Ok((reason, bytes)) => Reply::Inspected { reason, bytes },
+                Err(error) => Reply::Failed(Failure {
+                    step: Step::Inspect,
+                    subject: None,
+                    errno: errno(&error).raw_os_error(),
+                }),
+            };
+            wire::send(socket, &reply, &[])?;
+        }
+    }
+}

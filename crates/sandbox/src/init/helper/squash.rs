@@ -1,0 +1,233 @@
+//! Making one layer of several that lie on each other, so that an image stays quick to mount however often it was built upon.
+//!
+//! What the new layer shows on top of the rest of the chain is what the several showed: the topmost of each name, directories merged, with
+//! whiteouts and opaque marks where something below must stay hidden. Contents are shared: layers never change, so that a file of the new
+//! layer is one more name of the old one's. Only directories are made anew, and get owner, mode, attributes and times of the topmost.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod,
+    fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, linkat, mkdirat, mknodat, openat,
+    statat,
+};
+use rustix::io::Errno;
+
+use super::marks::{OPAQUE, is_whiteout, make_opaque};
+use crate::os::tree::is_dot;
+use crate::protocol::boot::SquashBoot;
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Overlayfs' own attributes, and those of them that belong to the image since they were escaped.
+const OWN: &[u8] = b"user.overlay.";
+const ESCAPED: &[u8] = b"user.overlay.overlay.";
+
+/// Fills the empty directory `boot.target`.
+pub(crate) fn squash(store: &OwnedFd, boot: &SquashBoot) -> io::Result<()> {
+    let open = |paths: &[PathBuf]| -> io::Result<Vec<OwnedFd>> {
+        paths.iter().map(|path| layer(store, path)).collect()
+    };
+    let (layers, below) = (open(&boot.layers)?, open(&boot.below)?);
+    let target = openat(store, &boot.target, DIRECTORY, Mode::empty())?;
+    merge(&layers, &below, target.as_fd())?;
+    if let Some(top) = layers.first() {
+        imitate(top, &target, false)?;
+    }
+    Ok(())
+}
+
+/// A layer by its short name, which is a symlink of ours.
+fn layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(store, path, flags, Mode::empty())?)
+}
+
+/// What a name is in a directory of a layer.
+enum Found {
+    Nothing,
+    Directory(OwnedFd),
+    /// Anything else, whiteouts among it.
+    Other(Stat),
+}
+
+fn look(directory: &OwnedFd, name: &CStr) -> io::Result<Found> {
+    let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        Err(error) => return Err(error.into()),
+    };
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        let directory = openat(directory, name, DIRECTORY, Mode::empty())?;
+        return Ok(Found::Directory(directory));
+    }
+    Ok(Found::Other(stat))
+}
+
+/// Merges directories, the topmost first, into an empty one. `below` is what overlayfs will merge with it.
+fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::Result<()> {
+    let mut done: HashSet<CString> = HashSet::new();
+    for (index, directory) in layers.iter().enumerate() {
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if is_dot(name) || !done.insert(name.to_owned()) {
+                continue;
+            }
+            match look(directory, name)? {
+                Found::Nothing => return Err(Errno::STALE.into()),
+                Found::Directory(top) => {
+                    let (parts, closed) = stack(top, &layers[index + 1..], name)?;
+                    // What is hidden already need not be hidden by every name in it.
+                    let (under, _) = match (closed, first_directory(below, name)?) {
+                        (false, Some((next, rest))) => stack(next, rest, name)?,
+                        _ => (Vec::new(), true),
+                    };
+                    mkdirat(target, name, Mode::RWXU)?;
+                    let made = openat(target, name, DIRECTORY, Mode::empty())?;
+                    merge(&parts, &under, made.as_fd())?;
+                    imitate(&parts[0], &made, closed)?;
+                }
+                Found::Other(stat) if is_whiteout(&stat) => {
+                    if shows(below, name)? {
+                        link(directory, name, target, &stat)?;
+                    }
+                }
+                Found::Other(stat) => link(directory, name, target, &stat)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The directories that overlayfs merges with `top`, itself first, and whether nothing further down is merged with them.
+fn stack(top: OwnedFd, lower: &[OwnedFd], name: &CStr) -> io::Result<(Vec<OwnedFd>, bool)> {
+    let mut closed = is_opaque(&top)?;
+    let mut parts = vec![top];
+    for directory in lower {
+        if closed {
+            break;
+        }
+        match look(directory, name)? {
+            Found::Nothing => {}
+            Found::Directory(found) => {
+                closed = is_opaque(&found)?;
+                parts.push(found);
+            }
+            Found::Other(_) => closed = true,
+        }
+    }
+    Ok((parts, closed))
+}
+
+/// The directory of that name that is the uppermost below, and what is below it in turn.
+fn first_directory<'a>(
+    below: &'a [OwnedFd],
+    name: &CStr,
+) -> io::Result<Option<(OwnedFd, &'a [OwnedFd])>> {
+    for (index, directory) in below.iter().enumerate() {
+        match look(directory, name)? {
+            Found::Nothing => {}
+            Found::Directory(found) => return Ok(Some((found, &below[index + 1..]))),
+            Found::Other(_) => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the name can be seen in what is below.
+fn shows(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
+    for directory in below {
+        match look(directory, name)? {
+            Found::Nothing => {}
+            Found::Directory(_) => return Ok(true),
+            Found::Other(stat) => return Ok(!is_whiteout(&stat)),
+        }
+    }
+    Ok(false)
+}
+
+fn link(directory: &OwnedFd, name: &CStr, target: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
+    match linkat(directory, name, target, name, AtFlags::empty()) {
+        // Overlayfs gives all its whiteouts one inode, which may have no room for another name.
+        Err(Errno::MLINK) if is_whiteout(stat) => {
+            let kind = FileType::CharacterDevice;
+            Ok(mknodat(target, name, kind, Mode::empty(), 0)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Gives a directory what another has besides its content.
+fn imitate(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
+    let stat = fstat(from)?;
+    let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    fchown(to, Some(uid), Some(gid))?;
+    fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    for name in attributes(from)? {
+        fsetxattr(
+            to,
+            name.as_slice(),
+            &value(from, &name)?,
+            XattrFlags::empty(),
+        )?;
+    }
+    if opaque {
+        make_opaque(to)?;
+    }
+    let time = |seconds, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or_default(),
+    };
+    let times = Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    Ok(futimens(to, &times)?)
+}
+
+fn is_opaque(directory: &OwnedFd) -> io::Result<bool> {
+    match value(directory, OPAQUE) {
+        Ok(value) if value == b"y" => Ok(true),
+        // Another mark than we make, with a meaning that this does not know.
+        Ok(_) => Err(Errno::OPNOTSUPP.into()),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn attributes(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
+    let mut list = vec![0_u8; 64 * 1024];
+    let size = match flistxattr(directory, list.as_mut_slice()) {
+        Ok(size) => size,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(error) => return Err(error),
+    };
+    let names = list[..size].split(|&byte| byte == 0);
+    Ok(names
+        .filter(|name| !name.is_empty() && (!name.starts_with(OWN) || name.starts_with(ESCAPED)))
+        .map(<[u8]>::to_vec)
+        .collect())
+}
+
+fn value(directory: &OwnedFd, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let mut value = vec![0_u8; 256];
+    loop {
+        match fgetxattr(directory, name, value.as_mut_slice()) {
+            Ok(size) => {
+                value.truncate(size);
+                return Ok(value);
+            }
+            // No attribute is larger than 64 KiB (XATTR_SIZE_MAX).
+            Err(Errno::RANGE) if value.len() < 64 * 1024 => value.resize(64 * 1024, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The layer that is being made, and the image below it.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, UTIME_OMIT,
+    Uid, XattrFlags, fchmod, fchown, fgetxattr, flistxattr, fsetxattr, fstat, futimens, linkat,
+    mkdirat, openat2, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::path::{directory_of, last, or_dot};
+use super::refused::Refused;
+use crate::init::helper::marks::{is_whiteout, make_opaque};
+use crate::os::tree;
+
+/// How everything in the layer and in the image is resolved.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+/// For openat2, where [`BENEATH`] refuses symbolic links and says so; with `O_NOFOLLOW` it would say that there is no directory.
+const FOUND: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Directories that the sandbox mounts on. They must be in every image.
+pub(super) const MOUNT_POINTS: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
+
+pub(super) struct Layer {
+    root: OwnedFd,
+    /// The image that the layer is for, without it.
+    pub(super) below: Option<OwnedFd>,
+    /// Whether only root exists inside.
+    pub(super) single: bool,
+    /// The directory that was made in last. Members of one directory mostly follow each other.
+    current: Option<Current>,
+    /// The root is to hide all that is below it.
+    pub(super) root_opaque: bool,
+}
+
+struct Current {
+    path: Vec<u8>,
+    directory: OwnedFd,
+    /// What making things in it has changed.
+    mtime: Timestamps,
+}
+
+impl Layer {
+    pub(super) fn new(
+        root: OwnedFd,
+        below: Option<OwnedFd>,
+        single: bool,
+    ) -> Result<Self, Refused> {
+        let layer = Self {
+            root,
+            below,
+            single,
+            current: None,
+            root_opaque: false,
+        };
+        if let Some(below) = layer.look_below(b"")? {
+            layer
+                .copy_metadata(&below, &layer.root)
+                .map_err(|error| Refused::on("prepare", b"/", error))?;
+        }
+        Ok(layer)
+    }
+
+    pub(super) fn root(&self) -> &OwnedFd {
+        &self.root
+    }
+
+    /// The directory that `path` is in, made with its own parents where it is missing.
+    pub(super) fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, Refused> {
+        let wanted = directory_of(path);
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|current| current.path != wanted)
+        {
+            self.settle();
+            let directory = self.directory(wanted)?;
+            let stat = fstat(&directory).map_err(|error| Refused::on("look at", wanted, error))?;
+            self.current = Some(Current {
+                path: wanted.to_vec(),
+                directory,
+                mtime: modified(&stat),
+            });
+        }
+        self.current_directory()
+            .ok_or_else(|| Refused::path(path, "has no directory"))
+    }
+
+    /// The directory that [`Layer::parent`] found last.
+    pub(super) fn current_directory(&self) -> Option<BorrowedFd<'_>> {
+        self.current
+            .as_ref()
+            .map(|current| current.directory.as_fd())
+    }
+
+    /// Gives the directory that was made in last the time back that it had.
+    pub(super) fn settle(&mut self) {
+        if let Some(current) = self.current.take() {
+            let _ = futimens(&current.directory, &current.mtime);
+        }
+    }
+
+    /// Opens a directory of the layer, and makes it where it is missing.
+    fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, Refused> {
+        match self.open(path) {
+            Ok(found) => return Ok(found),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(error) => return Err(self.in_the_way(path, error)),
+        }
+        let mut end = 0;
+        let mut above = self
+            .open(b"")
+            .map_err(|error| Refused::on("open", path, error))?;
+        for name in path.split(|&byte| byte == b'/') {
+            end += name.len() + usize::from(end > 0);
+            let here = &path[..end];
+            above = match self.open(here) {
+                Ok(found) => found,
+                Err(Errno::NOENT) => self.imply(&above, name, here)?,
+                Err(Errno::NOTDIR) if is_whiteout_at(above.as_fd(), name) => {
+                    // Something was removed, and a directory comes in its place.
+                    remove(above.as_fd(), name)
+                        .map_err(|error| Refused::on("replace", here, error))?;
+                    let made = self.imply(&above, name, here)?;
+                    make_opaque(&made).map_err(|error| Refused::on("make", here, error))?;
+                    made
+                }
+                Err(error) => return Err(self.in_the_way(here, error)),
+            };
+        }
+        Ok(above)
+    }
+
+    /// Makes a directory that the archive does not hold: as it is in the image below, if it is there.
+    fn imply(&self, above: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd, Refused> {
+        let make = || {
+            let before = modified(&fstat(above)?);
+            mkdirat(above, name, Mode::from_raw_mode(0o755))?;
+            let made = openat2(above, name, FOUND, Mode::empty(), BENEATH)?;
+            if let Some(model) = self.look_below(path).unwrap_or_default() {
+                self.copy_metadata(&model, &made)?;
+            }
+            futimens(above, &before)?;
+            Ok(made)
+        };
+        make().map_err(|error: Errno| Refused::on("make the directory", path, error))
+    }
+
+    pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        openat2(&self.root, or_dot(path), FOUND, Mode::empty(), BENEATH)
+    }
+
+    fn in_the_way(&self, path: &[u8], error: Errno) -> Refused {
+        match error {
+            Errno::LOOP => Refused::path(path, "would be written through a symbolic link"),
+            Errno::NOTDIR => Refused::path(path, "is a directory for others, and a file itself"),
+            other => Refused::on("open", path, other),
+        }
+    }
+
+    /// A directory of the image below, if there is one at this path, reached without symbolic links.
+    pub(super) fn look_below(&self, path: &[u8]) -> Result<Option<OwnedFd>, Refused> {
+        let Some(below) = &self.below else {
+            return Ok(None);
+        };
+        let flags = BENEATH.difference(ResolveFlags::NO_XDEV);
+        match openat2(below, or_dot(path), FOUND, Mode::empty(), flags) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            Err(error) => Err(Refused::on("look at", path, error)),
+        }
+    }
+
+    /// Makes room for `name`. What is there goes, but a directory that is to be one stays; says what was found.
+    pub(super) fn clear(
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+        keep_directory: bool,
+    ) -> Result<Found, std::io::Error> {
+        let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(Found::Nothing),
+            Err(error) => return Err(error.into()),
+        };
+        if keep_directory && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(Found::Directory);
+        }
+        remove(directory, name)?;
+        Ok(match is_whiteout(&stat) {
+            true => Found::Whiteout,
+            false => Found::Other,
+        })
+    }
+
+    /// Mode, owner, extended attributes and time of one file for another.
+    pub(super) fn copy_metadata(&self, from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
+        let stat = fstat(from)?;
+        fchown(
+            to,
+            Some(Uid::from_raw(stat.st_uid)),
+            Some(Gid::from_raw(stat.st_gid)),
+        )?;
+        for (name, value) in attributes(from).unwrap_or_default() {
+            let _ = fsetxattr(to, name.as_slice(), &value, XattrFlags::empty());
+        }
+        fchmod(to, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+        futimens(to, &modified(&stat))
+    }
+
+    /// Links `name` to a file of this layer.
+    pub(super) fn link(
+        &self,
+        target: &[u8],
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<(), Errno> {
+        let from = self.open(directory_of(target))?;
+        linkat(&from, last(target), directory, name, AtFlags::empty())
+    }
+}
+
+/// What was at a path before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    Directory,
+    Whiteout,
+    Other,
+}
+
+fn remove(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), std::io::Error> {
+    match unlinkat(directory, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => tree::remove(directory, &CString::new(name)?),
+        other => Ok(other?),
+    }
+}
+
+fn is_whiteout_at(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
+    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_whiteout(&stat))
+}
+
+/// Name and value of an extended attribute.
+type Attribute = (Vec<u8>, Vec<u8>);
+
+/// The extended attributes of an open file that belong to the image.
+fn attributes(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
+    let mut list = vec![0_u8; 64 * 1024];
+    let size = flistxattr(file, list.as_mut_slice())?;
+    let mut found = Vec::new();
+    for name in list[..size].split(|&byte| byte == 0) {
+        if name.is_empty() || name.starts_with(b"user.overlay.") {
+            continue;
+        }
+        let mut value = vec![0_u8; 64 * 1024];
+        let size = fgetxattr(file, name, value.as_mut_slice())?;
+        value.truncate(size);
+        found.push((name.to_vec(), value));
+    }
+    Ok(found)
+}
+
+pub(super) fn modified(stat: &Stat) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: stat.st_mtime,
+            #[allow(clippy::useless_conversion, reason = "unsigned in some C libraries")]
+            tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or_default(),
+        },
+    }
+}

@@ -1,0 +1,323 @@
+//! Making what members describe.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chmodat, chownat, fchmod, fchown, fsetxattr, futimens, mkdirat, mknodat, openat, statat,
+    symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::layer::{DIRECTORY, Found, Layer};
+use super::path::{directory_of, last, or_dot};
+use super::refused::Refused;
+use crate::init::helper::marks::{is_whiteout, make_opaque};
+use crate::protocol::unpacked::Unpacked;
+use crate::tar::{Archive, Member, Sparse, TarError};
+
+/// How much of a file is copied at once.
+const CHUNK: usize = 256 * 1024;
+/// Who owns what belongs to an id that the sandbox does not have.
+const NOBODY: u32 = 65_534;
+
+impl Layer {
+    pub(super) fn make_directory(
+        &mut self,
+        path: &[u8],
+        member: &Member,
+        done: &mut Unpacked,
+    ) -> Result<(), Refused> {
+        let single = self.single;
+        let made = if path.is_empty() {
+            Ok(Made {
+                directory: self
+                    .open(b"")
+                    .map_err(|error| Refused::on("open", path, error))?,
+                opaque: false,
+            })
+        } else {
+            let name = last(path);
+            let above = self.parent(path)?;
+            let make = || {
+                let found = Self::clear(above, name, true)?;
+                if found != Found::Directory {
+                    mkdirat(above, name, Mode::RWXU)?;
+                }
+                let directory = openat(above, name, DIRECTORY, Mode::empty())?;
+                let opaque = found == Found::Whiteout;
+                Ok::<_, std::io::Error>(Made { directory, opaque })
+            };
+            make().map_err(|error| Refused::on("make the directory", path, error))
+        }?;
+        // If it is the one that was made in last, its time is not that one's any more.
+        self.settle();
+        let mut finish = || {
+            if made.opaque {
+                make_opaque(&made.directory)?;
+            }
+            dress(&made.directory, member, single, done)
+        };
+        finish().map_err(|error| Refused::on("make the directory", path, error))
+    }
+
+    pub(super) fn make_file(
+        &mut self,
+        path: &[u8],
+        member: &Member,
+        archive: &mut Archive<File>,
+        done: &mut Unpacked,
+    ) -> Result<(), Refused> {
+        let single = self.single;
+        let name = last(path);
+        let above = self.parent(path)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut make = || {
+            Self::clear(above, name, false)?;
+            let mut file = File::from(openat(above, name, flags, Mode::RUSR | Mode::WUSR)?);
+            match &member.sparse {
+                None => copy(archive, &mut file)?,
+                Some(sparse) => copy_pieces(archive, &file, sparse)?,
+            }
+            dress(&OwnedFd::from(file), member, single, done)?;
+            Ok::<_, std::io::Error>(())
+        };
+        make().map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => TarError::from(error).into(),
+            _ => Refused::on("write", path, error),
+        })
+    }
+
+    pub(super) fn make_symlink(
+        &mut self,
+        path: &[u8],
+        member: &Member,
+        done: &mut Unpacked,
+    ) -> Result<(), Refused> {
+        if member.link.is_empty() || member.link.contains(&0) {
+            return Err(Refused::path(path, "is a symbolic link without a target"));
+        }
+        let single = self.single;
+        let name = last(path);
+        let above = self.parent(path)?;
+        let mut make = || {
+            Self::clear(above, name, false)?;
+            symlinkat(member.link.as_slice(), above, name)?;
+            own_at(above, name, member, single, done)?;
+            utimensat(above, name, &times(member), AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok::<_, std::io::Error>(())
+        };
+        make().map_err(|error| Refused::on("make the symbolic link", path, error))
+    }
+
+    pub(super) fn make_fifo(
+        &mut self,
+        path: &[u8],
+        member: &Member,
+        done: &mut Unpacked,
+    ) -> Result<(), Refused> {
+        let single = self.single;
+        let name = last(path);
+        let above = self.parent(path)?;
+        let mut make = || {
+            Self::clear(above, name, false)?;
+            mknodat(above, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+            own_at(above, name, member, single, done)?;
+            // It was just made as a FIFO, and nobody else can reach it.
+            chmodat(
+                above,
+                name,
+                Mode::from_raw_mode(member.mode),
+                AtFlags::empty(),
+            )?;
+            utimensat(above, name, &times(member), AtFlags::SYMLINK_NOFOLLOW)?;
+            Ok::<_, std::io::Error>(())
+        };
+        make().map_err(|error| Refused::on("make the named pipe", path, error))
+    }
+
+    /// Gives a file of this layer another name. One that only the image below has is copied up first.
+    pub(super) fn make_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
+        if path == target {
+            return Ok(());
+        }
+        let in_layer = match self.open(directory_of(target)) {
+            Ok(directory) => match statat(&directory, last(target), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => {
+                    if is_whiteout(&stat)
+                        || FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                    {
+                        return Err(Refused::path(path, "is a hard link to what is no file"));
+                    }
+                    true
+                }
+                Err(Errno::NOENT) => false,
+                Err(error) => return Err(Refused::on("look at", target, error)),
+            },
+            Err(Errno::NOENT | Errno::NOTDIR) => false,
+            Err(Errno::LOOP) => {
+                return Err(Refused::path(
+                    path,
+                    "is a hard link through a symbolic link",
+                ));
+            }
+            Err(error) => return Err(Refused::on("look at", target, error)),
+        };
+        if !in_layer {
+            self.copy_up(path, target)?;
+        }
+        let name = last(path);
+        self.parent(path)?;
+        let Some(above) = self.current_directory() else {
+            return Err(Refused::path(path, "has no directory"));
+        };
+        Self::clear(above, name, false)
+            .and_then(|_| Ok(self.link(target, above, name)?))
+            .map_err(|error| Refused::on("make the hard link", path, error))
+    }
+
+    fn copy_up(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
+        let missing = || Refused::path(path, "is a hard link to a file that is not in the image");
+        let Some(below) = self.look_below(directory_of(target))? else {
+            return Err(missing());
+        };
+        let name = last(target);
+        // Looked at before it is opened: a FIFO would wait for its other end.
+        match statat(&below, or_dot(name), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
+            _ => return Err(missing()),
+        }
+        self.parent(target)?;
+        let Some(above) = self.current_directory() else {
+            return Err(missing());
+        };
+        let copy = || {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let source = openat(&below, name, flags, Mode::empty())?;
+            let flags =
+                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut file = File::from(openat(above, name, flags, Mode::RUSR | Mode::WUSR)?);
+            let mut source = File::from(source);
+            std::io::copy(&mut source, &mut file)?;
+            self.copy_metadata(&source.into(), &file.into())?;
+            Ok::<_, std::io::Error>(())
+        };
+        copy().map_err(|error| Refused::on("copy", target, error))
+    }
+}
+
+struct Made {
+    directory: OwnedFd,
+    /// It comes in the place of something that the same layer has removed.
+    opaque: bool,
+}
+
+fn copy(archive: &mut Archive<File>, file: &mut File) -> std::io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        match archive.read_data(&mut buffer)? {
+            0 => return Ok(()),
+            read => file.write_all(&buffer[..read])?,
+        }
+    }
+}
+
+fn copy_pieces(archive: &mut Archive<File>, file: &File, sparse: &Sparse) -> std::io::Result<()> {
+    file.set_len(sparse.length)?;
+    let mut buffer = vec![0; CHUNK];
+    for &(mut offset, mut left) in &sparse.pieces {
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            let read = archive.read_data(&mut buffer[..wanted])?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            file.write_all_at(&buffer[..read], offset)?;
+            offset += read as u64;
+            left -= read as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Owner, extended attributes, mode and time, in this order: a new owner takes set-user-id bits and capabilities away.
+fn dress(
+    file: &OwnedFd,
+    member: &Member,
+    single: bool,
+    done: &mut Unpacked,
+) -> Result<(), std::io::Error> {
+    own(member, single, done, |uid, gid| fchown(file, uid, gid))?;
+    for (name, value) in &member.xattrs {
+        if !kept(name, single) {
+            continue;
+        }
+        // What the file system or the kernel does not take is left out.
+        let _ = fsetxattr(file, name.as_slice(), value, XattrFlags::empty());
+    }
+    fchmod(file, Mode::from_raw_mode(member.mode))?;
+    Ok(futimens(file, &times(member))?)
+}
+
+fn own_at(
+    above: impl AsFd,
+    name: &[u8],
+    member: &Member,
+    single: bool,
+    done: &mut Unpacked,
+) -> Result<(), Errno> {
+    own(member, single, done, |uid, gid| {
+        chownat(above.as_fd(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
+    })
+}
+
+fn own(
+    member: &Member,
+    single: bool,
+    done: &mut Unpacked,
+    change: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let other = (member.uid, member.gid) != (0, 0);
+    if single {
+        // Files are made as root's, and there is nobody else.
+        done.all_root += u64::from(other);
+        return Ok(());
+    }
+    let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
+    if let (Some(uid), Some(gid)) = (id(member.uid), id(member.gid)) {
+        match change(Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+            Err(Errno::INVAL | Errno::OVERFLOW) => {}
+            other => return other,
+        }
+    }
+    done.unknown_owners += 1;
+    match change(Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY))) {
+        Err(Errno::INVAL | Errno::OVERFLOW) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether an extended attribute is taken over: what programs set, and capabilities where ids exist that they can be for. Never
+/// overlayfs' own marks, by which a layer could show files that it does not have.
+fn kept(name: &[u8], single: bool) -> bool {
+    (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
+        || (name == b"security.capability" && !single)
+}
+
+fn times(member: &Member) -> Timestamps {
+    let (seconds, nanoseconds) = member.mtime;
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: seconds,
+            tv_nsec: nanoseconds.into(),
+        },
+    }
+}

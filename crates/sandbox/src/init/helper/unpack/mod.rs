@@ -1,0 +1,151 @@
+//! Unpacking a tar archive into a new layer.
+//!
+//! The archive is what somebody else made. Everything is made relative to descriptors of directories that were resolved beneath the
+//! layer without following a symbolic link, so that nothing outside of it can be meant, whatever the archive says.
+
+mod layer;
+mod make;
+mod path;
+mod refused;
+mod whiteout;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+
+use self::layer::{Layer, MOUNT_POINTS};
+use self::refused::{Refused, shown};
+use crate::init::error::InitError;
+use crate::init::setup::overlay;
+use crate::os::tree::disk_space;
+use crate::protocol::boot::UnpackBoot;
+use crate::protocol::failure::During;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::FirstStageRequest;
+use crate::protocol::step::Step;
+use crate::protocol::unpacked::Unpacked;
+use crate::protocol::wire;
+use crate::tar::{Archive, Member, MemberKind, TarError};
+
+/// Unpacks one archive, which comes through a descriptor, and says how that went.
+pub(crate) fn serve(socket: &OwnedFd, store: &OwnedFd, boot: &UnpackBoot) -> Result<(), InitError> {
+    let below = match boot.lowers.is_empty() {
+        true => None,
+        false => Some(overlay::mount_to_look_at(
+            store,
+            &boot.lowers,
+            boot.old_mount,
+        )?),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = openat(store, &boot.target, flags, Mode::empty()).during(Step::Upper)?;
+    wire::send(socket, &Reply::Ready, &[])?;
+    let (FirstStageRequest::Unpack, files) = wire::receive::<FirstStageRequest>(socket, None)?
+    else {
+        return Err(InitError::Lost);
+    };
+    let [source] = wire::exactly(files)?;
+    let reply = match unpack(File::from(source), root, below, boot) {
+        Ok(unpacked) => Reply::Unpacked(unpacked),
+        Err(refused) => Reply::Refused { reason: refused.0 },
+    };
+    wire::send(socket, &reply, &[])?;
+    Ok(())
+}
+
+fn unpack(
+    source: File,
+    root: OwnedFd,
+    below: Option<OwnedFd>,
+    boot: &UnpackBoot,
+) -> Result<Unpacked, Refused> {
+    let mut archive = Archive::new(source);
+    let mut layer = Layer::new(root, below, boot.single)?;
+    let mut done = Unpacked::default();
+    let mut room = boot.limits.bytes;
+    while let Some(member) = archive.next_member()? {
+        done.entries += 1;
+        if done.entries > boot.limits.entries {
+            return Err(Refused(format!(
+                "the archive has more than {} members",
+                boot.limits.entries
+            )));
+        }
+        if member.kind == MemberKind::File {
+            if member.length() > room {
+                return Err(Refused(format!(
+                    "the image would be larger than the bound on its size: {} asks for {} bytes, and {room} are left",
+                    shown(&member.path),
+                    member.length()
+                )));
+            }
+            room -= member.length();
+        }
+        layer.member(&member, &mut archive, &mut done)?;
+    }
+    layer.finish()?;
+    // Zeros at the end, and whatever follows them: the sender's checksum is over all of it.
+    let mut rest = archive.into_inner();
+    let mut buffer = vec![0; 64 * 1024];
+    while rest.read(&mut buffer).map_err(TarError::from)? > 0 {}
+    done.bytes =
+        disk_space(layer.root()).map_err(|error| Refused(format!("measure the layer: {error}")))?;
+    Ok(done)
+}
+
+impl Layer {
+    /// Makes one member.
+    fn member(
+        &mut self,
+        member: &Member,
+        archive: &mut Archive<File>,
+        done: &mut Unpacked,
+    ) -> Result<(), Refused> {
+        let path = path::clean(&member.path)?;
+        if let Some(name) = path::last(&path).strip_prefix(whiteout::PREFIX) {
+            return whiteout::apply(self, &path, name);
+        }
+        if MOUNT_POINTS.contains(&path.as_slice()) && member.kind != MemberKind::Directory {
+            return Err(Refused::path(&path, "must be a directory"));
+        }
+        match member.kind {
+            MemberKind::Device => {
+                done.devices += 1;
+                Ok(())
+            }
+            MemberKind::Directory => self.make_directory(&path, member, done),
+            _ if path.is_empty() => {
+                Err(Refused::path(&member.path, "is the root, and no directory"))
+            }
+            MemberKind::File => self.make_file(&path, member, archive, done),
+            MemberKind::Symlink => self.make_symlink(&path, member, done),
+            MemberKind::Fifo => self.make_fifo(&path, member, done),
+            MemberKind::Hardlink => {
+                let target = path::clean(&member.link).map_err(|_| {
+                    Refused::path(&path, "is a hard link that leads out of the image")
+                })?;
+                self.make_link(&path, &target)
+            }
+        }
+    }
+
+    /// What has to be done when all members are made.
+    fn finish(&mut self) -> Result<(), Refused> {
+        self.settle();
+        if self.root_opaque {
+            whiteout::hide_all(self)?;
+        }
+        if self.below.is_none() {
+            for name in MOUNT_POINTS {
+                match mkdirat(self.root(), name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(Refused::on("make", name, error)),
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Paths of an archive's members.
+
+use super::refused::Refused;
+
+/// Longest path of a member (PATH_MAX less its NUL).
+const PATH: usize = 4095;
+/// Most directories in one another.
+const DEPTH: usize = 512;
+
+/// A path from the layer's root, without `.`, doubled and outer slashes; empty for the root itself. A leading slash means the image's root.
+pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, Refused> {
+    if path.contains(&0) {
+        return Err(Refused::path(path, "has a NUL byte in its path"));
+    }
+    let mut clean = Vec::with_capacity(path.len());
+    let mut depth = 0;
+    for name in path.split(|&byte| byte == b'/') {
+        match name {
+            b"" | b"." => continue,
+            b".." => return Err(Refused::path(path, "leads out of the image with `..`")),
+            name => {
+                if !clean.is_empty() {
+                    clean.push(b'/');
+                }
+                clean.extend_from_slice(name);
+                depth += 1;
+            }
+        }
+    }
+    if clean.len() > PATH {
+        return Err(Refused::path(path, "has a path of more than 4095 bytes"));
+    }
+    if depth > DEPTH {
+        return Err(Refused::path(path, "lies more than 512 directories deep"));
+    }
+    Ok(clean)
+}
+
+pub(super) fn last(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+pub(super) fn directory_of(path: &[u8]) -> &[u8] {
+    path.iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(&b""[..], |end| &path[..end])
+}
+
+pub(super) fn or_dot(path: &[u8]) -> &[u8] {
+    if path.is_empty() { b"." } else { path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        for (given, expected) in [
+            ("./", ""),
+            ("/", ""),
+            ("a/./b//c/", "a/b/c"),
+            ("/etc/passwd", "etc/passwd"),
+            ("...", "..."),
+        ] {
+            let cleaned = clean(given.as_bytes()).map_err(|refused| refused.0);
+            assert_eq!(cleaned.as_deref(), Ok(expected.as_bytes()), "{given}");
+        }
+        for bad in [
+            &b".."[..],
+            b"a/../b",
+            b"/..",
+            b"a\0b",
+            &[b'x'; 5000],
+            &b"a/".repeat(600),
+        ] {
+            assert!(clean(bad).is_err(), "{}", bad.escape_ascii());
+        }
+        assert_eq!(
+            (directory_of(b"a/b/c"), last(b"a/b/c")),
+            (&b"a/b"[..], &b"c"[..])
+        );
+        assert_eq!((directory_of(b"c"), last(b"c")), (&b""[..], &b"c"[..]));
+    }
+}

@@ -1,0 +1,225 @@
+//! A walk through a directory of a view: pre-order, the names of each directory sorted, files before directories. The
+//! caller sets the pace, and says of each directory whether to go into it.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::lookup::{entry, kind, last_name, resolve};
+use crate::os::tree::is_dot;
+use crate::protocol::entry::{Entry, Item, Kind};
+use crate::protocol::wire::{LARGEST, MOST_FILES};
+
+/// The most memory that names of directories on the way may take. A directory of a million files is far below.
+const MOST_HELD: usize = 256 << 20;
+/// What a name costs beyond its bytes.
+const NAME_COST: usize = 48;
+/// The most entries at once.
+const BATCH: usize = 256;
+/// Of a message, so that what is around the entries has room too.
+const BATCH_BYTES: usize = LARGEST - 4096;
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::CLOEXEC);
+const FILE: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::CLOEXEC);
+
+/// Where a walk is.
+pub(crate) struct Walk {
+    current: OwnedFd,
+    levels: Vec<Level>,
+    /// The names of the entries that were answered last, all in `current`.
+    batch: Vec<CString>,
+    /// Whether the last of them is a directory.
+    ends_with_directory: bool,
+    held: usize,
+}
+
+/// What is still to be seen of a directory. Last names first.
+struct Level {
+    files: Vec<CString>,
+    directories: Vec<CString>,
+}
+
+impl Walk {
+    /// What `path` leads to, and a walk if that is a directory.
+    pub(crate) fn begin(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, Option<Self>), Errno> {
+        let found = resolve(root, path, OFlags::PATH)?;
+        let stat = fstat(&found)?;
+        let entry = entry(last_name(path), &stat, None);
+        if kind(&stat) != Kind::Directory {
+            return Ok((entry, None));
+        }
+        let mut walk = Self {
+            current: openat(&found, c".", DIRECTORY, Mode::empty())?,
+            levels: Vec::new(),
+            batch: Vec::new(),
+            ends_with_directory: false,
+            held: 0,
+        };
+        walk.read_level()?;
+        Ok((entry, Some(walk)))
+    }
+
+    /// The next entries of one directory and how deep it is, or none at the end. Does not go into the directory that the
+    /// entries before ended with unless told to.
+    pub(crate) fn next(&mut self, enter: bool) -> Result<Option<(usize, Vec<Item>)>, Errno> {
+        let last = self.batch.pop();
+        self.batch.clear();
+        if let (true, true, Some(name)) = (enter, self.ends_with_directory, last) {
+            self.current = openat(&self.current, &name, DIRECTORY, Mode::empty())?;
+            self.read_level()?;
+        }
+        self.ends_with_directory = false;
+        loop {
+            let Some(level) = self.levels.last() else {
+                return Ok(None);
+            };
+            if level.files.is_empty() && level.directories.is_empty() {
+                self.levels.pop();
+                if !self.levels.is_empty() {
+                    // An image is immutable, and a directory has one name: this is where we came from.
+                    self.current = openat(&self.current, c"..", DIRECTORY, Mode::empty())?;
+                }
+                continue;
+            }
+            let depth = self.levels.len() - 1;
+            return self.fill().map(|items| Some((depth, items)));
+        }
+    }
+
+    /// Opens regular files of the last entries. Nothing else is opened in earnest.
+    pub(crate) fn take(&self, which: &[usize]) -> (Vec<i32>, Vec<OwnedFd>) {
+        let mut files = Vec::new();
+        let errnos = which
+            .iter()
+            .take(MOST_FILES)
+            .map(|&at| match self.open(at) {
+                Ok(file) => {
+                    files.push(file);
+                    0
+                }
+                Err(error) => error.raw_os_error(),
+            })
+            .collect();
+        (errnos, files)
+    }
+
+    fn open(&self, at: usize) -> Result<OwnedFd, Errno> {
+        let name = self.batch.get(at).ok_or(Errno::INVAL)?;
+        let regular = |stat: &Stat| kind(stat) == Kind::File;
+        if !regular(&statat(&self.current, name, AtFlags::SYMLINK_NOFOLLOW)?) {
+            return Err(Errno::ISDIR);
+        }
+        let file = openat(&self.current, name, FILE, Mode::empty())?;
+        if !regular(&fstat(&file)?) {
+            return Err(Errno::ISDIR);
+        }
+        Ok(file)
+    }
+
+    fn fill(&mut self) -> Result<Vec<Item>, Errno> {
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        while items.len() < BATCH && bytes < BATCH_BYTES {
+            let Some(level) = self.levels.last_mut() else {
+                break;
+            };
+            let (name, directory) = match level.files.pop() {
+                Some(name) => (name, false),
+                None => match level.directories.pop() {
+                    Some(name) => (name, true),
+                    None => break,
+                },
+            };
+            self.held -= cost(&name);
+            let item = item(self.current.as_fd(), &name)?;
+            let size = largest(&item);
+            if bytes + size > BATCH_BYTES && !items.is_empty() {
+                // It comes first the next time.
+                self.held += cost(&name);
+                let names = if directory {
+                    &mut level.directories
+                } else {
+                    &mut level.files
+                };
+                names.push(name);
+                break;
+            }
+            bytes += size;
+            items.push(item);
+            self.batch.push(name);
+            if directory {
+                self.ends_with_directory = true;
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// Reads the names in the current directory.
+    fn read_level(&mut self) -> Result<(), Errno> {
+        let (mut files, mut directories) = (Vec::new(), Vec::new());
+        for item in Dir::read_from(&self.current)? {
+            let item = item?;
+            let name = item.file_name();
+            if is_dot(name) {
+                continue;
+            }
+            self.held += cost(name);
+            if self.held > MOST_HELD {
+                return Err(Errno::TOOBIG);
+            }
+            let directory = match item.file_type() {
+                FileType::Unknown => {
+                    let stat = statat(&self.current, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                    kind(&stat) == Kind::Directory
+                }
+                known => known == FileType::Directory,
+            };
+            let names = if directory {
+                &mut directories
+            } else {
+                &mut files
+            };
+            names.push(name.to_owned());
+        }
+        files.sort_unstable_by(|a, b| b.cmp(a));
+        directories.sort_unstable_by(|a, b| b.cmp(a));
+        self.levels.push(Level { files, directories });
+        Ok(())
+    }
+}
+
+fn cost(name: &CStr) -> usize {
+    name.count_bytes() + NAME_COST
+}
+
+/// An entry is never larger than this as a message: each byte of a name takes at most six, and numbers have an end.
+fn largest(item: &Item) -> usize {
+    let target = item.entry.target.as_ref().map_or(0, |target| target.len());
+    400 + 6 * (item.entry.name.len() + target)
+}
+
+fn item(directory: BorrowedFd<'_>, name: &CStr) -> Result<Item, Errno> {
+    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let target = match kind(&stat) {
+        Kind::Symlink => Some(readlinkat(directory, name, Vec::new())?.into_bytes()),
+        _ => None,
+    };
+    let name = OsStr::from_bytes(name.to_bytes()).to_owned();
+    Ok(Item {
+        identity: (stat.st_dev, stat.st_ino),
+        entry: entry(name, &stat, target),
+    })
+}

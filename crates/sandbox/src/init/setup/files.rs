@@ -1,0 +1,150 @@
+//! Directories and files put into the image before anything of it runs.
+//!
+//! Every path is resolved inside the mounted image (RESOLVE_IN_ROOT), without magic links and without entering /proc, /sys or /dev.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fchmod, fchown, fstat,
+    mkdirat, openat, openat2, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::os::error::errno;
+use crate::protocol::boot::SandboxBoot;
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::spec::{MakeDir, Place};
+use crate::protocol::step::Step;
+
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Makes the directories, then places the files.
+pub(crate) fn put_in_place(
+    root: BorrowedFd<'_>,
+    store: BorrowedFd<'_>,
+    boot: &SandboxBoot,
+) -> Result<(), Failure> {
+    for wanted in &boot.directories {
+        make(root, wanted).during_with(Step::MakeDirectory, wanted.path.display().to_string())?;
+    }
+    for wanted in &boot.places {
+        place(root, store, wanted)
+            .during_with(Step::PlaceFile, wanted.path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn make(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
+    let path = relative(&wanted.path);
+    match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
+        Ok(_) => return Ok(()),
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    let (parent, name) = split(root, &path)?;
+    mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
+    chownat(
+        &parent,
+        &name,
+        Some(Uid::from_raw(wanted.uid)),
+        Some(Gid::from_raw(wanted.gid)),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )
+}
+
+fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<(), Errno> {
+    let source = openat2(
+        store,
+        &wanted.source,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+    )?;
+    if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::INVAL);
+    }
+    let (parent, name) = split(root, &relative(&wanted.path))?;
+    // What is there goes, whatever it is: it is never opened, so that no symlink leads elsewhere and no FIFO blocks.
+    match unlinkat(&parent, &name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?;
+    let target = copy(source, target)?;
+    fchown(
+        &target,
+        Some(Uid::from_raw(wanted.uid)),
+        Some(Gid::from_raw(wanted.gid)),
+    )?;
+    // After the owner, whose change takes set-user-id bits away.
+    fchmod(&target, Mode::from_raw_mode(wanted.mode & 0o7777))
+}
+
+/// Shares the blocks where the file system can, else copies in the kernel, else through memory.
+fn copy(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
+    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+        return Ok(target.into());
+    }
+    let (mut source, mut target) = (File::from(source), File::from(target));
+    std::io::copy(&mut source, &mut target).map_err(|error| errno(&error))?;
+    Ok(target)
+}
+
+/// The directory that `path` is in, with what is missing on the way made, and the name in it.
+fn split(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, OsString), Errno> {
+    let name = match path.components().next_back() {
+        Some(Component::Normal(name)) => name.to_owned(),
+        _ => return Err(Errno::ISDIR),
+    };
+    let parent = path.parent().unwrap_or(Path::new(""));
+    Ok((ensure_parents(root, parent)?, name))
+}
+
+fn ensure_parents(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
+    let open = |path: &Path| {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        openat2(root, path, DIRECTORY, Mode::empty(), INSIDE)
+    };
+    match open(path) {
+        Err(Errno::NOENT) => {}
+        other => return other,
+    }
+    let mut so_far = PathBuf::new();
+    let mut current = open(&so_far)?;
+    for component in path.components() {
+        so_far.push(component);
+        current = match open(&so_far) {
+            Err(Errno::NOENT) => {
+                let name: &OsStr = component.as_os_str();
+                // EEXIST here is a symlink that points nowhere.
+                mkdirat(current.as_fd(), name, Mode::from_raw_mode(0o755))?;
+                open(&so_far)?
+            }
+            other => other?,
+        };
+    }
+    Ok(current)
+}
+
+fn relative(path: &Path) -> PathBuf {
+    let path: PathBuf = path
+        .components()
+        .filter(|c| !matches!(c, Component::RootDir | Component::CurDir))
+        .collect();
+    if path.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        path
+    }
+}

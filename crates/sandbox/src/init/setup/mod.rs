@@ -1,0 +1,12 @@
+//! What pid 1 builds before anything of the image runs.
+
+pub(super) mod capabilities;
+pub(super) mod devices;
+pub(super) mod files;
+pub(super) mod mounts;
+pub(super) mod network;
+pub(super) mod overlay;
+pub(super) mod procfs;
+pub(super) mod seccomp;
+pub(super) mod side_files;
+pub(super) mod upper;

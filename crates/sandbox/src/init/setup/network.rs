@@ -1,0 +1,47 @@
+//! The sandbox's network: a namespace with loopback, and the listener that is handed out of it.
+
+use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::thread::UnshareFlags;
+
+use crate::os::sys;
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::spec::Network;
+use crate::protocol::step::Step;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 256;
+
+/// Leaves this machine's network, unless it is to be shared.
+pub(crate) fn leave(network: Network) -> Result<(), Failure> {
+    match network {
+        Network::Host => Ok(()),
+        Network::Loopback | Network::Listener { .. } => {
+            sys::unshare(UnshareFlags::NEWNET).during(Step::NetworkNamespace)
+        }
+    }
+}
+
+/// Brings the own loopback interface up, and listens on it before any command can.
+pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, Failure> {
+    if network == Network::Host {
+        return Ok(None);
+    }
+    sys::loopback_up().during(Step::Loopback)?;
+    match network {
+        Network::Listener { port } => listener(port).during(Step::Listener).map(Some),
+        Network::Loopback | Network::Host => Ok(None),
+    }
+}
+
+/// A socket stays in the network namespace that it was made in, whoever holds it.
+fn listener(port: u16) -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&socket, &SocketAddrV4::new(Network::LISTENER, port))?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}

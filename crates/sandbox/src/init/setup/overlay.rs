@@ -1,0 +1,163 @@
+//! Mounting a chain of layers.
+
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, mount_change,
+    move_mount,
+};
+use rustix::thread::UnshareFlags;
+
+use crate::os::sys;
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::step::Step;
+
+/// An option that no kernel has.
+const UNKNOWN: &str = "contree_takes_anything";
+
+/// Where a sandbox writes.
+pub(crate) struct Writable<'a> {
+    pub upper: &'a Path,
+    pub work: &'a Path,
+}
+
+/// Mounts an overlay of `lowers` (topmost first, relative to the current directory), with `writable` at `target`, else attached nowhere
+/// if that can be had. `old` does as on a kernel before 6.7.
+pub(crate) fn mount_image(
+    lowers: &[PathBuf],
+    writable: Option<&Writable<'_>>,
+    target: &Path,
+    old: bool,
+) -> Result<OwnedFd, Errno> {
+    if old {
+        return attached(lowers, writable, target);
+    }
+    let Some(root) = detached(lowers, writable)? else {
+        return attached(lowers, writable, target);
+    };
+    if writable.is_some() {
+        move_mount(
+            &root,
+            c"",
+            CWD,
+            target,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
+    }
+    Ok(root)
+}
+
+/// `None` on kernels that do not take lower directories one by one.
+fn detached(lowers: &[PathBuf], writable: Option<&Writable<'_>>) -> Result<Option<OwnedFd>, Errno> {
+    let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Before 6.5 any option is taken, and refused only when all are put together, with a line in the kernel's log.
+    if fsconfig_set_flag(&context, UNKNOWN).is_ok() {
+        return Ok(None);
+    }
+    for lower in lowers {
+        match fsconfig_set_string(&context, "lowerdir+", lower) {
+            Err(Errno::INVAL) => return Ok(None),
+            other => other?,
+        }
+    }
+    if let Some(writable) = writable {
+        fsconfig_set_string(&context, "upperdir", writable.upper)?;
+        fsconfig_set_string(&context, "workdir", writable.work)?;
+        // Nothing in it has to survive a crash of the machine before it is committed.
+        fsconfig_set_flag(&context, "volatile")?;
+    }
+    fsconfig_set_flag(&context, "userxattr")?;
+    fsconfig_create(&context)?;
+    fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes(writable.is_some()),
+    )
+    .map(Some)
+}
+
+fn attributes(writable: bool) -> MountAttrFlags {
+    if writable {
+        MountAttrFlags::MOUNT_ATTR_NODEV
+    } else {
+        MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC
+    }
+}
+
+/// By mount(2): its options must fit into one page, hence the short names `l/<n>`.
+fn attached(
+    lowers: &[PathBuf],
+    writable: Option<&Writable<'_>>,
+    target: &Path,
+) -> Result<OwnedFd, Errno> {
+    let mut options = OsString::from("lowerdir=");
+    for (index, lower) in lowers.iter().enumerate() {
+        if index > 0 {
+            options.push(":");
+        }
+        options.push(lower);
+    }
+    let mut flags = MountFlags::NODEV;
+    match writable {
+        Some(writable) => {
+            options.push(",upperdir=");
+            options.push(writable.upper);
+            options.push(",workdir=");
+            options.push(writable.work);
+            options.push(",volatile");
+        }
+        None => flags |= MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NOEXEC,
+    }
+    options.push(",userxattr");
+    let options = std::ffi::CString::new(options.as_bytes()).map_err(|_| Errno::INVAL)?;
+    // The kernel cuts what is longer, and then says something misleading.
+    if options.as_bytes().len() > 4000 {
+        return Err(Errno::NAMETOOLONG);
+    }
+    mount("overlay", target, "overlay", flags, options.as_c_str())?;
+    openat(
+        CWD,
+        target,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+}
+
+/// Whether the mount is writable. An upper with the wrong owner mounts well, and read-only.
+pub(crate) fn is_writable(mount: &OwnedFd) -> Result<bool, Errno> {
+    use rustix::fs::{StatVfsMountFlags, fstatvfs};
+    let read_only = fstatvfs(mount)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    Ok(!read_only
+        && rustix::fs::accessat(mount, c".", rustix::fs::Access::WRITE_OK, AtFlags::EACCESS)
+            != Err(Errno::ROFS))
+}
+
+/// An image to look at, seen only through the descriptor.
+pub(crate) fn mount_to_look_at(
+    store: &OwnedFd,
+    lowers: &[PathBuf],
+    old_mount: bool,
+) -> Result<OwnedFd, Failure> {
+    // An overlay without an upper needs two layers; one layer is its own image.
+    if let [only] = lowers {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        return openat(store, only, flags, Mode::empty()).during(Step::Overlay);
+    }
+    sys::unshare(UnshareFlags::NEWNS).during(Step::Namespaces)?;
+    mount_change(
+        "/",
+        MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
+    )
+    .during(Step::PrivateMounts)?;
+    // Where it has to be attached any directory will do: the mount namespace is our own.
+    mount_image(lowers, None, Path::new("run"), old_mount).during(Step::Overlay)
+}

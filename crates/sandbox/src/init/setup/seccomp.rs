@@ -1,0 +1,408 @@
+//! The system call filter: what no command has business with, and what would reach pid 1.
+//!
+//! Most of it capabilities and the namespaces' own rules refuse as well; this is the second lock, and it keeps whole subsystems of the
+//! kernel out of reach of their bugs. System calls of another architecture do not exist here (ENOSYS, as on a machine without them).
+
+use libc::{
+    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
+};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use crate::os::sys;
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+#[cfg(target_arch = "riscv64")]
+const ARCHITECTURE: u32 = 0xc000_00f3;
+
+/// The second set of numbers that some x86 kernels answer to, unknown to the rules below.
+const X32: u32 = 0x4000_0000;
+
+/// Refused whatever the arguments.
+const DENIED: &[libc::c_long] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kexec_file_load,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pivot_root,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+    // open_tree_attr, the same number on every architecture.
+    467,
+];
+
+#[cfg(target_arch = "x86_64")]
+const DENIED_HERE: &[libc::c_long] = &[
+    libc::SYS__sysctl,
+    libc::SYS_ioperm,
+    libc::SYS_iopl,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_nfsservctl,
+    libc::SYS_uselib,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const DENIED_HERE: &[libc::c_long] = &[];
+
+/// All CLONE_NEW… flags that fit beside clone's signal number.
+const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32;
+const NEW_TIME: u32 = 0x80;
+
+/// One test of an argument's lower half; all arguments tested here are 32 bits wide.
+enum Test {
+    Equal(u32),
+    AnyBit(u32),
+}
+
+/// A system call that is decided by one argument: the first test that holds, else `otherwise`.
+struct Rule {
+    call: libc::c_long,
+    argument: u32,
+    tests: Vec<(Test, u32)>,
+    otherwise: u32,
+}
+
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+
+const fn refuse(errno: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | errno.unsigned_abs()
+}
+
+const REFUSE: u32 = refuse(libc::EPERM);
+
+/// Answered by who watches the writable layer.
+const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
+
+/// The modes of fallocate that only give space back or move it.
+const FREEING: &[i32] = &[
+    libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+    libc::FALLOC_FL_COLLAPSE_RANGE,
+    libc::FALLOC_FL_INSERT_RANGE,
+];
+
+fn rules(watched: bool) -> Vec<Rule> {
+    let rule = |call, argument, tests: Vec<(Test, u32)>, otherwise| Rule {
+        call,
+        argument,
+        tests,
+        otherwise,
+    };
+    // The same uid is enough for these, whatever the process; 1 is ours.
+    let on_pid_1 = |call, argument| rule(call, argument, vec![(Test::Equal(1), REFUSE)], ALLOW);
+    let family = |family: i32, answer| (Test::Equal(family.unsigned_abs()), answer);
+    let not_family = refuse(libc::EAFNOSUPPORT);
+    let freeing = FREEING
+        .iter()
+        .map(|mode| (Test::Equal(mode.unsigned_abs()), ALLOW));
+    vec![
+        rule(
+            libc::SYS_fallocate,
+            1,
+            freeing.collect(),
+            if watched { ASK } else { ALLOW },
+        ),
+        rule(
+            libc::SYS_clone,
+            0,
+            vec![(Test::AnyBit(NAMESPACE_FLAGS), REFUSE)],
+            ALLOW,
+        ),
+        rule(
+            libc::SYS_unshare,
+            0,
+            vec![(Test::AnyBit(NAMESPACE_FLAGS | NEW_TIME), REFUSE)],
+            ALLOW,
+        ),
+        rule(
+            libc::SYS_socket,
+            0,
+            vec![
+                family(libc::AF_UNIX, ALLOW),
+                family(libc::AF_INET, ALLOW),
+                family(libc::AF_INET6, ALLOW),
+                family(libc::AF_NETLINK, ALLOW),
+                family(libc::AF_VSOCK, REFUSE),
+                family(libc::AF_ALG, REFUSE),
+                family(libc::AF_PACKET, REFUSE),
+            ],
+            not_family,
+        ),
+        rule(
+            libc::SYS_ioctl,
+            1,
+            vec![
+                (Test::Equal(libc::TIOCSTI as u32), REFUSE),
+                (Test::Equal(libc::TIOCLINUX as u32), REFUSE),
+            ],
+            ALLOW,
+        ),
+        on_pid_1(libc::SYS_prlimit64, 0),
+        on_pid_1(libc::SYS_sched_setaffinity, 0),
+        on_pid_1(libc::SYS_sched_setattr, 0),
+        on_pid_1(libc::SYS_sched_setparam, 0),
+        on_pid_1(libc::SYS_sched_setscheduler, 0),
+        on_pid_1(libc::SYS_setpriority, 1),
+        on_pid_1(libc::SYS_ioprio_set, 1),
+    ]
+}
+
+/// Installs the filter for this process and all that it starts. Needs CAP_SYS_ADMIN, so that set-user-id programs go on working.
+///
+/// Where the sandbox is `watched`, fallocate waits for an answer through the descriptor; there is none where the kernel has such a listener
+/// already, as in some containers, and then fallocate is not asked about.
+pub(crate) fn install(watched: bool) -> Result<Option<OwnedFd>, Errno> {
+    if watched && let Ok(listener) = sys::install_asking_filter(&program(true)) {
+        return Ok(Some(listener));
+    }
+    sys::install_filter(&program(false)).map(|()| None)
+}
+
+fn program(watched: bool) -> Vec<sock_filter> {
+    let mut code = Code::default();
+    code.load(offset_of_architecture());
+    code.on(BPF_JEQ, ARCHITECTURE, 1, 0);
+    code.answer(refuse(libc::ENOSYS));
+    code.load(offset_of_number());
+    if cfg!(target_arch = "x86_64") {
+        code.when(BPF_JGE, X32, refuse(libc::ENOSYS));
+    }
+    for &call in DENIED.iter().chain(DENIED_HERE) {
+        code.when(BPF_JEQ, number(call), REFUSE);
+    }
+    // Its flags are out of a filter's sight; C libraries fall back to clone.
+    code.when(BPF_JEQ, number(libc::SYS_clone3), refuse(libc::ENOSYS));
+    for rule in rules(watched) {
+        let length = u8::try_from(2 + 2 * rule.tests.len()).unwrap_or(u8::MAX);
+        code.on(BPF_JEQ, number(rule.call), 0, length);
+        code.load(offset_of_argument(rule.argument));
+        for (test, answer) in rule.tests {
+            match test {
+                Test::Equal(value) => code.when(BPF_JEQ, value, answer),
+                Test::AnyBit(bits) => code.when(BPF_JSET, bits, answer),
+            }
+        }
+        code.answer(rule.otherwise);
+    }
+    code.answer(ALLOW);
+    code.0
+}
+
+fn number(call: libc::c_long) -> u32 {
+    u32::try_from(call).unwrap_or(u32::MAX)
+}
+
+// struct seccomp_data: number, architecture, instruction pointer (8 bytes), six arguments (8 bytes each, the lower half first).
+fn offset_of_number() -> u32 {
+    0
+}
+fn offset_of_architecture() -> u32 {
+    4
+}
+fn offset_of_argument(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+#[derive(Default)]
+struct Code(Vec<sock_filter>);
+
+impl Code {
+    fn push(&mut self, code: u32, k: u32, jt: u8, jf: u8) {
+        self.0.push(sock_filter {
+            code: code as u16,
+            jt,
+            jf,
+            k,
+        });
+    }
+
+    fn load(&mut self, offset: u32) {
+        self.push(BPF_LD | BPF_W | BPF_ABS, offset, 0, 0);
+    }
+
+    fn on(&mut self, test: u32, value: u32, skip_if_true: u8, skip_if_false: u8) {
+        self.push(BPF_JMP | test | BPF_K, value, skip_if_true, skip_if_false);
+    }
+
+    fn when(&mut self, test: u32, value: u32, answer: u32) {
+        self.on(test, value, 0, 1);
+        self.answer(answer);
+    }
+
+    fn answer(&mut self, answer: u32) {
+        self.push(BPF_RET | BPF_K, answer, 0, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the filter answers to a call, by a small interpreter of the instructions used above.
+    fn ask(architecture: u32, call: libc::c_long, arguments: [u64; 6]) -> u32 {
+        let mut data = Vec::new();
+        data.extend((call as u32).to_le_bytes());
+        data.extend(architecture.to_le_bytes());
+        data.extend([0; 8]);
+        data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
+        let (mut at, mut accumulator) = (0, 0_u32);
+        let program = program(true);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            let code = u32::from(code);
+            if code == BPF_RET | BPF_K {
+                return k;
+            }
+            if code == BPF_LD | BPF_W | BPF_ABS {
+                let offset = k as usize;
+                accumulator = u32::from_le_bytes(data[offset..offset + 4].try_into().unwrap());
+                continue;
+            }
+            let holds = match code & 0xf0 {
+                BPF_JEQ => accumulator == k,
+                BPF_JGE => accumulator >= k,
+                BPF_JSET => accumulator & k != 0,
+                other => panic!("instruction {other:#x}"),
+            };
+            at += usize::from(if holds { jt } else { jf });
+        }
+    }
+
+    fn here(call: libc::c_long, arguments: [u64; 6]) -> u32 {
+        ask(ARCHITECTURE, call, arguments)
+    }
+
+    #[test]
+    fn every_listed_call_is_refused_and_ordinary_ones_are_not() {
+        for &call in DENIED.iter().chain(DENIED_HERE) {
+            assert_eq!(here(call, [0; 6]), REFUSE, "{call}");
+        }
+        for call in [
+            libc::SYS_read,
+            libc::SYS_execve,
+            libc::SYS_ptrace,
+            libc::SYS_chroot,
+            libc::SYS_exit_group,
+        ] {
+            assert_eq!(here(call, [1; 6]), ALLOW, "{call}");
+        }
+        assert_eq!(here(libc::SYS_clone3, [0; 6]), refuse(libc::ENOSYS));
+    }
+
+    #[test]
+    fn namespaces_cannot_be_made_whatever_else_is_in_the_argument() {
+        for flag in [
+            libc::CLONE_NEWUSER,
+            libc::CLONE_NEWNS,
+            libc::CLONE_NEWNET,
+            libc::CLONE_NEWCGROUP,
+        ] {
+            let flag = u64::from(flag.unsigned_abs());
+            assert_eq!(
+                here(
+                    libc::SYS_clone,
+                    [flag | 17 | 0xdead_0000_0000_0000, 0, 0, 0, 0, 0]
+                ),
+                REFUSE
+            );
+            assert_eq!(here(libc::SYS_unshare, [flag, 0, 0, 0, 0, 0]), REFUSE);
+        }
+        assert_eq!(here(libc::SYS_unshare, [0x80, 0, 0, 0, 0, 0]), REFUSE);
+        assert_eq!(here(libc::SYS_clone, [17, 0, 0, 0, 0, 0]), ALLOW);
+        let files = u64::from(libc::CLONE_FILES.unsigned_abs());
+        assert_eq!(here(libc::SYS_unshare, [files, 0, 0, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn only_common_socket_families_exist() {
+        let socket = |family: i32| {
+            here(
+                libc::SYS_socket,
+                [u64::from(family.unsigned_abs()), 1, 0, 0, 0, 0],
+            )
+        };
+        assert_eq!(socket(libc::AF_INET), ALLOW);
+        assert_eq!(socket(libc::AF_UNIX), ALLOW);
+        assert_eq!(socket(libc::AF_VSOCK), REFUSE);
+        assert_eq!(socket(libc::AF_ALG), REFUSE);
+        assert_eq!(socket(libc::AF_TIPC), refuse(libc::EAFNOSUPPORT));
+    }
+
+    #[test]
+    fn only_what_takes_space_is_asked_about() {
+        let fallocate = |mode: i32| {
+            let mode = u64::from(mode.unsigned_abs());
+            here(libc::SYS_fallocate, [3, mode, 0, 1 << 40, 0, 0])
+        };
+        assert_eq!(fallocate(0), ASK);
+        assert_eq!(fallocate(libc::FALLOC_FL_KEEP_SIZE), ASK);
+        assert_eq!(fallocate(libc::FALLOC_FL_ZERO_RANGE), ASK);
+        assert_eq!(
+            fallocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE),
+            ALLOW
+        );
+    }
+
+    #[test]
+    fn pid_1_cannot_be_limited_or_rescheduled() {
+        assert_eq!(here(libc::SYS_prlimit64, [1, 0, 0, 0, 0, 0]), REFUSE);
+        assert_eq!(here(libc::SYS_prlimit64, [0, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(here(libc::SYS_setpriority, [0, 1, 19, 0, 0, 0]), REFUSE);
+        assert_eq!(here(libc::SYS_setpriority, [1, 0, 19, 0, 0, 0]), ALLOW);
+        assert_eq!(here(libc::SYS_ioctl, [0, 0x5412, 0, 0, 0, 0]), REFUSE);
+        assert_eq!(here(libc::SYS_ioctl, [0, 0x5401, 0, 0, 0, 0]), ALLOW);
+    }
+
+    #[test]
+    fn other_architectures_have_no_system_calls() {
+        assert_eq!(
+            ask(0x4000_0003, libc::SYS_read, [0; 6]),
+            refuse(libc::ENOSYS)
+        );
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!(
+                here(0x4000_0000 + libc::SYS_read, [0; 6]),
+                refuse(libc::ENOSYS)
+            );
+        }
+    }
+}

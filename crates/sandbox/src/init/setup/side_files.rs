@@ -1,0 +1,119 @@
+//! Files beside the image: in a read-only file system of their own below /dev, so that no layer ever holds them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags as Attr;
+
+use super::mounts;
+use crate::os::sys;
+use crate::protocol::boot::SideBoot;
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::step::Step;
+
+const QUIET: Attr = Attr::MOUNT_ATTR_NOSUID
+    .union(Attr::MOUNT_ATTR_NODEV)
+    .union(Attr::MOUNT_ATTR_NOEXEC);
+const PAGE: u64 = 4096;
+
+/// Mounts the files that the image does not make needless at `directory`, after /dev. Answers
+/// which they are.
+pub(crate) fn mount(
+    root: BorrowedFd<'_>,
+    directory: &str,
+    wanted: &[SideBoot],
+    contents: &[OwnedFd],
+) -> Result<Vec<usize>, Failure> {
+    let there: Vec<_> = wanted
+        .iter()
+        .zip(contents)
+        .enumerate()
+        .filter(|(_, (file, _))| !file.unless.iter().any(|path| has(root, path)))
+        .collect();
+    if there.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut pages = 4 + there.len() as u64;
+    for (_, (_, content)) in &there {
+        let size = fstat(content).during(Step::SideFiles)?.st_size;
+        pages += u64::try_from(size).unwrap_or_default().div_ceil(PAGE);
+    }
+    let size = (pages * PAGE).to_string();
+    let files = mounts::filesystem("tmpfs", &[("mode", "755"), ("size", &size)], QUIET)
+        .during(Step::SideFiles)?;
+    for (_, (file, content)) in &there {
+        write(&files, &file.name, content).during_with(Step::SideFiles, &file.name)?;
+    }
+    sys::set_mount_attributes(&files, QUIET | Attr::MOUNT_ATTR_RDONLY).during(Step::SideFiles)?;
+    mkdirat(root, directory, Mode::from_raw_mode(0o755)).during(Step::SideFiles)?;
+    mounts::attach(&files, root, directory).during(Step::SideFiles)?;
+    for (_, (file, _)) in &there {
+        if let Some(path) = &file.over {
+            cover(root, &format!("{directory}/{}", file.name), path)
+                .during_with(Step::SideFiles, &file.name)?;
+        }
+    }
+    Ok(there.iter().map(|(index, _)| *index).collect())
+}
+
+fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = openat(directory, name, flags, Mode::from_raw_mode(0o444))?;
+    let mut buffer = vec![0; 64 * 1024];
+    let mut offset = 0;
+    // By position: the open file is shared with other sandboxes.
+    loop {
+        let read = rustix::io::pread(content, &mut buffer, offset)?;
+        if read == 0 {
+            return Ok(());
+        }
+        offset += read as u64;
+        let mut rest = &buffer[..read];
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest)?;
+            rest = &rest[written..];
+        }
+    }
+}
+
+/// Mounts the file over one of the image as well, where that is a regular file.
+fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let Some(path) = path.to_str() else {
+        return Ok(());
+    };
+    let target = openat2(
+        root,
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
+    );
+    let Ok(target) = target else { return Ok(()) };
+    if kind(&fstat(&target)?) != FileType::RegularFile {
+        return Ok(());
+    }
+    let mount = mounts::copy(root.as_fd(), file, QUIET | Attr::MOUNT_ATTR_RDONLY)?;
+    mounts::attach(&mount, root, path)
+}
+
+/// Whether the image has something at the path that is not an empty file.
+fn has(root: BorrowedFd<'_>, path: &Path) -> bool {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    openat2(
+        root,
+        path,
+        OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        inside,
+    )
+    .and_then(fstat)
+    .is_ok_and(|about| kind(&about) != FileType::RegularFile || about.st_size > 0)
+}
+
+fn kind(about: &Stat) -> FileType {
+    FileType::from_raw_mode(about.st_mode)
+}

@@ -1,0 +1,95 @@
+//! The writable layer before it is mounted.
+
+use std::path::Path;
+
+use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::protocol::boot::SandboxBoot;
+use crate::protocol::failure::{During, Failure};
+use crate::protocol::step::Step;
+
+/// Any attribute in the namespace that overlayfs marks its directories in.
+const PROBE: &std::ffi::CStr = c"user.contree.probe";
+
+/// Gives the writable layer's root what the image's root has: it is what `/` shows.
+pub(crate) fn prepare(boot: &SandboxBoot) -> Result<(), Failure> {
+    let upper = boot.run.join("L/d");
+    if boot.probe_upper {
+        probe(&boot.run.join("w")).during(Step::Upper)?;
+    }
+    match boot.lowers.first() {
+        Some(lower) => copy(lower, &upper).during(Step::Upper),
+        None => Ok(()),
+    }
+}
+
+/// Tries what overlayfs does in an upper: without attributes no directory can be replaced, without whiteouts nothing be removed, and
+/// the mount alone would not tell.
+fn probe(directory: &Path) -> Result<(), Errno> {
+    fs::setxattr(directory, PROBE, b"1", XattrFlags::empty())?;
+    fs::removexattr(directory, PROBE)?;
+    let whiteout = directory.join("whiteout");
+    match fs::mknodat(CWD, &whiteout, FileType::CharacterDevice, Mode::empty(), 0) {
+        Err(Errno::PERM) => return Err(Errno::OPNOTSUPP),
+        other => other?,
+    }
+    fs::unlinkat(CWD, &whiteout, AtFlags::empty())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Errno> {
+    let stat = fs::statat(CWD, from, AtFlags::empty())?;
+    fs::chownat(
+        CWD,
+        to,
+        Some(Uid::from_raw(stat.st_uid)),
+        Some(Gid::from_raw(stat.st_gid)),
+        AtFlags::empty(),
+    )?;
+    fs::chmodat(
+        CWD,
+        to,
+        Mode::from_raw_mode(stat.st_mode & 0o7777),
+        AtFlags::empty(),
+    )?;
+    for name in attributes(from)? {
+        let value = attribute(from, &name)?;
+        fs::setxattr(to, name.as_slice(), &value, XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// The extended attributes that belong to the image: not overlayfs' own marks, but those that it has escaped.
+pub(crate) fn attributes(path: &Path) -> Result<Vec<Vec<u8>>, Errno> {
+    let size = match fs::llistxattr_query(path) {
+        Ok(size) => size,
+        Err(Errno::OPNOTSUPP) => 0,
+        Err(error) => return Err(error),
+    };
+    if size == 0 {
+        return Ok(Vec::new());
+    }
+    let mut list = vec![0_u8; size];
+    let size = fs::llistxattr(path, list.as_mut_slice())?;
+    let mut names: Vec<Vec<u8>> = list[..size]
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty())
+        .filter(|name| {
+            !name.starts_with(b"user.overlay.") || name.starts_with(b"user.overlay.overlay.")
+        })
+        .map(<[u8]>::to_vec)
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The value of an extended attribute.
+pub(crate) fn attribute(path: &Path, name: &[u8]) -> Result<Vec<u8>, Errno> {
+    let size = fs::lgetxattr_query(path, name)?;
+    let mut value = vec![0_u8; size];
+    if size > 0 {
+        let size = fs::lgetxattr(path, name, value.as_mut_slice())?;
+        value.truncate(size);
+    }
+    Ok(value)
+}

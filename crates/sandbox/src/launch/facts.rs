@@ -1,0 +1,72 @@
+//! What is known about the machine when a step has failed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What is known about the machine when a step has failed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Facts {
+    pub root: bool,
+    /// kernel.apparmor_restrict_unprivileged_userns
+    pub apparmor: bool,
+    /// user.max_user_namespaces
+    pub max_user_namespaces: Option<u64>,
+    /// kernel.unprivileged_userns_clone, on Debian's kernels
+    pub unprivileged_clone: Option<u64>,
+    /// Whether this looks like a container.
+    pub container: bool,
+    pub data_directory: PathBuf,
+    /// Of the data directory.
+    pub filesystem: String,
+}
+
+impl Facts {
+    pub(crate) fn gather(data_directory: &Path) -> Self {
+        let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
+        Self {
+            root: rustix::process::geteuid().is_root(),
+            apparmor: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+                == Some(1_u64),
+            max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
+            unprivileged_clone: number("/proc/sys/kernel/unprivileged_userns_clone"),
+            container: in_container(),
+            data_directory: data_directory.to_owned(),
+            filesystem: filesystem(data_directory),
+        }
+    }
+}
+
+fn in_container() -> bool {
+    ["/.dockerenv", "/run/.containerenv"]
+        .iter()
+        .any(|mark| Path::new(mark).exists())
+        || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
+}
+
+/// The name of the file system that a directory is on, or will be once it is made.
+pub(crate) fn filesystem(path: &Path) -> String {
+    let Some(stat) = path
+        .ancestors()
+        .find_map(|path| rustix::fs::statfs(path).ok())
+    else {
+        return "an unknown file system".into();
+    };
+    let name = match u64::try_from(stat.f_type).unwrap_or_default() & 0xffff_ffff {
+        0x794c_7630 => "overlayfs",
+        0x6969 => "NFS",
+        0xef53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x0102_1994 => "tmpfs",
+        0x6573_5546 => "FUSE",
+        0x2fc1_2fc1 => "ZFS",
+        0xff53_4d42 | 0xfe53_4d42 => "SMB",
+        0x0102_1997 => "9p",
+        0x6a65_6a63 => "virtiofs",
+        0x4d44 => "FAT",
+        0x2011_bab0 => "exFAT",
+        0xf15f => "eCryptfs",
+        other => return format!("a file system of type {other:#x}"),
+    };
+    name.into()
+}

@@ -1,0 +1,260 @@
+//! Starting an init and seeing it through to the point where it is set up.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::classify::{explain, other, unmapped};
+use super::error::LaunchError;
+use super::program;
+use crate::error::Error;
+use crate::ids::IdMap;
+use crate::ids::write::MapError;
+use crate::options::StoreOptions;
+use crate::os::error::Doing;
+use crate::os::poll::wait_readable;
+use crate::protocol::boot::{Boot, INIT_NAME};
+use crate::protocol::failure::Failure;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::FirstStageRequest;
+use crate::protocol::wire::{self, WireError, payload};
+use crate::store::layout::StoreLayout;
+
+/// From the start of the program to its first sign of life. A program that is not our init gives none.
+const HELLO: Duration = Duration::from_secs(10);
+/// From the first sign of life to a sandbox that is set up: milliseconds, unless the machine is on its knees.
+const START: Duration = Duration::from_secs(30);
+/// From SIGKILL to the end of a process that is not stuck in the kernel.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// An init process and the connection to it. Dropping it kills it and waits.
+#[derive(Debug)]
+pub(crate) struct InitProcess {
+    child: Mutex<Child>,
+    /// Never names another process, as a number could once the init is gone.
+    pidfd: OwnedFd,
+    socket: OwnedFd,
+}
+
+/// What an init says of the sandbox that it has set up.
+#[derive(Debug, Default)]
+pub(crate) struct SetUp {
+    /// Which side files there are, by their place in the request.
+    pub(crate) side_files: Vec<usize>,
+    /// The socket that listens on the sandbox's loopback interface.
+    pub(crate) listener: Option<OwnedFd>,
+}
+
+impl InitProcess {
+    /// Starts an init and has it set up what `boot` describes.
+    pub(crate) fn start(store: &StoreLayout, boot: &Boot) -> Result<Self, Error> {
+        Self::start_with(store, boot, &[]).map(|(init, _)| init)
+    }
+
+    /// The same with open files that belong to it.
+    pub(crate) fn start_with(
+        store: &StoreLayout,
+        boot: &Boot,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<(Self, SetUp), Error> {
+        Self::with_map(
+            store.options(),
+            store.id_map(),
+            store.directory(),
+            boot,
+            files,
+        )
+        .map_err(|error| match error {
+            Refusal::Step(failure) => explain(store, failure),
+            Refusal::Map(error) => unmapped(store.id_map(), &error, store.options()),
+            Refusal::Other(error) => error,
+        })
+    }
+
+    fn with_map(
+        options: &StoreOptions,
+        map: &IdMap,
+        store: BorrowedFd<'_>,
+        boot: &Boot,
+        files: &[BorrowedFd<'_>],
+    ) -> Result<(Self, SetUp), Refusal> {
+        let init = Self::spawn(options).map_err(Refusal::Other)?;
+        match init.receive(Instant::now() + HELLO) {
+            Ok((Reply::Hello, _)) => {}
+            _ => {
+                let program = program::name(options);
+                return Err(Refusal::Other(LaunchError::NotInit { program }.into()));
+            }
+        }
+        let deadline = Instant::now() + START;
+        let description = payload::write(boot)?;
+        let files = [&[store, description.as_fd()], files].concat();
+        wire::send(&init.socket, &FirstStageRequest::Boot, &files)?;
+        match init.receive(deadline)? {
+            (Reply::NeedMap, _) => {}
+            (reply, _) => return Err(refused(reply)),
+        }
+        map.write(init.pid()).map_err(Refusal::Map)?;
+        wire::send(&init.socket, &FirstStageRequest::Mapped, &[])?;
+        match init.receive(deadline)? {
+            (Reply::Ready, _) => Ok((init, SetUp::default())),
+            (Reply::Up { side_files }, files) => {
+                let listener = files.into_iter().next();
+                let set_up = SetUp {
+                    side_files,
+                    listener,
+                };
+                Ok((init, set_up))
+            }
+            // What is placed in it counts as well.
+            (Reply::TreeGone { over: Some(bytes) }, _) => {
+                let limit = match boot {
+                    Boot::Sandbox(sandbox) => sandbox.max_layer_bytes,
+                    _ => None,
+                };
+                let limit = limit.unwrap_or(bytes);
+                Err(Refusal::Other(Error::LayerTooLarge { bytes, limit }))
+            }
+            (reply, _) => Err(refused(reply)),
+        }
+    }
+
+    fn spawn(options: &StoreOptions) -> Result<Self, Error> {
+        let program = program::path(options)?;
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .doing("make a socket pair")?;
+        // A stuck init must not hold up the engine for ever.
+        sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(START))
+            .doing("set up the socket pair")?;
+        let child = Command::new(program)
+            .arg0(INIT_NAME)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .doing("start the init of a sandbox")?;
+        let pid = Pid::from_child(&child);
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).doing("open the init's pidfd")?;
+        Ok(Self {
+            child: Mutex::new(child),
+            pidfd,
+            socket: ours,
+        })
+    }
+
+    pub(crate) fn socket(&self) -> &OwnedFd {
+        &self.socket
+    }
+
+    pub(crate) fn receive(&self, deadline: Instant) -> Result<(Reply, Vec<OwnedFd>), WireError> {
+        wire::receive(&self.socket, Some(deadline))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .id()
+    }
+
+    /// Kills it. The kernel then ends everything that is in its sandbox.
+    pub(crate) fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// Waits until it is gone; false when it takes too long.
+    pub(crate) fn wait(&self, deadline: Instant) -> bool {
+        let gone = wait_readable(self.pidfd.as_fd(), Some(deadline)).is_ok();
+        if gone {
+            // Where the host program ignores SIGCHLD there is nothing left to collect.
+            let _ = self
+                .child
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .wait();
+        }
+        gone
+    }
+}
+
+impl Drop for InitProcess {
+    fn drop(&mut self) {
+        self.kill();
+        self.wait(Instant::now() + DEATH);
+    }
+}
+
+/// Why an init did not get as far as Ready.
+enum Refusal {
+    Step(Failure),
+    Map(MapError),
+    Other(Error),
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        Self::Other(match error {
+            WireError::TimedOut => Error::TimedOut("start"),
+            WireError::Closed => Error::Gone,
+            other => other.into(),
+        })
+    }
+}
+
+fn refused(reply: Reply) -> Refusal {
+    match reply {
+        Reply::Failed(failure) => Refusal::Step(failure),
+        _ => Refusal::Other(Error::Gone),
+    }
+}
+
+/// The map for a new store: what this user can have, tried out where a set-user-id helper is in it.
+pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
+    let map = IdMap::pick();
+    if !map.beyond_engine() {
+        return map;
+    }
+    match probe(options, &map) {
+        Err(Refusal::Map(error)) => IdMap::alone(error.to_string()),
+        // Whatever else fails would fail with a single id as well.
+        _ => map,
+    }
+}
+
+/// Whether the ids can be mapped here and now.
+pub(crate) fn try_map(options: &StoreOptions, map: &IdMap) -> Result<(), Error> {
+    match probe(options, map) {
+        Ok(()) => Ok(()),
+        Err(Refusal::Map(error)) => Err(unmapped(map, &error, options)),
+        Err(Refusal::Step(failure)) => Err(other(failure)),
+        Err(Refusal::Other(error)) => Err(error),
+    }
+}
+
+fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), Refusal> {
+    let here = rustix::fs::open("/", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .on("open", "/")
+        .map_err(|error| Refusal::Other(error.into()))?;
+    InitProcess::with_map(options, map, here.as_fd(), &Boot::Probe, &[]).map(drop)
+}
+
+/// Removes a tree of the store from within the user namespace.
+pub(crate) fn remove_inside(store: &StoreLayout, relative: &Path) -> Result<(), Error> {
+    let boot = Boot::Remove {
+        paths: vec![relative.to_owned()],
+    };
+    InitProcess::start(store, &boot).map(drop)
+}

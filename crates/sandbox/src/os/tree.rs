@@ -1,0 +1,231 @@
+//! Walking and removing directory trees of any depth with a constant number of open files.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+/// Removes `name` in `parent`, whatever it is. Missing is fine; a directory that its owner may not enter is opened up first.
+pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+    match fs::unlinkat(parent, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ISDIR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut climb = vec![(name.to_owned(), identity(parent)?)];
+    let mut current = open_writable(parent, name)?;
+    loop {
+        if let Some(child) = empty_of_files(&current)? {
+            let here = identity(current.as_fd())?;
+            let below = open_writable(current.as_fd(), &child)?;
+            climb.push((child, here));
+            current = below;
+            continue;
+        }
+        let Some((name, above)) = climb.pop() else {
+            return Ok(());
+        };
+        if climb.is_empty() {
+            return Ok(fs::unlinkat(parent, &name, AtFlags::REMOVEDIR)?);
+        }
+        let up = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
+        // Somebody who moves directories about must not lead us out of the tree.
+        if identity(up.as_fd())? != above {
+            return Err(Errno::STALE.into());
+        }
+        fs::unlinkat(&up, &name, AtFlags::REMOVEDIR)?;
+        current = up;
+    }
+}
+
+/// Unlinks all but directories; answers with the first directory it meets.
+fn empty_of_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if is_dot(name) {
+            continue;
+        }
+        if entry.file_type() == FileType::Directory {
+            return Ok(Some(name.to_owned()));
+        }
+        match fs::unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => return Ok(Some(name.to_owned())),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
+    let directory = match fs::openat(parent, name, DIRECTORY, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            // Not a symlink: the open above would have said ELOOP or ENOTDIR.
+            fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
+            fs::openat(parent, name, DIRECTORY, Mode::empty())?
+        }
+        other => other?,
+    };
+    if fs::fstat(&directory)?.st_mode & 0o700 != 0o700 {
+        // With the right to override permissions this is not needed, without ownership it is refused, and the unlink says so.
+        let _ = fs::fchmod(&directory, Mode::RWXU);
+    }
+    Ok(directory)
+}
+
+fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+pub(crate) fn is_dot(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..")
+}
+
+/// Calls `visit` for everything below `root` (not for `root` itself), parents before children, never following a symlink.
+/// `visit` gets the path from `root` without a leading slash; what it answers stops the walk, if it is an answer.
+pub(crate) fn walk<T>(
+    root: BorrowedFd<'_>,
+    mut visit: impl FnMut(BorrowedFd<'_>, &CStr, &[u8], &Stat) -> io::Result<Option<T>>,
+) -> io::Result<Option<T>> {
+    struct Level {
+        pending: Vec<CString>,
+        path_length: usize,
+    }
+    let mut path: Vec<u8> = Vec::new();
+    let mut current = fs::openat(root, c".", DIRECTORY, Mode::empty())?;
+    let mut levels: Vec<Level> = Vec::new();
+    loop {
+        let mut pending = Vec::new();
+        for entry in Dir::read_from(&current)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if is_dot(name) {
+                continue;
+            }
+            let stat = fs::statat(&current, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let length = path.len();
+            push_name(&mut path, name);
+            let answer = visit(current.as_fd(), name, &path, &stat)?;
+            path.truncate(length);
+            if answer.is_some() {
+                return Ok(answer);
+            }
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                pending.push(name.to_owned());
+            }
+        }
+        levels.push(Level {
+            pending,
+            path_length: path.len(),
+        });
+        loop {
+            let Some(level) = levels.last_mut() else {
+                return Ok(None);
+            };
+            path.truncate(level.path_length);
+            if let Some(child) = level.pending.pop() {
+                current = fs::openat(&current, &child, DIRECTORY, Mode::empty())?;
+                push_name(&mut path, &child);
+                break;
+            }
+            levels.pop();
+            if levels.is_empty() {
+                return Ok(None);
+            }
+            current = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
+        }
+    }
+}
+
+/// The disk space of what is in a directory, files with several names once.
+pub(crate) fn disk_space(root: &OwnedFd) -> io::Result<u64> {
+    let blocks = |stat: &Stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
+    let mut bytes = 0;
+    let mut linked = HashSet::new();
+    walk(root.as_fd(), |_, _, _, stat| {
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if directory || stat.st_nlink <= 1 || linked.insert(stat.st_ino) {
+            bytes += blocks(stat);
+        }
+        Ok(None::<()>)
+    })?;
+    Ok(bytes)
+}
+
+fn push_name(path: &mut Vec<u8>, name: &CStr) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.to_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn open(path: &std::path::Path) -> OwnedFd {
+        fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap()
+    }
+
+    #[test]
+    fn a_tree_deeper_than_descriptors_and_paths_is_removed_and_walked() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = open(directory.path());
+        let mut current = open(directory.path());
+        for _ in 0..1500 {
+            fs::mkdirat(&current, c"deeper", Mode::RWXU).unwrap();
+            fs::openat(&current, c"file", OFlags::CREATE, Mode::RUSR).unwrap();
+            current = fs::openat(&current, c"deeper", DIRECTORY, Mode::empty()).unwrap();
+        }
+        let mut count = 0;
+        let mut longest = 0;
+        walk(top.as_fd(), |_, _, path, _| {
+            count += 1;
+            longest = longest.max(path.len());
+            Ok(None::<()>)
+        })
+        .unwrap();
+        assert_eq!((count, longest), (3000, 1500 * 7 - 1));
+        remove(top.as_fd(), c"deeper").unwrap();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn closed_directories_are_opened_and_symlinks_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::fs::create_dir_all(path.join("a/b/c")).unwrap();
+        std::fs::create_dir(path.join("kept")).unwrap();
+        std::fs::write(path.join("kept/file"), "x").unwrap();
+        std::os::unix::fs::symlink("../kept", path.join("a/link")).unwrap();
+        for name in ["a/b/c", "a/b", "a"] {
+            let closed = std::fs::Permissions::from_mode(0o000);
+            std::fs::set_permissions(path.join(name), closed).unwrap();
+        }
+        remove(open(path).as_fd(), c"a").unwrap();
+        remove(open(path).as_fd(), c"missing").unwrap();
+        assert!(!path.join("a").exists());
+        assert!(path.join("kept/file").exists());
+    }
+
+    #[test]
+    fn a_walk_ends_with_the_first_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(directory.path().join("a/b/c")).unwrap();
+        let found = walk(open(directory.path()).as_fd(), |_, _, path, _| {
+            Ok((path == b"a/b").then_some("found"))
+        });
+        assert_eq!(found.unwrap(), Some("found"));
+    }
+}

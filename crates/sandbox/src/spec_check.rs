@@ -1,0 +1,109 @@
+//! Whether what a caller describes can be carried out.
+
+use std::path::{Component, Path};
+
+use crate::error::Error;
+use crate::ids::{RANGE, remedy};
+use crate::options::StoreOptions;
+use crate::protocol::spec::{Network, SandboxSpec, SideFile};
+use crate::store::layout::StoreLayout;
+
+/// What a host name can have.
+const LONGEST_HOSTNAME: usize = 64;
+
+/// Whether a sandbox can be as it is described.
+pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), Error> {
+    if spec.hostname.is_empty() || spec.hostname.len() > LONGEST_HOSTNAME {
+        return Err(Error::Invalid(format!(
+            "a host name has 1 to {LONGEST_HOSTNAME} bytes, this one has {}",
+            spec.hostname.len()
+        )));
+    }
+    check_side_files(store.options(), &spec.side_files)?;
+    if spec.network == (Network::Listener { port: 0 }) {
+        return Err(Error::Invalid("a listener needs a port".into()));
+    }
+    for directory in &spec.directories {
+        check_place(&directory.path)?;
+        check_user(store, directory.uid, directory.gid)?;
+    }
+    for place in &spec.places {
+        check_place(&place.path)?;
+        check_user(store, place.uid, place.gid)?;
+    }
+    Ok(())
+}
+
+fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Error> {
+    let plain = |name: &str| {
+        !name.is_empty()
+            && name.len() <= 64
+            && !name.starts_with('.')
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+    };
+    if !plain(&options.side_directory) {
+        return Err(Error::Invalid(format!(
+            "`{}` cannot name the directory of side files",
+            options.side_directory.escape_debug()
+        )));
+    }
+    if files.len() > SideFile::MOST {
+        return Err(Error::Invalid(format!(
+            "a sandbox takes at most {} side files, not {}",
+            SideFile::MOST,
+            files.len()
+        )));
+    }
+    for (index, file) in files.iter().enumerate() {
+        if !plain(&file.name) || files[..index].iter().any(|other| other.name == file.name) {
+            return Err(Error::Invalid(format!(
+                "`{}` cannot name a side file, or names two",
+                file.name.escape_debug()
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn check_place(path: &Path) -> Result<(), Error> {
+    let refuse = |reason: &str| {
+        Err(Error::Place {
+            path: path.to_owned(),
+            reason: reason.into(),
+        })
+    };
+    if !path.is_absolute() {
+        return refuse("the path is not absolute");
+    }
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return refuse("the path has a NUL byte");
+    }
+    match path.components().nth(1) {
+        Some(Component::Normal(first))
+            if ["proc", "sys", "dev"].iter().any(|name| first == *name) =>
+        {
+            refuse("it leads into /proc, /sys or /dev, which are not part of the image")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is such a user in sandboxes of the store.
+pub(crate) fn check_user(store: &StoreLayout, uid: u32, gid: u32) -> Result<(), Error> {
+    let map = store.id_map();
+    let highest = if map.single() { 0 } else { RANGE - 1 };
+    if uid.max(gid) <= highest {
+        return Ok(());
+    }
+    let why = if map.single() {
+        format!(
+            "only uid 0 and gid 0 exist in sandboxes here; for others {}",
+            remedy::get_a_range(store.options())
+        )
+    } else {
+        format!("ids in a sandbox go up to {highest}")
+    };
+    Err(Error::Invalid(format!("user {uid}, group {gid}: {why}")))
+}

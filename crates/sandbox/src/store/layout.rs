@@ -1,0 +1,279 @@
+//! The directory of a store: its owner, its lock and the ids that its files belong to.
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use rustix::fs::{
+    CWD, FlockOperation, IFlags, Mode, OFlags, flock, ioctl_getflags, ioctl_setflags, openat,
+};
+
+use super::error::StoreError;
+use crate::ids::IdMap;
+use crate::options::StoreOptions;
+use crate::os::error::{Doing, OsError};
+use crate::os::tree;
+
+/// The directory of a store.
+#[derive(Debug)]
+pub(crate) struct StoreLayout {
+    root: PathBuf,
+    directory: OwnedFd,
+    map: IdMap,
+    recorded: OnceLock<()>,
+    /// The names of the run directories that this process holds.
+    pub(super) held: Arc<Mutex<HashSet<String>>>,
+    options: StoreOptions,
+    /// Whether the writable layer's file system has been seen to take what an overlay needs.
+    upper_probed: AtomicBool,
+}
+
+impl StoreLayout {
+    /// Opens the store in `root`, or makes one there. `pick_map` is asked where no map is recorded.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or belongs to another user. A machine that cannot run sandboxes is not an error here.
+    pub(crate) fn open(
+        root: &Path,
+        options: StoreOptions,
+        pick_map: impl FnOnce(&StoreOptions) -> IdMap,
+    ) -> Result<Self, StoreError> {
+        let private = |path: &Path, mode| DirBuilder::new().mode(mode).create(path);
+        if let Some(parent) = root.parent() {
+            fs::create_dir_all(parent).on("make the directory", parent)?;
+        }
+        match private(root, 0o700) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(
+                    OsError::new(format!("make the directory {}", root.display()), error).into(),
+                );
+            }
+            _ => {}
+        }
+        let root = fs::canonicalize(root).on("find", root)?;
+        let owner = fs::metadata(&root).on("look at", &root)?.uid();
+        if owner != rustix::process::geteuid().as_raw() {
+            return Err(foreign(root, owner, &options));
+        }
+        let own = ["layers", "l", "run"].into_iter();
+        for name in own.chain(options.directories.iter().map(String::as_str)) {
+            let path = root.join(name);
+            match private(&path, 0o711) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(OsError::new(
+                        format!("make the directory {}", path.display()),
+                        error,
+                    )
+                    .into());
+                }
+                // The umask may have taken bits away.
+                Ok(()) => {
+                    fs::set_permissions(&path, PermissionsExt::from_mode(0o711))
+                        .on("set the permissions of", &path)?;
+                    if name == "layers" {
+                        spread(&path);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+        let directory = openat(
+            CWD,
+            &root,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .on("open", &root)?;
+        let recorded = read_map(&root, &options)?;
+        let is_recorded = recorded.is_some();
+        let map = match recorded {
+            Some(map) => map,
+            None => pick_map(&options),
+        };
+        if map.engine() != owner {
+            return Err(foreign(root, map.engine(), &options));
+        }
+        let layout = Self {
+            root,
+            directory,
+            map,
+            recorded: OnceLock::new(),
+            held: Arc::default(),
+            options,
+            upper_probed: AtomicBool::new(false),
+        };
+        if is_recorded {
+            let _ = layout.recorded.set(());
+        }
+        Ok(layout)
+    }
+
+    /// The directory, absolute and without symlinks.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What the ids inside sandboxes stand for.
+    pub(crate) fn id_map(&self) -> &IdMap {
+        &self.map
+    }
+
+    /// Writes everything that was committed to disk (syncfs).
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        Ok(rustix::fs::syncfs(&self.directory)
+            .on("write to disk the file system of", self.root())?)
+    }
+
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    pub(super) fn path(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    pub(crate) fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
+    /// Whether overlays are mounted the old way, although the kernel knows the new one.
+    pub(crate) fn old_mount(&self) -> bool {
+        self.options.old_mount
+    }
+
+    /// Whether the writable layer's file system has been seen to take what an overlay needs.
+    pub(crate) fn is_upper_probed(&self) -> bool {
+        self.upper_probed.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that it does.
+    pub(crate) fn set_upper_probed(&self) {
+        self.upper_probed.store(true, Ordering::Relaxed);
+    }
+
+    /// The lock that guards short changes to the store's own structure.
+    pub(super) fn lock(&self) -> Result<File, OsError> {
+        let path = self.path("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .on("open", &path)?;
+        flock(&file, FlockOperation::LockExclusive).on("lock", &path)?;
+        Ok(file)
+    }
+
+    /// Records the map with the first use.
+    pub(crate) fn record_map(&self) -> Result<(), StoreError> {
+        if self.recorded.get().is_some() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        match read_map(self.root(), &self.options)? {
+            Some(map) if map == self.map => {}
+            Some(_) => {
+                return Err(StoreError::Raced {
+                    path: self.root().to_owned(),
+                });
+            }
+            None => {
+                if self.map.foreign_owner() {
+                    // Root inside must be able to search the store, and nobody else on this machine.
+                    let (_, gid) = self.map.root_owner();
+                    let root = self.root();
+                    std::os::unix::fs::chown(root, None, Some(gid))
+                        .on("change the group of", root)?;
+                    fs::set_permissions(root, PermissionsExt::from_mode(0o710))
+                        .on("set the permissions of", root)?;
+                }
+                let (path, temporary) = (self.path("idmap"), self.path("idmap.new"));
+                let text = serde_json::to_string(&self.map)
+                    .map_err(io::Error::from)
+                    .on("describe", &path)?;
+                fs::write(&temporary, text + "\n").on("write", &temporary)?;
+                fs::rename(&temporary, &path).on("write", &path)?;
+            }
+        }
+        let _ = self.recorded.set(());
+        Ok(())
+    }
+
+    /// Gives a new directory to root inside.
+    pub(super) fn give_to_inner_root(&self, path: &Path) -> Result<(), OsError> {
+        if self.map.foreign_owner() {
+            let (uid, gid) = self.map.root_owner();
+            std::os::unix::fs::lchown(path, Some(uid), Some(gid))
+                .on("change the owner of", path)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a tree below the store. This process's rights may not reach all of it: see
+    /// [`IdMap::beyond_engine`].
+    pub(crate) fn remove_tree(&self, relative: &Path) -> Result<(), OsError> {
+        let name = CString::new(relative.as_os_str().as_encoded_bytes())
+            .map_err(io::Error::from)
+            .on("remove", relative)?;
+        tree::remove(self.directory(), &name).on("remove", self.path(relative))
+    }
+}
+
+fn foreign(path: PathBuf, owner: u32, options: &StoreOptions) -> StoreError {
+    StoreError::Foreign {
+        path,
+        owner,
+        remedy: format!(
+            "run as that user, or {} another directory",
+            options.choose_directory()
+        ),
+    }
+}
+
+/// Tells the file system that what is in this directory has nothing to do with each other. ext4 then puts its directories into different
+/// groups of blocks. Others know no such thing, and it is not needed.
+fn spread(directory: &Path) {
+    if let Ok(directory) = File::open(directory)
+        && let Ok(flags) = ioctl_getflags(&directory)
+    {
+        let _ = ioctl_setflags(&directory, flags | IFlags::TOPDIR);
+    }
+}
+
+pub(super) fn make_directory(path: &Path, mode: u32) -> Result<(), OsError> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .on("make the directory", path)?;
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).on("set the permissions of", path)
+}
+
+/// The map that a store has recorded, which may or may not be there.
+pub(crate) fn read_map(root: &Path, options: &StoreOptions) -> Result<Option<IdMap>, StoreError> {
+    let path = root.join("idmap");
+    match fs::read(&path) {
+        Ok(text) => match serde_json::from_slice(&text) {
+            Ok(map) => Ok(Some(map)),
+            Err(error) => Err(StoreError::Damaged {
+                path,
+                reason: error.to_string(),
+                remedy: format!(
+                    "restore it, or {} a new directory",
+                    options.choose_directory()
+                ),
+            }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OsError::new(format!("read {}", path.display()), error).into()),
+    }
+}

@@ -1,0 +1,81 @@
+//! Unpacking an archive into a layer.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::launch::handshake::InitProcess;
+use crate::layers::LayerStore;
+use crate::os::error::Doing;
+use crate::protocol::boot::{Boot, UnpackBoot};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::FirstStageRequest;
+use crate::protocol::spec::LayerId;
+use crate::protocol::unpacked::{UnpackLimits, Unpacked};
+use crate::protocol::wire::{self, WireError};
+use crate::store::runs::RunDir;
+
+/// How long an answer is waited for before the caller may look up again.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// An archive that is being unpacked. Dropping it stops that.
+#[derive(Debug)]
+pub struct Unpacking {
+    init: InitProcess,
+}
+
+impl LayerStore {
+    /// Starts to unpack a tar archive into the layer that a run directory is to become ([`LayerStore::commit`]), on top of these layers
+    /// (topmost first; none for the bottom of an image). What the run directory holds of a layer is cleared away before.
+    ///
+    /// The archive is written into the stream that is answered, to its end, and the stream dropped; [`Unpacking::wait`] then says what
+    /// came of it. Nothing of the archive can get out of the layer.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where this machine has no user namespaces.
+    pub fn unpack(
+        &self,
+        run: &RunDir,
+        below: &[LayerId],
+        limits: UnpackLimits,
+    ) -> Result<(Unpacking, UnixStream), Error> {
+        let target = self.new_layer(run)?;
+        let boot = UnpackBoot {
+            lowers: match below {
+                [] => Vec::new(),
+                below => self.lowers(below)?,
+            },
+            target,
+            limits,
+            single: self.id_map().single(),
+            old_mount: self.layout().old_mount(),
+        };
+        let init = InitProcess::start(self.layout(), &Boot::Unpack(boot))?;
+        let (ours, theirs) = UnixStream::pair().doing("make a socket pair")?;
+        let theirs = OwnedFd::from(theirs);
+        wire::send(init.socket(), &FirstStageRequest::Unpack, &[theirs.as_fd()])?;
+        Ok((Unpacking { init }, ours))
+    }
+}
+
+impl Unpacking {
+    /// Waits until the archive is unpacked.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] with the reason when it is refused, [`Error::Gone`] when it was stopped.
+    pub fn wait(&self) -> Result<Unpacked, Error> {
+        match self.init.receive(Instant::now() + PATIENCE) {
+            Ok((Reply::Unpacked(unpacked), _)) => Ok(unpacked),
+            Ok((Reply::Refused { reason }, _)) => Err(Error::Archive(reason)),
+            Ok(_) | Err(WireError::Closed) => Err(Error::Gone),
+            Err(WireError::TimedOut) => Err(Error::TimedOut("unpack the archive")),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Stops it; [`Unpacking::wait`] then ends with an error, and writing into the stream fails.
+    pub fn stop(&self) {
+        self.init.kill();
+    }
+}
