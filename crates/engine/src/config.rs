@@ -156,9 +156,16 @@ impl LocalConfig {
     pub(super) fn store_options(&self) -> contree_sandbox::StoreOptions {
         let mut options = contree_sandbox::StoreOptions::default();
         options.init_program.clone_from(&self.init_program);
+        options.init_program_setting = Some("LocalConfig::init_program".into());
+        options.directory_setting = Some("CONTREE_DATA_DIR".into());
+        options.directories = vec!["files".into(), "events".into()];
+        options.side_directory = SIDE_DIRECTORY.into();
         options
     }
 }
+
+/// The directory of side files below `/dev` in sandboxes.
+pub(super) const SIDE_DIRECTORY: &str = "contree";
 
 /// Whether it is a user's own. `su` and the like leave another's in the environment.
 fn is_runtime_directory(path: &Path, user: u32) -> bool {

@@ -129,7 +129,7 @@ pub(super) fn add_variables(
         }
         Access::Loopback | Access::Refused => {}
     }
-    let path = |name: &str| format!("{}/{name}", SideFile::DIRECTORY);
+    let path = |name: &str| format!("/dev/{}/{name}", super::super::config::SIDE_DIRECTORY);
     if side_files.iter().any(|name| name == CERTIFICATES) {
         for variable in BUNDLE_VARIABLES {
             set(variable, &path(CERTIFICATES));
