@@ -13,6 +13,18 @@ const BACKEND: &str = "Backend options";
 const OFFER: &str = "What is offered";
 const OTHER: &str = "General options";
 
+/// Why it cannot be told which tools are offered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OfferError {
+    #[error("CONTREE_READ_ONLY is `{0}`: give true or false")]
+    ReadOnly(String),
+    #[error("{0} names nothing: give a name, or leave it out")]
+    NoName(&'static str),
+    /// A name is that of no tool or toolset.
+    #[error("{0}")]
+    UnknownName(String),
+}
+
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Options {
     /// The cloud if credentials or a URL are set, else the embedded engine [env: CONTREE_BACKEND]
@@ -113,16 +125,14 @@ impl Options {
     ///
     /// # Errors
     /// Says which name is wrong, and the nearest that is not.
-    pub(super) fn offer(&self, environment: &Environment) -> Result<Offer, String> {
+    pub(super) fn offer(&self, environment: &Environment) -> Result<Offer, OfferError> {
         let read_only = match environment.get("CONTREE_READ_ONLY") {
             _ if self.read_only => true,
             None => false,
             Some(text) => match text.trim().to_lowercase().as_str() {
                 "1" | "true" | "yes" | "on" => true,
                 "0" | "false" | "no" | "off" => false,
-                _ => {
-                    return Err(format!("CONTREE_READ_ONLY is `{text}`: give true or false"));
-                }
+                _ => return Err(OfferError::ReadOnly(text.to_owned())),
             },
         };
         let toolsets = names(&self.toolset, environment.get("CONTREE_TOOLSET"));
@@ -133,12 +143,11 @@ impl Options {
             ("--tools", &self.tools, &tools),
         ] {
             if !given.is_empty() && names.is_empty() {
-                return Err(format!(
-                    "{option} names nothing: give a name, or leave it out"
-                ));
+                return Err(OfferError::NoName(option));
             }
         }
         Offer::choose(read_only, &toolsets, &tools)
+            .map_err(|problem| OfferError::UnknownName(problem.to_string()))
     }
 
     /// What they say about the backend.

@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
 use contree_http::connections::LocalAddress;
-use contree_http::{AllowedHosts, Bearer, OriginError, RequestOrigin, TokenError};
+use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, TokenError};
 
 /// What a request must bring.
 pub(crate) struct Access {
-    token: Option<Bearer>,
+    token: Option<BearerToken>,
     names: AllowedHosts,
 }
 
@@ -22,7 +22,7 @@ impl Access {
     /// `names`: those that the engine goes by besides loopback and its address; `None` on a unix socket, where they mean nothing.
     pub(crate) fn new(token: Option<&str>, names: Option<&[String]>) -> Self {
         Self {
-            token: token.map(Bearer::new),
+            token: token.map(BearerToken::new),
             names: names.map_or_else(AllowedHosts::any, AllowedHosts::new),
         }
     }

@@ -23,13 +23,13 @@ use crate::serve::access::{self, Access, is_loopback};
 use crate::serve::drain::drain;
 use crate::serve::service::Service;
 use contree_http::SHORTEST_TOKEN;
-use contree_http::connections::{self, Bounds, Ends};
+use contree_http::connections::{self, ConnectionBounds, Shutdown};
 
 /// How long the connections may take to end when the server is stopped, at the very most.
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// What connections may do. Who follows a stream of events may pause as long as it likes.
-const BOUNDS: Bounds = Bounds {
+const BOUNDS: ConnectionBounds = ConnectionBounds {
     connections: 1024,
     unread: None,
     buffer: None,
@@ -225,11 +225,11 @@ fn url(address: SocketAddr) -> String {
 }
 
 /// Connections end when the service says so; by then its operations have.
-fn ends(service: &Service) -> Ends {
-    Ends {
+fn ends(service: &Service) -> Shutdown {
+    Shutdown {
         stop: service.closing(),
         answered: service.closing(),
-        ..Ends::default()
+        ..Shutdown::default()
     }
 }
 

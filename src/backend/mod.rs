@@ -1,4 +1,8 @@
-//! Which service a client talks to, and as whom.
+//! Which service a client talks to, with which credentials, and how patiently.
+//!
+//! It stands below the client and below the profiles, so that both can make one.
+
+mod retry_policy;
 
 use std::{
     fmt,
@@ -9,7 +13,9 @@ use std::{
 use http::HeaderValue;
 use url::{Host, Url};
 
-use super::retry::RetryPolicy;
+pub(crate) use retry_policy::Delays;
+pub use retry_policy::RetryPolicy;
+
 use crate::Error;
 
 /// Where a client connects, with which credentials, and how patiently.
@@ -38,7 +44,7 @@ pub struct Backend {
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     /// Without trailing slashes and without the API's version.
     Http(Url),
     Unix(PathBuf),
@@ -135,20 +141,20 @@ impl Backend {
         self.token.is_some()
     }
 
-    pub(super) fn address(&self) -> &Address {
+    pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
-    pub(super) fn timeouts(&self) -> (Duration, Duration) {
+    pub(crate) fn timeouts(&self) -> (Duration, Duration) {
         (self.connect_timeout, self.idle_timeout)
     }
 
-    pub(super) fn retry(&self) -> &RetryPolicy {
+    pub(crate) fn retry(&self) -> &RetryPolicy {
         &self.retry
     }
 
     /// The credentials as headers, marked so that no log shows them.
-    pub(super) fn credentials(&self) -> Result<Credentials, Error> {
+    pub(crate) fn credentials(&self) -> Result<Credentials, Error> {
         let header = |what: &str, value: String| {
             let mut header = HeaderValue::try_from(value).map_err(|_| {
                 Error::InvalidArgument(format!(
@@ -175,9 +181,9 @@ impl Backend {
 
 /// What authenticates a request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Credentials {
-    pub(super) authorization: Option<HeaderValue>,
-    pub(super) project: Option<HeaderValue>,
+pub(crate) struct Credentials {
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) project: Option<HeaderValue>,
 }
 
 impl fmt::Debug for Backend {
