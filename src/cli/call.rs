@@ -12,9 +12,7 @@ use super::arguments::{self, System};
 use super::live::{Raw, Shown, Writing, print, say};
 use super::start::Start;
 use super::{USAGE, runtime, secret, signals};
-use crate::tools::{
-    self, Answer, Context, Handlers, Offer, Session, TOOLS, Tool, ToolError, Watcher,
-};
+use crate::tools::{self, Answer, Context, Handlers, Offer, Session, Tool, ToolError, Watcher};
 
 /// A tool said no.
 const TOOL_ERROR: u8 = 1;
@@ -83,7 +81,7 @@ impl Call {
         &self,
         offer: &Offer,
     ) -> Result<(&'static Tool, serde_json::Map<String, Value>), String> {
-        let Some(tool) = TOOLS.iter().find(|tool| tool.name == self.tool) else {
+        let Some(tool) = tools::find_tool(&self.tool) else {
             return Err(format!(
                 "{} (`contree-mcp tools` lists them)",
                 tools::unknown_tool(&self.tool)

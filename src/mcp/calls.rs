@@ -19,7 +19,7 @@ use super::progress::{self, NewestLine};
 use super::result;
 use super::server::Server;
 use super::tasks::{Over, PATIENCE};
-use crate::tools::{self, Answer, Context, Handlers, Offer, Session, TOOLS, ToolError};
+use crate::tools::{self, Answer, Context, Handlers, Offer, Session, ToolError};
 
 /// How many calls run at once; further ones wait.
 const RUNNING: usize = 256;
@@ -65,12 +65,12 @@ impl Server {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let name = &request.name;
-        if !TOOLS.iter().any(|tool| tool.name == *name) {
+        let Some(tool) = tools::find_tool(name) else {
             let error = tools::unknown_tool(name);
             return Err(ErrorData::invalid_params(error.to_string(), None));
-        }
+        };
         let offer = self.session.offer();
-        if !offer.has(name) {
+        if !offer.has(tool.name) {
             return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
         }
         // A transport that knows when its input ends counts requests from there; any other is counted here.
@@ -79,7 +79,7 @@ impl Server {
             Ok(permit) => permit,
             Err(why) => return Ok(refused(why).into()),
         };
-        if takes_tasks(context) {
+        if tool.task.is_some() && takes_tasks(context) {
             return Ok(self.begin(request, permit, context).await);
         }
         Ok(self.run(request, permit, context).await)
