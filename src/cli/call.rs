@@ -14,9 +14,7 @@ use super::live::{Raw, Shown, Writing, print, say};
 use super::secret::{self, SecretError};
 use super::start::Start;
 use super::{USAGE, runtime, signals};
-use crate::tools::{
-    self, Answer, Context, Handlers, Offer, Session, TOOLS, Tool, ToolError, Watcher,
-};
+use crate::tools::{self, Answer, Context, Handlers, Offer, Session, Tool, ToolError, Watcher};
 
 /// A tool said no.
 const TOOL_ERROR: u8 = 1;
@@ -103,7 +101,7 @@ impl Call {
         &self,
         offer: &Offer,
     ) -> Result<(&'static Tool, serde_json::Map<String, Value>), UsageError> {
-        let Some(tool) = TOOLS.iter().find(|tool| tool.name == self.tool) else {
+        let Some(tool) = tools::find_tool(&self.tool) else {
             return Err(UsageError::UnknownTool(tools::unknown_tool(&self.tool)));
         };
         if !offer.has(tool.name) {

@@ -9,7 +9,7 @@ use super::USAGE;
 use super::error::CommandError;
 use super::start::Start;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
-use crate::tools::{TOOLS, Tool};
+use crate::tools::{Tool, find_tool};
 
 /// Exit status of each severity, apart from those of failures.
 const WORDING: u8 = 3;
@@ -93,11 +93,12 @@ fn changes(old: &Path, start: &Start) -> Result<Vec<Change>, DiffError> {
     let old = surface::read(&value)?;
     let new = surface::read(&surface::whole(&start.offer))?;
     let alias = |tool: &str, argument: &str| {
-        let tool = TOOLS.iter().find(|known| known.name == tool)?;
-        let known = tool.aliases.iter().find(|(alias, _)| *alias == argument);
+        let mut aliases = find_tool(tool)?.param_aliases.iter();
+        let known = aliases.find(|(alias, _)| *alias == argument);
         known.map(|(_, meant)| *meant)
     };
-    Ok(compare(&old, &new, alias))
+    let today = |tool: &str| find_tool(tool).map(|tool| tool.name);
+    Ok(compare(&old, &new, today, alias))
 }
 
 /// `NAME PARAM PARAM [PARAM=DEFAULT] …` and what it is.

@@ -19,7 +19,7 @@ use super::paging::{LIST_KEPT_MS, PAGE, page};
 use super::progress::{self, NewestLine};
 use super::result;
 use super::tasks::{CallTracker, PATIENCE, Tasks};
-use crate::tools::{self, Answer, Context, Handlers, Session, TOOLS, ToolError};
+use crate::tools::{self, Answer, Context, Handlers, Session, ToolError};
 
 /// How many calls run at once; further ones wait.
 const RUNNING: usize = 256;
@@ -86,12 +86,12 @@ impl Calls {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let name = &request.name;
-        if !TOOLS.iter().any(|tool| tool.name == *name) {
+        let Some(tool) = tools::find_tool(name) else {
             let error = tools::unknown_tool(name);
             return Err(ErrorData::invalid_params(error.to_string(), None));
-        }
+        };
         let offer = self.session.offer();
-        if !offer.has(name) {
+        if !offer.has(tool.name) {
             return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
         }
         // A transport that knows when its input ends counts requests from there; any other is counted here.
@@ -100,7 +100,7 @@ impl Calls {
             Ok(permit) => permit,
             Err(error) => return Ok(refused(error.to_string()).into()),
         };
-        if takes_tasks(context) {
+        if tool.task.is_some() && takes_tasks(context) {
             return Ok(self.begin(request, permit, context).await);
         }
         Ok(self.run(request, permit, context).await)

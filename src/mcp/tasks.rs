@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::progress::NewestLine;
 use super::quiet::quiet;
 use super::result;
-use crate::tools::{self, Context, Followed, Session, State, ToolError};
+use crate::tools::{self, Context, Followed, Session, State, TASK_TOOLS, TaskTools, ToolError};
 
 /// How long a call may take before it becomes a task.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
@@ -119,7 +119,7 @@ impl Tasks {
 
     /// How far a task is.
     pub(super) async fn get(&self, id: String) -> Result<GetTaskResult, ErrorData> {
-        let operation = self.operation_of(&id, "get_operation").await?;
+        let operation = self.operation_of(&id, |tasks| tasks.look_up).await?;
         let followed = match self.running.find(operation) {
             Some(followed) => followed,
             None => tools::followed(operation, &self.quiet())
@@ -151,7 +151,7 @@ impl Tasks {
 
     /// Stops the operation of a task. Whether it was stopped in time is told by the task.
     pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
-        let operation = self.operation_of(id, "cancel_operation").await?;
+        let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
         tools::stop(operation, &self.quiet())
             .await
             .map_err(|error| self.refused(error))
@@ -162,18 +162,21 @@ impl Tasks {
         self.get(id).await.map(drop)
     }
 
-    /// The operation of a task, if it is one of the backend in use, and this server offers a tool that makes tasks, or `also` one
-    /// that does to any operation what is to be done to it.
-    async fn operation_of(&self, id: &str, also: &str) -> Result<Uuid, ErrorData> {
+    /// The operation of a task, if it is one of the backend in use, and this server offers a tool that makes tasks, or the one
+    /// that `serves` what is to be done with it.
+    async fn operation_of(
+        &self,
+        id: &str,
+        serves: impl Fn(&TaskTools) -> &'static str,
+    ) -> Result<Uuid, ErrorData> {
         let invalid = |why: &str| {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
         let offer = self.session.offer();
-        if !["run", "import_image", also]
-            .iter()
-            .any(|tool| offer.has(tool))
-        {
+        let makes = offer.tools().any(|tool| tool.task.is_some());
+        let serves = TASK_TOOLS.is_some_and(|tasks| offer.has(serves(&tasks)));
+        if !makes && !serves {
             return Err(invalid(": this server offers no tool that makes any"));
         }
         let (operation, backend) = parts(id).ok_or_else(|| invalid(""))?;

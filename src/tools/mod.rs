@@ -46,7 +46,7 @@ pub use local::LocalAccess;
 pub use offer::{Offer, toolset_names};
 pub use prompts::unknown_prompt;
 pub use templates::{facts, render};
-pub use tool::{Arguments, Hints, Local, Tool, unknown_tool};
+pub use tool::{Arguments, Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
 
 use tool::{Schema, input_schema, output_schema};
 

@@ -1,15 +1,9 @@
-//! Mistakes in the manifest, and what the build says about each: file, line and remedy.
+//! Mistakes in the manifest.
 
-use super::*;
+use super::Case;
 
-/// A name, and edits of the small manifest: file, what stands there, what it becomes.
-type Case = (
-    &'static str,
-    &'static [(&'static str, &'static str, &'static str)],
-);
-
-/// Every case must be refused. `problems.txt` holds the texts.
-const MANIFEST: &[Case] = &[
+/// Every case must be refused. `tests/manifest/problems.txt` holds the texts.
+pub const MANIFEST: &[Case] = &[
     (
         "unknown key of a tool",
         &[("tools.yaml", "title: About", "titel: About")],
@@ -260,8 +254,60 @@ const MANIFEST: &[Case] = &[
         &[("tools.yaml", "operation: getBook", "operation: getBok")],
     ),
     (
-        "operation with a body",
+        "operation with a body, and arguments that are not in it",
         &[("tools.yaml", "uses: [renameBook]", "operation: renameBook")],
+    ),
+    (
+        "body without what it requires",
+        &[(
+            "tools.yaml",
+            "      binding: {from: orderBook.binding, doc: Binding}\n",
+            "",
+        )],
+    ),
+    (
+        "field that the body has not",
+        &[("tools.yaml", "orderBook.note,", "orderBook.not,")],
+    ),
+    (
+        "field of another body",
+        &[(
+            "tools.yaml",
+            "{from: orderBook.note,",
+            "{from: LendRequest.book,",
+        )],
+    ),
+    (
+        "map in a body",
+        &[("tools.yaml", "orderBook.note,", "orderBook.labels,")],
+    ),
+    (
+        "choice in a body that may be left out",
+        &[("tools.yaml", "orderBook.note,", "orderBook.colour,")],
+    ),
+    (
+        "body that is no JSON",
+        &[(
+            "api.yaml",
+            "application/json:\n            schema: {$ref: '#/components/schemas/OrderRequest'}",
+            "text/plain:\n            schema: {$ref: '#/components/schemas/OrderRequest'}",
+        )],
+    ),
+    (
+        "body that is a union",
+        &[(
+            "api.yaml",
+            "OrderRequest:\n      type: object",
+            "OrderRequest:\n      oneOf: []\n      type: object",
+        )],
+    ),
+    (
+        "body without fields",
+        &[(
+            "api.yaml",
+            "            schema: {$ref: '#/components/schemas/OrderRequest'}",
+            "            schema: {type: object}",
+        )],
     ),
     (
         "operation without what it requires",
@@ -386,6 +432,90 @@ const MANIFEST: &[Case] = &[
     (
         "alias that is an argument",
         &[("tools.yaml", "aliases: [shelf]", "aliases: [title]")],
+    ),
+    (
+        "alias that is a tool",
+        &[("tools.yaml", "aliases: [retitle]", "aliases: [lend]")],
+    ),
+    (
+        "alias of two tools",
+        &[(
+            "tools.yaml",
+            "    title: About\n",
+            "    title: About\n    aliases: [retitle]\n",
+        )],
+    ),
+    (
+        "alias that stands there twice",
+        &[(
+            "tools.yaml",
+            "aliases: [retitle]",
+            "aliases: [retitle, retitle]",
+        )],
+    ),
+    (
+        "alias in another case",
+        &[("tools.yaml", "aliases: [retitle]", "aliases: [re-title]")],
+    ),
+    (
+        "choice that stands there twice",
+        &[(
+            "tools.yaml",
+            "enum: [print, emboss]",
+            "enum: [print, emboss, print]",
+        )],
+    ),
+    (
+        "task of an operation that the tool does not use",
+        &[(
+            "tools.yaml",
+            "makes_task: {operation: lendBook,",
+            "makes_task: {operation: lendBok,",
+        )],
+    ),
+    (
+        "task of an operation that starts nothing",
+        &[(
+            "tools.yaml",
+            "makes_task: {operation: lendBook,",
+            "makes_task: {operation: getBook,",
+        )],
+    ),
+    (
+        "task whose id is no field",
+        &[("tools.yaml", "id: loan_id", "id: loan-id")],
+    ),
+    (
+        "task whose id is missing",
+        &[("tools.yaml", "id: loan_id, ", "")],
+    ),
+    (
+        "task that waits by an unknown argument",
+        &[("tools.yaml", "waits: wait}", "waits: wat}")],
+    ),
+    (
+        "task that waits by a number",
+        &[("tools.yaml", "waits: wait}", "waits: days}")],
+    ),
+    (
+        "tasks that no tool serves",
+        &[(
+            "tools.yaml",
+            "tasks: {look_up: get_book, cancel: rename}\n",
+            "",
+        )],
+    ),
+    (
+        "tasks that an unknown tool serves",
+        &[("tools.yaml", "look_up: get_book", "look_up: get_bok")],
+    ),
+    (
+        "tasks that no tool makes",
+        &[(
+            "tools.yaml",
+            "    makes_task: {operation: lendBook, id: loan_id, waits: wait}\n",
+            "",
+        )],
     ),
     (
         "name in another case",
@@ -580,229 +710,3 @@ const MANIFEST: &[Case] = &[
         )],
     ),
 ];
-
-/// The same for templates and prose. `templates.txt` holds the texts.
-const TEMPLATES: &[Case] = &[
-    (
-        "undefined variable",
-        &[(
-            "tools/lend.md.j2",
-            "Lend a book for {{ tool.params.days.default }}",
-            "Lend a book for {{ tool.params.dais.default }}",
-        )],
-    ),
-    (
-        "undefined variable in a branch not taken",
-        &[(
-            "tools/lend.md.j2",
-            "Without end, {{ tool.params.days.default }}",
-            "Without end, {{ tool.params.days.defalt }}",
-        )],
-    ),
-    (
-        "undefined variable in an inline text",
-        &[(
-            "tools.yaml",
-            "{{ tools.lend.name }}",
-            "{{ tools.lent.name }}",
-        )],
-    ),
-    (
-        "undefined variable in a param's doc",
-        &[("tools.yaml", "doc: Numbers", "doc: '{{ tool.nam }}'")],
-    ),
-    (
-        "undefined variable in an included file",
-        &[("part.md.j2", "tools.lend.params", "tools.lend.parms")],
-    ),
-    (
-        "undefined variable in a guide",
-        &[("guides/house.md.j2", "guides.house.uri", "guides.home.uri")],
-    ),
-    (
-        "undefined field of a loop variable",
-        &[("page.md.j2", "tool.description", "tool.describtion")],
-    ),
-    (
-        "undefined field of a loop variable in a branch not taken",
-        &[(
-            "page.md.j2",
-            "- {{ name }}",
-            "- {% if name == \"none\" %}{% for key, param in tool.params|items %}{{ param.typ }}{% endfor %}{% endif %}{{ name }}",
-        )],
-    ),
-    (
-        "default that an argument has not",
-        &[(
-            "tools/lend.md.j2",
-            "Lend a book for {{ tool.params.days.default }}",
-            "Lend a book for {{ tool.params.book.default }}",
-        )],
-    ),
-    (
-        "unknown filter",
-        &[("macros.md.j2", "params|items", "params|itens")],
-    ),
-    (
-        "unknown filter in a branch not taken",
-        &[(
-            "tools/lend.md.j2",
-            "Without end, {{ tool.params.days.default }}",
-            "Without end, {{ tool.params.days.default|shuot }}",
-        )],
-    ),
-    (
-        "unknown test",
-        &[(
-            "tools/lend.md.j2",
-            "{% else %}",
-            "{% elif tool.name is definend %}{% else %}",
-        )],
-    ),
-    (
-        "unknown included file",
-        &[(
-            "tools/lend.md.j2",
-            "{% include \"part.md.j2\" %}",
-            "{% include \"prat.md.j2\" %}",
-        )],
-    ),
-    (
-        "unknown included file in a branch not taken",
-        &[(
-            "tools/lend.md.j2",
-            "Without end",
-            "{% include \"nothing.md.j2\" %}Without end",
-        )],
-    ),
-    (
-        "unknown macros",
-        &[(
-            "tools/lend.md.j2",
-            "from \"macros.md.j2\"",
-            "from \"macro.md.j2\"",
-        )],
-    ),
-    (
-        "macro with a global that is not there",
-        &[("macros.md.j2", "{{ name }}", "{{ tools.lend.name }}")],
-    ),
-    (
-        "unused template",
-        &[("tools/lend.md.j2", "{% include \"part.md.j2\" %}", "Soon.")],
-    ),
-    (
-        "unknown template of a description",
-        &[(
-            "tools.yaml",
-            "description: tools/lend.md.j2",
-            "description: tools/lent.md.j2",
-        )],
-    ),
-    (
-        "unknown template of the instructions",
-        &[(
-            "tools.yaml",
-            "instructions: instructions.md.j2",
-            "instructions: instruction.md.j2",
-        )],
-    ),
-    (
-        "syntax of a template",
-        &[("part.md.j2", "The shelf", "{% if %}The shelf")],
-    ),
-    (
-        "syntax of an inline text",
-        &[(
-            "tools.yaml",
-            "{{ tools.lend.name }}",
-            "{{ tools.lend.name }",
-        )],
-    ),
-    (
-        "prose names an unknown tool",
-        &[("tools.yaml", "Then `lend(book", "Then `lent(book")],
-    ),
-    (
-        "prose names an unknown argument",
-        &[("tools.yaml", "days=3", "dais=3")],
-    ),
-    (
-        "character that turns the order of others around",
-        &[("guides/house.md.j2", "Be quiet.", "Be \u{202e}quiet.")],
-    ),
-    (
-        "prompt that reads what is no argument",
-        &[(
-            "prompts/find-book.md.j2",
-            "among {{ shelf }}",
-            "among {{ shelv }}",
-        )],
-    ),
-    (
-        "prompt that reads an argument which may be left out",
-        &[(
-            "prompts/find-book.md.j2",
-            "among {{ shelf }}",
-            "among {{ shelf }} for {{ reader }}",
-        )],
-    ),
-    (
-        "prompt that does not read an argument",
-        &[("prompts/find-book.md.j2", "among {{ shelf }}", "there")],
-    ),
-    (
-        "prompt that calls an unknown tool",
-        &[("prompts/find-book.md.j2", "`lend(", "`lent(")],
-    ),
-    (
-        "call in a block of code with an unknown argument",
-        &[("guides/house.md.j2", "days=2", "dayz=2")],
-    ),
-    (
-        "prose names an unknown guide",
-        &[(
-            "tools.yaml",
-            "contree://guide/house",
-            "contree://guide/hose",
-        )],
-    ),
-];
-
-fn refusals(cases: &[Case]) -> String {
-    let good = Fixture::good();
-    let mut report = String::new();
-    for (name, edits) in cases {
-        let mut fixture = good.clone();
-        for (file, from, to) in *edits {
-            fixture.edit(file, from, to);
-        }
-        let problems = match fixture.compile() {
-            Ok(_) => panic!("{name}: it compiles"),
-            Err(problems) => problems,
-        };
-        assert!(!problems.is_empty(), "{name}: refused without a reason");
-        report.push_str(&format!("# {name}\n"));
-        for problem in problems {
-            report.push_str(&format!("{problem}\n"));
-        }
-        report.push('\n');
-    }
-    report
-}
-
-#[test]
-fn every_mistake_in_the_manifest_is_refused_with_place_and_remedy() {
-    compare(
-        root().join("tests/manifest/problems.txt"),
-        &refusals(MANIFEST),
-    );
-}
-
-#[test]
-fn every_mistake_in_a_template_is_refused_with_place_and_remedy() {
-    compare(
-        root().join("tests/manifest/templates.txt"),
-        &refusals(TEMPLATES),
-    );
-}
