@@ -48,7 +48,7 @@ pub use prompts::unknown_prompt;
 pub use selection::{ToolSelection, toolset_names};
 pub use session::{BackendInfo, Connect, Session};
 pub use templates::{facts, render};
-pub use tool::{Arguments, Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
+pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
 pub use watcher::{Quiet, Stream, Watcher};
 
 use tool::{Schema, input_schema, output_schema};
