@@ -138,7 +138,7 @@ impl Options {
                 ));
             }
         }
-        Offer::choose(read_only, &toolsets, &tools)
+        Offer::choose(read_only, &toolsets, &tools).map_err(|error| error.to_string())
     }
 
     /// What they say about the backend.

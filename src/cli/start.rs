@@ -12,8 +12,8 @@ use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
 };
-use crate::tools::{BackendInfo, Connect, LocalAccess, Offer, Session};
-use crate::{Backend, Client};
+use crate::tools::{BackendInfo, Connect, LocalAccess, Offer, Session, ToolError};
+use crate::{Backend, Client, Error};
 
 /// Said by `whoami`, beside what the engine says of itself.
 const LOCAL_NOTE: &str = "operations end with this process";
@@ -99,7 +99,9 @@ impl Start {
             (Ok(Selected::Cloud(cloud)), _) => {
                 info.name = "cloud";
                 let cloud = cloud.clone();
-                Box::new(move || std::future::ready(connect(&cloud)).boxed())
+                Box::new(move || {
+                    std::future::ready(connect(&cloud).map_err(ToolError::no_backend)).boxed()
+                })
             }
             (Ok(Selected::Local), Ok(directories)) => {
                 info.name = "local";
@@ -125,7 +127,7 @@ impl Start {
     fn local_access(&self, over_http: bool) -> Result<LocalAccess, String> {
         let allowed = &self.options.allow_path;
         let access = if over_http || !allowed.is_empty() {
-            LocalAccess::only(allowed)?
+            LocalAccess::only(allowed).map_err(|error| error.to_string())?
         } else {
             LocalAccess::everything()
         };
@@ -192,17 +194,16 @@ fn filter(level: Level) -> LevelFilter {
 }
 
 fn failing(why: String) -> Connect {
-    Box::new(move || std::future::ready(Err(why.clone())).boxed())
+    let error = ToolError::no_backend_because(why);
+    Box::new(move || std::future::ready(Err(error.clone())).boxed())
 }
 
-fn connect(cloud: &Cloud) -> Result<Client, String> {
-    let mut backend = Backend::new(&cloud.url)
-        .map_err(|error| error.to_string())?
-        .with_token(&cloud.token);
+fn connect(cloud: &Cloud) -> Result<Client, Error> {
+    let mut backend = Backend::new(&cloud.url)?.with_token(&cloud.token);
     if let Some(project) = &cloud.project {
         backend = backend.with_project(project);
     }
-    Client::connect(backend).map_err(|error| error.to_string())
+    Client::connect(backend)
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
@@ -212,10 +213,8 @@ fn local(config: crate::engine::LocalConfig, stays: bool) -> Connect {
         async move {
             tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(stays))
                 .await
-                .map_err(|error| error.to_string())?;
-            Client::local(config)
-                .await
-                .map_err(|error| error.to_string())
+                .map_err(ToolError::no_backend)?;
+            Client::local(config).await.map_err(ToolError::no_backend)
         }
         .boxed()
     })

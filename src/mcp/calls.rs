@@ -217,6 +217,9 @@ impl Server {
     ) -> CallToolResponse {
         match done {
             Ok(mut answer) => {
+                if let Some(page) = answer.wanted_page {
+                    return input_required(&page.message, &page.url).into();
+                }
                 let offer = self.session.offer();
                 answer.links.retain(|link| {
                     tools::find_resource(&link.uri)
@@ -224,10 +227,7 @@ impl Server {
                 });
                 result::answer(answer, context.protocol_version().as_ref()).into()
             }
-            Err(error) => match error.wanted_page() {
-                Some((message, url)) => input_required(message, url).into(),
-                None => result::error(&self.session.explain(error)).into(),
-            },
+            Err(error) => result::error(&self.session.explain(error)).into(),
         }
     }
 }

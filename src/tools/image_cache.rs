@@ -232,7 +232,7 @@ pub(super) async fn grep(
         let case: InspectImageGrepCase = arguments
             .case
             .parse()
-            .map_err(|_| ToolError::new("`case` is sensitive, insensitive or smart"))?;
+            .map_err(|_| ToolError::invalid("`case` is sensitive, insensitive or smart"))?;
         let found = request.case(case).send().await?.into_inner();
         // Where a busy backend ran out of time, there may be more the next time.
         if !found.truncated || found.matches.len() as u64 >= arguments.max_total {

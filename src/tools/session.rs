@@ -34,7 +34,7 @@ pub struct BackendInfo {
 }
 
 /// Makes the client at its first use.
-pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, String>> + Send + Sync>;
+pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, ToolError>> + Send + Sync>;
 
 /// What all calls of one process share.
 pub struct Session {
@@ -135,10 +135,7 @@ impl Session {
     /// # Errors
     /// When the configuration is incomplete or the embedded engine cannot start; the text says what to do.
     pub async fn client(&self) -> Result<&Client, ToolError> {
-        self.client
-            .get_or_try_init(|| (self.connect)())
-            .await
-            .map_err(ToolError::new)
+        self.client.get_or_try_init(|| (self.connect)()).await
     }
 
     /// Adds to an error what only the session knows: where the backend is that cannot be reached, and that the embedded
