@@ -8,12 +8,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::error::CommandError;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+use super::error::SettingsError;
 use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
 };
 use crate::tools::{BackendInfo, Connect, LocalAccess, Offer, Session, ToolError};
-use crate::{Backend, Client, Error};
+use crate::{Client, Error};
 
 /// Said by `whoami`, beside what the engine says of itself.
 const LOCAL_NOTE: &str = "operations end with this process";
@@ -91,7 +94,7 @@ impl Start {
     ///
     /// # Errors
     /// If an allowed path is not there.
-    pub(super) fn session(&self, over_http: bool) -> Result<Arc<Session>, String> {
+    pub(super) fn session(&self, over_http: bool) -> Result<Arc<Session>, CommandError> {
         let mut info = BackendInfo::default();
         info.why.clone_from(&self.decision.why);
         info.notes.clone_from(&self.decision.notes);
@@ -124,10 +127,10 @@ impl Start {
     }
 
     /// What tools may touch on this machine.
-    fn local_access(&self, over_http: bool) -> Result<LocalAccess, String> {
+    fn local_access(&self, over_http: bool) -> Result<LocalAccess, CommandError> {
         let allowed = &self.options.allow_path;
         let access = if over_http || !allowed.is_empty() {
-            LocalAccess::only(allowed).map_err(|error| error.to_string())?
+            LocalAccess::only(allowed)?
         } else {
             LocalAccess::everything()
         };
@@ -145,8 +148,8 @@ impl Start {
     /// # Errors
     /// A sentence about what cannot be read, or that there is nowhere to keep data.
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    pub(super) fn local_config(&self) -> Result<crate::engine::LocalConfig, String> {
-        let directories = self.directories.as_ref().map_err(ToString::to_string)?;
+    pub(super) fn local_config(&self) -> Result<crate::engine::LocalConfig, SettingsError> {
+        let directories = self.directories.as_ref().map_err(Clone::clone)?;
         let mut config = crate::engine::LocalConfig::new(&directories.data);
         self.options
             .network
@@ -161,13 +164,13 @@ impl Start {
                 super::network::warn(&config);
                 local(config, stays)
             }
-            Err(error) => failing(error),
+            Err(error) => failing(error.to_string()),
         }
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
     fn local(&self, _directories: &Directories, _stays: bool) -> Connect {
-        failing(super::doctor::NO_ENGINE.to_owned())
+        failing(super::error::NO_ENGINE.to_owned())
     }
 }
 
@@ -199,11 +202,7 @@ fn failing(why: String) -> Connect {
 }
 
 fn connect(cloud: &Cloud) -> Result<Client, Error> {
-    let mut backend = Backend::new(&cloud.url)?.with_token(&cloud.token);
-    if let Some(project) = &cloud.project {
-        backend = backend.with_project(project);
-    }
-    Client::connect(backend)
+    Client::connect(cloud.backend()?)
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]

@@ -211,7 +211,7 @@ pub(super) async fn grep(
             arguments.glob,
             arguments.max_count,
             arguments.max_total,
-            arguments.case
+            arguments.case.as_str()
         ]);
         let key = format!("grep\n{image}\n{asked}");
         if let Some(found) = cache.find_json(&key).await {
@@ -229,10 +229,11 @@ pub(super) async fn grep(
         if let Some(count) = arguments.max_count {
             request = request.max_count(count);
         }
-        let case: InspectImageGrepCase = arguments
-            .case
-            .parse()
-            .map_err(|_| ToolError::invalid("`case` is sensitive, insensitive or smart"))?;
+        let case = match arguments.case {
+            params::GrepCase::Sensitive => InspectImageGrepCase::Sensitive,
+            params::GrepCase::Insensitive => InspectImageGrepCase::Insensitive,
+            params::GrepCase::Smart => InspectImageGrepCase::Smart,
+        };
         let found = request.case(case).send().await?.into_inner();
         // Where a busy backend ran out of time, there may be more the next time.
         if !found.truncated || found.matches.len() as u64 >= arguments.max_total {

@@ -53,7 +53,7 @@ pub use prompts::unknown_prompt;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, Connect, Session};
 pub use templates::{facts, render};
-pub use tool::{Hints, Local, Tool, unknown_tool};
+pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
 pub use watcher::{Quiet, Stream, Watcher};
 
 // The names that callers still use.

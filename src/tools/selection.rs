@@ -8,7 +8,7 @@ use super::suggestion::nearest;
 use super::templates::{facts, render};
 use super::{
     Guide, INSTRUCTIONS, INSTRUCTIONS_TEMPLATE, PROMPTS, Prompt, RESOURCES, Resource, TOOLS, Tool,
-    ToolError,
+    ToolError, find_tool,
 };
 
 /// The tools that are offered, and what goes with them. It never changes while the program runs.
@@ -90,7 +90,7 @@ impl ToolSelection {
         }
         let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
         for name in tools {
-            let Some(tool) = TOOLS.iter().find(|tool| tool.name == name) else {
+            let Some(tool) = find_tool(name) else {
                 return Err(no_such("tool", name, &names));
             };
             if read_only && !tool.hints.read_only {

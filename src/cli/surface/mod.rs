@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::tools::{GUIDES, Offer, Tool};
 
 pub(super) use compare::{Change, Severity, compare};
-pub(super) use read::read;
+pub(super) use read::{SurfaceError, read};
 
 /// Everything that `offer` shows: tools, prompts, resources, templates and instructions, under the names of the protocol.
 pub(super) fn whole(offer: &Offer) -> Value {

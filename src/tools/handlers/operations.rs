@@ -27,7 +27,10 @@ impl OperationsTools for Handlers {
         cx: &Context,
     ) -> Result<WaitOperations, ToolError> {
         let client = cx.client().await?;
-        let any = arguments.mode == "any";
+        let any = match arguments.mode {
+            params::WaitOperationsMode::Any => true,
+            params::WaitOperationsMode::All => false,
+        };
         // Longer than a process lives is for ever.
         let time = Duration::try_from_secs_f64(arguments.timeout)
             .map_or(FOR_EVER, |time| time.min(FOR_EVER));
