@@ -14,7 +14,9 @@ use super::live::{Raw, Shown, Writing, print, say};
 use super::secret::{self, SecretError};
 use super::start::Start;
 use super::{USAGE, runtime, signals};
-use crate::tools::{self, Answer, Context, Handlers, Offer, Session, Tool, ToolError, Watcher};
+use crate::tools::{
+    self, Answer, Context, Handlers, Session, Tool, ToolError, ToolSelection, Watcher,
+};
 
 /// A tool said no.
 const TOOL_ERROR: u8 = 1;
@@ -99,7 +101,7 @@ impl Call {
 
     fn prepare(
         &self,
-        offer: &Offer,
+        offer: &ToolSelection,
     ) -> Result<(&'static Tool, serde_json::Map<String, Value>), UsageError> {
         let Some(tool) = tools::find_tool(&self.tool) else {
             return Err(UsageError::UnknownTool(tools::unknown_tool(&self.tool)));

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::http::Http;
 use crate::config::{AuthType, Choice, Environment, Flags};
-use crate::tools::{Offer, SelectionError};
+use crate::tools::{SelectionError, ToolSelection};
 
 /// Help headings, so that the options of a command come first in its help.
 const BACKEND: &str = "Backend options";
@@ -125,7 +125,7 @@ impl Options {
     ///
     /// # Errors
     /// Says which name is wrong, and the nearest that is not.
-    pub(super) fn offer(&self, environment: &Environment) -> Result<Offer, OfferError> {
+    pub(super) fn offer(&self, environment: &Environment) -> Result<ToolSelection, OfferError> {
         let read_only = match environment.get("CONTREE_READ_ONLY") {
             _ if self.read_only => true,
             None => false,
@@ -146,7 +146,7 @@ impl Options {
                 return Err(OfferError::NoName(option));
             }
         }
-        Ok(Offer::choose(read_only, &toolsets, &tools)?)
+        Ok(ToolSelection::choose(read_only, &toolsets, &tools)?)
     }
 
     /// What they say about the backend.

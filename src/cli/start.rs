@@ -15,7 +15,7 @@ use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
 };
-use crate::tools::{BackendInfo, Connect, LocalAccess, Offer, Session, ToolError};
+use crate::tools::{BackendInfo, Connect, LocalAccess, Session, ToolError, ToolSelection};
 use crate::{Client, Error};
 
 /// Said by `whoami`, beside what the engine says of itself.
@@ -29,7 +29,7 @@ pub(super) struct Start {
     pub(super) decision: Decision,
     pub(super) directories: Result<Directories, DirectoryError>,
     /// Which tools there are to call.
-    pub(super) offer: Offer,
+    pub(super) offer: ToolSelection,
 }
 
 impl Start {
@@ -44,7 +44,7 @@ impl Start {
             files,
             decision,
             directories,
-            offer: Offer::default(),
+            offer: ToolSelection::default(),
         }
     }
 
@@ -117,7 +117,7 @@ impl Start {
         };
         let is_near = !over_http;
         let mut session = Session::new(info, connect)
-            .with_offer(self.offer.clone())
+            .with_selection(self.offer.clone())
             .with_desktop(is_near && has_desktop(&self.environment))
             .with_local_access(self.local_access(over_http)?);
         if let Ok(directories) = &self.directories {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, Reference};
 
 use super::quiet::quiet;
-use crate::tools::{self, Complete, Offer, PROMPTS, RESOURCES, Session};
+use crate::tools::{self, Complete, PROMPTS, RESOURCES, Session, ToolSelection};
 
 /// Proposals for a half-typed argument. One that cannot be completed has none.
 pub(super) async fn proposals(
     session: &Arc<Session>,
     request: CompleteRequestParams,
 ) -> Result<CompleteResult, ErrorData> {
-    let arguments = completable(&request.r#ref, session.offer())?;
+    let arguments = completable(&request.r#ref, session.selection())?;
     let kind = arguments
         .iter()
         .find(|(name, _)| *name == request.argument.name)
@@ -37,7 +37,7 @@ pub(super) async fn proposals(
 /// The arguments of what is referred to, and what completes each. What is not offered is not looked into either.
 fn completable(
     reference: &Reference,
-    offer: &Offer,
+    offer: &ToolSelection,
 ) -> Result<Vec<(&'static str, Option<Complete>)>, ErrorData> {
     let invalid = |error: tools::ToolError| ErrorData::invalid_params(error.to_string(), None);
     match reference {

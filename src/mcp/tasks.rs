@@ -17,7 +17,9 @@ use uuid::Uuid;
 use super::progress::NewestLine;
 use super::quiet::quiet;
 use super::result;
-use crate::tools::{self, Context, Followed, Session, State, TASK_TOOLS, TaskTools, ToolError};
+use crate::tools::{
+    self, Context, OperationSnapshot, OperationState, Session, TASK_TOOLS, TaskTools, ToolError,
+};
 
 /// How long a call may take before it becomes a task.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
@@ -58,10 +60,14 @@ impl RunningTasks {
     }
 
     /// What is known of it without asking the backend.
-    fn find(&self, operation: Uuid) -> Option<Followed> {
+    fn find(&self, operation: Uuid) -> Option<OperationSnapshot> {
         let running = self.lock().get(&operation).cloned()?;
-        let state = State::Working(running.newest.message());
-        Some(Followed::new(state, running.created_at, tools::now()))
+        let state = OperationState::Working(running.newest.message());
+        Some(OperationSnapshot::new(
+            state,
+            running.created_at,
+            tools::now(),
+        ))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, RunningTask>> {
@@ -122,14 +128,16 @@ impl Tasks {
         let operation = self.operation_of(&id, |tasks| tasks.look_up).await?;
         let followed = match self.running.find(operation) {
             Some(followed) => followed,
-            None => tools::followed(operation, &self.quiet())
+            None => tools::operation_snapshot(operation, &self.quiet())
                 .await
                 .map_err(|error| self.refused(error))?,
         };
         let (status, payload, message) = match followed.state {
-            State::Working(message) => (TaskStatus::Working, TaskPayload::Working, Some(message)),
-            State::Cancelled(why) => (TaskStatus::Cancelled, TaskPayload::Cancelled, why),
-            State::Ended(answer) => {
+            OperationState::Working(message) => {
+                (TaskStatus::Working, TaskPayload::Working, Some(message))
+            }
+            OperationState::Cancelled(why) => (TaskStatus::Cancelled, TaskPayload::Cancelled, why),
+            OperationState::Ended(answer) => {
                 let result = match answer {
                     // Whoever takes tasks takes links.
                     Ok(answer) => result::answer(answer, Some(&ProtocolVersion::LATEST)),
@@ -152,7 +160,7 @@ impl Tasks {
     /// Stops the operation of a task. Whether it was stopped in time is told by the task.
     pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
         let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
-        tools::stop(operation, &self.quiet())
+        tools::stop_operation(operation, &self.quiet())
             .await
             .map_err(|error| self.refused(error))
     }
@@ -173,7 +181,7 @@ impl Tasks {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
-        let offer = self.session.offer();
+        let offer = self.session.selection();
         let makes = offer.tools().any(|tool| tool.task.is_some());
         let serves = TASK_TOOLS.is_some_and(|tasks| offer.has(serves(&tasks)));
         if !makes && !serves {
@@ -247,7 +255,7 @@ mod tests {
         tasks.begin(operation, newest.clone(), tools::now());
         newest.progress("half");
         let found = tasks.find(operation).unwrap();
-        assert!(matches!(found.state, State::Working(line) if line == "half"));
+        assert!(matches!(found.state, OperationState::Working(line) if line == "half"));
         tasks.end(&newest);
         assert!(tasks.find(operation).is_none());
         tasks.begin(operation, newest, tools::now());

@@ -56,13 +56,6 @@ pub use templates::{facts, render};
 pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
 pub use watcher::{Quiet, Stream, Watcher};
 
-// The names that callers still use.
-pub use operation_status::{
-    OperationSnapshot as Followed, OperationState as State, operation_snapshot as followed,
-    stop_operation as stop,
-};
-pub use selection::ToolSelection as Offer;
-
 use tool::{Schema, input_schema, output_schema};
 
 /// The handlers of all tools. It has no state: what a call needs is in its [`Context`].

@@ -40,7 +40,7 @@ pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, ToolError>>
 pub struct Session {
     info: BackendInfo,
     connect: Connect,
-    offer: ToolSelection,
+    selection: ToolSelection,
     client: OnceCell<Client>,
     started: Mutex<BTreeSet<Uuid>>,
     store: Store,
@@ -56,7 +56,7 @@ impl Session {
         Self {
             info,
             connect,
-            offer: ToolSelection::default(),
+            selection: ToolSelection::default(),
             client: OnceCell::new(),
             started: Mutex::default(),
             store: Store::in_memory(),
@@ -114,14 +114,14 @@ impl Session {
 
     /// Offers only a part of the tools.
     #[must_use]
-    pub fn with_offer(self, offer: ToolSelection) -> Self {
-        Self { offer, ..self }
+    pub fn with_selection(self, selection: ToolSelection) -> Self {
+        Self { selection, ..self }
     }
 
     /// Which tools are offered.
     #[must_use]
-    pub fn offer(&self) -> &ToolSelection {
-        &self.offer
+    pub fn selection(&self) -> &ToolSelection {
+        &self.selection
     }
 
     /// The backend in use.

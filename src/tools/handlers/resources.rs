@@ -86,7 +86,7 @@ impl ResourceHandlers for Handlers {
     }
 
     async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<Content, ToolError> {
-        let text = cx.session().offer().guide(find_guide(&uri.section)?);
+        let text = cx.session().selection().guide(find_guide(&uri.section)?);
         Ok(Content::text(text, Kept::Forever))
     }
 }
