@@ -108,6 +108,7 @@ fn names(option: &[String], variable: Option<&str>) -> Vec<String> {
 
 impl Options {
     /// An option that bounds tools or chooses a backend, if one was given: where there are no tools it would be believed and not heeded.
+    #[cfg(all(feature = "engine", target_os = "linux"))]
     pub(super) fn for_tools_only(&self) -> Option<&'static str> {
         [
             ("--read-only", self.read_only),
