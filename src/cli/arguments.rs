@@ -19,7 +19,7 @@ pub(super) struct System {
 
 impl Source for System {
     fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
-        let path = crate::tools::expanded(path)
+        let path = crate::tools::expand_home(path)
             .ok_or_else(|| std::io::Error::other("there is no home directory for `~`"))?;
         std::fs::read(path)
     }

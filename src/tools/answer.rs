@@ -4,7 +4,22 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ToolError;
-use super::results::Render;
+
+/// The text rendering of an answer.
+pub trait Render {
+    /// All of the answer, for a reader who sees nothing else.
+    fn text(&self) -> String;
+
+    /// Resources of this server that the answer leads to, for clients that follow links.
+    fn links(&self) -> Vec<Link> {
+        Vec::new()
+    }
+
+    /// Whether it tells of a failure, which clients should see at once.
+    fn is_failure(&self) -> bool {
+        false
+    }
+}
 
 /// An answer in both renderings.
 #[derive(Clone, Debug)]

@@ -6,7 +6,10 @@
 use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
-use super::{Arguments, ToolError};
+use super::ToolError;
+
+/// The arguments of a call.
+pub type Arguments = serde_json::Map<String, Value>;
 
 /// Makes `sent` what `schema` says: names, types, bounds, defaults.
 ///

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::Error;
+use contree_registry::RegistryError;
 
 /// How much of a message or a hint is shown, in bytes, and how much of that is its end.
 const MOST_BYTES: usize = 4_000;
@@ -205,6 +206,12 @@ impl From<Error> for ToolError {
             Some(hint) => failed.with_hint(hint),
             None => failed,
         }
+    }
+}
+
+impl From<RegistryError> for ToolError {
+    fn from(error: RegistryError) -> Self {
+        Self::new(error.to_string())
     }
 }
 

@@ -7,11 +7,8 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::arguments::{brief, nearest, normalise};
+use super::arguments::{Arguments, brief, nearest, normalise};
 use super::{TOOLS, ToolError};
-
-/// The arguments of a call.
-pub type Arguments = serde_json::Map<String, Value>;
 
 /// A schema that is made at its first use.
 pub(super) type Schema = LazyLock<Value>;

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::local::place_of;
+use super::super::local_access::place_of;
 use super::super::{Context, ToolError};
 use super::walk::{Found, Skipped, stamp, unreadable};
 use crate::store::hashes::{self, Stamp};

@@ -1,8 +1,8 @@
 //! Sending a directory, so that `run` can put it into sandboxes.
 
+mod directory_state;
 mod hash;
 mod send;
-mod state;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -18,8 +18,8 @@ use hash::Hashed;
 use send::Content;
 use walk::{Found, Skipped, Walked};
 
+pub(super) use directory_state::DirectoryState;
 pub(super) use hash::{digest, hex};
-pub(super) use state::State;
 pub(super) use walk::executable;
 
 /// How often a directory that changes while it is sent is read again.
@@ -27,7 +27,7 @@ const TRIES: usize = 3;
 
 /// Sends what has changed since the last time and keeps what there is as a state.
 pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
-    let given = super::files::local("source", &arguments.source)?;
+    let given = super::paths::local_path("source", &arguments.source)?;
     let destination = destination(&arguments.destination)?;
     let source = cx.session().local().resolved("source", &given)?;
     let client = cx.client().await?;

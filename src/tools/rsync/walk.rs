@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::super::local::{LocalAccess, Refusal};
+use super::super::local_access::{LocalAccess, Refusal};
 use super::super::results::SkippedPath;
 use super::super::{Context, ToolError};
 use crate::store::hashes::Stamp;

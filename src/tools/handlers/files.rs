@@ -4,22 +4,26 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use uuid::Uuid;
 
-use super::output::boundary;
-use super::results::{
-    Download, DownloadSource, FileEntry, Grep, ListFiles, ReadFile, Rsync, Upload,
-};
-use super::{Context, FilesTools, Handlers, ToolError, params};
-use super::{look, rsync};
+use crate::Client;
 use crate::store::uploads;
-use crate::types::{FileItem, FileResponse};
-use crate::{Client, ImageRef};
+use crate::tools::output::boundary;
+use crate::tools::paths::{local_path, path_in_image};
+use crate::tools::results::{
+    Download, DownloadSource, FileEntry, Grep, GrepMatch, ListFiles, ReadFile, Rsync, Upload,
+};
+use crate::tools::{Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync};
+use crate::types::{FileItem, FileResponse, GrepResult};
+
+/// The most bytes of lines in one answer.
+const MOST_LINES: usize = 64 * 1024;
+/// The most bytes of one line.
+const MOST_LINE: usize = 1000;
 
 impl FilesTools for Handlers {
     async fn upload(&self, arguments: params::Upload, cx: &Context) -> Result<Upload, ToolError> {
         let content = match (arguments.path, arguments.content, arguments.content_base64) {
-            (Some(path), None, None) => Content::Path(local("path", &path)?),
+            (Some(path), None, None) => Content::Path(local_path("path", &path)?),
             (None, Some(text), None) => Content::Bytes(text.into_bytes()),
             (None, None, Some(text)) => Content::Bytes(decoded(&text)?),
             _ => {
@@ -33,7 +37,7 @@ impl FilesTools for Handlers {
             Content::Path(path) => upload_path(&path, client, cx).await?,
             Content::Bytes(bytes) => {
                 let stored = client.upload_bytes(bytes.into());
-                (unless_cancelled(cx, stored).await?, false)
+                (cx.unless_cancelled(stored).await?, false)
             }
         };
         let (backend, sha256) = (client.backend().identity(), stored.sha256.clone());
@@ -53,7 +57,9 @@ impl FilesTools for Handlers {
     }
 
     async fn grep(&self, arguments: params::Grep, cx: &Context) -> Result<Grep, ToolError> {
-        look::grep(arguments, cx).await
+        let path = path_in_image(arguments.path.as_deref().unwrap_or("/"));
+        let found = image_cache::grep(cx, &arguments, &path).await?;
+        Ok(matches(arguments, path, found))
     }
 
     async fn download(
@@ -61,8 +67,8 @@ impl FilesTools for Handlers {
         arguments: params::Download,
         cx: &Context,
     ) -> Result<Download, ToolError> {
-        let mut destination = local("destination", &arguments.destination)?;
-        let path = inside(&arguments.path);
+        let mut destination = local_path("destination", &arguments.destination)?;
+        let path = path_in_image(&arguments.path);
         if destination.is_dir() {
             let name = Path::new(&path)
                 .file_name()
@@ -75,17 +81,18 @@ impl FilesTools for Handlers {
             .destination("destination", &destination)?;
         let client = cx.client().await?;
         let mode = arguments.executable.then_some(0o755);
-        let size = unless_cancelled(cx, async {
-            let image = resolve(client, &arguments.image).await?;
-            Ok::<_, ToolError>(
-                client
-                    .download_to(image, &path, &destination.path, mode)
-                    .await?,
-            )
-        })
-        .await
-        // Our own way to the directory says nothing to others.
-        .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
+        let size = cx
+            .unless_cancelled(async {
+                let image = image::resolve(client, &arguments.image).await?;
+                Ok::<_, ToolError>(
+                    client
+                        .download_to(image, &path, &destination.path, mode)
+                        .await?,
+                )
+            })
+            .await
+            // Our own way to the directory says nothing to others.
+            .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
         Ok(Download {
             success: true,
             source: DownloadSource {
@@ -103,8 +110,8 @@ impl FilesTools for Handlers {
         arguments: params::ListFiles,
         cx: &Context,
     ) -> Result<ListFiles, ToolError> {
-        let path = inside(&arguments.path);
-        let list = look::list(cx, &arguments.image, &path).await?;
+        let path = path_in_image(&arguments.path);
+        let list = image_cache::list(cx, &arguments.image, &path).await?;
         let count = list.len() as u64;
         let end = arguments.offset.saturating_add(arguments.limit);
         let skip = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
@@ -130,9 +137,9 @@ impl FilesTools for Handlers {
         arguments: params::ReadFile,
         cx: &Context,
     ) -> Result<ReadFile, ToolError> {
-        let path = inside(&arguments.path);
+        let path = path_in_image(&arguments.path);
         let (offset, limit) = (arguments.offset, arguments.limit);
-        let part = look::read(cx, &arguments.image, &path, offset, limit).await?;
+        let part = image_cache::read(cx, &arguments.image, &path, offset, limit).await?;
         let whole = part.offset + part.bytes.len() as u64 >= part.size;
         let (content, encoding, used) = readable(&part.bytes, whole);
         let end = part.offset + used as u64;
@@ -178,7 +185,7 @@ async fn upload_path(
         Ok(file)
     };
     let stored = client.upload_known(open, path, &sha256, size, true);
-    let stored = unless_cancelled(cx, stored).await?;
+    let stored = cx.unless_cancelled(stored).await?;
     Ok((stored, rsync::executable(&opened.about)))
 }
 
@@ -194,42 +201,47 @@ fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
         .map_err(|error| ToolError::new(format!("`content_base64` is not base64: {error}")))
 }
 
-/// The path with `~` as the home directory; none if there is no such directory.
-pub(crate) fn expanded(path: &str) -> Option<PathBuf> {
-    match path.strip_prefix('~') {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => {
-            Some(std::env::home_dir()?.join(rest.trim_start_matches('/')))
+/// The matches that fit into one answer.
+fn matches(arguments: params::Grep, path: String, found: GrepResult) -> Grep {
+    let (mut matches, mut bytes, mut cut) = (Vec::new(), 0, false);
+    let count = found.matches.len();
+    for found in found.matches {
+        let mut line = found.line_text;
+        line.truncate(line.trim_end_matches(['\n', '\r']).len());
+        if line.len() > MOST_LINE {
+            let end = boundary(line.as_bytes(), MOST_LINE);
+            line.truncate(end);
+            line.push('…');
         }
-        _ => Some(PathBuf::from(path)),
+        bytes += line.len() + found.path.len() + 32;
+        if bytes > MOST_LINES {
+            cut = true;
+            break;
+        }
+        matches.push(GrepMatch {
+            path: found.path,
+            line_number: u64::try_from(found.line_number).unwrap_or_default(),
+            line_text: line,
+        });
     }
-}
-
-/// A path on this machine: absolute, or below the home directory.
-pub(super) fn local(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
-    let expanded = expanded(path)
-        .ok_or_else(|| ToolError::new("there is no home directory for `~`: give the whole path"))?;
-    if expanded.is_absolute() {
-        return Ok(expanded);
+    let next = (cut || found.truncated).then(|| {
+        if cut || count as u64 >= arguments.max_total {
+            format!(
+                "there are more: narrow it down, as in grep(image={}, pattern={}, path=…, glob=…, max_count=1)",
+                quoted(&arguments.image),
+                quoted(&arguments.pattern)
+            )
+        } else {
+            "there are more: narrow it down with path, glob or max_count".to_owned()
+        }
+    });
+    Grep {
+        path,
+        patterns: vec![arguments.pattern],
+        truncated: cut || found.truncated,
+        matches,
+        next,
     }
-    Err(ToolError::new(format!(
-        "`{argument}` must be absolute or begin with `~/`, not `{path}`"
-    )))
-}
-
-/// A path in an image: always absolute.
-pub(super) fn inside(path: &str) -> String {
-    format!("/{}", path.trim_start_matches('/'))
-}
-
-pub(super) async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolError> {
-    let image: ImageRef = image.parse()?;
-    if let ImageRef::Uuid(uuid) = image {
-        return Ok(uuid);
-    }
-    let found = client.resolve(&image).await?;
-    found
-        .uuid
-        .ok_or_else(|| ToolError::new(format!("the backend knows no UUID of `{image}`")))
 }
 
 /// The exact call that goes on where an answer ends.
@@ -241,7 +253,7 @@ fn call(tool: &str, image: &str, path: &str, offset: u64, limit: u64) -> String 
     )
 }
 
-pub(super) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -278,45 +290,9 @@ fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
     }
 }
 
-/// Nothing is left behind by these when they are dropped, so cancelling is dropping.
-pub(super) async fn unless_cancelled<T, E: Into<ToolError>>(
-    cx: &Context,
-    work: impl Future<Output = Result<T, E>>,
-) -> Result<T, ToolError> {
-    tokio::select! {
-        biased;
-        () = cx.cancelled() => Err(ToolError::new("cancelled")),
-        done = work => done.map_err(Into::into),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn local_paths_are_absolute_or_at_home() {
-        let home = std::env::home_dir().unwrap();
-        assert_eq!(local("path", "/a/b").unwrap(), PathBuf::from("/a/b"));
-        assert_eq!(local("path", "~").unwrap(), home);
-        assert_eq!(local("path", "~/x").unwrap(), home.join("x"));
-        for bad in ["x", "./x", "~other/x", ""] {
-            assert!(
-                local("path", bad)
-                    .unwrap_err()
-                    .to_string()
-                    .contains("`path` must be absolute"),
-                "{bad}"
-            );
-        }
-    }
-
-    #[test]
-    fn paths_in_images_are_absolute() {
-        assert_eq!(inside("etc"), "/etc");
-        assert_eq!(inside("/etc"), "/etc");
-        assert_eq!(inside(""), "/");
-    }
 
     #[test]
     fn text_is_cut_between_characters_and_bytes_are_base64() {

@@ -13,14 +13,14 @@ use super::{
 
 /// The tools that are offered, and what goes with them. It never changes while the program runs.
 #[derive(Clone, Debug)]
-pub struct Offer {
+pub struct ToolSelection {
     /// The names of what is offered; `None` for all.
     chosen: Option<BTreeSet<&'static str>>,
     /// The options that chose.
     why: String,
 }
 
-impl Default for Offer {
+impl Default for ToolSelection {
     /// All tools.
     fn default() -> Self {
         Self {
@@ -30,7 +30,7 @@ impl Default for Offer {
     }
 }
 
-impl Offer {
+impl ToolSelection {
     /// The tools of these toolsets together with these tools; all if neither is given. With `read_only`, of those the
     /// ones that change nothing.
     ///
@@ -233,7 +233,7 @@ mod tests {
     }
 
     /// Every choice of toolsets, with and without `--read-only`, and every tool by itself.
-    fn choices() -> Vec<Offer> {
+    fn choices() -> Vec<ToolSelection> {
         let toolsets = toolset_names();
         let mut choices = Vec::new();
         for read_only in [false, true] {
@@ -243,17 +243,17 @@ mod tests {
                     .filter(|(at, _)| bits & (1 << at) != 0)
                     .map(|(_, name)| *name)
                     .collect();
-                choices.extend(Offer::choose(read_only, &owned(&some), &[]));
+                choices.extend(ToolSelection::choose(read_only, &owned(&some), &[]));
             }
         }
         for tool in &TOOLS {
-            choices.extend(Offer::choose(false, &[], &owned(&[tool.name])));
+            choices.extend(ToolSelection::choose(false, &[], &owned(&[tool.name])));
             let others: Vec<&str> = TOOLS.iter().map(|other| other.name).collect();
             let others: Vec<&str> = others
                 .into_iter()
                 .filter(|name| *name != tool.name)
                 .collect();
-            choices.extend(Offer::choose(false, &[], &owned(&others)));
+            choices.extend(ToolSelection::choose(false, &[], &owned(&others)));
         }
         choices
     }
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_offered_is_part_of_the_whole_and_goes_together() {
-        let whole = Offer::default();
+        let whole = ToolSelection::default();
         assert_eq!(whole.tools().count(), TOOLS.len());
         assert_eq!(whole.instructions(), INSTRUCTIONS);
         for offer in choices() {
@@ -293,11 +293,12 @@ mod tests {
 
     #[test]
     fn a_choice_is_what_its_options_say() {
-        let names = |offer: &Offer| -> Vec<&str> { offer.tools().map(|tool| tool.name).collect() };
-        let read_only = Offer::choose(true, &[], &[]).unwrap();
+        let names =
+            |offer: &ToolSelection| -> Vec<&str> { offer.tools().map(|tool| tool.name).collect() };
+        let read_only = ToolSelection::choose(true, &[], &[]).unwrap();
         assert!(read_only.tools().all(|tool| tool.hints.read_only));
         assert!(read_only.has("read_file") && !read_only.has("run") && !read_only.has("download"));
-        let both = Offer::choose(false, &owned(&["account"]), &owned(&["run"])).unwrap();
+        let both = ToolSelection::choose(false, &owned(&["account"]), &owned(&["run"])).unwrap();
         assert_eq!(names(&both), ["run", "whoami"]);
         let refused = both.refusal("`upload`").to_string();
         assert!(
@@ -315,7 +316,8 @@ mod tests {
             (true, &[], &["run"], "`run` is not read-only"),
             (true, &["run"], &[], "leaves no tool"),
         ] {
-            let error = Offer::choose(read_only, &owned(toolsets), &owned(tools)).unwrap_err();
+            let error =
+                ToolSelection::choose(read_only, &owned(toolsets), &owned(tools)).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
     }

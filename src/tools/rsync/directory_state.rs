@@ -18,7 +18,7 @@ use crate::{Client, Error};
 const AT_ONCE: usize = 16;
 
 /// A state, and what the backend has of it.
-pub(in super::super) struct State {
+pub(in super::super) struct DirectoryState {
     id: i64,
     source: String,
     files: Vec<StateFile>,
@@ -26,7 +26,7 @@ pub(in super::super) struct State {
     uuids: BTreeMap<String, String>,
 }
 
-impl State {
+impl DirectoryState {
     /// The state with this id, complete on the backend as far as is known.
     pub(in super::super) async fn load(
         cx: &Context,

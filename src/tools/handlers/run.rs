@@ -1,21 +1,17 @@
 //! Running a command and following it to its end.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::error::names_remedy;
-use super::lineage;
-use super::results::{Operation, Run};
-use super::rsync::State;
-use super::{Context, Handlers, RunTools, Stream, ToolError, params};
 use crate::events::Payload;
 use crate::store::uploads;
-use crate::{Client, Error, ImageRef, OperationStatus, types};
+use crate::tools::operation::{cancel, failed, stopped};
+use crate::tools::results::{Operation, Run};
+use crate::tools::rsync::DirectoryState;
+use crate::tools::{Context, Handlers, RunTools, Stream, ToolError, lineage, params};
+use crate::{Client, ImageRef, OperationStatus, types};
 
-/// How long a cancelled operation may take to be over before its end is no longer waited for.
-const CANCEL: Duration = Duration::from_secs(10);
 /// The least that is proposed when output was cut.
 const MORE_BYTES: u64 = 64 * 1024;
 /// The most that the API records of a stream.
@@ -32,7 +28,7 @@ impl RunTools for Handlers {
         mark_executables(&mut request, client, cx).await;
         let own = request.files.clone();
         let mut state = match state {
-            Some(id) => Some(State::load(cx, client, id).await?),
+            Some(id) => Some(DirectoryState::load(cx, client, id).await?),
             None => None,
         };
         let mut healed = false;
@@ -104,7 +100,7 @@ async fn once(
     wait: bool,
     client: &Client,
     cx: &Context,
-    state: Option<&State>,
+    state: Option<&DirectoryState>,
 ) -> Result<Attempt, ToolError> {
     let kept = request.truncate_output_at.map(usize::try_from);
     let kept = kept.and_then(Result::ok).unwrap_or(usize::MAX);
@@ -270,58 +266,6 @@ async fn follow(
         }
     }
     Ok(Operation::of_outcome(&outcome))
-}
-
-/// Cancels and waits until the sandbox is gone, so that a cancelled call leaves nothing behind. Answers how the operation
-/// ended, if it did.
-pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<OperationStatus, Error> {
-    client.cancel(operation).await?;
-    let ended = client.wait(operation, Some(CANCEL)).await?;
-    ended
-        .status
-        .ok_or_else(|| Error::Protocol("an operation without a status".into()))
-}
-
-/// What is told of a call that was cancelled.
-pub(super) fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
-    match ended {
-        Ok(OperationStatus::Cancelled) => {
-            ToolError::new(format!("cancelled: operation {operation} was stopped"))
-        }
-        Ok(status) => ToolError::new(format!(
-            "cancelled, but operation {operation} had ended before: {}",
-            status.as_str()
-        ))
-        .with_hint(format!(
-            "`get_operation(operation_id=\"{operation}\")` has its result"
-        )),
-        Err(error) => ToolError::new(format!(
-            "cancelled, but operation {operation} may still be running: {error}"
-        )),
-    }
-}
-
-pub(super) fn failed(ended: &Operation) -> ToolError {
-    let why = ended
-        .error
-        .as_deref()
-        .unwrap_or("the backend gave no reason");
-    let mut message = format!("operation {} FAILED: {why}", ended.uuid);
-    for (name, text) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
-        if !text.is_empty() {
-            message.push_str(&format!("\n{name}:\n{}", text.trim_end()));
-        }
-    }
-    let error = ToolError::new(message).whole();
-    if names_remedy(why) {
-        return error;
-    }
-    if why.contains("Argument list too long") {
-        return error.with_hint(
-            "the system takes at most 128 KiB for a command, an argument or a variable: give more through `stdin` or `files`",
-        );
-    }
-    error.with_hint("the command could not be run, or its sandbox broke; a command that fails by itself has an exit code")
 }
 
 /// The argument that shows all of it, if that is possible at all.

@@ -4,20 +4,20 @@
 //! that a link put in its place meanwhile gains nothing. Places of credentials are protected by both: many people keep them
 //! elsewhere, and links to them where programs look.
 
-mod paths;
-mod places;
+mod credential_paths;
+mod real_paths;
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use paths::{both, handle, is_named_again, links, normal, number, real};
-pub(super) use paths::{open_quietly, place_of};
-use places::{Inside, is_environment, secrets};
+use credential_paths::{CredentialFiles, is_environment, secrets};
+use real_paths::{both, handle, is_named_again, links, normal, number, real};
+pub(super) use real_paths::{open_quietly, place_of};
 
 use super::ToolError;
-use super::files::expanded;
+use super::paths::expand_home;
 
 /// What of this machine may be read and written.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct LocalAccess {
     /// Those of them that are looked into.
     searched: Vec<PathBuf>,
     /// What is in those places, once it was needed.
-    inside: Arc<OnceLock<Inside>>,
+    inside: Arc<OnceLock<CredentialFiles>>,
 }
 
 impl Default for LocalAccess {
@@ -64,7 +64,7 @@ impl LocalAccess {
         for path in paths {
             let path = path.as_ref();
             let text = path.to_string_lossy();
-            let whole = expanded(&text).unwrap_or_else(|| path.to_owned());
+            let whole = expand_home(&text).unwrap_or_else(|| path.to_owned());
             let real = whole
                 .canonicalize()
                 .map_err(|error| format!("--allow-path {}: {error}", path.display()))?;
@@ -150,8 +150,9 @@ impl LocalAccess {
         secret.is_some_and(|secret| !named(secret))
     }
 
-    fn inside(&self) -> &Inside {
-        self.inside.get_or_init(|| Inside::of(&self.searched))
+    fn inside(&self) -> &CredentialFiles {
+        self.inside
+            .get_or_init(|| CredentialFiles::of(&self.searched))
     }
 
     fn check(&self, argument: &str, path: &Path) -> Result<(), ToolError> {

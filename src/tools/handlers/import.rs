@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::operations::ended;
-use super::results::{ImportImage, Operation};
-use super::run::{cancel, failed, stopped};
-use super::{Context, ToolError, params, registries};
+use crate::tools::operation::{cancel, ended, failed, stopped};
+use crate::tools::paths::local_path;
+use crate::tools::results::{ImportImage, Operation};
+use crate::tools::{Context, ToolError, params, registry_login};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
 use contree_registry::{Host, Login, Reference, check};
@@ -30,7 +30,7 @@ pub(super) async fn import(
                     "Push it to a registry that the backend reaches, and import it from there.",
                 ));
             }
-            let place = super::files::local("registry_url", path)?;
+            let place = local_path("registry_url", path)?;
             let archive = untagged(&place);
             let resolved = cx.session().local().resolved("registry_url", &archive)?;
             // The engine is to open what was judged, and not what a link leads to by then.
@@ -164,7 +164,7 @@ async fn credentials(
         Ok(reference) => reference.host().clone(),
         Err(_) => Host::of(url)?,
     };
-    let login = registries::stored(cx, client, &registry).await;
+    let login = registry_login::stored(cx, client, &registry).await;
     let how = format!(
         "`registry_token_obtain(registry_url={:?})` shows where to make a token and `registry_auth` stores it; or import \
          without credentials: `import_image(registry_url={url:?}, \

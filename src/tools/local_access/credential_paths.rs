@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-use super::paths::{both, number};
+use super::real_paths::{both, number};
 
 /// Below the home directory: what lets somebody in somewhere.
 const SECRETS: &[&str] = &[
@@ -55,14 +55,14 @@ const DEEPEST: usize = 3;
 
 /// Credentials that can be reached by other paths than those of their places.
 #[derive(Debug, Default)]
-pub(super) struct Inside {
+pub(super) struct CredentialFiles {
     /// The files that links in these places lead to.
     pub(super) targets: BTreeSet<PathBuf>,
     /// Device and number of the files in them, which may have or get further names.
     pub(super) files: BTreeSet<(u64, u64)>,
 }
 
-impl Inside {
+impl CredentialFiles {
     pub(super) fn of(secrets: &[PathBuf]) -> Self {
         let mut inside = Self::default();
         // What the kernel shows there are no files.

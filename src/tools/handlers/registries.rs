@@ -1,19 +1,12 @@
 //! Credentials of registries: where to make them, and keeping those that are good.
 
-use super::results::{RegistryAuth, RegistryTokenObtain};
-use super::{Context, Handlers, RegistriesTools, Shown, ToolError, params};
-use crate::Client;
-use crate::store::{credentials, docker};
-use contree_registry::{Access, Host, Login, RegistryError, Secret, check, token_page};
+use crate::store::credentials;
+use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
+use crate::tools::{Context, Handlers, RegistriesTools, Shown, ToolError, params};
+use contree_registry::{Access, Host, Login, Secret, check, token_page};
 
 /// What both tools answer if they do what they are for; anything else is an error.
 const SUCCESS: &str = "success";
-
-impl From<RegistryError> for ToolError {
-    fn from(error: RegistryError) -> Self {
-        Self::new(error.to_string())
-    }
-}
 
 impl RegistriesTools for Handlers {
     async fn registry_token_obtain(
@@ -115,23 +108,6 @@ impl RegistriesTools for Handlers {
             message,
         })
     }
-}
-
-/// The credentials for a registry: those stored by `registry_auth`, else Docker's.
-pub(super) async fn stored(cx: &Context, client: &Client, registry: &Host) -> Option<Login> {
-    let backend = client.backend().identity();
-    let key = registry.clone();
-    let found = cx
-        .session()
-        .store()
-        .read(move |c| credentials::find(c, &backend, &key))
-        .await;
-    match found {
-        Ok(Some(login)) => return Some(login),
-        Ok(None) => {}
-        Err(error) => tracing::warn!("cannot look up credentials: {error}"),
-    }
-    docker::login(registry).await
 }
 
 /// Opens a page in the browser of this machine.

@@ -5,8 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::files::{inside, quoted, resolve, unless_cancelled};
-use super::results::{Grep, GrepMatch};
+use super::image::resolve;
 use super::{Context, ToolError, params};
 use crate::Client;
 use crate::store::contents;
@@ -14,25 +13,21 @@ use crate::types::{FileItem, GrepResult, InspectImageGrepCase};
 
 /// Files of at most so many bytes are remembered whole.
 const WHOLE: u64 = 4 * 1024 * 1024;
-/// The most bytes of lines in one answer.
-const MOST_LINES: usize = 64 * 1024;
-/// The most bytes of one line.
-const MOST_LINE: usize = 1000;
 
 /// A part of a file, and how large the file is.
-pub(super) struct Part {
+pub(super) struct FilePart {
     pub(super) bytes: Vec<u8>,
     pub(super) offset: u64,
     pub(super) size: u64,
 }
 
 /// What was read of the images of one backend.
-struct Cache<'a> {
+struct ImageCache<'a> {
     cx: &'a Context,
     backend: String,
 }
 
-impl<'a> Cache<'a> {
+impl<'a> ImageCache<'a> {
     fn of(cx: &'a Context, client: &Client) -> Self {
         Self {
             cx,
@@ -87,9 +82,9 @@ pub(super) async fn list(
     path: &str,
 ) -> Result<Vec<FileItem>, ToolError> {
     let client = cx.client().await?;
-    unless_cancelled(cx, async {
+    cx.unless_cancelled(async {
         let image = resolve(client, image).await?;
-        let cache = Cache::of(cx, client);
+        let cache = ImageCache::of(cx, client);
         let key = format!("list\n{image}\n{path}");
         if let Some(list) = cache.find_json(&key).await {
             return Ok(list);
@@ -115,11 +110,11 @@ pub(super) async fn read(
     path: &str,
     offset: u64,
     limit: u64,
-) -> Result<Part, ToolError> {
+) -> Result<FilePart, ToolError> {
     let client = cx.client().await?;
-    unless_cancelled(cx, async {
+    cx.unless_cancelled(async {
         let image = resolve(client, image).await?;
-        let cache = Cache::of(cx, client);
+        let cache = ImageCache::of(cx, client);
         let whole = format!("read\n{image}\n{path}");
         let part = format!("{whole}\n{offset}\n{limit}");
         if let Some(found) = cache.find(&whole).await {
@@ -128,14 +123,14 @@ pub(super) async fn read(
             let to = offset.saturating_add(limit).min(size);
             // Both are at most the length.
             let bytes = found.body[from as usize..to as usize].to_vec();
-            return Ok::<_, ToolError>(Part {
+            return Ok::<_, ToolError>(FilePart {
                 bytes,
                 offset: from,
                 size,
             });
         }
         if let Some(found) = cache.find(&part).await {
-            return Ok(Part {
+            return Ok(FilePart {
                 bytes: found.body,
                 offset: offset.min(found.whole),
                 size: found.whole,
@@ -159,11 +154,11 @@ async fn fetch(
     path: &str,
     offset: u64,
     limit: u64,
-) -> Result<(Part, Option<Vec<u8>>), ToolError> {
+) -> Result<(FilePart, Option<Vec<u8>>), ToolError> {
     let mut content = client.read(image, path).await?;
     let size = content.size;
     if let Some(size) = size.filter(|size| *size > WHOLE && offset >= *size) {
-        let nothing = Part {
+        let nothing = FilePart {
             bytes: Vec::new(),
             offset: size,
             size,
@@ -191,7 +186,7 @@ async fn fetch(
         }
     }
     let size = size.unwrap_or(position);
-    let part = Part {
+    let part = FilePart {
         bytes,
         offset: offset.min(size),
         size,
@@ -200,13 +195,16 @@ async fn fetch(
     Ok((part, all.filter(|all| all.len() as u64 == size)))
 }
 
-/// Searches the files of an image.
-pub(super) async fn grep(arguments: params::Grep, cx: &Context) -> Result<Grep, ToolError> {
+/// Searches the files of an image below `path`.
+pub(super) async fn grep(
+    cx: &Context,
+    arguments: &params::Grep,
+    path: &str,
+) -> Result<GrepResult, ToolError> {
     let client = cx.client().await?;
-    let path = inside(arguments.path.as_deref().unwrap_or("/"));
-    let found: GrepResult = unless_cancelled(cx, async {
+    cx.unless_cancelled(async {
         let image = resolve(client, &arguments.image).await?;
-        let cache = Cache::of(cx, client);
+        let cache = ImageCache::of(cx, client);
         let asked = serde_json::json!([
             path,
             arguments.pattern,
@@ -223,7 +221,7 @@ pub(super) async fn grep(arguments: params::Grep, cx: &Context) -> Result<Grep, 
             .inspect_image_grep()
             .image_uuid(image)
             .pattern(vec![arguments.pattern.clone()])
-            .path(vec![path.clone()])
+            .path(vec![path.to_owned()])
             .max_total(arguments.max_total);
         if let Some(glob) = &arguments.glob {
             request = request.glob(vec![glob.clone()]);
@@ -243,44 +241,5 @@ pub(super) async fn grep(arguments: params::Grep, cx: &Context) -> Result<Grep, 
         }
         Ok::<_, ToolError>(found)
     })
-    .await?;
-    let (mut matches, mut bytes, mut cut) = (Vec::new(), 0, false);
-    let count = found.matches.len();
-    for found in found.matches {
-        let mut line = found.line_text;
-        line.truncate(line.trim_end_matches(['\n', '\r']).len());
-        if line.len() > MOST_LINE {
-            let end = super::output::boundary(line.as_bytes(), MOST_LINE);
-            line.truncate(end);
-            line.push('…');
-        }
-        bytes += line.len() + found.path.len() + 32;
-        if bytes > MOST_LINES {
-            cut = true;
-            break;
-        }
-        matches.push(GrepMatch {
-            path: found.path,
-            line_number: u64::try_from(found.line_number).unwrap_or_default(),
-            line_text: line,
-        });
-    }
-    let next = (cut || found.truncated).then(|| {
-        if cut || count as u64 >= arguments.max_total {
-            format!(
-                "there are more: narrow it down, as in grep(image={}, pattern={}, path=…, glob=…, max_count=1)",
-                quoted(&arguments.image),
-                quoted(&arguments.pattern)
-            )
-        } else {
-            "there are more: narrow it down with path, glob or max_count".to_owned()
-        }
-    });
-    Ok(Grep {
-        path,
-        patterns: vec![arguments.pattern],
-        truncated: cut || found.truncated,
-        matches,
-        next,
-    })
+    .await
 }

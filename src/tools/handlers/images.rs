@@ -1,9 +1,9 @@
 //! Images: finding and naming them.
 
-use super::imports;
-use super::results::{GetImage, ImportImage, ListImages, SetTag};
-use super::{Context, Handlers, ImagesTools, ToolError, params};
+use super::import;
 use crate::ImageRef;
+use crate::tools::results::{GetImage, ImportImage, ListImages, SetTag};
+use crate::tools::{Context, Handlers, ImagesTools, ToolError, params};
 
 impl ImagesTools for Handlers {
     async fn list_images(
@@ -76,7 +76,7 @@ impl ImagesTools for Handlers {
         arguments: params::ImportImage,
         cx: &Context,
     ) -> Result<ImportImage, ToolError> {
-        imports::import(arguments, cx).await
+        import::import(arguments, cx).await
     }
 
     async fn get_image(

@@ -1,7 +1,7 @@
 //! Who we are to the backend, and which backend it is.
 
-use super::results::Whoami;
-use super::{AccountTools, Context, Handlers, ToolError, params};
+use crate::tools::results::Whoami;
+use crate::tools::{AccountTools, Context, Handlers, ToolError, params};
 
 impl AccountTools for Handlers {
     async fn whoami(&self, _arguments: params::Whoami, cx: &Context) -> Result<Whoami, ToolError> {

@@ -8,11 +8,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::results::{CancelOperation, Operation, WaitOperations};
-use super::run::cancel;
-use super::{Context, Handlers, OperationsTools, ToolError, params};
-use crate::events::Payload;
-use crate::{Client, Error, types};
+use crate::tools::operation::{cancel, ended};
+use crate::tools::results::{CancelOperation, Operation, WaitOperations};
+use crate::tools::{Context, Handlers, OperationsTools, ToolError, params};
+use crate::{Client, Error};
 
 /// The longest that is waited: 136 years.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
@@ -82,29 +81,6 @@ fn none_followed(errors: &BTreeMap<String, String>) -> ToolError {
         .collect();
     ToolError::new(reasons.join("\n"))
         .with_hint("`operation_ids` takes the ids that `run` with wait=false answers; `list_operations()` shows all")
-}
-
-/// The record of an operation once it is over. Its events tell when, so that nothing is asked in vain.
-pub(super) async fn ended(
-    client: &Client,
-    operation: Uuid,
-    time: Duration,
-    cx: Option<&Context>,
-) -> Result<types::OperationResponse, Error> {
-    let begun = Instant::now();
-    let mut events = std::pin::pin!(client.follow(operation, None));
-    // An operation without events, or a stream that breaks for good, is left to `wait`.
-    let over = async {
-        while let Some(Ok(event)) = events.next().await {
-            if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
-                cx.watcher().output(super::Stream::Stdout, &chunk.bytes);
-            }
-        }
-    };
-    let _ = tokio::time::timeout(time, over).await;
-    client
-        .wait(operation, Some(time.saturating_sub(begun.elapsed())))
-        .await
 }
 
 struct Waiting {

@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::guides::guide;
-use super::lineage::lineage;
-use super::results::Render;
-use super::{
+use crate::tools::catalogue::find_guide;
+use crate::tools::lineage::lineage;
+use crate::tools::results::Render;
+use crate::tools::{
     Body, Content, Context, FilesTools, Handlers, Kept, OperationsTools, ResourceHandlers,
     ToolError, params, uris,
 };
@@ -86,7 +86,7 @@ impl ResourceHandlers for Handlers {
     }
 
     async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<Content, ToolError> {
-        let text = cx.session().offer().guide(guide(&uri.section)?);
+        let text = cx.session().offer().guide(find_guide(&uri.section)?);
         Ok(Content::text(text, Kept::Forever))
     }
 }

@@ -5,27 +5,27 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::operation::failed;
 use super::results::{Operation, Run};
-use super::run::failed;
 use super::{Answer, Context, ToolError};
 use crate::{OperationStatus, types};
 
 /// An operation as seen by one who waits for the answer of its call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Followed {
+pub struct OperationSnapshot {
     /// How far it is.
-    pub state: State,
+    pub state: OperationState,
     /// When it was started (RFC 3339).
     pub created_at: String,
     /// When that last changed, as far as is known (RFC 3339).
     pub updated_at: String,
 }
 
-impl Followed {
+impl OperationSnapshot {
     /// What is known from elsewhere.
     #[must_use]
-    pub fn new(state: State, created_at: String, updated_at: String) -> Self {
+    pub fn new(state: OperationState, created_at: String, updated_at: String) -> Self {
         Self {
             state,
             created_at,
@@ -36,7 +36,7 @@ impl Followed {
 
 /// How far an operation is.
 #[derive(Clone, Debug)]
-pub enum State {
+pub enum OperationState {
     /// It has not ended; the text says how far it is.
     Working(String),
     /// The call's answer.
@@ -49,7 +49,10 @@ pub enum State {
 ///
 /// # Errors
 /// When there is no such operation, or the backend cannot be asked.
-pub async fn followed(operation: Uuid, cx: &Context) -> Result<Followed, ToolError> {
+pub async fn operation_snapshot(
+    operation: Uuid,
+    cx: &Context,
+) -> Result<OperationSnapshot, ToolError> {
     let client = cx.client().await?;
     let record = client.get_operation_status().operation_id(operation);
     let record: types::OperationResponse = record.send().await?.into_inner();
@@ -60,16 +63,16 @@ pub async fn followed(operation: Uuid, cx: &Context) -> Result<Followed, ToolErr
         .duration
         .and_then(|seconds| created.checked_add_signed(milliseconds(seconds)?));
     let state = match OperationStatus::from(operation.status.as_str()) {
-        OperationStatus::Failed => State::Ended(Err(failed(&operation))),
-        OperationStatus::Cancelled => State::Cancelled(operation.error),
-        OperationStatus::Success => State::Ended(Answer::of(Run::over(operation))),
-        _ => State::Working(operation.status),
+        OperationStatus::Failed => OperationState::Ended(Err(failed(&operation))),
+        OperationStatus::Cancelled => OperationState::Cancelled(operation.error),
+        OperationStatus::Success => OperationState::Ended(Answer::of(Run::over(operation))),
+        _ => OperationState::Working(operation.status),
     };
     let updated = match state {
-        State::Working(_) => now,
+        OperationState::Working(_) => now,
         _ => ended.unwrap_or(created),
     };
-    Ok(Followed {
+    Ok(OperationSnapshot {
         state,
         created_at: written(created),
         updated_at: written(updated),
@@ -80,7 +83,7 @@ pub async fn followed(operation: Uuid, cx: &Context) -> Result<Followed, ToolErr
 ///
 /// # Errors
 /// When there is no such operation, or the backend cannot be asked.
-pub async fn stop(operation: Uuid, cx: &Context) -> Result<(), ToolError> {
+pub async fn stop_operation(operation: Uuid, cx: &Context) -> Result<(), ToolError> {
     cx.client().await?.cancel(operation).await?;
     Ok(())
 }
