@@ -11,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::{self, ArgumentError, System};
 use super::error::CommandError;
 use super::live::{Raw, Shown, Writing, print, say};
+use super::process::runtime;
 use super::secret::{self, SecretError};
 use super::start::Start;
-use super::{USAGE, runtime, signals};
+use super::{USAGE, signals};
 use crate::tools::{
     self, Answer, Context, Handlers, Offer, Session, TOOLS, Tool, ToolError, Watcher,
 };

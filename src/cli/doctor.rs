@@ -11,7 +11,7 @@ use super::error::CommandError;
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
 use super::error::NO_ENGINE;
 use super::live::print;
-use super::runtime;
+use super::process::runtime;
 use super::start::Start;
 use crate::config::{DirectoryError, Selected};
 use crate::tools::{Session, ToolError};

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::error::ProcessError;
+use super::process::ProcessError;
 use crate::tools::{Stream, Watcher};
 
 /// Prints to standard output; a reader that went away is no failure of ours.

@@ -9,6 +9,7 @@ mod http;
 mod live;
 mod network;
 mod options;
+mod process;
 mod secret;
 mod serve;
 mod signals;
@@ -20,9 +21,7 @@ mod tools;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::runtime::Runtime;
-
-use error::{CommandError, ProcessError};
+use error::CommandError;
 use options::Options;
 use start::Start;
 
@@ -80,14 +79,4 @@ fn run(line: CommandLine) -> Result<u8, CommandError> {
         Some(Command::Doctor(doctor)) => doctor.run(start),
         Some(Command::Engine(engine)) => engine.run(start),
     }
-}
-
-/// A runtime for one command: two workers, since the work is done by the backend.
-fn runtime() -> Result<Runtime, ProcessError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("contree-mcp")
-        .enable_all()
-        .build()
-        .map_err(ProcessError::Runtime)
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
+use super::process::runtime;
 use super::start::Start;
-use super::{USAGE, runtime, signals};
+use super::{USAGE, signals};
 use crate::mcp::{self, HttpOptions, HttpServer, ServeError};
 use crate::tools::Session;
 

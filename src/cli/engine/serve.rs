@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::error::{CommandError, ProcessError};
+use super::super::error::CommandError;
+use super::super::process::ProcessError;
 use super::super::start::Start;
 use super::super::{live, signals, token_file};
 use crate::engine::{Listen, ServeConfig, Server};
