@@ -34,7 +34,7 @@ fn settings(library: &str) -> GenerationSettings {
     let mut settings = GenerationSettings::new();
     settings
         .with_interface(InterfaceStyle::Builder)
-        .with_inner_type(quote::quote!(crate::client::State))
+        .with_inner_type(quote::quote!(crate::client::ClientState))
         .with_hooks(HooksMode::Expected)
         .with_derive("PartialEq")
         .with_map_type("::std::collections::BTreeMap")
