@@ -250,7 +250,11 @@ fn any_call() -> impl Strategy<Value = (&'static Tool, Arguments)> {
             .keys()
             .cloned()
             .collect();
-        names.extend(tool.aliases.iter().map(|(alias, _)| (*alias).to_owned()));
+        names.extend(
+            tool.param_aliases
+                .iter()
+                .map(|(alias, _)| (*alias).to_owned()),
+        );
         names.push("surprise".to_owned());
         let arguments = prop::collection::btree_map(prop::sample::select(names), any_json(), 0..5);
         arguments.prop_map(move |arguments| (tool, arguments.into_iter().collect()))

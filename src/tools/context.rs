@@ -1,262 +1,12 @@
-//! What a tool call has besides its arguments: the backend, somewhere to show progress, and cancellation.
+//! What a tool call has besides its arguments: the session, somewhere to show progress and pages, and cancellation.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{LocalAccess, Offer, ToolError};
+use super::{Session, ToolError, Watcher};
 use crate::Client;
-use crate::store::Store;
-use contree_registry::Http;
-
-/// How long a cancelled operation may take to end before it is left to the backend.
-const CANCEL: Duration = Duration::from_secs(10);
-
-/// The name of the embedded engine.
-const LOCAL: &str = "local";
-
-/// Which backend a session uses, and what a user should know about it.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct BackendInfo {
-    /// `cloud` or `local`.
-    pub name: &'static str,
-    /// Why this one.
-    pub why: String,
-    /// What else is to be said: ignored variables, limits of the backend.
-    pub notes: Vec<String>,
-    /// Whether operations end with this process.
-    pub ends_with_process: bool,
-}
-
-/// Makes the client at its first use.
-pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, String>> + Send + Sync>;
-
-/// What all calls of one process share.
-pub struct Session {
-    info: BackendInfo,
-    connect: Connect,
-    offer: Offer,
-    client: OnceCell<Client>,
-    started: Mutex<BTreeSet<Uuid>>,
-    store: Store,
-    local: LocalAccess,
-    registries: Http,
-    desktop: bool,
-}
-
-impl Session {
-    /// A session that connects when a tool first needs to.
-    #[must_use]
-    pub fn new(info: BackendInfo, connect: Connect) -> Self {
-        Self {
-            info,
-            connect,
-            offer: Offer::default(),
-            client: OnceCell::new(),
-            started: Mutex::default(),
-            store: Store::in_memory(),
-            local: LocalAccess::everything(),
-            registries: Http::default(),
-            desktop: false,
-        }
-    }
-
-    /// Remembers in this directory, which is made when it is first needed; without one, for as long as the process lives.
-    #[must_use]
-    pub fn with_state_directory(self, directory: std::path::PathBuf) -> Self {
-        Self {
-            store: Store::at(directory),
-            ..self
-        }
-    }
-
-    /// Bounds which files of this machine tools may touch; everything but credentials unless set.
-    #[must_use]
-    pub fn with_local_access(self, local: LocalAccess) -> Self {
-        Self { local, ..self }
-    }
-
-    /// The user sits at this machine, so that a page can be opened in a browser here.
-    #[must_use]
-    pub fn with_desktop(self, desktop: bool) -> Self {
-        Self { desktop, ..self }
-    }
-
-    /// What is remembered between calls.
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Which files of this machine tools may touch.
-    pub(crate) fn local(&self) -> &LocalAccess {
-        &self.local
-    }
-
-    /// Connections to registries.
-    pub(crate) fn registries(&self) -> &Http {
-        &self.registries
-    }
-
-    /// Whether a page can be opened in a browser here.
-    pub(crate) fn has_desktop(&self) -> bool {
-        self.desktop
-    }
-
-    /// Whether the embedded engine is the backend.
-    pub(crate) fn is_local(&self) -> bool {
-        self.info.name == LOCAL
-    }
-
-    /// Offers only a part of the tools.
-    #[must_use]
-    pub fn with_offer(self, offer: Offer) -> Self {
-        Self { offer, ..self }
-    }
-
-    /// Which tools are offered.
-    #[must_use]
-    pub fn offer(&self) -> &Offer {
-        &self.offer
-    }
-
-    /// The backend in use.
-    #[must_use]
-    pub fn info(&self) -> &BackendInfo {
-        &self.info
-    }
-
-    /// The client, connected at the first call. A failure is not kept: the next call tries again.
-    ///
-    /// # Errors
-    /// When the configuration is incomplete or the embedded engine cannot start; the text says what to do.
-    pub async fn client(&self) -> Result<&Client, ToolError> {
-        self.client
-            .get_or_try_init(|| (self.connect)())
-            .await
-            .map_err(ToolError::new)
-    }
-
-    /// Adds to an error what only the session knows: where the backend is that cannot be reached, and that the embedded
-    /// engine speaks for itself.
-    #[must_use]
-    pub fn explain(&self, error: ToolError) -> ToolError {
-        if self.is_local() {
-            return error.in_own_words();
-        }
-        match self.client.get() {
-            Some(client) if error.is_unreachable() => error.and_hint(format_args!(
-                "The backend is at {}: check the URL and the network.",
-                client.backend().url()
-            )),
-            _ => error,
-        }
-    }
-
-    /// Remembers an operation that nobody waits for, if it would end with this process.
-    pub fn leave_running(&self, operation: Uuid) {
-        if self.info.ends_with_process {
-            self.lock().insert(operation);
-        }
-    }
-
-    /// The operations left running that have not ended yet.
-    pub async fn still_running(&self) -> Vec<Uuid> {
-        let Some(client) = self.client.get() else {
-            return Vec::new();
-        };
-        let left: Vec<Uuid> = self.lock().iter().copied().collect();
-        let mut running = Vec::new();
-        for operation in left {
-            match client.wait(operation, Some(Duration::ZERO)).await {
-                Ok(_) => {
-                    self.lock().remove(&operation);
-                }
-                Err(_) => running.push(operation),
-            }
-        }
-        running
-    }
-
-    /// Waits until the operations left running have ended, however they end.
-    pub async fn wait_for_left(&self) {
-        let Some(client) = self.client.get() else {
-            return;
-        };
-        let left: Vec<Uuid> = self.lock().iter().copied().collect();
-        for operation in left {
-            if let Err(error) = client.wait(operation, None).await {
-                tracing::warn!("cannot follow operation {operation} to its end: {error}");
-            }
-            self.lock().remove(&operation);
-        }
-    }
-
-    /// Cancels the operations left running and waits a bounded time for their end.
-    pub async fn cancel_left(&self) {
-        let Some(client) = self.client.get() else {
-            return;
-        };
-        let left: Vec<Uuid> = std::mem::take(&mut *self.lock()).into_iter().collect();
-        let all = left.into_iter().map(|operation| async move {
-            match client.cancel(operation).await {
-                Ok(true) => drop(client.wait(operation, Some(CANCEL)).await),
-                Ok(false) => {}
-                Err(error) => tracing::warn!("cannot cancel operation {operation}: {error}"),
-            }
-        });
-        futures_util::future::join_all(all).await;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One of a command's two output streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-/// Where a call shows what happens while it runs. Methods must not block for long.
-pub trait Watcher: Send + Sync {
-    /// The command wrote these bytes.
-    fn output(&self, stream: Stream, bytes: &[u8]) {
-        let _ = (stream, bytes);
-    }
-
-    /// The call has started this operation, which it follows to its end: the answer can be had from there as well.
-    fn started(&self, operation: Uuid) {
-        let _ = operation;
-    }
-
-    /// The operation came to nothing, and the call wants to start another one for the same answer. False if the answer was promised
-    /// under the operation's own id, so that it has to stay what it is.
-    fn restarts(&self) -> bool {
-        true
-    }
-
-    /// The call has come this far, in words.
-    fn progress(&self, message: &str) {
-        let _ = message;
-    }
-}
-
-/// Shows nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
-
-impl Watcher for Quiet {}
 
 /// What became of a page that the user is to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,19 +18,14 @@ pub enum Shown {
     Declined,
     /// The client has no means to show pages.
     Unsupported,
+    /// The client shows it once the call is answered, and then calls again.
+    CallAgain,
 }
 
 /// How the client shows the user a page.
 pub trait Pages: Send + Sync {
     /// Shows `url` with a sentence about it.
-    ///
-    /// # Errors
-    /// [`ToolError::page`] if the client is to be asked first, and will call again.
-    fn show<'a>(
-        &'a self,
-        message: &'a str,
-        url: &'a str,
-    ) -> BoxFuture<'a, Result<Shown, ToolError>>;
+    fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, Shown>;
 }
 
 /// What a handler is given besides its arguments.
@@ -322,8 +67,8 @@ impl Context {
         match &self.pages {
             Some(pages) => tokio::select! {
                 biased;
-                () = self.cancelled() => Err(ToolError::new("cancelled")),
-                shown = pages.show(message, url) => shown,
+                () = self.cancelled() => Err(ToolError::cancelled("cancelled")),
+                shown = pages.show(message, url) => Ok(shown),
             },
             None => Ok(Shown::Unsupported),
         }
@@ -358,5 +103,16 @@ impl Context {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
+    }
+    /// Does something that leaves nothing behind when it is dropped, unless the caller no longer wants the answer.
+    pub(super) async fn unless_cancelled<T, E: Into<ToolError>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ToolError> {
+        tokio::select! {
+            biased;
+            () = self.cancelled() => Err(ToolError::cancelled("cancelled")),
+            done = work => done.map_err(Into::into),
+        }
     }
 }

@@ -1,52 +1,60 @@
 //! The tools: what an agent can do with sandboxes, whichever way it reaches them.
 //!
 //! Names, arguments, texts and hints stand in `tools.yaml`; the build turns them into the parameter structs, the
-//! traits and the table included below. This module holds the handlers, one file for each toolset.
+//! traits and the table included below. `handlers` implements the traits; the other modules are what it stands on.
 
-mod account;
 mod answer;
+mod argument_problem;
 mod arguments;
 mod catalogue;
 mod complete;
 mod context;
 mod convert;
+mod docker_login;
 mod error;
-mod files;
-mod followed;
-mod guides;
-mod images;
-mod imports;
+mod failure;
+mod handlers;
+mod image;
+mod image_cache;
 mod lineage;
-mod local;
-mod look;
-mod offer;
-mod operations;
+mod local_access;
+mod operation;
+mod operation_status;
 mod output;
+mod paths;
 mod prompts;
-mod registries;
-mod resources;
+mod registry_login;
 pub mod results;
 mod rsync;
-mod run;
+mod selection;
+mod session;
+mod suggestion;
 mod templates;
 mod tool;
+mod watcher;
 
-pub use answer::Answer;
+pub use answer::{Answer, WantedPage};
+pub use arguments::Arguments;
 pub use catalogue::{
     Body, Complete, Content, Guide, Kept, Prompt, PromptArgument, Resource, Variables, encoded,
     find_resource, unknown_resource,
 };
 pub use complete::{Completions, complete};
-pub use context::{BackendInfo, Connect, Context, Pages, Quiet, Session, Shown, Stream, Watcher};
+pub use context::{Context, Pages, Shown};
 pub use error::ToolError;
-pub(crate) use files::expanded;
-pub use followed::{Followed, State, fingerprint, followed, now, stop};
+pub use failure::Failure;
 pub use lineage::lineage;
-pub use local::LocalAccess;
-pub use offer::{Offer, toolset_names};
+pub use local_access::{AllowedPathError, LocalAccess};
+pub use operation_status::{
+    OperationSnapshot, OperationState, fingerprint, now, operation_snapshot, stop_operation,
+};
+pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
+pub use selection::{SelectionError, ToolSelection, toolset_names};
+pub use session::{BackendInfo, Connect, Session};
 pub use templates::{facts, render};
-pub use tool::{Arguments, Hints, Local, Tool, unknown_tool};
+pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
+pub use watcher::{Quiet, Stream, Watcher};
 
 use tool::{Schema, input_schema, output_schema};
 

@@ -7,11 +7,9 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::arguments::{brief, nearest, normalise};
+use super::arguments::{Arguments, normalise};
+use super::suggestion::{brief, nearest};
 use super::{TOOLS, ToolError};
-
-/// The arguments of a call.
-pub type Arguments = serde_json::Map<String, Value>;
 
 /// A schema that is made at its first use.
 pub(super) type Schema = LazyLock<Value>;
@@ -22,6 +20,8 @@ pub(super) type Schema = LazyLock<Value>;
 pub struct Tool {
     /// Its name.
     pub name: &'static str,
+    /// Its former names. They are accepted and not shown.
+    pub aliases: &'static [&'static str],
     /// Its name for people.
     pub title: &'static str,
     /// What it does, for an agent.
@@ -34,8 +34,10 @@ pub struct Tool {
     pub local: Local,
     /// The operations of the API that it calls.
     pub uses: &'static [&'static str],
-    /// Names that are accepted but not shown, each with the argument it stands for.
-    pub aliases: &'static [(&'static str, &'static str)],
+    /// What makes a call of it a task, for a client that takes tasks.
+    pub task: Option<TaskSource>,
+    /// Names of arguments that are accepted but not shown, each with the argument it stands for.
+    pub param_aliases: &'static [(&'static str, &'static str)],
     /// Maps whose values may be null.
     pub null_values: &'static [&'static str],
     pub(super) input_schema: Schema,
@@ -56,6 +58,28 @@ pub struct Hints {
     pub open_world: bool,
 }
 
+/// What makes a call a task: it starts an operation that may outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskSource {
+    /// The operation of the API that starts it.
+    pub operation: &'static str,
+    /// The field of the result with the id of what was started, if the call did not wait for its end.
+    pub id: &'static str,
+    /// The argument that says whether the call waits. Only a call that waits becomes a task. `None` if every call waits.
+    pub waits: Option<&'static str>,
+}
+
+/// The tools that serve every task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskTools {
+    /// Looks up what a task follows.
+    pub look_up: &'static str,
+    /// Cancels it.
+    pub cancel: &'static str,
+}
+
 /// What a tool touches on the machine it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -69,6 +93,12 @@ pub enum Local {
 }
 
 impl Tool {
+    /// Whether `name` is its name or was one.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name == name || self.aliases.contains(&name)
+    }
+
     /// The JSON Schema of its arguments: what is published is what is enforced.
     #[must_use]
     pub fn input_schema(&self) -> Value {
@@ -89,7 +119,7 @@ impl Tool {
         normalise(
             self.name,
             &self.input_schema,
-            self.aliases,
+            self.param_aliases,
             self.null_values,
             sent,
         )
@@ -99,12 +129,18 @@ impl Tool {
     pub(super) fn arguments<T: DeserializeOwned>(&self, sent: Arguments) -> Result<T, ToolError> {
         let arguments = self.normalise(sent)?;
         serde_json::from_value(Value::Object(arguments)).map_err(|error| {
-            ToolError::new(format!(
-                "`{}` cannot take these arguments: {error}",
-                self.name
-            ))
+            ToolError::invalid_because(
+                format_args!("`{}` cannot take these arguments", self.name),
+                error,
+            )
         })
     }
+}
+
+/// The tool of this name, of today or before.
+#[must_use]
+pub fn find_tool(name: &str) -> Option<&'static Tool> {
+    TOOLS.iter().find(|tool| tool.is_named(name))
 }
 
 /// The error for a tool that does not exist.
@@ -112,10 +148,10 @@ impl Tool {
 pub fn unknown_tool(name: &str) -> ToolError {
     let message = format!("there is no tool `{}`", brief(name));
     match nearest(name, TOOLS.iter().map(|tool| tool.name)) {
-        Some(meant) => ToolError::new(format!("{message}; did you mean `{meant}`?")),
+        Some(meant) => ToolError::not_found(format!("{message}; did you mean `{meant}`?")),
         None => {
             let known: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
-            ToolError::new(message).with_hint(format!("There are: {}.", known.join(", ")))
+            ToolError::not_found(message).with_hint(format!("There are: {}.", known.join(", ")))
         }
     }
 }
@@ -175,5 +211,49 @@ fn portable(schema: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(portable),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_answers_to_its_former_names() {
+        let tool = Tool {
+            name: "rename",
+            aliases: &["retitle"],
+            title: "",
+            description: "",
+            toolset: "",
+            hints: TOOLS[0].hints,
+            local: Local::None,
+            uses: &[],
+            task: None,
+            param_aliases: &[],
+            null_values: &[],
+            input_schema: Schema::new(|| Value::Null),
+            output_schema: Schema::new(|| Value::Null),
+        };
+        assert!(tool.is_named("rename") && tool.is_named("retitle"));
+        assert!(!tool.is_named("tool"));
+        for tool in &TOOLS {
+            for name in tool.aliases.iter().chain([&tool.name]) {
+                assert_eq!(find_tool(name).map(|found| found.name), Some(tool.name));
+            }
+        }
+        assert!(find_tool("no_such_tool").is_none());
+    }
+
+    #[test]
+    fn what_makes_tasks_answers_an_id_when_it_does_not_wait() {
+        for tool in &TOOLS {
+            let Some(task) = &tool.task else { continue };
+            let id = &tool.output_schema["properties"][task.id];
+            assert_eq!(id["type"], "string", "{} answers no {}", tool.name, task.id);
+            let required = tool.output_schema["required"].as_array();
+            let always = required.is_some_and(|names| names.iter().any(|name| name == task.id));
+            assert!(!always, "{} always answers {}", tool.name, task.id);
+        }
     }
 }

@@ -19,9 +19,17 @@ impl DeskTools for Handlers {
 
 impl OfficeTools for Handlers {
     async fn rename(&self, p: params::Rename, _: &Context) -> Result<results::Rename, ToolError> {
+        let params::Rename {
+            book_id,
+            title,
+            tags,
+            mode,
+        } = p;
+        let mode = match mode {
+            params::RenameMode::Print | params::RenameMode::Emboss => mode,
+        };
         Ok(results::Rename(format!(
-            "{} {} {:?} {}",
-            p.book_id, p.title, p.tags, p.mode
+            "{book_id} {title} {tags:?} {mode}"
         )))
     }
 
@@ -58,6 +66,16 @@ async fn a_generated_handler_passes_its_arguments_on() {
     assert_eq!(answer.unwrap().0, "got");
     assert_eq!(calls, [format!("getBook {id}")]);
 
+    let arguments = json!({
+        "shelf": "science", "title": "Optics", "copies": 2, "binding": "hard-cover",
+        "kind": "book", "languages": ["en"], "gift": true,
+    });
+    let (answer, calls) = call("order", arguments).await;
+    assert_eq!(answer.unwrap().0, "ordered");
+    let body = "title=\"Optics\" copies=Some(2) binding=\"hard-cover\" type=\"book\" \
+        languages=[\"en\"] gift=Some(true)";
+    assert_eq!(calls, [format!("orderBook shelf=science {{ {body}}}")]);
+
     let (answer, calls) = call("list_news", json!({})).await;
     assert_eq!(answer.unwrap().0, "news");
     assert_eq!(calls, ["listNews"]);
@@ -69,6 +87,9 @@ async fn dispatch_reaches_handlers_and_refuses_unknown_tools() {
     let arguments = json!({"book_id": id, "title": "Emma", "mode": "print"});
     let (answer, _) = call("rename", arguments).await;
     assert_eq!(answer.unwrap().0, format!("{id} Emma [] print"));
+    let arguments = json!({"book_id": id, "title": "Emma", "mode": "emboss"});
+    let (answer, _) = call("retitle", arguments).await;
+    assert_eq!(answer.unwrap().0, format!("{id} Emma [] emboss"));
     let (answer, calls) = call("burn", json!({})).await;
     assert_eq!(answer.unwrap_err().0, "no burn");
     assert!(calls.is_empty());
@@ -83,7 +104,21 @@ fn the_table_says_what_the_manifest_says() {
     );
     assert_eq!(lend.uses, ["lendBook", "getBook", "returnBook"]);
     assert_eq!(lend.null_values, ["notes"]);
-    assert_eq!(TOOLS[1].aliases, [("shelf", "type")]);
+    assert_eq!(lend.aliases, [""; 0]);
+    let source = TaskSource {
+        operation: "lendBook",
+        id: "loan_id",
+        waits: Some("wait"),
+    };
+    assert_eq!(lend.task, Some(source));
+    assert_eq!(TOOLS[1].task, None);
+    let servers = TaskTools {
+        look_up: "get_book",
+        cancel: "rename",
+    };
+    assert_eq!(TASK_TOOLS, Some(servers));
+    assert_eq!(TOOLS[3].aliases, ["retitle"]);
+    assert_eq!(TOOLS[1].param_aliases, [("shelf", "type")]);
     assert_eq!(TOOLS[1].uses, ["listBooks"]);
     assert_eq!(TOOLS[3].local, Local::Read);
     assert!(TOOLS[3].hints.destructive && !TOOLS[3].hints.read_only);

@@ -1,48 +1,21 @@
-//! The manifest that is shipped: what clients see of it, how much that is, and the files that are made from it.
+//! The manifest that is shipped: what clients see of it, and how much that is.
 
+use std::fs;
 use std::sync::LazyLock;
 
-use compiler::documents;
+use contree_codegen::manifest::Output;
+use contree_xtask::generated::compile_shipped;
 use serde_json::{Value, json};
 
-use super::*;
+use super::root;
 
-static OUTPUT: LazyLock<Output> = LazyLock::new(|| {
-    files::compile_files(root(), env!("CARGO_PKG_VERSION"))
-        .unwrap()
-        .unwrap_or_else(|problems| panic!("{problems:#?}"))
-});
+static OUTPUT: LazyLock<Output> =
+    LazyLock::new(|| compile_shipped(root()).unwrap_or_else(|problems| panic!("{problems}")));
 
 /// What a model reads of a tool: its name, its description and its input schema.
 fn read_by_models(tool: &Value) -> usize {
     let read = json!({"name": tool["name"], "description": tool["description"], "inputSchema": tool["inputSchema"]});
     read.to_string().len()
-}
-
-#[test]
-fn the_surface_is_as_recorded() {
-    let folder = root().join("tests/surface");
-    for (name, tool) in &OUTPUT.surface {
-        let mut tool = tool.clone();
-        tool.sort_all_objects();
-        compare(folder.join(format!("{name}.json")), &format!("{tool:#}\n"));
-    }
-    let mut extras = OUTPUT.extras.clone();
-    extras.sort_all_objects();
-    compare(folder.join("_extras.json"), &format!("{extras:#}\n"));
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.ends_with("_extras.json") {
-            continue;
-        }
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let known = OUTPUT.surface.iter().any(|(tool, _)| *tool == name);
-        assert!(
-            known,
-            "{} records a tool that is gone (delete it)",
-            path.display()
-        );
-    }
 }
 
 #[test]
@@ -117,21 +90,6 @@ fn portable(path: &str, schema: &Value) {
 }
 
 #[test]
-fn generated_pages_are_up_to_date() {
-    for (name, generated) in &OUTPUT.documents {
-        let path = root().join(name);
-        let page = fs::read_to_string(&path).unwrap_or_default();
-        let expected = documents::place(&page, generated);
-        let markers = [documents::BEGIN, documents::END].join("\n");
-        compare(
-            path,
-            &expected
-                .unwrap_or_else(|| panic!("{name} needs these lines for its region:\n{markers}")),
-        );
-    }
-}
-
-#[test]
 fn the_registry_takes_the_server() {
     let (_, text) = OUTPUT
         .documents
@@ -165,11 +123,6 @@ fn the_registry_takes_the_server() {
 
 #[test]
 fn editors_know_the_manifest() {
-    let schema = schemars::schema_for!(compiler::model::Manifest);
-    compare(
-        root().join("tools.schema.json"),
-        &format!("{:#}\n", schema.to_value()),
-    );
     let manifest = fs::read_to_string(root().join("tools.yaml")).unwrap();
     let first = manifest.lines().next();
     assert_eq!(

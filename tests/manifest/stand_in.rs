@@ -57,16 +57,31 @@ fn output_schema<T>() -> serde_json::Value {
 
 pub struct Tool {
     pub name: &'static str,
+    pub aliases: &'static [&'static str],
     pub title: &'static str,
     pub description: &'static str,
     pub toolset: &'static str,
     pub hints: Hints,
     pub local: Local,
     pub uses: &'static [&'static str],
-    pub aliases: &'static [(&'static str, &'static str)],
+    pub task: Option<TaskSource>,
+    pub param_aliases: &'static [(&'static str, &'static str)],
     pub null_values: &'static [&'static str],
     pub input_schema: Schema,
     pub output_schema: Schema,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct TaskSource {
+    pub operation: &'static str,
+    pub id: &'static str,
+    pub waits: Option<&'static str>,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct TaskTools {
+    pub look_up: &'static str,
+    pub cancel: &'static str,
 }
 
 impl Tool {
@@ -193,6 +208,10 @@ pub mod client {
             Request(self, "listNews".to_owned(), "news")
         }
 
+        pub fn order_book(&self) -> Request<'_> {
+            Request(self, "orderBook".to_owned(), "ordered")
+        }
+
         pub fn get_book(&self) -> Request<'_> {
             Request(self, "getBook".to_owned(), "got")
         }
@@ -217,9 +236,51 @@ pub mod client {
             Self(self.0, format!("{} {}", self.1, value.into()), self.2)
         }
 
+        pub fn body_map(self, fill: impl FnOnce(Order) -> Order) -> Self {
+            let Order(body) = fill(Order(String::new()));
+            Self(self.0, format!("{} {{{body}}}", self.1), self.2)
+        }
+
         pub async fn send(self) -> Result<Response, ToolError> {
             self.0.calls.lock().unwrap().push(self.1);
             Ok(Response(self.2))
+        }
+    }
+
+    /// The builder of a body.
+    pub struct Order(String);
+
+    impl Order {
+        fn with(self, field: &str, value: impl std::fmt::Debug) -> Self {
+            Self(format!("{} {field}={value:?}", self.0))
+        }
+
+        pub fn title(self, value: &str) -> Self {
+            self.with("title", value)
+        }
+
+        pub fn copies(self, value: impl TryInto<std::num::NonZeroU64>) -> Self {
+            self.with("copies", value.try_into().ok())
+        }
+
+        pub fn note(self, value: Option<String>) -> Self {
+            self.with("note", value)
+        }
+
+        pub fn binding(self, value: &str) -> Self {
+            self.with("binding", value)
+        }
+
+        pub fn type_(self, value: &str) -> Self {
+            self.with("type", value)
+        }
+
+        pub fn languages(self, value: Vec<String>) -> Self {
+            self.with("languages", value)
+        }
+
+        pub fn gift(self, value: Option<bool>) -> Self {
+            self.with("gift", value)
         }
     }
 

@@ -61,16 +61,29 @@ fn output_schema<T>() -> Value {
 
 pub struct Tool {
     pub name: &'static str,
+    pub aliases: &'static [&'static str],
     pub title: &'static str,
     pub description: &'static str,
     pub toolset: &'static str,
     pub hints: Hints,
     pub local: Local,
     pub uses: &'static [&'static str],
-    pub aliases: &'static [(&'static str, &'static str)],
+    pub task: Option<TaskSource>,
+    pub param_aliases: &'static [(&'static str, &'static str)],
     pub null_values: &'static [&'static str],
     pub input_schema: Schema,
     pub output_schema: Schema,
+}
+
+pub struct TaskSource {
+    pub operation: &'static str,
+    pub id: &'static str,
+    pub waits: Option<&'static str>,
+}
+
+pub struct TaskTools {
+    pub look_up: &'static str,
+    pub cancel: &'static str,
 }
 
 impl Tool {

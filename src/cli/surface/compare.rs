@@ -1,5 +1,6 @@
 //! What has changed between two surfaces, and how much that matters to those who use them.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -40,17 +41,26 @@ impl fmt::Display for Change {
     }
 }
 
-/// All changes, the worst first. `alias` tells the argument of a tool that a name is accepted for.
+/// All changes, the worst first. `today` tells the name of the tool that a former name is accepted for, and `alias` the
+/// argument of a tool.
 pub(in crate::cli) fn compare(
     old: &Surface,
     new: &Surface,
+    today: impl Fn(&str) -> Option<&'static str>,
     alias: impl Fn(&str, &str) -> Option<&'static str>,
 ) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
     if let (Some(old), Some(new)) = (&old.tools, &new.tools) {
-        each("tool", old, new, &mut changes, |name, old, new, changes| {
-            tool(name, old, new, &|argument| alias(name, argument), changes);
-        });
+        let old = renamed(old, new, today, &mut changes);
+        each(
+            "tool",
+            &old,
+            new,
+            &mut changes,
+            |name, old, new, changes| {
+                tool(name, old, new, &|argument| alias(name, argument), changes);
+            },
+        );
     }
     if let (Some(old), Some(new)) = (&old.prompts, &new.prompts) {
         each("prompt", old, new, &mut changes, prompt);
@@ -106,16 +116,40 @@ impl Changes {
     }
 }
 
-fn each<T>(
+/// The old tools under the names of today.
+fn renamed<'a>(
+    old: &'a BTreeMap<String, Tool>,
+    new: &BTreeMap<String, Tool>,
+    today: impl Fn(&str) -> Option<&'static str>,
+    changes: &mut Changes,
+) -> BTreeMap<String, &'a Tool> {
+    let mut tools = BTreeMap::new();
+    for (name, tool) in old {
+        let successor =
+            today(name).filter(|today| !new.contains_key(name) && new.contains_key(*today));
+        let Some(successor) = successor else {
+            tools.insert(name.clone(), tool);
+            continue;
+        };
+        let how = format!("it is shown as `{successor}` now; this name is accepted too");
+        changes.add(Severity::Behavioural, name, how);
+        if !old.contains_key(successor) {
+            tools.insert(successor.to_owned(), tool);
+        }
+    }
+    tools
+}
+
+fn each<T, O: Borrow<T>>(
     kind: &str,
-    old: &BTreeMap<String, T>,
+    old: &BTreeMap<String, O>,
     new: &BTreeMap<String, T>,
     changes: &mut Changes,
     both: impl Fn(&str, &T, &T, &mut Changes),
 ) {
     for (name, old) in old {
         match new.get(name) {
-            Some(new) => both(name, old, new, changes),
+            Some(new) => both(name, old.borrow(), new, changes),
             None => changes.add(Severity::Breaking, name, format!("this {kind} is gone")),
         }
     }
@@ -438,8 +472,50 @@ mod tests {
         let (Ok(old), Ok(new)) = (surface(old), surface(new)) else {
             panic!("no surface: {old}, {new}");
         };
-        let changes = compare(&old, &new, |_, _| None);
+        let changes = compare(&old, &new, |_| None, |_, _| None);
         changes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_tool_that_keeps_its_former_name_is_not_gone() {
+        let surface = |names: &[&str], argument: &str| {
+            let schema = json!({"type": "object", "properties": {argument: {"type": "string"}}});
+            let tools = names
+                .iter()
+                .map(|name| json!({"name": name, "inputSchema": schema}));
+            let Ok(surface) = read(&Value::Array(tools.collect())) else {
+                panic!("no surface: {names:?}");
+            };
+            surface
+        };
+        let changes = |old: &[&str], new: &[&str], argument: &str| -> Vec<String> {
+            let (old, new) = (surface(old, "x"), surface(new, argument));
+            let today = |name: &str| match name {
+                "retitle" | "rename" => Some("rename"),
+                _ => None,
+            };
+            let alias =
+                |tool: &str, argument: &str| (tool == "rename" && argument == "x").then_some("y");
+            let changes = compare(&old, &new, today, alias);
+            changes.iter().map(ToString::to_string).collect()
+        };
+        let shown = "behavioural  retitle: it is shown as `rename` now; this name is accepted too";
+        assert_eq!(changes(&["retitle"], &["rename"], "x"), [shown]);
+        assert_eq!(changes(&["retitle", "rename"], &["rename"], "x"), [shown]);
+        assert_eq!(
+            changes(&["retitle"], &["rename"], "y"),
+            [
+                "behavioural  rename.x: it is shown as `y` now; this name is accepted too",
+                shown
+            ]
+        );
+        assert_eq!(
+            changes(&["other"], &["rename"], "x"),
+            [
+                "breaking     other: this tool is gone",
+                "behavioural  rename: this tool is new"
+            ]
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod operations;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::answer::Link;
+pub use super::answer::Render;
 
 pub use account::{RegistryAuth, RegistryTokenObtain, Whoami};
 pub use files::{Download, DownloadSource, Rsync, SkippedPath, Upload};
@@ -22,22 +22,6 @@ pub use operations::{
     CancelOperation, GetOperation, ImportImage, ListOperations, Operation, OperationResult,
     OperationSummary, Run, WaitOperations,
 };
-
-/// The text rendering of an answer.
-pub trait Render {
-    /// All of the answer, for a reader who sees nothing else.
-    fn text(&self) -> String;
-
-    /// Resources of this server that the answer leads to, for clients that follow links.
-    fn links(&self) -> Vec<Link> {
-        Vec::new()
-    }
-
-    /// Whether it tells of a failure, which clients should see at once.
-    fn is_failure(&self) -> bool {
-        false
-    }
-}
 
 fn no(value: &bool) -> bool {
     !value
@@ -86,7 +70,7 @@ impl Plain {
     )]
     pub(super) fn of(answer: impl Serialize) -> Result<Self, super::ToolError> {
         let value = serde_json::to_value(answer)
-            .map_err(|error| super::ToolError::new(format!("the answer is no JSON: {error}")))?;
+            .map_err(|error| super::ToolError::internal("the answer is no JSON", error))?;
         Ok(Self(match value {
             serde_json::Value::Object(fields) => fields,
             other => std::iter::once(("result".to_owned(), other)).collect(),

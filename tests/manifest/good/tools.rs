@@ -1,4 +1,4 @@
-// Generated from tools.yaml by build/manifest.
+// Generated from tools.yaml by contree-codegen.
 
 /// The arguments of each tool, checked and with defaults filled in.
 pub mod params {
@@ -24,6 +24,8 @@ pub mod params {
         pub stamps: ::std::vec::Vec<::std::string::String>,
         /// Weight
         pub weight: ::std::option::Option<i64>,
+        /// Until it is back
+        pub wait: bool,
     }
     /// The arguments of `list_books`.
     #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
@@ -31,9 +33,34 @@ pub mod params {
         /// Books at most
         pub limit: u64,
         /// Only this shelf
-        pub r#type: ::std::option::Option<::std::string::String>,
+        pub r#type: ::std::option::Option<ListBooksType>,
         /// Only titles that begin so
         pub title: ::std::option::Option<::std::string::String>,
+    }
+    /// The choices of `type` of `list_books`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, ::serde::Deserialize)]
+    pub enum ListBooksType {
+        /// `fiction`
+        #[serde(rename = "fiction")]
+        Fiction,
+        /// `science`
+        #[serde(rename = "science")]
+        Science,
+    }
+    impl ListBooksType {
+        /// The choice as clients write it.
+        #[must_use]
+        pub const fn as_str(self) -> &'static str {
+            match self {
+                Self::Fiction => "fiction",
+                Self::Science => "science",
+            }
+        }
+    }
+    impl ::std::fmt::Display for ListBooksType {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            f.write_str(self.as_str())
+        }
     }
     /// The arguments of `get_book`.
     #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
@@ -52,11 +79,107 @@ pub mod params {
         #[serde(default)]
         pub tags: ::std::vec::Vec<i64>,
         /// Way to write it
-        pub mode: ::std::string::String,
+        pub mode: RenameMode,
+    }
+    /// The choices of `mode` of `rename`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, ::serde::Deserialize)]
+    pub enum RenameMode {
+        /// `print`
+        #[serde(rename = "print")]
+        Print,
+        /// `emboss`
+        #[serde(rename = "emboss")]
+        Emboss,
+    }
+    impl RenameMode {
+        /// The choice as clients write it.
+        #[must_use]
+        pub const fn as_str(self) -> &'static str {
+            match self {
+                Self::Print => "print",
+                Self::Emboss => "emboss",
+            }
+        }
+    }
+    impl ::std::fmt::Display for RenameMode {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            f.write_str(self.as_str())
+        }
     }
     /// The arguments of `about`.
     #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
     pub struct About {}
+    /// The arguments of `order`.
+    #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
+    pub struct Order {
+        /// Where it will stand
+        pub shelf: OrderShelf,
+        /// What to order
+        pub title: ::std::string::String,
+        /// How many
+        pub copies: u64,
+        /// Remark
+        pub remark: ::std::option::Option<::std::string::String>,
+        /// Binding
+        pub binding: OrderBinding,
+        /// Kind
+        pub kind: ::std::string::String,
+        /// Languages
+        #[serde(default)]
+        pub languages: ::std::vec::Vec<::std::string::String>,
+        /// Whether it is paid
+        pub gift: bool,
+    }
+    /// The choices of `shelf` of `order`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, ::serde::Deserialize)]
+    pub enum OrderShelf {
+        /// `fiction`
+        #[serde(rename = "fiction")]
+        Fiction,
+        /// `science`
+        #[serde(rename = "science")]
+        Science,
+    }
+    impl OrderShelf {
+        /// The choice as clients write it.
+        #[must_use]
+        pub const fn as_str(self) -> &'static str {
+            match self {
+                Self::Fiction => "fiction",
+                Self::Science => "science",
+            }
+        }
+    }
+    impl ::std::fmt::Display for OrderShelf {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            f.write_str(self.as_str())
+        }
+    }
+    /// The choices of `binding` of `order`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, ::serde::Deserialize)]
+    pub enum OrderBinding {
+        /// `soft`
+        #[serde(rename = "soft")]
+        Soft,
+        /// `hard-cover`
+        #[serde(rename = "hard-cover")]
+        HardCover,
+    }
+    impl OrderBinding {
+        /// The choice as clients write it.
+        #[must_use]
+        pub const fn as_str(self) -> &'static str {
+            match self {
+                Self::Soft => "soft",
+                Self::HardCover => "hard-cover",
+            }
+        }
+    }
+    impl ::std::fmt::Display for OrderBinding {
+        fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+            f.write_str(self.as_str())
+        }
+    }
     /// The arguments of `list_news`.
     #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
     pub struct ListNews {}
@@ -67,7 +190,7 @@ pub mod params {
     note = "write `impl DeskTools for {Self}` in src/tools/desk.rs"
 )]
 pub trait DeskTools: Sync {
-    /** Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight.
+    /** Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight, wait.
  The shelf closes after 30 days.*/
     fn lend(
         &self,
@@ -132,6 +255,32 @@ pub trait OfficeTools: Sync {
         p: params::About,
         cx: &Context,
     ) -> impl ::std::future::Future<Output = Result<results::About, ToolError>> + Send;
+    /// Order a book.
+    fn order(
+        &self,
+        p: params::Order,
+        cx: &Context,
+    ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
+        async move {
+            let client = cx.client().await?;
+            let request = client.order_book();
+            let request = request.shelf(p.shelf.as_str());
+            let request = request
+                .body_map(|mut body| {
+                    body = body.title(p.title.as_str());
+                    body = body.copies(p.copies);
+                    if let Some(value) = p.remark {
+                        body = body.note(Some(value));
+                    }
+                    body = body.binding(p.binding.as_str());
+                    body = body.type_(p.kind.as_str());
+                    body = body.languages(p.languages);
+                    body = body.gift(Some(p.gift));
+                    body
+                });
+            results::Plain::of(request.send().await?.into_inner())
+        }
+    }
     /// What is new, as the API has it.
     fn list_news(
         &self,
@@ -171,24 +320,28 @@ pub async fn dispatch<T: Tools>(
         "get_book" => {
             Answer::of(tools.get_book(TOOLS[2usize].arguments(arguments)?, cx).await?)
         }
-        "rename" => {
+        "rename" | "retitle" => {
             Answer::of(tools.rename(TOOLS[3usize].arguments(arguments)?, cx).await?)
         }
         "about" => {
             Answer::of(tools.about(TOOLS[4usize].arguments(arguments)?, cx).await?)
         }
+        "order" => {
+            Answer::of(tools.order(TOOLS[5usize].arguments(arguments)?, cx).await?)
+        }
         "list_news" => {
-            Answer::of(tools.list_news(TOOLS[5usize].arguments(arguments)?, cx).await?)
+            Answer::of(tools.list_news(TOOLS[6usize].arguments(arguments)?, cx).await?)
         }
         _ => Err(unknown_tool(name)),
     }
 }
 /// All tools, in the order in which they are listed.
-pub static TOOLS: [Tool; 6usize] = [
+pub static TOOLS: [Tool; 7usize] = [
     Tool {
         name: "lend",
+        aliases: &[],
         title: "Lend a book",
-        description: "Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight.\nThe shelf closes after 30 days.",
+        description: "Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight, wait.\nThe shelf closes after 30 days.",
         toolset: "desk",
         hints: Hints {
             read_only: false,
@@ -198,15 +351,21 @@ pub static TOOLS: [Tool; 6usize] = [
         },
         local: Local::None,
         uses: &["lendBook", "getBook", "returnBook"],
-        aliases: &[],
+        task: Some(TaskSource {
+            operation: "lendBook",
+            id: "loan_id",
+            waits: Some("wait"),
+        }),
+        param_aliases: &[],
         null_values: &["notes"],
         input_schema: Schema::new(|| input_schema(
-            "{\"type\":\"object\",\"properties\":{\"book\":{\"type\":\"string\",\"description\":\"Title\"},\"days\":{\"type\":\"integer\",\"description\":\"How long\",\"minimum\":1,\"maximum\":30,\"default\":14},\"name\":{\"type\":\"string\",\"description\":\"Who\",\"pattern\":\"^[a-z]+$\"},\"rush\":{\"type\":\"boolean\",\"description\":\"Today\",\"default\":false},\"notes\":{\"type\":\"object\",\"description\":\"Notes; null removes one\",\"additionalProperties\":{\"type\":\"string\"}},\"stamps\":{\"type\":\"array\",\"description\":\"Stamps\",\"items\":{\"type\":\"string\"}},\"weight\":{\"type\":\"integer\",\"description\":\"Weight\"}},\"required\":[\"book\",\"name\"],\"additionalProperties\":false}",
+            "{\"type\":\"object\",\"properties\":{\"book\":{\"type\":\"string\",\"description\":\"Title\"},\"days\":{\"type\":\"integer\",\"description\":\"How long\",\"minimum\":1,\"maximum\":30,\"default\":14},\"name\":{\"type\":\"string\",\"description\":\"Who\",\"pattern\":\"^[a-z]+$\"},\"rush\":{\"type\":\"boolean\",\"description\":\"Today\",\"default\":false},\"notes\":{\"type\":\"object\",\"description\":\"Notes; null removes one\",\"additionalProperties\":{\"type\":\"string\"}},\"stamps\":{\"type\":\"array\",\"description\":\"Stamps\",\"items\":{\"type\":\"string\"}},\"weight\":{\"type\":\"integer\",\"description\":\"Weight\"},\"wait\":{\"type\":\"boolean\",\"description\":\"Until it is back\",\"default\":true}},\"required\":[\"book\",\"name\"],\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::Lend>),
     },
     Tool {
         name: "list_books",
+        aliases: &[],
         title: "List books",
         description: "List books. Then `lend(book=\"…\", days=3)`.",
         toolset: "desk",
@@ -218,7 +377,8 @@ pub static TOOLS: [Tool; 6usize] = [
         },
         local: Local::None,
         uses: &["listBooks"],
-        aliases: &[("shelf", "type")],
+        task: None,
+        param_aliases: &[("shelf", "type")],
         null_values: &[],
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\",\"description\":\"Books at most\",\"minimum\":1,\"maximum\":100,\"default\":10},\"type\":{\"type\":\"string\",\"description\":\"Only this shelf\",\"enum\":[\"fiction\",\"science\"]},\"title\":{\"type\":\"string\",\"description\":\"Only titles that begin so\"}},\"additionalProperties\":false}",
@@ -227,6 +387,7 @@ pub static TOOLS: [Tool; 6usize] = [
     },
     Tool {
         name: "get_book",
+        aliases: &[],
         title: "Look up a book",
         description: "Look up one book.",
         toolset: "desk",
@@ -238,7 +399,8 @@ pub static TOOLS: [Tool; 6usize] = [
         },
         local: Local::None,
         uses: &["getBook"],
-        aliases: &[],
+        task: None,
+        param_aliases: &[],
         null_values: &[],
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"book_id\":{\"type\":\"string\",\"description\":\"The book\",\"format\":\"uuid\"}},\"required\":[\"book_id\"],\"additionalProperties\":false}",
@@ -247,6 +409,7 @@ pub static TOOLS: [Tool; 6usize] = [
     },
     Tool {
         name: "rename",
+        aliases: &["retitle"],
         title: "Rename a book",
         description: "Give a book another title.\nThe title of lend must then be the new one.",
         toolset: "office",
@@ -258,7 +421,8 @@ pub static TOOLS: [Tool; 6usize] = [
         },
         local: Local::Read,
         uses: &["renameBook"],
-        aliases: &[],
+        task: None,
+        param_aliases: &[],
         null_values: &[],
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"book_id\":{\"type\":\"string\",\"description\":\"The book\",\"format\":\"uuid\"},\"title\":{\"type\":\"string\",\"description\":\"Its new title\",\"minLength\":1},\"tags\":{\"type\":\"array\",\"description\":\"Numbers\",\"items\":{\"type\":\"integer\"}},\"mode\":{\"type\":\"string\",\"description\":\"Way to write it\",\"enum\":[\"print\",\"emboss\"],\"default\":\"print\"}},\"required\":[\"book_id\",\"title\"],\"additionalProperties\":false}",
@@ -267,6 +431,7 @@ pub static TOOLS: [Tool; 6usize] = [
     },
     Tool {
         name: "about",
+        aliases: &[],
         title: "About",
         description: "About this library. More in contree://guide/house.",
         toolset: "office",
@@ -278,7 +443,8 @@ pub static TOOLS: [Tool; 6usize] = [
         },
         local: Local::None,
         uses: &[],
-        aliases: &[],
+        task: None,
+        param_aliases: &[],
         null_values: &[],
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
@@ -286,7 +452,30 @@ pub static TOOLS: [Tool; 6usize] = [
         output_schema: Schema::new(output_schema::<results::About>),
     },
     Tool {
+        name: "order",
+        aliases: &[],
+        title: "Order a book",
+        description: "Order a book.",
+        toolset: "office",
+        hints: Hints {
+            read_only: false,
+            destructive: false,
+            idempotent: false,
+            open_world: true,
+        },
+        local: Local::None,
+        uses: &["orderBook"],
+        task: None,
+        param_aliases: &[],
+        null_values: &[],
+        input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"shelf\":{\"type\":\"string\",\"description\":\"Where it will stand\",\"enum\":[\"fiction\",\"science\"]},\"title\":{\"type\":\"string\",\"description\":\"What to order\",\"minLength\":1},\"copies\":{\"type\":\"integer\",\"description\":\"How many\",\"minimum\":1,\"default\":1},\"remark\":{\"type\":\"string\",\"description\":\"Remark\"},\"binding\":{\"type\":\"string\",\"description\":\"Binding\",\"enum\":[\"soft\",\"hard-cover\"]},\"kind\":{\"type\":\"string\",\"description\":\"Kind\"},\"languages\":{\"type\":\"array\",\"description\":\"Languages\",\"items\":{\"type\":\"string\"}},\"gift\":{\"type\":\"boolean\",\"description\":\"Whether it is paid\"}},\"required\":[\"shelf\",\"title\",\"binding\",\"kind\",\"gift\"],\"additionalProperties\":false}",
+        )),
+        output_schema: Schema::new(output_schema::<results::Plain>),
+    },
+    Tool {
         name: "list_news",
+        aliases: &[],
         title: "List the news",
         description: "What is new, as the API has it.",
         toolset: "office",
@@ -298,7 +487,8 @@ pub static TOOLS: [Tool; 6usize] = [
         },
         local: Local::None,
         uses: &["listNews"],
-        aliases: &[],
+        task: None,
+        param_aliases: &[],
         null_values: &[],
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
@@ -306,6 +496,11 @@ pub static TOOLS: [Tool; 6usize] = [
         output_schema: Schema::new(output_schema::<results::Plain>),
     },
 ];
+/// The tools that serve every task, if a tool makes any.
+pub const TASK_TOOLS: Option<TaskTools> = Some(TaskTools {
+    look_up: "get_book",
+    cancel: "rename",
+});
 /// What a client is told when it connects.
 pub const INSTRUCTIONS: &str = "A library. `about` says more.";
 /// The template of that.
@@ -442,4 +637,4 @@ pub static TEMPLATES: [(&str, &str); 7usize] = [
 ];
 /// What templates may speak of, as a JSON object: tools, toolsets, guides, prompts, resources, the instructions
 /// and the version.
-pub const FACTS: &str = "{\"tools\":{\"lend\":{\"name\":\"lend\",\"title\":\"Lend a book\",\"toolset\":\"desk\",\"uses\":[\"lendBook\",\"getBook\",\"returnBook\"],\"read_only\":false,\"destructive\":false,\"params\":{\"book\":{\"name\":\"book\",\"type\":\"string\",\"required\":true,\"doc\":\"Title\"},\"days\":{\"name\":\"days\",\"type\":\"integer\",\"required\":false,\"default\":14,\"min\":1,\"max\":30,\"doc\":\"How long\"},\"name\":{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"doc\":\"Who\"},\"rush\":{\"name\":\"rush\",\"type\":\"boolean\",\"required\":false,\"default\":false,\"doc\":\"Today\"},\"notes\":{\"name\":\"notes\",\"type\":\"map of string\",\"required\":false,\"doc\":\"Notes; null removes one\"},\"stamps\":{\"name\":\"stamps\",\"type\":\"array of string\",\"required\":false,\"doc\":\"Stamps\"},\"weight\":{\"name\":\"weight\",\"type\":\"integer\",\"required\":false,\"doc\":\"Weight\"}},\"description\":\"Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight.\\nThe shelf closes after 30 days.\"},\"list_books\":{\"name\":\"list_books\",\"title\":\"List books\",\"toolset\":\"desk\",\"uses\":[\"listBooks\"],\"read_only\":true,\"destructive\":false,\"params\":{\"limit\":{\"name\":\"limit\",\"type\":\"integer\",\"required\":false,\"default\":10,\"min\":1,\"max\":100,\"doc\":\"Books at most\"},\"type\":{\"name\":\"type\",\"type\":\"string\",\"required\":false,\"choices\":[\"fiction\",\"science\"],\"doc\":\"Only this shelf\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":false,\"doc\":\"Only titles that begin so\"}},\"description\":\"List books. Then `lend(book=\\\"…\\\", days=3)`.\"},\"get_book\":{\"name\":\"get_book\",\"title\":\"Look up a book\",\"toolset\":\"desk\",\"uses\":[\"getBook\"],\"read_only\":true,\"destructive\":false,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"}},\"description\":\"Look up one book.\"},\"rename\":{\"name\":\"rename\",\"title\":\"Rename a book\",\"toolset\":\"office\",\"uses\":[\"renameBook\"],\"read_only\":false,\"destructive\":true,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":true,\"min_length\":1,\"doc\":\"Its new title\"},\"tags\":{\"name\":\"tags\",\"type\":\"array of integer\",\"required\":false,\"doc\":\"Numbers\"},\"mode\":{\"name\":\"mode\",\"type\":\"string\",\"required\":false,\"default\":\"print\",\"choices\":[\"print\",\"emboss\"],\"doc\":\"Way to write it\"}},\"description\":\"Give a book another title.\\nThe title of lend must then be the new one.\"},\"about\":{\"name\":\"about\",\"title\":\"About\",\"toolset\":\"office\",\"uses\":[],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"About this library. More in contree://guide/house.\"},\"list_news\":{\"name\":\"list_news\",\"title\":\"List the news\",\"toolset\":\"office\",\"uses\":[\"listNews\"],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"What is new, as the API has it.\"}},\"toolsets\":{\"desk\":{\"name\":\"desk\",\"doc\":\"Lend and look up\",\"tools\":[\"lend\",\"list_books\",\"get_book\"]},\"office\":{\"name\":\"office\",\"doc\":\"Everything else\",\"tools\":[\"rename\",\"about\",\"list_news\"]}},\"guides\":{\"house\":{\"name\":\"house\",\"title\":\"House rules\",\"doc\":\"How to behave\",\"uri\":\"contree://guide/house\",\"text\":\"Be quiet. contree://guide/house is where you read this. See https://books.example/rules.\\n\\n```\\nlend(book=\\\"…\\\", days=2)\\n```\"}},\"prompts\":{\"find-book\":{\"name\":\"find-book\",\"title\":\"Find a book\",\"description\":\"Find a book and lend it\",\"arguments\":{\"title\":{\"name\":\"title\",\"doc\":\"What it is called\",\"required\":true},\"shelf\":{\"name\":\"shelf\",\"doc\":\"Where to look\",\"required\":false,\"default\":\"fiction\"},\"reader\":{\"name\":\"reader\",\"doc\":\"Who reads it\",\"required\":false}}}},\"resources\":{\"page\":{\"name\":\"page\",\"uri\":\"contree://book/{book}/page/{page}\",\"title\":\"Page\",\"doc\":\"A page of a book\",\"mime\":\"text/plain\",\"tool\":\"get_book\"}},\"version\":\"1.2.3\",\"instructions\":\"A library. `about` says more.\"}";
+pub const FACTS: &str = "{\"tools\":{\"lend\":{\"name\":\"lend\",\"title\":\"Lend a book\",\"toolset\":\"desk\",\"uses\":[\"lendBook\",\"getBook\",\"returnBook\"],\"read_only\":false,\"destructive\":false,\"params\":{\"book\":{\"name\":\"book\",\"type\":\"string\",\"required\":true,\"doc\":\"Title\"},\"days\":{\"name\":\"days\",\"type\":\"integer\",\"required\":false,\"default\":14,\"min\":1,\"max\":30,\"doc\":\"How long\"},\"name\":{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"doc\":\"Who\"},\"rush\":{\"name\":\"rush\",\"type\":\"boolean\",\"required\":false,\"default\":false,\"doc\":\"Today\"},\"notes\":{\"name\":\"notes\",\"type\":\"map of string\",\"required\":false,\"doc\":\"Notes; null removes one\"},\"stamps\":{\"name\":\"stamps\",\"type\":\"array of string\",\"required\":false,\"doc\":\"Stamps\"},\"weight\":{\"name\":\"weight\",\"type\":\"integer\",\"required\":false,\"doc\":\"Weight\"},\"wait\":{\"name\":\"wait\",\"type\":\"boolean\",\"required\":false,\"default\":true,\"doc\":\"Until it is back\"}},\"description\":\"Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight, wait.\\nThe shelf closes after 30 days.\"},\"list_books\":{\"name\":\"list_books\",\"title\":\"List books\",\"toolset\":\"desk\",\"uses\":[\"listBooks\"],\"read_only\":true,\"destructive\":false,\"params\":{\"limit\":{\"name\":\"limit\",\"type\":\"integer\",\"required\":false,\"default\":10,\"min\":1,\"max\":100,\"doc\":\"Books at most\"},\"type\":{\"name\":\"type\",\"type\":\"string\",\"required\":false,\"choices\":[\"fiction\",\"science\"],\"doc\":\"Only this shelf\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":false,\"doc\":\"Only titles that begin so\"}},\"description\":\"List books. Then `lend(book=\\\"…\\\", days=3)`.\"},\"get_book\":{\"name\":\"get_book\",\"title\":\"Look up a book\",\"toolset\":\"desk\",\"uses\":[\"getBook\"],\"read_only\":true,\"destructive\":false,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"}},\"description\":\"Look up one book.\"},\"rename\":{\"name\":\"rename\",\"title\":\"Rename a book\",\"toolset\":\"office\",\"uses\":[\"renameBook\"],\"read_only\":false,\"destructive\":true,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":true,\"min_length\":1,\"doc\":\"Its new title\"},\"tags\":{\"name\":\"tags\",\"type\":\"array of integer\",\"required\":false,\"doc\":\"Numbers\"},\"mode\":{\"name\":\"mode\",\"type\":\"string\",\"required\":false,\"default\":\"print\",\"choices\":[\"print\",\"emboss\"],\"doc\":\"Way to write it\"}},\"description\":\"Give a book another title.\\nThe title of lend must then be the new one.\"},\"about\":{\"name\":\"about\",\"title\":\"About\",\"toolset\":\"office\",\"uses\":[],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"About this library. More in contree://guide/house.\"},\"order\":{\"name\":\"order\",\"title\":\"Order a book\",\"toolset\":\"office\",\"uses\":[\"orderBook\"],\"read_only\":false,\"destructive\":false,\"params\":{\"shelf\":{\"name\":\"shelf\",\"type\":\"string\",\"required\":true,\"choices\":[\"fiction\",\"science\"],\"doc\":\"Where it will stand\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":true,\"min_length\":1,\"doc\":\"What to order\"},\"copies\":{\"name\":\"copies\",\"type\":\"integer\",\"required\":false,\"default\":1,\"min\":1,\"doc\":\"How many\"},\"remark\":{\"name\":\"remark\",\"type\":\"string\",\"required\":false,\"doc\":\"Remark\"},\"binding\":{\"name\":\"binding\",\"type\":\"string\",\"required\":true,\"choices\":[\"soft\",\"hard-cover\"],\"doc\":\"Binding\"},\"kind\":{\"name\":\"kind\",\"type\":\"string\",\"required\":true,\"doc\":\"Kind\"},\"languages\":{\"name\":\"languages\",\"type\":\"array of string\",\"required\":false,\"doc\":\"Languages\"},\"gift\":{\"name\":\"gift\",\"type\":\"boolean\",\"required\":true,\"doc\":\"Whether it is paid\"}},\"description\":\"Order a book.\"},\"list_news\":{\"name\":\"list_news\",\"title\":\"List the news\",\"toolset\":\"office\",\"uses\":[\"listNews\"],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"What is new, as the API has it.\"}},\"toolsets\":{\"desk\":{\"name\":\"desk\",\"doc\":\"Lend and look up\",\"tools\":[\"lend\",\"list_books\",\"get_book\"]},\"office\":{\"name\":\"office\",\"doc\":\"Everything else\",\"tools\":[\"rename\",\"about\",\"order\",\"list_news\"]}},\"guides\":{\"house\":{\"name\":\"house\",\"title\":\"House rules\",\"doc\":\"How to behave\",\"uri\":\"contree://guide/house\",\"text\":\"Be quiet. contree://guide/house is where you read this. See https://books.example/rules.\\n\\n```\\nlend(book=\\\"…\\\", days=2)\\n```\"}},\"prompts\":{\"find-book\":{\"name\":\"find-book\",\"title\":\"Find a book\",\"description\":\"Find a book and lend it\",\"arguments\":{\"title\":{\"name\":\"title\",\"doc\":\"What it is called\",\"required\":true},\"shelf\":{\"name\":\"shelf\",\"doc\":\"Where to look\",\"required\":false,\"default\":\"fiction\"},\"reader\":{\"name\":\"reader\",\"doc\":\"Who reads it\",\"required\":false}}}},\"resources\":{\"page\":{\"name\":\"page\",\"uri\":\"contree://book/{book}/page/{page}\",\"title\":\"Page\",\"doc\":\"A page of a book\",\"mime\":\"text/plain\",\"tool\":\"get_book\"}},\"version\":\"1.2.3\",\"instructions\":\"A library. `about` says more.\"}";

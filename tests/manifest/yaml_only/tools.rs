@@ -1,4 +1,4 @@
-// Generated from tools.yaml by build/manifest.
+// Generated from tools.yaml by contree-codegen.
 
 /// The arguments of each tool, checked and with defaults filled in.
 pub mod params {
@@ -7,6 +7,14 @@ pub mod params {
     pub struct ListUploads {
         /// Files at most
         pub limit: u64,
+    }
+    /// The arguments of `name_image`.
+    #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
+    pub struct NameImage {
+        /// Image
+        pub image: ::uuid::Uuid,
+        /// Its name
+        pub name: ::std::string::String,
     }
 }
 /// Handlers of the `files` tools: Files.
@@ -25,6 +33,24 @@ pub trait FilesTools: Sync {
             let client = cx.client().await?;
             let request = client.list_files();
             let request = request.limit(p.limit);
+            results::Plain::of(request.send().await?.into_inner())
+        }
+    }
+    /// Name an image.
+    fn name_image(
+        &self,
+        p: params::NameImage,
+        cx: &Context,
+    ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
+        async move {
+            let client = cx.client().await?;
+            let request = client.update_image_tag();
+            let request = request.image_uuid(p.image);
+            let request = request
+                .body_map(|mut body| {
+                    body = body.tag(p.name.as_str());
+                    body
+                });
             results::Plain::of(request.send().await?.into_inner())
         }
     }
@@ -52,13 +78,17 @@ pub async fn dispatch<T: Tools>(
                 tools.list_uploads(TOOLS[0usize].arguments(arguments)?, cx).await?,
             )
         }
+        "name_image" => {
+            Answer::of(tools.name_image(TOOLS[1usize].arguments(arguments)?, cx).await?)
+        }
         _ => Err(unknown_tool(name)),
     }
 }
 /// All tools, in the order in which they are listed.
-pub static TOOLS: [Tool; 1usize] = [
+pub static TOOLS: [Tool; 2usize] = [
     Tool {
         name: "list_uploads",
+        aliases: &[],
         title: "List uploads",
         description: "List what was uploaded.",
         toolset: "files",
@@ -70,14 +100,39 @@ pub static TOOLS: [Tool; 1usize] = [
         },
         local: Local::None,
         uses: &["listFiles"],
-        aliases: &[],
+        task: None,
+        param_aliases: &[],
         null_values: &[],
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\",\"description\":\"Files at most\",\"minimum\":1,\"maximum\":1000,\"default\":100}},\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::Plain>),
     },
+    Tool {
+        name: "name_image",
+        aliases: &[],
+        title: "Name an image",
+        description: "Name an image.",
+        toolset: "files",
+        hints: Hints {
+            read_only: false,
+            destructive: false,
+            idempotent: true,
+            open_world: false,
+        },
+        local: Local::None,
+        uses: &["updateImageTag"],
+        task: None,
+        param_aliases: &[],
+        null_values: &[],
+        input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"image\":{\"type\":\"string\",\"description\":\"Image\",\"format\":\"uuid\"},\"name\":{\"type\":\"string\",\"description\":\"Its name\"}},\"required\":[\"image\",\"name\"],\"additionalProperties\":false}",
+        )),
+        output_schema: Schema::new(output_schema::<results::Plain>),
+    },
 ];
+/// The tools that serve every task, if a tool makes any.
+pub const TASK_TOOLS: Option<TaskTools> = None;
 /// What a client is told when it connects.
 pub const INSTRUCTIONS: &str = "Uploads.";
 /// The template of that.
@@ -92,4 +147,4 @@ pub static RESOURCES: [Resource; 0usize] = [];
 pub static TEMPLATES: [(&str, &str); 0usize] = [];
 /// What templates may speak of, as a JSON object: tools, toolsets, guides, prompts, resources, the instructions
 /// and the version.
-pub const FACTS: &str = "{\"tools\":{\"list_uploads\":{\"name\":\"list_uploads\",\"title\":\"List uploads\",\"toolset\":\"files\",\"uses\":[\"listFiles\"],\"read_only\":true,\"destructive\":false,\"params\":{\"limit\":{\"name\":\"limit\",\"type\":\"integer\",\"required\":false,\"default\":100,\"min\":1,\"max\":1000,\"doc\":\"Files at most\"}},\"description\":\"List what was uploaded.\"}},\"toolsets\":{\"files\":{\"name\":\"files\",\"doc\":\"Files\",\"tools\":[\"list_uploads\"]}},\"guides\":{},\"prompts\":{},\"resources\":{},\"version\":\"1.2.3\",\"instructions\":\"Uploads.\"}";
+pub const FACTS: &str = "{\"tools\":{\"list_uploads\":{\"name\":\"list_uploads\",\"title\":\"List uploads\",\"toolset\":\"files\",\"uses\":[\"listFiles\"],\"read_only\":true,\"destructive\":false,\"params\":{\"limit\":{\"name\":\"limit\",\"type\":\"integer\",\"required\":false,\"default\":100,\"min\":1,\"max\":1000,\"doc\":\"Files at most\"}},\"description\":\"List what was uploaded.\"},\"name_image\":{\"name\":\"name_image\",\"title\":\"Name an image\",\"toolset\":\"files\",\"uses\":[\"updateImageTag\"],\"read_only\":false,\"destructive\":false,\"params\":{\"image\":{\"name\":\"image\",\"type\":\"uuid\",\"required\":true,\"doc\":\"Image\"},\"name\":{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"doc\":\"Its name\"}},\"description\":\"Name an image.\"}},\"toolsets\":{\"files\":{\"name\":\"files\",\"doc\":\"Files\",\"tools\":[\"list_uploads\",\"name_image\"]}},\"guides\":{},\"prompts\":{},\"resources\":{},\"version\":\"1.2.3\",\"instructions\":\"Uploads.\"}";

@@ -25,12 +25,38 @@ pub struct Operation {
     pub line: u64,
     parameters: Vec<Parameter>,
     body: Option<Value>,
+    /// The schema that the body refers to.
+    body_name: Option<String>,
+    /// The media type of a body that is no JSON.
+    other_body: Option<String>,
 }
 
 struct Parameter {
     name: String,
     required: bool,
     schema: Value,
+}
+
+/// A field of the JSON body that an operation takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BodyField {
+    /// Its name in the body.
+    pub name: String,
+    /// Whether the body must have it.
+    pub required: bool,
+    /// Whether the client's type for it is an `Option`: it may be left out or null, and has no default.
+    pub optional: bool,
+}
+
+/// The body that an operation takes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// None.
+    None,
+    /// A JSON object with these fields.
+    Fields(Vec<BodyField>),
+    /// Something that arguments cannot be fields of, and what that is.
+    Other(String),
 }
 
 /// A field of a schema or a parameter of an operation.
@@ -97,12 +123,19 @@ impl Api {
                 schema: parameter["schema"].clone(),
             }
         });
-        let body =
-            self.follow(&operation["requestBody"])["content"]["application/json"]["schema"].clone();
+        let content = &self.follow(&operation["requestBody"])["content"];
+        let body = content["application/json"]["schema"].clone();
+        let body_name = body["$ref"]
+            .as_str()
+            .and_then(|path| path.rsplit('/').next());
+        let media_types = content.as_object().into_iter().flatten();
+        let mut others = media_types.map(|(name, _)| name).filter(|_| body.is_null());
         Operation {
             method: method.to_uppercase(),
             line,
             parameters: parameters.collect(),
+            body_name: body_name.map(str::to_owned),
+            other_body: others.next().cloned(),
             body: (!body.is_null()).then_some(body),
         }
     }
@@ -172,16 +205,55 @@ impl Api {
             .collect()
     }
 
-    /// Whether a handler for the operation can be generated: it exists and is sent no body.
-    pub fn can_map(&self, id: &str) -> bool {
-        self.operations.contains_key(id) && !self.has_body(id)
+    /// Whether the operation has a parameter of this name.
+    pub fn has_parameter(&self, id: &str, name: &str) -> bool {
+        let operation = self.operations.get(id);
+        operation.is_some_and(|operation| {
+            let mut parameters = operation.parameters.iter();
+            parameters.any(|parameter| parameter.name == name)
+        })
     }
 
-    /// Whether the operation is sent a JSON body.
-    pub fn has_body(&self, id: &str) -> bool {
-        self.operations
-            .get(id)
-            .is_some_and(|operation| operation.body.is_some())
+    /// The name of the schema that the body of the operation refers to.
+    pub fn body_name(&self, id: &str) -> Option<&str> {
+        self.operations.get(id)?.body_name.as_deref()
+    }
+
+    /// The body that the operation takes.
+    pub fn body(&self, id: &str) -> Body {
+        let Some(operation) = self.operations.get(id) else {
+            return Body::None;
+        };
+        let Some(body) = &operation.body else {
+            let other = operation.other_body.as_ref();
+            return other.map_or(Body::None, |kind| Body::Other(format!("of type {kind}")));
+        };
+        let merged = match self.merged(body) {
+            Ok(merged) => merged,
+            Err(reason) => return Body::Other(format!("that {reason}")),
+        };
+        let Some(properties) = merged.get("properties").and_then(Value::as_object) else {
+            return Body::Other("without fields".to_owned());
+        };
+        let required = merged.get("required").and_then(Value::as_array);
+        let fields = properties.iter().map(|(name, schema)| {
+            let required = required.is_some_and(|names| names.iter().any(|other| other == name));
+            let has_default = self
+                .merged(schema)
+                .is_ok_and(|schema| schema.contains_key("default"));
+            BodyField {
+                name: name.clone(),
+                required,
+                optional: self.is_nullable(schema) || !required && !has_default,
+            }
+        });
+        Body::Fields(fields.collect())
+    }
+
+    fn is_nullable(&self, schema: &Value) -> bool {
+        let schema = self.follow(schema);
+        let mut parts = schema["allOf"].as_array().into_iter().flatten();
+        schema["nullable"] == true || parts.any(|part| self.is_nullable(part))
     }
 
     fn property(

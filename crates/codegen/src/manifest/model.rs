@@ -16,6 +16,8 @@ pub struct Manifest {
     pub toolsets: Map<String>,
     /// The tools by name.
     pub tools: Map<Tool>,
+    /// The tools that serve every task. Mandatory if a tool has `makes_task`.
+    pub tasks: Option<At<Tasks>>,
     /// Operations of the API that no tool uses, each with the reason.
     #[serde(default)]
     pub unexposed: Map<String>,
@@ -50,9 +52,14 @@ pub struct Tool {
     pub operation: Option<At<String>>,
     /// `plain` if a directly mapped tool answers what the API does: then no result type is needed.
     pub answer: Option<At<Plain>>,
+    /// Former names. A call by one reaches this tool; no list shows them.
+    #[serde(default)]
+    pub aliases: Vec<At<String>>,
     /// The operations that its handler calls.
     #[serde(default)]
     pub uses: Vec<At<String>>,
+    /// The operation that may outlive a call; a client that takes tasks receives a task for it.
+    pub makes_task: Option<At<MakesTask>>,
     /// What it touches on the machine of the server.
     pub local: At<Local>,
     /// What a client may assume. Checked against `uses` and `local`.
@@ -62,6 +69,28 @@ pub struct Tool {
     /// Its arguments by name, in the order in which they are shown.
     #[serde(default)]
     pub params: Map<Param>,
+}
+
+/// What makes a call a task.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct MakesTask {
+    /// The operation of the API that starts what the task follows.
+    pub operation: At<String>,
+    /// The field of the result with the id of what was started, if the call does not wait for its end.
+    pub id: At<String>,
+    /// The argument that says whether the call waits. Only a call that waits becomes a task. Without it, every call waits.
+    pub waits: Option<At<String>>,
+}
+
+/// The tools that serve every task, whichever tool made it.
+#[derive(Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Tasks {
+    /// The tool that looks up what a task follows.
+    pub look_up: At<String>,
+    /// The tool that cancels it.
+    pub cancel: At<String>,
 }
 
 /// The answer of the API as it is.
@@ -222,4 +251,11 @@ pub struct Param {
 /// Returns unknown, repeated and missing keys and wrong types, all together.
 pub fn read(source: &Source) -> Result<Manifest, Vec<Problem>> {
     yaml::read(source)
+}
+
+/// The JSON Schema of the manifest.
+#[cfg(feature = "schema")]
+#[must_use]
+pub fn json_schema() -> Value {
+    schemars::schema_for!(Manifest).to_value()
 }

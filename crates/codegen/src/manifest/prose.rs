@@ -11,6 +11,8 @@ use super::templates::{Entry, is_template};
 /// The names that a text may mention.
 pub struct Names<'a> {
     tools: BTreeMap<&'a str, Vec<&'a str>>,
+    /// Former names of tools, each with the name of today.
+    aliases: BTreeMap<&'a str, &'a str>,
     guides: Vec<&'a str>,
 }
 
@@ -27,8 +29,13 @@ impl<'a> Names<'a> {
                 .collect();
             (tool.name.as_str(), params)
         });
+        let aliases = resolved.tools.iter().flat_map(|tool| {
+            let former = tool.aliases.iter();
+            former.map(|alias| (alias.as_str(), tool.name.as_str()))
+        });
         Self {
             tools: tools.collect(),
+            aliases: aliases.collect(),
             guides: manifest.guides.keys().map(|name| name.as_str()).collect(),
         }
     }
@@ -88,6 +95,11 @@ impl<'a> Names<'a> {
 
     fn call(&self, span: &str, name: &str, arguments: &str, report: &mut impl FnMut(&str, String)) {
         let Some(params) = self.tools.get(name) else {
+            if let Some(today) = self.aliases.get(name) {
+                let text = format!("that is a former name of `{today}` (write `{today}`)");
+                report(span, text);
+                return;
+            }
             let meant = suggestion(name, self.tools.keys().copied());
             report(span, format!("there is no tool `{name}`{meant}"));
             return;

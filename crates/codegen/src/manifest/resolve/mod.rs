@@ -1,7 +1,9 @@
 //! The manifest with every reference followed: each argument has its full type, each tool its operations.
 
 mod extras;
+mod mapped;
 mod params;
+mod tasks;
 
 use std::collections::BTreeMap;
 
@@ -15,12 +17,16 @@ use super::schema::Shape;
 use super::yaml::At;
 
 pub use extras::{Guide, Prompt, Resource};
+pub use mapped::Target;
+pub use tasks::{TaskSource, TaskTools};
 
 /// All that clients see, in the order of the manifest.
 #[derive(Debug)]
 pub struct Resolved {
     /// The tools.
     pub tools: Vec<Tool>,
+    /// The tools that serve every task.
+    pub tasks: Option<TaskTools>,
     /// The guides.
     pub guides: Vec<Guide>,
     /// The prompts.
@@ -44,8 +50,12 @@ pub struct Tool {
     pub operation: Option<String>,
     /// Whether it answers what the API does.
     pub plain: bool,
+    /// Its former names.
+    pub aliases: Vec<String>,
     /// The operations that its handler calls.
     pub uses: Vec<String>,
+    /// What makes a call of it a task.
+    pub task: Option<TaskSource>,
     /// What it touches on the machine of the server.
     pub local: Local,
     /// What clients may assume.
@@ -84,8 +94,8 @@ pub struct Param {
     pub aliases: Vec<String>,
     /// Whether the values of a map may be null.
     pub null_values: bool,
-    /// The parameter of the mapped operation that it becomes.
-    pub parameter: Option<String>,
+    /// What it becomes in a request of the mapped operation.
+    pub target: Option<Target>,
 }
 
 /// Follows the references of the manifest.
@@ -103,6 +113,8 @@ pub fn resolve(source: &Source, manifest: &Manifest, api: &Api) -> Result<Resolv
         .iter()
         .map(|(name, tool)| resolver.tool(name, tool, manifest))
         .collect();
+    resolver.unique_tools(manifest);
+    let tasks = resolver.task_tools(manifest);
     let toolsets = manifest
         .toolsets
         .iter()
@@ -114,6 +126,7 @@ pub fn resolve(source: &Source, manifest: &Manifest, api: &Api) -> Result<Resolv
     if resolver.problems.is_empty() {
         Ok(Resolved {
             tools,
+            tasks,
             guides,
             prompts,
             resources,
@@ -193,6 +206,10 @@ impl Resolver<'_> {
         if let Some(operation) = &tool.operation {
             self.mapped(name, operation, &params);
         }
+        let task = tool
+            .makes_task
+            .as_ref()
+            .map(|task| self.task(name, tool, task, &params));
         let hints = &tool.hints;
         Tool {
             name: name.value.clone(),
@@ -200,7 +217,9 @@ impl Resolver<'_> {
             toolset: tool.toolset.value.clone(),
             operation: tool.operation.as_ref().map(|id| id.value.clone()),
             plain: tool.answer.is_some(),
+            aliases: tool.aliases.iter().map(|name| name.value.clone()).collect(),
             uses: uses.into_iter().map(|id| id.value.clone()).collect(),
+            task,
             local: tool.local.value,
             hints: Hints {
                 read_only: hints.read_only,
@@ -232,26 +251,24 @@ impl Resolver<'_> {
         }
     }
 
-    /// A generated handler needs every parameter that the operation requires, and has no way to send a body.
-    fn mapped(&mut self, tool: &At<String>, operation: &At<String>, params: &[Param]) {
-        let label = &tool.value;
-        if self.api.has_body(operation) {
-            let text = format!(
-                "{label}: `{}` takes a body (write a handler, and `uses`)",
-                operation.value
-            );
-            self.problem(operation.line, text);
-        }
-        for required in self.api.required_parameters(operation) {
-            if !params
-                .iter()
-                .any(|param| param.parameter.as_deref() == Some(required))
-            {
-                let text = format!(
-                    "{label}: `{}` requires `{required}` (add a param from it)",
-                    operation.value
-                );
-                self.problem(operation.line, text);
+    /// No name stands for two tools.
+    fn unique_tools(&mut self, manifest: &Manifest) {
+        let tools = || manifest.tools.iter();
+        let mut taken: BTreeMap<&str, String> = tools()
+            .map(|(name, _)| (name.as_str(), "the name of a tool".to_owned()))
+            .collect();
+        for (name, tool) in tools() {
+            for alias in &tool.aliases {
+                let label = format!("{}: alias `{}`", name.value, alias.value);
+                if !is_snake_case(alias) {
+                    let text = format!("{label} is no name for a tool (write it in snake_case)");
+                    self.problem(alias.line, text);
+                }
+                let owner = format!("an alias of `{}`", name.value);
+                if let Some(other) = taken.insert(alias, owner) {
+                    let text = format!("{label} is {other} already (remove it here or there)");
+                    self.problem(alias.line, text);
+                }
             }
         }
     }

@@ -40,30 +40,17 @@ impl Resolver<'_> {
                 .map(|alias| alias.value.clone())
                 .collect(),
             null_values: param.null_values,
-            parameter: None,
+            target: None,
         };
         let known = match &param.from {
             Some(from) => self.inherited(&label, from, param, &mut resolved),
             None => self.own(&label, param, &mut resolved),
         };
         if let Some(operation) = &model.operation {
-            let own = param
-                .from
-                .as_ref()
-                .and_then(|from| from.strip_prefix(operation.as_str())?.strip_prefix('.'));
-            resolved.parameter = own.map(str::to_owned);
-            if own.is_none() && self.api.can_map(operation) {
-                let text = format!(
-                    "{label}: a generated handler passes only `{}.…` on",
-                    operation.value
-                );
-                self.problem(
-                    name.line,
-                    format!("{text} (give `from`, or write a handler)"),
-                );
-            }
+            resolved.target = self.target(&label, operation, name, param);
         }
         if known {
+            self.convertible(&label, name.line, &resolved);
             self.plausible(&label, name, param, &mut resolved);
         }
         resolved
@@ -254,6 +241,18 @@ impl Resolver<'_> {
                     line,
                     format!("{label}: choice {text} (correct it)"),
                 ));
+            }
+        }
+        if let Some(choices) = &param.r#enum {
+            let repeated = |(at, choice)| choices.value[..at].contains(choice);
+            for (_, choice) in choices
+                .value
+                .iter()
+                .enumerate()
+                .filter(|entry| repeated(*entry))
+            {
+                let text = format!("{label}: choice {choice} stands there twice (remove one)");
+                self.problem(choices.line, text);
             }
         }
         let line = param

@@ -9,6 +9,7 @@ use super::super::model::Complete;
 use super::super::problem::Source;
 use super::super::resolve::{Prompt, Resolved, Resource};
 use super::super::texts::Texts;
+use super::option;
 
 /// Guides, prompts and resources, and what is rendered at run time.
 pub(super) fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> TokenStream {
@@ -206,11 +207,4 @@ fn completion(kind: Option<Complete>) -> TokenStream {
     };
     let name = format_ident!("{}", name);
     quote!(Some(Complete::#name))
-}
-
-fn option(value: Option<&String>) -> TokenStream {
-    match value {
-        Some(value) => quote!(Some(#value)),
-        None => quote!(None),
-    }
 }

@@ -1,6 +1,8 @@
 //! The generated Rust.
 
 mod catalogue;
+mod method;
+mod params;
 
 use heck::ToUpperCamelCase;
 use proc_macro2::{Ident, TokenStream};
@@ -8,13 +10,16 @@ use quote::{format_ident, quote};
 
 use super::model::Local;
 use super::problem::Source;
-use super::resolve::{Param, Resolved, Tool};
-use super::schema::{Shape, input_schema};
+use super::resolve::{Resolved, Tool};
+use super::schema::input_schema;
 use super::texts::Texts;
 
 /// Parameter structs, one trait for each toolset, dispatch and the table of tools.
 pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> String {
-    let params = resolved.tools.iter().map(|tool| params_struct(tool, texts));
+    let params = resolved
+        .tools
+        .iter()
+        .map(|tool| params::declare(tool, texts));
     let traits = resolved
         .toolsets
         .iter()
@@ -26,12 +31,20 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
         .collect();
     let arms = resolved.tools.iter().enumerate().map(|(index, tool)| {
         let (name, method) = (&tool.name, format_ident!("{}", tool.name));
-        quote!(#name => Answer::of(tools.#method(TOOLS[#index].arguments(arguments)?, cx).await?),)
+        let aliases = &tool.aliases;
+        quote!(#name #(| #aliases)* => Answer::of(tools.#method(TOOLS[#index].arguments(arguments)?, cx).await?),)
     });
     let table = resolved.tools.iter().map(|tool| table_entry(tool, texts));
     let count = resolved.tools.len();
     let instructions = &texts.instructions;
     let instructions_template = &texts.instructions_template;
+    let tasks = match &resolved.tasks {
+        Some(tasks) => {
+            let (look_up, cancel) = (&tasks.look_up, &tasks.cancel);
+            quote!(Some(TaskTools { look_up: #look_up, cancel: #cancel }))
+        }
+        None => quote!(None),
+    };
     let catalogue = catalogue::generate(resolved, texts, templates);
     let tokens = quote! {
         /// The arguments of each tool, checked and with defaults filled in.
@@ -71,6 +84,9 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
         /// All tools, in the order in which they are listed.
         pub static TOOLS: [Tool; #count] = [#(#table),*];
 
+        /// The tools that serve every task, if a tool makes any.
+        pub const TASK_TOOLS: Option<TaskTools> = #tasks;
+
         /// What a client is told when it connects.
         pub const INSTRUCTIONS: &str = #instructions;
 
@@ -81,7 +97,7 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
     };
     match syn::parse2(tokens) {
         Ok(file) => format!(
-            "// Generated from tools.yaml by build/manifest.\n\n{}",
+            "// Generated from tools.yaml by contree-codegen.\n\n{}",
             prettyplease::unparse(&file)
         ),
         // Cannot be: names are checked, everything else is quoted. rustc would say where.
@@ -97,39 +113,6 @@ fn type_name(tool: &Tool) -> Ident {
     format_ident!("{}", tool.name.to_upper_camel_case())
 }
 
-fn field_name(param: &Param) -> Ident {
-    match syn::parse_str::<Ident>(&param.name) {
-        Ok(name) => name,
-        Err(_) => format_ident!("r#{}", param.name),
-    }
-}
-
-fn params_struct(tool: &Tool, texts: &Texts) -> TokenStream {
-    let name = type_name(tool);
-    let fields = tool.params.iter().map(|param| {
-        let (field, doc) = (
-            field_name(param),
-            sentence(texts.param(&tool.name, &param.name)),
-        );
-        let kind = rust_type(param);
-        let default =
-            (is_collection(&param.shape) && !is_given(param)).then(|| quote!(#[serde(default)]));
-        quote! {
-            #[doc = #doc]
-            #default
-            pub #field: #kind
-        }
-    });
-    let doc = format!(" The arguments of `{}`.", tool.name);
-    quote! {
-        #[doc = #doc]
-        #[derive(Clone, Debug, PartialEq, ::serde::Deserialize)]
-        pub struct #name {
-            #(#fields),*
-        }
-    }
-}
-
 /// A doc comment may not be taken for Rust or links by rustdoc: brackets of JSON and `<` are escaped.
 fn sentence(text: &str) -> String {
     let escaped = text
@@ -139,56 +122,13 @@ fn sentence(text: &str) -> String {
     format!(" {}", escaped.replace('\n', "\n "))
 }
 
-/// Whether the argument is there after normalisation.
-fn is_given(param: &Param) -> bool {
-    param.required || param.shape.default.is_some()
-}
-
-fn is_collection(shape: &Shape) -> bool {
-    shape.items.is_some() || shape.additional_properties.is_some()
-}
-
-fn rust_type(param: &Param) -> TokenStream {
-    let kind = shape_type(&param.shape, param.null_values);
-    if is_given(param) || is_collection(&param.shape) {
-        kind
-    } else {
-        quote!(::std::option::Option<#kind>)
-    }
-}
-
-fn shape_type(shape: &Shape, null_values: bool) -> TokenStream {
-    if let Some(items) = &shape.items {
-        let item = shape_type(items, false);
-        return quote!(::std::vec::Vec<#item>);
-    }
-    if let Some(values) = &shape.additional_properties {
-        let value = shape_type(values, false);
-        let value = if null_values {
-            quote!(::std::option::Option<#value>)
-        } else {
-            value
-        };
-        return quote!(::indexmap::IndexMap<::std::string::String, #value>);
-    }
-    let least = shape.minimum.as_ref().and_then(serde_json::Value::as_f64);
-    match (shape.kind.as_str(), shape.format.as_deref()) {
-        ("string", Some("uuid")) => quote!(::uuid::Uuid),
-        ("integer", _) if least.is_some_and(|least| least >= 0.0) => quote!(u64),
-        ("integer", _) => quote!(i64),
-        ("number", _) => quote!(f64),
-        ("boolean", _) => quote!(bool),
-        _ => quote!(::std::string::String),
-    }
-}
-
 fn toolset(name: &str, doc: &str, resolved: &Resolved, texts: &Texts) -> TokenStream {
     let trait_name = trait_name(name);
     let methods = resolved
         .tools
         .iter()
         .filter(|tool| tool.toolset == name)
-        .map(|tool| method(tool, texts));
+        .map(|tool| method::declare(tool, texts));
     let message = format!("the `{name}` tools of tools.yaml have no handlers");
     let note = format!("write `impl {trait_name} for {{Self}}` in src/tools/{name}.rs");
     let doc = format!(" Handlers of the `{name}` tools: {doc}.");
@@ -197,60 +137,6 @@ fn toolset(name: &str, doc: &str, resolved: &Resolved, texts: &Texts) -> TokenSt
         #[diagnostic::on_unimplemented(message = #message, note = #note)]
         pub trait #trait_name: Sync {
             #(#methods)*
-        }
-    }
-}
-
-fn method(tool: &Tool, texts: &Texts) -> TokenStream {
-    let (name, kind) = (format_ident!("{}", tool.name), type_name(tool));
-    let doc = sentence(texts.description(&tool.name));
-    let result = result_type(tool);
-    let signature = quote! {
-        #[doc = #doc]
-        fn #name(
-            &self,
-            p: params::#kind,
-            cx: &Context,
-        ) -> impl ::std::future::Future<Output = Result<#result, ToolError>> + Send
-    };
-    let Some(operation) = &tool.operation else {
-        return quote!(#signature;);
-    };
-    let call = format_ident!("{}", snake_case(operation));
-    let setters = tool.params.iter().filter_map(|param| {
-        let (field, setter) = (
-            field_name(param),
-            format_ident!("{}", snake_case(param.parameter.as_deref()?)),
-        );
-        // The client's enums and checked texts are made from `&str`, not all of them from `String`.
-        let borrow = (param.shape.kind == "string" && param.shape.format.is_none())
-            .then(|| quote!(.as_str()));
-        Some(if is_given(param) || is_collection(&param.shape) {
-            quote!(let request = request.#setter(p.#field #borrow);)
-        } else {
-            quote! {
-                let request = match p.#field {
-                    Some(value) => request.#setter(value #borrow),
-                    None => request,
-                };
-            }
-        })
-    });
-    let unused = tool.params.is_empty().then(|| quote!(let _ = p;));
-    let answer = if tool.plain {
-        quote!(results::Plain::of(request.send().await?.into_inner()))
-    } else {
-        quote!(Ok(request.send().await?.into_inner().into()))
-    };
-    quote! {
-        #signature {
-            async move {
-                #unused
-                let client = cx.client().await?;
-                let request = client.#call();
-                #(#setters)*
-                #answer
-            }
         }
     }
 }
@@ -281,9 +167,17 @@ fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
         Local::Read => quote!(Read),
         Local::Write => quote!(Write),
     };
-    let uses = &tool.uses;
+    let (tool_aliases, uses) = (&tool.aliases, &tool.uses);
+    let task = match &tool.task {
+        Some(task) => {
+            let (operation, id) = (&task.operation, &task.id);
+            let waits = option(task.waits.as_ref());
+            quote!(Some(TaskSource { operation: #operation, id: #id, waits: #waits }))
+        }
+        None => quote!(None),
+    };
     let schema = input_schema(tool, texts).to_string();
-    let aliases = tool.params.iter().flat_map(|param| {
+    let param_aliases = tool.params.iter().flat_map(|param| {
         let name = &param.name;
         param
             .aliases
@@ -299,6 +193,7 @@ fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
     quote! {
         Tool {
             name: #name,
+            aliases: &[#(#tool_aliases),*],
             title: #title,
             description: #description,
             toolset: #toolset,
@@ -310,10 +205,18 @@ fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
             },
             local: Local::#local,
             uses: &[#(#uses),*],
-            aliases: &[#(#aliases),*],
+            task: #task,
+            param_aliases: &[#(#param_aliases),*],
             null_values: &[#(#nullable),*],
             input_schema: Schema::new(|| input_schema(#schema)),
             output_schema: Schema::new(output_schema::<#result>),
         }
+    }
+}
+
+fn option(value: Option<&String>) -> TokenStream {
+    match value {
+        Some(value) => quote!(Some(#value)),
+        None => quote!(None),
     }
 }

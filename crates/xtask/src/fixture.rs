@@ -1,0 +1,68 @@
+//! The small manifest of `tests/manifest/good`, to be compiled as it is and with mistakes in it.
+
+use std::path::Path;
+
+use contree_codegen::manifest::{Api, Inputs, Output, Problem, Source, compile, files};
+
+/// Where the small manifest is.
+pub const FOLDER: &str = "tests/manifest/good";
+
+/// A small manifest, its API document and its templates.
+#[derive(Clone)]
+pub struct Fixture {
+    manifest: Source,
+    api: Source,
+    templates: Vec<Source>,
+}
+
+impl Fixture {
+    /// Reads it from the repository at `root`.
+    ///
+    /// # Errors
+    /// Fails if a file cannot be read.
+    pub fn read(root: &Path) -> Result<Self, String> {
+        let folder = root.join(FOLDER);
+        let read = |name| files::read(&folder, name).map_err(|error| error.to_string());
+        let templates = files::read_templates(&folder.join("templates"));
+        Ok(Self {
+            manifest: read("tools.yaml")?,
+            api: read("api.yaml")?,
+            templates: templates.map_err(|error| error.to_string())?,
+        })
+    }
+
+    /// Replaces `from`, which must stand there once, in the named file.
+    ///
+    /// # Errors
+    /// Fails if there is no such file, or `from` does not stand there once.
+    pub fn edit(&mut self, file: &str, from: &str, to: &str) -> Result<(), String> {
+        let source = match file {
+            "tools.yaml" => Some(&mut self.manifest),
+            "api.yaml" => Some(&mut self.api),
+            _ => {
+                let mut templates = self.templates.iter_mut();
+                templates.find(|template| template.name == file)
+            }
+        };
+        let source = source.ok_or_else(|| format!("there is no {file}"))?;
+        if source.text.matches(from).count() != 1 {
+            return Err(format!("{file} should have once: {from}"));
+        }
+        source.text = source.text.replace(from, to);
+        Ok(())
+    }
+
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// Returns the mistakes in it.
+    pub fn compile(&self) -> Result<Output, Vec<Problem>> {
+        let api = Api::load(&self.api)?;
+        compile(&Inputs {
+            manifest: &self.manifest,
+            api: &api,
+            templates: &self.templates,
+            version: "1.2.3",
+        })
+    }
+}

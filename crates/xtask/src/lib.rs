@@ -1,0 +1,31 @@
+//! Tasks of the repository.
+//!
+//! One so far: [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/` and the API document.
+//! The tests of the manifest compiler call the same code.
+
+#![forbid(unsafe_code)]
+
+pub mod fixture;
+pub mod generated;
+pub mod mistakes;
+pub mod sync;
+pub mod yaml_only;
+
+pub use sync::{Generated, Mode, Stale};
+
+use std::path::Path;
+
+/// The command that writes the generated files.
+pub const GENERATE: &str = "cargo run -q -p contree-xtask -- generate";
+
+/// Writes or checks the generated files of the repository at `root`. Returns those that were not up to date.
+///
+/// # Errors
+/// Fails if a source does not compile, and if a file cannot be read or written.
+pub fn generate(root: &Path, mode: Mode) -> Result<Vec<Stale>, String> {
+    let mut files = generated::shipped(root)?;
+    files.extend(generated::fixtures(root)?);
+    let mut stale = sync::sync(root, &files, mode)?;
+    stale.extend(sync::remove_others(root, generated::SURFACE, &files, mode)?);
+    Ok(stale)
+}

@@ -1,0 +1,87 @@
+//! Tools that are an entry in YAML and nothing else, over the API that is shipped.
+
+use std::path::Path;
+
+use contree_codegen::manifest::{Api, Inputs, Output, Source, compile, files};
+
+use crate::generated::lines;
+
+/// All that a maintainer writes for two tools: one sends a query, the other a body.
+pub const TOOLS: &str = "
+  list_uploads:
+    title: List uploads
+    toolset: files
+    operation: listFiles
+    answer: plain
+    local: none
+    hints: {read_only: true, destructive: false, idempotent: true, open_world: false}
+    description: List what was uploaded.
+    params:
+      limit: {from: listFiles.limit, doc: Files at most}
+
+  name_image:
+    title: Name an image
+    toolset: files
+    operation: updateImageTag
+    answer: plain
+    local: none
+    hints: {read_only: false, destructive: false, idempotent: true, open_world: false}
+    description: Name an image.
+    params:
+      image: {from: updateImageTag.imageUUID, doc: Image}
+      name: {from: ImageTagRequest.tag, doc: Its name}
+";
+
+/// Compiles a manifest with these tools alone.
+///
+/// # Errors
+/// Returns the mistakes in it, one a line.
+pub fn compile_alone(root: &Path) -> Result<Output, String> {
+    let api = api(root)?;
+    let others = api.operations.keys();
+    let others = others.filter(|id| !["listFiles", "updateImageTag"].contains(&id.as_str()));
+    let unexposed: String = others.map(|id| format!("  {id}: not here\n")).collect();
+    let manifest = Source {
+        name: "tools.yaml".into(),
+        text: format!(
+            "instructions: Uploads.\ntoolsets:\n  files: Files\ntools:{TOOLS}unexposed:\n{unexposed}"
+        ),
+    };
+    compiled(&manifest, &api, &[])
+}
+
+/// Compiles the manifest that is shipped with these tools added.
+///
+/// # Errors
+/// Returns the mistakes in it, one a line.
+pub fn compile_added(root: &Path) -> Result<Output, String> {
+    let read = |error: std::io::Error| error.to_string();
+    let mut shipped = files::read(root, "tools.yaml").map_err(read)?;
+    let templates = files::read_templates(&root.join("templates")).map_err(read)?;
+    let (before, after) = shipped
+        .text
+        .split_once("\nunexposed:\n")
+        .ok_or("tools.yaml has no `unexposed`")?;
+    let after: String = after
+        .lines()
+        .filter(|line| !line.starts_with("  listFiles:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    shipped.text = format!("{before}\n{TOOLS}\nunexposed:\n{after}");
+    compiled(&shipped, &api(root)?, &templates)
+}
+
+fn api(root: &Path) -> Result<Api, String> {
+    let document = files::read(root, "openapi/contree.yaml").map_err(|error| error.to_string())?;
+    Api::load(&document).map_err(|problems| lines(&problems))
+}
+
+fn compiled(manifest: &Source, api: &Api, templates: &[Source]) -> Result<Output, String> {
+    let inputs = Inputs {
+        manifest,
+        api,
+        templates,
+        version: "1.2.3",
+    };
+    compile(&inputs).map_err(|problems| lines(&problems))
+}

@@ -1,0 +1,316 @@
+//! Files: in from this machine, out of images, and looks into images.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::Client;
+use crate::store::uploads;
+use crate::tools::output::boundary;
+use crate::tools::paths::{local_path, path_in_image};
+use crate::tools::results::{
+    Download, DownloadSource, FileEntry, Grep, GrepMatch, ListFiles, ReadFile, Rsync, Upload,
+};
+use crate::tools::{Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync};
+use crate::types::{FileItem, FileResponse, GrepResult};
+
+/// The most bytes of lines in one answer.
+const MOST_LINES: usize = 64 * 1024;
+/// The most bytes of one line.
+const MOST_LINE: usize = 1000;
+
+impl FilesTools for Handlers {
+    async fn upload(&self, arguments: params::Upload, cx: &Context) -> Result<Upload, ToolError> {
+        let content = match (arguments.path, arguments.content, arguments.content_base64) {
+            (Some(path), None, None) => Content::Path(local_path("path", &path)?),
+            (None, Some(text), None) => Content::Bytes(text.into_bytes()),
+            (None, None, Some(text)) => Content::Bytes(decoded(&text)?),
+            _ => {
+                return Err(ToolError::invalid(
+                    "give exactly one of `path`, `content` and `content_base64`",
+                ));
+            }
+        };
+        let client = cx.client().await?;
+        let (stored, executable) = match content {
+            Content::Path(path) => upload_path(&path, client, cx).await?,
+            Content::Bytes(bytes) => {
+                let stored = client.upload_bytes(bytes.into());
+                (cx.unless_cancelled(stored).await?, false)
+            }
+        };
+        let (backend, sha256) = (client.backend().identity(), stored.sha256.clone());
+        let uuid = stored.uuid.to_string();
+        let kept = cx.session().store().write(move |c| {
+            uploads::remember(c, &backend, &sha256, &uuid)?;
+            uploads::set_executable(c, &backend, &sha256, executable)
+        });
+        if let Err(error) = kept.await {
+            tracing::warn!("cannot remember an upload: {error}");
+        }
+        Ok(stored.into())
+    }
+
+    async fn rsync(&self, arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
+        rsync::rsync(arguments, cx).await
+    }
+
+    async fn grep(&self, arguments: params::Grep, cx: &Context) -> Result<Grep, ToolError> {
+        let path = path_in_image(arguments.path.as_deref().unwrap_or("/"));
+        let found = image_cache::grep(cx, &arguments, &path).await?;
+        Ok(matches(arguments, path, found))
+    }
+
+    async fn download(
+        &self,
+        arguments: params::Download,
+        cx: &Context,
+    ) -> Result<Download, ToolError> {
+        let mut destination = local_path("destination", &arguments.destination)?;
+        let path = path_in_image(&arguments.path);
+        if destination.is_dir() {
+            let name = Path::new(&path)
+                .file_name()
+                .ok_or_else(|| ToolError::invalid("`path` names no file"))?;
+            destination.push(name);
+        }
+        let destination = cx
+            .session()
+            .local()
+            .destination("destination", &destination)?;
+        let client = cx.client().await?;
+        let mode = arguments.executable.then_some(0o755);
+        let size = cx
+            .unless_cancelled(async {
+                let image = image::resolve(client, &arguments.image).await?;
+                Ok::<_, ToolError>(
+                    client
+                        .download_to(image, &path, &destination.path, mode)
+                        .await?,
+                )
+            })
+            .await
+            // Our own way to the directory says nothing to others.
+            .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
+        Ok(Download {
+            success: true,
+            source: DownloadSource {
+                image: arguments.image,
+                path,
+            },
+            destination: destination.shown.display().to_string(),
+            size,
+            executable: arguments.executable,
+        })
+    }
+
+    async fn list_files(
+        &self,
+        arguments: params::ListFiles,
+        cx: &Context,
+    ) -> Result<ListFiles, ToolError> {
+        let path = path_in_image(&arguments.path);
+        let list = image_cache::list(cx, &arguments.image, &path).await?;
+        let count = list.len() as u64;
+        let end = arguments.offset.saturating_add(arguments.limit);
+        let skip = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
+        let take = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+        let files = list
+            .into_iter()
+            .skip(skip)
+            .take(take)
+            .map(|item| entry(&path, item))
+            .collect();
+        let next = (end < count)
+            .then(|| call("list_files", &arguments.image, &path, end, arguments.limit));
+        Ok(ListFiles {
+            path,
+            count,
+            files,
+            next,
+        })
+    }
+
+    async fn read_file(
+        &self,
+        arguments: params::ReadFile,
+        cx: &Context,
+    ) -> Result<ReadFile, ToolError> {
+        let path = path_in_image(&arguments.path);
+        let (offset, limit) = (arguments.offset, arguments.limit);
+        let part = image_cache::read(cx, &arguments.image, &path, offset, limit).await?;
+        let whole = part.offset + part.bytes.len() as u64 >= part.size;
+        let (content, encoding, used) = readable(&part.bytes, whole);
+        let end = part.offset + used as u64;
+        let next = (end < part.size)
+            .then(|| call("read_file", &arguments.image, &path, end, arguments.limit));
+        Ok(ReadFile {
+            path,
+            content,
+            encoding: encoding.into(),
+            bytes_size: part.size,
+            offset: Some(part.offset).filter(|offset| *offset > 0),
+            next,
+        })
+    }
+}
+
+/// Uploads a file of this machine, if it may be touched; and whether it is executable.
+async fn upload_path(
+    path: &Path,
+    client: &Client,
+    cx: &Context,
+) -> Result<(FileResponse, bool), ToolError> {
+    let opened = cx.session().local().open("path", path)?;
+    if !opened.about.is_file() {
+        return Err(ToolError::unusable_file(format!(
+            "{} is not a regular file: only those can be uploaded",
+            path.display()
+        )));
+    }
+    let failed = |error| ToolError::local_file(path, error);
+    let (work, file) = (cx.clone(), opened.file.try_clone().map_err(failed)?);
+    let hashed = tokio::task::spawn_blocking(move || rsync::digest(&file, &work));
+    let (sha256, size) = hashed
+        .await
+        .map_err(|error| ToolError::internal("hashing failed", error))?
+        .map_err(failed)?;
+    // The same file, whatever has its name by now.
+    let file = opened.file;
+    let open = move || {
+        use std::io::Seek as _;
+        let mut file = file.try_clone()?;
+        file.rewind()?;
+        Ok(file)
+    };
+    let stored = client.upload_known(open, path, &sha256, size, true);
+    let stored = cx.unless_cancelled(stored).await?;
+    Ok((stored, rsync::executable(&opened.about)))
+}
+
+enum Content {
+    Path(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
+    let text: String = text.split_ascii_whitespace().collect();
+    STANDARD
+        .decode(text)
+        .map_err(|error| ToolError::invalid_because("`content_base64` is not base64", error))
+}
+
+/// The matches that fit into one answer.
+fn matches(arguments: params::Grep, path: String, found: GrepResult) -> Grep {
+    let (mut matches, mut bytes, mut cut) = (Vec::new(), 0, false);
+    let count = found.matches.len();
+    for found in found.matches {
+        let mut line = found.line_text;
+        line.truncate(line.trim_end_matches(['\n', '\r']).len());
+        if line.len() > MOST_LINE {
+            let end = boundary(line.as_bytes(), MOST_LINE);
+            line.truncate(end);
+            line.push('…');
+        }
+        bytes += line.len() + found.path.len() + 32;
+        if bytes > MOST_LINES {
+            cut = true;
+            break;
+        }
+        matches.push(GrepMatch {
+            path: found.path,
+            line_number: u64::try_from(found.line_number).unwrap_or_default(),
+            line_text: line,
+        });
+    }
+    let next = (cut || found.truncated).then(|| {
+        if cut || count as u64 >= arguments.max_total {
+            format!(
+                "there are more: narrow it down, as in grep(image={}, pattern={}, path=…, glob=…, max_count=1)",
+                quoted(&arguments.image),
+                quoted(&arguments.pattern)
+            )
+        } else {
+            "there are more: narrow it down with path, glob or max_count".to_owned()
+        }
+    });
+    Grep {
+        path,
+        patterns: vec![arguments.pattern],
+        truncated: cut || found.truncated,
+        matches,
+        next,
+    }
+}
+
+/// The exact call that goes on where an answer ends.
+fn call(tool: &str, image: &str, path: &str, offset: u64, limit: u64) -> String {
+    format!(
+        "{tool}(image={}, path={}, offset={offset}, limit={limit})",
+        quoted(image),
+        quoted(path)
+    )
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn entry(directory: &str, item: FileItem) -> FileEntry {
+    let kind = match () {
+        () if item.is_symlink => "symlink",
+        () if item.is_dir => "directory",
+        () if item.is_regular => "file",
+        () => "other",
+    };
+    FileEntry {
+        path: format!("{}/{}", directory.trim_end_matches('/'), item.path),
+        name: item.path,
+        kind: kind.into(),
+        size: u64::try_from(item.size).unwrap_or_default(),
+        mode: Some(format!("{:04o}", item.mode & 0o7777)),
+        target: Some(item.symlink_to).filter(|target| !target.is_empty()),
+    }
+}
+
+/// Text where it is text, cut between characters, else base64; and how many bytes that shows.
+fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
+    let used = if whole {
+        bytes.len()
+    } else {
+        boundary(bytes, bytes.len())
+    };
+    match std::str::from_utf8(&bytes[..used]) {
+        // A part that is shorter than its first character would go nowhere as text.
+        Ok(text) if !text.contains('\0') && (used > 0 || bytes.is_empty()) => {
+            (text.to_owned(), "utf-8", used)
+        }
+        _ => (STANDARD.encode(bytes), "base64", bytes.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters_and_bytes_are_base64() {
+        assert_eq!(readable("a€".as_bytes(), true), ("a€".into(), "utf-8", 4));
+        assert_eq!(
+            readable(&"a€".as_bytes()[..3], false),
+            ("a".into(), "utf-8", 1)
+        );
+        assert_eq!(readable(&[0xff, 0x61], true), ("/2E=".into(), "base64", 2));
+        assert_eq!(readable(b"a\0b", true), ("YQBi".into(), "base64", 3));
+        assert_eq!(readable(b"", true), (String::new(), "utf-8", 0));
+    }
+
+    #[test]
+    fn the_next_call_can_be_made_as_it_stands() {
+        assert_eq!(
+            call("t", "tag:a", "/b\"c", 5, 10),
+            r#"t(image="tag:a", path="/b\"c", offset=5, limit=10)"#
+        );
+    }
+}

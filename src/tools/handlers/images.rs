@@ -1,0 +1,113 @@
+//! Images: finding and naming them.
+
+use super::import;
+use crate::ImageRef;
+use crate::tools::results::{GetImage, ImportImage, ListImages, SetTag};
+use crate::tools::{Context, Handlers, ImagesTools, ToolError, params};
+
+impl ImagesTools for Handlers {
+    async fn list_images(
+        &self,
+        arguments: params::ListImages,
+        cx: &Context,
+    ) -> Result<ListImages, ToolError> {
+        let client = cx.client().await?;
+        let mut request = client
+            .list_images()
+            .limit(arguments.limit)
+            .offset(arguments.offset);
+        if arguments.tagged {
+            request = request.tagged("1");
+        }
+        let prefix = arguments.tag_prefix.as_deref();
+        let prefix = prefix
+            .map(|prefix| prefix.strip_prefix("tag:").unwrap_or(prefix))
+            .filter(|prefix| !prefix.is_empty());
+        if let Some(prefix) = prefix {
+            // The API takes no prefix that ends in a separator.
+            request = match prefix.trim_end_matches([':', '/', '.']) {
+                "" => request.tagged("1"),
+                prefix => request.tag(prefix),
+            };
+        }
+        if let Some(since) = &arguments.since {
+            request = request.since(since);
+        }
+        if let Some(until) = &arguments.until {
+            request = request.until(until);
+        }
+        let mut images = request.send().await?.into_inner().images;
+        let next = (images.len() as u64 >= arguments.limit).then(|| {
+            let mut call = format!(
+                "list_images(offset={}, limit={}",
+                arguments.offset + images.len() as u64,
+                arguments.limit
+            );
+            if arguments.tagged {
+                call.push_str(", tagged=true");
+            }
+            for (name, value) in [
+                ("tag_prefix", &arguments.tag_prefix),
+                ("since", &arguments.since),
+                ("until", &arguments.until),
+            ] {
+                if let Some(value) = value {
+                    call.push_str(&format!(
+                        ", {name}={}",
+                        serde_json::Value::from(value.as_str())
+                    ));
+                }
+            }
+            call.push(')');
+            call
+        });
+        if let Some(prefix) = prefix {
+            let begins = |tag: &String| tag.starts_with(prefix);
+            images.retain(|image| image.tag.as_ref().is_some_and(begins));
+        }
+        Ok(ListImages {
+            images: images.into_iter().map(Into::into).collect(),
+            next,
+        })
+    }
+
+    async fn import_image(
+        &self,
+        arguments: params::ImportImage,
+        cx: &Context,
+    ) -> Result<ImportImage, ToolError> {
+        import::import(arguments, cx).await
+    }
+
+    async fn get_image(
+        &self,
+        arguments: params::GetImage,
+        cx: &Context,
+    ) -> Result<GetImage, ToolError> {
+        let image: ImageRef = arguments.image.parse()?;
+        let mut found: GetImage = cx.client().await?.resolve(&image).await?.into();
+        // An image may have several tags, of which the backend shows one.
+        if let ImageRef::Tag(tag) = image {
+            found.tag = Some(tag);
+        }
+        Ok(found)
+    }
+
+    async fn set_tag(&self, arguments: params::SetTag, cx: &Context) -> Result<SetTag, ToolError> {
+        let client = cx.client().await?;
+        let image = arguments.image_uuid;
+        let Some(tag) = arguments.tag else {
+            client.delete_image_tag().image_uuid(image).send().await?;
+            return Ok(client.resolve(&ImageRef::Uuid(image)).await?.into());
+        };
+        let tag = tag.strip_prefix("tag:").unwrap_or(&tag).to_owned();
+        let body = crate::types::ImageTagRequest { tag };
+        let tagged = client
+            .update_image_tag()
+            .image_uuid(image)
+            .body(body)
+            .send()
+            .await?;
+        Ok(tagged.into_inner().into())
+    }
+}

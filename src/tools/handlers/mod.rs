@@ -1,0 +1,11 @@
+//! The handlers of the tools, one file for each toolset, and those of the resources.
+
+mod account;
+mod files;
+mod guides;
+mod images;
+mod import;
+mod operations;
+mod registries;
+mod resources;
+mod run;

@@ -1,0 +1,270 @@
+//! Running a command and following it to its end.
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::events::Payload;
+use crate::store::uploads;
+use crate::tools::operation::{StartedOperation, failed, waiting_call};
+use crate::tools::results::{Operation, Run};
+use crate::tools::rsync::DirectoryState;
+use crate::tools::{Context, Handlers, RunTools, Stream, ToolError, lineage, params};
+use crate::{Client, Error, ImageRef, OperationStatus, types};
+
+/// The least that is proposed when output was cut.
+const MORE_BYTES: u64 = 64 * 1024;
+/// The most that the API records of a stream.
+const MOST_BYTES: u64 = 10 * 1024 * 1024;
+
+impl RunTools for Handlers {
+    async fn run(&self, arguments: params::Run, cx: &Context) -> Result<Run, ToolError> {
+        let wait = arguments.wait;
+        let command = arguments.command.clone();
+        let cut_at = arguments.truncate_output_at;
+        let state = arguments.directory_state_id;
+        let mut request = request(arguments)?;
+        let client = cx.client().await?;
+        mark_executables(&mut request, client, cx).await;
+        let own = request.files.clone();
+        let mut state = match state {
+            Some(id) => Some(DirectoryState::load(cx, client, id).await?),
+            None => None,
+        };
+        let mut healed = false;
+        let ended = loop {
+            if let Some(state) = &state {
+                request.files = state.placed();
+                request.files.extend(own.clone());
+            }
+            let first = !std::mem::replace(&mut healed, true);
+            let outcome = once(
+                request.clone(),
+                wait,
+                client,
+                cx,
+                state.as_ref().filter(|_| first),
+            )
+            .await?;
+            match (outcome, &mut state) {
+                (Attempt::Done(started, ended), _) => break (started, ended),
+                (Attempt::Lost(error), Some(state)) => {
+                    if !cx.watcher().restarts() || !state.heal(cx, client).await? {
+                        return Err(error);
+                    }
+                }
+                (Attempt::Lost(error), None) => return Err(error),
+            }
+        };
+        let (started, mut ended) = match ended {
+            (started, Some(ended)) => (started, *ended),
+            (started, None) => {
+                return Ok(Run {
+                    operation_id: Some(started.operation.to_string()),
+                    ended: None,
+                });
+            }
+        };
+        ended.image_uuid = started.image.map(|image| image.to_string());
+        let made = ended
+            .result_image_uuid
+            .as_deref()
+            .and_then(|image| image.parse().ok());
+        if let (Some(made), Some(parent)) = (made, started.image)
+            && made != parent
+        {
+            lineage::remember(cx, made, parent, started.operation, &command).await;
+        }
+        if ended.truncated {
+            ended.next = more(&ended, cut_at);
+        }
+        Ok(Run {
+            operation_id: None,
+            ended: Some(ended),
+        })
+    }
+}
+
+/// What one try to run came to.
+enum Attempt {
+    /// It was started, and ended if that was waited for.
+    Done(crate::Run, Option<Box<Operation>>),
+    /// It could not run, perhaps because the backend has lost a file of the directory state.
+    Lost(ToolError),
+}
+
+/// Starts the command and follows it to its end. With a `state`, a failure that may be due to its files is told apart.
+async fn once(
+    request: types::InstanceSpawnRequest,
+    wait: bool,
+    client: &Client,
+    cx: &Context,
+    state: Option<&DirectoryState>,
+) -> Result<Attempt, ToolError> {
+    let kept = request.truncate_output_at.map(usize::try_from);
+    let kept = kept.and_then(Result::ok).unwrap_or(usize::MAX);
+    let started =
+        StartedOperation::start(client, cx, client.start(request), |run| run.operation).await;
+    let (operation, started) = match started {
+        Ok(started) => started,
+        Err(error) if state.is_some_and(|state| state.may_have_lost(&error)) => {
+            return Ok(Attempt::Lost(error.into()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let follow = follow(client, started.operation, kept, cx);
+    let remedy = |id| {
+        let waiting = waiting_call(id);
+        format!("{waiting}, `cancel_operation(operation_id=\"{id}\")` stops it")
+    };
+    let Some(ended) = operation.finish(wait, follow, remedy).await? else {
+        return Ok(Attempt::Done(started, None));
+    };
+    if ended.status != OperationStatus::Failed.as_str() {
+        return Ok(Attempt::Done(started, Some(Box::new(ended))));
+    }
+    // FAILED means that it could not run, so it may be tried again.
+    let why = ended.error.as_deref().unwrap_or_default();
+    let error = failed(&ended);
+    if ended.stdout.is_empty() && state.is_some_and(|state| state.is_named(why)) {
+        return Ok(Attempt::Lost(error));
+    }
+    Err(error)
+}
+
+/// Gives files that were uploaded from executable paths the mode to match.
+async fn mark_executables(
+    request: &mut types::InstanceSpawnRequest,
+    client: &Client,
+    cx: &Context,
+) {
+    let uuids: Vec<String> = request
+        .files
+        .values()
+        .filter_map(|file| file.uuid.map(|uuid| uuid.to_string()))
+        .collect();
+    if uuids.is_empty() {
+        return;
+    }
+    let backend = client.backend().identity();
+    let known = cx.session().store().read(move |c| {
+        let mut executable = std::collections::BTreeSet::new();
+        for uuid in uuids {
+            if uploads::is_executable(c, &backend, &uuid)? {
+                executable.insert(uuid);
+            }
+        }
+        Ok(executable)
+    });
+    let executable = known.await.unwrap_or_default();
+    for file in request.files.values_mut() {
+        let uuid = file.uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        if executable.contains(&uuid) {
+            file.mode = Some("0755".to_owned());
+        }
+    }
+}
+
+fn request(arguments: params::Run) -> Result<types::InstanceSpawnRequest, ToolError> {
+    let image: ImageRef = arguments.image.parse()?;
+    let mut files = BTreeMap::new();
+    for (path, uuid) in arguments.files {
+        let uuid: Uuid = uuid.parse().map_err(|_| {
+            ToolError::invalid(format!("`files`: `{uuid}` is no UUID of an uploaded file"))
+                .with_hint("`upload` answers with the UUID to give here")
+        })?;
+        files.insert(
+            path,
+            types::InstanceFile {
+                uuid: Some(uuid),
+                gid: None,
+                mode: None,
+                uid: None,
+            },
+        );
+    }
+    let stdin = arguments.stdin.map(|text| types::ClosableStreamRepr {
+        close: Some(true),
+        encoding: Some(types::StreamEncoding::Base64),
+        value: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text),
+    });
+    let limits = arguments
+        .max_layer_bytes
+        .map(|bytes| types::InstanceResourcesLimits {
+            max_layer_bytes: Some(bytes),
+        });
+    Ok(types::InstanceSpawnRequest {
+        args: Vec::new(),
+        command: arguments.command,
+        cwd: Some(arguments.cwd).filter(|cwd| !cwd.is_empty()),
+        disposable: Some(arguments.disposable),
+        env: Some(arguments.env.into_iter().collect::<BTreeMap<_, _>>())
+            .filter(|env| !env.is_empty()),
+        files,
+        gid: Some(arguments.gid),
+        hostname: None,
+        image,
+        networking: None,
+        preserve_cwd: None,
+        preserve_env: Some(arguments.preserve_env),
+        resources_limits: limits,
+        shell: Some(arguments.shell),
+        stdin,
+        timeout: i64::try_from(arguments.timeout).ok(),
+        truncate_output_at: i64::try_from(arguments.truncate_output_at).ok(),
+        uid: Some(arguments.uid),
+        x_limits: None,
+    })
+}
+
+/// Follows the command to its end and shows what it writes, of each stream the `kept` first bytes.
+async fn follow(
+    client: &Client,
+    operation: Uuid,
+    kept: usize,
+    cx: &Context,
+) -> Result<Operation, Error> {
+    let (mut out, mut err) = (0, 0);
+    let outcome = client
+        .outcome(operation, |event| {
+            let (stream, name, chunk, shown) = match &event.payload {
+                Payload::Stdout(chunk) => (Stream::Stdout, "stdout", chunk, &mut out),
+                Payload::Stderr(chunk) => (Stream::Stderr, "stderr", chunk, &mut err),
+                _ => return,
+            };
+            cx.watcher().output(stream, &chunk.bytes);
+            *shown += chunk.bytes.len();
+            if chunk.truncated || *shown >= kept {
+                // Else the last line that was kept would be taken for the newest one.
+                cx.watcher().progress(&format!(
+                    "still running; of {name} only the first {shown} bytes are kept"
+                ));
+            }
+        })
+        .await?;
+    // Where the events broke off, the record has the rest.
+    for (stream, captured, shown) in [
+        (Stream::Stdout, &outcome.stdout, out),
+        (Stream::Stderr, &outcome.stderr, err),
+    ] {
+        if let Some(rest) = captured.bytes.get(shown..).filter(|rest| !rest.is_empty()) {
+            cx.watcher().output(stream, rest);
+        }
+    }
+    Ok(Operation::of_outcome(&outcome))
+}
+
+/// The argument that shows all of it, if that is possible at all.
+fn more(ended: &Operation, cut_at: u64) -> Option<String> {
+    if cut_at >= MOST_BYTES {
+        return None;
+    }
+    let largest = ended
+        .stdout_bytes
+        .max(ended.stderr_bytes)
+        .unwrap_or_default();
+    let bytes = largest.max(cut_at * 2).clamp(MORE_BYTES, MOST_BYTES);
+    Some(format!(
+        "run it again with truncate_output_at={bytes}, or filter the output"
+    ))
+}

@@ -1,0 +1,245 @@
+//! Looks into images, which are remembered: an image never changes.
+
+use futures_util::StreamExt;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::image::resolve;
+use super::{Context, ToolError, params};
+use crate::Client;
+use crate::store::contents;
+use crate::types::{FileItem, GrepResult, InspectImageGrepCase};
+
+/// Files of at most so many bytes are remembered whole.
+const WHOLE: u64 = 4 * 1024 * 1024;
+
+/// A part of a file, and how large the file is.
+pub(super) struct FilePart {
+    pub(super) bytes: Vec<u8>,
+    pub(super) offset: u64,
+    pub(super) size: u64,
+}
+
+/// What was read of the images of one backend.
+struct ImageCache<'a> {
+    cx: &'a Context,
+    backend: String,
+}
+
+impl<'a> ImageCache<'a> {
+    fn of(cx: &'a Context, client: &Client) -> Self {
+        Self {
+            cx,
+            backend: client.backend().identity(),
+        }
+    }
+
+    /// A cache that fails has nothing.
+    async fn find(&self, key: &str) -> Option<contents::Cached> {
+        let store = self.cx.session().store();
+        let (backend, key) = (self.backend.clone(), key.to_owned());
+        let (backend_again, key_again) = (backend.clone(), key.clone());
+        let found = store
+            .read(move |c| contents::find(c, &backend, &key))
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!("cannot look up what was read: {error}");
+                None
+            })?;
+        if found.stale {
+            let touched = store.write(move |c| contents::touch(c, &backend_again, &key_again));
+            drop(touched.await);
+        }
+        Some(found)
+    }
+
+    async fn keep(&self, key: String, body: Vec<u8>, whole: u64) {
+        let backend = self.backend.clone();
+        let store = self.cx.session().store();
+        let kept = store.write(move |c| contents::keep(c, &backend, &key, &body, whole));
+        if let Err(error) = kept.await {
+            tracing::warn!("cannot remember what was read: {error}");
+        }
+    }
+
+    async fn find_json<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        serde_json::from_slice(&self.find(key).await?.body).ok()
+    }
+
+    async fn keep_json<T: Serialize>(&self, key: String, value: &T) {
+        if let Ok(body) = serde_json::to_vec(value) {
+            let whole = body.len() as u64;
+            self.keep(key, body, whole).await;
+        }
+    }
+}
+
+/// The entries of a directory, by name.
+pub(super) async fn list(
+    cx: &Context,
+    image: &str,
+    path: &str,
+) -> Result<Vec<FileItem>, ToolError> {
+    let client = cx.client().await?;
+    cx.unless_cancelled(async {
+        let image = resolve(client, image).await?;
+        let cache = ImageCache::of(cx, client);
+        let key = format!("list\n{image}\n{path}");
+        if let Some(list) = cache.find_json(&key).await {
+            return Ok(list);
+        }
+        let answer = client
+            .inspect_image_file()
+            .image_uuid(image)
+            .path(path)
+            .send()
+            .await?;
+        let mut list = answer.into_inner().files;
+        list.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        cache.keep_json(key, &list).await;
+        Ok::<_, ToolError>(list)
+    })
+    .await
+}
+
+/// A part of a file.
+pub(super) async fn read(
+    cx: &Context,
+    image: &str,
+    path: &str,
+    offset: u64,
+    limit: u64,
+) -> Result<FilePart, ToolError> {
+    let client = cx.client().await?;
+    cx.unless_cancelled(async {
+        let image = resolve(client, image).await?;
+        let cache = ImageCache::of(cx, client);
+        let whole = format!("read\n{image}\n{path}");
+        let part = format!("{whole}\n{offset}\n{limit}");
+        if let Some(found) = cache.find(&whole).await {
+            let size = found.body.len() as u64;
+            let from = offset.min(size);
+            let to = offset.saturating_add(limit).min(size);
+            // Both are at most the length.
+            let bytes = found.body[from as usize..to as usize].to_vec();
+            return Ok::<_, ToolError>(FilePart {
+                bytes,
+                offset: from,
+                size,
+            });
+        }
+        if let Some(found) = cache.find(&part).await {
+            return Ok(FilePart {
+                bytes: found.body,
+                offset: offset.min(found.whole),
+                size: found.whole,
+            });
+        }
+        let (read, all) = fetch(client, image, path, offset, limit).await?;
+        match all {
+            Some(all) => cache.keep(whole, all, read.size).await,
+            None => cache.keep(part, read.bytes.clone(), read.size).await,
+        }
+        Ok(read)
+    })
+    .await
+}
+
+/// Reads `limit` bytes from `offset` on, and the whole file if it is small. Where the backend tells the size beforehand, no
+/// more than needed is transferred.
+async fn fetch(
+    client: &Client,
+    image: Uuid,
+    path: &str,
+    offset: u64,
+    limit: u64,
+) -> Result<(FilePart, Option<Vec<u8>>), ToolError> {
+    let mut content = client.read(image, path).await?;
+    let size = content.size;
+    if let Some(size) = size.filter(|size| *size > WHOLE && offset >= *size) {
+        let nothing = FilePart {
+            bytes: Vec::new(),
+            offset: size,
+            size,
+        };
+        return Ok((nothing, None));
+    }
+    let end = offset.saturating_add(limit);
+    let mut all = size.is_none_or(|size| size <= WHOLE).then(Vec::new);
+    let mut bytes = Vec::new();
+    let mut position = 0u64;
+    while let Some(chunk) = content.next().await {
+        let chunk = chunk?;
+        let (from, to) = (position, position + chunk.len() as u64);
+        position = to;
+        let start = offset.clamp(from, to) - from;
+        let stop = end.clamp(from, to) - from;
+        // Both are at most the chunk's length.
+        bytes.extend_from_slice(&chunk[start as usize..stop as usize]);
+        match &mut all {
+            Some(whole) if position <= WHOLE => whole.extend_from_slice(&chunk),
+            _ => all = None,
+        }
+        if all.is_none() && position >= end && size.is_some() {
+            break;
+        }
+    }
+    let size = size.unwrap_or(position);
+    let part = FilePart {
+        bytes,
+        offset: offset.min(size),
+        size,
+    };
+    // What broke off is no whole.
+    Ok((part, all.filter(|all| all.len() as u64 == size)))
+}
+
+/// Searches the files of an image below `path`.
+pub(super) async fn grep(
+    cx: &Context,
+    arguments: &params::Grep,
+    path: &str,
+) -> Result<GrepResult, ToolError> {
+    let client = cx.client().await?;
+    cx.unless_cancelled(async {
+        let image = resolve(client, &arguments.image).await?;
+        let cache = ImageCache::of(cx, client);
+        let asked = serde_json::json!([
+            path,
+            arguments.pattern,
+            arguments.glob,
+            arguments.max_count,
+            arguments.max_total,
+            arguments.case.as_str()
+        ]);
+        let key = format!("grep\n{image}\n{asked}");
+        if let Some(found) = cache.find_json(&key).await {
+            return Ok(found);
+        }
+        let mut request = client
+            .inspect_image_grep()
+            .image_uuid(image)
+            .pattern(vec![arguments.pattern.clone()])
+            .path(vec![path.to_owned()])
+            .max_total(arguments.max_total);
+        if let Some(glob) = &arguments.glob {
+            request = request.glob(vec![glob.clone()]);
+        }
+        if let Some(count) = arguments.max_count {
+            request = request.max_count(count);
+        }
+        let case = match arguments.case {
+            params::GrepCase::Sensitive => InspectImageGrepCase::Sensitive,
+            params::GrepCase::Insensitive => InspectImageGrepCase::Insensitive,
+            params::GrepCase::Smart => InspectImageGrepCase::Smart,
+        };
+        let found = request.case(case).send().await?.into_inner();
+        // Where a busy backend ran out of time, there may be more the next time.
+        if !found.truncated || found.matches.len() as u64 >= arguments.max_total {
+            cache.keep_json(key, &found).await;
+        }
+        Ok::<_, ToolError>(found)
+    })
+    .await
+}

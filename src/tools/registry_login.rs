@@ -1,0 +1,23 @@
+//! The login that an import uses for a registry.
+
+use super::{Context, docker_login};
+use crate::Client;
+use crate::store::credentials;
+use contree_registry::{Host, Login};
+
+/// The credentials for a registry: those stored by `registry_auth`, else Docker's.
+pub(super) async fn stored(cx: &Context, client: &Client, registry: &Host) -> Option<Login> {
+    let backend = client.backend().identity();
+    let key = registry.clone();
+    let found = cx
+        .session()
+        .store()
+        .read(move |c| credentials::find(c, &backend, key.as_str()))
+        .await;
+    match found {
+        Ok(Some(found)) => return Some(Login::password(found.username, found.secret)),
+        Ok(None) => {}
+        Err(error) => tracing::warn!("cannot look up credentials: {error}"),
+    }
+    docker_login::docker_login(registry).await
+}
