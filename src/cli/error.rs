@@ -6,6 +6,7 @@ use super::network::NetworkError;
 use super::token_file::TokenFileError;
 use crate::config::DirectoryError;
 use crate::mcp::ServeError;
+use crate::tools::AllowedPathError;
 
 /// Why there is no embedded engine in this program.
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
@@ -46,8 +47,8 @@ pub(super) enum CommandError {
     #[error(transparent)]
     Report(#[from] serde_json::Error),
     /// A path of `--allow-path` cannot be used.
-    #[error("{0}")]
-    AllowedPath(String),
+    #[error(transparent)]
+    AllowedPath(#[from] AllowedPathError),
     #[cfg(all(feature = "engine", target_os = "linux"))]
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::http::Http;
 use crate::config::{AuthType, Choice, Environment, Flags};
-use crate::tools::ToolSelection;
+use crate::tools::{SelectionError, ToolSelection};
 
 /// Help headings, so that the options of a command come first in its help.
 const BACKEND: &str = "Backend options";
@@ -20,9 +20,9 @@ pub(super) enum OfferError {
     ReadOnly(String),
     #[error("{0} names nothing: give a name, or leave it out")]
     NoName(&'static str),
-    /// A name is that of no tool or toolset.
-    #[error("{0}")]
-    UnknownName(String),
+    /// A name is that of no tool or toolset, or nothing is left to offer.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
 }
 
 #[derive(Args, Debug, Clone, Default)]
@@ -147,8 +147,7 @@ impl Options {
                 return Err(OfferError::NoName(option));
             }
         }
-        ToolSelection::choose(read_only, &toolsets, &tools)
-            .map_err(|problem| OfferError::UnknownName(problem.to_string()))
+        Ok(ToolSelection::choose(read_only, &toolsets, &tools)?)
     }
 
     /// What they say about the backend.

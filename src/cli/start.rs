@@ -15,7 +15,7 @@ use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
 };
-use crate::tools::{BackendInfo, Connect, LocalAccess, Session, ToolSelection};
+use crate::tools::{BackendInfo, Connect, LocalAccess, Session, ToolError, ToolSelection};
 use crate::{Client, Error};
 
 /// Said by `whoami`, beside what the engine says of itself.
@@ -103,8 +103,7 @@ impl Start {
                 info.name = "cloud";
                 let cloud = cloud.clone();
                 Box::new(move || {
-                    let connected = connect(&cloud).map_err(|error| error.to_string());
-                    std::future::ready(connected).boxed()
+                    std::future::ready(connect(&cloud).map_err(ToolError::no_backend)).boxed()
                 })
             }
             (Ok(Selected::Local), Ok(directories)) => {
@@ -118,7 +117,7 @@ impl Start {
         };
         let is_near = !over_http;
         let mut session = Session::new(info, connect)
-            .with_offer(self.offer.clone())
+            .with_selection(self.offer.clone())
             .with_desktop(is_near && has_desktop(&self.environment))
             .with_local_access(self.local_access(over_http)?);
         if let Ok(directories) = &self.directories {
@@ -131,8 +130,7 @@ impl Start {
     fn local_access(&self, over_http: bool) -> Result<LocalAccess, CommandError> {
         let allowed = &self.options.allow_path;
         let access = if over_http || !allowed.is_empty() {
-            LocalAccess::only(allowed)
-                .map_err(|problem| CommandError::AllowedPath(problem.to_string()))?
+            LocalAccess::only(allowed)?
         } else {
             LocalAccess::everything()
         };
@@ -199,7 +197,8 @@ fn filter(level: Level) -> LevelFilter {
 }
 
 fn failing(why: String) -> Connect {
-    Box::new(move || std::future::ready(Err(why.clone())).boxed())
+    let error = ToolError::no_backend_because(why);
+    Box::new(move || std::future::ready(Err(error.clone())).boxed())
 }
 
 fn connect(cloud: &Cloud) -> Result<Client, Error> {
@@ -213,10 +212,8 @@ fn local(config: crate::engine::LocalConfig, stays: bool) -> Connect {
         async move {
             tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(stays))
                 .await
-                .map_err(|error| error.to_string())?;
-            Client::local(config)
-                .await
-                .map_err(|error| error.to_string())
+                .map_err(ToolError::no_backend)?;
+            Client::local(config).await.map_err(ToolError::no_backend)
         }
         .boxed()
     })

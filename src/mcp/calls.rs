@@ -54,7 +54,7 @@ impl Calls {
     /// Calls of the tools that `session` offers. Those that take long become `tasks`.
     pub(super) fn new(session: Arc<Session>, ending: Ending, tasks: Arc<Tasks>) -> Self {
         Self {
-            listed: session.offer().tools().map(shown).collect(),
+            listed: session.selection().tools().map(shown).collect(),
             session,
             ending,
             tasks,
@@ -90,7 +90,7 @@ impl Calls {
             let error = tools::unknown_tool(name);
             return Err(ErrorData::invalid_params(error.to_string(), None));
         };
-        let offer = self.session.offer();
+        let offer = self.session.selection();
         if !offer.has(tool.name) {
             return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
         }
@@ -231,17 +231,17 @@ impl Calls {
     ) -> CallToolResponse {
         match done {
             Ok(mut answer) => {
-                let offer = self.session.offer();
+                if let Some(page) = answer.wanted_page {
+                    return input_required(&page.message, &page.url).into();
+                }
+                let offer = self.session.selection();
                 answer.links.retain(|link| {
                     tools::find_resource(&link.uri)
                         .is_some_and(|(resource, _)| offer.has(resource.tool))
                 });
                 result::answer(answer, context.protocol_version().as_ref()).into()
             }
-            Err(error) => match error.wanted_page() {
-                Some((message, url)) => input_required(message, url).into(),
-                None => result::error(&self.session.explain(error)).into(),
-            },
+            Err(error) => result::error(&self.session.explain(error)).into(),
         }
     }
 }

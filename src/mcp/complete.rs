@@ -12,7 +12,7 @@ pub(super) async fn proposals(
     session: &Arc<Session>,
     request: CompleteRequestParams,
 ) -> Result<CompleteResult, ErrorData> {
-    let arguments = completable(&request.r#ref, session.offer())?;
+    let arguments = completable(&request.r#ref, session.selection())?;
     let kind = arguments
         .iter()
         .find(|(name, _)| *name == request.argument.name)

@@ -21,7 +21,7 @@ impl Prompts {
     /// The prompts of `session`.
     pub(super) fn new(session: Arc<Session>) -> Self {
         Self {
-            listed: session.offer().prompts().map(shown).collect(),
+            listed: session.selection().prompts().map(shown).collect(),
             session,
         }
     }
@@ -48,7 +48,7 @@ impl Prompts {
             .iter()
             .find(|prompt| prompt.name == *name)
             .ok_or_else(|| invalid(tools::unknown_prompt(name)))?;
-        let offer = self.session.offer();
+        let offer = self.session.selection();
         if !offer.prompts().any(|offered| offered.name == *name) {
             let refusal = offer.refusal(&format!("a tool of the prompt `{name}`"));
             return Err(invalid(refusal));

@@ -49,7 +49,7 @@ pub(super) struct Resources {
 impl Resources {
     /// The resources of `session`.
     pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
-        let templates = session.offer().resources().map(|resource| {
+        let templates = session.selection().resources().map(|resource| {
             ResourceTemplate::new(resource.uri, resource.name)
                 .with_title(resource.title)
                 .with_description(resource.doc)
@@ -108,8 +108,10 @@ impl Resources {
             tools::find_resource(&uri).ok_or_else(|| failed(tools::unknown_resource(&uri)))?;
         // Guides are listed whatever is offered.
         let listed = LISTED.iter().any(|known| known.uri == uri);
-        if !listed && !self.session.offer().has(resource.tool) {
-            return Err(failed(self.session.offer().refusal(&format!("`{uri}`"))));
+        if !listed && !self.session.selection().has(resource.tool) {
+            return Err(failed(
+                self.session.selection().refusal(&format!("`{uri}`")),
+            ));
         }
         let cancelled = CancellationToken::new();
         let tool = Context::new(self.session.clone(), Arc::new(Quiet), cancelled.clone());
@@ -124,7 +126,7 @@ impl Resources {
             }
         };
         // What a server with a choice of tools says is for its own clients.
-        let shared = match self.session.offer().is_whole() {
+        let shared = match self.session.selection().is_whole() {
             true => CacheScope::Public,
             false => CacheScope::Private,
         };

@@ -61,7 +61,7 @@ impl Server {
             prompts: Prompts::new(session.clone()),
             resources: Resources::new(session.clone(), ending),
             tasks,
-            instructions: session.offer().instructions(),
+            instructions: session.selection().instructions(),
             session,
         }
     }

@@ -181,7 +181,7 @@ impl Tasks {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
-        let offer = self.session.offer();
+        let offer = self.session.selection();
         let makes = offer.tools().any(|tool| tool.task.is_some());
         let serves = TASK_TOOLS.is_some_and(|tasks| offer.has(serves(&tasks)));
         if !makes && !serves {

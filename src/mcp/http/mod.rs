@@ -164,7 +164,7 @@ impl HttpServer {
             ..Shutdown::default()
         };
         let guard = Guard::new(&self.options);
-        let pages = page::router(session.offer(), self.options.token.is_some());
+        let pages = page::router(session.selection(), self.options.token.is_some());
         let activity = Activity::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, ending.clone()));
         let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());

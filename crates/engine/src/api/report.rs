@@ -7,8 +7,8 @@ use contree_sandbox::{Process, Usage};
 use serde_json::{Value, json};
 
 use crate::api::request::SpawnRequest;
+use crate::operation::completion::Completion;
 use crate::operation::events::{Folded, stream, timestamp};
-use crate::rows::operations::Ending;
 
 pub(crate) fn init_event(request: &SpawnRequest) -> Value {
     json!({
@@ -89,14 +89,14 @@ fn process_resources(exit: Option<&Value>) -> Value {
     })
 }
 
-pub(crate) fn completion(ending: &Ending, elapsed: Duration) -> Value {
+pub(crate) fn completion(end: &Completion) -> Value {
     let mut data = json!({
-        "status": ending.status.name(),
-        "result_image_uuid": ending.result_image,
-        "error": ending.error,
-        "duration_ms": millis(elapsed),
+        "status": end.status.name(),
+        "result_image_uuid": end.result_image,
+        "error": end.error,
+        "duration_ms": end.duration_ms(),
     });
-    if let Some(bytes) = ending.image_size {
+    if let Some(bytes) = end.image_size {
         data["image_size_bytes"] = json!(bytes);
     }
     data

@@ -10,11 +10,11 @@ use contree_sandbox::LayerId;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
 use crate::rows::{Rows, images, layers};
-use crate::upkeep::Refreshed;
 use contree_sqlite::DbError;
 
 /// The tag of the image.
@@ -22,6 +22,20 @@ const TAG: &str = "host";
 
 /// Names the image once it was made; its tag may be moved to another image after that.
 const MADE: &str = "host_image";
+
+/// The image of this machine's programs, made anew.
+#[derive(Clone, Debug, serde::Serialize)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// The new image.
+    pub image: uuid::Uuid,
+    /// The image that `tag:host` named before.
+    pub previous: Option<uuid::Uuid>,
+    /// Files copied.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
 
 /// Makes the image if the store never had it. Called by whatever lists or resolves images, never at start.
 pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {

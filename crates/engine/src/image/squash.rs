@@ -4,13 +4,13 @@
 //! layers; what is mounted for them, and for everything built upon them, is shorter. It is done on the image that was built upon, not on the
 //! result, since all its further branches profit from it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use contree_sandbox::LayerId;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::rows::layers::{self, Layer};
 
@@ -43,36 +43,14 @@ pub(crate) fn is_due(chain: &[Layer]) -> bool {
     wanted(chain).is_some()
 }
 
-/// The layer whose chain is to be shortened next. Who comes while it is being done comes again with the next commit, if it is needed.
-#[derive(Default)]
-pub(crate) struct Deep {
-    layer: Mutex<Option<u64>>,
-    asked: Notify,
-}
-
-impl Deep {
-    /// Asks for the chain of a layer to be shortened in the background.
-    pub(crate) fn ask(&self, layer: u64) {
-        *self.layer.lock().unwrap_or_else(PoisonError::into_inner) = Some(layer);
-        self.asked.notify_one();
-    }
-
-    fn take(&self) -> Option<u64> {
-        self.layer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
 /// Shortens chains while the engine runs, one at a time. What fails is tried again with the next commit.
 pub(crate) async fn look_after(engine: Arc<Engine>) {
     loop {
         tokio::select! {
             () = engine.stopping.cancelled() => return,
-            () = engine.deep.asked.notified() => {}
+            () = engine.squash_queue.asked() => {}
         }
-        let Some(layer) = engine.deep.take() else {
+        let Some(layer) = engine.squash_queue.take() else {
             continue;
         };
         let shared = Arc::clone(&engine);

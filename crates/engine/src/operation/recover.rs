@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::operation::completion;
 use crate::rows::layers;
 use crate::rows::operations::{self, Ending, Status};
 
@@ -69,9 +70,24 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
         image_size: None,
     };
     // Its engine may have ended it between the two looks; `end` changes open operations alone.
-    Ok(engine
+    let ended = engine
         .rows
-        .write(|t| operations::end(t, operation, &ending))?)
+        .write(|t| operations::end(t, operation, &ending))?;
+    if ended {
+        write_owed_completion(engine, operation);
+    }
+    Ok(ended)
+}
+
+/// Appends the completion that an engine owed which is gone. Whoever follows the operation tries again if this fails.
+fn write_owed_completion(engine: &Engine, operation: Uuid) {
+    let written = completion::recorded(&engine.rows, operation).and_then(|ended| match ended {
+        Some(ended) => Ok(ended.append_abandoned(&engine.log_path(operation))?),
+        None => Ok(()),
+    });
+    if let Err(error) = written {
+        tracing::warn!(%operation, error = error.message(), "cannot complete the log of an ended engine's operation");
+    }
 }
 
 /// Removes layers whose commit or copy nobody will finish. The lock of `tag:host` tells one that is being copied.
@@ -183,7 +199,7 @@ pub(crate) async fn sync_at_end(engine: Arc<Engine>) {
 
 /// Makes all committed layers safe against a power loss, and then records that they are.
 pub(crate) async fn sync(engine: Arc<Engine>) {
-    let done = crate::engine::blocking(move || {
+    let done = crate::blocking::blocking(move || {
         let layers = engine.rows.read(layers::unsynced)?;
         if layers.is_empty() {
             return Ok(());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::operation::events::Log;
+use crate::operation::events::EventLog;
 use crate::rows::operations::Status;
 use crate::run::instance::Instance;
 
@@ -14,7 +14,7 @@ pub(crate) const STOPPED: &str = "the engine that ran this operation was stopped
 
 /// An operation of this process that is not over.
 pub(crate) struct Running {
-    pub(crate) log: Arc<Log>,
+    pub(crate) log: Arc<EventLog>,
     /// Its end was asked for, by whomever.
     pub(crate) cancel: CancellationToken,
     fate: Mutex<Fate>,
@@ -48,7 +48,7 @@ pub(crate) struct Verdict {
 }
 
 impl Running {
-    pub(crate) fn new(log: Log) -> Self {
+    pub(crate) fn new(log: EventLog) -> Self {
         Self {
             log: Arc::new(log),
             cancel: CancellationToken::new(),

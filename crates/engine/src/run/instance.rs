@@ -15,11 +15,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::report::{event_resources, millis, spawn_event};
 use crate::api::request::SpawnRequest;
+use crate::blocking::blocking;
 use crate::egress::Variables;
-use crate::engine::blocking;
 use crate::error::ApiError;
 use crate::limits;
-use crate::operation::events::Log;
+use crate::operation::events::EventLog;
 use crate::rows::images::Image;
 use crate::run::streams::{Input, record};
 
@@ -36,7 +36,7 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct Instance {
     /// Taken out when the instance is over; held for reading while something is asked of it.
     sandbox: Arc<RwLock<Option<Sandbox>>>,
-    log: Arc<Log>,
+    log: Arc<EventLog>,
     /// What processes start with.
     image: Image,
     /// Seconds until all of it is killed.
@@ -79,7 +79,7 @@ pub(crate) struct Attended {
 impl Instance {
     pub(crate) fn new(
         sandbox: Sandbox,
-        log: Arc<Log>,
+        log: Arc<EventLog>,
         image: Image,
         timeout: u64,
         variables: Variables,

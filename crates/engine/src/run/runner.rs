@@ -12,13 +12,14 @@ use serde_json::json;
 
 use crate::api::report::{init_event, resources};
 use crate::api::request::SpawnRequest;
+use crate::blocking::blocking;
 use crate::egress::Proxy;
-use crate::engine::{Engine, blocking};
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::squash;
 use crate::limits;
-use crate::operation::events::{Log, timestamp};
-use crate::operation::lifecycle::{Keep, Ran, SYSTEM, Task};
+use crate::operation::events::{EventLog, SYSTEM, timestamp};
+use crate::operation::lifecycle::{Keep, Ran, Task};
 use crate::rows::images::Image;
 use crate::rows::layers::Layer;
 use crate::rows::operations::Status;
@@ -59,7 +60,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
         }
     };
     log.append(SYSTEM, "init", init_event(&job.request));
-    let proxy = engine.egress.serve(&sandbox, &task.running);
+    let proxy = engine.egress.serve(&sandbox, &log);
     let variables = engine.egress.variables(access, &sandbox);
     let instance = Instance::new(
         sandbox,
@@ -81,7 +82,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
     watch(&engine, task, job, &instance, main, proxy, begun).await
 }
 
-async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
+async fn not_started(instance: &Instance, log: &EventLog, error: &ApiError) -> Ran {
     let ended = match instance.close(false).await {
         Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
         None => None,
@@ -246,7 +247,7 @@ fn keeping(task: Task, job: Job, finished: Finished) -> Keep {
         })
         .inspect(|kept| {
             if kept.result_image != Some(job.image.uuid) && squash::is_due(&job.chain) {
-                engine.deep.ask(job.image.layer);
+                engine.squash_queue.ask(job.image.layer);
             }
         })
     })
@@ -286,7 +287,11 @@ async fn kill_all(sandbox: &Arc<Sandbox>) {
 }
 
 /// Ends the sandbox and waits until nothing of it is left.
-async fn finish(sandbox: Arc<Sandbox>, inspect: bool, log: &Log) -> Result<Finished, ApiError> {
+async fn finish(
+    sandbox: Arc<Sandbox>,
+    inspect: bool,
+    log: &EventLog,
+) -> Result<Finished, ApiError> {
     let ended = blocking(move || match Arc::into_inner(sandbox) {
         Some(sandbox) => Ok(sandbox.finish(inspect)),
         None => Err(ApiError::internal("the sandbox is still in use")),
@@ -299,7 +304,7 @@ async fn finish(sandbox: Arc<Sandbox>, inspect: bool, log: &Log) -> Result<Finis
     Ok(ended?)
 }
 
-fn shut_down(log: &Log, reason: &str) {
+fn shut_down(log: &EventLog, reason: &str) {
     log.append(
         SYSTEM,
         "shutdown",

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::error::ApiError;
-use crate::operation::events::{Log, stream};
+use crate::operation::events::{EventLog, stream};
 
 /// How long the output of a command that writes in tiny pieces is gathered for one event.
 const GATHER: Duration = Duration::from_millis(5);
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process's standard input: what was taken for it and is not written yet.
 pub(crate) struct Input {
-    log: Arc<Log>,
+    log: Arc<EventLog>,
     spid: u64,
     /// How much of it is recorded; all of it is delivered.
     cap: u64,
@@ -53,7 +53,7 @@ struct Taken {
 }
 
 impl Input {
-    pub(crate) fn new(log: Arc<Log>, spid: u64, cap: u64) -> Self {
+    pub(crate) fn new(log: Arc<EventLog>, spid: u64, cap: u64) -> Self {
         Self {
             log,
             spid,
@@ -177,7 +177,7 @@ impl Input {
 
 /// Records one output stream up to `cap` bytes, and reads on past it so that the command never blocks.
 pub(crate) fn record(
-    log: Arc<Log>,
+    log: Arc<EventLog>,
     spid: u64,
     fd: OwnedFd,
     name: &'static str,
@@ -215,7 +215,7 @@ pub(crate) fn record(
 }
 
 /// Says how much of a stream is not in the log, if anything.
-fn truncated(log: &Log, spid: u64, name: &str, emitted: u64, dropped: u64) {
+fn truncated(log: &EventLog, spid: u64, name: &str, emitted: u64, dropped: u64) {
     if dropped > 0 {
         let data = json!({"stream": name, "bytes_emitted": emitted, "bytes_dropped": dropped});
         log.append(spid, "truncated", data);

@@ -16,9 +16,9 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
-use crate::EngineError;
-use crate::LocalConfig;
 use crate::api::routes;
+use crate::config::LocalConfig;
+use crate::error::EngineError;
 use crate::serve::access::{self, Access, is_loopback};
 use crate::serve::drain::drain;
 use crate::serve::service::Service;

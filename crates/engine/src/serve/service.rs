@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::EngineError;
-use crate::LocalConfig;
 use crate::api::routes;
+use crate::config::LocalConfig;
 use crate::engine::Engine;
+use crate::error::EngineError;
 use crate::image::squash;
 use crate::operation::recover;
 use crate::operation::running::STOPPED;

@@ -14,10 +14,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::failed;
-use crate::EngineError;
-use crate::LocalConfig;
+use crate::config::LocalConfig;
 use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::error::EngineError;
 use crate::operation::recover;
 use crate::rows::upkeep::{self as rows, Content, ImageRow, LayerRow};
 use crate::rows::{Rows, layers};

@@ -21,15 +21,15 @@ const TOKEN_USER: &str = "<token>";
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Config {
-    auths: BTreeMap<String, Entry>,
+struct DockerConfig {
+    auths: BTreeMap<String, DockerLogin>,
     cred_helpers: BTreeMap<String, String>,
     creds_store: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase", default)]
-struct Entry {
+struct DockerLogin {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -38,13 +38,13 @@ struct Entry {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperAnswer {
     username: String,
     secret: String,
 }
 
 /// Docker's configuration file.
-pub(crate) fn config_path() -> Option<PathBuf> {
+fn config_path() -> Option<PathBuf> {
     let folder = match std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => std::env::home_dir()?.join(".docker"),
@@ -53,7 +53,7 @@ pub(crate) fn config_path() -> Option<PathBuf> {
 }
 
 /// The login that Docker has for a registry. What cannot be read counts as none, with a warning.
-pub(crate) async fn login(registry: &Host) -> Option<Login> {
+pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
     let path = config_path()?;
     let text = match tokio::fs::read(&path).await {
         Ok(text) => text,
@@ -63,7 +63,7 @@ pub(crate) async fn login(registry: &Host) -> Option<Login> {
             return None;
         }
     };
-    let config: Config = match serde_json::from_slice(&text) {
+    let config: DockerConfig = match serde_json::from_slice(&text) {
         Ok(config) => config,
         Err(_) => {
             // The parser's message could repeat a part of a secret.
@@ -96,7 +96,7 @@ pub(crate) async fn login(registry: &Host) -> Option<Login> {
     entry.login()
 }
 
-impl Entry {
+impl DockerLogin {
     fn login(self) -> Option<Login> {
         if let Some(token) = self.identitytoken.filter(|token| !token.is_empty()) {
             return Some(Login::Identity(Secret::new(token)));
@@ -154,7 +154,7 @@ async fn ask(name: &str, server: &str) -> Option<Login> {
         // So it says that it has none.
         return None;
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout).ok()?;
+    let answer: HelperAnswer = serde_json::from_slice(&output.stdout).ok()?;
     Some(if answer.username == TOKEN_USER {
         Login::Identity(Secret::new(answer.secret))
     } else {
