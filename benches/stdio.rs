@@ -1,6 +1,6 @@
 //! What a client waits for: the start of the server, its idle memory, and a command that does nothing.
 //!
-//! `cargo bench --bench stdio` prints the figures of docs/performance.md. It runs the program over pipes, on the
+//! `cargo bench --profile dist --bench stdio` prints the figures of docs/performance.md. It runs the program over pipes, on the
 //! embedded engine, in a directory of its own.
 
 use std::io::{BufRead, BufReader, Write};

@@ -1,7 +1,7 @@
 //! Two branches of one image on this machine's embedded engine, no account needed:
 //!
 //! ```text
-//! cargo run --example branches
+//! cargo run --features engine --example branches
 //! ```
 use contree::engine::LocalConfig;
 use contree::{Client, ImageRef, types};

@@ -51,6 +51,7 @@
 #![deny(rustdoc::broken_intra_doc_links)]
 
 mod api;
+mod backend;
 #[cfg(feature = "mcp")]
 #[doc(hidden)]
 pub mod cli;
@@ -71,9 +72,7 @@ pub mod tools;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub use contree_engine as engine;
 
-pub use api::{ByteStream, Client, ResponseValue, builder, types};
-pub use client::{
-    Backend, Captured, Content, Fold, ImageRef, OperationKind, OperationStatus, Outcome,
-    RetryPolicy, Run, events,
-};
+pub use api::{ByteStream, Client, OperationKind, OperationStatus, ResponseValue, builder, types};
+pub use backend::{Backend, RetryPolicy};
+pub use client::{Captured, Content, Fold, ImageRef, Outcome, Run, events};
 pub use error::Error;

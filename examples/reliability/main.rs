@@ -1,11 +1,11 @@
 //! Whether the embedded engine stays as it was, over many runs, deep and wide images, and being killed:
 //!
 //! ```text
-//! cargo run --profile fast --example reliability -- runs 2000
-//! cargo run --profile fast --example reliability -- depth 1000
-//! cargo run --profile fast --example reliability -- width 1000
-//! cargo run --profile fast --example reliability -- size 200
-//! cargo run --profile fast --example reliability -- kills 50
+//! cargo run --release --features engine --example reliability -- runs 2000
+//! cargo run --release --features engine --example reliability -- depth 1000
+//! cargo run --release --features engine --example reliability -- width 1000
+//! cargo run --release --features engine --example reliability -- size 200
+//! cargo run --release --features engine --example reliability -- kills 50
 //! ```
 //!
 //! Each works on a data directory of its own below `CONTREE_TEST_DIR` (else where temporary files go), prints what it measured, and ends with

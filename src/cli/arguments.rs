@@ -5,6 +5,36 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
+/// Why an argument cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArgumentError {
+    #[error("`{shown}` is not a JSON object: {source}")]
+    NotAnObject {
+        shown: String,
+        source: serde_json::Error,
+    },
+    #[error("`{0}` is neither KEY=VALUE nor a JSON object")]
+    NeitherForm(String),
+    #[error("`{0}` is given twice")]
+    Twice(String),
+    #[error("`{0}=@` names no file (for the text `@`, write `{0}=@@`)")]
+    NoFile(String),
+    #[error("{key}: cannot read {what}: {source}")]
+    Read {
+        key: String,
+        what: String,
+        source: std::io::Error,
+    },
+    #[error("{key}: {what} is not UTF-8 text")]
+    NotText { key: String, what: String },
+    #[error("`{key}` takes JSON of type {kind}, not `{shown}`")]
+    Type {
+        key: String,
+        kind: String,
+        shown: String,
+    },
+}
+
 /// Reads what `@FILE` and `@-` name; a seam for tests.
 pub(super) trait Source {
     fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>>;
@@ -42,13 +72,16 @@ pub(super) fn read(
     given: &[String],
     schema: &Value,
     source: &mut dyn Source,
-) -> Result<Map<String, Value>, String> {
+) -> Result<Map<String, Value>, ArgumentError> {
     let mut arguments = Map::new();
     let mut appended = BTreeSet::new();
     for argument in given {
         if argument.trim_start().starts_with('{') {
-            let object: Map<String, Value> = serde_json::from_str(argument)
-                .map_err(|error| format!("`{}` is not a JSON object: {error}", head(argument)))?;
+            let object: Map<String, Value> =
+                serde_json::from_str(argument).map_err(|source| ArgumentError::NotAnObject {
+                    shown: head(argument),
+                    source,
+                })?;
             for (key, value) in object {
                 insert(&mut arguments, key, value)?;
             }
@@ -60,10 +93,7 @@ pub(super) fn read(
                 .is_some_and(|all| all.values().any(|one| one["format"] == "password"));
             // Somebody may have forgotten to write the key before it.
             let shown = if has_secrets { "…" } else { argument };
-            return Err(format!(
-                "`{}` is neither KEY=VALUE nor a JSON object",
-                short(shown)
-            ));
+            return Err(ArgumentError::NeitherForm(short(shown)));
         };
         let parameter = &schema["properties"][key];
         let text = content(key, text, source)?;
@@ -81,16 +111,20 @@ pub(super) fn read(
     Ok(arguments)
 }
 
-fn insert(arguments: &mut Map<String, Value>, key: String, value: Value) -> Result<(), String> {
+fn insert(
+    arguments: &mut Map<String, Value>,
+    key: String,
+    value: Value,
+) -> Result<(), ArgumentError> {
     if arguments.contains_key(&key) {
-        return Err(format!("`{key}` is given twice"));
+        return Err(ArgumentError::Twice(key));
     }
     arguments.insert(key, value);
     Ok(())
 }
 
 /// The text itself, or what `@` refers to.
-fn content(key: &str, text: &str, source: &mut dyn Source) -> Result<String, String> {
+fn content(key: &str, text: &str, source: &mut dyn Source) -> Result<String, ArgumentError> {
     let Some(name) = text.strip_prefix('@') else {
         return Ok(text.to_owned());
     };
@@ -98,29 +132,32 @@ fn content(key: &str, text: &str, source: &mut dyn Source) -> Result<String, Str
         return Ok(name.to_owned());
     }
     let (bytes, what) = match name {
-        "" => {
-            return Err(format!(
-                "`{key}=@` names no file (for the text `@`, write `{key}=@@`)"
-            ));
-        }
+        "" => return Err(ArgumentError::NoFile(key.to_owned())),
         "-" => (source.stdin(), "standard input".to_owned()),
         path => (source.file(path), path.to_owned()),
     };
-    let bytes = bytes.map_err(|error| format!("{key}: cannot read {what}: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| format!("{key}: {what} is not UTF-8 text"))
+    let key = key.to_owned();
+    match bytes.map(String::from_utf8) {
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(_)) => Err(ArgumentError::NotText { key, what }),
+        Err(source) => Err(ArgumentError::Read { key, what, source }),
+    }
 }
 
-fn value(key: &str, text: String, parameter: &Value) -> Result<Value, String> {
+fn value(key: &str, text: String, parameter: &Value) -> Result<Value, ArgumentError> {
     match parameter["type"].as_str() {
         // An unknown name goes on as text: the tool's own error names the nearest one.
         None | Some("string") => Ok(Value::String(text)),
-        Some(kind) => serde_json::from_str(text.trim())
-            .map_err(|_| format!("`{key}` takes JSON of type {kind}, not `{}`", short(&text))),
+        Some(kind) => serde_json::from_str(text.trim()).map_err(|_| ArgumentError::Type {
+            key: key.to_owned(),
+            kind: kind.to_owned(),
+            shown: short(&text),
+        }),
     }
 }
 
 /// A JSON array, or one element.
-fn elements(key: &str, text: &str, items: &Value) -> Result<Vec<Value>, String> {
+fn elements(key: &str, text: &str, items: &Value) -> Result<Vec<Value>, ArgumentError> {
     if let Ok(Value::Array(values)) = serde_json::from_str(text.trim()) {
         return Ok(values);
     }
@@ -183,7 +220,7 @@ mod tests {
 
     fn bad(given: &[&str]) -> String {
         let given: Vec<String> = given.iter().map(ToString::to_string).collect();
-        read(&given, &schema(), &mut Fake).unwrap_err()
+        read(&given, &schema(), &mut Fake).unwrap_err().to_string()
     }
 
     #[test]

@@ -8,11 +8,15 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{self, System};
+use super::arguments::{self, ArgumentError, System};
+use super::error::CommandError;
 use super::live::{Raw, Shown, Writing, print, say};
+use super::secret::{self, SecretError};
 use super::start::Start;
-use super::{USAGE, runtime, secret, signals};
-use crate::tools::{self, Answer, Context, Handlers, Offer, Session, Tool, ToolError, Watcher};
+use super::{USAGE, runtime, signals};
+use crate::tools::{
+    self, Answer, Context, Handlers, Session, Tool, ToolError, ToolSelection, Watcher,
+};
 
 /// A tool said no.
 const TOOL_ERROR: u8 = 1;
@@ -24,6 +28,24 @@ const FAILED: u8 = 125;
 const CLOSED: u8 = 141;
 /// `--raw`: how much of each stream is recorded, unless it is said: as much as the API allows.
 const RAW_BYTES: u64 = 10 * 1024 * 1024;
+
+/// Why a call is not made: the command line is wrong.
+#[derive(Debug, thiserror::Error)]
+enum UsageError {
+    #[error("{0} (`contree-mcp tools` lists them)")]
+    UnknownTool(#[source] ToolError),
+    #[error(transparent)]
+    Argument(#[from] ArgumentError),
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The tool is not offered, or does not take the arguments.
+    #[error(transparent)]
+    Refused(#[from] ToolError),
+    #[error("--raw: `{0}` has neither streams nor content to print")]
+    NothingRaw(&'static str),
+    #[error("--raw passes on a command's output, which wait=false does not wait for")]
+    RawWithoutWait,
+}
 
 /// Call a tool and print its result as JSON
 #[derive(Args, Debug)]
@@ -58,7 +80,7 @@ enum Shape {
 }
 
 impl Call {
-    pub(super) fn run(self, start: Start) -> Result<u8, String> {
+    pub(super) fn run(self, start: Start) -> Result<u8, CommandError> {
         let (tool, arguments) = match self.prepare(&start.offer) {
             Ok(prepared) => prepared,
             Err(problem) => {
@@ -79,28 +101,20 @@ impl Call {
 
     fn prepare(
         &self,
-        offer: &Offer,
-    ) -> Result<(&'static Tool, serde_json::Map<String, Value>), String> {
+        offer: &ToolSelection,
+    ) -> Result<(&'static Tool, serde_json::Map<String, Value>), UsageError> {
         let Some(tool) = tools::find_tool(&self.tool) else {
-            return Err(format!(
-                "{} (`contree-mcp tools` lists them)",
-                tools::unknown_tool(&self.tool)
-            ));
+            return Err(UsageError::UnknownTool(tools::unknown_tool(&self.tool)));
         };
         if !offer.has(tool.name) {
-            return Err(offer.refusal(&format!("`{}`", tool.name)).to_string());
+            return Err(offer.refusal(&format!("`{}`", tool.name)).into());
         }
         let schema = tool.input_schema();
         let mut arguments = arguments::read(&self.arguments, &schema, &mut System::default())?;
         ask_for_secrets(tool, &schema, &mut arguments)?;
         if self.raw {
             match shape(tool) {
-                Shape::Other => {
-                    return Err(format!(
-                        "--raw: `{}` has neither streams nor content to print",
-                        tool.name
-                    ));
-                }
+                Shape::Other => return Err(UsageError::NothingRaw(tool.name)),
                 Shape::Streams => raw_arguments(&schema, &mut arguments)?,
                 Shape::Content => {}
             }
@@ -170,7 +184,7 @@ fn ask_for_secrets(
     tool: &Tool,
     schema: &Value,
     arguments: &mut serde_json::Map<String, Value>,
-) -> Result<(), String> {
+) -> Result<(), UsageError> {
     if !std::io::IsTerminal::is_terminal(&std::io::stdin()) {
         return Ok(());
     }
@@ -186,7 +200,7 @@ fn ask_for_secrets(
     // Nobody types a secret only to hear that something else is wrong.
     let mut whole = arguments.clone();
     whole.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
-    tool.normalise(whole).map_err(|error| error.to_string())?;
+    tool.normalise(whole)?;
     for name in names {
         arguments.insert(name.to_owned(), Value::String(secret::ask(name)?));
     }
@@ -210,15 +224,13 @@ fn shape(tool: &Tool) -> Shape {
 fn raw_arguments(
     schema: &Value,
     arguments: &mut serde_json::Map<String, Value>,
-) -> Result<(), String> {
+) -> Result<(), UsageError> {
     let parameters = &schema["properties"];
     if arguments
         .get("wait")
         .is_some_and(|wait| *wait == json!(false))
     {
-        return Err(
-            "--raw passes on a command's output, which wait=false does not wait for".into(),
-        );
+        return Err(UsageError::RawWithoutWait);
     }
     if parameters.get("truncate_output_at").is_some()
         && !arguments.contains_key("truncate_output_at")

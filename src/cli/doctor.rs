@@ -7,19 +7,17 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use super::error::CommandError;
+#[cfg(not(all(feature = "engine", target_os = "linux")))]
+use super::error::NO_ENGINE;
 use super::live::print;
 use super::runtime;
 use super::start::Start;
 use crate::config::{DirectoryError, Selected};
-use crate::tools::Session;
+use crate::tools::{Session, ToolError};
 
 /// How long the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Why there is no embedded engine in this program.
-#[cfg(not(all(feature = "engine", target_os = "linux")))]
-pub(super) const NO_ENGINE: &str = "this program has no embedded engine, which needs Linux and the feature `engine`: \
-    set CONTREE_TOKEN and CONTREE_URL to use a Contree service";
 
 /// Say what works here, and what to do about the rest
 #[derive(Args, Debug)]
@@ -72,7 +70,7 @@ impl Check {
 }
 
 impl Doctor {
-    pub(super) fn run(&self, start: Start) -> Result<u8, String> {
+    pub(super) fn run(&self, start: Start) -> Result<u8, CommandError> {
         let local = matches!(start.decision.selected, Ok(Selected::Local));
         let mut checks = credentials(&start);
         if matches!(start.decision.selected, Ok(Selected::Cloud(_))) {
@@ -167,27 +165,32 @@ fn credentials(start: &Start) -> Vec<Check> {
 }
 
 /// Asks the service who we are.
-fn service(start: &Start) -> Result<Check, String> {
+fn service(start: &Start) -> Result<Check, CommandError> {
     let session = start.session(false)?;
     let runtime = runtime()?;
     let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, whoami(&session)).await });
     runtime.shutdown_background();
     Ok(match answer {
         Ok(Ok(())) => Check::new("credentials", "service", State::Fine, "it answers and knows the token"),
-        Ok(Err(error)) => Check::new("credentials", "service", State::Missing, error)
+        Ok(Err(error)) => Check::new("credentials", "service", State::Missing, error.to_string())
             .remedy("check the URL, the token and the project, and whether the service can be reached from here"),
         Err(_) => Check::new("credentials", "service", State::Missing, format!("no answer within {} s", PATIENCE.as_secs()))
             .remedy("check the URL, the proxy settings and whether the service can be reached from here"),
     })
 }
 
-async fn whoami(session: &Session) -> Result<(), String> {
-    let client = session.client().await.map_err(|error| error.to_string())?;
-    client
-        .who_am_i()
-        .send()
-        .await
-        .map_err(|error| crate::Error::from(error).to_string())?;
+/// Why the service does not tell who we are.
+#[derive(Debug, thiserror::Error)]
+enum ServiceError {
+    #[error(transparent)]
+    Connect(#[from] ToolError),
+    #[error(transparent)]
+    Answer(#[from] crate::Error),
+}
+
+async fn whoami(session: &Session) -> Result<(), ServiceError> {
+    let client = session.client().await?;
+    client.who_am_i().send().await.map_err(crate::Error::from)?;
     Ok(())
 }
 
@@ -254,7 +257,12 @@ fn sandbox(start: &Start) -> Vec<Check> {
         // Said already.
         (Err(_), Err(_)) => return Vec::new(),
         (Err(error), Ok(_)) => {
-            return vec![Check::new("sandbox", "network", State::Missing, error)];
+            return vec![Check::new(
+                "sandbox",
+                "network",
+                State::Missing,
+                error.to_string(),
+            )];
         }
     };
     // As a call does, so that what is said is what is had.

@@ -1,19 +1,35 @@
 //! The options of the HTTP transport.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
+use super::token_file::{self, TokenFileError};
 use crate::config::Environment;
-use crate::mcp::{HttpOptions, Token, is_host};
+use crate::mcp::{HttpOptions, is_host};
 
 /// The port of the first release.
 const PORT: u16 = 9452;
-/// The longest file that can be a token.
-const LONGEST_TOKEN: u64 = 4096;
 
 const HEADING: &str = "HTTP options";
+
+/// An option or variable of the HTTP transport that makes no sense.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpOptionError {
+    #[error("{given_by} is `stdio` or `http`, not `{mode}`")]
+    Mode { given_by: String, mode: String },
+    #[error("{given_by} is an IP address such as 127.0.0.1, not `{text}`")]
+    Address { given_by: String, text: String },
+    #[error("{given_by} is a port from 0 to 65535, not `{text}`")]
+    Port { given_by: String, text: String },
+    #[error("--http-allow-host is a name such as `box.example` or `box.example:8080`, not `{0}`")]
+    Host(String),
+    #[error("--http-token-file and --http-allow-host go with --mode http")]
+    WithoutHttp,
+    #[error(transparent)]
+    TokenFile(#[from] TokenFileError),
+}
 
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Http {
@@ -39,7 +55,10 @@ impl Http {
     ///
     /// # Errors
     /// A sentence about the option or variable that makes no sense.
-    pub(super) fn read(&self, environment: &Environment) -> Result<Option<HttpOptions>, String> {
+    pub(super) fn read(
+        &self,
+        environment: &Environment,
+    ) -> Result<Option<HttpOptions>, HttpOptionError> {
         let given = |flag: &Option<String>, option: &str, variable: &str| {
             let flagged = flag.clone().map(|value| (value, option.to_owned()));
             flagged.or_else(|| Some((environment.get(variable)?.to_owned(), variable.to_owned())))
@@ -48,9 +67,7 @@ impl Http {
             None => return self.none(),
             Some((mode, _)) if mode.eq_ignore_ascii_case("stdio") => return self.none(),
             Some((mode, _)) if mode.eq_ignore_ascii_case("http") => {}
-            Some((mode, whence)) => {
-                return Err(format!("{whence} is `stdio` or `http`, not `{mode}`"));
-            }
+            Some((mode, given_by)) => return Err(HttpOptionError::Mode { given_by, mode }),
         }
         let listen = match given(
             &self.http_listen,
@@ -61,36 +78,33 @@ impl Http {
             Some((text, _)) if text.eq_ignore_ascii_case("localhost") => {
                 IpAddr::V4(Ipv4Addr::LOCALHOST)
             }
-            Some((text, whence)) => text
+            Some((text, given_by)) => text
                 .trim_start_matches('[')
                 .trim_end_matches(']')
                 .parse()
-                .map_err(|_| {
-                    format!("{whence} is an IP address such as 127.0.0.1, not `{text}`")
-                })?,
+                .map_err(|_| HttpOptionError::Address { given_by, text })?,
         };
         let port = match given(&self.http_port, "--http-port", "CONTREE_MCP_HTTP_PORT") {
             None => PORT,
-            Some((text, whence)) => text
+            Some((text, given_by)) => text
                 .parse()
-                .map_err(|_| format!("{whence} is a port from 0 to 65535, not `{text}`"))?,
+                .map_err(|_| HttpOptionError::Port { given_by, text })?,
         };
         let mut options = HttpOptions::new(listen, port);
         for host in &self.http_allow_host {
             if !is_host(host) {
-                return Err(format!(
-                    "--http-allow-host is a name such as `box.example` or `box.example:8080`, not `{host}`"
-                ));
+                return Err(HttpOptionError::Host(host.clone()));
             }
             options.allowed_hosts.push(host.clone());
         }
         if let Some(path) = &self.http_token_file {
-            options.token = Some(token(path)?);
+            options.token = Some(token_file::of_mcp(path)?);
         }
         Ok(Some(options))
     }
 
     /// Whether anything of it was given.
+    #[cfg(all(feature = "engine", target_os = "linux"))]
     pub(super) fn is_given(&self) -> bool {
         self.mode.is_some()
             || self.http_listen.is_some()
@@ -104,50 +118,22 @@ impl Http {
         self.http_token_file.as_ref()
     }
 
-    fn none(&self) -> Result<Option<HttpOptions>, String> {
+    fn none(&self) -> Result<Option<HttpOptions>, HttpOptionError> {
         if self.http_token_file.is_some() || !self.http_allow_host.is_empty() {
-            return Err("--http-token-file and --http-allow-host go with --mode http".to_owned());
+            return Err(HttpOptionError::WithoutHttp);
         }
         Ok(None)
     }
-}
-
-/// Warns if other users may read a file with a secret.
-#[cfg(unix)]
-pub(super) fn warn_if_shared(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::MetadataExt as _;
-    if std::fs::metadata(path)?.mode() & 0o077 != 0 {
-        let shown = path.display();
-        super::live::say(format_args!(
-            "warning: other users may read the token file {shown}; `chmod 600` it"
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
-fn warn_if_shared(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
-
-fn token(path: &Path) -> Result<Token, String> {
-    use std::io::Read;
-    let shown = path.display();
-    let mut text = String::new();
-    let failed = |error| format!("cannot read the token file {shown}: {error}");
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LONGEST_TOKEN).read_to_string(&mut text))
-        .map_err(failed)?;
-    warn_if_shared(path).map_err(failed)?;
-    Token::new(text.trim()).map_err(|problem| format!("{shown}: {problem}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(http: &Http, variables: &[(&str, &str)]) -> Result<Option<HttpOptions>, String> {
+    fn read(
+        http: &Http,
+        variables: &[(&str, &str)],
+    ) -> Result<Option<HttpOptions>, HttpOptionError> {
         http.read(&variables.iter().copied().collect())
     }
 
@@ -191,23 +177,8 @@ mod tests {
                 "CONTREE_MCP_HTTP_LISTEN",
             ),
         ] {
-            let problem = read(&Http::default(), &variables).unwrap_err();
+            let problem = read(&Http::default(), &variables).unwrap_err().to_string();
             assert!(problem.contains(word), "{problem}");
         }
-    }
-
-    #[test]
-    fn a_token_is_long_and_printable() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for (text, good) in [
-            ("0123456789abcdef\n", true),
-            ("short\n", false),
-            ("0123456789 abcdef", false),
-            ("", false),
-        ] {
-            std::fs::write(file.path(), text).unwrap();
-            assert_eq!(token(file.path()).is_ok(), good, "{text:?}");
-        }
-        assert!(token(Path::new("/nowhere/token")).is_err());
     }
 }

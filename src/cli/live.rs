@@ -1,21 +1,22 @@
 //! Output while a call runs, and writing to streams that may be closed.
 
 use std::fmt::Display;
-use std::io::{Error, ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
+use super::error::ProcessError;
 use crate::tools::{Stream, Watcher};
 
 /// Prints to standard output; a reader that went away is no failure of ours.
 ///
 /// # Errors
 /// When the output cannot be written, such as to a full disk.
-pub(super) fn print(text: &str) -> Result<(), String> {
+pub(super) fn print(text: &str) -> Result<(), ProcessError> {
     match write(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(ProcessError::Output(error)),
         _ => Ok(()),
     }
 }
@@ -28,10 +29,6 @@ pub(super) fn say(text: impl Display) {
 fn write(bytes: &[u8]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush())
-}
-
-fn unwritten(error: &Error) -> String {
-    format!("cannot write to standard output: {error}")
 }
 
 /// How writing went.
@@ -90,7 +87,7 @@ impl Watcher for Raw {
                 }
                 Err(error) => {
                     *writing = Writing::Failed;
-                    say(unwritten(&error));
+                    say(ProcessError::Output(error));
                 }
             },
             Stream::Stderr => {

@@ -4,6 +4,7 @@ mod arguments;
 mod call;
 mod doctor;
 mod engine;
+mod error;
 mod http;
 mod live;
 mod network;
@@ -13,6 +14,7 @@ mod serve;
 mod signals;
 mod start;
 mod surface;
+mod token_file;
 mod tools;
 
 use std::process::ExitCode;
@@ -20,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 
+use error::{CommandError, ProcessError};
 use options::Options;
 use start::Start;
 
@@ -60,7 +63,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(line: CommandLine) -> Result<u8, String> {
+fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut start = Start::new(line.options);
     start.log();
     match start.options.offer(&start.environment) {
@@ -80,11 +83,11 @@ fn run(line: CommandLine) -> Result<u8, String> {
 }
 
 /// A runtime for one command: two workers, since the work is done by the backend.
-fn runtime() -> Result<Runtime, String> {
+fn runtime() -> Result<Runtime, ProcessError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("contree-mcp")
         .enable_all()
         .build()
-        .map_err(|error| format!("cannot start the runtime: {error}"))
+        .map_err(ProcessError::Runtime)
 }

@@ -5,7 +5,7 @@ use clap::Args;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 use crate::config::Environment;
 #[cfg(all(feature = "engine", target_os = "linux"))]
-use crate::engine::{EgressRule, LocalConfig, NetworkMode};
+use crate::engine::{EgressRule, EgressRuleError, EngineError, LocalConfig, NetworkMode};
 
 /// Beside the options that choose the backend.
 const BACKEND: &str = "Backend options";
@@ -14,6 +14,17 @@ const BACKEND: &str = "Backend options";
 #[cfg(all(feature = "engine", target_os = "linux"))]
 const SHARED: &str = "WARNING: --network host: commands in sandboxes reach everything that this machine reaches, services on its \
     127.0.0.1 and its abstract unix sockets too; nothing is filtered";
+
+/// An option or variable of the network that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NetworkError {
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[error("CONTREE_NETWORK: {0}")]
+    Mode(#[source] EngineError),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[error(transparent)]
+    Rule(#[from] EgressRuleError),
+}
 
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Network {
@@ -40,15 +51,13 @@ impl Network {
         &self,
         environment: &Environment,
         config: &mut LocalConfig,
-    ) -> Result<(), String> {
+    ) -> Result<(), NetworkError> {
         let mode = self
             .network
             .as_deref()
             .or_else(|| environment.get("CONTREE_NETWORK"));
         if let Some(mode) = mode.filter(|mode| !mode.is_empty()) {
-            config.network = mode
-                .parse()
-                .map_err(|error: crate::engine::EngineError| format!("CONTREE_NETWORK: {error}"))?;
+            config.network = mode.parse().map_err(NetworkError::Mode)?;
         }
         config.egress_allow = rules(&self.egress_allow, environment, "CONTREE_EGRESS_ALLOW")?;
         config.egress_deny = rules(&self.egress_deny, environment, "CONTREE_EGRESS_DENY")?;
@@ -61,13 +70,13 @@ fn rules(
     given: &[String],
     environment: &Environment,
     variable: &str,
-) -> Result<Vec<EgressRule>, String> {
+) -> Result<Vec<EgressRule>, NetworkError> {
     let text = if given.is_empty() {
         environment.get(variable).unwrap_or_default().to_owned()
     } else {
         given.join(",")
     };
-    EgressRule::list(&text).map_err(|error| error.to_string())
+    Ok(EgressRule::list(&text)?)
 }
 
 /// Warns of what weakens the sandbox.
@@ -82,7 +91,10 @@ pub(super) fn warn(config: &LocalConfig) {
 mod tests {
     use super::*;
 
-    fn configured(options: Network, variables: &[(&str, &str)]) -> Result<LocalConfig, String> {
+    fn configured(
+        options: Network,
+        variables: &[(&str, &str)],
+    ) -> Result<LocalConfig, NetworkError> {
         let mut config = LocalConfig::new("/nowhere");
         options
             .configure(&variables.iter().copied().collect(), &mut config)
@@ -117,7 +129,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_said() {
-        let bad = |name, value| configured(Network::default(), &[(name, value)]).unwrap_err();
+        let bad = |name, value| {
+            let refused = configured(Network::default(), &[(name, value)]);
+            refused.unwrap_err().to_string()
+        };
         assert!(bad("CONTREE_NETWORK", "all").contains("`proxy`, `host` or `none`"));
         assert!(bad("CONTREE_EGRESS_ALLOW", "https://x.example").contains("HOST[:PORT]"));
     }

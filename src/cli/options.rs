@@ -6,12 +6,24 @@ use clap::{Args, ValueEnum};
 
 use super::http::Http;
 use crate::config::{AuthType, Choice, Environment, Flags};
-use crate::tools::Offer;
+use crate::tools::{SelectionError, ToolSelection};
 
 /// Help headings, so that the options of a command come first in its help.
 const BACKEND: &str = "Backend options";
 const OFFER: &str = "What is offered";
 const OTHER: &str = "General options";
+
+/// Why it cannot be told which tools are offered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OfferError {
+    #[error("CONTREE_READ_ONLY is `{0}`: give true or false")]
+    ReadOnly(String),
+    #[error("{0} names nothing: give a name, or leave it out")]
+    NoName(&'static str),
+    /// A name is that of no tool or toolset, or nothing is left to offer.
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+}
 
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Options {
@@ -96,6 +108,7 @@ fn names(option: &[String], variable: Option<&str>) -> Vec<String> {
 
 impl Options {
     /// An option that bounds tools or chooses a backend, if one was given: where there are no tools it would be believed and not heeded.
+    #[cfg(all(feature = "engine", target_os = "linux"))]
     pub(super) fn for_tools_only(&self) -> Option<&'static str> {
         [
             ("--read-only", self.read_only),
@@ -113,16 +126,14 @@ impl Options {
     ///
     /// # Errors
     /// Says which name is wrong, and the nearest that is not.
-    pub(super) fn offer(&self, environment: &Environment) -> Result<Offer, String> {
+    pub(super) fn offer(&self, environment: &Environment) -> Result<ToolSelection, OfferError> {
         let read_only = match environment.get("CONTREE_READ_ONLY") {
             _ if self.read_only => true,
             None => false,
             Some(text) => match text.trim().to_lowercase().as_str() {
                 "1" | "true" | "yes" | "on" => true,
                 "0" | "false" | "no" | "off" => false,
-                _ => {
-                    return Err(format!("CONTREE_READ_ONLY is `{text}`: give true or false"));
-                }
+                _ => return Err(OfferError::ReadOnly(text.to_owned())),
             },
         };
         let toolsets = names(&self.toolset, environment.get("CONTREE_TOOLSET"));
@@ -133,12 +144,10 @@ impl Options {
             ("--tools", &self.tools, &tools),
         ] {
             if !given.is_empty() && names.is_empty() {
-                return Err(format!(
-                    "{option} names nothing: give a name, or leave it out"
-                ));
+                return Err(OfferError::NoName(option));
             }
         }
-        Offer::choose(read_only, &toolsets, &tools)
+        Ok(ToolSelection::choose(read_only, &toolsets, &tools)?)
     }
 
     /// What they say about the backend.

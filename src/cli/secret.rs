@@ -2,14 +2,35 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::error::ProcessError;
 use super::{runtime, signals};
+
+/// Why a secret cannot be asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SecretError {
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error("{name}: {source}")]
+    Terminal {
+        name: String,
+        source: std::io::Error,
+    },
+    #[error("{name}: {source}")]
+    Reading {
+        name: String,
+        source: tokio::task::JoinError,
+    },
+}
 
 /// Asks for a secret without showing what is typed. A signal that ends the process meanwhile leaves the terminal as it was.
 ///
 /// # Errors
 /// If there is no terminal, or nothing more to read from it.
-pub(super) fn ask(name: &str) -> Result<String, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("{name}: {error}");
+pub(super) fn ask(name: &str) -> Result<String, SecretError> {
+    let failed = |source| SecretError::Terminal {
+        name: name.to_owned(),
+        source,
+    };
     let hidden = Arc::new(Mutex::new(None::<Hidden>));
     let runtime = runtime()?;
     let asked = runtime.block_on(async {
@@ -25,13 +46,16 @@ pub(super) fn ask(name: &str) -> Result<String, String> {
         // Before the prompt, so that nothing is shown of what a program types as soon as it sees it.
         {
             let mut hidden = lock(&hidden);
-            *hidden = Some(Hidden::begin().map_err(|error| failed(&error))?);
+            *hidden = Some(Hidden::begin().map_err(failed)?);
         }
         let prompt = format!("{name}: ");
         tokio::task::spawn_blocking(move || read(&prompt))
             .await
-            .map_err(|error| failed(&error))?
-            .map_err(|error| failed(&error))
+            .map_err(|source| SecretError::Reading {
+                name: name.to_owned(),
+                source,
+            })?
+            .map_err(failed)
     });
     lock(&hidden).take();
     // Who was interrupted does not wait for the thread that reads.

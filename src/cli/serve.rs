@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::error::CommandError;
 use super::start::Start;
 use super::{USAGE, runtime, signals};
 use crate::mcp::{self, HttpOptions, HttpServer, ServeError};
@@ -13,7 +14,7 @@ use crate::tools::Session;
 /// How long the end of the session may take once everything is cancelled.
 const LAST: Duration = Duration::from_secs(12);
 
-pub(super) fn serve(start: Start) -> Result<u8, String> {
+pub(super) fn serve(start: Start) -> Result<u8, CommandError> {
     let http = match start.options.http.read(&start.environment) {
         Ok(http) => http,
         Err(problem) => {
@@ -49,7 +50,7 @@ pub(super) fn serve(start: Start) -> Result<u8, String> {
         {
             tracing::warn!("operations did not end in time");
         }
-        served.map_err(|error| error.to_string())
+        served.map_err(CommandError::from)
     });
     close(session);
     // A read of standard input that is still pending must not hold up the exit.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::error::ProcessError;
+
 /// Calls `first` at the first such signal, with the exit status that goes with it, and ends the process at the second.
 ///
 /// # Errors
 /// When the system does not let us listen.
-pub(super) fn on_end(first: impl Fn(u8) + Send + Sync + 'static) -> Result<(), String> {
+pub(super) fn on_end(first: impl Fn(u8) + Send + Sync + 'static) -> Result<(), ProcessError> {
     let asked = Arc::new(AtomicBool::new(false));
     let first = Arc::new(first);
     let ask = move |status: u8| {
@@ -16,7 +18,7 @@ pub(super) fn on_end(first: impl Fn(u8) + Send + Sync + 'static) -> Result<(), S
         }
         first(status);
     };
-    listen(ask).map_err(|error| format!("cannot listen for signals: {error}"))
+    listen(ask).map_err(ProcessError::Signals)
 }
 
 #[cfg(unix)]

@@ -8,12 +8,15 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::error::CommandError;
+#[cfg(all(feature = "engine", target_os = "linux"))]
+use super::error::SettingsError;
 use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
 };
-use crate::tools::{BackendInfo, Connect, LocalAccess, Offer, Session};
-use crate::{Backend, Client};
+use crate::tools::{BackendInfo, Connect, LocalAccess, Session, ToolError, ToolSelection};
+use crate::{Client, Error};
 
 /// Said by `whoami`, beside what the engine says of itself.
 const LOCAL_NOTE: &str = "operations end with this process";
@@ -26,7 +29,7 @@ pub(super) struct Start {
     pub(super) decision: Decision,
     pub(super) directories: Result<Directories, DirectoryError>,
     /// Which tools there are to call.
-    pub(super) offer: Offer,
+    pub(super) offer: ToolSelection,
 }
 
 impl Start {
@@ -41,7 +44,7 @@ impl Start {
             files,
             decision,
             directories,
-            offer: Offer::default(),
+            offer: ToolSelection::default(),
         }
     }
 
@@ -91,7 +94,7 @@ impl Start {
     ///
     /// # Errors
     /// If an allowed path is not there.
-    pub(super) fn session(&self, over_http: bool) -> Result<Arc<Session>, String> {
+    pub(super) fn session(&self, over_http: bool) -> Result<Arc<Session>, CommandError> {
         let mut info = BackendInfo::default();
         info.why.clone_from(&self.decision.why);
         info.notes.clone_from(&self.decision.notes);
@@ -99,7 +102,9 @@ impl Start {
             (Ok(Selected::Cloud(cloud)), _) => {
                 info.name = "cloud";
                 let cloud = cloud.clone();
-                Box::new(move || std::future::ready(connect(&cloud)).boxed())
+                Box::new(move || {
+                    std::future::ready(connect(&cloud).map_err(ToolError::no_backend)).boxed()
+                })
             }
             (Ok(Selected::Local), Ok(directories)) => {
                 info.name = "local";
@@ -112,7 +117,7 @@ impl Start {
         };
         let is_near = !over_http;
         let mut session = Session::new(info, connect)
-            .with_offer(self.offer.clone())
+            .with_selection(self.offer.clone())
             .with_desktop(is_near && has_desktop(&self.environment))
             .with_local_access(self.local_access(over_http)?);
         if let Ok(directories) = &self.directories {
@@ -122,7 +127,7 @@ impl Start {
     }
 
     /// What tools may touch on this machine.
-    fn local_access(&self, over_http: bool) -> Result<LocalAccess, String> {
+    fn local_access(&self, over_http: bool) -> Result<LocalAccess, CommandError> {
         let allowed = &self.options.allow_path;
         let access = if over_http || !allowed.is_empty() {
             LocalAccess::only(allowed)?
@@ -143,8 +148,8 @@ impl Start {
     /// # Errors
     /// A sentence about what cannot be read, or that there is nowhere to keep data.
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    pub(super) fn local_config(&self) -> Result<crate::engine::LocalConfig, String> {
-        let directories = self.directories.as_ref().map_err(ToString::to_string)?;
+    pub(super) fn local_config(&self) -> Result<crate::engine::LocalConfig, SettingsError> {
+        let directories = self.directories.as_ref().map_err(Clone::clone)?;
         let mut config = crate::engine::LocalConfig::new(&directories.data);
         self.options
             .network
@@ -159,13 +164,13 @@ impl Start {
                 super::network::warn(&config);
                 local(config, stays)
             }
-            Err(error) => failing(error),
+            Err(error) => failing(error.to_string()),
         }
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
     fn local(&self, _directories: &Directories, _stays: bool) -> Connect {
-        failing(super::doctor::NO_ENGINE.to_owned())
+        failing(super::error::NO_ENGINE.to_owned())
     }
 }
 
@@ -192,17 +197,12 @@ fn filter(level: Level) -> LevelFilter {
 }
 
 fn failing(why: String) -> Connect {
-    Box::new(move || std::future::ready(Err(why.clone())).boxed())
+    let error = ToolError::no_backend_because(why);
+    Box::new(move || std::future::ready(Err(error.clone())).boxed())
 }
 
-fn connect(cloud: &Cloud) -> Result<Client, String> {
-    let mut backend = Backend::new(&cloud.url)
-        .map_err(|error| error.to_string())?
-        .with_token(&cloud.token);
-    if let Some(project) = &cloud.project {
-        backend = backend.with_project(project);
-    }
-    Client::connect(backend).map_err(|error| error.to_string())
+fn connect(cloud: &Cloud) -> Result<Client, Error> {
+    Client::connect(cloud.backend()?)
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
@@ -212,10 +212,8 @@ fn local(config: crate::engine::LocalConfig, stays: bool) -> Connect {
         async move {
             tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(stays))
                 .await
-                .map_err(|error| error.to_string())?;
-            Client::local(config)
-                .await
-                .map_err(|error| error.to_string())
+                .map_err(ToolError::no_backend)?;
+            Client::local(config).await.map_err(ToolError::no_backend)
         }
         .boxed()
     })

@@ -6,14 +6,26 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::USAGE;
+use super::error::CommandError;
 use super::start::Start;
-use super::surface::{self, Change, Severity, compare};
+use super::surface::{self, Change, Severity, SurfaceError, compare};
 use crate::tools::{Tool, find_tool};
 
 /// Exit status of each severity, apart from those of failures.
 const WORDING: u8 = 3;
 const BEHAVIOURAL: u8 = 4;
 const BREAKING: u8 = 5;
+
+/// Why a surface cannot be compared.
+#[derive(Debug, thiserror::Error)]
+enum DiffError {
+    #[error(transparent)]
+    Read(#[from] std::io::Error),
+    #[error("this is no JSON: {0}")]
+    NotJson(#[from] serde_json::Error),
+    #[error(transparent)]
+    Surface(#[from] SurfaceError),
+}
 
 /// List the tools and their parameters, or what has changed since a surface was recorded
 #[derive(Args, Debug)]
@@ -37,7 +49,7 @@ enum Format {
 }
 
 impl Tools {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
+    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
         if let Some(old) = &self.diff {
             return match changes(old, start) {
                 Ok(changes) => self.report(&changes),
@@ -59,7 +71,7 @@ impl Tools {
         Ok(0)
     }
 
-    fn report(&self, changes: &[Change]) -> Result<u8, String> {
+    fn report(&self, changes: &[Change]) -> Result<u8, CommandError> {
         let text = match self.format {
             Format::Text if changes.is_empty() => "nothing has changed\n".to_owned(),
             Format::Text => changes.iter().map(|change| format!("{change}\n")).collect(),
@@ -76,10 +88,8 @@ impl Tools {
 }
 
 /// What has changed since the surface in `old`.
-fn changes(old: &Path, start: &Start) -> Result<Vec<Change>, String> {
-    let text = std::fs::read_to_string(old).map_err(|error| error.to_string())?;
-    let value: Value =
-        serde_json::from_str(&text).map_err(|error| format!("this is no JSON: {error}"))?;
+fn changes(old: &Path, start: &Start) -> Result<Vec<Change>, DiffError> {
+    let value: Value = serde_json::from_str(&std::fs::read_to_string(old)?)?;
     let old = surface::read(&value)?;
     let new = surface::read(&surface::whole(&start.offer))?;
     let alias = |tool: &str, argument: &str| {

@@ -8,7 +8,6 @@ use http::{
 use reqwest::{Response, ResponseBuilderExt as _};
 use serde_json::Value;
 
-use super::errors::reason;
 use crate::types;
 
 /// The most that is read of a refusal.
@@ -83,6 +82,11 @@ fn other(status: StatusCode, body: &[u8]) -> String {
     } else {
         said
     }
+}
+
+/// What a status says by itself.
+pub(super) fn reason(status: StatusCode) -> &'static str {
+    status.canonical_reason().unwrap_or("no reason given")
 }
 
 /// A text without markup, on one line, cut to what one reads.

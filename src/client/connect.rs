@@ -10,8 +10,11 @@ use std::{
 use reqwest::redirect;
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 
-use super::backend::{Address, Backend, Credentials};
-use crate::{Error, api::Client};
+use crate::{
+    Error,
+    api::Client,
+    backend::{Address, Backend, Credentials},
+};
 
 /// What every clone of a [`Client`] shares.
 #[derive(Clone)]

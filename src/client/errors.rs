@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use progenitor_client::{Error as Generated, ResponseValue};
 
+use super::bodies::{excerpt, reason};
 use super::retry::retry_after;
 use crate::{Error, types};
 
@@ -67,10 +68,6 @@ impl Refusal for () {
     }
 }
 
-pub(super) fn reason(status: StatusCode) -> &'static str {
-    status.canonical_reason().unwrap_or("no reason given")
-}
-
 fn refused<E: Refusal>(answer: &ResponseValue<E>) -> Error {
     let status = answer.status();
     api(
@@ -108,7 +105,7 @@ fn from_generated<E: Refusal>(error: Generated<E>) -> Error {
         | Generated::InvalidUpgrade(error) => error.into(),
         Generated::UnexpectedResponse(answer) => unexpected(answer.status(), answer.headers()),
         Generated::InvalidResponsePayload(body, error) => {
-            let excerpt = super::bodies::excerpt(&String::from_utf8_lossy(&body));
+            let excerpt = excerpt(&String::from_utf8_lossy(&body));
             Error::Protocol(format!("{error}, in `{excerpt}`"))
         }
         Generated::InvalidRequest(text) | Generated::Custom(text) => Error::InvalidArgument(text),

@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{
-    OperationKind, OperationStatus,
-    events::{Chunk, Event, Payload, decode},
-};
-use crate::{Error, types};
+use super::events::{Chunk, Event, Payload, decode};
+use crate::{Error, OperationKind, OperationStatus, types};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,9 +12,8 @@ use super::{
     errors::api,
     events::Event,
     frames::{Frame, Frames},
-    retry::Delays,
 };
-use crate::{Client, Error};
+use crate::{Client, Error, backend::Delays};
 
 impl Client {
     /// The events of an operation as they happen, up to and including its completion.

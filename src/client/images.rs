@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
-use super::values::ImageRef;
+use super::image_ref::ImageRef;
 use crate::{Client, Error, types};
 
 /// A file's content as it arrives.

@@ -2,7 +2,6 @@
 
 pub mod events;
 
-mod backend;
 mod bodies;
 mod connect;
 mod errors;
@@ -11,17 +10,15 @@ mod fold;
 mod follow;
 mod frames;
 mod hooks;
+mod image_ref;
 mod images;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod local;
 mod retry;
 mod runs;
-mod values;
 
-pub use backend::Backend;
 pub(crate) use connect::State;
 pub use fold::{Captured, Fold, Outcome};
+pub use image_ref::ImageRef;
 pub use images::Content;
-pub use retry::RetryPolicy;
 pub use runs::Run;
-pub use values::{ImageRef, OperationKind, OperationStatus};

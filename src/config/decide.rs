@@ -1,16 +1,14 @@
 //! The rules: which value counts, which backend follows, and what to say about it.
 
+use super::error::{ConfigError, MissingToken};
+use super::files::Profile;
 use super::{AuthType, Choice, Environment, Files, Flags};
+use crate::{Backend, Error};
 
 /// The hosted service's address for IAM tokens.
 pub const DEFAULT_IAM_URL: &str = "https://api.tokenfactory.nebius.com/sandboxes";
 /// The address that the first release took for a token without a URL.
 pub const FIRST_RELEASE_URL: &str = "https://contree.dev";
-
-/// Why no backend can be used. The sentence names what is missing and how to give it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
 
 /// A Contree service and the credentials for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +22,20 @@ pub struct Cloud {
     pub project: Option<String>,
     /// The token's kind.
     pub auth_type: AuthType,
+}
+
+impl Cloud {
+    /// The backend that a client connects to.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] if the URL cannot be used.
+    pub fn backend(&self) -> Result<Backend, Error> {
+        let backend = Backend::new(&self.url)?.with_token(&self.token);
+        Ok(match &self.project {
+            Some(project) => backend.with_project(project),
+            None => backend,
+        })
+    }
 }
 
 impl std::fmt::Debug for Cloud {
@@ -72,7 +84,7 @@ struct Sources<'a> {
     flags: &'a Flags,
     environment: &'a Environment,
     files: &'a Files,
-    profile: Option<(&'a str, &'a super::Profile)>,
+    profile: Option<(&'a str, &'a Profile)>,
     nebius: bool,
 }
 
@@ -82,10 +94,7 @@ pub fn decide(flags: &Flags, environment: &Environment, files: &Files) -> Decisi
     let mut notes = files.warnings.clone();
     let nebius = nebius(environment, &mut notes);
     let (selected, why) = match choice(flags, environment) {
-        Err(error) => (
-            Err(ConfigError(error)),
-            "the backend's name is wrong".to_owned(),
-        ),
+        Err(error) => (Err(error), "the backend's name is wrong".to_owned()),
         Ok((Choice::Local, source)) => (Ok(Selected::Local), format!("{source} says so")),
         Ok((choice, source)) => cloud_or_local(
             choice,
@@ -104,7 +113,7 @@ pub fn decide(flags: &Flags, environment: &Environment, files: &Files) -> Decisi
     }
 }
 
-fn choice(flags: &Flags, environment: &Environment) -> Result<(Choice, String), String> {
+fn choice(flags: &Flags, environment: &Environment) -> Result<(Choice, String), ConfigError> {
     if let Some(choice) = flags.backend {
         return Ok((choice, "--backend".into()));
     }
@@ -112,7 +121,7 @@ fn choice(flags: &Flags, environment: &Environment) -> Result<(Choice, String), 
         Some(text) => text
             .parse()
             .map(|choice| (choice, "CONTREE_BACKEND".into()))
-            .map_err(|error| format!("CONTREE_BACKEND: {error}")),
+            .map_err(ConfigError::Choice),
         None => Ok((Choice::Auto, "the default".into())),
     }
 }
@@ -145,15 +154,13 @@ fn cloud_or_local(
 ) -> (Result<Selected, ConfigError>, String) {
     if let Some(problem) = files.problems.first() {
         return (
-            Err(ConfigError(format!(
-                "{problem}; mend it, or choose `--backend local`"
-            ))),
+            Err(ConfigError::File(problem.clone())),
             "a profile file cannot be used".into(),
         );
     }
     let profile = match profile(flags, environment, files) {
         Ok(profile) => profile,
-        Err(error) => return (Err(ConfigError(error)), "the profile cannot be used".into()),
+        Err(error) => return (Err(error), "the profile cannot be used".into()),
     };
     let sources = Sources {
         flags,
@@ -188,9 +195,7 @@ fn cloud_or_local(
         _ => format!("found {}", places(&given, hinted)),
     };
     (
-        cloud(&sources, token, url, project, notes)
-            .map(Selected::Cloud)
-            .map_err(ConfigError),
+        cloud(&sources, token, url, project, notes).map(Selected::Cloud),
         why,
     )
 }
@@ -210,8 +215,8 @@ fn profile<'a>(
     flags: &'a Flags,
     environment: &'a Environment,
     files: &'a Files,
-) -> Result<Option<(&'a str, &'a super::Profile)>, String> {
-    let (name, source) = if let Some(name) = &flags.profile {
+) -> Result<Option<(&'a str, &'a Profile)>, ConfigError> {
+    let (name, named_by) = if let Some(name) = &flags.profile {
         (name.as_str(), "--profile".to_owned())
     } else if let Some(name) = environment.get("CONTREE_PROFILE") {
         (name, "CONTREE_PROFILE".to_owned())
@@ -241,10 +246,12 @@ fn profile<'a>(
             } else {
                 known.join(", ")
             };
-            format!(
-                "{source} names the profile `{name}`, which {} does not have (known: {known})",
-                files.folder.display()
-            )
+            ConfigError::Profile {
+                named_by,
+                name: name.to_owned(),
+                folder: files.folder.clone(),
+                known,
+            }
         })
 }
 
@@ -254,39 +261,30 @@ fn cloud(
     url: Option<Found>,
     project: Option<Found>,
     notes: &mut Vec<String>,
-) -> Result<Cloud, String> {
+) -> Result<Cloud, ConfigError> {
     let Some(token) = token else {
-        let so_far = match (&url, &project) {
-            (Some(url), _) => format!("there is a URL ({}) but no token", url.source),
-            (None, Some(project)) => {
-                format!("there is a project ({}) but no token", project.source)
-            }
-            (None, None) => "there is no token".to_owned(),
+        let given = match (url, project) {
+            (Some(url), _) => MissingToken::Url(url.source),
+            (None, Some(project)) => MissingToken::Project(project.source),
+            (None, None) => MissingToken::Nothing,
         };
-        return Err(format!(
-            "{so_far}: set CONTREE_TOKEN, pass --token, or add `token` to a profile in {}; \
-             or choose `--backend local`",
-            sources.files.folder.display()
-        ));
+        let folder = sources.files.folder.clone();
+        return Err(ConfigError::Token { given, folder });
     };
     let auth_type = sources.auth_type(project.is_some())?;
     if auth_type == AuthType::Iam && project.is_none() {
-        return Err(format!(
-            "there is an IAM token ({}) but no project: set CONTREE_PROJECT, pass --project, or add `project` \
-             to the profile",
-            token.source
-        ));
+        return Err(ConfigError::Project {
+            token: token.source,
+        });
     }
     let url = match url {
         Some(url) => url.value,
         None if token.first_release => FIRST_RELEASE_URL.into(),
         None if auth_type == AuthType::Iam => DEFAULT_IAM_URL.into(),
         None => {
-            return Err(format!(
-                "there is a token ({}) but no URL, and JWT tokens have no default one: set CONTREE_URL, pass \
-                 --url, or add `url` to the profile (a token of the hosted service needs --project as well)",
-                token.source
-            ));
+            return Err(ConfigError::Url {
+                token: token.source,
+            });
         }
     };
     let project = match (auth_type, project) {
@@ -317,7 +315,7 @@ impl Sources<'_> {
         found(self.environment.get(name)?, name)
     }
 
-    fn profile(&self, field: impl Fn(&super::Profile) -> Option<&String>) -> Option<Found> {
+    fn profile(&self, field: impl Fn(&Profile) -> Option<&String>) -> Option<Found> {
         let (name, profile) = self.profile?;
         found(field(profile)?, &format!("profile `{name}`"))
     }
@@ -358,16 +356,17 @@ impl Sources<'_> {
             .or_else(|| self.profile(|profile| profile.project.as_ref()))
     }
 
-    fn auth_type(&self, has_project: bool) -> Result<AuthType, String> {
+    fn auth_type(&self, has_project: bool) -> Result<AuthType, ConfigError> {
         if let Some(given) = self.flags.auth_type {
             return Ok(given);
         }
         if let Some((name, profile)) = self.profile
             && let Some(text) = &profile.auth_type
         {
-            return text
-                .parse()
-                .map_err(|error| format!("profile `{name}`: {error}"));
+            return text.parse().map_err(|source| ConfigError::AuthType {
+                profile: name.to_owned(),
+                source,
+            });
         }
         Ok(if has_project {
             AuthType::Iam

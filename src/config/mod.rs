@@ -9,12 +9,12 @@
 
 mod decide;
 mod directories;
+mod error;
 mod files;
 
-pub use decide::{
-    Cloud, ConfigError, DEFAULT_IAM_URL, Decision, FIRST_RELEASE_URL, Selected, decide,
-};
+pub use decide::{Cloud, DEFAULT_IAM_URL, Decision, FIRST_RELEASE_URL, Selected, decide};
 pub use directories::{Directories, DirectoryError};
+pub use error::{ConfigError, MissingToken};
 pub use files::{Files, Profile};
 
 use std::collections::BTreeMap;
@@ -34,17 +34,20 @@ pub enum Choice {
     Local,
 }
 
-impl FromStr for Choice {
-    type Err = String;
+/// The name of a backend that there is none of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the backend is `auto`, `cloud` or `local`, not `{0}`")]
+pub struct UnknownChoice(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Choice {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
         match text {
             "auto" => Ok(Self::Auto),
             "cloud" => Ok(Self::Cloud),
             "local" => Ok(Self::Local),
-            other => Err(format!(
-                "the backend is `auto`, `cloud` or `local`, not `{other}`"
-            )),
+            other => Err(UnknownChoice(other.to_owned())),
         }
     }
 }
@@ -59,14 +62,19 @@ pub enum AuthType {
     Jwt,
 }
 
-impl FromStr for AuthType {
-    type Err = String;
+/// The name of a kind of token that there is none of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the auth type is `iam` or `jwt`, not `{0}`")]
+pub struct UnknownAuthType(String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for AuthType {
+    type Err = UnknownAuthType;
+
+    fn from_str(text: &str) -> Result<Self, UnknownAuthType> {
         match text.to_ascii_lowercase().as_str() {
             "iam" => Ok(Self::Iam),
             "jwt" => Ok(Self::Jwt),
-            _ => Err(format!("the auth type is `iam` or `jwt`, not `{text}`")),
+            _ => Err(UnknownAuthType(text.to_owned())),
         }
     }
 }

@@ -14,45 +14,66 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::elicit::{ClientPages, input_required};
+use super::ending::Ending;
 use super::paging::{LIST_KEPT_MS, PAGE, page};
 use super::progress::{self, NewestLine};
 use super::result;
-use super::server::Server;
-use super::tasks::{Over, PATIENCE};
-use crate::tools::{self, Answer, Context, Handlers, Offer, Session, ToolError};
+use super::tasks::{CallTracker, PATIENCE, Tasks};
+use crate::tools::{self, Answer, Context, Handlers, Session, ToolError};
 
 /// How many calls run at once; further ones wait.
 const RUNNING: usize = 256;
 /// How many calls wait; further ones are refused.
 const WAITING: usize = 16 * 1024;
 
-/// The tools that `offer` has, as they are listed.
-pub(super) fn listed(offer: &Offer) -> Vec<Tool> {
-    offer.tools().map(shown).collect()
-}
-
-/// The calls of all sessions of this process, those that run and those that wait for their turn.
-pub(super) struct Queue {
+/// The calls of all sessions of this process: those that run and those that wait for their turn.
+pub(super) struct Calls {
+    session: Arc<Session>,
+    ending: Ending,
+    tasks: Arc<Tasks>,
+    /// The tools as they are listed, which never change while the server runs.
+    listed: Vec<Tool>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
-impl Default for Queue {
-    fn default() -> Self {
+/// Why a call does not get its turn.
+#[derive(Debug, thiserror::Error)]
+enum QueueError {
+    #[error("{WAITING} calls are waiting already; wait for answers before you send more")]
+    Full,
+    #[error("the server takes no more calls")]
+    Closed,
+    #[error("cancelled before it began")]
+    Cancelled,
+    #[error("the session ended before the call began")]
+    SessionOver,
+}
+
+impl Calls {
+    /// Calls of the tools that `session` offers. Those that take long become `tasks`.
+    pub(super) fn new(session: Arc<Session>, ending: Ending, tasks: Arc<Tasks>) -> Self {
         Self {
+            listed: session.selection().tools().map(shown).collect(),
+            session,
+            ending,
+            tasks,
             running: Arc::new(Semaphore::new(RUNNING)),
             waiting: AtomicUsize::new(0),
         }
     }
-}
 
-impl Server {
+    /// A tool as it is listed, if it is offered.
+    pub(super) fn find(&self, name: &str) -> Option<Tool> {
+        self.listed.iter().find(|tool| tool.name == name).cloned()
+    }
+
     /// One page of the tools.
-    pub(super) fn tool_page(
+    pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let (tools, next) = page(&self.tools, request.as_ref(), PAGE)?;
+        let (tools, next) = page(&self.listed, request.as_ref(), PAGE)?;
         let mut list = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_KEPT_MS);
         list.next_cursor = next;
         Ok(list)
@@ -69,7 +90,7 @@ impl Server {
             let error = tools::unknown_tool(name);
             return Err(ErrorData::invalid_params(error.to_string(), None));
         };
-        let offer = self.session.offer();
+        let offer = self.session.selection();
         if !offer.has(tool.name) {
             return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
         }
@@ -77,7 +98,7 @@ impl Server {
         let _counted = self.ending.call();
         let permit = match self.turn(context).await {
             Ok(permit) => permit,
-            Err(why) => return Ok(refused(why).into()),
+            Err(error) => return Ok(refused(error.to_string()).into()),
         };
         if tool.task.is_some() && takes_tasks(context) {
             return Ok(self.begin(request, permit, context).await);
@@ -89,18 +110,12 @@ impl Server {
     async fn turn(
         &self,
         context: &RequestContext<RoleServer>,
-    ) -> Result<OwnedSemaphorePermit, String> {
-        let Some(_waiting) = Waiting::begin(&self.queue.waiting) else {
-            return Err(format!(
-                "{WAITING} calls are waiting already; wait for answers before you send more"
-            ));
-        };
+    ) -> Result<OwnedSemaphorePermit, QueueError> {
+        let _waiting = WaitingCall::begin(&self.waiting).ok_or(QueueError::Full)?;
         tokio::select! {
-            permit = self.queue.running.clone().acquire_owned() => {
-                permit.map_err(|_| "the server takes no more calls".to_owned())
-            }
-            () = context.ct.cancelled() => Err("cancelled before it began".into()),
-            () = self.ending.cancelled() => Err("the session ended before the call began".into()),
+            permit = self.running.clone().acquire_owned() => permit.map_err(|_| QueueError::Closed),
+            () = context.ct.cancelled() => Err(QueueError::Cancelled),
+            () = self.ending.cancelled() => Err(QueueError::SessionOver),
         }
     }
 
@@ -127,7 +142,7 @@ impl Server {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = self.stopped(context) => {}
+                () = self.ending.gives_up(&context.ct) => {}
             }
             // The handler is told and goes on until it has cleaned up.
             stop.cancel();
@@ -157,11 +172,10 @@ impl Server {
                 newest.clone(),
                 stop.clone(),
             );
-            let (tasks, newest) = (self.tasks.clone(), newest.clone());
-            let over = Over { tasks, newest };
+            let tracker = CallTracker::new(self.tasks.clone(), newest.clone());
             async move {
                 let done = work.await;
-                drop((over, permit));
+                drop((tracker, permit));
                 done
             }
         };
@@ -180,8 +194,8 @@ impl Server {
             tokio::select! {
                 biased;
                 done = &mut follow => return self.joined(done, context),
-                () = self.stopped(context) => {}
-                operation = ripe => match self.promote(operation, newest.clone()).await {
+                () = self.ending.gives_up(&context.ct) => {}
+                operation = ripe => match self.tasks.promote(operation, newest.clone()).await {
                     Ok(task) => return CallToolResponse::Task(task),
                     Err(error) => tracing::warn!("the call does not become a task: {error}"),
                 }
@@ -191,7 +205,7 @@ impl Server {
             }
             tokio::select! {
                 done = &mut follow => return self.joined(done, context),
-                () = self.stopped(context) => stop.cancel(),
+                () = self.ending.gives_up(&context.ct) => stop.cancel(),
             }
             self.joined(follow.await, context)
         };
@@ -217,17 +231,17 @@ impl Server {
     ) -> CallToolResponse {
         match done {
             Ok(mut answer) => {
-                let offer = self.session.offer();
+                if let Some(page) = answer.wanted_page {
+                    return input_required(&page.message, &page.url).into();
+                }
+                let offer = self.session.selection();
                 answer.links.retain(|link| {
                     tools::find_resource(&link.uri)
                         .is_some_and(|(resource, _)| offer.has(resource.tool))
                 });
                 result::answer(answer, context.protocol_version().as_ref()).into()
             }
-            Err(error) => match error.wanted_page() {
-                Some((message, url)) => input_required(message, url).into(),
-                None => result::error(&self.session.explain(error)).into(),
-            },
+            Err(error) => result::error(&self.session.explain(error)).into(),
         }
     }
 }
@@ -258,18 +272,18 @@ async fn perform(
     tools::dispatch(&Handlers, &request.name, arguments, &tool).await
 }
 
-/// One place in the queue, given back when dropped.
-struct Waiting<'a>(&'a AtomicUsize);
+/// One call that waits for its turn. It is counted until this is dropped.
+struct WaitingCall<'a>(&'a AtomicUsize);
 
-impl<'a> Waiting<'a> {
+impl<'a> WaitingCall<'a> {
     fn begin(count: &'a AtomicUsize) -> Option<Self> {
         let before = count.fetch_add(1, Ordering::AcqRel);
-        let place = Self(count);
-        (before < WAITING).then_some(place)
+        let waiting = Self(count);
+        (before < WAITING).then_some(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingCall<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }

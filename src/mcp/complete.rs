@@ -1,43 +1,43 @@
 //! Completing arguments of prompts and variables of resources.
 
+use std::sync::Arc;
+
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, Reference};
 
-use super::server::Server;
-use crate::tools::{self, Complete, Offer, PROMPTS, RESOURCES};
+use super::quiet::quiet;
+use crate::tools::{self, Complete, PROMPTS, RESOURCES, Session, ToolSelection};
 
-impl Server {
-    /// Proposals for a half-typed argument. One that cannot be completed has none.
-    pub(super) async fn proposals(
-        &self,
-        request: CompleteRequestParams,
-    ) -> Result<CompleteResult, ErrorData> {
-        let arguments = completable(&request.r#ref, self.session.offer())?;
-        let kind = arguments
-            .iter()
-            .find(|(name, _)| *name == request.argument.name)
-            .and_then(|(_, kind)| *kind);
-        let Some(kind) = kind else {
-            return Ok(answer(tools::Completions::default()));
-        };
-        let given = request
-            .context
-            .and_then(|context| context.arguments)
-            .unwrap_or_default();
-        let image = arguments
-            .iter()
-            .find(|(_, kind)| *kind == Some(Complete::Image))
-            .and_then(|(name, _)| given.get(*name));
-        let tool = self.quiet();
-        let typed = &request.argument.value;
-        let found = tools::complete(kind, typed, image.map(String::as_str), &tool).await;
-        Ok(answer(found))
-    }
+/// Proposals for a half-typed argument. One that cannot be completed has none.
+pub(super) async fn proposals(
+    session: &Arc<Session>,
+    request: CompleteRequestParams,
+) -> Result<CompleteResult, ErrorData> {
+    let arguments = completable(&request.r#ref, session.selection())?;
+    let kind = arguments
+        .iter()
+        .find(|(name, _)| *name == request.argument.name)
+        .and_then(|(_, kind)| *kind);
+    let Some(kind) = kind else {
+        return Ok(answer(tools::Completions::default()));
+    };
+    let given = request
+        .context
+        .and_then(|context| context.arguments)
+        .unwrap_or_default();
+    let image = arguments
+        .iter()
+        .find(|(_, kind)| *kind == Some(Complete::Image))
+        .and_then(|(name, _)| given.get(*name));
+    let tool = quiet(session);
+    let typed = &request.argument.value;
+    let found = tools::complete(kind, typed, image.map(String::as_str), &tool).await;
+    Ok(answer(found))
 }
 
 /// The arguments of what is referred to, and what completes each. What is not offered is not looked into either.
 fn completable(
     reference: &Reference,
-    offer: &Offer,
+    offer: &ToolSelection,
 ) -> Result<Vec<(&'static str, Option<Complete>)>, ErrorData> {
     let invalid = |error: tools::ToolError| ErrorData::invalid_params(error.to_string(), None);
     match reference {

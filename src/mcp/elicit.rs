@@ -15,7 +15,7 @@ use rmcp::model::{
 use rmcp::service::{Peer, RequestContext};
 use uuid::Uuid;
 
-use crate::tools::{Pages, Shown, ToolError};
+use crate::tools::{Pages, Shown};
 
 /// The name of the one thing that is ever asked for.
 const KEY: &str = "page";
@@ -55,28 +55,24 @@ impl ClientPages {
 }
 
 impl Pages for ClientPages {
-    fn show<'a>(
-        &'a self,
-        message: &'a str,
-        url: &'a str,
-    ) -> BoxFuture<'a, Result<Shown, ToolError>> {
+    fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, Shown> {
         async move {
             if !self.is_supported {
-                return Ok(Shown::Unsupported);
+                return Shown::Unsupported;
             }
             if self.asks_itself {
-                return self.answer.ok_or_else(|| ToolError::page(message, url));
+                return self.answer.unwrap_or(Shown::CallAgain);
             }
             match self
                 .peer
                 .create_elicitation(page(message, url, Uuid::new_v4().to_string()))
                 .await
             {
-                Ok(answer) if answer.action == ElicitationAction::Accept => Ok(Shown::Opened),
-                Ok(_) => Ok(Shown::Declined),
+                Ok(answer) if answer.action == ElicitationAction::Accept => Shown::Opened,
+                Ok(_) => Shown::Declined,
                 Err(error) => {
                     tracing::warn!("the client cannot show a page: {error}");
-                    Ok(Shown::Unsupported)
+                    Shown::Unsupported
                 }
             }
         }

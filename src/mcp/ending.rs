@@ -40,6 +40,14 @@ impl Ending {
         self.over.cancelled().await;
     }
 
+    /// Resolves when a request is to be given up: its sender no longer wants it, or the session is over.
+    pub(super) async fn gives_up(&self, request: &CancellationToken) {
+        tokio::select! {
+            () = request.cancelled() => {}
+            () = self.cancelled() => {}
+        }
+    }
+
     /// Whether calls are to be cancelled.
     pub(super) fn is_cancelled(&self) -> bool {
         self.over.is_cancelled()

@@ -21,7 +21,7 @@ pub(super) struct Lines<R> {
     read: BufReader<R>,
     line: Vec<u8>,
     bound: usize,
-    dropping: Option<IdFinder>,
+    dropping: Option<EnvelopeFinder>,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
@@ -54,7 +54,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if let Some(finder) = &mut self.dropping {
                 finder.feed(part);
             } else if self.line.len() + part.len() > self.bound {
-                let mut finder = IdFinder::default();
+                let mut finder = EnvelopeFinder::default();
                 finder.feed(&self.line);
                 finder.feed(part);
                 self.line = Vec::new();
@@ -76,15 +76,22 @@ impl<R: AsyncRead + Unpin> Lines<R> {
 
 /// The id of the request that `text` is, or was meant to be.
 pub(super) fn request_id(text: &[u8]) -> Option<serde_json::Value> {
-    let mut finder = IdFinder::default();
+    let mut finder = EnvelopeFinder::default();
     finder.feed(text);
     finder.request_id()
+}
+
+/// Whether `text` is, or was meant to be, a call of `method`.
+pub(super) fn calls_method(text: &[u8], method: &str) -> bool {
+    let mut finder = EnvelopeFinder::default();
+    finder.feed(text);
+    finder.method().is_some_and(|found| found == method)
 }
 
 /// Finds `id` and `method` at the top level of a JSON object in constant memory, so that a request too long
 /// to be read can still be answered.
 #[derive(Default)]
-struct IdFinder {
+struct EnvelopeFinder {
     depth: u32,
     in_string: bool,
     escaped: bool,
@@ -92,10 +99,10 @@ struct IdFinder {
     key: Vec<u8>,
     value: Vec<u8>,
     id: Option<Vec<u8>>,
-    has_method: bool,
+    method: Option<Vec<u8>>,
 }
 
-impl IdFinder {
+impl EnvelopeFinder {
     const LONGEST: usize = 256;
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -153,7 +160,7 @@ impl IdFinder {
     fn end_member(&mut self) {
         match self.key.trim_ascii() {
             b"\"id\"" => self.id = Some(std::mem::take(&mut self.value)),
-            b"\"method\"" => self.has_method = true,
+            b"\"method\"" => self.method = Some(std::mem::take(&mut self.value)),
             _ => {}
         }
         self.key.clear();
@@ -163,7 +170,11 @@ impl IdFinder {
 
     fn request_id(self) -> Option<serde_json::Value> {
         let id: serde_json::Value = serde_json::from_slice(&self.id?).ok()?;
-        (self.has_method && (id.is_string() || id.is_i64())).then_some(id)
+        (self.method.is_some() && (id.is_string() || id.is_i64())).then_some(id)
+    }
+
+    fn method(self) -> Option<String> {
+        serde_json::from_slice(&self.method?).ok()
     }
 }
 
@@ -211,9 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn the_method_is_that_of_the_message_itself() {
+        let call = br#"{"id":1,"params":{"method":"other"},"method": "initialize" }"#;
+        assert!(calls_method(call, "initialize"));
+        assert!(!calls_method(call, "other"));
+        assert!(!calls_method(
+            br#"{"result":{"method":"initialize"}}"#,
+            "initialize"
+        ));
+    }
+
+    #[test]
     fn the_id_is_found_wherever_it_stands() {
         let find = |text: &str| {
-            let mut finder = IdFinder::default();
+            let mut finder = EnvelopeFinder::default();
             // Byte by byte, as the pieces of a pipe may end anywhere.
             text.bytes().for_each(|byte| finder.feed(&[byte]));
             finder.request_id()

@@ -26,6 +26,22 @@ pub(super) fn invalid(id: Option<RequestId>, why: impl Into<String>) -> Parsed {
     Parsed::Refused(id, ErrorData::invalid_request(why.into(), None))
 }
 
+/// The id of the request that a text is, or was meant to be.
+pub(super) fn id_of(text: &[u8]) -> Option<RequestId> {
+    request_id(text).and_then(|id| serde_json::from_value(id).ok())
+}
+
+/// Why a text is not to be read, if it has so many values that it would take far more memory than its length.
+pub(super) fn too_many_values(text: &[u8]) -> Option<ErrorData> {
+    let why = || {
+        let text = format!(
+            "the message has more than {MOST_VALUES} values; give large content as text or by path instead"
+        );
+        ErrorData::invalid_request(text, None)
+    };
+    (values(text) > MOST_VALUES).then(why)
+}
+
 /// Reads one message.
 pub(super) fn parse(line: &[u8]) -> Parsed {
     let line = line
@@ -35,14 +51,8 @@ pub(super) fn parse(line: &[u8]) -> Parsed {
     if line.is_empty() {
         return Parsed::Ignored("empty");
     }
-    if values(line) > MOST_VALUES {
-        let id = request_id(line).and_then(|id| serde_json::from_value(id).ok());
-        return invalid(
-            id,
-            format!(
-                "the message has more than {MOST_VALUES} values; give large content as text or by path instead"
-            ),
-        );
+    if let Some(why) = too_many_values(line) {
+        return Parsed::Refused(id_of(line), why);
     }
     let error = match serde_json::from_slice(line) {
         Ok(message) => return Parsed::Message(Box::new(message)),
@@ -76,8 +86,7 @@ fn unread(line: &[u8], error: &serde_json::Error) -> Parsed {
     if let Some(messages) = several(line) {
         return Parsed::Several(messages);
     }
-    let id = request_id(line).and_then(|id| serde_json::from_value(id).ok());
-    let Some(id) = id else {
+    let Some(id) = id_of(line) else {
         // Answering what is no request could start an echo between two programs, and has no id to answer to.
         return Parsed::Ignored("not JSON");
     };

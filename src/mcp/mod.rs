@@ -16,6 +16,7 @@ mod message;
 mod paging;
 mod progress;
 mod prompts;
+mod quiet;
 mod resources;
 mod result;
 mod server;
@@ -33,7 +34,7 @@ use ending::Ending;
 use server::Server;
 use transport::LineTransport;
 
-pub use http::{HttpOptions, HttpServer, Token, is_host};
+pub use http::{HttpOptions, HttpServer, InvalidToken, Token, is_host};
 
 /// Why a session ended badly.
 #[derive(Debug, thiserror::Error)]

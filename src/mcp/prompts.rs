@@ -1,33 +1,44 @@
 //! Listing and rendering prompts.
 
+use std::sync::Arc;
+
 use rmcp::model::{
     ErrorData, GetPromptRequestParams, GetPromptResult, ListPromptsResult, PaginatedRequestParams,
     Prompt, PromptArgument, PromptMessage, Role,
 };
 
 use super::paging::{LIST_KEPT_MS, PAGE, page};
-use super::server::Server;
-use crate::tools::{self, Offer, PROMPTS};
+use crate::tools::{self, PROMPTS, Session};
 
-/// The prompts that go with what `offer` has.
-pub(super) fn listed(offer: &Offer) -> Vec<Prompt> {
-    offer.prompts().map(shown).collect()
+/// The prompts that go with the tools that are offered.
+pub(super) struct Prompts {
+    session: Arc<Session>,
+    /// The prompts as they are listed, which never change while the server runs.
+    listed: Vec<Prompt>,
 }
 
-impl Server {
+impl Prompts {
+    /// The prompts of `session`.
+    pub(super) fn new(session: Arc<Session>) -> Self {
+        Self {
+            listed: session.selection().prompts().map(shown).collect(),
+            session,
+        }
+    }
+
     /// One page of the prompts.
-    pub(super) fn prompt_page(
+    pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let (prompts, next) = page(&self.prompts, request.as_ref(), PAGE)?;
+        let (prompts, next) = page(&self.listed, request.as_ref(), PAGE)?;
         let mut list = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LIST_KEPT_MS);
         list.next_cursor = next;
         Ok(list)
     }
 
     /// A prompt's text for its arguments.
-    pub(super) fn prompt(
+    pub(super) fn get(
         &self,
         request: GetPromptRequestParams,
     ) -> Result<GetPromptResult, ErrorData> {
@@ -37,7 +48,7 @@ impl Server {
             .iter()
             .find(|prompt| prompt.name == *name)
             .ok_or_else(|| invalid(tools::unknown_prompt(name)))?;
-        let offer = self.session.offer();
+        let offer = self.session.selection();
         if !offer.prompts().any(|offered| offered.name == *name) {
             let refusal = offer.refusal(&format!("a tool of the prompt `{name}`"));
             return Err(invalid(refusal));

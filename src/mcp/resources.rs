@@ -12,9 +12,9 @@ use rmcp::service::RequestContext;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use super::ending::Ending;
 use super::paging::{LIST_KEPT_MS, PAGE, page};
-use super::server::Server;
-use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Offer, Quiet};
+use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Quiet, Session};
 
 /// The type of what is listed, which are guides.
 const MARKDOWN: &str = "text/markdown";
@@ -38,28 +38,41 @@ static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     guides.collect()
 });
 
-/// The resource templates that go with what `offer` has.
-pub(super) fn listed(offer: &Offer) -> Vec<ResourceTemplate> {
-    let templates = offer.resources().map(|resource| {
-        ResourceTemplate::new(resource.uri, resource.name)
-            .with_title(resource.title)
-            .with_description(resource.doc)
-            .with_mime_type(resource.mime)
-    });
-    templates.collect()
+/// The guides, and the resources that go with the tools that are offered.
+pub(super) struct Resources {
+    session: Arc<Session>,
+    ending: Ending,
+    /// The resources with variables as they are listed, which never change while the server runs.
+    templates: Vec<ResourceTemplate>,
 }
 
-/// One page of the resources that have no variables.
-pub(super) fn list(
-    request: Option<PaginatedRequestParams>,
-) -> Result<ListResourcesResult, ErrorData> {
-    let (resources, next) = page(&LISTED, request.as_ref(), PAGE)?;
-    let mut list = ListResourcesResult::with_all_items(resources).with_ttl_ms(LIST_KEPT_MS);
-    list.next_cursor = next;
-    Ok(list)
-}
+impl Resources {
+    /// The resources of `session`.
+    pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
+        let templates = session.selection().resources().map(|resource| {
+            ResourceTemplate::new(resource.uri, resource.name)
+                .with_title(resource.title)
+                .with_description(resource.doc)
+                .with_mime_type(resource.mime)
+        });
+        Self {
+            templates: templates.collect(),
+            session,
+            ending,
+        }
+    }
 
-impl Server {
+    /// One page of the resources that have no variables.
+    pub(super) fn page(
+        &self,
+        request: Option<PaginatedRequestParams>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let (resources, next) = page(&LISTED, request.as_ref(), PAGE)?;
+        let mut list = ListResourcesResult::with_all_items(resources).with_ttl_ms(LIST_KEPT_MS);
+        list.next_cursor = next;
+        Ok(list)
+    }
+
     /// One page of the resources that have variables.
     pub(super) fn template_page(
         &self,
@@ -95,8 +108,10 @@ impl Server {
             tools::find_resource(&uri).ok_or_else(|| failed(tools::unknown_resource(&uri)))?;
         // Guides are listed whatever is offered.
         let listed = LISTED.iter().any(|known| known.uri == uri);
-        if !listed && !self.session.offer().has(resource.tool) {
-            return Err(failed(self.session.offer().refusal(&format!("`{uri}`"))));
+        if !listed && !self.session.selection().has(resource.tool) {
+            return Err(failed(
+                self.session.selection().refusal(&format!("`{uri}`")),
+            ));
         }
         let cancelled = CancellationToken::new();
         let tool = Context::new(self.session.clone(), Arc::new(Quiet), cancelled.clone());
@@ -105,13 +120,13 @@ impl Server {
         let read = tokio::select! {
             biased;
             read = &mut read => read,
-            () = self.stopped(context) => {
+            () = self.ending.gives_up(&context.ct) => {
                 cancelled.cancel();
                 read.await
             }
         };
         // What a server with a choice of tools says is for its own clients.
-        let shared = match self.session.offer().is_whole() {
+        let shared = match self.session.selection().is_whole() {
             true => CacheScope::Public,
             false => CacheScope::Private,
         };

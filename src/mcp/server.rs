@@ -1,7 +1,7 @@
-//! What the server says and does for each request of the protocol, whatever transport brought it.
+//! The handler of the protocol's requests, whichever transport brings them.
 //!
 //! One `Server` serves every session of a process: it is shared through an [`Arc`](std::sync::Arc), which is a handler
-//! as well. Each kind of request has its file; this one says which there are.
+//! as well. It hands each request to the part that answers it, and has no state besides.
 
 use std::sync::Arc;
 
@@ -10,16 +10,18 @@ use rmcp::model::{
     CompleteResult, CustomRequest, CustomResult, ErrorCode, ErrorData, GetPromptRequestParams,
     GetPromptResponse, GetTaskParams, GetTaskResult, Implementation, ListPromptsResult,
     ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
-    Prompt, ReadResourceRequestParams, ReadResourceResponse, ResourceTemplate, ServerCapabilities,
-    ServerConfig, Tool, UpdateTaskParams,
+    ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, Tool,
+    UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
-use super::calls::{self, Queue};
+use super::calls::Calls;
+use super::complete::proposals;
 use super::ending::Ending;
+use super::prompts::Prompts;
+use super::resources::Resources;
 use super::tasks::Tasks;
-use super::{prompts, resources};
 use crate::tools::Session;
 
 /// The methods whose malformed parameters are to be called so. rmcp takes such a request for one of an unknown
@@ -42,38 +44,25 @@ const KNOWN_METHODS: &[&str] = &[
 
 /// The handler of all requests.
 pub(super) struct Server {
-    pub(super) session: Arc<Session>,
-    pub(super) ending: Ending,
-    pub(super) queue: Queue,
-    pub(super) tasks: Arc<Tasks>,
-    /// What is listed, which never changes while the server runs.
-    pub(super) tools: Vec<Tool>,
-    pub(super) prompts: Vec<Prompt>,
-    pub(super) templates: Vec<ResourceTemplate>,
+    session: Arc<Session>,
+    calls: Calls,
+    prompts: Prompts,
+    resources: Resources,
+    tasks: Arc<Tasks>,
     instructions: String,
 }
 
 impl Server {
     /// Serves `session` until `ending` says that it is over.
     pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
-        let offer = session.offer();
+        let tasks = Arc::new(Tasks::new(session.clone()));
         Self {
-            tools: calls::listed(offer),
-            prompts: prompts::listed(offer),
-            templates: resources::listed(offer),
-            instructions: offer.instructions(),
+            calls: Calls::new(session.clone(), ending.clone(), tasks.clone()),
+            prompts: Prompts::new(session.clone()),
+            resources: Resources::new(session.clone(), ending),
+            tasks,
+            instructions: session.selection().instructions(),
             session,
-            ending,
-            queue: Queue::default(),
-            tasks: Arc::default(),
-        }
-    }
-
-    /// Resolves when a request is to be given up: its sender no longer wants it, or the session is over.
-    pub(super) async fn stopped(&self, context: &RequestContext<RoleServer>) {
-        tokio::select! {
-            () = context.ct.cancelled() => {}
-            () = self.ending.cancelled() => {}
         }
     }
 }
@@ -99,11 +88,11 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        self.tool_page(request)
+        self.calls.page(request)
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.tools.iter().find(|tool| tool.name == name).cloned()
+        self.calls.find(name)
     }
 
     async fn call_tool(
@@ -111,7 +100,7 @@ impl ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        self.call(request, &context).await
+        self.calls.call(request, &context).await
     }
 
     async fn list_prompts(
@@ -119,7 +108,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        self.prompt_page(request)
+        self.prompts.page(request)
     }
 
     async fn get_prompt(
@@ -127,7 +116,7 @@ impl ServerHandler for Server {
         request: GetPromptRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        self.prompt(request).map(Into::into)
+        self.prompts.get(request).map(Into::into)
     }
 
     async fn list_resources(
@@ -135,7 +124,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        resources::list(request)
+        self.resources.page(request)
     }
 
     async fn list_resource_templates(
@@ -143,7 +132,7 @@ impl ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        self.template_page(request)
+        self.resources.template_page(request)
     }
 
     async fn read_resource(
@@ -151,7 +140,7 @@ impl ServerHandler for Server {
         request: ReadResourceRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        self.read(request, &context).await.map(Into::into)
+        self.resources.read(request, &context).await.map(Into::into)
     }
 
     async fn complete(
@@ -159,7 +148,7 @@ impl ServerHandler for Server {
         request: CompleteRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        self.proposals(request).await
+        proposals(&self.session, request).await
     }
 
     async fn get_task(
@@ -167,7 +156,7 @@ impl ServerHandler for Server {
         request: GetTaskParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        self.task(request.task_id).await
+        self.tasks.get(request.task_id).await
     }
 
     async fn update_task(
@@ -175,7 +164,7 @@ impl ServerHandler for Server {
         request: UpdateTaskParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.answer_task(request.task_id).await
+        self.tasks.answer(request.task_id).await
     }
 
     async fn cancel_task(
@@ -183,7 +172,7 @@ impl ServerHandler for Server {
         request: CancelTaskParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.stop_task(&request.task_id).await
+        self.tasks.stop(&request.task_id).await
     }
 
     async fn on_custom_request(

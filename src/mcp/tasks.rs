@@ -12,35 +12,42 @@ use rmcp::model::{
     ProtocolVersion, Task, TaskPayload, TaskStatus,
 };
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::progress::NewestLine;
+use super::quiet::quiet;
 use super::result;
-use super::server::Server;
-use crate::tools::{self, Context, Followed, Quiet, State, TASK_TOOLS, TaskTools, ToolError};
+use crate::tools::{
+    self, Context, OperationSnapshot, OperationState, Session, TASK_TOOLS, TaskTools, ToolError,
+};
 
 /// How long a call may take before it becomes a task.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a client should ask, in milliseconds.
 const POLL_MS: u64 = 500;
 
+/// The tasks of a session.
+pub(super) struct Tasks {
+    session: Arc<Session>,
+    running: RunningTasks,
+}
+
 /// The calls that became tasks and go on in this process.
 #[derive(Default)]
-pub(super) struct Tasks(Mutex<HashMap<Uuid, Live>>);
+struct RunningTasks(Mutex<HashMap<Uuid, RunningTask>>);
 
 #[derive(Clone)]
-struct Live {
+struct RunningTask {
     newest: Arc<NewestLine>,
     created_at: String,
 }
 
-impl Tasks {
+impl RunningTasks {
     /// Remembers a call that goes on although its request is answered, unless it is over by now.
     fn begin(&self, operation: Uuid, newest: Arc<NewestLine>, created_at: String) {
-        let mut live = self.lock();
+        let mut running = self.lock();
         if !newest.is_over() {
-            live.insert(operation, Live { newest, created_at });
+            running.insert(operation, RunningTask { newest, created_at });
         }
     }
 
@@ -53,30 +60,49 @@ impl Tasks {
     }
 
     /// What is known of it without asking the backend.
-    fn find(&self, operation: Uuid) -> Option<Followed> {
-        let live = self.lock().get(&operation).cloned()?;
-        let state = State::Working(live.newest.message());
-        Some(Followed::new(state, live.created_at, tools::now()))
+    fn find(&self, operation: Uuid) -> Option<OperationSnapshot> {
+        let running = self.lock().get(&operation).cloned()?;
+        let state = OperationState::Working(running.newest.message());
+        Some(OperationSnapshot::new(
+            state,
+            running.created_at,
+            tools::now(),
+        ))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Live>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, RunningTask>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Ends a call's task when it is dropped, also by a call that breaks off.
-pub(super) struct Over {
-    pub(super) tasks: Arc<Tasks>,
-    pub(super) newest: Arc<NewestLine>,
+pub(super) struct CallTracker {
+    tasks: Arc<Tasks>,
+    newest: Arc<NewestLine>,
 }
 
-impl Drop for Over {
-    fn drop(&mut self) {
-        self.tasks.end(&self.newest);
+impl CallTracker {
+    /// Tracks the call that `newest` is told of.
+    pub(super) fn new(tasks: Arc<Tasks>, newest: Arc<NewestLine>) -> Self {
+        Self { tasks, newest }
     }
 }
 
-impl Server {
+impl Drop for CallTracker {
+    fn drop(&mut self) {
+        self.tasks.running.end(&self.newest);
+    }
+}
+
+impl Tasks {
+    /// The tasks of `session`.
+    pub(super) fn new(session: Arc<Session>) -> Self {
+        Self {
+            session,
+            running: RunningTasks::default(),
+        }
+    }
+
     /// Answers a call with a task for the operation that it has started and goes on following.
     pub(super) async fn promote(
         &self,
@@ -86,7 +112,7 @@ impl Server {
         let id = task_id(operation, &tools::fingerprint(&self.quiet()).await?);
         let now = tools::now();
         let message = newest.message();
-        self.tasks.begin(operation, newest, now.clone());
+        self.running.begin(operation, newest, now.clone());
         // It ends with this process, or does not, as an operation that nobody waits for.
         self.session.leave_running(operation);
         let mut task =
@@ -98,18 +124,20 @@ impl Server {
     }
 
     /// How far a task is.
-    pub(super) async fn task(&self, id: String) -> Result<GetTaskResult, ErrorData> {
+    pub(super) async fn get(&self, id: String) -> Result<GetTaskResult, ErrorData> {
         let operation = self.operation_of(&id, |tasks| tasks.look_up).await?;
-        let followed = match self.tasks.find(operation) {
+        let followed = match self.running.find(operation) {
             Some(followed) => followed,
-            None => tools::followed(operation, &self.quiet())
+            None => tools::operation_snapshot(operation, &self.quiet())
                 .await
                 .map_err(|error| self.refused(error))?,
         };
         let (status, payload, message) = match followed.state {
-            State::Working(message) => (TaskStatus::Working, TaskPayload::Working, Some(message)),
-            State::Cancelled(why) => (TaskStatus::Cancelled, TaskPayload::Cancelled, why),
-            State::Ended(answer) => {
+            OperationState::Working(message) => {
+                (TaskStatus::Working, TaskPayload::Working, Some(message))
+            }
+            OperationState::Cancelled(why) => (TaskStatus::Cancelled, TaskPayload::Cancelled, why),
+            OperationState::Ended(answer) => {
                 let result = match answer {
                     // Whoever takes tasks takes links.
                     Ok(answer) => result::answer(answer, Some(&ProtocolVersion::LATEST)),
@@ -130,16 +158,16 @@ impl Server {
     }
 
     /// Stops the operation of a task. Whether it was stopped in time is told by the task.
-    pub(super) async fn stop_task(&self, id: &str) -> Result<(), ErrorData> {
+    pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
         let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
-        tools::stop(operation, &self.quiet())
+        tools::stop_operation(operation, &self.quiet())
             .await
             .map_err(|error| self.refused(error))
     }
 
     /// Takes answers to what a task has asked for. None asks for anything, so there is nothing to do but to know it.
-    pub(super) async fn answer_task(&self, id: String) -> Result<(), ErrorData> {
-        self.task(id).await.map(drop)
+    pub(super) async fn answer(&self, id: String) -> Result<(), ErrorData> {
+        self.get(id).await.map(drop)
     }
 
     /// The operation of a task, if it is one of the backend in use, and this server offers a tool that makes tasks, or the one
@@ -153,7 +181,7 @@ impl Server {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
-        let offer = self.session.offer();
+        let offer = self.session.selection();
         let makes = offer.tools().any(|tool| tool.task.is_some());
         let serves = TASK_TOOLS.is_some_and(|tasks| offer.has(serves(&tasks)));
         if !makes && !serves {
@@ -180,12 +208,8 @@ impl Server {
     }
 
     /// A context for what is asked of the backend on the way.
-    pub(super) fn quiet(&self) -> Context {
-        Context::new(
-            self.session.clone(),
-            Arc::new(Quiet),
-            CancellationToken::new(),
-        )
+    fn quiet(&self) -> Context {
+        quiet(&self.session)
     }
 }
 
@@ -224,14 +248,14 @@ mod tests {
     #[test]
     fn what_is_over_is_forgotten_whichever_comes_first() {
         use crate::tools::Watcher;
-        let tasks = Tasks::default();
+        let tasks = RunningTasks::default();
         let operation = Uuid::from_u128(1);
         let newest = Arc::new(NewestLine::new());
         newest.started(operation);
         tasks.begin(operation, newest.clone(), tools::now());
         newest.progress("half");
         let found = tasks.find(operation).unwrap();
-        assert!(matches!(found.state, State::Working(line) if line == "half"));
+        assert!(matches!(found.state, OperationState::Working(line) if line == "half"));
         tasks.end(&newest);
         assert!(tasks.find(operation).is_none());
         tasks.begin(operation, newest, tools::now());

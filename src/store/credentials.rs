@@ -2,20 +2,25 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use contree_registry::{Host, Login, Secret};
 use contree_sqlite::DbError;
+
+/// A user of a registry and the secret. It has no `Debug`, so that no log shows it.
+pub(crate) struct StoredCredentials {
+    pub(crate) username: String,
+    pub(crate) secret: String,
+}
 
 /// Keeps a user's credentials for a registry.
 pub(crate) fn keep(
     c: &Connection,
     backend: &str,
-    registry: &Host,
+    registry: &str,
     username: &str,
-    secret: &Secret,
+    secret: &str,
 ) -> Result<(), DbError> {
     c.execute(
         "INSERT OR REPLACE INTO credentials (backend, registry, username, secret) VALUES (?1, ?2, ?3, ?4)",
-        params![backend, registry.as_str(), username, secret.expose()],
+        params![backend, registry, username, secret],
     )?;
     Ok(())
 }
@@ -24,16 +29,16 @@ pub(crate) fn keep(
 pub(crate) fn find(
     c: &Connection,
     backend: &str,
-    registry: &Host,
-) -> Result<Option<Login>, DbError> {
+    registry: &str,
+) -> Result<Option<StoredCredentials>, DbError> {
     Ok(c.query_row(
         "SELECT username, secret FROM credentials WHERE backend = ?1 AND registry = ?2",
-        [backend, registry.as_str()],
+        [backend, registry],
         |row| {
-            Ok(Login::password(
-                row.get::<_, String>(0)?,
-                row.get::<_, String>(1)?,
-            ))
+            Ok(StoredCredentials {
+                username: row.get(0)?,
+                secret: row.get(1)?,
+            })
         },
     )
     .optional()?)

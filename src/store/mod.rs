@@ -6,7 +6,6 @@
 
 pub(crate) mod contents;
 pub(crate) mod credentials;
-pub(crate) mod docker;
 pub(crate) mod hashes;
 pub(crate) mod lineage;
 pub(crate) mod states;

@@ -28,7 +28,7 @@ pub(crate) struct StateFile {
 
 /// A state as it is kept.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub(crate) struct StoredDirectoryState {
     pub(crate) backend: String,
     pub(crate) source: String,
     pub(crate) files: Vec<StateFile>,
@@ -75,7 +75,7 @@ pub(crate) fn keep(
 }
 
 /// A state by its id.
-pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<State>, DbError> {
+pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<StoredDirectoryState>, DbError> {
     let row: Option<(String, String, Vec<u8>)> = c
         .query_row(
             "SELECT backend, source, files FROM states WHERE id = ?1",
@@ -85,7 +85,7 @@ pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<State>, DbError> {
         .optional()?;
     // What cannot be read is as good as gone.
     Ok(row.and_then(|(backend, source, files)| {
-        Some(State {
+        Some(StoredDirectoryState {
             backend,
             source,
             files: serde_json::from_slice(&files).ok()?,

@@ -19,6 +19,11 @@ pub trait Render {
     fn is_failure(&self) -> bool {
         false
     }
+
+    /// A page that the client is to show the user before it calls again.
+    fn wanted_page(&self) -> Option<WantedPage> {
+        None
+    }
 }
 
 /// An answer in both renderings.
@@ -33,6 +38,8 @@ pub struct Answer {
     pub links: Vec<Link>,
     /// Whether it tells of a failure: it is an answer all the same.
     pub is_failure: bool,
+    /// A page that the client is to show the user before it calls again.
+    pub wanted_page: Option<WantedPage>,
 }
 
 /// A resource of this server that an answer leads to.
@@ -45,6 +52,16 @@ pub struct Link {
     pub name: &'static str,
     /// The media type of its content.
     pub mime: &'static str,
+}
+
+/// A page that the client is to show the user, and a sentence about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WantedPage {
+    /// Why the user is to see it.
+    pub message: String,
+    /// Its address.
+    pub url: String,
 }
 
 impl Link {
@@ -65,12 +82,13 @@ impl Answer {
     /// Fails only for a result that is no JSON, which a result type cannot be.
     pub(super) fn of<T: Render + Serialize>(result: T) -> Result<Self, ToolError> {
         let structured = serde_json::to_value(&result)
-            .map_err(|error| ToolError::new(format!("the result is no JSON: {error}")))?;
+            .map_err(|error| ToolError::internal("the result is no JSON", error))?;
         Ok(Self {
             structured,
             text: result.text(),
             links: result.links(),
             is_failure: result.is_failure(),
+            wanted_page: result.wanted_page(),
         })
     }
 }

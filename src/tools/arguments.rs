@@ -7,6 +7,9 @@ use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
 use super::ToolError;
+use super::argument_problem::{ArgumentProblem, ArgumentProblems};
+use super::failure::Failure;
+use super::suggestion::{brief, nearest};
 
 /// The arguments of a call.
 pub type Arguments = serde_json::Map<String, Value>;
@@ -40,9 +43,7 @@ pub(super) fn normalise(
         match convert(&name, property, value, nulls) {
             Ok(value) => match given.get(&name) {
                 Some(other) if *other != value => {
-                    problems.push(format!(
-                        "`{name}` is given twice, under two names and with different values"
-                    ));
+                    problems.push(ArgumentProblem::GivenTwice(name));
                 }
                 _ => {
                     given.insert(name, value);
@@ -59,10 +60,14 @@ pub(super) fn normalise(
     let missing: Vec<_> = required.filter(|name| !given.contains_key(*name)).collect();
     if problems.is_empty() && !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
-        problems.push(format!("`{tool}` needs {}", names.join(" and ")));
+        problems.push(ArgumentProblem::Missing {
+            tool: tool.to_owned(),
+            names: names.join(" and "),
+        });
     }
     if !problems.is_empty() {
-        return Err(ToolError::new(problems.join("\n")));
+        let failure = Failure::of(ArgumentProblems(problems));
+        return Err(ToolError::InvalidArgument(failure));
     }
     // In the order of the schema, whatever order they came in.
     Ok(properties
@@ -76,36 +81,28 @@ pub(super) fn normalise(
         .collect())
 }
 
-/// The known name that `wrong` most resembles, if any does.
-pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // The time to compare grows with the product of the lengths.
-    let wrong = brief(wrong);
-    known
-        .map(|name| (strsim::jaro_winkler(&wrong, name), name))
-        .filter(|(score, _)| *score > 0.7)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
-}
-
-fn unknown(tool: &str, name: &str, properties: &Map<String, Value>) -> String {
-    let shown = brief(name);
-    let name = shown.as_str();
-    let meant = nearest(name, properties.keys().map(String::as_str));
-    let meant = meant
-        .map(|meant| format!("; did you mean `{meant}`?"))
-        .unwrap_or_else(|| ".".to_owned());
+fn unknown(tool: &str, name: &str, properties: &Map<String, Value>) -> ArgumentProblem {
+    let (tool, name) = (tool.to_owned(), brief(name));
     if properties.is_empty() {
-        return format!("`{tool}` takes no arguments, so no `{name}`");
+        return ArgumentProblem::NoneTaken { tool, name };
     }
+    let meant = nearest(&name, properties.keys().map(String::as_str)).map(str::to_owned);
     let known: Vec<_> = properties.keys().map(String::as_str).collect();
-    format!(
-        "`{tool}` has no argument `{name}`{meant} It takes: {}",
-        known.join(", ")
-    )
+    ArgumentProblem::Unknown {
+        tool,
+        name,
+        meant,
+        known: known.join(", "),
+    }
 }
 
 /// Converts one value, or says what is wrong with it at `path`.
-fn convert(path: &str, schema: &Value, value: Value, nulls: bool) -> Result<Value, String> {
+fn convert(
+    path: &str,
+    schema: &Value,
+    value: Value,
+    nulls: bool,
+) -> Result<Value, ArgumentProblem> {
     let kind = schema["type"].as_str().unwrap_or_default();
     let value = match kind {
         "string" => text(value),
@@ -121,7 +118,11 @@ fn convert(path: &str, schema: &Value, value: Value, nulls: bool) -> Result<Valu
             true => "something else".to_owned(),
             false => short(&value),
         };
-        format!("`{path}` must be of type {kind}, not {shown}")
+        ArgumentProblem::WrongType {
+            path: path.to_owned(),
+            kind: kind.to_owned(),
+            shown,
+        }
     })?;
     let value = match value {
         Value::Array(items) => {
@@ -144,7 +145,7 @@ fn convert(path: &str, schema: &Value, value: Value, nulls: bool) -> Result<Valu
                 )?;
                 Ok((key, field))
             });
-            Value::Object(fields.collect::<Result<_, String>>()?)
+            Value::Object(fields.collect::<Result<_, ArgumentProblem>>()?)
         }
         value => value,
     };
@@ -243,7 +244,7 @@ fn object(value: Value) -> Result<Value, Value> {
 }
 
 /// One of the choices, in whatever case it came.
-fn choice(path: &str, schema: &Value, value: Value) -> Result<Value, String> {
+fn choice(path: &str, schema: &Value, value: Value) -> Result<Value, ArgumentProblem> {
     let Some(choices) = schema["enum"].as_array() else {
         return Ok(value);
     };
@@ -258,72 +259,81 @@ fn choice(path: &str, schema: &Value, value: Value) -> Result<Value, String> {
         .iter()
         .map(|choice| choice.as_str().map_or(choice.to_string(), str::to_owned))
         .collect();
-    Err(format!(
-        "`{path}` must be one of {}, not {}",
-        known.join(", "),
-        short(&value)
-    ))
+    Err(ArgumentProblem::NoChoice {
+        path: path.to_owned(),
+        choices: known.join(", "),
+        shown: short(&value),
+    })
 }
 
 /// A text in the one spelling of its format, that matches its pattern.
-fn formatted(path: &str, schema: &Value, value: Value) -> Result<Value, String> {
+fn formatted(path: &str, schema: &Value, value: Value) -> Result<Value, ArgumentProblem> {
     let Some(text) = value.as_str() else {
         return Ok(value);
     };
     if schema["format"] == "uuid" {
         let parsed = Uuid::try_parse(text.trim());
-        let parsed =
-            parsed.map_err(|_| format!("`{path}` must be a UUID, not {}", short(&value)))?;
+        let parsed = parsed.map_err(|_| ArgumentProblem::NoUuid {
+            path: path.to_owned(),
+            shown: short(&value),
+        })?;
         return Ok(Value::String(parsed.to_string()));
     }
     if schema["format"] == "date-time" && chrono::DateTime::parse_from_rfc3339(text.trim()).is_err()
     {
-        return Err(format!(
-            "`{path}` must be a time such as 2030-12-31T23:59:59Z, not {}",
-            short(&value)
-        ));
+        return Err(ArgumentProblem::NoTime {
+            path: path.to_owned(),
+            shown: short(&value),
+        });
     }
     if let Some(pattern) = schema["pattern"].as_str() {
         let fits = regress::Regex::new(pattern).is_ok_and(|regex| regex.find(text).is_some());
         if !fits {
-            return Err(format!(
-                "`{path}` must match {pattern}, not {}",
-                short(&value)
-            ));
+            return Err(ArgumentProblem::NoMatch {
+                path: path.to_owned(),
+                pattern: pattern.to_owned(),
+                shown: short(&value),
+            });
         }
     }
     Ok(value)
 }
 
-fn bounds(path: &str, schema: &Value, value: &Value) -> Result<(), String> {
+fn bounds(path: &str, schema: &Value, value: &Value) -> Result<(), ArgumentProblem> {
     let below = |least: &Value| compare(value, least).is_some_and(std::cmp::Ordering::is_lt);
     let above = |most: &Value| compare(value, most).is_some_and(std::cmp::Ordering::is_gt);
     if let Some(least) = schema.get("minimum").filter(|least| below(least)) {
-        return Err(format!("`{path}` must be at least {least}, not {value}"));
+        return Err(ArgumentProblem::TooSmall {
+            path: path.to_owned(),
+            least: least.clone(),
+            value: value.clone(),
+        });
     }
     if let Some(most) = schema.get("maximum").filter(|most| above(most)) {
-        return Err(format!("`{path}` must be at most {most}, not {value}"));
+        return Err(ArgumentProblem::TooLarge {
+            path: path.to_owned(),
+            most: most.clone(),
+            value: value.clone(),
+        });
     }
     let Some(length) = value.as_str().map(|text| text.chars().count() as u64) else {
         return Ok(());
     };
-    if schema["minLength"]
-        .as_u64()
-        .is_some_and(|least| length < least)
-    {
-        let least = &schema["minLength"];
-        return Err(format!(
-            "`{path}` must have at least {least} character(s), not {length}"
-        ));
+    let least = schema["minLength"].as_u64();
+    if let Some(least) = least.filter(|least| length < *least) {
+        return Err(ArgumentProblem::TooShort {
+            path: path.to_owned(),
+            least,
+            length,
+        });
     }
-    if schema["maxLength"]
-        .as_u64()
-        .is_some_and(|most| length > most)
-    {
-        let most = &schema["maxLength"];
-        return Err(format!(
-            "`{path}` must have at most {most} character(s), not {length}"
-        ));
+    let most = schema["maxLength"].as_u64();
+    if let Some(most) = most.filter(|most| length > *most) {
+        return Err(ArgumentProblem::TooLong {
+            path: path.to_owned(),
+            most,
+            length,
+        });
     }
     Ok(())
 }
@@ -345,14 +355,6 @@ fn compare(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
 /// A value for a message: its beginning if it is long.
 fn short(value: &Value) -> String {
     brief(&value.to_string())
-}
-
-/// The beginning of a text that is long.
-pub(super) fn brief(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some(_) => text.chars().take(59).chain(['…']).collect(),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What the manifest says of guides, prompts and resources, before any is used.
 
-use super::arguments::{brief, nearest};
+use super::suggestion::{brief, nearest};
 use super::{GUIDES, RESOURCES, ToolError};
 
 /// What stands before the path of every URI of ours.
@@ -149,7 +149,7 @@ impl Variables {
         let known = self.0.iter_mut().find(|(known, _)| *known == name);
         known
             .map(|(_, value)| std::mem::take(value))
-            .ok_or_else(|| ToolError::new(format!("the URI has no `{name}`")))
+            .ok_or_else(|| ToolError::invalid(format!("the URI has no `{name}`")))
     }
 }
 
@@ -163,8 +163,8 @@ pub(super) fn find_guide(name: &str) -> Result<&'static Guide, ToolError> {
         let names: Vec<&str> = GUIDES.iter().map(|guide| guide.name).collect();
         let message = format!("there is no guide `{}`", brief(name));
         match nearest(&wanted, names.iter().copied()) {
-            Some(meant) => ToolError::missing(format!("{message}; did you mean `{meant}`?")),
-            None => ToolError::missing(message),
+            Some(meant) => ToolError::not_found(format!("{message}; did you mean `{meant}`?")),
+            None => ToolError::not_found(message),
         }
         .with_hint(format!("There are: {}.", names.join(", ")))
     })
@@ -257,7 +257,7 @@ pub fn unknown_resource(uri: &str) -> ToolError {
     let known: Vec<&str> = RESOURCES.iter().map(|resource| resource.uri).collect();
     let meant = nearest(uri, known.iter().copied());
     let message = format!("there is no resource `{}`", brief(uri));
-    ToolError::missing(match meant {
+    ToolError::not_found(match meant {
         Some(meant) => format!("{message}; did you mean `{meant}`?"),
         None => format!("{message}; there are: {}", known.join(", ")),
     })

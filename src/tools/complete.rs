@@ -129,7 +129,9 @@ async fn paths(client: &Client, image: &str, typed: &str) -> Result<Completions,
         ImageRef::Uuid(uuid) => uuid,
         tag @ ImageRef::Tag(_) => {
             let found = client.resolve(&tag).await?.uuid;
-            found.ok_or_else(|| ToolError::new("the backend answered an image without a UUID"))?
+            found.ok_or_else(|| {
+                ToolError::unusable_answer("the backend answered an image without a UUID")
+            })?
         }
     };
     let (directory, begun) = match typed.rfind('/') {

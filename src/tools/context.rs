@@ -18,19 +18,14 @@ pub enum Shown {
     Declined,
     /// The client has no means to show pages.
     Unsupported,
+    /// The client shows it once the call is answered, and then calls again.
+    CallAgain,
 }
 
 /// How the client shows the user a page.
 pub trait Pages: Send + Sync {
     /// Shows `url` with a sentence about it.
-    ///
-    /// # Errors
-    /// [`ToolError::page`] if the client is to be asked first, and will call again.
-    fn show<'a>(
-        &'a self,
-        message: &'a str,
-        url: &'a str,
-    ) -> BoxFuture<'a, Result<Shown, ToolError>>;
+    fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, Shown>;
 }
 
 /// What a handler is given besides its arguments.
@@ -72,8 +67,8 @@ impl Context {
         match &self.pages {
             Some(pages) => tokio::select! {
                 biased;
-                () = self.cancelled() => Err(ToolError::new("cancelled")),
-                shown = pages.show(message, url) => shown,
+                () = self.cancelled() => Err(ToolError::cancelled("cancelled")),
+                shown = pages.show(message, url) => Ok(shown),
             },
             None => Ok(Shown::Unsupported),
         }
@@ -116,7 +111,7 @@ impl Context {
     ) -> Result<T, ToolError> {
         tokio::select! {
             biased;
-            () = self.cancelled() => Err(ToolError::new("cancelled")),
+            () = self.cancelled() => Err(ToolError::cancelled("cancelled")),
             done = work => done.map_err(Into::into),
         }
     }

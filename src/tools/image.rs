@@ -12,7 +12,7 @@ pub(super) async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolEr
         return Ok(uuid);
     }
     let found = client.resolve(&image).await?;
-    found
-        .uuid
-        .ok_or_else(|| ToolError::new(format!("the backend knows no UUID of `{image}`")))
+    found.uuid.ok_or_else(|| {
+        ToolError::unusable_answer(format!("the backend knows no UUID of `{image}`"))
+    })
 }

@@ -36,11 +36,9 @@ pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
     };
     let uuid = match &image {
         ImageRef::Uuid(uuid) if family.known(&uuid.to_string()).await.is_some() => *uuid,
-        image => client
-            .resolve(image)
-            .await?
-            .uuid
-            .ok_or_else(|| ToolError::new(format!("the backend knows no UUID of `{image}`")))?,
+        image => client.resolve(image).await?.uuid.ok_or_else(|| {
+            ToolError::unusable_answer(format!("the backend knows no UUID of `{image}`"))
+        })?,
     };
     if let Err(error) = family.learn().await {
         tracing::warn!("cannot list operations, so that children may be missing: {error}");

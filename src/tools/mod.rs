@@ -4,12 +4,15 @@
 //! traits and the table included below. `handlers` implements the traits; the other modules are what it stands on.
 
 mod answer;
+mod argument_problem;
 mod arguments;
 mod catalogue;
 mod complete;
 mod context;
 mod convert;
+mod docker_login;
 mod error;
+mod failure;
 mod handlers;
 mod image;
 mod image_cache;
@@ -25,11 +28,12 @@ pub mod results;
 mod rsync;
 mod selection;
 mod session;
+mod suggestion;
 mod templates;
 mod tool;
 mod watcher;
 
-pub use answer::Answer;
+pub use answer::{Answer, WantedPage};
 pub use arguments::Arguments;
 pub use catalogue::{
     Body, Complete, Content, Guide, Kept, Prompt, PromptArgument, Resource, Variables, encoded,
@@ -38,25 +42,19 @@ pub use catalogue::{
 pub use complete::{Completions, complete};
 pub use context::{Context, Pages, Shown};
 pub use error::ToolError;
+pub use failure::Failure;
 pub use lineage::lineage;
-pub use local_access::LocalAccess;
+pub use local_access::{AllowedPathError, LocalAccess};
 pub use operation_status::{
     OperationSnapshot, OperationState, fingerprint, now, operation_snapshot, stop_operation,
 };
 pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
-pub use selection::{ToolSelection, toolset_names};
+pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, Connect, Session};
 pub use templates::{facts, render};
 pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
 pub use watcher::{Quiet, Stream, Watcher};
-
-// The names that callers still use.
-pub use operation_status::{
-    OperationSnapshot as Followed, OperationState as State, operation_snapshot as followed,
-    stop_operation as stop,
-};
-pub use selection::ToolSelection as Offer;
 
 use tool::{Schema, input_schema, output_schema};
 

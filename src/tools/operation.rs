@@ -1,4 +1,4 @@
-//! Operations: following, cancelling, and what is told of their ends.
+//! Operations: starting, following, cancelling, and what is told of their ends.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::error::names_remedy;
+use super::failure::names_remedy;
 use super::results::Operation;
 use super::{Context, Stream, ToolError};
 use crate::events::Payload;
@@ -38,6 +38,71 @@ pub(super) async fn ended(
         .await
 }
 
+/// An operation that a call has started, and that no call may lose sight of.
+pub(super) struct StartedOperation<'a> {
+    id: Uuid,
+    client: &'a Client,
+    cx: &'a Context,
+}
+
+impl<'a> StartedOperation<'a> {
+    /// Starts an operation.
+    ///
+    /// `start` is never dropped half-way: what was started must be known, or it could not be cancelled. It answers what
+    /// the backend said, of which `id` takes the operation.
+    pub(super) async fn start<T, E>(
+        client: &'a Client,
+        cx: &'a Context,
+        start: impl Future<Output = Result<T, E>>,
+        id: impl FnOnce(&T) -> Uuid,
+    ) -> Result<(Self, T), E> {
+        let started = start.await?;
+        let id = id(&started);
+        Ok((Self { id, client, cx }, started))
+    }
+
+    /// Follows the operation to its end with `follow`; without `wait` it is left running, and there is no end.
+    ///
+    /// A call that is cancelled meanwhile cancels the operation.
+    ///
+    /// # Errors
+    /// If the call is cancelled, or the operation cannot be followed; `remedy` is what there is to do then.
+    pub(super) async fn finish(
+        self,
+        wait: bool,
+        follow: impl Future<Output = Result<Operation, Error>>,
+        remedy: impl FnOnce(Uuid) -> String,
+    ) -> Result<Option<Operation>, ToolError> {
+        let Self { id, client, cx } = self;
+        if cx.is_cancelled() {
+            return Err(stopped(id, cancel(client, id).await));
+        }
+        if !wait {
+            cx.session().leave_running(id);
+            return Ok(None);
+        }
+        cx.watcher().started(id);
+        let followed = tokio::select! {
+            biased;
+            () = cx.cancelled() => None,
+            followed = follow => Some(followed),
+        };
+        match followed {
+            Some(Ok(ended)) => Ok(Some(ended)),
+            Some(Err(error)) => Err(ToolError::from(error).with_hint(format!(
+                "operation {id} may still be running: {}",
+                remedy(id)
+            ))),
+            None => Err(stopped(id, cancel(client, id).await)),
+        }
+    }
+}
+
+/// The call that waits for an operation.
+pub(super) fn waiting_call(operation: Uuid) -> String {
+    format!("`wait_operations(operation_ids=[\"{operation}\"])` tells")
+}
+
 /// Cancels and waits until the sandbox is gone, so that a cancelled call leaves nothing behind. Answers how the operation
 /// ended, if it did.
 pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<OperationStatus, Error> {
@@ -49,19 +114,19 @@ pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<Operation
 }
 
 /// What is told of a call that was cancelled.
-pub(super) fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
+fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
     match ended {
         Ok(OperationStatus::Cancelled) => {
-            ToolError::new(format!("cancelled: operation {operation} was stopped"))
+            ToolError::cancelled(format!("cancelled: operation {operation} was stopped"))
         }
-        Ok(status) => ToolError::new(format!(
+        Ok(status) => ToolError::cancelled(format!(
             "cancelled, but operation {operation} had ended before: {}",
             status.as_str()
         ))
         .with_hint(format!(
             "`get_operation(operation_id=\"{operation}\")` has its result"
         )),
-        Err(error) => ToolError::new(format!(
+        Err(error) => ToolError::cancelled(format!(
             "cancelled, but operation {operation} may still be running: {error}"
         )),
     }
@@ -78,7 +143,7 @@ pub(super) fn failed(ended: &Operation) -> ToolError {
             message.push_str(&format!("\n{name}:\n{}", text.trim_end()));
         }
     }
-    let error = ToolError::new(message).whole();
+    let error = ToolError::operation_failed(message).whole();
     if names_remedy(why) {
         return error;
     }

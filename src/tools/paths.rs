@@ -16,12 +16,13 @@ pub(crate) fn expand_home(path: &str) -> Option<PathBuf> {
 
 /// A path on this machine: absolute, or below the home directory.
 pub(super) fn local_path(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
-    let expanded = expand_home(path)
-        .ok_or_else(|| ToolError::new("there is no home directory for `~`: give the whole path"))?;
+    let expanded = expand_home(path).ok_or_else(|| {
+        ToolError::invalid("there is no home directory for `~`: give the whole path")
+    })?;
     if expanded.is_absolute() {
         return Ok(expanded);
     }
-    Err(ToolError::new(format!(
+    Err(ToolError::invalid(format!(
         "`{argument}` must be absolute or begin with `~/`, not `{path}`"
     )))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::arguments::{brief, nearest};
+use super::suggestion::{brief, nearest};
 use super::templates::{facts, render};
 use super::{PROMPTS, Prompt, ToolError};
 
@@ -48,7 +48,7 @@ impl Prompt {
         if problems.is_empty() {
             render(self.template, &context)
         } else {
-            Err(ToolError::new(format!(
+            Err(ToolError::invalid(format!(
                 "prompt `{}`: {}",
                 self.name,
                 problems.join("; ")
@@ -75,7 +75,7 @@ impl Prompt {
 pub fn unknown_prompt(name: &str) -> ToolError {
     let known = || PROMPTS.iter().map(|prompt| prompt.name);
     let message = format!("there is no prompt `{}`", brief(name));
-    ToolError::new(match nearest(name, known()) {
+    ToolError::not_found(match nearest(name, known()) {
         Some(meant) => format!("{message}; did you mean `{meant}`?"),
         None => format!(
             "{message}; there are: {}",

@@ -1,8 +1,8 @@
 //! The login that an import uses for a registry.
 
-use super::Context;
+use super::{Context, docker_login};
 use crate::Client;
-use crate::store::{credentials, docker};
+use crate::store::credentials;
 use contree_registry::{Host, Login};
 
 /// The credentials for a registry: those stored by `registry_auth`, else Docker's.
@@ -12,12 +12,12 @@ pub(super) async fn stored(cx: &Context, client: &Client, registry: &Host) -> Op
     let found = cx
         .session()
         .store()
-        .read(move |c| credentials::find(c, &backend, &key))
+        .read(move |c| credentials::find(c, &backend, key.as_str()))
         .await;
     match found {
-        Ok(Some(login)) => return Some(login),
+        Ok(Some(found)) => return Some(Login::password(found.username, found.secret)),
         Ok(None) => {}
         Err(error) => tracing::warn!("cannot look up credentials: {error}"),
     }
-    docker::login(registry).await
+    docker_login::docker_login(registry).await
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::arguments::nearest;
+use super::suggestion::nearest;
 use super::templates::{facts, render};
 use super::{
     Guide, INSTRUCTIONS, INSTRUCTIONS_TEMPLATE, PROMPTS, Prompt, RESOURCES, Resource, TOOLS, Tool,
@@ -18,6 +18,40 @@ pub struct ToolSelection {
     chosen: Option<BTreeSet<&'static str>>,
     /// The options that chose.
     why: String,
+}
+
+/// Why tools cannot be chosen as asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectionError {
+    /// A name is that of nothing, and much like another one.
+    #[error("there is no {kind} `{name}`; did you mean `{meant}`?")]
+    #[non_exhaustive]
+    Misspelt {
+        /// `tool` or `toolset`.
+        kind: &'static str,
+        /// What was given.
+        name: String,
+        /// The nearest name.
+        meant: String,
+    },
+    /// A name is that of nothing.
+    #[error("there is no {kind} `{name}`; there are: {known}")]
+    #[non_exhaustive]
+    Unknown {
+        /// `tool` or `toolset`.
+        kind: &'static str,
+        /// What was given.
+        name: String,
+        /// All names, separated by commas.
+        known: String,
+    },
+    /// A tool was named that changes something, where only those that do not are offered.
+    #[error("`{0}` is not read-only: leave out --read-only, or do not name it")]
+    NotReadOnly(&'static str),
+    /// Nothing is left.
+    #[error("--read-only leaves no tool of what was chosen: choose other toolsets")]
+    Empty,
 }
 
 impl Default for ToolSelection {
@@ -37,7 +71,11 @@ impl ToolSelection {
     /// # Errors
     /// Names the nearest for a name that is none, a tool that was named although it is not read-only, and a choice of
     /// nothing.
-    pub fn choose(read_only: bool, toolsets: &[String], tools: &[String]) -> Result<Self, String> {
+    pub fn choose(
+        read_only: bool,
+        toolsets: &[String],
+        tools: &[String],
+    ) -> Result<Self, SelectionError> {
         if !read_only && toolsets.is_empty() && tools.is_empty() {
             return Ok(Self::default());
         }
@@ -56,9 +94,7 @@ impl ToolSelection {
                 return Err(no_such("tool", name, &names));
             };
             if read_only && !tool.hints.read_only {
-                return Err(format!(
-                    "`{name}` is not read-only: leave out --read-only, or do not name it"
-                ));
+                return Err(SelectionError::NotReadOnly(tool.name));
             }
             chosen.insert(tool.name);
         }
@@ -72,9 +108,7 @@ impl ToolSelection {
             }
         }
         if chosen.is_empty() {
-            return Err(
-                "--read-only leaves no tool of what was chosen: choose other toolsets".into(),
-            );
+            return Err(SelectionError::Empty);
         }
         let mut why = Vec::new();
         if read_only {
@@ -126,7 +160,7 @@ impl ToolSelection {
     #[must_use]
     pub fn refusal(&self, what: &str) -> ToolError {
         let offered: Vec<&str> = self.tools().map(|tool| tool.name).collect();
-        ToolError::missing(format!(
+        ToolError::not_found(format!(
             "{what} is not offered: this server was started with {}",
             self.why
         ))
@@ -214,13 +248,19 @@ pub fn toolset_names() -> Vec<&'static str> {
     names
 }
 
-fn no_such(what: &str, name: &str, known: &[&str]) -> String {
-    match nearest(name, known.iter().copied()) {
-        Some(meant) => format!("there is no {what} `{name}`; did you mean `{meant}`?"),
-        None => format!(
-            "there is no {what} `{name}`; there are: {}",
-            known.join(", ")
-        ),
+fn no_such(kind: &'static str, name: &str, known: &[&str]) -> SelectionError {
+    let name = name.to_owned();
+    match nearest(&name, known.iter().copied()) {
+        Some(meant) => SelectionError::Misspelt {
+            meant: meant.to_owned(),
+            kind,
+            name,
+        },
+        None => SelectionError::Unknown {
+            known: known.join(", "),
+            kind,
+            name,
+        },
     }
 }
 
@@ -316,8 +356,9 @@ mod tests {
             (true, &[], &["run"], "`run` is not read-only"),
             (true, &["run"], &[], "leaves no tool"),
         ] {
-            let error =
-                ToolSelection::choose(read_only, &owned(toolsets), &owned(tools)).unwrap_err();
+            let error = ToolSelection::choose(read_only, &owned(toolsets), &owned(tools))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

@@ -34,13 +34,13 @@ pub struct BackendInfo {
 }
 
 /// Makes the client at its first use.
-pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, String>> + Send + Sync>;
+pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, ToolError>> + Send + Sync>;
 
 /// What all calls of one process share.
 pub struct Session {
     info: BackendInfo,
     connect: Connect,
-    offer: ToolSelection,
+    selection: ToolSelection,
     client: OnceCell<Client>,
     started: Mutex<BTreeSet<Uuid>>,
     store: Store,
@@ -56,7 +56,7 @@ impl Session {
         Self {
             info,
             connect,
-            offer: ToolSelection::default(),
+            selection: ToolSelection::default(),
             client: OnceCell::new(),
             started: Mutex::default(),
             store: Store::in_memory(),
@@ -114,14 +114,14 @@ impl Session {
 
     /// Offers only a part of the tools.
     #[must_use]
-    pub fn with_offer(self, offer: ToolSelection) -> Self {
-        Self { offer, ..self }
+    pub fn with_selection(self, selection: ToolSelection) -> Self {
+        Self { selection, ..self }
     }
 
     /// Which tools are offered.
     #[must_use]
-    pub fn offer(&self) -> &ToolSelection {
-        &self.offer
+    pub fn selection(&self) -> &ToolSelection {
+        &self.selection
     }
 
     /// The backend in use.
@@ -135,10 +135,7 @@ impl Session {
     /// # Errors
     /// When the configuration is incomplete or the embedded engine cannot start; the text says what to do.
     pub async fn client(&self) -> Result<&Client, ToolError> {
-        self.client
-            .get_or_try_init(|| (self.connect)())
-            .await
-            .map_err(ToolError::new)
+        self.client.get_or_try_init(|| (self.connect)()).await
     }
 
     /// Adds to an error what only the session knows: where the backend is that cannot be reached, and that the embedded

@@ -39,5 +39,5 @@ pub fn render(name: &str, context: &Map<String, Value>) -> Result<String, ToolEr
     let rendered = ENVIRONMENT
         .get_template(name)
         .and_then(|template| template.render(minijinja::Value::from(Serde(context))));
-    rendered.map_err(|error| ToolError::new(format!("cannot render `{name}`: {error}")))
+    rendered.map_err(|error| ToolError::internal(format_args!("cannot render `{name}`"), error))
 }

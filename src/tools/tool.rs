@@ -7,7 +7,8 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::arguments::{Arguments, brief, nearest, normalise};
+use super::arguments::{Arguments, normalise};
+use super::suggestion::{brief, nearest};
 use super::{TOOLS, ToolError};
 
 /// A schema that is made at its first use.
@@ -128,10 +129,10 @@ impl Tool {
     pub(super) fn arguments<T: DeserializeOwned>(&self, sent: Arguments) -> Result<T, ToolError> {
         let arguments = self.normalise(sent)?;
         serde_json::from_value(Value::Object(arguments)).map_err(|error| {
-            ToolError::new(format!(
-                "`{}` cannot take these arguments: {error}",
-                self.name
-            ))
+            ToolError::invalid_because(
+                format_args!("`{}` cannot take these arguments", self.name),
+                error,
+            )
         })
     }
 }
@@ -147,10 +148,10 @@ pub fn find_tool(name: &str) -> Option<&'static Tool> {
 pub fn unknown_tool(name: &str) -> ToolError {
     let message = format!("there is no tool `{}`", brief(name));
     match nearest(name, TOOLS.iter().map(|tool| tool.name)) {
-        Some(meant) => ToolError::new(format!("{message}; did you mean `{meant}`?")),
+        Some(meant) => ToolError::not_found(format!("{message}; did you mean `{meant}`?")),
         None => {
             let known: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
-            ToolError::new(message).with_hint(format!("There are: {}.", known.join(", ")))
+            ToolError::not_found(message).with_hint(format!("There are: {}.", known.join(", ")))
         }
     }
 }

@@ -8,7 +8,7 @@
 #   negative_data_rejection   the document lets servers ignore what they do not know (query parameters, fields), and takes numbers as text in queries
 #   positive_data_acceptance  a valid id that names nothing, a tag that is not there, a file that was not uploaded: 400 and 404 are right
 #   unsupported_method, allow_header_conformance   the document says nothing of methods that it does not list
-#   ignored_auth              tried by tests/engine/every_operation.rs for each operation
+#   ignored_auth              tried for each operation by the test `every_operation` of the engine
 #   use_after_free, ensure_resource_availability   guess from names what a DELETE means: that of an operation cancels it and keeps its record
 # `importImage` is left out because a random URL names a machine beyond this one.
 # The first round makes up all ids; the second has those of an image and of an operation that is over, and so gets further in.

@@ -113,12 +113,25 @@ fn links(page: &str) -> Vec<String> {
 
 #[test]
 fn links_between_documents_lead_somewhere() {
-    let mut pages: Vec<PathBuf> = ["README.md", "CHANGELOG.md", "SECURITY.md"]
-        .iter()
-        .map(PathBuf::from)
-        .collect();
+    let mut pages: Vec<PathBuf> = [
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ]
+    .iter()
+    .map(PathBuf::from)
+    .collect();
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         pages.push(Path::new("docs").join(entry.unwrap().file_name()));
+    }
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        let page = Path::new("crates")
+            .join(entry.unwrap().file_name())
+            .join("README.md");
+        if root().join(&page).is_file() {
+            pages.push(page);
+        }
     }
     let mut broken = Vec::new();
     for page in pages

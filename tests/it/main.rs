@@ -19,6 +19,8 @@ mod mcp_tasks;
 mod openapi;
 mod registry;
 mod rsync;
+#[cfg(target_os = "linux")]
+mod stored;
 mod support;
 mod surface_contract;
 mod surface_diff;

@@ -1,5 +1,5 @@
-//! Accepting connections: only so many at once, and none that says nothing for long, so that nobody can use up this process's descriptors
-//! or keep others out; and letting go of them in the end.
+//! The accept loop. It bounds connections and closes silent ones, so that no client can use up this process's descriptors
+//! or keep others out. At shutdown it lets answers be finished.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::patient::Patient;
+use tokio_io_timeout::TimeoutWriter;
 
-/// How long a connection waits for a place, while idle ones are asked to go.
-const PLACE: Duration = Duration::from_secs(3);
+/// How long a connection waits for its permit, while idle ones are asked to go.
+const PERMIT: Duration = Duration::from_secs(3);
 /// How long a client may take to send the head of a request, and how long an idle connection is kept.
 const HEAD: Duration = Duration::from_secs(75);
 /// How long a client may take to be told that there are too many.
@@ -30,9 +30,9 @@ const REFUSAL: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub Option<IpAddr>);
 
-/// What a server puts up with.
+/// Bounds of a server's connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct ConnectionBounds {
     /// How many connections there may be at once.
     pub connections: usize,
     /// How long a client may leave an answer unread; `None`: as long as it likes.
@@ -43,9 +43,9 @@ pub struct Bounds {
     pub last: Duration,
 }
 
-/// When connections end.
+/// The steps of a server's shutdown.
 #[derive(Clone, Default)]
-pub struct Ends {
+pub struct Shutdown {
     /// No more are accepted, and those there are end with their answer.
     pub stop: CancellationToken,
     /// No call is under way any more: answers have been given, and are being sent.
@@ -78,54 +78,54 @@ impl AcceptedStream for tokio::net::UnixStream {
 }
 
 /// Serves `router` until it is to stop, and returns when no connection is left.
-pub async fn serve<L>(mut listener: L, router: Router, bounds: Bounds, ends: Ends)
+pub async fn serve<L>(mut listener: L, router: Router, bounds: ConnectionBounds, shutdown: Shutdown)
 where
     L: Listener,
     L::Io: AcceptedStream,
 {
-    let places = Arc::new(Semaphore::new(bounds.connections));
+    let permits = Arc::new(Semaphore::new(bounds.connections));
     let room = watch::Sender::new(());
     let mut tasks = JoinSet::new();
     loop {
         let stream = tokio::select! {
-            () = ends.stop.cancelled() => break,
+            () = shutdown.stop.cancelled() => break,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
             (stream, _) = listener.accept() => stream,
         };
-        let place = match places.clone().try_acquire_owned() {
-            Ok(place) => place,
+        let permit = match permits.clone().try_acquire_owned() {
+            Ok(permit) => permit,
             Err(_) => {
                 room.send_replace(());
-                let waited = tokio::time::timeout(PLACE, places.clone().acquire_owned());
-                let place = tokio::select! {
-                    () = ends.stop.cancelled() => break,
-                    place = waited => place,
+                let waited = tokio::time::timeout(PERMIT, permits.clone().acquire_owned());
+                let permit = tokio::select! {
+                    () = shutdown.stop.cancelled() => break,
+                    permit = waited => permit,
                 };
-                let Ok(Ok(place)) = place else {
+                let Ok(Ok(permit)) = permit else {
                     refuse(stream).await;
                     continue;
                 };
-                place
+                permit
             }
         };
         let connection = Connection {
             reached: LocalAddress(stream.reached()),
             stream,
             bounds,
-            _place: place,
-            ends: ends.clone(),
+            _permit: ConnectionPermit(permit),
+            shutdown: shutdown.clone(),
             room: room.subscribe(),
         };
         tasks.spawn(connection.serve(router.clone()));
     }
     drop(listener);
-    ends.answered.cancelled().await;
+    shutdown.answered.cancelled().await;
     for _ in 0..2 {
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(bounds.last, all).await.is_ok() {
             return;
         }
-        ends.cut.cancel();
+        shutdown.cut.cancel();
     }
     tasks.shutdown().await;
 }
@@ -136,12 +136,15 @@ async fn refuse(mut stream: impl AcceptedStream) {
     let _ = tokio::time::timeout(REFUSAL, stream.write_all(text.as_bytes())).await;
 }
 
+/// The right to one of the bounded connections, given back when it is dropped.
+struct ConnectionPermit(#[expect(dead_code, reason = "held, never read")] OwnedSemaphorePermit);
+
 struct Connection<S> {
     stream: S,
     reached: LocalAddress,
-    bounds: Bounds,
-    _place: OwnedSemaphorePermit,
-    ends: Ends,
+    bounds: ConnectionBounds,
+    _permit: ConnectionPermit,
+    shutdown: Shutdown,
     room: watch::Receiver<()>,
 }
 
@@ -158,8 +161,9 @@ impl<S: AcceptedStream> Connection<S> {
         if let Some(buffer) = self.bounds.buffer {
             builder.max_buf_size(buffer);
         }
-        let stream = Patient::new(self.stream, self.bounds.unread);
-        let serving = builder.serve_connection(TokioIo::new(stream), service);
+        let mut stream = TimeoutWriter::new(self.stream);
+        stream.set_timeout(self.bounds.unread);
+        let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let mut serving = std::pin::pin!(serving);
         let mut leaving = false;
         loop {
@@ -171,7 +175,7 @@ impl<S: AcceptedStream> Connection<S> {
                     return;
                 }
                 // Ends the connection after the answer that is under way, or at once.
-                () = self.ends.stop.cancelled(), if !leaving => {
+                () = self.shutdown.stop.cancelled(), if !leaving => {
                     leaving = true;
                     serving.as_mut().graceful_shutdown();
                 }
@@ -179,10 +183,65 @@ impl<S: AcceptedStream> Connection<S> {
                     leaving = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                () = self.ends.cut.cancelled() => break,
+                () = self.shutdown.cut.cancelled() => break,
             }
         }
         // Streams have been ended; their last bytes may still be on the way.
         let _ = tokio::time::timeout(self.bounds.last, serving).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::UnixStream;
+
+    const UNREAD: Duration = Duration::from_millis(50);
+    /// More than a socket holds.
+    const LARGE: usize = 8 * 1024 * 1024;
+
+    /// Serves one client, which has asked for a large answer; the task ends with its connection.
+    async fn asked() -> (UnixStream, JoinSet<()>) {
+        let (mut client, stream) = UnixStream::pair().unwrap();
+        let permits = Arc::new(Semaphore::new(1));
+        let connection = Connection {
+            reached: LocalAddress(None),
+            stream,
+            bounds: ConnectionBounds {
+                connections: 1,
+                unread: Some(UNREAD),
+                buffer: None,
+                last: Duration::from_secs(1),
+            },
+            _permit: ConnectionPermit(permits.try_acquire_owned().unwrap()),
+            shutdown: Shutdown::default(),
+            room: watch::Sender::new(()).subscribe(),
+        };
+        let router = Router::new().route("/", get(|| async { "x".repeat(LARGE) }));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(connection.serve(router));
+        let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        (client, tasks)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stops_reading_is_given_up() {
+        let (mut client, mut tasks) = asked().await;
+        tasks.join_next().await.unwrap().unwrap();
+        let mut read = Vec::new();
+        let _ = client.read_to_end(&mut read).await;
+        assert!(!read.is_empty() && read.len() < LARGE, "{}", read.len());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_on_reading_is_not() {
+        let (mut client, mut tasks) = asked().await;
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert!(read.len() > LARGE, "{}", read.len());
+        tasks.join_next().await.unwrap().unwrap();
     }
 }

@@ -8,7 +8,7 @@ pub const SHORTEST_TOKEN: usize = 16;
 
 /// The digest of a token: comparing digests tells nothing of the token, not even its length, however long it takes.
 #[derive(Clone)]
-pub struct Bearer([u8; 32]);
+pub struct BearerToken([u8; 32]);
 
 /// Why a request may not pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub enum TokenError {
     Wrong,
 }
 
-impl Bearer {
+impl BearerToken {
     /// Requests must bring `token`.
     pub fn new(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn a_token_must_be_the_one() {
-        let token = Bearer::new("0123456789abcdef");
+        let token = BearerToken::new("0123456789abcdef");
         let given = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());

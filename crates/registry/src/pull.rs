@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::Response;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +17,7 @@ use super::transport::{bounded, failed};
 use super::{Digest, Http, Login, Reference, RegistryError, authorize, challenges};
 
 /// How often a request is sent again that did not succeed, or a download that makes no progress.
-const RETRIES: u32 = 4;
+const RETRIES: usize = 4;
 /// The first wait before a request is sent again; each further one is twice as long.
 const WAIT: Duration = Duration::from_millis(300);
 /// The longest wait that a server may ask for.
@@ -29,6 +30,14 @@ const WHOLE: Duration = Duration::from_secs(24 * 3600);
 const REDIRECTS: usize = 5;
 /// Most indexes in one another.
 const NESTING: usize = 3;
+
+/// The waits before a request is sent again, each twice as long as the one before.
+fn retry_waits(first: Duration) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(first)
+        .with_max_times(RETRIES)
+        .build()
+}
 
 /// One repository of a registry, with what it takes to read from it.
 pub struct Repository<'a> {
@@ -145,7 +154,8 @@ impl<'a> Repository<'a> {
             .map_err(|error| self.disk(path, &error))?;
         let mut hasher = Sha256::new();
         let mut arrived: u64 = 0;
-        let mut failures = 0;
+        // The first wait after progress, and longer ones as long as there is none.
+        let mut waits = retry_waits(self.first_wait * 2);
         while arrived < blob.size {
             let before = arrived;
             let ended = self
@@ -162,16 +172,21 @@ impl<'a> Repository<'a> {
                 Ok(()) if arrived >= blob.size => break,
                 Err(error) if !worth_another(&error) => return Err(error),
                 other => {
-                    failures = if arrived > before { 0 } else { failures + 1 };
-                    if failures > RETRIES {
+                    let wait = if arrived > before {
+                        waits = retry_waits(self.first_wait * 2);
+                        Some(self.first_wait)
+                    } else {
+                        waits.next()
+                    };
+                    let Some(wait) = wait else {
                         return Err(other.err().unwrap_or_else(|| {
                             self.wrong(format!(
                                 "ended the layer {} after {arrived} of {} bytes",
                                 blob.digest, blob.size
                             ))
                         }));
-                    }
-                    tokio::time::sleep(self.first_wait * 2_u32.pow(failures)).await;
+                    };
+                    tokio::time::sleep(wait).await;
                 }
             }
         }
@@ -261,7 +276,7 @@ impl<'a> Repository<'a> {
 
     /// A GET that is sent again when it fails for a reason that may pass.
     async fn get(&self, path: &str, headers: HeaderMap) -> Result<Response, RegistryError> {
-        let mut failures = 0;
+        let mut waits = retry_waits(self.first_wait);
         loop {
             let (error, wait) = match self.authorized(path, &headers).await {
                 Ok(response) => match self.judge(response).await {
@@ -270,12 +285,10 @@ impl<'a> Repository<'a> {
                 },
                 Err(error) => (error, None),
             };
-            failures += 1;
-            if failures > RETRIES || !worth_another(&error) {
+            let Some(own) = waits.next().filter(|_| worth_another(&error)) else {
                 return Err(error);
-            }
-            let wait = wait.unwrap_or(self.first_wait * 2_u32.pow(failures - 1));
-            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+            };
+            tokio::time::sleep(wait.unwrap_or(own).min(LONGEST_WAIT)).await;
         }
     }
 

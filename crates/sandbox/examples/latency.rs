@@ -1,6 +1,6 @@
 //! How long a sandbox takes: from the start to its end, and a command in it. Prints medians and 95th percentiles in milliseconds.
 //!
-//! `cargo run --profile fast -p contree-sandbox --example latency`
+//! `cargo run --release -p contree-sandbox --example latency`
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

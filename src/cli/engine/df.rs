@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::error::CommandError;
 use super::super::live::print;
 use super::super::start::Start;
 use super::size;
@@ -19,15 +20,15 @@ pub(in crate::cli) struct Df {
 }
 
 impl Df {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
+    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
         let config = super::config(start)?;
-        let used = usage(&config).map_err(|error| error.to_string())?;
+        let used = usage(&config)?;
         let mut options = PruneOptions::new(RETENTION_DAYS);
         options.dry_run = true;
-        let free = prune(&config, options).map_err(|error| error.to_string())?;
+        let free = prune(&config, options)?;
         if self.json {
-            let mut report = serde_json::to_value(&used).map_err(|error| error.to_string())?;
-            report["prunable"] = serde_json::to_value(&free).map_err(|error| error.to_string())?;
+            let mut report = serde_json::to_value(&used)?;
+            report["prunable"] = serde_json::to_value(&free)?;
             print(&format!("{report:#}\n"))?;
         } else {
             print(&human(&used, &free, self.images))?;

@@ -9,6 +9,7 @@ mod refresh;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod serve;
 
+use super::error::CommandError;
 use super::start::Start;
 
 /// Serve the embedded engine to other clients, and look after its data directory
@@ -35,7 +36,7 @@ enum Command {
 
 impl Engine {
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    pub(super) fn run(self, start: Start) -> Result<u8, String> {
+    pub(super) fn run(self, start: Start) -> Result<u8, CommandError> {
         match self.command {
             Command::Serve(serve) => serve.run(start),
             Command::Df(df) => df.run(&start),
@@ -45,14 +46,14 @@ impl Engine {
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
-    pub(super) fn run(self, _start: Start) -> Result<u8, String> {
-        Err(super::doctor::NO_ENGINE.to_owned())
+    pub(super) fn run(self, _start: Start) -> Result<u8, CommandError> {
+        Err(CommandError::NoEngine)
     }
 }
 
 /// The engine's settings, as options and environment have them.
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn config(start: &Start) -> Result<crate::engine::LocalConfig, String> {
+fn config(start: &Start) -> Result<crate::engine::LocalConfig, CommandError> {
     let config = start.local_config()?;
     super::network::warn(&config);
     Ok(config)

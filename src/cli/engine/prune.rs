@@ -1,5 +1,6 @@
 //! `contree-mcp engine prune`: removing what nobody needs any more.
 
+use super::super::error::CommandError;
 use super::super::live::print;
 use super::super::start::Start;
 use super::size;
@@ -23,13 +24,13 @@ pub(in crate::cli) struct Prune {
 }
 
 impl Prune {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
+    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
         let config = super::config(start)?;
         let mut options = PruneOptions::new(self.older_than);
         options.dry_run = self.dry_run;
-        let pruned = prune(&config, options).map_err(|error| error.to_string())?;
+        let pruned = prune(&config, options)?;
         if self.json {
-            let report = serde_json::to_value(&pruned).map_err(|error| error.to_string())?;
+            let report = serde_json::to_value(&pruned)?;
             print(&format!("{report:#}\n"))?;
         } else {
             let did = if self.dry_run {

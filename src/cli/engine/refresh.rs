@@ -1,5 +1,6 @@
 //! `contree-mcp engine refresh-host`: a new image of this machine's programs.
 
+use super::super::error::CommandError;
 use super::super::live::print;
 use super::super::start::Start;
 use super::size;
@@ -14,10 +15,10 @@ pub(in crate::cli) struct RefreshHost {
 }
 
 impl RefreshHost {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, String> {
-        let refreshed = refresh_host(&super::config(start)?).map_err(|error| error.to_string())?;
+    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
+        let refreshed = refresh_host(&super::config(start)?)?;
         if self.json {
-            let report = serde_json::to_value(&refreshed).map_err(|error| error.to_string())?;
+            let report = serde_json::to_value(&refreshed)?;
             print(&format!("{report:#}\n"))?;
         } else {
             let before = match refreshed.previous {

@@ -1,12 +1,12 @@
 //! `contree-mcp engine serve`: the engine for any client of the API.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::http::warn_if_shared;
+use super::super::error::{CommandError, ProcessError};
 use super::super::start::Start;
-use super::super::{live, signals};
+use super::super::{live, signals, token_file};
 use crate::engine::{Listen, ServeConfig, Server};
 
 /// Serve the embedded engine to any Contree client, until SIGINT or SIGTERM
@@ -33,11 +33,9 @@ pub(in crate::cli) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self, start: Start) -> Result<u8, String> {
+    pub(super) fn run(self, start: Start) -> Result<u8, CommandError> {
         if let Some(option) = start.options.for_tools_only() {
-            return Err(format!(
-                "{option} means nothing to `engine serve`, which serves the whole API of the embedded engine to whoever may connect: leave it out"
-            ));
+            return Err(CommandError::OptionOfTools(option));
         }
         let mut config = super::config(&start)?;
         if let Some(most) = self.max_concurrency {
@@ -47,22 +45,20 @@ impl Serve {
         serve.allow_hosts = self.allow_host;
         serve.local_imports = self.allow_local_imports;
         if let Some(path) = &self.token_file {
-            serve.token = Some(read_token(path)?);
+            serve.token = Some(token_file::of_engine(path)?);
         }
         contree_engine::ControlGroups::enter(true);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .thread_name("contree-engine")
             .enable_all()
             .build()
-            .map_err(|error| format!("cannot start the runtime: {error}"))?;
+            .map_err(ProcessError::Runtime)?;
         let served = runtime.block_on(async {
             let stop = CancellationToken::new();
             let asked = stop.clone();
             // Before anything is listened on: whoever sees the address may send the signal at once.
             signals::on_end(move |_| asked.cancel())?;
-            let server = Server::start(&config, &serve)
-                .await
-                .map_err(|error| error.to_string())?;
+            let server = Server::start(&config, &serve).await?;
             live::say(format_args!(
                 "serving {} on {}{}",
                 config.data_dir.display(),
@@ -73,32 +69,10 @@ impl Serve {
                     ""
                 },
             ));
-            server
-                .run(stop.cancelled_owned())
-                .await
-                .map_err(|error| error.to_string())
+            server.run(stop.cancelled_owned()).await?;
+            Ok::<_, CommandError>(())
         });
         runtime.shutdown_timeout(std::time::Duration::from_secs(1));
         served.map(|()| 0)
     }
-}
-
-/// Reads a token, and warns if others can.
-fn read_token(path: &Path) -> Result<String, String> {
-    let shown = path.display();
-    let failed = |error| format!("cannot read the token file {shown}: {error}");
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    let token = text.trim();
-    if token.is_empty() {
-        return Err(format!(
-            "the token file {shown} is empty; write a long random token into it, for instance with `openssl rand -hex 32`"
-        ));
-    }
-    if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!(
-            "the token in {shown} must be one word of visible ASCII characters, as a header carries it"
-        ));
-    }
-    warn_if_shared(path).map_err(failed)?;
-    Ok(token.to_owned())
 }

@@ -6,13 +6,13 @@ mod shape;
 
 use serde_json::{Value, json};
 
-use crate::tools::{GUIDES, Offer, Tool};
+use crate::tools::{GUIDES, Tool, ToolSelection};
 
 pub(super) use compare::{Change, Severity, compare};
-pub(super) use read::read;
+pub(super) use read::{SurfaceError, read};
 
 /// Everything that `offer` shows: tools, prompts, resources, templates and instructions, under the names of the protocol.
-pub(super) fn whole(offer: &Offer) -> Value {
+pub(super) fn whole(offer: &ToolSelection) -> Value {
     let prompts = offer.prompts().map(|prompt| {
         let arguments = prompt.arguments.iter().map(|argument| {
             json!({"name": argument.name, "description": argument.doc, "required": argument.required, "default": argument.default})

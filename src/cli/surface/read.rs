@@ -60,11 +60,23 @@ pub(super) struct Words {
     pub(super) description: Option<String>,
 }
 
+/// Why a value is no surface.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::cli) enum SurfaceError {
+    #[error(
+        "it has no list of tools: give what `contree-mcp tools --format surface` printed, or the answer of \
+         tools/list"
+    )]
+    NoTools,
+    #[error("an entry has no `{key}`: {entry}")]
+    NoKey { key: &'static str, entry: Value },
+}
+
 /// Reads a surface.
 ///
 /// # Errors
 /// When it is none of the forms that are known.
-pub(in crate::cli) fn read(value: &Value) -> Result<Surface, String> {
+pub(in crate::cli) fn read(value: &Value) -> Result<Surface, SurfaceError> {
     let value = value.get("result").unwrap_or(value);
     if value.is_array() {
         return Ok(Surface {
@@ -90,23 +102,24 @@ pub(in crate::cli) fn read(value: &Value) -> Result<Surface, String> {
         instructions: value["instructions"].as_str().map(str::to_owned),
     };
     if surface.tools.is_none() && surface.prompts.is_none() && surface.resources.is_none() {
-        return Err("it has no list of tools: give what `contree-mcp tools --format surface` printed, or the answer of \
-                    tools/list"
-            .into());
+        return Err(SurfaceError::NoTools);
     }
     Ok(surface)
 }
 
 fn named<T>(
     list: &Value,
-    key: &str,
+    key: &'static str,
     read: impl Fn(&Value) -> T,
-) -> Result<BTreeMap<String, T>, String> {
+) -> Result<BTreeMap<String, T>, SurfaceError> {
     let entries = list.as_array().into_iter().flatten();
     entries
         .map(|entry| match entry[key].as_str() {
             Some(name) => Ok((name.to_owned(), read(entry))),
-            None => Err(format!("an entry has no `{key}`: {entry}")),
+            None => Err(SurfaceError::NoKey {
+                key,
+                entry: entry.clone(),
+            }),
         })
         .collect()
 }

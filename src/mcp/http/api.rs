@@ -10,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use futures_util::{Stream, StreamExt, stream};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::live::Live;
+use super::activity::Activity;
 use crate::events::Payload;
 use crate::tools::ToolError;
 
@@ -23,7 +23,7 @@ const LONGEST: u64 = 200;
 /// How much output of one operation is shown, in bytes.
 const OUTPUT: usize = 2 * 1024 * 1024;
 
-pub(super) fn router(live: Live) -> Router {
+pub(super) fn router(activity: Activity) -> Router {
     Router::new()
         .route("/about", get(about))
         .route("/images", get(images))
@@ -31,7 +31,7 @@ pub(super) fn router(live: Live) -> Router {
         .route("/operations/{id}/output", get(output))
         .route("/changes", get(changes))
         .fallback(|| async { refused(StatusCode::NOT_FOUND, "no such list") })
-        .with_state(live)
+        .with_state(activity)
 }
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ fn refused(status: StatusCode, why: impl Into<String>) -> Response {
     (status, Json(json!({"error": why.into()}))).into_response()
 }
 
-fn answer(live: &Live, found: Result<Value, ToolError>) -> Response {
+fn answer<T: Serialize>(activity: &Activity, found: Result<T, ToolError>) -> Response {
     match found {
         Ok(found) => ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response(),
         Err(error) => {
@@ -64,7 +64,7 @@ fn answer(live: &Live, found: Result<Value, ToolError>) -> Response {
                 true => StatusCode::BAD_GATEWAY,
                 false => StatusCode::BAD_REQUEST,
             };
-            refused(status, live.explain(error))
+            refused(status, activity.explain(error))
         }
     }
 }
@@ -73,30 +73,36 @@ fn bad(problem: &QueryRejection) -> Response {
     refused(StatusCode::BAD_REQUEST, problem.body_text())
 }
 
-async fn about(State(live): State<Live>) -> Response {
-    answer(&live, Ok(live.about()))
+async fn about(State(activity): State<Activity>) -> Response {
+    answer(&activity, Ok(activity.about()))
 }
 
-async fn images(State(live): State<Live>, part: Result<Query<Part>, QueryRejection>) -> Response {
+async fn images(
+    State(activity): State<Activity>,
+    part: Result<Query<Part>, QueryRejection>,
+) -> Response {
     match part {
-        Ok(Query(part)) => answer(&live, live.images(part.offset, part.limit()).await),
+        Ok(Query(part)) => answer(&activity, activity.images(part.offset, part.limit()).await),
         Err(problem) => bad(&problem),
     }
 }
 
 async fn operations(
-    State(live): State<Live>,
+    State(activity): State<Activity>,
     part: Result<Query<Part>, QueryRejection>,
 ) -> Response {
     match part {
-        Ok(Query(part)) => answer(&live, live.operations(part.offset, part.limit()).await),
+        Ok(Query(part)) => answer(
+            &activity,
+            activity.operations(part.offset, part.limit()).await,
+        ),
         Err(problem) => bad(&problem),
     }
 }
 
 /// One event now, and one after every change.
-async fn changes(State(live): State<Live>) -> Response {
-    let changes = live.changes();
+async fn changes(State(activity): State<Activity>) -> Response {
+    let changes = activity.changes();
     let events = stream::unfold((changes, true), |(mut changes, first)| async move {
         if !first {
             changes.changed().await.ok()?;
@@ -107,19 +113,19 @@ async fn changes(State(live): State<Live>) -> Response {
             (changes, false),
         ))
     });
-    streamed(&live, events)
+    streamed(&activity, events)
 }
 
 /// The output of an operation, from its beginning and as it comes, and then its end.
-async fn output(State(live): State<Live>, Path(operation): Path<String>) -> Response {
+async fn output(State(activity): State<Activity>, Path(operation): Path<String>) -> Response {
     let Ok(operation) = operation.parse::<Uuid>() else {
         return refused(StatusCode::BAD_REQUEST, "not the UUID of an operation");
     };
-    let events = match live.client().await {
+    let events = match activity.client().await {
         Ok(client) => client.follow(operation, None),
-        Err(error) => return answer(&live, Err(error)),
+        Err(error) => return answer::<Value>(&activity, Err(error)),
     };
-    let (explaining, mut shown) = (live.clone(), Shown::default());
+    let (explaining, mut shown) = (activity.clone(), Shown::default());
     let events = events.flat_map(move |event| {
         let frames = match event {
             Ok(event) => shown.frames(event.payload),
@@ -130,11 +136,11 @@ async fn output(State(live): State<Live>, Path(operation): Path<String>) -> Resp
         };
         stream::iter(frames)
     });
-    streamed(&live, events)
+    streamed(&activity, events)
 }
 
-fn streamed(live: &Live, events: impl Stream<Item = Event> + Send + 'static) -> Response {
-    let stop = live.stop().clone();
+fn streamed(activity: &Activity, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let stop = activity.stop().clone();
     let events = events
         .take_until(stop.cancelled_owned())
         .map(Ok::<_, Infallible>);

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcError, RequestId};
+use rmcp::model::{ErrorData, JsonRpcError, RequestId};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::sessions::Sessions;
 use crate::mcp::ending::Ending;
-use crate::mcp::lines::{LONGEST_LINE, request_id};
+use crate::mcp::lines::{LONGEST_LINE, calls_method};
 use crate::mcp::message::{self, Parsed};
 use crate::mcp::server::Server;
 
@@ -89,39 +89,53 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
         Ok(read) => read,
         Err(refused) => return refused,
     };
-    match message::parse(&bytes) {
-        Parsed::Message(message) => {
-            let begins = is_initialize(&message) && !parts.headers.contains_key("mcp-session-id");
-            if begins && !endpoint.sessions.has_room().await {
-                let mut answer = error(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    request_of(&message),
-                    ErrorData::internal_error("there are too many sessions; try again later", None),
-                );
-                answer.headers_mut().insert(header::RETRY_AFTER, LATER);
-                return answer;
-            }
-        }
-        // As JSON-RPC has it, a notification is never answered.
-        Parsed::Ignored(why) if why == message::UNKNOWN_NOTIFICATION => {
-            return StatusCode::ACCEPTED.into_response();
-        }
-        Parsed::Ignored(why) => {
-            let why = ErrorData::parse_error(why, None);
-            return error(StatusCode::BAD_REQUEST, None, why);
-        }
-        Parsed::Several(_) => {
-            let why = ErrorData::invalid_request("one message a request, please", None);
-            return error(StatusCode::BAD_REQUEST, None, why);
-        }
-        Parsed::Refused(id, why) => return error(StatusCode::BAD_REQUEST, id, why),
+    if let Some(why) = message::too_many_values(&bytes) {
+        return error(StatusCode::BAD_REQUEST, message::id_of(&bytes), why);
+    }
+    let begins =
+        !parts.headers.contains_key("mcp-session-id") && calls_method(&bytes, "initialize");
+    if begins && !endpoint.sessions.has_room().await {
+        let why = ErrorData::internal_error("there are too many sessions; try again later", None);
+        let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, message::id_of(&bytes), why);
+        answer.headers_mut().insert(header::RETRY_AFTER, LATER);
+        return answer;
     }
     // Counted from here until its handler is done.
     parts.extensions.insert(endpoint.ending.call());
-    let request = Request::from_parts(parts, Body::from(bytes));
+    let request = Request::from_parts(parts, Body::from(bytes.clone()));
     let answer = endpoint.service.handle(request).await.map(Body::new);
     drop(reading);
+    // rmcp reads the message. Only what it does not take is read here as well, to say what is wrong with it.
+    if [
+        StatusCode::NOT_ACCEPTABLE,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    ]
+    .contains(&answer.status())
+        && let Some(refusal) = refusal(&bytes)
+    {
+        return refusal;
+    }
     answer
+}
+
+/// What is answered to a text that is no message; nothing if it is one.
+fn refusal(text: &[u8]) -> Option<Response> {
+    Some(match message::parse(text) {
+        Parsed::Message(_) => return None,
+        // As JSON-RPC has it, a notification is never answered.
+        Parsed::Ignored(why) if why == message::UNKNOWN_NOTIFICATION => {
+            StatusCode::ACCEPTED.into_response()
+        }
+        Parsed::Ignored(why) => {
+            let why = ErrorData::parse_error(why, None);
+            error(StatusCode::BAD_REQUEST, None, why)
+        }
+        Parsed::Several(_) => {
+            let why = ErrorData::invalid_request("one message a request, please", None);
+            error(StatusCode::BAD_REQUEST, None, why)
+        }
+        Parsed::Refused(id, why) => error(StatusCode::BAD_REQUEST, id, why),
+    })
 }
 
 /// What a client that takes anything takes is what rmcp wants to read.
@@ -134,21 +148,6 @@ fn accept_everything(request: &mut Request) {
     if anything && request.method() == Method::POST {
         let both = HeaderValue::from_static("application/json, text/event-stream");
         request.headers_mut().insert(header::ACCEPT, both);
-    }
-}
-
-fn is_initialize(message: &ClientJsonRpcMessage) -> bool {
-    matches!(
-        message,
-        ClientJsonRpcMessage::Request(request)
-            if matches!(request.request, ClientRequest::InitializeRequest(_))
-    )
-}
-
-fn request_of(message: &ClientJsonRpcMessage) -> Option<RequestId> {
-    match message {
-        ClientJsonRpcMessage::Request(request) => Some(request.id.clone()),
-        _ => None,
     }
 }
 
@@ -194,7 +193,7 @@ async fn read(
     if length <= LONGEST_LINE {
         return Ok((bytes.into(), share));
     }
-    let id = request_id(&bytes).and_then(|id| serde_json::from_value(id).ok());
+    let id = message::id_of(&bytes);
     let limit = LONGEST_LINE / 1024 / 1024;
     let why = ErrorData::invalid_request(format!("the message is longer than {limit} MiB"), None);
     Err(closing(error(StatusCode::PAYLOAD_TOO_LARGE, id, why)))

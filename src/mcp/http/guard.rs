@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::HttpOptions;
 use contree_http::connections::LocalAddress;
-use contree_http::{AllowedHosts, Bearer, OriginError, RequestOrigin, is_name};
+use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, is_name};
 
 /// What requests are compared with.
 #[derive(Clone)]
@@ -17,14 +17,17 @@ pub(super) struct Guard(Arc<Inner>);
 
 struct Inner {
     names: AllowedHosts,
-    token: Option<Bearer>,
+    token: Option<BearerToken>,
 }
 
 impl Guard {
     pub(super) fn new(options: &HttpOptions) -> Self {
         Self(Arc::new(Inner {
             names: AllowedHosts::new(&options.allowed_hosts),
-            token: options.token.as_ref().map(|token| Bearer::new(&token.0)),
+            token: options
+                .token
+                .as_ref()
+                .map(|token| BearerToken::new(&token.0)),
         }))
     }
 

@@ -3,10 +3,10 @@
 //! One session and one engine serve all connections. Sessions of clients before protocol 2026-07-28 are kept in memory;
 //! later clients have none, and each of their requests stands alone.
 
+mod activity;
 mod api;
 mod endpoint;
 mod guard;
-mod live;
 mod markdown;
 mod page;
 mod sessions;
@@ -28,11 +28,11 @@ use super::ServeError;
 use super::ending::Ending;
 use super::server::Server;
 use crate::tools::Session;
+use activity::Activity;
 use contree_http::SHORTEST_TOKEN;
-use contree_http::connections::{self, Bounds, Ends};
+use contree_http::connections::{self, ConnectionBounds, Shutdown};
 use endpoint::Endpoint;
 use guard::Guard;
-use live::Live;
 
 pub use guard::is_host;
 
@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 /// What connections may do.
-const BOUNDS: Bounds = Bounds {
+const BOUNDS: ConnectionBounds = ConnectionBounds {
     connections: 512,
     unread: Some(Duration::from_secs(60)),
     buffer: Some(64 * 1024),
@@ -66,22 +66,31 @@ pub struct HttpOptions {
 #[derive(Clone)]
 pub struct Token(Arc<str>);
 
+/// Why a text is no token. It never shows the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidToken {
+    /// It is so short that others could guess it.
+    #[error(
+        "the token has {0} characters, and needs at least {SHORTEST_TOKEN}: make one with `openssl rand -hex 32`"
+    )]
+    TooShort(usize),
+    /// A header cannot carry it.
+    #[error("the token may have only printable ASCII characters without spaces")]
+    Characters,
+}
+
 impl Token {
     /// A token of at least 16 printable ASCII characters without spaces, as headers can carry it.
     ///
     /// # Errors
     /// Says what is wrong with it, without showing it.
-    pub fn new(text: &str) -> Result<Self, String> {
+    pub fn new(text: &str) -> Result<Self, InvalidToken> {
         if text.len() < SHORTEST_TOKEN {
-            return Err(format!(
-                "the token has {} characters, and needs at least {SHORTEST_TOKEN}: make one with `openssl rand -hex 32`",
-                text.len()
-            ));
+            return Err(InvalidToken::TooShort(text.len()));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(
-                "the token may have only printable ASCII characters without spaces".to_owned(),
-            );
+            return Err(InvalidToken::Characters);
         }
         Ok(Self(text.into()))
     }
@@ -150,16 +159,16 @@ impl HttpServer {
     /// Returns when they have cleaned up, or after a few seconds more.
     pub async fn run(self, session: Arc<Session>, stop: CancellationToken) {
         let ending = Ending::new(stop.clone());
-        let ends = Ends {
+        let ends = Shutdown {
             stop: stop.clone(),
-            ..Ends::default()
+            ..Shutdown::default()
         };
         let guard = Guard::new(&self.options);
-        let pages = page::router(session.offer(), self.options.token.is_some());
-        let live = Live::new(session.clone(), stop.clone());
+        let pages = page::router(session.selection(), self.options.token.is_some());
+        let activity = Activity::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, ending.clone()));
         let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());
-        let router = router(guard, endpoint, live, pages, stop.clone());
+        let router = router(guard, endpoint, activity, pages, stop.clone());
         let connections = connections::serve(self.listener, router, BOUNDS, ends.clone());
         let end = async {
             stop.cancelled().await;
@@ -178,7 +187,7 @@ impl HttpServer {
 fn router(
     guard: Guard,
     endpoint: Endpoint,
-    live: Live,
+    activity: Activity,
     pages: Router,
     stop: CancellationToken,
 ) -> Router {
@@ -186,7 +195,7 @@ fn router(
         .route("/mcp", any(endpoint::handle))
         .route("/mcp/", any(endpoint::handle))
         .with_state(endpoint)
-        .nest("/api", api::router(live))
+        .nest("/api", api::router(activity))
         .layer(from_fn_with_state(guard.clone(), guard::token))
         .layer(from_fn_with_state(guard.clone(), guard::place));
     // What it says is public; what it shows is asked for with the token.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::markdown;
-use crate::tools::{self, Offer};
+use crate::tools::{self, ToolSelection};
 
 /// The template of the page.
 const TEMPLATE: &str = "page/index.html.j2";
@@ -32,7 +32,7 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 struct Page(Arc<Map<String, Value>>);
 
 /// `/` and its assets. `token` says whether the server asks for one.
-pub(super) fn router(offer: &Offer, token: bool) -> Router {
+pub(super) fn router(offer: &ToolSelection, token: bool) -> Router {
     let page = Page(Arc::new(facts(offer, token)));
     Router::new()
         .route("/", get(index).with_state(page))
@@ -102,7 +102,7 @@ fn url(request: &Request) -> String {
 }
 
 /// What the manifest says, with its texts as HTML too.
-fn facts(offer: &Offer, token: bool) -> Map<String, Value> {
+fn facts(offer: &ToolSelection, token: bool) -> Map<String, Value> {
     let mut facts = offer.facts();
     let html = |entry: &mut Value, from: &str, to: &str, render: fn(&str) -> String| {
         let text = entry[from].as_str().map(render);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_all_of_the_manifest_and_escapes_its_address() {
-        let mut facts = facts(&Offer::default(), true);
+        let mut facts = facts(&ToolSelection::default(), true);
         facts["page"]["url"] = json!("http://<script>alert(1)</script>");
         let html = tools::render(TEMPLATE, &facts).unwrap();
         assert!(

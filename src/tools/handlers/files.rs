@@ -27,7 +27,7 @@ impl FilesTools for Handlers {
             (None, Some(text), None) => Content::Bytes(text.into_bytes()),
             (None, None, Some(text)) => Content::Bytes(decoded(&text)?),
             _ => {
-                return Err(ToolError::new(
+                return Err(ToolError::invalid(
                     "give exactly one of `path`, `content` and `content_base64`",
                 ));
             }
@@ -72,7 +72,7 @@ impl FilesTools for Handlers {
         if destination.is_dir() {
             let name = Path::new(&path)
                 .file_name()
-                .ok_or_else(|| ToolError::new("`path` names no file"))?;
+                .ok_or_else(|| ToolError::invalid("`path` names no file"))?;
             destination.push(name);
         }
         let destination = cx
@@ -164,17 +164,17 @@ async fn upload_path(
 ) -> Result<(FileResponse, bool), ToolError> {
     let opened = cx.session().local().open("path", path)?;
     if !opened.about.is_file() {
-        return Err(ToolError::new(format!(
+        return Err(ToolError::unusable_file(format!(
             "{} is not a regular file: only those can be uploaded",
             path.display()
         )));
     }
-    let failed = |error: std::io::Error| ToolError::new(format!("{}: {error}", path.display()));
+    let failed = |error| ToolError::local_file(path, error);
     let (work, file) = (cx.clone(), opened.file.try_clone().map_err(failed)?);
     let hashed = tokio::task::spawn_blocking(move || rsync::digest(&file, &work));
     let (sha256, size) = hashed
         .await
-        .map_err(|error| ToolError::new(format!("hashing failed: {error}")))?
+        .map_err(|error| ToolError::internal("hashing failed", error))?
         .map_err(failed)?;
     // The same file, whatever has its name by now.
     let file = opened.file;
@@ -198,7 +198,7 @@ fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
     let text: String = text.split_ascii_whitespace().collect();
     STANDARD
         .decode(text)
-        .map_err(|error| ToolError::new(format!("`content_base64` is not base64: {error}")))
+        .map_err(|error| ToolError::invalid_because("`content_base64` is not base64", error))
 }
 
 /// The matches that fit into one answer.

@@ -13,7 +13,7 @@ impl GuidesTools for Handlers {
         let guide = find_guide(&arguments.section)?;
         Ok(GetGuide {
             section: guide.name.into(),
-            content: cx.session().offer().guide(guide),
+            content: cx.session().selection().guide(guide),
             available_sections: GUIDES.iter().map(|guide| guide.name.into()).collect(),
         })
     }

@@ -1,10 +1,8 @@
 //! Importing images from registries.
 
-use uuid::Uuid;
-
-use crate::tools::operation::{cancel, ended, failed, stopped};
+use crate::tools::operation::{StartedOperation, ended, failed, waiting_call};
 use crate::tools::paths::local_path;
-use crate::tools::results::{ImportImage, Operation};
+use crate::tools::results::ImportImage;
 use crate::tools::{Context, ToolError, params, registry_login};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
@@ -23,7 +21,7 @@ pub(super) async fn import(
     let credentials = match local_form(&url) {
         Some(path) => {
             if !cx.session().is_local() {
-                return Err(ToolError::new(format!(
+                return Err(ToolError::invalid(format!(
                     "`{url}` is on this machine, and only the embedded engine in this process takes what is here"
                 ))
                 .with_hint(
@@ -40,7 +38,7 @@ pub(super) async fn import(
             let whole = format!("{}{tag}", resolved.display());
             // With the place it really is at, the same text may name another one.
             if tag.split('/').any(|part| part == "..") || untagged(whole.as_ref()) != resolved {
-                return Err(ToolError::new(format!(
+                return Err(ToolError::invalid(format!(
                     "`registry_url`: `{}` is no name of an image in {}",
                     tag.trim_start_matches(':'),
                     archive.display()
@@ -66,39 +64,21 @@ pub(super) async fn import(
         timeout: i64::try_from(arguments.timeout).ok(),
     };
     cx.watcher().progress(&format!("importing {url}"));
-    // Never dropped half-way: an import that was started must be known, or it could not be cancelled.
-    let started = client
-        .import_image()
-        .body(request)
-        .send()
+    let start = async { Ok::<_, ToolError>(client.import_image().body(request).send().await?) };
+    let (operation, started) =
+        StartedOperation::start(client, cx, start, |started| started.uuid).await?;
+    let time = std::time::Duration::from_secs(arguments.timeout.saturating_add(GRACE));
+    let id = started.uuid;
+    let follow = async { Ok(ended(client, id, time, Some(cx)).await?.into()) };
+    let Some(ended) = operation
+        .finish(arguments.wait, follow, waiting_call)
         .await?
-        .into_inner();
-    let operation = started.uuid;
-    if cx.is_cancelled() {
-        return Err(stopped(operation, cancel(client, operation).await));
-    }
-    if !arguments.wait {
-        cx.session().leave_running(operation);
+    else {
         return Ok(ImportImage {
-            operation_id: Some(operation.to_string()),
+            operation_id: Some(id.to_string()),
             ended: None,
         });
-    }
-    cx.watcher().started(operation);
-    let time = std::time::Duration::from_secs(arguments.timeout.saturating_add(GRACE));
-    let followed = tokio::select! {
-        biased;
-        () = cx.cancelled() => None,
-        followed = follow(client, operation, time, cx) => Some(followed),
     };
-    let Some(followed) = followed else {
-        return Err(stopped(operation, cancel(client, operation).await));
-    };
-    let ended = followed.map_err(|error| {
-        error.with_hint(format!(
-            "operation {operation} may still be running: `wait_operations(operation_ids=[\"{operation}\"])` tells"
-        ))
-    })?;
     if ended.status == OperationStatus::Failed.as_str() {
         return Err(failed(&ended).with_hint(
             "Check the reference; if the registry wants credentials, `registry_token_obtain` and `registry_auth` store them.",
@@ -108,15 +88,6 @@ pub(super) async fn import(
         operation_id: None,
         ended: Some(ended),
     })
-}
-
-async fn follow(
-    client: &Client,
-    operation: Uuid,
-    time: std::time::Duration,
-    cx: &Context,
-) -> Result<Operation, ToolError> {
-    Ok(ended(client, operation, time, Some(cx)).await?.into())
 }
 
 /// The path of a form that means this machine, such as `oci-layout:PATH`.
@@ -176,7 +147,7 @@ async fn credentials(
             return Ok(None);
         }
         return Err(
-            ToolError::new(format!("there are no credentials for {registry}")).with_hint(how),
+            ToolError::no_login(format!("there are no credentials for {registry}")).with_hint(how),
         );
     };
     cx.watcher()
@@ -199,7 +170,7 @@ async fn credentials(
             password: Some(secret.expose().to_owned()),
         })),
         Login::Identity(_) if anonymous => Ok(None),
-        Login::Identity(_) => Err(ToolError::new(format!(
+        Login::Identity(_) => Err(ToolError::no_login(format!(
             "Docker has only a refresh token for {registry}, which an import cannot use"
         ))
         .with_hint(how)),

@@ -36,7 +36,7 @@ impl OperationsTools for Handlers {
             .map_or(FOR_EVER, |time| time.min(FOR_EVER));
         let mut waiting = Waiting::new(&arguments.operation_ids);
         if waiting.pending.len() > MOST {
-            return Err(ToolError::new(format!(
+            return Err(ToolError::invalid(format!(
                 "`operation_ids` has {} operations; {MOST} can be waited for at once",
                 waiting.pending.len()
             )));
@@ -79,7 +79,7 @@ fn none_followed(errors: &BTreeMap<String, String>) -> ToolError {
         .iter()
         .map(|(id, error)| format!("`{id}`: {error}"))
         .collect();
-    ToolError::new(reasons.join("\n"))
+    ToolError::invalid(reasons.join("\n"))
         .with_hint("`operation_ids` takes the ids that `run` with wait=false answers; `list_operations()` shows all")
 }
 
@@ -130,7 +130,7 @@ impl Waiting {
         loop {
             let (id, ended) = tokio::select! {
                 biased;
-                () = cx.cancelled() => return Err(ToolError::new("cancelled; the operations go on")),
+                () = cx.cancelled() => return Err(ToolError::cancelled("cancelled; the operations go on")),
                 next = running.next() => match next {
                     Some(next) => next,
                     None => return Ok(()),

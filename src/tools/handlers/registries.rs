@@ -1,9 +1,10 @@
 //! Credentials of registries: where to make them, and keeping those that are good.
 
 use crate::store::credentials;
+use crate::tools::answer::WantedPage;
 use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
 use crate::tools::{Context, Handlers, RegistriesTools, Shown, ToolError, params};
-use contree_registry::{Access, Host, Login, Secret, check, token_page};
+use contree_registry::{Access, Host, Login, check, token_page};
 
 /// What both tools answer if they do what they are for; anything else is an error.
 const SUCCESS: &str = "success";
@@ -20,7 +21,7 @@ impl RegistriesTools for Handlers {
             registry.as_str()
         );
         let Some(page) = token_page(&registry) else {
-            return Err(ToolError::new(format!(
+            return Err(ToolError::not_found(format!(
                 "no page for access tokens of {registry} is known"
             ))
             .with_hint(format!(
@@ -36,12 +37,14 @@ impl RegistriesTools for Handlers {
             Shown::Opened => format!("The page was opened for the user. {message}"),
             Shown::Declined => {
                 return Err(
-                    ToolError::new("the user did not want to open the page").with_hint(format!(
-                        "Ask what to do instead; with a token at hand, call `{call}`."
-                    )),
+                    ToolError::declined("the user did not want to open the page").with_hint(
+                        format!("Ask what to do instead; with a token at hand, call `{call}`."),
+                    ),
                 );
             }
-            Shown::Unsupported => format!("The user is to open {}. {message}", page.url),
+            Shown::Unsupported | Shown::CallAgain => {
+                format!("The user is to open {}. {message}", page.url)
+            }
         };
         let asked = match shown {
             Shown::Opened => "Ask the user for the user name and the token",
@@ -53,6 +56,10 @@ impl RegistriesTools for Handlers {
             url: page.url.into(),
             message: done,
             agent_instruction: format!("{asked}, then call {call}."),
+            wanted_page: (shown == Shown::CallAgain).then(|| WantedPage {
+                message,
+                url: page.url.to_owned(),
+            }),
         })
     }
 
@@ -66,14 +73,14 @@ impl RegistriesTools for Handlers {
         let username = arguments.username.trim().to_owned();
         let secret = arguments.token.trim().to_owned();
         if username.is_empty() || secret.is_empty() || username.contains(':') {
-            return Err(ToolError::new(
+            return Err(ToolError::invalid(
                 "`username` and `token` must not be empty, and a user has no colon",
             ));
         }
         let login = Login::password(&username, &secret);
         let checked = tokio::select! {
             biased;
-            () = cx.cancelled() => return Err(ToolError::new("cancelled")),
+            () = cx.cancelled() => return Err(ToolError::cancelled("cancelled")),
             checked = check(cx.session().registries(), &registry, &login) => checked,
         };
         let access = checked.map_err(|error| {
@@ -91,9 +98,8 @@ impl RegistriesTools for Handlers {
         let kept = registry.clone();
         cx.session()
             .store()
-            .write(move |c| credentials::keep(c, &backend, &kept, &username, &Secret::new(secret)))
-            .await
-            .map_err(|error| ToolError::new(error.to_string()))?;
+            .write(move |c| credentials::keep(c, &backend, kept.as_str(), &username, &secret))
+            .await?;
         let message = match access {
             Access::Granted => {
                 format!("{registry} accepts the credentials; imports use them from now on.")

@@ -25,7 +25,7 @@ impl ResourceHandlers for Handlers {
         };
         let read = FilesTools::read_file(self, arguments, cx).await?;
         if read.next.is_some() {
-            return Err(ToolError::new(format!(
+            return Err(ToolError::invalid(format!(
                 "`{}` has {} bytes, and a resource holds at most {MOST_BYTES}",
                 read.path, read.bytes_size
             ))
@@ -62,7 +62,7 @@ impl ResourceHandlers for Handlers {
     ) -> Result<Content, ToolError> {
         let lineage = lineage(cx, &uri.image).await?;
         let text = serde_json::to_string_pretty(&lineage)
-            .map_err(|error| ToolError::new(format!("the lineage is no JSON: {error}")))?;
+            .map_err(|error| ToolError::internal("the lineage is no JSON", error))?;
         // An image may have another child at once.
         Ok(Content::text(text, Kept::No))
     }
@@ -86,7 +86,7 @@ impl ResourceHandlers for Handlers {
     }
 
     async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<Content, ToolError> {
-        let text = cx.session().offer().guide(find_guide(&uri.section)?);
+        let text = cx.session().selection().guide(find_guide(&uri.section)?);
         Ok(Content::text(text, Kept::Forever))
     }
 }
@@ -101,18 +101,18 @@ impl Handlers {
         let operation_id: Uuid = id
             .trim()
             .parse()
-            .map_err(|_| ToolError::missing(format!("`{id}` is not the UUID of an operation")))?;
+            .map_err(|_| ToolError::not_found(format!("`{id}` is not the UUID of an operation")))?;
         let arguments = params::GetOperation { operation_id };
         let operation = OperationsTools::get_operation(self, arguments, cx).await?;
         if !operation.kind.is_empty() && operation.kind != kind.to_string() {
-            return Err(ToolError::missing(format!(
+            return Err(ToolError::not_found(format!(
                 "operation {operation_id} is of the kind {}",
                 operation.kind
             )));
         }
         let over = OperationStatus::from(operation.status.as_str()).is_terminal();
         let text = serde_json::to_string_pretty(&operation)
-            .map_err(|error| ToolError::new(format!("the operation is no JSON: {error}")))?;
+            .map_err(|error| ToolError::internal("the operation is no JSON", error))?;
         Ok(Content::text(
             text,
             if over { Kept::Long } else { Kept::No },

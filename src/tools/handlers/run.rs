@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use crate::events::Payload;
 use crate::store::uploads;
-use crate::tools::operation::{cancel, failed, stopped};
+use crate::tools::operation::{StartedOperation, failed, waiting_call};
 use crate::tools::results::{Operation, Run};
 use crate::tools::rsync::DirectoryState;
 use crate::tools::{Context, Handlers, RunTools, Stream, ToolError, lineage, params};
-use crate::{Client, ImageRef, OperationStatus, types};
+use crate::{Client, Error, ImageRef, OperationStatus, types};
 
 /// The least that is proposed when output was cut.
 const MORE_BYTES: u64 = 64 * 1024;
@@ -59,7 +59,6 @@ impl RunTools for Handlers {
         let (started, mut ended) = match ended {
             (started, Some(ended)) => (started, *ended),
             (started, None) => {
-                cx.session().leave_running(started.operation);
                 return Ok(Run {
                     operation_id: Some(started.operation.to_string()),
                     ended: None,
@@ -104,36 +103,23 @@ async fn once(
 ) -> Result<Attempt, ToolError> {
     let kept = request.truncate_output_at.map(usize::try_from);
     let kept = kept.and_then(Result::ok).unwrap_or(usize::MAX);
-    // Never dropped half-way: a sandbox that was started must be known, or it could not be cancelled.
-    let started = match client.start(request).await {
+    let started =
+        StartedOperation::start(client, cx, client.start(request), |run| run.operation).await;
+    let (operation, started) = match started {
         Ok(started) => started,
         Err(error) if state.is_some_and(|state| state.may_have_lost(&error)) => {
             return Ok(Attempt::Lost(error.into()));
         }
         Err(error) => return Err(error.into()),
     };
-    let id = started.operation;
-    if cx.is_cancelled() {
-        return Err(stopped(id, cancel(client, id).await));
-    }
-    if !wait {
+    let follow = follow(client, started.operation, kept, cx);
+    let remedy = |id| {
+        let waiting = waiting_call(id);
+        format!("{waiting}, `cancel_operation(operation_id=\"{id}\")` stops it")
+    };
+    let Some(ended) = operation.finish(wait, follow, remedy).await? else {
         return Ok(Attempt::Done(started, None));
-    }
-    cx.watcher().started(id);
-    let followed = tokio::select! {
-        biased;
-        () = cx.cancelled() => None,
-        followed = follow(client, id, kept, cx) => Some(followed),
     };
-    let Some(followed) = followed else {
-        return Err(stopped(id, cancel(client, id).await));
-    };
-    let ended = followed.map_err(|error| {
-        error.with_hint(format!(
-            "operation {id} may still be running: `wait_operations(operation_ids=[\"{id}\"])` tells, \
-             `cancel_operation(operation_id=\"{id}\")` stops it"
-        ))
-    })?;
     if ended.status != OperationStatus::Failed.as_str() {
         return Ok(Attempt::Done(started, Some(Box::new(ended))));
     }
@@ -184,7 +170,7 @@ fn request(arguments: params::Run) -> Result<types::InstanceSpawnRequest, ToolEr
     let mut files = BTreeMap::new();
     for (path, uuid) in arguments.files {
         let uuid: Uuid = uuid.parse().map_err(|_| {
-            ToolError::new(format!("`files`: `{uuid}` is no UUID of an uploaded file"))
+            ToolError::invalid(format!("`files`: `{uuid}` is no UUID of an uploaded file"))
                 .with_hint("`upload` answers with the UUID to give here")
         })?;
         files.insert(
@@ -237,7 +223,7 @@ async fn follow(
     operation: Uuid,
     kept: usize,
     cx: &Context,
-) -> Result<Operation, ToolError> {
+) -> Result<Operation, Error> {
     let (mut out, mut err) = (0, 0);
     let outcome = client
         .outcome(operation, |event| {

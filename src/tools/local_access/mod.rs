@@ -17,7 +17,19 @@ use real_paths::{both, handle, is_named_again, links, normal, number, real};
 pub(super) use real_paths::{open_quietly, place_of};
 
 use super::ToolError;
+use super::failure::Failure;
 use super::paths::expand_home;
+
+/// Why a path cannot be allowed: it is not there, or cannot be followed.
+#[derive(Debug, thiserror::Error)]
+#[error("--allow-path {}: {source}", path.display())]
+#[non_exhaustive]
+pub struct AllowedPathError {
+    /// The path.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
 
 /// What of this machine may be read and written.
 #[derive(Clone, Debug)]
@@ -59,15 +71,18 @@ impl LocalAccess {
     ///
     /// # Errors
     /// For a path that is not there, since it could become anything later.
-    pub fn only<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self, String> {
+    pub fn only<P: AsRef<Path>>(
+        paths: impl IntoIterator<Item = P>,
+    ) -> Result<Self, AllowedPathError> {
         let (mut only, mut named) = (Vec::new(), Vec::new());
         for path in paths {
             let path = path.as_ref();
             let text = path.to_string_lossy();
             let whole = expand_home(&text).unwrap_or_else(|| path.to_owned());
-            let real = whole
-                .canonicalize()
-                .map_err(|error| format!("--allow-path {}: {error}", path.display()))?;
+            let real = whole.canonicalize().map_err(|source| AllowedPathError {
+                path: path.to_owned(),
+                source,
+            })?;
             named.extend(std::path::absolute(&whole).map(|whole| normal(&whole)));
             named.push(real.clone());
             only.push(real);
@@ -175,20 +190,20 @@ impl LocalAccess {
     fn refused(&self, argument: &str, path: &Path, refusal: Refusal) -> ToolError {
         let shown = path.display();
         match refusal {
-            Refusal::Secret => ToolError::new(format!(
+            Refusal::Secret => ToolError::refused(format!(
                 "`{argument}`: {shown} is a place of credentials, which tools neither send nor overwrite"
             ))
             .with_hint(
                 "If it is meant, the user can start the server with --allow-path and exactly this place.",
             ),
-            Refusal::Outside if self.is_nothing() => ToolError::new(format!(
+            Refusal::Outside if self.is_nothing() => ToolError::refused(format!(
                 "`{argument}`: this server may touch no files of its machine"
             ))
             .with_hint(
                 "The user can start it with --allow-path DIR. Until then, give content by `upload(content=…)` and read it \
                  with `read_file`.",
             ),
-            Refusal::Outside => ToolError::new(format!(
+            Refusal::Outside => ToolError::refused(format!(
                 "`{argument}`: {shown} is outside of what this server may touch"
             ))
             .with_hint(format!(
@@ -207,7 +222,7 @@ impl LocalAccess {
     pub(super) fn open(&self, argument: &str, path: &Path) -> Result<Opened, ToolError> {
         // Before anything is told about what may not be touched, such as whether it is there.
         let resolved = self.resolved(argument, path)?;
-        let failed = |error: io::Error| ToolError::new(format!("{}: {error}", path.display()));
+        let failed = |error| ToolError::local_file(path, error);
         let file = open_quietly(&resolved).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
         let place = place_of(&file, &resolved, &about).map_err(failed)?;
@@ -228,7 +243,7 @@ impl LocalAccess {
 
     /// Where an existing path leads, if it may be touched.
     pub(super) fn resolved(&self, argument: &str, path: &Path) -> Result<PathBuf, ToolError> {
-        let failed = |error: io::Error| ToolError::new(format!("{}: {error}", path.display()));
+        let failed = |error| ToolError::local_file(path, error);
         match path.canonicalize() {
             Ok(place) => {
                 self.check(argument, &place)?;
@@ -249,12 +264,13 @@ impl LocalAccess {
         path: &Path,
     ) -> Result<Destination, ToolError> {
         let failed = |path: &Path, error: io::Error| {
-            ToolError::new(format!("`{argument}`: {}: {error}", path.display()))
+            let context = format_args!("`{argument}`: {}", path.display());
+            ToolError::LocalFile(Failure::new(format!("{context}: {error}")).because_of(error))
         };
         // A link is followed: what it leads to is replaced.
         let whole = if path.is_symlink() {
             path.canonicalize().map_err(|_| {
-                ToolError::new(format!(
+                ToolError::unusable_file(format!(
                     "{} is a symbolic link that leads nowhere; give the path of a regular file, or a new one",
                     path.display()
                 ))
@@ -268,13 +284,13 @@ impl LocalAccess {
         if let Ok(found) = std::fs::metadata(&place)
             && !found.is_file()
         {
-            return Err(ToolError::new(format!(
+            return Err(ToolError::unusable_file(format!(
                 "{} is no regular file; give the path of one, or a new one",
                 place.display()
             )));
         }
         let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
-            return Err(ToolError::new(format!("`{argument}` names no file")));
+            return Err(ToolError::invalid(format!("`{argument}` names no file")));
         };
         std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
         let opened = File::open(directory).map_err(|error| failed(directory, error))?;

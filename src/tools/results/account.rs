@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Render;
+use crate::tools::answer::WantedPage;
 
 /// What `registry_token_obtain` answers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -22,6 +23,9 @@ pub struct RegistryTokenObtain {
     pub message: String,
     /// What to do now
     pub agent_instruction: String,
+    /// The page that the client is to show before it calls again.
+    #[serde(skip)]
+    pub wanted_page: Option<WantedPage>,
 }
 
 impl Render for RegistryTokenObtain {
@@ -30,6 +34,10 @@ impl Render for RegistryTokenObtain {
             "{}\n{}\nnext: {}\n",
             self.message, self.url, self.agent_instruction
         )
+    }
+
+    fn wanted_page(&self) -> Option<WantedPage> {
+        self.wanted_page.clone()
     }
 }
 

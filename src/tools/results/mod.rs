@@ -70,7 +70,7 @@ impl Plain {
     )]
     pub(super) fn of(answer: impl Serialize) -> Result<Self, super::ToolError> {
         let value = serde_json::to_value(answer)
-            .map_err(|error| super::ToolError::new(format!("the answer is no JSON: {error}")))?;
+            .map_err(|error| super::ToolError::internal("the answer is no JSON", error))?;
         Ok(Self(match value {
             serde_json::Value::Object(fields) => fields,
             other => std::iter::once(("result".to_owned(), other)).collect(),

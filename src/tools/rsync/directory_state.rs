@@ -36,14 +36,12 @@ impl DirectoryState {
         let backend = client.backend().identity();
         let store = cx.session().store();
         let found = store.read(move |c| states::find(c, id)).await;
-        let found = found
-            .map_err(|error| ToolError::new(error.to_string()))?
-            .ok_or_else(|| {
-                ToolError::new(format!("there is no directory state {id}"))
-                    .with_hint("`rsync(source=…, destination=…)` answers with the id to give here.")
-            })?;
+        let found = found.map_err(ToolError::from)?.ok_or_else(|| {
+            ToolError::not_found(format!("there is no directory state {id}"))
+                .with_hint("`rsync(source=…, destination=…)` answers with the id to give here.")
+        })?;
         if found.backend != backend {
-            return Err(ToolError::new(format!(
+            return Err(ToolError::invalid(format!(
                 "directory state {id} belongs to the backend {}, and the one in use is {backend}",
                 found.backend
             ))
@@ -80,7 +78,7 @@ impl DirectoryState {
                 uploads::known(c, &backend, hashes.iter().map(String::as_str))
             })
             .await
-            .map_err(|error| ToolError::new(error.to_string()))?;
+            .map_err(ToolError::from)?;
         Ok(())
     }
 
@@ -147,7 +145,7 @@ impl DirectoryState {
         loop {
             let next = tokio::select! {
                 biased;
-                () = cx.cancelled() => return Err(ToolError::new("cancelled")),
+                () = cx.cancelled() => return Err(ToolError::cancelled("cancelled")),
                 next = asked.next() => next,
             };
             match next {
@@ -175,14 +173,14 @@ impl DirectoryState {
                 Ok(())
             })
             .await
-            .map_err(|error| ToolError::new(error.to_string()))?;
+            .map_err(ToolError::from)?;
         if !lost.is_empty() {
             self.send_again(cx, client, &lost).await?;
         }
         self.look_up(cx, &backend).await?;
         let mut hashes = self.hashes().into_iter();
         if hashes.any(|hash| !self.uuids.contains_key(hash)) {
-            return Err(ToolError::new(format!(
+            return Err(ToolError::operation_failed(format!(
                 "other calls have changed what is known of directory state {}; run it again",
                 self.id
             )));
@@ -206,7 +204,7 @@ impl DirectoryState {
         let work = cx.clone();
         let (contents, gone) = tokio::task::spawn_blocking(move || still_there(wanted, &work))
             .await
-            .map_err(|error| ToolError::new(format!("hashing failed: {error}")))?;
+            .map_err(|error| ToolError::internal("hashing failed", error))?;
         let changed = if gone.is_empty() {
             send(cx, client, contents).await?.changed
         } else {
@@ -215,7 +213,7 @@ impl DirectoryState {
         if changed.is_empty() {
             return Ok(());
         }
-        Err(ToolError::new(format!(
+        Err(ToolError::operation_failed(format!(
             "the backend has lost {} content(s) of directory state {}, and {} of them cannot be sent again: their files \
              have changed or are gone",
             lost.len(),

@@ -12,7 +12,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::local_access::place_of;
 use super::super::{Context, ToolError};
-use super::walk::{Found, Skipped, stamp, unreadable};
+use super::skipped::{SkipReason, SkippedPaths};
+use super::walk::{Found, stamp};
 use crate::store::hashes::{self, Stamp};
 
 /// How much of a file is held in memory at once.
@@ -39,7 +40,7 @@ pub(super) struct Hashed {
 pub(super) async fn hash(
     root: &Path,
     found: Vec<Found>,
-    skipped: &mut Skipped,
+    skipped: &mut SkippedPaths,
     cx: &Context,
 ) -> Result<Vec<Hashed>, ToolError> {
     let key = bytes(root);
@@ -71,9 +72,9 @@ pub(super) async fn hash(
         (all(unknown, &work), gone)
     })
     .await
-    .map_err(|error| ToolError::new(format!("hashing failed: {error}")))?;
+    .map_err(|error| ToolError::internal("hashing failed", error))?;
     if cx.is_cancelled() {
-        return Err(ToolError::new("cancelled"));
+        return Err(ToolError::cancelled("cancelled"));
     }
     let mut fresh = Vec::new();
     for (found, result) in read {
@@ -100,19 +101,20 @@ pub(super) async fn hash(
     Ok(hashed)
 }
 
-type Outcome = Result<(String, bool), &'static str>;
+/// A hash, and whether it may be remembered.
+type HashOutcome = Result<(String, bool), SkipReason>;
 
 /// Hashes on several threads. Stops early when nobody waits any more.
-fn all(mut files: Vec<Found>, cx: &Context) -> Vec<(Found, Outcome)> {
+fn all(mut files: Vec<Found>, cx: &Context) -> Vec<(Found, HashOutcome)> {
     let total = files.len();
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(THREADS)
         .min(total.max(1));
     let next = AtomicUsize::new(0);
-    let slots: Vec<Mutex<(Stamp, Outcome)>> = files
+    let slots: Vec<Mutex<(Stamp, HashOutcome)>> = files
         .iter()
-        .map(|found| Mutex::new((found.stamp, Err("not read"))))
+        .map(|found| Mutex::new((found.stamp, Err(SkipReason::NotRead))))
         .collect();
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -146,17 +148,17 @@ fn all(mut files: Vec<Found>, cx: &Context) -> Vec<(Found, Outcome)> {
 }
 
 /// Hashes one file, which must be where the walk found it; whether the hash may be remembered.
-fn one(path: &Path, expected: &mut Stamp, cx: &Context) -> Outcome {
+fn one(path: &Path, expected: &mut Stamp, cx: &Context) -> HashOutcome {
     for _ in 0..TRIES {
         let begun = now();
-        let file = open_here(path).map_err(|error| unreadable(&error))?;
-        let about = file.metadata().map_err(|error| unreadable(&error))?;
+        let file = open_here(path)?;
+        let about = file.metadata()?;
         if !about.is_file() {
-            return Err("changed while it was read");
+            return Err(SkipReason::Changed);
         }
         let before = stamp(&about);
-        let (sha256, _) = digest(&file, cx).map_err(|error| unreadable(&error))?;
-        let after = file.metadata().map_err(|error| unreadable(&error))?;
+        let (sha256, _) = digest(&file, cx)?;
+        let after = file.metadata()?;
         if stamp(&after) == before {
             *expected = before;
             let changed = before.mtime.max(before.ctime);
@@ -168,7 +170,7 @@ fn one(path: &Path, expected: &mut Stamp, cx: &Context) -> Outcome {
             return Ok((sha256, changed.saturating_add(coarse) < begun));
         }
     }
-    Err("changed while it was read")
+    Err(SkipReason::Changed)
 }
 
 /// Opens a file that must be at `path` itself: no link in any part of it.

@@ -3,6 +3,7 @@
 mod directory_state;
 mod hash;
 mod send;
+mod skipped;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,8 @@ use crate::store::states::{self, StateFile};
 use crate::store::uploads;
 use hash::Hashed;
 use send::Content;
-use walk::{Found, Skipped, Walked};
+use skipped::{SkipReason, SkippedPaths};
+use walk::{Found, Walked};
 
 pub(super) use directory_state::DirectoryState;
 pub(super) use hash::{digest, hex};
@@ -50,7 +52,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
             hashed.retain(|file| {
                 let arrived = !sent.changed.contains(&file.sha256);
                 if !arrived {
-                    skipped.add(Path::new(&file.found.relative), "changed while it was read");
+                    skipped.add(Path::new(&file.found.relative), SkipReason::Changed);
                 }
                 arrived
             });
@@ -80,7 +82,7 @@ fn destination(given: &str) -> Result<String, ToolError> {
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
     if !given.starts_with('/') || parts.contains(&"..") {
-        return Err(ToolError::new(format!(
+        return Err(ToolError::invalid(format!(
             "`destination` must be an absolute path in the sandbox without `..`, not `{given}`"
         )));
     }
@@ -94,14 +96,14 @@ fn destination(given: &str) -> Result<String, ToolError> {
 async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked, ToolError> {
     let (source, patterns, cx) = (source.to_owned(), patterns.to_vec(), cx.clone());
     let walk = move || {
-        let about = std::fs::metadata(&source)
-            .map_err(|error| ToolError::new(format!("{}: {error}", source.display())))?;
+        let about =
+            std::fs::metadata(&source).map_err(|error| ToolError::local_file(&source, error))?;
         if about.is_dir() {
             let excludes = walk::excludes(&source, &patterns)?;
             return walk::walk(&source, &excludes, cx.session().local(), &cx);
         }
         if !about.is_file() {
-            return Err(ToolError::new(format!(
+            return Err(ToolError::unusable_file(format!(
                 "{} is neither a directory nor a regular file",
                 source.display()
             )));
@@ -109,7 +111,7 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked
         cx.session().local().check_file("source", &source, &about)?;
         let name = source.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {
-            ToolError::new(format!("the name of {} is not UTF-8", source.display()))
+            ToolError::unusable_file(format!("the name of {} is not UTF-8", source.display()))
         })?;
         Ok(Walked {
             files: vec![Found {
@@ -118,12 +120,12 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked
                 executable: executable(&about),
                 path: source.clone(),
             }],
-            skipped: Skipped::default(),
+            skipped: SkippedPaths::default(),
         })
     };
     tokio::task::spawn_blocking(walk)
         .await
-        .map_err(|error| ToolError::new(format!("reading the directory failed: {error}")))?
+        .map_err(|error| ToolError::internal("reading the directory failed", error))?
 }
 
 /// The contents that the backend is not known to have, each once.
@@ -153,7 +155,7 @@ async fn missing(
                 .collect())
         })
         .await
-        .map_err(|error| ToolError::new(error.to_string()))
+        .map_err(ToolError::from)
 }
 
 /// Keeps the state and gives its id.
@@ -189,8 +191,7 @@ async fn keep(
         digest.update(&files);
         states::keep(c, &backend, &hex(&digest.finalize()), &source, &files)
     });
-    kept.await
-        .map_err(|error| ToolError::new(error.to_string()))
+    kept.await.map_err(ToolError::from)
 }
 
 #[cfg(test)]

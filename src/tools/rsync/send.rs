@@ -63,7 +63,7 @@ pub(super) async fn send(
     let ended = loop {
         let next = tokio::select! {
             biased;
-            () = cx.cancelled() => break Err(ToolError::new("cancelled")),
+            () = cx.cancelled() => break Err(ToolError::cancelled("cancelled")),
             next = uploads.next() => next,
         };
         let Some((content, stored)) = next else {
@@ -110,5 +110,5 @@ async fn remember(
             Ok(())
         })
         .await
-        .map_err(|error| ToolError::new(error.to_string()))
+        .map_err(ToolError::from)
 }

@@ -1,18 +1,15 @@
 //! What a directory holds, and what of it cannot be sent.
 
-use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::super::local_access::{LocalAccess, Refusal};
-use super::super::results::SkippedPath;
 use super::super::{Context, ToolError};
+use super::skipped::{SkipReason, SkippedPaths};
 use crate::store::hashes::Stamp;
 
-/// How many skipped paths are named; all are counted.
-const NAMED: usize = 20;
 /// How many files pass between two looks at whether anybody still waits.
 const STEP: usize = 512;
 
@@ -26,30 +23,11 @@ pub(super) struct Found {
     pub(super) executable: bool,
 }
 
-/// What was left out, and why.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Skipped {
-    pub(super) counts: BTreeMap<String, u64>,
-    pub(super) named: Vec<SkippedPath>,
-}
-
-impl Skipped {
-    pub(super) fn add(&mut self, path: &Path, reason: &str) {
-        *self.counts.entry(reason.to_owned()).or_default() += 1;
-        if self.named.len() < NAMED {
-            self.named.push(SkippedPath {
-                path: path.to_string_lossy().into_owned(),
-                reason: reason.to_owned(),
-            });
-        }
-    }
-}
-
 /// What a walk came to.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
     pub(super) files: Vec<Found>,
-    pub(super) skipped: Skipped,
+    pub(super) skipped: SkippedPaths,
 }
 
 /// The patterns as `.gitignore` has them, relative to `root`.
@@ -57,14 +35,14 @@ pub(super) fn excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, To
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
         builder.add_line(None, pattern).map_err(|error| {
-            ToolError::new(format!("`exclude`: {error}")).with_hint(
+            ToolError::invalid_because("`exclude`", error).with_hint(
                 "Patterns are those of .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
             )
         })?;
     }
     builder
         .build()
-        .map_err(|error| ToolError::new(format!("`exclude`: {error}")))
+        .map_err(|error| ToolError::invalid_because("`exclude`", error))
 }
 
 /// Walks `root`, a real path. Links are not followed. May block.
@@ -80,12 +58,10 @@ pub(super) fn walk(
         let entries = match std::fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if directory == root => {
-                return Err(ToolError::new(format!("{}: {error}", root.display())));
+                return Err(ToolError::local_file(root, error));
             }
             Err(error) => {
-                walked
-                    .skipped
-                    .add(below(root, &directory), unreadable(&error));
+                walked.skipped.add(below(root, &directory), (&error).into());
                 continue;
             }
         };
@@ -94,14 +70,12 @@ pub(super) fn walk(
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    walked
-                        .skipped
-                        .add(below(root, &directory), unreadable(&error));
+                    walked.skipped.add(below(root, &directory), (&error).into());
                     break;
                 }
             };
             if walked.files.len().is_multiple_of(STEP) && cx.is_cancelled() {
-                return Err(ToolError::new("cancelled"));
+                return Err(ToolError::cancelled("cancelled"));
             }
             let path = entry.path();
             let relative = below(root, &path);
@@ -111,7 +85,7 @@ pub(super) fn walk(
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     is_empty = false;
-                    walked.skipped.add(relative, unreadable(&error));
+                    walked.skipped.add(relative, (&error).into());
                     continue;
                 }
             };
@@ -124,11 +98,11 @@ pub(super) fn walk(
                 // A part of it may be allowed all the same.
                 Err(Refusal::Outside) if about.is_dir() => {}
                 Err(Refusal::Outside) => {
-                    walked.skipped.add(relative, "outside of --allow-path");
+                    walked.skipped.add(relative, SkipReason::Outside);
                     continue;
                 }
                 Err(Refusal::Secret) => {
-                    walked.skipped.add(relative, "place of credentials");
+                    walked.skipped.add(relative, SkipReason::Credentials);
                     continue;
                 }
             }
@@ -136,12 +110,12 @@ pub(super) fn walk(
                 directories.push(path);
                 continue;
             }
-            if let Some(reason) = unsendable(&about) {
+            if let Some(reason) = SkipReason::of_kind(&about) {
                 walked.skipped.add(relative, reason);
                 continue;
             }
             let Some(name) = relative.to_str() else {
-                walked.skipped.add(relative, "name is not UTF-8");
+                walked.skipped.add(relative, SkipReason::Name);
                 continue;
             };
             walked.files.push(Found {
@@ -154,7 +128,7 @@ pub(super) fn walk(
         if is_empty && directory != root {
             walked
                 .skipped
-                .add(below(root, &directory), "empty directory");
+                .add(below(root, &directory), SkipReason::EmptyDirectory);
         }
     }
     walked
@@ -177,36 +151,6 @@ fn portable(relative: &str) -> String {
     } else {
         relative.replace(std::path::MAIN_SEPARATOR, "/")
     }
-}
-
-pub(super) fn unreadable(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::PermissionDenied => "unreadable: permission denied",
-        std::io::ErrorKind::NotFound => "went away meanwhile",
-        _ => "unreadable",
-    }
-}
-
-/// Why something that is no directory cannot be sent.
-fn unsendable(about: &Metadata) -> Option<&'static str> {
-    let kind = about.file_type();
-    if kind.is_file() {
-        return None;
-    }
-    if kind.is_symlink() {
-        return Some("symbolic link");
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt as _;
-        if kind.is_socket() {
-            return Some("socket");
-        }
-        if kind.is_fifo() {
-            return Some("pipe");
-        }
-    }
-    Some("device")
 }
 
 #[cfg(unix)]

@@ -673,7 +673,7 @@ async fn a_killed_import_leaves_nothing() {
     registry.fault(&image.blob(1), Fault::Hang);
     let data = data_dir();
     let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "import::driver"])
+        .args(["--exact", "engine::import::driver"])
         .env("CONTREE_TEST_DRIVER", data.path())
         .env("CONTREE_TEST_IMPORT", registry.url("one"))
         .stdout(std::process::Stdio::null())

@@ -118,7 +118,7 @@ async fn a_killed_engine_leaves_nothing_behind() {
         local.list_images().send().await.unwrap().images.len()
     };
     let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "stores::driver", "--nocapture"])
+        .args(["--exact", "engine::stores::driver", "--nocapture"])
         .env("CONTREE_TEST_DRIVER", data.path())
         .env("CONTREE_TEST_SLEEP", sleep())
         .stdout(std::process::Stdio::piped())

@@ -22,9 +22,9 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::connection_log::ConnectionLog;
 use super::counted::{self, Counted, Traffic};
 use super::dial::{Dialer, Failure, Link, Route};
-use super::log::Log;
 use super::target::Target;
 use super::upstream::Purpose;
 
@@ -57,7 +57,7 @@ const HOP_BY_HOP: &[&str] = &[
 pub(crate) struct Proxy {
     stop: CancellationToken,
     task: JoinHandle<()>,
-    log: Arc<Log>,
+    log: Arc<ConnectionLog>,
 }
 
 impl Proxy {
@@ -66,7 +66,7 @@ impl Proxy {
     pub(super) fn start(
         listener: StdListener,
         dialer: Arc<Dialer>,
-        log: Log,
+        log: ConnectionLog,
         idle: Duration,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
@@ -131,7 +131,7 @@ async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) 
 #[derive(Clone)]
 struct Shared {
     dialer: Arc<Dialer>,
-    log: Arc<Log>,
+    log: Arc<ConnectionLog>,
     idle: Duration,
 }
 

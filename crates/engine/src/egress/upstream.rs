@@ -3,9 +3,10 @@
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
+use super::settings::ProxyVariables;
 use super::target::Target;
 
-/// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the engine's process, in either case.
+/// What [`ProxyVariables`] say of the way to a target.
 pub(super) struct Upstream(Matcher);
 
 /// What a connection is for: `http_proxy` is for requests that the proxy reads, `https_proxy` for tunnels.
@@ -26,8 +27,18 @@ pub(super) struct Via {
 }
 
 impl Upstream {
-    pub(super) fn from_env() -> Self {
-        Self(Matcher::from_env())
+    pub(super) fn new(machine: &ProxyVariables) -> Self {
+        if machine.cgi {
+            return Self(Matcher::builder().build());
+        }
+        Self(
+            Matcher::builder()
+                .all(machine.first("all_proxy"))
+                .http(machine.first("http_proxy"))
+                .https(machine.first("https_proxy"))
+                .no(machine.first("no_proxy"))
+                .build(),
+        )
     }
 
     #[cfg(test)]

@@ -8,28 +8,16 @@ mod prune;
 mod retention;
 mod usage;
 
-use super::error::ApiError;
-use super::state::Engine;
-use super::{EngineError, LocalConfig, host};
+use crate::config::LocalConfig;
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::error::EngineError;
+use crate::image::host;
 
+pub use crate::image::host::Refreshed;
 pub use prune::{PruneOptions, Pruned, prune};
-pub use retention::RETENTION_DAYS;
 pub(super) use retention::look_after;
 pub use usage::{Counted, ImageUsage, LayersUsage, Usage, usage};
-
-/// The image of this machine's programs, made anew.
-#[derive(Clone, Debug, serde::Serialize)]
-#[non_exhaustive]
-pub struct Refreshed {
-    /// The new image.
-    pub image: uuid::Uuid,
-    /// The image that `tag:host` named before.
-    pub previous: Option<uuid::Uuid>,
-    /// Files copied.
-    pub files: u64,
-    /// Bytes in them.
-    pub bytes: u64,
-}
 
 /// Makes a new image of this machine's programs and moves `tag:host` to it. The one before stays until it is pruned.
 ///
@@ -42,7 +30,7 @@ pub fn refresh_host(config: &LocalConfig) -> Result<Refreshed, EngineError> {
     let layer = engine.rows.read(host::layer)?;
     engine
         .rows
-        .write(|t| super::rows::layers::synced(t, layer.as_slice()))?;
+        .write(|t| crate::rows::layers::synced(t, layer.as_slice()))?;
     engine
         .rows
         .sync()

@@ -7,12 +7,10 @@ use chrono::Utc;
 use rusqlite::Connection;
 
 use super::prune::{PruneOptions, run};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::rows::Rows;
-use crate::state::{Engine, blocking};
 use contree_sqlite::DbError;
-
-/// Untagged images, uploaded files and records of operations are kept for so many days unless `CONTREE_RETENTION_DAYS` says otherwise.
-pub const RETENTION_DAYS: u32 = 30;
 
 /// When it was done last, in the `meta` table: microseconds since the Unix epoch.
 const DONE: &str = "retention_at";

@@ -1,0 +1,216 @@
+//! What became of a sandbox's connections: events in the operation's log, and a line at the end.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::counted::Counters;
+use super::dial::{Failure, Route};
+use super::target::Target;
+use crate::operation::events::{EventLog, SYSTEM};
+
+/// Connections of one sandbox that are an event each; further ones are counted.
+const EVENTS: u64 = 1000;
+
+/// Denials of one sandbox that are told apart.
+const DENIALS: usize = 64;
+
+/// How many of them the line at the end names.
+const NAMED: usize = 5;
+
+/// The records of one sandbox's connections.
+pub(super) struct ConnectionLog {
+    log: Arc<EventLog>,
+    pub(super) counters: Arc<Counters>,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    allowed: u64,
+    denied: u64,
+    failed: u64,
+    denials: Vec<Denial>,
+}
+
+struct Denial {
+    target: String,
+    why: String,
+    times: u64,
+}
+
+impl ConnectionLog {
+    pub(super) fn new(log: Arc<EventLog>) -> Self {
+        Self {
+            log,
+            counters: Arc::default(),
+            tally: Mutex::default(),
+        }
+    }
+
+    /// A connection was made.
+    pub(super) fn made(&self, method: &str, target: &Target, route: &Route) {
+        let mut about = json!({
+            "verdict": "allowed", "method": method, "host": target.host.to_string(), "port": target.port,
+        });
+        match route {
+            Route::Direct(address) => about["address"] = json!(address.ip()),
+            Route::Upstream { via, checked } => {
+                about["via"] = json!(via.to_string());
+                if !checked {
+                    about["reason"] =
+                        json!("only the name could be checked: this machine's proxy resolves it");
+                }
+            }
+        }
+        self.count(|tally| tally.allowed += 1, about);
+    }
+
+    /// There is no connection, and why.
+    pub(super) fn refused(&self, method: &str, target: &Target, failure: &Failure) {
+        let about = |verdict: &str, why: &str| {
+            json!({
+                "verdict": verdict, "method": method, "host": target.host.to_string(), "port": target.port, "reason": why,
+            })
+        };
+        match failure {
+            Failure::Denied(why) => {
+                let named = target.to_string();
+                self.count(|tally| tally.deny(named, why), about("denied", why));
+            }
+            Failure::Failed(_, why) => self.count(|tally| tally.failed += 1, about("failed", why)),
+        }
+    }
+
+    /// What was asked for could not even be read as a host.
+    pub(super) fn unreadable(&self, method: &str, asked: &str, why: &str) {
+        let asked: String = asked.chars().take(200).collect();
+        let about = json!({"verdict": "denied", "method": method, "host": asked, "reason": why});
+        self.count(|tally| tally.deny(String::new(), why), about);
+    }
+
+    fn count(&self, count: impl FnOnce(&mut Tally), about: Value) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut tally);
+        let so_far = tally.allowed + tally.denied + tally.failed;
+        drop(tally);
+        if so_far <= EVENTS {
+            let data = json!({"interfaces": [], "x-connection": about});
+            self.log.append(SYSTEM, "network", data);
+        }
+    }
+
+    /// Writes the counters down, if there was anything to count. Answers the line for the end of the result, if anything was denied.
+    pub(super) fn finish(&self) -> Option<String> {
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if tally.allowed + tally.denied + tally.failed > 0 {
+            let data = json!({
+                "interfaces": [{
+                    "name": "proxy",
+                    "rx_bytes": self.counters.received.load(Ordering::Relaxed), "rx_packets": 0, "rx_errs": 0, "rx_drop": 0,
+                    "tx_bytes": self.counters.sent.load(Ordering::Relaxed), "tx_packets": 0, "tx_errs": 0, "tx_drop": 0,
+                }],
+                "x-connections": {"allowed": tally.allowed, "denied": tally.denied, "failed": tally.failed},
+            });
+            self.log.append(SYSTEM, "network", data);
+        }
+        tally.summary()
+    }
+}
+
+impl Tally {
+    fn deny(&mut self, target: String, why: &str) {
+        self.denied += 1;
+        if let Some(known) = self
+            .denials
+            .iter_mut()
+            .find(|denial| denial.target == target && denial.why == why)
+        {
+            known.times += 1;
+        } else if self.denials.len() < DENIALS {
+            self.denials.push(Denial {
+                target,
+                why: why.to_owned(),
+                times: 1,
+            });
+        }
+    }
+
+    fn summary(&self) -> Option<String> {
+        let named: Vec<String> = self
+            .denials
+            .iter()
+            .take(NAMED)
+            .map(Denial::sentence)
+            .collect();
+        let told: u64 = self
+            .denials
+            .iter()
+            .take(NAMED)
+            .map(|denial| denial.times)
+            .sum();
+        let mut list = named.join("; ");
+        if self.denied > told {
+            list.push_str(&format!("; and {} more", self.denied - told));
+        }
+        let connections = match self.denied {
+            0 => return None,
+            1 => "1 connection was",
+            _ => &format!("{} connections were", self.denied),
+        };
+        Some(format!(
+            "{connections} denied by the network policy of this sandbox: {list} (`contree-mcp doctor` says what may be reached)"
+        ))
+    }
+}
+
+impl Denial {
+    fn sentence(&self) -> String {
+        // Most reasons begin with the host already.
+        let host = self.target.rsplit_once(':').map_or("", |(host, _)| host);
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let mut text = if self.target.is_empty() || self.why.starts_with(bare) {
+            self.why.clone()
+        } else {
+            format!("{}: {}", self.target, self.why)
+        };
+        if self.times > 1 {
+            text.push_str(&format!(" ({} times)", self.times));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_at_the_end_is_bounded_and_counts_everything() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.summary(), None);
+        tally.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+        assert_eq!(
+            tally.summary().expect("a line"),
+            "1 connection was denied by the network policy of this sandbox: 10.0.0.1 is a private address (`contree-mcp doctor` says what may be reached)"
+        );
+        for n in 0..1000 {
+            tally.deny(
+                format!("host{}.example:443", n % 500),
+                "host is not on the allow list",
+            );
+        }
+        tally.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+        let line = tally.summary().expect("a line");
+        assert!(line.starts_with("1002 connections were denied"), "{line}");
+        assert!(
+            line.contains(
+                "10.0.0.1 is a private address (2 times); host0.example:443: host is not"
+            ),
+            "{line}"
+        );
+        assert!(line.len() < 1000, "{line}");
+        assert_eq!(tally.denials.len(), DENIALS);
+    }
+}

@@ -1,0 +1,318 @@
+//! Which service a client talks to, with which credentials, and how patiently.
+//!
+//! It stands below the client and below the profiles, so that both can make one.
+
+mod retry_policy;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use url::{Host, Url};
+
+pub(crate) use retry_policy::Delays;
+pub use retry_policy::RetryPolicy;
+
+use crate::Error;
+
+/// Where a client connects, with which credentials, and how patiently.
+///
+/// A backend is given as `https://HOST/…`, as `http://` to this machine, or as `unix:PATH`. Its `Debug` output and its
+/// errors never show the token.
+///
+/// ```
+/// use contree::Backend;
+///
+/// let backend = Backend::new("https://contree.example/sandboxes")?.with_token("secret");
+/// assert_eq!(backend.identity(), "https://contree.example/sandboxes");
+/// assert!(!format!("{backend:?}").contains("secret"));
+/// assert!(Backend::new("http://contree.example").is_err());
+/// # Ok::<(), contree::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Backend {
+    address: Address,
+    token: Option<String>,
+    project: Option<String>,
+    identity: Option<String>,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    retry: RetryPolicy,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// Without trailing slashes and without the API's version.
+    Http(Url),
+    Unix(PathBuf),
+}
+
+impl Backend {
+    /// A backend at `url`, without credentials.
+    ///
+    /// A trailing slash, and a trailing `/v1`, which the client adds itself, are ignored.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] for a URL that is none, that would send credentials unencrypted to another machine, or
+    /// that carries a user or password (they end up in logs; use [`with_token`](Self::with_token)).
+    pub fn new(url: &str) -> Result<Self, Error> {
+        Ok(Self {
+            address: Address::parse(url)?,
+            token: None,
+            project: None,
+            identity: None,
+            connect_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(90),
+            retry: RetryPolicy::default(),
+        })
+    }
+
+    /// Authenticates with `token`, sent as `Authorization: Bearer`.
+    #[must_use]
+    pub fn with_token(mut self, token: impl Into<String>) -> Self {
+        self.token = Some(token.into());
+        self
+    }
+
+    /// Works in this project. IAM tokens need one, JWT tokens must not have one.
+    #[must_use]
+    pub fn with_project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// Names the backend in records of its images and files, where the URL does not: an embedded engine's socket moves
+    /// with every start, its store stays.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+
+    /// How long a connection may take to come about; 10 s unless set.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long the backend may be silent within an answer, or a stream, before the connection counts as broken; 90 s
+    /// unless set. There is no limit on the whole.
+    #[must_use]
+    pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// How failed requests are repeated.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// What tells this backend's images and files from those of others: the identity set, else URL and project.
+    pub fn identity(&self) -> String {
+        match (&self.identity, &self.project) {
+            (Some(identity), _) => identity.clone(),
+            (None, Some(project)) => format!("{}#{project}", self.url()),
+            (None, None) => self.url(),
+        }
+    }
+
+    /// The URL, as one would give it to [`new`](Self::new).
+    pub fn url(&self) -> String {
+        match &self.address {
+            Address::Http(url) => url.as_str().trim_end_matches('/').to_owned(),
+            Address::Unix(path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// The project, if one is set.
+    pub fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+
+    /// Whether a token is set.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) fn timeouts(&self) -> (Duration, Duration) {
+        (self.connect_timeout, self.idle_timeout)
+    }
+
+    pub(crate) fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// The credentials as headers, marked so that no log shows them.
+    pub(crate) fn credentials(&self) -> Result<Credentials, Error> {
+        let header = |what: &str, value: String| {
+            let mut header = HeaderValue::try_from(value).map_err(|_| {
+                Error::InvalidArgument(format!(
+                    "the {what} holds characters that no header can carry, perhaps a line end"
+                ))
+            })?;
+            header.set_sensitive(true);
+            Ok::<_, Error>(header)
+        };
+        let authorization = self
+            .token
+            .as_ref()
+            .map(|token| header("token", format!("Bearer {token}")));
+        let project = self
+            .project
+            .as_ref()
+            .map(|project| header("project", project.clone()));
+        Ok(Credentials {
+            authorization: authorization.transpose()?,
+            project: project.transpose()?,
+        })
+    }
+}
+
+/// What authenticates a request.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Credentials {
+    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) project: Option<HeaderValue>,
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = self.token.as_ref().map(|_| format_args!("(hidden)"));
+        f.debug_struct("Backend")
+            .field("url", &self.url())
+            .field("token", &token)
+            .field("project", &self.project)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Address {
+    fn parse(text: &str) -> Result<Self, Error> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = Path::new(path);
+            return if path.is_absolute() {
+                Ok(Self::Unix(path.to_owned()))
+            } else {
+                Err(refused("`unix:` wants an absolute path"))
+            };
+        }
+        // The text itself is never repeated: it may hold a password.
+        let mut url = Url::parse(text)
+            .map_err(|error| refused(&format!("not a URL ({error}): give `https://HOST/…`")))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refused(
+                "it carries a user or password: pass the token separately",
+            ));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refused("it has a query or fragment"));
+        }
+        match url.scheme() {
+            "https" => {}
+            "http" if is_loopback(&url) => {}
+            "http" => {
+                return Err(refused(
+                    "`http://` would send the token unencrypted to another machine: use `https://`",
+                ));
+            }
+            other => {
+                return Err(refused(&format!(
+                    "`{other}:` is not supported: use `https://` or `unix:PATH`"
+                )));
+            }
+        }
+        let path = url.path().trim_end_matches('/');
+        let path = path
+            .strip_suffix("/v1")
+            .unwrap_or(path)
+            .trim_end_matches('/')
+            .to_owned();
+        url.set_path(&path);
+        Ok(Self::Http(url))
+    }
+}
+
+fn refused(why: &str) -> Error {
+    Error::InvalidArgument(format!("the backend's URL cannot be used: {why}"))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_brought_into_one_form() {
+        for (given, url) in [
+            ("https://h.example", "https://h.example"),
+            ("https://H.example/", "https://h.example"),
+            ("https://h.example/a/b/", "https://h.example/a/b"),
+            ("https://h.example/a/v1/", "https://h.example/a"),
+            ("https://h.example:443/v1", "https://h.example"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://[::1]:80/x", "http://[::1]/x"),
+            ("http://localhost:1", "http://localhost:1"),
+            ("unix:/run/a b.sock", "unix:/run/a b.sock"),
+        ] {
+            assert_eq!(Backend::new(given).unwrap().url(), url);
+        }
+    }
+
+    #[test]
+    fn urls_that_leak_are_refused_and_not_repeated() {
+        for bad in [
+            "http://h.example",
+            "http://10.0.0.1",
+            "http://localhost.example",
+            "https://user:hunter2@h.example",
+            "https://hunter2@h.example",
+            "https://h.example/?token=hunter2",
+            "ftp://h.example",
+            "unix:relative",
+            "h.example:hunter2",
+            "",
+        ] {
+            let error = Backend::new(bad).unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_identity_is_url_and_project_unless_set() {
+        let backend = Backend::new("https://h.example/").unwrap();
+        assert_eq!(backend.identity(), "https://h.example");
+        let backend = backend.with_project("p");
+        assert_eq!(backend.identity(), "https://h.example#p");
+        assert_eq!(backend.with_identity("store").identity(), "store");
+    }
+
+    #[test]
+    fn a_token_with_a_line_end_is_refused_without_showing_it() {
+        let backend = Backend::new("https://h.example")
+            .unwrap()
+            .with_token("hunter2\n");
+        let error = backend.credentials().unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(!format!("{backend:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,63 @@
+//! Why a command ends without doing its work.
+
+use std::io;
+
+use super::network::NetworkError;
+use super::token_file::TokenFileError;
+use crate::config::DirectoryError;
+use crate::mcp::ServeError;
+use crate::tools::AllowedPathError;
+
+/// Why there is no embedded engine in this program.
+#[cfg(not(all(feature = "engine", target_os = "linux")))]
+pub(super) const NO_ENGINE: &str = "this program has no embedded engine, which needs Linux and the feature `engine`: \
+    set CONTREE_TOKEN and CONTREE_URL to use a Contree service";
+
+/// What the operating system refuses to a command.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProcessError {
+    #[error("cannot start the runtime: {0}")]
+    Runtime(#[source] io::Error),
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error("cannot write to standard output: {0}")]
+    Output(#[source] io::Error),
+}
+
+/// Why the engine's settings cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettingsError {
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+}
+
+/// Why a command fails. The program prints it and exits with status 1.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommandError {
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    TokenFile(#[from] TokenFileError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Report(#[from] serde_json::Error),
+    /// A path of `--allow-path` cannot be used.
+    #[error(transparent)]
+    AllowedPath(#[from] AllowedPathError),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[error(
+        "{0} means nothing to `engine serve`, which serves the whole API of the embedded engine to whoever may connect: leave it out"
+    )]
+    OptionOfTools(&'static str),
+    #[cfg(not(all(feature = "engine", target_os = "linux")))]
+    #[error("{NO_ENGINE}")]
+    NoEngine,
+}

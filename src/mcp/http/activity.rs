@@ -1,0 +1,413 @@
+//! The activity at the backend, for people who watch it.
+//!
+//! It lists images with what made them, and operations, and it tells of every change.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::tools::{Session, ToolError};
+use crate::{Client, OperationStatus, types};
+
+/// How often the backend is asked whether something has changed, while somebody watches.
+const LOCAL_EVERY: Duration = Duration::from_millis(700);
+const CLOUD_EVERY: Duration = Duration::from_secs(3);
+/// How much of it is compared.
+const COMPARED: u64 = 100;
+/// How many operations are remembered.
+const REMEMBERED: usize = 4096;
+/// How many records are asked for at once.
+const AT_ONCE: usize = 8;
+/// The longest command that is shown, in characters.
+const LONGEST_COMMAND: usize = 4000;
+
+/// Shared by all who watch.
+#[derive(Clone)]
+pub(super) struct Activity(Arc<Shared>);
+
+struct Shared {
+    session: Arc<Session>,
+    stop: CancellationToken,
+    /// Counts changes.
+    changes: watch::Sender<u64>,
+    /// Whether somebody compares.
+    comparing: AtomicBool,
+    /// The records of operations that were asked for before.
+    known: Mutex<HashMap<Uuid, Arc<OperationRecord>>>,
+}
+
+/// The backend in use, and why.
+#[derive(Serialize)]
+pub(super) struct About {
+    backend: &'static str,
+    why: String,
+    version: &'static str,
+}
+
+/// A page of images.
+#[derive(Serialize)]
+pub(super) struct ImagePage {
+    images: Vec<ShownImage>,
+    /// How many rows of the backend's list it is made of: an image has one for each of its tags.
+    rows: usize,
+    more: bool,
+}
+
+/// An image, with what made it.
+#[derive(Serialize)]
+struct ShownImage {
+    #[serde(flatten)]
+    origin: Option<Origin>,
+    uuid: Option<Uuid>,
+    tags: Vec<String>,
+    created_at: Option<String>,
+    operation: Option<Uuid>,
+}
+
+/// What an image was made from, and how.
+#[derive(Serialize)]
+struct Origin {
+    parent: Option<Uuid>,
+    command: Option<String>,
+    registry: Option<String>,
+}
+
+/// A page of operations.
+#[derive(Serialize)]
+pub(super) struct OperationPage {
+    operations: Vec<ShownOperation>,
+    rows: usize,
+    more: bool,
+}
+
+/// An operation, with what its list entry does not say.
+#[derive(Serialize)]
+struct ShownOperation {
+    #[serde(flatten)]
+    details: Option<OperationDetails>,
+    #[serde(flatten)]
+    summary: types::OperationSummary,
+}
+
+/// What a list does not say of an operation: what it was asked to do, and how its command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct OperationDetails {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signal: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timed_out: Option<bool>,
+}
+
+/// What is remembered of an operation's record.
+struct OperationRecord {
+    over: bool,
+    image: Option<Uuid>,
+    details: OperationDetails,
+}
+
+/// What is compared to notice a change.
+#[derive(PartialEq)]
+enum Snapshot {
+    Lists(Vec<types::OperationSummary>, Vec<types::Image>),
+    Failed(String),
+}
+
+impl Activity {
+    pub(super) fn new(session: Arc<Session>, stop: CancellationToken) -> Self {
+        Self(Arc::new(Shared {
+            session,
+            stop,
+            changes: watch::Sender::new(0),
+            comparing: AtomicBool::new(false),
+            known: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.0.stop
+    }
+
+    pub(super) fn explain(&self, error: impl Into<ToolError>) -> String {
+        self.0.session.explain(error.into()).to_string()
+    }
+
+    pub(super) async fn client(&self) -> Result<&Client, ToolError> {
+        self.0.session.client().await
+    }
+
+    /// The backend in use, and why.
+    pub(super) fn about(&self) -> About {
+        let info = self.0.session.info();
+        About {
+            backend: info.name,
+            why: info.why.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// A page of images, the newest first, each with the one that it was made from and the command that made it.
+    pub(super) async fn images(&self, offset: u64, limit: u64) -> Result<ImagePage, ToolError> {
+        let client = self.client().await?;
+        let request = client.list_images().offset(offset).limit(limit);
+        let page = request.send().await?.into_inner().images;
+        let rows = page.len();
+        let made_by = page.iter().map(|image| image.operation_uuid).collect();
+        let records = self.records(client, made_by).await;
+        let images = page.into_iter().zip(records).map(|(image, record)| {
+            let origin = record.map(|record| Origin {
+                parent: record.image,
+                command: record.details.command.clone(),
+                registry: record.details.registry.clone(),
+            });
+            ShownImage {
+                origin,
+                uuid: image.uuid,
+                tags: image.tag.into_iter().collect(),
+                created_at: image.created_at,
+                operation: image.operation_uuid,
+            }
+        });
+        Ok(ImagePage {
+            images: merged(images),
+            rows,
+            more: rows as u64 >= limit,
+        })
+    }
+
+    /// A page of operations, the newest first.
+    pub(super) async fn operations(
+        &self,
+        offset: u64,
+        limit: u64,
+    ) -> Result<OperationPage, ToolError> {
+        let client = self.client().await?;
+        let request = client.list_operations().offset(offset).limit(limit);
+        let page: Vec<types::OperationSummary> = request.send().await?.into_inner();
+        let rows = page.len();
+        self.forget_unfinished(&page);
+        let named = page.iter().map(|operation| operation.uuid).collect();
+        let records = self.records(client, named).await;
+        let operations = page.into_iter().zip(records);
+        let operations = operations.map(|(summary, record)| ShownOperation {
+            details: record.map(|record| record.details.clone()),
+            summary,
+        });
+        Ok(OperationPage {
+            operations: operations.collect(),
+            rows,
+            more: rows as u64 >= limit,
+        })
+    }
+
+    /// Records of operations that were running and no longer are have to be asked for again.
+    fn forget_unfinished(&self, page: &[types::OperationSummary]) {
+        let mut known = self.known();
+        for operation in page {
+            if let Some(uuid) = operation.uuid
+                && operation
+                    .status
+                    .as_ref()
+                    .is_some_and(OperationStatus::is_terminal)
+                && known.get(&uuid).is_some_and(|record| !record.over)
+            {
+                known.remove(&uuid);
+            }
+        }
+    }
+
+    /// The records of these operations, asking only for those that are not known. What cannot be had is left out.
+    async fn records(
+        &self,
+        client: &Client,
+        operations: Vec<Option<Uuid>>,
+    ) -> Vec<Option<Arc<OperationRecord>>> {
+        let asked = operations.into_iter().map(|operation| async move {
+            let operation = operation?;
+            if let Some(record) = self.known().get(&operation) {
+                return Some(record.clone());
+            }
+            let request = client.get_operation_status().operation_id(operation);
+            let record = match request.send().await {
+                Ok(answer) => Arc::new(OperationRecord::from(answer.into_inner())),
+                Err(error) => {
+                    tracing::debug!("no record of operation {operation}: {error}");
+                    return None;
+                }
+            };
+            let mut known = self.known();
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(operation, record.clone());
+            Some(record)
+        });
+        stream::iter(asked).buffered(AT_ONCE).collect().await
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<OperationRecord>>> {
+        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the changes from now on. The backend is asked only while somebody holds one of these.
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        let receiver = self.0.changes.subscribe();
+        if !self.0.comparing.swap(true, Ordering::AcqRel) {
+            tokio::spawn(self.clone().compare());
+        }
+        receiver
+    }
+
+    async fn compare(self) {
+        let every = if self.0.session.info().ends_with_process {
+            LOCAL_EVERY
+        } else {
+            CLOUD_EVERY
+        };
+        let mut before = None;
+        loop {
+            let now = Some(self.snapshot().await);
+            // The first time too: whoever came just before may have read what was there before that.
+            if before != now {
+                self.0.changes.send_modify(|count| *count += 1);
+            }
+            before = now;
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = self.0.stop.cancelled() => return,
+            }
+            if self.0.changes.receiver_count() == 0 {
+                self.0.comparing.store(false, Ordering::Release);
+                // Somebody may have come just now, and left it to us.
+                let nobody = self.0.changes.receiver_count() == 0;
+                if nobody || self.0.comparing.swap(true, Ordering::AcqRel) {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn snapshot(&self) -> Snapshot {
+        let asked = async {
+            let client = self.client().await?;
+            let operations = client.list_operations().limit(COMPARED).send().await?;
+            let images = client.list_images().limit(COMPARED).send().await?;
+            Ok::<_, ToolError>((operations.into_inner(), images.into_inner().images))
+        };
+        match asked.await {
+            Ok((operations, images)) => Snapshot::Lists(operations, images),
+            Err(error) => Snapshot::Failed(error.to_string()),
+        }
+    }
+}
+
+/// One entry for each image, with all of its tags that the page names.
+fn merged(images: impl Iterator<Item = ShownImage>) -> Vec<ShownImage> {
+    let mut all: Vec<ShownImage> = Vec::new();
+    let mut positions: HashMap<Option<Uuid>, usize> = HashMap::new();
+    for image in images {
+        if let Some(position) = positions.get(&image.uuid) {
+            all[*position].tags.extend(image.tags);
+        } else {
+            positions.insert(image.uuid, all.len());
+            all.push(image);
+        }
+    }
+    all
+}
+
+impl From<types::OperationResponse> for OperationRecord {
+    fn from(answer: types::OperationResponse) -> Self {
+        use types::OperationMetadata::{ImageImportMetadata, OperationInstanceMetadata};
+        let details = match answer.metadata {
+            Some(OperationInstanceMetadata(asked)) => {
+                let line = [vec![asked.command], asked.args].concat().join(" ");
+                let state = asked.result.and_then(|result| result.state);
+                let state = state.unwrap_or_default();
+                OperationDetails {
+                    command: Some(line.chars().take(LONGEST_COMMAND).collect()),
+                    registry: None,
+                    exit_code: state.exit_code.filter(|code| *code >= 0),
+                    signal: state.signal.filter(|signal| *signal > 0),
+                    timed_out: state.timed_out.filter(|timed_out| *timed_out),
+                }
+            }
+            Some(ImageImportMetadata(asked)) => OperationDetails {
+                registry: asked.registry.and_then(|registry| registry.url),
+                ..OperationDetails::default()
+            },
+            None => OperationDetails::default(),
+        };
+        Self {
+            over: answer
+                .status
+                .as_ref()
+                .is_some_and(OperationStatus::is_terminal),
+            image: answer.image_uuid,
+            details,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn record(answer: serde_json::Value) -> OperationRecord {
+        OperationRecord::from(serde_json::from_value::<types::OperationResponse>(answer).unwrap())
+    }
+
+    #[test]
+    fn a_record_tells_what_was_asked_and_how_it_ended() {
+        let image = Uuid::from_u128(7);
+        let run = record(
+            json!({"status": "SUCCESS", "image_uuid": image, "metadata": {
+                "command": "echo", "args": ["a", "b"], "image": image,
+                "result": {"state": {"exit_code": -1, "signal": 9, "timed_out": true}},
+            }}),
+        );
+        assert!(run.over && run.image == Some(image));
+        assert_eq!(
+            json!(run.details),
+            json!({"command": "echo a b", "signal": 9, "timed_out": true})
+        );
+        let import = record(json!({"status": "EXECUTING", "metadata": {
+            "registry": {"url": "docker://busybox"},
+        }}));
+        assert!(!import.over);
+        assert_eq!(
+            json!(import.details),
+            json!({"registry": "docker://busybox"})
+        );
+    }
+
+    #[test]
+    fn an_image_of_several_tags_is_shown_once() {
+        let shown = |uuid: u128, tag: &str| ShownImage {
+            origin: None,
+            uuid: Some(Uuid::from_u128(uuid)),
+            tags: vec![tag.to_owned()],
+            created_at: None,
+            operation: None,
+        };
+        let all = merged([shown(1, "a"), shown(2, "b"), shown(1, "c")].into_iter());
+        assert_eq!(all.len(), 2);
+        assert_eq!(
+            json!(all[0]),
+            json!({"uuid": Uuid::from_u128(1), "tags": ["a", "c"], "created_at": null, "operation": null})
+        );
+    }
+}

@@ -1,0 +1,20 @@
+//! The name that a wrong one was meant to be.
+
+/// The known name that `wrong` most resembles, if any does.
+pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // The time to compare grows with the product of the lengths.
+    let wrong = brief(wrong);
+    known
+        .map(|name| (strsim::jaro_winkler(&wrong, name), name))
+        .filter(|(score, _)| *score > 0.7)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+/// The beginning of a text that is long.
+pub(super) fn brief(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some(_) => text.chars().take(59).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
