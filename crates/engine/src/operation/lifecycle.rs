@@ -141,7 +141,7 @@ pub(crate) fn accept(
                 status,
                 image,
                 request,
-                door: engine.door(),
+                door: engine.socket(),
                 created_at,
             },
         )
