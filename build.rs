@@ -2,14 +2,30 @@
 
 use std::{env, fs, path::PathBuf};
 
-use contree_codegen::api;
+use contree_codegen::api::{self, transforms};
+
+/// The API document.
+const API: &str = "openapi/contree.yaml";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=openapi/contree.yaml");
-    match api::generate(&fs::read_to_string("openapi/contree.yaml")?) {
+    println!("cargo::rerun-if-changed={API}");
+    let settings = api::Settings {
+        document: API,
+        library: "contree",
+        inner_type: "crate::client::ClientState",
+        replacements: &[
+            ("UuidSchema", "::uuid::Uuid"),
+            ("ImageSource", "crate::ImageRef"),
+            ("OperationStatus", "crate::OperationStatus"),
+            ("OperationKind", "crate::OperationKind"),
+        ],
+        transforms: transforms::CLIENT,
+        mock_transforms: transforms::MOCKS,
+    };
+    match api::generate(&fs::read_to_string(API)?, &settings) {
         Ok(output) => {
             fs::write(out.join("client.rs"), output.client)?;
             fs::write(out.join("mocks.rs"), output.mocks)?;
@@ -17,11 +33,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(problem) => println!("cargo::error={problem}"),
     }
     #[cfg(feature = "mcp")]
-    contree_codegen::manifest::files::generate(
-        &PathBuf::from(env::var("CARGO_MANIFEST_DIR")?),
-        &out,
-        &env::var("CARGO_PKG_VERSION")?,
-    )?;
+    {
+        use contree_codegen::manifest::files;
+        let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+        let project = files::Project {
+            root: &root,
+            manifest: "tools.yaml",
+            templates: "templates",
+            api: API,
+            handlers: "src/tools/handlers",
+            scheme: "contree",
+            version: &env::var("CARGO_PKG_VERSION")?,
+        };
+        files::generate(&project, &out)?;
+    }
 
     Ok(())
 }

@@ -104,6 +104,7 @@ impl Http {
     }
 
     /// Whether anything of it was given.
+    #[cfg(all(feature = "engine", target_os = "linux"))]
     pub(super) fn is_given(&self) -> bool {
         self.mode.is_some()
             || self.http_listen.is_some()

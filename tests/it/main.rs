@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod architecture;
 mod call;
 mod config;
 mod documents;
@@ -19,6 +20,8 @@ mod mcp_tasks;
 mod openapi;
 mod registry;
 mod rsync;
+#[cfg(target_os = "linux")]
+mod stored;
 mod support;
 mod surface_contract;
 mod surface_diff;

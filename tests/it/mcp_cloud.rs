@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::{PATIENCE, Raw};
 use crate::support::schema::problems;
 use crate::support::stub::{IMAGE, RESULT, Stub};
 use axum::http::StatusCode;
@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 struct Session {
     raw: Raw,
     stub: Stub,
+    url: String,
     home: Home,
     _runtime: Runtime,
 }
@@ -29,6 +30,7 @@ impl Session {
         Self {
             raw,
             stub,
+            url,
             home,
             _runtime: runtime,
         }
@@ -57,12 +59,13 @@ impl Session {
     }
 
     fn wait_for(&self, statuses: &[(&str, usize)]) {
-        let wanted: BTreeMap<String, usize> = statuses
-            .iter()
-            .map(|(name, count)| ((*name).to_owned(), *count))
-            .collect();
-        let until = Instant::now() + Duration::from_secs(30);
-        while self.stub.statuses() != wanted {
+        let count = |&(name, count): &(&str, usize)| (name.to_owned(), count);
+        self.wait_for_statuses(&statuses.iter().map(count).collect());
+    }
+
+    fn wait_for_statuses(&self, wanted: &BTreeMap<String, usize>) {
+        let until = Instant::now() + PATIENCE;
+        while self.stub.statuses() != *wanted {
             assert!(
                 Instant::now() < until,
                 "{:?} instead of {wanted:?}",
@@ -72,16 +75,58 @@ impl Session {
         }
     }
 
-    /// Until a cancelled call has looked whether its operation is over, which is the last that it does.
-    fn wait_until_looked(&self, api: &Api) {
-        let until = Instant::now() + Duration::from_secs(30);
-        let looked = |(method, path): &(String, String)| {
-            method == "GET" && api.operation(method, path) == "getOperationStatus"
-        };
-        while !self.stub.requests().iter().any(looked) {
-            assert!(Instant::now() < until, "{:?}", self.stub.requests());
+    /// The operations of the API that were called so far.
+    fn called(&self, api: &Api) -> BTreeSet<String> {
+        let requests = self.stub.requests();
+        let names = requests.iter();
+        names
+            .map(|(method, path)| api.operation(method, path))
+            .collect()
+    }
+
+    /// Waits until these operations were called, some of them after the answer to a tool's call, then ends the server. Nothing is called
+    /// after that, so this is all that was called.
+    fn all_called(&mut self, api: &Api, awaited: &BTreeSet<String>) -> BTreeSet<String> {
+        let until = Instant::now() + PATIENCE;
+        while !self.called(api).is_superset(awaited) {
+            if Instant::now() > until {
+                break;
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
+        self.raw.close_input();
+        self.raw.exit(PATIENCE);
+        self.called(api)
+    }
+
+    /// Calls a tool in the background and cancels the call once its operation runs.
+    fn cancel_call(&mut self, tool: &str, arguments: Value) {
+        let before = self.stub.statuses();
+        let changed = |status: &str| {
+            let mut wanted = before.clone();
+            *wanted.entry(status.to_owned()).or_default() += 1;
+            wanted
+        };
+        let id = self
+            .raw
+            .send("tools/call", json!({"name": tool, "arguments": arguments}));
+        self.wait_for_statuses(&changed("EXECUTING"));
+        self.raw
+            .notify("notifications/cancelled", json!({"requestId": id}));
+        self.wait_for_statuses(&changed("CANCELLED"));
+    }
+
+    /// Another server of the same home, which sends a directory and ends.
+    fn send_directory(&self) -> Value {
+        let tree = self.home.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join("large"), vec![b'x'; 100_000]).unwrap();
+        std::fs::write(tree.join("small"), "x").unwrap();
+        let mut raw = Raw::initialized(self.home.command_for(&self.url), "2025-11-25");
+        let sent = raw.good("rsync", json!({"source": tree, "destination": "/tree"}));
+        raw.close_input();
+        raw.exit(PATIENCE);
+        sent["directory_state_id"].clone()
     }
 }
 
@@ -129,152 +174,98 @@ fn segments(path: &str) -> Vec<String> {
     path.split('/').skip(1).map(str::to_owned).collect()
 }
 
+/// Calls a tool in every way in which it asks the backend for something.
+fn use_tool(tool: &str, session: &mut Session) {
+    let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
+    // As another client left it, so that nothing is asked to make it.
+    let running =
+        |session: &Session| {
+            json!(session.stub.left(
+                json!({"status": "EXECUTING", "metadata": {"command": "sleep", "image": IMAGE}})
+            ))
+        };
+    let calls = match tool {
+        "run" => {
+            let state = session.send_directory();
+            session.stub.take_requests();
+            let hello = json!({"image": "tag:base", "command": "hello"});
+            session.raw.good("run", hello.clone());
+            let followed = session.stub.take_requests();
+            assert_eq!(followed.len(), 2, "a run is two requests: {followed:?}");
+            session.stub.lose_files(|_| false);
+            session.stub.check_files();
+            let mut with_state = hello.clone();
+            with_state["directory_state_id"] = state;
+            session.raw.good("run", with_state);
+            session.raw.good("run", hello);
+            session.cancel_call("run", json!({"image": "tag:base", "command": "sleep"}));
+            vec![]
+        }
+        "upload" => vec![json!({"content": "text"}), json!({"content": "text"})],
+        "rsync" => {
+            session.send_directory();
+            vec![]
+        }
+        "download" => {
+            let saved = session.home.path().join("saved");
+            vec![json!({"image": "tag:base", "path": "/text", "destination": saved})]
+        }
+        "list_files" => vec![json!({"image": "tag:base"})],
+        "read_file" => vec![json!({"image": "tag:base", "path": "/text"})],
+        "grep" => vec![json!({"image": "tag:base", "pattern": "t"})],
+        "list_images" => vec![json!({"tagged": true, "tag_prefix": "base/"})],
+        "import_image" => {
+            let reference = |url: &str| json!({"registry_url": url, consent: true});
+            session.raw.good("import_image", reference("docker://x"));
+            session.cancel_call("import_image", reference("docker://slow"));
+            vec![]
+        }
+        "registry_token_obtain" => vec![json!({"registry_url": "ghcr.io"})],
+        "registry_auth" => {
+            let registry = session.registry();
+            vec![json!({"registry_url": registry, "username": "u", "token": "t"})]
+        }
+        "get_image" => vec![json!({"image": "tag:base"}), json!({"image": IMAGE})],
+        "set_tag" => vec![
+            json!({"image_uuid": IMAGE, "tag": "x"}),
+            json!({"image_uuid": IMAGE}),
+        ],
+        "list_operations" | "whoami" => vec![json!({})],
+        "get_operation" | "cancel_operation" => vec![json!({"operation_id": running(session)})],
+        "wait_operations" => {
+            let over = json!(session.stub.left(json!({"metadata": {"command": "hello"}})));
+            vec![json!({"operation_ids": [over, running(session)], "mode": "any"})]
+        }
+        "get_guide" => vec![json!({"section": "state"})],
+        other => panic!("how {other} is used is not said here"),
+    };
+    for arguments in calls {
+        session.raw.good(tool, arguments);
+    }
+}
+
+/// Each tool has a server and a service of its own, since some of what a call asks for comes after its answer.
 #[test]
 fn each_tool_calls_what_the_manifest_says() {
-    let mut session = Session::new();
     let api = Api::load();
-    let saved = session.home.path().join("saved");
-    let mut called: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let mut note = |tool: &'static str, session: &Session| {
-        let requests = session.stub.take_requests();
-        called.entry(tool).or_default().extend(
-            requests
-                .iter()
-                .map(|(method, path)| api.operation(method, path)),
-        );
-    };
-
-    session
-        .raw
-        .good("run", json!({"image": "tag:base", "command": "hello"}));
-    let followed = session.stub.take_requests();
-    assert_eq!(followed.len(), 2, "a run is two requests: {followed:?}");
-    session
-        .raw
-        .good("run", json!({"image": "tag:base", "command": "hello"}));
-    let id = session.raw.send(
-        "tools/call",
-        json!({"name": "run", "arguments": {"image": "tag:base", "command": "sleep"}}),
-    );
-    session.wait_for(&[("SUCCESS", 2), ("EXECUTING", 1)]);
-    session
-        .raw
-        .notify("notifications/cancelled", json!({"requestId": id}));
-    session.wait_for(&[("SUCCESS", 2), ("CANCELLED", 1)]);
-    session.wait_until_looked(&api);
-    note("run", &session);
-
-    let tree = session.home.path().join("tree");
-    std::fs::create_dir(&tree).unwrap();
-    std::fs::write(tree.join("large"), vec![b'x'; 100_000]).unwrap();
-    std::fs::write(tree.join("small"), "x").unwrap();
-    let sync = json!({"source": tree, "destination": "/tree"});
-    let state = session.raw.good("rsync", sync)["directory_state_id"].clone();
-    note("rsync", &session);
-    session.stub.lose_files(|_| false);
-    session.stub.check_files();
-    session.raw.good(
-        "run",
-        json!({"image": "tag:base", "command": "hello", "directory_state_id": state}),
-    );
-    note("run", &session);
-
-    session.raw.good("upload", json!({"content": "text"}));
-    session.raw.good("upload", json!({"content": "text"}));
-    note("upload", &session);
-    session
-        .raw
-        .good("grep", json!({"image": "tag:base", "pattern": "t"}));
-    note("grep", &session);
-    let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
-    session.raw.good(
-        "import_image",
-        json!({"registry_url": "docker://x", consent: true}),
-    );
-    let id = session.raw.send(
-        "tools/call",
-        json!({"name": "import_image", "arguments": {"registry_url": "docker://slow", consent: true}}),
-    );
-    session.wait_for(&[("SUCCESS", 4), ("CANCELLED", 1), ("EXECUTING", 1)]);
-    session
-        .raw
-        .notify("notifications/cancelled", json!({"requestId": id}));
-    session.wait_for(&[("SUCCESS", 4), ("CANCELLED", 2)]);
-    session.wait_until_looked(&api);
-    note("import_image", &session);
-    session
-        .raw
-        .good("registry_token_obtain", json!({"registry_url": "ghcr.io"}));
-    note("registry_token_obtain", &session);
-    let registry = session.registry();
-    session.raw.good(
-        "registry_auth",
-        json!({"registry_url": registry, "username": "u", "token": "t"}),
-    );
-    note("registry_auth", &session);
-    session.raw.good(
-        "download",
-        json!({"image": "tag:base", "path": "/text", "destination": saved}),
-    );
-    note("download", &session);
-    session.raw.good("list_files", json!({"image": "tag:base"}));
-    note("list_files", &session);
-    session
-        .raw
-        .good("read_file", json!({"image": "tag:base", "path": "/text"}));
-    note("read_file", &session);
-    session.raw.good(
-        "list_images",
-        json!({"tagged": true, "tag_prefix": "base/"}),
-    );
-    note("list_images", &session);
-    session.raw.good("get_image", json!({"image": "tag:base"}));
-    session.raw.good("get_image", json!({"image": IMAGE}));
-    note("get_image", &session);
-    session
-        .raw
-        .good("set_tag", json!({"image_uuid": IMAGE, "tag": "x"}));
-    session.raw.good("set_tag", json!({"image_uuid": IMAGE}));
-    note("set_tag", &session);
-    session.raw.good("list_operations", json!({}));
-    note("list_operations", &session);
-    session.raw.good("whoami", json!({}));
-    note("whoami", &session);
-    let (one, two) = (session.sleeping(), session.sleeping());
-    session.stub.take_requests();
-    session
-        .raw
-        .good("get_operation", json!({"operation_id": one}));
-    note("get_operation", &session);
-    session
-        .raw
-        .good("cancel_operation", json!({"operation_id": one}));
-    note("cancel_operation", &session);
-    session.raw.good(
-        "wait_operations",
-        json!({"operation_ids": [one, two], "mode": "any"}),
-    );
-    note("wait_operations", &session);
-
-    session.raw.good("get_guide", json!({"section": "state"}));
-    note("get_guide", &session);
-
     for tool in &contree::tools::TOOLS {
         let used: BTreeSet<String> = tool.uses.iter().map(ToString::to_string).collect();
+        let mut session = Session::new();
+        use_tool(tool.name, &mut session);
         assert_eq!(
-            called.get(tool.name),
-            Some(&used),
+            session.all_called(&api, &used),
+            used,
             "`uses` of {} in tools.yaml against what it called",
             tool.name
         );
+        let authorizations = session.stub.authorizations();
+        assert!(
+            authorizations
+                .iter()
+                .all(|value| value.as_deref() == Some("Bearer a-secret-token"))
+        );
+        assert!(!session.raw.stderr().contains("a-secret-token"));
     }
-    let authorizations = session.stub.authorizations();
-    assert!(
-        authorizations
-            .iter()
-            .all(|value| value.as_deref() == Some("Bearer a-secret-token"))
-    );
-    assert!(!session.raw.stderr().contains("a-secret-token"));
 }
 
 #[test]

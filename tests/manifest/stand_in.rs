@@ -259,8 +259,8 @@ pub mod client {
             self.with("title", value)
         }
 
-        pub fn copies(self, value: impl TryInto<std::num::NonZeroU64>) -> Self {
-            self.with("copies", value.try_into().ok())
+        pub fn copies(self, value: Option<u64>) -> Self {
+            self.with("copies", value)
         }
 
         pub fn note(self, value: Option<String>) -> Self {

@@ -63,6 +63,8 @@ impl Fixture {
             api: &api,
             templates: &self.templates,
             version: "1.2.3",
+            scheme: "contree",
+            handlers: "src/tools",
         })
     }
 }

@@ -19,7 +19,16 @@ pub const SURFACE: &str = "tests/surface";
 /// # Errors
 /// Returns the mistakes in it, one a line.
 pub fn compile_shipped(root: &Path) -> Result<Output, String> {
-    files::compile_files(root, env!("CARGO_PKG_VERSION"))
+    let project = files::Project {
+        root,
+        manifest: "tools.yaml",
+        templates: "templates",
+        api: "openapi/contree.yaml",
+        handlers: "src/tools/handlers",
+        scheme: "contree",
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    files::compile_files(&project)
         .map_err(|error| error.to_string())?
         .map_err(|problems| lines(&problems))
 }

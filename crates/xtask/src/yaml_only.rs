@@ -82,6 +82,8 @@ fn compiled(manifest: &Source, api: &Api, templates: &[Source]) -> Result<Output
         api,
         templates,
         version: "1.2.3",
+        scheme: "contree",
+        handlers: "src/tools",
     };
     compile(&inputs).map_err(|problems| lines(&problems))
 }

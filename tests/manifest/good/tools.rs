@@ -268,7 +268,7 @@ pub trait OfficeTools: Sync {
             let request = request
                 .body_map(|mut body| {
                     body = body.title(p.title.as_str());
-                    body = body.copies(p.copies);
+                    body = body.copies(Some(p.copies));
                     if let Some(value) = p.remark {
                         body = body.note(Some(value));
                     }

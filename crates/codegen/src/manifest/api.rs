@@ -44,8 +44,27 @@ pub struct BodyField {
     pub name: String,
     /// Whether the body must have it.
     pub required: bool,
-    /// Whether the client's type for it is an `Option`: it may be left out or null, and has no default.
+    /// Whether the client's type for it is an `Option`: it may be left out or null.
     pub optional: bool,
+    /// Its type, or that of its items if it is a list.
+    pub plain: Option<Plain>,
+}
+
+/// A type that is the same in the parameter struct of a tool and in the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// `String`
+    Text,
+    /// `Uuid`
+    Uuid,
+    /// `bool`
+    Boolean,
+    /// `f64`
+    Number,
+    /// `u64`
+    Unsigned,
+    /// `i64`
+    Signed,
 }
 
 /// The body that an operation takes.
@@ -238,16 +257,37 @@ impl Api {
         let required = merged.get("required").and_then(Value::as_array);
         let fields = properties.iter().map(|(name, schema)| {
             let required = required.is_some_and(|names| names.iter().any(|other| other == name));
-            let has_default = self
-                .merged(schema)
-                .is_ok_and(|schema| schema.contains_key("default"));
             BodyField {
                 name: name.clone(),
                 required,
-                optional: self.is_nullable(schema) || !required && !has_default,
+                optional: self.is_nullable(schema) || !required,
+                plain: self.plain(schema),
             }
         });
         Body::Fields(fields.collect())
+    }
+
+    /// The client's type for a field of this schema. The transforms of [`crate::api`] take patterns, bounds, times and
+    /// defaults away.
+    fn plain(&self, schema: &Value) -> Option<Plain> {
+        let schema = Value::Object(self.merged(schema).ok()?);
+        let bare = |keys: &[&str]| keys.iter().all(|key| schema.get(key).is_none());
+        let at_least_zero = schema["minimum"].as_f64().map(|least| least >= 0.0);
+        match (schema["type"].as_str()?, schema["format"].as_str()) {
+            ("array", _) => match self.plain(&schema["items"]) {
+                Some(_) if self.follow(&schema["items"])["type"] == "array" => None,
+                items => items,
+            },
+            ("string", Some("uuid")) => Some(Plain::Uuid),
+            ("string", None | Some("date-time" | "password")) => {
+                bare(&["enum", "minLength", "maxLength"]).then_some(Plain::Text)
+            }
+            ("boolean", _) => Some(Plain::Boolean),
+            ("number", _) => Some(Plain::Number),
+            ("integer", _) if at_least_zero == Some(true) => Some(Plain::Unsigned),
+            ("integer", None | Some("int64")) if at_least_zero.is_none() => Some(Plain::Signed),
+            _ => None,
+        }
     }
 
     fn is_nullable(&self, schema: &Value) -> bool {

@@ -8,7 +8,7 @@ use super::resolve::Resolved;
 pub fn surface(resolved: &Resolved) -> Value {
     let guides = resolved.guides.iter().map(|guide| {
         json!({
-            "uri": guide_uri(&guide.name),
+            "uri": guide.uri,
             "name": guide.name,
             "title": guide.title,
             "description": guide.doc,
@@ -52,8 +52,3 @@ pub fn surface(resolved: &Resolved) -> Value {
 
 /// The type of every guide.
 pub const GUIDE_MIME: &str = "text/markdown";
-
-/// Where a guide is read.
-pub fn guide_uri(name: &str) -> String {
-    format!("contree://guide/{name}")
-}

@@ -5,17 +5,34 @@ use std::{fs, io};
 
 use super::{Api, Inputs, Output, Problem, Source, compile};
 
-/// Generates `tools.rs` in `out_dir` from the sources under `root`. Mistakes become errors of cargo.
-///
-/// `version` is that of the package that is built.
+/// A project: where its sources are, and what its code is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Project<'a> {
+    /// The folder that the other paths are relative to.
+    pub root: &'a Path,
+    /// The manifest.
+    pub manifest: &'a str,
+    /// The folder with the templates.
+    pub templates: &'a str,
+    /// The API document.
+    pub api: &'a str,
+    /// The folder with the handlers, which messages name.
+    pub handlers: &'a str,
+    /// The scheme of the URIs of guides and resources.
+    pub scheme: &'a str,
+    /// The version of the package that is built.
+    pub version: &'a str,
+}
+
+/// Generates `tools.rs` in `out_dir`. Mistakes become errors of cargo.
 ///
 /// # Errors
 /// Fails if a source cannot be read or the result cannot be written.
-pub fn generate(root: &Path, out_dir: &Path, version: &str) -> io::Result<()> {
-    for path in ["tools.yaml", "templates", "openapi"] {
+pub fn generate(project: &Project<'_>, out_dir: &Path) -> io::Result<()> {
+    for path in [project.manifest, project.templates, project.api] {
         println!("cargo::rerun-if-changed={path}");
     }
-    match compile_files(root, version)? {
+    match compile_files(project)? {
         Ok(output) => write_if_changed(&out_dir.join("tools.rs"), &output.rust),
         Err(problems) => {
             for problem in problems {
@@ -26,23 +43,24 @@ pub fn generate(root: &Path, out_dir: &Path, version: &str) -> io::Result<()> {
     }
 }
 
-/// Compiles the manifest under `root`.
+/// Compiles the manifest of a project.
 ///
 /// # Errors
 /// Fails if a source cannot be read. Mistakes in them are the inner error.
-pub fn compile_files(root: &Path, version: &str) -> io::Result<Result<Output, Vec<Problem>>> {
-    let manifest = read(root, "tools.yaml")?;
-    let templates = read_templates(&root.join("templates"))?;
-    Ok(
-        Api::load(&read(root, "openapi/contree.yaml")?).and_then(|api| {
-            compile(&Inputs {
-                manifest: &manifest,
-                api: &api,
-                templates: &templates,
-                version,
-            })
-        }),
-    )
+pub fn compile_files(project: &Project<'_>) -> io::Result<Result<Output, Vec<Problem>>> {
+    let manifest = read(project.root, project.manifest)?;
+    let templates = read_templates(&project.root.join(project.templates))?;
+    let api = read(project.root, project.api)?;
+    Ok(Api::load(&api).and_then(|api| {
+        compile(&Inputs {
+            manifest: &manifest,
+            api: &api,
+            templates: &templates,
+            version: project.version,
+            scheme: project.scheme,
+            handlers: project.handlers,
+        })
+    }))
 }
 
 /// Reads one file under the name that messages show.

@@ -35,6 +35,10 @@ pub struct Inputs<'a> {
     pub templates: &'a [Source],
     /// The version of what is being built.
     pub version: &'a str,
+    /// The scheme of the URIs of guides and resources.
+    pub scheme: &'a str,
+    /// The folder with the handlers, which messages name.
+    pub handlers: &'a str,
 }
 
 /// What the compiler makes.
@@ -61,7 +65,7 @@ pub struct Output {
 /// that one mistake is not reported twice.
 pub fn compile(inputs: &Inputs<'_>) -> Result<Output, Vec<Problem>> {
     let manifest = model::read(inputs.manifest)?;
-    let resolved = resolve::resolve(inputs.manifest, &manifest, inputs.api)?;
+    let resolved = resolve::resolve(inputs, &manifest)?;
     let mut problems = check::check(inputs.manifest, &manifest, &resolved, inputs.api);
     problems.extend(lint::lint(inputs, &manifest));
     let texts = texts::render(inputs, &manifest, &resolved, &mut problems);
@@ -76,6 +80,6 @@ pub fn compile(inputs: &Inputs<'_>) -> Result<Output, Vec<Problem>> {
         instructions: texts.instructions.clone(),
         guides: texts.guides.clone(),
         documents: texts.documents.clone(),
-        rust: rust::generate(&resolved, &texts, inputs.templates),
+        rust: rust::generate(inputs, &resolved, &texts),
     })
 }

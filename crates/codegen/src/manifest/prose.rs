@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::model::Manifest;
 use super::names::suggestion;
 use super::problem::Problem;
-use super::resolve::Resolved;
+use super::resolve::{Resolved, guide_uri};
 use super::templates::{Entry, is_template};
 
 /// The names that a text may mention.
@@ -14,13 +14,13 @@ pub struct Names<'a> {
     /// Former names of tools, each with the name of today.
     aliases: BTreeMap<&'a str, &'a str>,
     guides: Vec<&'a str>,
+    /// What the URI of every guide begins with.
+    guide: String,
 }
-
-const GUIDE: &str = "contree://guide/";
 
 impl<'a> Names<'a> {
     /// The names of a manifest.
-    pub fn new(manifest: &'a Manifest, resolved: &'a Resolved) -> Self {
+    pub fn new(scheme: &str, manifest: &'a Manifest, resolved: &'a Resolved) -> Self {
         let tools = resolved.tools.iter().map(|tool| {
             let params = tool
                 .params
@@ -37,6 +37,7 @@ impl<'a> Names<'a> {
             tools: tools.collect(),
             aliases: aliases.collect(),
             guides: manifest.guides.keys().map(|name| name.as_str()).collect(),
+            guide: guide_uri(scheme, ""),
         }
     }
 
@@ -70,13 +71,13 @@ impl<'a> Names<'a> {
                 self.call(span, name, arguments, &mut report);
             }
         }
-        for link in text.split(GUIDE).skip(1) {
+        for link in text.split(&self.guide).skip(1) {
             let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             let name = &link[..link.find(|c| !name(c)).unwrap_or(link.len())];
             if !name.is_empty() && !self.guides.contains(&name) {
                 let meant = suggestion(name, self.guides.iter().copied());
                 report(
-                    &format!("{GUIDE}{name}"),
+                    &format!("{}{name}", self.guide),
                     format!("there is no such guide{meant}"),
                 );
             }

@@ -10,7 +10,7 @@ use super::prose;
 use super::resolve::{Param, Prompt, Resolved, Tool};
 use super::templates::{Entry, Templates};
 use super::yaml::At;
-use super::{Inputs, documents, extras};
+use super::{Inputs, documents};
 
 /// The rendered texts.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub fn render(
     let mut templates = Templates::load(inputs.templates, problems);
     let file = inputs.manifest.name.as_str();
     let facts = facts(resolved, inputs.version);
-    let prose = prose::Names::new(manifest, resolved);
+    let prose = prose::Names::new(inputs.scheme, manifest, resolved);
     let mut texts = Texts::default();
     let mut text = |at: &At<String>, context: &Value, problems: &mut Vec<Problem>| {
         let entry = Entry {
@@ -228,7 +228,7 @@ fn facts(resolved: &Resolved, version: &str) -> Value {
             "name": guide.name,
             "title": guide.title,
             "doc": guide.doc,
-            "uri": extras::guide_uri(&guide.name),
+            "uri": guide.uri,
         });
         (guide.name.clone(), facts)
     });

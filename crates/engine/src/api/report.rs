@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use crate::api::request::SpawnRequest;
 use crate::operation::events::{Folded, stream, timestamp};
-use crate::rows::operations::Ending;
 
 pub(crate) fn init_event(request: &SpawnRequest) -> Value {
     json!({
@@ -87,19 +86,6 @@ fn process_resources(exit: Option<&Value>) -> Value {
         "unshared_memory": 0, "user_cpu_time": seconds("user_time_us"),
         "voluntary_switches": count("voluntary_ctx_switches"),
     })
-}
-
-pub(crate) fn completion(ending: &Ending, elapsed: Duration) -> Value {
-    let mut data = json!({
-        "status": ending.status.name(),
-        "result_image_uuid": ending.result_image,
-        "error": ending.error,
-        "duration_ms": millis(elapsed),
-    });
-    if let Some(bytes) = ending.image_size {
-        data["image_size_bytes"] = json!(bytes);
-    }
-    data
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -286,6 +286,18 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "orderBook.note,", "orderBook.colour,")],
     ),
     (
+        "number in a body that is another number in Rust",
+        &[(
+            "api.yaml",
+            "gift: {type: boolean}",
+            "gift: {type: integer, format: int32}",
+        )],
+    ),
+    (
+        "list of choices in a body",
+        &[("tools.yaml", "orderBook.languages,", "orderBook.colours,")],
+    ),
+    (
         "body that is no JSON",
         &[(
             "api.yaml",

@@ -8,8 +8,6 @@ use super::super::templates::is_template;
 use super::super::yaml::At;
 use super::Resolver;
 
-/// What stands before the path of every URI of ours.
-const SCHEME: &str = "contree://";
 /// Variables of all templates, which an argument would hide.
 const TAKEN: [&str; 6] = [
     "tools",
@@ -25,6 +23,8 @@ const TAKEN: [&str; 6] = [
 pub struct Guide {
     /// Its name.
     pub name: String,
+    /// Where it is read.
+    pub uri: String,
     /// Its name for people.
     pub title: String,
     /// What it is about.
@@ -96,6 +96,7 @@ impl Resolver<'_> {
             .iter()
             .map(|(name, guide)| Guide {
                 name: name.value.clone(),
+                uri: guide_uri(self.scheme, name),
                 title: guide.title.value.clone(),
                 doc: guide.doc.value.clone(),
             })
@@ -215,7 +216,7 @@ impl Resolver<'_> {
     ) -> Resource {
         let label = &name.value;
         let uri = &resource.uri;
-        let variables = variables(uri);
+        let variables = variables(self.scheme, uri);
         if let Err(text) = &variables {
             self.problem(uri.line, format!("{label}: {text}"));
         }
@@ -260,11 +261,17 @@ impl Resolver<'_> {
     }
 }
 
+/// Where a guide is read.
+pub fn guide_uri(scheme: &str, name: &str) -> String {
+    format!("{scheme}://guide/{name}")
+}
+
 /// The variables of a URI, each of which is a whole part between slashes.
-fn variables(uri: &str) -> Result<Vec<&str>, String> {
+fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, String> {
     let path = uri
-        .strip_prefix(SCHEME)
-        .ok_or_else(|| format!("`{uri}` does not begin with `{SCHEME}` (let it)"))?;
+        .strip_prefix(scheme)
+        .and_then(|rest| rest.strip_prefix("://"))
+        .ok_or_else(|| format!("`{uri}` does not begin with `{scheme}://` (let it)"))?;
     let mut variables = Vec::new();
     let mut known = BTreeSet::new();
     for part in path.split('/') {

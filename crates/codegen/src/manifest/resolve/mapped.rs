@@ -1,6 +1,6 @@
 //! Tools that map straight to an operation: where each argument goes in the request.
 
-use super::super::api::Body;
+use super::super::api::{Body, Plain};
 use super::super::model;
 use super::super::schema::Shape;
 use super::super::yaml::At;
@@ -17,6 +17,8 @@ pub enum Target {
         name: String,
         /// Whether the client's type for it is an `Option`.
         optional: bool,
+        /// Its type, or that of its items if it is a list.
+        plain: Option<Plain>,
     },
 }
 
@@ -56,6 +58,7 @@ impl Resolver<'_> {
                 return Some(Target::Body {
                     name: own.to_owned(),
                     optional: field.optional,
+                    plain: field.plain,
                 });
             }
         }
@@ -111,12 +114,20 @@ impl Resolver<'_> {
 
     /// The client takes the type of a field of the body.
     pub(super) fn convertible(&mut self, label: &str, line: u64, param: &Param) {
-        if let Some(Target::Body { name, optional }) = &param.target
-            && !passes(&param.shape, *optional)
+        let shape = &param.shape;
+        if let Some(Target::Body {
+            name,
+            optional,
+            plain,
+        }) = &param.target
         {
-            let what = match param.shape.additional_properties {
-                Some(_) => "a map",
-                None => "optional and not of a plain type",
+            // A setter converts what it is given, but not what stands in an `Option` or a list.
+            let same = plain.is_some() && *plain == plain_type(shape);
+            let what = match (&shape.items, &shape.additional_properties) {
+                (_, Some(_)) => "a map",
+                (Some(_), None) if !same => "a list of what is not of a plain type",
+                (None, None) if *optional && !same => "optional and not of a plain type",
+                _ => return,
             };
             let text =
                 format!("{label}: a generated handler cannot convert `{name}`, which is {what}");
@@ -125,30 +136,19 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether the client's setter takes an argument of this shape. A setter converts, but not what stands in an `Option` or a list.
-fn passes(shape: &Shape, optional: bool) -> bool {
-    if shape.additional_properties.is_some() {
-        return false;
-    }
+/// The Rust type of an argument, or of the items of a list, if it is a plain one.
+fn plain_type(shape: &Shape) -> Option<Plain> {
     if let Some(items) = &shape.items {
-        return passes(items, true);
+        return items.items.is_none().then(|| plain_type(items))?;
     }
-    !optional || is_plain(shape)
-}
-
-/// Whether the client has the same Rust type for it: nothing bounds it, and it has no choices.
-fn is_plain(shape: &Shape) -> bool {
-    let same_type = match shape.kind.as_str() {
-        "string" => matches!(shape.format.as_deref(), None | Some("uuid")),
-        "boolean" | "number" => true,
-        // The client chooses among many types for integers.
-        _ => false,
-    };
-    let bare = Shape {
-        format: shape.format.clone(),
-        default: shape.default.clone(),
-        description: shape.description.clone(),
-        ..Shape::of(&shape.kind)
-    };
-    same_type && bare == *shape
+    let least = shape.minimum.as_ref().and_then(serde_json::Value::as_f64);
+    match (shape.kind.as_str(), shape.format.as_deref()) {
+        ("string", Some("uuid")) => Some(Plain::Uuid),
+        ("string", _) if shape.choices.is_none() => Some(Plain::Text),
+        ("boolean", _) => Some(Plain::Boolean),
+        ("number", _) => Some(Plain::Number),
+        ("integer", _) if least.is_some_and(|least| least >= 0.0) => Some(Plain::Unsigned),
+        ("integer", _) => Some(Plain::Signed),
+        _ => None,
+    }
 }

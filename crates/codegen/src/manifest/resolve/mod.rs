@@ -9,14 +9,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::Inputs;
 use super::api::Api;
 use super::model::{self, Local, Manifest};
 use super::names::{is_snake_case, suggestion};
-use super::problem::{Problem, Source};
+use super::problem::Problem;
 use super::schema::Shape;
 use super::yaml::At;
 
-pub use extras::{Guide, Prompt, Resource};
+pub use extras::{Guide, Prompt, Resource, guide_uri};
 pub use mapped::Target;
 pub use tasks::{TaskSource, TaskTools};
 
@@ -102,10 +103,11 @@ pub struct Param {
 ///
 /// # Errors
 /// Returns every reference that leads nowhere, every override without a reason and every argument that cannot be.
-pub fn resolve(source: &Source, manifest: &Manifest, api: &Api) -> Result<Resolved, Vec<Problem>> {
+pub fn resolve(inputs: &Inputs<'_>, manifest: &Manifest) -> Result<Resolved, Vec<Problem>> {
     let mut resolver = Resolver {
-        file: &source.name,
-        api,
+        file: &inputs.manifest.name,
+        api: inputs.api,
+        scheme: inputs.scheme,
         problems: Vec::new(),
     };
     let tools = manifest
@@ -140,6 +142,7 @@ pub fn resolve(source: &Source, manifest: &Manifest, api: &Api) -> Result<Resolv
 struct Resolver<'a> {
     file: &'a str,
     api: &'a Api,
+    scheme: &'a str,
     problems: Vec<Problem>,
 }
 

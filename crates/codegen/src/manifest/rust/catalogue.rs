@@ -4,18 +4,17 @@ use heck::ToUpperCamelCase;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use super::super::extras;
+use super::super::Inputs;
 use super::super::model::Complete;
-use super::super::problem::Source;
 use super::super::resolve::{Prompt, Resolved, Resource};
 use super::super::texts::Texts;
 use super::option;
 
 /// Guides, prompts and resources, and what is rendered at run time.
-pub(super) fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> TokenStream {
+pub(super) fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> TokenStream {
     let guides = resolved.guides.iter().map(|guide| {
         let (name, title, doc) = (&guide.name, &guide.title, &guide.doc);
-        let uri = extras::guide_uri(name);
+        let uri = &guide.uri;
         let known = texts.guides.iter().find(|(known, _)| known == name);
         let text = known.map_or("", |(_, text)| text.as_str());
         let tools = texts.spoken_of_by(name);
@@ -30,9 +29,9 @@ pub(super) fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source])
     let resources = resolved.resources.iter().map(resource_entry);
     let (guide_count, prompt_count) = (resolved.guides.len(), resolved.prompts.len());
     let resource_count = resolved.resources.len();
-    let handlers = resource_handlers(&resolved.resources);
-    let template_count = templates.len();
-    let templates = templates.iter().map(|template| {
+    let handlers = resource_handlers(inputs, &resolved.resources);
+    let template_count = inputs.templates.len();
+    let templates = inputs.templates.iter().map(|template| {
         let (name, text) = (&template.name, &template.text);
         quote!((#name, #text))
     });
@@ -107,10 +106,15 @@ fn resource_entry(resource: &Resource) -> TokenStream {
 }
 
 /// The variables of each resource, the trait with one handler for each, and the way there.
-fn resource_handlers(resources: &[Resource]) -> TokenStream {
+fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream {
     if resources.is_empty() {
         return TokenStream::new();
     }
+    let message = format!("the resources of {} have no handlers", inputs.manifest.name);
+    let note = format!(
+        "write `impl ResourceHandlers for {{Self}}` in {}/resources.rs",
+        inputs.handlers
+    );
     let kind = |resource: &Resource| format_ident!("{}", resource.name.to_upper_camel_case());
     let structs = resources.iter().map(|resource| {
         let (name, doc) = (
@@ -166,8 +170,8 @@ fn resource_handlers(resources: &[Resource]) -> TokenStream {
 
         /// Handlers of the resource templates.
         #[diagnostic::on_unimplemented(
-            message = "the resources of tools.yaml have no handlers",
-            note = "write `impl ResourceHandlers for {Self}` in src/tools/resources.rs"
+            message = #message,
+            note = #note
         )]
         pub trait ResourceHandlers: Sync {
             #(#methods)*

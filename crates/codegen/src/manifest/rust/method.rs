@@ -60,7 +60,7 @@ fn body(tool: &Tool) -> Option<TokenStream> {
         .iter()
         .filter_map(|param| match param.target.as_ref()? {
             Target::Parameter(_) => None,
-            Target::Body { name, optional } => Some(field(param, name, *optional)),
+            Target::Body { name, optional, .. } => Some(field(param, name, *optional)),
         })
         .collect();
     (!setters.is_empty()).then(|| {

@@ -8,14 +8,14 @@ use heck::ToUpperCamelCase;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
+use super::Inputs;
 use super::model::Local;
-use super::problem::Source;
 use super::resolve::{Resolved, Tool};
 use super::schema::input_schema;
 use super::texts::Texts;
 
 /// Parameter structs, one trait for each toolset, dispatch and the table of tools.
-pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> String {
+pub fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> String {
     let params = resolved
         .tools
         .iter()
@@ -23,7 +23,7 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
     let traits = resolved
         .toolsets
         .iter()
-        .map(|(name, doc)| toolset(name, doc, resolved, texts));
+        .map(|(name, doc)| toolset(inputs, name, doc, resolved, texts));
     let names: Vec<_> = resolved
         .toolsets
         .iter()
@@ -45,7 +45,7 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
         }
         None => quote!(None),
     };
-    let catalogue = catalogue::generate(resolved, texts, templates);
+    let catalogue = catalogue::generate(inputs, resolved, texts);
     let tokens = quote! {
         /// The arguments of each tool, checked and with defaults filled in.
         pub mod params {
@@ -97,7 +97,8 @@ pub fn generate(resolved: &Resolved, texts: &Texts, templates: &[Source]) -> Str
     };
     match syn::parse2(tokens) {
         Ok(file) => format!(
-            "// Generated from tools.yaml by contree-codegen.\n\n{}",
+            "// Generated from {} by contree-codegen.\n\n{}",
+            inputs.manifest.name,
             prettyplease::unparse(&file)
         ),
         // Cannot be: names are checked, everything else is quoted. rustc would say where.
@@ -122,15 +123,27 @@ fn sentence(text: &str) -> String {
     format!(" {}", escaped.replace('\n', "\n "))
 }
 
-fn toolset(name: &str, doc: &str, resolved: &Resolved, texts: &Texts) -> TokenStream {
+fn toolset(
+    inputs: &Inputs<'_>,
+    name: &str,
+    doc: &str,
+    resolved: &Resolved,
+    texts: &Texts,
+) -> TokenStream {
     let trait_name = trait_name(name);
     let methods = resolved
         .tools
         .iter()
         .filter(|tool| tool.toolset == name)
         .map(|tool| method::declare(tool, texts));
-    let message = format!("the `{name}` tools of tools.yaml have no handlers");
-    let note = format!("write `impl {trait_name} for {{Self}}` in src/tools/{name}.rs");
+    let message = format!(
+        "the `{name}` tools of {} have no handlers",
+        inputs.manifest.name
+    );
+    let note = format!(
+        "write `impl {trait_name} for {{Self}}` in {}/{name}.rs",
+        inputs.handlers
+    );
     let doc = format!(" Handlers of the `{name}` tools: {doc}.");
     quote! {
         #[doc = #doc]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::api::extract::Json;
 use crate::api::request::import::ImportRequest;
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::import;
 

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::api::extract::Json;
 use crate::api::request::{Source, SpawnRequest};
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::lookup;
 use crate::image::squash;

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::api::extract::{Flag, Path, Query, limit, moment, offset};
 use crate::api::report;
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::encoding::{attachment, headers, takes_gzip};
 use super::{Path, PathQuery, Query, look, own_view, refused};
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::archive::Archive;
 use crate::image::views::OpenView;

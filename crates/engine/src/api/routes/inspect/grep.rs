@@ -14,7 +14,8 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{Path, inside, own_view, refused};
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::search::{Case, Found, Line, Query, Search, TIME};
 
