@@ -96,9 +96,10 @@ async fn a_follower_elsewhere_waits_for_the_completion_that_is_being_written() {
         std::fs::remove_dir_all(&run).unwrap();
         drop(lock);
     };
+    let events = format!("/operations/{}/events", done.operation);
     let (followed, asked, ()) = tokio::join!(
         stream(async |path| twin.get(&path).await, &done.operation),
-        twin.get(&format!("/operations/{}/events", done.operation)),
+        twin.get(&events),
         write
     );
     let log = stream_of_log(&local, &done.operation);
