@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = api::Settings {
         document: API,
         library: "contree",
-        inner_type: "crate::client::State",
+        inner_type: "crate::client::ClientState",
         replacements: &[
             ("UuidSchema", "::uuid::Uuid"),
             ("ImageSource", "crate::ImageRef"),

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::{self, ArgumentError, System};
 use super::error::CommandError;
-use super::live::{Raw, Shown, Writing, print, say};
+use super::output::{RawOutput, TerminalOutput, WriteState, print, say};
+use super::process::runtime;
 use super::secret::{self, SecretError};
-use super::start::Start;
-use super::{USAGE, runtime, signals};
+use super::setup::Setup;
+use super::{USAGE, signals};
 use crate::tools::{
     self, Answer, Context, Handlers, Session, Tool, ToolError, ToolSelection, Watcher,
 };
@@ -70,7 +71,7 @@ pub(super) struct Call {
 
 /// What `--raw` prints, by the tool's output schema.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+enum RawShape {
     /// The streams and the status of a command.
     Streams,
     /// Content.
@@ -80,18 +81,18 @@ enum Shape {
 }
 
 impl Call {
-    pub(super) fn run(self, start: Start) -> Result<u8, CommandError> {
-        let (tool, arguments) = match self.prepare(&start.offer) {
+    pub(super) fn run(self, setup: Setup) -> Result<u8, CommandError> {
+        let (tool, arguments) = match self.prepare(&setup.offer) {
             Ok(prepared) => prepared,
             Err(problem) => {
                 say(problem);
                 return Ok(USAGE);
             }
         };
-        for note in &start.decision.notes {
+        for note in &setup.decision.notes {
             tracing::warn!("{note}");
         }
-        let session = start.session(false)?;
+        let session = setup.session(false)?;
         let runtime = runtime()?;
         let status = runtime.block_on(self.call(tool, arguments, &session));
         super::serve::close(session);
@@ -114,9 +115,9 @@ impl Call {
         ask_for_secrets(tool, &schema, &mut arguments)?;
         if self.raw {
             match shape(tool) {
-                Shape::Other => return Err(UsageError::NothingRaw(tool.name)),
-                Shape::Streams => raw_arguments(&schema, &mut arguments)?,
-                Shape::Content => {}
+                RawShape::Other => return Err(UsageError::NothingRaw(tool.name)),
+                RawShape::Streams => raw_arguments(&schema, &mut arguments)?,
+                RawShape::Content => {}
             }
         }
         Ok((tool, arguments))
@@ -129,11 +130,11 @@ impl Call {
         session: &Arc<Session>,
     ) -> u8 {
         let cancelled = CancellationToken::new();
-        let raw = Arc::new(Raw::new(cancelled.clone()));
+        let raw = Arc::new(RawOutput::new(cancelled.clone()));
         let watcher: Arc<dyn Watcher> = if self.raw {
             raw.clone()
         } else {
-            Arc::new(Shown::new())
+            Arc::new(TerminalOutput::new())
         };
         // The exit status of the signal that came; 0 while there was none.
         let interrupted = Arc::new(AtomicU8::new(0));
@@ -156,12 +157,12 @@ impl Call {
                 status => status,
             },
             // It was cancelled because nobody reads, and that is nothing to complain of.
-            Err(_) if raw.writing() == Writing::Closed => CLOSED,
+            Err(_) if raw.writing() == WriteState::Closed => CLOSED,
             Err(error) => self.failed(&error, interrupted.load(Ordering::Acquire)),
         };
         let status = match raw.writing() {
-            Writing::Closed => CLOSED,
-            Writing::Failed => FAILED,
+            WriteState::Closed => CLOSED,
+            WriteState::Failed => FAILED,
             _ => status,
         };
         stay(session, &cancelled).await;
@@ -207,15 +208,15 @@ fn ask_for_secrets(
     Ok(())
 }
 
-fn shape(tool: &Tool) -> Shape {
+fn shape(tool: &Tool) -> RawShape {
     let schema = tool.output_schema();
     let has = |name: &str| schema["properties"].get(name).is_some();
     if has("exit_code") && has("stdout") {
-        Shape::Streams
+        RawShape::Streams
     } else if has("content") {
-        Shape::Content
+        RawShape::Content
     } else {
-        Shape::Other
+        RawShape::Other
     }
 }
 
@@ -256,10 +257,10 @@ fn print_json(value: &Value) -> u8 {
     }
 }
 
-fn print_raw(shape: Shape, answer: &Answer, raw: &Raw) -> u8 {
+fn print_raw(shape: RawShape, answer: &Answer, raw: &RawOutput) -> u8 {
     let result = &answer.structured;
     let text = |name: &str| result[name].as_str().unwrap_or_default();
-    if shape == Shape::Content {
+    if shape == RawShape::Content {
         let bytes = match text("encoding") {
             "base64" => base64::engine::general_purpose::STANDARD
                 .decode(text("content"))

@@ -10,9 +10,9 @@ use serde_json::json;
 use super::error::CommandError;
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
 use super::error::NO_ENGINE;
-use super::live::print;
-use super::runtime;
-use super::start::Start;
+use super::output::print;
+use super::process::runtime;
+use super::setup::Setup;
 use crate::config::{DirectoryError, Selected};
 use crate::tools::{Session, ToolError};
 
@@ -70,38 +70,38 @@ impl Check {
 }
 
 impl Doctor {
-    pub(super) fn run(&self, start: Start) -> Result<u8, CommandError> {
-        let local = matches!(start.decision.selected, Ok(Selected::Local));
-        let mut checks = credentials(&start);
-        if matches!(start.decision.selected, Ok(Selected::Cloud(_))) {
-            checks.push(service(&start)?);
+    pub(super) fn run(&self, setup: Setup) -> Result<u8, CommandError> {
+        let local = matches!(setup.decision.selected, Ok(Selected::Local));
+        let mut checks = credentials(&setup);
+        if matches!(setup.decision.selected, Ok(Selected::Cloud(_))) {
+            checks.push(service(&setup)?);
         }
-        checks.extend(directories(&start));
-        checks.extend(sandbox(&start));
+        checks.extend(directories(&setup));
+        checks.extend(sandbox(&setup));
         let runs = checks
             .iter()
             .all(|check| check.state != State::Missing || (check.area == "sandbox" && !local));
         if self.json {
             let report = json!({
                 "version": env!("CARGO_PKG_VERSION"),
-                "backend": match &start.decision.selected { Ok(Selected::Local) => Some("local"), Ok(_) => Some("cloud"), Err(_) => None },
-                "why": start.decision.why,
+                "backend": match &setup.decision.selected { Ok(Selected::Local) => Some("local"), Ok(_) => Some("cloud"), Err(_) => None },
+                "why": setup.decision.why,
                 "runs": runs,
                 "checks": checks,
             });
             print(&format!("{report:#}\n"))?;
         } else {
-            print(&human(&start, &checks, runs))?;
+            print(&human(&setup, &checks, runs))?;
         }
         Ok(u8::from(!runs))
     }
 }
 
-fn human(start: &Start, checks: &[Check], runs: bool) -> String {
+fn human(setup: &Setup, checks: &[Check], runs: bool) -> String {
     let mut text = format!(
         "contree-mcp {}, backend: {}\n",
         env!("CARGO_PKG_VERSION"),
-        start.backend()
+        setup.backend()
     );
     let mut area = "";
     for check in checks {
@@ -127,9 +127,9 @@ fn human(start: &Start, checks: &[Check], runs: bool) -> String {
     text
 }
 
-fn credentials(start: &Start) -> Vec<Check> {
+fn credentials(setup: &Setup) -> Vec<Check> {
     const AREA: &str = "credentials";
-    let decision = &start.decision;
+    let decision = &setup.decision;
     let mut checks = vec![match &decision.selected {
         Ok(Selected::Local) => Check::new(
             AREA,
@@ -155,7 +155,7 @@ fn credentials(start: &Start) -> Vec<Check> {
             .iter()
             .map(|note| Check::new(AREA, "note", State::Degraded, note)),
     );
-    let problems = start
+    let problems = setup
         .files
         .problems
         .iter()
@@ -165,8 +165,8 @@ fn credentials(start: &Start) -> Vec<Check> {
 }
 
 /// Asks the service who we are.
-fn service(start: &Start) -> Result<Check, CommandError> {
-    let session = start.session(false)?;
+fn service(setup: &Setup) -> Result<Check, CommandError> {
+    let session = setup.session(false)?;
     let runtime = runtime()?;
     let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, whoami(&session)).await });
     runtime.shutdown_background();
@@ -194,8 +194,8 @@ async fn whoami(session: &Session) -> Result<(), ServiceError> {
     Ok(())
 }
 
-fn directories(start: &Start) -> Vec<Check> {
-    match &start.directories {
+fn directories(setup: &Setup) -> Vec<Check> {
+    match &setup.directories {
         Ok(found) => vec![
             directory("data", &found.data),
             directory("state", &found.state),
@@ -250,9 +250,9 @@ fn directory(name: &str, path: &Path) -> Check {
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn sandbox(start: &Start) -> Vec<Check> {
+fn sandbox(setup: &Setup) -> Vec<Check> {
     use crate::engine;
-    let config = match (start.local_config(), &start.directories) {
+    let config = match (setup.local_config(), &setup.directories) {
         (Ok(config), _) => config,
         // Said already.
         (Err(_), Err(_)) => return Vec::new(),
@@ -284,7 +284,7 @@ fn sandbox(start: &Start) -> Vec<Check> {
 }
 
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
-fn sandbox(_start: &Start) -> Vec<Check> {
+fn sandbox(_setup: &Setup) -> Vec<Check> {
     vec![Check::new(
         "sandbox",
         "embedded engine",

@@ -1,8 +1,7 @@
 //! Why a command ends without doing its work.
 
-use std::io;
-
 use super::network::NetworkError;
+use super::process::ProcessError;
 use super::token_file::TokenFileError;
 use crate::config::DirectoryError;
 use crate::mcp::ServeError;
@@ -12,17 +11,6 @@ use crate::tools::AllowedPathError;
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
 pub(super) const NO_ENGINE: &str = "this program has no embedded engine, which needs Linux and the feature `engine`: \
     set CONTREE_TOKEN and CONTREE_URL to use a Contree service";
-
-/// What the operating system refuses to a command.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ProcessError {
-    #[error("cannot start the runtime: {0}")]
-    Runtime(#[source] io::Error),
-    #[error("cannot listen for signals: {0}")]
-    Signals(#[source] io::Error),
-    #[error("cannot write to standard output: {0}")]
-    Output(#[source] io::Error),
-}
 
 /// Why the engine's settings cannot be had.
 #[derive(Debug, thiserror::Error)]

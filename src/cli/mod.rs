@@ -6,13 +6,14 @@ mod doctor;
 mod engine;
 mod error;
 mod http;
-mod live;
 mod network;
 mod options;
+mod output;
+mod process;
 mod secret;
 mod serve;
+mod setup;
 mod signals;
-mod start;
 mod surface;
 mod token_file;
 mod tools;
@@ -20,11 +21,9 @@ mod tools;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tokio::runtime::Runtime;
-
-use error::{CommandError, ProcessError};
+use error::CommandError;
 use options::Options;
-use start::Start;
+use setup::Setup;
 
 /// Exit status of a wrong command line, as clap's own.
 const USAGE: u8 = 2;
@@ -57,37 +56,27 @@ pub fn main() -> ExitCode {
     match run(line) {
         Ok(status) => ExitCode::from(status),
         Err(problem) => {
-            live::say(problem);
+            output::say(problem);
             ExitCode::from(1)
         }
     }
 }
 
 fn run(line: CommandLine) -> Result<u8, CommandError> {
-    let mut start = Start::new(line.options);
-    start.log();
-    match start.options.offer(&start.environment) {
-        Ok(offer) => start.offer = offer,
+    let mut setup = Setup::new(line.options);
+    setup.log();
+    match setup.options.offer(&setup.environment) {
+        Ok(offer) => setup.offer = offer,
         Err(problem) => {
-            live::say(problem);
+            output::say(problem);
             return Ok(USAGE);
         }
     }
     match line.command {
-        None => serve::serve(start),
-        Some(Command::Call(call)) => call.run(start),
-        Some(Command::Tools(tools)) => tools.run(&start),
-        Some(Command::Doctor(doctor)) => doctor.run(start),
-        Some(Command::Engine(engine)) => engine.run(start),
+        None => serve::serve(setup),
+        Some(Command::Call(call)) => call.run(setup),
+        Some(Command::Tools(tools)) => tools.run(&setup),
+        Some(Command::Doctor(doctor)) => doctor.run(setup),
+        Some(Command::Engine(engine)) => engine.run(setup),
     }
-}
-
-/// A runtime for one command: two workers, since the work is done by the backend.
-fn runtime() -> Result<Runtime, ProcessError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("contree-mcp")
-        .enable_all()
-        .build()
-        .map_err(ProcessError::Runtime)
 }

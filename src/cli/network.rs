@@ -83,7 +83,7 @@ fn rules(
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub(super) fn warn(config: &LocalConfig) {
     if config.network == NetworkMode::Host {
-        super::live::say(SHARED);
+        super::output::say(SHARED);
     }
 }
 

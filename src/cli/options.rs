@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{Args, ValueEnum};
 
 use super::http::Http;
-use crate::config::{AuthType, Choice, Environment, Flags};
+use crate::config::{AuthType, BackendChoice, Environment, Flags};
 use crate::tools::{SelectionError, ToolSelection};
 
 /// Help headings, so that the options of a command come first in its help.
@@ -29,7 +29,7 @@ pub(super) enum OfferError {
 pub(super) struct Options {
     /// The cloud if credentials or a URL are set, else the embedded engine [env: CONTREE_BACKEND]
     #[arg(long, global = true, value_name = "auto|cloud|local", help_heading = BACKEND)]
-    backend: Option<Choice>,
+    backend: Option<BackendChoice>,
     /// A profile of the Contree clients' files [env: CONTREE_PROFILE]
     #[arg(long, global = true, value_name = "NAME", help_heading = BACKEND)]
     profile: Option<String>,
@@ -116,7 +116,10 @@ impl Options {
             ("--tools", !self.tools.is_empty()),
             ("--allow-path", !self.allow_path.is_empty()),
             ("--mode and its options", self.http.is_given()),
-            ("--backend cloud", self.backend == Some(Choice::Cloud)),
+            (
+                "--backend cloud",
+                self.backend == Some(BackendChoice::Cloud),
+            ),
         ]
         .into_iter()
         .find_map(|(option, given)| given.then_some(option))

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::error::ProcessError;
-use super::{runtime, signals};
+use super::process::{ProcessError, runtime};
+use super::signals;
 
 /// Why a secret cannot be asked for.
 #[derive(Debug, thiserror::Error)]

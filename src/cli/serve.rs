@@ -6,16 +6,17 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
-use super::start::Start;
-use super::{USAGE, runtime, signals};
+use super::process::runtime;
+use super::setup::Setup;
+use super::{USAGE, signals};
 use crate::mcp::{self, HttpOptions, HttpServer, ServeError};
 use crate::tools::Session;
 
 /// How long the end of the session may take once everything is cancelled.
 const LAST: Duration = Duration::from_secs(12);
 
-pub(super) fn serve(start: Start) -> Result<u8, CommandError> {
-    let http = match start.options.http.read(&start.environment) {
+pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
+    let http = match setup.options.http.read(&setup.environment) {
         Ok(http) => http,
         Err(problem) => {
             eprintln!("contree-mcp: {problem}");
@@ -25,15 +26,15 @@ pub(super) fn serve(start: Start) -> Result<u8, CommandError> {
     eprintln!(
         "contree-mcp {}: backend {}",
         env!("CARGO_PKG_VERSION"),
-        start.backend()
+        setup.backend()
     );
-    if let Err(error) = &start.decision.selected {
+    if let Err(error) = &setup.decision.selected {
         eprintln!("contree-mcp: {error}");
     }
-    for note in &start.decision.notes {
+    for note in &setup.decision.notes {
         eprintln!("contree-mcp: {note}");
     }
-    let session = start.session(http.is_some())?;
+    let session = setup.session(http.is_some())?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let stop = CancellationToken::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::error::ProcessError;
+use super::process::ProcessError;
 
 /// Calls `first` at the first such signal, with the exit status that goes with it, and ends the process at the second.
 ///

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::live::say;
+use super::output::say;
 use crate::mcp::{InvalidToken, Token};
 
 /// The longest file that can be a token of the MCP server.

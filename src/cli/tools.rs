@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::USAGE;
 use super::error::CommandError;
-use super::start::Start;
+use super::setup::Setup;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
 use crate::tools::{Tool, find_tool};
 
@@ -49,25 +49,25 @@ enum Format {
 }
 
 impl Tools {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
+    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
         if let Some(old) = &self.diff {
-            return match changes(old, start) {
+            return match changes(old, setup) {
                 Ok(changes) => self.report(&changes),
                 Err(problem) => {
-                    super::live::say(format_args!("{}: {problem}", old.display()));
+                    super::output::say(format_args!("{}: {problem}", old.display()));
                     Ok(USAGE)
                 }
             };
         }
         let text = match self.format {
             Format::Json => {
-                let all: Vec<Value> = start.offer.tools().map(surface::tool).collect();
+                let all: Vec<Value> = setup.offer.tools().map(surface::tool).collect();
                 format!("{:#}\n", Value::Array(all))
             }
-            Format::Surface => format!("{:#}\n", surface::whole(&start.offer)),
-            Format::Text => start.offer.tools().map(human).collect(),
+            Format::Surface => format!("{:#}\n", surface::whole(&setup.offer)),
+            Format::Text => setup.offer.tools().map(human).collect(),
         };
-        super::live::print(&text)?;
+        super::output::print(&text)?;
         Ok(0)
     }
 
@@ -77,7 +77,7 @@ impl Tools {
             Format::Text => changes.iter().map(|change| format!("{change}\n")).collect(),
             _ => format!("{:#}\n", json!(changes)),
         };
-        super::live::print(&text)?;
+        super::output::print(&text)?;
         Ok(match changes.iter().map(|change| change.severity).max() {
             None => 0,
             Some(Severity::Wording) => WORDING,
@@ -88,10 +88,10 @@ impl Tools {
 }
 
 /// What has changed since the surface in `old`.
-fn changes(old: &Path, start: &Start) -> Result<Vec<Change>, DiffError> {
+fn changes(old: &Path, setup: &Setup) -> Result<Vec<Change>, DiffError> {
     let value: Value = serde_json::from_str(&std::fs::read_to_string(old)?)?;
     let old = surface::read(&value)?;
-    let new = surface::read(&surface::whole(&start.offer))?;
+    let new = surface::read(&surface::whole(&setup.offer))?;
     let alias = |tool: &str, argument: &str| {
         let mut aliases = find_tool(tool)?.param_aliases.iter();
         let known = aliases.find(|(alias, _)| *alias == argument);

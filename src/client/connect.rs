@@ -18,7 +18,7 @@ use crate::{
 
 /// What every clone of a [`Client`] shares.
 #[derive(Clone)]
-pub(crate) struct State {
+pub(crate) struct ClientState {
     pub(super) backend: Arc<Backend>,
     pub(super) credentials: Credentials,
     /// Uploads have a connection pool without a limit on silence, since a server is silent while it receives.
@@ -46,7 +46,7 @@ impl Client {
             Address::Http(_) => format!("{}/v1", backend.url()),
             Address::Unix(_) => "http://localhost/v1".to_owned(),
         };
-        let state = State {
+        let state = ClientState {
             credentials: backend.credentials()?,
             backend: Arc::new(backend),
             uploads: Arc::default(),
@@ -68,7 +68,7 @@ impl Client {
     }
 }
 
-impl State {
+impl ClientState {
     /// The HTTP client for uploads, built at the first one.
     pub(super) fn upload_client(&self, fallback: &reqwest::Client) -> reqwest::Client {
         self.uploads
@@ -77,7 +77,7 @@ impl State {
     }
 }
 
-impl fmt::Debug for State {
+impl fmt::Debug for ClientState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.backend.fmt(f)
     }

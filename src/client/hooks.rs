@@ -9,12 +9,12 @@ use progenitor_client::{ClientHooks, ClientInfo as _, Error, OperationInfo};
 use reqwest::{Request, Response};
 
 use super::{
-    State, bodies,
+    ClientState, bodies,
     retry::{calls_for_retry, is_repeatable, retry_after},
 };
 use crate::api::Client;
 
-impl ClientHooks<State> for Client {
+impl ClientHooks<ClientState> for Client {
     async fn pre<E>(&self, request: &mut Request, info: &OperationInfo) -> Result<(), Error<E>> {
         let credentials = &self.inner().credentials;
         let empty = request

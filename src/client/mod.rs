@@ -17,7 +17,7 @@ mod local;
 mod retry;
 mod runs;
 
-pub(crate) use connect::State;
+pub(crate) use connect::ClientState;
 pub use fold::{Captured, Fold, Outcome};
 pub use image_ref::ImageRef;
 pub use images::Content;

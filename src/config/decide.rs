@@ -2,7 +2,7 @@
 
 use super::error::{ConfigError, MissingToken};
 use super::files::Profile;
-use super::{AuthType, Choice, Environment, Files, Flags};
+use super::{AuthType, BackendChoice, Environment, Flags, ProfileFiles};
 use crate::{Backend, Error};
 
 /// The hosted service's address for IAM tokens.
@@ -73,29 +73,29 @@ pub struct Decision {
 
 /// A value and where it comes from.
 #[derive(Clone)]
-struct Found {
+struct FoundValue {
     value: String,
     source: String,
     first_release: bool,
 }
 
 /// The places to look in, most important first.
-struct Sources<'a> {
+struct ValueSources<'a> {
     flags: &'a Flags,
     environment: &'a Environment,
-    files: &'a Files,
+    files: &'a ProfileFiles,
     profile: Option<(&'a str, &'a Profile)>,
     nebius: bool,
 }
 
 /// Decides from flags, environment and files alone; nothing is read, written or asked.
 #[must_use]
-pub fn decide(flags: &Flags, environment: &Environment, files: &Files) -> Decision {
+pub fn decide(flags: &Flags, environment: &Environment, files: &ProfileFiles) -> Decision {
     let mut notes = files.warnings.clone();
     let nebius = nebius(environment, &mut notes);
     let (selected, why) = match choice(flags, environment) {
         Err(error) => (Err(error), "the backend's name is wrong".to_owned()),
-        Ok((Choice::Local, source)) => (Ok(Selected::Local), format!("{source} says so")),
+        Ok((BackendChoice::Local, source)) => (Ok(Selected::Local), format!("{source} says so")),
         Ok((choice, source)) => cloud_or_local(
             choice,
             &source,
@@ -113,7 +113,10 @@ pub fn decide(flags: &Flags, environment: &Environment, files: &Files) -> Decisi
     }
 }
 
-fn choice(flags: &Flags, environment: &Environment) -> Result<(Choice, String), ConfigError> {
+fn choice(
+    flags: &Flags,
+    environment: &Environment,
+) -> Result<(BackendChoice, String), ConfigError> {
     if let Some(choice) = flags.backend {
         return Ok((choice, "--backend".into()));
     }
@@ -121,8 +124,8 @@ fn choice(flags: &Flags, environment: &Environment) -> Result<(Choice, String), 
         Some(text) => text
             .parse()
             .map(|choice| (choice, "CONTREE_BACKEND".into()))
-            .map_err(ConfigError::Choice),
-        None => Ok((Choice::Auto, "the default".into())),
+            .map_err(ConfigError::Backend),
+        None => Ok((BackendChoice::Auto, "the default".into())),
     }
 }
 
@@ -144,11 +147,11 @@ fn nebius(environment: &Environment, notes: &mut Vec<String>) -> bool {
 }
 
 fn cloud_or_local(
-    choice: Choice,
+    choice: BackendChoice,
     source: &str,
     flags: &Flags,
     environment: &Environment,
-    files: &Files,
+    files: &ProfileFiles,
     nebius: bool,
     notes: &mut Vec<String>,
 ) -> (Result<Selected, ConfigError>, String) {
@@ -162,7 +165,7 @@ fn cloud_or_local(
         Ok(profile) => profile,
         Err(error) => return (Err(error), "the profile cannot be used".into()),
     };
-    let sources = Sources {
+    let sources = ValueSources {
         flags,
         environment,
         files,
@@ -184,14 +187,14 @@ fn cloud_or_local(
             .get("CONTREE_PROFILE")
             .map(|_| "CONTREE_PROFILE")
     };
-    if choice == Choice::Auto && given.is_empty() && hinted.is_none() {
+    if choice == BackendChoice::Auto && given.is_empty() && hinted.is_none() {
         return (
             Ok(Selected::Local),
             "no token and no URL are configured".into(),
         );
     }
     let why = match choice {
-        Choice::Cloud => format!("{source} says so"),
+        BackendChoice::Cloud => format!("{source} says so"),
         _ => format!("found {}", places(&given, hinted)),
     };
     (
@@ -214,7 +217,7 @@ fn places(given: &[&str], hinted: Option<&str>) -> String {
 fn profile<'a>(
     flags: &'a Flags,
     environment: &'a Environment,
-    files: &'a Files,
+    files: &'a ProfileFiles,
 ) -> Result<Option<(&'a str, &'a Profile)>, ConfigError> {
     let (name, named_by) = if let Some(name) = &flags.profile {
         (name.as_str(), "--profile".to_owned())
@@ -256,10 +259,10 @@ fn profile<'a>(
 }
 
 fn cloud(
-    sources: &Sources<'_>,
-    token: Option<Found>,
-    url: Option<Found>,
-    project: Option<Found>,
+    sources: &ValueSources<'_>,
+    token: Option<FoundValue>,
+    url: Option<FoundValue>,
+    project: Option<FoundValue>,
     notes: &mut Vec<String>,
 ) -> Result<Cloud, ConfigError> {
     let Some(token) = token else {
@@ -306,31 +309,31 @@ fn cloud(
     })
 }
 
-impl Sources<'_> {
-    fn flag(value: Option<&String>, name: &str) -> Option<Found> {
+impl ValueSources<'_> {
+    fn flag(value: Option<&String>, name: &str) -> Option<FoundValue> {
         found(value.filter(|value| !value.is_empty())?, name)
     }
 
-    fn variable(&self, name: &str) -> Option<Found> {
+    fn variable(&self, name: &str) -> Option<FoundValue> {
         found(self.environment.get(name)?, name)
     }
 
-    fn profile(&self, field: impl Fn(&Profile) -> Option<&String>) -> Option<Found> {
+    fn profile(&self, field: impl Fn(&Profile) -> Option<&String>) -> Option<FoundValue> {
         let (name, profile) = self.profile?;
         found(field(profile)?, &format!("profile `{name}`"))
     }
 
-    fn first_release(&self, variable: &str, field: Option<&String>) -> Option<Found> {
+    fn first_release(&self, variable: &str, field: Option<&String>) -> Option<FoundValue> {
         let found = self
             .variable(variable)
             .or_else(|| found(field?, &self.files.first_release_path.display().to_string()))?;
-        Some(Found {
+        Some(FoundValue {
             first_release: true,
             ..found
         })
     }
 
-    fn token(&self) -> Option<Found> {
+    fn token(&self) -> Option<FoundValue> {
         Self::flag(self.flags.token.as_ref(), "--token")
             .or_else(|| self.variable("CONTREE_TOKEN"))
             .or_else(|| self.variable("NEBIUS_API_KEY").filter(|_| self.nebius))
@@ -340,7 +343,7 @@ impl Sources<'_> {
             })
     }
 
-    fn url(&self) -> Option<Found> {
+    fn url(&self) -> Option<FoundValue> {
         Self::flag(self.flags.url.as_ref(), "--url")
             .or_else(|| self.variable("CONTREE_URL"))
             .or_else(|| self.profile(|profile| profile.url.as_ref()))
@@ -349,7 +352,7 @@ impl Sources<'_> {
             })
     }
 
-    fn project(&self) -> Option<Found> {
+    fn project(&self) -> Option<FoundValue> {
         Self::flag(self.flags.project.as_ref(), "--project")
             .or_else(|| self.variable("CONTREE_PROJECT"))
             .or_else(|| self.variable("NEBIUS_AI_PROJECT").filter(|_| self.nebius))
@@ -376,8 +379,8 @@ impl Sources<'_> {
     }
 }
 
-fn found(value: &str, source: &str) -> Option<Found> {
-    Some(Found {
+fn found(value: &str, source: &str) -> Option<FoundValue> {
+    Some(FoundValue {
         value: value.to_owned(),
         source: source.to_owned(),
         first_release: false,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{UnknownAuthType, UnknownChoice};
+use super::{UnknownAuthType, UnknownBackend};
 
 /// Why no backend can be used. The sentence names what is missing and how to give it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,7 +10,7 @@ use super::{UnknownAuthType, UnknownChoice};
 pub enum ConfigError {
     /// The variable names no backend.
     #[error("CONTREE_BACKEND: {0}")]
-    Choice(#[source] UnknownChoice),
+    Backend(#[source] UnknownBackend),
     /// A profile file is there, and cannot be used.
     #[error("{0}; mend it, or choose `--backend local`")]
     File(String),

@@ -35,7 +35,7 @@ impl std::fmt::Debug for Profile {
 /// What the files say.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Files {
+pub struct ProfileFiles {
     /// The profiles by name.
     pub profiles: BTreeMap<String, Profile>,
     /// `[DEFAULT] profile`.
@@ -52,7 +52,7 @@ pub struct Files {
     pub warnings: Vec<String>,
 }
 
-impl Files {
+impl ProfileFiles {
     /// Reads `cli.ini` and `auth.ini` in `$CONTREE_HOME`, else `$XDG_CONFIG_HOME/contree`, else
     /// `~/.config/contree`, and the first release's file at `$CONTREE_MCP_CONFIG`, else
     /// `~/.config/contree/mcp.ini`. A file that is not there is no problem.

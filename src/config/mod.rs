@@ -1,6 +1,6 @@
 //! From flags, environment and profile files to the backend in use.
 //!
-//! Reading the process and its files (`Environment::of_process`, `Files::load`) is kept apart from
+//! Reading the process and its files (`Environment::of_process`, `ProfileFiles::load`) is kept apart from
 //! `decide`, a pure function, so that every rule can be tested as a table.
 //!
 //! Each field is taken from the first place that has it: a flag, the environment, the active profile, and at
@@ -15,7 +15,7 @@ mod files;
 pub use decide::{Cloud, DEFAULT_IAM_URL, Decision, FIRST_RELEASE_URL, Selected, decide};
 pub use directories::{Directories, DirectoryError};
 pub use error::{ConfigError, MissingToken};
-pub use files::{Files, Profile};
+pub use files::{Profile, ProfileFiles};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use std::str::FromStr;
 /// Which backend was asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Choice {
+pub enum BackendChoice {
     /// The cloud if credentials or a URL are set, else the embedded engine.
     #[default]
     Auto,
@@ -37,17 +37,17 @@ pub enum Choice {
 /// The name of a backend that there is none of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the backend is `auto`, `cloud` or `local`, not `{0}`")]
-pub struct UnknownChoice(String);
+pub struct UnknownBackend(String);
 
-impl FromStr for Choice {
-    type Err = UnknownChoice;
+impl FromStr for BackendChoice {
+    type Err = UnknownBackend;
 
-    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+    fn from_str(text: &str) -> Result<Self, UnknownBackend> {
         match text {
             "auto" => Ok(Self::Auto),
             "cloud" => Ok(Self::Cloud),
             "local" => Ok(Self::Local),
-            other => Err(UnknownChoice(other.to_owned())),
+            other => Err(UnknownBackend(other.to_owned())),
         }
     }
 }
@@ -93,7 +93,7 @@ impl std::fmt::Display for AuthType {
 #[non_exhaustive]
 pub struct Flags {
     /// `--backend`
-    pub backend: Option<Choice>,
+    pub backend: Option<BackendChoice>,
     /// `--profile`
     pub profile: Option<String>,
     /// `--token`

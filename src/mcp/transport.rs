@@ -38,11 +38,11 @@ pub(super) struct LineTransport<R, W> {
     /// Messages of a line that held more than one, still to be taken.
     queued: VecDeque<Vec<u8>>,
     started: bool,
-    over: Option<Over>,
+    over: Option<EndOfInput>,
 }
 
 /// The input is over, or the process is to stop.
-struct Over {
+struct EndOfInput {
     grace_until: Instant,
     cancelled_at: Option<Instant>,
 }
@@ -123,7 +123,7 @@ where
                     ),
                 ),
                 Ok(Line::End) => {
-                    self.over = Some(Over {
+                    self.over = Some(EndOfInput {
                         grace_until: Instant::now() + GRACE,
                         cancelled_at: None,
                     });
@@ -131,7 +131,7 @@ where
                 }
                 Err(error) => {
                     tracing::error!("cannot read standard input: {error}");
-                    self.over = Some(Over {
+                    self.over = Some(EndOfInput {
                         grace_until: Instant::now(),
                         cancelled_at: None,
                     });
@@ -175,19 +175,19 @@ where
 /// Writes whole messages, in the order of their turns, and knows how much is waiting.
 struct Writer<W> {
     write: Arc<Mutex<W>>,
-    waiting: Arc<Waiting>,
+    waiting: Arc<UnreadAnswers>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct UnreadAnswers {
     cost: AtomicUsize,
     less: Notify,
 }
 
 /// One message's part of what is waiting; given back when it is written, or dropped.
-struct Share(Arc<Waiting>, usize);
+struct UnreadShare(Arc<UnreadAnswers>, usize);
 
-impl Drop for Share {
+impl Drop for UnreadShare {
     fn drop(&mut self) {
         self.0.cost.fetch_sub(self.1, Ordering::AcqRel);
         self.0.less.notify_waiters();
@@ -212,7 +212,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Writer<W> {
         });
         let cost = text.as_ref().map_or(0, Vec::len) + UNREAD_OVERHEAD;
         self.waiting.cost.fetch_add(cost, Ordering::AcqRel);
-        let share = Share(self.waiting.clone(), cost);
+        let share = UnreadShare(self.waiting.clone(), cost);
         let write = self.write.clone();
         async move {
             let text = text?;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use contree::config::{
-    AuthType, Choice, Cloud, DEFAULT_IAM_URL, Decision, Environment, FIRST_RELEASE_URL, Files,
-    Flags, Selected, decide,
+    AuthType, BackendChoice, Cloud, DEFAULT_IAM_URL, Decision, Environment, FIRST_RELEASE_URL,
+    Flags, ProfileFiles, Selected, decide,
 };
 
 const AUTH: &str = "
@@ -24,8 +24,8 @@ project = p2
 [profile:empty]
 ";
 
-fn files(auth: &str) -> Files {
-    let mut files = Files::default();
+fn files(auth: &str) -> ProfileFiles {
+    let mut files = ProfileFiles::default();
     files.folder = "/profiles".into();
     files.first_release_path = "/old/mcp.ini".into();
     files.add(Path::new("/profiles/auth.ini"), auth);
@@ -330,7 +330,7 @@ fn the_first_release_goes_on_working() {
 #[test]
 fn the_choice_overrules_what_is_configured() {
     let mut flags = Flags::default();
-    flags.backend = Some(Choice::Local);
+    flags.backend = Some(BackendChoice::Local);
     let decision = decide(
         &flags,
         &environment(&[("CONTREE_BACKEND", "cloud"), ("CONTREE_TOKEN", "t")]),
@@ -391,8 +391,8 @@ mod on_disk {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    fn load(pairs: &[(&str, &Path)]) -> Files {
-        Files::load(
+    fn load(pairs: &[(&str, &Path)]) -> ProfileFiles {
+        ProfileFiles::load(
             &pairs
                 .iter()
                 .map(|(name, path)| (*name, path.to_str().unwrap()))

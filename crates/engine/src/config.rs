@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables};
-use crate::error::EngineError;
+use crate::error::{EngineError, SettingError};
 
 /// Untagged images, uploaded files and records of operations are kept for so many days unless `CONTREE_RETENTION_DAYS` says otherwise.
 pub const RETENTION_DAYS: u32 = 30;
@@ -55,10 +55,7 @@ impl FromStr for NetworkMode {
             "proxy" => Ok(Self::Proxy),
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
-            other => Err(EngineError::Setting(format!(
-                "the network of sandboxes is `proxy`, `host` or `none`, not `{}`",
-                other.escape_debug()
-            ))),
+            other => Err(SettingError::Network(other.to_owned()).into()),
         }
     }
 }
@@ -107,10 +104,8 @@ impl LocalConfig {
             config.network = mode.parse()?;
         }
         let rules = |name| EgressRule::list(&text(name).unwrap_or_default());
-        let failed =
-            |error: crate::egress::EgressRuleError| EngineError::Setting(error.to_string());
-        config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(failed)?;
-        config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(failed)?;
+        config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(SettingError::from)?;
+        config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(SettingError::from)?;
         Ok(config)
     }
 

@@ -30,9 +30,9 @@ mod upkeep;
 pub use config::{LocalConfig, RETENTION_DAYS};
 pub use contree_sandbox::{Check, ControlGroups, State};
 pub use egress::{EgressRule, EgressRuleError, NetworkMode};
-pub use error::EngineError;
+pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
-pub use serve::server::{Listen, ServeConfig, Server};
+pub use serve::server::{Listen, ListenError, ServeConfig, Server};
 pub use upkeep::{
     Counted, ImageUsage, LayersUsage, PruneOptions, Pruned, Refreshed, Usage, prune, refresh_host,
     usage,

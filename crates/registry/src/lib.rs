@@ -8,6 +8,7 @@ mod check;
 mod digest;
 mod error;
 mod host;
+mod host_name;
 mod login;
 pub mod manifest;
 mod pages;

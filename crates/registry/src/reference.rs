@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::host::is_host;
+use super::host_name::is_host;
 use super::{Digest, Host};
 
 /// Longest name of a repository (distribution specification, "Pulling manifests").

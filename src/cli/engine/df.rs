@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::super::error::CommandError;
-use super::super::live::print;
-use super::super::start::Start;
+use super::super::output::print;
+use super::super::setup::Setup;
 use super::size;
 use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, Usage, prune, usage};
 
@@ -20,8 +20,8 @@ pub(in crate::cli) struct Df {
 }
 
 impl Df {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
-        let config = super::config(start)?;
+    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
+        let config = super::config(setup)?;
         let used = usage(&config)?;
         let mut options = PruneOptions::new(RETENTION_DAYS);
         options.dry_run = true;

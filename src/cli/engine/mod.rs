@@ -10,7 +10,7 @@ mod refresh;
 mod serve;
 
 use super::error::CommandError;
-use super::start::Start;
+use super::setup::Setup;
 
 /// Serve the embedded engine to other clients, and look after its data directory
 #[derive(clap::Args, Debug)]
@@ -36,25 +36,25 @@ enum Command {
 
 impl Engine {
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    pub(super) fn run(self, start: Start) -> Result<u8, CommandError> {
+    pub(super) fn run(self, setup: Setup) -> Result<u8, CommandError> {
         match self.command {
-            Command::Serve(serve) => serve.run(start),
-            Command::Df(df) => df.run(&start),
-            Command::Prune(prune) => prune.run(&start),
-            Command::RefreshHost(refresh) => refresh.run(&start),
+            Command::Serve(serve) => serve.run(setup),
+            Command::Df(df) => df.run(&setup),
+            Command::Prune(prune) => prune.run(&setup),
+            Command::RefreshHost(refresh) => refresh.run(&setup),
         }
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
-    pub(super) fn run(self, _start: Start) -> Result<u8, CommandError> {
+    pub(super) fn run(self, _setup: Setup) -> Result<u8, CommandError> {
         Err(CommandError::NoEngine)
     }
 }
 
 /// The engine's settings, as options and environment have them.
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn config(start: &Start) -> Result<crate::engine::LocalConfig, CommandError> {
-    let config = start.local_config()?;
+fn config(setup: &Setup) -> Result<crate::engine::LocalConfig, CommandError> {
+    let config = setup.local_config()?;
     super::network::warn(&config);
     Ok(config)
 }

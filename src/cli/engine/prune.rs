@@ -1,8 +1,8 @@
 //! `contree-mcp engine prune`: removing what nobody needs any more.
 
 use super::super::error::CommandError;
-use super::super::live::print;
-use super::super::start::Start;
+use super::super::output::print;
+use super::super::setup::Setup;
 use super::size;
 use crate::engine::{PruneOptions, RETENTION_DAYS, prune};
 
@@ -24,8 +24,8 @@ pub(in crate::cli) struct Prune {
 }
 
 impl Prune {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
-        let config = super::config(start)?;
+    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
+        let config = super::config(setup)?;
         let mut options = PruneOptions::new(self.older_than);
         options.dry_run = self.dry_run;
         let pruned = prune(&config, options)?;
@@ -49,7 +49,7 @@ impl Prune {
                 size(pruned.bytes)
             ))?;
             for problem in &pruned.problems {
-                super::super::live::say(problem);
+                super::super::output::say(problem);
             }
         }
         Ok(u8::from(!pruned.problems.is_empty()))

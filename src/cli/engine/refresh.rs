@@ -1,8 +1,8 @@
 //! `contree-mcp engine refresh-host`: a new image of this machine's programs.
 
 use super::super::error::CommandError;
-use super::super::live::print;
-use super::super::start::Start;
+use super::super::output::print;
+use super::super::setup::Setup;
 use super::size;
 use crate::engine::refresh_host;
 
@@ -15,8 +15,8 @@ pub(in crate::cli) struct RefreshHost {
 }
 
 impl RefreshHost {
-    pub(super) fn run(&self, start: &Start) -> Result<u8, CommandError> {
-        let refreshed = refresh_host(&super::config(start)?)?;
+    pub(super) fn run(&self, setup: &Setup) -> Result<u8, CommandError> {
+        let refreshed = refresh_host(&super::config(setup)?)?;
         if self.json {
             let report = serde_json::to_value(&refreshed)?;
             print(&format!("{report:#}\n"))?;

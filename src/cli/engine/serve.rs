@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-use super::super::error::{CommandError, ProcessError};
-use super::super::start::Start;
-use super::super::{live, signals, token_file};
+use super::super::error::CommandError;
+use super::super::process::ProcessError;
+use super::super::setup::Setup;
+use super::super::{output, signals, token_file};
 use crate::engine::{Listen, ServeConfig, Server};
 
 /// Serve the embedded engine to any Contree client, until SIGINT or SIGTERM
@@ -33,11 +34,11 @@ pub(in crate::cli) struct Serve {
 }
 
 impl Serve {
-    pub(super) fn run(self, start: Start) -> Result<u8, CommandError> {
-        if let Some(option) = start.options.for_tools_only() {
+    pub(super) fn run(self, setup: Setup) -> Result<u8, CommandError> {
+        if let Some(option) = setup.options.for_tools_only() {
             return Err(CommandError::OptionOfTools(option));
         }
-        let mut config = super::config(&start)?;
+        let mut config = super::config(&setup)?;
         if let Some(most) = self.max_concurrency {
             config.max_concurrency = most.get();
         }
@@ -59,7 +60,7 @@ impl Serve {
             // Before anything is listened on: whoever sees the address may send the signal at once.
             signals::on_end(move |_| asked.cancel())?;
             let server = Server::start(&config, &serve).await?;
-            live::say(format_args!(
+            output::say(format_args!(
                 "serving {} on {}{}",
                 config.data_dir.display(),
                 server.address(),

@@ -35,7 +35,7 @@ pub(super) fn router(activity: Activity) -> Router {
 }
 
 #[derive(Deserialize)]
-struct Part {
+struct PageQuery {
     #[serde(default)]
     offset: u64,
     #[serde(default = "usual")]
@@ -46,7 +46,7 @@ fn usual() -> u64 {
     100
 }
 
-impl Part {
+impl PageQuery {
     fn limit(&self) -> u64 {
         self.limit.clamp(1, LONGEST)
     }
@@ -79,7 +79,7 @@ async fn about(State(activity): State<Activity>) -> Response {
 
 async fn images(
     State(activity): State<Activity>,
-    part: Result<Query<Part>, QueryRejection>,
+    part: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
     match part {
         Ok(Query(part)) => answer(&activity, activity.images(part.offset, part.limit()).await),
@@ -89,7 +89,7 @@ async fn images(
 
 async fn operations(
     State(activity): State<Activity>,
-    part: Result<Query<Part>, QueryRejection>,
+    part: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
     match part {
         Ok(Query(part)) => answer(
@@ -125,7 +125,7 @@ async fn output(State(activity): State<Activity>, Path(operation): Path<String>)
         Ok(client) => client.follow(operation, None),
         Err(error) => return answer::<Value>(&activity, Err(error)),
     };
-    let (explaining, mut shown) = (activity.clone(), Shown::default());
+    let (explaining, mut shown) = (activity.clone(), ShownOutput::default());
     let events = events.flat_map(move |event| {
         let frames = match event {
             Ok(event) => shown.frames(event.payload),
@@ -159,14 +159,14 @@ fn event(name: &str, data: &Value) -> Event {
 
 /// How much was shown, and the beginnings of characters that have not come whole.
 #[derive(Default)]
-struct Shown {
+struct ShownOutput {
     bytes: usize,
     cut: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Shown {
+impl ShownOutput {
     fn frames(&mut self, payload: Payload) -> Vec<Event> {
         match payload {
             Payload::Stdout(chunk) => self.output("stdout", &chunk.bytes),

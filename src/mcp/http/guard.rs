@@ -13,16 +13,16 @@ use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, is_nam
 
 /// What requests are compared with.
 #[derive(Clone)]
-pub(super) struct Guard(Arc<Inner>);
+pub(super) struct Guard(Arc<Checks>);
 
-struct Inner {
+struct Checks {
     names: AllowedHosts,
     token: Option<BearerToken>,
 }
 
 impl Guard {
     pub(super) fn new(options: &HttpOptions) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(Checks {
             names: AllowedHosts::new(&options.allowed_hosts),
             token: options
                 .token
@@ -76,7 +76,11 @@ pub fn is_host(text: &str) -> bool {
 }
 
 /// Refuses requests to a name that is not ours, and from pages that are not.
-pub(super) async fn place(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(super) async fn check_origin(
+    State(guard): State<Guard>,
+    request: Request,
+    next: Next,
+) -> Response {
     match guard.refusal(&request, false) {
         None => next.run(request).await,
         Some(refused) => refused,
@@ -84,7 +88,11 @@ pub(super) async fn place(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 /// The same, but links of other sites may lead there.
-pub(super) async fn page(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(super) async fn check_page_origin(
+    State(guard): State<Guard>,
+    request: Request,
+    next: Next,
+) -> Response {
     match guard.refusal(&request, true) {
         None => next.run(request).await,
         Some(refused) => refused,
@@ -92,7 +100,11 @@ pub(super) async fn page(State(guard): State<Guard>, request: Request, next: Nex
 }
 
 /// Refuses requests without the token.
-pub(super) async fn token(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(super) async fn check_token(
+    State(guard): State<Guard>,
+    request: Request,
+    next: Next,
+) -> Response {
     if guard.has_token(request.headers()) {
         return next.run(request).await;
     }

@@ -196,12 +196,12 @@ fn router(
         .route("/mcp/", any(endpoint::handle))
         .with_state(endpoint)
         .nest("/api", api::router(activity))
-        .layer(from_fn_with_state(guard.clone(), guard::token))
-        .layer(from_fn_with_state(guard.clone(), guard::place));
+        .layer(from_fn_with_state(guard.clone(), guard::check_token))
+        .layer(from_fn_with_state(guard.clone(), guard::check_origin));
     // What it says is public; what it shows is asked for with the token.
     let pages = pages
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such page; MCP is at /mcp\n") })
-        .layer(from_fn_with_state(guard, guard::page));
+        .layer(from_fn_with_state(guard, guard::check_page_origin));
     // Probes come under any name, and learn nothing.
     let health = Router::new()
         .route("/healthz", get(health))

@@ -30,23 +30,23 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// rmcp's sessions, with a bound.
 #[derive(Clone)]
-pub(super) struct Sessions(Arc<Inner>);
+pub(super) struct Sessions(Arc<SharedSessions>);
 
-struct Inner {
+struct SharedSessions {
     local: LocalSessionManager,
-    known: Mutex<HashMap<SessionId, Known>>,
+    known: Mutex<HashMap<SessionId, SessionRecord>>,
 }
 
 /// What is known of one session.
-struct Known {
+struct SessionRecord {
     last: Instant,
     /// How many streams are open to its client.
     streams: usize,
     /// The calls under way, by the number that rmcp gives each in the ids of its events.
-    calls: BTreeMap<u64, Call>,
+    calls: BTreeMap<u64, OpenCall>,
 }
 
-struct Call {
+struct OpenCall {
     request: RequestId,
     streams: usize,
 }
@@ -59,7 +59,7 @@ impl Sessions {
         config.sse_retry = Some(RETRY);
         let mut local = LocalSessionManager::default();
         local.session_config = config;
-        Self(Arc::new(Inner {
+        Self(Arc::new(SharedSessions {
             local,
             known: Mutex::default(),
         }))
@@ -99,7 +99,7 @@ impl Sessions {
         request: Option<RequestId>,
         number: Option<u64>,
         stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
-    ) -> Watched {
+    ) -> WatchedStream {
         if let Some(known) = self.0.known().get_mut(session) {
             known.last = Instant::now();
             known.streams += 1;
@@ -107,7 +107,7 @@ impl Sessions {
                 call.streams += 1;
             }
         }
-        Watched {
+        WatchedStream {
             stream: Box::pin(stream),
             sessions: self.clone(),
             session: session.clone(),
@@ -118,8 +118,8 @@ impl Sessions {
     }
 }
 
-impl Inner {
-    fn known(&self) -> MutexGuard<'_, HashMap<SessionId, Known>> {
+impl SharedSessions {
+    fn known(&self) -> MutexGuard<'_, HashMap<SessionId, SessionRecord>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -145,7 +145,7 @@ fn number(event: &str) -> Option<u64> {
 }
 
 /// A stream to a client. If it ends before the call's answer, the call is cancelled unless the client comes back.
-struct Watched {
+struct WatchedStream {
     stream: Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>,
     sessions: Sessions,
     session: SessionId,
@@ -155,7 +155,7 @@ struct Watched {
     done: bool,
 }
 
-impl Watched {
+impl WatchedStream {
     fn saw(&mut self, message: &ServerSseMessage) {
         let Some(request) = &self.request else { return };
         if self.number.is_none()
@@ -163,7 +163,7 @@ impl Watched {
         {
             self.number = Some(number);
             if let Some(known) = self.sessions.0.known().get_mut(&self.session) {
-                let call = Call {
+                let call = OpenCall {
                     request: request.clone(),
                     streams: 1,
                 };
@@ -179,7 +179,7 @@ impl Watched {
     }
 }
 
-impl Stream for Watched {
+impl Stream for WatchedStream {
     type Item = ServerSseMessage;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -194,7 +194,7 @@ impl Stream for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchedStream {
     fn drop(&mut self) {
         let mut lost = None;
         if let Some(known) = self.sessions.0.known().get_mut(&self.session) {
@@ -242,7 +242,7 @@ impl SessionManager for Sessions {
 
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
         let (id, transport) = self.0.local.create_session().await?;
-        let known = Known {
+        let known = SessionRecord {
             last: Instant::now(),
             streams: 0,
             calls: BTreeMap::new(),

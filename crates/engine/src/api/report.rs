@@ -7,7 +7,6 @@ use contree_sandbox::{Process, Usage};
 use serde_json::{Value, json};
 
 use crate::api::request::SpawnRequest;
-use crate::operation::completion::Completion;
 use crate::operation::events::{Folded, stream, timestamp};
 
 pub(crate) fn init_event(request: &SpawnRequest) -> Value {
@@ -87,19 +86,6 @@ fn process_resources(exit: Option<&Value>) -> Value {
         "unshared_memory": 0, "user_cpu_time": seconds("user_time_us"),
         "voluntary_switches": count("voluntary_ctx_switches"),
     })
-}
-
-pub(crate) fn completion(end: &Completion) -> Value {
-    let mut data = json!({
-        "status": end.status.name(),
-        "result_image_uuid": end.result_image,
-        "error": end.error,
-        "duration_ms": end.duration_ms(),
-    });
-    if let Some(bytes) = end.image_size {
-        data["image_size_bytes"] = json!(bytes);
-    }
-    data
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use super::counted::Counters;
-use super::dial::{Failure, Route};
-use super::target::Target;
+use super::dial::{DialError, Route};
+use super::target::{Target, TargetError};
 use crate::operation::events::{EventLog, SYSTEM};
 
 /// Connections of one sandbox that are an event each; further ones are counted.
@@ -68,26 +68,26 @@ impl ConnectionLog {
     }
 
     /// There is no connection, and why.
-    pub(super) fn refused(&self, method: &str, target: &Target, failure: &Failure) {
-        let about = |verdict: &str, why: &str| {
-            json!({
-                "verdict": verdict, "method": method, "host": target.host.to_string(), "port": target.port, "reason": why,
-            })
-        };
-        match failure {
-            Failure::Denied(why) => {
-                let named = target.to_string();
-                self.count(|tally| tally.deny(named, why), about("denied", why));
-            }
-            Failure::Failed(_, why) => self.count(|tally| tally.failed += 1, about("failed", why)),
+    pub(super) fn refused(&self, method: &str, target: &Target, failure: &DialError) {
+        let why = failure.to_string();
+        let denied = failure.is_denied();
+        let verdict = if denied { "denied" } else { "failed" };
+        let about = json!({
+            "verdict": verdict, "method": method, "host": target.host.to_string(), "port": target.port, "reason": why,
+        });
+        if denied {
+            self.count(|tally| tally.deny(target.to_string(), &why), about);
+        } else {
+            self.count(|tally| tally.failed += 1, about);
         }
     }
 
     /// What was asked for could not even be read as a host.
-    pub(super) fn unreadable(&self, method: &str, asked: &str, why: &str) {
+    pub(super) fn unreadable(&self, method: &str, asked: &str, why: &TargetError) {
+        let why = why.to_string();
         let asked: String = asked.chars().take(200).collect();
         let about = json!({"verdict": "denied", "method": method, "host": asked, "reason": why});
-        self.count(|tally| tally.deny(String::new(), why), about);
+        self.count(|tally| tally.deny(String::new(), &why), about);
     }
 
     fn count(&self, count: impl FnOnce(&mut Tally), about: Value) {

@@ -186,8 +186,11 @@ impl Egress {
         }
     }
 
-    fn upstream(&self) -> Result<Option<upstream::Via>, String> {
-        let anywhere = target::Target::parse("example.com", Some(443))?;
+    fn upstream(&self) -> Result<Option<upstream::Via>, upstream::UpstreamError> {
+        let anywhere = target::Target {
+            host: target::Host::Name("example.com".to_owned()),
+            port: 443,
+        };
         self.dialer.upstream.via(&anywhere, Purpose::Tunnel)
     }
 }
@@ -299,7 +302,7 @@ impl Egress {
         let target = target::Target::parse(name, Some(443)).ok()?;
         // A name that the rules leave out is left out on purpose.
         let named = self.dialer.policy.name(&target).ok()?;
-        let judged: Result<Vec<()>, String> = addresses
+        let judged: Result<Vec<()>, policy::Denied> = addresses
             .iter()
             .map(|address| self.dialer.policy.address(&target, named, *address))
             .collect();

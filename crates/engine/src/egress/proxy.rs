@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection_log::ConnectionLog;
 use super::counted::{self, Counted, Traffic};
-use super::dial::{Dialer, Failure, Link, Route};
+use super::dial::{Dialer, Link, Route};
 use super::target::Target;
 use super::upstream::Purpose;
 
@@ -300,9 +300,10 @@ impl Connection {
         let dialed = self.shared.dialer.dial(target, purpose).await;
         dialed.map_err(|failure| {
             self.shared.log.refused(method.as_str(), target, &failure);
-            match &failure {
-                Failure::Denied(why) => Refusal::denied(why),
-                Failure::Failed(status, why) => Refusal::new(*status, why),
+            if failure.is_denied() {
+                Refusal::denied(&failure)
+            } else {
+                Refusal::new(failure.status(), &failure.to_string())
             }
         })
     }
@@ -390,7 +391,7 @@ impl Refusal {
         }
     }
 
-    fn denied(why: &str) -> Self {
+    fn denied(why: &impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             &format!("Forbidden by sandbox policy: {why}"),

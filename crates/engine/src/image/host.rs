@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::blocking::blocking;
 use crate::engine::Engine;
-use crate::error::ApiError;
+use crate::error::{ApiError, StorageError};
 use crate::image::DEFAULT_PATH;
 use crate::rows::{Rows, images, layers};
 use contree_sqlite::DbError;
@@ -43,7 +43,7 @@ pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
         return Ok(());
     }
     let engine = Arc::clone(engine);
-    blocking(move || make(&engine)).await
+    blocking(move || Ok(make(&engine)?)).await
 }
 
 /// Whether the image was made and the tag names an image, be it another one.
@@ -86,7 +86,7 @@ pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
 }
 
 /// Copies the programs under a lock of the store, so that of several engines one does it and the others wait.
-fn make(engine: &Engine) -> Result<(), ApiError> {
+fn make(engine: &Engine) -> Result<(), StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
     if engine.rows.read(is_there)? {
@@ -100,7 +100,7 @@ fn make(engine: &Engine) -> Result<(), ApiError> {
 }
 
 /// Makes a new image of this machine's programs and moves the tag to it.
-pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, ApiError> {
+pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
     let previous = engine.rows.read(|c| images::by_tag(c, TAG))?;
@@ -111,7 +111,7 @@ pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, ApiError> {
 }
 
 /// Makes the image. The caller holds the lock.
-fn copy(engine: &Engine) -> Result<Refreshed, ApiError> {
+fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
     let maker = Uuid::new_v4();
     let layer = engine
         .rows

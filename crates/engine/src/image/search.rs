@@ -45,6 +45,17 @@ pub(crate) struct Query {
     pub(crate) after: usize,
 }
 
+/// Why a search cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueryError {
+    /// The patterns are no regular expressions, or too large ones.
+    #[error("`pattern`: {0}")]
+    Pattern(#[source] grep_regex::Error),
+    /// A glob cannot be read.
+    #[error("`glob`: {0}")]
+    Glob(#[source] ignore::Error),
+}
+
 /// Whether upper and lower case differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -93,11 +104,11 @@ pub(crate) struct Search {
     matcher: RegexMatcher,
     searcher: Searcher,
     globs: Override,
-    state: State,
+    progress: SearchProgress,
 }
 
 /// How far a search has come, and what ends it.
-struct State {
+struct SearchProgress {
     max_total: usize,
     /// Set when nobody waits for the answer any more.
     stop: Arc<AtomicBool>,
@@ -107,7 +118,7 @@ struct State {
     text: usize,
 }
 
-impl State {
+impl SearchProgress {
     /// Whether there is time, room and somebody who waits.
     fn goes_on(&mut self) -> bool {
         if self.full() {
@@ -134,7 +145,7 @@ impl Search {
     ///
     /// # Errors
     /// What is wrong with a pattern or a glob.
-    pub(crate) fn new(query: &Query, stop: Arc<AtomicBool>) -> Result<Self, String> {
+    pub(crate) fn new(query: &Query, stop: Arc<AtomicBool>) -> Result<Self, QueryError> {
         let matcher = RegexMatcherBuilder::new()
             .multi_line(true)
             .unicode(true)
@@ -145,14 +156,12 @@ impl Search {
             .size_limit(PATTERN_BYTES)
             .dfa_size_limit(PATTERN_CACHE_BYTES)
             .build_many(&query.patterns)
-            .map_err(|error| format!("`pattern`: {error}"))?;
+            .map_err(QueryError::Pattern)?;
         let mut globs = OverrideBuilder::new("/");
         for glob in &query.globs {
-            globs
-                .add(glob)
-                .map_err(|error| format!("`glob`: {error}"))?;
+            globs.add(glob).map_err(QueryError::Glob)?;
         }
-        let globs = globs.build().map_err(|error| format!("`glob`: {error}"))?;
+        let globs = globs.build().map_err(QueryError::Glob)?;
         let searcher = SearcherBuilder::new()
             .line_number(true)
             .before_context(query.before)
@@ -165,7 +174,7 @@ impl Search {
             matcher,
             searcher,
             globs,
-            state: State {
+            progress: SearchProgress {
                 max_total: query.max_total,
                 stop,
                 deadline: Instant::now() + TIME,
@@ -192,13 +201,13 @@ impl Search {
                 .map_err(|error| (path.clone(), error))?;
         }
         for path in paths {
-            if !self.state.goes_on() {
+            if !self.progress.goes_on() {
                 break;
             }
             self.root(walk, path)
                 .map_err(|error| (path.clone(), error))?;
         }
-        Ok(self.state.found)
+        Ok(self.progress.found)
     }
 
     fn root(&mut self, walk: &mut Walk, root: &Path) -> Result<(), ViewError> {
@@ -213,13 +222,13 @@ impl Search {
             _ => return Ok(()),
         }
         let mut enter = false;
-        while self.state.goes_on() {
+        while self.progress.goes_on() {
             match walk.next(enter) {
                 Ok(true) => {}
                 Ok(false) => break,
                 // Deeper or wider than can be held: what is beyond was not searched.
                 Err(ViewError::TooMany | ViewError::NotFound) => {
-                    self.state.found.truncated = true;
+                    self.progress.found.truncated = true;
                     break;
                 }
                 Err(error) => return Err(error),
@@ -245,9 +254,9 @@ impl Search {
             for (at, file) in which.iter().zip(walk.open(which)?) {
                 match file {
                     Ok(file) => self.file(&path(*at), file),
-                    Err(_) => self.state.found.truncated = true,
+                    Err(_) => self.progress.found.truncated = true,
                 }
-                if !self.state.goes_on() {
+                if !self.progress.goes_on() {
                     return Ok(false);
                 }
             }
@@ -259,17 +268,17 @@ impl Search {
     }
 
     fn file(&mut self, path: &Path, file: File) {
-        let state = &mut self.state;
-        let before = (state.found.lines.len(), state.matches, state.text);
+        let progress = &mut self.progress;
+        let before = (progress.found.lines.len(), progress.matches, progress.text);
         let reader = Watched {
             file,
-            stop: Arc::clone(&state.stop),
-            deadline: state.deadline,
+            stop: Arc::clone(&progress.stop),
+            deadline: progress.deadline,
         };
         let mut lines = Lines {
             path: path.to_string_lossy().into(),
             matcher: &self.matcher,
-            state,
+            progress,
             leading: 0,
             binary: false,
         };
@@ -278,10 +287,10 @@ impl Search {
             .search_reader(&self.matcher, reader, &mut lines);
         if lines.binary {
             let (lines, matches, text) = before;
-            state.found.lines.truncate(lines);
-            (state.matches, state.text) = (matches, text);
+            progress.found.lines.truncate(lines);
+            (progress.matches, progress.text) = (matches, text);
         } else if done.is_err() {
-            state.found.truncated = true;
+            progress.found.truncated = true;
         }
     }
 }
@@ -290,7 +299,7 @@ impl Search {
 struct Lines<'a> {
     path: Arc<str>,
     matcher: &'a RegexMatcher,
-    state: &'a mut State,
+    progress: &'a mut SearchProgress,
     /// How many lines were taken because a match comes next.
     leading: usize,
     binary: bool,
@@ -307,13 +316,13 @@ impl Lines<'_> {
     ) {
         let shown = &bytes[..cut(bytes)];
         let line_text = String::from_utf8_lossy(shown).into_owned();
-        self.state.text += line_text.len()
+        self.progress.text += line_text.len()
             + submatches
                 .iter()
                 .map(|part| part.text.len() + 64)
                 .sum::<usize>()
             + 128;
-        self.state.found.lines.push(Line {
+        self.progress.found.lines.push(Line {
             path: Arc::clone(&self.path),
             line_number: number.unwrap_or_default(),
             absolute_offset: offset,
@@ -322,8 +331,8 @@ impl Lines<'_> {
             submatches,
             r#type,
         });
-        if self.state.text > MOST_TEXT {
-            self.state.found.truncated = true;
+        if self.progress.text > MOST_TEXT {
+            self.progress.found.truncated = true;
         }
     }
 
@@ -358,11 +367,11 @@ impl Sink for Lines<'_> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, io::Error> {
-        self.state.matches += 1;
-        if self.state.matches > self.state.max_total {
-            self.state.found.truncated = true;
+        self.progress.matches += 1;
+        if self.progress.matches > self.progress.max_total {
+            self.progress.found.truncated = true;
             // What stands before a match that is not answered is not answered either.
-            let lines = &mut self.state.found.lines;
+            let lines = &mut self.progress.found.lines;
             lines.truncate(lines.len().saturating_sub(self.leading));
             return Ok(false);
         }
@@ -377,7 +386,7 @@ impl Sink for Lines<'_> {
             parts,
             LineType::Match,
         );
-        Ok(!self.state.full())
+        Ok(!self.progress.full())
     }
 
     fn context(&mut self, _: &Searcher, context: &SinkContext<'_>) -> Result<bool, io::Error> {
@@ -392,7 +401,7 @@ impl Sink for Lines<'_> {
             Vec::new(),
             LineType::Context,
         );
-        Ok(!self.state.full())
+        Ok(!self.progress.full())
     }
 
     fn binary_data(&mut self, _: &Searcher, _: u64) -> Result<bool, io::Error> {

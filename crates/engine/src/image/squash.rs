@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::blocking::blocking;
 use crate::engine::Engine;
-use crate::error::ApiError;
+use crate::error::StorageError;
 use crate::rows::layers::{self, Layer};
 
 /// So many layers in a row that stand for themselves become one.
@@ -54,10 +54,10 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
             continue;
         };
         let shared = Arc::clone(&engine);
-        if let Err(error) = blocking(move || squash(&shared, layer)).await {
+        if let Err(error) = blocking(move || Ok(squash(&shared, layer)?)).await {
             tracing::warn!(
                 layer,
-                error = error.message(),
+                %error,
                 "cannot make one layer of several"
             );
         }
@@ -65,7 +65,7 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
 }
 
 /// Shortens the chain of a layer now, if it is due.
-pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), ApiError> {
+pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), StorageError> {
     let chain = engine.rows.read(|c| layers::chain(c, layer))?;
     let Some(count) = wanted(&chain) else {
         return Ok(());
@@ -90,7 +90,7 @@ fn fill(
     parent: u64,
     several: &[Layer],
     below: &[Layer],
-) -> Result<(), ApiError> {
+) -> Result<(), StorageError> {
     let Some(one) = engine
         .rows
         .write(|t| layers::reserve_squash(t, layer, parent, maker, &engine.boot))?
@@ -108,7 +108,7 @@ fn fill(
         .store
         .squash(run, &ids(several), &ids(below))
         .and_then(|()| engine.store.commit(run, LayerId(one)))
-        .map_err(ApiError::from)
+        .map_err(StorageError::from)
         .and_then(|()| Ok(engine.rows.write(|t| layers::ready(t, one, bytes))?));
     if made.is_err() {
         let _ = engine.store.remove_layer(LayerId(one));

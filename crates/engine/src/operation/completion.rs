@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::report;
-use crate::error::ApiError;
+use crate::error::StorageError;
 use crate::operation::events::{self, EventLine, EventLog};
 use crate::rows::Rows;
 use crate::rows::operations::{self, Operation, Status};
@@ -53,30 +54,48 @@ impl Completion {
         }
     }
 
-    /// How long the operation took, in milliseconds.
-    pub(crate) fn duration_ms(&self) -> u64 {
+    /// The data of the event.
+    fn data(&self) -> Value {
         let took = self.ended_at - self.created_at;
-        u64::try_from(took.num_milliseconds()).unwrap_or(0)
+        let data = CompletionData {
+            status: self.status.name(),
+            result_image_uuid: self.result_image,
+            error: self.error.as_deref(),
+            duration_ms: u64::try_from(took.num_milliseconds()).unwrap_or(0),
+            image_size_bytes: self.image_size,
+        };
+        serde_json::to_value(data).unwrap_or_default()
     }
 
     /// Appends it to the log of an operation of this process.
     pub(crate) fn append_to(&self, log: &EventLog) {
-        log.complete(self.ended_at, &report::completion(self));
+        log.complete(self.ended_at, &self.data());
     }
 
     /// Appends it to a log that nobody writes to any more, unless it is there.
     pub(crate) fn append_abandoned(&self, log: &Path) -> std::io::Result<()> {
-        events::complete_abandoned(log, self.ended_at, &report::completion(self))
+        events::complete_abandoned(log, self.ended_at, &self.data())
     }
 
     /// The event that a log lacks which takes no line any more.
     pub(crate) fn line(&self, id: u64) -> EventLine {
-        EventLine::completion(id, self.ended_at, &report::completion(self))
+        EventLine::completion(id, self.ended_at, &self.data())
     }
 }
 
+/// The API's `EventDataCompletion`.
+#[derive(Serialize)]
+struct CompletionData<'a> {
+    status: &'static str,
+    result_image_uuid: Option<Uuid>,
+    error: Option<&'a str>,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_size_bytes: Option<u64>,
+}
+
 /// The end of an operation, as its record has it now. `None` if it is not over.
-pub(crate) fn recorded(rows: &Rows, operation: Uuid) -> Result<Option<Completion>, ApiError> {
+pub(crate) fn recorded(rows: &Rows, operation: Uuid) -> Result<Option<Completion>, StorageError> {
     let found = rows.read(|c| operations::by_uuid(c, operation))?;
     Ok(found.as_ref().and_then(Completion::of))
 }

@@ -2,7 +2,7 @@
 //!
 //! A kind of operation calls [`accept`] in its route, and hands its work to [`carry_out`]. The work says by
 //! [`Task::begin`] that it has begun, appends its events to the log, ends early when [`Running::cancel`] says so, and
-//! gives back how it [`Ran`]; what it leaves is kept by a closure that records image and ending in one transaction.
+//! gives back its [`WorkEnding`]; what it leaves is kept by a closure that records image and ending in one transaction.
 
 use std::sync::{Arc, PoisonError};
 
@@ -43,35 +43,38 @@ pub(crate) struct Task {
 
 /// Makes what is kept of an operation, and records its ending together with it. Called on a thread that may block, once
 /// nobody can cancel the operation any more; not called if somebody did. A failure makes the operation FAILED.
-pub(crate) type Keep = Box<dyn FnOnce(&Engine, &Ending) -> Result<Ending, ApiError> + Send>;
+pub(crate) type CommitWork = Box<dyn FnOnce(&Engine, &Ending) -> Result<Ending, ApiError> + Send>;
 
 /// How an operation's work came to its end.
-pub(crate) struct Ran {
+pub(crate) struct WorkEnding {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
     pub(crate) outcome: Option<Value>,
     /// Keeps what it left, if there is anything to keep.
-    pub(crate) keep: Option<Keep>,
+    pub(crate) keep: Option<CommitWork>,
 }
 
-impl Ran {
-    pub(crate) fn failed(error: impl Into<String>) -> Self {
+impl WorkEnding {
+    /// Ended so, without anything to tell or to keep.
+    pub(crate) fn of(status: Status) -> Self {
         Self {
-            status: Status::Failed,
-            error: Some(error.into()),
+            status,
+            error: None,
             outcome: None,
             keep: None,
         }
     }
 
+    pub(crate) fn failed(error: impl Into<String>) -> Self {
+        Self {
+            error: Some(error.into()),
+            ..Self::of(Status::Failed)
+        }
+    }
+
     /// Ended from outside. The reason is added when the ending is recorded.
     pub(crate) fn cancelled() -> Self {
-        Self {
-            status: Status::Cancelled,
-            error: None,
-            outcome: None,
-            keep: None,
-        }
+        Self::of(Status::Cancelled)
     }
 }
 
@@ -172,7 +175,7 @@ pub(crate) fn accept(
 
 /// Waits for the operation's turn, does its work and records how it ended. Never fails: what goes wrong is the
 /// operation's error.
-pub(crate) async fn carry_out<F: Future<Output = Ran> + Send>(
+pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
     engine: Arc<Engine>,
     accepted: Accepted,
     work: impl FnOnce(Arc<Engine>, Task) -> F + Send,
@@ -201,20 +204,20 @@ pub(crate) async fn carry_out<F: Future<Output = Ran> + Send>(
             let ((), ran) = tokio::join!(assigned, work);
             ran
         }
-        _ => Ran::cancelled(),
+        _ => WorkEnding::cancelled(),
     };
     settle(&engine, task, ran).await;
 }
 
 /// Keeps the result if asked, records the ending, closes the log and clears the run directory away.
-async fn settle(engine: &Arc<Engine>, task: Task, ran: Ran) {
+async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
     let Task {
         operation,
         created_at,
         run,
         running,
     } = task;
-    let Ran {
+    let WorkEnding {
         status,
         error,
         outcome,
@@ -259,7 +262,7 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: Ran) {
                     )));
                 }
             }
-            completion::recorded(&engine.rows, operation)
+            Ok(completion::recorded(&engine.rows, operation)?)
         })
         .await
     };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::engine::Engine;
-use crate::error::ApiError;
+use crate::error::StorageError;
 use crate::operation::completion;
 use crate::rows::layers;
 use crate::rows::operations::{self, Ending, Status};
@@ -33,13 +33,13 @@ const ORPHANED: &str = "the engine that ran this operation ended before it was o
 
 /// Brings a data directory in order that an engine may have left by crash or kill. Engines that run on it now are left
 /// alone: they hold locks. What cannot be cleared away is passed over.
-pub(crate) fn recover(engine: &Engine) -> Result<(), ApiError> {
+pub(crate) fn recover(engine: &Engine) -> Result<(), StorageError> {
     for operation in engine.rows.read(operations::open)? {
         fail_if_orphaned(engine, operation)?;
     }
     if let Err(error) = remove_unfinished_layers(engine) {
         tracing::warn!(
-            error = error.message(),
+            %error,
             "cannot clear unfinished layers away"
         );
     }
@@ -58,7 +58,7 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), ApiError> {
 }
 
 /// Ends an open operation whose engine is gone; says whether it did.
-pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool, ApiError> {
+pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool, StorageError> {
     if engine.running(operation).is_some() || engine.store.run_is_live(&operation.to_string())? {
         return Ok(false);
     }
@@ -86,12 +86,12 @@ fn write_owed_completion(engine: &Engine, operation: Uuid) {
         None => Ok(()),
     });
     if let Err(error) = written {
-        tracing::warn!(%operation, error = error.message(), "cannot complete the log of an ended engine's operation");
+        tracing::warn!(%operation, %error, "cannot complete the log of an ended engine's operation");
     }
 }
 
 /// Removes layers whose commit or copy nobody will finish. The lock of `tag:host` tells one that is being copied.
-fn remove_unfinished_layers(engine: &Engine) -> Result<(), ApiError> {
+fn remove_unfinished_layers(engine: &Engine) -> Result<(), StorageError> {
     let Some(_lock) = crate::image::host::try_lock(engine)? else {
         return Ok(());
     };
@@ -171,7 +171,7 @@ async fn cancel_as_asked(engine: &Arc<Engine>) {
                 }
             }
         }
-        Err(error) => tracing::warn!(error = error.message(), "cannot look for cancellations"),
+        Err(error) => tracing::warn!(%error, "cannot look for cancellations"),
     }
 }
 
@@ -213,7 +213,7 @@ pub(crate) async fn sync(engine: Arc<Engine>) {
     .await;
     if let Err(error) = done {
         tracing::warn!(
-            error = error.message(),
+            %error,
             "cannot sync committed layers; the next commit tries again"
         );
     }

@@ -31,12 +31,12 @@ const HELD: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process's standard input: what was taken for it and is not written yet.
-pub(crate) struct Input {
+pub(crate) struct ProcessInput {
     log: Arc<EventLog>,
     spid: u64,
     /// How much of it is recorded; all of it is delivered.
     cap: u64,
-    state: Mutex<Taken>,
+    state: Mutex<PendingInput>,
     /// There is something to write, or to close.
     filled: Notify,
     /// There is room again, or never will be.
@@ -44,7 +44,7 @@ pub(crate) struct Input {
 }
 
 #[derive(Default)]
-struct Taken {
+struct PendingInput {
     pieces: VecDeque<Vec<u8>>,
     bytes: usize,
     closed: bool,
@@ -52,7 +52,7 @@ struct Taken {
     dropped: u64,
 }
 
-impl Input {
+impl ProcessInput {
     pub(crate) fn new(log: Arc<EventLog>, spid: u64, cap: u64) -> Self {
         Self {
             log,
@@ -103,7 +103,7 @@ impl Input {
         }
     }
 
-    fn take(&self, state: &mut Taken, bytes: Vec<u8>, close: bool) {
+    fn take(&self, state: &mut PendingInput, bytes: Vec<u8>, close: bool) {
         if !bytes.is_empty() {
             let room =
                 usize::try_from(self.cap.saturating_sub(state.recorded)).unwrap_or(usize::MAX);
@@ -170,7 +170,7 @@ impl Input {
         truncated(&self.log, self.spid, "stdin", recorded, dropped);
     }
 
-    fn state(&self) -> MutexGuard<'_, Taken> {
+    fn state(&self) -> MutexGuard<'_, PendingInput> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

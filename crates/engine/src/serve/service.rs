@@ -51,7 +51,7 @@ impl Service {
         tokio::task::spawn_blocking(move || {
             if let Err(error) = recover::recover(&tidying) {
                 tracing::warn!(
-                    error = error.message(),
+                    %error,
                     "cannot bring the data directory in order"
                 );
             }

@@ -10,7 +10,6 @@ mod usage;
 
 use crate::config::LocalConfig;
 use crate::engine::Engine;
-use crate::error::ApiError;
 use crate::error::EngineError;
 use crate::image::host;
 
@@ -25,19 +24,12 @@ pub use usage::{Counted, ImageUsage, LayersUsage, Usage, usage};
 /// When the data directory cannot be used, or the programs cannot be copied.
 pub fn refresh_host(config: &LocalConfig) -> Result<Refreshed, EngineError> {
     let engine = Engine::open(config)?;
-    let refreshed = host::refresh(&engine).map_err(failed)?;
+    let refreshed = host::refresh(&engine)?;
     engine.store.sync()?;
     let layer = engine.rows.read(host::layer)?;
     engine
         .rows
         .write(|t| crate::rows::layers::synced(t, layer.as_slice()))?;
-    engine
-        .rows
-        .sync()
-        .map_err(|error| EngineError::Records(error.to_string()))?;
+    engine.rows.sync().map_err(EngineError::File)?;
     Ok(refreshed)
-}
-
-fn failed(error: ApiError) -> EngineError {
-    EngineError::Records(error.message().to_owned())
 }

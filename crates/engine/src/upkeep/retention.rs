@@ -34,7 +34,10 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
                     if !shared.rows.write(|t| claim(t, now))? {
                         return Ok(None);
                     }
-                    run(&shared, PruneOptions::new(shared.retention_days)).map(Some)
+                    Ok(Some(run(
+                        &shared,
+                        PruneOptions::new(shared.retention_days),
+                    )?))
                 });
                 match done.await {
                     Ok(None) => {}

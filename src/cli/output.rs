@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use super::error::ProcessError;
+use super::process::ProcessError;
 use crate::tools::{Stream, Watcher};
 
 /// Prints to standard output; a reader that went away is no failure of ours.
@@ -33,7 +33,7 @@ fn write(bytes: &[u8]) -> std::io::Result<()> {
 
 /// How writing went.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Writing {
+pub(super) enum WriteState {
     /// All of it was written.
     #[default]
     Fine,
@@ -44,14 +44,14 @@ pub(super) enum Writing {
 }
 
 /// The command's own streams, byte by byte as they come.
-pub(super) struct Raw {
+pub(super) struct RawOutput {
     /// Also one stream's turn at a time.
-    writing: Mutex<Writing>,
+    writing: Mutex<WriteState>,
     written: AtomicBool,
     closed: CancellationToken,
 }
 
-impl Raw {
+impl RawOutput {
     /// Cancels `closed` once nobody reads standard output any more.
     pub(super) fn new(closed: CancellationToken) -> Self {
         Self {
@@ -67,35 +67,35 @@ impl Raw {
     }
 
     /// How it went so far.
-    pub(super) fn writing(&self) -> Writing {
+    pub(super) fn writing(&self) -> WriteState {
         *self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Watcher for Raw {
+impl Watcher for RawOutput {
     fn output(&self, stream: Stream, bytes: &[u8]) {
         self.written.store(true, Ordering::Release);
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         match stream {
             // Output with a hole is worse than output that ends.
-            Stream::Stdout if *writing != Writing::Fine => {}
+            Stream::Stdout if *writing != WriteState::Fine => {}
             Stream::Stdout => match write(bytes) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    *writing = Writing::Closed;
+                    *writing = WriteState::Closed;
                     self.closed.cancel();
                 }
                 Err(error) => {
-                    *writing = Writing::Failed;
+                    *writing = WriteState::Failed;
                     say(ProcessError::Output(error));
                 }
             },
             Stream::Stderr => {
                 let failed = std::io::stderr().lock().write_all(bytes).err();
-                if *writing == Writing::Fine
+                if *writing == WriteState::Fine
                     && failed.is_some_and(|error| error.kind() != ErrorKind::BrokenPipe)
                 {
-                    *writing = Writing::Failed;
+                    *writing = WriteState::Failed;
                 }
             }
         }
@@ -103,15 +103,15 @@ impl Watcher for Raw {
 }
 
 /// Everything to standard error, if that is a terminal: standard output is kept for the result.
-pub(super) struct Shown(bool);
+pub(super) struct TerminalOutput(bool);
 
-impl Shown {
+impl TerminalOutput {
     pub(super) fn new() -> Self {
         Self(std::io::stderr().is_terminal())
     }
 }
 
-impl Watcher for Shown {
+impl Watcher for TerminalOutput {
     fn output(&self, _stream: Stream, bytes: &[u8]) {
         if self.0 {
             let _ = std::io::stderr().lock().write_all(bytes);

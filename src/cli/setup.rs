@@ -13,7 +13,7 @@ use super::error::CommandError;
 use super::error::SettingsError;
 use super::options::{Level, Options};
 use crate::config::{
-    Cloud, Decision, Directories, DirectoryError, Environment, Files, Selected, decide,
+    Cloud, Decision, Directories, DirectoryError, Environment, ProfileFiles, Selected, decide,
 };
 use crate::tools::{BackendInfo, Connect, LocalAccess, Session, ToolError, ToolSelection};
 use crate::{Client, Error};
@@ -22,20 +22,20 @@ use crate::{Client, Error};
 const LOCAL_NOTE: &str = "operations end with this process";
 
 /// All that is known before anything is done.
-pub(super) struct Start {
+pub(super) struct Setup {
     pub(super) options: Options,
     pub(super) environment: Environment,
-    pub(super) files: Files,
+    pub(super) files: ProfileFiles,
     pub(super) decision: Decision,
     pub(super) directories: Result<Directories, DirectoryError>,
     /// Which tools there are to call.
     pub(super) offer: ToolSelection,
 }
 
-impl Start {
+impl Setup {
     pub(super) fn new(options: Options) -> Self {
         let environment = Environment::of_process();
-        let files = Files::load(&environment);
+        let files = ProfileFiles::load(&environment);
         let decision = decide(&options.flags(), &environment, &files);
         let directories = Directories::find(&environment);
         Self {
