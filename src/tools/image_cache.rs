@@ -195,23 +195,33 @@ async fn fetch(
     Ok((part, all.filter(|all| all.len() as u64 == size)))
 }
 
-/// Searches the files of an image below `path`.
-pub(super) async fn grep(
-    cx: &Context,
-    arguments: &params::Grep,
-    path: &str,
-) -> Result<GrepResult, ToolError> {
+/// A search in the files of an image.
+pub(super) struct ImageSearch<'a> {
+    /// A UUID or `tag:NAME`.
+    pub(super) image: &'a str,
+    pub(super) pattern: &'a str,
+    /// The file or directory to search.
+    pub(super) path: &'a str,
+    /// Which files to search; all if `None`.
+    pub(super) glob: Option<&'a str>,
+    pub(super) max_count: Option<u64>,
+    pub(super) max_total: u64,
+    pub(super) case: params::GrepCase,
+}
+
+/// Searches the files of an image.
+pub(super) async fn grep(cx: &Context, search: &ImageSearch<'_>) -> Result<GrepResult, ToolError> {
     let client = cx.client().await?;
     cx.unless_cancelled(async {
-        let image = resolve(client, &arguments.image).await?;
+        let image = resolve(client, search.image).await?;
         let cache = ImageCache::of(cx, client);
         let asked = serde_json::json!([
-            path,
-            arguments.pattern,
-            arguments.glob,
-            arguments.max_count,
-            arguments.max_total,
-            arguments.case.as_str()
+            search.path,
+            search.pattern,
+            search.glob,
+            search.max_count,
+            search.max_total,
+            search.case.as_str()
         ]);
         let key = format!("grep\n{image}\n{asked}");
         if let Some(found) = cache.find_json(&key).await {
@@ -220,23 +230,23 @@ pub(super) async fn grep(
         let mut request = client
             .inspect_image_grep()
             .image_uuid(image)
-            .pattern(vec![arguments.pattern.clone()])
-            .path(vec![path.to_owned()])
-            .max_total(arguments.max_total);
-        if let Some(glob) = &arguments.glob {
-            request = request.glob(vec![glob.clone()]);
+            .pattern(vec![search.pattern.to_owned()])
+            .path(vec![search.path.to_owned()])
+            .max_total(search.max_total);
+        if let Some(glob) = search.glob {
+            request = request.glob(vec![glob.to_owned()]);
         }
-        if let Some(count) = arguments.max_count {
+        if let Some(count) = search.max_count {
             request = request.max_count(count);
         }
-        let case = match arguments.case {
+        let case = match search.case {
             params::GrepCase::Sensitive => InspectImageGrepCase::Sensitive,
             params::GrepCase::Insensitive => InspectImageGrepCase::Insensitive,
             params::GrepCase::Smart => InspectImageGrepCase::Smart,
         };
         let found = request.case(case).send().await?.into_inner();
         // Where a busy backend ran out of time, there may be more the next time.
-        if !found.truncated || found.matches.len() as u64 >= arguments.max_total {
+        if !found.truncated || found.matches.len() as u64 >= search.max_total {
             cache.keep_json(key, &found).await;
         }
         Ok::<_, ToolError>(found)

@@ -6,6 +6,7 @@
 
 mod compiled;
 mod generated;
+mod handlers;
 mod shipped;
 mod yaml_only;
 

@@ -8,3 +8,8 @@
 pub mod api;
 #[cfg(feature = "manifest")]
 pub mod manifest;
+
+/// The examples of the README.
+#[cfg(all(doctest, feature = "api", feature = "manifest"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

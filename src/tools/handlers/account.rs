@@ -4,7 +4,8 @@ use crate::tools::results::Whoami;
 use crate::tools::{AccountTools, Context, Handlers, ToolError, params};
 
 impl AccountTools for Handlers {
-    async fn whoami(&self, _arguments: params::Whoami, cx: &Context) -> Result<Whoami, ToolError> {
+    async fn whoami(&self, arguments: params::Whoami, cx: &Context) -> Result<Whoami, ToolError> {
+        let params::Whoami {} = arguments;
         let info = cx.session().info();
         let client = cx.client().await?;
         let account = client.who_am_i().send().await.map_err(|error| {

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::Client;
 use crate::store::uploads;
+use crate::tools::image_cache::ImageSearch;
 use crate::tools::output::boundary;
 use crate::tools::paths::{local_path, path_in_image};
 use crate::tools::results::{
@@ -22,7 +23,12 @@ const MOST_LINE: usize = 1000;
 
 impl FilesTools for Handlers {
     async fn upload(&self, arguments: params::Upload, cx: &Context) -> Result<Upload, ToolError> {
-        let content = match (arguments.path, arguments.content, arguments.content_base64) {
+        let params::Upload {
+            path,
+            content,
+            content_base64,
+        } = arguments;
+        let content = match (path, content, content_base64) {
             (Some(path), None, None) => UploadSource::Path(local_path("path", &path)?),
             (None, Some(text), None) => UploadSource::Bytes(text.into_bytes()),
             (None, None, Some(text)) => UploadSource::Bytes(decoded(&text)?),
@@ -57,9 +63,26 @@ impl FilesTools for Handlers {
     }
 
     async fn grep(&self, arguments: params::Grep, cx: &Context) -> Result<Grep, ToolError> {
-        let path = path_in_image(arguments.path.as_deref().unwrap_or("/"));
-        let found = image_cache::grep(cx, &arguments, &path).await?;
-        Ok(matches(arguments, path, found))
+        let params::Grep {
+            image,
+            pattern,
+            path,
+            glob,
+            max_count,
+            max_total,
+            case,
+        } = arguments;
+        let search = ImageSearch {
+            image: &image,
+            pattern: &pattern,
+            path: &path_in_image(path.as_deref().unwrap_or("/")),
+            glob: glob.as_deref(),
+            max_count,
+            max_total,
+            case,
+        };
+        let found = image_cache::grep(cx, &search).await?;
+        Ok(matches(&search, found))
     }
 
     async fn download(
@@ -67,8 +90,14 @@ impl FilesTools for Handlers {
         arguments: params::Download,
         cx: &Context,
     ) -> Result<Download, ToolError> {
-        let mut destination = local_path("destination", &arguments.destination)?;
-        let path = path_in_image(&arguments.path);
+        let params::Download {
+            image,
+            path,
+            destination,
+            executable,
+        } = arguments;
+        let mut destination = local_path("destination", &destination)?;
+        let path = path_in_image(&path);
         if destination.is_dir() {
             let name = Path::new(&path)
                 .file_name()
@@ -80,10 +109,10 @@ impl FilesTools for Handlers {
             .local()
             .destination("destination", &destination)?;
         let client = cx.client().await?;
-        let mode = arguments.executable.then_some(0o755);
+        let mode = executable.then_some(0o755);
         let size = cx
             .unless_cancelled(async {
-                let image = image::resolve(client, &arguments.image).await?;
+                let image = image::resolve(client, &image).await?;
                 Ok::<_, ToolError>(
                     client
                         .download_to(image, &path, &destination.path, mode)
@@ -95,13 +124,10 @@ impl FilesTools for Handlers {
             .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
         Ok(Download {
             success: true,
-            source: DownloadSource {
-                image: arguments.image,
-                path,
-            },
+            source: DownloadSource { image: image, path },
             destination: destination.shown.display().to_string(),
             size,
-            executable: arguments.executable,
+            executable: executable,
         })
     }
 
@@ -110,20 +136,25 @@ impl FilesTools for Handlers {
         arguments: params::ListFiles,
         cx: &Context,
     ) -> Result<ListFiles, ToolError> {
-        let path = path_in_image(&arguments.path);
-        let list = image_cache::list(cx, &arguments.image, &path).await?;
+        let params::ListFiles {
+            image,
+            path,
+            offset,
+            limit,
+        } = arguments;
+        let path = path_in_image(&path);
+        let list = image_cache::list(cx, &image, &path).await?;
         let count = list.len() as u64;
-        let end = arguments.offset.saturating_add(arguments.limit);
-        let skip = usize::try_from(arguments.offset).unwrap_or(usize::MAX);
-        let take = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+        let end = offset.saturating_add(limit);
+        let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        let take = usize::try_from(limit).unwrap_or(usize::MAX);
         let files = list
             .into_iter()
             .skip(skip)
             .take(take)
             .map(|item| entry(&path, item))
             .collect();
-        let next = (end < count)
-            .then(|| call("list_files", &arguments.image, &path, end, arguments.limit));
+        let next = (end < count).then(|| call("list_files", &image, &path, end, limit));
         Ok(ListFiles {
             path,
             count,
@@ -137,14 +168,19 @@ impl FilesTools for Handlers {
         arguments: params::ReadFile,
         cx: &Context,
     ) -> Result<ReadFile, ToolError> {
-        let path = path_in_image(&arguments.path);
-        let (offset, limit) = (arguments.offset, arguments.limit);
-        let part = image_cache::read(cx, &arguments.image, &path, offset, limit).await?;
+        let params::ReadFile {
+            image,
+            path,
+            offset,
+            limit,
+        } = arguments;
+        let path = path_in_image(&path);
+        let (offset, limit) = (offset, limit);
+        let part = image_cache::read(cx, &image, &path, offset, limit).await?;
         let whole = part.offset + part.bytes.len() as u64 >= part.size;
         let (content, encoding, used) = readable(&part.bytes, whole);
         let end = part.offset + used as u64;
-        let next = (end < part.size)
-            .then(|| call("read_file", &arguments.image, &path, end, arguments.limit));
+        let next = (end < part.size).then(|| call("read_file", &image, &path, end, limit));
         Ok(ReadFile {
             path,
             content,
@@ -202,7 +238,7 @@ fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
 }
 
 /// The matches that fit into one answer.
-fn matches(arguments: params::Grep, path: String, found: GrepResult) -> Grep {
+fn matches(search: &ImageSearch<'_>, found: GrepResult) -> Grep {
     let (mut matches, mut bytes, mut cut) = (Vec::new(), 0, false);
     let count = found.matches.len();
     for found in found.matches {
@@ -225,19 +261,19 @@ fn matches(arguments: params::Grep, path: String, found: GrepResult) -> Grep {
         });
     }
     let next = (cut || found.truncated).then(|| {
-        if cut || count as u64 >= arguments.max_total {
+        if cut || count as u64 >= search.max_total {
             format!(
                 "there are more: narrow it down, as in grep(image={}, pattern={}, path=…, glob=…, max_count=1)",
-                quoted(&arguments.image),
-                quoted(&arguments.pattern)
+                quoted(search.image),
+                quoted(search.pattern)
             )
         } else {
             "there are more: narrow it down with path, glob or max_count".to_owned()
         }
     });
     Grep {
-        path,
-        patterns: vec![arguments.pattern],
+        path: search.path.to_owned(),
+        patterns: vec![search.pattern.to_owned()],
         truncated: cut || found.truncated,
         matches,
         next,

@@ -10,7 +10,8 @@ impl GuidesTools for Handlers {
         arguments: params::GetGuide,
         cx: &Context,
     ) -> Result<GetGuide, ToolError> {
-        let guide = find_guide(&arguments.section)?;
+        let params::GetGuide { section } = arguments;
+        let guide = find_guide(&section)?;
         Ok(GetGuide {
             section: guide.name.into(),
             content: cx.session().selection().guide(guide),

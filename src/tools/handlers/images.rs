@@ -11,15 +11,20 @@ impl ImagesTools for Handlers {
         arguments: params::ListImages,
         cx: &Context,
     ) -> Result<ListImages, ToolError> {
+        let params::ListImages {
+            limit,
+            offset,
+            tagged,
+            tag_prefix,
+            since,
+            until,
+        } = arguments;
         let client = cx.client().await?;
-        let mut request = client
-            .list_images()
-            .limit(arguments.limit)
-            .offset(arguments.offset);
-        if arguments.tagged {
+        let mut request = client.list_images().limit(limit).offset(offset);
+        if tagged {
             request = request.tagged("1");
         }
-        let prefix = arguments.tag_prefix.as_deref();
+        let prefix = tag_prefix.as_deref();
         let prefix = prefix
             .map(|prefix| prefix.strip_prefix("tag:").unwrap_or(prefix))
             .filter(|prefix| !prefix.is_empty());
@@ -30,26 +35,26 @@ impl ImagesTools for Handlers {
                 prefix => request.tag(prefix),
             };
         }
-        if let Some(since) = &arguments.since {
+        if let Some(since) = &since {
             request = request.since(since);
         }
-        if let Some(until) = &arguments.until {
+        if let Some(until) = &until {
             request = request.until(until);
         }
         let mut images = request.send().await?.into_inner().images;
-        let next = (images.len() as u64 >= arguments.limit).then(|| {
+        let next = (images.len() as u64 >= limit).then(|| {
             let mut call = format!(
                 "list_images(offset={}, limit={}",
-                arguments.offset + images.len() as u64,
-                arguments.limit
+                offset + images.len() as u64,
+                limit
             );
-            if arguments.tagged {
+            if tagged {
                 call.push_str(", tagged=true");
             }
             for (name, value) in [
-                ("tag_prefix", &arguments.tag_prefix),
-                ("since", &arguments.since),
-                ("until", &arguments.until),
+                ("tag_prefix", &tag_prefix),
+                ("since", &since),
+                ("until", &until),
             ] {
                 if let Some(value) = value {
                     call.push_str(&format!(
@@ -84,7 +89,8 @@ impl ImagesTools for Handlers {
         arguments: params::GetImage,
         cx: &Context,
     ) -> Result<GetImage, ToolError> {
-        let image: ImageRef = arguments.image.parse()?;
+        let params::GetImage { image } = arguments;
+        let image: ImageRef = image.parse()?;
         let mut found: GetImage = cx.client().await?.resolve(&image).await?.into();
         // An image may have several tags, of which the backend shows one.
         if let ImageRef::Tag(tag) = image {
@@ -94,9 +100,10 @@ impl ImagesTools for Handlers {
     }
 
     async fn set_tag(&self, arguments: params::SetTag, cx: &Context) -> Result<SetTag, ToolError> {
+        let params::SetTag { image_uuid, tag } = arguments;
         let client = cx.client().await?;
-        let image = arguments.image_uuid;
-        let Some(tag) = arguments.tag else {
+        let image = image_uuid;
+        let Some(tag) = tag else {
             client.delete_image_tag().image_uuid(image).send().await?;
             return Ok(client.resolve(&ImageRef::Uuid(image)).await?.into());
         };

@@ -16,8 +16,15 @@ pub(super) async fn import(
     arguments: params::ImportImage,
     cx: &Context,
 ) -> Result<ImportImage, ToolError> {
+    let params::ImportImage {
+        registry_url,
+        tag,
+        wait,
+        timeout,
+        i_accept_that_anonymous_access_might_be_rate_limited: anonymous,
+    } = arguments;
     let client = cx.client().await?;
-    let mut url = arguments.registry_url.trim().to_owned();
+    let mut url = registry_url.trim().to_owned();
     let credentials = match local_form(&url) {
         Some(path) => {
             if !cx.session().is_local() {
@@ -47,33 +54,25 @@ pub(super) async fn import(
             url = format!("{scheme}:{whole}");
             None
         }
-        None => {
-            let anonymous = arguments.i_accept_that_anonymous_access_might_be_rate_limited;
-            credentials(&url, anonymous, client, cx).await?
-        }
+        None => credentials(&url, anonymous, client, cx).await?,
     };
-    let tag = arguments
-        .tag
-        .map(|tag| tag.strip_prefix("tag:").unwrap_or(&tag).to_owned());
+    let tag = tag.map(|tag| tag.strip_prefix("tag:").unwrap_or(&tag).to_owned());
     let request = ImageImportRequest {
         registry: Registry {
             url: url.clone(),
             credentials,
         },
         tag,
-        timeout: i64::try_from(arguments.timeout).ok(),
+        timeout: i64::try_from(timeout).ok(),
     };
     cx.watcher().progress(&format!("importing {url}"));
     let start = async { Ok::<_, ToolError>(client.import_image().body(request).send().await?) };
     let (operation, started) =
         StartedOperation::start(client, cx, start, |started| started.uuid).await?;
-    let time = std::time::Duration::from_secs(arguments.timeout.saturating_add(GRACE));
+    let time = std::time::Duration::from_secs(timeout.saturating_add(GRACE));
     let id = started.uuid;
     let follow = async { Ok(ended(client, id, time, Some(cx)).await?.into()) };
-    let Some(ended) = operation
-        .finish(arguments.wait, follow, waiting_call)
-        .await?
-    else {
+    let Some(ended) = operation.finish(wait, follow, waiting_call).await? else {
         return Ok(ImportImage {
             operation_id: Some(id.to_string()),
             ended: None,

@@ -26,15 +26,19 @@ impl OperationsTools for Handlers {
         arguments: params::WaitOperations,
         cx: &Context,
     ) -> Result<WaitOperations, ToolError> {
+        let params::WaitOperations {
+            operation_ids,
+            timeout,
+            mode,
+        } = arguments;
         let client = cx.client().await?;
-        let any = match arguments.mode {
+        let any = match mode {
             params::WaitOperationsMode::Any => true,
             params::WaitOperationsMode::All => false,
         };
         // Longer than a process lives is for ever.
-        let time = Duration::try_from_secs_f64(arguments.timeout)
-            .map_or(FOR_EVER, |time| time.min(FOR_EVER));
-        let mut waiting = OperationWait::new(&arguments.operation_ids);
+        let time = Duration::try_from_secs_f64(timeout).map_or(FOR_EVER, |time| time.min(FOR_EVER));
+        let mut waiting = OperationWait::new(&operation_ids);
         if waiting.pending.len() > MOST {
             return Err(ToolError::invalid(format!(
                 "`operation_ids` has {} operations; {MOST} can be waited for at once",
@@ -64,7 +68,8 @@ impl OperationsTools for Handlers {
         arguments: params::CancelOperation,
         cx: &Context,
     ) -> Result<CancelOperation, ToolError> {
-        let operation = arguments.operation_id;
+        let params::CancelOperation { operation_id } = arguments;
+        let operation = operation_id;
         let cancelled = cx.client().await?.cancel(operation).await?;
         Ok(CancelOperation {
             cancelled,

@@ -15,7 +15,8 @@ impl RegistriesTools for Handlers {
         arguments: params::RegistryTokenObtain,
         cx: &Context,
     ) -> Result<RegistryTokenObtain, ToolError> {
-        let registry = Host::of(&arguments.registry_url)?;
+        let params::RegistryTokenObtain { registry_url } = arguments;
+        let registry = Host::of(&registry_url)?;
         let call = format!(
             "registry_auth(registry_url={:?}, username=…, token=…)",
             registry.as_str()
@@ -68,10 +69,15 @@ impl RegistriesTools for Handlers {
         arguments: params::RegistryAuth,
         cx: &Context,
     ) -> Result<RegistryAuth, ToolError> {
-        let registry = Host::to_log_in(&arguments.registry_url)?;
+        let params::RegistryAuth {
+            registry_url,
+            username,
+            token,
+        } = arguments;
+        let registry = Host::to_log_in(&registry_url)?;
         // Pasted and read from files, they come with blanks and line ends around them.
-        let username = arguments.username.trim().to_owned();
-        let secret = arguments.token.trim().to_owned();
+        let username = username.trim().to_owned();
+        let secret = token.trim().to_owned();
         if username.is_empty() || secret.is_empty() || username.contains(':') {
             return Err(ToolError::invalid(
                 "`username` and `token` must not be empty, and a user has no colon",

@@ -19,11 +19,12 @@ const MOST_BYTES: u64 = 10 * 1024 * 1024;
 
 impl RunTools for Handlers {
     async fn run(&self, arguments: params::Run, cx: &Context) -> Result<Run, ToolError> {
-        let wait = arguments.wait;
-        let command = arguments.command.clone();
-        let cut_at = arguments.truncate_output_at;
-        let state = arguments.directory_state_id;
-        let mut request = request(arguments)?;
+        let Planned {
+            mut request,
+            wait,
+            cut_at,
+            state,
+        } = plan(arguments)?;
         let client = cx.client().await?;
         mark_executables(&mut request, client, cx).await;
         let own = request.files.clone();
@@ -73,7 +74,7 @@ impl RunTools for Handlers {
         if let (Some(made), Some(parent)) = (made, started.image)
             && made != parent
         {
-            lineage::remember(cx, made, parent, started.operation, &command).await;
+            lineage::remember(cx, made, parent, started.operation, &request.command).await;
         }
         if ended.truncated {
             ended.next = more(&ended, cut_at);
@@ -165,10 +166,40 @@ async fn mark_executables(
     }
 }
 
-fn request(arguments: params::Run) -> Result<types::InstanceSpawnRequest, ToolError> {
-    let image: ImageRef = arguments.image.parse()?;
+/// What the arguments ask for.
+struct Planned {
+    /// The request, without the files of a directory state.
+    request: types::InstanceSpawnRequest,
+    /// Whether to wait for the end.
+    wait: bool,
+    /// How many bytes of each stream to keep.
+    cut_at: u64,
+    /// The directory state to send.
+    state: Option<i64>,
+}
+
+fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
+    let params::Run {
+        command,
+        image,
+        shell,
+        env,
+        preserve_env,
+        cwd,
+        uid,
+        gid,
+        timeout,
+        disposable,
+        stdin,
+        files: uploaded,
+        directory_state_id,
+        wait,
+        truncate_output_at,
+        max_layer_bytes,
+    } = arguments;
+    let image: ImageRef = image.parse()?;
     let mut files = BTreeMap::new();
-    for (path, uuid) in arguments.files {
+    for (path, uuid) in uploaded {
         let uuid: Uuid = uuid.parse().map_err(|_| {
             ToolError::invalid(format!("`files`: `{uuid}` is no UUID of an uploaded file"))
                 .with_hint("`upload` answers with the UUID to give here")
@@ -183,37 +214,40 @@ fn request(arguments: params::Run) -> Result<types::InstanceSpawnRequest, ToolEr
             },
         );
     }
-    let stdin = arguments.stdin.map(|text| types::ClosableStreamRepr {
+    let stdin = stdin.map(|text| types::ClosableStreamRepr {
         close: Some(true),
         encoding: Some(types::StreamEncoding::Base64),
         value: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text),
     });
-    let limits = arguments
-        .max_layer_bytes
-        .map(|bytes| types::InstanceResourcesLimits {
-            max_layer_bytes: Some(bytes),
-        });
-    Ok(types::InstanceSpawnRequest {
+    let limits = max_layer_bytes.map(|bytes| types::InstanceResourcesLimits {
+        max_layer_bytes: Some(bytes),
+    });
+    let request = types::InstanceSpawnRequest {
         args: Vec::new(),
-        command: arguments.command,
-        cwd: Some(arguments.cwd).filter(|cwd| !cwd.is_empty()),
-        disposable: Some(arguments.disposable),
-        env: Some(arguments.env.into_iter().collect::<BTreeMap<_, _>>())
-            .filter(|env| !env.is_empty()),
+        command,
+        cwd: Some(cwd).filter(|cwd| !cwd.is_empty()),
+        disposable: Some(disposable),
+        env: Some(env.into_iter().collect::<BTreeMap<_, _>>()).filter(|env| !env.is_empty()),
         files,
-        gid: Some(arguments.gid),
+        gid: Some(gid),
         hostname: None,
         image,
         networking: None,
         preserve_cwd: None,
-        preserve_env: Some(arguments.preserve_env),
+        preserve_env: Some(preserve_env),
         resources_limits: limits,
-        shell: Some(arguments.shell),
+        shell: Some(shell),
         stdin,
-        timeout: i64::try_from(arguments.timeout).ok(),
-        truncate_output_at: i64::try_from(arguments.truncate_output_at).ok(),
-        uid: Some(arguments.uid),
+        timeout: i64::try_from(timeout).ok(),
+        truncate_output_at: i64::try_from(truncate_output_at).ok(),
+        uid: Some(uid),
         x_limits: None,
+    };
+    Ok(Planned {
+        request,
+        wait,
+        cut_at: truncate_output_at,
+        state: directory_state_id,
     })
 }
 

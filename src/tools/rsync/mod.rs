@@ -29,8 +29,13 @@ const TRIES: usize = 3;
 
 /// Sends what has changed since the last time and keeps what there is as a state.
 pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
-    let given = super::paths::local_path("source", &arguments.source)?;
-    let destination = destination(&arguments.destination)?;
+    let params::Rsync {
+        source,
+        destination: wanted,
+        exclude,
+    } = arguments;
+    let given = super::paths::local_path("source", &source)?;
+    let destination = destination(&wanted)?;
     let source = cx.session().local().resolved("source", &given)?;
     let client = cx.client().await?;
     let backend = client.backend().identity();
@@ -40,7 +45,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
     let (hashed, skipped) = loop {
         tries += 1;
         cx.watcher().progress("reading the directory");
-        let walked = read(&source, &arguments.exclude, cx).await?;
+        let walked = read(&source, &exclude, cx).await?;
         let mut skipped = walked.skipped;
         let mut hashed = hash::hash(&source, walked.files, &mut skipped, cx).await?;
         let sent = send::send(cx, client, missing(cx, &backend, &hashed).await?).await?;
