@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::counted::Counters;
 use super::dial::{Failure, Route};
 use super::target::Target;
-use crate::running::Running;
+use crate::operation::running::Running;
 
 /// The engine itself, as the events' `spid`.
 const SYSTEM: u64 = 0;

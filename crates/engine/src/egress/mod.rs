@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 use contree_sandbox::{Check, Network, Sandbox, SideFile, State};
 use serde_json::{Value, json};
 
-use super::config::{LocalConfig, NetworkMode};
-use super::request::SpawnRequest;
-use super::running::Running;
+use crate::api::request::SpawnRequest;
+use crate::config::{LocalConfig, NetworkMode};
+use crate::operation::running::Running;
 use dial::Dialer;
 use log::Log;
 use policy::Policy;

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use contree_sandbox::{Content, SideFile};
 
 use super::{Access, PORT};
-use crate::request::SpawnRequest;
+use crate::api::request::SpawnRequest;
 
 /// Certificates of the machine, for images that have none.
 const CERTIFICATES: &str = "ca-certificates.crt";

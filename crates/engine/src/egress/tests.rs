@@ -16,8 +16,8 @@ use super::policy::Policy;
 use super::proxy::Proxy;
 use super::rules::EgressRule;
 use super::upstream::Upstream;
-use crate::events;
-use crate::running::Running;
+use crate::operation::events;
+use crate::operation::running::Running;
 
 struct Fixture {
     proxy: Proxy,

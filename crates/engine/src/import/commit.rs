@@ -7,11 +7,11 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::prepare::{Piece, Prepared};
-use crate::DEFAULT_PATH;
+use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::image::DEFAULT_PATH;
 use crate::rows::operations::{self, Ending, Status};
 use crate::rows::{images, imports, layers};
-use crate::state::Engine;
 use contree_sqlite::DbError;
 
 /// Why an import cannot be kept after all. What it found is held, so that this takes more than pruning.

@@ -7,14 +7,14 @@ use axum::http::StatusCode;
 use uuid::Uuid;
 
 use super::commit::commit;
-use super::crew::Crew;
 use super::prepare::{Prepared, Preparing, discard};
 use super::progress::Progress;
-use super::request::{Checked, ImportRequest};
+use super::tasks::Crew;
+use crate::api::request::import::{Checked, ImportRequest};
+use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::lifecycle::{self, Keep, Ran, Task};
+use crate::operation::lifecycle::{self, Keep, Ran, Task};
 use crate::rows::operations::Status;
-use crate::state::Engine;
 
 /// Checks a request, records its operation and starts it on `runtime`. Blocks.
 pub(crate) fn begin(

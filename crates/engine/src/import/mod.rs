@@ -1,34 +1,32 @@
 //! Importing images: from registries, from layouts and archives on this machine's disk.
 //!
-//! `request` -> `origin` (which image) -> `prepare` (layers that are missing: downloaded and verified, then unpacked by a helper
+//! `request` -> `source` (which image) -> `prepare` (layers that are missing: downloaded and verified, then unpacked by a helper
 //! of the sandbox crate inside the user namespace) -> `commit` (one transaction). What is under way lives in the operation's run
 //! directory and in layer rows that are not ready, so that whatever ends an import leaves nothing behind.
 
-mod archive;
 mod commit;
-mod crew;
-mod decode;
-mod feed;
-mod file;
+mod decompress;
+mod docker_archive;
 mod job;
-mod layout;
-mod origin;
+mod local_file;
+mod oci_layout;
 mod plan;
 mod prepare;
 mod progress;
-mod request;
+pub(crate) mod source;
+mod tasks;
+mod verify;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use contree_sandbox::UnpackLimits;
 
-use super::LocalConfig;
-use super::queue::Queue;
+use crate::LocalConfig;
+use crate::operation::queue::Queue;
 use contree_registry::Http;
 
 pub(super) use job::begin;
-pub(super) use request::ImportRequest;
 
 /// What all imports of an engine share.
 pub(super) struct Imports {
@@ -48,7 +46,7 @@ impl Imports {
             local: config.local_imports,
             queue: Queue::new(
                 config.max_imports,
-                config.max_pending.min(super::limits::IMPORTS_WAITING),
+                config.max_pending.min(crate::limits::IMPORTS_WAITING),
             ),
             limits: UnpackLimits {
                 entries: config.import_entries,

@@ -8,14 +8,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::crew::Crew;
-use super::feed::{Fed, FeedError, feed};
-use super::origin::{Kind, Origin, split};
 use super::plan::{Content, LayerPlan, Plan};
 use super::progress::{Progress, size};
-use super::{archive, file, layout};
+use super::source::{Kind, Origin, split};
+use super::tasks::Crew;
+use super::verify::{Fed, FeedError, feed};
+use super::{docker_archive, local_file, oci_layout};
+use crate::engine::{Engine, blocking};
 use crate::rows::{images, imports, layers};
-use crate::state::{Engine, blocking};
 use contree_registry::pull::Repository;
 use contree_registry::{Digest, Login, Reference, RegistryError};
 
@@ -137,15 +137,15 @@ impl Preparing<'_> {
         let looked = self.crew.spawn_blocking(move || match kind {
             Kind::Layout => {
                 let (path, name) = split(&text);
-                layout::plan(&path, name.as_deref())
+                oci_layout::plan(&path, name.as_deref())
             }
             Kind::Archive => {
                 let (path, name) = split(&text);
-                archive::plan(&path, name.as_deref(), &scratch, limit)
+                docker_archive::plan(&path, name.as_deref(), &scratch, limit)
             }
             Kind::Rootfs => {
                 let path = PathBuf::from(text);
-                let (_, length) = file::open(&path)?;
+                let (_, length) = local_file::open(&path)?;
                 Ok(Plan::of_files(Content::File {
                     path,
                     offset: 0,

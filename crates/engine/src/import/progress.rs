@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use contree_sandbox::Unpacked;
 
-use crate::events::stream;
-use crate::running::Running;
+use crate::operation::events::stream;
+use crate::operation::running::Running;
 
 /// How often a download tells how far it is.
 const EVERY: Duration = Duration::from_secs(1);

@@ -8,9 +8,11 @@ mod prune;
 mod retention;
 mod usage;
 
-use super::error::ApiError;
-use super::state::Engine;
-use super::{EngineError, LocalConfig, host};
+use crate::EngineError;
+use crate::LocalConfig;
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::image::host;
 
 pub use prune::{PruneOptions, Pruned, prune};
 pub use retention::RETENTION_DAYS;
@@ -42,7 +44,7 @@ pub fn refresh_host(config: &LocalConfig) -> Result<Refreshed, EngineError> {
     let layer = engine.rows.read(host::layer)?;
     engine
         .rows
-        .write(|t| super::rows::layers::synced(t, layer.as_slice()))?;
+        .write(|t| crate::rows::layers::synced(t, layer.as_slice()))?;
     engine
         .rows
         .sync()

@@ -14,11 +14,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::failed;
+use crate::EngineError;
+use crate::LocalConfig;
+use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::operation::recover;
 use crate::rows::upkeep::{self as rows, Content, ImageRow, LayerRow};
 use crate::rows::{Rows, layers};
-use crate::state::Engine;
-use crate::{EngineError, LocalConfig, recover};
 use contree_sqlite::DbError;
 
 /// Contents and logs are made before their records; what is without one for so long is left behind.

@@ -7,8 +7,8 @@ use chrono::Utc;
 use rusqlite::Connection;
 
 use super::prune::{PruneOptions, run};
+use crate::engine::{Engine, blocking};
 use crate::rows::Rows;
-use crate::state::{Engine, blocking};
 use contree_sqlite::DbError;
 
 /// Untagged images, uploaded files and records of operations are kept for so many days unless `CONTREE_RETENTION_DAYS` says otherwise.

@@ -8,9 +8,10 @@ use std::path::Path;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::EngineError;
+use crate::LocalConfig;
+use crate::engine::Engine;
 use crate::rows::upkeep::{ImageRow, LayerRow, images, layers};
-use crate::state::Engine;
-use crate::{EngineError, LocalConfig};
 
 /// The disk space of a data directory, by what it is for. Sizes of layers are what was measured when they were made.
 #[derive(Clone, Debug, Serialize)]

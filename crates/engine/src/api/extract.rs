@@ -1,0 +1,107 @@
+//! Extractors whose refusals are the API's errors instead of plain text.
+
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::moment;
+use crate::error::ApiError;
+
+/// A parameter of the path.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Path(value)| Self(value))
+            .map_err(|error: PathRejection| ApiError::bad(error.body_text()))
+    }
+}
+
+/// The query's parameters.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        axum::extract::Query::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(value)| Self(value))
+            .map_err(|error: QueryRejection| ApiError::bad(error.body_text()))
+    }
+}
+
+/// A JSON body, whatever its content type says.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
+        axum::Json::from_bytes(&body)
+            .map(|axum::Json(value)| Self(value))
+            .map_err(|error: JsonRejection| ApiError::bad(unread(&error.body_text())))
+    }
+}
+
+/// What is wrong with a body, in words about it rather than about our types.
+fn unread(text: &str) -> String {
+    let text = text
+        .strip_prefix("Failed to deserialize the JSON body into the target type: ")
+        .unwrap_or(text);
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) => what.to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// A flag: absent or `0` is off; present without a value, or `1`, is on. `true` and `false` are taken as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Flag(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "" | "1" | "true" => Ok(Self(true)),
+            "0" | "false" => Ok(Self(false)),
+            other => Err(serde::de::Error::custom(format!(
+                "a flag is 0 or 1, not `{other}`"
+            ))),
+        }
+    }
+}
+
+/// Reads an optional moment of a query.
+pub(super) fn moment(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
+    text.map(|text| moment::parse(text, Utc::now()))
+        .transpose()
+        .map_err(|error| ApiError::bad(format!("`{name}`: {error}")))
+}
+
+/// Reads `limit`: 1 to 1000, 100 if absent.
+pub(super) fn limit(limit: Option<u32>) -> Result<u32, ApiError> {
+    match limit.unwrap_or(100) {
+        limit @ 1..=1000 => Ok(limit),
+        other => Err(ApiError::bad(format!(
+            "`limit` must be from 1 to 1000, not {other}"
+        ))),
+    }
+}
+
+/// Reads `offset`.
+pub(super) fn offset(offset: Option<u64>) -> Result<u64, ApiError> {
+    match offset.unwrap_or(0) {
+        offset if i64::try_from(offset).is_ok() => Ok(offset),
+        other => Err(ApiError::bad(format!("`offset` is too large: {other}"))),
+    }
+}

@@ -1,0 +1,154 @@
+//! Requests to import an image.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::request::check_tag;
+use crate::import::source::Origin;
+use contree_registry::Login;
+
+/// Longest import, in seconds.
+const TIMEOUT: u64 = 24 * 3600;
+/// What stands in answers in the place of what is secret.
+const MASK: &str = "***";
+
+/// The body of `POST /images/import`, after the API document's `ImageImportRequest`.
+#[derive(Deserialize)]
+pub(crate) struct ImportRequest {
+    registry: Registry,
+    #[serde(default)]
+    tag: Option<String>,
+    #[serde(default = "default_timeout")]
+    timeout: u64,
+}
+
+#[derive(Deserialize)]
+struct Registry {
+    url: String,
+    #[serde(default)]
+    credentials: Option<Credentials>,
+}
+
+#[derive(Deserialize)]
+struct Credentials {
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+}
+
+/// A request that was checked.
+pub(crate) struct Checked {
+    pub(crate) origin: Origin,
+    pub(crate) login: Option<Login>,
+    pub(crate) tag: Option<String>,
+    pub(crate) timeout: u64,
+}
+
+fn default_timeout() -> u64 {
+    300
+}
+
+impl ImportRequest {
+    /// Checks what no type says, and reads the reference.
+    pub(crate) fn check(self) -> Result<Checked, String> {
+        let tag = self.tag.filter(|tag| !tag.is_empty());
+        if let Some(tag) = &tag {
+            check_tag(tag)?;
+        }
+        if !(1..=TIMEOUT).contains(&self.timeout) {
+            return Err(format!(
+                "`timeout` must be from 1 to {TIMEOUT} seconds, not {}",
+                self.timeout
+            ));
+        }
+        let origin =
+            Origin::read(&self.registry.url).map_err(|why| format!("`registry.url`: {why}"))?;
+        let set = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let given = self
+            .registry
+            .credentials
+            .map(|given| (set(given.username), set(given.password)));
+        let login = match given {
+            None | Some((None, None)) => None,
+            Some((Some(username), Some(password))) => Some(Login::password(username, password)),
+            Some(_) => {
+                return Err("`registry.credentials` need both `username` and `password`".to_owned());
+            }
+        };
+        Ok(Checked {
+            origin,
+            login,
+            tag,
+            timeout: self.timeout,
+        })
+    }
+}
+
+impl Checked {
+    /// The request as it is recorded and shown: without what is secret.
+    pub(crate) fn masked(&self) -> Value {
+        let mut registry = json!({"url": self.origin.url()});
+        if self.login.is_some() {
+            registry["credentials"] = json!({"username": MASK, "password": MASK});
+        }
+        json!({"registry": registry, "tag": self.tag, "timeout": self.timeout})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: Value) -> Result<Checked, String> {
+        serde_json::from_value::<ImportRequest>(body)
+            .unwrap()
+            .check()
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let body = json!({"registry": {"url": "docker://ghcr.io/a/b", "credentials": {"username": "alice", "password": "hunter2"}}, "tag": "a/b:1"});
+        let text = check(body).map_err(drop).unwrap().masked().to_string();
+        assert!(
+            !text.contains("hunter2") && !text.contains("alice") && text.contains(MASK),
+            "{text}"
+        );
+        let open = check(json!({"registry": {"url": "alpine"}}))
+            .map_err(drop)
+            .unwrap()
+            .masked();
+        assert_eq!(
+            open,
+            json!({"registry": {"url": "alpine"}, "tag": null, "timeout": 300})
+        );
+    }
+
+    #[test]
+    fn bad_requests_are_told_what_is_wrong() {
+        for (body, word) in [
+            (json!({"registry": {"url": ""}}), "`registry.url`"),
+            (
+                json!({"registry": {"url": "u:hunter2@ghcr.io/a"}}),
+                "credentials",
+            ),
+            (json!({"registry": {"url": "rootfs:relative"}}), "absolute"),
+            (json!({"registry": {"url": "alpine"}, "tag": "a b"}), "tag"),
+            (
+                json!({"registry": {"url": "alpine"}, "timeout": 0}),
+                "`timeout`",
+            ),
+            (
+                json!({"registry": {"url": "alpine"}, "timeout": 99_999_999}),
+                "`timeout`",
+            ),
+            (
+                json!({"registry": {"url": "alpine", "credentials": {"username": "hunter2"}}}),
+                "both",
+            ),
+        ] {
+            let said = check(body).map(drop).unwrap_err();
+            assert!(said.contains(word) && !said.contains("hunter2"), "{said}");
+        }
+    }
+}

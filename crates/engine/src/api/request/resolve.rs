@@ -1,0 +1,153 @@
+//! A request completed with what the image saves, and what the result saves.
+
+use std::collections::BTreeMap;
+
+use super::SpawnRequest;
+use crate::image::DEFAULT_PATH;
+use crate::rows::images::Image;
+
+impl SpawnRequest {
+    /// Where the command starts: as asked, else as the image saved, else `/`.
+    pub(crate) fn start_directory(&self, image: &Image) -> String {
+        [&self.cwd, &image.cwd]
+            .into_iter()
+            .find(|path| !path.is_empty())
+            .map_or_else(|| "/".to_owned(), Clone::clone)
+    }
+
+    /// The command's environment: with a shell the image's under the request's, else the request's alone; `PATH` always.
+    pub(crate) fn environment(&self, image: &Image) -> BTreeMap<String, String> {
+        let mut env = if self.shell {
+            image.env.clone()
+        } else {
+            BTreeMap::new()
+        };
+        for (name, value) in self.env.iter().flatten() {
+            match value {
+                Some(value) => env.insert(name.clone(), value.clone()),
+                None => env.remove(name),
+            };
+        }
+        let unset = |name: &str| {
+            self.env
+                .iter()
+                .flatten()
+                .any(|(n, v)| n == name && v.is_none())
+        };
+        if !env.contains_key("PATH") && !unset("PATH") {
+            env.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
+        }
+        if self.shell && !env.contains_key("HOME") && !unset("HOME") {
+            env.insert(
+                "HOME".to_owned(),
+                if self.uid == 0 { "/root" } else { "/" }.to_owned(),
+            );
+        }
+        env
+    }
+
+    /// The program and its arguments.
+    pub(crate) fn program(&self, env: &BTreeMap<String, String>) -> (String, Vec<String>) {
+        if !self.shell {
+            return (self.command.clone(), self.args.clone());
+        }
+        let shell = env
+            .get("SHELL")
+            .filter(|shell| !shell.is_empty())
+            .map_or("/bin/sh", String::as_str);
+        (
+            shell.to_owned(),
+            vec!["-c".to_owned(), self.command.clone()],
+        )
+    }
+
+    /// What the result image saves as its environment: an empty or null value removes a variable.
+    pub(crate) fn saved_env(&self, image: &Image) -> BTreeMap<String, String> {
+        let mut env = image.env.clone();
+        if self.preserve_env {
+            for (name, value) in self.env.iter().flatten() {
+                match value.as_deref().filter(|value| !value.is_empty()) {
+                    Some(value) => env.insert(name.clone(), value.to_owned()),
+                    None => env.remove(name),
+                };
+            }
+        }
+        env
+    }
+
+    /// What the result image saves as its working directory.
+    pub(crate) fn saved_cwd(&self, image: &Image) -> String {
+        if self.preserve_cwd {
+            self.start_directory(image)
+        } else {
+            image.cwd.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::tests::request;
+    use super::*;
+
+    fn image() -> Image {
+        Image {
+            uuid: Uuid::nil(),
+            layer: 1,
+            env: BTreeMap::from([
+                ("A".to_owned(), "image".to_owned()),
+                ("B".to_owned(), "image".to_owned()),
+            ]),
+            cwd: "/saved".to_owned(),
+            operation: None,
+            lost: false,
+            created_at: chrono::Utc::now(),
+        }
+    }
+
+    #[test]
+    fn a_shell_sees_the_images_environment_and_a_program_does_not() {
+        let env = serde_json::json!({"env": {"B": "request", "A": null}});
+        let shell = SpawnRequest {
+            shell: true,
+            ..request(env.clone())
+        }
+        .environment(&image());
+        assert_eq!(shell.get("B").map(String::as_str), Some("request"));
+        assert_eq!(shell.get("A"), None);
+        assert!(shell.contains_key("PATH") && shell.contains_key("HOME"));
+        let plain = request(env).environment(&image());
+        assert_eq!(plain.keys().collect::<Vec<_>>(), ["B", "PATH"]);
+    }
+
+    #[test]
+    fn saved_environment_changes_only_when_asked() {
+        let change = request(serde_json::json!({"env": {"A": "", "C": "new"}}));
+        assert_eq!(change.saved_env(&image()), image().env);
+        let kept = SpawnRequest {
+            preserve_env: true,
+            ..change
+        }
+        .saved_env(&image());
+        assert_eq!(kept.get("A"), None);
+        assert_eq!(kept.get("C").map(String::as_str), Some("new"));
+    }
+
+    #[test]
+    fn the_start_directory_falls_back() {
+        assert_eq!(
+            request(serde_json::json!({"cwd": "/x"})).start_directory(&image()),
+            "/x"
+        );
+        assert_eq!(
+            request(serde_json::json!({})).start_directory(&image()),
+            "/saved"
+        );
+        assert_eq!(
+            request(serde_json::json!({"cwd": "/x", "preserve_cwd": true})).saved_cwd(&image()),
+            "/x"
+        );
+    }
+}

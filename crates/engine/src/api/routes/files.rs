@@ -1,0 +1,119 @@
+//! Uploaded files.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::api::extract::{Path, Query, limit, offset};
+use crate::engine::{Engine, blocking};
+use crate::error::ApiError;
+use crate::operation::events::timestamp;
+use crate::operation::recover::PART;
+use crate::rows::files::{self, StoredFile};
+
+#[derive(Deserialize)]
+pub(super) struct ListQuery {
+    limit: Option<u32>,
+    offset: Option<u64>,
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+}
+
+fn shown(file: &StoredFile) -> Value {
+    json!({
+        "uuid": file.uuid,
+        "sha256": file.sha256,
+        "size": file.size,
+        "created_at": timestamp(file.created_at),
+        "updated_at": timestamp(file.updated_at),
+    })
+}
+
+/// `POST /files`: content is hashed as it arrives, and kept once per digest.
+pub(super) async fn upload(
+    State(engine): State<Arc<Engine>>,
+    body: Body,
+) -> Result<(StatusCode, Answer<Value>), ApiError> {
+    let folder = engine.store.root().join("files");
+    let mut file =
+        blocking(move || Ok(tempfile::Builder::new().prefix(PART).tempfile_in(folder)?)).await?;
+    let mut hash = Sha256::new();
+    let mut size: u64 = 0;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| {
+            ApiError::bad(format!("the upload was cut after {size} bytes: {error}"))
+        })?;
+        size += chunk.len() as u64;
+        (file, hash) = blocking(move || {
+            hash.update(&chunk);
+            file.write_all(&chunk)?;
+            Ok((file, hash))
+        })
+        .await?;
+    }
+    let digest = hash
+        .finalize()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+    let stored = blocking(move || {
+        // Readable for a sandbox's first process, whose user is another one; the data directory itself is private.
+        file.as_file()
+            .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.persist(engine.file_path(&digest))
+            .map_err(|error| error.error)?;
+        Ok(engine.rows.write(|t| files::record(t, &digest, size))?)
+    })
+    .await?;
+    let answer = json!({"uuid": stored.uuid, "sha256": stored.sha256, "size": stored.size});
+    Ok((StatusCode::CREATED, Answer(answer)))
+}
+
+/// `GET` and `HEAD /files/{sha256}`.
+pub(super) async fn get(
+    State(engine): State<Arc<Engine>>,
+    Path(sha256): Path<String>,
+) -> Result<Answer<Value>, ApiError> {
+    if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(ApiError::bad(format!(
+            "`{}` is no SHA-256: it takes 64 hexadecimal digits",
+            sha256.escape_debug()
+        )));
+    }
+    let digest = sha256.to_ascii_lowercase();
+    let found = engine.read(move |c| files::by_digest(c, &digest)).await?;
+    match found.filter(|file| engine.has_content(file)) {
+        Some(file) => Ok(Answer(shown(&file))),
+        None => Err(ApiError::missing(format!(
+            "no file has the digest {sha256}"
+        ))),
+    }
+}
+
+/// `GET /files`.
+pub(super) async fn list(
+    State(engine): State<Arc<Engine>>,
+    Query(query): Query<ListQuery>,
+) -> Result<Answer<Value>, ApiError> {
+    let (limit, offset) = (limit(query.limit)?, offset(query.offset)?);
+    let listed = engine
+        .read(move |c| files::list(c, limit, offset, query.since, query.until))
+        .await?;
+    Ok(Answer(
+        json!({"files": listed.iter().map(shown).collect::<Vec<_>>()}),
+    ))
+}

@@ -1,0 +1,75 @@
+//! Reading one file of an image.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use contree_sandbox::ViewError;
+use tokio_util::io::ReaderStream;
+use uuid::Uuid;
+
+use super::encoding::{headers, takes_gzip};
+use super::{Path, PathQuery, Query, look};
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::serve::body;
+
+/// How much of a file is read at once.
+const CHUNK: usize = 256 * 1024;
+
+/// The headers of a file of this size.
+fn described(query: &PathQuery, gzip: bool, size: u64) -> HeaderMap {
+    let kind = if query.text.unwrap_or_default().0 {
+        "text/plain; charset=utf-8"
+    } else {
+        "application/octet-stream"
+    };
+    let mut headers = headers(gzip, kind);
+    if !gzip {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    }
+    headers
+}
+
+/// `GET /inspect/{image_uuid}/download`.
+pub(in crate::api::routes) async fn download(
+    State(engine): State<Arc<Engine>>,
+    Path(uuid): Path<Uuid>,
+    Query(query): Query<PathQuery>,
+    request: HeaderMap,
+) -> Result<Response, ApiError> {
+    let path = query.path()?;
+    let (file, entry) = look(&engine, uuid, path, |open, path| open.view.open_file(path)).await?;
+    let gzip = takes_gzip(&request);
+    let body = if gzip {
+        body::body(true, move |out| {
+            io::copy(&mut file.take(entry.size), out).map(|_| ())
+        })
+    } else {
+        let file = tokio::fs::File::from_std(file);
+        Body::from_stream(ReaderStream::with_capacity(file, CHUNK))
+    };
+    Ok((described(&query, gzip, entry.size), body).into_response())
+}
+
+/// `HEAD /inspect/{image_uuid}/download`: nothing is opened.
+pub(in crate::api::routes) async fn check_file(
+    State(engine): State<Arc<Engine>>,
+    Path(uuid): Path<Uuid>,
+    Query(query): Query<PathQuery>,
+    request: HeaderMap,
+) -> Result<HeaderMap, ApiError> {
+    let path = query.path()?;
+    let entry = look(&engine, uuid, path, |open, path| {
+        let entry = open.view.find(path)?;
+        match entry.kind {
+            contree_sandbox::Kind::File => Ok(entry),
+            _ => Err(ViewError::NotAFile),
+        }
+    })
+    .await?;
+    Ok(described(&query, takes_gzip(&request), entry.size))
+}

@@ -1,0 +1,163 @@
+//! Looking into images without running anything of theirs. One file an operation.
+
+mod archive;
+mod download;
+mod encoding;
+mod grep;
+mod list;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use contree_sandbox::ViewError;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+pub(super) use archive::{archive, check_archive};
+pub(super) use download::{check_file, download};
+pub(super) use grep::grep;
+pub(super) use list::list;
+
+use super::images as image_routes;
+use crate::api::extract::{Flag, Path, Query};
+use crate::api::request::check_tag;
+use crate::engine::{Engine, blocking};
+use crate::error::ApiError;
+use crate::image::lookup;
+use crate::image::views::OpenView;
+use crate::rows::{images, layers};
+
+#[derive(Deserialize)]
+pub(super) struct TagQuery {
+    tag: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PathQuery {
+    path: Option<String>,
+    text: Option<Flag>,
+}
+
+impl PathQuery {
+    /// The path inside the image. Without a leading slash it counts from the root too.
+    fn path(&self) -> Result<PathBuf, ApiError> {
+        let path = self
+            .path
+            .as_deref()
+            .ok_or_else(|| ApiError::bad("`path` is missing: give a path inside the image"))?;
+        inside(path)
+    }
+}
+
+/// A path inside an image.
+fn inside(path: &str) -> Result<PathBuf, ApiError> {
+    if path.contains('\0') {
+        return Err(ApiError::bad("`path` cannot hold a NUL byte"));
+    }
+    Ok(PathBuf::from("/").join(path).components().collect())
+}
+
+fn see(status: StatusCode, location: String) -> Response {
+    (status, [(header::LOCATION, location)]).into_response()
+}
+
+/// `GET /inspect`.
+pub(super) async fn redirect(uri: axum::http::Uri) -> Response {
+    let query = uri
+        .query()
+        .map_or_else(String::new, |query| format!("?{query}"));
+    see(
+        StatusCode::TEMPORARY_REDIRECT,
+        format!("/v1/inspect/{query}"),
+    )
+}
+
+/// `GET /inspect/{imageUUID}`.
+pub(super) async fn redirect_image(Path(uuid): Path<Uuid>) -> Response {
+    see(
+        StatusCode::TEMPORARY_REDIRECT,
+        format!("/v1/inspect/{uuid}/"),
+    )
+}
+
+/// `GET /inspect/?tag=`.
+pub(super) async fn find(
+    State(engine): State<Arc<Engine>>,
+    Query(query): Query<TagQuery>,
+) -> Result<Response, ApiError> {
+    let tag = query.tag.ok_or_else(|| ApiError::bad("`tag` is missing"))?;
+    check_tag(&tag).map_err(ApiError::bad)?;
+    let image = lookup::find_tag(&engine, tag).await?;
+    Ok(see(
+        StatusCode::FOUND,
+        format!("/v1/inspect/{}/", image.uuid),
+    ))
+}
+
+/// `GET /inspect/{image_uuid}/`.
+pub(super) async fn image(
+    State(engine): State<Arc<Engine>>,
+    Path(uuid): Path<Uuid>,
+) -> Result<Answer<Value>, ApiError> {
+    let image = lookup::find(&engine, uuid).await?;
+    let tag = engine.read(move |c| images::newest_tag(c, uuid)).await?;
+    Ok(Answer(image_routes::shown(&image, tag.as_deref())))
+}
+
+/// Looks into an image; a view whose helper has ended is opened anew once.
+async fn look<T: Send + 'static>(
+    engine: &Arc<Engine>,
+    uuid: Uuid,
+    at: PathBuf,
+    ask: impl Fn(&OpenView, &std::path::Path) -> Result<T, ViewError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let image = lookup::find(engine, uuid).await?;
+    let engine = Arc::clone(engine);
+    blocking(move || {
+        let chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+        let chain: Vec<u64> = chain.iter().map(|layer| layer.id).collect();
+        let answer = match ask(&*engine.views.get(&engine.store, &chain)?, &at) {
+            Err(ViewError::Sandbox(_)) => {
+                engine.views.forget(image.layer);
+                ask(&*engine.views.get(&engine.store, &chain)?, &at)
+            }
+            answer => answer,
+        };
+        answer.map_err(|error| refused(&at, error))
+    })
+    .await
+}
+
+/// A view for one request alone, which may keep it as long as it takes.
+async fn own_view(engine: &Arc<Engine>, uuid: Uuid) -> Result<OpenView, ApiError> {
+    let image = lookup::find(engine, uuid).await?;
+    let engine = Arc::clone(engine);
+    blocking(move || {
+        let chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+        let chain: Vec<u64> = chain.iter().map(|layer| layer.id).collect();
+        Ok(OpenView::open(&engine.store, &chain)?)
+    })
+    .await
+}
+
+fn refused(path: &std::path::Path, error: ViewError) -> ApiError {
+    let path = path.display();
+    match error {
+        ViewError::NotFound => ApiError::missing(format!("the image has no {path}")),
+        ViewError::NotADirectory => ApiError::kind(format!("{path} is not a directory")),
+        ViewError::NotAFile => ApiError::kind(format!("{path} is not a regular file")),
+        ViewError::TooManyLinks => {
+            ApiError::kind(format!("{path} leads through too many symbolic links"))
+        }
+        ViewError::TooMany => ApiError::kind(format!(
+            "{path} has too many entries to list; read it as an archive"
+        )),
+        ViewError::Sandbox(error) => error.into(),
+        other => ApiError::internal(format!("{path}: {other}")),
+    }
+}

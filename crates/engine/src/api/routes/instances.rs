@@ -1,0 +1,129 @@
+//! Spawning commands.
+
+use std::path::PathBuf;
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header};
+use contree_sandbox::Place;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::api::extract::Json;
+use crate::api::request::{Source, SpawnRequest};
+use crate::engine::{Engine, blocking};
+use crate::error::ApiError;
+use crate::image::lookup;
+use crate::image::squash;
+use crate::limits;
+use crate::operation::lifecycle::{self, Accepted};
+use crate::rows::images::Image;
+use crate::rows::{files, layers};
+use crate::run::runner::{self, Job};
+
+type Created = (StatusCode, [(HeaderName, String); 1], Answer<Value>);
+
+/// `POST /instances`: checks everything that can be checked, records the operation, and starts it.
+pub(super) async fn spawn(
+    State(engine): State<Arc<Engine>>,
+    Json(request): Json<SpawnRequest>,
+) -> Result<Created, ApiError> {
+    request
+        .check(engine.store.id_map().single())
+        .map_err(ApiError::bad)?;
+    let image = match Source::from_str(&request.image).map_err(ApiError::bad)? {
+        Source::Uuid(uuid) => lookup::find(&engine, uuid).await,
+        Source::Tag(tag) => lookup::find_tag(&engine, tag).await,
+    }
+    .map_err(ApiError::missing_is_bad)?;
+    let mut echo =
+        serde_json::to_value(&request).map_err(|error| ApiError::internal(error.to_string()))?;
+    echo["image"] = json!(image.uuid);
+    let operation = Uuid::new_v4();
+    let recorded = echo.clone();
+    let shared = Arc::clone(&engine);
+    let runtime = tokio::runtime::Handle::current();
+    blocking(move || {
+        let (accepted, job) = accept(&shared, operation, request, image, &recorded)?;
+        let work = |engine, task| runner::run(engine, task, job);
+        // Here, since a client that goes away ends this handler, but not what was accepted.
+        shared.tasks.spawn_on(
+            lifecycle::carry_out(Arc::clone(&shared), accepted, work),
+            &runtime,
+        );
+        Ok(())
+    })
+    .await?;
+    echo["uuid"] = json!(operation);
+    echo["result"] = Value::Null;
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, format!("/v1/operations/{operation}"))],
+        Answer(echo),
+    ))
+}
+
+/// Checks what takes looking at the store, and accepts the operation.
+fn accept(
+    engine: &Arc<Engine>,
+    operation: Uuid,
+    request: SpawnRequest,
+    image: Image,
+    recorded: &Value,
+) -> Result<(Accepted, Job), ApiError> {
+    let places = places(engine, &request)?;
+    let mut chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+    if chain.len() > squash::TOO_LONG {
+        squash::squash(engine, image.layer)?;
+        chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
+    }
+    if !request.disposable && chain.len() >= limits::LAYERS {
+        return Err(ApiError::bad(format!(
+            "the image {} has {} layers, and no more can be put on it; go on from an earlier image, doing more in one command",
+            image.uuid,
+            chain.len()
+        )));
+    }
+    let accepted = lifecycle::accept(
+        engine,
+        &engine.instances,
+        operation,
+        "instance",
+        Some(image.uuid),
+        recorded,
+    )?;
+    let job = Job {
+        request,
+        image,
+        chain,
+        places,
+    };
+    Ok((accepted, job))
+}
+
+fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiError> {
+    request
+        .files
+        .iter()
+        .map(|(path, file)| {
+            let stored = engine.rows.read(|c| files::by_uuid(c, file.uuid))?;
+            let stored = stored
+                .filter(|stored| engine.has_content(stored))
+                .ok_or_else(|| {
+                    ApiError::bad(format!(
+                        "`files`: there is no uploaded file {} for {path}; upload it again",
+                        file.uuid
+                    ))
+                })?;
+            Ok(Place {
+                source: PathBuf::from("files").join(&stored.sha256),
+                path: PathBuf::from(path),
+                mode: file.mode().map_err(ApiError::bad)?,
+                uid: file.uid,
+                gid: file.gid,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,88 @@
+//! The API's paths over the engine. One file a group of operations, as the API document groups them.
+
+mod account;
+mod files;
+mod follow;
+mod forward;
+mod images;
+mod import;
+mod inspect;
+mod instances;
+mod operations;
+mod subprocesses;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::routing::{get, patch, post};
+
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::limits;
+
+/// All paths below `/v1`.
+pub(crate) fn router(engine: Arc<Engine>) -> Router {
+    let v1 = Router::new()
+        .route("/whoami", get(account::whoami))
+        .route("/images", get(images::list))
+        .route("/images/import", post(import::import))
+        .route(
+            "/images/{image}/tag",
+            patch(images::set_tag).delete(images::remove_tag),
+        )
+        .route("/files", get(files::list).post(files::upload))
+        .route("/files/{sha256}", get(files::get))
+        .route("/instances", post(instances::spawn))
+        .route("/operations", get(operations::list))
+        .route(
+            "/operations/{operation}",
+            get(operations::get).delete(operations::cancel),
+        )
+        .route("/operations/{operation}/events", get(follow::events))
+        .route(
+            "/operations/{operation}/subprocesses",
+            post(subprocesses::create),
+        )
+        .route(
+            "/operations/{operation}/subprocesses/{spid}",
+            get(subprocesses::get).delete(subprocesses::kill),
+        )
+        .route(
+            "/operations/{operation}/subprocesses/{spid}/stdin",
+            post(subprocesses::stdin),
+        )
+        .route("/inspect", get(inspect::redirect))
+        .route("/inspect/", get(inspect::find))
+        .route("/inspect/{image}", get(inspect::redirect_image))
+        .route("/inspect/{image}/", get(inspect::image))
+        .route("/inspect/{image}/list", get(inspect::list))
+        .route(
+            "/inspect/{image}/download",
+            get(inspect::download).head(inspect::check_file),
+        )
+        .route(
+            "/inspect/{image}/archive",
+            get(inspect::archive).head(inspect::check_archive),
+        )
+        .route("/inspect/{image}/grep", get(inspect::grep));
+    Router::new()
+        .nest("/v1", v1)
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .with_state(engine)
+}
+
+async fn unknown(uri: Uri) -> ApiError {
+    ApiError::missing(format!(
+        "the API has no path {}; all paths begin with /v1",
+        uri.path()
+    ))
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not take {method}", uri.path());
+    ApiError::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, message)
+}

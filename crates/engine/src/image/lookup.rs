@@ -1,0 +1,37 @@
+//! Finding the image that a request names.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::image::host;
+use crate::rows::images::{self, Image};
+
+/// The image of a UUID, or 404; a lost one says so.
+pub(crate) async fn find(engine: &Arc<Engine>, uuid: Uuid) -> Result<Image, ApiError> {
+    host::ensure(engine).await?;
+    match engine.read(move |c| images::by_uuid(c, uuid)).await? {
+        Some(image) if image.lost => Err(lost(uuid)),
+        Some(image) => Ok(image),
+        None => Err(ApiError::missing(format!("there is no image {uuid}"))),
+    }
+}
+
+fn lost(uuid: Uuid) -> ApiError {
+    ApiError::missing(format!(
+        "the image {uuid} was lost when the machine went down before its files were on disk"
+    ))
+}
+
+/// The image of a tag, or 404.
+pub(crate) async fn find_tag(engine: &Arc<Engine>, tag: String) -> Result<Image, ApiError> {
+    host::ensure(engine).await?;
+    let wanted = tag.clone();
+    match engine.read(move |c| images::by_tag(c, &wanted)).await? {
+        Some(image) if image.lost => Err(lost(image.uuid)),
+        Some(image) => Ok(image),
+        None => Err(ApiError::missing(format!("no image has the tag `{tag}`"))),
+    }
+}

@@ -1,0 +1,264 @@
+//! Headers of a tar archive in the pax interchange format (POSIX.1-2017, `pax`): a ustar header, and before it an extended one for
+//! what ustar cannot hold.
+
+/// Tar counts in blocks of so many bytes.
+pub(crate) const BLOCK: usize = 512;
+
+/// The most that octal fields of 8 bytes and of 12 bytes hold.
+const MOST_ID: u64 = 0o7_777_777;
+const MOST_SIZE: u64 = 0o77_777_777_777;
+
+/// What kind of entry it is, with what belongs to the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Type<'a> {
+    File {
+        size: u64,
+    },
+    /// Another name of a file that came before.
+    HardLink {
+        target: &'a [u8],
+    },
+    Symlink {
+        target: &'a [u8],
+    },
+    Directory,
+    Fifo,
+}
+
+/// An entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Header<'a> {
+    /// Without a slash at either end.
+    pub(crate) path: &'a [u8],
+    pub(crate) kind: Type<'a>,
+    /// The permission bits, with set-user-id, set-group-id and sticky.
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Seconds since 1970.
+    pub(crate) mtime: i64,
+    /// Empty if the id has no name.
+    pub(crate) user: &'a str,
+    pub(crate) group: &'a str,
+}
+
+impl Header<'_> {
+    /// Appends the header's blocks. A file's content follows, and [`padding`].
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let (letter, size, target): (u8, u64, &[u8]) = match self.kind {
+            Type::File { size } => (b'0', size, b""),
+            Type::HardLink { target } => (b'1', 0, target),
+            Type::Symlink { target } => (b'2', 0, target),
+            Type::Directory => (b'5', 0, b""),
+            Type::Fifo => (b'6', 0, b""),
+        };
+        let mut path = self.path.to_vec();
+        if self.kind == Type::Directory {
+            path.push(b'/');
+        }
+        let records = self.records(&path, size, target);
+        if !records.is_empty() {
+            let mut block = Block::new(b"PaxHeaders/entry", b'x');
+            block.octal(100, 8, 0o644);
+            block.octal(108, 8, 0);
+            block.octal(116, 8, 0);
+            block.octal(124, 12, records.len() as u64);
+            block.octal(136, 12, 0);
+            block.finish(out);
+            out.extend_from_slice(&records);
+            out.resize(out.len() + padding(records.len() as u64), 0);
+        }
+        let mut block = Block::new(&path, letter);
+        block.octal(100, 8, u64::from(self.mode & 0o7777));
+        block.octal(108, 8, u64::from(self.uid).min(MOST_ID));
+        block.octal(116, 8, u64::from(self.gid).min(MOST_ID));
+        block.octal(124, 12, size.min(MOST_SIZE));
+        let mtime = u64::try_from(self.mtime).unwrap_or_default();
+        block.octal(136, 12, mtime.min(MOST_SIZE));
+        block.text(157, 100, target);
+        block.text(265, 32, self.user.as_bytes());
+        block.text(297, 32, self.group.as_bytes());
+        block.finish(out);
+    }
+
+    /// What the ustar header cannot say, as pax records.
+    fn records(&self, path: &[u8], size: u64, target: &[u8]) -> Vec<u8> {
+        let mut records = Vec::new();
+        if [path, target]
+            .iter()
+            .any(|name| std::str::from_utf8(name).is_err())
+        {
+            record(&mut records, "hdrcharset", b"BINARY");
+        }
+        if !fits(path, 100) {
+            record(&mut records, "path", path);
+        }
+        if !fits(target, 100) {
+            record(&mut records, "linkpath", target);
+        }
+        if !fits(self.user.as_bytes(), 31) {
+            record(&mut records, "uname", self.user.as_bytes());
+        }
+        if !fits(self.group.as_bytes(), 31) {
+            record(&mut records, "gname", self.group.as_bytes());
+        }
+        for (name, value, most) in [
+            ("uid", u64::from(self.uid), MOST_ID),
+            ("gid", u64::from(self.gid), MOST_ID),
+            ("size", size, MOST_SIZE),
+        ] {
+            if value > most {
+                record(&mut records, name, value.to_string().as_bytes());
+            }
+        }
+        if u64::try_from(self.mtime).map_or(true, |mtime| mtime > MOST_SIZE) {
+            record(&mut records, "mtime", self.mtime.to_string().as_bytes());
+        }
+        records
+    }
+}
+
+/// The two blocks of zeros that end an archive.
+pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+
+/// How many zeros follow content of this size.
+pub(crate) fn padding(size: u64) -> usize {
+    let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
+    if over == 0 { 0 } else { BLOCK - over }
+}
+
+/// Whether a ustar field of that length can hold it. Its encoding is not told, so only ASCII is sure to arrive.
+fn fits(text: &[u8], length: usize) -> bool {
+    text.len() <= length && text.is_ascii()
+}
+
+/// `LENGTH NAME=VALUE\n`, where the length counts itself.
+fn record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
+    let rest = 3 + name.len() + value.len();
+    let mut length = rest + 1;
+    while length != rest + length.to_string().len() {
+        length = rest + length.to_string().len();
+    }
+    records.extend_from_slice(format!("{length} {name}=").as_bytes());
+    records.extend_from_slice(value);
+    records.push(b'\n');
+}
+
+struct Block([u8; BLOCK]);
+
+impl Block {
+    fn new(path: &[u8], letter: u8) -> Self {
+        let mut block = Self([0; BLOCK]);
+        block.text(0, 100, path);
+        block.0[156] = letter;
+        block.text(257, 8, b"ustar\x0000");
+        block.octal(329, 8, 0);
+        block.octal(337, 8, 0);
+        block
+    }
+
+    fn text(&mut self, at: usize, length: usize, text: &[u8]) {
+        let used = text.len().min(length);
+        self.0[at..at + used].copy_from_slice(&text[..used]);
+    }
+
+    fn octal(&mut self, at: usize, length: usize, value: u64) {
+        let digits = format!("{value:0width$o}", width = length - 1);
+        self.text(at, length - 1, digits.as_bytes());
+    }
+
+    fn finish(mut self, out: &mut Vec<u8>) {
+        self.text(148, 8, b"        ");
+        let sum: u32 = self.0.iter().map(|byte| u32::from(*byte)).sum();
+        self.text(148, 8, format!("{sum:06o}\0 ").as_bytes());
+        out.extend_from_slice(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header<'a>(path: &'a [u8], kind: Type<'a>) -> Header<'a> {
+        Header {
+            path,
+            kind,
+            mode: 0o100_644,
+            uid: 0,
+            gid: 5,
+            mtime: 1_700_000_000,
+            user: "root",
+            group: "",
+        }
+    }
+
+    #[test]
+    fn what_ustar_holds_is_one_block() {
+        let mut out = Vec::new();
+        header(b"etc/hosts", Type::File { size: 5 }).write(&mut out);
+        assert_eq!(out.len(), BLOCK);
+        assert_eq!(&out[..10], b"etc/hosts\0");
+        assert_eq!(&out[100..108], b"0000644\0");
+        assert_eq!(&out[116..124], b"0000005\0");
+        assert_eq!(&out[124..136], b"00000000005\0");
+        assert_eq!(&out[156..158], b"0\0");
+        assert_eq!(&out[257..265], b"ustar\x0000");
+        let sum: u32 = out
+            .iter()
+            .enumerate()
+            .map(|(at, byte)| {
+                if (148..156).contains(&at) {
+                    32
+                } else {
+                    u32::from(*byte)
+                }
+            })
+            .sum();
+        assert_eq!(&out[148..156], format!("{sum:06o}\0 ").as_bytes());
+    }
+
+    #[test]
+    fn what_it_cannot_hold_comes_before_as_records() {
+        let long = [b'x'; 300];
+        let mut out = Vec::new();
+        Header {
+            uid: u32::MAX - 1,
+            mtime: -5,
+            ..header(
+                &long,
+                Type::File {
+                    size: MOST_SIZE + 1,
+                },
+            )
+        }
+        .write(&mut out);
+        assert_eq!((out.len(), out[156]), (3 * BLOCK, b'x'));
+        let records = String::from_utf8_lossy(&out[BLOCK..2 * BLOCK]);
+        for line in [
+            format!("310 path={}\n", "x".repeat(300)),
+            "18 uid=4294967294\n".into(),
+            "19 size=8589934592\n".into(),
+            "12 mtime=-5\n".into(),
+        ] {
+            assert!(records.contains(&line), "{records}");
+        }
+        let mut out = Vec::new();
+        header(b"caf\xe9", Type::Symlink { target: b"to" }).write(&mut out);
+        let records = String::from_utf8_lossy(&out[BLOCK..]);
+        assert!(
+            records.starts_with("21 hdrcharset=BINARY\n13 path=caf"),
+            "{records}"
+        );
+    }
+
+    #[test]
+    fn the_length_of_a_record_counts_itself() {
+        for length in 1..2000 {
+            let mut records = Vec::new();
+            record(&mut records, "path", &vec![b'y'; length]);
+            let text = String::from_utf8(records.clone()).unwrap();
+            let said: usize = text.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(said, records.len());
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Images in an archive of this machine, as `docker save` writes it.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use contree_sandbox::tar::{Archive, MemberKind};
+use serde::Deserialize;
+
+use super::decompress::Decoder;
+use super::local_file;
+use super::plan::{Content, Plan};
+use contree_registry::manifest::{self, LARGEST, LAYERS};
+use contree_registry::{Digest, Reference};
+
+/// Most members of such an archive.
+const MEMBERS: usize = 100_000;
+/// Most links from name to name.
+const LINKS: usize = 8;
+
+/// An image in `manifest.json`.
+#[derive(Deserialize)]
+struct Saved {
+    #[serde(rename = "Config")]
+    config: String,
+    #[serde(rename = "RepoTags", default)]
+    names: Option<Vec<String>>,
+    #[serde(rename = "Layers", default)]
+    layers: Vec<String>,
+}
+
+/// Where the members of an archive are.
+struct Members {
+    path: PathBuf,
+    files: HashMap<String, (u64, u64)>,
+    links: HashMap<String, String>,
+}
+
+/// The plan of the image that `name` names; without one, of the only image. An archive that is packed as a whole is unpacked into
+/// `scratch`, up to `limit` bytes.
+pub(super) fn plan(
+    path: &Path,
+    name: Option<&str>,
+    scratch: &Path,
+    limit: u64,
+) -> Result<Plan, String> {
+    let members = Members::read(&plain(path, scratch, limit)?)?;
+    let list = members.content("manifest.json")?;
+    let mut images: Vec<Saved> = serde_json::from_slice(&list)
+        .map_err(|error| format!("its manifest.json cannot be read: {error}"))?;
+    let all = || {
+        let names: Vec<&str> = images
+            .iter()
+            .flat_map(|image| image.names.iter().flatten())
+            .map(String::as_str)
+            .take(20)
+            .collect();
+        names.join(", ")
+    };
+    let at = match name {
+        Some(name) => images
+            .iter()
+            .position(|image| image.is_called(name))
+            .ok_or_else(|| format!("it has no image `{name}`; it has {}", all()))?,
+        None if images.len() == 1 => 0,
+        None => {
+            return Err(format!(
+                "it has {} images: say which, as in docker-archive:FILE:NAME:TAG; it has {}",
+                images.len(),
+                all()
+            ));
+        }
+    };
+    let image = images.swap_remove(at);
+    if image.layers.len() > LAYERS {
+        return Err(format!(
+            "it has {} layers, and at most {LAYERS} are taken",
+            image.layers.len()
+        ));
+    }
+    let config = members.content(&image.config)?;
+    let contents = image
+        .layers
+        .iter()
+        .map(|layer| {
+            let (offset, length) = members.find(layer)?;
+            Ok(Content::File {
+                path: members.path.clone(),
+                offset,
+                length,
+                digest: None,
+            })
+        })
+        .collect::<Result<_, String>>()?;
+    Plan::of(&Digest::of(&config), manifest::config(&config)?, contents)
+}
+
+impl Saved {
+    fn is_called(&self, name: &str) -> bool {
+        let full = |name: &str| {
+            name.parse::<Reference>()
+                .map(|reference| reference.to_string())
+                .ok()
+        };
+        let wanted = full(name);
+        self.names
+            .iter()
+            .flatten()
+            .any(|known| known == name || (wanted.is_some() && full(known) == wanted))
+    }
+}
+
+/// The archive itself, or what it was packed from.
+fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, String> {
+    let (file, _) = local_file::open(path)?;
+    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let mut decoder = Decoder::new(BufReader::new(file)).map_err(failed)?;
+    if decoder.is_plain() {
+        return Ok(path.to_owned());
+    }
+    let unpacked = scratch.join("archive.tar");
+    let mut to = File::create_new(&unpacked).map_err(failed)?;
+    let copied = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(failed)?;
+    to.flush().map_err(failed)?;
+    if copied > limit {
+        return Err(format!(
+            "it is larger than {limit} bytes when it is unpacked"
+        ));
+    }
+    Ok(unpacked)
+}
+
+impl Members {
+    fn read(path: &Path) -> Result<Self, String> {
+        let (file, _) = local_file::open(path)?;
+        let mut archive = Archive::new(BufReader::with_capacity(1 << 20, file));
+        let mut members = Self {
+            path: path.to_owned(),
+            files: HashMap::new(),
+            links: HashMap::new(),
+        };
+        while let Some(member) = archive.next_member().map_err(|error| error.to_string())? {
+            if members.files.len() + members.links.len() >= MEMBERS {
+                return Err(format!("it has more than {MEMBERS} members"));
+            }
+            let name = tidy(&String::from_utf8_lossy(&member.path), "");
+            let link = String::from_utf8_lossy(&member.link);
+            match member.kind {
+                MemberKind::File if member.sparse.is_none() => {
+                    members.files.insert(name, (member.offset, member.size));
+                }
+                MemberKind::Symlink => {
+                    let within = name
+                        .rsplit_once('/')
+                        .map_or("", |(within, _)| within)
+                        .to_owned();
+                    members.links.insert(name, tidy(&link, &within));
+                }
+                MemberKind::Hardlink => {
+                    members.links.insert(name, tidy(&link, ""));
+                }
+                _ => {}
+            }
+        }
+        Ok(members)
+    }
+
+    fn find(&self, name: &str) -> Result<(u64, u64), String> {
+        let mut at = tidy(name, "");
+        for _ in 0..LINKS {
+            if let Some(found) = self.files.get(&at) {
+                return Ok(*found);
+            }
+            match self.links.get(&at) {
+                Some(next) => at.clone_from(next),
+                None => break,
+            }
+        }
+        Err(format!(
+            "it is no archive of `docker save`: it has no member {name}"
+        ))
+    }
+
+    fn content(&self, name: &str) -> Result<Vec<u8>, String> {
+        let (offset, length) = self.find(name)?;
+        if length > LARGEST as u64 {
+            return Err(format!("its member {name} is larger than {LARGEST} bytes"));
+        }
+        let (mut file, _) = local_file::open(&self.path)?;
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.take(length).read_to_end(&mut bytes))
+            .map_err(|error| format!("cannot read {}: {error}", self.path.display()))?;
+        Ok(bytes)
+    }
+}
+
+/// A name relative to the archive's root; these are only ever looked up in it.
+fn tidy(name: &str, within: &str) -> String {
+    let mut parts: Vec<&str> = within.split('/').filter(|part| !part.is_empty()).collect();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}

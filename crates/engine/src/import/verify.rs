@@ -1,0 +1,221 @@
+//! Giving an archive to the helper that unpacks it: decoded, measured and hashed on the way.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
+use std::rc::Rc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::decompress::Decoder;
+use super::local_file;
+use super::plan::Content;
+use contree_registry::Digest;
+
+/// How much is handed over at once.
+const CHUNK: usize = 256 * 1024;
+/// From here on the ratio of packing counts: what is smaller harms nobody.
+const LARGE: u64 = 4 << 30;
+/// How many times larger than when it was packed a large archive may be. Real ones stay below 20.
+const RATIO: u64 = 250;
+/// What the headers of an archive may take besides its files.
+const HEADERS: u64 = 8 << 30;
+
+/// What went through.
+pub(super) struct Fed {
+    /// Of the unpacked archive.
+    pub(super) diff: Digest,
+    /// Of the archive as it was.
+    pub(super) packed: Digest,
+}
+
+/// Why it did not.
+#[derive(Debug)]
+pub(super) enum FeedError {
+    /// The archive is at fault, or the disk.
+    Source(String),
+    /// The other side has ended, and knows why.
+    Refused,
+}
+
+impl From<String> for FeedError {
+    fn from(why: String) -> Self {
+        Self::Source(why)
+    }
+}
+
+/// Writes the unpacked archive to `to`, and checks that it is what was promised. `bytes` bounds the files of the archive.
+pub(super) fn feed(content: &Content, bytes: u64, to: &mut impl Write) -> Result<Fed, FeedError> {
+    let Content::File {
+        path,
+        offset,
+        length,
+        digest,
+    } = content
+    else {
+        return Err(FeedError::Source("a layer was not downloaded".to_owned()));
+    };
+    let (mut file, _) = local_file::open(path)?;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
+        _ => format!("it cannot be unpacked: {error}"),
+    };
+    file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
+    let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Sha256::new())));
+    let meter = |file: File| Meter {
+        inner: file.take(*length),
+        count: Rc::clone(&count),
+        hasher: Rc::clone(&hasher),
+    };
+    let mut rest = meter(file.try_clone().map_err(failed)?);
+    let mut decoder = Decoder::new(BufReader::with_capacity(CHUNK, meter(file))).map_err(failed)?;
+    let diff = pour(&mut decoder, bytes, &count, to)?;
+    drop(decoder);
+    // Both share one position: what the decoder did not want belongs to the digest as well.
+    rest.inner.set_limit(length.saturating_sub(count.get()));
+    io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
+    if count.get() < *length {
+        return Err(FeedError::Source("it ends too early".to_owned()));
+    }
+    let packed = Digest::finish(hasher.borrow().clone());
+    if digest.as_ref().is_some_and(|digest| *digest != packed) {
+        return Err(FeedError::Source(
+            "it holds something else than its digest says".to_owned(),
+        ));
+    }
+    Ok(Fed { diff, packed })
+}
+
+fn pour(
+    decoder: &mut impl Read,
+    bytes: u64,
+    packed: &Cell<u64>,
+    to: &mut impl Write,
+) -> Result<Digest, FeedError> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    let mut unpacked: u64 = 0;
+    loop {
+        let read = match decoder.read(&mut buffer) {
+            Ok(0) => return Ok(Digest::finish(hasher)),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(FeedError::Source("it ends too early".to_owned()));
+            }
+            Err(error) => return Err(FeedError::Source(format!("it cannot be unpacked: {error}"))),
+        };
+        unpacked += read as u64;
+        if let Some(why) = excess(unpacked, packed.get(), bytes) {
+            return Err(FeedError::Source(why));
+        }
+        hasher.update(&buffer[..read]);
+        match to.write_all(&buffer[..read]) {
+            Ok(()) => {}
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                return Err(FeedError::Refused);
+            }
+            Err(error) => return Err(FeedError::Source(error.to_string())),
+        }
+    }
+}
+
+/// Why so many unpacked bytes are too many.
+fn excess(unpacked: u64, packed: u64, bytes: u64) -> Option<String> {
+    if unpacked > bytes.saturating_add(HEADERS) {
+        return Some(format!("unpacked it is larger than {bytes} bytes"));
+    }
+    (unpacked > LARGE && unpacked / RATIO > packed).then(|| {
+        format!("it looks like a decompression bomb: {packed} bytes give more than {unpacked}")
+    })
+}
+
+/// Counts and hashes what is read.
+struct Meter {
+    inner: io::Take<File>,
+    count: Rc<Cell<u64>>,
+    hasher: Rc<RefCell<Sha256>>,
+}
+
+impl Read for Meter {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + read as u64);
+        self.hasher.borrow_mut().update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(bytes: &[u8]) -> (tempfile::NamedTempFile, Content) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"before").unwrap();
+        file.write_all(bytes).unwrap();
+        file.write_all(b"after").unwrap();
+        let content = Content::File {
+            path: file.path().to_owned(),
+            offset: 6,
+            length: bytes.len() as u64,
+            digest: Some(Digest::of(bytes)),
+        };
+        (file, content)
+    }
+
+    #[test]
+    fn what_is_promised_is_checked() {
+        let bytes = b"some archive".repeat(1000);
+        let (_kept, mut content) = file(&bytes);
+        let mut out = Vec::new();
+        let fed = feed(&content, 1 << 20, &mut out).map_err(|_| ()).unwrap();
+        assert_eq!(
+            (out, fed.diff, fed.packed),
+            (bytes.clone(), Digest::of(&bytes), Digest::of(&bytes))
+        );
+        if let Content::File { length, .. } = &mut content {
+            *length -= 1;
+        }
+        assert!(matches!(
+            feed(&content, 1 << 20, &mut Vec::new()),
+            Err(FeedError::Source(_))
+        ));
+        if let Content::File { length, .. } = &mut content {
+            *length += 100;
+        }
+        let cut = feed(&content, 1 << 20, &mut Vec::new());
+        assert!(matches!(cut, Err(FeedError::Source(why)) if why.contains("too early")));
+    }
+
+    #[test]
+    fn what_follows_packed_bytes_belongs_to_the_digest() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(b"text").unwrap();
+        let packed = encoder.finish().unwrap();
+        let (_kept, content) = file(&packed);
+        let mut out = Vec::new();
+        let fed = feed(&content, 1 << 20, &mut out).map_err(|_| ()).unwrap();
+        assert_eq!(
+            (out.as_slice(), fed.diff),
+            (&b"text"[..], Digest::of(b"text"))
+        );
+    }
+
+    #[test]
+    fn bombs() {
+        assert_eq!(excess(LARGE, 1, u64::MAX), None);
+        assert!(excess(LARGE + 250, 1, u64::MAX).unwrap().contains("bomb"));
+        assert_eq!(excess(10 * LARGE, LARGE, u64::MAX), None);
+        assert!(
+            excess(HEADERS + 11, HEADERS, 10)
+                .unwrap()
+                .contains("larger")
+        );
+    }
+}

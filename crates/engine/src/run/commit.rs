@@ -1,0 +1,68 @@
+//! Keeping what a run left, as an image.
+
+use chrono::Utc;
+use contree_sandbox::{Finished, LayerId, RunDir};
+use uuid::Uuid;
+
+use crate::api::request::SpawnRequest;
+use crate::engine::Engine;
+use crate::error::ApiError;
+use crate::rows::images::{self, Image};
+use crate::rows::layers::{self, Layer};
+use crate::rows::operations::{self, Ending};
+
+/// Commits what a run left, if it changed anything, and records image and ending in one transaction.
+#[expect(clippy::too_many_arguments, reason = "all parts of one transaction")]
+pub(crate) fn keep(
+    engine: &Engine,
+    operation: Uuid,
+    request: &SpawnRequest,
+    image: &Image,
+    chain: &[Layer],
+    run: &RunDir,
+    finished: &Finished,
+    ending: &Ending,
+) -> Result<Ending, ApiError> {
+    let env = request.saved_env(image);
+    let cwd = request.saved_cwd(image);
+    let below: u64 = chain.iter().map(|layer| layer.bytes).sum();
+    let changed = finished.changed.unwrap_or(false);
+    let mut ending = ending.clone();
+    if !changed && env == image.env && cwd == image.cwd {
+        ending.result_image = Some(image.uuid);
+        ending.image_size = Some(below);
+        engine
+            .rows
+            .write(|t| operations::end(t, operation, &ending))?;
+        return Ok(ending);
+    }
+    let mut layer = image.layer;
+    let mut bytes = 0;
+    if changed {
+        bytes = finished.upper_bytes;
+        layer = engine
+            .rows
+            .write(|t| layers::reserve(t, Some(image.layer), operation, &engine.boot))?;
+        engine.store.commit(run, LayerId(layer))?;
+    }
+    let result = Image {
+        uuid: Uuid::new_v4(),
+        layer,
+        env,
+        cwd,
+        operation: Some(operation),
+        lost: false,
+        created_at: Utc::now(),
+    };
+    ending.result_image = Some(result.uuid);
+    ending.image_size = Some(below + bytes);
+    engine.rows.write(|t| {
+        if changed {
+            layers::ready(t, layer, bytes)?;
+        }
+        images::insert(t, &result)?;
+        operations::end(t, operation, &ending)
+    })?;
+    engine.committed.notify_one();
+    Ok(ending)
+}

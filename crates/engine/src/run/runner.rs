@@ -1,0 +1,308 @@
+//! Running one command: sandbox, streams, time-out, cancellation, and keeping the result.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use contree_sandbox::{
+    Exit, Finished, LayerId, MakeDir, Network, Place, Sandbox, SandboxSpec, SideFile, Usage,
+};
+use serde_json::json;
+
+use crate::api::report::{init_event, resources};
+use crate::api::request::SpawnRequest;
+use crate::egress::Proxy;
+use crate::engine::{Engine, blocking};
+use crate::error::ApiError;
+use crate::image::squash;
+use crate::limits;
+use crate::operation::events::{Log, timestamp};
+use crate::operation::lifecycle::{Keep, Ran, SYSTEM, Task};
+use crate::rows::images::Image;
+use crate::rows::layers::Layer;
+use crate::rows::operations::Status;
+use crate::run::commit::keep;
+use crate::run::diagnostics;
+use crate::run::instance::{Attended, Instance};
+
+/// How long a killed tree may take to go before the sandbox is ended by force.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A command to run.
+pub(crate) struct Job {
+    pub(crate) request: SpawnRequest,
+    pub(crate) image: Image,
+    /// The image's chain, top first.
+    pub(crate) chain: Vec<Layer>,
+    /// Files to place before the command starts.
+    pub(crate) places: Vec<Place>,
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
+    let log = Arc::clone(&task.running.log);
+    let cwd = job.request.start_directory(&job.image);
+    let access = engine.egress.access(&job.request);
+    let spec = spec(&job, &cwd, engine.egress.sandbox(access));
+    let begun = Instant::now();
+    let sandbox = {
+        let store = engine.store.clone();
+        let run = Arc::clone(&task.run);
+        blocking(move || Ok(Sandbox::start(&store, &run, &spec)?)).await
+    };
+    let sandbox = match sandbox {
+        Ok(sandbox) => sandbox,
+        Err(error) => {
+            shut_down(&log, "spawn_failed");
+            return Ran::failed(error.message());
+        }
+    };
+    log.append(SYSTEM, "init", init_event(&job.request));
+    let proxy = engine.egress.serve(&sandbox, &task.running);
+    let variables = engine.egress.variables(access, &sandbox);
+    let instance = Instance::new(
+        sandbox,
+        Arc::clone(&log),
+        job.image.clone(),
+        job.request.timeout,
+        variables,
+    );
+    let (recorded, main) = tokio::join!(task.executing(&engine), instance.start_main(&job.request));
+    let main = match main {
+        Ok(main) => main,
+        Err(error) => return not_started(&instance, &log, &error).await,
+    };
+    if let Err(error) = recorded {
+        // What cannot be recorded is not run.
+        task.running.fail(error.message());
+    }
+    task.running.begin(Some(Arc::clone(&instance)));
+    watch(&engine, task, job, &instance, main, proxy, begun).await
+}
+
+async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
+    let ended = match instance.close(false).await {
+        Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
+        None => None,
+    };
+    shut_down(log, "spawn_failed");
+    // What was placed before it may have been too much already.
+    match ended {
+        Some(ended) if ended.is_too_large() => Ran::failed(ended.message()),
+        _ => Ran::failed(error.message()),
+    }
+}
+
+/// Follows the main process to its end, then ends the sandbox.
+async fn watch(
+    engine: &Engine,
+    task: Task,
+    job: Job,
+    instance: &Arc<Instance>,
+    mut main: Attended,
+    proxy: Option<Proxy>,
+    begun: Instant,
+) -> Ran {
+    let log = Arc::clone(&task.running.log);
+    let pid = main.pid;
+    let mut timed_out = false;
+    let mut cancelled = false;
+    let mut seen = None;
+    tokio::select! {
+        biased;
+        () = task.running.cancel.cancelled() => cancelled = true,
+        exit = &mut main.exit => seen = Some(exit),
+        () = tokio::time::sleep(Duration::from_secs(job.request.timeout)) => timed_out = true,
+    }
+    // The main process's end is the end of all that was started in the sandbox.
+    let Some(sandbox) = instance.close(timed_out).await.map(Arc::new) else {
+        return Ran::failed("the sandbox was ended by somebody else");
+    };
+    kill_all(&sandbox).await;
+    let exit = match seen {
+        Some(exit) => exit.ok(),
+        None => tokio::time::timeout(GRACE, &mut main.exit)
+            .await
+            .ok()
+            .and_then(Result::ok),
+    };
+    let forced = exit.is_none();
+    if forced {
+        sandbox.hard_kill();
+    }
+    // Out of time is out of time, however long the end took on a machine that is on its knees. What was written is another matter:
+    // nobody has seen it come to rest.
+    let exit = exit.or_else(|| {
+        let nothing_is_kept = timed_out && !cancelled && job.request.disposable;
+        nothing_is_kept.then(killed)
+    });
+    let last_words = async {
+        // An open connection would keep the sandbox's network alive.
+        let denied = match proxy {
+            Some(proxy) => proxy.close().await,
+            None => None,
+        };
+        let starved = sandbox.killed_for_memory();
+        diagnostics::add(engine, &task, &job.request, denied, starved, exit.as_ref());
+    };
+    instance
+        .conclude_main(main, exit.as_ref(), last_words)
+        .await;
+    instance.rest().await;
+    let elapsed = begun.elapsed();
+    let Some(exit) = exit else {
+        let finished = finish(sandbox, false, &log).await;
+        shut_down(&log, "signal");
+        if let (false, Err(error)) = (cancelled, &finished)
+            && error.is_too_large()
+        {
+            return Ran::failed(error.message());
+        }
+        return match (cancelled, timed_out) {
+            (true, _) => Ran::cancelled(),
+            (false, true) => Ran::failed(
+                "the command ran out of time, and its processes did not end in time when they were killed",
+            ),
+            (false, false) => Ran::failed(
+                "the sandbox ended unexpectedly: its first process was killed or crashed",
+            ),
+        };
+    };
+    let reason = if timed_out {
+        "timeout"
+    } else if cancelled {
+        "signal"
+    } else {
+        "job_complete"
+    };
+    let kept = !job.request.disposable && !cancelled;
+    let finished = finish(sandbox, kept, &log).await;
+    shut_down(&log, reason);
+    let usage = finished
+        .as_ref()
+        .map_or(&exit.usage, |finished| &finished.usage);
+    let outcome = json!({
+        "state": {
+            "continued": false, "core_dump": exit.core_dump, "exit_code": exit.code.unwrap_or(-1), "pid": pid,
+            "signal": exit.signal.unwrap_or(-1), "stopped": false, "timed_out": timed_out,
+        },
+        "resources": resources(usage, elapsed),
+    });
+    if cancelled {
+        return Ran {
+            outcome: Some(outcome),
+            ..Ran::cancelled()
+        };
+    }
+    match finished {
+        Ok(finished) => Ran {
+            status: Status::Success,
+            error: None,
+            outcome: Some(outcome),
+            keep: kept.then(|| keeping(task, job, finished)),
+        },
+        Err(error) if forced && !error.is_too_large() => Ran {
+            status: Status::Success,
+            error: None,
+            outcome: Some(outcome),
+            keep: None,
+        },
+        Err(error) => Ran {
+            outcome: Some(outcome),
+            ..Ran::failed(error.message())
+        },
+    }
+}
+
+/// The end of a command whose sandbox was ended by force.
+fn killed() -> Exit {
+    Exit {
+        code: None,
+        signal: Some(rustix::process::Signal::KILL.as_raw()),
+        core_dump: false,
+        usage: Usage::default(),
+    }
+}
+
+/// Keeps what the command left as an image.
+fn keeping(task: Task, job: Job, finished: Finished) -> Keep {
+    Box::new(move |engine, ending| {
+        keep(
+            engine,
+            task.operation,
+            &job.request,
+            &job.image,
+            &job.chain,
+            &task.run,
+            &finished,
+            ending,
+        )
+        .map_err(|error| {
+            ApiError::internal(format!(
+                "the command ran, but its result could not be kept: {}",
+                error.message()
+            ))
+        })
+        .inspect(|kept| {
+            if kept.result_image != Some(job.image.uuid) && squash::is_due(&job.chain) {
+                engine.deep.ask(job.image.layer);
+            }
+        })
+    })
+}
+
+fn spec(job: &Job, cwd: &str, (network, side_files): (Network, Vec<SideFile>)) -> SandboxSpec {
+    SandboxSpec {
+        layers: job.chain.iter().map(|layer| LayerId(layer.id)).collect(),
+        hostname: job.request.hostname.clone(),
+        // The kernel's own file systems are there, and nothing is made in them.
+        directories: Some(PathBuf::from(cwd))
+            .filter(|path| {
+                !["/proc", "/sys", "/dev"]
+                    .iter()
+                    .any(|of| path.starts_with(of))
+            })
+            .map(|path| MakeDir {
+                path,
+                uid: job.request.uid,
+                gid: job.request.gid,
+            })
+            .into_iter()
+            .collect(),
+        places: job.places.clone(),
+        side_files,
+        network,
+        max_processes: limits::PROCESSES,
+        max_layer_bytes: Some(job.request.max_layer_bytes()),
+        limits: job.request.sandbox_limits(),
+    }
+}
+
+async fn kill_all(sandbox: &Arc<Sandbox>) {
+    let sandbox = Arc::clone(sandbox);
+    // What cannot be killed politely is ended with the sandbox.
+    let _ = blocking(move || Ok(sandbox.kill_all()?)).await;
+}
+
+/// Ends the sandbox and waits until nothing of it is left.
+async fn finish(sandbox: Arc<Sandbox>, inspect: bool, log: &Log) -> Result<Finished, ApiError> {
+    let ended = blocking(move || match Arc::into_inner(sandbox) {
+        Some(sandbox) => Ok(sandbox.finish(inspect)),
+        None => Err(ApiError::internal("the sandbox is still in use")),
+    })
+    .await?;
+    if let Err(contree_sandbox::Error::LayerTooLarge { bytes, limit }) = &ended {
+        let data = json!({"limit_bytes": limit, "file_size": bytes});
+        log.append(SYSTEM, "size_cap", data);
+    }
+    Ok(ended?)
+}
+
+fn shut_down(log: &Log, reason: &str) {
+    log.append(
+        SYSTEM,
+        "shutdown",
+        json!({"stopped_at": timestamp(Utc::now()), "reason": reason}),
+    );
+}
