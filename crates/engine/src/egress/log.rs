@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Value, json};
-
 use super::counted::Counters;
 use super::dial::{Failure, Route};
 use super::target::Target;
+use crate::api::types::{
+    EngineConnection, EngineConnections, EventDataNetwork, NetworkInterface, OperationEventType,
+};
 use crate::operation::running::Running;
 
 /// The engine itself, as the events' `spid`.
@@ -54,16 +55,16 @@ impl Log {
 
     /// A connection was made.
     pub(super) fn made(&self, method: &str, target: &Target, route: &Route) {
-        let mut about = json!({
-            "verdict": "allowed", "method": method, "host": target.host.to_string(), "port": target.port,
-        });
+        let mut about = connection("allowed", method, target);
         match route {
-            Route::Direct(address) => about["address"] = json!(address.ip()),
+            Route::Direct(address) => about.address = Some(address.ip().to_string()),
             Route::Upstream { via, checked } => {
-                about["via"] = json!(via.to_string());
+                about.via = Some(via.to_string());
                 if !checked {
-                    about["reason"] =
-                        json!("only the name could be checked: this machine's proxy resolves it");
+                    about.reason = Some(
+                        "only the name could be checked: this machine's proxy resolves it"
+                            .to_owned(),
+                    );
                 }
             }
         }
@@ -72,10 +73,9 @@ impl Log {
 
     /// There is no connection, and why.
     pub(super) fn refused(&self, method: &str, target: &Target, failure: &Failure) {
-        let about = |verdict: &str, why: &str| {
-            json!({
-                "verdict": verdict, "method": method, "host": target.host.to_string(), "port": target.port, "reason": why,
-            })
+        let about = |verdict: &str, why: &str| EngineConnection {
+            reason: Some(why.to_owned()),
+            ..connection(verdict, method, target)
         };
         match failure {
             Failure::Denied(why) => {
@@ -89,18 +89,34 @@ impl Log {
     /// What was asked for could not even be read as a host.
     pub(super) fn unreadable(&self, method: &str, asked: &str, why: &str) {
         let asked: String = asked.chars().take(200).collect();
-        let about = json!({"verdict": "denied", "method": method, "host": asked, "reason": why});
+        let about = EngineConnection {
+            verdict: "denied".to_owned(),
+            method: method.to_owned(),
+            host: asked,
+            port: None,
+            address: None,
+            via: None,
+            reason: Some(why.to_owned()),
+        };
         self.count(|state| state.deny(String::new(), why), about);
     }
 
-    fn count(&self, count: impl FnOnce(&mut State), about: Value) {
+    fn count(&self, count: impl FnOnce(&mut State), about: EngineConnection) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         count(&mut state);
         let so_far = state.allowed + state.denied + state.failed;
         drop(state);
         if so_far <= EVENTS {
-            let data = json!({"interfaces": [], "x-connection": about});
-            self.running.log.append(SYSTEM, "network", data);
+            let data = EventDataNetwork {
+                interfaces: Vec::new(),
+                configured: None,
+                error: None,
+                x_connection: Some(about),
+                x_connections: None,
+            };
+            self.running
+                .log
+                .append(SYSTEM, OperationEventType::Network, data);
         }
     }
 
@@ -108,17 +124,46 @@ impl Log {
     pub(super) fn finish(&self) -> Option<String> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.allowed + state.denied + state.failed > 0 {
-            let data = json!({
-                "interfaces": [{
-                    "name": "proxy",
-                    "rx_bytes": self.counters.received.load(Ordering::Relaxed), "rx_packets": 0, "rx_errs": 0, "rx_drop": 0,
-                    "tx_bytes": self.counters.sent.load(Ordering::Relaxed), "tx_packets": 0, "tx_errs": 0, "tx_drop": 0,
-                }],
-                "x-connections": {"allowed": state.allowed, "denied": state.denied, "failed": state.failed},
-            });
-            self.running.log.append(SYSTEM, "network", data);
+            let proxy = NetworkInterface {
+                name: "proxy".to_owned(),
+                rx_bytes: self.counters.received.load(Ordering::Relaxed),
+                rx_packets: 0,
+                rx_errs: 0,
+                rx_drop: 0,
+                tx_bytes: self.counters.sent.load(Ordering::Relaxed),
+                tx_packets: 0,
+                tx_errs: 0,
+                tx_drop: 0,
+            };
+            let data = EventDataNetwork {
+                interfaces: vec![proxy],
+                configured: None,
+                error: None,
+                x_connection: None,
+                x_connections: Some(EngineConnections {
+                    allowed: state.allowed,
+                    denied: state.denied,
+                    failed: state.failed,
+                }),
+            };
+            self.running
+                .log
+                .append(SYSTEM, OperationEventType::Network, data);
         }
         state.summary()
+    }
+}
+
+/// A connection that was asked for, before it is known how it went.
+fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection {
+    EngineConnection {
+        verdict: verdict.to_owned(),
+        method: method.to_owned(),
+        host: target.host.to_string(),
+        port: Some(target.port),
+        address: None,
+        via: None,
+        reason: None,
     }
 }
 

@@ -24,9 +24,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contree_sandbox::{Check, Network, Sandbox, SideFile, State};
-use serde_json::{Value, json};
 
 use crate::api::request::SpawnRequest;
+use crate::api::types::EventDataNetwork;
 use crate::config::{LocalConfig, NetworkMode};
 use crate::operation::running::Running;
 use dial::Dialer;
@@ -179,8 +179,14 @@ impl Egress {
 }
 
 /// The event that says that there is no network.
-pub(super) fn refused_event(why: &str) -> Value {
-    json!({"interfaces": [], "error": why})
+pub(super) fn refused_event(why: &str) -> EventDataNetwork {
+    EventDataNetwork {
+        interfaces: Vec::new(),
+        configured: None,
+        error: Some(why.to_owned()),
+        x_connection: None,
+        x_connections: None,
+    }
 }
 
 /// Registries that sandboxes commonly ask, by which `doctor` sees whether they can be reached.

@@ -18,7 +18,8 @@ use grep_searcher::{
     SinkMatch,
 };
 use ignore::overrides::{Override, OverrideBuilder};
-use serde::Serialize;
+
+use crate::api::types::{GrepMatch, GrepMatchType, GrepSubmatch};
 
 /// How long a search may take. What was found until then is answered as truncated.
 pub(crate) const TIME: Duration = Duration::from_secs(30);
@@ -55,36 +56,10 @@ pub(crate) enum Case {
     Smart,
 }
 
-/// A line of the answer.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line {
-    path: Arc<str>,
-    line_number: u64,
-    absolute_offset: u64,
-    line_text: String,
-    line_bytes: usize,
-    submatches: Vec<Part>,
-    r#type: LineType,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum LineType {
-    Match,
-    Context,
-}
-
-#[derive(Debug, Serialize)]
-struct Part {
-    text: String,
-    start: usize,
-    end: usize,
-}
-
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<GrepMatch>,
     pub(crate) truncated: bool,
 }
 
@@ -302,8 +277,8 @@ impl Lines<'_> {
         bytes: &[u8],
         number: Option<u64>,
         offset: u64,
-        submatches: Vec<Part>,
-        r#type: LineType,
+        submatches: Vec<GrepSubmatch>,
+        r#type: GrepMatchType,
     ) {
         let shown = &bytes[..cut(bytes)];
         let line_text = String::from_utf8_lossy(shown).into_owned();
@@ -313,7 +288,7 @@ impl Lines<'_> {
                 .map(|part| part.text.len() + 64)
                 .sum::<usize>()
             + 128;
-        self.state.found.lines.push(Line {
+        self.state.found.lines.push(GrepMatch {
             path: Arc::clone(&self.path),
             line_number: number.unwrap_or_default(),
             absolute_offset: offset,
@@ -327,11 +302,11 @@ impl Lines<'_> {
         }
     }
 
-    fn parts(&self, line: &[u8]) -> io::Result<Vec<Part>> {
+    fn parts(&self, line: &[u8]) -> io::Result<Vec<GrepSubmatch>> {
         let mut parts = Vec::new();
         self.matcher.find_iter(line, |found| {
             let text = &line[found.start()..found.end()];
-            parts.push(Part {
+            parts.push(GrepSubmatch {
                 text: String::from_utf8_lossy(&text[..cut(text)]).into_owned(),
                 start: found.start(),
                 end: found.end(),
@@ -375,7 +350,7 @@ impl Sink for Lines<'_> {
             found.line_number(),
             found.absolute_byte_offset(),
             parts,
-            LineType::Match,
+            GrepMatchType::Match,
         );
         Ok(!self.state.full())
     }
@@ -390,7 +365,7 @@ impl Sink for Lines<'_> {
             context.line_number(),
             context.absolute_byte_offset(),
             Vec::new(),
-            LineType::Context,
+            GrepMatchType::Context,
         );
         Ok(!self.state.full())
     }

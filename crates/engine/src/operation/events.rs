@@ -14,9 +14,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::watch;
+
+use crate::api::types::{EventDataStream, StreamEncoding};
+pub(crate) use crate::api::types::{OperationEvent, OperationEventType};
 
 /// How often the log of another process's operation is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -24,34 +27,22 @@ pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// How much of a log is read at once.
 const CHUNK: usize = 256 * 1024;
 
-/// A line of the log, which is the API's `OperationEvent`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Record {
-    /// Counts from 1, without gaps.
-    pub(crate) id: u64,
-    pub(crate) ts: String,
-    /// 0 is the engine, 1 the main process.
-    pub(crate) spid: u64,
-    #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) data: Value,
-}
-
-impl Record {
+/// A line of the log. Ids count from 1, without gaps; `spid` is 0 for the engine, 1 for the main process.
+impl OperationEvent {
     /// An event of now.
-    pub(crate) fn now(id: u64, spid: u64, kind: &str, data: Value) -> Self {
+    pub(crate) fn now(id: u64, spid: u64, kind: OperationEventType, data: Value) -> Self {
         Self {
             id,
             ts: timestamp(Utc::now()),
-            spid,
-            kind: kind.to_owned(),
+            spid: Some(spid),
+            r#type: kind.as_str().to_owned(),
             data,
         }
     }
 
     /// Whether this is the last event of its log.
     pub(crate) fn is_completion(&self) -> bool {
-        self.kind == "completion"
+        self.r#type == OperationEventType::Completion.as_str()
     }
 }
 
@@ -60,11 +51,16 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Bytes as the API's `StreamRepr`: text if they are ASCII, else base64.
-pub(crate) fn stream(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => json!({"value": text, "encoding": "ascii"}),
-        _ => json!({"value": STANDARD.encode(bytes), "encoding": "base64"}),
+/// Bytes as text if they are ASCII, else in base64.
+pub(crate) fn stream(bytes: &[u8]) -> EventDataStream {
+    let (value, encoding) = match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => (text.to_owned(), StreamEncoding::Ascii),
+        _ => (STANDARD.encode(bytes), StreamEncoding::Base64),
+    };
+    EventDataStream {
+        value,
+        encoding,
+        truncated: None,
     }
 }
 
@@ -112,14 +108,15 @@ impl Log {
     }
 
     /// Appends an event. A full disk must not end a sandbox: then the event is lost as a whole, and the answer false.
-    pub(crate) fn append(&self, spid: u64, kind: &str, data: Value) -> bool {
+    pub(crate) fn append(&self, spid: u64, kind: OperationEventType, data: impl Serialize) -> bool {
+        let data = serde_json::to_value(data).unwrap_or_default();
         let mut guard = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let End {
             file,
             events,
             length,
         } = &mut *guard;
-        let record = Record::now(*events + 1, spid, kind, data);
+        let record = OperationEvent::now(*events + 1, spid, kind, data);
         let mut line = serde_json::to_vec(&record).unwrap_or_default();
         line.push(b'\n');
         let written = file.write_all(&line);
@@ -169,7 +166,7 @@ impl Reader {
     }
 
     /// The next complete events, none if the log has not grown. Reads a bounded amount.
-    pub(crate) fn next(&mut self) -> io::Result<Vec<Record>> {
+    pub(crate) fn next(&mut self) -> io::Result<Vec<OperationEvent>> {
         let Some(file) = &mut self.file else {
             return Ok(Vec::new());
         };
@@ -188,7 +185,7 @@ impl Reader {
             };
             let whole = before + end + 1;
             self.position += whole as u64;
-            let records: Vec<Record> = lines[..whole]
+            let records: Vec<OperationEvent> = lines[..whole]
                 .split(|byte| *byte == b'\n')
                 .filter_map(|line| serde_json::from_slice(line).ok())
                 .collect();
@@ -222,8 +219,11 @@ pub(crate) fn fold(path: &Path, spid: u64) -> io::Result<Folded> {
         if records.is_empty() {
             return Ok(folded);
         }
-        for record in records.into_iter().filter(|record| record.spid == spid) {
-            match record.kind.as_str() {
+        for record in records
+            .into_iter()
+            .filter(|record| record.spid == Some(spid))
+        {
+            match record.r#type.as_str() {
                 "stdout" => folded
                     .stdout
                     .extend(stream_bytes(&record.data).unwrap_or_default()),
@@ -258,11 +258,11 @@ mod tests {
         let log = Log::create(&path).expect("create");
         let mut reader = Reader::open(&path).expect("open");
         assert!(reader.next().expect("read").is_empty());
-        log.append(1, "stdout", stream(b"one"));
-        log.append(1, "stdout", stream(&[0xff, b'\n']));
+        log.append(1, OperationEventType::Stdout, stream(b"one"));
+        log.append(1, OperationEventType::Stdout, stream(&[0xff, b'\n']));
         let ids: Vec<u64> = reader.next().expect("read").iter().map(|r| r.id).collect();
         assert_eq!(ids, [1, 2]);
-        log.append(0, "completion", json!({}));
+        log.append(0, OperationEventType::Completion, serde_json::json!({}));
         assert!(reader.next().expect("read")[0].is_completion());
         assert_eq!(fold(&path, 1).expect("fold").stdout, b"one\xff\n");
     }
@@ -272,7 +272,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = Log::create(&path).expect("create");
-        log.append(1, "stdout", stream(b"whole"));
+        log.append(1, OperationEventType::Stdout, stream(b"whole"));
         let mut text = std::fs::read(&path).expect("read");
         text.extend_from_slice(br#"{"id":2,"ts":"","spid":1,"type":"std"#);
         std::fs::write(&path, text).expect("write");
@@ -286,15 +286,15 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = Log::create(&path).expect("create");
-        assert!(log.append(1, "stdout", stream(b"one")));
+        assert!(log.append(1, OperationEventType::Stdout, stream(b"one")));
         let writable = {
             // A file that cannot be written stands for a disk that takes no more.
             let mut end = log.end.lock().expect("lock");
             std::mem::replace(&mut end.file, File::open(&path).expect("open"))
         };
-        assert!(!log.append(1, "stdout", stream(b"lost")));
+        assert!(!log.append(1, OperationEventType::Stdout, stream(b"lost")));
         log.end.lock().expect("lock").file = writable;
-        assert!(log.append(1, "stdout", stream(b"two")));
+        assert!(log.append(1, OperationEventType::Stdout, stream(b"two")));
         let mut reader = Reader::open(&path).expect("open");
         let ids: Vec<u64> = reader.next().expect("read").iter().map(|r| r.id).collect();
         assert_eq!(ids, [1, 2]);
@@ -306,7 +306,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = Log::create(&path).expect("create");
-        log.append(1, "stdout", stream(b"one"));
+        log.append(1, OperationEventType::Stdout, stream(b"one"));
         let mut reader = Reader::open(&path).expect("open");
         assert_eq!(reader.next().expect("read").len(), 1);
         // Shorter than what follows in its place, and longer.
@@ -320,7 +320,7 @@ mod tests {
                 .file
                 .set_len(reader.position)
                 .expect("cut");
-            log.append(1, "stdout", stream(b"more"));
+            log.append(1, OperationEventType::Stdout, stream(b"more"));
             let next = reader.next().expect("read");
             assert_eq!((next.len(), next[0].id), (1, id), "after {half} bytes");
         }
@@ -332,14 +332,21 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = Log::create(&path).expect("create");
-        log.append(1, "stderr", stream(&vec![b'x'; CHUNK * 3]));
+        log.append(
+            1,
+            OperationEventType::Stderr,
+            stream(&vec![b'x'; CHUNK * 3]),
+        );
         assert_eq!(fold(&path, 1).expect("fold").stderr.len(), CHUNK * 3);
     }
 
     #[test]
     fn streams_survive_the_trip() {
         for bytes in [&b"plain"[..], "ä".as_bytes(), &[0, 255, 10], b""] {
-            assert_eq!(stream_bytes(&stream(bytes)).expect("bytes"), bytes);
+            assert_eq!(
+                stream_bytes(&serde_json::json!(stream(bytes))).expect("bytes"),
+                bytes
+            );
         }
     }
 }

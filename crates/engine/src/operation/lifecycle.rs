@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::report::completion;
+use crate::api::types::{InstanceResult, OperationEventType};
 use crate::engine::{Engine, blocking};
 use crate::error::ApiError;
 use crate::operation::events::Log;
@@ -50,7 +51,7 @@ pub(crate) type Keep = Box<dyn FnOnce(&Engine, &Ending) -> Result<Ending, ApiErr
 pub(crate) struct Ran {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
-    pub(crate) outcome: Option<Value>,
+    pub(crate) outcome: Option<InstanceResult>,
     /// Keeps what it left, if there is anything to keep.
     pub(crate) keep: Option<Keep>,
 }
@@ -267,9 +268,11 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: Ran, started: Instant) {
         outcome: None,
         image_size: None,
     });
-    running
-        .log
-        .append(SYSTEM, "completion", completion(&ending, started.elapsed()));
+    running.log.append(
+        SYSTEM,
+        OperationEventType::Completion,
+        completion(&ending, started.elapsed()),
+    );
     running.log.close();
     // Whoever waits for it to begin need not wait any longer.
     running.begin(None);

@@ -4,7 +4,7 @@ use contree_sandbox::Exit;
 
 use crate::api::request::SpawnRequest;
 use crate::engine::Engine;
-use crate::operation::events::{self, stream};
+use crate::operation::events::{self, OperationEventType, stream};
 use crate::operation::lifecycle::{SYSTEM, Task};
 use crate::run::instance::MAIN;
 
@@ -45,7 +45,11 @@ pub(crate) fn add(
     let single = engine.store.id_map().single();
     let refusal = engine.egress.refusal(request).map(str::to_owned);
     if let Some(why) = &refusal {
-        log.append(SYSTEM, "network", crate::egress::refused_event(why));
+        log.append(
+            SYSTEM,
+            OperationEventType::Network,
+            crate::egress::refused_event(why),
+        );
     }
     let mut lines: Vec<String> = denied
         .into_iter()
@@ -73,7 +77,7 @@ pub(crate) fn add(
         text.push_str(&line);
         text.push('\n');
     }
-    log.append(MAIN, "stderr", stream(text.as_bytes()));
+    log.append(MAIN, OperationEventType::Stderr, stream(text.as_bytes()));
 }
 
 fn out_of_memory(limit: u64) -> String {

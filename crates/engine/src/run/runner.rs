@@ -8,10 +8,13 @@ use chrono::Utc;
 use contree_sandbox::{
     Exit, Finished, LayerId, MakeDir, Network, Place, Sandbox, SandboxSpec, SideFile, Usage,
 };
-use serde_json::json;
 
 use crate::api::report::{init_event, resources};
 use crate::api::request::SpawnRequest;
+use crate::api::types::{
+    EventDataShutdown, EventDataShutdownReason, EventDataSizeCap, InstanceResult,
+    OperationEventType, ProcessState,
+};
 use crate::egress::Proxy;
 use crate::engine::{Engine, blocking};
 use crate::error::ApiError;
@@ -54,11 +57,11 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
     let sandbox = match sandbox {
         Ok(sandbox) => sandbox,
         Err(error) => {
-            shut_down(&log, "spawn_failed");
+            shut_down(&log, EventDataShutdownReason::SpawnFailed);
             return Ran::failed(error.message());
         }
     };
-    log.append(SYSTEM, "init", init_event(&job.request));
+    log.append(SYSTEM, OperationEventType::Init, init_event(&job.request));
     let proxy = engine.egress.serve(&sandbox, &task.running);
     let variables = engine.egress.variables(access, &sandbox);
     let instance = Instance::new(
@@ -86,7 +89,7 @@ async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
         Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
         None => None,
     };
-    shut_down(log, "spawn_failed");
+    shut_down(log, EventDataShutdownReason::SpawnFailed);
     // What was placed before it may have been too much already.
     match ended {
         Some(ended) if ended.is_too_large() => Ran::failed(ended.message()),
@@ -153,7 +156,7 @@ async fn watch(
     let elapsed = begun.elapsed();
     let Some(exit) = exit else {
         let finished = finish(sandbox, false, &log).await;
-        shut_down(&log, "signal");
+        shut_down(&log, EventDataShutdownReason::Signal);
         if let (false, Err(error)) = (cancelled, &finished)
             && error.is_too_large()
         {
@@ -170,11 +173,11 @@ async fn watch(
         };
     };
     let reason = if timed_out {
-        "timeout"
+        EventDataShutdownReason::Timeout
     } else if cancelled {
-        "signal"
+        EventDataShutdownReason::Signal
     } else {
-        "job_complete"
+        EventDataShutdownReason::JobComplete
     };
     let kept = !job.request.disposable && !cancelled;
     let finished = finish(sandbox, kept, &log).await;
@@ -182,13 +185,20 @@ async fn watch(
     let usage = finished
         .as_ref()
         .map_or(&exit.usage, |finished| &finished.usage);
-    let outcome = json!({
-        "state": {
-            "continued": false, "core_dump": exit.core_dump, "exit_code": exit.code.unwrap_or(-1), "pid": pid,
-            "signal": exit.signal.unwrap_or(-1), "stopped": false, "timed_out": timed_out,
-        },
-        "resources": resources(usage, elapsed),
-    });
+    let outcome = InstanceResult {
+        state: Some(ProcessState {
+            continued: Some(false),
+            core_dump: Some(exit.core_dump),
+            exit_code: Some(exit.code.unwrap_or(-1).into()),
+            pid: Some(pid.into()),
+            signal: Some(exit.signal.unwrap_or(-1).into()),
+            stopped: Some(false),
+            timed_out: Some(timed_out),
+        }),
+        resources: Some(resources(usage, elapsed)),
+        stdout: None,
+        stderr: None,
+    };
     if cancelled {
         return Ran {
             outcome: Some(outcome),
@@ -293,16 +303,22 @@ async fn finish(sandbox: Arc<Sandbox>, inspect: bool, log: &Log) -> Result<Finis
     })
     .await?;
     if let Err(contree_sandbox::Error::LayerTooLarge { bytes, limit }) = &ended {
-        let data = json!({"limit_bytes": limit, "file_size": bytes});
-        log.append(SYSTEM, "size_cap", data);
+        let data = EventDataSizeCap {
+            limit_bytes: *limit,
+            file_size: *bytes,
+        };
+        log.append(SYSTEM, OperationEventType::SizeCap, data);
     }
     Ok(ended?)
 }
 
-fn shut_down(log: &Log, reason: &str) {
+fn shut_down(log: &Log, reason: EventDataShutdownReason) {
     log.append(
         SYSTEM,
-        "shutdown",
-        json!({"stopped_at": timestamp(Utc::now()), "reason": reason}),
+        OperationEventType::Shutdown,
+        EventDataShutdown {
+            stopped_at: timestamp(Utc::now()),
+            reason,
+        },
     );
 }

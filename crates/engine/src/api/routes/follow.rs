@@ -10,15 +10,14 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
-use serde_json::json;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::api::extract::{Flag, Path, Query};
+use crate::api::extract::{Path, Query};
+use crate::api::types::{EventDataCompletion, GetOperationEventsQuery};
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::events::{POLL, Reader, Record, timestamp};
+use crate::operation::events::{OperationEvent, OperationEventType, POLL, Reader, timestamp};
 use crate::operation::lifecycle::SYSTEM;
 use crate::operation::{begun, lookup};
 use crate::rows::operations::Operation;
@@ -26,18 +25,11 @@ use crate::rows::operations::Operation;
 /// How often an idle stream says that it lives.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-#[derive(Deserialize)]
-pub(super) struct EventsQuery {
-    follow: Option<Flag>,
-    spid: Option<u64>,
-    since: Option<u64>,
-}
-
 /// `GET /operations/{operationId}/events`.
 pub(super) async fn events(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<EventsQuery>,
+    Query(query): Query<GetOperationEventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let resumed = last_event_id(&headers)?;
@@ -48,7 +40,7 @@ pub(super) async fn events(
         reader: Reader::open(&engine.log_path(uuid))?,
         engine,
         uuid,
-        follow: query.follow.unwrap_or_default().0,
+        follow: query.follow.0,
         spid: query.spid,
         after: resumed.or(query.since).unwrap_or(0),
         ready: VecDeque::new(),
@@ -94,7 +86,7 @@ struct Follower {
     spid: Option<u64>,
     /// Events up to this one were seen by the client.
     after: u64,
-    ready: VecDeque<Record>,
+    ready: VecDeque<OperationEvent>,
     /// The newest event read.
     last: u64,
     over: bool,
@@ -164,8 +156,8 @@ impl Follower {
         Ok(grew)
     }
 
-    fn offer(&mut self, record: Record) {
-        if record.id > self.after && self.spid.is_none_or(|spid| spid == record.spid) {
+    fn offer(&mut self, record: OperationEvent) {
+        if record.id > self.after && self.spid.is_none_or(|spid| record.spid == Some(spid)) {
             self.ready.push_back(record);
         }
     }
@@ -179,22 +171,20 @@ impl Follower {
         let took = operation.ended_at.map_or(0, |end| {
             (end - operation.created_at).num_milliseconds().max(0)
         });
-        let mut data = json!({
-            "status": operation.status.name(),
-            "result_image_uuid": operation.result_image,
-            "error": operation.error,
-            "duration_ms": took,
-        });
-        if let Some(bytes) = operation.image_size {
-            data["image_size_bytes"] = json!(bytes);
-        }
+        let data = EventDataCompletion {
+            status: operation.status,
+            result_image_uuid: operation.result_image,
+            error: operation.error.clone(),
+            duration_ms: took.unsigned_abs(),
+            image_size_bytes: operation.image_size,
+        };
         // The same each time it is asked for.
-        self.offer(Record {
+        self.offer(OperationEvent {
             id: self.last + 1,
             ts: timestamp(operation.ended_at.unwrap_or(operation.created_at)),
-            spid: SYSTEM,
-            kind: "completion".to_owned(),
-            data,
+            spid: Some(SYSTEM),
+            r#type: OperationEventType::Completion.as_str().to_owned(),
+            data: serde_json::to_value(data).unwrap_or_default(),
         });
     }
 }
@@ -207,10 +197,10 @@ fn broken(why: &str) -> Event {
         .data(why.replace(['\r', '\n'], " "))
 }
 
-fn frame(record: &Record) -> Event {
+fn frame(record: &OperationEvent) -> Event {
     let data = serde_json::to_string(record).unwrap_or_default();
     Event::default()
         .id(record.id.to_string())
-        .event(&record.kind)
+        .event(&record.r#type)
         .data(data)
 }

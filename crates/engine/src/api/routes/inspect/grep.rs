@@ -9,14 +9,14 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::Uri;
 use contree_sandbox::{ViewError, Walk};
-use serde::Serialize;
 use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{Path, inside, own_view, refused};
+use crate::api::types::GrepResult;
 use crate::engine::{Engine, blocking};
 use crate::error::ApiError;
-use crate::image::search::{Case, Found, Line, Query, Search, TIME};
+use crate::image::search::{Case, Found, Query, Search, TIME};
 
 /// The most patterns, paths and globs.
 const MOST_PATTERNS: usize = 16;
@@ -130,16 +130,6 @@ fn small(name: &str, value: &str, least: u64, most: u64) -> Result<usize, ApiErr
     number(name, value, least, most).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-/// The API's `GrepResult`.
-#[derive(Serialize)]
-pub(in crate::api::routes) struct Answered {
-    /// The first path that was searched.
-    path: String,
-    patterns: Vec<String>,
-    matches: Vec<Line>,
-    truncated: bool,
-}
-
 /// Tells a search that nobody waits for it any more.
 struct Waiting(Arc<AtomicBool>);
 
@@ -154,7 +144,7 @@ pub(in crate::api::routes) async fn grep(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
     uri: Uri,
-) -> Result<Answer<Answered>, ApiError> {
+) -> Result<Answer<GrepResult>, ApiError> {
     let Asked { query, paths } = Asked::read(uri.query().unwrap_or_default())?;
     let waiting = Waiting(Arc::default());
     let stop = Arc::clone(&waiting.0);
@@ -182,7 +172,7 @@ pub(in crate::api::routes) async fn grep(
         },
     };
     drop(waiting);
-    Ok(Answer(Answered {
+    Ok(Answer(GrepResult {
         path: first,
         patterns,
         matches: found.lines,
