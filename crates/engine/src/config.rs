@@ -4,8 +4,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::EngineError;
-use super::egress::EgressRule;
+use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables};
+use crate::error::{EngineError, SettingError};
+
+/// Untagged images, uploaded files and records of operations are kept for so many days unless `CONTREE_RETENTION_DAYS` says otherwise.
+pub const RETENTION_DAYS: u32 = 30;
 
 /// Settings of the embedded engine.
 #[derive(Clone, Debug)]
@@ -40,21 +43,8 @@ pub struct LocalConfig {
     /// With [`NetworkMode::Proxy`]: what they may not reach, whatever else is allowed.
     pub egress_deny: Vec<EgressRule>,
     /// After how many days untagged images that nobody used, uploaded files and records of operations are removed, once a day in the
-    /// background; 0 is never. `None`: `CONTREE_RETENTION_DAYS`, else [`RETENTION_DAYS`](super::RETENTION_DAYS).
+    /// background; 0 is never. `None`: `CONTREE_RETENTION_DAYS`, else [`RETENTION_DAYS`].
     pub retention_days: Option<u32>,
-}
-
-/// What sandboxes reach.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NetworkMode {
-    /// HTTP and HTTPS through a filtering proxy of the engine; their own loopback.
-    #[default]
-    Proxy,
-    /// Everything that this machine reaches, its loopback services and abstract unix sockets among it. Nothing is filtered.
-    Host,
-    /// Their own loopback alone.
-    None,
 }
 
 impl FromStr for NetworkMode {
@@ -65,10 +55,7 @@ impl FromStr for NetworkMode {
             "proxy" => Ok(Self::Proxy),
             "host" => Ok(Self::Host),
             "none" => Ok(Self::None),
-            other => Err(EngineError::Setting(format!(
-                "the network of sandboxes is `proxy`, `host` or `none`, not `{}`",
-                other.escape_debug()
-            ))),
+            other => Err(SettingError::Network(other.to_owned()).into()),
         }
     }
 }
@@ -117,9 +104,8 @@ impl LocalConfig {
             config.network = mode.parse()?;
         }
         let rules = |name| EgressRule::list(&text(name).unwrap_or_default());
-        let failed = |error: super::EgressRuleError| EngineError::Setting(error.to_string());
-        config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(failed)?;
-        config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(failed)?;
+        config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(SettingError::from)?;
+        config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(SettingError::from)?;
         Ok(config)
     }
 
@@ -136,7 +122,7 @@ impl LocalConfig {
         };
         self.retention_days
             .or_else(variable)
-            .unwrap_or(super::RETENTION_DAYS)
+            .unwrap_or(RETENTION_DAYS)
     }
 
     /// Where the socket's directory is made.
@@ -152,6 +138,17 @@ impl LocalConfig {
             .unwrap_or_else(std::env::temp_dir)
     }
 
+    /// The settings of the sandboxes' network. How this machine reaches the network is read from the environment.
+    pub(super) fn egress_settings(&self) -> EgressSettings {
+        EgressSettings {
+            network: self.network,
+            allow: self.egress_allow.clone(),
+            deny: self.egress_deny.clone(),
+            machine: proxy_variables(),
+            side_directory: SIDE_DIRECTORY.to_owned(),
+        }
+    }
+
     /// The options of the layer store.
     pub(super) fn store_options(&self) -> contree_sandbox::StoreOptions {
         let mut options = contree_sandbox::StoreOptions::default();
@@ -165,7 +162,20 @@ impl LocalConfig {
 }
 
 /// The directory of side files below `/dev` in sandboxes.
-pub(super) const SIDE_DIRECTORY: &str = "contree";
+const SIDE_DIRECTORY: &str = "contree";
+
+/// The variables of this process that name proxies.
+fn proxy_variables() -> ProxyVariables {
+    let names = ProxyVariables::NAMES
+        .into_iter()
+        .flat_map(|name| [name.to_owned(), name.to_uppercase()]);
+    ProxyVariables {
+        set: names
+            .filter_map(|name| std::env::var(&name).ok().map(|value| (name, value)))
+            .collect(),
+        cgi: std::env::var_os("REQUEST_METHOD").is_some(),
+    }
+}
 
 /// Whether it is a user's own. `su` and the like leave another's in the environment.
 fn is_runtime_directory(path: &Path, user: u32) -> bool {

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -14,21 +12,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::EngineError;
-use crate::LocalConfig;
+use crate::blocking::blocking;
+use crate::config::LocalConfig;
+use crate::data_directory;
 use crate::egress::Egress;
 use crate::error::ApiError;
-use crate::image::squash::Deep;
+use crate::error::EngineError;
+use crate::image::squash_queue::SquashQueue;
 use crate::image::views::Views;
-use crate::import::Imports;
+use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
 use crate::operation::running::Running;
 use crate::rows::files::StoredFile;
 use crate::rows::{Rows, layers};
 use contree_sqlite::DbError;
-
-/// The layout of the data directory that this release reads and writes.
-const STORE_VERSION: &str = "1";
 
 /// The engine of one process on one data directory.
 pub(crate) struct Engine {
@@ -48,8 +45,8 @@ pub(crate) struct Engine {
     pub(crate) views: Views,
     /// After how many days what nobody used is removed; 0 is never.
     pub(crate) retention_days: u32,
-    /// A chain that has become long.
-    pub(crate) deep: Deep,
+    /// Chains that have become long.
+    pub(crate) squash_queue: SquashQueue,
     /// The network of the sandboxes.
     pub(crate) egress: Egress,
     /// A commit that is not synced yet.
@@ -64,7 +61,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens the data directory, which may be in use by other engines.
     pub(crate) fn open(config: &LocalConfig) -> Result<Self, EngineError> {
-        prepare(&config.data_dir)?;
+        data_directory::prepare(&config.data_dir)?;
         let store = LayerStore::open(&config.data_dir, config.store_options())?;
         let rows = Rows::open(&config.data_dir.join("store.db"))?;
         let identity = rows.identity()?;
@@ -83,7 +80,7 @@ impl Engine {
                 "images were not on disk when the machine went down, and are gone"
             );
         }
-        let egress = Egress::new(config, store.id_map().single());
+        let egress = Egress::new(config.egress_settings(), store.id_map().single());
         Ok(Self {
             rows,
             store,
@@ -95,7 +92,7 @@ impl Engine {
             imports: Imports::new(config),
             views: Views::default(),
             retention_days: config.retention(),
-            deep: Deep::default(),
+            squash_queue: SquashQueue::default(),
             egress,
             committed: Notify::new(),
             accepted: Notify::new(),
@@ -191,72 +188,4 @@ impl Engine {
 fn most_waiting(wanted: usize) -> usize {
     let descriptors = contree_sandbox::raise_descriptor_limit();
     usize::try_from(descriptors / 4).map_or(wanted, |fit| fit.min(wanted))
-}
-
-/// Runs what blocks off the asynchronous threads.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| ApiError::internal(format!("the engine's worker failed: {error}")))?
-}
-
-/// Whether the records of a data directory can be used by this release. One that is not there yet can.
-pub(crate) fn check_records(root: &Path) -> Result<(), EngineError> {
-    if !root.join("VERSION").exists() {
-        return Ok(());
-    }
-    prepare(root)?;
-    Rows::open(&root.join("store.db"))?.identity()?;
-    Ok(())
-}
-
-/// Makes the data directory and checks that its layout is one this release knows.
-fn prepare(root: &Path) -> Result<(), EngineError> {
-    let failed = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| EngineError::Io {
-            action,
-            path,
-            source,
-        }
-    };
-    if !root.is_dir() && root.symlink_metadata().is_ok() {
-        return Err(EngineError::NotADirectory {
-            path: root.to_owned(),
-        });
-    }
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(root)
-        .map_err(failed("cannot make the data directory", root))?;
-    let path = root.join("VERSION");
-    match fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-    {
-        Ok(mut file) => file
-            .write_all(STORE_VERSION.as_bytes())
-            .map_err(failed("cannot write", &path)),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = fs::read_to_string(&path)
-                .map_err(failed("cannot read", &path))?
-                .trim()
-                .to_owned();
-            // Empty: another engine is between making the file and writing it.
-            if found.is_empty() || found == STORE_VERSION {
-                return Ok(());
-            }
-            Err(EngineError::StoreVersion {
-                path: root.to_owned(),
-                found,
-                known: STORE_VERSION,
-            })
-        }
-        Err(error) => Err(failed("cannot write", &path)(error)),
-    }
 }

@@ -1,5 +1,6 @@
 //! Errors of the engine: of starting it, and of answering a request.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use axum::Json;
@@ -7,6 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::types;
+use crate::egress::EgressRuleError;
 use contree_sqlite::DbError;
 
 /// Why the embedded engine did not start.
@@ -14,8 +16,8 @@ use contree_sqlite::DbError;
 #[non_exhaustive]
 pub enum EngineError {
     /// A setting cannot be read.
-    #[error("{0}")]
-    Setting(String),
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// Neither `CONTREE_DATA_DIR`, `XDG_DATA_HOME` nor `HOME` says where to keep images.
     #[error("no data directory: set CONTREE_DATA_DIR (HOME and XDG_DATA_HOME are not set)")]
     NoDataDirectory,
@@ -49,9 +51,12 @@ pub enum EngineError {
         /// What this release reads.
         known: &'static str,
     },
-    /// The records could not be opened.
-    #[error("{0}")]
-    Records(String),
+    /// The records could not be opened or used.
+    #[error(transparent)]
+    Records(#[from] DbError),
+    /// A file of the data directory could not be used.
+    #[error(transparent)]
+    File(std::io::Error),
     /// The layers could not be opened.
     #[error(transparent)]
     Sandbox(#[from] contree_sandbox::Error),
@@ -84,14 +89,45 @@ pub enum EngineError {
     Thread,
 }
 
-impl From<DbError> for EngineError {
-    fn from(error: DbError) -> Self {
-        Self::Records(error.to_string())
+/// Why a setting cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingError {
+    /// The network of sandboxes is none that there is.
+    #[error("the network of sandboxes is `proxy`, `host` or `none`, not `{}`", .0.escape_debug())]
+    Network(String),
+    /// A rule about the network cannot be read.
+    #[error(transparent)]
+    EgressRule(#[from] EgressRuleError),
+}
+
+/// What records, files and layers answer when they cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StorageError {
+    /// The records.
+    #[error(transparent)]
+    Records(#[from] DbError),
+    /// A file or directory.
+    #[error(transparent)]
+    File(#[from] std::io::Error),
+    /// The layers and run directories.
+    #[error(transparent)]
+    Layers(#[from] contree_sandbox::Error),
+}
+
+impl From<StorageError> for EngineError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Records(error) => Self::Records(error),
+            StorageError::File(error) => Self::File(error),
+            StorageError::Layers(error) => Self::Sandbox(error),
+        }
     }
 }
 
 /// An error answer: a status and a sentence.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub(super) struct ApiError {
     status: StatusCode,
     message: String,
@@ -115,8 +151,8 @@ impl ApiError {
     }
 
     /// 400: the request cannot be understood or is out of bounds.
-    pub(super) fn bad(message: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, message)
+    pub(super) fn bad(message: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message.to_string())
     }
 
     /// 404: what it names is not there.
@@ -214,6 +250,16 @@ impl From<contree_sandbox::Error> for ApiError {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
             }
             other => Self::internal(other.to_string()),
+        }
+    }
+}
+
+impl From<StorageError> for ApiError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Records(error) => error.into(),
+            StorageError::File(error) => error.into(),
+            StorageError::Layers(error) => error.into(),
         }
     }
 }

@@ -12,7 +12,9 @@
 #![deny(rustdoc::broken_intra_doc_links)]
 
 mod api;
+mod blocking;
 mod config;
+mod data_directory;
 mod egress;
 mod engine;
 mod error;
@@ -25,13 +27,13 @@ mod run;
 mod serve;
 mod upkeep;
 
-pub use config::{LocalConfig, NetworkMode};
+pub use config::{LocalConfig, RETENTION_DAYS};
 pub use contree_sandbox::{Check, ControlGroups, State};
-pub use egress::{EgressRule, EgressRuleError};
-pub use error::EngineError;
+pub use egress::{EgressRule, EgressRuleError, NetworkMode};
+pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
-pub use serve::server::{Listen, ServeConfig, Server};
+pub use serve::server::{Listen, ListenError, ServeConfig, Server};
 pub use upkeep::{
-    Counted, ImageUsage, LayersUsage, PruneOptions, Pruned, RETENTION_DAYS, Refreshed, Usage,
-    prune, refresh_host, usage,
+    Counted, ImageUsage, LayersUsage, PruneOptions, Pruned, Refreshed, Usage, prune, refresh_host,
+    usage,
 };

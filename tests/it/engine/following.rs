@@ -1,6 +1,32 @@
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+
 use serde_json::{Value, json};
 
-use super::support::{Local, frames};
+use super::support::{Answer, Local, frames};
+
+/// The whole stream of an operation's events, as it arrives.
+async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String {
+    loop {
+        let answer = get(format!("/operations/{operation}/events?follow=1")).await;
+        // Others are before it, as they may be on a slow machine.
+        if answer.status != 425 {
+            return answer.text;
+        }
+    }
+}
+
+/// The stream that the log of an operation stands for.
+fn stream_of_log(local: &Local, operation: &str) -> String {
+    let log = local.engine.data.path().join("events");
+    let text = std::fs::read_to_string(log.join(format!("{operation}.jsonl"))).unwrap();
+    let frame = |line: &str| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let kind = event["type"].as_str().unwrap();
+        format!("id: {}\nevent: {kind}\ndata: {line}\n\n", event["id"])
+    };
+    text.lines().map(frame).collect()
+}
 
 #[tokio::test]
 async fn another_engine_follows_without_loss() {
@@ -15,6 +41,102 @@ async fn another_engine_follows_without_loss() {
     let (here, there) = tokio::join!(local.done(&operation), twin.done(&operation));
     assert_eq!(here.events, there.events);
     assert_eq!(there.stdout, "1\n2\n3\n4\n5\n6\n");
+}
+
+#[tokio::test]
+async fn every_follower_reads_the_logs_own_bytes() {
+    let local = Local::new().await;
+    let twin = local.twin().await;
+    for _ in 0..20 {
+        let operation = local.spawn("echo said; sleep 0.01", json!({})).await;
+        let here = || stream(async |path| local.get(&path).await, &operation);
+        let there = || stream(async |path| twin.get(&path).await, &operation);
+        // Several elsewhere, since each looks at another moment.
+        let (one, two, three, four, five) =
+            tokio::join!(here(), there(), there(), there(), there());
+        let log = stream_of_log(&local, &operation);
+        for followed in [one, two, three, four, five, here().await, there().await] {
+            assert_eq!(followed, log);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_follower_elsewhere_waits_for_the_completion_that_is_being_written() {
+    let local = Local::new().await;
+    let twin = local.twin().await;
+    let done = local.run("echo said", json!({})).await;
+    let data = local.engine.data.path();
+    while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    // As if its engine had recorded the end, and had yet to write the log's last line.
+    let run = data.join("run").join(&done.operation);
+    std::fs::create_dir(&run).unwrap();
+    let lock = File::create_new(run.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let log = data
+        .join("events")
+        .join(format!("{}.jsonl", done.operation));
+    let text = std::fs::read_to_string(&log).unwrap();
+    let before = text.trim_end().rfind('\n').unwrap() + 1;
+    std::fs::write(&log, &text[..before]).unwrap();
+    let id = done.events.len();
+    let write = async {
+        let path = format!("/operations/{}", done.operation);
+        for _ in 0..50 {
+            assert_eq!(twin.get(&path).await.json["status"], "SUCCESS");
+        }
+        // Nobody else would write it in this way.
+        let line = format!(
+            r#"{{ "spid":0, "id": {id}, "type":"completion", "ts":"2000-01-01T00:00:00Z", "data":{{"status":"SUCCESS","duration_ms": 1}} }}"#
+        );
+        let mut end = OpenOptions::new().append(true).open(&log).unwrap();
+        end.write_all(format!("{line}\n").as_bytes()).unwrap();
+        std::fs::remove_dir_all(&run).unwrap();
+        drop(lock);
+    };
+    let events = format!("/operations/{}/events", done.operation);
+    let (followed, asked, ()) = tokio::join!(
+        stream(async |path| twin.get(&path).await, &done.operation),
+        twin.get(&events),
+        write
+    );
+    let log = stream_of_log(&local, &done.operation);
+    assert!(log.contains("2000-01-01"), "{log}");
+    assert_eq!((&followed, &asked.text), (&log, &log));
+}
+
+#[tokio::test]
+async fn what_a_dead_engine_owed_is_written_once() {
+    let local = Local::new().await;
+    let twin = local.twin().await;
+    let done = local.run("echo said", json!({})).await;
+    let data = local.engine.data.path();
+    while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let log = data
+        .join("events")
+        .join(format!("{}.jsonl", done.operation));
+    let text = std::fs::read_to_string(&log).unwrap();
+    let before = text.trim_end().rfind('\n').unwrap() + 1;
+    std::fs::write(&log, format!("{}{{\"id\":", &text[..before])).unwrap();
+    let here = || stream(async |path| local.get(&path).await, &done.operation);
+    let there = || stream(async |path| twin.get(&path).await, &done.operation);
+    let followed = tokio::join!(here(), there(), here(), there());
+    let of_log = stream_of_log(&local, &done.operation);
+    for followed in [
+        followed.0,
+        followed.1,
+        followed.2,
+        followed.3,
+        there().await,
+    ] {
+        assert_eq!(followed, of_log);
+    }
+    // It is made of the record, as its engine would have made it.
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
 }
 
 #[tokio::test]

@@ -8,11 +8,10 @@ use serde_json::Value;
 
 use crate::api::request::SpawnRequest;
 use crate::api::types::{
-    EventDataCompletion, EventDataInit, EventDataSpawn, EventResources, InstanceResult,
-    ProcessState, ResourceUsage, StreamRepr,
+    EventDataInit, EventDataSpawn, EventResources, InstanceResult, ProcessState, ResourceUsage,
+    StreamRepr,
 };
 use crate::operation::events::{Folded, stream, timestamp};
-use crate::rows::operations::Ending;
 
 pub(crate) fn init_event(request: &SpawnRequest) -> EventDataInit {
     EventDataInit {
@@ -120,16 +119,6 @@ fn process_resources(exit: Option<&Value>) -> ResourceUsage {
         unshared_memory: Some(0),
         user_cpu_time: seconds("user_time_us"),
         voluntary_switches: Some(count("voluntary_ctx_switches")),
-    }
-}
-
-pub(crate) fn completion(ending: &Ending, elapsed: Duration) -> EventDataCompletion {
-    EventDataCompletion {
-        status: ending.status,
-        result_image_uuid: ending.result_image,
-        error: ending.error.clone(),
-        duration_ms: millis(elapsed),
-        image_size_bytes: ending.image_size,
     }
 }
 

@@ -11,9 +11,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::policy::{Named, Policy};
+use super::policy::{Denied, Named, Policy};
 use super::target::{Host, Target};
-use super::upstream::{Purpose, Upstream, Via};
+use super::upstream::{Purpose, Upstream, UpstreamError, Via};
 
 /// How long a name may take to be resolved.
 const RESOLVE: Duration = Duration::from_secs(15);
@@ -57,18 +57,85 @@ pub(super) enum Route {
 }
 
 /// Why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
     /// The policy says no.
-    Denied(String),
-    /// It could not be made.
-    Failed(StatusCode, String),
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// The machine's proxy cannot be used.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The name is not resolved.
+    #[error("cannot resolve {name}: {source}")]
+    Resolve { name: String, source: ResolveError },
+    /// The address does not take the connection.
+    #[error("cannot connect to {address}: {source}")]
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    /// The address does not answer in time.
+    #[error("{0} does not answer")]
+    Silent(SocketAddr),
+    /// The name has no address.
+    #[error("the name has no address")]
+    NoAddress,
+    /// The machine's proxy does not take the connection.
+    #[error("cannot connect to this machine's proxy {via}: {source}")]
+    ConnectProxy { via: Via, source: io::Error },
+    /// The machine's proxy opens no tunnel.
+    #[error("this machine's proxy {via}: {source}")]
+    Tunnel { via: Via, source: TunnelError },
 }
 
-impl Failure {
-    fn gateway(why: String) -> Self {
-        Self::Failed(StatusCode::BAD_GATEWAY, why)
+impl DialError {
+    /// Whether the policy says no.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied(_))
     }
+
+    /// The status that tells a client of it.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+/// Why a name is not resolved.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ResolveError {
+    /// The resolver says so.
+    #[error("{}", in_its_words(.0))]
+    Resolver(#[source] io::Error),
+    /// The resolver does not answer in time.
+    #[error("the resolver does not answer")]
+    Silent,
+    /// A task broke down.
+    #[error(transparent)]
+    Task(#[from] tokio::task::JoinError),
+    /// The engine is ending.
+    #[error(transparent)]
+    Closed(#[from] tokio::sync::AcquireError),
+}
+
+/// Why a proxy opens no tunnel.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TunnelError {
+    /// The connection broke.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It does not answer in time.
+    #[error("it does not answer")]
+    Silent,
+    /// Its answer is no head of a response.
+    #[error("its answer is too long")]
+    TooLong,
+    /// It refuses, with this status line.
+    #[error("it answers {0}")]
+    Refused(String),
 }
 
 impl Dialer {
@@ -81,25 +148,25 @@ impl Dialer {
     }
 
     /// Connects to a target. For a tunnel through the machine's proxy, the tunnel is open; for requests it still has to be told the URL.
-    pub(super) async fn dial(&self, target: &Target, purpose: Purpose) -> Result<Link, Failure> {
-        let named = self.policy.name(target).map_err(Failure::Denied)?;
-        match self
-            .upstream
-            .via(target, purpose)
-            .map_err(Failure::gateway)?
-        {
+    pub(super) async fn dial(&self, target: &Target, purpose: Purpose) -> Result<Link, DialError> {
+        let named = self.policy.name(target)?;
+        match self.upstream.via(target, purpose)? {
             None => self.direct(target, named).await,
             Some(via) => self.through(target, named, via, purpose).await,
         }
     }
 
-    async fn direct(&self, target: &Target, named: Named) -> Result<Link, Failure> {
+    async fn direct(&self, target: &Target, named: Named) -> Result<Link, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => self
-                .resolve(name, RESOLVE)
-                .await
-                .map_err(|why| Failure::gateway(format!("cannot resolve {name}: {why}")))?,
+            Host::Name(name) => {
+                self.resolve(name, RESOLVE)
+                    .await
+                    .map_err(|source| DialError::Resolve {
+                        name: name.clone(),
+                        source,
+                    })?
+            }
         };
         // A name may have addresses of both kinds; only good ones are ever dialled.
         let mut good = Vec::new();
@@ -111,14 +178,8 @@ impl Dialer {
             }
         }
         if good.is_empty() {
-            let why = reasons
-                .into_iter()
-                .next()
-                .unwrap_or_else(|| "the name has no address".to_owned());
-            return Err(Failure::Denied(match &target.host {
-                Host::Name(name) => format!("{name}: {why}"),
-                Host::Address(_) => why,
-            }));
+            let why = reasons.into_iter().next().unwrap_or(Denied::NoAddress);
+            return Err(why.of(&target.host).into());
         }
         let mut last = None;
         for address in good.into_iter().take(ADDRESSES) {
@@ -131,20 +192,11 @@ impl Dialer {
                         route: Route::Direct(address),
                     });
                 }
-                Ok(Err(error)) => {
-                    last = Some(Failure::gateway(format!(
-                        "cannot connect to {address}: {error}"
-                    )))
-                }
-                Err(_) => {
-                    last = Some(Failure::Failed(
-                        StatusCode::GATEWAY_TIMEOUT,
-                        format!("{address} does not answer"),
-                    ));
-                }
+                Ok(Err(source)) => last = Some(DialError::Connect { address, source }),
+                Err(_) => last = Some(DialError::Silent(address)),
             }
         }
-        Err(last.unwrap_or_else(|| Failure::gateway("the name has no address".to_owned())))
+        Err(last.unwrap_or(DialError::NoAddress))
     }
 
     async fn through(
@@ -153,7 +205,7 @@ impl Dialer {
         named: Named,
         via: Via,
         purpose: Purpose,
-    ) -> Result<Link, Failure> {
+    ) -> Result<Link, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
             // The proxy resolves it for itself, so this is a hint; but a name that is known to be bad is refused.
@@ -162,32 +214,29 @@ impl Dialer {
         let checked = !addresses.is_empty();
         if !checked {
             // What only a rule about addresses could allow cannot be seen to be allowed.
-            self.policy
-                .unresolved(target, named)
-                .map_err(Failure::Denied)?;
+            self.policy.unresolved(target, named)?;
         }
         for address in addresses {
-            self.policy.address(target, named, address).map_err(|why| {
-                Failure::Denied(match &target.host {
-                    Host::Name(name) => format!("{name}: {why}"),
-                    Host::Address(_) => why,
-                })
-            })?;
+            self.policy
+                .address(target, named, address)
+                .map_err(|why| why.of(&target.host))?;
         }
         let connected = timeout(CONNECT, TcpStream::connect((via.host.as_str(), via.port))).await;
         let mut stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| {
-                Failure::gateway(format!(
-                    "cannot connect to this machine's proxy {via}: {error}"
-                ))
+            .map_err(|source| DialError::ConnectProxy {
+                via: via.clone(),
+                source,
             })?;
         let _ = stream.set_nodelay(true);
         if purpose == Purpose::Tunnel {
             timeout(HANDSHAKE, open_tunnel(&mut stream, target, &via))
                 .await
-                .unwrap_or_else(|_| Err("it does not answer".to_owned()))
-                .map_err(|why| Failure::gateway(format!("this machine's proxy {via}: {why}")))?;
+                .unwrap_or(Err(TunnelError::Silent))
+                .map_err(|source| DialError::Tunnel {
+                    via: via.clone(),
+                    source,
+                })?;
         }
         Ok(Link {
             stream,
@@ -196,12 +245,9 @@ impl Dialer {
     }
 
     /// All addresses of a name, as this machine's resolver has them.
-    async fn resolve(&self, name: &str, patience: Duration) -> Result<Vec<IpAddr>, String> {
+    async fn resolve(&self, name: &str, patience: Duration) -> Result<Vec<IpAddr>, ResolveError> {
         let lookup = async {
-            let permit = Arc::clone(&self.lookups)
-                .acquire_owned()
-                .await
-                .map_err(|error| error.to_string())?;
+            let permit = Arc::clone(&self.lookups).acquire_owned().await?;
             let name = name.to_owned();
             let found = tokio::task::spawn_blocking(move || {
                 // Kept until the resolver is done, even if nobody waits for it any more.
@@ -210,14 +256,11 @@ impl Dialer {
                     .to_socket_addrs()
                     .map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())
             });
-            found
-                .await
-                .map_err(|error| error.to_string())?
-                .map_err(|error| resolver(&error))
+            found.await?.map_err(ResolveError::Resolver)
         };
         let mut found = timeout(patience, lookup)
             .await
-            .unwrap_or_else(|_| Err("the resolver does not answer".to_owned()))?;
+            .unwrap_or(Err(ResolveError::Silent))?;
         let mut seen = std::collections::HashSet::new();
         found.retain(|address| seen.insert(*address));
         Ok(found)
@@ -225,13 +268,17 @@ impl Dialer {
 }
 
 /// The resolver's own words, without the library's before them.
-fn resolver(error: &io::Error) -> String {
+fn in_its_words(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit(": ").next().unwrap_or(&text).to_owned()
 }
 
 /// Asks a proxy for a tunnel (RFC 9110, section 9.3.6).
-async fn open_tunnel(stream: &mut TcpStream, target: &Target, via: &Via) -> Result<(), String> {
+async fn open_tunnel(
+    stream: &mut TcpStream,
+    target: &Target,
+    via: &Via,
+) -> Result<(), TunnelError> {
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
     if let Some(authorization) = &via.authorization {
         request.extend_from_slice(b"Proxy-Authorization: ");
@@ -239,17 +286,14 @@ async fn open_tunnel(stream: &mut TcpStream, target: &Target, via: &Via) -> Resu
         request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
-    stream
-        .write_all(&request)
-        .await
-        .map_err(|error| error.to_string())?;
+    stream.write_all(&request).await?;
     // Byte by byte, since what follows the head belongs to the tunnel already.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == HANDSHAKE_BYTES {
-            return Err("its answer is too long".to_owned());
+            return Err(TunnelError::TooLong);
         }
-        head.push(stream.read_u8().await.map_err(|error| error.to_string())?);
+        head.push(stream.read_u8().await?);
     }
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line).into_owned();
@@ -258,6 +302,6 @@ async fn open_tunnel(stream: &mut TcpStream, target: &Target, via: &Via) -> Resu
         .and_then(|rest| rest.split(' ').nth(1));
     match status {
         Some(code) if code.len() == 3 && code.starts_with('2') => Ok(()),
-        _ => Err(format!("it answers {line}")),
+        _ => Err(TunnelError::Refused(line)),
     }
 }

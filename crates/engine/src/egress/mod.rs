@@ -5,14 +5,15 @@
 //! and by address ([`address`], [`own`]), and the address that was checked is the one connected to ([`dial`]).
 
 mod address;
+mod connection_log;
 mod counted;
 mod dial;
-mod log;
 mod own;
 mod policy;
 mod provide;
 mod proxy;
 mod rules;
+mod settings;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,14 +29,15 @@ use contree_sandbox::{Check, Network, Sandbox, SideFile, State};
 
 use crate::api::request::SpawnRequest;
 use crate::api::types::EventDataNetwork;
-use crate::config::{LocalConfig, NetworkMode};
-use crate::operation::running::Running;
+use crate::operation::events::EventLog;
+use connection_log::ConnectionLog;
 use dial::Dialer;
-use log::Log;
 use policy::Policy;
 use provide::Provisions;
-pub(super) use proxy::Proxy;
+pub(crate) use proxy::Proxy;
 pub use rules::{EgressRule, EgressRuleError};
+pub use settings::NetworkMode;
+pub(crate) use settings::{EgressSettings, ProxyVariables};
 use upstream::{Purpose, Upstream};
 
 /// Where a sandbox finds the proxy, on its own loopback: the port that proxies are known by.
@@ -42,7 +45,7 @@ const PORT: u16 = 3128;
 
 /// What a command reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Access {
+pub(crate) enum Access {
     /// Loopback alone, as it was asked for.
     Loopback,
     /// Loopback alone, since this engine gives no network.
@@ -54,40 +57,46 @@ pub(super) enum Access {
 }
 
 /// What the processes of a sandbox are told of its network.
-pub(super) struct Variables {
+pub(crate) struct Variables {
     access: Access,
-    side_files: Vec<String>,
+    side_files: Vec<PathBuf>,
+    machine: Arc<ProxyVariables>,
 }
 
 impl Variables {
     /// Adds it to a process's environment. It is not part of what `preserve_env` saves.
-    pub(super) fn add(&self, env: &mut BTreeMap<String, String>, request: &SpawnRequest) {
-        provide::add_variables(env, request, self.access, &self.side_files);
+    pub(crate) fn add(&self, env: &mut BTreeMap<String, String>, request: &SpawnRequest) {
+        provide::add_variables(env, request, self.access, &self.machine, &self.side_files);
     }
 }
 
 /// The network of an engine's sandboxes.
-pub(super) struct Egress {
+pub(crate) struct Egress {
     mode: NetworkMode,
     single: bool,
     dialer: Arc<Dialer>,
     provisions: Provisions,
+    machine: Arc<ProxyVariables>,
+    side_directory: PathBuf,
 }
 
 impl Egress {
     /// `single`: sandboxes have one user id alone.
-    pub(super) fn new(config: &LocalConfig, single: bool) -> Self {
-        let policy = Policy::new(config.egress_allow.clone(), config.egress_deny.clone());
+    pub(crate) fn new(settings: EgressSettings, single: bool) -> Self {
+        let policy = Policy::new(settings.allow, settings.deny);
+        let upstream = Upstream::new(&settings.machine);
         Self {
-            mode: config.network,
+            mode: settings.network,
             single,
-            dialer: Arc::new(Dialer::new(policy, Upstream::from_env())),
+            dialer: Arc::new(Dialer::new(policy, upstream)),
             provisions: Provisions::default(),
+            machine: Arc::new(settings.machine),
+            side_directory: Path::new("/dev").join(settings.side_directory),
         }
     }
 
     /// What a request gets. The API's default is a network.
-    pub(super) fn access(&self, request: &SpawnRequest) -> Access {
+    pub(crate) fn access(&self, request: &SpawnRequest) -> Access {
         let wanted = request
             .networking
             .as_ref()
@@ -101,7 +110,7 @@ impl Egress {
     }
 
     /// What the sandbox of such a command is started with.
-    pub(super) fn sandbox(&self, access: Access) -> (Network, Vec<SideFile>) {
+    pub(crate) fn sandbox(&self, access: Access) -> (Network, Vec<SideFile>) {
         let network = match access {
             Access::Loopback | Access::Refused => Network::Loopback,
             Access::Proxy => Network::Listener { port: PORT },
@@ -111,20 +120,25 @@ impl Egress {
     }
 
     /// What tools need to use it, for the processes of a sandbox that is up.
-    pub(super) fn variables(&self, access: Access, sandbox: &Sandbox) -> Variables {
+    pub(crate) fn variables(&self, access: Access, sandbox: &Sandbox) -> Variables {
         Variables {
             access,
-            side_files: sandbox.side_files().to_vec(),
+            side_files: sandbox
+                .side_files()
+                .iter()
+                .map(|name| self.side_directory.join(name))
+                .collect(),
+            machine: Arc::clone(&self.machine),
         }
     }
 
     /// Begins to serve the sandbox's listener, if it has one. Needs a runtime.
-    pub(super) fn serve(&self, sandbox: &Sandbox, running: &Arc<Running>) -> Option<Proxy> {
+    pub(crate) fn serve(&self, sandbox: &Sandbox, log: &Arc<EventLog>) -> Option<Proxy> {
         let listener = sandbox.take_listener()?;
         Proxy::start(
             listener,
             Arc::clone(&self.dialer),
-            Log::new(Arc::clone(running)),
+            ConnectionLog::new(Arc::clone(log)),
             counted::IDLE,
         )
         .inspect_err(|error| tracing::error!(%error, "cannot serve a sandbox's proxy"))
@@ -132,7 +146,7 @@ impl Egress {
     }
 
     /// What stands at the end of a result, and in its log, if the request asked in so many words for what this engine does not give.
-    pub(super) fn refusal(&self, request: &SpawnRequest) -> Option<&'static str> {
+    pub(crate) fn refusal(&self, request: &SpawnRequest) -> Option<&'static str> {
         let asked = request
             .networking
             .as_ref()
@@ -142,7 +156,7 @@ impl Egress {
     }
 
     /// One word for `whoami`.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self.mode {
             NetworkMode::Proxy => "proxy",
             NetworkMode::Host => "host",
@@ -151,7 +165,7 @@ impl Egress {
     }
 
     /// Sentences for `whoami` and `doctor`.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self.mode {
             NetworkMode::None => "sandboxes have no network but their own loopback (--network none)".to_owned(),
             NetworkMode::Host => "sandboxes share this machine's network, its loopback services and abstract sockets too (--network host): \
@@ -172,14 +186,17 @@ impl Egress {
         }
     }
 
-    fn upstream(&self) -> Result<Option<upstream::Via>, String> {
-        let anywhere = target::Target::parse("example.com", Some(443))?;
+    fn upstream(&self) -> Result<Option<upstream::Via>, upstream::UpstreamError> {
+        let anywhere = target::Target {
+            host: target::Host::Name("example.com".to_owned()),
+            port: 443,
+        };
         self.dialer.upstream.via(&anywhere, Purpose::Tunnel)
     }
 }
 
 /// The event that says that there is no network.
-pub(super) fn refused_event(why: &str) -> EventDataNetwork {
+pub(crate) fn refused_event(why: &str) -> EventDataNetwork {
     EventDataNetwork {
         interfaces: Vec::new(),
         configured: None,
@@ -203,11 +220,11 @@ const REGISTRIES: &[&str] = &[
 const LOOK: Duration = Duration::from_secs(3);
 
 /// For `doctor`: what sandboxes of these settings reach, and whether the policy lets them reach registries of packages.
-pub(super) fn check(config: &LocalConfig) -> Check {
+pub(crate) fn check(settings: EgressSettings) -> Check {
     const NAME: &str = "network";
-    let egress = Egress::new(config, false);
+    let egress = Egress::new(settings, false);
     let about = egress.describe();
-    match config.network {
+    match egress.mode {
         NetworkMode::Host => Check::new(
             NAME,
             State::Degraded,
@@ -291,7 +308,7 @@ impl Egress {
         let target = target::Target::parse(name, Some(443)).ok()?;
         // A name that the rules leave out is left out on purpose.
         let named = self.dialer.policy.name(&target).ok()?;
-        let judged: Result<Vec<()>, String> = addresses
+        let judged: Result<Vec<()>, policy::Denied> = addresses
             .iter()
             .map(|address| self.dialer.policy.address(&target, named, *address))
             .collect();

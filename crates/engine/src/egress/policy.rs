@@ -2,13 +2,67 @@
 
 use std::net::IpAddr;
 
-use super::address::{self, Kind};
+use super::address::{self, Judgement, Kind};
 use super::own;
 use super::rules::EgressRule;
 use super::target::{Host, Target};
 
 /// Names that mean this machine or its surroundings wherever they are resolved (RFC 6761, RFC 6762, and common use).
 const SURROUNDINGS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
+
+/// Why a target may not be reached.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Denied {
+    /// A rule says so of its name.
+    #[error("{host} is denied by the rule {rule}")]
+    Name { host: Host, rule: EgressRule },
+    /// A rule says so of its address.
+    #[error("{address} is denied by the rule {rule}")]
+    Address { address: IpAddr, rule: EgressRule },
+    /// There are rules about what is allowed, and none names it.
+    #[error("{0} is not on the allow list")]
+    NotListed(Target),
+    /// The same, as far as can be seen without its addresses.
+    #[error("{0} is not on the allow list, and its addresses cannot be looked up here")]
+    Unresolved(Target),
+    /// Its name is this machine's.
+    #[error("{0} is this machine")]
+    ThisMachine(Host),
+    /// Its name is that of a cloud's metadata service.
+    #[error("{0} is a cloud's metadata service")]
+    Metadata(Host),
+    /// Its name belongs to this machine's surroundings.
+    #[error("{0} is a private name")]
+    PrivateName(Host),
+    /// Its address is not public.
+    #[error("{}", judgement.sentence(*address))]
+    NotPublic {
+        address: IpAddr,
+        judgement: Judgement,
+    },
+    /// Its address is this machine's.
+    #[error("{0} is this machine's own address")]
+    OwnAddress(IpAddr),
+    /// There is no address to judge.
+    #[error("the name has no address")]
+    NoAddress,
+    /// An address of its name may not be reached.
+    #[error("{name}: {source}")]
+    Resolved { name: String, source: Box<Denied> },
+}
+
+impl Denied {
+    /// The same, said of the name that was resolved to the address.
+    pub(super) fn of(self, host: &Host) -> Self {
+        match host {
+            Host::Name(name) => Self::Resolved {
+                name: name.clone(),
+                source: Box::new(self),
+            },
+            Host::Address(_) => self,
+        }
+    }
+}
 
 /// The rules of an engine.
 #[derive(Debug, Default)]
@@ -43,9 +97,12 @@ impl Policy {
     ///
     /// # Errors
     /// Why it is denied.
-    pub(super) fn name(&self, target: &Target) -> Result<Named, String> {
+    pub(super) fn name(&self, target: &Target) -> Result<Named, Denied> {
         if let Some(rule) = self.deny.iter().find(|rule| rule.names(target)) {
-            return Err(format!("{} is denied by the rule {rule}", target.host));
+            return Err(Denied::Name {
+                host: target.host.clone(),
+                rule: rule.clone(),
+            });
         }
         let matching = || self.allow.iter().filter(|rule| rule.names(target));
         let named = Named {
@@ -56,20 +113,20 @@ impl Policy {
         let by_address = matches!(target.host, Host::Name(_))
             && self.allow.iter().any(EgressRule::is_of_addresses);
         if named.needs_address && !by_address {
-            return Err(format!("{target} is not on the allow list"));
+            return Err(Denied::NotListed(target.clone()));
         }
         if target.host.is_within("localhost") {
-            return Err(format!("{} is this machine", target.host));
+            return Err(Denied::ThisMachine(target.host.clone()));
         }
         if target.host == Host::Name("metadata.google.internal".to_owned()) {
-            return Err(format!("{} is a cloud's metadata service", target.host));
+            return Err(Denied::Metadata(target.host.clone()));
         }
         if !named.private
             && SURROUNDINGS
                 .iter()
                 .any(|domain| target.host.is_within(domain))
         {
-            return Err(format!("{} is a private name", target.host));
+            return Err(Denied::PrivateName(target.host.clone()));
         }
         Ok(named)
     }
@@ -78,11 +135,9 @@ impl Policy {
     ///
     /// # Errors
     /// Why it is denied.
-    pub(super) fn unresolved(&self, target: &Target, named: Named) -> Result<(), String> {
+    pub(super) fn unresolved(&self, target: &Target, named: Named) -> Result<(), Denied> {
         if named.needs_address {
-            return Err(format!(
-                "{target} is not on the allow list, and its addresses cannot be looked up here"
-            ));
+            return Err(Denied::Unresolved(target.clone()));
         }
         Ok(())
     }
@@ -96,7 +151,7 @@ impl Policy {
         target: &Target,
         named: Named,
         address: IpAddr,
-    ) -> Result<(), String> {
+    ) -> Result<(), Denied> {
         let denies = |rule: &&EgressRule| {
             rule.addresses(address, target.port)
                 || address::stands_for(address)
@@ -104,7 +159,10 @@ impl Policy {
                     .any(|inner| rule.addresses(inner.into(), target.port))
         };
         if let Some(rule) = self.deny.iter().find(denies) {
-            return Err(format!("{address} is denied by the rule {rule}"));
+            return Err(Denied::Address {
+                address,
+                rule: rule.clone(),
+            });
         }
         let matching = || {
             self.allow
@@ -112,7 +170,7 @@ impl Policy {
                 .filter(|rule| rule.addresses(address, target.port))
         };
         if named.needs_address && matching().next().is_none() {
-            return Err(format!("{target} is not on the allow list"));
+            return Err(Denied::NotListed(target.clone()));
         }
         #[cfg(test)]
         if self.open.iter().any(|net| net.contains(&address)) {
@@ -123,11 +181,11 @@ impl Policy {
         match judgement.kind {
             Kind::Public => {}
             Kind::Private if private => {}
-            Kind::Private | Kind::Never => return Err(judgement.sentence(address)),
+            Kind::Private | Kind::Never => return Err(Denied::NotPublic { address, judgement }),
         }
         let reached = judgement.stands_for.map_or(address, IpAddr::V4);
         if own::is_own(address) || own::is_own(reached) {
-            return Err(format!("{address} is this machine's own address"));
+            return Err(Denied::OwnAddress(address));
         }
         Ok(())
     }
@@ -163,9 +221,12 @@ mod tests {
 
     /// What becomes of a target whose name is resolved to `address`, or that is one.
     fn decide(policy: &Policy, target: &str, address: &str) -> Result<(), String> {
-        let target = Target::parse(target, Some(443))?;
-        let named = policy.name(&target)?;
-        policy.address(&target, named, address.parse().expect(address))
+        let target = Target::parse(target, Some(443)).expect(target);
+        let decide = || {
+            let named = policy.name(&target)?;
+            policy.address(&target, named, address.parse().expect(address))
+        };
+        decide().map_err(|why: Denied| why.to_string())
     }
 
     const PUBLIC: &str = "93.184.216.34";
@@ -249,7 +310,10 @@ mod tests {
         let target = Target::parse("elsewhere.example", Some(443)).expect("a target");
         let listed = policy("93.184.0.0/16", "");
         let named = listed.name(&target).expect("its addresses decide");
-        let why = listed.unresolved(&target, named).expect_err("no address");
+        let why = listed
+            .unresolved(&target, named)
+            .expect_err("no address")
+            .to_string();
         assert!(why.contains("allow list"), "{why}");
         let open = policy("", "");
         let named = open.name(&target).expect("a public name");

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use contree_sandbox::{Content, SideFile};
 
+use super::settings::ProxyVariables;
 use super::{Access, PORT};
 use crate::api::request::SpawnRequest;
 
@@ -92,7 +93,8 @@ pub(super) fn add_variables(
     env: &mut BTreeMap<String, String>,
     request: &SpawnRequest,
     access: Access,
-    side_files: &[String],
+    machine: &ProxyVariables,
+    side_files: &[PathBuf],
 ) {
     let of_request = |name: &str| {
         request
@@ -119,24 +121,25 @@ pub(super) fn add_variables(
             set("NODE_USE_ENV_PROXY", "1");
         }
         Access::Host => {
-            for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
-                for name in [name.to_owned(), name.to_uppercase()] {
-                    if let Ok(value) = std::env::var(&name) {
-                        set(&name, &value);
-                    }
-                }
+            for (name, value) in &machine.set {
+                set(name, value);
             }
         }
         Access::Loopback | Access::Refused => {}
     }
-    let path = |name: &str| format!("/dev/{}/{name}", super::super::config::SIDE_DIRECTORY);
-    if side_files.iter().any(|name| name == CERTIFICATES) {
+    let path_of = |name: &str| {
+        side_files
+            .iter()
+            .find(|path| path.ends_with(name))
+            .map(|path| path.to_string_lossy())
+    };
+    if let Some(path) = path_of(CERTIFICATES) {
         for variable in BUNDLE_VARIABLES {
-            set(variable, &path(CERTIFICATES));
+            set(variable, &path);
         }
     }
-    if side_files.iter().any(|name| name == APT) {
-        set("APT_CONFIG", &path(APT));
+    if let Some(path) = path_of(APT) {
+        set("APT_CONFIG", &path);
     }
 }
 
@@ -162,7 +165,8 @@ mod tests {
             &mut env,
             &request,
             Access::Proxy,
-            &[CERTIFICATES.to_owned()],
+            &ProxyVariables::default(),
+            &[PathBuf::from("/dev/contree").join(CERTIFICATES)],
         );
         assert_eq!(env["http_proxy"], "http://127.0.0.1:3128");
         assert_eq!(env["HTTP_PROXY"], "http://127.0.0.1:3128");
@@ -179,7 +183,9 @@ mod tests {
         }
         // None of it is saved with the image.
         let mut env = BTreeMap::new();
-        add_variables(&mut env, &request, Access::Loopback, &[APT.to_owned()]);
+        let apt = PathBuf::from("/dev/contree").join(APT);
+        let machine = ProxyVariables::default();
+        add_variables(&mut env, &request, Access::Loopback, &machine, &[apt]);
         assert_eq!(env.into_keys().collect::<Vec<_>>(), ["APT_CONFIG"]);
     }
 }

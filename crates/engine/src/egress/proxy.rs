@@ -22,9 +22,9 @@ use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::connection_log::ConnectionLog;
 use super::counted::{self, Counted, Traffic};
-use super::dial::{Dialer, Failure, Link, Route};
-use super::log::Log;
+use super::dial::{Dialer, Link, Route};
 use super::target::Target;
 use super::upstream::Purpose;
 
@@ -57,7 +57,7 @@ const HOP_BY_HOP: &[&str] = &[
 pub(crate) struct Proxy {
     stop: CancellationToken,
     task: JoinHandle<()>,
-    log: Arc<Log>,
+    log: Arc<ConnectionLog>,
 }
 
 impl Proxy {
@@ -66,7 +66,7 @@ impl Proxy {
     pub(super) fn start(
         listener: StdListener,
         dialer: Arc<Dialer>,
-        log: Log,
+        log: ConnectionLog,
         idle: Duration,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
@@ -131,7 +131,7 @@ async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) 
 #[derive(Clone)]
 struct Shared {
     dialer: Arc<Dialer>,
-    log: Arc<Log>,
+    log: Arc<ConnectionLog>,
     idle: Duration,
 }
 
@@ -300,9 +300,10 @@ impl Connection {
         let dialed = self.shared.dialer.dial(target, purpose).await;
         dialed.map_err(|failure| {
             self.shared.log.refused(method.as_str(), target, &failure);
-            match &failure {
-                Failure::Denied(why) => Refusal::denied(why),
-                Failure::Failed(status, why) => Refusal::new(*status, why),
+            if failure.is_denied() {
+                Refusal::denied(&failure)
+            } else {
+                Refusal::new(failure.status(), &failure.to_string())
             }
         })
     }
@@ -390,7 +391,7 @@ impl Refusal {
         }
     }
 
-    fn denied(why: &str) -> Self {
+    fn denied(why: &impl std::fmt::Display) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             &format!("Forbidden by sandbox policy: {why}"),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::target::{Host, Target};
+use super::target::{Host, Target, TargetError};
 
 /// What marks a rule whose hosts may be private.
 const PRIVATE: &str = "+private";
@@ -38,7 +38,23 @@ enum Hosts {
 )]
 pub struct EgressRuleError {
     rule: String,
-    why: String,
+    #[source]
+    why: RuleFault,
+}
+
+/// What is wrong with a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum RuleFault {
+    #[error("it is about hosts, so it has no scheme and no path")]
+    Url,
+    #[error("the only mark there is is {PRIVATE}, not +{0}")]
+    Mark(String),
+    #[error("the port must be a number from 1 to 65535")]
+    Port,
+    #[error("an address has nothing below it; for a network write 10.0.0.0/8")]
+    BelowAddress,
+    #[error(transparent)]
+    Host(#[from] TargetError),
 }
 
 impl EgressRule {
@@ -102,7 +118,7 @@ impl FromStr for EgressRule {
     type Err = EgressRuleError;
 
     fn from_str(rule: &str) -> Result<Self, EgressRuleError> {
-        let fail = |why: String| EgressRuleError {
+        let fail = |why: RuleFault| EgressRuleError {
             rule: rule.to_owned(),
             why,
         };
@@ -111,16 +127,12 @@ impl FromStr for EgressRule {
             None => (rule, false),
         };
         if text.contains("://") {
-            return Err(fail(
-                "it is about hosts, so it has no scheme and no path".to_owned(),
-            ));
+            return Err(fail(RuleFault::Url));
         }
         if let Some((_, mark)) = text.split_once('+') {
-            return Err(fail(format!(
-                "the only mark there is is {PRIVATE}, not +{mark}"
-            )));
+            return Err(fail(RuleFault::Mark(mark.to_owned())));
         }
-        let (host, port) = split(text).map_err(|why| fail(why.to_owned()))?;
+        let (host, port) = split(text).map_err(fail)?;
         let hosts = hosts(host).map_err(fail)?;
         Ok(Self {
             hosts,
@@ -131,7 +143,7 @@ impl FromStr for EgressRule {
 }
 
 /// Host and port; an IPv6 address with a port has brackets.
-fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
+fn split(text: &str) -> Result<(&str, Option<u16>), RuleFault> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.contains(']') => (host, port),
         _ => return Ok((text, None)),
@@ -141,20 +153,18 @@ fn split(text: &str) -> Result<(&str, Option<u16>), &'static str> {
     }
     match port.parse() {
         Ok(port @ 1..) if !port.to_string().is_empty() => Ok((host, Some(port))),
-        _ => Err("the port must be a number from 1 to 65535"),
+        _ => Err(RuleFault::Port),
     }
 }
 
-fn hosts(text: &str) -> Result<Hosts, String> {
+fn hosts(text: &str) -> Result<Hosts, RuleFault> {
     if text == "*" {
         return Ok(Hosts::All);
     }
     if let Some(domain) = text.strip_prefix("*.") {
         return match Host::parse(domain)? {
             Host::Name(name) => Ok(Hosts::Below(name)),
-            Host::Address(_) => {
-                Err("an address has nothing below it; for a network write 10.0.0.0/8".to_owned())
-            }
+            Host::Address(_) => Err(RuleFault::BelowAddress),
         };
     }
     let bare = text.replace(['[', ']'], "");

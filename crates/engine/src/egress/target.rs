@@ -9,6 +9,35 @@ const NAME: usize = 253;
 /// Longest label of a name.
 const LABEL: usize = 63;
 
+/// Why a text is no target. Each has the text as it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum TargetError {
+    /// It has user information.
+    #[error("{0}: a user name before the host is not taken")]
+    UserName(String),
+    /// An IPv6 address is not closed.
+    #[error("{0} has no closing bracket")]
+    Bracket(String),
+    /// Something else than a port follows the host.
+    #[error("{0} is neither a host nor host:port")]
+    Form(String),
+    /// There is no IPv6 address in the brackets.
+    #[error("{0} is no IPv6 address (zones are not taken)")]
+    Ipv6(String),
+    /// What stands for a port is none.
+    #[error("{0} has no port from 1 to 65535")]
+    BadPort(String),
+    /// A port is needed.
+    #[error("{0} has no port")]
+    NoPort(String),
+    /// It is no name of a host.
+    #[error("{0} is no name of a host (labels of letters, digits and -)")]
+    Name(String),
+    /// Resolvers would take it for an address.
+    #[error("{0} is no name, and no IPv4 address in the usual form")]
+    Number(String),
+}
+
 /// Where a connection is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -29,24 +58,24 @@ impl Target {
     ///
     /// # Errors
     /// A reason that names what is wrong with it.
-    pub(super) fn parse(authority: &str, default_port: Option<u16>) -> Result<Self, String> {
+    pub(super) fn parse(authority: &str, default_port: Option<u16>) -> Result<Self, TargetError> {
         let shown = shown(authority);
         if authority.contains('@') {
-            return Err(format!("{shown}: a user name before the host is not taken"));
+            return Err(TargetError::UserName(shown));
         }
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (inner, rest) = rest
                     .split_once(']')
-                    .ok_or_else(|| format!("{shown} has no closing bracket"))?;
+                    .ok_or_else(|| TargetError::Bracket(shown.clone()))?;
                 let port = match rest.strip_prefix(':') {
                     Some(port) => Some(port),
                     None if rest.is_empty() => None,
-                    None => return Err(format!("{shown} is neither a host nor host:port")),
+                    None => return Err(TargetError::Form(shown)),
                 };
                 let address: Ipv6Addr = inner
                     .parse()
-                    .map_err(|_| format!("{shown} is no IPv6 address (zones are not taken)"))?;
+                    .map_err(|_| TargetError::Ipv6(shown.clone()))?;
                 (Host::Address(address.into()), port)
             }
             None => {
@@ -64,8 +93,8 @@ impl Target {
                 .then(|| digits.parse().ok())
                 .flatten()
                 .filter(|port| *port != 0)
-                .ok_or_else(|| format!("{shown} has no port from 1 to 65535"))?,
-            Some(_) | None => default_port.ok_or_else(|| format!("{shown} has no port"))?,
+                .ok_or_else(|| TargetError::BadPort(shown.clone()))?,
+            Some(_) | None => default_port.ok_or_else(|| TargetError::NoPort(shown.clone()))?,
         };
         Ok(Self { host, port })
     }
@@ -76,7 +105,7 @@ impl Host {
     ///
     /// # Errors
     /// A reason that names what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, TargetError> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let shown = shown(text);
         let label = |label: &str| {
@@ -88,9 +117,7 @@ impl Host {
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         };
         if name.is_empty() || name.len() > NAME || !name.split('.').all(label) {
-            return Err(format!(
-                "{shown} is no name of a host (labels of letters, digits and -)"
-            ));
+            return Err(TargetError::Name(shown));
         }
         if let Ok(address) = name.parse::<Ipv4Addr>() {
             return Ok(Self::Address(address.into()));
@@ -101,9 +128,7 @@ impl Host {
             .strip_prefix("0x")
             .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         if hexadecimal || last.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!(
-                "{shown} is no name, and no IPv4 address in the usual form"
-            ));
+            return Err(TargetError::Number(shown));
         }
         Ok(Self::Name(name))
     }
@@ -249,7 +274,7 @@ mod tests {
                     // What is printed means the same again.
                     prop_assert_eq!(Target::parse(&target.to_string(), None).expect("a target"), target);
                 }
-                Err(reason) => prop_assert!(reason.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", reason),
+                Err(reason) => prop_assert!(reason.to_string().bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", reason),
             }
         }
 

@@ -9,15 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::connection_log::ConnectionLog;
 use super::counted;
 use super::dial::Dialer;
-use super::log::Log;
 use super::policy::Policy;
 use super::proxy::Proxy;
 use super::rules::EgressRule;
 use super::upstream::Upstream;
 use crate::operation::events;
-use crate::operation::running::Running;
 
 struct Fixture {
     proxy: Proxy,
@@ -45,10 +44,10 @@ impl Fixture {
 
     fn start(policy: Policy, upstream: Upstream, idle: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let log = events::Log::create(&folder.path().join("log")).expect("a log");
+        let log = events::EventLog::create(&folder.path().join("log")).expect("a log");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("an address");
-        let log = Log::new(Arc::new(Running::new(log)));
+        let log = ConnectionLog::new(Arc::new(log));
         let dialer = Arc::new(Dialer::new(policy, upstream));
         Self {
             proxy: Proxy::start(listener, dialer, log, idle).expect("a proxy"),
@@ -75,7 +74,7 @@ impl Fixture {
             TcpStream::connect(self.address).await.is_err(),
             "it still listens"
         );
-        let mut reader = events::Reader::open(&self.folder.path().join("log")).expect("a log");
+        let mut reader = events::EventReader::open(&self.folder.path().join("log")).expect("a log");
         let mut found = Vec::new();
         loop {
             let records = reader.next().expect("events");
@@ -84,7 +83,7 @@ impl Fixture {
             }
             for record in records {
                 assert_eq!((record.kind.as_str(), record.spid), ("network", 0));
-                found.push(record.data);
+                found.push(record.data());
             }
         }
     }

@@ -3,9 +3,10 @@
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
 
+use super::settings::ProxyVariables;
 use super::target::Target;
 
-/// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` of the engine's process, in either case.
+/// What [`ProxyVariables`] say of the way to a target.
 pub(super) struct Upstream(Matcher);
 
 /// What a connection is for: `http_proxy` is for requests that the proxy reads, `https_proxy` for tunnels.
@@ -25,9 +26,26 @@ pub(super) struct Via {
     pub(super) authorization: Option<HeaderValue>,
 }
 
+/// The machine's proxy is of a kind that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this machine's proxy setting is for a {scheme} proxy, and only http:// ones can be used")]
+pub(super) struct UpstreamError {
+    scheme: String,
+}
+
 impl Upstream {
-    pub(super) fn from_env() -> Self {
-        Self(Matcher::from_env())
+    pub(super) fn new(machine: &ProxyVariables) -> Self {
+        if machine.cgi {
+            return Self(Matcher::builder().build());
+        }
+        Self(
+            Matcher::builder()
+                .all(machine.first("all_proxy"))
+                .http(machine.first("http_proxy"))
+                .https(machine.first("https_proxy"))
+                .no(machine.first("no_proxy"))
+                .build(),
+        )
     }
 
     #[cfg(test)]
@@ -49,7 +67,11 @@ impl Upstream {
     ///
     /// # Errors
     /// That it is of a kind that cannot be used.
-    pub(super) fn via(&self, target: &Target, purpose: Purpose) -> Result<Option<Via>, String> {
+    pub(super) fn via(
+        &self,
+        target: &Target,
+        purpose: Purpose,
+    ) -> Result<Option<Via>, UpstreamError> {
         let scheme = match purpose {
             Purpose::Requests => "http",
             Purpose::Tunnel => "https",
@@ -62,10 +84,9 @@ impl Upstream {
         };
         let uri = proxy.uri();
         if uri.scheme_str() != Some("http") {
-            return Err(format!(
-                "this machine's proxy setting is for a {} proxy, and only http:// ones can be used",
-                uri.scheme_str().unwrap_or("strange")
-            ));
+            return Err(UpstreamError {
+                scheme: uri.scheme_str().unwrap_or("strange").to_owned(),
+            });
         }
         let host = uri.host().unwrap_or_default();
         Ok(Some(Via {
@@ -79,6 +100,12 @@ impl Upstream {
     }
 }
 
+impl std::fmt::Debug for Via {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
 impl std::fmt::Display for Via {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
@@ -89,7 +116,7 @@ impl std::fmt::Display for Via {
 mod tests {
     use super::*;
 
-    fn via(upstream: &Upstream, target: &str) -> Result<Option<String>, String> {
+    fn via(upstream: &Upstream, target: &str) -> Result<Option<String>, UpstreamError> {
         let target = Target::parse(target, Some(443)).expect(target);
         upstream
             .via(&target, Purpose::Tunnel)

@@ -10,11 +10,11 @@ use contree_sandbox::LayerId;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::engine::{Engine, blocking};
-use crate::error::ApiError;
+use crate::blocking::blocking;
+use crate::engine::Engine;
+use crate::error::{ApiError, StorageError};
 use crate::image::DEFAULT_PATH;
 use crate::rows::{Rows, images, layers};
-use crate::upkeep::Refreshed;
 use contree_sqlite::DbError;
 
 /// The tag of the image.
@@ -23,13 +23,27 @@ const TAG: &str = "host";
 /// Names the image once it was made; its tag may be moved to another image after that.
 const MADE: &str = "host_image";
 
+/// The image of this machine's programs, made anew.
+#[derive(Clone, Debug, serde::Serialize)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// The new image.
+    pub image: uuid::Uuid,
+    /// The image that `tag:host` named before.
+    pub previous: Option<uuid::Uuid>,
+    /// Files copied.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
+
 /// Makes the image if the store never had it. Called by whatever lists or resolves images, never at start.
 pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
     if engine.read(is_there).await? {
         return Ok(());
     }
     let engine = Arc::clone(engine);
-    blocking(move || make(&engine)).await
+    blocking(move || Ok(make(&engine)?)).await
 }
 
 /// Whether the image was made and the tag names an image, be it another one.
@@ -72,7 +86,7 @@ pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
 }
 
 /// Copies the programs under a lock of the store, so that of several engines one does it and the others wait.
-fn make(engine: &Engine) -> Result<(), ApiError> {
+fn make(engine: &Engine) -> Result<(), StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
     if engine.rows.read(is_there)? {
@@ -86,7 +100,7 @@ fn make(engine: &Engine) -> Result<(), ApiError> {
 }
 
 /// Makes a new image of this machine's programs and moves the tag to it.
-pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, ApiError> {
+pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
     let previous = engine.rows.read(|c| images::by_tag(c, TAG))?;
@@ -97,7 +111,7 @@ pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, ApiError> {
 }
 
 /// Makes the image. The caller holds the lock.
-fn copy(engine: &Engine) -> Result<Refreshed, ApiError> {
+fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
     let maker = Uuid::new_v4();
     let layer = engine
         .rows

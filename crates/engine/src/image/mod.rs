@@ -5,6 +5,7 @@ pub(crate) mod host;
 pub(crate) mod lookup;
 pub(crate) mod search;
 pub(crate) mod squash;
+pub(crate) mod squash_queue;
 pub(crate) mod tar_writer;
 pub(crate) mod views;
 

@@ -46,6 +46,17 @@ pub(crate) struct Query {
     pub(crate) after: usize,
 }
 
+/// Why a search cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum QueryError {
+    /// The patterns are no regular expressions, or too large ones.
+    #[error("`pattern`: {0}")]
+    Pattern(#[source] grep_regex::Error),
+    /// A glob cannot be read.
+    #[error("`glob`: {0}")]
+    Glob(#[source] ignore::Error),
+}
+
 /// Whether upper and lower case differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -68,11 +79,11 @@ pub(crate) struct Search {
     matcher: RegexMatcher,
     searcher: Searcher,
     globs: Override,
-    state: State,
+    progress: SearchProgress,
 }
 
 /// How far a search has come, and what ends it.
-struct State {
+struct SearchProgress {
     max_total: usize,
     /// Set when nobody waits for the answer any more.
     stop: Arc<AtomicBool>,
@@ -82,7 +93,7 @@ struct State {
     text: usize,
 }
 
-impl State {
+impl SearchProgress {
     /// Whether there is time, room and somebody who waits.
     fn goes_on(&mut self) -> bool {
         if self.full() {
@@ -109,7 +120,7 @@ impl Search {
     ///
     /// # Errors
     /// What is wrong with a pattern or a glob.
-    pub(crate) fn new(query: &Query, stop: Arc<AtomicBool>) -> Result<Self, String> {
+    pub(crate) fn new(query: &Query, stop: Arc<AtomicBool>) -> Result<Self, QueryError> {
         let matcher = RegexMatcherBuilder::new()
             .multi_line(true)
             .unicode(true)
@@ -120,14 +131,12 @@ impl Search {
             .size_limit(PATTERN_BYTES)
             .dfa_size_limit(PATTERN_CACHE_BYTES)
             .build_many(&query.patterns)
-            .map_err(|error| format!("`pattern`: {error}"))?;
+            .map_err(QueryError::Pattern)?;
         let mut globs = OverrideBuilder::new("/");
         for glob in &query.globs {
-            globs
-                .add(glob)
-                .map_err(|error| format!("`glob`: {error}"))?;
+            globs.add(glob).map_err(QueryError::Glob)?;
         }
-        let globs = globs.build().map_err(|error| format!("`glob`: {error}"))?;
+        let globs = globs.build().map_err(QueryError::Glob)?;
         let searcher = SearcherBuilder::new()
             .line_number(true)
             .before_context(query.before)
@@ -140,7 +149,7 @@ impl Search {
             matcher,
             searcher,
             globs,
-            state: State {
+            progress: SearchProgress {
                 max_total: query.max_total,
                 stop,
                 deadline: Instant::now() + TIME,
@@ -167,13 +176,13 @@ impl Search {
                 .map_err(|error| (path.clone(), error))?;
         }
         for path in paths {
-            if !self.state.goes_on() {
+            if !self.progress.goes_on() {
                 break;
             }
             self.root(walk, path)
                 .map_err(|error| (path.clone(), error))?;
         }
-        Ok(self.state.found)
+        Ok(self.progress.found)
     }
 
     fn root(&mut self, walk: &mut Walk, root: &Path) -> Result<(), ViewError> {
@@ -188,13 +197,13 @@ impl Search {
             _ => return Ok(()),
         }
         let mut enter = false;
-        while self.state.goes_on() {
+        while self.progress.goes_on() {
             match walk.next(enter) {
                 Ok(true) => {}
                 Ok(false) => break,
                 // Deeper or wider than can be held: what is beyond was not searched.
                 Err(ViewError::TooMany | ViewError::NotFound) => {
-                    self.state.found.truncated = true;
+                    self.progress.found.truncated = true;
                     break;
                 }
                 Err(error) => return Err(error),
@@ -220,9 +229,9 @@ impl Search {
             for (at, file) in which.iter().zip(walk.open(which)?) {
                 match file {
                     Ok(file) => self.file(&path(*at), file),
-                    Err(_) => self.state.found.truncated = true,
+                    Err(_) => self.progress.found.truncated = true,
                 }
-                if !self.state.goes_on() {
+                if !self.progress.goes_on() {
                     return Ok(false);
                 }
             }
@@ -234,17 +243,17 @@ impl Search {
     }
 
     fn file(&mut self, path: &Path, file: File) {
-        let state = &mut self.state;
-        let before = (state.found.lines.len(), state.matches, state.text);
+        let progress = &mut self.progress;
+        let before = (progress.found.lines.len(), progress.matches, progress.text);
         let reader = Watched {
             file,
-            stop: Arc::clone(&state.stop),
-            deadline: state.deadline,
+            stop: Arc::clone(&progress.stop),
+            deadline: progress.deadline,
         };
         let mut lines = Lines {
             path: path.to_string_lossy().into(),
             matcher: &self.matcher,
-            state,
+            progress,
             leading: 0,
             binary: false,
         };
@@ -253,10 +262,10 @@ impl Search {
             .search_reader(&self.matcher, reader, &mut lines);
         if lines.binary {
             let (lines, matches, text) = before;
-            state.found.lines.truncate(lines);
-            (state.matches, state.text) = (matches, text);
+            progress.found.lines.truncate(lines);
+            (progress.matches, progress.text) = (matches, text);
         } else if done.is_err() {
-            state.found.truncated = true;
+            progress.found.truncated = true;
         }
     }
 }
@@ -265,7 +274,7 @@ impl Search {
 struct Lines<'a> {
     path: Arc<str>,
     matcher: &'a RegexMatcher,
-    state: &'a mut State,
+    progress: &'a mut SearchProgress,
     /// How many lines were taken because a match comes next.
     leading: usize,
     binary: bool,
@@ -282,13 +291,13 @@ impl Lines<'_> {
     ) {
         let shown = &bytes[..cut(bytes)];
         let line_text = String::from_utf8_lossy(shown).into_owned();
-        self.state.text += line_text.len()
+        self.progress.text += line_text.len()
             + submatches
                 .iter()
                 .map(|part| part.text.len() + 64)
                 .sum::<usize>()
             + 128;
-        self.state.found.lines.push(GrepMatch {
+        self.progress.found.lines.push(GrepMatch {
             path: Arc::clone(&self.path),
             line_number: number.unwrap_or_default(),
             absolute_offset: offset,
@@ -297,8 +306,8 @@ impl Lines<'_> {
             submatches,
             r#type,
         });
-        if self.state.text > MOST_TEXT {
-            self.state.found.truncated = true;
+        if self.progress.text > MOST_TEXT {
+            self.progress.found.truncated = true;
         }
     }
 
@@ -333,11 +342,11 @@ impl Sink for Lines<'_> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, io::Error> {
-        self.state.matches += 1;
-        if self.state.matches > self.state.max_total {
-            self.state.found.truncated = true;
+        self.progress.matches += 1;
+        if self.progress.matches > self.progress.max_total {
+            self.progress.found.truncated = true;
             // What stands before a match that is not answered is not answered either.
-            let lines = &mut self.state.found.lines;
+            let lines = &mut self.progress.found.lines;
             lines.truncate(lines.len().saturating_sub(self.leading));
             return Ok(false);
         }
@@ -352,7 +361,7 @@ impl Sink for Lines<'_> {
             parts,
             GrepMatchType::Match,
         );
-        Ok(!self.state.full())
+        Ok(!self.progress.full())
     }
 
     fn context(&mut self, _: &Searcher, context: &SinkContext<'_>) -> Result<bool, io::Error> {
@@ -367,7 +376,7 @@ impl Sink for Lines<'_> {
             Vec::new(),
             GrepMatchType::Context,
         );
-        Ok(!self.state.full())
+        Ok(!self.progress.full())
     }
 
     fn binary_data(&mut self, _: &Searcher, _: u64) -> Result<bool, io::Error> {

@@ -4,14 +4,14 @@
 //! layers; what is mounted for them, and for everything built upon them, is shorter. It is done on the image that was built upon, not on the
 //! result, since all its further branches profit from it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use contree_sandbox::LayerId;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::engine::{Engine, blocking};
-use crate::error::ApiError;
+use crate::blocking::blocking;
+use crate::engine::Engine;
+use crate::error::StorageError;
 use crate::rows::layers::{self, Layer};
 
 /// So many layers in a row that stand for themselves become one.
@@ -43,43 +43,21 @@ pub(crate) fn is_due(chain: &[Layer]) -> bool {
     wanted(chain).is_some()
 }
 
-/// The layer whose chain is to be shortened next. Who comes while it is being done comes again with the next commit, if it is needed.
-#[derive(Default)]
-pub(crate) struct Deep {
-    layer: Mutex<Option<u64>>,
-    asked: Notify,
-}
-
-impl Deep {
-    /// Asks for the chain of a layer to be shortened in the background.
-    pub(crate) fn ask(&self, layer: u64) {
-        *self.layer.lock().unwrap_or_else(PoisonError::into_inner) = Some(layer);
-        self.asked.notify_one();
-    }
-
-    fn take(&self) -> Option<u64> {
-        self.layer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-}
-
 /// Shortens chains while the engine runs, one at a time. What fails is tried again with the next commit.
 pub(crate) async fn look_after(engine: Arc<Engine>) {
     loop {
         tokio::select! {
             () = engine.stopping.cancelled() => return,
-            () = engine.deep.asked.notified() => {}
+            () = engine.squash_queue.asked() => {}
         }
-        let Some(layer) = engine.deep.take() else {
+        let Some(layer) = engine.squash_queue.take() else {
             continue;
         };
         let shared = Arc::clone(&engine);
-        if let Err(error) = blocking(move || squash(&shared, layer)).await {
+        if let Err(error) = blocking(move || Ok(squash(&shared, layer)?)).await {
             tracing::warn!(
                 layer,
-                error = error.message(),
+                %error,
                 "cannot make one layer of several"
             );
         }
@@ -87,7 +65,7 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
 }
 
 /// Shortens the chain of a layer now, if it is due.
-pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), ApiError> {
+pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), StorageError> {
     let chain = engine.rows.read(|c| layers::chain(c, layer))?;
     let Some(count) = wanted(&chain) else {
         return Ok(());
@@ -112,7 +90,7 @@ fn fill(
     parent: u64,
     several: &[Layer],
     below: &[Layer],
-) -> Result<(), ApiError> {
+) -> Result<(), StorageError> {
     let Some(one) = engine
         .rows
         .write(|t| layers::reserve_squash(t, layer, parent, maker, &engine.boot))?
@@ -130,7 +108,7 @@ fn fill(
         .store
         .squash(run, &ids(several), &ids(below))
         .and_then(|()| engine.store.commit(run, LayerId(one)))
-        .map_err(ApiError::from)
+        .map_err(StorageError::from)
         .and_then(|()| Ok(engine.rows.write(|t| layers::ready(t, one, bytes))?));
     if made.is_err() {
         let _ = engine.store.remove_layer(LayerId(one));

@@ -6,7 +6,7 @@ use chrono::Utc;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::prepare::{Piece, Prepared};
+use super::prepared::{PreparedImage, PreparedLayer};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
@@ -22,15 +22,15 @@ const GONE: &str =
 pub(super) fn commit(
     engine: &Engine,
     operation: Uuid,
-    prepared: &Prepared,
+    prepared: &PreparedImage,
     tag: Option<&str>,
 ) -> Result<Ending, ApiError> {
     let done = engine.rows.write(|t| {
         let image = match prepared {
-            Prepared::Known { image, .. } => {
+            PreparedImage::Known { image, .. } => {
                 images::by_uuid(t, *image)?.filter(|image| !image.lost)
             }
-            Prepared::New {
+            PreparedImage::New {
                 key, env, layers, ..
             } => match imports::find(t, key)? {
                 // Another engine was quicker.
@@ -73,7 +73,7 @@ fn make(
     operation: Uuid,
     key: &str,
     env: &BTreeMap<String, String>,
-    pieces: &[Piece],
+    pieces: &[PreparedLayer],
 ) -> Result<Option<images::Image>, DbError> {
     let mut top = None;
     for piece in pieces {

@@ -67,10 +67,10 @@ type Frame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
 
 /// Zstandard's frames, one after the other, without those that are to be skipped.
 pub(super) struct Zstd<R: BufRead> {
-    state: State<R>,
+    state: FrameState<R>,
 }
 
-enum State<R: BufRead> {
+enum FrameState<R: BufRead> {
     Between(R),
     Within(Box<Frame<R>>),
     Over,
@@ -79,14 +79,14 @@ enum State<R: BufRead> {
 impl<R: BufRead> Zstd<R> {
     fn new(source: R) -> Self {
         Self {
-            state: State::Between(source),
+            state: FrameState::Between(source),
         }
     }
 
-    fn next(mut source: R) -> io::Result<State<R>> {
+    fn next(mut source: R) -> io::Result<FrameState<R>> {
         loop {
             if source.fill_buf()?.is_empty() {
-                return Ok(State::Over);
+                return Ok(FrameState::Over);
             }
             let mut magic = [0; 4];
             source.read_exact(&mut magic)?;
@@ -100,7 +100,7 @@ impl<R: BufRead> Zstd<R> {
                 continue;
             }
             return StreamingDecoder::new(Cursor::new(magic).chain(source))
-                .map(|frame| State::Within(Box::new(frame)))
+                .map(|frame| FrameState::Within(Box::new(frame)))
                 .map_err(io::Error::other);
         }
     }
@@ -112,13 +112,13 @@ impl<R: BufRead> Read for Zstd<R> {
             return Ok(0);
         }
         loop {
-            self.state = match std::mem::replace(&mut self.state, State::Over) {
-                State::Over => return Ok(0),
-                State::Between(source) => Self::next(source)?,
-                State::Within(mut frame) => match frame.read(buffer)? {
-                    0 => State::Between(frame.into_inner().into_inner().1),
+            self.state = match std::mem::replace(&mut self.state, FrameState::Over) {
+                FrameState::Over => return Ok(0),
+                FrameState::Between(source) => Self::next(source)?,
+                FrameState::Within(mut frame) => match frame.read(buffer)? {
+                    0 => FrameState::Between(frame.into_inner().into_inner().1),
                     read => {
-                        self.state = State::Within(frame);
+                        self.state = FrameState::Within(frame);
                         return Ok(read);
                     }
                 },

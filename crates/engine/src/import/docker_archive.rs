@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use contree_sandbox::tar::{Archive, MemberKind};
+use contree_sandbox::tar::{Archive, MemberKind, TarError};
 use serde::Deserialize;
 
 use super::decompress::Decoder;
-use super::local_file;
-use super::plan::{Content, Plan};
+use super::local_file::{self, FileError};
+use super::plan::{Content, Plan, PlanError};
 use contree_registry::manifest::{self, LARGEST, LAYERS};
 use contree_registry::{Digest, Reference};
 
@@ -18,6 +18,47 @@ use contree_registry::{Digest, Reference};
 const MEMBERS: usize = 100_000;
 /// Most links from name to name.
 const LINKS: usize = 8;
+
+/// Why an archive gives no image.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArchiveError {
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is no archive, or a damaged one.
+    #[error(transparent)]
+    Tar(#[from] TarError),
+    /// Unpacked it is larger than an image may be.
+    #[error("it is larger than {0} bytes when it is unpacked")]
+    TooLarge(u64),
+    /// It has too many members.
+    #[error("it has more than {MEMBERS} members")]
+    TooManyMembers,
+    /// A member that every such archive has is missing.
+    #[error("it is no archive of `docker save`: it has no member {0}")]
+    NoMember(String),
+    /// A member that is held in memory is too large for that.
+    #[error("its member {0} is larger than {LARGEST} bytes")]
+    LargeMember(String),
+    /// Its list of images is not as it should be.
+    #[error("its manifest.json cannot be read: {0}")]
+    List(#[source] serde_json::Error),
+    /// No image has this name.
+    #[error("it has no image `{name}`; it has {names}")]
+    NoImage { name: String, names: String },
+    /// Nothing tells which of its images is meant.
+    #[error("it has {count} images: say which, as in docker-archive:FILE:NAME:TAG; it has {names}")]
+    Ambiguous { count: usize, names: String },
+    /// The image has too many layers.
+    #[error("it has {0} layers, and at most {LAYERS} are taken")]
+    TooManyLayers(usize),
+    /// The configuration is not as it should be.
+    #[error("{0}")]
+    Configuration(String),
+    /// The image's parts do not fit each other.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
 
 /// An image in `manifest.json`.
 #[derive(Deserialize)]
@@ -44,11 +85,10 @@ pub(super) fn plan(
     name: Option<&str>,
     scratch: &Path,
     limit: u64,
-) -> Result<Plan, String> {
+) -> Result<Plan, ArchiveError> {
     let members = Members::read(&plain(path, scratch, limit)?)?;
     let list = members.content("manifest.json")?;
-    let mut images: Vec<Saved> = serde_json::from_slice(&list)
-        .map_err(|error| format!("its manifest.json cannot be read: {error}"))?;
+    let mut images: Vec<Saved> = serde_json::from_slice(&list).map_err(ArchiveError::List)?;
     let all = || {
         let names: Vec<&str> = images
             .iter()
@@ -62,22 +102,21 @@ pub(super) fn plan(
         Some(name) => images
             .iter()
             .position(|image| image.is_called(name))
-            .ok_or_else(|| format!("it has no image `{name}`; it has {}", all()))?,
+            .ok_or_else(|| ArchiveError::NoImage {
+                name: name.to_owned(),
+                names: all(),
+            })?,
         None if images.len() == 1 => 0,
         None => {
-            return Err(format!(
-                "it has {} images: say which, as in docker-archive:FILE:NAME:TAG; it has {}",
-                images.len(),
-                all()
-            ));
+            return Err(ArchiveError::Ambiguous {
+                count: images.len(),
+                names: all(),
+            });
         }
     };
     let image = images.swap_remove(at);
     if image.layers.len() > LAYERS {
-        return Err(format!(
-            "it has {} layers, and at most {LAYERS} are taken",
-            image.layers.len()
-        ));
+        return Err(ArchiveError::TooManyLayers(image.layers.len()));
     }
     let config = members.content(&image.config)?;
     let contents = image
@@ -92,8 +131,9 @@ pub(super) fn plan(
                 digest: None,
             })
         })
-        .collect::<Result<_, String>>()?;
-    Plan::of(&Digest::of(&config), manifest::config(&config)?, contents)
+        .collect::<Result<_, ArchiveError>>()?;
+    let about = manifest::config(&config).map_err(ArchiveError::Configuration)?;
+    Ok(Plan::of(&Digest::of(&config), about, contents)?)
 }
 
 impl Saved {
@@ -112,27 +152,25 @@ impl Saved {
 }
 
 /// The archive itself, or what it was packed from.
-fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, String> {
+fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
     let (file, _) = local_file::open(path)?;
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let mut decoder = Decoder::new(BufReader::new(file)).map_err(failed)?;
+    let failed = FileError::read(path);
+    let mut decoder = Decoder::new(BufReader::new(file)).map_err(&failed)?;
     if decoder.is_plain() {
         return Ok(path.to_owned());
     }
     let unpacked = scratch.join("archive.tar");
-    let mut to = File::create_new(&unpacked).map_err(failed)?;
-    let copied = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(failed)?;
-    to.flush().map_err(failed)?;
+    let mut to = File::create_new(&unpacked).map_err(&failed)?;
+    let copied = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(&failed)?;
+    to.flush().map_err(&failed)?;
     if copied > limit {
-        return Err(format!(
-            "it is larger than {limit} bytes when it is unpacked"
-        ));
+        return Err(ArchiveError::TooLarge(limit));
     }
     Ok(unpacked)
 }
 
 impl Members {
-    fn read(path: &Path) -> Result<Self, String> {
+    fn read(path: &Path) -> Result<Self, ArchiveError> {
         let (file, _) = local_file::open(path)?;
         let mut archive = Archive::new(BufReader::with_capacity(1 << 20, file));
         let mut members = Self {
@@ -140,9 +178,9 @@ impl Members {
             files: HashMap::new(),
             links: HashMap::new(),
         };
-        while let Some(member) = archive.next_member().map_err(|error| error.to_string())? {
+        while let Some(member) = archive.next_member()? {
             if members.files.len() + members.links.len() >= MEMBERS {
-                return Err(format!("it has more than {MEMBERS} members"));
+                return Err(ArchiveError::TooManyMembers);
             }
             let name = tidy(&String::from_utf8_lossy(&member.path), "");
             let link = String::from_utf8_lossy(&member.link);
@@ -166,7 +204,7 @@ impl Members {
         Ok(members)
     }
 
-    fn find(&self, name: &str) -> Result<(u64, u64), String> {
+    fn find(&self, name: &str) -> Result<(u64, u64), ArchiveError> {
         let mut at = tidy(name, "");
         for _ in 0..LINKS {
             if let Some(found) = self.files.get(&at) {
@@ -177,21 +215,19 @@ impl Members {
                 None => break,
             }
         }
-        Err(format!(
-            "it is no archive of `docker save`: it has no member {name}"
-        ))
+        Err(ArchiveError::NoMember(name.to_owned()))
     }
 
-    fn content(&self, name: &str) -> Result<Vec<u8>, String> {
+    fn content(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let (offset, length) = self.find(name)?;
         if length > LARGEST as u64 {
-            return Err(format!("its member {name} is larger than {LARGEST} bytes"));
+            return Err(ArchiveError::LargeMember(name.to_owned()));
         }
         let (mut file, _) = local_file::open(&self.path)?;
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(offset))
             .and_then(|_| file.take(length).read_to_end(&mut bytes))
-            .map_err(|error| format!("cannot read {}: {error}", self.path.display()))?;
+            .map_err(FileError::read(&self.path))?;
         Ok(bytes)
     }
 }

@@ -7,14 +7,17 @@ use axum::http::StatusCode;
 use uuid::Uuid;
 
 use super::commit::commit;
-use super::prepare::{Prepared, Preparing, discard};
+use super::context::ImportContext;
+use super::error::ImportError;
+use super::prepared::PreparedImage;
 use super::progress::Progress;
-use super::tasks::Crew;
+use super::tasks::ImportTasks;
+use super::unpack::discard;
 use crate::api::request::import::Checked;
 use crate::api::types::ImageImportRequest;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::lifecycle::{self, Keep, Ran, Task};
+use crate::operation::lifecycle::{self, CommitWork, Task, WorkEnding};
 use crate::rows::operations::Status;
 
 /// Checks a request, records its operation and starts it on `runtime`. Blocks.
@@ -53,18 +56,18 @@ pub(crate) fn begin(
     Ok(operation)
 }
 
-async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> Ran {
+async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
     if let Err(error) = task.begin(&engine).await {
-        return Ran::failed(error.message());
+        return WorkEnding::failed(error.message());
     }
     let prepared = execute(&engine, &task, &checked).await;
     match prepared {
         Some(Ok(prepared)) => {
             let operation = task.operation;
-            let keep: Keep = Box::new(move |engine, _| {
+            let keep: CommitWork = Box::new(move |engine, _| {
                 commit(engine, operation, &prepared, checked.tag.as_deref())
             });
-            Ran {
+            WorkEnding {
                 status: Status::Success,
                 error: None,
                 outcome: None,
@@ -75,8 +78,8 @@ async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> Ran {
             // Before the end is told: who sees it finds nothing of it any more.
             discard(&engine, task.operation).await;
             match failed {
-                Some(Err(error)) => Ran::failed(error),
-                _ => Ran::cancelled(),
+                Some(Err(error)) => WorkEnding::failed(error.to_string()),
+                _ => WorkEnding::cancelled(),
             }
         }
     }
@@ -87,14 +90,14 @@ async fn execute(
     engine: &Arc<Engine>,
     task: &Task,
     checked: &Checked,
-) -> Option<Result<Prepared, String>> {
-    let crew = Crew::default();
-    let preparing = Preparing {
+) -> Option<Result<PreparedImage, ImportError>> {
+    let tasks = ImportTasks::default();
+    let preparing = ImportContext {
         engine,
         operation: task.operation,
         run: &task.run,
         login: checked.login.as_ref(),
-        crew: &crew,
+        tasks: &tasks,
         progress: &Progress::new(Arc::clone(&task.running)),
     };
     let time = checked.timeout;
@@ -102,10 +105,8 @@ async fn execute(
         biased;
         () = task.running.cancel.cancelled() => None,
         prepared = preparing.prepare(&checked.origin) => Some(prepared),
-        () = tokio::time::sleep(Duration::from_secs(time)) => Some(Err(format!(
-            "the import took longer than its `timeout` of {time} s: give it more time"
-        ))),
+        () = tokio::time::sleep(Duration::from_secs(time)) => Some(Err(ImportError::TimedOut(time))),
     };
-    crew.dismiss().await;
+    tasks.stop_all().await;
     prepared
 }

@@ -1,35 +1,59 @@
 //! Reading files of this machine.
 
 use std::fs::{self, File};
-use std::io::Read as _;
-use std::path::Path;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use contree_registry::manifest::LARGEST;
 
-/// Opens a regular file and says how long it is. Nothing else is opened: a pipe would wait for its other end.
-pub(super) fn open(path: &Path) -> Result<(File, u64), String> {
-    let failed = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    // Before it is opened, and again after it.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(format!("{} is not a regular file", path.display()));
+/// Why a file of this machine is not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileError {
+    /// It cannot be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    /// It is a directory, a pipe or the like.
+    #[error("{} is not a regular file", .0.display())]
+    NotRegular(PathBuf),
+    /// It is to be held in memory, and too large for that.
+    #[error("{} is larger than {LARGEST} bytes", .0.display())]
+    TooLarge(PathBuf),
+}
+
+impl FileError {
+    /// What reading this path failed with.
+    pub(super) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Read {
+            path: path.to_owned(),
+            source,
+        }
     }
-    let file = File::open(path).map_err(failed)?;
-    let about = file.metadata().map_err(failed)?;
+}
+
+/// Opens a regular file and says how long it is. Nothing else is opened: a pipe would wait for its other end.
+pub(super) fn open(path: &Path) -> Result<(File, u64), FileError> {
+    let failed = FileError::read(path);
+    // Before it is opened, and again after it.
+    if !fs::metadata(path).map_err(&failed)?.is_file() {
+        return Err(FileError::NotRegular(path.to_owned()));
+    }
+    let file = File::open(path).map_err(&failed)?;
+    let about = file.metadata().map_err(&failed)?;
     if !about.is_file() {
-        return Err(format!("{} is not a regular file", path.display()));
+        return Err(FileError::NotRegular(path.to_owned()));
     }
     Ok((file, about.len()))
 }
 
 /// Reads a small file whole.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let (file, length) = open(path)?;
     if length > LARGEST as u64 {
-        return Err(format!("{} is larger than {LARGEST} bytes", path.display()));
+        return Err(FileError::TooLarge(path.to_owned()));
     }
     let mut bytes = Vec::new();
     file.take(LARGEST as u64)
         .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        .map_err(FileError::read(path))?;
     Ok(bytes)
 }

@@ -1,9 +1,9 @@
 //! Images in a directory of this machine (OCI image-spec, image-layout.md).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::local_file;
-use super::plan::{Content, Plan};
+use super::local_file::{self, FileError};
+use super::plan::{Content, Plan, PlanError};
 use contree_registry::Digest;
 use contree_registry::manifest::{self, Descriptor, Document, Index};
 
@@ -12,11 +12,46 @@ const NAME: &str = "org.opencontainers.image.ref.name";
 /// Most indexes in one another.
 const NESTING: usize = 3;
 
+/// Why a layout gives no image.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LayoutError {
+    /// It has no index.
+    #[error("{} is no OCI layout: {source}", directory.display())]
+    NoIndex {
+        directory: PathBuf,
+        source: FileError,
+    },
+    /// A blob cannot be read.
+    #[error(transparent)]
+    Blob(#[from] FileError),
+    /// A blob is not what its name says.
+    #[error("its blob {0} holds something else")]
+    WrongBlob(Digest),
+    /// A manifest or configuration is not as it should be.
+    #[error("{0}")]
+    Manifest(String),
+    /// No image has this name.
+    #[error("it has no image `{name}`; {names}")]
+    NoImage { name: String, names: String },
+    /// Nothing tells which of its images is meant.
+    #[error("it has several images, or none: say which, as in oci-layout:DIR:NAME; {names}")]
+    Ambiguous { names: String },
+    /// There are too many indexes in one another.
+    #[error("its indexes lead to indexes, and to no image")]
+    Nested,
+    /// The image's parts do not fit each other.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+}
+
 /// The plan of the image that `name` names; without one, of the only image.
-pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, String> {
-    let index = local_file::read(&directory.join("index.json"))
-        .map_err(|why| format!("{} is no OCI layout: {why}", directory.display()))?;
-    let mut document = manifest::read(&index)?;
+pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, LayoutError> {
+    let index =
+        local_file::read(&directory.join("index.json")).map_err(|source| LayoutError::NoIndex {
+            directory: directory.to_owned(),
+            source,
+        })?;
+    let mut document = manifest::read(&index).map_err(LayoutError::Manifest)?;
     if let (Document::Index(index), Some(name)) = (&document, name) {
         document = Document::Index(named(index, name)?);
     }
@@ -24,10 +59,12 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, String>
         match document {
             Document::Index(index) => {
                 let chosen = the_one(&index)?;
-                document = manifest::read(&blob(directory, chosen)?)?;
+                document =
+                    manifest::read(&blob(directory, chosen)?).map_err(LayoutError::Manifest)?;
             }
             Document::Image(image) => {
-                let config = manifest::config(&blob(directory, &image.config)?)?;
+                let config = manifest::config(&blob(directory, &image.config)?)
+                    .map_err(LayoutError::Manifest)?;
                 let contents = image
                     .layers
                     .iter()
@@ -38,14 +75,14 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, String>
                         digest: Some(layer.digest.clone()),
                     })
                     .collect();
-                return Plan::of(&image.config.digest, config, contents);
+                return Ok(Plan::of(&image.config.digest, config, contents)?);
             }
         }
     }
-    Err("its indexes lead to indexes, and to no image".to_owned())
+    Err(LayoutError::Nested)
 }
 
-fn named(index: &Index, name: &str) -> Result<Index, String> {
+fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
     let found: Vec<Descriptor> = index
         .manifests
         .iter()
@@ -59,23 +96,25 @@ fn named(index: &Index, name: &str) -> Result<Index, String> {
         .cloned()
         .collect();
     if found.is_empty() {
-        return Err(format!("it has no image `{name}`; {}", names(index)));
+        return Err(LayoutError::NoImage {
+            name: name.to_owned(),
+            names: names(index),
+        });
     }
     Ok(Index { manifests: found })
 }
 
 /// The only image of an index, or the one for this machine.
-fn the_one(index: &Index) -> Result<&Descriptor, String> {
+fn the_one(index: &Index) -> Result<&Descriptor, LayoutError> {
     if let [only] = index.manifests.as_slice() {
         return Ok(only);
     }
     if index.manifests.iter().all(|entry| entry.platform.is_none()) {
-        return Err(format!(
-            "it has several images, or none: say which, as in oci-layout:DIR:NAME; {}",
-            names(index)
-        ));
+        return Err(LayoutError::Ambiguous {
+            names: names(index),
+        });
     }
-    manifest::choose(index)
+    manifest::choose(index).map_err(LayoutError::Manifest)
 }
 
 fn names(index: &Index) -> String {
@@ -92,14 +131,14 @@ fn names(index: &Index) -> String {
     }
 }
 
-fn blob(directory: &Path, of: &Descriptor) -> Result<Vec<u8>, String> {
+fn blob(directory: &Path, of: &Descriptor) -> Result<Vec<u8>, LayoutError> {
     let bytes = local_file::read(&place(directory, &of.digest))?;
     if Digest::of(&bytes) != of.digest {
-        return Err(format!("its blob {} holds something else", of.digest));
+        return Err(LayoutError::WrongBlob(of.digest.clone()));
     }
     Ok(bytes)
 }
 
-fn place(directory: &Path, digest: &Digest) -> std::path::PathBuf {
+fn place(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join("blobs/sha256").join(digest.hex())
 }

@@ -8,6 +8,20 @@ use sha2::{Digest as _, Sha256};
 use contree_registry::Digest;
 use contree_registry::manifest::{Config, Descriptor, Platform, this_platform};
 
+/// Why the parts of an image do not make one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlanError {
+    /// Manifest and configuration disagree.
+    #[error("its manifest has {manifest} layers, and its configuration tells of {configuration}")]
+    LayerCount {
+        manifest: usize,
+        configuration: usize,
+    },
+    /// There is nothing to unpack.
+    #[error("it has no layers")]
+    NoLayers,
+}
+
 /// An image to be made.
 pub(super) struct Plan {
     /// What the image is known by when it is imported again.
@@ -58,16 +72,19 @@ impl Plan {
     ///
     /// # Errors
     /// If the configuration tells of another number of layers.
-    pub(super) fn of(key: &Digest, config: Config, contents: Vec<Content>) -> Result<Self, String> {
+    pub(super) fn of(
+        key: &Digest,
+        config: Config,
+        contents: Vec<Content>,
+    ) -> Result<Self, PlanError> {
         if config.diff_ids.len() != contents.len() {
-            return Err(format!(
-                "its manifest has {} layers, and its configuration tells of {}",
-                contents.len(),
-                config.diff_ids.len()
-            ));
+            return Err(PlanError::LayerCount {
+                manifest: contents.len(),
+                configuration: config.diff_ids.len(),
+            });
         }
         if contents.is_empty() {
-            return Err("it has no layers".to_owned());
+            return Err(PlanError::NoLayers);
         }
         let mut chain: Option<Digest> = None;
         let layers = config

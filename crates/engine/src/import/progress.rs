@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use contree_sandbox::Unpacked;
 
-use crate::operation::events::{OperationEventType, stream};
+use crate::api::types::OperationEventType;
+use crate::operation::events::stream;
 use crate::operation::running::Running;
 
 /// How often a download tells how far it is.

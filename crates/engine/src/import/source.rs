@@ -2,7 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use contree_registry::Reference;
+use contree_registry::{BadReference, Reference};
+
+/// Why a text names no image that could be imported.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    /// A path counts from nowhere.
+    #[error("`{0}` takes an absolute path of this machine")]
+    RelativePath(&'static str),
+    /// It is no reference to an image of a registry.
+    #[error(transparent)]
+    Reference(#[from] BadReference),
+}
 
 /// Where an image comes from.
 #[derive(Debug)]
@@ -38,20 +49,17 @@ impl Kind {
 
 impl Origin {
     /// Reads `docker://…`, `oci://…`, a bare reference, or one of the local forms, whose paths are absolute.
-    pub(crate) fn read(url: &str) -> Result<Self, String> {
+    pub(crate) fn read(url: &str) -> Result<Self, SourceError> {
         for kind in Kind::ALL {
             let Some(rest) = url.strip_prefix(kind.prefix()) else {
                 continue;
             };
             if !rest.starts_with('/') || rest.contains('\0') {
-                return Err(format!(
-                    "`{}` takes an absolute path of this machine",
-                    kind.prefix()
-                ));
+                return Err(SourceError::RelativePath(kind.prefix()));
             }
             return Ok(Self::Local(kind, rest.to_owned()));
         }
-        let reference = url.parse::<Reference>().map_err(|bad| bad.to_string())?;
+        let reference = url.parse::<Reference>()?;
         Ok(Self::Registry(Box::new(reference), url.to_owned()))
     }
 

@@ -10,13 +10,13 @@ use tokio_util::task::TaskTracker;
 
 /// Downloads and unpackings of one import.
 #[derive(Clone, Default)]
-pub(super) struct Crew {
+pub(super) struct ImportTasks {
     tasks: TaskTracker,
     stop: CancellationToken,
     unpacking: Arc<Mutex<Option<Arc<Unpacking>>>>,
 }
 
-impl Crew {
+impl ImportTasks {
     /// Runs a task that may be stopped wherever it waits; then it answers `None`.
     pub(super) fn spawn<T: Send + 'static>(
         &self,
@@ -36,7 +36,7 @@ impl Crew {
     }
 
     /// Says which unpacking is to be stopped when the import is. False if it was already.
-    pub(super) fn unpacks(&self, unpacking: &Arc<Unpacking>) -> bool {
+    pub(super) fn register(&self, unpacking: &Arc<Unpacking>) -> bool {
         let mut current = self
             .unpacking
             .lock()
@@ -54,7 +54,7 @@ impl Crew {
     }
 
     /// Ends all tasks and waits for them.
-    pub(super) async fn dismiss(&self) {
+    pub(super) async fn stop_all(&self) {
         self.stop.cancel();
         if let Some(unpacking) = self
             .unpacking

@@ -1,4 +1,4 @@
-//! Giving an archive to the helper that unpacks it: decoded, measured and hashed on the way.
+//! Checking an archive on its way to the helper that unpacks it: decoded, measured and hashed.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use sha2::{Digest as _, Sha256};
 
 use super::decompress::Decoder;
-use super::local_file;
+use super::local_file::{self, FileError};
 use super::plan::Content;
 use contree_registry::Digest;
 
@@ -21,31 +21,61 @@ const RATIO: u64 = 250;
 /// What the headers of an archive may take besides its files.
 const HEADERS: u64 = 8 << 30;
 
-/// What went through.
-pub(super) struct Fed {
+/// The digests of an archive that went through.
+pub(super) struct VerifiedArchive {
     /// Of the unpacked archive.
     pub(super) diff: Digest,
     /// Of the archive as it was.
     pub(super) packed: Digest,
 }
 
-/// Why it did not.
-#[derive(Debug)]
-pub(super) enum FeedError {
-    /// The archive is at fault, or the disk.
-    Source(String),
+/// Why an archive did not go through.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VerifyError {
+    /// Its content is still in the registry.
+    #[error("a layer was not downloaded")]
+    NotDownloaded,
+    /// It cannot be opened.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is shorter than was promised, or cut.
+    #[error("it ends too early")]
+    EndsEarly,
+    /// It is damaged, packed in an unknown way, or cannot be read.
+    #[error("it cannot be unpacked: {0}")]
+    Unpack(#[source] io::Error),
+    /// It is not what was promised.
+    #[error("it holds something else than its digest says")]
+    WrongDigest,
+    /// Its files are larger than an image may be.
+    #[error("unpacked it is larger than {0} bytes")]
+    TooLarge(u64),
+    /// It is packed more tightly than any real archive.
+    #[error("it looks like a decompression bomb: {packed} bytes give more than {unpacked}")]
+    Bomb { packed: u64, unpacked: u64 },
+    /// It cannot be handed over.
+    #[error("{0}")]
+    Write(#[source] io::Error),
     /// The other side has ended, and knows why.
+    #[error("the helper that unpacks it ended too early")]
     Refused,
 }
 
-impl From<String> for FeedError {
-    fn from(why: String) -> Self {
-        Self::Source(why)
+impl VerifyError {
+    fn reading(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::EndsEarly,
+            _ => Self::Unpack(error),
+        }
     }
 }
 
 /// Writes the unpacked archive to `to`, and checks that it is what was promised. `bytes` bounds the files of the archive.
-pub(super) fn feed(content: &Content, bytes: u64, to: &mut impl Write) -> Result<Fed, FeedError> {
+pub(super) fn copy_verified(
+    content: &Content,
+    bytes: u64,
+    to: &mut impl Write,
+) -> Result<VerifiedArchive, VerifyError> {
     let Content::File {
         path,
         offset,
@@ -53,13 +83,10 @@ pub(super) fn feed(content: &Content, bytes: u64, to: &mut impl Write) -> Result
         digest,
     } = content
     else {
-        return Err(FeedError::Source("a layer was not downloaded".to_owned()));
+        return Err(VerifyError::NotDownloaded);
     };
     let (mut file, _) = local_file::open(path)?;
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends too early".to_owned(),
-        _ => format!("it cannot be unpacked: {error}"),
-    };
+    let failed = VerifyError::reading;
     file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
     let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Sha256::new())));
     let meter = |file: File| Meter {
@@ -75,15 +102,13 @@ pub(super) fn feed(content: &Content, bytes: u64, to: &mut impl Write) -> Result
     rest.inner.set_limit(length.saturating_sub(count.get()));
     io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
     if count.get() < *length {
-        return Err(FeedError::Source("it ends too early".to_owned()));
+        return Err(VerifyError::EndsEarly);
     }
     let packed = Digest::finish(hasher.borrow().clone());
     if digest.as_ref().is_some_and(|digest| *digest != packed) {
-        return Err(FeedError::Source(
-            "it holds something else than its digest says".to_owned(),
-        ));
+        return Err(VerifyError::WrongDigest);
     }
-    Ok(Fed { diff, packed })
+    Ok(VerifiedArchive { diff, packed })
 }
 
 fn pour(
@@ -91,7 +116,7 @@ fn pour(
     bytes: u64,
     packed: &Cell<u64>,
     to: &mut impl Write,
-) -> Result<Digest, FeedError> {
+) -> Result<Digest, VerifyError> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK];
     let mut unpacked: u64 = 0;
@@ -100,14 +125,11 @@ fn pour(
             Ok(0) => return Ok(Digest::finish(hasher)),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(FeedError::Source("it ends too early".to_owned()));
-            }
-            Err(error) => return Err(FeedError::Source(format!("it cannot be unpacked: {error}"))),
+            Err(error) => return Err(VerifyError::reading(error)),
         };
         unpacked += read as u64;
         if let Some(why) = excess(unpacked, packed.get(), bytes) {
-            return Err(FeedError::Source(why));
+            return Err(why);
         }
         hasher.update(&buffer[..read]);
         match to.write_all(&buffer[..read]) {
@@ -118,21 +140,20 @@ fn pour(
                     io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
                 ) =>
             {
-                return Err(FeedError::Refused);
+                return Err(VerifyError::Refused);
             }
-            Err(error) => return Err(FeedError::Source(error.to_string())),
+            Err(error) => return Err(VerifyError::Write(error)),
         }
     }
 }
 
 /// Why so many unpacked bytes are too many.
-fn excess(unpacked: u64, packed: u64, bytes: u64) -> Option<String> {
+fn excess(unpacked: u64, packed: u64, bytes: u64) -> Option<VerifyError> {
     if unpacked > bytes.saturating_add(HEADERS) {
-        return Some(format!("unpacked it is larger than {bytes} bytes"));
+        return Some(VerifyError::TooLarge(bytes));
     }
-    (unpacked > LARGE && unpacked / RATIO > packed).then(|| {
-        format!("it looks like a decompression bomb: {packed} bytes give more than {unpacked}")
-    })
+    (unpacked > LARGE && unpacked / RATIO > packed)
+        .then_some(VerifyError::Bomb { packed, unpacked })
 }
 
 /// Counts and hashes what is read.
@@ -174,7 +195,9 @@ mod tests {
         let bytes = b"some archive".repeat(1000);
         let (_kept, mut content) = file(&bytes);
         let mut out = Vec::new();
-        let fed = feed(&content, 1 << 20, &mut out).map_err(|_| ()).unwrap();
+        let fed = copy_verified(&content, 1 << 20, &mut out)
+            .map_err(|_| ())
+            .unwrap();
         assert_eq!(
             (out, fed.diff, fed.packed),
             (bytes.clone(), Digest::of(&bytes), Digest::of(&bytes))
@@ -183,14 +206,14 @@ mod tests {
             *length -= 1;
         }
         assert!(matches!(
-            feed(&content, 1 << 20, &mut Vec::new()),
-            Err(FeedError::Source(_))
+            copy_verified(&content, 1 << 20, &mut Vec::new()),
+            Err(VerifyError::WrongDigest)
         ));
         if let Content::File { length, .. } = &mut content {
             *length += 100;
         }
-        let cut = feed(&content, 1 << 20, &mut Vec::new());
-        assert!(matches!(cut, Err(FeedError::Source(why)) if why.contains("too early")));
+        let cut = copy_verified(&content, 1 << 20, &mut Vec::new());
+        assert!(matches!(cut, Err(VerifyError::EndsEarly)));
     }
 
     #[test]
@@ -200,7 +223,9 @@ mod tests {
         let packed = encoder.finish().unwrap();
         let (_kept, content) = file(&packed);
         let mut out = Vec::new();
-        let fed = feed(&content, 1 << 20, &mut out).map_err(|_| ()).unwrap();
+        let fed = copy_verified(&content, 1 << 20, &mut out)
+            .map_err(|_| ())
+            .unwrap();
         assert_eq!(
             (out.as_slice(), fed.diff),
             (&b"text"[..], Digest::of(b"text"))
@@ -209,12 +234,18 @@ mod tests {
 
     #[test]
     fn bombs() {
-        assert_eq!(excess(LARGE, 1, u64::MAX), None);
-        assert!(excess(LARGE + 250, 1, u64::MAX).unwrap().contains("bomb"));
-        assert_eq!(excess(10 * LARGE, LARGE, u64::MAX), None);
+        assert!(excess(LARGE, 1, u64::MAX).is_none());
+        assert!(
+            excess(LARGE + 250, 1, u64::MAX)
+                .unwrap()
+                .to_string()
+                .contains("bomb")
+        );
+        assert!(excess(10 * LARGE, LARGE, u64::MAX).is_none());
         assert!(
             excess(HEADERS + 11, HEADERS, 10)
                 .unwrap()
+                .to_string()
                 .contains("larger")
         );
     }

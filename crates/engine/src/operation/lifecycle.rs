@@ -2,30 +2,27 @@
 //!
 //! A kind of operation calls [`accept`] in its route, and hands its work to [`carry_out`]. The work says by
 //! [`Task::begin`] that it has begun, appends its events to the log, ends early when [`Running::cancel`] says so, and
-//! gives back how it [`Ran`]; what it leaves is kept by a closure that records image and ending in one transaction.
+//! gives back its [`WorkEnding`]; what it leaves is kept by a closure that records image and ending in one transaction.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 use axum::http::StatusCode;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use contree_sandbox::RunDir;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::report::completion;
-use crate::api::types::{InstanceResult, OperationEventType};
-use crate::engine::{Engine, blocking};
+use crate::api::types::InstanceResult;
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::events::Log;
+use crate::operation::completion::{self, Completion};
+use crate::operation::events::EventLog;
 use crate::operation::queue::{Queue, Ticket};
 use crate::operation::running::Running;
 use crate::operation::running::STOPPED;
 use crate::rows::images;
 use crate::rows::operations::{self, Ending, Status};
-
-/// The engine itself, as the events' `spid`.
-pub(crate) const SYSTEM: u64 = 0;
 
 /// An operation that was accepted: it is recorded and has its place in a queue.
 pub(crate) struct Accepted {
@@ -37,6 +34,8 @@ pub(crate) struct Accepted {
 #[derive(Clone)]
 pub(crate) struct Task {
     pub(crate) operation: Uuid,
+    /// When it was accepted.
+    created_at: DateTime<Utc>,
     /// Locked by this process until the operation is over; by that other engines know that its owner lives. Removed
     /// with all in it at the end.
     pub(crate) run: Arc<RunDir>,
@@ -45,35 +44,38 @@ pub(crate) struct Task {
 
 /// Makes what is kept of an operation, and records its ending together with it. Called on a thread that may block, once
 /// nobody can cancel the operation any more; not called if somebody did. A failure makes the operation FAILED.
-pub(crate) type Keep = Box<dyn FnOnce(&Engine, &Ending) -> Result<Ending, ApiError> + Send>;
+pub(crate) type CommitWork = Box<dyn FnOnce(&Engine, &Ending) -> Result<Ending, ApiError> + Send>;
 
 /// How an operation's work came to its end.
-pub(crate) struct Ran {
+pub(crate) struct WorkEnding {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
     pub(crate) outcome: Option<InstanceResult>,
     /// Keeps what it left, if there is anything to keep.
-    pub(crate) keep: Option<Keep>,
+    pub(crate) keep: Option<CommitWork>,
 }
 
-impl Ran {
-    pub(crate) fn failed(error: impl Into<String>) -> Self {
+impl WorkEnding {
+    /// Ended so, without anything to tell or to keep.
+    pub(crate) fn of(status: Status) -> Self {
         Self {
-            status: Status::Failed,
-            error: Some(error.into()),
+            status,
+            error: None,
             outcome: None,
             keep: None,
         }
     }
 
+    pub(crate) fn failed(error: impl Into<String>) -> Self {
+        Self {
+            error: Some(error.into()),
+            ..Self::of(Status::Failed)
+        }
+    }
+
     /// Ended from outside. The reason is added when the ending is recorded.
     pub(crate) fn cancelled() -> Self {
-        Self {
-            status: Status::Cancelled,
-            error: None,
-            outcome: None,
-            keep: None,
-        }
+        Self::of(Status::Cancelled)
     }
 }
 
@@ -117,13 +119,14 @@ pub(crate) fn accept(
         let _ = std::fs::remove_file(engine.log_path(operation));
     };
     let run = Arc::new(engine.store.create_run(&operation.to_string())?);
-    let log = Log::create(&engine.log_path(operation)).inspect_err(|_| withdraw())?;
+    let log = EventLog::create(&engine.log_path(operation)).inspect_err(|_| withdraw())?;
     let running = Arc::new(Running::new(log));
     let status = if ticket.is_due() {
         Status::Assigned
     } else {
         Status::Pending
     };
+    let created_at = Utc::now();
     let recorded = engine.rows.write(|t| {
         // In the same transaction as the record, by which it is known to be in use.
         if let Some(image) = image
@@ -140,7 +143,7 @@ pub(crate) fn accept(
                 image,
                 request,
                 door: engine.door(),
-                created_at: Utc::now(),
+                created_at,
             },
         )
         .map(|()| true)
@@ -163,6 +166,7 @@ pub(crate) fn accept(
     Ok(Accepted {
         task: Task {
             operation,
+            created_at,
             run,
             running,
         },
@@ -172,22 +176,20 @@ pub(crate) fn accept(
 
 /// Waits for the operation's turn, does its work and records how it ended. Never fails: what goes wrong is the
 /// operation's error.
-pub(crate) async fn carry_out<F: Future<Output = Ran> + Send>(
+pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
     engine: Arc<Engine>,
     accepted: Accepted,
     work: impl FnOnce(Arc<Engine>, Task) -> F + Send,
 ) {
     let Accepted { task, ticket } = accepted;
-    let entered = Instant::now();
     let waited = !ticket.is_due();
     let slot = tokio::select! {
         slot = ticket.turn() => slot,
         () = task.running.cancel.cancelled() => None,
     };
-    let (ran, started) = match &slot {
+    let ran = match &slot {
         // A cancelled one never begins, also if its turn has come at the same time.
         Some(_) if !task.running.cancel.is_cancelled() => {
-            let started = Instant::now();
             task.running.assign();
             let assigned = async {
                 if waited {
@@ -201,21 +203,22 @@ pub(crate) async fn carry_out<F: Future<Output = Ran> + Send>(
             };
             let work = work(Arc::clone(&engine), task.clone());
             let ((), ran) = tokio::join!(assigned, work);
-            (ran, started)
+            ran
         }
-        _ => (Ran::cancelled(), entered),
+        _ => WorkEnding::cancelled(),
     };
-    settle(&engine, task, ran, started).await;
+    settle(&engine, task, ran).await;
 }
 
 /// Keeps the result if asked, records the ending, closes the log and clears the run directory away.
-async fn settle(engine: &Arc<Engine>, task: Task, ran: Ran, started: Instant) {
+async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
     let Task {
         operation,
+        created_at,
         run,
         running,
     } = task;
-    let Ran {
+    let WorkEnding {
         status,
         error,
         outcome,
@@ -228,7 +231,7 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: Ran, started: Instant) {
         outcome,
         image_size: None,
     };
-    let kept = {
+    let ended = {
         let engine = Arc::clone(engine);
         let closing = Arc::clone(&running);
         blocking(move || {
@@ -238,42 +241,38 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: Ran, started: Instant) {
                 ending.error = Some(verdict.reason);
                 keep = None;
             }
+            let mut kept = false;
             if let Some(keep) = keep {
                 match keep(&engine, &ending) {
-                    Ok(kept) => return Ok(kept),
+                    Ok(_) => kept = true,
                     Err(error) => {
                         ending.status = Status::Failed;
                         ending.error = Some(error.message().to_owned());
                     }
                 }
             }
-            if let Err(error) = engine
-                .rows
-                .write(|t| operations::end(t, operation, &ending))
-            {
-                // The log must not promise what the record does not have.
-                ending.status = Status::Failed;
-                ending.error = Some(format!(
-                    "the operation's ending could not be recorded: {error}"
-                ));
+            if !kept {
+                let recorded = engine
+                    .rows
+                    .write(|t| operations::end(t, operation, &ending));
+                if let Err(error) = recorded {
+                    // The log must not promise what the record does not have.
+                    return Ok(Some(Completion::failed(
+                        created_at,
+                        format!("the operation's ending could not be recorded: {error}"),
+                    )));
+                }
             }
-            Ok(ending)
+            Ok(completion::recorded(&engine.rows, operation)?)
         })
         .await
     };
-    let ending = kept.unwrap_or_else(|error| Ending {
-        status: Status::Failed,
-        error: Some(error.message().to_owned()),
-        result_image: None,
-        outcome: None,
-        image_size: None,
-    });
-    running.log.append(
-        SYSTEM,
-        OperationEventType::Completion,
-        completion(&ending, started.elapsed()),
-    );
-    running.log.close();
+    let ended = match ended {
+        Ok(Some(ended)) => ended,
+        Ok(None) => Completion::failed(created_at, "the operation has no ending".to_owned()),
+        Err(error) => Completion::failed(created_at, error.message().to_owned()),
+    };
+    ended.append_to(&running.log);
     // Whoever waits for it to begin need not wait any longer.
     running.begin(None);
     engine

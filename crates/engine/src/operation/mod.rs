@@ -1,6 +1,7 @@
 //! Operations from their acceptance to their end, whatever they do: the queue, the log, and what ended engines leave.
 
 pub(crate) mod begun;
+pub(crate) mod completion;
 pub(crate) mod events;
 pub(crate) mod lifecycle;
 pub(crate) mod lookup;

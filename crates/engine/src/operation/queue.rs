@@ -14,10 +14,11 @@ const RETRY_AFTER: u32 = 5;
 pub(crate) struct Queue {
     slots: usize,
     most_waiting: usize,
-    state: Mutex<State>,
+    places: Mutex<Places>,
 }
 
-struct State {
+/// Free slots, and those who wait for one.
+struct Places {
     free: usize,
     next: u64,
     waiting: BTreeMap<u64, oneshot::Sender<Slot>>,
@@ -45,7 +46,7 @@ impl Queue {
         Arc::new(Self {
             slots,
             most_waiting,
-            state: Mutex::new(State {
+            places: Mutex::new(Places {
                 free: slots,
                 next: 0,
                 waiting: BTreeMap::new(),
@@ -65,8 +66,8 @@ impl Queue {
 
     /// Takes a place. 429 if too many wait already; then nothing was done.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Ticket, ApiError> {
-        let mut state = self.state();
-        if state.free == 0 && state.waiting.len() >= self.most_waiting {
+        let mut places = self.places();
+        if places.free == 0 && places.waiting.len() >= self.most_waiting {
             return Err(ApiError::too_many(
                 format!(
                     "{} operations wait for their turn already, and no more can; try again later",
@@ -75,17 +76,17 @@ impl Queue {
                 RETRY_AFTER,
             ));
         }
-        let number = state.next;
-        state.next += 1;
-        let turn = if state.free > 0 {
-            state.free -= 1;
+        let number = places.next;
+        places.next += 1;
+        let turn = if places.free > 0 {
+            places.free -= 1;
             Turn::Now(Slot(Some(Arc::clone(self))))
         } else {
             let (sender, receiver) = oneshot::channel();
-            state.waiting.insert(number, sender);
+            places.waiting.insert(number, sender);
             Turn::Later(receiver)
         };
-        drop(state);
+        drop(places);
         Ok(Ticket {
             queue: Arc::clone(self),
             number,
@@ -93,20 +94,20 @@ impl Queue {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn release(self: &Arc<Self>) {
-        let mut state = self.state();
-        while let Some((_, next)) = state.waiting.pop_first() {
+        let mut places = self.places();
+        while let Some((_, next)) = places.waiting.pop_first() {
             match next.send(Slot(Some(Arc::clone(self)))) {
                 Ok(()) => return,
                 // It gave up just now. The slot must not come back here, where the lock is held.
                 Err(mut slot) => drop(slot.0.take()),
             }
         }
-        state.free += 1;
+        places.free += 1;
     }
 }
 
@@ -128,7 +129,7 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if matches!(self.turn, Turn::Later(_)) {
-            let left = self.queue.state().waiting.remove(&self.number);
+            let left = self.queue.places().waiting.remove(&self.number);
             drop(left);
         }
     }

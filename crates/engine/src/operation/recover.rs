@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::engine::Engine;
-use crate::error::ApiError;
+use crate::error::StorageError;
+use crate::operation::completion;
 use crate::rows::layers;
 use crate::rows::operations::{self, Ending, Status};
 
@@ -32,13 +33,13 @@ const ORPHANED: &str = "the engine that ran this operation ended before it was o
 
 /// Brings a data directory in order that an engine may have left by crash or kill. Engines that run on it now are left
 /// alone: they hold locks. What cannot be cleared away is passed over.
-pub(crate) fn recover(engine: &Engine) -> Result<(), ApiError> {
+pub(crate) fn recover(engine: &Engine) -> Result<(), StorageError> {
     for operation in engine.rows.read(operations::open)? {
         fail_if_orphaned(engine, operation)?;
     }
     if let Err(error) = remove_unfinished_layers(engine) {
         tracing::warn!(
-            error = error.message(),
+            %error,
             "cannot clear unfinished layers away"
         );
     }
@@ -57,7 +58,7 @@ pub(crate) fn recover(engine: &Engine) -> Result<(), ApiError> {
 }
 
 /// Ends an open operation whose engine is gone; says whether it did.
-pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool, ApiError> {
+pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool, StorageError> {
     if engine.running(operation).is_some() || engine.store.run_is_live(&operation.to_string())? {
         return Ok(false);
     }
@@ -69,13 +70,28 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
         image_size: None,
     };
     // Its engine may have ended it between the two looks; `end` changes open operations alone.
-    Ok(engine
+    let ended = engine
         .rows
-        .write(|t| operations::end(t, operation, &ending))?)
+        .write(|t| operations::end(t, operation, &ending))?;
+    if ended {
+        write_owed_completion(engine, operation);
+    }
+    Ok(ended)
+}
+
+/// Appends the completion that an engine owed which is gone. Whoever follows the operation tries again if this fails.
+fn write_owed_completion(engine: &Engine, operation: Uuid) {
+    let written = completion::recorded(&engine.rows, operation).and_then(|ended| match ended {
+        Some(ended) => Ok(ended.append_abandoned(&engine.log_path(operation))?),
+        None => Ok(()),
+    });
+    if let Err(error) = written {
+        tracing::warn!(%operation, %error, "cannot complete the log of an ended engine's operation");
+    }
 }
 
 /// Removes layers whose commit or copy nobody will finish. The lock of `tag:host` tells one that is being copied.
-fn remove_unfinished_layers(engine: &Engine) -> Result<(), ApiError> {
+fn remove_unfinished_layers(engine: &Engine) -> Result<(), StorageError> {
     let Some(_lock) = crate::image::host::try_lock(engine)? else {
         return Ok(());
     };
@@ -155,7 +171,7 @@ async fn cancel_as_asked(engine: &Arc<Engine>) {
                 }
             }
         }
-        Err(error) => tracing::warn!(error = error.message(), "cannot look for cancellations"),
+        Err(error) => tracing::warn!(%error, "cannot look for cancellations"),
     }
 }
 
@@ -183,7 +199,7 @@ pub(crate) async fn sync_at_end(engine: Arc<Engine>) {
 
 /// Makes all committed layers safe against a power loss, and then records that they are.
 pub(crate) async fn sync(engine: Arc<Engine>) {
-    let done = crate::engine::blocking(move || {
+    let done = crate::blocking::blocking(move || {
         let layers = engine.rows.read(layers::unsynced)?;
         if layers.is_empty() {
             return Ok(());
@@ -197,7 +213,7 @@ pub(crate) async fn sync(engine: Arc<Engine>) {
     .await;
     if let Err(error) = done {
         tracing::warn!(
-            error = error.message(),
+            %error,
             "cannot sync committed layers; the next commit tries again"
         );
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::operation::events::Log;
+use crate::operation::events::EventLog;
 use crate::rows::operations::Status;
 use crate::run::instance::Instance;
 
@@ -14,10 +14,10 @@ pub(crate) const STOPPED: &str = "the engine that ran this operation was stopped
 
 /// An operation of this process that is not over.
 pub(crate) struct Running {
-    pub(crate) log: Arc<Log>,
+    pub(crate) log: Arc<EventLog>,
     /// Its end was asked for, by whomever.
     pub(crate) cancel: CancellationToken,
-    fate: Mutex<Fate>,
+    interruption: Mutex<Interruption>,
     stage: watch::Sender<Stage>,
     instance: OnceLock<Arc<Instance>>,
 }
@@ -34,9 +34,9 @@ pub(crate) enum Stage {
 }
 
 /// Whether an operation may still be ended from outside.
-enum Fate {
+enum Interruption {
     Open,
-    Ended(Verdict),
+    Requested(Verdict),
     Closed,
 }
 
@@ -48,11 +48,11 @@ pub(crate) struct Verdict {
 }
 
 impl Running {
-    pub(crate) fn new(log: Log) -> Self {
+    pub(crate) fn new(log: EventLog) -> Self {
         Self {
             log: Arc::new(log),
             cancel: CancellationToken::new(),
-            fate: Mutex::new(Fate::Open),
+            interruption: Mutex::new(Interruption::Open),
             stage: watch::Sender::new(Stage::Waiting),
             instance: OnceLock::new(),
         }
@@ -70,16 +70,19 @@ impl Running {
     }
 
     fn end(&self, status: Status, reason: &str) -> bool {
-        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        match *fate {
-            Fate::Open => {
-                *fate = Fate::Ended(Verdict {
+        let mut interruption = self
+            .interruption
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match *interruption {
+            Interruption::Open => {
+                *interruption = Interruption::Requested(Verdict {
                     status,
                     reason: reason.to_owned(),
                 });
             }
-            Fate::Ended(_) => {}
-            Fate::Closed => return false,
+            Interruption::Requested(_) => {}
+            Interruption::Closed => return false,
         }
         self.cancel.cancel();
         true
@@ -87,10 +90,13 @@ impl Running {
 
     /// From here on it cannot be ended from outside. The verdict, if somebody did so before.
     pub(crate) fn close(&self) -> Option<Verdict> {
-        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *fate, Fate::Closed) {
-            Fate::Ended(verdict) => Some(verdict),
-            Fate::Open | Fate::Closed => None,
+        let mut interruption = self
+            .interruption
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *interruption, Interruption::Closed) {
+            Interruption::Requested(verdict) => Some(verdict),
+            Interruption::Open | Interruption::Closed => None,
         }
     }
 

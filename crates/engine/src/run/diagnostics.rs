@@ -3,9 +3,10 @@
 use contree_sandbox::Exit;
 
 use crate::api::request::SpawnRequest;
+use crate::api::types::OperationEventType;
 use crate::engine::Engine;
-use crate::operation::events::{self, OperationEventType, stream};
-use crate::operation::lifecycle::{SYSTEM, Task};
+use crate::operation::events::{self, SYSTEM, stream};
+use crate::operation::lifecycle::Task;
 use crate::run::instance::MAIN;
 
 /// Begins each of them, so that it is not taken for the command's own.

@@ -15,13 +15,13 @@ use tokio_util::task::TaskTracker;
 use crate::api::report::{event_resources, millis, spawn_event};
 use crate::api::request::SpawnRequest;
 use crate::api::types::{EventDataExit, EventDataTruncatedStream, OperationEventType};
+use crate::blocking::blocking;
 use crate::egress::Variables;
-use crate::engine::blocking;
 use crate::error::ApiError;
 use crate::limits;
-use crate::operation::events::Log;
+use crate::operation::events::EventLog;
 use crate::rows::images::Image;
-use crate::run::streams::{Input, record};
+use crate::run::streams::{ProcessInput, record};
 
 /// The main process, as the events' `spid`.
 pub(crate) const MAIN: u64 = 1;
@@ -36,7 +36,7 @@ const REST: Duration = Duration::from_secs(1);
 pub(crate) struct Instance {
     /// Taken out when the instance is over; held for reading while something is asked of it.
     sandbox: Arc<RwLock<Option<Sandbox>>>,
-    log: Arc<Log>,
+    log: Arc<EventLog>,
     /// What processes start with.
     image: Image,
     /// Seconds until all of it is killed.
@@ -53,23 +53,23 @@ struct Processes {
     next: u64,
     /// How many are being started.
     starting: usize,
-    live: HashMap<u64, Live>,
+    live: HashMap<u64, LiveProcess>,
 }
 
 /// A process that runs.
 #[derive(Clone)]
-struct Live {
+struct LiveProcess {
     /// Its number in the sandbox crate.
     id: u32,
-    input: Arc<Input>,
+    input: Arc<ProcessInput>,
 }
 
 /// A process and all that is kept of it.
-pub(crate) struct Attended {
+pub(crate) struct AttendedProcess {
     spid: u64,
     pub(crate) pid: i32,
     begun: Instant,
-    input: Arc<Input>,
+    input: Arc<ProcessInput>,
     /// Writes its input, and reads its two output streams.
     feeder: JoinHandle<()>,
     readers: [JoinHandle<()>; 2],
@@ -79,7 +79,7 @@ pub(crate) struct Attended {
 impl Instance {
     pub(crate) fn new(
         sandbox: Sandbox,
-        log: Arc<Log>,
+        log: Arc<EventLog>,
         image: Image,
         timeout: u64,
         variables: Variables,
@@ -101,7 +101,10 @@ impl Instance {
     }
 
     /// Starts the main process.
-    pub(crate) async fn start_main(&self, request: &SpawnRequest) -> Result<Attended, ApiError> {
+    pub(crate) async fn start_main(
+        &self,
+        request: &SpawnRequest,
+    ) -> Result<AttendedProcess, ApiError> {
         self.launch(MAIN, request).await
     }
 
@@ -127,7 +130,7 @@ impl Instance {
             .map(|()| spid)
     }
 
-    async fn launch(&self, spid: u64, request: &SpawnRequest) -> Result<Attended, ApiError> {
+    async fn launch(&self, spid: u64, request: &SpawnRequest) -> Result<AttendedProcess, ApiError> {
         let mut env = request.environment(&self.image);
         self.variables.add(&mut env, request);
         let cwd = request.start_directory(&self.image);
@@ -152,9 +155,9 @@ impl Instance {
         Ok(self.take(spid, process, request))
     }
 
-    fn take(&self, spid: u64, process: Process, request: &SpawnRequest) -> Attended {
+    fn take(&self, spid: u64, process: Process, request: &SpawnRequest) -> AttendedProcess {
         let cap = request.truncate_output_at;
-        let input = Arc::new(Input::new(Arc::clone(&self.log), spid, cap));
+        let input = Arc::new(ProcessInput::new(Arc::clone(&self.log), spid, cap));
         input.begin(
             request.stdin_bytes().unwrap_or_default(),
             !request.keeps_stdin(),
@@ -168,12 +171,12 @@ impl Instance {
             (process.stderr, EventDataTruncatedStream::Stderr),
         ]
         .map(|(fd, name)| record(Arc::clone(&self.log), spid, fd, name, cap));
-        let live = Live {
+        let live = LiveProcess {
             id: process.id,
             input: Arc::clone(&input),
         };
         self.processes().live.insert(spid, live);
-        Attended {
+        AttendedProcess {
             spid,
             pid: process.pid,
             begun: Instant::now(),
@@ -185,7 +188,7 @@ impl Instance {
     }
 
     /// Waits for the end of a further process and records it.
-    async fn attend(&self, mut attended: Attended) {
+    async fn attend(&self, mut attended: AttendedProcess) {
         let exit = (&mut attended.exit).await.ok();
         self.conclude(attended, exit.as_ref(), REST, async {}).await;
     }
@@ -193,7 +196,7 @@ impl Instance {
     /// Records the end of the main process, after all in the sandbox was killed. `last_words` may add to its output.
     pub(crate) async fn conclude_main(
         &self,
-        attended: Attended,
+        attended: AttendedProcess,
         exit: Option<&Exit>,
         last_words: impl Future<Output = ()>,
     ) {
@@ -203,12 +206,12 @@ impl Instance {
     /// Records the end of a process. One without an exit went down with its sandbox.
     async fn conclude(
         &self,
-        attended: Attended,
+        attended: AttendedProcess,
         exit: Option<&Exit>,
         rest: Duration,
         last_words: impl Future<Output = ()>,
     ) {
-        let Attended {
+        let AttendedProcess {
             spid,
             pid,
             begun,
@@ -319,7 +322,7 @@ impl Instance {
         .await
     }
 
-    fn live(&self, spid: u64) -> Result<Live, ApiError> {
+    fn live(&self, spid: u64) -> Result<LiveProcess, ApiError> {
         self.processes()
             .live
             .get(&spid)

@@ -2,6 +2,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod diagnostics;
+pub(crate) mod ending;
 pub(crate) mod instance;
 pub(crate) mod runner;
 pub(crate) mod signals;

@@ -15,19 +15,20 @@ use crate::api::types::{
     EventDataShutdown, EventDataShutdownReason, EventDataSizeCap, InstanceResult,
     OperationEventType, ProcessState,
 };
+use crate::blocking::blocking;
 use crate::egress::Proxy;
-use crate::engine::{Engine, blocking};
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::squash;
 use crate::limits;
-use crate::operation::events::{Log, timestamp};
-use crate::operation::lifecycle::{Keep, Ran, SYSTEM, Task};
+use crate::operation::events::{EventLog, SYSTEM, timestamp};
+use crate::operation::lifecycle::{CommitWork, Task, WorkEnding};
 use crate::rows::images::Image;
 use crate::rows::layers::Layer;
-use crate::rows::operations::Status;
 use crate::run::commit::keep;
 use crate::run::diagnostics;
-use crate::run::instance::{Attended, Instance};
+use crate::run::ending::RunEnding;
+use crate::run::instance::{AttendedProcess, Instance};
 
 /// How long a killed tree may take to go before the sandbox is ended by force.
 const GRACE: Duration = Duration::from_secs(5);
@@ -43,7 +44,7 @@ pub(crate) struct Job {
 }
 
 /// Runs a command to its end.
-pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
+pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> WorkEnding {
     let log = Arc::clone(&task.running.log);
     let cwd = job.request.start_directory(&job.image);
     let access = engine.egress.access(&job.request);
@@ -58,11 +59,11 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
         Ok(sandbox) => sandbox,
         Err(error) => {
             shut_down(&log, EventDataShutdownReason::SpawnFailed);
-            return Ran::failed(error.message());
+            return WorkEnding::failed(error.message());
         }
     };
     log.append(SYSTEM, OperationEventType::Init, init_event(&job.request));
-    let proxy = engine.egress.serve(&sandbox, &task.running);
+    let proxy = engine.egress.serve(&sandbox, &log);
     let variables = engine.egress.variables(access, &sandbox);
     let instance = Instance::new(
         sandbox,
@@ -81,10 +82,13 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> Ran {
         task.running.fail(error.message());
     }
     task.running.begin(Some(Arc::clone(&instance)));
-    watch(&engine, task, job, &instance, main, proxy, begun).await
+    let (ending, outcome) = watch(&engine, &task, &job, &instance, main, proxy, begun).await;
+    ending.into_work_ending(outcome, |finished| {
+        (!job.request.disposable).then(|| keeping(task, job, finished))
+    })
 }
 
-async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
+async fn not_started(instance: &Instance, log: &EventLog, error: &ApiError) -> WorkEnding {
     let ended = match instance.close(false).await {
         Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
         None => None,
@@ -92,54 +96,61 @@ async fn not_started(instance: &Instance, log: &Log, error: &ApiError) -> Ran {
     shut_down(log, EventDataShutdownReason::SpawnFailed);
     // What was placed before it may have been too much already.
     match ended {
-        Some(ended) if ended.is_too_large() => Ran::failed(ended.message()),
-        _ => Ran::failed(error.message()),
+        Some(ended) if ended.is_too_large() => WorkEnding::failed(ended.message()),
+        _ => WorkEnding::failed(error.message()),
     }
 }
 
-/// Follows the main process to its end, then ends the sandbox.
+/// What ended the wait for the main process.
+enum Cause {
+    /// It ended; without an exit its sandbox is gone.
+    Exit(Option<Exit>),
+    TimeOut,
+    Cancel,
+    EngineStop,
+}
+
+/// Follows the main process to its end, then ends the sandbox. Answers how it ended, with the process's part of the
+/// operation's result.
 async fn watch(
     engine: &Engine,
-    task: Task,
-    job: Job,
+    task: &Task,
+    job: &Job,
     instance: &Arc<Instance>,
-    mut main: Attended,
+    mut main: AttendedProcess,
     proxy: Option<Proxy>,
     begun: Instant,
-) -> Ran {
-    let log = Arc::clone(&task.running.log);
+) -> (RunEnding, Option<InstanceResult>) {
+    let log = &task.running.log;
     let pid = main.pid;
-    let mut timed_out = false;
-    let mut cancelled = false;
-    let mut seen = None;
-    tokio::select! {
+    let cause = tokio::select! {
         biased;
-        () = task.running.cancel.cancelled() => cancelled = true,
-        exit = &mut main.exit => seen = Some(exit),
-        () = tokio::time::sleep(Duration::from_secs(job.request.timeout)) => timed_out = true,
-    }
+        () = task.running.cancel.cancelled() => {
+            if engine.stopping.is_cancelled() { Cause::EngineStop } else { Cause::Cancel }
+        }
+        exit = &mut main.exit => Cause::Exit(exit.ok()),
+        () = tokio::time::sleep(Duration::from_secs(job.request.timeout)) => Cause::TimeOut,
+    };
+    let timed_out = matches!(cause, Cause::TimeOut);
     // The main process's end is the end of all that was started in the sandbox.
     let Some(sandbox) = instance.close(timed_out).await.map(Arc::new) else {
-        return Ran::failed("the sandbox was ended by somebody else");
+        return (RunEnding::Taken, None);
     };
     kill_all(&sandbox).await;
-    let exit = match seen {
-        Some(exit) => exit.ok(),
-        None => tokio::time::timeout(GRACE, &mut main.exit)
-            .await
-            .ok()
-            .and_then(Result::ok),
+    let seen = match &cause {
+        Cause::Exit(exit) => exit.clone(),
+        Cause::TimeOut | Cause::Cancel | Cause::EngineStop => {
+            let exit = tokio::time::timeout(GRACE, &mut main.exit).await;
+            exit.ok().and_then(Result::ok)
+        }
     };
-    let forced = exit.is_none();
+    let forced = seen.is_none();
     if forced {
         sandbox.hard_kill();
     }
     // Out of time is out of time, however long the end took on a machine that is on its knees. What was written is another matter:
     // nobody has seen it come to rest.
-    let exit = exit.or_else(|| {
-        let nothing_is_kept = timed_out && !cancelled && job.request.disposable;
-        nothing_is_kept.then(killed)
-    });
+    let exit = seen.or_else(|| (timed_out && job.request.disposable).then(killed));
     let last_words = async {
         // An open connection would keep the sandbox's network alive.
         let denied = match proxy {
@@ -147,82 +158,55 @@ async fn watch(
             None => None,
         };
         let starved = sandbox.killed_for_memory();
-        diagnostics::add(engine, &task, &job.request, denied, starved, exit.as_ref());
+        diagnostics::add(engine, task, &job.request, denied, starved, exit.as_ref());
     };
     instance
         .conclude_main(main, exit.as_ref(), last_words)
         .await;
     instance.rest().await;
     let elapsed = begun.elapsed();
-    let Some(exit) = exit else {
-        let finished = finish(sandbox, false, &log).await;
-        shut_down(&log, EventDataShutdownReason::Signal);
-        if let (false, Err(error)) = (cancelled, &finished)
-            && error.is_too_large()
-        {
-            return Ran::failed(error.message());
+    let cancelled = matches!(cause, Cause::Cancel | Cause::EngineStop);
+    let kept = exit.is_some() && !job.request.disposable && !cancelled;
+    let finished = finish(sandbox, kept, log).await;
+    shut_down(
+        log,
+        match cause {
+            Cause::TimeOut if exit.is_some() => EventDataShutdownReason::Timeout,
+            Cause::Exit(_) if exit.is_some() => EventDataShutdownReason::JobComplete,
+            _ => EventDataShutdownReason::Signal,
+        },
+    );
+    let outcome = exit.map(|exit| {
+        let usage = finished
+            .as_ref()
+            .map_or(&exit.usage, |finished| &finished.usage);
+        InstanceResult {
+            state: Some(ProcessState {
+                continued: Some(false),
+                core_dump: Some(exit.core_dump),
+                exit_code: Some(exit.code.unwrap_or(-1).into()),
+                pid: Some(pid.into()),
+                signal: Some(exit.signal.unwrap_or(-1).into()),
+                stopped: Some(false),
+                timed_out: Some(timed_out),
+            }),
+            resources: Some(resources(usage, elapsed)),
+            stdout: None,
+            stderr: None,
         }
-        return match (cancelled, timed_out) {
-            (true, _) => Ran::cancelled(),
-            (false, true) => Ran::failed(
-                "the command ran out of time, and its processes did not end in time when they were killed",
-            ),
-            (false, false) => Ran::failed(
-                "the sandbox ended unexpectedly: its first process was killed or crashed",
-            ),
-        };
+    });
+    let ending = match (cause, finished) {
+        (Cause::Cancel, _) => RunEnding::Cancelled,
+        (Cause::EngineStop, _) => RunEnding::EngineStopped,
+        (_, Err(error)) if error.is_too_large() => RunEnding::TooLarge(error),
+        (Cause::Exit(None), _) => RunEnding::SandboxLost,
+        (Cause::TimeOut, _) if outcome.is_none() => RunEnding::Stuck,
+        (Cause::TimeOut, Err(_)) if forced => RunEnding::TimedOut(None),
+        (_, Err(error)) => RunEnding::Unfinished(error),
+        (Cause::TimeOut, Ok(finished)) => RunEnding::TimedOut(Some(finished)),
+        (Cause::Exit(Some(_)), Ok(finished)) => RunEnding::Exited(finished),
     };
-    let reason = if timed_out {
-        EventDataShutdownReason::Timeout
-    } else if cancelled {
-        EventDataShutdownReason::Signal
-    } else {
-        EventDataShutdownReason::JobComplete
-    };
-    let kept = !job.request.disposable && !cancelled;
-    let finished = finish(sandbox, kept, &log).await;
-    shut_down(&log, reason);
-    let usage = finished
-        .as_ref()
-        .map_or(&exit.usage, |finished| &finished.usage);
-    let outcome = InstanceResult {
-        state: Some(ProcessState {
-            continued: Some(false),
-            core_dump: Some(exit.core_dump),
-            exit_code: Some(exit.code.unwrap_or(-1).into()),
-            pid: Some(pid.into()),
-            signal: Some(exit.signal.unwrap_or(-1).into()),
-            stopped: Some(false),
-            timed_out: Some(timed_out),
-        }),
-        resources: Some(resources(usage, elapsed)),
-        stdout: None,
-        stderr: None,
-    };
-    if cancelled {
-        return Ran {
-            outcome: Some(outcome),
-            ..Ran::cancelled()
-        };
-    }
-    match finished {
-        Ok(finished) => Ran {
-            status: Status::Success,
-            error: None,
-            outcome: Some(outcome),
-            keep: kept.then(|| keeping(task, job, finished)),
-        },
-        Err(error) if forced && !error.is_too_large() => Ran {
-            status: Status::Success,
-            error: None,
-            outcome: Some(outcome),
-            keep: None,
-        },
-        Err(error) => Ran {
-            outcome: Some(outcome),
-            ..Ran::failed(error.message())
-        },
-    }
+    (ending, outcome)
 }
 
 /// The end of a command whose sandbox was ended by force.
@@ -236,7 +220,7 @@ fn killed() -> Exit {
 }
 
 /// Keeps what the command left as an image.
-fn keeping(task: Task, job: Job, finished: Finished) -> Keep {
+fn keeping(task: Task, job: Job, finished: Finished) -> CommitWork {
     Box::new(move |engine, ending| {
         keep(
             engine,
@@ -256,7 +240,7 @@ fn keeping(task: Task, job: Job, finished: Finished) -> Keep {
         })
         .inspect(|kept| {
             if kept.result_image != Some(job.image.uuid) && squash::is_due(&job.chain) {
-                engine.deep.ask(job.image.layer);
+                engine.squash_queue.ask(job.image.layer);
             }
         })
     })
@@ -296,7 +280,11 @@ async fn kill_all(sandbox: &Arc<Sandbox>) {
 }
 
 /// Ends the sandbox and waits until nothing of it is left.
-async fn finish(sandbox: Arc<Sandbox>, inspect: bool, log: &Log) -> Result<Finished, ApiError> {
+async fn finish(
+    sandbox: Arc<Sandbox>,
+    inspect: bool,
+    log: &EventLog,
+) -> Result<Finished, ApiError> {
     let ended = blocking(move || match Arc::into_inner(sandbox) {
         Some(sandbox) => Ok(sandbox.finish(inspect)),
         None => Err(ApiError::internal("the sandbox is still in use")),
@@ -312,7 +300,7 @@ async fn finish(sandbox: Arc<Sandbox>, inspect: bool, log: &Log) -> Result<Finis
     Ok(ended?)
 }
 
-fn shut_down(log: &Log, reason: EventDataShutdownReason) {
+fn shut_down(log: &EventLog, reason: EventDataShutdownReason) {
     log.append(
         SYSTEM,
         OperationEventType::Shutdown,

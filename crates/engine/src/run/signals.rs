@@ -44,15 +44,18 @@ pub(crate) const KILL: i32 = 9;
 /// The first and the last of the real-time signals, as C libraries count them.
 const REAL_TIME: (i32, i32) = (34, 64);
 
+/// A text that names no signal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`signal` must be a name such as TERM or SIGTERM, or a number from 1 to {}, not `{}`",
+    REAL_TIME.1,
+    .0.escape_debug()
+)]
+pub(crate) struct SignalError(String);
+
 /// Reads a signal: a name with or without `SIG`, in any case, or a number.
-pub(crate) fn parse(text: &str) -> Result<i32, String> {
-    let bad = || {
-        format!(
-            "`signal` must be a name such as TERM or SIGTERM, or a number from 1 to {}, not `{}`",
-            REAL_TIME.1,
-            text.escape_debug()
-        )
-    };
+pub(crate) fn parse(text: &str) -> Result<i32, SignalError> {
+    let bad = || SignalError(text.to_owned());
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         let number = text.parse().ok().filter(|n| (1..=REAL_TIME.1).contains(n));
         return number.ok_or_else(bad);

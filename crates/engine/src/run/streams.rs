@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::types::{EventDataTruncated, EventDataTruncatedStream, OperationEventType};
 use crate::error::ApiError;
-use crate::operation::events::{Log, stream};
+use crate::operation::events::{EventLog, stream};
 
 /// How long the output of a command that writes in tiny pieces is gathered for one event.
 const GATHER: Duration = Duration::from_millis(5);
@@ -31,12 +31,12 @@ const HELD: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process's standard input: what was taken for it and is not written yet.
-pub(crate) struct Input {
-    log: Arc<Log>,
+pub(crate) struct ProcessInput {
+    log: Arc<EventLog>,
     spid: u64,
     /// How much of it is recorded; all of it is delivered.
     cap: u64,
-    state: Mutex<Taken>,
+    state: Mutex<PendingInput>,
     /// There is something to write, or to close.
     filled: Notify,
     /// There is room again, or never will be.
@@ -44,7 +44,7 @@ pub(crate) struct Input {
 }
 
 #[derive(Default)]
-struct Taken {
+struct PendingInput {
     pieces: VecDeque<Vec<u8>>,
     bytes: usize,
     closed: bool,
@@ -52,8 +52,8 @@ struct Taken {
     dropped: u64,
 }
 
-impl Input {
-    pub(crate) fn new(log: Arc<Log>, spid: u64, cap: u64) -> Self {
+impl ProcessInput {
+    pub(crate) fn new(log: Arc<EventLog>, spid: u64, cap: u64) -> Self {
         Self {
             log,
             spid,
@@ -103,7 +103,7 @@ impl Input {
         }
     }
 
-    fn take(&self, state: &mut Taken, bytes: Vec<u8>, close: bool) {
+    fn take(&self, state: &mut PendingInput, bytes: Vec<u8>, close: bool) {
         if !bytes.is_empty() {
             let room =
                 usize::try_from(self.cap.saturating_sub(state.recorded)).unwrap_or(usize::MAX);
@@ -176,14 +176,14 @@ impl Input {
         );
     }
 
-    fn state(&self) -> MutexGuard<'_, Taken> {
+    fn state(&self) -> MutexGuard<'_, PendingInput> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Records one output stream up to `cap` bytes, and reads on past it so that the command never blocks.
 pub(crate) fn record(
-    log: Arc<Log>,
+    log: Arc<EventLog>,
     spid: u64,
     fd: OwnedFd,
     which: EventDataTruncatedStream,
@@ -221,7 +221,13 @@ pub(crate) fn record(
 }
 
 /// Says how much of a stream is not in the log, if anything.
-fn truncated(log: &Log, spid: u64, stream: EventDataTruncatedStream, emitted: u64, dropped: u64) {
+fn truncated(
+    log: &EventLog,
+    spid: u64,
+    stream: EventDataTruncatedStream,
+    emitted: u64,
+    dropped: u64,
+) {
     if dropped > 0 {
         let data = EventDataTruncated {
             stream,

@@ -9,20 +9,20 @@ use contree_sandbox::{Check, State};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::EngineError;
-use crate::LocalConfig;
+use crate::config::LocalConfig;
+use crate::error::EngineError;
 use crate::serve::service::Service;
 
 /// Probes this machine for what sandboxes need, by really making one in the data directory.
 #[must_use]
 pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     let mut checks = contree_sandbox::diagnose(&config.data_dir, &config.store_options());
-    let (state, detail) = match crate::engine::check_records(&config.data_dir) {
+    let (state, detail) = match crate::data_directory::check_records(&config.data_dir) {
         Ok(()) => (State::Fine, "can be read and written".to_owned()),
         Err(error) => (State::Missing, error.to_string()),
     };
     checks.push(Check::new("records", state, detail, None));
-    checks.push(crate::egress::check(config));
+    checks.push(crate::egress::check(config.egress_settings()));
     checks
 }
 

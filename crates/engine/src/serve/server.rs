@@ -16,9 +16,9 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
-use crate::EngineError;
-use crate::LocalConfig;
 use crate::api::routes;
+use crate::config::LocalConfig;
+use crate::error::EngineError;
 use crate::serve::access::{self, Access, is_loopback};
 use crate::serve::drain::drain;
 use crate::serve::service::Service;
@@ -45,13 +45,25 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-impl FromStr for Listen {
-    type Err = String;
+/// A text that says nowhere to listen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The path of a socket is missing.
+    #[error("`unix:` is followed by a path")]
+    NoPath,
+    /// It is of no known form.
+    #[error("`{0}` is neither HOST:PORT nor unix:PATH")]
+    Form(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Listen {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Self, ListenError> {
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() {
-                Err("`unix:` is followed by a path".to_owned())
+                Err(ListenError::NoPath)
             } else {
                 Ok(Self::Unix(path.into()))
             };
@@ -60,7 +72,7 @@ impl FromStr for Listen {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
                 Ok(Self::Tcp(text.to_owned()))
             }
-            _ => Err(format!("`{text}` is neither HOST:PORT nor unix:PATH")),
+            _ => Err(ListenError::Form(text.to_owned())),
         }
     }
 }

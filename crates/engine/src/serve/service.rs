@@ -7,10 +7,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::EngineError;
-use crate::LocalConfig;
 use crate::api::routes;
+use crate::config::LocalConfig;
 use crate::engine::Engine;
+use crate::error::EngineError;
 use crate::image::squash;
 use crate::operation::recover;
 use crate::operation::running::STOPPED;
@@ -51,7 +51,7 @@ impl Service {
         tokio::task::spawn_blocking(move || {
             if let Err(error) = recover::recover(&tidying) {
                 tracing::warn!(
-                    error = error.message(),
+                    %error,
                     "cannot bring the data directory in order"
                 );
             }

@@ -13,11 +13,10 @@ use rusqlite::Connection;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::failed;
-use crate::EngineError;
-use crate::LocalConfig;
+use crate::config::LocalConfig;
 use crate::engine::Engine;
-use crate::error::ApiError;
+use crate::error::EngineError;
+use crate::error::StorageError;
 use crate::operation::recover;
 use crate::rows::upkeep::{self as rows, Content, ImageRow, LayerRow};
 use crate::rows::{Rows, layers};
@@ -81,13 +80,13 @@ pub struct Pruned {
 pub fn prune(config: &LocalConfig, options: PruneOptions) -> Result<Pruned, EngineError> {
     let engine = Engine::open(config)?;
     if !options.dry_run {
-        recover::recover(&engine).map_err(failed)?;
+        recover::recover(&engine)?;
     }
-    run(&engine, options).map_err(failed)
+    Ok(run(&engine, options)?)
 }
 
 /// Removes what nobody needs any more from an open engine's data directory.
-pub(super) fn run(engine: &Engine, options: PruneOptions) -> Result<Pruned, ApiError> {
+pub(super) fn run(engine: &Engine, options: PruneOptions) -> Result<Pruned, StorageError> {
     let now = Utc::now();
     let age = chrono::Duration::days(options.older_than_days.into());
     let before = (now - age).timestamp_micros();
@@ -302,7 +301,7 @@ impl Work<'_> {
     }
 
     /// Removes what has no record. Layers are recorded before they are made, so that any without a record is one.
-    fn orphans(&mut self) -> Result<(), ApiError> {
+    fn orphans(&mut self) -> Result<(), StorageError> {
         let root = self.engine.store.root().to_owned();
         let layers = names(&root.join("layers"));
         let recorded: HashSet<u64> = self

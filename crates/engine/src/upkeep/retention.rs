@@ -7,12 +7,10 @@ use chrono::Utc;
 use rusqlite::Connection;
 
 use super::prune::{PruneOptions, run};
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::rows::Rows;
 use contree_sqlite::DbError;
-
-/// Untagged images, uploaded files and records of operations are kept for so many days unless `CONTREE_RETENTION_DAYS` says otherwise.
-pub const RETENTION_DAYS: u32 = 30;
 
 /// When it was done last, in the `meta` table: microseconds since the Unix epoch.
 const DONE: &str = "retention_at";
@@ -36,7 +34,10 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
                     if !shared.rows.write(|t| claim(t, now))? {
                         return Ok(None);
                     }
-                    run(&shared, PruneOptions::new(shared.retention_days)).map(Some)
+                    Ok(Some(run(
+                        &shared,
+                        PruneOptions::new(shared.retention_days),
+                    )?))
                 });
                 match done.await {
                     Ok(None) => {}

@@ -8,9 +8,9 @@ use std::path::Path;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::EngineError;
-use crate::LocalConfig;
+use crate::config::LocalConfig;
 use crate::engine::Engine;
+use crate::error::EngineError;
 use crate::rows::upkeep::{ImageRow, LayerRow, images, layers};
 
 /// The disk space of a data directory, by what it is for. Sizes of layers are what was measured when they were made.

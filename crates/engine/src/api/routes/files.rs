@@ -14,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::extract::{Path, Query, limit, offset};
 use crate::api::types::{File, FileResponse, FilesListResponse, ListFilesQuery};
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::events::timestamp;
 use crate::operation::recover::PART;

@@ -14,13 +14,13 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api::extract::{Path, Query};
-use crate::api::types::{EventDataCompletion, GetOperationEventsQuery};
+use crate::api::types::GetOperationEventsQuery;
+use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::events::{OperationEvent, OperationEventType, POLL, Reader, timestamp};
-use crate::operation::lifecycle::SYSTEM;
+use crate::operation::completion;
+use crate::operation::events::{EventLine, EventReader, POLL};
 use crate::operation::{begun, lookup};
-use crate::rows::operations::Operation;
 
 /// How often an idle stream says that it lives.
 const KEEPALIVE: Duration = Duration::from_secs(15);
@@ -37,7 +37,7 @@ pub(super) async fn events(
     begun::wait(&engine, operation).await?;
     let follower = Follower {
         live: engine.running(uuid).map(|running| running.log.watch()),
-        reader: Reader::open(&engine.log_path(uuid))?,
+        reader: EventReader::open(&engine.log_path(uuid))?,
         engine,
         uuid,
         follow: query.follow.0,
@@ -79,14 +79,14 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 struct Follower {
     engine: Arc<Engine>,
     uuid: Uuid,
-    reader: Reader,
+    reader: EventReader,
     /// Growth of a log of this process; another process's log is looked at again and again.
     live: Option<watch::Receiver<bool>>,
     follow: bool,
     spid: Option<u64>,
     /// Events up to this one were seen by the client.
     after: u64,
-    ready: VecDeque<OperationEvent>,
+    ready: VecDeque<EventLine>,
     /// The newest event read.
     last: u64,
     over: bool,
@@ -110,37 +110,60 @@ impl Follower {
 
     /// Reads what is there; if there is nothing, waits for more or finds that nothing will come.
     async fn advance(&mut self) -> Result<(), ApiError> {
-        // The order counts: what the mark says is complete has been read after the mark was seen.
-        let complete = match &mut self.live {
-            Some(live) => *live.borrow_and_update(),
-            None => lookup::find(&self.engine, self.uuid)
-                .await?
-                .status
-                .is_terminal(),
-        };
+        // The order counts: the log is read after its writer is known to be done.
+        let writer = self.writer().await?;
         if self.read()? {
             return Ok(());
         }
-        if complete {
-            let operation = lookup::find(&self.engine, self.uuid).await?;
-            self.complete(&operation);
-        } else if !self.follow {
-            self.over = true;
-        } else if let Some(live) = &mut self.live {
+        match writer {
+            Writer::Done => self.complete().await,
+            Writer::Working if !self.follow => {
+                self.over = true;
+                Ok(())
+            }
+            Writer::Working | Writer::Completing => self.wait().await,
+        }
+    }
+
+    /// How far the engine is that writes the log.
+    async fn writer(&mut self) -> Result<Writer, ApiError> {
+        if let Some(live) = &mut self.live {
+            return Ok(if *live.borrow_and_update() {
+                Writer::Done
+            } else {
+                Writer::Working
+            });
+        }
+        let operation = lookup::find(&self.engine, self.uuid).await?;
+        if !operation.status.is_terminal() {
+            return Ok(Writer::Working);
+        }
+        let (engine, run) = (Arc::clone(&self.engine), self.uuid.to_string());
+        // It lets go of its run once the completion is in the log.
+        let live = blocking(move || Ok(engine.store.run_is_live(&run)?)).await?;
+        Ok(if live {
+            Writer::Completing
+        } else {
+            Writer::Done
+        })
+    }
+
+    /// Waits until the log may have grown.
+    async fn wait(&mut self) -> Result<(), ApiError> {
+        if let Some(live) = &mut self.live {
             // An error means that the log was dropped, which is complete or orphaned then.
             if live.changed().await.is_err() {
                 self.live = None;
             }
-        } else {
-            tokio::select! {
-                () = tokio::time::sleep(POLL) => {}
-                // Streams of our own operations end with their completion.
-                () = self.engine.stopping.cancelled() => {
-                    return Err(ApiError::internal("this engine is being stopped; the operation goes on in another process"));
-                }
+            return Ok(());
+        }
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => Ok(()),
+            // Streams of our own operations end with their completion.
+            () = self.engine.stopping.cancelled() => {
+                Err(ApiError::internal("this engine is being stopped; the operation goes on in another process"))
             }
         }
-        Ok(())
     }
 
     /// Reads a bounded part of the log; false if there was nothing new.
@@ -156,37 +179,44 @@ impl Follower {
         Ok(grew)
     }
 
-    fn offer(&mut self, record: OperationEvent) {
-        if record.id > self.after && self.spid.is_none_or(|spid| record.spid == Some(spid)) {
+    fn offer(&mut self, record: EventLine) {
+        if record.id > self.after && self.spid.is_none_or(|spid| spid == record.spid) {
             self.ready.push_back(record);
         }
     }
 
-    /// The completion that an engine owed when it ended.
-    fn complete(&mut self, operation: &Operation) {
-        self.over = true;
-        if !operation.status.is_terminal() {
-            return;
+    /// Sees to it that a log without a writer has its completion, and reads it from there.
+    async fn complete(&mut self) -> Result<(), ApiError> {
+        let (engine, uuid) = (Arc::clone(&self.engine), self.uuid);
+        let ended = blocking(move || {
+            let ended = completion::recorded(&engine.rows, uuid)?;
+            if let Some(ended) = &ended
+                && let Err(error) = ended.append_abandoned(&engine.log_path(uuid))
+            {
+                tracing::warn!(operation = %uuid, %error, "cannot append an operation's completion to its log");
+            }
+            Ok(ended)
+        })
+        .await?;
+        if !self.read()? {
+            // The log takes nothing: it is gone, or the disk is full. What it would have is the same each time.
+            self.over = true;
+            if let Some(ended) = ended {
+                self.offer(ended.line(self.last + 1));
+            }
         }
-        let took = operation.ended_at.map_or(0, |end| {
-            (end - operation.created_at).num_milliseconds().max(0)
-        });
-        let data = EventDataCompletion {
-            status: operation.status,
-            result_image_uuid: operation.result_image,
-            error: operation.error.clone(),
-            duration_ms: took.unsigned_abs(),
-            image_size_bytes: operation.image_size,
-        };
-        // The same each time it is asked for.
-        self.offer(OperationEvent {
-            id: self.last + 1,
-            ts: timestamp(operation.ended_at.unwrap_or(operation.created_at)),
-            spid: Some(SYSTEM),
-            r#type: OperationEventType::Completion.as_str().to_owned(),
-            data: serde_json::to_value(data).unwrap_or_default(),
-        });
+        Ok(())
     }
+}
+
+/// How far the engine is that writes a log.
+enum Writer {
+    /// More events may come.
+    Working,
+    /// The operation is over, and its last event is on its way.
+    Completing,
+    /// Nothing will be written any more.
+    Done,
 }
 
 /// Says that the stream ends before the log does.
@@ -197,10 +227,10 @@ fn broken(why: &str) -> Event {
         .data(why.replace(['\r', '\n'], " "))
 }
 
-fn frame(record: &OperationEvent) -> Event {
-    let data = serde_json::to_string(record).unwrap_or_default();
+/// The frame of an event, whose data is the log's line as it stands there.
+fn frame(line: &EventLine) -> Event {
     Event::default()
-        .id(record.id.to_string())
-        .event(&record.r#type)
-        .data(data)
+        .id(line.id.to_string())
+        .event(&line.kind)
+        .data(line.text())
 }

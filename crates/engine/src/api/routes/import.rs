@@ -8,7 +8,8 @@ use axum::http::{HeaderName, StatusCode, header};
 
 use crate::api::extract::Json;
 use crate::api::types::{ImageImportRequest, ImageImportResponse};
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::import;
 

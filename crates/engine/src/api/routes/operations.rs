@@ -15,7 +15,8 @@ use crate::api::types::{
     GetOperationStatusQuery, InstanceResult, ListOperationsQuery, OperationInstanceMetadata,
     OperationKind, OperationMetadata, OperationResponse, OperationResult, OperationSummary,
 };
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;

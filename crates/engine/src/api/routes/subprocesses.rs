@@ -14,7 +14,8 @@ use crate::api::report;
 use crate::api::types::{
     ClosableStreamRepr, ExecSpec, InstanceResult, OperationSubprocessKillQuery, SubprocessCreated,
 };
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::{begun, events, lookup};
 use crate::rows::operations::{self as rows, Operation};

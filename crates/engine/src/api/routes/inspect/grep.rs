@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{Path, inside, own_view, refused};
 use crate::api::types::GrepResult;
-use crate::engine::{Engine, blocking};
+use crate::blocking::blocking;
+use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::search::{Case, Found, Query, Search, TIME};
 

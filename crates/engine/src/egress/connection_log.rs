@@ -4,15 +4,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::counted::Counters;
-use super::dial::{Failure, Route};
-use super::target::Target;
+use super::dial::{DialError, Route};
+use super::target::{Target, TargetError};
 use crate::api::types::{
     EngineConnection, EngineConnections, EventDataNetwork, NetworkInterface, OperationEventType,
 };
-use crate::operation::running::Running;
-
-/// The engine itself, as the events' `spid`.
-const SYSTEM: u64 = 0;
+use crate::operation::events::{EventLog, SYSTEM};
 
 /// Connections of one sandbox that are an event each; further ones are counted.
 const EVENTS: u64 = 1000;
@@ -24,14 +21,14 @@ const DENIALS: usize = 64;
 const NAMED: usize = 5;
 
 /// The records of one sandbox's connections.
-pub(super) struct Log {
-    running: Arc<Running>,
+pub(super) struct ConnectionLog {
+    log: Arc<EventLog>,
     pub(super) counters: Arc<Counters>,
-    state: Mutex<State>,
+    tally: Mutex<Tally>,
 }
 
 #[derive(Default)]
-struct State {
+struct Tally {
     allowed: u64,
     denied: u64,
     failed: u64,
@@ -44,12 +41,12 @@ struct Denial {
     times: u64,
 }
 
-impl Log {
-    pub(super) fn new(running: Arc<Running>) -> Self {
+impl ConnectionLog {
+    pub(super) fn new(log: Arc<EventLog>) -> Self {
         Self {
-            running,
+            log,
             counters: Arc::default(),
-            state: Mutex::default(),
+            tally: Mutex::default(),
         }
     }
 
@@ -68,26 +65,28 @@ impl Log {
                 }
             }
         }
-        self.count(|state| state.allowed += 1, about);
+        self.count(|tally| tally.allowed += 1, about);
     }
 
     /// There is no connection, and why.
-    pub(super) fn refused(&self, method: &str, target: &Target, failure: &Failure) {
-        let about = |verdict: &str, why: &str| EngineConnection {
-            reason: Some(why.to_owned()),
+    pub(super) fn refused(&self, method: &str, target: &Target, failure: &DialError) {
+        let why = failure.to_string();
+        let denied = failure.is_denied();
+        let verdict = if denied { "denied" } else { "failed" };
+        let about = EngineConnection {
+            reason: Some(why.clone()),
             ..connection(verdict, method, target)
         };
-        match failure {
-            Failure::Denied(why) => {
-                let named = target.to_string();
-                self.count(|state| state.deny(named, why), about("denied", why));
-            }
-            Failure::Failed(_, why) => self.count(|state| state.failed += 1, about("failed", why)),
+        if denied {
+            self.count(|tally| tally.deny(target.to_string(), &why), about);
+        } else {
+            self.count(|tally| tally.failed += 1, about);
         }
     }
 
     /// What was asked for could not even be read as a host.
-    pub(super) fn unreadable(&self, method: &str, asked: &str, why: &str) {
+    pub(super) fn unreadable(&self, method: &str, asked: &str, why: &TargetError) {
+        let why = why.to_string();
         let asked: String = asked.chars().take(200).collect();
         let about = EngineConnection {
             verdict: "denied".to_owned(),
@@ -96,16 +95,16 @@ impl Log {
             port: None,
             address: None,
             via: None,
-            reason: Some(why.to_owned()),
+            reason: Some(why.clone()),
         };
-        self.count(|state| state.deny(String::new(), why), about);
+        self.count(|tally| tally.deny(String::new(), &why), about);
     }
 
-    fn count(&self, count: impl FnOnce(&mut State), about: EngineConnection) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        count(&mut state);
-        let so_far = state.allowed + state.denied + state.failed;
-        drop(state);
+    fn count(&self, count: impl FnOnce(&mut Tally), about: EngineConnection) {
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut tally);
+        let so_far = tally.allowed + tally.denied + tally.failed;
+        drop(tally);
         if so_far <= EVENTS {
             let data = EventDataNetwork {
                 interfaces: Vec::new(),
@@ -114,16 +113,14 @@ impl Log {
                 x_connection: Some(about),
                 x_connections: None,
             };
-            self.running
-                .log
-                .append(SYSTEM, OperationEventType::Network, data);
+            self.log.append(SYSTEM, OperationEventType::Network, data);
         }
     }
 
     /// Writes the counters down, if there was anything to count. Answers the line for the end of the result, if anything was denied.
     pub(super) fn finish(&self) -> Option<String> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.allowed + state.denied + state.failed > 0 {
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        if tally.allowed + tally.denied + tally.failed > 0 {
             let proxy = NetworkInterface {
                 name: "proxy".to_owned(),
                 rx_bytes: self.counters.received.load(Ordering::Relaxed),
@@ -141,16 +138,14 @@ impl Log {
                 error: None,
                 x_connection: None,
                 x_connections: Some(EngineConnections {
-                    allowed: state.allowed,
-                    denied: state.denied,
-                    failed: state.failed,
+                    allowed: tally.allowed,
+                    denied: tally.denied,
+                    failed: tally.failed,
                 }),
             };
-            self.running
-                .log
-                .append(SYSTEM, OperationEventType::Network, data);
+            self.log.append(SYSTEM, OperationEventType::Network, data);
         }
-        state.summary()
+        tally.summary()
     }
 }
 
@@ -167,7 +162,7 @@ fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection 
     }
 }
 
-impl State {
+impl Tally {
     fn deny(&mut self, target: String, why: &str) {
         self.denied += 1;
         if let Some(known) = self
@@ -236,21 +231,21 @@ mod tests {
 
     #[test]
     fn the_line_at_the_end_is_bounded_and_counts_everything() {
-        let mut state = State::default();
-        assert_eq!(state.summary(), None);
-        state.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+        let mut tally = Tally::default();
+        assert_eq!(tally.summary(), None);
+        tally.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
         assert_eq!(
-            state.summary().expect("a line"),
+            tally.summary().expect("a line"),
             "1 connection was denied by the network policy of this sandbox: 10.0.0.1 is a private address (`contree-mcp doctor` says what may be reached)"
         );
         for n in 0..1000 {
-            state.deny(
+            tally.deny(
                 format!("host{}.example:443", n % 500),
                 "host is not on the allow list",
             );
         }
-        state.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
-        let line = state.summary().expect("a line");
+        tally.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+        let line = tally.summary().expect("a line");
         assert!(line.starts_with("1002 connections were denied"), "{line}");
         assert!(
             line.contains(
@@ -259,6 +254,6 @@ mod tests {
             "{line}"
         );
         assert!(line.len() < 1000, "{line}");
-        assert_eq!(state.denials.len(), DENIALS);
+        assert_eq!(tally.denials.len(), DENIALS);
     }
 }

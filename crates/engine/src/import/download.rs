@@ -1,0 +1,86 @@
+//! Downloading the layers of an image, three at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use contree_registry::Reference;
+use contree_registry::manifest::Descriptor;
+use contree_registry::pull::Repository;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::context::{ImportContext, total};
+use super::error::FetchError;
+use super::plan::{Content, LayerPlan};
+use super::source::Origin;
+
+/// How many layers are downloaded at once.
+const DOWNLOADS: usize = 3;
+
+/// A layer that is being downloaded; `None` if that was stopped.
+pub(super) type Download = JoinHandle<Option<Result<Content, FetchError>>>;
+
+impl ImportContext<'_> {
+    /// Starts the downloads, which wait for each other so that not all run at once. What is on this machine has none.
+    pub(super) fn download(
+        &self,
+        origin: &Origin,
+        missing: &[LayerPlan],
+        scratch: &Path,
+    ) -> Vec<Option<Download>> {
+        let Origin::Registry(reference, _) = origin else {
+            return missing.iter().map(|_| None).collect();
+        };
+        self.progress
+            .expect(total(missing.iter().map(|layer| layer.content.length())));
+        let slots = Arc::new(Semaphore::new(DOWNLOADS));
+        let start = |(number, layer): (usize, &LayerPlan)| {
+            let blob = remote(layer)?.clone();
+            let path = scratch.join(number.to_string());
+            let slots = Arc::clone(&slots);
+            let progress = self.progress.clone();
+            let engine = Arc::clone(self.engine);
+            let (reference, login) = (reference.as_ref().clone(), self.login.cloned());
+            Some(self.tasks.spawn(async move {
+                // The semaphore is never closed.
+                let _slot = slots.acquire().await.map_err(|_| FetchError::Stopped)?;
+                let repository = Repository::new(&engine.imports.http, reference, login);
+                let mut before = 0;
+                repository
+                    .download(&blob, &path, |arrived| {
+                        progress.arrived(
+                            arrived.saturating_sub(before),
+                            before.saturating_sub(arrived),
+                        );
+                        before = arrived;
+                    })
+                    .await?;
+                Ok(Content::File {
+                    path,
+                    offset: 0,
+                    length: blob.size,
+                    // It was checked on its way.
+                    digest: None,
+                })
+            }))
+        };
+        missing.iter().enumerate().map(start).collect()
+    }
+
+    /// The repository of an image.
+    pub(super) fn repository(&self, reference: &Reference) -> Repository<'_> {
+        Repository::new(
+            &self.engine.imports.http,
+            reference.clone(),
+            self.login.cloned(),
+        )
+    }
+}
+
+/// The layer's descriptor in its registry. `None` if the layer is on this machine.
+pub(super) fn remote(layer: &LayerPlan) -> Option<&Descriptor> {
+    match &layer.content {
+        Content::Remote(descriptor) => Some(descriptor),
+        Content::File { .. } => None,
+    }
+}

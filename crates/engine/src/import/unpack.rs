@@ -1,0 +1,98 @@
+//! Unpacking a layer by a helper of the sandbox crate, and clearing layers away that no image has.
+
+use std::sync::Arc;
+
+use contree_sandbox::{LayerId, Unpacked};
+use uuid::Uuid;
+
+use super::context::ImportContext;
+use super::error::UnpackError;
+use super::plan::{Content, LayerPlan};
+use super::prepared::PreparedLayer;
+use super::verify::{VerifiedArchive, VerifyError, copy_verified};
+use crate::blocking::blocking;
+use crate::engine::Engine;
+use crate::rows::layers;
+
+impl ImportContext<'_> {
+    /// Unpacks one layer on those below it (the bottom first), and keeps it as one that is not ready yet.
+    pub(super) async fn unpack(
+        &self,
+        layer: &LayerPlan,
+        content: &Content,
+        below: &[PreparedLayer],
+    ) -> Result<(PreparedLayer, VerifiedArchive, Unpacked), UnpackError> {
+        let engine = Arc::clone(self.engine);
+        let (operation, run, tasks) = (self.operation, Arc::clone(self.run), self.tasks.clone());
+        let (layer, content) = (layer.clone(), content.clone());
+        let parent = below.last().map(|layer| layer.id);
+        let used: u64 = below.iter().filter_map(|layer| layer.made).sum();
+        let work = self.tasks.spawn_blocking(move || {
+            let mut limits = engine.imports.limits;
+            limits.bytes = limits.bytes.saturating_sub(used);
+            let lowers = match parent {
+                None => Vec::new(),
+                Some(top) => engine
+                    .rows
+                    .read(|c| layers::chain(c, top))?
+                    .iter()
+                    .map(|layer| LayerId(layer.id))
+                    .collect(),
+            };
+            let (unpacking, mut stream) = engine.store.unpack(&run, &lowers, limits)?;
+            let unpacking = Arc::new(unpacking);
+            if !tasks.register(&unpacking) {
+                return Err(UnpackError::Stopped);
+            }
+            let verified = copy_verified(&content, limits.bytes, &mut stream);
+            drop(stream);
+            let verified = match verified {
+                Ok(verified) => verified,
+                Err(VerifyError::Refused) => {
+                    unpacking.wait()?;
+                    return Err(VerifyError::Refused.into());
+                }
+                Err(error) => {
+                    unpacking.stop();
+                    return Err(error.into());
+                }
+            };
+            let unpacked = unpacking.wait()?;
+            if let Some(expected) = layer.diff.as_ref().filter(|diff| **diff != verified.diff) {
+                return Err(UnpackError::WrongDigest {
+                    found: verified.diff,
+                    expected: expected.clone(),
+                });
+            }
+            if tasks.is_stopped() {
+                return Err(UnpackError::Stopped);
+            }
+            let id = engine
+                .rows
+                .write(|t| layers::reserve(t, parent, operation, &engine.boot))?;
+            engine.store.commit(&run, LayerId(id))?;
+            let made = PreparedLayer {
+                id,
+                chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
+                made: Some(unpacked.bytes),
+            };
+            Ok((made, verified, unpacked))
+        });
+        work.await?
+    }
+}
+
+/// Removes the layers that an import has made and that no image has.
+pub(super) async fn discard(engine: &Arc<Engine>, operation: Uuid) {
+    let shared = Arc::clone(engine);
+    let done = blocking(move || {
+        for layer in shared.rows.read(|c| layers::of_run(c, operation))? {
+            shared.store.remove_layer(LayerId(layer))?;
+            shared.rows.write(|t| layers::forget(t, layer))?;
+        }
+        Ok(())
+    });
+    if let Err(error) = done.await {
+        tracing::warn!(%operation, error = error.message(), "cannot clear the layers of an import away; the next start tries again");
+    }
+}
