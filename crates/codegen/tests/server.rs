@@ -30,7 +30,7 @@ fn types_are_as_kept() {
 /// Reads a value as a type and writes it again.
 fn trip<T: serde::Serialize + serde::de::DeserializeOwned>(value: Value) -> Result<String, String> {
     let read: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
-    Ok(serde_json::to_string(&read).unwrap())
+    serde_json::to_string(&read).map_err(|error| error.to_string())
 }
 
 #[test]

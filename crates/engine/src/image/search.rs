@@ -19,7 +19,9 @@ use grep_searcher::{
 };
 use ignore::overrides::{Override, OverrideBuilder};
 
-use crate::api::types::{GrepMatch, GrepMatchType, GrepSubmatch};
+use crate::api::types::{
+    GrepMatch, GrepMatchType, GrepSubmatch, InspectImageGrepQuery, InspectImageGrepQueryCase,
+};
 
 /// How long a search may take. What was found until then is answered as truncated.
 pub(crate) const TIME: Duration = Duration::from_secs(30);
@@ -35,17 +37,6 @@ const MOST_PARTS: usize = 4096;
 /// The most text in an answer, lines of context included.
 const MOST_TEXT: usize = 32 << 20;
 
-/// What to search for.
-pub(crate) struct Query {
-    pub(crate) patterns: Vec<String>,
-    pub(crate) globs: Vec<String>,
-    pub(crate) max_count: Option<u64>,
-    pub(crate) max_total: usize,
-    pub(crate) case: Case,
-    pub(crate) before: usize,
-    pub(crate) after: usize,
-}
-
 /// Why a search cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
@@ -55,16 +46,6 @@ pub(crate) enum QueryError {
     /// A glob cannot be read.
     #[error("`glob`: {0}")]
     Glob(#[source] ignore::Error),
-}
-
-/// Whether upper and lower case differ.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Case {
-    #[default]
-    Sensitive,
-    Insensitive,
-    /// Only if a pattern has an upper-case letter.
-    Smart,
 }
 
 /// What was found.
@@ -120,27 +101,27 @@ impl Search {
     ///
     /// # Errors
     /// What is wrong with a pattern or a glob.
-    pub(crate) fn new(query: &Query, stop: Arc<AtomicBool>) -> Result<Self, QueryError> {
+    pub(crate) fn new(query: &InspectImageGrepQuery, stop: Arc<AtomicBool>) -> Result<Self, QueryError> {
         let matcher = RegexMatcherBuilder::new()
             .multi_line(true)
             .unicode(true)
             .octal(false)
             .line_terminator(Some(b'\n'))
-            .case_insensitive(query.case == Case::Insensitive)
-            .case_smart(query.case == Case::Smart)
+            .case_insensitive(query.case == InspectImageGrepQueryCase::Insensitive)
+            .case_smart(query.case == InspectImageGrepQueryCase::Smart)
             .size_limit(PATTERN_BYTES)
             .dfa_size_limit(PATTERN_CACHE_BYTES)
-            .build_many(&query.patterns)
+            .build_many(&query.pattern)
             .map_err(QueryError::Pattern)?;
         let mut globs = OverrideBuilder::new("/");
-        for glob in &query.globs {
+        for glob in &query.glob {
             globs.add(glob).map_err(QueryError::Glob)?;
         }
         let globs = globs.build().map_err(QueryError::Glob)?;
         let searcher = SearcherBuilder::new()
             .line_number(true)
-            .before_context(query.before)
-            .after_context(query.after)
+            .before_context(usize::try_from(query.before).unwrap_or(usize::MAX))
+            .after_context(usize::try_from(query.after).unwrap_or(usize::MAX))
             .max_matches(query.max_count)
             .heap_limit(Some(LONGEST_LINE))
             .binary_detection(BinaryDetection::quit(0))
@@ -150,7 +131,7 @@ impl Search {
             searcher,
             globs,
             progress: SearchProgress {
-                max_total: query.max_total,
+                max_total: usize::try_from(query.max_total).unwrap_or(usize::MAX),
                 stop,
                 deadline: Instant::now() + TIME,
                 found: Found::default(),
