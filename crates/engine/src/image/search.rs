@@ -101,7 +101,10 @@ impl Search {
     ///
     /// # Errors
     /// What is wrong with a pattern or a glob.
-    pub(crate) fn new(query: &InspectImageGrepQuery, stop: Arc<AtomicBool>) -> Result<Self, QueryError> {
+    pub(crate) fn new(
+        query: &InspectImageGrepQuery,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, QueryError> {
         let matcher = RegexMatcherBuilder::new()
             .multi_line(true)
             .unicode(true)
