@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contree_sandbox::{Network, Sandbox, SideFile};
-use serde_json::{Value, json};
 
 use super::access::{Access, PORT};
 use super::connection_log::ConnectionLog;
@@ -18,6 +17,7 @@ use super::settings::{EgressSettings, NetworkMode, ProxyVariables};
 use super::upstream::{self, Purpose, Upstream};
 use super::{counted, target};
 use crate::api::request::SpawnRequest;
+use crate::api::types::EventDataNetwork;
 use crate::operation::events::EventLog;
 
 /// What the processes of a sandbox are told of its network.
@@ -172,6 +172,12 @@ impl Egress {
 }
 
 /// The event that says that there is no network.
-pub(crate) fn refused_event(why: &str) -> Value {
-    json!({"interfaces": [], "error": why})
+pub(crate) fn refused_event(why: &str) -> EventDataNetwork {
+    EventDataNetwork {
+        interfaces: Vec::new(),
+        configured: None,
+        error: Some(why.to_owned()),
+        x_connection: None,
+        x_connections: None,
+    }
 }
