@@ -3,7 +3,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::support::{Answer, Local, frames};
+use crate::support::{Answer, Local, frames};
 
 /// The whole stream of an operation's events, as it arrives.
 async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String {
@@ -96,9 +96,10 @@ async fn a_follower_elsewhere_waits_for_the_completion_that_is_being_written() {
         std::fs::remove_dir_all(&run).unwrap();
         drop(lock);
     };
+    let events = format!("/operations/{}/events", done.operation);
     let (followed, asked, ()) = tokio::join!(
         stream(async |path| twin.get(&path).await, &done.operation),
-        twin.get(&format!("/operations/{}/events", done.operation)),
+        twin.get(&events),
         write
     );
     let log = stream_of_log(&local, &done.operation);
