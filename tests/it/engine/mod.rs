@@ -1,22 +1,10 @@
-//! The embedded engine as a client sees it: real sandboxes, real HTTP over its unix socket.
+//! The embedded engine through the SDK, and served by the program. What its API answers is tested in `crates/engine/tests/routes`.
 
-mod archives;
-mod depth;
-mod errors;
-mod events;
-mod every_operation;
-mod following;
-mod grep;
-mod images;
-mod import;
-mod inspect;
-mod limits;
-mod network;
-mod queue;
+mod client;
+#[path = "../../../crates/engine/tests/routes/registry.rs"]
+#[allow(dead_code, reason = "the engine's own tests use all of it")]
 pub(crate) mod registry;
-mod runs;
 mod serve;
-mod stores;
-mod subprocesses;
+#[path = "../../../crates/engine/tests/routes/support.rs"]
+#[allow(dead_code, reason = "the engine's own tests use all of it")]
 pub(crate) mod support;
-mod upkeep;

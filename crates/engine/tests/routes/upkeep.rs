@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use contree::engine::{LocalConfig, PruneOptions, Usage, prune, refresh_host, usage};
+use contree_engine::{LocalConfig, LocalEngine, PruneOptions, Usage, prune, refresh_host, usage};
 use serde_json::json;
 
-use super::registry::{Access, Image, Layer, Packing, Registry};
-use super::support::Local;
+use crate::registry::{Access, Image, Layer, Packing, Registry};
+use crate::support::Local;
 
 fn config(local: &Local) -> LocalConfig {
     LocalConfig::new(local.engine.data.path())
@@ -17,7 +17,7 @@ fn measured(local: &Local) -> Usage {
 }
 
 /// Prunes everything that may go, whatever its age.
-fn prune_all(local: &Local, dry_run: bool) -> contree::engine::Pruned {
+fn prune_all(local: &Local, dry_run: bool) -> contree_engine::Pruned {
     let mut options = PruneOptions::new(0);
     options.dry_run = dry_run;
     prune(&config(local), options).unwrap()
@@ -225,12 +225,12 @@ async fn an_engine_removes_by_itself_what_was_not_used_for_long() {
     // Never, if it is told so.
     let mut config = config(&local);
     config.retention_days = Some(0);
-    let never = contree::Client::local(config.clone()).await.unwrap();
+    let never = LocalEngine::start(config.clone()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
     drop(never);
     assert!(there(&image));
     config.retention_days = Some(30);
-    let _client = contree::Client::local(config).await.unwrap();
+    let _engine = LocalEngine::start(config).await.unwrap();
     for _ in 0..1000 {
         if !there(&image) {
             break;

@@ -2,19 +2,13 @@
 
 use serde_json::json;
 
-use contree::Client;
-use contree::engine::LocalConfig;
-
-use super::support::{Local, data_dir};
+use crate::support::{Local, Twin, data_dir};
 
 #[tokio::test]
 async fn two_engines_share_a_store() {
     let local = Local::new().await;
     let twin = local.twin().await;
-    assert_eq!(
-        local.engine.client.backend().identity(),
-        twin.client.backend().identity()
-    );
+    assert_eq!(local.engine.local.store(), twin.local.store());
     let (one, two) = tokio::join!(
         local.run("echo one >/one", json!({"disposable": false})),
         twin.run("echo two >/two", json!({"disposable": false})),
@@ -49,27 +43,14 @@ async fn an_operation_is_followed_and_cancelled_from_another_engine() {
 async fn a_stopped_engine_leaves_its_history() {
     let data = data_dir();
     let image = {
-        let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
-        let request = contree::types::InstanceSpawnRequest::builder()
-            .command("echo kept >/kept")
-            .image("tag:host".parse::<contree::ImageRef>().unwrap())
-            .shell(true);
-        let run = client.start(request.try_into().unwrap()).await.unwrap();
-        client
-            .wait(run.operation, None)
-            .await
-            .unwrap()
-            .result_image_uuid
-            .unwrap()
+        let engine = Twin::on(data.path()).await;
+        let kept = json!({"disposable": false});
+        let done = engine.run("echo kept >/kept", kept).await;
+        done.result.unwrap()
     };
-    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
-    let found = client
-        .inspect_image()
-        .image_uuid(image)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(found.uuid, Some(image));
+    let engine = Twin::on(data.path()).await;
+    let found = engine.get(&format!("/inspect/{image}/")).await;
+    assert_eq!(found.json["uuid"], image.as_str(), "{found:?}");
 }
 
 #[tokio::test]
@@ -77,18 +58,11 @@ async fn stopping_cancels_what_runs() {
     let local = Local::new().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     let engine = std::sync::Arc::into_inner(local.engine).unwrap();
-    drop(engine.client);
-    let again = Client::local(LocalConfig::new(engine.data.path()))
-        .await
-        .unwrap();
-    let status = again
-        .get_operation_status()
-        .operation_id(operation.parse::<uuid::Uuid>().unwrap())
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(status.status.as_ref().unwrap().to_string(), "CANCELLED");
-    assert!(status.error.as_ref().unwrap().contains("stopped"));
+    drop(engine.local);
+    let again = Twin::on(engine.data.path()).await;
+    let record = again.get(&format!("/operations/{operation}")).await.json;
+    assert_eq!(record["status"], "CANCELLED");
+    assert!(record["error"].as_str().unwrap().contains("stopped"));
 }
 
 /// Not a test of its own: the process that [`a_killed_engine_leaves_nothing_behind`] kills.
@@ -97,16 +71,12 @@ async fn driver() {
     let Some(data) = std::env::var_os("CONTREE_TEST_DRIVER") else {
         return;
     };
-    let client = Client::local(LocalConfig::new(data)).await.unwrap();
+    let engine = Twin::on(data.as_ref()).await;
     let sleep = std::env::var("CONTREE_TEST_SLEEP").unwrap();
     let command = format!("echo $$ >/pid; (setsid {sleep} &); echo begun; exec {sleep}");
-    let request = contree::types::InstanceSpawnRequest::builder()
-        .command(command)
-        .image("tag:host".parse::<contree::ImageRef>().unwrap())
-        .shell(true);
-    let run = client.start(request.try_into().unwrap()).await.unwrap();
-    println!("operation {}", run.operation);
-    client.wait(run.operation, None).await.unwrap();
+    let operation = engine.spawn(&command, json!({"disposable": false})).await;
+    println!("operation {operation}");
+    engine.done(&operation).await;
 }
 
 #[tokio::test]
@@ -114,11 +84,11 @@ async fn a_killed_engine_leaves_nothing_behind() {
     use std::io::{BufRead as _, BufReader};
     let data = data_dir();
     let kept = {
-        let local = Client::local(LocalConfig::new(data.path())).await.unwrap();
-        local.list_images().send().await.unwrap().images.len()
+        let engine = Twin::on(data.path()).await;
+        images(&engine).await
     };
     let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "engine::stores::driver", "--nocapture"])
+        .args(["--exact", "stores::driver", "--nocapture"])
         .env("CONTREE_TEST_DRIVER", data.path())
         .env("CONTREE_TEST_SLEEP", sleep())
         .stdout(std::process::Stdio::piped())
@@ -130,45 +100,38 @@ async fn a_killed_engine_leaves_nothing_behind() {
         .find(|line| line.contains("operation "))
         .unwrap();
     let operation: uuid::Uuid = line.rsplit(' ').next().unwrap().parse().unwrap();
-    let local = Client::local(LocalConfig::new(data.path())).await.unwrap();
-    let status = async || {
-        local
-            .get_operation_status()
-            .operation_id(operation)
-            .send()
-            .await
-            .unwrap()
-    };
+    let local = Twin::on(data.path()).await;
+    let record = async || local.get(&format!("/operations/{operation}")).await.json;
     while sleepers() == 0 {
         tokio::task::yield_now().await;
     }
-    let who = local.who_am_i().send().await.unwrap();
-    let bounded = who.limits.contains_key("instance_memory_bytes");
+    let who = local.get("/whoami").await.json;
+    let bounded = who["limits"].get("instance_memory_bytes").is_some();
     assert_eq!(!groups(operation).is_empty(), bounded);
     driver.kill().unwrap();
     driver.wait().unwrap();
     // The lock goes with the process; what was in the sandbox is killed by the kernel a moment later.
-    while status().await.status.as_ref().unwrap().to_string() != "FAILED" {}
-    assert!(
-        status()
-            .await
-            .error
-            .as_ref()
-            .unwrap()
-            .contains("ended before")
-    );
+    while record().await["status"] != "FAILED" {}
+    let error = record().await["error"].clone();
+    assert!(error.as_str().unwrap().contains("ended before"), "{error}");
     while sleepers() > 0 {
         tokio::task::yield_now().await;
     }
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(data.path().to_str().unwrap()), "{mounts}");
     drop(local);
-    let next = Client::local(LocalConfig::new(data.path())).await.unwrap();
-    assert_eq!(next.list_images().send().await.unwrap().images.len(), kept);
+    let next = Twin::on(data.path()).await;
+    assert_eq!(images(&next).await, kept);
     let left = || std::fs::read_dir(data.path().join("run")).unwrap().count();
     while left() > 0 || !groups(operation).is_empty() {
         tokio::task::yield_now().await;
     }
+}
+
+/// How many images there are.
+async fn images(engine: &Twin) -> usize {
+    let listed = engine.get("/images").await.json;
+    listed["images"].as_array().unwrap().len()
 }
 
 /// The control groups of an operation, in all hierarchies.
@@ -209,14 +172,11 @@ fn sleepers() -> usize {
 async fn what_was_not_on_disk_is_lost_and_said_so_and_tag_host_is_made_again() {
     let data = data_dir();
     let (synced, host) = {
-        let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
-        let image = client.resolve(&"tag:host".parse().unwrap()).await.unwrap();
-        let request = contree::types::InstanceSpawnRequest::builder()
-            .command("echo kept >/kept")
-            .image("tag:host".parse::<contree::ImageRef>().unwrap())
-            .shell(true);
-        let outcome = client.run(request.try_into().unwrap()).await.unwrap();
-        (outcome.result_image.unwrap(), image.uuid.unwrap())
+        let engine = Twin::on(data.path()).await;
+        let host = engine.host().await;
+        let kept = json!({"disposable": false});
+        let done = engine.run("echo kept >/kept", kept).await;
+        (done.result.unwrap(), host)
     };
     let records = rusqlite::Connection::open(data.path().join("store.db")).unwrap();
     // Stopping the engine has synced everything: another boot alone loses nothing.
@@ -229,28 +189,17 @@ async fn what_was_not_on_disk_is_lost_and_said_so_and_tag_host_is_made_again() {
     records
         .execute("UPDATE layers SET boot_id = 'before'", [])
         .unwrap();
-    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
-    assert!(
-        client
-            .inspect_image()
-            .image_uuid(synced)
-            .send()
-            .await
-            .is_ok()
-    );
-    drop(client);
+    let engine = Twin::on(data.path()).await;
+    let path = format!("/inspect/{synced}/");
+    assert_eq!(engine.get(&path).await.status, 200);
+    drop(engine);
     // As if the power had gone before the bottom layer was on disk.
     records
         .execute("UPDATE layers SET synced = 0, boot_id = 'before'", [])
         .unwrap();
-    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
-    let error = client
-        .inspect_image()
-        .image_uuid(synced)
-        .send()
-        .await
-        .unwrap_err();
-    assert!(contree::Error::from(error).to_string().contains("lost"));
-    let again = client.resolve(&"tag:host".parse().unwrap()).await.unwrap();
-    assert_ne!(again.uuid, Some(host));
+    let engine = Twin::on(data.path()).await;
+    let lost = engine.get(&path).await;
+    assert_eq!(lost.status, 404);
+    assert!(lost.text.contains("lost"), "{lost:?}");
+    assert_ne!(engine.host().await, host);
 }

@@ -3,7 +3,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use super::support::{Answer, Local, frames};
+use crate::support::{Answer, Local, frames};
 
 /// The whole stream of an operation's events, as it arrives.
 async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String {

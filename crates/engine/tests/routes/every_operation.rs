@@ -4,11 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use contree::engine::{Listen, LocalConfig, ServeConfig, Server};
+use contree_engine::{Listen, LocalConfig, ServeConfig, Server};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::support::data_dir;
+use crate::support::data_dir;
 
 const TOKEN: &str = "every-operation";
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
@@ -38,12 +38,12 @@ const OUT_OF_REACH: &[(&str, u16, &str)] = &[
     (
         "*",
         413,
-        "the bound is 64 MiB; tests/engine/errors.rs sends more once",
+        "the bound is 64 MiB; errors.rs here sends more once",
     ),
     (
         "*",
         429,
-        "thousands would have to wait; tests/engine/subprocesses.rs brings it about for processes",
+        "thousands would have to wait; subprocesses.rs here brings it about for processes",
     ),
     ("*", 503, "only while the engine is being stopped"),
 ];
@@ -105,9 +105,8 @@ impl Api {
             .no_proxy()
             .build()
             .unwrap();
-        let document =
-            std::fs::read_to_string(crate::support::repository().join("openapi/contree.yaml"))
-                .unwrap();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../openapi/contree.yaml");
+        let document = std::fs::read_to_string(path).unwrap();
         Self {
             document: serde_yaml::from_str(&document).unwrap(),
             http,

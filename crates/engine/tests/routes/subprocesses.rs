@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::support::{Answer, Local, bytes};
+use crate::support::{Answer, Local, bytes};
 
 /// The state and output of a process once it has ended.
 async fn ended(local: &Local, operation: &str, spid: u64) -> Value {

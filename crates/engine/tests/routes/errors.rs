@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::support::{Answer, Local};
+use crate::support::{Answer, Local};
 
 /// Every refusal is the API's `Error`, with its own status in it.
 fn refused(answer: &Answer, status: u16, word: &str) {

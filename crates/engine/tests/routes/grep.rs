@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Answer, Local};
+use crate::support::{Answer, Local};
 
 async fn image(local: &Local) -> String {
     let script = r"set -e; mkdir -p /g/src/.git /g/node_modules/m /g/bin; cd /g

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::support::Local;
+use crate::support::Local;
 
 #[tokio::test]
 async fn events_come_in_order_and_end_with_completion() {

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::json;
 use tar::EntryType;
 
-use super::support::Local;
+use crate::support::Local;
 
 /// What a tar archive says of an entry.
 #[derive(Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::support::Local;
+use crate::support::Local;
 
 #[tokio::test]
 async fn what_is_placed_before_a_command_counts() {

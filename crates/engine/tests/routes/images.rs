@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::support::Local;
+use crate::support::Local;
 
 fn tags(answer: &Value) -> Vec<&str> {
     answer["images"]

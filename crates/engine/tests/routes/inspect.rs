@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::support::Local;
+use crate::support::Local;
 
 #[tokio::test]
 async fn lists_and_reads_without_running_anything() {

@@ -1,7 +1,7 @@
-use contree::engine::LocalConfig;
+use contree_engine::LocalConfig;
 use serde_json::{Value, json};
 
-use super::support::{Local, data_dir};
+use crate::support::{Local, data_dir};
 
 /// An engine that runs one command at once, and lets so many wait.
 async fn narrow(waiting: usize) -> Local {

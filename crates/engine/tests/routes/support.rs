@@ -1,11 +1,11 @@
 //! An engine on a data directory of its own, and what tests ask of it.
 
+use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use contree::Client;
-use contree::engine::LocalConfig;
+use contree_engine::{LocalConfig, LocalEngine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
@@ -18,7 +18,7 @@ pub(crate) struct Local {
 
 /// An engine and its data directory, which goes with it.
 pub(crate) struct Engine {
-    pub(crate) client: Client,
+    pub(crate) local: LocalEngine,
     pub(crate) data: TempDir,
 }
 
@@ -90,8 +90,8 @@ impl Local {
 
     /// An engine with these settings, on this data directory.
     pub(crate) async fn with(config: LocalConfig, data: TempDir) -> Self {
-        let client = Client::local(config).await.unwrap();
-        Self::of(Arc::new(Engine { client, data }))
+        let local = LocalEngine::start(config).await.unwrap();
+        Self::of(Arc::new(Engine { local, data }))
     }
 
     /// An engine that other tests use too: nothing may be expected of its listings.
@@ -106,17 +106,13 @@ impl Local {
     }
 
     fn of(engine: Arc<Engine>) -> Self {
-        let http = http(&engine.client);
+        let http = http(&engine.local);
         Self { engine, http }
     }
 
     /// A second engine on the same data directory.
     pub(crate) async fn twin(&self) -> Twin {
-        let client = Client::local(LocalConfig::new(self.engine.data.path()))
-            .await
-            .unwrap();
-        let http = http(&client);
-        Twin { client, http }
+        Twin::on(self.engine.data.path()).await
     }
 
     /// The UUID of `tag:host`.
@@ -231,11 +227,29 @@ impl Local {
 
 /// Another engine on the data directory of a [`Local`].
 pub(crate) struct Twin {
-    pub(crate) client: Client,
+    pub(crate) local: LocalEngine,
     http: reqwest::Client,
 }
 
 impl Twin {
+    /// An engine on a data directory that somebody else looks after.
+    pub(crate) async fn on(data: &Path) -> Self {
+        let local = LocalEngine::start(LocalConfig::new(data)).await.unwrap();
+        let http = http(&local);
+        Self { local, http }
+    }
+
+    /// The UUID of `tag:host`.
+    pub(crate) async fn host(&self) -> String {
+        let answer = self.get("/images?tag=host").await.json;
+        answer["images"][0]["uuid"].as_str().unwrap().to_owned()
+    }
+
+    /// Spawns as [`Local::spawn`] does.
+    pub(crate) async fn spawn(&self, command: &str, fields: Value) -> String {
+        spawn(&self.http, command, fields).await
+    }
+
     pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
         let operation = spawn(&self.http, command, fields).await;
         done(&self.http, &operation).await
@@ -261,22 +275,19 @@ impl Twin {
 impl Engine {
     async fn start() -> Self {
         let data = data_dir();
-        let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
-        Self { client, data }
+        let local = LocalEngine::start(LocalConfig::new(data.path())).await;
+        Self {
+            local: local.unwrap(),
+            data,
+        }
     }
 }
 
-fn http(client: &Client) -> reqwest::Client {
-    let socket = client
-        .backend()
-        .url()
-        .strip_prefix("unix:")
-        .unwrap()
-        .to_owned();
+fn http(engine: &LocalEngine) -> reqwest::Client {
     // Another test of this process may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
-        .unix_socket(socket)
+        .unix_socket(engine.socket())
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap()

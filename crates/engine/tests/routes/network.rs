@@ -4,10 +4,10 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use contree::engine::NetworkMode;
+use contree_engine::NetworkMode;
 use serde_json::{Value, json};
 
-use super::support::{Done, Local};
+use crate::support::{Done, Local};
 
 /// Where a sandbox finds its proxy.
 const PROXY: &str = "127.0.0.1/3128";
@@ -282,7 +282,7 @@ async fn an_engine_may_share_this_machines_network() {
 #[tokio::test]
 async fn rules_are_the_engines() {
     let local = Local::changed(|config| {
-        config.egress_allow = contree::engine::EgressRule::list("allowed.example:443").unwrap();
+        config.egress_allow = contree_engine::EgressRule::list("allowed.example:443").unwrap();
     })
     .await;
     let script = format!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::Local;
+use crate::support::Local;
 
 /// Deeper than the kernel mounts without help, in short: the layers of a chain are made one while it grows.
 #[tokio::test]

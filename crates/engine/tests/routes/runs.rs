@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::support::{Local, bytes};
+use crate::support::{Local, bytes};
 
 #[tokio::test]
 async fn a_command_really_runs_isolated() {
@@ -404,9 +404,8 @@ async fn the_kernels_file_systems_can_be_started_in() {
 #[tokio::test]
 async fn a_null_unsets_a_variable_of_the_image() {
     let local = Local::shared().await;
-    let request = serde_json::from_value(json!({
-        "command": "echo ${LANG-unset}", "shell": true, "image": "tag:host", "env": {"LANG": null}, "disposable": true
-    }));
-    let outcome = local.engine.client.run(request.unwrap()).await.unwrap();
-    assert_eq!(outcome.stdout.bytes, b"unset\n");
+    let done = local
+        .run("echo ${LANG-unset}", json!({"env": {"LANG": null}}))
+        .await;
+    assert_eq!(done.stdout, "unset\n");
 }

@@ -3,23 +3,32 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use contree::Client;
-use contree::engine::LocalConfig;
+use contree_engine::LocalConfig;
 use serde_json::{Value, json};
 use tar::EntryType;
 
-use super::registry::{
+use crate::registry::{
     Access, Fault, Image, Layer, PASSWORD, Packing, Registry, USER, digest, gzip, program, zstd,
 };
-use super::support::{Done, Local, data_dir};
+use crate::support::{Answer, Done, Local, Twin, data_dir};
+
+/// The operation of an import that has begun.
+fn begun(answer: Answer) -> String {
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let uuid = answer.json["uuid"].as_str().unwrap().to_owned();
+    assert_eq!(answer.location.unwrap(), format!("/v1/operations/{uuid}"));
+    uuid
+}
+
+impl Twin {
+    async fn begin(&self, body: Value) -> String {
+        begun(self.post("/images/import", &body).await)
+    }
+}
 
 impl Local {
     async fn begin(&self, body: Value) -> String {
-        let answer = self.post("/images/import", &body).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        let uuid = answer.json["uuid"].as_str().unwrap().to_owned();
-        assert_eq!(answer.location.unwrap(), format!("/v1/operations/{uuid}"));
-        uuid
+        begun(self.post("/images/import", &body).await)
     }
 
     async fn import(&self, url: &str) -> Done {
@@ -89,7 +98,7 @@ async fn an_image_of_a_registry_runs_and_is_imported_once() {
     let manifest = registry.push("one", &image);
     let index = json!({"schemaVersion": 2, "manifests": [
         {"digest": digest(b"other"), "size": 5, "platform": {"os": "linux", "architecture": "strange"}},
-        {"digest": manifest, "size": 5, "platform": {"os": "linux", "architecture": super::registry::architecture()}},
+        {"digest": manifest, "size": 5, "platform": {"os": "linux", "architecture": crate::registry::architecture()}},
     ]});
     registry.push_manifest("many", &index);
     let operation = local
@@ -390,9 +399,9 @@ async fn what_an_import_counts_on_is_not_pruned() {
     {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let pruned = contree::engine::prune(
+    let pruned = contree_engine::prune(
         &LocalConfig::new(local.engine.data.path()),
-        contree::engine::PruneOptions::new(0),
+        contree_engine::PruneOptions::new(0),
     )
     .unwrap();
     let pruned: Vec<String> = pruned.images.iter().map(ToString::to_string).collect();
@@ -427,16 +436,8 @@ async fn two_imports_of_one_image_make_one() {
         local.done(&operation).await.result
     };
     let elsewhere = async || {
-        let request = contree::types::ImageImportRequest::builder()
-            .registry(contree::types::Registry::builder().url(registry.url("one")));
-        let begun = twin
-            .client
-            .import_image()
-            .body(request)
-            .send()
-            .await
-            .unwrap();
-        twin.done(&begun.uuid.to_string()).await.result
+        let operation = twin.begin(body.clone()).await;
+        twin.done(&operation).await.result
     };
     let (one, two, three) = tokio::join!(import(), import(), elsewhere());
     assert!(
@@ -658,11 +659,9 @@ async fn driver() {
     ) else {
         return;
     };
-    let client = Client::local(LocalConfig::new(data)).await.unwrap();
-    let request = contree::types::ImageImportRequest::builder()
-        .registry(contree::types::Registry::builder().url(url));
-    let begun = client.import_image().body(request).send().await.unwrap();
-    client.wait(begun.uuid, None).await.unwrap();
+    let engine = Twin::on(data.as_ref()).await;
+    let operation = engine.begin(json!({"registry": {"url": url}})).await;
+    engine.done(&operation).await;
 }
 
 #[tokio::test]
@@ -673,7 +672,7 @@ async fn a_killed_import_leaves_nothing() {
     registry.fault(&image.blob(1), Fault::Hang);
     let data = data_dir();
     let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "engine::import::driver"])
+        .args(["--exact", "import::driver"])
         .env("CONTREE_TEST_DRIVER", data.path())
         .env("CONTREE_TEST_IMPORT", registry.url("one"))
         .stdout(std::process::Stdio::null())
@@ -690,21 +689,16 @@ async fn a_killed_import_leaves_nothing() {
     }
     driver.kill().unwrap();
     driver.wait().unwrap();
-    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let engine = Twin::on(data.path()).await;
     while !left(data.path()).is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    let operations = client.list_operations().send().await.unwrap();
-    assert_eq!(operations[0].status.as_ref().unwrap().to_string(), "FAILED");
+    let operations = engine.get("/operations").await.json;
+    assert_eq!(operations[0]["status"], "FAILED");
     registry.heal();
-    let request = contree::types::ImageImportRequest::builder()
-        .registry(contree::types::Registry::builder().url(registry.url("one")));
-    let begun = client.import_image().body(request).send().await.unwrap();
-    let done = client.wait(begun.uuid, None).await.unwrap();
-    assert_eq!(
-        done.status.as_ref().unwrap().to_string(),
-        "SUCCESS",
-        "{:?}",
-        done.error
-    );
+    let operation = engine
+        .begin(json!({"registry": {"url": registry.url("one")}}))
+        .await;
+    let done = engine.done(&operation).await;
+    assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
 }

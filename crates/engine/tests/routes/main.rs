@@ -1,0 +1,24 @@
+//! The embedded engine by its API: real sandboxes, plain HTTP over its unix socket.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod archives;
+mod depth;
+mod errors;
+mod events;
+mod every_operation;
+mod following;
+mod grep;
+mod images;
+mod import;
+mod inspect;
+mod limits;
+mod network;
+mod queue;
+mod registry;
+mod runs;
+mod stores;
+mod subprocesses;
+mod support;
+mod upkeep;

@@ -1,0 +1,42 @@
+//! What a client of the embedded engine adds to its API.
+
+use contree::Client;
+use contree::engine::LocalConfig;
+use serde_json::json;
+
+use super::support::data_dir;
+
+#[tokio::test]
+async fn two_engines_on_one_store_have_one_identity() {
+    let data = data_dir();
+    let one = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let two = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    assert_eq!(one.backend().identity(), two.backend().identity());
+    assert_ne!(one.backend().url(), two.backend().url());
+}
+
+#[tokio::test]
+async fn an_image_outlives_the_client_that_made_it() {
+    let data = data_dir();
+    let request = json!({
+        "command": "echo kept >/kept", "shell": true, "image": "tag:host", "disposable": false
+    });
+    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let outcome = client.run(serde_json::from_value(request).unwrap()).await;
+    let image = outcome.unwrap().result_image.unwrap();
+    drop(client);
+    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let found = client.inspect_image().image_uuid(image).send().await;
+    assert_eq!(found.unwrap().uuid, Some(image));
+}
+
+#[tokio::test]
+async fn a_null_unsets_a_variable_of_the_image() {
+    let data = data_dir();
+    let client = Client::local(LocalConfig::new(data.path())).await.unwrap();
+    let request = serde_json::from_value(json!({
+        "command": "echo ${LANG-unset}", "shell": true, "image": "tag:host", "env": {"LANG": null}, "disposable": true
+    }));
+    let outcome = client.run(request.unwrap()).await.unwrap();
+    assert_eq!(outcome.stdout.bytes, b"unset\n");
+}
