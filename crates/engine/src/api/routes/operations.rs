@@ -236,3 +236,58 @@ pub(super) async fn cancel(
     }
     Ok(StatusCode::ACCEPTED)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A record of a release whose types were written by hand.
+    fn recorded(kind: &str, request: &str, outcome: Option<&str>) -> Operation {
+        Operation {
+            uuid: Uuid::nil(),
+            kind: kind.to_owned(),
+            status: Status::Success,
+            error: None,
+            image: None,
+            result_image: None,
+            request: serde_json::from_str(request).unwrap(),
+            outcome: outcome.map(|outcome| serde_json::from_str(outcome).unwrap()),
+            image_size: None,
+            created_at: Utc::now(),
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn what_earlier_releases_recorded_is_answered_as_they_wrote_it() {
+        const PLAIN: &str = r#"{"command":"true","args":[],"shell":true,"image":"4d9c505f-03c1-45d0-8ec0-abd56800598b","disposable":false,"hostname":"linuxkit","env":null,"preserve_env":false,"preserve_cwd":false,"cwd":"","uid":0,"gid":0,"timeout":3600,"truncate_output_at":1048576,"files":{}}"#;
+        const FULL: &str = r#"{"command":"echo","args":["a","b c"],"shell":false,"image":"4d9c505f-03c1-45d0-8ec0-abd56800598b","disposable":true,"hostname":"box","env":{"A":"1","B":null},"preserve_env":true,"preserve_cwd":true,"cwd":"/tmp","uid":1,"gid":2,"resources_limits":{"max_layer_bytes":1000000000},"x-limits":{"memory_bytes":16777216,"cpus":0.5,"processes":4},"networking":{"enabled":false},"stdin":{"value":"aGk=","encoding":"base64","close":true},"timeout":60,"truncate_output_at":1000,"files":{"/srv/hello":{"uuid":"72a9914e-c11b-4776-968c-76a99e5c413b","uid":0,"gid":0,"mode":"0600"}}}"#;
+        const OUTCOME: &str = r#"{"state":{"continued":false,"core_dump":false,"exit_code":-1,"pid":2,"signal":9,"stopped":false,"timed_out":false},"resources":{"block_input":0,"block_output":32,"cost":0.0,"elapsed_time":0.400683204,"involuntary_switches":3,"max_rss":2408,"monotonic_time":0.400683204,"page_faults":243,"page_faults_io":0,"shared_memory":0,"signals":0,"swaps":0,"system_cpu_time":0.0,"unshared_memory":0,"user_cpu_time":0.006865,"voluntary_switches":7}}"#;
+        for request in [PLAIN, FULL] {
+            let operation = recorded("instance", request, Some(OUTCOME));
+            let answer = metadata(&operation, operation.outcome.clone()).unwrap();
+            let request = request.strip_suffix('}').unwrap();
+            assert_eq!(
+                serde_json::to_string(&answer).unwrap(),
+                format!(r#"{request},"result":{OUTCOME}}}"#)
+            );
+            let summary = summary(&operation);
+            assert_eq!(summary.consumed_cpu, Some(0.006865));
+            assert_eq!(summary.consumed_memory, Some(2408 * 1024));
+        }
+        for request in [
+            r#"{"registry":{"url":"alpine"},"tag":"recorded:1","timeout":60}"#,
+            r#"{"registry":{"url":"alpine","credentials":{"username":"***","password":"***"}},"tag":null,"timeout":300}"#,
+        ] {
+            let answer = metadata(&recorded("image_import", request, None), None).unwrap();
+            assert_eq!(serde_json::to_string(&answer).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_read_does_not_hide_its_operation() {
+        let operation = recorded("instance", r#"{"command":["of", "another", "kind"]}"#, None);
+        assert!(metadata(&operation, None).is_none());
+        assert_eq!(summary(&operation).kind, Some(OperationKind::Instance));
+    }
+}
