@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use serde_json::Value;
-
 /// What is wrong with one argument.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArgumentProblem {
@@ -45,14 +43,14 @@ pub(super) enum ArgumentProblem {
     #[error("`{path}` must be at least {least}, not {value}")]
     TooSmall {
         path: String,
-        least: Value,
-        value: Value,
+        least: String,
+        value: String,
     },
     #[error("`{path}` must be at most {most}, not {value}")]
     TooLarge {
         path: String,
-        most: Value,
-        value: Value,
+        most: String,
+        value: String,
     },
     #[error("`{path}` must have at least {least} character(s), not {length}")]
     TooShort {

@@ -305,15 +305,15 @@ fn bounds(path: &str, schema: &Value, value: &Value) -> Result<(), ArgumentProbl
     if let Some(least) = schema.get("minimum").filter(|least| below(least)) {
         return Err(ArgumentProblem::TooSmall {
             path: path.to_owned(),
-            least: least.clone(),
-            value: value.clone(),
+            least: least.to_string(),
+            value: value.to_string(),
         });
     }
     if let Some(most) = schema.get("maximum").filter(|most| above(most)) {
         return Err(ArgumentProblem::TooLarge {
             path: path.to_owned(),
-            most: most.clone(),
-            value: value.clone(),
+            most: most.to_string(),
+            value: value.to_string(),
         });
     }
     let Some(length) = value.as_str().map(|text| text.chars().count() as u64) else {
