@@ -15,7 +15,7 @@ use rmcp::model::{
 use rmcp::service::{Peer, RequestContext};
 use uuid::Uuid;
 
-use crate::tools::{Pages, Shown};
+use crate::tools::{PageOutcome, Pages};
 
 /// The name of the one thing that is ever asked for.
 const KEY: &str = "page";
@@ -25,7 +25,7 @@ pub(super) struct ClientPages {
     peer: Peer<RoleServer>,
     is_supported: bool,
     asks_itself: bool,
-    answer: Option<Shown>,
+    answer: Option<PageOutcome>,
 }
 
 impl ClientPages {
@@ -40,8 +40,8 @@ impl ClientPages {
         let answers = request.input_responses.as_ref();
         let answer = answers.and_then(|answers| answers.get(KEY)).map(|answer| {
             match answer["action"].as_str() {
-                Some("accept") => Shown::Opened,
-                _ => Shown::Declined,
+                Some("accept") => PageOutcome::Opened,
+                _ => PageOutcome::Declined,
             }
         });
         let version = context.protocol_version();
@@ -55,24 +55,24 @@ impl ClientPages {
 }
 
 impl Pages for ClientPages {
-    fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, Shown> {
+    fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, PageOutcome> {
         async move {
             if !self.is_supported {
-                return Shown::Unsupported;
+                return PageOutcome::Unsupported;
             }
             if self.asks_itself {
-                return self.answer.unwrap_or(Shown::CallAgain);
+                return self.answer.unwrap_or(PageOutcome::CallAgain);
             }
             match self
                 .peer
                 .create_elicitation(page(message, url, Uuid::new_v4().to_string()))
                 .await
             {
-                Ok(answer) if answer.action == ElicitationAction::Accept => Shown::Opened,
-                Ok(_) => Shown::Declined,
+                Ok(answer) if answer.action == ElicitationAction::Accept => PageOutcome::Opened,
+                Ok(_) => PageOutcome::Declined,
                 Err(error) => {
                     tracing::warn!("the client cannot show a page: {error}");
-                    Shown::Unsupported
+                    PageOutcome::Unsupported
                 }
             }
         }

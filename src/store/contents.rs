@@ -15,7 +15,7 @@ const FRESH: i64 = 60_000;
 
 /// A part of a file, or another answer about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Cached {
+pub(crate) struct CachedContent {
     pub(crate) body: Vec<u8>,
     /// Bytes of the whole.
     pub(crate) whole: u64,
@@ -24,12 +24,16 @@ pub(crate) struct Cached {
 }
 
 /// Looks up what was kept under a key.
-pub(crate) fn find(c: &Connection, backend: &str, key: &str) -> Result<Option<Cached>, DbError> {
+pub(crate) fn find(
+    c: &Connection,
+    backend: &str,
+    key: &str,
+) -> Result<Option<CachedContent>, DbError> {
     Ok(c.prepare_cached(
         "SELECT body, whole, used_at FROM contents WHERE backend = ?1 AND key = ?2",
     )?
     .query_row([backend, key], |row| {
-        Ok(Cached {
+        Ok(CachedContent {
             body: row.get(0)?,
             whole: row.get(1)?,
             stale: row.get::<_, i64>(2)? < now() - FRESH,

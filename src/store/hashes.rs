@@ -12,7 +12,7 @@ const KEPT: i64 = 90 * 24 * 3600 * 1000;
 
 /// All that changes with a file's content, or may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct FileStamp {
     pub(crate) device: i64,
     pub(crate) inode: i64,
     pub(crate) size: i64,
@@ -26,7 +26,7 @@ pub(crate) struct Stamp {
 pub(crate) fn below(
     c: &Connection,
     root: &[u8],
-) -> Result<HashMap<Vec<u8>, (Stamp, String)>, DbError> {
+) -> Result<HashMap<Vec<u8>, (FileStamp, String)>, DbError> {
     // `/` sorts right before `0`.
     let (mut from, mut to) = (root.to_vec(), root.to_vec());
     while from.last() == Some(&b'/') {
@@ -39,7 +39,7 @@ pub(crate) fn below(
         "SELECT path, device, inode, size, mtime, ctime, sha256 FROM hashes WHERE path = ?1 OR (path > ?2 AND path < ?3)",
     )?;
     let rows = statement.query_map(params![root, from, to], |row| {
-        let stamp = Stamp {
+        let stamp = FileStamp {
             device: row.get(1)?,
             inode: row.get(2)?,
             size: row.get(3)?,
@@ -55,7 +55,7 @@ pub(crate) fn below(
 pub(crate) fn remember(
     c: &Connection,
     path: &[u8],
-    stamp: Stamp,
+    stamp: FileStamp,
     sha256: &str,
 ) -> Result<(), DbError> {
     c.prepare_cached(

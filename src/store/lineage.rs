@@ -6,7 +6,7 @@ use contree_sqlite::DbError;
 
 /// How an image came about. It never changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Origin {
+pub(crate) struct ImageOrigin {
     pub(crate) image: String,
     /// None for an import.
     pub(crate) parent: Option<String>,
@@ -20,8 +20,8 @@ pub(crate) struct Origin {
 
 const COLUMNS: &str = "image, parent, operation, kind, source, made_at";
 
-fn origin(row: &Row<'_>) -> rusqlite::Result<Origin> {
-    Ok(Origin {
+fn origin(row: &Row<'_>) -> rusqlite::Result<ImageOrigin> {
+    Ok(ImageOrigin {
         image: row.get(0)?,
         parent: row.get(1)?,
         operation: row.get(2)?,
@@ -32,7 +32,7 @@ fn origin(row: &Row<'_>) -> rusqlite::Result<Origin> {
 }
 
 /// Remembers an image's origin; what is known already is only added to.
-pub(crate) fn remember(c: &Connection, backend: &str, origin: &Origin) -> Result<(), DbError> {
+pub(crate) fn remember(c: &Connection, backend: &str, origin: &ImageOrigin) -> Result<(), DbError> {
     c.prepare_cached(
         "INSERT INTO lineage (backend, image, parent, operation, kind, source, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (backend, image) DO UPDATE SET
@@ -51,7 +51,11 @@ pub(crate) fn remember(c: &Connection, backend: &str, origin: &Origin) -> Result
 }
 
 /// An image's origin, if it is known.
-pub(crate) fn find(c: &Connection, backend: &str, image: &str) -> Result<Option<Origin>, DbError> {
+pub(crate) fn find(
+    c: &Connection,
+    backend: &str,
+    image: &str,
+) -> Result<Option<ImageOrigin>, DbError> {
     Ok(c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND image = ?2"
     ))?
@@ -60,7 +64,11 @@ pub(crate) fn find(c: &Connection, backend: &str, image: &str) -> Result<Option<
 }
 
 /// The images known to be made of an image, in their order.
-pub(crate) fn children(c: &Connection, backend: &str, image: &str) -> Result<Vec<Origin>, DbError> {
+pub(crate) fn children(
+    c: &Connection,
+    backend: &str,
+    image: &str,
+) -> Result<Vec<ImageOrigin>, DbError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND parent = ?2 ORDER BY made_at, image"
     ))?;

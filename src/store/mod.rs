@@ -6,6 +6,7 @@
 
 pub(crate) mod contents;
 pub(crate) mod credentials;
+mod error;
 pub(crate) mod hashes;
 pub(crate) mod lineage;
 pub(crate) mod states;
@@ -19,6 +20,8 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use contree_sqlite::{self as sqlite, DbError};
 
+pub(crate) use error::StoreError;
+
 /// The schema's history; a release appends, it never edits.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 /// The database, within the directory.
@@ -26,10 +29,10 @@ const FILE: &str = "store.db";
 
 /// A shared handle.
 #[derive(Clone, Debug)]
-pub(crate) struct Store(Arc<Inner>);
+pub(crate) struct Store(Arc<StoreState>);
 
 #[derive(Debug)]
-struct Inner {
+struct StoreState {
     /// None: in memory.
     directory: Option<PathBuf>,
     connection: Mutex<Option<Connection>>,
@@ -48,7 +51,7 @@ impl Store {
     }
 
     fn of(directory: Option<PathBuf>) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(StoreState {
             directory,
             connection: Mutex::default(),
             notes: Mutex::default(),
@@ -67,7 +70,7 @@ impl Store {
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
-    ) -> Result<T, DbError> {
+    ) -> Result<T, StoreError> {
         self.with(|connection| statements(connection)).await
     }
 
@@ -78,7 +81,7 @@ impl Store {
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
-    ) -> Result<T, DbError> {
+    ) -> Result<T, StoreError> {
         self.with(|connection| {
             // Begun as a writer: one that becomes a writer half-way would be refused instead of waiting.
             let transaction =
@@ -93,18 +96,19 @@ impl Store {
     async fn with<T: Send + 'static>(
         &self,
         statements: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send + 'static,
-    ) -> Result<T, DbError> {
+    ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || inner.run(statements))
+        let done = tokio::task::spawn_blocking(move || inner.run(statements))
             .await
             .map_err(|error| DbError::Open {
                 path: PathBuf::from(FILE),
                 source: std::io::Error::other(error.to_string()),
-            })?
+            })?;
+        Ok(done?)
     }
 }
 
-impl Inner {
+impl StoreState {
     fn notes(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -260,7 +264,7 @@ mod tests {
         tokio::runtime::Runtime::new().unwrap().block_on(work)
     }
 
-    async fn remember(store: &Store, sha256: &'static str) -> Result<(), DbError> {
+    async fn remember(store: &Store, sha256: &'static str) -> Result<(), StoreError> {
         store
             .write(move |c| uploads::remember(c, "b", sha256, "u"))
             .await

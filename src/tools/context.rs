@@ -11,7 +11,7 @@ use crate::Client;
 /// What became of a page that the user is to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Shown {
+pub enum PageOutcome {
     /// The user has it open.
     Opened,
     /// The user does not want to.
@@ -25,7 +25,7 @@ pub enum Shown {
 /// How the client shows the user a page.
 pub trait Pages: Send + Sync {
     /// Shows `url` with a sentence about it.
-    fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, Shown>;
+    fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, PageOutcome>;
 }
 
 /// What a handler is given besides its arguments.
@@ -63,14 +63,18 @@ impl Context {
     }
 
     /// Shows the user a page, if the client can.
-    pub(super) async fn show_page(&self, message: &str, url: &str) -> Result<Shown, ToolError> {
+    pub(super) async fn show_page(
+        &self,
+        message: &str,
+        url: &str,
+    ) -> Result<PageOutcome, ToolError> {
         match &self.pages {
             Some(pages) => tokio::select! {
                 biased;
                 () = self.cancelled() => Err(ToolError::cancelled("cancelled")),
                 shown = pages.show(message, url) => Ok(shown),
             },
-            None => Ok(Shown::Unsupported),
+            None => Ok(PageOutcome::Unsupported),
         }
     }
 

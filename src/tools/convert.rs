@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::output::Text;
+use super::output::DecodedText;
 use super::results::{Image, ListOperations, Operation, OperationResult, OperationSummary, Upload};
 use crate::Outcome;
 use crate::types;
@@ -114,8 +114,8 @@ impl Operation {
 
     /// Sets both streams; the flags tell whether each was cut.
     fn add_streams(&mut self, stdout: (&[u8], bool), stderr: (&[u8], bool)) {
-        let out = Text::new(stdout.0, stdout.1);
-        let err = Text::new(stderr.0, stderr.1);
+        let out = DecodedText::new(stdout.0, stdout.1);
+        let err = DecodedText::new(stderr.0, stderr.1);
         self.truncated = stdout.1 || stderr.1;
         self.lossy = out.lossy || err.lossy;
         self.stdout = out.text;

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::failure::{Failure, names_remedy};
 use crate::Error;
+use crate::store::StoreError;
 use contree_registry::RegistryError;
-use contree_sqlite::DbError;
 
 /// A failed call. Each variant says in words what failed, and what to do about it.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -287,8 +287,8 @@ impl From<RegistryError> for ToolError {
     }
 }
 
-impl From<DbError> for ToolError {
-    fn from(error: DbError) -> Self {
+impl From<StoreError> for ToolError {
+    fn from(error: StoreError) -> Self {
         Self::Store(Failure::of(error))
     }
 }

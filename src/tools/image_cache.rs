@@ -36,7 +36,7 @@ impl<'a> ImageCache<'a> {
     }
 
     /// A cache that fails has nothing.
-    async fn find(&self, key: &str) -> Option<contents::Cached> {
+    async fn find(&self, key: &str) -> Option<contents::CachedContent> {
         let store = self.cx.session().store();
         let (backend, key) = (self.backend.clone(), key.to_owned());
         let (backend_again, key_again) = (backend.clone(), key.clone());

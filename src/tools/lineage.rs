@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::results::{Lineage, LineageData};
 use super::{Context, ToolError};
 use crate::store::Store;
-use crate::store::lineage::{self, Origin};
+use crate::store::lineage::{self, ImageOrigin};
 use crate::types::{OperationMetadata, OperationSummary};
 use crate::{Client, ImageRef, OperationKind, OperationStatus};
 
@@ -29,7 +29,7 @@ const LONGEST: usize = 4096;
 pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
     let image: ImageRef = image.parse()?;
     let client = cx.client().await?;
-    let family = Family {
+    let family = LineageSources {
         client,
         store: cx.session().store(),
         backend: client.backend().identity(),
@@ -99,12 +99,12 @@ pub(super) async fn remember(
     let Ok(client) = cx.client().await else {
         return;
     };
-    let family = Family {
+    let family = LineageSources {
         client,
         store: cx.session().store(),
         backend: client.backend().identity(),
     };
-    let origin = Origin {
+    let origin = ImageOrigin {
         image: image.to_string(),
         parent: Some(parent.to_string()),
         operation: Some(operation.to_string()),
@@ -122,15 +122,15 @@ fn shortened(command: &str) -> String {
     }
 }
 
-struct Family<'a> {
+struct LineageSources<'a> {
     client: &'a Client,
     store: &'a Store,
     backend: String,
 }
 
-impl Family<'_> {
+impl LineageSources<'_> {
     /// What is remembered of an image. A store that fails knows nothing.
-    async fn known(&self, image: &str) -> Option<Origin> {
+    async fn known(&self, image: &str) -> Option<ImageOrigin> {
         let (backend, image) = (self.backend.clone(), image.to_owned());
         self.store
             .read(move |c| lineage::find(c, &backend, &image))
@@ -149,7 +149,7 @@ impl Family<'_> {
     }
 
     /// Remembers origins.
-    async fn keep(&self, origins: Vec<Origin>) {
+    async fn keep(&self, origins: Vec<ImageOrigin>) {
         let backend = self.backend.clone();
         let kept = self.store.write(move |c| {
             for origin in &origins {
@@ -163,7 +163,7 @@ impl Family<'_> {
     }
 
     /// Whether all of these are remembered.
-    async fn are_known(&self, origins: &[Origin]) -> bool {
+    async fn are_known(&self, origins: &[ImageOrigin]) -> bool {
         let images: Vec<String> = origins.iter().map(|origin| origin.image.clone()).collect();
         let backend = self.backend.clone();
         let known = self.store.read(move |c| {
@@ -191,7 +191,7 @@ impl Family<'_> {
                 .await?
                 .into_inner();
             let last = (operations.len() as u64) < PAGE;
-            let origins: Vec<Origin> = operations.into_iter().filter_map(of_summary).collect();
+            let origins: Vec<ImageOrigin> = operations.into_iter().filter_map(of_summary).collect();
             let known = !origins.is_empty() && self.are_known(&origins).await;
             learnt.extend(origins);
             if last || known {
@@ -203,7 +203,7 @@ impl Family<'_> {
     }
 
     /// An image's origin, from memory or from the backend.
-    async fn origin(&self, image: Uuid) -> Result<Option<Origin>, ToolError> {
+    async fn origin(&self, image: Uuid) -> Result<Option<ImageOrigin>, ToolError> {
         if let Some(known) = self.known(&image.to_string()).await {
             return Ok(Some(known));
         }
@@ -216,16 +216,16 @@ impl Family<'_> {
         let Some(operation) = found.operation_uuid else {
             return Ok(None);
         };
-        let asked = Origin {
+        let asked = ImageOrigin {
             image: image.to_string(),
             operation: Some(operation.to_string()),
-            ..Origin::default()
+            ..ImageOrigin::default()
         };
         Ok(self.ask_operation(&asked).await)
     }
 
     /// What the operation that made an image says of it.
-    async fn ask_operation(&self, known: &Origin) -> Option<Origin> {
+    async fn ask_operation(&self, known: &ImageOrigin) -> Option<ImageOrigin> {
         let operation: Uuid = known.operation.as_ref()?.parse().ok()?;
         let record = self
             .client
@@ -246,7 +246,7 @@ impl Family<'_> {
             _ => (None, None),
         };
         let parent = record.image_uuid.or(parent).filter(|_| !is_import);
-        let origin = Origin {
+        let origin = ImageOrigin {
             image: known.image.clone(),
             parent: parent
                 .map(|parent| parent.to_string())
@@ -262,7 +262,7 @@ impl Family<'_> {
 }
 
 /// What an operation in a list says of the image it made, if it made one.
-fn of_summary(operation: OperationSummary) -> Option<Origin> {
+fn of_summary(operation: OperationSummary) -> Option<ImageOrigin> {
     if operation.status? != OperationStatus::Success {
         return None;
     }
@@ -273,7 +273,7 @@ fn of_summary(operation: OperationSummary) -> Option<Origin> {
         // A run that changed nothing gives the image it ran on.
         _ => Some(operation.image_uuid.filter(|image| *image != made)?),
     };
-    Some(Origin {
+    Some(ImageOrigin {
         image: made.to_string(),
         parent: parent.map(|parent| parent.to_string()),
         operation: operation.uuid.map(|uuid| uuid.to_string()),

@@ -40,7 +40,7 @@ pub use catalogue::{
     find_resource, unknown_resource,
 };
 pub use complete::{Completions, complete};
-pub use context::{Context, Pages, Shown};
+pub use context::{Context, PageOutcome, Pages};
 pub use error::ToolError;
 pub use failure::Failure;
 pub use lineage::lineage;

@@ -2,14 +2,14 @@
 
 /// A stream as text.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Text {
+pub(super) struct DecodedText {
     /// The text.
     pub(super) text: String,
     /// Whether bytes that are not UTF-8 were replaced.
     pub(super) lossy: bool,
 }
 
-impl Text {
+impl DecodedText {
     /// The text of `bytes`. With `cut` they end where it pleased the cutter, so half a character at their end is
     /// dropped rather than replaced.
     pub(super) fn new(bytes: &[u8], cut: bool) -> Self {
@@ -71,15 +71,15 @@ mod tests {
     fn half_a_character_is_lossy_only_where_the_stream_ends() {
         let half = "ok €".as_bytes().split_last().unwrap().1;
         assert_eq!(
-            Text::new(half, true),
-            Text {
+            DecodedText::new(half, true),
+            DecodedText {
                 text: "ok ".into(),
                 lossy: false
             }
         );
         assert_eq!(
-            Text::new(half, false),
-            Text {
+            DecodedText::new(half, false),
+            DecodedText {
                 text: "ok \u{fffd}".into(),
                 lossy: true
             }

@@ -1,6 +1,6 @@
-//! Compiles an API document into a client, and a tool manifest into the tools of an MCP server.
+//! Compiles an API document into a client and a server's types, and a tool manifest into the tools of an MCP server.
 //!
-//! Both compilers are pure functions from texts to texts. A build script and tests call them.
+//! The compilers are pure functions from texts to texts. A build script and tests call them.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,8 @@
 pub mod api;
 #[cfg(feature = "manifest")]
 pub mod manifest;
+#[cfg(feature = "server")]
+pub mod server;
 
 /// The examples of the README.
 #[cfg(all(doctest, feature = "api", feature = "manifest"))]

@@ -40,7 +40,7 @@ pub(crate) struct Engine {
     /// Commands that run, and those that wait.
     pub(crate) instances: Arc<Queue>,
     /// The socket on which other engines of the store reach this one.
-    door: OnceLock<String>,
+    socket: OnceLock<String>,
     pub(crate) imports: Imports,
     pub(crate) views: Views,
     /// After how many days what nobody used is removed; 0 is never.
@@ -88,7 +88,7 @@ impl Engine {
             boot,
             running: Mutex::default(),
             instances: Queue::new(config.max_concurrency, most_waiting(config.max_pending)),
-            door: OnceLock::new(),
+            socket: OnceLock::new(),
             imports: Imports::new(config),
             views: Views::default(),
             retention_days: config.retention(),
@@ -102,13 +102,13 @@ impl Engine {
     }
 
     /// Where other engines of the store reach this one, once it is up.
-    pub(crate) fn door(&self) -> Option<&str> {
-        self.door.get().map(String::as_str)
+    pub(crate) fn socket(&self) -> Option<&str> {
+        self.socket.get().map(String::as_str)
     }
 
     /// Says where other engines of the store reach this one. Before anything is accepted.
-    pub(crate) fn open_door(&self, socket: &Path) {
-        let _ = self.door.set(socket.to_string_lossy().into_owned());
+    pub(crate) fn set_socket(&self, socket: &Path) {
+        let _ = self.socket.set(socket.to_string_lossy().into_owned());
     }
 
     /// An operation of this process, if it is not over.

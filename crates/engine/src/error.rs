@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 
+use crate::api::types;
 use crate::egress::EgressRuleError;
 use contree_sqlite::DbError;
 
@@ -210,7 +210,11 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({"error": self.message, "status": self.status.as_u16()});
+        let body = types::Error {
+            error: self.message,
+            status: Some(self.status.as_u16()),
+            traceback: None,
+        };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {

@@ -29,9 +29,9 @@ impl FilesTools for Handlers {
             content_base64,
         } = arguments;
         let content = match (path, content, content_base64) {
-            (Some(path), None, None) => Content::Path(local_path("path", &path)?),
-            (None, Some(text), None) => Content::Bytes(text.into_bytes()),
-            (None, None, Some(text)) => Content::Bytes(decoded(&text)?),
+            (Some(path), None, None) => UploadSource::Path(local_path("path", &path)?),
+            (None, Some(text), None) => UploadSource::Bytes(text.into_bytes()),
+            (None, None, Some(text)) => UploadSource::Bytes(decoded(&text)?),
             _ => {
                 return Err(ToolError::invalid(
                     "give exactly one of `path`, `content` and `content_base64`",
@@ -40,8 +40,8 @@ impl FilesTools for Handlers {
         };
         let client = cx.client().await?;
         let (stored, executable) = match content {
-            Content::Path(path) => upload_path(&path, client, cx).await?,
-            Content::Bytes(bytes) => {
+            UploadSource::Path(path) => upload_path(&path, client, cx).await?,
+            UploadSource::Bytes(bytes) => {
                 let stored = client.upload_bytes(bytes.into());
                 (cx.unless_cancelled(stored).await?, false)
             }
@@ -225,7 +225,7 @@ async fn upload_path(
     Ok((stored, rsync::executable(&opened.about)))
 }
 
-enum Content {
+enum UploadSource {
     Path(PathBuf),
     Bytes(Vec<u8>),
 }

@@ -38,7 +38,7 @@ impl OperationsTools for Handlers {
         };
         // Longer than a process lives is for ever.
         let time = Duration::try_from_secs_f64(timeout).map_or(FOR_EVER, |time| time.min(FOR_EVER));
-        let mut waiting = Waiting::new(&operation_ids);
+        let mut waiting = OperationWait::new(&operation_ids);
         if waiting.pending.len() > MOST {
             return Err(ToolError::invalid(format!(
                 "`operation_ids` has {} operations; {MOST} can be waited for at once",
@@ -88,7 +88,7 @@ fn none_followed(errors: &BTreeMap<String, String>) -> ToolError {
         .with_hint("`operation_ids` takes the ids that `run` with wait=false answers; `list_operations()` shows all")
 }
 
-struct Waiting {
+struct OperationWait {
     /// What has not ended yet, by its id.
     pending: BTreeMap<String, Uuid>,
     answer: WaitOperations,
@@ -96,7 +96,7 @@ struct Waiting {
     room: usize,
 }
 
-impl Waiting {
+impl OperationWait {
     fn new(ids: &[String]) -> Self {
         let mut waiting = Self {
             pending: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use crate::store::credentials;
 use crate::tools::answer::WantedPage;
 use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
-use crate::tools::{Context, Handlers, RegistriesTools, Shown, ToolError, params};
+use crate::tools::{Context, Handlers, PageOutcome, RegistriesTools, ToolError, params};
 use contree_registry::{Access, Host, Login, check, token_page};
 
 /// What both tools answer if they do what they are for; anything else is an error.
@@ -31,24 +31,24 @@ impl RegistriesTools for Handlers {
         };
         let message = format!("To import from {registry}: {}.", page.how);
         let shown = match cx.show_page(&message, page.url).await? {
-            Shown::Unsupported if cx.session().has_desktop() => open_here(page.url),
+            PageOutcome::Unsupported if cx.session().has_desktop() => open_here(page.url),
             shown => shown,
         };
         let done = match shown {
-            Shown::Opened => format!("The page was opened for the user. {message}"),
-            Shown::Declined => {
+            PageOutcome::Opened => format!("The page was opened for the user. {message}"),
+            PageOutcome::Declined => {
                 return Err(
                     ToolError::declined("the user did not want to open the page").with_hint(
                         format!("Ask what to do instead; with a token at hand, call `{call}`."),
                     ),
                 );
             }
-            Shown::Unsupported | Shown::CallAgain => {
+            PageOutcome::Unsupported | PageOutcome::CallAgain => {
                 format!("The user is to open {}. {message}", page.url)
             }
         };
         let asked = match shown {
-            Shown::Opened => "Ask the user for the user name and the token",
+            PageOutcome::Opened => "Ask the user for the user name and the token",
             _ => "Show the user this link and ask for the user name and the token made there",
         };
         Ok(RegistryTokenObtain {
@@ -57,7 +57,7 @@ impl RegistriesTools for Handlers {
             url: page.url.into(),
             message: done,
             agent_instruction: format!("{asked}, then call {call}."),
-            wanted_page: (shown == Shown::CallAgain).then(|| WantedPage {
+            wanted_page: (shown == PageOutcome::CallAgain).then(|| WantedPage {
                 message,
                 url: page.url.to_owned(),
             }),
@@ -123,12 +123,12 @@ impl RegistriesTools for Handlers {
 }
 
 /// Opens a page in the browser of this machine.
-fn open_here(url: &str) -> Shown {
+fn open_here(url: &str) -> PageOutcome {
     match open::that_detached(url) {
-        Ok(()) => Shown::Opened,
+        Ok(()) => PageOutcome::Opened,
         Err(error) => {
             tracing::warn!("cannot open a browser: {error}");
-            Shown::Unsupported
+            PageOutcome::Unsupported
         }
     }
 }

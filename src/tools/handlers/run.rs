@@ -48,13 +48,13 @@ impl RunTools for Handlers {
             )
             .await?;
             match (outcome, &mut state) {
-                (Attempt::Done(started, ended), _) => break (started, ended),
-                (Attempt::Lost(error), Some(state)) => {
+                (RunAttempt::Done(started, ended), _) => break (started, ended),
+                (RunAttempt::Lost(error), Some(state)) => {
                     if !cx.watcher().restarts() || !state.heal(cx, client).await? {
                         return Err(error);
                     }
                 }
-                (Attempt::Lost(error), None) => return Err(error),
+                (RunAttempt::Lost(error), None) => return Err(error),
             }
         };
         let (started, mut ended) = match ended {
@@ -87,7 +87,7 @@ impl RunTools for Handlers {
 }
 
 /// What one try to run came to.
-enum Attempt {
+enum RunAttempt {
     /// It was started, and ended if that was waited for.
     Done(crate::Run, Option<Box<Operation>>),
     /// It could not run, perhaps because the backend has lost a file of the directory state.
@@ -101,7 +101,7 @@ async fn once(
     client: &Client,
     cx: &Context,
     state: Option<&DirectoryState>,
-) -> Result<Attempt, ToolError> {
+) -> Result<RunAttempt, ToolError> {
     let kept = request.truncate_output_at.map(usize::try_from);
     let kept = kept.and_then(Result::ok).unwrap_or(usize::MAX);
     let started =
@@ -109,7 +109,7 @@ async fn once(
     let (operation, started) = match started {
         Ok(started) => started,
         Err(error) if state.is_some_and(|state| state.may_have_lost(&error)) => {
-            return Ok(Attempt::Lost(error.into()));
+            return Ok(RunAttempt::Lost(error.into()));
         }
         Err(error) => return Err(error.into()),
     };
@@ -119,16 +119,16 @@ async fn once(
         format!("{waiting}, `cancel_operation(operation_id=\"{id}\")` stops it")
     };
     let Some(ended) = operation.finish(wait, follow, remedy).await? else {
-        return Ok(Attempt::Done(started, None));
+        return Ok(RunAttempt::Done(started, None));
     };
     if ended.status != OperationStatus::Failed.as_str() {
-        return Ok(Attempt::Done(started, Some(Box::new(ended))));
+        return Ok(RunAttempt::Done(started, Some(Box::new(ended))));
     }
     // FAILED means that it could not run, so it may be tried again.
     let why = ended.error.as_deref().unwrap_or_default();
     let error = failed(&ended);
     if ended.stdout.is_empty() && state.is_some_and(|state| state.is_named(why)) {
-        return Ok(Attempt::Lost(error));
+        return Ok(RunAttempt::Lost(error));
     }
     Err(error)
 }

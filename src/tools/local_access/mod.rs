@@ -123,20 +123,20 @@ impl LocalAccess {
     }
 
     /// Whether a place may be touched, given by its real path; else why not.
-    pub(super) fn judge(&self, path: &Path) -> Result<(), Refusal> {
+    pub(super) fn judge(&self, path: &Path) -> Result<(), AccessRefusal> {
         let allowed = self.only.as_deref();
         let within = allowed.is_none_or(|allowed| allowed.iter().any(|dir| path.starts_with(dir)));
         if !within {
-            return Err(Refusal::Outside);
+            return Err(AccessRefusal::Outside);
         }
         if self.is_secret(path) {
-            return Err(Refusal::Secret);
+            return Err(AccessRefusal::Secret);
         }
         Ok(())
     }
 
     /// The same for a file that is there, which may be a further name of one that may not be touched.
-    pub(super) fn judge_file(&self, path: &Path, about: &Metadata) -> Result<(), Refusal> {
+    pub(super) fn judge_file(&self, path: &Path, about: &Metadata) -> Result<(), AccessRefusal> {
         self.judge(path)?;
         let is_known = is_named_again(about)
             && number(about).is_some_and(|number| self.inside().files.contains(&number));
@@ -146,7 +146,7 @@ impl LocalAccess {
             places.next().is_some() || self.secrets.iter().any(|place| path.starts_with(place))
         };
         if is_known && !is_judged() {
-            return Err(Refusal::Secret);
+            return Err(AccessRefusal::Secret);
         }
         Ok(())
     }
@@ -182,28 +182,28 @@ impl LocalAccess {
         let mut places = links(path);
         places.push(normal(path));
         match places.iter().find(|place| self.is_secret(place)) {
-            Some(place) => Err(self.refused(argument, place, Refusal::Secret)),
+            Some(place) => Err(self.refused(argument, place, AccessRefusal::Secret)),
             None => Ok(()),
         }
     }
 
-    fn refused(&self, argument: &str, path: &Path, refusal: Refusal) -> ToolError {
+    fn refused(&self, argument: &str, path: &Path, refusal: AccessRefusal) -> ToolError {
         let shown = path.display();
         match refusal {
-            Refusal::Secret => ToolError::refused(format!(
+            AccessRefusal::Secret => ToolError::refused(format!(
                 "`{argument}`: {shown} is a place of credentials, which tools neither send nor overwrite"
             ))
             .with_hint(
                 "If it is meant, the user can start the server with --allow-path and exactly this place.",
             ),
-            Refusal::Outside if self.is_nothing() => ToolError::refused(format!(
+            AccessRefusal::Outside if self.is_nothing() => ToolError::refused(format!(
                 "`{argument}`: this server may touch no files of its machine"
             ))
             .with_hint(
                 "The user can start it with --allow-path DIR. Until then, give content by `upload(content=…)` and read it \
                  with `read_file`.",
             ),
-            Refusal::Outside => ToolError::refused(format!(
+            AccessRefusal::Outside => ToolError::refused(format!(
                 "`{argument}`: {shown} is outside of what this server may touch"
             ))
             .with_hint(format!(
@@ -219,7 +219,7 @@ impl LocalAccess {
     }
 
     /// Opens a file for reading, and tells where it really is.
-    pub(super) fn open(&self, argument: &str, path: &Path) -> Result<Opened, ToolError> {
+    pub(super) fn open(&self, argument: &str, path: &Path) -> Result<OpenedFile, ToolError> {
         // Before anything is told about what may not be touched, such as whether it is there.
         let resolved = self.resolved(argument, path)?;
         let failed = |error| ToolError::local_file(path, error);
@@ -227,7 +227,7 @@ impl LocalAccess {
         let about = file.metadata().map_err(failed)?;
         let place = place_of(&file, &resolved, &about).map_err(failed)?;
         self.check_file(argument, &place, &about)?;
-        Ok(Opened { file, about })
+        Ok(OpenedFile { file, about })
     }
 
     /// Refuses a file, at the place where it really is, that may not be touched under any of its names.
@@ -262,7 +262,7 @@ impl LocalAccess {
         &self,
         argument: &str,
         path: &Path,
-    ) -> Result<Destination, ToolError> {
+    ) -> Result<WriteDestination, ToolError> {
         let failed = |path: &Path, error: io::Error| {
             let context = format_args!("`{argument}`: {}", path.display());
             ToolError::LocalFile(Failure::new(format!("{context}: {error}")).because_of(error))
@@ -300,7 +300,7 @@ impl LocalAccess {
         let really =
             place_of(&opened, directory, &about).map_err(|error| failed(directory, error))?;
         self.check(argument, &really.join(name))?;
-        Ok(Destination {
+        Ok(WriteDestination {
             path: handle(&opened, &really).join(name),
             shown: really.join(name),
             _directory: opened,
@@ -310,21 +310,21 @@ impl LocalAccess {
 
 /// Why a place may not be touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum AccessRefusal {
     Outside,
     Secret,
 }
 
 /// A file that was opened and may be read.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct OpenedFile {
     pub(super) file: File,
     pub(super) about: Metadata,
 }
 
 /// A file that is to be written.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(super) struct WriteDestination {
     /// A path that leads through the opened directory, whatever becomes of its name.
     pub(super) path: PathBuf,
     /// The same for people.

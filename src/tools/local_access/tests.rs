@@ -49,7 +49,7 @@ fn credentials_need_to_be_named() {
         .with_secrets([secret.clone()]);
     for access in [&all, &above] {
         for path in [secret.join("id"), home.join("harmless"), secret.join("new")] {
-            assert_eq!(access.judge(&real(path)), Err(Refusal::Secret));
+            assert_eq!(access.judge(&real(path)), Err(AccessRefusal::Secret));
         }
         assert!(access.open("path", &home.join("harmless")).is_err());
         assert!(
@@ -107,7 +107,7 @@ fn credentials_are_known_by_their_other_names() {
             let about = found.metadata().unwrap();
             assert_eq!(
                 all.judge_file(&found, &about),
-                Err(Refusal::Secret),
+                Err(AccessRefusal::Secret),
                 "{bad}"
             );
         }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::super::{Context, ToolError};
 use super::hash::{digest, open_here};
-use super::send::{Content, send};
+use super::send::{LocalContent, send};
 use crate::store::states::{self, StateFile};
 use crate::store::{self, uploads};
 use crate::types::InstanceFile;
@@ -231,7 +231,7 @@ impl DirectoryState {
 fn still_there(
     wanted: BTreeMap<String, Vec<PathBuf>>,
     cx: &Context,
-) -> (Vec<Content>, BTreeSet<String>) {
+) -> (Vec<LocalContent>, BTreeSet<String>) {
     let (mut contents, mut gone) = (Vec::new(), BTreeSet::new());
     for (sha256, paths) in wanted {
         let holder = paths.into_iter().find_map(|path| {
@@ -242,7 +242,7 @@ fn still_there(
             (found == sha256).then_some((path, size))
         });
         match holder {
-            Some((path, size)) => contents.push(Content { sha256, size, path }),
+            Some((path, size)) => contents.push(LocalContent { sha256, size, path }),
             None => drop(gone.insert(sha256)),
         }
     }

@@ -13,8 +13,8 @@ use sha2::{Digest as _, Sha256};
 use super::super::local_access::place_of;
 use super::super::{Context, ToolError};
 use super::skipped::{SkipReason, SkippedPaths};
-use super::walk::{Found, stamp};
-use crate::store::hashes::{self, Stamp};
+use super::walk::{FoundFile, stamp};
+use crate::store::hashes::{self, FileStamp};
 
 /// How much of a file is held in memory at once.
 const CHUNK: usize = 256 * 1024;
@@ -31,18 +31,18 @@ const STEP: usize = 200;
 
 /// A file with its hash.
 #[derive(Clone, Debug)]
-pub(super) struct Hashed {
-    pub(super) found: Found,
+pub(super) struct HashedFile {
+    pub(super) found: FoundFile,
     pub(super) sha256: String,
 }
 
 /// Hashes what was found. What cannot be read is skipped.
 pub(super) async fn hash(
     root: &Path,
-    found: Vec<Found>,
+    found: Vec<FoundFile>,
     skipped: &mut SkippedPaths,
     cx: &Context,
-) -> Result<Vec<Hashed>, ToolError> {
+) -> Result<Vec<HashedFile>, ToolError> {
     let key = bytes(root);
     let mut known = cx
         .session()
@@ -57,7 +57,9 @@ pub(super) async fn hash(
     let mut unknown = Vec::new();
     for found in found {
         match known.remove(&bytes(&found.path)) {
-            Some((stamp, sha256)) if stamp == found.stamp => hashed.push(Hashed { found, sha256 }),
+            Some((stamp, sha256)) if stamp == found.stamp => {
+                hashed.push(HashedFile { found, sha256 })
+            }
             _ => unknown.push(found),
         }
     }
@@ -83,7 +85,7 @@ pub(super) async fn hash(
                 if reliable {
                     fresh.push((bytes(&found.path), found.stamp, sha256.clone()));
                 }
-                hashed.push(Hashed { found, sha256 });
+                hashed.push(HashedFile { found, sha256 });
             }
             Err(reason) => skipped.add(Path::new(&found.relative), reason),
         }
@@ -105,14 +107,14 @@ pub(super) async fn hash(
 type HashOutcome = Result<(String, bool), SkipReason>;
 
 /// Hashes on several threads. Stops early when nobody waits any more.
-fn all(mut files: Vec<Found>, cx: &Context) -> Vec<(Found, HashOutcome)> {
+fn all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutcome)> {
     let total = files.len();
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
         .min(THREADS)
         .min(total.max(1));
     let next = AtomicUsize::new(0);
-    let slots: Vec<Mutex<(Stamp, HashOutcome)>> = files
+    let slots: Vec<Mutex<(FileStamp, HashOutcome)>> = files
         .iter()
         .map(|found| Mutex::new((found.stamp, Err(SkipReason::NotRead))))
         .collect();
@@ -148,7 +150,7 @@ fn all(mut files: Vec<Found>, cx: &Context) -> Vec<(Found, HashOutcome)> {
 }
 
 /// Hashes one file, which must be where the walk found it; whether the hash may be remembered.
-fn one(path: &Path, expected: &mut Stamp, cx: &Context) -> HashOutcome {
+fn one(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome {
     for _ in 0..TRIES {
         let begun = now();
         let file = open_here(path)?;

@@ -15,10 +15,10 @@ use super::results::Rsync;
 use super::{Context, ToolError, params};
 use crate::store::states::{self, StateFile};
 use crate::store::uploads;
-use hash::Hashed;
-use send::Content;
+use hash::HashedFile;
+use send::LocalContent;
 use skipped::{SkipReason, SkippedPaths};
-use walk::{Found, Walked};
+use walk::{FoundFile, FoundFiles};
 
 pub(super) use directory_state::DirectoryState;
 pub(super) use hash::{digest, hex};
@@ -98,7 +98,7 @@ fn destination(given: &str) -> Result<String, ToolError> {
     })
 }
 
-async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked, ToolError> {
+async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundFiles, ToolError> {
     let (source, patterns, cx) = (source.to_owned(), patterns.to_vec(), cx.clone());
     let walk = move || {
         let about =
@@ -118,8 +118,8 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked
         let name = name.ok_or_else(|| {
             ToolError::unusable_file(format!("the name of {} is not UTF-8", source.display()))
         })?;
-        Ok(Walked {
-            files: vec![Found {
+        Ok(FoundFiles {
+            files: vec![FoundFile {
                 relative: name.to_owned(),
                 stamp: walk::stamp(&about),
                 executable: executable(&about),
@@ -137,8 +137,8 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<Walked
 async fn missing(
     cx: &Context,
     backend: &str,
-    hashed: &[Hashed],
-) -> Result<Vec<Content>, ToolError> {
+    hashed: &[HashedFile],
+) -> Result<Vec<LocalContent>, ToolError> {
     let mut contents: BTreeMap<String, (u64, PathBuf)> = BTreeMap::new();
     for file in hashed {
         contents.entry(file.sha256.clone()).or_insert_with(|| {
@@ -156,7 +156,7 @@ async fn missing(
             Ok(contents
                 .into_iter()
                 .filter(|(sha256, _)| !known.contains_key(sha256))
-                .map(|(sha256, (size, path))| Content { sha256, size, path })
+                .map(|(sha256, (size, path))| LocalContent { sha256, size, path })
                 .collect())
         })
         .await
@@ -169,7 +169,7 @@ async fn keep(
     backend: String,
     source: &Path,
     destination: &str,
-    hashed: Vec<Hashed>,
+    hashed: Vec<HashedFile>,
 ) -> Result<i64, ToolError> {
     let is_file = source.is_file();
     let whole = |relative: &str| match (is_file, destination.ends_with('/')) {

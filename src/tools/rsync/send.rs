@@ -19,7 +19,7 @@ const STEP: usize = 100;
 
 /// One content, and a file that holds it.
 #[derive(Clone, Debug)]
-pub(super) struct Content {
+pub(super) struct LocalContent {
     pub(super) sha256: String,
     pub(super) size: u64,
     pub(super) path: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Content {
 
 /// What became of the contents.
 #[derive(Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct SentContents {
     /// How many were sent.
     pub(super) count: u64,
     /// The hashes of those whose file had another content when it was sent, or could not be read.
@@ -41,8 +41,8 @@ pub(super) struct Sent {
 pub(super) async fn send(
     cx: &Context,
     client: &Client,
-    contents: Vec<Content>,
-) -> Result<Sent, ToolError> {
+    contents: Vec<LocalContent>,
+) -> Result<SentContents, ToolError> {
     let backend = client.backend().identity();
     let total = contents.len();
     let bytes: u64 = contents.iter().map(|content| content.size).sum();
@@ -57,7 +57,7 @@ pub(super) async fn send(
             (content, stored)
         })
         .buffer_unordered(AT_ONCE);
-    let mut sent = Sent::default();
+    let mut sent = SentContents::default();
     let mut fresh = BTreeMap::new();
     let mut done = 0u64;
     let ended = loop {

@@ -5,28 +5,28 @@ use std::path::{Path, PathBuf};
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::super::local_access::{LocalAccess, Refusal};
+use super::super::local_access::{AccessRefusal, LocalAccess};
 use super::super::{Context, ToolError};
 use super::skipped::{SkipReason, SkippedPaths};
-use crate::store::hashes::Stamp;
+use crate::store::hashes::FileStamp;
 
 /// How many files pass between two looks at whether anybody still waits.
 const STEP: usize = 512;
 
 /// A file to be sent.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct FoundFile {
     pub(super) path: PathBuf,
     /// Its path below the directory, with `/`.
     pub(super) relative: String,
-    pub(super) stamp: Stamp,
+    pub(super) stamp: FileStamp,
     pub(super) executable: bool,
 }
 
 /// What a walk came to.
 #[derive(Debug, Default)]
-pub(super) struct Walked {
-    pub(super) files: Vec<Found>,
+pub(super) struct FoundFiles {
+    pub(super) files: Vec<FoundFile>,
     pub(super) skipped: SkippedPaths,
 }
 
@@ -51,8 +51,8 @@ pub(super) fn walk(
     excludes: &Gitignore,
     access: &LocalAccess,
     cx: &Context,
-) -> Result<Walked, ToolError> {
-    let mut walked = Walked::default();
+) -> Result<FoundFiles, ToolError> {
+    let mut walked = FoundFiles::default();
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
         let entries = match std::fs::read_dir(&directory) {
@@ -96,12 +96,12 @@ pub(super) fn walk(
             match access.judge_file(&path, &about) {
                 Ok(()) => {}
                 // A part of it may be allowed all the same.
-                Err(Refusal::Outside) if about.is_dir() => {}
-                Err(Refusal::Outside) => {
+                Err(AccessRefusal::Outside) if about.is_dir() => {}
+                Err(AccessRefusal::Outside) => {
                     walked.skipped.add(relative, SkipReason::Outside);
                     continue;
                 }
-                Err(Refusal::Secret) => {
+                Err(AccessRefusal::Secret) => {
                     walked.skipped.add(relative, SkipReason::Credentials);
                     continue;
                 }
@@ -118,7 +118,7 @@ pub(super) fn walk(
                 walked.skipped.add(relative, SkipReason::Name);
                 continue;
             };
-            walked.files.push(Found {
+            walked.files.push(FoundFile {
                 relative: portable(name),
                 stamp: stamp(&about),
                 executable: executable(&about),
@@ -154,11 +154,11 @@ fn portable(relative: &str) -> String {
 }
 
 #[cfg(unix)]
-pub(super) fn stamp(about: &Metadata) -> Stamp {
+pub(super) fn stamp(about: &Metadata) -> FileStamp {
     use std::os::unix::fs::MetadataExt as _;
     let nanoseconds =
         |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
-    Stamp {
+    FileStamp {
         device: about.dev().cast_signed(),
         inode: about.ino().cast_signed(),
         size: about.size().cast_signed(),
@@ -168,13 +168,13 @@ pub(super) fn stamp(about: &Metadata) -> Stamp {
 }
 
 #[cfg(not(unix))]
-pub(super) fn stamp(about: &Metadata) -> Stamp {
+pub(super) fn stamp(about: &Metadata) -> FileStamp {
     let modified = about
         .modified()
         .ok()
         .and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok())
         .map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
-    Stamp {
+    FileStamp {
         device: 0,
         inode: 0,
         size: i64::try_from(about.len()).unwrap_or(i64::MAX),

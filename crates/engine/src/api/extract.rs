@@ -4,7 +4,6 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::moment;
@@ -65,22 +64,6 @@ fn unread(text: &str) -> String {
     }
 }
 
-/// A flag: absent or `0` is off; present without a value, or `1`, is on. `true` and `false` are taken as well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Flag(pub(super) bool);
-
-impl<'de> Deserialize<'de> for Flag {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "" | "1" | "true" => Ok(Self(true)),
-            "0" | "false" => Ok(Self(false)),
-            other => Err(serde::de::Error::custom(format!(
-                "a flag is 0 or 1, not `{other}`"
-            ))),
-        }
-    }
-}
-
 /// Reads an optional moment of a query.
 pub(super) fn moment(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
     text.map(|text| moment::parse(text, Utc::now()))
@@ -88,9 +71,9 @@ pub(super) fn moment(name: &str, text: Option<&str>) -> Result<Option<DateTime<U
         .map_err(|error| ApiError::bad(format!("`{name}`: {error}")))
 }
 
-/// Reads `limit`: 1 to 1000, 100 if absent.
-pub(super) fn limit(limit: Option<u32>) -> Result<u32, ApiError> {
-    match limit.unwrap_or(100) {
+/// Reads `limit`: 1 to 1000.
+pub(super) fn limit(limit: u32) -> Result<u32, ApiError> {
+    match limit {
         limit @ 1..=1000 => Ok(limit),
         other => Err(ApiError::bad(format!(
             "`limit` must be from 1 to 1000, not {other}"
@@ -99,8 +82,8 @@ pub(super) fn limit(limit: Option<u32>) -> Result<u32, ApiError> {
 }
 
 /// Reads `offset`.
-pub(super) fn offset(offset: Option<u64>) -> Result<u64, ApiError> {
-    match offset.unwrap_or(0) {
+pub(super) fn offset(offset: u64) -> Result<u64, ApiError> {
+    match offset {
         offset if i64::try_from(offset).is_ok() => Ok(offset),
         other => Err(ApiError::bad(format!("`offset` is too large: {other}"))),
     }

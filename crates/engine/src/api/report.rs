@@ -4,20 +4,26 @@ use std::time::Duration;
 
 use chrono::Utc;
 use contree_sandbox::{Process, Usage};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::api::request::SpawnRequest;
+use crate::api::types::{
+    EventDataInit, EventDataSpawn, EventResources, InstanceResult, ProcessState, ResourceUsage,
+    StreamRepr,
+};
 use crate::operation::events::{Folded, stream, timestamp};
 
-pub(crate) fn init_event(request: &SpawnRequest) -> Value {
-    json!({
-        "started_at": timestamp(Utc::now()),
-        "runtime_path": "contree-sandbox",
-        "verbose": false,
-        "init_pid": 1,
-        "hostname": request.hostname,
-        "machine": std::env::consts::ARCH,
-    })
+pub(crate) fn init_event(request: &SpawnRequest) -> EventDataInit {
+    EventDataInit {
+        started_at: timestamp(Utc::now()),
+        runtime_path: "contree-sandbox".to_owned(),
+        verbose: false,
+        init_pid: 1,
+        hostname: Some(request.hostname.clone()),
+        kernel: None,
+        machine: Some(std::env::consts::ARCH.to_owned()),
+        boot_id: None,
+    }
 }
 
 pub(crate) fn spawn_event(
@@ -27,65 +33,93 @@ pub(crate) fn spawn_event(
     args: &[String],
     cwd: &str,
     timeout: u64,
-) -> Value {
+) -> EventDataSpawn {
     let (command, args): (&str, &[String]) = if request.shell {
         (&request.command, &[])
     } else {
         (program, args)
     };
-    json!({
-        "pid": process.pid, "command": command, "args": args, "shell": request.shell, "cwd": cwd,
-        "uid": request.uid, "gid": request.gid, "timeout": timeout, "truncate_at": request.truncate_output_at,
-    })
+    EventDataSpawn {
+        pid: process.pid.into(),
+        command: command.to_owned(),
+        args: args.to_vec(),
+        shell: request.shell,
+        cwd: cwd.to_owned(),
+        uid: request.uid,
+        gid: request.gid,
+        timeout,
+        truncate_at: request.truncate_output_at,
+        env: None,
+    }
 }
 
-/// The API's `InstanceResult` of one process, as its log has it.
-pub(crate) fn process(folded: &Folded) -> Value {
+/// The result of one process, as its log has it.
+pub(crate) fn process(folded: &Folded) -> InstanceResult {
     let exit = folded.exit.as_ref();
     let number = |name: &str| exit.and_then(|exit| exit.get(name)?.as_i64()).unwrap_or(-1);
     let flag = |name: &str| {
         exit.and_then(|exit| exit.get(name)?.as_bool())
             .unwrap_or(false)
     };
-    let mut result = json!({
-        "state": {
-            "continued": false, "core_dump": flag("core_dump"), "exit_code": number("code"), "pid": folded.pid,
-            "signal": number("signal"), "stopped": false, "timed_out": flag("timed_out"),
-        },
-        "resources": process_resources(exit),
-    });
+    let mut result = InstanceResult {
+        state: Some(ProcessState {
+            continued: Some(false),
+            core_dump: Some(flag("core_dump")),
+            exit_code: Some(number("code")),
+            pid: folded.pid,
+            signal: Some(number("signal")),
+            stopped: Some(false),
+            timed_out: Some(flag("timed_out")),
+        }),
+        resources: Some(process_resources(exit)),
+        stdout: None,
+        stderr: None,
+    };
     put_streams(&mut result, folded);
     result
 }
 
-/// Puts the recorded output into an `InstanceResult`.
-pub(crate) fn put_streams(result: &mut Value, folded: &Folded) {
-    for (name, bytes, truncated) in [
-        ("stdout", &folded.stdout, folded.stdout_truncated),
-        ("stderr", &folded.stderr, folded.stderr_truncated),
-    ] {
-        result[name] = stream(bytes);
-        result[name]["truncated"] = json!(truncated);
+/// Puts the recorded output into a result.
+pub(crate) fn put_streams(result: &mut InstanceResult, folded: &Folded) {
+    result.stdout = Some(output(&folded.stdout, folded.stdout_truncated));
+    result.stderr = Some(output(&folded.stderr, folded.stderr_truncated));
+}
+
+fn output(bytes: &[u8], truncated: bool) -> StreamRepr {
+    let stream = stream(bytes);
+    StreamRepr {
+        value: stream.value,
+        encoding: stream.encoding,
+        truncated: Some(truncated),
     }
 }
 
-/// The API's `ResourceUsage` of one process from its exit event; nothing is known while it runs.
-fn process_resources(exit: Option<&Value>) -> Value {
+/// The resources of one process from its exit event; nothing is known while it runs.
+fn process_resources(exit: Option<&Value>) -> ResourceUsage {
     let used = exit.and_then(|exit| exit.get("resources"));
     let count = |name: &str| used.and_then(|used| used.get(name)?.as_u64()).unwrap_or(0);
-    let seconds = |name: &str| count(name) as f64 / 1e6;
+    let seconds = |name: &str| Some(count(name) as f64 / 1e6);
     let elapsed = exit
         .and_then(|exit| exit.get("duration_ms")?.as_u64())
         .map_or(0.0, |ms| ms as f64 / 1e3);
-    json!({
-        "block_input": count("block_input_ops"), "block_output": count("block_output_ops"), "cost": 0.0,
-        "elapsed_time": elapsed, "involuntary_switches": count("involuntary_ctx_switches"),
-        "max_rss": count("max_rss_kb"), "monotonic_time": elapsed,
-        "page_faults": count("minor_faults"), "page_faults_io": count("major_faults"),
-        "shared_memory": 0, "signals": 0, "swaps": 0, "system_cpu_time": seconds("sys_time_us"),
-        "unshared_memory": 0, "user_cpu_time": seconds("user_time_us"),
-        "voluntary_switches": count("voluntary_ctx_switches"),
-    })
+    ResourceUsage {
+        block_input: Some(count("block_input_ops")),
+        block_output: Some(count("block_output_ops")),
+        cost: Some(0.0),
+        elapsed_time: Some(elapsed),
+        involuntary_switches: Some(count("involuntary_ctx_switches")),
+        max_rss: Some(count("max_rss_kb")),
+        monotonic_time: Some(elapsed),
+        page_faults: Some(count("minor_faults")),
+        page_faults_io: Some(count("major_faults")),
+        shared_memory: Some(0),
+        signals: Some(0),
+        swaps: Some(0),
+        system_cpu_time: seconds("sys_time_us"),
+        unshared_memory: Some(0),
+        user_cpu_time: seconds("user_time_us"),
+        voluntary_switches: Some(count("voluntary_ctx_switches")),
+    }
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {
@@ -96,26 +130,46 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The API's `EventResources` of one process.
-pub(crate) fn event_resources(usage: &Usage) -> Value {
-    json!({
-        "user_time_us": micros(usage.user), "sys_time_us": micros(usage.system), "max_rss_kb": usage.max_rss_kb,
-        "shared_memory": 0, "unshared_memory": 0, "swaps": 0,
-        "minor_faults": usage.minor_faults, "major_faults": usage.major_faults,
-        "voluntary_ctx_switches": usage.voluntary_switches, "involuntary_ctx_switches": usage.involuntary_switches,
-        "block_input_ops": usage.block_input, "block_output_ops": usage.block_output,
-        "ipc_msgs_sent": 0, "ipc_msgs_received": 0, "signals_received": 0,
-    })
+/// The resources of one process.
+pub(crate) fn event_resources(usage: &Usage) -> EventResources {
+    EventResources {
+        user_time_us: micros(usage.user),
+        sys_time_us: micros(usage.system),
+        max_rss_kb: usage.max_rss_kb,
+        shared_memory: 0,
+        unshared_memory: 0,
+        swaps: 0,
+        minor_faults: usage.minor_faults,
+        major_faults: usage.major_faults,
+        voluntary_ctx_switches: usage.voluntary_switches,
+        involuntary_ctx_switches: usage.involuntary_switches,
+        block_input_ops: usage.block_input,
+        block_output_ops: usage.block_output,
+        ipc_msgs_sent: 0,
+        ipc_msgs_received: 0,
+        signals_received: 0,
+    }
 }
 
-/// The API's `InstanceResult.resources` of the whole tree.
-pub(crate) fn resources(usage: &Usage, elapsed: Duration) -> Value {
-    json!({
-        "block_input": usage.block_input, "block_output": usage.block_output, "cost": 0.0,
-        "elapsed_time": elapsed.as_secs_f64(), "involuntary_switches": usage.involuntary_switches,
-        "max_rss": usage.max_rss_kb, "monotonic_time": elapsed.as_secs_f64(),
-        "page_faults": usage.minor_faults, "page_faults_io": usage.major_faults,
-        "shared_memory": 0, "signals": 0, "swaps": 0, "system_cpu_time": usage.system.as_secs_f64(),
-        "unshared_memory": 0, "user_cpu_time": usage.user.as_secs_f64(), "voluntary_switches": usage.voluntary_switches,
-    })
+/// The resources of the whole tree of processes.
+pub(crate) fn resources(usage: &Usage, elapsed: Duration) -> ResourceUsage {
+    let elapsed = elapsed.as_secs_f64();
+    ResourceUsage {
+        block_input: Some(usage.block_input),
+        block_output: Some(usage.block_output),
+        cost: Some(0.0),
+        elapsed_time: Some(elapsed),
+        involuntary_switches: Some(usage.involuntary_switches),
+        max_rss: Some(usage.max_rss_kb),
+        monotonic_time: Some(elapsed),
+        page_faults: Some(usage.minor_faults),
+        page_faults_io: Some(usage.major_faults),
+        shared_memory: Some(0),
+        signals: Some(0),
+        swaps: Some(0),
+        system_cpu_time: Some(usage.system.as_secs_f64()),
+        unshared_memory: Some(0),
+        user_cpu_time: Some(usage.user.as_secs_f64()),
+        voluntary_switches: Some(usage.voluntary_switches),
+    }
 }

@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::{Value, json};
-
 use super::counted::Counters;
 use super::dial::{DialError, Route};
 use super::target::{Target, TargetError};
+use crate::api::types::{
+    EngineConnection, EngineConnections, EventDataNetwork, NetworkInterface, OperationEventType,
+};
 use crate::operation::events::{EventLog, SYSTEM};
 
 /// Connections of one sandbox that are an event each; further ones are counted.
@@ -51,16 +52,16 @@ impl ConnectionLog {
 
     /// A connection was made.
     pub(super) fn made(&self, method: &str, target: &Target, route: &Route) {
-        let mut about = json!({
-            "verdict": "allowed", "method": method, "host": target.host.to_string(), "port": target.port,
-        });
+        let mut about = connection("allowed", method, target);
         match route {
-            Route::Direct(address) => about["address"] = json!(address.ip()),
+            Route::Direct(address) => about.address = Some(address.ip().to_string()),
             Route::Upstream { via, checked } => {
-                about["via"] = json!(via.to_string());
+                about.via = Some(via.to_string());
                 if !checked {
-                    about["reason"] =
-                        json!("only the name could be checked: this machine's proxy resolves it");
+                    about.reason = Some(
+                        "only the name could be checked: this machine's proxy resolves it"
+                            .to_owned(),
+                    );
                 }
             }
         }
@@ -72,9 +73,10 @@ impl ConnectionLog {
         let why = failure.to_string();
         let denied = failure.is_denied();
         let verdict = if denied { "denied" } else { "failed" };
-        let about = json!({
-            "verdict": verdict, "method": method, "host": target.host.to_string(), "port": target.port, "reason": why,
-        });
+        let about = EngineConnection {
+            reason: Some(why.clone()),
+            ..connection(verdict, method, target)
+        };
         if denied {
             self.count(|tally| tally.deny(target.to_string(), &why), about);
         } else {
@@ -86,18 +88,32 @@ impl ConnectionLog {
     pub(super) fn unreadable(&self, method: &str, asked: &str, why: &TargetError) {
         let why = why.to_string();
         let asked: String = asked.chars().take(200).collect();
-        let about = json!({"verdict": "denied", "method": method, "host": asked, "reason": why});
+        let about = EngineConnection {
+            verdict: "denied".to_owned(),
+            method: method.to_owned(),
+            host: asked,
+            port: None,
+            address: None,
+            via: None,
+            reason: Some(why.clone()),
+        };
         self.count(|tally| tally.deny(String::new(), &why), about);
     }
 
-    fn count(&self, count: impl FnOnce(&mut Tally), about: Value) {
+    fn count(&self, count: impl FnOnce(&mut Tally), about: EngineConnection) {
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         count(&mut tally);
         let so_far = tally.allowed + tally.denied + tally.failed;
         drop(tally);
         if so_far <= EVENTS {
-            let data = json!({"interfaces": [], "x-connection": about});
-            self.log.append(SYSTEM, "network", data);
+            let data = EventDataNetwork {
+                interfaces: Vec::new(),
+                configured: None,
+                error: None,
+                x_connection: Some(about),
+                x_connections: None,
+            };
+            self.log.append(SYSTEM, OperationEventType::Network, data);
         }
     }
 
@@ -105,17 +121,44 @@ impl ConnectionLog {
     pub(super) fn finish(&self) -> Option<String> {
         let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         if tally.allowed + tally.denied + tally.failed > 0 {
-            let data = json!({
-                "interfaces": [{
-                    "name": "proxy",
-                    "rx_bytes": self.counters.received.load(Ordering::Relaxed), "rx_packets": 0, "rx_errs": 0, "rx_drop": 0,
-                    "tx_bytes": self.counters.sent.load(Ordering::Relaxed), "tx_packets": 0, "tx_errs": 0, "tx_drop": 0,
-                }],
-                "x-connections": {"allowed": tally.allowed, "denied": tally.denied, "failed": tally.failed},
-            });
-            self.log.append(SYSTEM, "network", data);
+            let proxy = NetworkInterface {
+                name: "proxy".to_owned(),
+                rx_bytes: self.counters.received.load(Ordering::Relaxed),
+                rx_packets: 0,
+                rx_errs: 0,
+                rx_drop: 0,
+                tx_bytes: self.counters.sent.load(Ordering::Relaxed),
+                tx_packets: 0,
+                tx_errs: 0,
+                tx_drop: 0,
+            };
+            let data = EventDataNetwork {
+                interfaces: vec![proxy],
+                configured: None,
+                error: None,
+                x_connection: None,
+                x_connections: Some(EngineConnections {
+                    allowed: tally.allowed,
+                    denied: tally.denied,
+                    failed: tally.failed,
+                }),
+            };
+            self.log.append(SYSTEM, OperationEventType::Network, data);
         }
         tally.summary()
+    }
+}
+
+/// A connection that was asked for, before it is known how it went.
+fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection {
+    EngineConnection {
+        verdict: verdict.to_owned(),
+        method: method.to_owned(),
+        host: target.host.to_string(),
+        port: Some(target.port),
+        address: None,
+        via: None,
+        reason: None,
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 
 use contree_sandbox::{Content, SideFile};
 
+use super::access::{Access, PORT};
 use super::settings::ProxyVariables;
-use super::{Access, PORT};
+
 use crate::api::request::SpawnRequest;
 
 /// Certificates of the machine, for images that have none.

@@ -18,7 +18,10 @@ use grep_searcher::{
     SinkMatch,
 };
 use ignore::overrides::{Override, OverrideBuilder};
-use serde::Serialize;
+
+use crate::api::types::{
+    GrepMatch, GrepMatchType, GrepSubmatch, InspectImageGrepQuery, InspectImageGrepQueryCase,
+};
 
 /// How long a search may take. What was found until then is answered as truncated.
 pub(crate) const TIME: Duration = Duration::from_secs(30);
@@ -34,17 +37,6 @@ const MOST_PARTS: usize = 4096;
 /// The most text in an answer, lines of context included.
 const MOST_TEXT: usize = 32 << 20;
 
-/// What to search for.
-pub(crate) struct Query {
-    pub(crate) patterns: Vec<String>,
-    pub(crate) globs: Vec<String>,
-    pub(crate) max_count: Option<u64>,
-    pub(crate) max_total: usize,
-    pub(crate) case: Case,
-    pub(crate) before: usize,
-    pub(crate) after: usize,
-}
-
 /// Why a search cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
@@ -56,46 +48,10 @@ pub(crate) enum QueryError {
     Glob(#[source] ignore::Error),
 }
 
-/// Whether upper and lower case differ.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Case {
-    #[default]
-    Sensitive,
-    Insensitive,
-    /// Only if a pattern has an upper-case letter.
-    Smart,
-}
-
-/// A line of the answer.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line {
-    path: Arc<str>,
-    line_number: u64,
-    absolute_offset: u64,
-    line_text: String,
-    line_bytes: usize,
-    submatches: Vec<Part>,
-    r#type: LineType,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum LineType {
-    Match,
-    Context,
-}
-
-#[derive(Debug, Serialize)]
-struct Part {
-    text: String,
-    start: usize,
-    end: usize,
-}
-
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<GrepMatch>,
     pub(crate) truncated: bool,
 }
 
@@ -145,27 +101,30 @@ impl Search {
     ///
     /// # Errors
     /// What is wrong with a pattern or a glob.
-    pub(crate) fn new(query: &Query, stop: Arc<AtomicBool>) -> Result<Self, QueryError> {
+    pub(crate) fn new(
+        query: &InspectImageGrepQuery,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self, QueryError> {
         let matcher = RegexMatcherBuilder::new()
             .multi_line(true)
             .unicode(true)
             .octal(false)
             .line_terminator(Some(b'\n'))
-            .case_insensitive(query.case == Case::Insensitive)
-            .case_smart(query.case == Case::Smart)
+            .case_insensitive(query.case == InspectImageGrepQueryCase::Insensitive)
+            .case_smart(query.case == InspectImageGrepQueryCase::Smart)
             .size_limit(PATTERN_BYTES)
             .dfa_size_limit(PATTERN_CACHE_BYTES)
-            .build_many(&query.patterns)
+            .build_many(&query.pattern)
             .map_err(QueryError::Pattern)?;
         let mut globs = OverrideBuilder::new("/");
-        for glob in &query.globs {
+        for glob in &query.glob {
             globs.add(glob).map_err(QueryError::Glob)?;
         }
         let globs = globs.build().map_err(QueryError::Glob)?;
         let searcher = SearcherBuilder::new()
             .line_number(true)
-            .before_context(query.before)
-            .after_context(query.after)
+            .before_context(usize::try_from(query.before).unwrap_or(usize::MAX))
+            .after_context(usize::try_from(query.after).unwrap_or(usize::MAX))
             .max_matches(query.max_count)
             .heap_limit(Some(LONGEST_LINE))
             .binary_detection(BinaryDetection::quit(0))
@@ -175,7 +134,7 @@ impl Search {
             searcher,
             globs,
             progress: SearchProgress {
-                max_total: query.max_total,
+                max_total: usize::try_from(query.max_total).unwrap_or(usize::MAX),
                 stop,
                 deadline: Instant::now() + TIME,
                 found: Found::default(),
@@ -311,8 +270,8 @@ impl Lines<'_> {
         bytes: &[u8],
         number: Option<u64>,
         offset: u64,
-        submatches: Vec<Part>,
-        r#type: LineType,
+        submatches: Vec<GrepSubmatch>,
+        r#type: GrepMatchType,
     ) {
         let shown = &bytes[..cut(bytes)];
         let line_text = String::from_utf8_lossy(shown).into_owned();
@@ -322,7 +281,7 @@ impl Lines<'_> {
                 .map(|part| part.text.len() + 64)
                 .sum::<usize>()
             + 128;
-        self.progress.found.lines.push(Line {
+        self.progress.found.lines.push(GrepMatch {
             path: Arc::clone(&self.path),
             line_number: number.unwrap_or_default(),
             absolute_offset: offset,
@@ -336,11 +295,11 @@ impl Lines<'_> {
         }
     }
 
-    fn parts(&self, line: &[u8]) -> io::Result<Vec<Part>> {
+    fn parts(&self, line: &[u8]) -> io::Result<Vec<GrepSubmatch>> {
         let mut parts = Vec::new();
         self.matcher.find_iter(line, |found| {
             let text = &line[found.start()..found.end()];
-            parts.push(Part {
+            parts.push(GrepSubmatch {
                 text: String::from_utf8_lossy(&text[..cut(text)]).into_owned(),
                 start: found.start(),
                 end: found.end(),
@@ -384,7 +343,7 @@ impl Sink for Lines<'_> {
             found.line_number(),
             found.absolute_byte_offset(),
             parts,
-            LineType::Match,
+            GrepMatchType::Match,
         );
         Ok(!self.progress.full())
     }
@@ -399,7 +358,7 @@ impl Sink for Lines<'_> {
             context.line_number(),
             context.absolute_byte_offset(),
             Vec::new(),
-            LineType::Context,
+            GrepMatchType::Context,
         );
         Ok(!self.progress.full())
     }

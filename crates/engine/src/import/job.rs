@@ -13,7 +13,8 @@ use super::prepared::PreparedImage;
 use super::progress::Progress;
 use super::tasks::ImportTasks;
 use super::unpack::discard;
-use crate::api::request::import::{Checked, ImportRequest};
+use crate::api::request::import::Checked;
+use crate::api::types::ImageImportRequest;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::lifecycle::{self, CommitWork, Task, WorkEnding};
@@ -22,7 +23,7 @@ use crate::rows::operations::Status;
 /// Checks a request, records its operation and starts it on `runtime`. Blocks.
 pub(crate) fn begin(
     engine: &Arc<Engine>,
-    request: ImportRequest,
+    request: ImageImportRequest,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Uuid, ApiError> {
     let checked = request.check().map_err(ApiError::bad)?;
@@ -39,7 +40,8 @@ pub(crate) fn begin(
         operation,
         "image_import",
         None,
-        &checked.masked(),
+        &serde_json::to_value(checked.masked())
+            .map_err(|error| ApiError::internal(error.to_string()))?,
     )?;
     let shared = Arc::clone(engine);
     engine.tasks.spawn_on(

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use contree_sandbox::Unpacked;
 
+use crate::api::types::OperationEventType;
 use crate::operation::events::stream;
 use crate::operation::running::Running;
 
@@ -44,7 +45,7 @@ impl Progress {
         let text = format!("{text}\n");
         self.running
             .log
-            .append(0, "stdout", stream(text.as_bytes()));
+            .append(0, OperationEventType::Stdout, stream(text.as_bytes()));
     }
 
     /// How many bytes there are to download.

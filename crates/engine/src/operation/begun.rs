@@ -56,6 +56,6 @@ fn too_early(operation: &Operation) -> ApiError {
     ApiError::too_early(format!(
         "the operation {} has not begun yet: it is {}",
         operation.uuid,
-        operation.status.name()
+        operation.status.as_str()
     ))
 }

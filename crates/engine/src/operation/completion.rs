@@ -6,10 +6,9 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
+use crate::api::types::EventDataCompletion;
 use crate::error::StorageError;
 use crate::operation::events::{self, EventLine, EventLog};
 use crate::rows::Rows;
@@ -55,16 +54,15 @@ impl Completion {
     }
 
     /// The data of the event.
-    fn data(&self) -> Value {
+    fn data(&self) -> EventDataCompletion {
         let took = self.ended_at - self.created_at;
-        let data = CompletionData {
-            status: self.status.name(),
+        EventDataCompletion {
+            status: self.status,
             result_image_uuid: self.result_image,
-            error: self.error.as_deref(),
+            error: self.error.clone(),
             duration_ms: u64::try_from(took.num_milliseconds()).unwrap_or(0),
             image_size_bytes: self.image_size,
-        };
-        serde_json::to_value(data).unwrap_or_default()
+        }
     }
 
     /// Appends it to the log of an operation of this process.
@@ -81,17 +79,6 @@ impl Completion {
     pub(crate) fn line(&self, id: u64) -> EventLine {
         EventLine::completion(id, self.ended_at, &self.data())
     }
-}
-
-/// The API's `EventDataCompletion`.
-#[derive(Serialize)]
-struct CompletionData<'a> {
-    status: &'static str,
-    result_image_uuid: Option<Uuid>,
-    error: Option<&'a str>,
-    duration_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image_size_bytes: Option<u64>,
 }
 
 /// The end of an operation, as its record has it now. `None` if it is not over.

@@ -16,8 +16,10 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
+
+use crate::api::types::{EventDataStream, OperationEvent, OperationEventType, StreamEncoding};
 
 /// How often the log of another process's operation is looked at.
 pub(crate) const POLL: Duration = Duration::from_millis(100);
@@ -25,24 +27,8 @@ pub(crate) const POLL: Duration = Duration::from_millis(100);
 /// How much of a log is read at once.
 const CHUNK: usize = 256 * 1024;
 
-/// The type of the last event of a log.
-pub(crate) const COMPLETION: &str = "completion";
-
 /// The engine itself, as the events' `spid`.
 pub(crate) const SYSTEM: u64 = 0;
-
-/// An event as a line of the log has it, which is the API's `OperationEvent`.
-#[derive(Serialize)]
-struct EventRecord<'a> {
-    /// Counts from 1, without gaps.
-    id: u64,
-    ts: String,
-    /// 0 is the engine, 1 the main process.
-    spid: u64,
-    #[serde(rename = "type")]
-    kind: &'a str,
-    data: &'a Value,
-}
 
 /// An event as it stands in the log, and what it is chosen by.
 #[derive(Clone, Debug)]
@@ -55,26 +41,32 @@ pub(crate) struct EventLine {
 
 impl EventLine {
     /// The line of a new event.
-    fn new(id: u64, at: DateTime<Utc>, spid: u64, kind: &str, data: &Value) -> Self {
-        let ts = timestamp(at);
-        let record = EventRecord {
+    fn new(
+        id: u64,
+        at: DateTime<Utc>,
+        spid: u64,
+        kind: OperationEventType,
+        data: &impl Serialize,
+    ) -> Self {
+        // Ids count from 1, without gaps. `spid` is 0 for the engine, and 1 for the main process.
+        let event = OperationEvent {
             id,
-            ts,
-            spid,
-            kind,
-            data,
+            ts: timestamp(at),
+            spid: Some(spid),
+            r#type: kind.as_str().to_owned(),
+            data: serde_json::to_value(data).unwrap_or_default(),
         };
         Self {
             id,
             spid,
-            kind: kind.to_owned(),
-            text: serde_json::to_string(&record).unwrap_or_default(),
+            kind: kind.as_str().to_owned(),
+            text: serde_json::to_string(&event).unwrap_or_default(),
         }
     }
 
     /// The completion that an engine owed, for a log that takes no line any more.
-    pub(crate) fn completion(id: u64, at: DateTime<Utc>, data: &Value) -> Self {
-        Self::new(id, at, SYSTEM, COMPLETION, data)
+    pub(crate) fn completion(id: u64, at: DateTime<Utc>, data: &impl Serialize) -> Self {
+        Self::new(id, at, SYSTEM, OperationEventType::Completion, data)
     }
 
     /// Reads a line of a log, without its newline. `None` if it is no event.
@@ -116,7 +108,7 @@ impl EventLine {
 
     /// Whether this is the last event of its log.
     pub(crate) fn is_completion(&self) -> bool {
-        self.kind == COMPLETION
+        self.kind == OperationEventType::Completion.as_str()
     }
 
     fn with_newline(&self) -> Vec<u8> {
@@ -129,11 +121,16 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// Bytes as the API's `StreamRepr`: text if they are ASCII, else base64.
-pub(crate) fn stream(bytes: &[u8]) -> Value {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => json!({"value": text, "encoding": "ascii"}),
-        _ => json!({"value": STANDARD.encode(bytes), "encoding": "base64"}),
+/// Bytes as text if they are ASCII, else in base64.
+pub(crate) fn stream(bytes: &[u8]) -> EventDataStream {
+    let (value, encoding) = match std::str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => (text.to_owned(), StreamEncoding::Ascii),
+        _ => (STANDARD.encode(bytes), StreamEncoding::Base64),
+    };
+    EventDataStream {
+        value,
+        encoding,
+        truncated: None,
     }
 }
 
@@ -185,7 +182,7 @@ impl EventLog {
     }
 
     /// Appends an event of now. A full disk must not end a sandbox: then the event is lost as a whole, and the answer false.
-    pub(crate) fn append(&self, spid: u64, kind: &str, data: Value) -> bool {
+    pub(crate) fn append(&self, spid: u64, kind: OperationEventType, data: impl Serialize) -> bool {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         // Streams that outlive their sandbox have nothing more to say.
         let written = !end.complete && self.write(&mut end, Utc::now(), spid, kind, &data);
@@ -195,10 +192,10 @@ impl EventLog {
     }
 
     /// Appends the last event, which happened at `at`. Nothing is appended after it, even if it was lost.
-    pub(crate) fn complete(&self, at: DateTime<Utc>, data: &Value) {
+    pub(crate) fn complete(&self, at: DateTime<Utc>, data: &impl Serialize) {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         if !end.complete {
-            self.write(&mut end, at, SYSTEM, COMPLETION, data);
+            self.write(&mut end, at, SYSTEM, OperationEventType::Completion, data);
             end.complete = true;
         }
         drop(end);
@@ -210,8 +207,8 @@ impl EventLog {
         end: &mut LogEnd,
         at: DateTime<Utc>,
         spid: u64,
-        kind: &str,
-        data: &Value,
+        kind: OperationEventType,
+        data: &impl Serialize,
     ) -> bool {
         let line = EventLine::new(end.events + 1, at, spid, kind, data).with_newline();
         match end.file.write_all(&line) {
@@ -237,7 +234,11 @@ impl EventLog {
 
 /// Appends the completion to a log that nobody writes to any more, if it has none. Several engines may try at once: one of
 /// them writes, and the others find what it wrote. A log that is not there stays so.
-pub(crate) fn complete_abandoned(path: &Path, at: DateTime<Utc>, data: &Value) -> io::Result<()> {
+pub(crate) fn complete_abandoned(
+    path: &Path,
+    at: DateTime<Utc>,
+    data: &impl Serialize,
+) -> io::Result<()> {
     let mut file = match OpenOptions::new().read(true).append(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -374,11 +375,11 @@ mod tests {
         let log = EventLog::create(&path).expect("create");
         let mut reader = EventReader::open(&path).expect("open");
         assert!(reader.next().expect("read").is_empty());
-        log.append(1, "stdout", stream(b"one"));
-        log.append(1, "stdout", stream(&[0xff, b'\n']));
+        log.append(1, OperationEventType::Stdout, stream(b"one"));
+        log.append(1, OperationEventType::Stdout, stream(&[0xff, b'\n']));
         let ids: Vec<u64> = reader.next().expect("read").iter().map(|r| r.id).collect();
         assert_eq!(ids, [1, 2]);
-        log.complete(Utc::now(), &json!({}));
+        log.complete(Utc::now(), &serde_json::json!({}));
         assert!(reader.next().expect("read")[0].is_completion());
         assert_eq!(fold(&path, 1).expect("fold").stdout, b"one\xff\n");
     }
@@ -389,14 +390,15 @@ mod tests {
         let path = folder.path().join("log");
         let log = EventLog::create(&path).expect("create");
         let mut grown = log.watch();
-        log.append(1, "stdout", stream(b"one"));
+        log.append(1, OperationEventType::Stdout, stream(b"one"));
         assert!(!*grown.borrow_and_update());
-        log.complete(Utc::now(), &json!({"status": "SUCCESS"}));
+        log.complete(Utc::now(), &serde_json::json!({"status": "SUCCESS"}));
         assert!(*grown.borrow_and_update());
         let whole = std::fs::read(&path).expect("read");
-        assert!(!log.append(1, "stdout", stream(b"late")));
-        log.complete(Utc::now(), &json!({"status": "FAILED"}));
-        complete_abandoned(&path, Utc::now(), &json!({"status": "FAILED"})).expect("complete");
+        assert!(!log.append(1, OperationEventType::Stdout, stream(b"late")));
+        log.complete(Utc::now(), &serde_json::json!({"status": "FAILED"}));
+        complete_abandoned(&path, Utc::now(), &serde_json::json!({"status": "FAILED"}))
+            .expect("complete");
         assert_eq!(std::fs::read(&path).expect("read"), whole);
     }
 
@@ -405,7 +407,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = EventLog::create(&path).expect("create");
-        log.append(1, "stdout", stream(b"one"));
+        log.append(1, OperationEventType::Stdout, stream(b"one"));
         drop(log);
         let half = OpenOptions::new().append(true).open(&path);
         half.expect("open").write_all(b"{\"id\":").expect("write");
@@ -413,7 +415,8 @@ mod tests {
             for number in 0..8 {
                 let path = &path;
                 scope.spawn(move || {
-                    complete_abandoned(path, Utc::now(), &json!({"by": number})).expect("complete");
+                    complete_abandoned(path, Utc::now(), &serde_json::json!({"by": number}))
+                        .expect("complete");
                 });
             }
         });
@@ -424,7 +427,8 @@ mod tests {
         assert!(lines[1].is_completion(), "{text}");
         assert_eq!(text, format!("{}\n{}\n", lines[0].text(), lines[1].text()));
         let missing = folder.path().join("none");
-        complete_abandoned(&missing, Utc::now(), &json!({})).expect("nothing to complete");
+        complete_abandoned(&missing, Utc::now(), &serde_json::json!({}))
+            .expect("nothing to complete");
         assert!(!missing.exists());
     }
 
@@ -433,7 +437,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = EventLog::create(&path).expect("create");
-        log.append(1, "stdout", stream(b"whole"));
+        log.append(1, OperationEventType::Stdout, stream(b"whole"));
         let mut text = std::fs::read(&path).expect("read");
         text.extend_from_slice(br#"{"id":2,"ts":"","spid":1,"type":"std"#);
         std::fs::write(&path, text).expect("write");
@@ -447,15 +451,15 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = EventLog::create(&path).expect("create");
-        assert!(log.append(1, "stdout", stream(b"one")));
+        assert!(log.append(1, OperationEventType::Stdout, stream(b"one")));
         let writable = {
             // A file that cannot be written stands for a disk that takes no more.
             let mut end = log.end.lock().expect("lock");
             std::mem::replace(&mut end.file, File::open(&path).expect("open"))
         };
-        assert!(!log.append(1, "stdout", stream(b"lost")));
+        assert!(!log.append(1, OperationEventType::Stdout, stream(b"lost")));
         log.end.lock().expect("lock").file = writable;
-        assert!(log.append(1, "stdout", stream(b"two")));
+        assert!(log.append(1, OperationEventType::Stdout, stream(b"two")));
         let mut reader = EventReader::open(&path).expect("open");
         let ids: Vec<u64> = reader.next().expect("read").iter().map(|r| r.id).collect();
         assert_eq!(ids, [1, 2]);
@@ -467,7 +471,7 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = EventLog::create(&path).expect("create");
-        log.append(1, "stdout", stream(b"one"));
+        log.append(1, OperationEventType::Stdout, stream(b"one"));
         let mut reader = EventReader::open(&path).expect("open");
         assert_eq!(reader.next().expect("read").len(), 1);
         // Shorter than what follows in its place, and longer.
@@ -481,7 +485,7 @@ mod tests {
                 .file
                 .set_len(reader.position)
                 .expect("cut");
-            log.append(1, "stdout", stream(b"more"));
+            log.append(1, OperationEventType::Stdout, stream(b"more"));
             let next = reader.next().expect("read");
             assert_eq!((next.len(), next[0].id), (1, id), "after {half} bytes");
         }
@@ -493,14 +497,21 @@ mod tests {
         let folder = folder();
         let path = folder.path().join("log");
         let log = EventLog::create(&path).expect("create");
-        log.append(1, "stderr", stream(&vec![b'x'; CHUNK * 3]));
+        log.append(
+            1,
+            OperationEventType::Stderr,
+            stream(&vec![b'x'; CHUNK * 3]),
+        );
         assert_eq!(fold(&path, 1).expect("fold").stderr.len(), CHUNK * 3);
     }
 
     #[test]
     fn streams_survive_the_trip() {
         for bytes in [&b"plain"[..], "ä".as_bytes(), &[0, 255, 10], b""] {
-            assert_eq!(stream_bytes(&stream(bytes)).expect("bytes"), bytes);
+            assert_eq!(
+                stream_bytes(&serde_json::json!(stream(bytes))).expect("bytes"),
+                bytes
+            );
         }
     }
 }

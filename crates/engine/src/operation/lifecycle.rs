@@ -12,6 +12,7 @@ use contree_sandbox::RunDir;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::api::types::InstanceResult;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -49,7 +50,7 @@ pub(crate) type CommitWork = Box<dyn FnOnce(&Engine, &Ending) -> Result<Ending, 
 pub(crate) struct WorkEnding {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
-    pub(crate) outcome: Option<Value>,
+    pub(crate) outcome: Option<InstanceResult>,
     /// Keeps what it left, if there is anything to keep.
     pub(crate) keep: Option<CommitWork>,
 }
@@ -141,7 +142,7 @@ pub(crate) fn accept(
                 status,
                 image,
                 request,
-                door: engine.door(),
+                door: engine.socket(),
                 created_at,
             },
         )

@@ -5,46 +5,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 use super::{micros, moment};
+use crate::api::types::InstanceResult;
 use contree_sqlite::DbError;
 
-/// The states of an operation, as the API names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Pending,
-    Assigned,
-    Executing,
-    Success,
-    Failed,
-    Cancelled,
-}
+pub(crate) use crate::api::types::OperationStatus as Status;
 
 impl Status {
-    const ALL: [Self; 6] = [
-        Self::Pending,
-        Self::Assigned,
-        Self::Executing,
-        Self::Success,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    /// The API's name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Assigned => "ASSIGNED",
-            Self::Executing => "EXECUTING",
-            Self::Success => "SUCCESS",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-        }
-    }
-
-    /// The status of a name.
-    pub(crate) fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|status| status.name() == name)
-    }
-
     /// Whether nothing will change any more.
     pub(crate) fn is_terminal(self) -> bool {
         matches!(self, Self::Success | Self::Failed | Self::Cancelled)
@@ -67,7 +33,7 @@ pub(crate) struct Operation {
     /// The accepted request.
     pub(crate) request: serde_json::Value,
     /// Exit state and resources, once it is over and a process ran.
-    pub(crate) outcome: Option<serde_json::Value>,
+    pub(crate) outcome: Option<InstanceResult>,
     /// Bytes of the result image, all layers together.
     pub(crate) image_size: Option<u64>,
     pub(crate) created_at: DateTime<Utc>,
@@ -80,7 +46,7 @@ pub(crate) struct Ending {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
     pub(crate) result_image: Option<Uuid>,
-    pub(crate) outcome: Option<serde_json::Value>,
+    pub(crate) outcome: Option<InstanceResult>,
     pub(crate) image_size: Option<u64>,
 }
 
@@ -98,16 +64,17 @@ pub(crate) struct Filter {
 const COLUMNS: &str = "uuid, kind, status, error, image, result_image, request, outcome, image_size, created_at, ended_at";
 
 fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
-    let json = |text: String| serde_json::from_str(&text).unwrap_or_default();
     Ok(Operation {
         uuid: super::uuid(row.get(0)?),
         kind: row.get(1)?,
-        status: Status::of(&row.get::<_, String>(2)?).unwrap_or(Status::Failed),
+        status: row.get::<_, String>(2)?.parse().unwrap_or(Status::Failed),
         error: row.get(3)?,
         image: row.get::<_, Option<String>>(4)?.map(super::uuid),
         result_image: row.get::<_, Option<String>>(5)?.map(super::uuid),
-        request: json(row.get(6)?),
-        outcome: row.get::<_, Option<String>>(7)?.map(json),
+        request: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
+        outcome: row
+            .get::<_, Option<String>>(7)?
+            .and_then(|text| serde_json::from_str(&text).ok()),
         image_size: row.get(8)?,
         created_at: moment(row.get(9)?),
         ended_at: row.get::<_, Option<i64>>(10)?.map(moment),
@@ -136,7 +103,7 @@ pub(crate) fn insert(c: &Connection, new: &New<'_>) -> Result<(), DbError> {
     .execute(params![
         new.uuid.to_string(),
         new.kind,
-        new.status.name(),
+        new.status.as_str(),
         new.image.map(|u| u.to_string()),
         new.request.to_string(),
         new.door,
@@ -154,7 +121,7 @@ pub(crate) fn set_status(c: &Connection, uuid: Uuid, status: Status) -> Result<(
     c.prepare_cached(&format!(
         "UPDATE operations SET status = ?2 WHERE uuid = ?1 AND ended_at IS NULL AND status IN {before}"
     ))?
-    .execute(params![uuid.to_string(), status.name()])?;
+    .execute(params![uuid.to_string(), status.as_str()])?;
     Ok(())
 }
 
@@ -170,15 +137,19 @@ pub(crate) fn door(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError
 
 /// Ends an open operation; false if it was over already, and then nothing is changed.
 pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &Ending) -> Result<bool, DbError> {
+    let outcome = ending
+        .outcome
+        .as_ref()
+        .and_then(|outcome| serde_json::to_string(outcome).ok());
     let changed = c.execute(
         "UPDATE operations SET status = ?2, error = ?3, result_image = ?4, outcome = ?5, image_size = ?6, ended_at = ?7
          WHERE uuid = ?1 AND ended_at IS NULL",
         params![
             uuid.to_string(),
-            ending.status.name(),
+            ending.status.as_str(),
             ending.error,
             ending.result_image.map(|u| u.to_string()),
-            ending.outcome.as_ref().map(ToString::to_string),
+            outcome,
             ending.image_size,
             micros(Utc::now())
         ],

@@ -3,6 +3,7 @@
 use contree_sandbox::Exit;
 
 use crate::api::request::SpawnRequest;
+use crate::api::types::OperationEventType;
 use crate::engine::Engine;
 use crate::operation::events::{self, SYSTEM, stream};
 use crate::operation::lifecycle::Task;
@@ -45,7 +46,11 @@ pub(crate) fn add(
     let single = engine.store.id_map().single();
     let refusal = engine.egress.refusal(request).map(str::to_owned);
     if let Some(why) = &refusal {
-        log.append(SYSTEM, "network", crate::egress::refused_event(why));
+        log.append(
+            SYSTEM,
+            OperationEventType::Network,
+            crate::egress::refused_event(why),
+        );
     }
     let mut lines: Vec<String> = denied
         .into_iter()
@@ -73,7 +78,7 @@ pub(crate) fn add(
         text.push_str(&line);
         text.push('\n');
     }
-    log.append(MAIN, "stderr", stream(text.as_bytes()));
+    log.append(MAIN, OperationEventType::Stderr, stream(text.as_bytes()));
 }
 
 fn out_of_memory(limit: u64) -> String {

@@ -1,8 +1,8 @@
 //! How a run ends, and what its operation becomes by it.
 
 use contree_sandbox::Finished;
-use serde_json::Value;
 
+use crate::api::types::InstanceResult;
 use crate::error::ApiError;
 use crate::operation::lifecycle::{CommitWork, WorkEnding};
 use crate::rows::operations::Status;
@@ -33,7 +33,7 @@ impl RunEnding {
     /// What the operation becomes. `keep` makes an image of what a sandbox that ended in good order has left.
     pub(crate) fn into_work_ending(
         self,
-        outcome: Option<Value>,
+        outcome: Option<InstanceResult>,
         keep: impl FnOnce(Finished) -> Option<CommitWork>,
     ) -> WorkEnding {
         let ran = match self {

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use contree_sandbox::{Command, Exit, Process, Sandbox};
-use serde_json::json;
 use tokio::sync::{RwLock, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::api::report::{event_resources, millis, spawn_event};
 use crate::api::request::SpawnRequest;
+use crate::api::types::{EventDataExit, EventDataTruncatedStream, OperationEventType};
 use crate::blocking::blocking;
 use crate::egress::Variables;
 use crate::error::ApiError;
@@ -149,7 +149,7 @@ impl Instance {
         let process = self.ask(move |sandbox| sandbox.exec(&command)).await?;
         self.log.append(
             spid,
-            "spawn",
+            OperationEventType::Spawn,
             spawn_event(request, &process, &program, &args, &cwd, self.timeout),
         );
         Ok(self.take(spid, process, request))
@@ -166,8 +166,11 @@ impl Instance {
             let input = Arc::clone(&input);
             tokio::spawn(async move { input.deliver(process.stdin).await })
         };
-        let readers = [(process.stdout, "stdout"), (process.stderr, "stderr")]
-            .map(|(fd, name)| record(Arc::clone(&self.log), spid, fd, name, cap));
+        let readers = [
+            (process.stdout, EventDataTruncatedStream::Stdout),
+            (process.stderr, EventDataTruncatedStream::Stderr),
+        ]
+        .map(|(fd, name)| record(Arc::clone(&self.log), spid, fd, name, cap));
         let live = LiveProcess {
             id: process.id,
             input: Arc::clone(&input),
@@ -247,12 +250,16 @@ impl Instance {
         let exit = exit.unwrap_or(&killed);
         self.log.append(
             spid,
-            "exit",
-            json!({
-                "pid": pid, "code": exit.code.unwrap_or(-1), "signal": exit.signal.unwrap_or(-1),
-                "core_dump": exit.core_dump, "timed_out": self.timed_out.load(Ordering::Acquire),
-                "duration_ms": millis(elapsed), "resources": event_resources(&exit.usage),
-            }),
+            OperationEventType::Exit,
+            EventDataExit {
+                pid: pid.into(),
+                code: exit.code.unwrap_or(-1).into(),
+                signal: exit.signal.unwrap_or(-1).into(),
+                core_dump: Some(exit.core_dump),
+                timed_out: self.timed_out.load(Ordering::Acquire),
+                duration_ms: millis(elapsed),
+                resources: event_resources(&exit.usage),
+            },
         );
     }
 

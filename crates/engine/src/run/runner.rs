@@ -8,10 +8,13 @@ use chrono::Utc;
 use contree_sandbox::{
     Exit, Finished, LayerId, MakeDir, Network, Place, Sandbox, SandboxSpec, SideFile, Usage,
 };
-use serde_json::{Value, json};
 
 use crate::api::report::{init_event, resources};
 use crate::api::request::SpawnRequest;
+use crate::api::types::{
+    EventDataShutdown, EventDataShutdownReason, EventDataSizeCap, InstanceResult,
+    OperationEventType, ProcessState,
+};
 use crate::blocking::blocking;
 use crate::egress::Proxy;
 use crate::engine::Engine;
@@ -55,11 +58,11 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> WorkEnding
     let sandbox = match sandbox {
         Ok(sandbox) => sandbox,
         Err(error) => {
-            shut_down(&log, "spawn_failed");
+            shut_down(&log, EventDataShutdownReason::SpawnFailed);
             return WorkEnding::failed(error.message());
         }
     };
-    log.append(SYSTEM, "init", init_event(&job.request));
+    log.append(SYSTEM, OperationEventType::Init, init_event(&job.request));
     let proxy = engine.egress.serve(&sandbox, &log);
     let variables = engine.egress.variables(access, &sandbox);
     let instance = Instance::new(
@@ -90,7 +93,7 @@ async fn not_started(instance: &Instance, log: &EventLog, error: &ApiError) -> W
         Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
         None => None,
     };
-    shut_down(log, "spawn_failed");
+    shut_down(log, EventDataShutdownReason::SpawnFailed);
     // What was placed before it may have been too much already.
     match ended {
         Some(ended) if ended.is_too_large() => WorkEnding::failed(ended.message()),
@@ -117,7 +120,7 @@ async fn watch(
     mut main: AttendedProcess,
     proxy: Option<Proxy>,
     begun: Instant,
-) -> (RunEnding, Option<Value>) {
+) -> (RunEnding, Option<InstanceResult>) {
     let log = &task.running.log;
     let pid = main.pid;
     let cause = tokio::select! {
@@ -168,22 +171,29 @@ async fn watch(
     shut_down(
         log,
         match cause {
-            Cause::TimeOut if exit.is_some() => "timeout",
-            Cause::Exit(_) if exit.is_some() => "job_complete",
-            _ => "signal",
+            Cause::TimeOut if exit.is_some() => EventDataShutdownReason::Timeout,
+            Cause::Exit(_) if exit.is_some() => EventDataShutdownReason::JobComplete,
+            _ => EventDataShutdownReason::Signal,
         },
     );
     let outcome = exit.map(|exit| {
         let usage = finished
             .as_ref()
             .map_or(&exit.usage, |finished| &finished.usage);
-        json!({
-            "state": {
-                "continued": false, "core_dump": exit.core_dump, "exit_code": exit.code.unwrap_or(-1), "pid": pid,
-                "signal": exit.signal.unwrap_or(-1), "stopped": false, "timed_out": timed_out,
-            },
-            "resources": resources(usage, elapsed),
-        })
+        InstanceResult {
+            state: Some(ProcessState {
+                continued: Some(false),
+                core_dump: Some(exit.core_dump),
+                exit_code: Some(exit.code.unwrap_or(-1).into()),
+                pid: Some(pid.into()),
+                signal: Some(exit.signal.unwrap_or(-1).into()),
+                stopped: Some(false),
+                timed_out: Some(timed_out),
+            }),
+            resources: Some(resources(usage, elapsed)),
+            stdout: None,
+            stderr: None,
+        }
     });
     let ending = match (cause, finished) {
         (Cause::Cancel, _) => RunEnding::Cancelled,
@@ -281,16 +291,22 @@ async fn finish(
     })
     .await?;
     if let Err(contree_sandbox::Error::LayerTooLarge { bytes, limit }) = &ended {
-        let data = json!({"limit_bytes": limit, "file_size": bytes});
-        log.append(SYSTEM, "size_cap", data);
+        let data = EventDataSizeCap {
+            limit_bytes: *limit,
+            file_size: *bytes,
+        };
+        log.append(SYSTEM, OperationEventType::SizeCap, data);
     }
     Ok(ended?)
 }
 
-fn shut_down(log: &EventLog, reason: &str) {
+fn shut_down(log: &EventLog, reason: EventDataShutdownReason) {
     log.append(
         SYSTEM,
-        "shutdown",
-        json!({"stopped_at": timestamp(Utc::now()), "reason": reason}),
+        OperationEventType::Shutdown,
+        EventDataShutdown {
+            stopped_at: timestamp(Utc::now()),
+            reason,
+        },
     );
 }

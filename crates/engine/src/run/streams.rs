@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::api::types::{EventDataTruncated, EventDataTruncatedStream, OperationEventType};
 use crate::error::ApiError;
 use crate::operation::events::{EventLog, stream};
 
@@ -112,9 +112,9 @@ impl ProcessInput {
             if shown > 0 {
                 let mut data = stream(&bytes[..shown]);
                 if dropped > 0 {
-                    data["truncated"] = json!(true);
+                    data.truncated = Some(true);
                 }
-                self.log.append(self.spid, "stdin", data);
+                self.log.append(self.spid, OperationEventType::Stdin, data);
             }
             state.recorded += shown as u64;
             state.dropped += dropped as u64;
@@ -167,7 +167,13 @@ impl ProcessInput {
             let state = self.state();
             (state.recorded, state.dropped)
         };
-        truncated(&self.log, self.spid, "stdin", recorded, dropped);
+        truncated(
+            &self.log,
+            self.spid,
+            EventDataTruncatedStream::Stdin,
+            recorded,
+            dropped,
+        );
     }
 
     fn state(&self) -> MutexGuard<'_, PendingInput> {
@@ -180,7 +186,7 @@ pub(crate) fn record(
     log: Arc<EventLog>,
     spid: u64,
     fd: OwnedFd,
-    name: &'static str,
+    which: EventDataTruncatedStream,
     cap: u64,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
@@ -199,10 +205,10 @@ pub(crate) fn record(
             if room > 0 {
                 let mut data = stream(&buffer[..room]);
                 if room < read {
-                    data["truncated"] = json!(true);
+                    data.truncated = Some(true);
                 }
                 // What could not be written, for want of disk, is missing like what was cut.
-                if log.append(spid, name, data) {
+                if log.append(spid, event_type(which), data) {
                     emitted += room as u64;
                 } else {
                     dropped += room as u64;
@@ -210,15 +216,34 @@ pub(crate) fn record(
             }
             dropped += (read - room) as u64;
         }
-        truncated(&log, spid, name, emitted, dropped);
+        truncated(&log, spid, which, emitted, dropped);
     })
 }
 
 /// Says how much of a stream is not in the log, if anything.
-fn truncated(log: &EventLog, spid: u64, name: &str, emitted: u64, dropped: u64) {
+fn truncated(
+    log: &EventLog,
+    spid: u64,
+    stream: EventDataTruncatedStream,
+    emitted: u64,
+    dropped: u64,
+) {
     if dropped > 0 {
-        let data = json!({"stream": name, "bytes_emitted": emitted, "bytes_dropped": dropped});
-        log.append(spid, "truncated", data);
+        let data = EventDataTruncated {
+            stream,
+            bytes_emitted: emitted,
+            bytes_dropped: dropped,
+        };
+        log.append(spid, OperationEventType::Truncated, data);
+    }
+}
+
+/// The type of a stream's events.
+fn event_type(stream: EventDataTruncatedStream) -> OperationEventType {
+    match stream {
+        EventDataTruncatedStream::Stdin => OperationEventType::Stdin,
+        EventDataTruncatedStream::Stdout => OperationEventType::Stdout,
+        EventDataTruncatedStream::Stderr => OperationEventType::Stderr,
     }
 }
 

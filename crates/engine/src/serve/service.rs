@@ -45,7 +45,7 @@ impl Service {
         };
         let socket = SocketDirectory::make(&parent).map_err(failed)?;
         let listener = socket.listen().map_err(failed)?;
-        engine.open_door(&socket.path());
+        engine.set_socket(&socket.path());
         let tidying = Arc::clone(&engine);
         // Not waited for when the engine is stopped: what it does not get to, the next start does.
         tokio::task::spawn_blocking(move || {

@@ -2,7 +2,8 @@
 
 use contree_sandbox::ControlGroups;
 
-use super::{SandboxLimits, SpawnRequest};
+use super::SpawnRequest;
+use crate::api::types::EngineLimits;
 use crate::limits;
 
 impl SpawnRequest {
@@ -86,7 +87,7 @@ impl SpawnRequest {
     }
 }
 
-impl SandboxLimits {
+impl EngineLimits {
     fn check(&self) -> Result<(), String> {
         if let Some(bytes) = self.memory_bytes
             && !limits::MEMORY_BYTES.contains(&bytes)

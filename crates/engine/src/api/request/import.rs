@@ -1,9 +1,9 @@
 //! Requests to import an image.
 
-use serde::Deserialize;
-use serde_json::{Value, json};
-
 use crate::api::request::check_tag;
+use crate::api::types::{
+    ImageImportMetadata, ImageImportRequest, MaskedRegistry, MaskedRegistryCredentials,
+};
 use crate::import::source::Origin;
 use contree_registry::Login;
 
@@ -11,31 +11,6 @@ use contree_registry::Login;
 const TIMEOUT: u64 = 24 * 3600;
 /// What stands in answers in the place of what is secret.
 const MASK: &str = "***";
-
-/// The body of `POST /images/import`, after the API document's `ImageImportRequest`.
-#[derive(Deserialize)]
-pub(crate) struct ImportRequest {
-    registry: Registry,
-    #[serde(default)]
-    tag: Option<String>,
-    #[serde(default = "default_timeout")]
-    timeout: u64,
-}
-
-#[derive(Deserialize)]
-struct Registry {
-    url: String,
-    #[serde(default)]
-    credentials: Option<Credentials>,
-}
-
-#[derive(Deserialize)]
-struct Credentials {
-    #[serde(default)]
-    username: Option<String>,
-    #[serde(default)]
-    password: Option<String>,
-}
 
 /// A request that was checked.
 pub(crate) struct Checked {
@@ -45,11 +20,7 @@ pub(crate) struct Checked {
     pub(crate) timeout: u64,
 }
 
-fn default_timeout() -> u64 {
-    300
-}
-
-impl ImportRequest {
+impl ImageImportRequest {
     /// Checks what no type says, and reads the reference.
     pub(crate) fn check(self) -> Result<Checked, String> {
         let tag = self.tag.filter(|tag| !tag.is_empty());
@@ -87,21 +58,30 @@ impl ImportRequest {
 
 impl Checked {
     /// The request as it is recorded and shown: without what is secret.
-    pub(crate) fn masked(&self) -> Value {
-        let mut registry = json!({"url": self.origin.url()});
-        if self.login.is_some() {
-            registry["credentials"] = json!({"username": MASK, "password": MASK});
+    pub(crate) fn masked(&self) -> ImageImportMetadata {
+        let credentials = self.login.as_ref().map(|_| MaskedRegistryCredentials {
+            username: Some(MASK.to_owned()),
+            password: Some(MASK.to_owned()),
+        });
+        ImageImportMetadata {
+            registry: Some(MaskedRegistry {
+                url: Some(self.origin.url()),
+                credentials,
+            }),
+            tag: self.tag.clone(),
+            timeout: self.timeout,
         }
-        json!({"registry": registry, "tag": self.tag, "timeout": self.timeout})
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn check(body: Value) -> Result<Checked, String> {
-        serde_json::from_value::<ImportRequest>(body)
+        serde_json::from_value::<ImageImportRequest>(body)
             .unwrap()
             .check()
     }
@@ -109,7 +89,8 @@ mod tests {
     #[test]
     fn secrets_are_masked() {
         let body = json!({"registry": {"url": "docker://ghcr.io/a/b", "credentials": {"username": "alice", "password": "hunter2"}}, "tag": "a/b:1"});
-        let text = check(body).map_err(drop).unwrap().masked().to_string();
+        let text = check(body).map_err(drop).unwrap().masked();
+        let text = serde_json::to_string(&text).unwrap();
         assert!(
             !text.contains("hunter2") && !text.contains("alice") && text.contains(MASK),
             "{text}"
@@ -119,7 +100,7 @@ mod tests {
             .unwrap()
             .masked();
         assert_eq!(
-            open,
+            serde_json::to_value(open).unwrap(),
             json!({"registry": {"url": "alpine"}, "tag": null, "timeout": 300})
         );
     }

@@ -1,50 +1,79 @@
 //! Who asks, and what this engine can do.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use contree_sandbox::ControlGroups;
-use serde_json::{Value, json};
+use indexmap::IndexMap;
 
+use crate::api::types::{EngineInfo, WhoAmIResponse};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::limits;
 use crate::rows::operations;
 
+/// What every user of this engine may do.
+const PERMISSIONS: [&str; 6] = [
+    "import",
+    "spawn",
+    "spawn_disposable",
+    "list",
+    "cancel",
+    "set_image_tag",
+];
+
 /// `GET /whoami`.
-pub(super) async fn whoami(State(engine): State<Arc<Engine>>) -> Result<Json<Value>, ApiError> {
-    let counted: BTreeMap<String, i64> =
-        engine.read(operations::count).await?.into_iter().collect();
+pub(super) async fn whoami(
+    State(engine): State<Arc<Engine>>,
+) -> Result<Json<WhoAmIResponse>, ApiError> {
+    let operations_stat = engine.read(operations::count).await?.into_iter().collect();
     let ids = engine.store.id_map();
-    let mut bounds = json!({
-        "instance_max_timeout": limits::TIMEOUT,
-        "instance_max_concurrency": engine.instances.slots(),
-        "instance_max_pending": engine.instances.most_waiting(),
-        "images_import_max_concurrency": engine.imports.queue.slots(),
-        "instance_max_layer_bytes": limits::MOST_LAYER_BYTES,
-        "instance_max_processes": limits::PROCESSES,
-        "instance_max_subprocesses": limits::SUBPROCESSES,
-    });
+    let mut limits = IndexMap::from([
+        ("instance_max_timeout".to_owned(), limits::TIMEOUT),
+        (
+            "instance_max_concurrency".to_owned(),
+            engine.instances.slots() as u64,
+        ),
+        (
+            "instance_max_pending".to_owned(),
+            engine.instances.most_waiting() as u64,
+        ),
+        (
+            "images_import_max_concurrency".to_owned(),
+            engine.imports.queue.slots() as u64,
+        ),
+        (
+            "instance_max_layer_bytes".to_owned(),
+            limits::MOST_LAYER_BYTES,
+        ),
+        (
+            "instance_max_processes".to_owned(),
+            limits::PROCESSES.into(),
+        ),
+        (
+            "instance_max_subprocesses".to_owned(),
+            limits::SUBPROCESSES as u64,
+        ),
+    ]);
     if let Some(bytes) = ControlGroups::get().memory_bytes() {
-        bounds["instance_memory_bytes"] = json!(bytes);
+        limits.insert("instance_memory_bytes".to_owned(), bytes);
     }
-    Ok(Json(json!({
-        "token_uuid": engine.identity,
-        "token_expiration": null,
-        "permissions": {
-            "import": true, "spawn": true, "spawn_disposable": true, "list": true, "cancel": true, "set_image_tag": true,
-        },
-        "limits": bounds,
-        "operations_stat": counted,
-        "x-engine": {
-            "version": env!("CARGO_PKG_VERSION"),
-            "network": engine.egress.name(),
-            "user_ids": ids.describe(),
-            "notes": notes(&engine, ids.single()),
-        },
-    })))
+    Ok(Json(WhoAmIResponse {
+        token_uuid: engine.identity.clone(),
+        token_expiration: None,
+        permissions: PERMISSIONS
+            .map(|permission| (permission.to_owned(), true))
+            .into(),
+        limits: Some(limits),
+        operations_stat,
+        x_engine: Some(EngineInfo {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            network: engine.egress.name().to_owned(),
+            user_ids: ids.describe(),
+            notes: notes(&engine, ids.single()),
+        }),
+    }))
 }
 
 /// What differs from the hosted service, in sentences.

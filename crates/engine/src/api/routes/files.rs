@@ -9,13 +9,11 @@ use axum::Json as Answer;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::extract::{Path, Query, limit, offset};
+use crate::api::types::{File, FileResponse, FilesListResponse, ListFilesQuery};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -23,29 +21,21 @@ use crate::operation::events::timestamp;
 use crate::operation::recover::PART;
 use crate::rows::files::{self, StoredFile};
 
-#[derive(Deserialize)]
-pub(super) struct ListQuery {
-    limit: Option<u32>,
-    offset: Option<u64>,
-    since: Option<DateTime<Utc>>,
-    until: Option<DateTime<Utc>>,
-}
-
-fn shown(file: &StoredFile) -> Value {
-    json!({
-        "uuid": file.uuid,
-        "sha256": file.sha256,
-        "size": file.size,
-        "created_at": timestamp(file.created_at),
-        "updated_at": timestamp(file.updated_at),
-    })
+fn shown(file: &StoredFile) -> File {
+    File {
+        uuid: file.uuid,
+        sha256: file.sha256.clone(),
+        size: file.size,
+        created_at: timestamp(file.created_at),
+        updated_at: timestamp(file.updated_at),
+    }
 }
 
 /// `POST /files`: content is hashed as it arrives, and kept once per digest.
 pub(super) async fn upload(
     State(engine): State<Arc<Engine>>,
     body: Body,
-) -> Result<(StatusCode, Answer<Value>), ApiError> {
+) -> Result<(StatusCode, Answer<FileResponse>), ApiError> {
     let folder = engine.store.root().join("files");
     let mut file =
         blocking(move || Ok(tempfile::Builder::new().prefix(PART).tempfile_in(folder)?)).await?;
@@ -80,7 +70,11 @@ pub(super) async fn upload(
         Ok(engine.rows.write(|t| files::record(t, &digest, size))?)
     })
     .await?;
-    let answer = json!({"uuid": stored.uuid, "sha256": stored.sha256, "size": stored.size});
+    let answer = FileResponse {
+        uuid: stored.uuid,
+        sha256: stored.sha256,
+        size: stored.size,
+    };
     Ok((StatusCode::CREATED, Answer(answer)))
 }
 
@@ -88,7 +82,7 @@ pub(super) async fn upload(
 pub(super) async fn get(
     State(engine): State<Arc<Engine>>,
     Path(sha256): Path<String>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<File>, ApiError> {
     if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ApiError::bad(format!(
             "`{}` is no SHA-256: it takes 64 hexadecimal digits",
@@ -108,13 +102,13 @@ pub(super) async fn get(
 /// `GET /files`.
 pub(super) async fn list(
     State(engine): State<Arc<Engine>>,
-    Query(query): Query<ListQuery>,
-) -> Result<Answer<Value>, ApiError> {
+    Query(query): Query<ListFilesQuery>,
+) -> Result<Answer<FilesListResponse>, ApiError> {
     let (limit, offset) = (limit(query.limit)?, offset(query.offset)?);
     let listed = engine
         .read(move |c| files::list(c, limit, offset, query.since, query.until))
         .await?;
-    Ok(Answer(
-        json!({"files": listed.iter().map(shown).collect::<Vec<_>>()}),
-    ))
+    Ok(Answer(FilesListResponse {
+        files: Some(listed.iter().map(shown).collect()),
+    }))
 }

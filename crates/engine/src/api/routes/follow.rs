@@ -10,11 +10,11 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::api::extract::{Flag, Path, Query};
+use crate::api::extract::{Path, Query};
+use crate::api::types::GetOperationEventsQuery;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -25,18 +25,11 @@ use crate::operation::{begun, lookup};
 /// How often an idle stream says that it lives.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-#[derive(Deserialize)]
-pub(super) struct EventsQuery {
-    follow: Option<Flag>,
-    spid: Option<u64>,
-    since: Option<u64>,
-}
-
 /// `GET /operations/{operationId}/events`.
 pub(super) async fn events(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<EventsQuery>,
+    Query(query): Query<GetOperationEventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let resumed = last_event_id(&headers)?;
@@ -47,7 +40,7 @@ pub(super) async fn events(
         reader: EventReader::open(&engine.log_path(uuid))?,
         engine,
         uuid,
-        follow: query.follow.unwrap_or_default().0,
+        follow: query.follow.0,
         spid: query.spid,
         after: resumed.or(query.since).unwrap_or(0),
         ready: VecDeque::new(),

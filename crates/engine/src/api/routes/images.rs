@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::api::extract::{Flag, Json, Path, Query, limit, moment, offset};
+use crate::api::extract::{Json, Path, Query, limit, moment, offset};
 use crate::api::request::check_tag;
+use crate::api::types::{
+    self, DeleteImageTagQuery, ImageListResponse, ImageTagRequest, ListImagesQuery,
+};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::host;
@@ -18,42 +19,21 @@ use crate::image::lookup;
 use crate::operation::events::timestamp;
 use crate::rows::images::{self, Filter, Image};
 
-#[derive(Deserialize)]
-pub(super) struct ListQuery {
-    limit: Option<u32>,
-    offset: Option<u64>,
-    tagged: Option<Flag>,
-    tag: Option<String>,
-    uuid: Option<Uuid>,
-    since: Option<String>,
-    until: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct TagBody {
-    tag: String,
-}
-
-#[derive(Deserialize)]
-pub(super) struct TagQuery {
-    tag: Option<String>,
-}
-
 /// An image as the API shows it.
-pub(super) fn shown(image: &Image, tag: Option<&str>) -> Value {
-    json!({
-        "uuid": image.uuid,
-        "tag": tag,
-        "created_at": timestamp(image.created_at),
-        "operation_uuid": image.operation,
-    })
+pub(super) fn shown(image: &Image, tag: Option<&str>) -> types::Image {
+    types::Image {
+        uuid: Some(image.uuid),
+        tag: tag.map(str::to_owned),
+        created_at: Some(timestamp(image.created_at)),
+        operation_uuid: image.operation,
+    }
 }
 
 /// `GET /images`.
 pub(super) async fn list(
     State(engine): State<Arc<Engine>>,
-    Query(query): Query<ListQuery>,
-) -> Result<Answer<Value>, ApiError> {
+    Query(query): Query<ListImagesQuery>,
+) -> Result<Answer<ImageListResponse>, ApiError> {
     if query
         .tag
         .as_deref()
@@ -74,19 +54,21 @@ pub(super) async fn list(
     };
     host::ensure(&engine).await?;
     let listed = engine.read(move |c| images::list(c, &filter)).await?;
-    let images: Vec<Value> = listed
+    let images = listed
         .iter()
         .map(|row| shown(&row.image, row.tag.as_deref()))
         .collect();
-    Ok(Answer(json!({"images": images})))
+    Ok(Answer(ImageListResponse {
+        images: Some(images),
+    }))
 }
 
 /// `PATCH /images/{imageUUID}/tag`.
 pub(super) async fn set_tag(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Json(body): Json<TagBody>,
-) -> Result<Answer<Value>, ApiError> {
+    Json(body): Json<ImageTagRequest>,
+) -> Result<Answer<types::Image>, ApiError> {
     check_tag(&body.tag).map_err(ApiError::bad)?;
     let image = lookup::find(&engine, uuid).await?;
     let tag = body.tag.clone();
@@ -100,7 +82,7 @@ pub(super) async fn set_tag(
 pub(super) async fn remove_tag(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<TagQuery>,
+    Query(query): Query<DeleteImageTagQuery>,
 ) -> Result<StatusCode, ApiError> {
     lookup::find(&engine, uuid).await?;
     let tag = query.tag.filter(|tag| !tag.is_empty());

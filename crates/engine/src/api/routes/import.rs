@@ -5,21 +5,24 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use serde_json::{Value, json};
 
 use crate::api::extract::Json;
-use crate::api::request::import::ImportRequest;
+use crate::api::types::{ImageImportRequest, ImageImportResponse};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::import;
 
-type Created = (StatusCode, [(HeaderName, String); 1], Answer<Value>);
+type Created = (
+    StatusCode,
+    [(HeaderName, String); 1],
+    Answer<ImageImportResponse>,
+);
 
 /// `POST /images/import`: checks everything that can be checked, records the operation, and starts it.
 pub(super) async fn import(
     State(engine): State<Arc<Engine>>,
-    Json(request): Json<ImportRequest>,
+    Json(request): Json<ImageImportRequest>,
 ) -> Result<Created, ApiError> {
     let runtime = tokio::runtime::Handle::current();
     // There, since a client that goes away ends this handler, but not what was accepted.
@@ -27,6 +30,6 @@ pub(super) async fn import(
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, format!("/v1/operations/{operation}"))],
-        Answer(json!({"uuid": operation})),
+        Answer(ImageImportResponse { uuid: operation }),
     ))
 }

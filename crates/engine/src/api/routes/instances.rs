@@ -8,11 +8,12 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use contree_sandbox::Place;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::extract::Json;
 use crate::api::request::{Source, SpawnRequest};
+use crate::api::types::InstanceSpawnResponse;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -24,7 +25,11 @@ use crate::rows::images::Image;
 use crate::rows::{files, layers};
 use crate::run::runner::{self, Job};
 
-type Created = (StatusCode, [(HeaderName, String); 1], Answer<Value>);
+type Created = (
+    StatusCode,
+    [(HeaderName, String); 1],
+    Answer<InstanceSpawnResponse>,
+);
 
 /// `POST /instances`: checks everything that can be checked, records the operation, and starts it.
 pub(super) async fn spawn(
@@ -39,11 +44,14 @@ pub(super) async fn spawn(
         Source::Tag(tag) => lookup::find_tag(&engine, tag).await,
     }
     .map_err(ApiError::missing_is_bad)?;
-    let mut echo =
-        serde_json::to_value(&request).map_err(|error| ApiError::internal(error.to_string()))?;
-    echo["image"] = json!(image.uuid);
+    let request = SpawnRequest {
+        image: image.uuid.to_string(),
+        ..request
+    };
     let operation = Uuid::new_v4();
-    let recorded = echo.clone();
+    let answer = accepted(operation, image.uuid, request.clone());
+    let recorded =
+        serde_json::to_value(&request).map_err(|error| ApiError::internal(error.to_string()))?;
     let shared = Arc::clone(&engine);
     let runtime = tokio::runtime::Handle::current();
     blocking(move || {
@@ -57,13 +65,38 @@ pub(super) async fn spawn(
         Ok(())
     })
     .await?;
-    echo["uuid"] = json!(operation);
-    echo["result"] = Value::Null;
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, format!("/v1/operations/{operation}"))],
-        Answer(echo),
+        Answer(answer),
     ))
+}
+
+/// The request as it is carried out.
+fn accepted(operation: Uuid, image: Uuid, request: SpawnRequest) -> InstanceSpawnResponse {
+    InstanceSpawnResponse {
+        command: Some(request.command),
+        args: Some(request.args),
+        shell: Some(request.shell),
+        image: Some(image),
+        disposable: Some(request.disposable),
+        hostname: Some(request.hostname),
+        env: request.env,
+        preserve_env: Some(request.preserve_env),
+        preserve_cwd: Some(request.preserve_cwd),
+        cwd: Some(request.cwd),
+        uid: Some(request.uid),
+        gid: Some(request.gid),
+        resources_limits: request.resources_limits,
+        x_limits: request.x_limits,
+        networking: request.networking,
+        stdin: request.stdin,
+        timeout: Some(request.timeout),
+        truncate_output_at: Some(request.truncate_output_at),
+        files: Some(request.files),
+        uuid: Some(operation),
+        result: None,
+    }
 }
 
 /// Checks what takes looking at the store, and accepts the operation.

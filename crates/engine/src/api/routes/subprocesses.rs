@@ -6,14 +6,14 @@ use axum::Json as Answer;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::forward;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::report;
-use crate::api::request::{ExecRequest, Stdin};
+use crate::api::types::{
+    ClosableStreamRepr, ExecSpec, InstanceResult, OperationSubprocessKillQuery, SubprocessCreated,
+};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -21,11 +21,6 @@ use crate::operation::{begun, events, lookup};
 use crate::rows::operations::{self as rows, Operation};
 use crate::run::instance::{self, Instance};
 use crate::run::signals;
-
-#[derive(Deserialize)]
-pub(super) struct KillQuery {
-    signal: Option<String>,
-}
 
 /// `POST /operations/{operationId}/subprocesses`.
 pub(super) async fn create(
@@ -38,7 +33,7 @@ pub(super) async fn create(
         Reached::There(door) => return forward::forward(&door, request).await,
         Reached::Over => return Err(instance::over()),
     };
-    let Json(body) = Json::<ExecRequest>::from_request(request, &()).await?;
+    let Json(body) = Json::<ExecSpec>::from_request(request, &()).await?;
     let body = body.into_spawn();
     body.check(engine.store.id_map().single())
         .map_err(ApiError::bad)?;
@@ -47,7 +42,7 @@ pub(super) async fn create(
     Ok((
         StatusCode::CREATED,
         [(header::LOCATION, location)],
-        Answer(json!({"spid": spid})),
+        Answer(SubprocessCreated { spid }),
     )
         .into_response())
 }
@@ -57,7 +52,7 @@ pub(super) async fn create(
 pub(super) async fn get(
     State(engine): State<Arc<Engine>>,
     Path((uuid, spid)): Path<(Uuid, u64)>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<InstanceResult>, ApiError> {
     check_spid(spid)?;
     let operation = lookup::find(&engine, uuid).await?;
     let operation = begun::wait(&engine, operation).await?;
@@ -75,7 +70,7 @@ pub(super) async fn get(
 pub(super) async fn kill(
     State(engine): State<Arc<Engine>>,
     Path((uuid, spid)): Path<(Uuid, u64)>,
-    Query(query): Query<KillQuery>,
+    Query(query): Query<OperationSubprocessKillQuery>,
     request: Request,
 ) -> Result<Response, ApiError> {
     check_spid(spid)?;
@@ -103,7 +98,7 @@ pub(super) async fn stdin(
         Reached::There(door) => return forward::forward(&door, request).await,
         Reached::Over => return Err(gone()),
     };
-    let Json(body) = Json::<Stdin>::from_request(request, &()).await?;
+    let Json(body) = Json::<ClosableStreamRepr>::from_request(request, &()).await?;
     let bytes = body.bytes().map_err(ApiError::bad)?;
     match instance.write(spid, bytes, body.close).await {
         // It ended between the two looks, or its main process did.

@@ -10,7 +10,8 @@ use contree_sandbox::{Kind, ViewError, Walk};
 use uuid::Uuid;
 
 use super::encoding::{attachment, headers, takes_gzip};
-use super::{Path, PathQuery, Query, look, own_view, refused};
+use super::{Path, Query, given, look, own_view, refused};
+use crate::api::types::{CheckImageArchiveQuery, InspectImageArchiveQuery};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -43,10 +44,10 @@ fn root_name(path: &std::path::Path) -> Vec<u8> {
 pub(in crate::api::routes) async fn archive(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<PathQuery>,
+    Query(query): Query<InspectImageArchiveQuery>,
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let path = query.path()?;
+    let path = given(query.path.as_deref())?;
     let slot = Arc::clone(&engine.views.archives)
         .acquire_owned()
         .await
@@ -83,10 +84,10 @@ pub(in crate::api::routes) async fn archive(
 pub(in crate::api::routes) async fn check_archive(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<PathQuery>,
+    Query(query): Query<CheckImageArchiveQuery>,
     request: HeaderMap,
 ) -> Result<HeaderMap, ApiError> {
-    let path = query.path()?;
+    let path = given(query.path.as_deref())?;
     let at = path.clone();
     let kind = look(&engine, uuid, path.clone(), move |open, path| {
         Ok(open.view.find(path)?.kind)

@@ -12,7 +12,8 @@ use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use super::encoding::{headers, takes_gzip};
-use super::{Path, PathQuery, Query, look};
+use super::{Path, Query, given, look};
+use crate::api::types::InspectImageDownloadQuery;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::serve::body;
@@ -21,8 +22,8 @@ use crate::serve::body;
 const CHUNK: usize = 256 * 1024;
 
 /// The headers of a file of this size.
-fn described(query: &PathQuery, gzip: bool, size: u64) -> HeaderMap {
-    let kind = if query.text.unwrap_or_default().0 {
+fn described(query: &InspectImageDownloadQuery, gzip: bool, size: u64) -> HeaderMap {
+    let kind = if query.text.0 {
         "text/plain; charset=utf-8"
     } else {
         "application/octet-stream"
@@ -38,10 +39,10 @@ fn described(query: &PathQuery, gzip: bool, size: u64) -> HeaderMap {
 pub(in crate::api::routes) async fn download(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<PathQuery>,
+    Query(query): Query<InspectImageDownloadQuery>,
     request: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let path = query.path()?;
+    let path = given(query.path.as_deref())?;
     let (file, entry) = look(&engine, uuid, path, |open, path| open.view.open_file(path)).await?;
     let gzip = takes_gzip(&request);
     let body = if gzip {
@@ -59,10 +60,10 @@ pub(in crate::api::routes) async fn download(
 pub(in crate::api::routes) async fn check_file(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<PathQuery>,
+    Query(query): Query<InspectImageDownloadQuery>,
     request: HeaderMap,
 ) -> Result<HeaderMap, ApiError> {
-    let path = query.path()?;
+    let path = given(query.path.as_deref())?;
     let entry = look(&engine, uuid, path, |open, path| {
         let entry = open.view.find(path)?;
         match entry.kind {

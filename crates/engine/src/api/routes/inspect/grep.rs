@@ -9,15 +9,15 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::Uri;
 use contree_sandbox::{ViewError, Walk};
-use serde::Serialize;
 use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::{Path, inside, own_view, refused};
+use crate::api::types::{GrepResult, InspectImageGrepQuery, InspectImageGrepQueryCase};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::image::search::{Case, Found, Line, Query, Search, TIME};
+use crate::image::search::{Found, Search, TIME};
 
 /// The most patterns, paths and globs.
 const MOST_PATTERNS: usize = 16;
@@ -32,52 +32,51 @@ const MOST_CONTEXT: u64 = 50;
 
 /// What a request asks for.
 struct Asked {
-    query: Query,
+    query: InspectImageGrepQuery,
     paths: Vec<PathBuf>,
 }
 
 impl Asked {
     fn read(query: &str) -> Result<Self, ApiError> {
         let mut paths = Vec::new();
-        let mut asked = Query {
-            patterns: Vec::new(),
-            globs: Vec::new(),
+        let mut asked = InspectImageGrepQuery {
+            pattern: Vec::new(),
+            path: Vec::new(),
+            glob: Vec::new(),
             max_count: None,
-            max_total: 1000,
-            case: Case::Sensitive,
+            max_total: InspectImageGrepQuery::default_max_total(),
+            case: InspectImageGrepQuery::default_case(),
             before: 0,
             after: 0,
         };
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "pattern" => push(&mut asked.patterns, "pattern", value, MOST_PATTERNS)?,
-                "glob" => push(&mut asked.globs, "glob", value, MOST_GLOBS)?,
+                "pattern" => push(&mut asked.pattern, "pattern", value, MOST_PATTERNS)?,
+                "glob" => push(&mut asked.glob, "glob", value, MOST_GLOBS)?,
                 "path" if paths.len() == MOST_PATHS => {
                     return Err(too_many("path", MOST_PATHS));
                 }
-                "path" => paths.push(inside(&value)?),
+                "path" => {
+                    paths.push(inside(&value)?);
+                    asked.path.push(value.into_owned());
+                }
                 "max_count" => {
                     asked.max_count = Some(number("max_count", &value, 1, MOST_MATCHES)?);
                 }
-                "max_total" => asked.max_total = small("max_total", &value, 1, MOST_MATCHES)?,
-                "before" => asked.before = small("before", &value, 0, MOST_CONTEXT)?,
-                "after" => asked.after = small("after", &value, 0, MOST_CONTEXT)?,
+                "max_total" => asked.max_total = number("max_total", &value, 1, MOST_MATCHES)?,
+                "before" => asked.before = number("before", &value, 0, MOST_CONTEXT)?,
+                "after" => asked.after = number("after", &value, 0, MOST_CONTEXT)?,
                 "case" => {
-                    asked.case = match &*value {
-                        "sensitive" => Case::Sensitive,
-                        "insensitive" => Case::Insensitive,
-                        "smart" => Case::Smart,
-                        other => {
-                            return Err(ApiError::bad(format!(
-                                "`case` is sensitive, insensitive or smart, not `{other}`"
-                            )));
-                        }
-                    }
+                    asked.case = value.parse::<InspectImageGrepQueryCase>().map_err(|()| {
+                        ApiError::bad(format!(
+                            "`case` is sensitive, insensitive or smart, not `{value}`"
+                        ))
+                    })?;
                 }
                 _ => {}
             }
         }
-        if asked.patterns.is_empty() {
+        if asked.pattern.is_empty() {
             return Err(ApiError::bad(
                 "`pattern` is missing: give a regular expression",
             ));
@@ -127,20 +126,6 @@ fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64, ApiErro
         })
 }
 
-fn small(name: &str, value: &str, least: u64, most: u64) -> Result<usize, ApiError> {
-    number(name, value, least, most).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
-}
-
-/// The API's `GrepResult`.
-#[derive(Serialize)]
-pub(in crate::api::routes) struct Answered {
-    /// The first path that was searched.
-    path: String,
-    patterns: Vec<String>,
-    matches: Vec<Line>,
-    truncated: bool,
-}
-
 /// Tells a search that nobody waits for it any more.
 struct Waiting(Arc<AtomicBool>);
 
@@ -155,11 +140,11 @@ pub(in crate::api::routes) async fn grep(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
     uri: Uri,
-) -> Result<Answer<Answered>, ApiError> {
+) -> Result<Answer<GrepResult>, ApiError> {
     let Asked { query, paths } = Asked::read(uri.query().unwrap_or_default())?;
     let waiting = Waiting(Arc::default());
     let stop = Arc::clone(&waiting.0);
-    let patterns = query.patterns.clone();
+    let patterns = query.pattern.clone();
     let first = paths[0].to_string_lossy().into_owned();
     // A pattern that cannot be meant is told before an image that is not there, and compiling can take a while.
     let prepared = blocking(move || Search::new(&query, stop).map_err(ApiError::bad)).await?;
@@ -183,7 +168,7 @@ pub(in crate::api::routes) async fn grep(
         },
     };
     drop(waiting);
-    Ok(Answer(Answered {
+    Ok(Answer(GrepResult {
         path: first,
         patterns,
         matches: found.lines,
@@ -209,9 +194,9 @@ mod tests {
     fn parameters_have_bounds_and_repeat() {
         let asked = Asked::read("pattern=a&pattern=b%26c&path=etc/&path=/x&glob=*.rs&glob=!y&max_count=3&max_total=10&case=smart&before=1&after=50")
             .unwrap();
-        assert_eq!(asked.query.patterns, ["a", "b&c"]);
+        assert_eq!(asked.query.pattern, ["a", "b&c"]);
         assert_eq!(asked.paths, [PathBuf::from("/etc"), PathBuf::from("/x")]);
-        assert_eq!(asked.query.globs, ["*.rs", "!y"]);
+        assert_eq!(asked.query.glob, ["*.rs", "!y"]);
         assert_eq!(asked.query.max_count, Some(3));
         assert_eq!((asked.query.before, asked.query.after), (1, 50));
         assert_eq!(

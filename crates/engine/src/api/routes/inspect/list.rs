@@ -1,7 +1,6 @@
 //! Listing a directory of an image, for programs and for people.
 
-use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json as Answer;
@@ -9,87 +8,47 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 use contree_sandbox::{Entry, Kind};
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Path, PathQuery, Query, look};
+use super::{Path, Query, given, look};
+use crate::api::types::{
+    DirectoryList, FileItem, FileItemGroup, FileItemOwner, InspectImageFileQuery,
+};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::views::Names;
 
-/// The API's `DirectoryList`.
-#[derive(Serialize)]
-struct Listing<'a> {
-    path: Cow<'a, str>,
-    files: Vec<Item<'a>>,
-}
-
-/// The API's `FileItem`.
-#[derive(Serialize)]
-struct Item<'a> {
-    size: u64,
-    path: Cow<'a, str>,
-    owner: Owner<'a>,
-    group: Owner<'a>,
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    mtime: i64,
-    nlink: u64,
-    is_dir: bool,
-    is_regular: bool,
-    is_symlink: bool,
-    is_socket: bool,
-    is_fifo: bool,
-    symlink_to: Cow<'a, str>,
-}
-
 /// A name, or the number of who has none.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Owner<'a> {
-    Name(&'a str),
-    Id(u32),
+fn owner(name: Option<&str>, id: u32) -> String {
+    name.map_or_else(|| id.to_string(), str::to_owned)
 }
 
-impl<'a> Owner<'a> {
-    fn new(name: Option<&'a str>, id: u32) -> Self {
-        name.map_or(Self::Id(id), Self::Name)
-    }
-}
-
-impl fmt::Display for Owner<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => out.pad(name),
-            Self::Id(id) => out.pad(&id.to_string()),
-        }
-    }
-}
-
-impl<'a> Item<'a> {
-    fn new(names: &'a Names, entry: &'a Entry) -> Self {
-        Self {
-            size: entry.size,
-            path: entry.name.to_string_lossy(),
-            owner: Owner::new(names.user(entry.uid), entry.uid),
-            group: Owner::new(names.group(entry.gid), entry.gid),
-            uid: entry.uid,
-            gid: entry.gid,
-            mode: entry.mode,
-            mtime: entry.mtime,
-            nlink: entry.nlink,
-            is_dir: entry.kind == Kind::Directory,
-            is_regular: entry.kind == Kind::File,
-            is_symlink: entry.kind == Kind::Symlink,
-            is_socket: entry.kind == Kind::Socket,
-            is_fifo: entry.kind == Kind::Fifo,
-            symlink_to: entry
-                .target
-                .as_ref()
-                .map(|target| target.to_string_lossy())
-                .unwrap_or_default(),
-        }
+fn item(names: &Names, entry: &Entry) -> FileItem {
+    let (user, group) = (names.user(entry.uid), names.group(entry.gid));
+    FileItem {
+        size: entry.size,
+        path: entry.name.to_string_lossy().into_owned(),
+        owner: user.map_or(FileItemOwner::Integer(entry.uid.into()), |name| {
+            FileItemOwner::String(name.to_owned())
+        }),
+        group: group.map_or(FileItemGroup::Integer(entry.gid.into()), |name| {
+            FileItemGroup::String(name.to_owned())
+        }),
+        uid: entry.uid,
+        gid: entry.gid,
+        mode: entry.mode.into(),
+        mtime: entry.mtime,
+        nlink: entry.nlink,
+        is_dir: entry.kind == Kind::Directory,
+        is_regular: entry.kind == Kind::File,
+        is_symlink: entry.kind == Kind::Symlink,
+        is_socket: entry.kind == Kind::Socket,
+        is_fifo: entry.kind == Kind::Fifo,
+        symlink_to: entry
+            .target
+            .as_ref()
+            .map(|target| target.to_string_lossy().into_owned())
+            .unwrap_or_default(),
     }
 }
 
@@ -97,20 +56,20 @@ impl<'a> Item<'a> {
 pub(in crate::api::routes) async fn list(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-    Query(query): Query<PathQuery>,
+    Query(query): Query<InspectImageFileQuery>,
 ) -> Result<Response, ApiError> {
-    let path = query.path()?;
-    let text = query.text.unwrap_or_default().0;
+    let path = given(query.path.as_deref())?;
+    let text = query.text.0;
     look(&engine, uuid, path, move |open, path| {
         let entries = open.view.list(path)?;
         Ok(if text {
             as_text(&open.names, &entries).into_response()
         } else {
-            Answer(Listing {
-                path: path.to_string_lossy(),
+            Answer(DirectoryList {
+                path: path.to_string_lossy().into_owned(),
                 files: entries
                     .iter()
-                    .map(|entry| Item::new(&open.names, entry))
+                    .map(|entry| item(&open.names, entry))
                     .collect(),
             })
             .into_response()
@@ -136,8 +95,8 @@ fn as_text(names: &Names, entries: &[Entry]) -> String {
             "{} {:>3} {:<8} {:<8} {:>10} {when} {}{target}",
             permissions(entry),
             entry.nlink,
-            Owner::new(names.user(entry.uid), entry.uid),
-            Owner::new(names.group(entry.gid), entry.gid),
+            owner(names.user(entry.uid), entry.uid),
+            owner(names.group(entry.gid), entry.gid),
             entry.size,
             entry.name.to_string_lossy().escape_debug(),
         );

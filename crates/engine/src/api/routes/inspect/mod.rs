@@ -14,8 +14,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contree_sandbox::ViewError;
-use serde::Deserialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 pub(super) use archive::{archive, check_archive};
@@ -24,8 +22,9 @@ pub(super) use grep::grep;
 pub(super) use list::list;
 
 use super::images as image_routes;
-use crate::api::extract::{Flag, Path, Query};
+use crate::api::extract::{Path, Query};
 use crate::api::request::check_tag;
+use crate::api::types::{Image, InspectFindImageByTagQuery};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -33,26 +32,11 @@ use crate::image::lookup;
 use crate::image::views::OpenView;
 use crate::rows::{images, layers};
 
-#[derive(Deserialize)]
-pub(super) struct TagQuery {
-    tag: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct PathQuery {
-    path: Option<String>,
-    text: Option<Flag>,
-}
-
-impl PathQuery {
-    /// The path inside the image. Without a leading slash it counts from the root too.
-    fn path(&self) -> Result<PathBuf, ApiError> {
-        let path = self
-            .path
-            .as_deref()
-            .ok_or_else(|| ApiError::bad("`path` is missing: give a path inside the image"))?;
-        inside(path)
-    }
+/// The path of a query. Without a leading slash it counts from the root too.
+fn given(path: Option<&str>) -> Result<PathBuf, ApiError> {
+    let path =
+        path.ok_or_else(|| ApiError::bad("`path` is missing: give a path inside the image"))?;
+    inside(path)
 }
 
 /// A path inside an image.
@@ -89,7 +73,7 @@ pub(super) async fn redirect_image(Path(uuid): Path<Uuid>) -> Response {
 /// `GET /inspect/?tag=`.
 pub(super) async fn find(
     State(engine): State<Arc<Engine>>,
-    Query(query): Query<TagQuery>,
+    Query(query): Query<InspectFindImageByTagQuery>,
 ) -> Result<Response, ApiError> {
     let tag = query.tag.ok_or_else(|| ApiError::bad("`tag` is missing"))?;
     check_tag(&tag).map_err(ApiError::bad)?;
@@ -104,7 +88,7 @@ pub(super) async fn find(
 pub(super) async fn image(
     State(engine): State<Arc<Engine>>,
     Path(uuid): Path<Uuid>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<Image>, ApiError> {
     let image = lookup::find(&engine, uuid).await?;
     let tag = engine.read(move |c| images::newest_tag(c, uuid)).await?;
     Ok(Answer(image_routes::shown(&image, tag.as_deref())))

@@ -1,0 +1,14 @@
+//! Prints the types that the test `server` compares with.
+
+use contree_codegen::server::{Settings, generate};
+
+fn main() -> Result<(), String> {
+    let settings = Settings::new()
+        .with_flag("bool")
+        .with_integer("u64")
+        .with_type("*.pages", "u16")
+        .refined("/Shelf/properties/row/maximum", 9);
+    let document = include_str!("../tests/server/document.yaml");
+    print!("{}", generate(document, &settings)?);
+    Ok(())
+}

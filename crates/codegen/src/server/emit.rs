@@ -1,0 +1,383 @@
+//! Types as Rust.
+
+use heck::{ToSnakeCase as _, ToUpperCamelCase as _};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote};
+use serde_json::Value;
+
+use super::schema::{self, Property, Schemas};
+use super::settings::Settings;
+
+/// Writes the types of a document.
+pub(super) struct Emitter<'a> {
+    document: &'a Value,
+    schemas: Schemas<'a>,
+    settings: &'a Settings,
+    types: TokenStream,
+}
+
+/// What stands for a schema in a field.
+struct Field {
+    rust: TokenStream,
+    /// The value for an absent field.
+    default: Option<TokenStream>,
+}
+
+impl<'a> Emitter<'a> {
+    pub(super) fn new(document: &'a Value, settings: &'a Settings) -> Self {
+        Self {
+            document,
+            schemas: Schemas(document),
+            settings,
+            types: TokenStream::new(),
+        }
+    }
+
+    pub(super) fn emit(mut self) -> Result<TokenStream, String> {
+        let schemas = self.schemas;
+        for (name, schema) in schemas.all() {
+            if self.settings.named(name).is_some() {
+                continue;
+            }
+            let whole = schemas.whole(schema)?;
+            if whole["properties"].is_object() {
+                self.object(name, &whole, &schema::properties(&whole))?;
+            } else if whole["enum"].is_array() {
+                self.choice(name, &whole)?;
+            } else if whole["oneOf"].is_array() {
+                self.union(name, &whole)?;
+            }
+        }
+        for (id, parameters) in schema::queries(self.document) {
+            let name = format!("{}Query", id.to_upper_camel_case());
+            let about = Value::from_iter([(
+                "description".to_owned(),
+                Value::from(format!("Query parameters of `{id}`.")),
+            )]);
+            self.object(&name, &about, &parameters)?;
+        }
+        Ok(self.types)
+    }
+
+    fn object(&mut self, name: &str, about: &Value, properties: &[Property]) -> Result<(), String> {
+        let ident = type_name(name);
+        let (mut fields, mut defaults) = (TokenStream::new(), TokenStream::new());
+        for property in properties {
+            let (field, default) = self
+                .field(name, property)
+                .map_err(|problem| format!("{name}.{}: {problem}", property.name))?;
+            fields.extend(field);
+            defaults.extend(default);
+        }
+        let doc = doc(about["description"].as_str());
+        let strict =
+            (about["additionalProperties"] == false).then(|| quote!(#[serde(deny_unknown_fields)]));
+        let secret = properties
+            .iter()
+            .any(|property| property.schema["format"] == "password");
+        let derives = if secret {
+            quote!(#[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)])
+        } else {
+            quote!(#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)])
+        };
+        self.types.extend(quote! {
+            #doc #derives #strict
+            pub struct #ident { #fields }
+        });
+        if secret {
+            self.types.extend(quote! {
+                impl std::fmt::Debug for #ident {
+                    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.debug_struct(#name).finish_non_exhaustive()
+                    }
+                }
+            });
+        }
+        if !defaults.is_empty() {
+            self.types.extend(quote!(impl #ident { #defaults }));
+        }
+        Ok(())
+    }
+
+    /// A field, and the function that gives its default.
+    fn field(
+        &mut self,
+        owner: &str,
+        property: &Property,
+    ) -> Result<(TokenStream, TokenStream), String> {
+        let Field { rust, default } = self.typed(owner, property)?;
+        let ident = field_name(&property.name);
+        let mut serde = Vec::new();
+        if ident.to_string().trim_start_matches("r#") != property.name {
+            let name = &property.name;
+            serde.push(quote!(rename = #name));
+        }
+        let mut function = TokenStream::new();
+        let nullable = self.schemas.whole(&property.schema)?["nullable"] == true
+            || property.schema["nullable"] == true;
+        let rust = match default {
+            Some(default) if !nullable => {
+                if default.is_empty() {
+                    serde.push(quote!(default));
+                } else {
+                    let name = format_ident!("default_{}", property.name.to_snake_case());
+                    let path = format!("{}::{name}", type_name(owner));
+                    serde.push(quote!(default = #path));
+                    let doc = format!(" What counts when `{}` is left out.", property.name);
+                    function = quote!(#[doc = #doc] pub fn #name() -> #rust { #default });
+                }
+                rust
+            }
+            _ if nullable => {
+                serde.push(quote!(default));
+                quote!(Option<#rust>)
+            }
+            _ if property.required => rust,
+            _ => {
+                serde.push(quote!(default, skip_serializing_if = "Option::is_none"));
+                quote!(Option<#rust>)
+            }
+        };
+        let doc = doc(property.description.as_deref());
+        let serde = (!serde.is_empty()).then(|| quote!(#[serde(#(#serde),*)]));
+        Ok((quote!(#doc #serde pub #ident: #rust,), function))
+    }
+
+    fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, String> {
+        let schema = &property.schema;
+        let default = schema.get("default");
+        if let Some(rust) = self.settings.type_of(owner, &property.name) {
+            let default = default.map(|value| literal(value, false)).transpose()?;
+            return Ok(Field {
+                rust: parsed(rust)?,
+                default,
+            });
+        }
+        let is_flag = schema["enum"] == serde_json::json!(["", "0", "1"])
+            || schema["allowEmptyValue"] == true;
+        if let (Some(flag), true) = (self.settings.flag(), is_flag) {
+            return Ok(Field {
+                rust: parsed(flag)?,
+                default: Some(TokenStream::new()),
+            });
+        }
+        let name = format!(
+            "{}{}",
+            type_name(owner),
+            property.name.to_upper_camel_case()
+        );
+        let rust = self.rust(&name, schema)?;
+        let is_choice = self.schemas.whole(schema)?["enum"].is_array();
+        let default = match default {
+            Some(Value::String(value)) if is_choice => {
+                let variant = format_ident!("{}", value.to_upper_camel_case());
+                Some(quote!(#rust::#variant))
+            }
+            Some(value) => Some(literal(value, true)?),
+            None if schema["type"] == "array" && owner.ends_with("Query") => {
+                Some(TokenStream::new())
+            }
+            None => None,
+        };
+        Ok(Field { rust, default })
+    }
+
+    /// The Rust type of a schema. What has no name of its own gets `name`.
+    fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, String> {
+        if let Some(of) = Schemas::reference(schema) {
+            if let Some(rust) = self.settings.named(of) {
+                return parsed(rust);
+            }
+            let whole = self.schemas.whole(self.schemas.named(of)?)?;
+            let is_type = whole["properties"].is_object() || whole["enum"].is_array();
+            if is_type || whole["oneOf"].is_array() && self.union_type(of, &whole)?.is_none() {
+                let ident = type_name(of);
+                return Ok(quote!(#ident));
+            }
+            return self.rust(name, &whole);
+        }
+        let whole = self.schemas.whole(schema)?;
+        if whole["enum"].is_array() {
+            self.choice(name, &whole)?;
+            let ident = type_name(name);
+            return Ok(quote!(#ident));
+        }
+        if whole["oneOf"].is_array() {
+            return match self.union_type(name, &whole)? {
+                Some(rust) => Ok(rust),
+                None => {
+                    self.union(name, &whole)?;
+                    let ident = type_name(name);
+                    Ok(quote!(#ident))
+                }
+            };
+        }
+        Ok(match whole["type"].as_str() {
+            Some("boolean") => quote!(bool),
+            Some("number") => quote!(f64),
+            Some("integer") if whole["minimum"].as_i64().is_some_and(|least| least >= 0) => {
+                quote!(u64)
+            }
+            Some("integer") => parsed(self.settings.integer())?,
+            Some("string") if whole["format"] == "uuid" => quote!(uuid::Uuid),
+            Some("string") => quote!(String),
+            Some("array") => {
+                let item = self.rust(&format!("{name}Item"), &whole["items"])?;
+                quote!(Vec<#item>)
+            }
+            Some("object") if whole["properties"].is_object() => {
+                self.object(name, &whole, &schema::properties(&whole))?;
+                let ident = type_name(name);
+                quote!(#ident)
+            }
+            Some("object") if whole["additionalProperties"].is_object() => {
+                let value = &whole["additionalProperties"];
+                let mut rust = self.rust(&format!("{name}Value"), value)?;
+                if value["nullable"] == true {
+                    rust = quote!(Option<#rust>);
+                }
+                quote!(std::collections::BTreeMap<String, #rust>)
+            }
+            _ => quote!(serde_json::Value),
+        })
+    }
+
+    /// The type that stands for a union without an enum: a text if all are texts, any value if a shape has no name.
+    fn union_type(&mut self, name: &str, whole: &Value) -> Result<Option<TokenStream>, String> {
+        let parts = whole["oneOf"].as_array().cloned().unwrap_or_default();
+        let mut texts = true;
+        for part in &parts {
+            let kind = self.schemas.whole(part)?;
+            let named = Schemas::reference(part).is_some();
+            texts &= kind["type"] == "string" && kind["enum"].is_null();
+            let scalar = ["string", "integer", "number", "boolean"]
+                .iter()
+                .any(|scalar| kind["type"] == *scalar);
+            if !named && !scalar {
+                return Ok(Some(quote!(serde_json::Value)));
+            }
+        }
+        if parts.is_empty() {
+            return Err(format!("{name} is one of nothing"));
+        }
+        Ok(texts.then(|| quote!(String)))
+    }
+
+    /// An untagged enum.
+    fn union(&mut self, name: &str, whole: &Value) -> Result<(), String> {
+        if self.union_type(name, whole)?.is_some() {
+            return Ok(());
+        }
+        let ident = type_name(name);
+        let doc = doc(whole["description"].as_str());
+        let mut variants = TokenStream::new();
+        for part in whole["oneOf"].as_array().into_iter().flatten() {
+            let called = match Schemas::reference(part) {
+                Some(of) => of.to_upper_camel_case(),
+                None => part["type"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_upper_camel_case(),
+            };
+            let rust = self.rust(&format!("{name}{called}"), part)?;
+            let (variant, about) = (format_ident!("{called}"), format!(" A `{called}`."));
+            variants.extend(quote!(#[doc = #about] #variant(#rust),));
+        }
+        self.types.extend(quote! {
+            #doc
+            #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+            #[serde(untagged)]
+            pub enum #ident { #variants }
+        });
+        Ok(())
+    }
+
+    fn choice(&mut self, name: &str, whole: &Value) -> Result<(), String> {
+        let ident = type_name(name);
+        let doc = doc(whole["description"].as_str());
+        let values = whole["enum"].as_array().into_iter().flatten();
+        let values: Vec<&str> = values.filter_map(Value::as_str).collect();
+        let mut variants = Vec::new();
+        for value in &values {
+            let variant = value.to_upper_camel_case();
+            if syn::parse_str::<Ident>(&variant).is_err() {
+                return Err(format!("{name}: `{value}` gives no name"));
+            }
+            variants.push(format_ident!("{variant}"));
+        }
+        let docs = values.iter().map(|value| format!(" `{value}`."));
+        self.types.extend(quote! {
+            #doc
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+            pub enum #ident { #(#[doc = #docs] #[serde(rename = #values)] #variants),* }
+            impl #ident {
+                /// All of them, in the order of the API document.
+                pub const ALL: &'static [Self] = &[#(Self::#variants),*];
+
+                /// The API's name.
+                pub const fn as_str(self) -> &'static str {
+                    match self { #(Self::#variants => #values),* }
+                }
+            }
+            impl std::fmt::Display for #ident {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.pad(self.as_str())
+                }
+            }
+            impl std::str::FromStr for #ident {
+                type Err = ();
+
+                fn from_str(text: &str) -> Result<Self, ()> {
+                    match text { #(#values => Ok(Self::#variants),)* _ => Err(()) }
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+/// A default as Rust; nothing if `Default` gives it.
+fn literal(value: &Value, of_document: bool) -> Result<TokenStream, String> {
+    let natural = match value {
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Null => false,
+    };
+    if natural {
+        return Ok(TokenStream::new());
+    }
+    match value {
+        Value::Bool(value) => Ok(quote!(#value)),
+        Value::Number(number) => number
+            .to_string()
+            .parse()
+            .map_err(|_| format!("a default of {number}")),
+        Value::String(text) if of_document => Ok(quote!(#text.to_owned())),
+        other => Err(format!("a default of {other} has no Rust")),
+    }
+}
+
+fn doc(text: Option<&str>) -> TokenStream {
+    let lines = text.unwrap_or_default().trim().lines();
+    let lines = lines.map(|line| format!(" {line}"));
+    quote!(#(#[doc = #lines])*)
+}
+
+fn parsed(rust: &str) -> Result<TokenStream, String> {
+    syn::parse_str::<syn::Type>(rust)
+        .map(|rust| quote!(#rust))
+        .map_err(|error| format!("`{rust}` is no type: {error}"))
+}
+
+fn type_name(name: &str) -> Ident {
+    // Acronyms stay as they are written.
+    Ident::new(&name.replace(['-', '.'], "_"), Span::call_site())
+}
+
+fn field_name(name: &str) -> Ident {
+    let snake = name.to_snake_case();
+    syn::parse_str::<Ident>(&snake).unwrap_or_else(|_| Ident::new_raw(&snake, Span::call_site()))
+}

@@ -1,0 +1,36 @@
+//! Generates the types with which a server takes requests and gives answers.
+//!
+//! One plain serde type a schema, and one for the query parameters of each operation. They keep what a client's types may
+//! lose: the order of properties, whether an absent property is written as null or left out, and defaults.
+//!
+//! | The document says | The type has |
+//! |---|---|
+//! | required | `T` |
+//! | `default` | `T`, filled in when it is absent, always written |
+//! | `nullable` | `Option<T>`, written as null |
+//! | neither | `Option<T>`, left out when it is `None` |
+//! | `enum` | An enum with `as_str`, `FromStr` and `ALL` |
+//! | `allOf` | One struct with all the properties; a later one takes the place of an earlier one of its name |
+//! | `oneOf` | An untagged enum, `String` if all are texts, `serde_json::Value` if a shape has no name |
+//! | `additionalProperties: false` | A struct that refuses unknown fields |
+//! | `format: password` | A struct whose `Debug` shows nothing |
+
+mod emit;
+mod schema;
+mod settings;
+
+use serde_json::Value;
+
+pub use settings::Settings;
+
+/// Reads `document` (YAML) and generates a module's source; the error is one line for `cargo::error`.
+pub fn generate(document: &str, settings: &Settings) -> Result<String, String> {
+    // Through a plain value, since it reports duplicate keys with their place.
+    let mut document: Value =
+        serde_yaml::from_str(document).map_err(|error| format!("the API document: {error}"))?;
+    settings.refine(&mut document)?;
+    let tokens = emit::Emitter::new(&document, settings).emit()?;
+    settings.check()?;
+    let file = syn::parse2(tokens).map_err(|error| format!("the generated types: {error}"))?;
+    Ok(prettyplease::unparse(&file))
+}

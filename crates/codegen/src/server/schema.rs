@@ -1,0 +1,126 @@
+//! What the schemas of a document say, with references followed and parts put together.
+
+use serde_json::{Map, Value};
+
+/// The named schemas of a document.
+#[derive(Clone, Copy)]
+pub(super) struct Schemas<'a>(pub(super) &'a Value);
+
+/// A property of a struct, or a parameter of a query.
+pub(super) struct Property {
+    pub(super) name: String,
+    pub(super) schema: Value,
+    pub(super) required: bool,
+    pub(super) description: Option<String>,
+}
+
+impl Schemas<'_> {
+    /// All of them, in the order of the document.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let schemas = self.0.pointer("/components/schemas");
+        schemas.and_then(Value::as_object).into_iter().flatten()
+    }
+
+    /// The name of the schema that this one is, if it says nothing but that and how it is used.
+    pub(super) fn reference(schema: &Value) -> Option<&str> {
+        let only = match schema["allOf"].as_array() {
+            Some(parts) if parts.len() == 1 => &parts[0],
+            Some(_) => return None,
+            None => schema,
+        };
+        only["$ref"]
+            .as_str()
+            .map(|path| path.trim_start_matches("#/components/schemas/"))
+    }
+
+    /// The schema of a name.
+    pub(super) fn named(&self, name: &str) -> Result<&Value, String> {
+        self.0
+            .pointer(&format!("/components/schemas/{name}"))
+            .ok_or_else(|| format!("there is no schema {name}"))
+    }
+
+    /// A schema with the keywords of what it refers to. Its own come first, but for properties, of which the later counts.
+    pub(super) fn whole(&self, schema: &Value) -> Result<Value, String> {
+        let mut whole = Map::new();
+        if let Some(path) = schema["$ref"].as_str() {
+            let name = path.trim_start_matches("#/components/schemas/");
+            return self.whole(self.named(name)?);
+        }
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            for (key, value) in self.whole(part)?.as_object().into_iter().flatten() {
+                match (key.as_str(), whole.get_mut(key), value) {
+                    ("properties", Some(Value::Object(into)), Value::Object(more)) => {
+                        into.extend(more.clone());
+                    }
+                    ("required", Some(Value::Array(into)), Value::Array(more)) => {
+                        into.extend(more.clone());
+                    }
+                    _ => {
+                        whole.insert(key.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        for (key, value) in schema.as_object().into_iter().flatten() {
+            if key != "allOf" {
+                whole.insert(key.clone(), value.clone());
+            }
+        }
+        Ok(whole.into())
+    }
+}
+
+/// The properties of an object, in the order of the document.
+pub(super) fn properties(whole: &Value) -> Vec<Property> {
+    let required = |name: &str| {
+        let names = whole["required"].as_array();
+        names.is_some_and(|names| names.iter().any(|other| other == name))
+    };
+    whole["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, schema)| Property {
+            name: name.clone(),
+            schema: schema.clone(),
+            required: required(name),
+            description: schema["description"].as_str().map(str::to_owned),
+        })
+        .collect()
+}
+
+/// The query parameters of each operation that has any, in the order of the document.
+pub(super) fn queries(document: &Value) -> Vec<(String, Vec<Property>)> {
+    let mut queries = Vec::new();
+    for item in document["paths"].as_object().into_iter().flatten() {
+        for operation in item.1.as_object().into_iter().flatten() {
+            let Some(id) = operation.1["operationId"].as_str() else {
+                continue;
+            };
+            let parameters = operation.1["parameters"].as_array().into_iter().flatten();
+            let parameters: Vec<Property> = parameters
+                .filter(|parameter| parameter["in"] == "query")
+                .map(|parameter| {
+                    let mut schema = parameter["schema"].clone();
+                    if let (Some(schema), true) =
+                        (schema.as_object_mut(), parameter["allowEmptyValue"] == true)
+                    {
+                        schema.insert("allowEmptyValue".to_owned(), true.into());
+                    }
+                    Property {
+                        name: parameter["name"].as_str().unwrap_or_default().to_owned(),
+                        schema,
+                        // A server says itself, and better, which one is missing.
+                        required: false,
+                        description: parameter["description"].as_str().map(str::to_owned),
+                    }
+                })
+                .collect();
+            if !parameters.is_empty() {
+                queries.push((id.to_owned(), parameters));
+            }
+        }
+    }
+    queries
+}

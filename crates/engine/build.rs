@@ -1,0 +1,90 @@
+//! Compiles the API document into the types of requests and answers; the work is in `crates/codegen`.
+
+use std::{env, fs, path::PathBuf};
+
+use contree_codegen::server::{self, Settings};
+
+/// The document, through a link that a package has as a file.
+const DOCUMENT: &str = "openapi/contree.yaml";
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed={DOCUMENT}");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    match server::generate(&fs::read_to_string(DOCUMENT)?, &settings()) {
+        Ok(types) => fs::write(out.join("types.rs"), types)?,
+        Err(problem) => println!("cargo::error={DOCUMENT}: {problem}"),
+    }
+    Ok(())
+}
+
+/// What this engine decides where the document leaves it open.
+fn settings() -> Settings {
+    let mut settings = Settings::new()
+        .with_flag("crate::api::flag::Flag")
+        // Sizes, counts and times are never negative.
+        .with_integer("u64")
+        // What is left out is filled in as the document's texts say.
+        .refined("/InstanceSpawnRequest/properties/timeout/default", 3600)
+        .refined(
+            "/InstanceSpawnRequest/properties/files/default",
+            serde_json::json!({}),
+        )
+        .refined("/InstanceFile/required", vec!["uuid"])
+        .refined("/InstanceFile/properties/uid/default", 0)
+        .refined("/InstanceFile/properties/gid/default", 0)
+        .refined("/InstanceFile/properties/mode/default", "0644")
+        // A bound that was left out is not part of the request as it is answered.
+        .refined(
+            "/InstanceResourcesLimits/properties/max_layer_bytes/default",
+            (),
+        )
+        // The engine's own errors are sentences.
+        .with_type("Error.error", "String")
+        // What an event holds depends on its type, and logs of other releases may have types that this one does not know.
+        .with_type("OperationEvent.type", "String")
+        .with_type("OperationEvent.data", "serde_json::Value")
+        .with_type("OperationEventSSEFrame", "String")
+        .with_type("EventDataCompletion.status", "OperationStatus")
+        // Maps whose order is part of the answer.
+        .with_type(
+            "WhoAmIResponse.permissions",
+            "indexmap::IndexMap<String, bool>",
+        )
+        .with_type(
+            "WhoAmIResponse.operations_stat",
+            "std::collections::BTreeMap<String, i64>",
+        )
+        .with_type("WhoAmIResponse.limits", "indexmap::IndexMap<String, u64>")
+        // Lines of one file share its path.
+        .with_type("GrepMatch.path", "std::sync::Arc<str>")
+        // Parameters whose refusals the routes word themselves.
+        .with_type("ListOperationsQuery.status", "String")
+        .with_type("ListOperationsQuery.kind", "String")
+        .with_type("ListImagesQuery.tagged", "crate::api::flag::Flag")
+        .with_type("ListFilesQuery.since", "chrono::DateTime<chrono::Utc>")
+        .with_type("ListFilesQuery.until", "chrono::DateTime<chrono::Utc>");
+    for (property, rust) in NUMBERS {
+        settings = settings.with_type(property, rust);
+    }
+    settings
+}
+
+/// The numbers that are smaller than 64 bits, or may be negative.
+const NUMBERS: &[(&str, &str)] = &[
+    ("*.uid", "u32"),
+    ("*.gid", "u32"),
+    ("*.limit", "u32"),
+    ("EngineLimits.processes", "u32"),
+    ("EngineConnection.port", "u16"),
+    ("Error.status", "u16"),
+    ("GrepMatch.line_bytes", "usize"),
+    ("GrepSubmatch.start", "usize"),
+    ("GrepSubmatch.end", "usize"),
+    ("FileItem.mtime", "i64"),
+    ("*.pid", "i64"),
+    ("ProcessState.exit_code", "i64"),
+    ("ProcessState.signal", "i64"),
+    ("EventDataExit.code", "i64"),
+    ("EventDataExit.signal", "i64"),
+];

@@ -1,0 +1,39 @@
+//! Prints the recording of the API that the test `recorded` compares with.
+//!
+//! Without an argument it records an engine of this build, with `unix:PATH` the one that listens there.
+
+#[cfg(target_os = "linux")]
+#[path = "../tests/recorded/normalise.rs"]
+mod normalise;
+#[cfg(target_os = "linux")]
+#[path = "../tests/recorded/record.rs"]
+#[expect(
+    dead_code,
+    reason = "the test compares recordings, which this program does not"
+)]
+mod record;
+#[cfg(target_os = "linux")]
+#[path = "../tests/recorded/script.rs"]
+mod script;
+#[cfg(target_os = "linux")]
+#[path = "../tests/recorded/wire.rs"]
+mod wire;
+
+#[cfg(target_os = "linux")]
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let recording = match std::env::args().nth(1) {
+        Some(address) => {
+            let path = address.strip_prefix("unix:").ok_or("give unix:PATH")?;
+            record::of(std::path::Path::new(path)).await?
+        }
+        None => record::of_this_engine().await?,
+    };
+    print!("{recording}");
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("the engine is for Linux");
+}
