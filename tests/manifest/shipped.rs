@@ -14,7 +14,7 @@ static OUTPUT: LazyLock<Output> =
 
 /// What a model reads of a tool: its name, its description and its input schema.
 fn read_by_models(tool: &Value) -> usize {
-    let read = json!({"name": tool["name"], "description": tool["description"], "inputSchema": tool["inputSchema"]});
+    let read = json!([tool["name"], tool["description"], tool["inputSchema"]]);
     read.to_string().len()
 }
 

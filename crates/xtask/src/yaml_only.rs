@@ -60,14 +60,15 @@ pub fn compile_added(root: &Path) -> Result<Output, String> {
     let templates = files::read_templates(&root.join("templates")).map_err(read)?;
     let (before, after) = shipped
         .text
-        .split_once("\nunexposed:\n")
-        .ok_or("tools.yaml has no `unexposed`")?;
+        .split_once("\ntools:\n")
+        .ok_or("tools.yaml has no `tools`")?;
+    // `listFiles` is used now.
     let after: String = after
         .lines()
         .filter(|line| !line.starts_with("  listFiles:"))
         .map(|line| format!("{line}\n"))
         .collect();
-    shipped.text = format!("{before}\n{TOOLS}\nunexposed:\n{after}");
+    shipped.text = format!("{before}\ntools:{TOOLS}\n{after}");
     compiled(&shipped, &api(root)?, &templates)
 }
 
