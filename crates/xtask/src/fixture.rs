@@ -68,3 +68,9 @@ impl Fixture {
         })
     }
 }
+
+/// One problem a line.
+pub(crate) fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}

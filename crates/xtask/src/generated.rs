@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use contree_codegen::manifest::{Output, Problem, documents, files, model};
+use contree_codegen::manifest::{Output, documents, files, model};
 use serde_json::{Map, Value};
 
-use crate::fixture::{FOLDER, Fixture};
+use crate::fixture::{FOLDER, Fixture, lines};
 use crate::mistakes;
 use crate::sync::Generated;
 use crate::yaml_only;
@@ -93,10 +93,4 @@ pub fn fixtures(root: &Path) -> Result<Vec<Generated>, String> {
         yaml_only::compile_alone(root)?.rust,
     ));
     Ok(generated)
-}
-
-/// One problem a line.
-pub(crate) fn lines(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    lines.join("\n")
 }

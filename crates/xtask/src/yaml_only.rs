@@ -4,7 +4,7 @@ use std::path::Path;
 
 use contree_codegen::manifest::{Api, Inputs, Output, Source, compile, files};
 
-use crate::generated::lines;
+use crate::fixture::lines;
 
 /// All that a maintainer writes for two tools: one sends a query, the other a body.
 pub const TOOLS: &str = "

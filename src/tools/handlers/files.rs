@@ -124,10 +124,10 @@ impl FilesTools for Handlers {
             .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
         Ok(Download {
             success: true,
-            source: DownloadSource { image: image, path },
+            source: DownloadSource { image, path },
             destination: destination.shown.display().to_string(),
             size,
-            executable: executable,
+            executable,
         })
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::names::suggestion;
 use super::problem::{Problem, Source};
-use super::schema::Shape;
+use super::shape::Shape;
 
 /// The operations and schemas of the API document.
 pub struct Api {

@@ -18,6 +18,7 @@ pub mod resolve;
 pub mod rust;
 pub mod scan;
 pub mod schema;
+pub mod shape;
 pub mod templates;
 pub mod texts;
 pub mod yaml;

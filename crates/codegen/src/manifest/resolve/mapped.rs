@@ -2,7 +2,7 @@
 
 use super::super::api::{Body, Plain};
 use super::super::model;
-use super::super::schema::Shape;
+use super::super::shape::Shape;
 use super::super::yaml::At;
 use super::{Param, Resolver};
 

@@ -14,7 +14,7 @@ use super::api::Api;
 use super::model::{self, Local, Manifest};
 use super::names::{is_snake_case, suggestion};
 use super::problem::Problem;
-use super::schema::Shape;
+use super::shape::Shape;
 use super::yaml::At;
 
 pub use extras::{Guide, Prompt, Resource, guide_uri};

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::model;
 use super::super::names::is_snake_case;
-use super::super::schema::{FORMATS, Shape};
+use super::super::shape::{FORMATS, Shape};
 use super::super::yaml::At;
 use super::{Param, Problem, Resolver};
 

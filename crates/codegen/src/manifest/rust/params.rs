@@ -6,7 +6,7 @@ use quote::{format_ident, quote};
 use serde_json::Value;
 
 use super::super::resolve::{Param, Tool};
-use super::super::schema::Shape;
+use super::super::shape::Shape;
 use super::super::texts::Texts;
 use super::{sentence, type_name};
 

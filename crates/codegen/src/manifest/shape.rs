@@ -1,0 +1,155 @@
+//! The part of JSON Schema that every client understands.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// A portable schema. One type for each node, no references, no combinators: serialised it is what clients receive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shape {
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// A format that we check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// A regular expression (ECMAScript).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// The allowed values.
+    #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<Value>>,
+    /// The smallest number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<Value>,
+    /// The largest number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<Value>,
+    /// The least length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_length: Option<u64>,
+    /// The greatest length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u64>,
+    /// What an array holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<Box<Shape>>,
+    /// What a map holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub additional_properties: Option<Box<Shape>>,
+    /// The value when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
+}
+
+/// The formats that mean something to a client; the others only say how wide a number is.
+pub(super) const FORMATS: [&str; 3] = ["uuid", "date-time", "password"];
+
+impl Shape {
+    /// A bare type.
+    pub fn of(kind: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads `string`, `array of string`, `map of integer` and so on.
+    ///
+    /// # Errors
+    /// Says which types there are.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(items) = text.strip_prefix("array of ") {
+            return Ok(Self {
+                items: Some(Box::new(Self::parse(items)?)),
+                ..Self::of("array")
+            });
+        }
+        if let Some(values) = text.strip_prefix("map of ") {
+            return Ok(Self {
+                additional_properties: Some(Box::new(Self::parse(values)?)),
+                ..Self::of("object")
+            });
+        }
+        match text {
+            "string" | "integer" | "number" | "boolean" => Ok(Self::of(text)),
+            _ if text.contains(['|', ',']) || text.contains(" or ") => Err(format!(
+                "`{text}` is a union, which many clients cannot read (choose one type, and say in `doc` how it is read)"
+            )),
+            _ => Err(format!(
+                "`{text}` is no type (write string, integer, number, boolean, `array of …` or `map of …`)"
+            )),
+        }
+    }
+
+    /// Takes over one key of a schema of the API document.
+    ///
+    /// # Errors
+    /// Says that the key cannot be kept, so that nothing gets lost silently.
+    pub fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
+        match key {
+            "format" => {
+                self.format = value
+                    .as_str()
+                    .filter(|name| FORMATS.contains(name))
+                    .map(str::to_owned)
+            }
+            "pattern" => self.pattern = value.as_str().map(str::to_owned),
+            "enum" => self.choices = value.as_array().cloned(),
+            "minimum" => self.minimum = Some(value.clone()),
+            "maximum" => self.maximum = Some(value.clone()),
+            "minLength" => self.min_length = value.as_u64(),
+            "maxLength" => self.max_length = value.as_u64(),
+            "default" => {
+                self.default = Some(value.clone()).filter(|value| !is_empty_collection(value))
+            }
+            // What a field of the API means is not what the argument of a tool means: each argument has its own words.
+            "description" => {}
+            _ => return Err(format!("has `{key}`, which clients are not told")),
+        }
+        Ok(())
+    }
+
+    /// Whether `value` is allowed.
+    ///
+    /// # Errors
+    /// Says what would be.
+    pub fn admits(&self, value: &Value) -> Result<(), String> {
+        let fits = match self.kind.as_str() {
+            "string" => value.is_string(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "number" => value.is_number(),
+            "boolean" => value.is_boolean(),
+            "array" => value.is_array(),
+            _ => value.is_object(),
+        };
+        if !fits {
+            return Err(format!("{value} is not of type {}", self.kind));
+        }
+        let number = |bound: &Option<Value>| bound.as_ref().and_then(Value::as_f64);
+        if let (Some(value), Some(least)) = (value.as_f64(), number(&self.minimum))
+            && value < least
+        {
+            return Err(format!("{value} is less than {least}"));
+        }
+        if let (Some(value), Some(most)) = (value.as_f64(), number(&self.maximum))
+            && value > most
+        {
+            return Err(format!("{value} is more than {most}"));
+        }
+        match &self.choices {
+            Some(choices) if !choices.contains(value) => Err(format!(
+                "{value} is not one of {}",
+                Value::from(choices.clone())
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_empty_collection(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
+}
