@@ -29,6 +29,7 @@ mod upkeep;
 
 pub use config::{LocalConfig, RETENTION_DAYS};
 pub use contree_sandbox::{Check, ControlGroups, State};
+pub use contree_sqlite::DbError;
 pub use egress::{EgressRule, EgressRuleError, NetworkMode};
 pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};

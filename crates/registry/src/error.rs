@@ -1,6 +1,7 @@
 //! What can go wrong between us and a registry.
 
 use super::Host;
+use super::manifest::ManifestError;
 
 /// Why a registry could not be used. No variant carries a secret.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,14 @@ pub enum RegistryError {
         registry: Host,
         /// What is wrong.
         why: String,
+    },
+    /// The registry has the image, and it cannot be taken.
+    #[error("{registry}: {source}")]
+    Image {
+        /// The registry.
+        registry: Host,
+        /// What is wrong with the image.
+        source: ManifestError,
     },
 }
 

@@ -96,11 +96,74 @@ pub struct Config {
     pub env: BTreeMap<String, String>,
 }
 
+/// Why an image cannot be taken, as a sentence about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The manifest or index is no JSON, or lacks what it must have.
+    #[error("its manifest cannot be read: {0}")]
+    Manifest(#[source] serde_json::Error),
+    /// The configuration is no JSON, or lacks what it must have.
+    #[error("its configuration cannot be read: {0}")]
+    Configuration(#[source] serde_json::Error),
+    /// The manifest is of the first kind that Docker had.
+    #[error(
+        "its manifest is of Docker's schema 1, which registries gave up in 2017: push the image again with a current tool"
+    )]
+    Schema1,
+    /// It is neither an image nor an index.
+    #[error("what it names is no image: its manifest has neither layers nor manifests, or both")]
+    NeitherImageNorIndex,
+    /// The configuration is not that of an image.
+    #[error("what it names is no image, but something of type `{0}`")]
+    OtherArtifact(String),
+    /// The configuration is too large.
+    #[error("its configuration is larger than {LARGEST} bytes")]
+    LargeConfiguration,
+    /// The image has too many layers.
+    #[error("it has {0} layers, and at most {LAYERS} are taken")]
+    TooManyLayers(usize),
+    /// A layer is kept elsewhere.
+    #[error(
+        "its layer {digest} may not be distributed and is not in the registry (type `{kind}`); such layers belong to Windows images"
+    )]
+    ForeignLayer {
+        /// The layer.
+        digest: Digest,
+        /// Its media type.
+        kind: String,
+    },
+    /// A layer is packed in a way that is not known.
+    #[error("its layer {digest} is of type `{kind}`, which is not supported")]
+    UnknownLayer {
+        /// The layer.
+        digest: Digest,
+        /// Its media type.
+        kind: String,
+    },
+    /// The index has no image for this machine.
+    #[error("it has no image for {here}, which this machine is; it has images for {others}")]
+    NoPlatform {
+        /// This machine.
+        here: Platform,
+        /// The platforms that there are, separated by commas.
+        others: String,
+    },
+    /// The image is for another machine.
+    #[error("it is an image for {of}, and this machine is {here}")]
+    OtherPlatform {
+        /// The image's platform.
+        of: Platform,
+        /// This machine.
+        here: Platform,
+    },
+}
+
 /// Reads a manifest or an index.
 ///
 /// # Errors
-/// What is wrong with it, as a sentence without a subject.
-pub fn read(bytes: &[u8]) -> Result<Document, String> {
+/// What is wrong with it.
+pub fn read(bytes: &[u8]) -> Result<Document, ManifestError> {
     #[derive(Deserialize)]
     struct Probe {
         #[serde(rename = "schemaVersion", default)]
@@ -108,10 +171,10 @@ pub fn read(bytes: &[u8]) -> Result<Document, String> {
         manifests: Option<serde_json::Value>,
         layers: Option<serde_json::Value>,
     }
-    let bad = |error: serde_json::Error| format!("its manifest cannot be read: {error}");
+    let bad = ManifestError::Manifest;
     let probe: Probe = serde_json::from_slice(bytes).map_err(bad)?;
     if probe.schema == 1 {
-        return Err("its manifest is of Docker's schema 1, which registries gave up in 2017: push the image again with a current tool".into());
+        return Err(ManifestError::Schema1);
     }
     match (probe.manifests, probe.layers) {
         (Some(_), None) => Ok(Document::Index(serde_json::from_slice(bytes).map_err(bad)?)),
@@ -120,39 +183,31 @@ pub fn read(bytes: &[u8]) -> Result<Document, String> {
             check(&manifest)?;
             Ok(Document::Image(manifest))
         }
-        _ => Err(
-            "what it names is no image: its manifest has neither layers nor manifests, or both"
-                .into(),
-        ),
+        _ => Err(ManifestError::NeitherImageNorIndex),
     }
 }
 
-fn check(manifest: &Manifest) -> Result<(), String> {
+fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     let kind = manifest.config.media_type.as_str();
     if !kind.is_empty() && !kind.contains("container.image") && !kind.contains("oci.image.config") {
-        return Err(format!(
-            "what it names is no image, but something of type `{kind}`"
-        ));
+        return Err(ManifestError::OtherArtifact(kind.to_owned()));
     }
     if manifest.config.size > LARGEST as u64 {
-        return Err(format!("its configuration is larger than {LARGEST} bytes"));
+        return Err(ManifestError::LargeConfiguration);
     }
     if manifest.layers.len() > LAYERS {
-        return Err(format!(
-            "it has {} layers, and at most {LAYERS} are taken",
-            manifest.layers.len()
-        ));
+        return Err(ManifestError::TooManyLayers(manifest.layers.len()));
     }
     manifest.layers.iter().try_for_each(check_layer)
 }
 
-fn check_layer(layer: &Descriptor) -> Result<(), String> {
+fn check_layer(layer: &Descriptor) -> Result<(), ManifestError> {
     let kind = layer.media_type.as_str();
     if kind.contains("foreign") || kind.contains("nondistributable") || !layer.urls.is_empty() {
-        return Err(format!(
-            "its layer {} may not be distributed and is not in the registry (type `{kind}`); such layers belong to Windows images",
-            layer.digest
-        ));
+        return Err(ManifestError::ForeignLayer {
+            digest: layer.digest.clone(),
+            kind: kind.to_owned(),
+        });
     }
     let known = kind.is_empty()
         || ["", "+gzip", "+zstd"]
@@ -164,17 +219,17 @@ fn check_layer(layer: &Descriptor) -> Result<(), String> {
     if known {
         return Ok(());
     }
-    Err(format!(
-        "its layer {} is of type `{kind}`, which is not supported",
-        layer.digest
-    ))
+    Err(ManifestError::UnknownLayer {
+        digest: layer.digest.clone(),
+        kind: kind.to_owned(),
+    })
 }
 
 /// The manifest of an index that is for this machine.
 ///
 /// # Errors
 /// Which platforms there are instead.
-pub fn choose(index: &Index) -> Result<&Descriptor, String> {
+pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     let here = this_platform();
     let images: Vec<&Descriptor> = index
         .manifests
@@ -215,14 +270,14 @@ pub fn choose(index: &Index) -> Result<&Descriptor, String> {
     others.sort();
     others.dedup();
     others.truncate(20);
-    Err(format!(
-        "it has no image for {here}, which this machine is; it has images for {}",
-        if others.is_empty() {
+    Err(ManifestError::NoPlatform {
+        here,
+        others: if others.is_empty() {
             "no platform".to_owned()
         } else {
             others.join(", ")
-        }
-    ))
+        },
+    })
 }
 
 /// How well a variant fits this machine, the best first; `None` if it may not run here.
@@ -260,8 +315,8 @@ pub fn this_platform() -> Platform {
 /// Reads a configuration, and checks that its image can run here.
 ///
 /// # Errors
-/// What is wrong with it, as a sentence without a subject.
-pub fn config(bytes: &[u8]) -> Result<Config, String> {
+/// What is wrong with it.
+pub fn config(bytes: &[u8]) -> Result<Config, ManifestError> {
     #[derive(Deserialize)]
     struct File {
         #[serde(flatten)]
@@ -280,14 +335,14 @@ pub fn config(bytes: &[u8]) -> Result<Config, String> {
         #[serde(rename = "Env", default)]
         env: Option<Vec<String>>,
     }
-    let file: File = serde_json::from_slice(bytes)
-        .map_err(|error| format!("its configuration cannot be read: {error}"))?;
+    let file: File = serde_json::from_slice(bytes).map_err(ManifestError::Configuration)?;
     let (here, of) = (this_platform(), &file.platform);
     let fits = |named: &str, wanted: &str| named.is_empty() || named == wanted;
     if !fits(&of.os, &here.os) || !fits(&of.architecture, &here.architecture) {
-        return Err(format!(
-            "it is an image for {of}, and this machine is {here}"
-        ));
+        return Err(ManifestError::OtherPlatform {
+            of: of.clone(),
+            here,
+        });
     }
     let env = file
         .config
@@ -341,7 +396,9 @@ mod tests {
             mine.clone(),
         ]);
         assert_eq!(choose(&all).unwrap().digest, all.manifests[3].digest);
-        let said = choose(&index(&[windows, strange, unknown])).unwrap_err();
+        let said = choose(&index(&[windows, strange, unknown]))
+            .unwrap_err()
+            .to_string();
         assert!(
             said.contains("linux/strange, windows/") && !said.contains("unknown"),
             "{said}"
@@ -394,7 +451,9 @@ mod tests {
             ),
             (manifest(oci, vec![layer(""); 128]), "128 layers"),
         ] {
-            let said = read(document.to_string().as_bytes()).unwrap_err();
+            let said = read(document.to_string().as_bytes())
+                .unwrap_err()
+                .to_string();
             assert!(said.contains(word), "{said}");
         }
         let bad = json!({"schemaVersion": 2, "layers": [], "config": {"digest": "sha256:../../x", "size": 1}});
@@ -411,7 +470,9 @@ mod tests {
         let env: Vec<_> = config.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(env, ["A=1=2", "B="]);
         let other = json!({"architecture": "strange", "os": "linux", "rootfs": {}});
-        let said = super::config(other.to_string().as_bytes()).unwrap_err();
+        let said = super::config(other.to_string().as_bytes())
+            .unwrap_err()
+            .to_string();
         assert!(said.contains("linux/strange"), "{said}");
     }
 }

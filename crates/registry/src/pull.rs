@@ -12,7 +12,7 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use url::Url;
 
 use super::host::is_loopback;
-use super::manifest::{self, Config, Descriptor, Document, Manifest};
+use super::manifest::{self, Config, Descriptor, Document, Manifest, ManifestError};
 use super::transport::{bounded, failed};
 use super::{Digest, Http, Login, Reference, RegistryError, authorize, challenges};
 
@@ -78,10 +78,10 @@ impl<'a> Repository<'a> {
         let mut expected = self.reference.digest().cloned();
         for _ in 0..NESTING {
             let (digest, bytes) = self.manifest(&wanted, expected.as_ref()).await?;
-            match manifest::read(&bytes).map_err(|why| self.wrong(why))? {
+            match manifest::read(&bytes).map_err(|error| self.unusable(error))? {
                 Document::Image(manifest) => return Ok(Found { digest, manifest }),
                 Document::Index(index) => {
-                    let chosen = manifest::choose(&index).map_err(|why| self.wrong(why))?;
+                    let chosen = manifest::choose(&index).map_err(|error| self.unusable(error))?;
                     wanted = chosen.digest.to_string();
                     expected = Some(chosen.digest.clone());
                 }
@@ -105,7 +105,7 @@ impl<'a> Repository<'a> {
                 of.digest
             )));
         }
-        manifest::config(&bytes).map_err(|why| self.wrong(why))
+        manifest::config(&bytes).map_err(|error| self.unusable(error))
     }
 
     async fn manifest(
@@ -404,6 +404,13 @@ impl<'a> Repository<'a> {
             url = next;
         }
         Err(self.wrong(format!("redirects more than {REDIRECTS} times")))
+    }
+
+    fn unusable(&self, source: ManifestError) -> RegistryError {
+        RegistryError::Image {
+            registry: self.reference.host().clone(),
+            source,
+        }
     }
 
     fn wrong(&self, why: String) -> RegistryError {

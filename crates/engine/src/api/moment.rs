@@ -2,13 +2,20 @@
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
+/// A text that is no moment.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{0}` is no time: give ISO 8601 (2026-01-31T12:00:00Z), Unix seconds, or an age (600s, 15m, 2h, 3d, 1w)"
+)]
+pub(crate) struct MomentError(String);
+
 /// Reads `since` and `until`. An age counts back from `now`; its units are s, m, h, d and w.
-pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, MomentError> {
     age(text)
         .and_then(|age| now.checked_sub_signed(age))
         .or_else(|| unix(text))
         .or_else(|| iso(text))
-        .ok_or_else(|| format!("`{text}` is no time: give ISO 8601 (2026-01-31T12:00:00Z), Unix seconds, or an age (600s, 15m, 2h, 3d, 1w)"))
+        .ok_or_else(|| MomentError(text.to_owned()))
 }
 
 fn age(text: &str) -> Option<TimeDelta> {

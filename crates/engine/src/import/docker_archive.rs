@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::{Content, Plan, PlanError};
-use contree_registry::manifest::{self, LARGEST, LAYERS};
+use contree_registry::manifest::{self, LARGEST, LAYERS, ManifestError};
 use contree_registry::{Digest, Reference};
 
 /// Most members of such an archive.
@@ -53,8 +53,8 @@ pub(super) enum ArchiveError {
     #[error("it has {0} layers, and at most {LAYERS} are taken")]
     TooManyLayers(usize),
     /// The configuration is not as it should be.
-    #[error("{0}")]
-    Configuration(String),
+    #[error(transparent)]
+    Configuration(#[from] ManifestError),
     /// The image's parts do not fit each other.
     #[error(transparent)]
     Plan(#[from] PlanError),

@@ -26,7 +26,7 @@ pub(crate) fn begin(
     request: ImageImportRequest,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Uuid, ApiError> {
-    let checked = request.check().map_err(ApiError::bad)?;
+    let checked = request.check()?;
     if checked.origin.is_local() && !engine.imports.local {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,

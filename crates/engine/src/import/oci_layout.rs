@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::local_file::{self, FileError};
 use super::plan::{Content, Plan, PlanError};
 use contree_registry::Digest;
-use contree_registry::manifest::{self, Descriptor, Document, Index};
+use contree_registry::manifest::{self, Descriptor, Document, Index, ManifestError};
 
 /// Names an image in an index.
 const NAME: &str = "org.opencontainers.image.ref.name";
@@ -28,8 +28,8 @@ pub(super) enum LayoutError {
     #[error("its blob {0} holds something else")]
     WrongBlob(Digest),
     /// A manifest or configuration is not as it should be.
-    #[error("{0}")]
-    Manifest(String),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
     /// No image has this name.
     #[error("it has no image `{name}`; {names}")]
     NoImage { name: String, names: String },

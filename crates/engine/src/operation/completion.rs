@@ -1,9 +1,10 @@
 //! How an operation ended, as its record has it and its log tells it.
 //!
-//! The record is the one source: the completion event is made of it, by the engine that ran the operation or, where that
-//! engine is gone, by the first one that notices. Everybody else reads it from the log.
+//! The completion event is written once: by the engine that ran the operation, which measured how long the work took, or,
+//! where that engine is gone, by the first one that notices. Everybody else reads it from the log.
 
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -12,7 +13,7 @@ use crate::api::types::EventDataCompletion;
 use crate::error::StorageError;
 use crate::operation::events::{self, EventLine, EventLog};
 use crate::rows::Rows;
-use crate::rows::operations::{self, Operation, Status};
+use crate::rows::operations::{self, Ending, Operation, Status};
 
 /// The end of an operation.
 #[derive(Clone, Debug)]
@@ -41,6 +42,18 @@ impl Completion {
         })
     }
 
+    /// The end of an operation whose record cannot be read just now.
+    pub(crate) fn now(created_at: DateTime<Utc>, ending: &Ending) -> Self {
+        Self {
+            status: ending.status,
+            error: ending.error.clone(),
+            result_image: ending.result_image,
+            image_size: ending.image_size,
+            created_at,
+            ended_at: Utc::now(),
+        }
+    }
+
     /// A failure that is not recorded.
     pub(crate) fn failed(created_at: DateTime<Utc>, error: String) -> Self {
         Self {
@@ -53,21 +66,26 @@ impl Completion {
         }
     }
 
-    /// The data of the event.
+    /// The data of the event where nobody measured how long the work took: the time since it was accepted.
     fn data(&self) -> EventDataCompletion {
         let took = self.ended_at - self.created_at;
+        self.data_after(took.to_std().unwrap_or_default())
+    }
+
+    /// The data of the event, with how long the work took.
+    fn data_after(&self, took: Duration) -> EventDataCompletion {
         EventDataCompletion {
             status: self.status,
             result_image_uuid: self.result_image,
             error: self.error.clone(),
-            duration_ms: u64::try_from(took.num_milliseconds()).unwrap_or(0),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             image_size_bytes: self.image_size,
         }
     }
 
-    /// Appends it to the log of an operation of this process.
-    pub(crate) fn append_to(&self, log: &EventLog) {
-        log.complete(self.ended_at, &self.data());
+    /// Appends it to the log of an operation of this process, whose work took so long.
+    pub(crate) fn append_to(&self, log: &EventLog, took: Duration) {
+        log.complete(self.ended_at, &self.data_after(took));
     }
 
     /// Appends it to a log that nobody writes to any more, unless it is there.

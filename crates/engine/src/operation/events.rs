@@ -249,9 +249,11 @@ pub(crate) fn complete_abandoned(
     let mut last = 0;
     loop {
         let lines = reader.next()?;
+        if lines.iter().any(EventLine::is_completion) {
+            return Ok(());
+        }
         match lines.last() {
             None => break,
-            Some(line) if line.is_completion() => return Ok(()),
             Some(line) => last = line.id,
         }
     }

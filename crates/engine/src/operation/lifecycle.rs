@@ -5,6 +5,7 @@
 //! gives back its [`WorkEnding`]; what it leaves is kept by a closure that records image and ending in one transaction.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -183,6 +184,8 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
 ) {
     let Accepted { task, ticket } = accepted;
     let waited = !ticket.is_due();
+    // A clock that is set meanwhile does not change how long the work takes.
+    let mut began = Instant::now();
     let slot = tokio::select! {
         slot = ticket.turn() => slot,
         () = task.running.cancel.cancelled() => None,
@@ -191,6 +194,7 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
         // A cancelled one never begins, also if its turn has come at the same time.
         Some(_) if !task.running.cancel.is_cancelled() => {
             task.running.assign();
+            began = Instant::now();
             let assigned = async {
                 if waited {
                     let operation = task.operation;
@@ -207,11 +211,11 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
         }
         _ => WorkEnding::cancelled(),
     };
-    settle(&engine, task, ran).await;
+    settle(&engine, task, ran, began).await;
 }
 
 /// Keeps the result if asked, records the ending, closes the log and clears the run directory away.
-async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
+async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding, began: Instant) {
     let Task {
         operation,
         created_at,
@@ -244,7 +248,10 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
             let mut kept = false;
             if let Some(keep) = keep {
                 match keep(&engine, &ending) {
-                    Ok(_) => kept = true,
+                    Ok(whole) => {
+                        ending = whole;
+                        kept = true;
+                    }
                     Err(error) => {
                         ending.status = Status::Failed;
                         ending.error = Some(error.message().to_owned());
@@ -257,22 +264,26 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
                     .write(|t| operations::end(t, operation, &ending));
                 if let Err(error) = recorded {
                     // The log must not promise what the record does not have.
-                    return Ok(Some(Completion::failed(
+                    return Ok(Completion::failed(
                         created_at,
                         format!("the operation's ending could not be recorded: {error}"),
-                    )));
+                    ));
                 }
             }
-            Ok(completion::recorded(&engine.rows, operation)?)
+            // It is recorded, so a record that cannot be read back does not make it another ending.
+            Ok(completion::recorded(&engine.rows, operation)
+                .inspect_err(|error| tracing::warn!(%operation, %error, "cannot read an operation's ending back"))
+                .ok()
+                .flatten()
+                .unwrap_or_else(|| Completion::now(created_at, &ending)))
         })
         .await
     };
     let ended = match ended {
-        Ok(Some(ended)) => ended,
-        Ok(None) => Completion::failed(created_at, "the operation has no ending".to_owned()),
+        Ok(ended) => ended,
         Err(error) => Completion::failed(created_at, error.message().to_owned()),
     };
-    ended.append_to(&running.log);
+    ended.append_to(&running.log, began.elapsed());
     // Whoever waits for it to begin need not wait any longer.
     running.begin(None);
     engine

@@ -85,7 +85,7 @@ pub struct ServeConfig {
     pub listen: Listen,
     /// What clients must send as `Authorization: Bearer`. Needed beyond loopback.
     pub token: Option<String>,
-    /// AllowedHosts that the server goes by, besides those of loopback and the address itself.
+    /// Names that the server goes by, besides those of loopback and the address itself.
     pub allow_hosts: Vec<String>,
     /// Whether clients may import images from paths of this machine, which are read with this process's rights. This counts, and not
     /// [`LocalConfig::local_imports`].

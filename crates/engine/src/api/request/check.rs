@@ -2,63 +2,59 @@
 
 use contree_sandbox::ControlGroups;
 
-use super::SpawnRequest;
+use super::{RequestError, SpawnRequest};
 use crate::api::types::EngineLimits;
 use crate::limits;
 
 impl SpawnRequest {
     /// Checks what no type says. `single` is whether the store has one user id alone.
-    pub(crate) fn check(&self, single: bool) -> Result<(), String> {
+    pub(crate) fn check(&self, single: bool) -> Result<(), RequestError> {
         if self.command.is_empty() {
-            return Err("`command` is empty".to_owned());
+            return Err(RequestError::EmptyCommand);
         }
         if self.shell && !self.args.is_empty() {
-            return Err(
-                "`args` go with `shell: false`; with a shell, write them into `command`".to_owned(),
-            );
+            return Err(RequestError::ArgumentsWithShell);
         }
         let zero = |text: &str| text.contains('\0');
         if zero(&self.command) || self.args.iter().any(|arg| zero(arg)) || zero(&self.cwd) {
-            return Err("`command`, `args` and `cwd` cannot hold a NUL byte".to_owned());
+            return Err(RequestError::NulByte);
         }
         for (name, value) in self.env.iter().flatten() {
             if name.is_empty() || name.contains(['=', '\0']) || value.as_deref().is_some_and(zero) {
-                return Err(format!(
-                    "`env` cannot set `{}`: a name has no `=`, and neither part a NUL byte",
-                    name.escape_debug()
-                ));
+                return Err(RequestError::Variable(name.clone()));
             }
         }
         if !self.cwd.is_empty() && !self.cwd.starts_with('/') {
-            return Err(format!("`cwd` must be absolute, not `{}`", self.cwd));
+            return Err(RequestError::RelativeDirectory(self.cwd.clone()));
         }
         check_hostname(&self.hostname)?;
         if !(1..=limits::TIMEOUT).contains(&self.timeout) {
-            return Err(format!(
-                "`timeout` must be from 1 to {} seconds, not {}",
-                limits::TIMEOUT,
-                self.timeout
-            ));
+            return Err(RequestError::OutOfBounds {
+                field: "timeout",
+                least: "1".to_owned(),
+                most: format!("{} seconds", limits::TIMEOUT),
+                given: self.timeout.to_string(),
+            });
         }
         if self.truncate_output_at > limits::OUTPUT_BYTES {
-            return Err(format!(
-                "`truncate_output_at` must be at most {}, not {}",
-                limits::OUTPUT_BYTES,
-                self.truncate_output_at
-            ));
+            return Err(RequestError::TooMuchOutput {
+                most: limits::OUTPUT_BYTES,
+                given: self.truncate_output_at,
+            });
         }
         if !(1..=limits::MOST_LAYER_BYTES).contains(&self.max_layer_bytes()) {
-            return Err(format!(
-                "`max_layer_bytes` must be from 1 to {}, not {}",
-                limits::MOST_LAYER_BYTES,
-                self.max_layer_bytes()
-            ));
+            return Err(RequestError::OutOfBounds {
+                field: "max_layer_bytes",
+                least: "1".to_owned(),
+                most: limits::MOST_LAYER_BYTES.to_string(),
+                given: self.max_layer_bytes().to_string(),
+            });
         }
         if let Some(limits) = &self.x_limits {
             limits.check()?;
         }
         if let Some(why) = ControlGroups::get().refusal(&self.sandbox_limits()) {
-            return Err(format!("`x-limits` cannot be enforced here: {why}"));
+            return Err(RequestError::LimitsUnenforced(why));
         }
         if single {
             let others = self
@@ -67,18 +63,12 @@ impl SpawnRequest {
                 .map(|file| (file.uid, file.gid))
                 .chain([(self.uid, self.gid)]);
             if others.into_iter().any(|ids| ids != (0, 0)) {
-                return Err("this machine gives the embedded engine a single user id, so `uid` and `gid` can only be 0; \
-                            for more, install newuidmap (Debian: uidmap), give this user entries in /etc/subuid and /etc/subgid, \
-                            and use a new data directory (CONTREE_DATA_DIR)"
-                    .to_owned());
+                return Err(RequestError::SingleId);
             }
         }
         for (path, file) in &self.files {
             if !path.starts_with('/') || path.ends_with('/') || zero(path) {
-                return Err(format!(
-                    "`files` takes absolute paths of files, not `{}`",
-                    path.escape_debug()
-                ));
+                return Err(RequestError::FilePath(path.clone()));
             }
             file.mode()?;
         }
@@ -88,39 +78,42 @@ impl SpawnRequest {
 }
 
 impl EngineLimits {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), RequestError> {
         if let Some(bytes) = self.memory_bytes
             && !limits::MEMORY_BYTES.contains(&bytes)
         {
-            return Err(format!(
-                "`x-limits.memory_bytes` must be from {} to {}, not {bytes}",
-                limits::MEMORY_BYTES.start(),
-                limits::MEMORY_BYTES.end()
-            ));
+            return Err(RequestError::OutOfBounds {
+                field: "x-limits.memory_bytes",
+                least: limits::MEMORY_BYTES.start().to_string(),
+                most: limits::MEMORY_BYTES.end().to_string(),
+                given: bytes.to_string(),
+            });
         }
         if let Some(cpus) = self.cpus
             && !limits::CPUS.contains(&cpus)
         {
-            return Err(format!(
-                "`x-limits.cpus` must be from {} to {}, not {cpus}",
-                limits::CPUS.start(),
-                limits::CPUS.end()
-            ));
+            return Err(RequestError::OutOfBounds {
+                field: "x-limits.cpus",
+                least: limits::CPUS.start().to_string(),
+                most: limits::CPUS.end().to_string(),
+                given: cpus.to_string(),
+            });
         }
         if let Some(processes) = self.processes
             && !(limits::FEWEST_PROCESSES..=limits::PROCESSES).contains(&processes)
         {
-            return Err(format!(
-                "`x-limits.processes` must be from {} to {}, not {processes}",
-                limits::FEWEST_PROCESSES,
-                limits::PROCESSES
-            ));
+            return Err(RequestError::OutOfBounds {
+                field: "x-limits.processes",
+                least: limits::FEWEST_PROCESSES.to_string(),
+                most: limits::PROCESSES.to_string(),
+                given: processes.to_string(),
+            });
         }
         Ok(())
     }
 }
 
-fn check_hostname(name: &str) -> Result<(), String> {
+fn check_hostname(name: &str) -> Result<(), RequestError> {
     let label = |part: &str| {
         !part.is_empty()
             && part
@@ -131,10 +124,7 @@ fn check_hostname(name: &str) -> Result<(), String> {
     if name.len() <= 64 && name.split('.').all(label) {
         return Ok(());
     }
-    Err(format!(
-        "`hostname` takes at most 64 letters, digits, `-` and `.`, not `{}`",
-        name.escape_debug()
-    ))
+    Err(RequestError::Hostname(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -174,14 +164,15 @@ mod tests {
                 "`stdin`",
             ),
         ] {
-            let error = request(extra).check(false).expect_err(word);
+            let error = request(extra).check(false).expect_err(word).to_string();
             assert!(error.contains(word), "{error}");
         }
-        assert_eq!(request(serde_json::json!({"uid": 5})).check(false), Ok(()));
+        assert!(request(serde_json::json!({"uid": 5})).check(false).is_ok());
         assert!(
             request(serde_json::json!({"uid": 5}))
                 .check(true)
                 .expect_err("single")
+                .to_string()
                 .contains("newuidmap")
         );
     }

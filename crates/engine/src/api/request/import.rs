@@ -1,6 +1,6 @@
 //! Requests to import an image.
 
-use crate::api::request::check_tag;
+use crate::api::request::{RequestError, check_tag};
 use crate::api::types::{
     ImageImportMetadata, ImageImportRequest, MaskedRegistry, MaskedRegistryCredentials,
 };
@@ -22,19 +22,20 @@ pub(crate) struct Checked {
 
 impl ImageImportRequest {
     /// Checks what no type says, and reads the reference.
-    pub(crate) fn check(self) -> Result<Checked, String> {
+    pub(crate) fn check(self) -> Result<Checked, RequestError> {
         let tag = self.tag.filter(|tag| !tag.is_empty());
         if let Some(tag) = &tag {
             check_tag(tag)?;
         }
         if !(1..=TIMEOUT).contains(&self.timeout) {
-            return Err(format!(
-                "`timeout` must be from 1 to {TIMEOUT} seconds, not {}",
-                self.timeout
-            ));
+            return Err(RequestError::OutOfBounds {
+                field: "timeout",
+                least: "1".to_owned(),
+                most: format!("{TIMEOUT} seconds"),
+                given: self.timeout.to_string(),
+            });
         }
-        let origin =
-            Origin::read(&self.registry.url).map_err(|why| format!("`registry.url`: {why}"))?;
+        let origin = Origin::read(&self.registry.url)?;
         let set = |text: Option<String>| text.filter(|text| !text.is_empty());
         let given = self
             .registry
@@ -44,7 +45,7 @@ impl ImageImportRequest {
             None | Some((None, None)) => None,
             Some((Some(username), Some(password))) => Some(Login::password(username, password)),
             Some(_) => {
-                return Err("`registry.credentials` need both `username` and `password`".to_owned());
+                return Err(RequestError::HalfCredentials);
             }
         };
         Ok(Checked {
@@ -80,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    fn check(body: Value) -> Result<Checked, String> {
+    fn check(body: Value) -> Result<Checked, RequestError> {
         serde_json::from_value::<ImageImportRequest>(body)
             .unwrap()
             .check()
@@ -128,7 +129,7 @@ mod tests {
                 "both",
             ),
         ] {
-            let said = check(body).map(drop).unwrap_err();
+            let said = check(body).map(drop).unwrap_err().to_string();
             assert!(said.contains(word) && !said.contains("hunter2"), "{said}");
         }
     }

@@ -1,6 +1,7 @@
 //! Requests to run a command: read, checked and completed with what the image saves.
 
 mod check;
+mod error;
 pub(crate) mod import;
 mod resolve;
 mod source;
@@ -14,6 +15,7 @@ pub(crate) use crate::api::types::InstanceSpawnRequest as SpawnRequest;
 use crate::api::types::{ClosableStreamRepr, ExecSpec, InstanceFile, StreamEncoding};
 use crate::limits;
 
+pub(crate) use error::RequestError;
 pub(crate) use source::{Source, check_tag};
 
 impl SpawnRequest {
@@ -36,7 +38,7 @@ impl SpawnRequest {
     }
 
     /// The bytes for standard input.
-    pub(crate) fn stdin_bytes(&self) -> Result<Vec<u8>, String> {
+    pub(crate) fn stdin_bytes(&self) -> Result<Vec<u8>, RequestError> {
         self.stdin
             .as_ref()
             .map_or(Ok(Vec::new()), ClosableStreamRepr::bytes)
@@ -50,12 +52,10 @@ impl SpawnRequest {
 
 impl ClosableStreamRepr {
     /// The bytes that its text stands for.
-    pub(crate) fn bytes(&self) -> Result<Vec<u8>, String> {
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, RequestError> {
         match self.encoding {
             StreamEncoding::Ascii => Ok(self.value.as_bytes().to_vec()),
-            StreamEncoding::Base64 => STANDARD
-                .decode(&self.value)
-                .map_err(|error| format!("`stdin` is no base64: {error}")),
+            StreamEncoding::Base64 => Ok(STANDARD.decode(&self.value)?),
         }
     }
 }
@@ -89,16 +89,11 @@ impl ExecSpec {
 
 impl InstanceFile {
     /// The permission bits.
-    pub(crate) fn mode(&self) -> Result<u32, String> {
+    pub(crate) fn mode(&self) -> Result<u32, RequestError> {
         u32::from_str_radix(&self.mode, 8)
             .ok()
             .filter(|mode| *mode <= 0o7777)
-            .ok_or_else(|| {
-                format!(
-                    "`mode` of a file must be octal permission bits such as \"0644\", not `{}`",
-                    self.mode
-                )
-            })
+            .ok_or_else(|| RequestError::Mode(self.mode.clone()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use super::RequestError;
 use crate::limits;
 
 /// An image as a request names it.
@@ -16,20 +17,20 @@ pub(crate) enum Source {
 }
 
 impl FromStr for Source {
-    type Err = String;
+    type Err = RequestError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, RequestError> {
         match text.strip_prefix("tag:") {
             Some(tag) => check_tag(tag).map(|()| Self::Tag(tag.to_owned())),
             None => Uuid::parse_str(text)
                 .map(Self::Uuid)
-                .map_err(|_| format!("`image` must be a UUID or `tag:NAME`, not `{text}`")),
+                .map_err(|_| RequestError::Image(text.to_owned())),
         }
     }
 }
 
 /// Checks a tag: segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`.
-pub(crate) fn check_tag(tag: &str) -> Result<(), String> {
+pub(crate) fn check_tag(tag: &str) -> Result<(), RequestError> {
     let segment = |part: &str| {
         !part.is_empty()
             && part
@@ -43,11 +44,10 @@ pub(crate) fn check_tag(tag: &str) -> Result<(), String> {
     if first && tag.len() <= limits::TAG_BYTES && tag.split([':', '/', '.']).all(segment) {
         return Ok(());
     }
-    Err(format!(
-        "`{tag}` is no tag: it takes segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`, \
-         begins with a letter or digit, and has at most {} bytes",
-        limits::TAG_BYTES
-    ))
+    Err(RequestError::Tag {
+        tag: tag.to_owned(),
+        most: limits::TAG_BYTES,
+    })
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn tags() {
         for good in ["host", "a/b:c.d", "A-1_x", "0"] {
-            assert_eq!(check_tag(good), Ok(()), "{good}");
+            assert!(check_tag(good).is_ok(), "{good}");
         }
         for bad in ["", "-a", "_a", "a//b", "a:", "a b", "ä", ":a", "a\n"] {
             assert!(check_tag(bad).is_err(), "{bad}");

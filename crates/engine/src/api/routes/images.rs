@@ -69,7 +69,7 @@ pub(super) async fn set_tag(
     Path(uuid): Path<Uuid>,
     Json(body): Json<ImageTagRequest>,
 ) -> Result<Answer<types::Image>, ApiError> {
-    check_tag(&body.tag).map_err(ApiError::bad)?;
+    check_tag(&body.tag)?;
     let image = lookup::find(&engine, uuid).await?;
     let tag = body.tag.clone();
     engine

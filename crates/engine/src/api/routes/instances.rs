@@ -36,10 +36,8 @@ pub(super) async fn spawn(
     State(engine): State<Arc<Engine>>,
     Json(request): Json<SpawnRequest>,
 ) -> Result<Created, ApiError> {
-    request
-        .check(engine.store.id_map().single())
-        .map_err(ApiError::bad)?;
-    let image = match Source::from_str(&request.image).map_err(ApiError::bad)? {
+    request.check(engine.store.id_map().single())?;
+    let image = match Source::from_str(&request.image)? {
         Source::Uuid(uuid) => lookup::find(&engine, uuid).await,
         Source::Tag(tag) => lookup::find_tag(&engine, tag).await,
     }
@@ -154,7 +152,7 @@ fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiErro
             Ok(Place {
                 source: PathBuf::from("files").join(&stored.sha256),
                 path: PathBuf::from(path),
-                mode: file.mode().map_err(ApiError::bad)?,
+                mode: file.mode()?,
                 uid: file.uid,
                 gid: file.gid,
             })

@@ -35,8 +35,7 @@ pub(super) async fn create(
     };
     let Json(body) = Json::<ExecSpec>::from_request(request, &()).await?;
     let body = body.into_spawn();
-    body.check(engine.store.id_map().single())
-        .map_err(ApiError::bad)?;
+    body.check(engine.store.id_map().single())?;
     let spid = instance.start(body).await?;
     let location = format!("/v1/operations/{uuid}/subprocesses/{spid}");
     Ok((
@@ -99,7 +98,7 @@ pub(super) async fn stdin(
         Reached::Over => return Err(gone()),
     };
     let Json(body) = Json::<ClosableStreamRepr>::from_request(request, &()).await?;
-    let bytes = body.bytes().map_err(ApiError::bad)?;
+    let bytes = body.bytes()?;
     match instance.write(spid, bytes, body.close).await {
         // It ended between the two looks, or its main process did.
         Err(_) if instance.is_over().await => Err(gone()),

@@ -76,7 +76,7 @@ pub(super) async fn find(
     Query(query): Query<InspectFindImageByTagQuery>,
 ) -> Result<Response, ApiError> {
     let tag = query.tag.ok_or_else(|| ApiError::bad("`tag` is missing"))?;
-    check_tag(&tag).map_err(ApiError::bad)?;
+    check_tag(&tag)?;
     let image = lookup::find_tag(&engine, tag).await?;
     Ok(see(
         StatusCode::FOUND,
