@@ -1,10 +1,9 @@
 //! How an operation ended, as its record has it and its log tells it.
 //!
-//! The completion event is written once: by the engine that ran the operation, which measured how long the work took, or,
+//! The completion event is written once: by the engine that ran the operation or,
 //! where that engine is gone, by the first one that notices. Everybody else reads it from the log.
 
 use std::path::Path;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -66,26 +65,21 @@ impl Completion {
         }
     }
 
-    /// The data of the event where nobody measured how long the work took: the time since it was accepted.
+    /// The data of the event. Its duration is the record's, so whoever makes the event makes the same one.
     fn data(&self) -> EventDataCompletion {
         let took = self.ended_at - self.created_at;
-        self.data_after(took.to_std().unwrap_or_default())
-    }
-
-    /// The data of the event, with how long the work took.
-    fn data_after(&self, took: Duration) -> EventDataCompletion {
         EventDataCompletion {
             status: self.status,
             result_image_uuid: self.result_image,
             error: self.error.clone(),
-            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: u64::try_from(took.num_milliseconds()).unwrap_or(0),
             image_size_bytes: self.image_size,
         }
     }
 
-    /// Appends it to the log of an operation of this process, whose work took so long.
-    pub(crate) fn append_to(&self, log: &EventLog, took: Duration) {
-        log.complete(self.ended_at, &self.data_after(took));
+    /// Appends it to the log of an operation of this process.
+    pub(crate) fn append_to(&self, log: &EventLog) {
+        log.complete(self.ended_at, &self.data());
     }
 
     /// Appends it to a log that nobody writes to any more, unless it is there.

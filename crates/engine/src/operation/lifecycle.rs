@@ -5,7 +5,6 @@
 //! gives back its [`WorkEnding`]; what it leaves is kept by a closure that records image and ending in one transaction.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -184,8 +183,6 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
 ) {
     let Accepted { task, ticket } = accepted;
     let waited = !ticket.is_due();
-    // A clock that is set meanwhile does not change how long the work takes.
-    let mut began = Instant::now();
     let slot = tokio::select! {
         slot = ticket.turn() => slot,
         () = task.running.cancel.cancelled() => None,
@@ -194,7 +191,6 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
         // A cancelled one never begins, also if its turn has come at the same time.
         Some(_) if !task.running.cancel.is_cancelled() => {
             task.running.assign();
-            began = Instant::now();
             let assigned = async {
                 if waited {
                     let operation = task.operation;
@@ -211,11 +207,11 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
         }
         _ => WorkEnding::cancelled(),
     };
-    settle(&engine, task, ran, began).await;
+    settle(&engine, task, ran).await;
 }
 
 /// Keeps the result if asked, records the ending, closes the log and clears the run directory away.
-async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding, began: Instant) {
+async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
     let Task {
         operation,
         created_at,
@@ -283,7 +279,7 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding, began: Instan
         Ok(ended) => ended,
         Err(error) => Completion::failed(created_at, error.message().to_owned()),
     };
-    ended.append_to(&running.log, began.elapsed());
+    ended.append_to(&running.log);
     // Whoever waits for it to begin need not wait any longer.
     running.begin(None);
     engine
