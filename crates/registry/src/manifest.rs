@@ -145,7 +145,7 @@ pub enum ManifestError {
     #[error("it has no image for {here}, which this machine is; it has images for {others}")]
     NoPlatform {
         /// This machine.
-        here: Platform,
+        here: Box<Platform>,
         /// The platforms that there are, separated by commas.
         others: String,
     },
@@ -153,9 +153,9 @@ pub enum ManifestError {
     #[error("it is an image for {of}, and this machine is {here}")]
     OtherPlatform {
         /// The image's platform.
-        of: Platform,
+        of: Box<Platform>,
         /// This machine.
-        here: Platform,
+        here: Box<Platform>,
     },
 }
 
@@ -271,7 +271,7 @@ pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     others.dedup();
     others.truncate(20);
     Err(ManifestError::NoPlatform {
-        here,
+        here: Box::new(here),
         others: if others.is_empty() {
             "no platform".to_owned()
         } else {
@@ -340,8 +340,8 @@ pub fn config(bytes: &[u8]) -> Result<Config, ManifestError> {
     let fits = |named: &str, wanted: &str| named.is_empty() || named == wanted;
     if !fits(&of.os, &here.os) || !fits(&of.architecture, &here.architecture) {
         return Err(ManifestError::OtherPlatform {
-            of: of.clone(),
-            here,
+            of: Box::new(of.clone()),
+            here: Box::new(here),
         });
     }
     let env = file
