@@ -69,7 +69,11 @@ fn tools_stay_within_their_budgets() {
     }
     let first = sizes.iter().filter(|(name, _)| FIRST_TOOLS.contains(name));
     let first: Vec<usize> = first.map(|(_, size)| *size).collect();
-    assert_eq!(first.len(), FIRST_TOOLS.len(), "a tool was renamed or removed");
+    assert_eq!(
+        first.len(),
+        FIRST_TOOLS.len(),
+        "a tool was renamed or removed"
+    );
     let first: usize = first.iter().sum();
     assert!(
         first <= FIRST,
