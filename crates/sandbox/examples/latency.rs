@@ -1,4 +1,5 @@
-//! How long a sandbox takes: from the start to its end, and a command in it. Prints medians and 95th percentiles in milliseconds.
+//! Measures the latency of a sandbox and of a command in it. Prints medians and 95th percentiles in
+//! milliseconds.
 //!
 //! `cargo run --release -p contree-sandbox --example latency`
 

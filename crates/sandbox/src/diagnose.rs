@@ -1,4 +1,4 @@
-//! Whether sandboxes can run here, and what to do if not.
+//! Checks whether sandboxes can run on this machine, with remedies.
 
 use std::fs;
 use std::io;
@@ -21,35 +21,35 @@ use crate::sandbox::Sandbox;
 use crate::store::layout::read_map;
 use crate::store::runs::RunDir;
 
-/// How a prerequisite stands.
+/// The state of a prerequisite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum State {
-    /// As it should be.
+    /// The prerequisite is met.
     Fine,
-    /// Sandboxes run, with less than there could be.
+    /// Sandboxes run, but with fewer guarantees or features.
     Degraded,
-    /// No sandbox can run.
+    /// The prerequisite is missing, and no sandbox can run.
     Missing,
 }
 
-/// One prerequisite.
+/// The result of checking one prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Check {
-    /// What was looked at, as `user namespaces`.
+    /// The prerequisite's name, such as `user namespaces`.
     pub name: &'static str,
-    /// How it stands.
+    /// Its state.
     pub state: State,
-    /// What was found.
+    /// The finding.
     pub detail: String,
-    /// What to do, where there is something to do.
+    /// The remedy, in the imperative, if there is one.
     pub remedy: Option<String>,
 }
 
 impl Check {
-    /// A finding.
+    /// Creates the result of a check.
     #[must_use]
     pub fn new(
         name: &'static str,
@@ -78,8 +78,8 @@ const OVERLAY: &str = "data directory";
 const PROC: &str = "procfs";
 const SANDBOX: &str = "sandbox";
 
-/// Looks at each prerequisite and really makes a sandbox in the data directory. What is already there is not touched, and which ids a new
-/// store will use is not settled by it.
+/// Checks each prerequisite and starts a real sandbox in the data directory. Existing files there
+/// are not touched, and the id map of a new store is not recorded.
 pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
     let tried = try_sandbox(root, options);
     let facts = Facts::gather(root);
@@ -119,7 +119,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         if failed_at == Some(name) {
             break;
         }
-        // Other failures say nothing about how far it would have come.
+        // Any other failure does not show which prerequisites are met.
         if failed_at != Some(SANDBOX) {
             checks.push(check());
         }
@@ -148,7 +148,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
     checks
 }
 
-/// Which prerequisite it is that is missing.
+/// The name of the missing prerequisite.
 fn place_of(unavailable: &Unavailable) -> &'static str {
     match unavailable {
         Unavailable::NamespacesForbidden { .. } | Unavailable::Kernel { .. } => NAMESPACES,
@@ -173,7 +173,7 @@ fn ids(map: Option<&IdMap>, options: &StoreOptions) -> Check {
     }
 }
 
-/// The ids that the store in use was made with.
+/// Checks the ids that the existing store was made with.
 fn recorded(root: &Path, options: &StoreOptions) -> Check {
     const NAME: &str = "recorded ids";
     match read_map(root, options) {
@@ -210,7 +210,7 @@ fn process_bound() -> Check {
     process_bound_of(&release, ControlGroups::get().refusal(&limits).is_none())
 }
 
-/// On a kernel, and with control groups that hold it or without.
+/// Checks the process limit for a kernel release. `grouped` is true if control groups enforce it.
 fn process_bound_of(release: &str, grouped: bool) -> Check {
     const NAME: &str = "process bound";
     let mut numbers = release
@@ -224,7 +224,7 @@ fn process_bound_of(release: &str, grouped: bool) -> Check {
         NAME,
         State::Degraded,
         format!(
-            "Linux {release} bounds processes for each user of a sandbox, not for the sandbox, where there is no control group for it"
+            "without a control group, Linux {release} limits processes per user of a sandbox, not per sandbox"
         ),
         Some("use control groups, or Linux 6.14 or newer".into()),
     )
@@ -242,7 +242,7 @@ fn control_groups() -> Check {
     Check::new(NAME, state, groups.describe(), remedy)
 }
 
-/// Makes a store of its own in the data directory and a sandbox in it, and takes both away again.
+/// Makes a temporary store in the data directory, starts a sandbox in it, and removes both.
 fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     let existed = root.exists();
     fs::create_dir_all(root).on("make the directory", root)?;
@@ -256,11 +256,11 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
         }
     });
     if !existed {
-        // Not if something else has come into it.
+        // This fails if something else was put into the directory, which is fine.
         let _ = fs::remove_dir(root);
     }
     let map = result.map_err(|error| match error {
-        // It is told of the directory that was asked about, not of the place in it.
+        // The error names the caller's directory, not the temporary store in it.
         Error::Unavailable(Unavailable::DataDirectory {
             filesystem, remedy, ..
         }) => Unavailable::DataDirectory {
@@ -285,7 +285,7 @@ fn try_in(place: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
 }
 
 fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
-    // An image without a program: what is tried is everything up to the point where one would run.
+    // The image has no programs: the check covers everything up to the point where one would run.
     let base = run.path().join("L/base");
     let (uid, gid) = store.id_map().root_owner();
     for directory in ["", "proc", "sys", "dev"] {

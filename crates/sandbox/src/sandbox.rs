@@ -1,4 +1,4 @@
-//! A running sandbox, as the engine holds it.
+//! A running sandbox, as the engine controls it.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -28,24 +28,27 @@ use crate::protocol::wire::{self, WireError, payload};
 use crate::spec_check::{check_spec, check_user};
 use crate::store::runs::RunDir;
 
-/// For a command to start or a signal to be sent: about a millisecond, unless the machine is on its knees.
+/// The time-out for starting a command or sending a signal. Both take about a millisecond, unless
+/// the machine is overloaded.
 const ANSWER: Duration = Duration::from_secs(30);
-/// For everything inside to be killed and reaped.
+/// The time-out for killing and reaping everything inside.
 const END: Duration = Duration::from_secs(30);
-/// For comparing what was written with the image; it grows with what was written.
+/// The time-out for comparing the upper directory with the image. The time grows with the amount
+/// written.
 const INSPECT: Duration = Duration::from_secs(600);
-/// A sandbox: an init of ours and the commands started in it. Dropping it kills everything inside and waits for that.
+/// A sandbox: an init and the commands started in it. Dropping it kills everything inside and waits
+/// until it has ended.
 #[derive(Debug)]
 pub struct Sandbox {
     store: LayerStore,
     max_layer_bytes: Option<u64>,
     shared: Arc<Shared>,
     reader: Option<JoinHandle<()>>,
-    /// Closed when the reader has seen the end.
+    /// Closed when the reader thread has seen the end of the sandbox.
     ended: Mutex<Receiver<()>>,
     side_files: Vec<String>,
     listener: Mutex<Option<TcpListener>>,
-    /// After the init, which is in it.
+    /// Declared last: it is dropped after the init, which is in the group.
     group: Group,
 }
 
@@ -58,13 +61,14 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     next: u32,
-    /// Who waits for an answer. Dropped when the sandbox is gone, and so are those below.
+    /// The senders for requests that wait for an answer. These and the senders below are dropped
+    /// when the sandbox is gone.
     waiting: HashMap<u32, Sender<Answer>>,
     exits: HashMap<u32, oneshot::Sender<Exit>>,
-    /// What the tree has used, once pid 1 has ended it in good order.
+    /// The resources that the process tree used, once pid 1 has ended it normally.
     usage: Option<Usage>,
     tree_gone: bool,
-    /// The size of the layer, if the sandbox was ended for that.
+    /// The size of the layer, if the sandbox was killed for exceeding its limit.
     over: Option<u64>,
     closed: bool,
 }
@@ -86,17 +90,19 @@ enum Answer {
 }
 
 impl Sandbox {
-    /// Starts a sandbox on an image, writing into a run directory. The directories and files of `spec` are there before anything runs.
+    /// Starts a sandbox on an image, with its upper directory in a run directory. The directories
+    /// and files of `spec` exist before anything runs.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where this machine cannot run one, [`Error::Place`] for what cannot be put in place,
-    /// [`Error::LayerTooLarge`] when that is more than it may write.
+    /// - [`Error::Unavailable`] if this machine cannot run sandboxes.
+    /// - [`Error::Place`] if a file or directory cannot be put in place.
+    /// - [`Error::LayerTooLarge`] if those files exceed the limit of the writable layer.
     pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
         check_spec(store.layout(), spec)?;
         Self::boot(store, run, spec, store.lowers(&spec.layers)?)
     }
 
-    /// The same with lower directories that are no layers.
+    /// Starts a sandbox on lower directories, which need not be layers.
     pub(crate) fn boot(
         store: &LayerStore,
         run: &RunDir,
@@ -148,7 +154,7 @@ impl Sandbox {
             },
         ) = InitProcess::start_with(store.layout(), &boot, &contents)?;
         drop(doors);
-        // What was not asked for is done without.
+        // Limits that the caller did not request may be missing.
         if spec.limits != Limits::default() && !group.is_entered() {
             return Err(Error::Invalid(
                 "limits: the kernel does not let the sandbox into its control group".into(),
@@ -190,8 +196,9 @@ impl Sandbox {
         })
     }
 
-    /// The socket that listens on the sandbox's loopback interface, with [`Network::Listener`]; the first call has it. It does not
-    /// block. The kernel keeps the sandbox's network for as long as it, or a connection accepted on it, is open.
+    /// The non-blocking socket that listens on the sandbox's loopback interface, with
+    /// [`Network::Listener`]. Only the first call returns it. The kernel keeps the sandbox's
+    /// network until the socket and every connection accepted on it are closed.
     #[must_use]
     pub fn take_listener(&self) -> Option<TcpListener> {
         self.listener
@@ -200,13 +207,14 @@ impl Sandbox {
             .take()
     }
 
-    /// The bound on memory in bytes, if the kernel has killed a process of the sandbox since it was reached.
+    /// The memory limit in bytes, if the kernel has killed a process of the sandbox for reaching
+    /// it.
     #[must_use]
     pub fn killed_for_memory(&self) -> Option<u64> {
         self.group.killed_for_memory()
     }
 
-    /// The names of the side files that there are.
+    /// The names of the side files that exist in the sandbox.
     #[must_use]
     pub fn side_files(&self) -> &[String] {
         &self.side_files
@@ -215,7 +223,7 @@ impl Sandbox {
     /// Starts a command.
     ///
     /// # Errors
-    /// [`Error::Exec`] when it cannot be started, with the step that failed.
+    /// [`Error::Exec`] with the failed step if the command cannot be started.
     pub fn exec(&self, command: &Command) -> Result<Process, Error> {
         check_user(self.store.layout(), command.uid, command.gid)?;
         let description = payload::write(command)?;
@@ -246,7 +254,7 @@ impl Sandbox {
     /// Sends a signal to the process group of a command.
     ///
     /// # Errors
-    /// [`Error::NoProcess`] when it is over.
+    /// [`Error::NoProcess`] if the command has ended.
     pub fn signal(&self, process: u32, signal: i32) -> Result<(), Error> {
         let request = |request| {
             let message = Pid1Request::Signal {
@@ -267,10 +275,10 @@ impl Sandbox {
         }
     }
 
-    /// Kills everything inside but the init, and waits until it is gone.
+    /// Kills everything inside except the init, and waits until it has ended.
     ///
     /// # Errors
-    /// When the sandbox is gone, or does not answer in time; then it was killed.
+    /// When the sandbox is gone, or does not answer in time and is killed.
     pub fn kill_all(&self) -> Result<(), Error> {
         self.ask("end its commands", |request| {
             (Pid1Request::KillAll { request }, None)
@@ -278,12 +286,15 @@ impl Sandbox {
         .map(drop)
     }
 
-    /// Ends the sandbox: when this answers, no process and no mount of it is left. With `inspect`, what it wrote is compared with the image.
+    /// Ends the sandbox. On return none of its processes and mounts exist. With `inspect`, the
+    /// upper directory is compared with the image.
     ///
     /// # Errors
-    /// [`Error::LayerTooLarge`] when it wrote more than it may, [`Error::Gone`] when the sandbox had died before, [`Error::TimedOut`] when it does not end; then it was killed.
+    /// - [`Error::LayerTooLarge`] if the sandbox exceeded the limit of its writable layer.
+    /// - [`Error::Gone`] if it had died before.
+    /// - [`Error::TimedOut`] if it does not end in time; it is then killed.
     pub fn finish(self, inspect: bool) -> Result<Finished, Error> {
-        // When this cannot be sent the reader sees the end as well.
+        // If this cannot be sent, the reader thread sees the end of the connection anyway.
         let _ = wire::send(self.shared.init.socket(), &Pid1Request::Finish, &[]);
         let ended = self
             .ended
@@ -335,12 +346,12 @@ impl Sandbox {
         }
     }
 
-    /// Kills the sandbox at once, without waiting.
+    /// Kills the sandbox without waiting for its end.
     pub fn hard_kill(&self) {
         self.shared.init.kill();
     }
 
-    /// Sends a request under a fresh number and waits for its answer.
+    /// Sends a request with a new number and waits for its answer.
     fn ask<'a>(
         &self,
         what: &'static str,
@@ -379,7 +390,8 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // Pid 1 leaves at the end of its connection, and the first stage when the tree is gone. Whatever does not is killed.
+        // Pid 1 exits when its connection ends, and the first stage when the process tree is gone.
+        // A process that does not exit in time is killed.
         let _ = shutdown(self.shared.init.socket(), Shutdown::Both);
         if !self.shared.init.wait(Instant::now() + END) {
             self.shared.init.kill();
@@ -395,7 +407,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands on what the init says until the tree is gone.
+    /// Distributes the init's messages until the process tree is gone.
     fn read(&self) {
         while let Ok((reply, files)) = wire::receive(self.init.socket(), None) {
             if !self.take(reply, files) {
@@ -423,7 +435,7 @@ impl Shared {
             Reply::Done { request, errno } => (request, Answer::Done { errno }),
             Reply::Exited { id, exit } => {
                 if let Some(sender) = state.exits.remove(&id) {
-                    // Nobody may be waiting.
+                    // The caller may have dropped the receiver.
                     let _ = sender.send(exit);
                 }
                 return true;

@@ -1,4 +1,4 @@
-//! Whether what a caller describes can be carried out.
+//! Checks of the descriptions that a caller gives.
 
 use std::path::{Component, Path};
 
@@ -8,10 +8,10 @@ use crate::options::StoreOptions;
 use crate::protocol::spec::{Network, SandboxSpec, SideFile};
 use crate::store::layout::StoreLayout;
 
-/// What a host name can have.
+/// The kernel's limit on a host name, in bytes.
 const LONGEST_HOSTNAME: usize = 64;
 
-/// Whether a sandbox can be as it is described.
+/// Checks the description of a sandbox.
 pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), Error> {
     if spec.hostname.is_empty() || spec.hostname.len() > LONGEST_HOSTNAME {
         return Err(Error::Invalid(format!(
@@ -59,7 +59,7 @@ fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Er
     for (index, file) in files.iter().enumerate() {
         if !plain(&file.name) || files[..index].iter().any(|other| other.name == file.name) {
             return Err(Error::Invalid(format!(
-                "`{}` cannot name a side file, or names two",
+                "`{}` is not a valid side file name, or two side files have it",
                 file.name.escape_debug()
             )));
         }
@@ -90,7 +90,7 @@ fn check_place(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Whether there is such a user in sandboxes of the store.
+/// Checks that the user and group exist in the store's sandboxes.
 pub(crate) fn check_user(store: &StoreLayout, uid: u32, gid: u32) -> Result<(), Error> {
     let map = store.id_map();
     let highest = if map.single() { 0 } else { RANGE - 1 };

@@ -16,24 +16,27 @@ use crate::protocol::unpacked::{UnpackLimits, Unpacked};
 use crate::protocol::wire::{self, WireError};
 use crate::store::runs::RunDir;
 
-/// How long an answer is waited for before the caller may look up again.
+/// How long [`Unpacking::wait`] waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// An archive that is being unpacked. Dropping it stops that.
+/// An archive that is being unpacked. Dropping the value stops the unpacking.
 #[derive(Debug)]
 pub struct Unpacking {
     init: InitProcess,
 }
 
 impl LayerStore {
-    /// Starts to unpack a tar archive into the layer that a run directory is to become ([`LayerStore::commit`]), on top of these layers
-    /// (topmost first; none for the bottom of an image). What the run directory holds of a layer is cleared away before.
+    /// Starts to unpack a tar archive into the unfinished layer of a run directory.
+    /// [`LayerStore::commit`] then turns it into a layer. `below` lists the layers below it,
+    /// topmost first; it is empty for the bottom of an image. An unfinished layer that is already
+    /// in the run directory is removed first.
     ///
-    /// The archive is written into the stream that is answered, to its end, and the stream dropped; [`Unpacking::wait`] then says what
-    /// came of it. Nothing of the archive can get out of the layer.
+    /// The caller writes the whole archive into the returned stream and drops it.
+    /// [`Unpacking::wait`] then returns the result. No member of the archive can be written outside
+    /// the layer.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where this machine has no user namespaces.
+    /// [`Error::Unavailable`] if this machine has no user namespaces.
     pub fn unpack(
         &self,
         run: &RunDir,
@@ -63,7 +66,8 @@ impl Unpacking {
     /// Waits until the archive is unpacked.
     ///
     /// # Errors
-    /// [`Error::Archive`] with the reason when it is refused, [`Error::Gone`] when it was stopped.
+    /// [`Error::Archive`] with the reason if the archive is refused, [`Error::Gone`] if the
+    /// unpacking was stopped.
     pub fn wait(&self) -> Result<Unpacked, Error> {
         match self.init.receive(Instant::now() + PATIENCE) {
             Ok((Reply::Unpacked(unpacked), _)) => Ok(unpacked),
@@ -74,7 +78,8 @@ impl Unpacking {
         }
     }
 
-    /// Stops it; [`Unpacking::wait`] then ends with an error, and writing into the stream fails.
+    /// Stops the unpacking. [`Unpacking::wait`] then returns an error, and writing into the stream
+    /// fails.
     pub fn stop(&self) {
         self.init.kill();
     }

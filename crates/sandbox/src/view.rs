@@ -1,4 +1,4 @@
-//! A look into an image without running anything of it.
+//! Reads files of an image without running anything from it.
 
 use std::fs::File;
 use std::io;
@@ -17,48 +17,50 @@ use crate::protocol::request::{Look, ViewRequest};
 use crate::protocol::spec::LayerId;
 use crate::protocol::wire::{self, WireError, payload};
 
-/// For the longest listing. A helper that takes longer is stuck and is killed.
+/// The time-out for an answer, long enough for the longest listing. A slower helper is stuck and is
+/// killed.
 const ANSWER: Duration = Duration::from_secs(60);
 
-/// A look into a chain of layers. Nothing of the image runs, and nothing in it can hang the caller.
+/// A read-only view of a chain of layers. Nothing of the image runs, and nothing in it can make the
+/// caller hang.
 #[derive(Debug)]
 pub struct View {
     init: Mutex<InitProcess>,
     patience: Duration,
 }
 
-/// A path of an image cannot be read.
+/// The error of reading a path of an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
-    /// There is no such path.
+    /// The path does not exist.
     #[error("no such file or directory")]
     NotFound,
-    /// It, or something on the way to it, is not a directory.
+    /// The path, or one of its parents, is not a directory.
     #[error("not a directory")]
     NotADirectory,
-    /// It is not a regular file.
+    /// The path is not a regular file.
     #[error("not a regular file")]
     NotAFile,
-    /// Symbolic links that lead round in circles.
+    /// The path leads through too many symbolic links, as in a loop.
     #[error("too many levels of symbolic links")]
     TooManyLinks,
-    /// The directory has more entries than a listing may have.
+    /// The directory has more entries than a listing may hold.
     #[error("too many entries to list")]
     TooMany,
-    /// The disk refused.
+    /// A kernel call failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The view could not be made or is gone.
+    /// The view could not be opened, or its helper is gone.
     #[error(transparent)]
     Sandbox(#[from] Error),
 }
 
 impl View {
-    /// Opens a view on an image, its topmost layer first.
+    /// Opens a view of an image. `layers` is its chain, topmost first.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where this machine cannot make one.
+    /// [`Error::Unavailable`] if this machine cannot open views.
     pub fn open(store: &LayerStore, layers: &[LayerId]) -> Result<Self, Error> {
         let boot = Boot::View {
             lowers: store.lowers(layers)?,
@@ -70,10 +72,11 @@ impl View {
         })
     }
 
-    /// Describes a path. Symbolic links on the way are followed inside the image, the last one is not.
+    /// Describes a path. Symbolic links in its parents are followed inside the image; a link at the
+    /// path itself is not followed.
     ///
     /// # Errors
-    /// When there is no such path.
+    /// When the path does not exist.
     pub fn stat(&self, path: &Path) -> Result<Entry, ViewError> {
         match self.ask(Look::Stat, path)? {
             (Reply::Found { entry }, _) => Ok(entry),
@@ -81,10 +84,11 @@ impl View {
         }
     }
 
-    /// Describes what a path leads to: symbolic links are followed inside the image, the last one too.
+    /// Describes the file that a path leads to. Symbolic links are followed inside the image, also
+    /// at the path itself.
     ///
     /// # Errors
-    /// When there is no such path.
+    /// When the path does not exist.
     pub fn find(&self, path: &Path) -> Result<Entry, ViewError> {
         match self.ask(Look::Follow, path)? {
             (Reply::Found { entry }, _) => Ok(entry),
@@ -95,7 +99,7 @@ impl View {
     /// Lists a directory, sorted by name. Symbolic links are followed inside the image.
     ///
     /// # Errors
-    /// When there is no such directory, or when it has more than 250,000 entries.
+    /// When the directory does not exist or has more than 250,000 entries.
     pub fn list(&self, path: &Path) -> Result<Vec<Entry>, ViewError> {
         match self.ask(Look::List, path)? {
             (Reply::Listed, files) => {
@@ -109,7 +113,7 @@ impl View {
     /// Opens a regular file for reading. Symbolic links are followed inside the image.
     ///
     /// # Errors
-    /// When there is no such file, or it is not a regular one.
+    /// When the file does not exist or is not a regular file.
     pub fn open_file(&self, path: &Path) -> Result<(File, Entry), ViewError> {
         match self.ask(Look::Open, path)? {
             (Reply::Found { entry }, files) => {
@@ -145,10 +149,10 @@ impl View {
     }
 }
 
-/// A path that can be sent.
+/// Checks that a path can be sent. An empty path stands for the root.
 pub(crate) fn checked(path: &Path) -> Result<PathBuf, ViewError> {
     let bytes = path.as_os_str().as_encoded_bytes();
-    // Longer ones would be cut on the way, and the kernel would not take them.
+    // The connection would cut longer paths, and the kernel refuses them.
     if bytes.len() > libc::PATH_MAX.unsigned_abs() as usize || bytes.contains(&0) {
         return Err(ViewError::NotFound);
     }

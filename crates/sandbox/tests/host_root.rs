@@ -1,4 +1,5 @@
-//! The root made of this machine's own programs: complete in itself, and nothing else of the machine in it.
+//! Tests of the root made of this machine's own programs: it is complete, and contains nothing else
+//! of the machine.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -20,7 +21,7 @@ fn made() -> (tempfile::TempDir, HostReport) {
     (new, report)
 }
 
-/// Every path in the tree, relative to it, in order.
+/// Collects every path in the tree, relative to it.
 fn walk(root: &Path) -> BTreeMap<PathBuf, fs::Metadata> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
@@ -37,7 +38,7 @@ fn walk(root: &Path) -> BTreeMap<PathBuf, fs::Metadata> {
     found
 }
 
-/// Follows links as a process with this root would.
+/// Follows links as a process with this root does.
 fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut ahead: Vec<PathBuf> = path
         .components()
@@ -129,7 +130,7 @@ fn needs(data: &[u8]) -> Option<Needs> {
     Some(found)
 }
 
-/// Where a loader looks that knows no configuration: there is no `ld.so.cache` in the tree.
+/// The directories that a loader searches without configuration. The tree has no `ld.so.cache`.
 fn loader_directories() -> Vec<String> {
     let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
     [format!("/lib/{triplet}"), format!("/usr/lib/{triplet}")]
@@ -353,7 +354,7 @@ fn two_roots_are_alike_and_the_report_counts_them() {
 fn the_umask_has_no_say_and_the_owner_is_the_one_asked_for() {
     let new = tempfile::tempdir().unwrap();
     let me = fs::metadata(new.path()).unwrap();
-    // Only root can give files away; anybody can name themselves.
+    // Only root can give files away; any user can name itself.
     let owner = if me.uid() == 0 {
         (12_345, 23_456)
     } else {

@@ -1,4 +1,4 @@
-//! What this process can bound of a sandbox by control groups.
+//! The limits that this process can enforce on a sandbox with control groups.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -7,25 +7,29 @@ use super::hierarchy::{Controller, GroupDirectory, Version, memory_total};
 use super::{probe, systemd};
 use crate::protocol::spec::Limits;
 
-/// What this process can bound of a sandbox by control groups.
+/// The limits that this process can enforce on a sandbox with control groups.
 #[derive(Debug)]
 pub struct ControlGroups {
-    /// In the order of [`Controller::ALL`]: the place, or why there is none.
+    /// The directory for each controller, or why there is none, in the order of
+    /// [`Controller::ALL`].
     places: [Result<GroupDirectory, String>; 3],
     memory_bytes: u64,
 }
 
 impl ControlGroups {
-    /// Has systemd give this process a control group for itself alone, where it needs one and can have it, and enters it; to be called once,
-    /// before anything else of this type. Nothing is done, and nothing lost, where that is not so. No other process is moved.
+    /// Requests a control group for this process alone from systemd, and enters it.
     ///
-    /// `stays` says that the process is to outlive the login session that it was started in. A group of an ordinary user's does not, unless
-    /// the user's manager stays (`loginctl enable-linger`), and else none is asked for.
+    /// Call it once, before any other function of this type. It does nothing if the process needs
+    /// no such group or cannot get one. No other process is moved.
+    ///
+    /// `stays` is true if the process must outlive the login session in which it was started. An
+    /// ordinary user's group outlives it only if the user's manager lingers (`loginctl
+    /// enable-linger`). Without lingering, no group is requested then.
     pub fn enter(stays: bool) {
         systemd::enter(stays);
     }
 
-    /// Looks at what this process may do, once; it tries by making a group and removing it.
+    /// Detects once what this process may do, by making and removing a group.
     pub fn get() -> &'static Self {
         static FOUND: OnceLock<ControlGroups> = OnceLock::new();
         FOUND.get_or_init(|| {
@@ -39,7 +43,8 @@ impl ControlGroups {
         })
     }
 
-    /// The bound on the memory of a sandbox that asks for none, in bytes: 80 % of what there is. `None` where it cannot be enforced.
+    /// The default memory limit of a sandbox in bytes: 80 % of the available memory. `None` if it
+    /// cannot be enforced.
     #[must_use]
     pub fn memory_bytes(&self) -> Option<u64> {
         self.place(Controller::Memory)
@@ -48,7 +53,7 @@ impl ControlGroups {
             .map(|_| self.memory_bytes)
     }
 
-    /// What is bounded here, as one sentence.
+    /// Describes in one sentence which limits can be enforced.
     #[must_use]
     pub fn describe(&self) -> String {
         let of = |controller: Controller| self.place(controller).ok();
@@ -80,13 +85,13 @@ impl ControlGroups {
         text
     }
 
-    /// What to do where something cannot be bounded. `None` where all can.
+    /// The remedy for limits that cannot be enforced. `None` if all can.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
         self.places.iter().any(Result::is_err).then(remedy)
     }
 
-    /// Why what is asked for cannot be enforced here, with the remedy. `None` if it can.
+    /// The reason why these limits cannot be enforced, with a remedy. `None` if they can.
     #[must_use]
     pub fn refusal(&self, limits: &Limits) -> Option<String> {
         let asked = wanted(limits);
@@ -110,7 +115,7 @@ impl ControlGroups {
             .map_or(Err(""), |place| place.as_ref().map_err(String::as_str))
     }
 
-    /// The directories in which groups are made, each once.
+    /// The directories in which groups are made, without duplicates.
     pub(super) fn parents(&self) -> Vec<&Path> {
         let mut parents: Vec<&Path> = Vec::new();
         for place in self.places.iter().flatten() {
@@ -122,12 +127,12 @@ impl ControlGroups {
     }
 }
 
-/// How this process comes by control groups.
+/// The instruction to get control groups for this process.
 fn remedy() -> String {
     systemd::remedy().unwrap_or_else(|| get_control_groups().into())
 }
 
-/// How the engine comes by control groups that it may use, where systemd is not in charge.
+/// The instruction to get usable control groups without systemd.
 fn get_control_groups() -> &'static str {
     if rustix::process::geteuid().is_root() {
         "mount the control groups with memory, pids and cpu so that this process may write to them"
@@ -136,7 +141,7 @@ fn get_control_groups() -> &'static str {
     }
 }
 
-/// The controllers without which these limits cannot be held.
+/// The controllers that enforce these limits.
 pub(super) fn wanted(limits: &Limits) -> Vec<Controller> {
     let asked = [
         limits.memory_bytes.is_some(),

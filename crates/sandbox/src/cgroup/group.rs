@@ -13,28 +13,29 @@ use super::hierarchy::{Controller, GroupDirectory, Version};
 use super::{probe, v1, v2};
 use crate::protocol::spec::Limits;
 
-/// How often, and after what time, the removal of a group is tried again that the kernel still holds.
+/// The attempts to remove a group that the kernel still holds.
 const TRIES: u32 = 500;
+/// The pause between attempts.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Processes of the engine that are in the group beside what counts as inside: the first stage.
+/// The processes in the group that do not count as inside: the first stage.
 const OURS: u32 = 1;
 
-/// A limit that is asked for and cannot be held.
+/// The error of a requested limit that cannot be enforced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LimitsError {
-    /// This process cannot make groups that hold them; with the remedy.
+    /// This process cannot make groups that enforce the limit. The text includes the remedy.
     #[error("limits: {0}")]
     Unenforceable(String),
-    /// The kernel refused.
-    #[error("limits: the kernel does not set the control group's {controller}: {error}")]
+    /// The kernel refused to set the limit.
+    #[error("limits: the kernel refuses to set the control group's {controller}: {error}")]
     Refused {
         controller: &'static str,
         error: io::Error,
     },
 }
 
-/// The group of one sandbox. Dropping it removes it; then nothing may be in it any more.
+/// The group of one sandbox. Dropping the value removes the group, which must be empty by then.
 #[derive(Debug)]
 pub(crate) struct Group {
     directories: Vec<PathBuf>,
@@ -43,7 +44,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Makes the group of a sandbox as far as it can be had here. What `limits` asks for it must have.
+    /// Makes the group of a sandbox with every available controller. It fails if a limit of
+    /// `limits` cannot be set.
     pub(crate) fn make(
         store: &Path,
         run: &str,
@@ -85,7 +87,7 @@ impl Group {
                     let most = processes.saturating_add(OURS).to_string();
                     set(&directory, "pids.max", &most)
                 })),
-                // Without a quota there is nothing to gain from a group, and it would cost time.
+                // Without a quota a group has no benefit, and it would cost time.
                 Controller::Cpu => limits.cpus.map(|cpus| {
                     let directory = group.enter(place, &name)?;
                     match place.version {
@@ -106,7 +108,8 @@ impl Group {
         Ok(group)
     }
 
-    /// Makes the directory, if it is not there yet, and opens what the init writes to.
+    /// Makes the group's directory if it does not exist, and opens the file through which the init
+    /// joins.
     fn enter(&mut self, place: &GroupDirectory, name: &str) -> io::Result<PathBuf> {
         let directory = place.path.join(name);
         if self.directories.contains(&directory) {
@@ -119,19 +122,19 @@ impl Group {
         Ok(directory)
     }
 
-    /// What the init writes `0` to, in order to be in the group. They are given away.
+    /// Takes the open files to which the init writes `0` to join the group.
     pub(crate) fn take_doors(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.doors)
     }
 
-    /// Whether something is in the group, in all hierarchies.
+    /// Returns true if the group has a process in every hierarchy.
     pub(crate) fn is_entered(&self) -> bool {
         self.directories.iter().all(|directory| {
             fs::read(directory.join("cgroup.procs")).is_ok_and(|members| !members.is_empty())
         })
     }
 
-    /// The bound on memory, if the kernel has killed a process for it.
+    /// The memory limit, if the kernel has killed a process for reaching it.
     pub(crate) fn killed_for_memory(&self) -> Option<u64> {
         let (place, bytes) = self.memory.as_ref()?;
         let file = match place.version {
@@ -151,8 +154,8 @@ impl Drop for Group {
     }
 }
 
-/// Removes the control groups of runs that are over, of the store in the directory `store` alone,
-/// and those that an ended process had made to try what it may do.
+/// Removes the control groups of ended runs of the store in the directory `store`, and probe groups
+/// of ended processes.
 pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
     let Some(prefix) = prefix(store) else { return };
     for parent in ControlGroups::get().parents() {
@@ -169,15 +172,16 @@ pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
     }
 }
 
-/// What the names of a store's groups begin with. A store is told by its directory, wherever that is moved to.
+/// The prefix of the names of a store's groups. It identifies the store's directory even if the
+/// directory is moved.
 fn prefix(store: &Path) -> Option<String> {
     let about = fs::metadata(store).ok()?;
     Some(format!("contree-{:x}-{:x}-", about.dev(), about.ino()))
 }
 
-/// Removes a group once it is empty, which it is a moment after its last process has ended.
+/// Removes a group. It becomes empty a moment after its last process has ended.
 fn remove(directory: &Path) {
-    // There in v2 alone. What is left of a sandbox has no business any more.
+    // This file exists only in v2. It kills remaining processes of the sandbox.
     let _ = set(directory, "cgroup.kill", "1");
     for _ in 0..TRIES {
         match fs::remove_dir(directory) {

@@ -1,9 +1,9 @@
-//! The hierarchies of control groups that the kernel has, and where this process is in them.
+//! The kernel's hierarchies of control groups, and this process's groups in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a controller bounds.
+/// A controller of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Controller {
     Memory,
@@ -14,7 +14,7 @@ pub(super) enum Controller {
 impl Controller {
     pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
 
-    /// The kernel's name.
+    /// The kernel's name of the controller.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -24,14 +24,14 @@ impl Controller {
     }
 }
 
-/// One of the kernel's two interfaces.
+/// The version of the kernel's interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     V1,
     V2,
 }
 
-/// A group, or where groups with a controller can be made.
+/// The directory of a group, or of a group below which groups can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GroupDirectory {
     pub(super) version: Version,
@@ -39,7 +39,7 @@ pub(super) struct GroupDirectory {
 }
 
 impl Version {
-    /// The file by which a thread of its own enters a group.
+    /// The file through which a thread joins a group by itself.
     pub(super) fn door(self) -> &'static str {
         match self {
             Self::V1 => "tasks",
@@ -48,7 +48,7 @@ impl Version {
     }
 }
 
-/// The directory of this process's group in the hierarchy of the second interface, if that has all controllers.
+/// The directory of this process's v2 group, if v2 has all controllers.
 pub(super) fn unified() -> Option<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     if Controller::ALL
@@ -60,7 +60,7 @@ pub(super) fn unified() -> Option<PathBuf> {
     unified_in(&own, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
-/// The memory of this machine, in bytes; 0 if it cannot be told.
+/// The memory of this machine in bytes, or 0 if it is unknown.
 pub(super) fn memory_total() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines()
@@ -75,14 +75,14 @@ pub(super) fn memory_total() -> u64 {
         .map_or(0, |kib| kib * 1024)
 }
 
-/// Whether the first interface has the controller.
+/// Returns true if v1 has the controller.
 pub(super) fn is_first(own: &str, controller: Controller) -> bool {
     own.lines()
         .filter_map(|line| line.split(':').nth(1))
         .any(|controllers| controllers.split(',').any(|one| one == controller.name()))
 }
 
-/// The directory of this process's own group in the hierarchy of the first interface that has the controller.
+/// The directory of this process's group in the v1 hierarchy with the controller.
 pub(super) fn first_group(own: &str, mounts: &str, controller: Controller) -> Option<PathBuf> {
     let name = controller.name();
     own.lines().find_map(|line| {
@@ -97,13 +97,13 @@ pub(super) fn first_group(own: &str, mounts: &str, controller: Controller) -> Op
     })
 }
 
-/// The directory of a process's group in the hierarchy of the second interface.
+/// The directory of a process's v2 group.
 pub(super) fn unified_in(own: &str, mounts: &str) -> Option<PathBuf> {
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     mounted(mounts, path, |kind, _| kind == "cgroup2")
 }
 
-/// Where a group is to be found below a mount whose kind and options will do.
+/// The directory of a group below the last mount whose type and options fit.
 fn mounted(mounts: &str, group: &str, fits: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
     mounts.lines().rev().find_map(|line| {
         let (place, about) = line.split_once(" - ")?;
@@ -115,11 +115,11 @@ fn mounted(mounts: &str, group: &str, fits: impl Fn(&str, &str) -> bool) -> Opti
         let mut place = place.split(' ').skip(3);
         let (root, point) = (place.next()?, place.next()?);
         let below = Path::new(group).strip_prefix(root).ok()?;
-        // A group outside of what this process may see begins with `..`.
+        // The path of a group outside this process's view begins with `..`.
         if below.components().any(|part| part.as_os_str() == "..") {
             return None;
         }
-        // Else the path would end with a slash, and have another parent.
+        // Joining an empty path would add a slash at the end and change the parent.
         let point = PathBuf::from(point.replace("\\040", " "));
         Some(if below.as_os_str().is_empty() {
             point

@@ -1,4 +1,4 @@
-//! Where this process may make control groups, found by trying.
+//! Finds by trial where this process may make control groups.
 
 use std::fs;
 use std::io;
@@ -9,11 +9,13 @@ use super::files::{make, open};
 use super::hierarchy::{Controller, GroupDirectory, Version, first_group, is_first, unified_in};
 use super::{systemd, v1, v2};
 
-/// What the names of groups begin with that are made to try what can be had, and how long such a group may be in use.
+/// The prefix of the names of probe groups.
 pub(super) const PREFIX: &str = "contree-probe-";
+/// The longest time that a probe group is in use.
 const PROBING: Duration = Duration::from_secs(60);
 
-/// A place for each controller, or why there is none; and the least of the bounds on memory that this process is under.
+/// Finds a directory for each controller, or why there is none. Also returns the lowest memory
+/// limit that applies to this process.
 pub(super) fn places() -> ([Result<GroupDirectory, String>; 3], Option<u64>) {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -44,7 +46,7 @@ pub(super) fn places() -> ([Result<GroupDirectory, String>; 3], Option<u64>) {
     (places, bound)
 }
 
-/// A place below this process's own group of the first interface.
+/// Finds a directory below this process's v1 group.
 fn first(own: &str, mounts: &str, controller: Controller) -> Result<GroupDirectory, String> {
     let name = controller.name();
     let parent = first_group(own, mounts, controller)
@@ -65,8 +67,10 @@ fn refused(parent: &Path, controller: Controller, error: &io::Error) -> String {
     )
 }
 
-/// The groups of the second interface below which some may be made, with whether controllers may be enabled there. This process's own has
-/// processes, so that none below it can have controllers, unless it is the root of all; one beside it can.
+/// The v2 groups below which groups may be made, and whether controllers may be enabled there.
+///
+/// This process's own group contains processes. Unless it is the root of all groups, groups below
+/// it cannot have controllers, but groups beside it can.
 fn candidates(group: &Path, under_systemd: bool) -> Vec<(PathBuf, bool)> {
     let mut found = Vec::new();
     if !group.join("cgroup.type").exists() {
@@ -75,18 +79,18 @@ fn candidates(group: &Path, under_systemd: bool) -> Vec<(PathBuf, bool)> {
     if let Some(parent) = group.parent()
         && parent.join("cgroup.procs").exists()
     {
-        // What systemd has not left to others it sets back sooner or later.
+        // Systemd eventually reverts changes to groups that it has not delegated.
         let ours = group.file_name().is_some_and(|name| name == systemd::LEAF);
         found.push((parent.to_owned(), ours || !under_systemd));
     }
-    // Said of it is at least why.
+    // Trying this group at least yields the reason.
     if found.is_empty() {
         found.push((group.to_owned(), false));
     }
     found
 }
 
-/// The group that has most: in the second interface a process is in one group for all controllers.
+/// Picks the group with the most controllers. In v2 a process is in one group for all controllers.
 fn best(
     candidates: &[(PathBuf, bool)],
     attempt: impl Fn(&Path, bool) -> [io::Result<()>; 3],
@@ -113,7 +117,7 @@ fn best(
     )
 }
 
-/// Makes a group and removes it.
+/// Tests a controller by making and removing a group.
 fn attempt(
     version: Version,
     parent: &Path,
@@ -122,7 +126,7 @@ fn attempt(
 ) -> io::Result<()> {
     if version == Version::V2 {
         v2::enable(parent, controller, may_enable)?;
-        // Who moves a process needs to write to the group above both as well.
+        // Moving a process also requires write access to the common parent group.
         open(parent, "cgroup.procs")?;
     }
     let group = parent.join(format!("{PREFIX}{}", std::process::id()));
@@ -144,7 +148,7 @@ fn attempt(
     result
 }
 
-/// Whether a group that was made to try something has outlived that, since its maker was killed meanwhile.
+/// Returns true if a probe group is left over from a process that was killed.
 pub(super) fn is_left_behind(probe: &Path) -> bool {
     let made = fs::metadata(probe).and_then(|about| about.modified());
     made.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > PROBING))
@@ -154,7 +158,7 @@ pub(super) fn is_left_behind(probe: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// As the kernel has them: the root of all has no type.
+    /// Makes a group's files like the kernel's. The root of all groups has no cgroup.type.
     fn group(path: &Path) {
         fs::create_dir(path).unwrap();
         fs::write(path.join("cgroup.procs"), "").unwrap();

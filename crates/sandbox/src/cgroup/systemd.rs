@@ -1,9 +1,12 @@
-//! A group of this program's own under systemd.
+//! Gets a control group for this program from systemd.
 //!
-//! Controllers can be had only below a group without processes of its own, and systemd leaves a group to a program only if it was asked
-//! to (`Delegate=yes`); elsewhere it sets back what others change. Login sessions are not such groups. So a program that runs sandboxes
-//! asks the manager for a scope for itself alone, as other engines do for their containers, and goes into a group below it: then the
-//! sandboxes' groups can be beside it. Nothing else is moved.
+//! Controllers are available only below a group that contains no processes itself. Systemd
+//! delegates a group only on request (`Delegate=yes`) and reverts changes elsewhere. Login sessions
+//! are not delegated.
+//!
+//! So a program that runs sandboxes asks the manager for a scope for itself, as other engines do
+//! for their containers. It moves into a group below the scope, and the sandboxes' groups are made
+//! beside that group. No other process is moved.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -20,20 +23,24 @@ use super::hierarchy::unified;
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 
-/// The group below the one that was left to this program, in which it is itself.
+/// The group that contains this program, below its delegated group.
 pub(super) const LEAF: &str = "contree-engine";
 
-/// How long systemd may take to answer and to do what it said, and how often it is looked whether it has done it: no event tells.
+/// The time-out for systemd to answer and to complete a request.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The pause between checks for completion, of which systemd sends no event.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Whether systemd is the first process here, in charge of all groups that it has not left to others.
+/// Returns true if systemd manages this system's groups, except those that it has delegated.
 pub(super) fn under_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Puts this program, and nothing else, where it can have groups for its sandboxes, if systemd lets it. `stays` says that the program is to
-/// outlive the login session it was started in: then it leaves that one only for a manager that stays as well.
+/// Moves only this program to a group where it can make groups for its sandboxes, if systemd allows
+/// it.
+///
+/// `stays` is true if the program must outlive its login session. It then leaves the session's
+/// group only for a manager that outlives the session too.
 pub(super) fn enter(stays: bool) {
     if !under_systemd() {
         return;
@@ -52,7 +59,7 @@ pub(super) fn enter(stays: bool) {
     }
 }
 
-/// What to do for groups to be had, where systemd is in charge of them.
+/// The instruction to get control groups, if systemd manages them.
 pub(super) fn remedy() -> Option<String> {
     if !under_systemd() {
         return None;
@@ -65,8 +72,8 @@ pub(super) fn remedy() -> Option<String> {
 fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
     let is_ours = named(own) == LEAF;
     if is_ours && in_user_manager(own) {
-        // Before 252 a user's manager has no cpu, unless it is given it.
-        return "give the managers of users the controllers: `systemctl edit user@.service` as root with `[Service]` and `Delegate=cpu memory pids`, and log in anew".into();
+        // Before version 252 a user's manager has no cpu controller by default.
+        return "delegate the controllers to users' managers: run `systemctl edit user@.service` as root, add `[Service]` and `Delegate=cpu memory pids`, and log in again".into();
     }
     let unit = named(if is_ours {
         own.parent().unwrap_or(own)
@@ -76,13 +83,13 @@ fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
     if unit.ends_with(".service") {
         let user = if in_user_manager(own) { "--user " } else { "" };
         return format!(
-            "give {unit} the line `Delegate=yes` (`systemctl {user}edit {unit}`) and let it start nothing beside the engine"
+            "add `Delegate=yes` to {unit} (`systemctl {user}edit {unit}`) and start only the engine in it"
         );
     }
     match (root, bus) {
-        (true, _) => "start the engine by `systemd-run --scope -p Delegate=yes`".into(),
+        (true, _) => "start the engine with `systemd-run --scope -p Delegate=yes`".into(),
         (false, true) => {
-            "run `loginctl enable-linger` and start the engine again; where it may end with the login session, it does to start it by `systemd-run --user --scope -p Delegate=yes`".into()
+            "run `loginctl enable-linger` and start the engine again; if it may end with the login session, start it with `systemd-run --user --scope -p Delegate=yes` instead".into()
         }
         (false, false) => format!(
             "give this user a systemd of its own: install dbus-user-session and run `loginctl enable-linger {}` as root",
@@ -105,13 +112,13 @@ fn in_user_manager(group: &Path) -> bool {
         .any(|part| part.starts_with("user@") && part.ends_with(".service"))
 }
 
-/// Whether no other process is in the group itself.
+/// Returns true if this process is the only one in the group itself.
 fn is_alone(group: &Path) -> bool {
     let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     members.trim() == std::process::id().to_string()
 }
 
-/// Whether systemd leaves what is below the group to this program.
+/// Returns true if systemd has delegated the group to this program.
 fn is_delegated(group: &Path) -> bool {
     let unit = named(group);
     if !unit.ends_with(".scope") && !unit.ends_with(".service") {
@@ -129,7 +136,8 @@ fn is_delegated(group: &Path) -> bool {
     if user.is_root() || !fs::metadata(group).is_ok_and(|about| about.uid() == user.as_raw()) {
         return false;
     }
-    // The system's manager gives a user what it delegates, and nothing else. The user's own has everything, and leaves no mark.
+    // The system's manager makes a user the owner of delegated groups only. The user's manager owns
+    // all its groups and marks none.
     !in_user_manager(group) || is_delegated_by_user_manager(unit)
 }
 
@@ -141,8 +149,8 @@ fn is_delegated_by_user_manager(unit: &str) -> bool {
     answer(command).is_some_and(|answer| answer.trim() == "yes")
 }
 
-/// Whether it does no harm if this program leaves its group. A service would lose it, and a program that is to stay would end with the
-/// session, which its group alone does not.
+/// Returns true if this program can safely leave its group. A service would lose the program. A
+/// program that must stay would end with the session, which it survives in its present group.
 fn may_leave(own: &Path, stays: bool) -> bool {
     let unit = named(own);
     if !unit.ends_with(".scope") {
@@ -159,7 +167,7 @@ fn own_name() -> Option<String> {
     user_name(&passwd, rustix::process::getuid().as_raw()).or_else(|| std::env::var("USER").ok())
 }
 
-/// The directory and the socket by which the user's manager is reached, if there is one.
+/// The runtime directory and the bus socket of the user's manager, if there is one.
 fn user_bus() -> Option<(PathBuf, PathBuf)> {
     let user = rustix::process::geteuid().as_raw();
     let directory = PathBuf::from(format!("/run/user/{user}"));
@@ -168,8 +176,8 @@ fn user_bus() -> Option<(PathBuf, PathBuf)> {
     (about.uid() == user && about.file_type().is_socket()).then_some((directory, socket))
 }
 
-/// A program of systemd's that is to speak with this user's manager; with the system's, if this is root. The environment may be another
-/// user's, or have been emptied.
+/// A systemd command that talks to this user's manager, or for root to the system's. It sets the
+/// environment itself, which may be another user's or empty.
 fn to_manager(program: &str) -> Option<Command> {
     let mut command = Command::new(find_program(program)?);
     if rustix::process::geteuid().is_root() {
@@ -186,7 +194,8 @@ fn to_manager(program: &str) -> Option<Command> {
     Some(command)
 }
 
-/// What a program prints if it succeeds in time; it must be short.
+/// Runs a command and returns its output, which must be short. Returns `None` if it fails or takes
+/// too long.
 fn answer(mut command: Command) -> Option<String> {
     let mut child = command
         .stdin(Stdio::null())
@@ -202,7 +211,7 @@ fn answer(mut command: Command) -> Option<String> {
     succeeded.then_some(said)
 }
 
-/// Waits for the end of a child, but not for ever.
+/// Waits for the end of a child, up to the time-out.
 fn ends_in_time(child: &Child) -> bool {
     let late = PATIENCE.try_into().unwrap_or_default();
     let Ok(end) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else {
@@ -212,7 +221,7 @@ fn ends_in_time(child: &Child) -> bool {
     retry_on_intr(|| poll(&mut ends, Some(&late))).is_ok_and(|count| count == 1)
 }
 
-/// Has this process put into a new scope, and gives its group.
+/// Asks the manager to move this process into a new scope, and returns the scope's group.
 fn ask_for_scope(own: &Path) -> Option<PathBuf> {
     let mut command = to_manager("busctl")?;
     let now = SystemTime::now()
@@ -237,7 +246,7 @@ fn ask_for_scope(own: &Path) -> Option<PathBuf> {
     command.args(["CollectMode", "s", "inactive-or-failed"]);
     command.args(["Description", "s", "Engine of contree-sandbox", "0"]);
     answer(command)?;
-    // The answer is that it will be done.
+    // The manager answers before the move is done.
     let late = Instant::now() + PATIENCE;
     while Instant::now() < late {
         let group = unified();
@@ -329,7 +338,7 @@ mod tests {
             fs::write(group.path().join("cgroup.procs"), members).unwrap();
             assert_eq!(is_alone(group.path()), alone);
         }
-        // A directory of this user's, and no unit of systemd's.
+        // The directory belongs to this user but is not a unit of systemd.
         assert!(!is_delegated(group.path()));
     }
 }

@@ -1,4 +1,4 @@
-//! A program together with everything it needs to start.
+//! Finds the closure of a program: everything it needs to start.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -9,12 +9,13 @@ use super::host::{Host, Refusal, Resolved};
 use super::libraries;
 use super::plan::Node;
 
-/// Interpreters of interpreters: a script may name a script, which Linux follows four times.
+/// The longest chain of interpreters. A script may name a script as its interpreter; Linux follows
+/// four.
 const MAX_INTERPRETERS: usize = 4;
 
 type Nodes = Vec<(PathBuf, Node)>;
 
-/// Finds interpreters and libraries as the kernel and the dynamic loader would.
+/// Finds interpreters and libraries as the kernel and the dynamic loader do.
 #[derive(Debug)]
 pub(super) struct Closures<'a> {
     host: &'a Host,
@@ -23,18 +24,19 @@ pub(super) struct Closures<'a> {
     objects: HashMap<PathBuf, Rc<Object>>,
 }
 
-/// An object in the order of loading.
+/// A loaded ELF file, in the order of loading.
 struct Loaded {
     object: Rc<Object>,
-    /// The directory that `$ORIGIN` stands for.
+    /// The value of `$ORIGIN`.
     origin: PathBuf,
     path: PathBuf,
-    /// Whose dependency it is.
+    /// The index of the file that needs it.
     parent: Option<usize>,
 }
 
 impl<'a> Closures<'a> {
-    /// `programs` are the directories in which `#!/usr/bin/env NAME` finds a program.
+    /// Creates a finder. `programs` are the directories in which `#!/usr/bin/env NAME` finds a
+    /// program.
     pub(super) fn new(host: &'a Host, programs: &'a [PathBuf]) -> Closures<'a> {
         Closures {
             host,
@@ -44,7 +46,8 @@ impl<'a> Closures<'a> {
         }
     }
 
-    /// The links to `path`, its file, and what that needs: loader and libraries of an ELF file, the interpreter of a script.
+    /// Lists the links to `path`, its file, and the files it needs: an ELF file's loader and
+    /// libraries, or a script's interpreter.
     pub(super) fn of(&mut self, path: &Path) -> Result<Nodes, Refusal> {
         let mut nodes = Nodes::new();
         self.follow(path, MAX_INTERPRETERS, &mut nodes)?;
@@ -94,7 +97,7 @@ impl<'a> Closures<'a> {
         Ok(())
     }
 
-    /// Where a program of that name is.
+    /// Finds the path of a program by its name.
     pub(super) fn search(&self, name: &str) -> Result<PathBuf, Refusal> {
         let mut refusal = Refusal::Missing(PathBuf::from(name));
         for directory in self.programs {
@@ -108,7 +111,8 @@ impl<'a> Closures<'a> {
         Err(refusal)
     }
 
-    /// Loads breadth-first and by name, as the loader does: what one library brought in satisfies a later one.
+    /// Collects libraries breadth-first and by name, as the loader does: a library that is loaded
+    /// for one file also serves later ones.
     fn libraries(&mut self, file: &Path, nodes: &mut Nodes) -> Result<(), Refusal> {
         let main = self.object(file)?;
         if let Some(interpreter) = &main.interpreter {
@@ -163,7 +167,7 @@ impl<'a> Closures<'a> {
         Ok(())
     }
 
-    /// Where a library is that `program` could open by name.
+    /// Finds the path of a library that `program` could open by name.
     pub(super) fn library(
         &mut self,
         program: &Path,
@@ -178,7 +182,8 @@ impl<'a> Closures<'a> {
         Ok(self.find(&[main], 0, name).map(|(candidate, ..)| candidate))
     }
 
-    /// The first library of that name and of the right kind: its path as the loader opens it, that path resolved, and what is in it.
+    /// Finds the first library of that name and of the right architecture. Returns the path that
+    /// the loader opens, that path resolved, and the parsed file.
     fn find(
         &mut self,
         loaded: &[Loaded],
@@ -239,7 +244,8 @@ impl<'a> Closures<'a> {
         directories
     }
 
-    /// The new root has no `ld.so.cache`: a library that only `ld.so.conf` leads to gets a link where the loader looks anyway.
+    /// Adds a link for a library that only `ld.so.conf` leads to, in a directory that the loader
+    /// always searches. The new root has no `ld.so.cache`.
     fn reachable(&self, name: &str, candidate: &Path, object: &Object, nodes: &mut Nodes) {
         let directory = parent(candidate);
         let built_in = libraries::built_in(object);

@@ -1,4 +1,4 @@
-//! What an ELF file says about the files it needs.
+//! Reads from an ELF file which other files it needs.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use object::elf;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::{Endianness, FileKind, ReadCache, ReadRef, StringTable};
 
-/// The dynamic section of a program or library, as far as finding its libraries goes.
+/// The data of a program or library that leads to its libraries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Object {
     pub(super) machine: u16,
@@ -15,13 +15,14 @@ pub(super) struct Object {
     pub(super) interpreter: Option<PathBuf>,
     pub(super) soname: Option<String>,
     pub(super) needed: Vec<String>,
-    /// `DT_RPATH` and `DT_RUNPATH`, split, with `$ORIGIN` still in them.
+    /// `DT_RPATH`, split, with `$ORIGIN` not yet expanded.
     pub(super) rpath: Vec<String>,
+    /// `DT_RUNPATH`, split, with `$ORIGIN` not yet expanded.
     pub(super) runpath: Vec<String>,
 }
 
 impl Object {
-    /// Whether the loader of one takes the other.
+    /// Returns true if one loader accepts both files.
     pub(super) fn same_kind(&self, other: &Object) -> bool {
         self.machine == other.machine && self.is_64 == other.is_64
     }
@@ -98,7 +99,7 @@ where
     Ok(object)
 }
 
-/// The place in the file of a virtual address, if this segment loads it.
+/// The offset in the file of a virtual address, if this segment loads it.
 fn offset_of<H: FileHeader<Endian = Endianness>>(
     segment: &H::ProgramHeader,
     endian: Endianness,

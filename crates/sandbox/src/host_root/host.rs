@@ -1,7 +1,8 @@
-//! The machine whose programs are copied, seen through a list of what may be taken.
+//! The machine whose programs are copied, limited to files that may be copied.
 //!
-//! Paths are resolved here one component at a time instead of by the kernel, because the copy needs every symbolic link on the way,
-//! and because a link must not lead out of the trees that hold a distribution's own, public files.
+//! Paths are resolved here one component at a time, not by the kernel. The copy needs every
+//! symbolic link on the way, and no link may lead out of the trees with a distribution's public
+//! files.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -13,7 +14,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::plan::{Node, Source};
 
-/// Trees whose public files may be copied.
+/// The trees whose public files may be copied.
 const TREES: &[&str] = &[
     "/bin",
     "/sbin",
@@ -38,7 +39,7 @@ const TREES: &[&str] = &[
     "/gnu/store",
 ];
 
-/// Single paths that may be copied besides.
+/// Other single paths that may be copied.
 const PATHS: &[&str] = &[
     "/etc/os-release",
     "/etc/pki/tls/cert.pem",
@@ -51,13 +52,14 @@ const PATHS: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
 ];
 
-/// The links between the generations of a system that keeps its programs in a store.
+/// The links to the current generation of a system that keeps its programs in a store, such as
+/// NixOS or Guix.
 const GENERATIONS: &[&str] = &["/etc/static", "/run/current-system"];
 
-/// As many links in one path as Linux follows.
+/// The most links in one path that Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Why something of the machine is not copied.
+/// The reason why a file of the machine is not copied.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("not installed")]
@@ -72,7 +74,7 @@ pub(super) enum Refusal {
     Special(PathBuf),
     #[error("cannot read {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("{path} is not an ELF file that can be understood: {reason}")]
+    #[error("{path} cannot be read as an ELF file: {reason}")]
     Elf { path: PathBuf, reason: String },
     #[error("library {name}, which {by} needs, was not found")]
     Library { name: String, by: PathBuf },
@@ -84,19 +86,19 @@ pub(super) enum Refusal {
     },
 }
 
-/// A path followed to its end.
+/// A path with all symbolic links resolved.
 #[derive(Debug)]
 pub(super) struct Resolved {
-    /// The path without any link in it.
+    /// The resolved path, without links.
     pub(super) path: PathBuf,
-    /// What stands there.
+    /// The metadata of the file or directory there.
     pub(super) metadata: Metadata,
-    /// The links passed on the way, in order.
+    /// The links on the way, in order.
     pub(super) links: Vec<(PathBuf, Node)>,
 }
 
 impl Resolved {
-    /// The links, and the file or directory they lead to.
+    /// The plan's nodes for the links, and for the file or directory they lead to.
     pub(super) fn into_nodes(self) -> Vec<(PathBuf, Node)> {
         let node = if self.metadata.is_dir() {
             Node::Directory { mode: 0o755 }
@@ -109,11 +111,11 @@ impl Resolved {
     }
 }
 
-/// The file system that is copied from.
+/// The file system from which files are copied.
 #[derive(Debug)]
 pub(super) struct Host {
     root: PathBuf,
-    /// What was found at a path, or nothing: most paths share their directories.
+    /// A cache of metadata by path, `None` for missing paths. Most paths share their parents.
     seen: RefCell<HashMap<PathBuf, Option<Metadata>>>,
 }
 
@@ -125,17 +127,17 @@ impl Host {
         }
     }
 
-    /// The directory that is the machine's root: `/`, but for tests.
+    /// The directory that is the machine's root: `/`, except in tests.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where a path of the host is on this machine: the same, but for tests.
+    /// The real path of a path of the host: the same, except in tests.
     pub(super) fn locate(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Follows `path`, which is absolute, to a public file or directory within the allowed trees.
+    /// Follows the absolute `path` to a public file or directory within the allowed trees.
     pub(super) fn resolve(&self, path: &Path) -> Result<Resolved, Refusal> {
         let mut ahead: VecDeque<OsString> = VecDeque::new();
         let mut here = PathBuf::from("/");
@@ -263,7 +265,7 @@ impl Host {
     }
 }
 
-/// Whether the file or directory at `path`, which has no links in it, may be copied.
+/// Returns true if the file or directory at `path`, which contains no links, may be copied.
 pub(super) fn allowed(path: &Path) -> bool {
     TREES.iter().any(|tree| path.starts_with(tree))
         || PATHS.iter().any(|single| path == Path::new(single))

@@ -1,4 +1,4 @@
-//! The directories in which a loader looks for libraries.
+//! The directories in which a loader searches for libraries.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use super::elf::Object;
 use super::host::{Host, allowed};
 
-/// The directories that `/etc/ld.so.conf` and the files it includes name, in their order, without those that may not be copied from.
+/// The directories of `/etc/ld.so.conf` and the files it includes, in order. Directories that may
+/// not be copied from are left out.
 ///
-/// `/usr/local` is left out on purpose: what a distribution ships does not need it, and what is there is the owner's.
+/// `/usr/local` is left out on purpose: a distribution does not need it, and it may hold the
+/// owner's private files.
 pub(super) fn configured(host: &Host) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     read_config(
@@ -21,7 +23,7 @@ pub(super) fn configured(host: &Host) -> Vec<PathBuf> {
     directories
 }
 
-/// The directories that a loader knows without any configuration.
+/// The directories that a loader searches without configuration.
 pub(super) fn built_in(object: &Object) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     if let Some(triplet) = triplet(object) {
@@ -37,7 +39,7 @@ pub(super) fn built_in(object: &Object) -> Vec<PathBuf> {
     directories
 }
 
-/// The name that Debian and its kin give to the libraries of an architecture.
+/// The name of an architecture's library directory on Debian and derived distributions.
 fn triplet(object: &Object) -> Option<&'static str> {
     use object::elf;
     Some(match (object::elf::Machine(object.machine), object.is_64) {
@@ -90,7 +92,8 @@ fn read_config(
     }
 }
 
-/// The files that a pattern names. Only the last component may hold wildcards, as in every configuration that is shipped.
+/// The files that match a pattern. Only the last component may hold wildcards, as in all
+/// configurations that distributions ship.
 fn matching(host: &Host, pattern: &Path) -> Vec<PathBuf> {
     let (Some(directory), Some(name)) = (
         pattern.parent(),

@@ -1,4 +1,4 @@
-//! What will stand in the new root, collected before anything is written.
+//! The plan of the new root, collected before anything is written.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,13 +18,13 @@ pub(super) enum Node {
     Link {
         target: OsString,
     },
-    /// Another name of a file that is in the plan.
+    /// A hard link to another file of the plan.
     Same {
         path: PathBuf,
     },
 }
 
-/// A file of the host, and how to know it again.
+/// A file of the host, with data to recognize it later.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) device: u64,
@@ -50,14 +50,14 @@ impl Source {
     }
 }
 
-/// The new root, by absolute path. Parents sort before what is in them.
+/// The new root, by absolute path. Parents sort before their children.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     nodes: BTreeMap<PathBuf, Node>,
 }
 
 impl Plan {
-    /// Adds a path and the directories above it. What is there already stays: it came from the same host.
+    /// Adds a path and its parents. An existing node stays, because it came from the same host.
     ///
     /// Nothing is added below a link, so that writing the plan never follows one.
     pub(super) fn add(&mut self, path: &Path, node: Node) {

@@ -1,4 +1,4 @@
-//! The programs of the new root: what a person expects of a plain command line, and no more.
+//! Collects the programs of the new root: the usual tools of a plain command line.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,10 +8,11 @@ use super::closure::Closures;
 use super::host::{Host, Refusal};
 use super::plan::{Node, Plan, Source};
 
-/// Where a distribution puts its programs.
+/// The directories in which distributions install programs.
 const STANDARD: &[&str] = &["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
 
-/// Where a system with a store links them; in the new root they get a link in `/usr/bin`.
+/// The directories with links to programs on a system with a store. In the new root these programs
+/// get a link in `/usr/bin`.
 const GENERATION: &[&str] = &[
     "/run/current-system/sw/bin",
     "/run/current-system/profile/bin",
@@ -180,7 +181,7 @@ const PROGRAMS: &[&str] = &[
     "curl",
 ];
 
-/// The parts of git-core that are not the `git` program itself under another name.
+/// The parts of git-core that are not another name of the `git` program.
 const GIT_CORE: &[&str] = &[
     "git",
     "git-bisect",
@@ -200,7 +201,8 @@ const GIT_CORE: &[&str] = &[
     "git-subtree",
 ];
 
-/// Of Python's library: its own tests, windows and editors, the translator from Python 2, and whatever packages were added to it.
+/// The excluded parts of Python's library: its tests, windows and editors, the translator from
+/// Python 2, and additionally installed packages.
 const NOT_OF_PYTHON: &[&str] = &[
     "dist-packages",
     "idlelib",
@@ -235,7 +237,7 @@ const CERTIFICATES: &[&str] = &[
     "/etc/pki/tls/cert.pem",
 ];
 
-/// Collects the programs of a host into a plan, and what it left out with the reason.
+/// Collects the programs of a host into a plan, and lists what it left out with the reason.
 pub(super) struct Collector<'a> {
     host: &'a Host,
     closures: Closures<'a>,
@@ -243,7 +245,7 @@ pub(super) struct Collector<'a> {
     skipped: &'a mut Vec<(String, String)>,
 }
 
-/// The directories that are searched for a program by name, in order.
+/// The directories to search for a program by name, in order.
 pub(super) fn directories() -> Vec<PathBuf> {
     STANDARD
         .iter()
@@ -285,7 +287,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// `/bin` and its like are links on most systems; programs are looked for there, so they exist in any case.
+    /// Adds `/bin` and similar directories, which are links on most systems. They must exist,
+    /// because programs are searched there.
     fn roots(&mut self) {
         for name in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
             if let Ok(resolved) = self.host.resolve(Path::new(name)) {
@@ -296,7 +299,7 @@ impl<'a> Collector<'a> {
             .add(Path::new("/usr/bin"), Node::Directory { mode: 0o755 });
     }
 
-    /// Adds a program and what it needs, and says where the program really is.
+    /// Adds a program and its closure, and returns the program's real path.
     fn program(&mut self, name: &str) -> Result<PathBuf, Refusal> {
         let found = self.closures.search(name)?;
         let real = self.host.resolve_file(&found)?.path;
@@ -356,7 +359,7 @@ impl<'a> Collector<'a> {
         }
         let named_alike = !same && resolved.path.file_name() == git.file_name();
         if named_alike && self.equal(&resolved.path, git)? {
-            // A copy, where the package's hard link did not survive an unpacking.
+            // It is a copy: unpacking the package did not preserve its hard link.
             self.plan.extend(resolved.links);
             let node = Node::Same {
                 path: git.to_owned(),
@@ -388,7 +391,8 @@ impl<'a> Collector<'a> {
         Ok(length(one)? == length(other)? && read(one)? == read(other)?)
     }
 
-    /// The interpreter of the distribution with its standard library; what is found first on somebody's `PATH` may be a shim.
+    /// Adds the distribution's interpreter with its standard library. The first `python3` on a
+    /// user's `PATH` may be a shim.
     fn python(&mut self) -> Result<(), Refusal> {
         let python = self.program("python3")?;
         let prefix = prefix(&python);
@@ -430,7 +434,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Libraries that the C library opens by name when a program runs, which no dynamic section mentions.
+    /// Adds libraries that the C library opens by name at run time. No dynamic section mentions
+    /// them.
     fn plugins(&mut self) {
         let Ok(shell) = self
             .closures
@@ -461,7 +466,7 @@ impl<'a> Collector<'a> {
                 .push(("CA certificates".to_owned(), "not installed".to_owned()));
             return;
         };
-        // OpenSSL's own default where Debian builds it; without the link Python trusts nobody.
+        // OpenSSL's default directory on Debian. Without the link Python trusts no certificate.
         if let Ok(home) = self.host.resolve(Path::new("/usr/lib/ssl")) {
             self.plan.add(
                 &home.path.join("cert.pem"),
@@ -478,7 +483,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Small public files that programs read.
+    /// Adds small public files that programs read.
     fn texts(&mut self) {
         for path in ["/etc/os-release", "/etc/services", "/etc/protocols"] {
             if let Ok(resolved) = self.host.resolve_file(Path::new(path)) {
@@ -498,7 +503,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// A directory with what is in it; of a file that cannot be had, the name and the reason are kept.
+    /// Adds a directory with its content. Files that cannot be copied are recorded with the reason.
     fn tree(&mut self, path: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<(), Refusal> {
         let resolved = self.host.resolve(path)?;
         let directory = resolved.path.clone();
@@ -531,13 +536,13 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// `/usr` for `/usr/bin/git`.
+/// The prefix under which a program is installed, such as `/usr` for `/usr/bin/git`.
 fn prefix(program: &Path) -> PathBuf {
     let prefix = program
         .parent()
         .and_then(Path::parent)
         .unwrap_or(Path::new("/"));
-    // An unmerged system has its programs in /bin and their data in /usr.
+    // A system without merged /usr has programs in /bin and their data in /usr.
     if prefix == Path::new("/") {
         PathBuf::from("/usr")
     } else {

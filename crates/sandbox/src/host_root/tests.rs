@@ -1,4 +1,5 @@
-//! Invented hosts: layouts, links and libraries that the machine running the tests does not have.
+//! Tests with fake hosts: layouts, links and libraries that the machine running the tests does not
+//! have.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -56,7 +57,7 @@ impl Invented {
     }
 }
 
-/// A 64-bit ELF file of nothing but a loader's name and a dynamic section.
+/// A 64-bit ELF file with only a loader's name and a dynamic section.
 #[derive(Default)]
 struct Elf {
     interpreter: Option<&'static str>,
@@ -156,7 +157,7 @@ impl Elf {
     }
 }
 
-/// Directories as on Debian since 12, with a loader.
+/// A host with merged directories, as Debian since 12, and a loader.
 fn merged() -> Invented {
     let host = Invented::new();
     host.link("/bin", "usr/bin")
@@ -241,7 +242,7 @@ fn a_runpath_holds_for_its_own_object_alone() {
         refusal.to_string(),
         "library libb.so, which /usr/lib/tool/liba.so needs, was not found"
     );
-    // Loaded by the program itself, it is there for its library too.
+    // If the program itself loads the library, its libraries find it too.
     host.elf(
         "/usr/bin/tool",
         &Elf::program(&[

@@ -1,7 +1,7 @@
-//! Writing a plan into an empty directory.
+//! Writes a plan into an empty directory.
 //!
-//! Directories first, then the files by a few threads, then links and further names. What costs is making inodes, more than copying:
-//! symbolic links of one directory that say the same share one.
+//! Directories come first, then files by a few threads, then links and further names. Making inodes
+//! costs more than copying, so equal symbolic links of one directory share one inode.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,10 +18,12 @@ use super::HostError;
 use super::host::Host;
 use super::plan::{Node, Plan, Source};
 
-/// More threads only wait for each other: the files of a directory are made one at a time.
+/// The most threads. More would only wait for each other: the kernel makes the files of a directory
+/// one at a time.
 const MOST_THREADS: usize = 4;
 
-/// How many files a thread takes at once. They are neighbours, so that two threads seldom meet in one directory.
+/// The number of files that a thread takes at once. They are neighbours, so two threads rarely work
+/// in one directory.
 const CHUNK: usize = 16;
 
 pub(super) struct Writer<'a> {
@@ -30,24 +32,24 @@ pub(super) struct Writer<'a> {
     owner: Option<(u32, u32)>,
 }
 
-/// A file that is to be made.
+/// The content of a file to make.
 enum Content<'p> {
     Copy(&'p Source),
     Text(&'p [u8]),
 }
 
-/// What all threads share. The host's cache of what it saw is not for threads, so it is not among it.
+/// The data that all threads share. The host's cache is not thread-safe and not included.
 struct Shared<'a> {
     root: &'a Path,
     destination: &'a Path,
     owner: Option<(u32, u32)>,
-    /// Whether the file system shares blocks between files: assumed until it refused once.
+    /// True until the file system has refused to share blocks between files.
     clones: AtomicBool,
     next: AtomicUsize,
     bytes: AtomicU64,
 }
 
-/// What was written.
+/// The totals of written files.
 pub(super) struct Written {
     pub(super) files: u64,
     pub(super) bytes: u64,
@@ -70,7 +72,7 @@ impl<'a> Writer<'a> {
         let mut files = Vec::new();
         let mut symlinks = Vec::new();
         let mut names = Vec::new();
-        // Files with several names on the host: device and inode, and the first name.
+        // Files with several names on the host: the first name by device and inode.
         let mut first: HashMap<(u64, u64), &Path> = HashMap::new();
         for (path, node) in plan.iter() {
             match node {
@@ -118,7 +120,7 @@ impl<'a> Writer<'a> {
                 .map_err(|error| failed("create the directory", &place, error))?;
         }
         own(&place, self.owner)?;
-        // Not at creation, where the umask would have a say.
+        // Set the mode here: at creation the umask would apply.
         fs::set_permissions(&place, Permissions::from_mode(mode))
             .map_err(|error| failed("set the mode of", &place, error))
     }
@@ -143,7 +145,7 @@ impl<'a> Writer<'a> {
 }
 
 impl Shared<'_> {
-    /// Makes all files, and answers with the first failure in the order of the plan.
+    /// Makes all files. Returns the first failure in the order of the plan.
     fn files(&self, files: &[(&Path, Content<'_>)]) -> Result<(), HostError> {
         let threads = thread::available_parallelism()
             .map_or(1, usize::from)
@@ -152,7 +154,7 @@ impl Shared<'_> {
         let failure = thread::scope(|scope| {
             let helpers: Vec<_> = (1..threads)
                 .map_while(|_| {
-                    // Where no thread can be had, this one does it all.
+                    // If no thread can be started, this one does all the work.
                     thread::Builder::new()
                         .spawn_scoped(scope, || self.some(files))
                         .ok()
@@ -170,7 +172,7 @@ impl Shared<'_> {
         }
     }
 
-    /// Takes files until there are none left, or one fails.
+    /// Makes chunks of files until none are left or one fails.
     fn some(&self, files: &[(&Path, Content<'_>)]) -> Option<(usize, HostError)> {
         loop {
             let start = self.next.fetch_add(CHUNK, Ordering::Relaxed);
@@ -226,7 +228,7 @@ impl Shared<'_> {
         };
         self.finish(&to, &place, if source.executable { 0o755 } else { 0o644 })?;
         if let Some(modified) = source.modified {
-            // Python takes a compiled file only if it names the time of its source.
+            // Python uses a compiled file only if it records the time of its source.
             to.set_times(FileTimes::new().set_modified(modified))
                 .map_err(|error| failed("set the time of", &place, error))?;
         }
@@ -251,7 +253,8 @@ impl Shared<'_> {
     }
 }
 
-/// Copies `length` bytes inside the kernel, or whatever the file has where the kernel does not.
+/// Copies `length` bytes inside the kernel. If the kernel cannot, it copies the rest through
+/// memory.
 fn copy(mut from: &File, mut to: &File, length: u64) -> io::Result<u64> {
     let mut copied = 0;
     while copied < length {

@@ -1,4 +1,4 @@
-//! Choosing the map of a new store.
+//! Chooses the id map of a new store.
 
 use std::fs;
 
@@ -6,13 +6,15 @@ use super::{Extent, IdMap, MapKind, RANGE, Writer};
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 
-/// Above what useradd hands out (up to 600,100,000) and what systemd uses for containers (up to 0x6fff_ffff).
+/// The first preferred id for root's block. It is above the ids of useradd (up to 600,100,000) and
+/// of systemd's containers (up to 0x6fff_ffff).
 const PREFERRED: u32 = 0x7000_0000;
 const PREFERRED_END: u32 = 0x7fff_0000;
 const NOBODY: u32 = 65_534;
 
 impl IdMap {
-    /// What this user can have on this machine. Nothing is tried out: see [`IdMap::alone`] for when it then fails.
+    /// Picks the best map for this user without trying it. If it then fails, [`IdMap::alone`] is
+    /// the fallback.
     pub(crate) fn pick() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
@@ -25,7 +27,7 @@ impl IdMap {
         }
     }
 
-    /// The fall-back of an ordinary user when its subordinate ids cannot be mapped.
+    /// The fallback map of an ordinary user whose subordinate ids cannot be mapped.
     pub(crate) fn alone(why: String) -> Self {
         alone(
             rustix::process::geteuid().as_raw(),
@@ -53,7 +55,7 @@ fn alone(uid: u32, gid: u32, why: String) -> IdMap {
     }
 }
 
-/// What ids exist here, and which of them are spoken for.
+/// The ids that exist on this machine, and those that are allocated.
 struct Machine {
     uids: Vec<Extent>,
     gids: Vec<Extent>,
@@ -101,7 +103,7 @@ impl Machine {
     }
 }
 
-/// The ids that exist in our own user namespace (their numbers are its inner ones).
+/// The ids that exist in this process's user namespace, by their inner numbers.
 fn visible(file: &str) -> Vec<Extent> {
     let text = fs::read_to_string(file).unwrap_or_else(|_| "0 0 4294967295".into());
     text.lines()
@@ -131,7 +133,8 @@ fn for_root(machine: &Machine) -> IdMap {
     let (kind, start, count, why) = match block {
         Some(start) => (MapKind::Range, start, RANGE, None),
         None => {
-            // In a container's user namespace there is no second block; its last free id is nobody's.
+            // A container's user namespace has no second block. Its last unallocated id belongs to
+            // no user.
             let top = machine
                 .uids
                 .iter()
@@ -145,7 +148,7 @@ fn for_root(machine: &Machine) -> IdMap {
                 .find(|&id| id != NOBODY && machine.free(id, 1))
             {
                 Some(id) => (MapKind::Single, id, 1, Some(why)),
-                // This root is an ordinary user by another name, and has what such a user has.
+                // This root has only its own id, like an ordinary user.
                 None => return alone(0, 0, why),
             }
         }
@@ -195,7 +198,8 @@ fn subordinate(uid: u32, gid: u32) -> Result<IdMap, String> {
     })
 }
 
-/// The own id as 0, and after it as many granted ones as make a full range.
+/// Maps the user's own id to 0, followed by granted ids up to a full range. Returns `None` if they
+/// do not suffice.
 fn gather(own: u32, granted: impl Iterator<Item = (u32, u32)>) -> Option<Vec<Extent>> {
     let mut extents = vec![Extent {
         inside: 0,
@@ -230,7 +234,8 @@ fn entries(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     })
 }
 
-/// The first id of a range that nobody has, by the contents of the files that grant them; 100000 where nobody has any, as is usual.
+/// The first id after every granted range in the given files; 100000, the usual start, if none is
+/// granted.
 pub(crate) fn first_free<'a>(files: impl Iterator<Item = &'a str>) -> u64 {
     files
         .flat_map(entries)

@@ -1,4 +1,4 @@
-//! What to do on this very system for a range of ids.
+//! Remedies for a missing range of ids, specific to this system.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::pick::first_free;
 use crate::options::StoreOptions;
 use crate::os::programs::find_program;
 
-/// The package manager's command for newuidmap and newgidmap.
+/// The instruction to install newuidmap and newgidmap with the system's package manager.
 fn install_uidmap() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     match install_for(&release) {
@@ -33,7 +33,7 @@ fn install_for(release: &str) -> Option<&'static str> {
     None
 }
 
-/// How an ordinary user comes by a range of ids, in a store that is opened with these options.
+/// The instruction to get a range of ids for a store that is opened with these options.
 pub(crate) fn get_a_range(options: &StoreOptions) -> String {
     if rustix::process::geteuid().is_root() {
         return "give this container a larger range of ids, or run outside of it".into();
@@ -58,7 +58,7 @@ pub(crate) fn get_a_range(options: &StoreOptions) -> String {
     )
 }
 
-/// How a map that was lost comes back.
+/// The instruction to restore a map that can no longer be written.
 pub(crate) fn get_the_range_back(options: &StoreOptions) -> String {
     format!(
         "{} with the same lines in /etc/subuid and /etc/subgid as before, or {} a new directory",

@@ -1,4 +1,4 @@
-//! Writing the map of a process that has just made its user namespace.
+//! Writes the id map of a process that has just made its user namespace.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,11 +11,11 @@ use super::{Extent, IdMap, Writer};
 use crate::os::poll::wait_readable;
 use crate::os::programs::find_program;
 
-/// A map that could not be written.
+/// The error of writing an id map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum MapError {
-    /// newuidmap or newgidmap is gone, refuses or hangs.
+    /// newuidmap or newgidmap is missing, refuses or hangs.
     #[error("{program} {answer}")]
     Helper {
         program: &'static str,
@@ -26,11 +26,11 @@ pub(crate) enum MapError {
     Refused { file: String, error: String },
 }
 
-/// newuidmap may ask a directory server.
+/// The time-out for newuidmap and newgidmap, which may query a directory server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl IdMap {
-    /// Maps the ids of process `pid`.
+    /// Writes the id map of process `pid`.
     pub(crate) fn write(&self, pid: u32) -> Result<(), MapError> {
         match self.writer {
             Writer::Helper => {
@@ -71,7 +71,7 @@ fn lines(extents: &[Extent]) -> String {
 
 fn run(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapError> {
     let fail = |answer: String| MapError::Helper { program, answer };
-    let path = find_program(program).ok_or_else(|| fail("is not installed any more".into()))?;
+    let path = find_program(program).ok_or_else(|| fail("is no longer installed".into()))?;
     let mut command = Command::new(path);
     command
         .arg(pid.to_string())
@@ -95,7 +95,7 @@ fn run(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapErr
         Some(Err(_)) => {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(fail("does not come to an end".into()));
+            return Err(fail("does not finish in time".into()));
         }
     };
     let status = child.wait().map_err(|error| fail(error.to_string()))?;
@@ -105,13 +105,13 @@ fn run(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapErr
     let said = said
         .lines()
         .next()
-        .unwrap_or("without a word")
+        .unwrap_or("no message")
         .trim()
         .to_owned();
     Err(fail(format!("refused: {said}")))
 }
 
-/// Reads to the end of the stream, which the end of the process brings.
+/// Reads the stream to its end, which comes with the end of the process.
 fn read_until(mut stream: impl Read + AsFd, deadline: Instant) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];

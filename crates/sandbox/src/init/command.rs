@@ -1,4 +1,4 @@
-//! Starting a command.
+//! Starts commands.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,19 +14,20 @@ use crate::protocol::spec::Command;
 use crate::protocol::step::Step;
 use crate::protocol::wire::payload;
 
-/// Where programs are looked for when the request has no PATH.
+/// The search path if the request has no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Beyond every descriptor that the child still needs, so that none is overwritten.
+/// The first number for temporary duplicates, above every descriptor that the child still needs.
 const ASIDE: i32 = 64;
 const ERROR_PIPE: i32 = 3;
 
-/// Starts the command that is described in a memfd. Answers with its process id and the engine's ends of its three standard streams.
+/// Starts the command that a memfd describes. Returns its process id and the engine's ends of its
+/// three standard streams.
 pub(crate) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd; 3]), Failure> {
     let command: Command = payload::read(description)
         .map_err(|_| Errno::BADMSG)
         .during(Step::Request)?;
     let prepared = Prepared::new(&command, groups).during(Step::Request)?;
-    // Whoever runs the command owns its streams, so that it can open /dev/stdout again.
+    // The command's user owns its pipes, so that the command can reopen /dev/stdout.
     sys::set_file_ids(command.uid, command.gid);
     let streams = streams();
     sys::set_file_ids(0, 0);
@@ -39,7 +40,7 @@ pub(crate) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd
             let mut report = [0; 8];
             report[0] = step.code();
             report[4..].copy_from_slice(&errno.raw_os_error().to_ne_bytes());
-            // SAFETY: become_it has put the error pipe there, or not come that far.
+            // SAFETY: become_it has put the error pipe there, unless it failed at that step.
             let pipe = unsafe {
                 std::os::fd::BorrowedFd::borrow_raw(if step == Step::Streams {
                     error_out.as_raw_fd()
@@ -59,14 +60,15 @@ pub(crate) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd
             let [code, _, _, _, errno @ ..] = report;
             Err(Errno::from_raw_os_error(i32::from_ne_bytes(errno))).during(Step::from_code(code))
         }
-        // The program runs: exec has closed the pipe. (Or the child was killed before; then it is reaped like any other.)
+        // The program runs: exec has closed the pipe. If the child was killed before, it is reaped
+        // like any other.
         _ => Ok((pid, ours)),
     }
 }
 
 type Ends = [OwnedFd; 3];
 
-/// Three pipes: the command's ends and the engine's.
+/// Makes three pipes: the command's ends and the engine's.
 fn streams() -> Result<(Ends, Ends), Errno> {
     let (stdin, to_stdin) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_stdout, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -77,7 +79,7 @@ fn streams() -> Result<(Ends, Ends), Errno> {
     ))
 }
 
-/// Everything that needs memory, made before the fork.
+/// A command with everything allocated before the fork.
 struct Prepared {
     candidates: Vec<CString>,
     arguments: Vec<CString>,
@@ -112,7 +114,7 @@ impl Prepared {
         })
     }
 
-    /// In the child: comes back only with what went wrong.
+    /// Turns the forked child into the command. Returns only on failure, with the failed step.
     fn become_it(&self, streams: &Ends, error_pipe: &OwnedFd) -> (Step, Errno) {
         match self.settle(streams, error_pipe) {
             Err(failed) => failed,
@@ -121,7 +123,7 @@ impl Prepared {
     }
 
     fn settle(&self, streams: &Ends, error_pipe: &OwnedFd) -> Result<(), (Step, Errno)> {
-        // Pid 1 has every signal at its default, and blocks one.
+        // Pid 1 has default actions for all signals and blocks one.
         sys::block_signals(&[]);
         let _ = rustix::process::setsid();
         connect(streams, error_pipe).map_err(|errno| (Step::Streams, errno))?;
@@ -145,7 +147,8 @@ impl Prepared {
         for candidate in &self.candidates {
             match sys::execute(candidate, &arguments, &environment) {
                 Errno::NOENT | Errno::NOTDIR => {}
-                // It may be found further on; if not, this tells more than "not found".
+                // A later directory may have the program. If none has, this says more than "not
+                // found".
                 Errno::ACCESS => answer = Errno::ACCESS,
                 other => return other,
             }
@@ -154,7 +157,7 @@ impl Prepared {
     }
 }
 
-/// Puts the streams at 0 to 2 and the error pipe at 3, and closes everything else.
+/// Moves the streams to 0 to 2 and the error pipe to 3, and closes everything else.
 fn connect(streams: &Ends, error_pipe: &OwnedFd) -> Result<(), Errno> {
     let mut aside = Vec::with_capacity(4);
     for fd in streams.iter().chain([error_pipe]) {
@@ -174,7 +177,7 @@ fn text(value: OsString) -> Result<CString, Errno> {
     CString::new(value.into_vec()).map_err(|_| Errno::INVAL)
 }
 
-/// The paths to try, as execvp would with the PATH of the request.
+/// The paths to try, as execvp does with the PATH of the request.
 fn candidates(command: &Command) -> Result<Vec<CString>, Errno> {
     let program = command.program.as_bytes();
     if program.is_empty() {

@@ -1,13 +1,13 @@
-//! Why an init gives up.
+//! The error that ends an init.
 
 use crate::protocol::failure::Failure;
 use crate::protocol::wire::WireError;
 
-/// Why an init gives up.
+/// The error that ends an init.
 pub(crate) enum InitError {
-    /// A step failed, and the engine is to know.
+    /// A step failed, and the init reports it to the engine.
     Failed(Failure),
-    /// There is nobody left to tell.
+    /// The connection to the engine is lost.
     Lost,
 }
 

@@ -1,7 +1,8 @@
-//! The first stage: makes the user namespace, starts pid 1 and outlives it.
+//! The first stage of the init: it makes the user namespace, starts pid 1 and outlives it.
 //!
-//! It stays outside of the sandbox's pid and mount namespaces. When it has waited for pid 1, the kernel has ended every process of the
-//! tree and its mounts; then it compares what was written with the image, which only somebody in the user namespace may read in full.
+//! It stays outside the sandbox's pid and mount namespaces. Once it has reaped pid 1, the kernel
+//! has ended every process and mount of the sandbox. Then it compares the upper directory with the
+//! image. Only a process in the user namespace may read all of it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -27,10 +28,11 @@ use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
 use crate::protocol::step::Step;
 use crate::protocol::wire::{self, payload};
 
-/// Of a tree that floods the memory the kernel should end a command, rather than the engine's own machine.
+/// The OOM score of the sandbox's processes. If they exhaust memory, the kernel kills one of them
+/// rather than the engine.
 const OOM_SCORE: &str = "500";
 
-/// Runs the init. Comes back only when the engine is gone or there is nothing left to do.
+/// Runs the init. Returns when its work is done or the engine is gone.
 pub(crate) fn main() {
     let Ok(socket) = prepare() else { return };
     let Err(error) = serve(&socket) else { return };
@@ -39,21 +41,22 @@ pub(crate) fn main() {
     }
 }
 
-/// Leaves the engine's terminal, signals and descriptors behind.
+/// Detaches from the engine's terminal, signals and descriptors.
 fn prepare() -> Result<OwnedFd, Errno> {
-    // SAFETY: the constructor has seen that this is our socket; from here on it is owned under its new number.
+    // SAFETY: the constructor has checked that this is our socket. From here on the duplicate owns
+    // it under its new number.
     let stdin = unsafe { std::os::fd::BorrowedFd::borrow_raw(0) };
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
     let number = std::os::fd::AsRawFd::as_raw_fd(&socket).unsigned_abs();
     sys::close_range(0, number - 1)?;
     sys::close_range(number + 1, u32::MAX)?;
-    // What is opened later must not become a standard stream.
+    // Files opened later must not become standard streams.
     for _ in 0..3 {
         let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, Mode::empty())?;
         std::mem::forget(null);
     }
     sys::reset_signals();
-    // Else a ^C at the engine's terminal would end the sandbox as well.
+    // Otherwise ^C at the engine's terminal would also end the sandbox.
     let _ = setsid();
     umask(Mode::empty());
     let _ = rustix::thread::set_name(c"contree-init");
@@ -69,12 +72,12 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
     let mut side_files = files.split_off(files.len().min(2));
     let [store, description] = wire::exactly(files)?;
     let boot: Boot = payload::read(description)?;
-    // Later /proc/self belongs to root of this machine.
+    // Write it now: later /proc/self belongs to this machine's root.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     if let Boot::Sandbox(boot) = &boot {
         let doors = side_files.split_off(side_files.len().saturating_sub(boot.group_doors));
         for door in &doors {
-            // The engine looks whether it has worked.
+            // The engine checks whether this worked.
             let _ = rustix::io::write(door, b"0");
         }
     }
@@ -109,13 +112,13 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
 
 fn enter_user_namespace(socket: &OwnedFd) -> Result<(), InitError> {
     sys::unshare(UnshareFlags::NEWUSER).during(Step::UserNamespace)?;
-    // So that /proc/<our pid>/uid_map belongs to the engine's user for as long as it writes it.
+    // While dumpable, /proc/<pid>/uid_map belongs to the engine's user, who must write it.
     set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::UserNamespace)?;
     wire::send(socket, &Reply::NeedMap, &[])?;
     let (FirstStageRequest::Mapped, _) = wire::receive::<FirstStageRequest>(socket, None)? else {
         return Err(InitError::Lost);
     };
-    // Refused where an ordinary user maps a single id: there setgroups is off for good.
+    // This fails for an ordinary user with a single id, where setgroups is disabled.
     let _ = set_thread_groups(&[]);
     set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(Step::BecomeRoot)?;
     set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(Step::BecomeRoot)?;
@@ -160,7 +163,7 @@ fn sandbox(
             match watch::until_end(pid, &store, &boot.run, limit, &ours) {
                 Ok(over) => over,
                 Err(error) => {
-                    // What cannot be watched does not go on.
+                    // A sandbox that cannot be watched is killed.
                     let _ = sys::kill(pid, libc::SIGKILL);
                     let _ = sys::wait(pid, true);
                     Err(error).during(Step::Watch)?
@@ -170,7 +173,7 @@ fn sandbox(
     };
     wire::send(socket, &Reply::TreeGone { over }, &[])?;
     loop {
-        // What was meant for pid 1 and came too late is passed over.
+        // Requests for pid 1 that came too late are ignored.
         if let (RequestAfterPid1::FirstStage(FirstStageRequest::Inspect), _) =
             wire::receive(socket, None)?
         {

@@ -1,4 +1,5 @@
-//! Pid 1 of a sandbox: builds it, gives up its rights, then starts and reaps commands until the engine is gone.
+//! Pid 1 of a sandbox: it sets up the sandbox and drops its privileges. Then it starts and reaps
+//! commands until the engine is gone.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +29,7 @@ use crate::protocol::step::Step;
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire::{self, WireError};
 
-/// Never comes back.
+/// Runs pid 1. Never returns.
 pub(crate) fn main(
     socket: &OwnedFd,
     store: OwnedFd,
@@ -48,24 +49,25 @@ pub(crate) fn main(
             }
         }
     };
-    // The kernel ends every other process of the namespace with it.
+    // With pid 1, the kernel ends every other process of the namespace.
     sys::exit_now(code);
 }
 
-/// What the engine is told of a sandbox that is set up.
+/// The report to the engine of a sandbox that is set up.
 struct Built {
     side_files: Vec<usize>,
     listener: Option<OwnedFd>,
 }
 
-/// Everything between a fresh fork and a confined pid 1 on the image.
+/// Turns a new fork into a confined pid 1 on the image.
 fn build(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
     contents: Vec<OwnedFd>,
 ) -> Result<Built, Failure> {
-    // The engine's death is seen as the end of the socket, the first stage's by this.
+    // This signal reports the first stage's death. The engine's death shows as the end of the
+    // socket.
     set_parent_process_death_signal(Some(Signal::KILL)).during(Step::Prepare)?;
     sys::unshare(
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP,
@@ -92,7 +94,7 @@ fn build(
     procfs::seal(&proc, &boot.user_namespace, boot.max_processes)?;
     drop(proc);
     files::put_in_place(root.as_fd(), store.as_fd(), boot)?;
-    // An open directory of the outside would be a way out.
+    // An open directory outside the sandbox would be a way out.
     drop(store);
     enter(root)?;
     rustix::system::sethostname(boot.hostname.as_bytes()).during(Step::Hostname)?;
@@ -128,7 +130,7 @@ fn mount_image(boot: &SandboxBoot) -> Result<OwnedFd, Failure> {
     Ok(root)
 }
 
-/// Makes the image the root directory and lets go of everything that was mounted before.
+/// Makes the image the root directory and detaches the previous mounts.
 fn enter(root: OwnedFd) -> Result<(), Failure> {
     fchdir(&root).during(Step::PivotRoot)?;
     drop(root);
@@ -137,7 +139,7 @@ fn enter(root: OwnedFd) -> Result<(), Failure> {
     chdir("/").during(Step::PivotRoot)
 }
 
-/// Sets a limit, or keeps the lower one that is there.
+/// Sets a limit, or keeps an existing lower one.
 fn limit(resource: Resource, value: u64) -> Result<(), Errno> {
     let value = getrlimit(resource)
         .maximum
@@ -154,13 +156,13 @@ fn limit(resource: Resource, value: u64) -> Result<(), Errno> {
 
 struct Init<'a> {
     socket: BorrowedFd<'a>,
-    /// Who watches the writable layer.
+    /// The connection to the watcher of the writable layer.
     watcher: Option<OwnedFd>,
     signals: OwnedFd,
     groups: bool,
-    /// Commands by process id.
+    /// The numbers of running commands, by process id.
     running: HashMap<i32, u32>,
-    /// Who waits until nothing is left, and whether that is the end.
+    /// The requests that wait until every process has ended.
     draining: Vec<u32>,
     finishing: bool,
 }
@@ -179,7 +181,7 @@ impl<'a> Init<'a> {
         })
     }
 
-    /// Serves until the engine says that it is over, or is gone.
+    /// Serves requests until the engine finishes the sandbox or is gone.
     fn serve(&mut self, built: Built) -> Result<(), WireError> {
         let Built {
             side_files,
@@ -187,7 +189,7 @@ impl<'a> Init<'a> {
         } = built;
         let files: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
         wire::send(self.socket, &Reply::Up { side_files }, &files)?;
-        // Nobody inside may come by it.
+        // No process inside may get the listener.
         drop(listener);
         loop {
             let [request, ended, told] = {
@@ -265,7 +267,7 @@ impl<'a> Init<'a> {
         Ok(())
     }
 
-    /// Does what the watcher of the writable layer says.
+    /// Carries out a message of the watcher of the writable layer.
     fn obey(&mut self) {
         let Some(watcher) = &self.watcher else { return };
         match wire::receive::<WatcherMessage>(watcher, None) {
@@ -277,7 +279,7 @@ impl<'a> Init<'a> {
                 let _ = sys::kill(-1, libc::SIGCONT);
             }
             Ok(_) => {}
-            // Its death ends us as well.
+            // The watcher's death ends pid 1 too.
             Err(_) => self.watcher = None,
         }
     }
@@ -287,7 +289,7 @@ impl<'a> Init<'a> {
         wire::send(self.socket, &Reply::Done { request, errno }, &[])
     }
 
-    /// Collects what has ended. True when that was the last and the sandbox is over.
+    /// Reaps processes that have ended. Returns true if none is left and the sandbox is finished.
     fn reap(&mut self) -> Result<bool, WireError> {
         loop {
             match sys::wait(-1, false) {

@@ -1,12 +1,16 @@
-//! Holding a sandbox to the disk space that its writable layer may take.
+//! Enforces the limit on the disk space of a sandbox's writable layer.
 //!
-//! The first stage does it while pid 1 and all below it live: it may read every file of the layer, sees the processes from outside, and is
-//! the parent whose SIGKILL ends the tree. Looking at the file system's free blocks costs a microsecond and bounds from above what was
-//! written; only when that bound reaches the limit is the layer itself measured. How often it looks depends on the room that is left, so
-//! that what is written in between stays small. fallocate takes any amount of space in one call, so it waits until it is answered here.
+//! The first stage does this while pid 1 and its descendants live. It may read every file of the
+//! layer, sees the processes from outside, and can end the tree by killing pid 1.
 //!
-//! Space is counted by blocks: a sparse file counts what it has, a deleted file that is still open counts too. What a process holds by a
-//! mapping alone, without a name or a descriptor, is not seen until it is gone.
+//! - The file system's free blocks cost a microsecond to read and give an upper bound on what was
+//!   written. The layer itself is measured only when that bound reaches the limit.
+//! - The interval between checks depends on the remaining space, which keeps an overshoot small.
+//! - A call of fallocate can take any amount of space, so it waits for an answer from here.
+//!
+//! Space is counted in blocks. A sparse file counts with its allocated blocks; a deleted file
+//! counts while it is open. A file held only by a mapping, without a name or descriptor, is not
+//! seen.
 
 use std::collections::HashSet;
 use std::fs;
@@ -28,18 +32,20 @@ use crate::os::tree::disk_space;
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire;
 
-/// Faster than a whole machine writes into its page cache, in bytes a second.
+/// The assumed highest write rate in bytes per second. No machine fills its page cache faster.
 const FASTEST: u64 = 8 << 30;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(200);
-/// The layer is measured at least so often where much of the room is used: somebody else's deletions hide what is written.
+/// The interval between measurements when much space is used. Deletions by other processes can hide
+/// what was written.
 const REMEASURE: Duration = Duration::from_secs(1);
-/// A measurement that takes longer is made with the processes stopped.
+/// A measurement that takes longer stops the processes meanwhile.
 const SLOW: Duration = Duration::from_millis(10);
-/// How long pid 1 may take to stop them.
+/// The time-out for pid 1 to stop the processes.
 const STOPPED: Duration = Duration::from_millis(200);
 
-/// Waits for the end of pid 1, and ends it when the layer grows beyond `limit`. Answers with what it had grown to in that case.
+/// Waits for the end of pid 1, and kills it if the layer grows beyond `limit`. Returns the layer's
+/// size in that case.
 pub(crate) fn until_end(
     pid: i32,
     store: &OwnedFd,
@@ -70,7 +76,7 @@ pub(crate) fn until_end(
     let _ = sys::wait(pid, true);
     match over? {
         Some(bytes) => Ok(Some(bytes)),
-        // It may have been too quick for us.
+        // The sandbox may have exceeded the limit just before its end.
         None => watch.look(false),
     }
 }
@@ -80,21 +86,21 @@ struct Watch<'a> {
     limit: u64,
     pid1: &'a OwnedFd,
     layer: OwnedFd,
-    /// The pid namespace of the sandbox.
+    /// The sandbox's pid namespace, as the link in /proc names it.
     namespace: Option<PathBuf>,
     /// The overlay's device.
     device: Option<u64>,
-    /// Where calls of fallocate wait.
+    /// The notification descriptor for calls of fallocate.
     listener: Option<OwnedFd>,
-    /// The layer when it was measured last.
+    /// The layer's size at the last measurement, in bytes.
     measured: u64,
-    /// The most that can have been added since.
+    /// The upper bound on bytes added since then.
     grown: u64,
-    /// Whether something was deleted on this file system since, so that less than what was added may be seen.
+    /// True if something on this file system was deleted since then. Then `grown` may be too low.
     hidden: bool,
     measured_at: Instant,
     took: Duration,
-    /// The file system's used bytes, when looked at last.
+    /// The file system's used bytes at the last check.
     used: u64,
 }
 
@@ -103,7 +109,7 @@ impl Watch<'_> {
         let mut connected = true;
         loop {
             let [over, word, call] = {
-                // Without anything to read it is never ready.
+                // `ended` stands in for a missing descriptor; it becomes ready only at the end.
                 let listener = self.listener.as_ref().unwrap_or(ended).as_fd();
                 let words = if connected { self.pid1 } else { ended }.as_fd();
                 let mut polled = [
@@ -150,7 +156,7 @@ impl Watch<'_> {
         Duration::from_micros(micros).clamp(SHORTEST, LONGEST)
     }
 
-    /// Answers with the layer's size if it is beyond the limit.
+    /// Checks the growth. Returns the layer's size if it exceeds the limit.
     fn look(&mut self, living: bool) -> Result<Option<u64>, Errno> {
         let used = used(&self.layer)?;
         if used < self.used {
@@ -162,7 +168,7 @@ impl Watch<'_> {
         let doubtful = self.hidden
             && self.measured + self.grown > self.limit / 4
             && self.measured_at.elapsed() > REMEASURE.max(self.took * 20);
-        // At the end nothing will be seen later, and what others deleted may have hidden it.
+        // This is the last check, and deletions by other processes may have hidden growth.
         let last = !living && (self.hidden || self.measured + self.grown > self.limit / 4);
         if full || doubtful || last {
             self.measure(living)?;
@@ -173,7 +179,8 @@ impl Watch<'_> {
     fn measure(&mut self, living: bool) -> Result<(), Errno> {
         let slow = living && self.took > SLOW && self.say(&WatcherMessage::Stop) && self.stopped();
         let begun = Instant::now();
-        // From before, so that what is written meanwhile counts twice rather than not at all.
+        // Read it before measuring: bytes written meanwhile then count twice rather than not at
+        // all.
         self.used = used(&self.layer)?;
         let files = disk_space(&self.layer).map_err(|error| errno(&error));
         let deleted = if living { self.deleted() } else { 0 };
@@ -188,7 +195,7 @@ impl Watch<'_> {
                 self.grown = 0;
                 self.hidden = false;
             }
-            // It changes while it is walked; the next look measures again.
+            // The layer changed during the walk. The next check measures it again.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::LOOP) => {}
             Err(error) => return Err(error),
         }
@@ -207,7 +214,7 @@ impl Watch<'_> {
         )
     }
 
-    /// Answers a call of fallocate: it may have what there is room for.
+    /// Answers a call of fallocate, which may take the remaining space.
     fn allocate(&mut self) -> Result<Option<u64>, Errno> {
         let Some(listener) = &self.listener else {
             return Ok(None);
@@ -217,7 +224,7 @@ impl Watch<'_> {
         };
         let [file, _, _, length, ..] = call.arguments;
         let path = format!("/proc/{}/fd/{}", call.pid, file);
-        // Files in memory are not our affair, and what is no file is refused by the call itself.
+        // Ignore files in memory. The call itself refuses descriptors that are not files.
         let ours = fs::metadata(path).is_ok_and(|about| Some(about.dev()) == self.device);
         if ours && length > self.room() {
             self.measure(true)?;
@@ -229,7 +236,7 @@ impl Watch<'_> {
         if let Some(listener) = &self.listener {
             sys::let_call_go_on(listener, &call);
         }
-        // The blocks are seen by the next look; until then they count as taken.
+        // The next check sees the blocks. Until then they count as used.
         if ours {
             self.look(true)?;
             self.grown = self.grown.saturating_add(length);
@@ -237,7 +244,7 @@ impl Watch<'_> {
         Ok(None)
     }
 
-    /// Blocks of files that have no name any more and are still open.
+    /// The size of deleted files that are still open, in bytes.
     fn deleted(&self) -> u64 {
         let (Some(device), Some(namespace)) = (self.device, &self.namespace) else {
             return 0;
@@ -273,13 +280,13 @@ impl Watch<'_> {
     }
 }
 
-/// What is used of the file system, by whomever.
+/// The used bytes of the file system, including those of other processes.
 fn used(directory: &OwnedFd) -> Result<u64, Errno> {
     let about = fstatvfs(directory)?;
     Ok(about.f_blocks.saturating_sub(about.f_bfree) * about.f_frsize)
 }
 
-/// Pid 1's side: tells the watcher that the sandbox is set up.
+/// Reports to the watcher that the sandbox is set up. Pid 1 calls it.
 pub(crate) fn ready(
     watcher: BorrowedFd<'_>,
     device: u64,

@@ -1,4 +1,4 @@
-//! From a failed step to what is wrong with the machine.
+//! Explains a failed step by the state of the machine.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::protocol::failure::Failure;
 use crate::protocol::step::Step;
 use crate::store::layout::StoreLayout;
 
-/// The error that a failed step is reported as: a sentence with the remedy where the machine is at fault.
+/// The error that reports a failed step. If the machine is the cause, it includes a remedy.
 pub(crate) fn explain(store: &StoreLayout, failure: Failure) -> Error {
     match unavailable(&failure, &Facts::gather(store.root()), store.options()) {
         Some(unavailable) => unavailable.into(),
@@ -22,12 +22,12 @@ pub(crate) fn explain(store: &StoreLayout, failure: Failure) -> Error {
     }
 }
 
-/// The error where ids cannot be mapped.
+/// The error for ids that cannot be mapped.
 pub(crate) fn unmapped(map: &IdMap, error: &MapError, options: &StoreOptions) -> Error {
     unmapped_on(map, error, &Facts::gather(Path::new("/")), options).into()
 }
 
-/// What is wrong with the machine, if a failure of this step says so.
+/// The defect of the machine that explains a failed step, if there is one.
 fn unavailable(failure: &Failure, facts: &Facts, options: &StoreOptions) -> Option<Unavailable> {
     let errno = Errno::from_raw_os_error(failure.errno);
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
@@ -141,7 +141,7 @@ fn forbidden(errno: Errno, facts: &Facts) -> Unavailable {
     Unavailable::NamespacesForbidden { why, remedy }
 }
 
-/// Why the store's ids cannot be mapped.
+/// Explains why the store's ids cannot be mapped.
 fn unmapped_on(
     map: &IdMap,
     error: &MapError,
@@ -168,7 +168,7 @@ fn unmapped_on(
     }
 }
 
-/// A failure that says nothing about the machine.
+/// The error for a failure that the machine's state does not explain.
 pub(super) fn other(failure: Failure) -> Error {
     let errno = Errno::from_raw_os_error(failure.errno);
     let subject = failure.subject.unwrap_or_default();

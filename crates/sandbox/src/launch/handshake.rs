@@ -1,4 +1,4 @@
-//! Starting an init and seeing it through to the point where it is set up.
+//! Starts an init and waits until it has set up what it is for.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -27,38 +27,39 @@ use crate::protocol::request::FirstStageRequest;
 use crate::protocol::wire::{self, WireError, payload};
 use crate::store::layout::StoreLayout;
 
-/// From the start of the program to its first sign of life. A program that is not our init gives none.
+/// The time-out for the program's first message. A program that is not our init sends none.
 const HELLO: Duration = Duration::from_secs(10);
-/// From the first sign of life to a sandbox that is set up: milliseconds, unless the machine is on its knees.
+/// The time-out from the first message to a sandbox that is set up. It takes milliseconds, unless
+/// the machine is overloaded.
 const START: Duration = Duration::from_secs(30);
-/// From SIGKILL to the end of a process that is not stuck in the kernel.
+/// The time-out for the end of a process after SIGKILL, unless it is stuck in the kernel.
 const DEATH: Duration = Duration::from_secs(10);
 
-/// An init process and the connection to it. Dropping it kills it and waits.
+/// An init process and the connection to it. Dropping the value kills the process and waits.
 #[derive(Debug)]
 pub(crate) struct InitProcess {
     child: Mutex<Child>,
-    /// Never names another process, as a number could once the init is gone.
+    /// Unlike a process id, a pidfd never refers to another process after the init is gone.
     pidfd: OwnedFd,
     socket: OwnedFd,
 }
 
-/// What an init says of the sandbox that it has set up.
+/// The init's report of the sandbox that it has set up.
 #[derive(Debug, Default)]
 pub(crate) struct SetUp {
-    /// Which side files there are, by their place in the request.
+    /// The side files that exist, as indices into the request.
     pub(crate) side_files: Vec<usize>,
     /// The socket that listens on the sandbox's loopback interface.
     pub(crate) listener: Option<OwnedFd>,
 }
 
 impl InitProcess {
-    /// Starts an init and has it set up what `boot` describes.
+    /// Starts an init, which sets up what `boot` describes.
     pub(crate) fn start(store: &StoreLayout, boot: &Boot) -> Result<Self, Error> {
         Self::start_with(store, boot, &[]).map(|(init, _)| init)
     }
 
-    /// The same with open files that belong to it.
+    /// Starts an init with `boot` and passes it open files.
     pub(crate) fn start_with(
         store: &StoreLayout,
         boot: &Boot,
@@ -113,7 +114,7 @@ impl InitProcess {
                 };
                 Ok((init, set_up))
             }
-            // What is placed in it counts as well.
+            // Files placed before the start count towards the limit too.
             (Reply::TreeGone { over: Some(bytes) }, _) => {
                 let limit = match boot {
                     Boot::Sandbox(sandbox) => sandbox.max_layer_bytes,
@@ -135,7 +136,7 @@ impl InitProcess {
             None,
         )
         .doing("make a socket pair")?;
-        // A stuck init must not hold up the engine for ever.
+        // A stuck init must not block the engine.
         sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(START))
             .doing("set up the socket pair")?;
         let child = Command::new(program)
@@ -170,16 +171,16 @@ impl InitProcess {
             .id()
     }
 
-    /// Kills it. The kernel then ends everything that is in its sandbox.
+    /// Kills the init. The kernel then ends everything in its sandbox.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Waits until it is gone; false when it takes too long.
+    /// Waits until the init is gone. Returns false at the deadline.
     pub(crate) fn wait(&self, deadline: Instant) -> bool {
         let gone = wait_readable(self.pidfd.as_fd(), Some(deadline)).is_ok();
         if gone {
-            // Where the host program ignores SIGCHLD there is nothing left to collect.
+            // If the host program ignores SIGCHLD, the kernel has already reaped the child.
             let _ = self
                 .child
                 .lock()
@@ -197,7 +198,7 @@ impl Drop for InitProcess {
     }
 }
 
-/// Why an init did not get as far as Ready.
+/// The error of an init that did not become ready.
 enum Refusal {
     Step(Failure),
     Map(MapError),
@@ -221,7 +222,7 @@ fn refused(reply: Reply) -> Refusal {
     }
 }
 
-/// The map for a new store: what this user can have, tried out where a set-user-id helper is in it.
+/// Picks the id map of a new store. A map that needs a set-user-id helper is tried first.
 pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
     let map = IdMap::pick();
     if !map.beyond_engine() {
@@ -229,12 +230,12 @@ pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
     }
     match probe(options, &map) {
         Err(Refusal::Map(error)) => IdMap::alone(error.to_string()),
-        // Whatever else fails would fail with a single id as well.
+        // Any other failure would also occur with a single id.
         _ => map,
     }
 }
 
-/// Whether the ids can be mapped here and now.
+/// Checks that the ids can be mapped now.
 pub(crate) fn try_map(options: &StoreOptions, map: &IdMap) -> Result<(), Error> {
     match probe(options, map) {
         Ok(()) => Ok(()),

@@ -1,4 +1,4 @@
-//! Starting the init, and saying why it cannot be started.
+//! Starts the init, and explains why it cannot be started.
 
 pub(crate) mod classify;
 pub(crate) mod error;

@@ -1,7 +1,8 @@
-//! The program that is run as init: a sealed copy of this one, in memory.
+//! The program that runs as init: a sealed in-memory copy of this one.
 //!
-//! A copy, so that nothing inside can reach the file of the engine's own program through the init, and so that replacing that file while
-//! the engine runs changes nothing. It is made once per process and program.
+//! The copy prevents processes inside from reaching the engine's program file through the init.
+//! Replacing that file while the engine runs also changes nothing. One copy is made per process and
+//! program.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -18,12 +19,12 @@ use crate::init;
 use crate::options::StoreOptions;
 use crate::os::error::{Doing, OsError};
 
-/// Linux 6.3; the rustix name is missing.
+/// F_SEAL_EXEC of Linux 6.3, which rustix does not name.
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
 static COPIES: Mutex<Vec<(PathBuf, OwnedFd)>> = Mutex::new(Vec::new());
 
-/// A path to execute the copy by.
+/// The path through which the copy is executed.
 pub(super) fn path(options: &StoreOptions) -> Result<PathBuf, Error> {
     let original = match &options.init_program {
         Some(program) => program.clone(),
@@ -49,7 +50,7 @@ pub(super) fn path(options: &StoreOptions) -> Result<PathBuf, Error> {
     Ok(PathBuf::from(format!("/proc/self/fd/{number}")))
 }
 
-/// What the program is called in errors.
+/// The program's name in errors.
 pub(super) fn name(options: &StoreOptions) -> String {
     match &options.init_program {
         Some(program) => program.display().to_string(),
@@ -76,7 +77,7 @@ fn copy(original: &Path) -> Result<OwnedFd, Error> {
     }
     .doing("seal the init's copy")
     .map_err(LaunchError::Os)?;
-    // Opening it again for reading only: a file that is open for writing cannot be executed on some kernels.
+    // Reopen it read-only: some kernels refuse to execute a file that is open for writing.
     let path = format!("/proc/self/fd/{}", memfd.as_raw_fd());
     Ok(File::open(&path)
         .on("open", &path)

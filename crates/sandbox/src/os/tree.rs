@@ -1,4 +1,4 @@
-//! Walking and removing directory trees of any depth with a constant number of open files.
+//! Walks and removes directory trees of any depth with a constant number of open files.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -13,7 +13,8 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Removes `name` in `parent`, whatever it is. Missing is fine; a directory that its owner may not enter is opened up first.
+/// Removes `name` in `parent`, whether file or directory. A missing name is not an error. A
+/// directory that its owner may not enter first gets permissions.
 pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     match fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -37,7 +38,7 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
             return Ok(fs::unlinkat(parent, &name, AtFlags::REMOVEDIR)?);
         }
         let up = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
-        // Somebody who moves directories about must not lead us out of the tree.
+        // Another process may have moved the directory; the removal must not leave the tree.
         if identity(up.as_fd())? != above {
             return Err(Errno::STALE.into());
         }
@@ -46,7 +47,7 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     }
 }
 
-/// Unlinks all but directories; answers with the first directory it meets.
+/// Unlinks files until it meets a directory, and returns that directory's name.
 fn empty_of_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
@@ -69,14 +70,15 @@ fn empty_of_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
 fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let directory = match fs::openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            // Not a symlink: the open above would have said ELOOP or ENOTDIR.
+            // It is not a symlink: the open above would have failed with ELOOP or ENOTDIR.
             fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
             fs::openat(parent, name, DIRECTORY, Mode::empty())?
         }
         other => other?,
     };
     if fs::fstat(&directory)?.st_mode & 0o700 != 0o700 {
-        // With the right to override permissions this is not needed, without ownership it is refused, and the unlink says so.
+        // A process that overrides permissions does not need this. Without ownership it fails, and
+        // the unlink reports that.
         let _ = fs::fchmod(&directory, Mode::RWXU);
     }
     Ok(directory)
@@ -91,8 +93,9 @@ pub(crate) fn is_dot(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
 }
 
-/// Calls `visit` for everything below `root` (not for `root` itself), parents before children, never following a symlink.
-/// `visit` gets the path from `root` without a leading slash; what it answers stops the walk, if it is an answer.
+/// Calls `visit` for everything below `root`, but not for `root` itself. Parents come before
+/// children, and no symlink is followed. `visit` gets the path from `root` without a leading slash.
+/// The walk stops at the first `Some` and returns it.
 pub(crate) fn walk<T>(
     root: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>, &CStr, &[u8], &Stat) -> io::Result<Option<T>>,
@@ -147,7 +150,7 @@ pub(crate) fn walk<T>(
     }
 }
 
-/// The disk space of what is in a directory, files with several names once.
+/// The disk space of a directory's content in bytes. A file with several names counts once.
 pub(crate) fn disk_space(root: &OwnedFd) -> io::Result<u64> {
     let blocks = |stat: &Stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
     let mut bytes = 0;

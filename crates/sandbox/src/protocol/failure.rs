@@ -1,11 +1,11 @@
-//! A step that failed, as the init reports it.
+//! A failed step, as the init reports it.
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::step::Step;
 
-/// A step that failed.
+/// A failed step.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub step: Step,
@@ -13,7 +13,7 @@ pub(crate) struct Failure {
     pub errno: i32,
 }
 
-/// Says which step a failure belongs to.
+/// Adds the step to a failed call.
 pub(crate) trait During<T> {
     fn during(self, step: Step) -> Result<T, Failure>;
     fn during_with(self, step: Step, subject: impl Into<String>) -> Result<T, Failure>;

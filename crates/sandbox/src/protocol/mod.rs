@@ -1,4 +1,4 @@
-//! What the engine, the init and its helpers say to each other: plain data, and the way it travels.
+//! The messages between the engine, the init and its helpers, and how they are sent.
 
 pub(crate) mod boot;
 pub(crate) mod entry;

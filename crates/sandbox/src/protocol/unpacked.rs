@@ -1,28 +1,28 @@
-//! Bounds of unpacking an archive, and what came of it.
+//! The limits and the report of unpacking an archive.
 
 use serde::{Deserialize, Serialize};
 
-/// Bounds of what is unpacked.
+/// Limits for unpacking an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpackLimits {
-    /// Most members of the archive.
+    /// The most members of the archive.
     pub entries: u64,
-    /// Most bytes of all its files together, holes among them.
+    /// The most bytes of all files together, including holes.
     pub bytes: u64,
 }
 
-/// What was unpacked.
+/// The report of an unpacked archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Unpacked {
-    /// Members of the archive.
+    /// The number of members.
     pub entries: u64,
-    /// Disk space of the layer.
+    /// Disk space of the layer in bytes.
     pub bytes: u64,
-    /// Device nodes, which are left out.
+    /// The number of device nodes, which are left out.
     pub devices: u64,
-    /// Files of users other than root that belong to root now, since the store has one id alone.
+    /// The number of other users' files that belong to root, because the store has only one id.
     pub all_root: u64,
-    /// Files whose owner the store's range of ids does not have; they belong to nobody (65534) now.
+    /// The number of files whose owner is outside the store's ids. They belong to nobody (65534).
     pub unknown_owners: u64,
 }

@@ -1,4 +1,4 @@
-//! The directory of a store: its owner, its lock and the ids that its files belong to.
+//! The directory of a store: its owner, its lock and the ids of its files.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -27,18 +27,20 @@ pub(crate) struct StoreLayout {
     directory: OwnedFd,
     map: IdMap,
     recorded: OnceLock<()>,
-    /// The names of the run directories that this process holds.
+    /// The names of the run directories that this process has locked.
     pub(super) held: Arc<Mutex<HashSet<String>>>,
     options: StoreOptions,
-    /// Whether the writable layer's file system has been seen to take what an overlay needs.
+    /// True once the file system has been seen to support upper directories.
     upper_probed: AtomicBool,
 }
 
 impl StoreLayout {
-    /// Opens the store in `root`, or makes one there. `pick_map` is asked where no map is recorded.
+    /// Opens the store in `root` and creates it if it does not exist. `pick_map` chooses the id map
+    /// if none is recorded.
     ///
     /// # Errors
-    /// When the directory cannot be made or belongs to another user. A machine that cannot run sandboxes is not an error here.
+    /// When the directory cannot be made or belongs to another user. A machine that cannot run
+    /// sandboxes does not cause an error here.
     pub(crate) fn open(
         root: &Path,
         options: StoreOptions,
@@ -119,12 +121,12 @@ impl StoreLayout {
         &self.root
     }
 
-    /// What the ids inside sandboxes stand for.
+    /// The ids of this machine to which ids inside sandboxes are mapped.
     pub(crate) fn id_map(&self) -> &IdMap {
         &self.map
     }
 
-    /// Writes everything that was committed to disk (syncfs).
+    /// Flushes everything that was committed to the disk (syncfs).
     ///
     /// # Errors
     /// When the disk fails.
@@ -145,22 +147,22 @@ impl StoreLayout {
         &self.options
     }
 
-    /// Whether overlays are mounted the old way, although the kernel knows the new one.
+    /// True if overlays are mounted with mount(2) even on newer kernels.
     pub(crate) fn old_mount(&self) -> bool {
         self.options.old_mount
     }
 
-    /// Whether the writable layer's file system has been seen to take what an overlay needs.
+    /// True once the file system has been seen to support upper directories.
     pub(crate) fn is_upper_probed(&self) -> bool {
         self.upper_probed.load(Ordering::Relaxed)
     }
 
-    /// Remembers that it does.
+    /// Records that the file system supports upper directories.
     pub(crate) fn set_upper_probed(&self) {
         self.upper_probed.store(true, Ordering::Relaxed);
     }
 
-    /// The lock that guards short changes to the store's own structure.
+    /// Takes the lock that guards short changes to the store's own structure.
     pub(super) fn lock(&self) -> Result<File, OsError> {
         let path = self.path("lock");
         let file = OpenOptions::new()
@@ -174,7 +176,7 @@ impl StoreLayout {
         Ok(file)
     }
 
-    /// Records the map with the first use.
+    /// Records the id map when the store is first used.
     pub(crate) fn record_map(&self) -> Result<(), StoreError> {
         if self.recorded.get().is_some() {
             return Ok(());
@@ -189,7 +191,7 @@ impl StoreLayout {
             }
             None => {
                 if self.map.foreign_owner() {
-                    // Root inside must be able to search the store, and nobody else on this machine.
+                    // Only the inner root may search the store, and no other user of this machine.
                     let (_, gid) = self.map.root_owner();
                     let root = self.root();
                     std::os::unix::fs::chown(root, None, Some(gid))
@@ -209,7 +211,7 @@ impl StoreLayout {
         Ok(())
     }
 
-    /// Gives a new directory to root inside.
+    /// Gives a new directory to the inner root.
     pub(super) fn give_to_inner_root(&self, path: &Path) -> Result<(), OsError> {
         if self.map.foreign_owner() {
             let (uid, gid) = self.map.root_owner();
@@ -219,7 +221,7 @@ impl StoreLayout {
         Ok(())
     }
 
-    /// Removes a tree below the store. This process's rights may not reach all of it: see
+    /// Removes a tree below the store. This process may lack the rights for parts of it: see
     /// [`IdMap::beyond_engine`].
     pub(crate) fn remove_tree(&self, relative: &Path) -> Result<(), OsError> {
         let name = CString::new(relative.as_os_str().as_encoded_bytes())
@@ -240,8 +242,8 @@ fn foreign(path: PathBuf, owner: u32, options: &StoreOptions) -> StoreError {
     }
 }
 
-/// Tells the file system that what is in this directory has nothing to do with each other. ext4 then puts its directories into different
-/// groups of blocks. Others know no such thing, and it is not needed.
+/// Marks the subdirectories as unrelated to each other (FS_TOPDIR_FL). ext4 then puts them into
+/// different block groups. Other file systems do not support the flag and do not need it.
 fn spread(directory: &Path) {
     if let Ok(directory) = File::open(directory)
         && let Ok(flags) = ioctl_getflags(&directory)
@@ -258,7 +260,7 @@ pub(super) fn make_directory(path: &Path, mode: u32) -> Result<(), OsError> {
     fs::set_permissions(path, PermissionsExt::from_mode(mode)).on("set the permissions of", path)
 }
 
-/// The map that a store has recorded, which may or may not be there.
+/// Reads the id map that a store has recorded, if any.
 pub(crate) fn read_map(root: &Path, options: &StoreOptions) -> Result<Option<IdMap>, StoreError> {
     let path = root.join("idmap");
     match fs::read(&path) {

@@ -1,4 +1,4 @@
-//! Run directories: what one sandbox writes into while it lives.
+//! Run directories: the files of one sandbox while it lives.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -15,7 +15,7 @@ use super::layout::{StoreLayout, make_directory};
 use crate::os::error::{Doing, OsError};
 use crate::protocol::spec::LayerId;
 
-/// A run directory of this process, locked while the value lives.
+/// A run directory that this process has locked. Dropping the value releases the lock.
 #[derive(Debug)]
 pub struct RunDir {
     name: String,
@@ -25,12 +25,12 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Its name in the store.
+    /// The name in the store.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it is.
+    /// The absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -45,14 +45,14 @@ impl Drop for RunDir {
     }
 }
 
-/// A run directory that this process may remove, locked while the value lives.
+/// A run directory that this process may remove. Dropping the value releases the lock.
 pub(crate) struct RunClaim {
     directory: PathBuf,
     _lock: Option<File>,
 }
 
 impl RunClaim {
-    /// What is to be removed one after the other, relative to the store.
+    /// The trees to remove in this order, relative to the store.
     pub(crate) fn trees(&self) -> [PathBuf; 4] {
         let inner = |name| self.directory.join(name);
         [inner("w"), inner("L"), inner("m"), self.directory.clone()]
@@ -63,13 +63,14 @@ impl StoreLayout {
     /// Makes `run/<name>` and locks it.
     ///
     /// # Errors
-    /// When the name is not fit for a directory or is taken, or the disk refuses.
+    /// When the name is invalid or in use, or the file system refuses.
     pub(crate) fn create_run(&self, name: &str) -> Result<RunDir, StoreError> {
         check_name(name)?;
         self.record_map()?;
         let path = self.path("run").join(name);
         let lock = {
-            // Without it another process could see the directory before it is locked, and clean it away.
+            // The store's lock keeps another process from removing the directory before it is
+            // locked.
             let _store = self.lock()?;
             make_directory(&path, 0o711)?;
             let lock = OpenOptions::new()
@@ -97,18 +98,18 @@ impl StoreLayout {
         Ok(run)
     }
 
-    /// Makes an empty directory to become a layer.
+    /// Makes an empty unfinished layer.
     pub(crate) fn make_layer(&self, run: &RunDir) -> Result<(), OsError> {
         make_directory(&run.path.join("L"), 0o711)?;
         self.make_layer_root(&Self::unfinished_layer(run)).map(drop)
     }
 
-    /// What the run directory holds of a layer, relative to the store.
+    /// The unfinished layer of a run directory, relative to the store.
     pub(crate) fn unfinished_layer(run: &RunDir) -> PathBuf {
         Path::new("run").join(&run.name).join("L")
     }
 
-    /// The names of all run directories, whoever made them.
+    /// The names of all run directories, including those of other processes.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -124,10 +125,11 @@ impl StoreLayout {
         Ok(names)
     }
 
-    /// Whether a process (this one or another) holds the run directory. One that does not exist is not live.
+    /// Returns true if a process (this one or another) holds the run directory's lock. A missing
+    /// directory is not live.
     ///
     /// # Errors
-    /// When its lock cannot be looked at.
+    /// When the lock cannot be read.
     pub(crate) fn run_is_live(&self, name: &str) -> Result<bool, StoreError> {
         check_name(name)?;
         if self.held().contains(name) {
@@ -137,11 +139,11 @@ impl StoreLayout {
         Ok(self.take_lock(name)?.is_none())
     }
 
-    /// Takes the lock of a run directory that is to be removed. One that is missing, or that this
-    /// process holds, is fine.
+    /// Takes the lock of a run directory that is to be removed. A missing directory, and one that
+    /// this process holds, need no lock.
     ///
     /// # Errors
-    /// When another process holds it.
+    /// When another process holds the lock.
     pub(crate) fn claim_run(&self, name: &str) -> Result<RunClaim, StoreError> {
         check_name(name)?;
         let lock = if self.held().contains(name) {
@@ -159,10 +161,10 @@ impl StoreLayout {
         })
     }
 
-    /// Turns what a finished sandbox has written into a layer.
+    /// Turns the upper directory of a finished sandbox into a layer.
     ///
     /// # Errors
-    /// When there is such a layer already, or the disk refuses.
+    /// When the layer already exists, or the file system refuses.
     pub(crate) fn commit(&self, run: &RunDir, id: LayerId) -> Result<(), StoreError> {
         if self.is_taken(id) {
             return Err(StoreError::LayerExists(id));
@@ -170,7 +172,8 @@ impl StoreLayout {
         Ok(self.keep(&Self::unfinished_layer(run), id)?)
     }
 
-    /// The free lock of a run, taken; `Some(None)` where there is none to take, `None` where somebody holds it.
+    /// The free lock of a run, taken; `Some(None)` where there is none to take, `None` where
+    /// somebody holds it.
     fn take_lock(&self, name: &str) -> Result<Option<Option<File>>, OsError> {
         let path = self.path("run").join(name).join("lock");
         let lock = match OpenOptions::new().write(true).open(&path) {

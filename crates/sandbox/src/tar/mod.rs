@@ -1,6 +1,7 @@
-//! Reading tar archives from a stream, in constant memory: ustar, GNU (long names, sparse files) and pax (POSIX.1-2017, `pax`).
+//! Reads tar archives from a stream, in constant memory: ustar, GNU (long names, sparse files) and
+//! pax (POSIX.1-2017, `pax`).
 //!
-//! What a member says of itself is taken as it is; whether a path is fit to be made is for the caller to judge.
+//! The reader returns a member's data unchecked. The caller decides whether a path is safe to make.
 
 mod header;
 mod pax;
@@ -11,25 +12,26 @@ use std::io::{self, Read};
 use header::{BLOCK, Block};
 pub use sparse::Sparse;
 
-/// Longest extended header: it holds a path and extended attributes, of which the kernel takes 64 KiB each.
+/// The longest extended header in bytes. It holds a path and extended attributes, which the kernel
+/// limits to 64 KiB each.
 const EXTENDED: u64 = 1 << 20;
-/// Most extended headers before one member.
+/// The most extended headers before one member.
 const PREFACES: u32 = 16;
 
-/// What an archive is refused for.
+/// The error of reading an archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TarError {
-    /// The bytes cannot be read or end too early.
+    /// The bytes cannot be read, or end too early.
     #[error("{}", read_failure(.0))]
     Io(#[from] io::Error),
-    /// A block that should be a header is none.
+    /// A block is not a valid header.
     #[error("the tar archive is damaged: no valid header at byte {0}")]
     Header(u64),
-    /// A header says something that cannot be.
+    /// A header has an impossible value.
     #[error("the tar archive is damaged: {0}")]
     Damaged(&'static str),
-    /// A kind of member that is not read.
+    /// A member has an unsupported type.
     #[error("the tar archive holds a member of type `{}`, which is not supported", .0.escape_ascii())]
     Type(u8),
 }
@@ -42,17 +44,17 @@ fn read_failure(error: &io::Error) -> String {
     }
 }
 
-/// What a member is.
+/// The type of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemberKind {
-    /// A regular file; its content is read with [`Archive::read_data`].
+    /// A regular file. [`Archive::read_data`] reads its content.
     File,
     /// A directory.
     Directory,
     /// A symbolic link to [`Member::link`].
     Symlink,
-    /// Another name of [`Member::link`].
+    /// A hard link to [`Member::link`].
     Hardlink,
     /// A named pipe.
     Fifo,
@@ -64,32 +66,32 @@ pub enum MemberKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
-    /// Its path, byte for byte.
+    /// The path, byte for byte.
     pub path: Vec<u8>,
-    /// What it is.
+    /// The type.
     pub kind: MemberKind,
-    /// Permission bits, set-user-id and the like among them.
+    /// The permission bits, including set-user-id, set-group-id and sticky bits.
     pub mode: u32,
-    /// Its owner.
+    /// The owner.
     pub uid: u64,
-    /// Its group.
+    /// The group.
     pub gid: u64,
-    /// When it was changed: seconds and nanoseconds since the Unix epoch.
+    /// The modification time: seconds and nanoseconds since the Unix epoch.
     pub mtime: (i64, u32),
-    /// Bytes of content in the archive.
+    /// The bytes of content in the archive.
     pub size: u64,
-    /// Where a link leads.
+    /// The target of a link.
     pub link: Vec<u8>,
-    /// Extended attributes.
+    /// The extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Where the content belongs, in a file with holes.
+    /// The positions of the content, in a file with holes.
     pub sparse: Option<Sparse>,
-    /// Where the content begins in the archive.
+    /// The offset of the content in the archive.
     pub offset: u64,
 }
 
 impl Member {
-    /// Bytes of the file when it is made, holes among them.
+    /// The bytes of the unpacked file, including holes.
     pub fn length(&self) -> u64 {
         self.sparse
             .as_ref()
@@ -97,14 +99,14 @@ impl Member {
     }
 }
 
-/// An archive that is read from its beginning to its end.
+/// A reader of an archive, from its beginning to its end.
 #[derive(Debug)]
 pub struct Archive<R> {
     source: R,
     position: u64,
-    /// Bytes of the current member's content that were not read.
+    /// The unread bytes of the current member's content.
     left: u64,
-    /// Zeros after them, up to the next header.
+    /// The zeros after them, up to the next header.
     padding: u64,
     done: bool,
 }
@@ -121,10 +123,11 @@ impl<R: Read> Archive<R> {
         }
     }
 
-    /// The next member; what was not read of the last one's content is passed over. `None` at the end.
+    /// Reads the next member and skips unread content of the previous one. Returns `None` at the
+    /// end.
     ///
     /// # Errors
-    /// When the archive is damaged or cannot be read. Then it cannot be read on.
+    /// When the archive is damaged or cannot be read. Reading cannot continue then.
     pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
         let mut extended = pax::Records::default();
         let mut long = LongNames::default();
@@ -136,7 +139,7 @@ impl<R: Read> Archive<R> {
             let size = block.size()?;
             match block.kind() {
                 b'x' | b'X' => extended.read(&self.preface(size)?)?,
-                // Defaults for all members to come: producers of images write nothing there that matters.
+                // Defaults for later members. Producers of images write nothing relevant there.
                 b'g' => drop(self.preface(size)?),
                 b'L' => long.path = Some(header::text(&self.preface(size)?).to_vec()),
                 b'K' => long.link = Some(header::text(&self.preface(size)?).to_vec()),
@@ -147,7 +150,7 @@ impl<R: Read> Archive<R> {
         Err(TarError::Damaged("too many headers before one member"))
     }
 
-    /// Reads content of the current member; 0 at its end.
+    /// Reads content of the current member. Returns 0 at its end.
     ///
     /// # Errors
     /// When the archive cannot be read, or ends within the content.
@@ -172,7 +175,7 @@ impl<R: Read> Archive<R> {
         Ok(read)
     }
 
-    /// What the archive is read from.
+    /// Returns the source of the archive.
     pub fn into_inner(self) -> R {
         self.source
     }
@@ -207,10 +210,12 @@ impl<R: Read> Archive<R> {
             b'6' => MemberKind::Fifo,
             other => return Err(TarError::Type(other)),
         };
-        // These have no content, whatever their size says (POSIX: for links it may be that of the target).
+        // These have no content, whatever their size field says. For links it may be the target's
+        // size (POSIX).
         let stored = match kind {
             MemberKind::Symlink | MemberKind::Hardlink | MemberKind::Fifo | MemberKind::Device => 0,
-            // A GNU incremental archive lists the directory's entries in it; other producers leave a size without content.
+            // GNU incremental archives list the directory's entries as content. Other producers set
+            // a size without content.
             MemberKind::Directory if block.kind() != b'D' => 0,
             _ => size,
         };
@@ -223,7 +228,7 @@ impl<R: Read> Archive<R> {
             size = self.left;
         }
         if sparse.is_none() && extended.sparse_length.is_some() {
-            // Nothing but a hole.
+            // The file is a single hole.
             sparse = Some(Sparse::new(0));
         }
         if let Some(map) = &mut sparse {
@@ -249,7 +254,8 @@ impl<R: Read> Archive<R> {
         })
     }
 
-    /// The map of an old GNU sparse file: four pieces in the header, the others in blocks after it.
+    /// Reads the map of an old GNU sparse file: four pieces in the header, the others in blocks
+    /// after it.
     fn old_sparse(&mut self, block: &Block) -> Result<Sparse, TarError> {
         let mut map = Sparse::new(block.number(483, 12)?);
         let mut more = map.pieces(&block.0[386..482])? && block.0[482] != 0;
@@ -262,14 +268,14 @@ impl<R: Read> Archive<R> {
         Ok(map)
     }
 
-    /// The next header; `None` at the end of the archive.
+    /// Reads the next header. Returns `None` at the end of the archive.
     fn header(&mut self) -> Result<Option<Block>, TarError> {
         if self.done {
             return Ok(None);
         }
         let at = self.position;
         match self.block()? {
-            // Two zero blocks end an archive; some writers leave one of them out, or both.
+            // Two zero blocks end an archive. Some writers omit one or both.
             Some(block) if block.is_zero() => self.done = true,
             None => self.done = true,
             Some(block) if block.is_sound() => return Ok(Some(block)),
@@ -294,7 +300,7 @@ impl<R: Read> Archive<R> {
         Ok(Some(block))
     }
 
-    /// The content of an extended header.
+    /// Reads the content of an extended header.
     fn preface(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
         if size > EXTENDED {
             return Err(TarError::Damaged("an extended header of more than 1 MiB"));
@@ -341,7 +347,7 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// Names from GNU's `L` and `K` members.
+/// The names from GNU's `L` and `K` members.
 #[derive(Default)]
 struct LongNames {
     path: Option<Vec<u8>>,

@@ -1,9 +1,9 @@
-//! Extended headers: records `LENGTH KEY=VALUE\n` (POSIX.1-2017, pax Extended Header).
+//! Parses extended headers: records `LENGTH KEY=VALUE\n` (POSIX.1-2017, pax Extended Header).
 
 use super::TarError;
 use super::sparse::Sparse;
 
-/// What the records of one member say.
+/// The records of one member.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) path: Option<Vec<u8>>,
@@ -16,9 +16,9 @@ pub(super) struct Records {
     pub(super) sparse: Option<Sparse>,
     pub(super) sparse_name: Option<Vec<u8>>,
     pub(super) sparse_length: Option<u64>,
-    /// The map stands before the content (GNU's format 1.0).
+    /// True if the map is before the content (GNU's format 1.0).
     pub(super) sparse_in_data: bool,
-    /// The offset of a piece whose length comes next (GNU's format 0.0).
+    /// The offset of a piece whose length is in the next record (GNU's format 0.0).
     piece: Option<u64>,
 }
 
@@ -88,7 +88,7 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Seconds with decimals, perhaps before the epoch.
+/// Parses seconds with decimals, which may be negative.
 fn moment(text: &[u8]) -> Option<(i64, u32)> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));

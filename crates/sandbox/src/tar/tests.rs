@@ -1,6 +1,6 @@
 use super::*;
 
-/// A header with its checksum.
+/// Makes a header with its checksum.
 fn header(path: &[u8], kind: u8, size: u64) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     block[..path.len()].copy_from_slice(path);
@@ -82,7 +82,7 @@ fn members_in_their_order() {
         (0o644, 1, 2, (7, 0))
     );
     assert_eq!((file.offset, content.len()), (1024, 600));
-    // Without the zeros that end it, and without the last padding.
+    // The archive without its final zeros and the last padding.
     assert_eq!(read(&archive[..2 * BLOCK + 600]).unwrap().len(), 2);
 }
 

@@ -1,4 +1,5 @@
-//! The outside: things of this machine that nobody inside may reach, and the sandbox with the probe.
+//! The outside of the test: targets on this machine that no process inside may reach, and the
+//! sandbox with the probe.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -16,11 +17,11 @@ use contree_sandbox::{
     StoreOptions,
 };
 
-/// The bound that the flood runs against.
+/// The process limit that the flood tests.
 const MOST: u32 = 330;
-/// Where the outside listens for the sandbox, as a proxy would.
+/// The port on which the test listens for the sandbox, as a proxy does.
 const PROXY: u16 = 3128;
-/// Fewer attempts than this mean that the probe stopped half-way.
+/// The fewest attempts of a complete run. Fewer mean that the probe stopped early.
 const FEWEST: usize = 150;
 
 pub(crate) fn run() {
@@ -124,7 +125,7 @@ pub(crate) fn run() {
             .unwrap();
         let ended = process.exit.blocking_recv().unwrap();
         sandbox.finish(false).unwrap();
-        // The end of the sandbox is the end of its connections, and of what is waited for on its network.
+        // The end of the sandbox ends its connections, and every accept on its network.
         proxy.join().unwrap();
         store.remove_run(run.name()).unwrap();
         failed |= !judge(&said, &complaint, ended.code);
@@ -137,7 +138,7 @@ pub(crate) fn run() {
     }
 }
 
-/// Takes whoever comes, and says which network they came from: never this machine's.
+/// Answers each connection as a proxy does, until one sends `over`.
 fn answer(listener: &TcpListener) {
     for connection in listener.incoming() {
         let Ok(mut connection) = connection else {

@@ -1,4 +1,4 @@
-//! What counts as a change, and layers upon layers.
+//! Tests of change detection and of chains of layers.
 
 use contree_sandbox::{LayerStore, Sandbox, SandboxSpec, StoreOptions};
 
@@ -25,7 +25,7 @@ fn what_counts_as_a_change() {
         ("rm /d/f", "removed /d/f"),
         ("echo z >/d/new", "changed /d/new"),
         ("chmod 600 /d/f", "changed /d/f"),
-        // It was copied up, and is another file now.
+        // The file was copied up, so it is a new file.
         ("chmod 600 /d/f; chmod 644 /d/f", "changed /d/f"),
         ("chmod 700 /d/e", "changed the mode of /d/e"),
         ("chmod 555 /", "changed the mode of /"),
@@ -109,7 +109,7 @@ fn results_branch() {
         ),
         "one\nright\n"
     );
-    // Deleted stays deleted, and a replaced directory stays empty.
+    // Deleted files stay deleted, and a replaced directory stays empty.
     assert_eq!(
         see(
             &[right, first, HOST],

@@ -1,4 +1,4 @@
-//! Commands in a sandbox: streams, users, failures, signals.
+//! Tests of commands in a sandbox: streams, users, failures, signals.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -162,7 +162,7 @@ fn what_cannot_be_started_says_which_step_failed() {
         said.starts_with("cannot start no-such-program: execute it: No such file"),
         "{said}"
     );
-    // A status of 127 is no failure to start.
+    // A status of 127 is not a failure to start.
     assert_eq!(output(&sandbox, &shell("exit 127")).exit.code, Some(127));
 }
 
@@ -172,7 +172,7 @@ fn a_program_is_looked_up_in_the_path_of_the_request() {
     let script = "mkdir -p /a /b; printf '#!/bin/sh\\necho from a' >/a/tool; printf '#!/bin/sh\\necho from b' >/b/tool; chmod +x /b/tool";
     assert_eq!(output(&sandbox, &shell(script)).exit.code, Some(0));
     let mut tool = command("tool", &[]);
-    // The first one found is not executable, as execvp has it.
+    // The first match is not executable; like execvp, the lookup continues.
     tool.env = vec![("PATH".into(), "/a:/b:/usr/bin:/bin".into())];
     assert_eq!(output(&sandbox, &tool).stdout, "from b\n");
     tool.program = "b/tool".into();
@@ -239,7 +239,7 @@ fn killing_all_leaves_the_sandbox_and_what_was_written() {
 fn nothing_of_the_engine_is_inherited() {
     use std::os::fd::AsRawFd;
     let leak = std::fs::File::open("/etc/passwd").unwrap();
-    // SAFETY: a descriptor of our own is made inheritable.
+    // SAFETY: the descriptor is our own; it becomes inheritable.
     unsafe { libc::fcntl(leak.as_raw_fd(), libc::F_SETFD, 0) };
     let (_run, sandbox) = start();
     let done = output(

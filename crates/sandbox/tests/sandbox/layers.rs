@@ -1,4 +1,4 @@
-//! The writable layer is held to what it may take, however it is written.
+//! Tests of the limit on the writable layer, for every way of writing.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::{Output, output, run, shell, spec, store};
 
 const MIB: u64 = 1 << 20;
 
-/// What may be written beyond the limit before the end comes.
+/// The most bytes that may be written beyond the limit before the sandbox is killed.
 const OVERSHOOT: u64 = 64 * MIB;
 
 fn disk(path: &Path) -> u64 {
@@ -23,7 +23,8 @@ fn disk(path: &Path) -> u64 {
     about.blocks() * 512 + inner
 }
 
-/// Runs a script that may write `limit` bytes. Answers with the error, or with what the script said, and the bytes that are on disk then.
+/// Runs a script that may write `limit` bytes. Returns the error or the script's output, and the
+/// bytes on disk.
 fn limited(limit: u64, script: &str) -> (Result<Output, Error>, u64) {
     let run = run();
     let spec = SandboxSpec {
@@ -48,7 +49,7 @@ fn limited(limit: u64, script: &str) -> (Result<Output, Error>, u64) {
 
 #[track_caller]
 fn is_ended(limit: u64, script: &str) {
-    // A machine that gives the watcher no time now and then is not what is measured here.
+    // Try several times: a busy machine may leave the watcher no time now and then.
     let bounded = (0..3)
         .map(|_| {
             let (result, bytes) = limited(limit, script);

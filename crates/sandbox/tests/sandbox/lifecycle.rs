@@ -1,4 +1,4 @@
-//! Starting sandboxes and ending them.
+//! Tests of starting and ending sandboxes.
 
 use std::thread;
 
@@ -39,7 +39,7 @@ fn nothing_but_the_init_and_the_command_is_there() {
 #[test]
 fn what_the_whole_tree_used_is_reported() {
     let (_run, sandbox) = start();
-    // The command leaves its child behind: its own numbers do not have it.
+    // The command does not wait for its child, so its own usage does not include it.
     let busy = "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done) & wait";
     let done = output(&sandbox, &shell(busy));
     assert_eq!(done.exit.code, Some(0));
@@ -69,7 +69,7 @@ fn dropping_a_sandbox_ends_it() {
     let (_run, sandbox) = start();
     let left = sandbox.exec(&shell("sleep 1000")).unwrap();
     drop(sandbox);
-    // The stream is at its end only when nobody is left to write to it.
+    // The stream ends only when no process can write to it.
     assert_eq!(read(left.stdout), "");
 }
 

@@ -1,4 +1,4 @@
-//! Bounds of a sandbox as a whole, where control groups can be had; where not, that this is said.
+//! Tests of limits of a whole sandbox. Without usable control groups they check the error instead.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use contree_sandbox::{ControlGroups, Error, Limits, Sandbox, State, StoreOptions
 
 use crate::support::{output, run, shell, spec, store};
 
-/// The control groups whose names end with this, in all hierarchies.
+/// Finds the control groups whose names end with `end`, in all hierarchies.
 pub(crate) fn groups(end: &str) -> Vec<PathBuf> {
     fn visit(directory: &Path, depth: usize, end: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -26,7 +26,8 @@ pub(crate) fn groups(end: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Whether these limits can be had; if not, that they are refused with a remedy, by the sandbox and by the diagnosis.
+/// Returns true if these limits can be enforced. If not, checks that the sandbox and the diagnosis
+/// refuse them with a remedy.
 fn can_be_had(limits: Limits) -> bool {
     let Some(why) = ControlGroups::get().refusal(&limits) else {
         return true;
@@ -63,7 +64,7 @@ fn a_sandbox_out_of_memory_loses_a_process_and_says_so() {
     let done = output(&sandbox, &shell(hog));
     assert_eq!(done.stdout.trim(), "0", "{done:?}");
     assert_eq!(sandbox.killed_for_memory(), Some(64 << 20));
-    // The others go on.
+    // The other processes continue.
     assert_eq!(output(&sandbox, &shell("echo on")).stdout, "on\n");
     sandbox.finish(true).unwrap();
     assert_eq!(groups(run.name()), Vec::<PathBuf>::new());

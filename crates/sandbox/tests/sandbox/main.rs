@@ -1,4 +1,4 @@
-//! What a sandbox does, tried on real ones as the current user.
+//! Tests with real sandboxes, run as the current user.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

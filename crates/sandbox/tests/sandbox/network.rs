@@ -1,4 +1,4 @@
-//! What a sandbox reaches, and the files beside its image.
+//! Tests of a sandbox's network and its side files.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -30,7 +30,7 @@ fn side(name: &str, content: &str) -> SideFile {
     }
 }
 
-/// Says `hello` to everybody that connects, as many times as asked.
+/// Sends `hello` on the first `times` connections.
 fn greet(listener: TcpListener, times: usize) -> thread::JoinHandle<usize> {
     listener.set_nonblocking(false).unwrap();
     thread::spawn(move || {
@@ -50,14 +50,14 @@ fn whoever_starts_a_sandbox_listens_on_its_loopback() {
     let listener = sandbox.take_listener().unwrap();
     assert_eq!(listener.local_addr().unwrap().port(), PORT);
     assert!(sandbox.take_listener().is_none());
-    // The same port of this machine is another one.
+    // The same port on this machine is independent.
     let greeter = greet(listener, 1);
     let script =
         format!("read line </dev/tcp/127.0.0.1/{PORT} && echo \"$line\"; ls /proc/self/fd");
     let done = output(&sandbox, &command("bash", &["-c", &script]));
     let mut lines = done.stdout.lines();
     assert_eq!(lines.next(), Some("hello"), "{done:?}");
-    // ls itself has the directory open.
+    // ls itself opens the directory.
     assert_eq!(lines.collect::<Vec<_>>(), ["0", "1", "2", "3"], "{done:?}");
     assert_eq!(greeter.join().unwrap(), 1);
     sandbox.finish(false).unwrap();
@@ -176,7 +176,7 @@ fn a_caller_says_where_side_files_are() {
 
 #[test]
 fn side_files_do_not_follow_an_image_out() {
-    // An image whose files lead elsewhere.
+    // An image whose files are links to other places.
     let (_, layer) = crate::support::commit(
         &[HOST],
         "rm -f /etc/resolv.conf && ln -s /dev/null /etc/resolv.conf && ln -s /proc/self/environ /etc/environ && mkdir -p /etc/there",

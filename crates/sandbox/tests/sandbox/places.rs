@@ -1,4 +1,4 @@
-//! Files and directories put into an image before anything of it runs.
+//! Tests of directories and files that are put into an image before anything of it runs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use contree_sandbox::{Error, MakeDir, Place, Sandbox, SandboxSpec};
 
 use crate::support::*;
 
-/// A file of the store's with this content.
+/// Makes a file in the store with this content.
 fn source(content: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let relative = PathBuf::from(format!("files/{}", fresh()));
@@ -90,7 +90,7 @@ fn what_an_image_has_prepared_leads_nowhere() {
         places,
         ..spec()
     };
-    // Links lead to where they would lead inside; last names are replaced.
+    // Links in parents lead to places inside; a link at the path itself is replaced.
     let (_run, sandbox) = start_with(&with(vec![
         place("/away/file", "inside\n"),
         place("/link", "replaced\n"),

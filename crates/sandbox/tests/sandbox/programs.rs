@@ -1,10 +1,10 @@
-//! The image of this machine's programs runs them: each that is installed here works in a sandbox as it does outside.
+//! Tests of the host layer: each program that is installed here works in a sandbox as outside.
 
 use std::path::Path;
 
 use crate::support::{output, shell, start};
 
-/// Runs the script if the program is installed here, and answers what it printed.
+/// Runs the script if the program is installed here, and returns its output.
 fn with(program: &str, script: &str) -> Option<String> {
     let installed = ["/usr/bin", "/bin"]
         .iter()

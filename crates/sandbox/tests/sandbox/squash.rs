@@ -1,10 +1,10 @@
-//! A squashed chain shows what the stacked one shows, to the last attribute.
+//! Tests that a squashed chain shows the same files and attributes as the original one.
 
 use contree_sandbox::{LayerId, Sandbox, SandboxSpec};
 
 use crate::support::{HOST, commit, fresh, output, run, shell, spec, store};
 
-/// Random numbers that are the same in every run (xorshift64).
+/// A seeded random number generator (xorshift64).
 struct Dice(u64);
 
 impl Dice {
@@ -21,7 +21,7 @@ impl Dice {
         format!("/t/{}", names.collect::<Vec<_>>().join("/"))
     }
 
-    /// A change; what it is tried on may be of the wrong kind, and then it does something else or nothing.
+    /// A random change as a shell command. It may fail if the path has the wrong type.
     fn change(&mut self) -> String {
         let (path, other, number) = (self.path(), self.path(), self.below(1000));
         match self.below(14) {
@@ -49,7 +49,7 @@ impl Dice {
     }
 }
 
-/// Everything that can be seen of `/t`, and the names and kinds of all else.
+/// Describes all visible data of `/t`, and the names and types of all other files.
 fn seen(layers: &[LayerId]) -> String {
     let script = r#"find / -path /proc -prune -o -path /sys -prune -o -path /dev -prune -o ! -path / -type d -printf '%p %y %m %U %G %T@\n' \
         -o ! -path / -printf '%p %y %m %U %G %s %T@ %l\n' | sort
@@ -120,7 +120,7 @@ fn squashed_and_stacked_look_the_same() {
                 looked == stacked,
                 "seed {seed:x}, {from}..{to}: {differences:#?}"
             );
-            // And it can be squashed again.
+            // A squashed layer can be squashed again.
             let again = squash(&squashed[..squashed.len() - 1], &[HOST]);
             assert!(
                 seen(&[again, HOST]) == stacked,
@@ -155,9 +155,9 @@ fn what_is_hidden_stays_hidden_and_nothing_else_is_shown() {
     let mut squashed = vec![top];
     squashed.extend(&base);
     assert_eq!(seen(&squashed), stacked);
-    // A whiteout of what is nowhere below would be seen as a file that cannot be looked at.
+    // A whiteout without a file below it would show as an unreadable file.
     assert!(!stacked.contains("/t/fresh/1"));
-    // It goes on from there as from the stack.
+    // More layers can be added as on the original chain.
     build(
         &mut squashed,
         "echo again > /t/gone; cat /t/kept/in/new; test ! -e /t/kept/in/low",
@@ -181,7 +181,7 @@ fn contents_are_shared() {
     };
     assert_eq!(inode(one, "one"), inode(chain[1], "one"));
     assert_eq!(inode(one, "two"), inode(chain[0], "two"));
-    // The one outlives the others.
+    // The squashed layer survives the removal of the others.
     let shown = seen(&[one, HOST]);
     for layer in &chain[..2] {
         store().remove_layer(*layer).unwrap();

@@ -1,4 +1,4 @@
-//! Stores: locks, names, ids.
+//! Tests of stores: locks, names, ids.
 
 use std::fs;
 
@@ -118,7 +118,7 @@ fn the_store_is_closed_to_others() {
 #[test]
 fn another_users_store_is_refused() {
     use std::os::unix::fs::MetadataExt;
-    // The one directory that belongs to another user wherever an ordinary user runs this; root makes one.
+    // For an ordinary user, /usr belongs to another user everywhere. Root makes such a directory.
     let path = directory().join("foreign");
     fs::create_dir_all(&path).unwrap();
     if fs::metadata(&path).unwrap().uid() == 0 {
@@ -137,7 +137,8 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
     let _run = store.create_run("r").unwrap();
     let record = store.root().join("idmap");
     let engine = rustix::process::geteuid().as_raw();
-    // Nobody may map these: for root they run over the highest id, to others they were never granted.
+    // No process may map these ids: for root they exceed the highest id, and other users were never
+    // granted them.
     let (writer, extents) = match engine {
         0 => (
             "root",

@@ -1,4 +1,4 @@
-//! Machines that cannot run sandboxes, played by namespaces of this one.
+//! Tests of machines that cannot run sandboxes, simulated by namespaces of this one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +11,8 @@ use crate::support::*;
 
 const PROBE: &str = "CONTREE_TEST_PROBE";
 
-/// Not a test of its own: what is run on such a machine. It prints what starting a sandbox and the diagnosis say.
+/// The program that runs on such a machine. It prints the results of starting a sandbox and of the
+/// diagnosis. As a test by itself it does nothing.
 #[test]
 fn probe() {
     let Some(root) = std::env::var_os(PROBE).map(PathBuf::from) else {
@@ -53,12 +54,12 @@ fn probe() {
     }
 }
 
-/// Prepares a machine by a script and runs the probe on it.
+/// Prepares a simulated machine with a script and runs the probe on it.
 fn on_a_machine(name: &str, namespaces: &[&str], script: &str) -> String {
     let data = directory().join(format!("machine-{name}"));
     std::fs::create_dir_all(&data).unwrap();
     let mut command = Command::new("unshare");
-    // Root has the rights; an ordinary user gets them in a namespace.
+    // Root has the necessary rights; an ordinary user gets them in a namespace.
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
@@ -89,7 +90,7 @@ fn said<'a>(text: &'a str, what: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no {what} in {text}"))
 }
 
-/// The diagnosis and the failing call say the same, and this.
+/// Checks that the diagnosis and the failing call report the same message, with these parts.
 fn expect(text: &str, parts: &[&str]) {
     let start = said(text, "START");
     assert_eq!(said(text, "MISSING"), start, "{text}");
@@ -143,7 +144,7 @@ fn a_data_directory_on_overlayfs() {
 
 #[test]
 fn no_programs_in_memory() {
-    // Kernels before 6.3 do not have it, and only root may set it.
+    // Kernels before 6.3 do not have the setting, and only root may change it.
     let setting = Path::new("/proc/sys/vm/memfd_noexec");
     if !setting.exists() || !rustix::process::geteuid().is_root() {
         return;

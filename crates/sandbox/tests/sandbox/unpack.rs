@@ -1,4 +1,4 @@
-//! Archives become layers, and nothing of them gets out.
+//! Tests of unpacking archives into layers, also of archives that try to write outside.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ const LIMITS: UnpackLimits = UnpackLimits {
     bytes: 1 << 30,
 };
 
-/// An archive whose paths are written as they are, however bad.
+/// A builder of archives that does not check paths.
 struct Archive(Builder<Vec<u8>>);
 
 impl Archive {
@@ -95,7 +95,7 @@ fn unpack(
     let id = LayerId(fresh());
     let run = store().create_run(&format!("unpack-{}", id.0)).unwrap();
     let (unpacking, mut stream) = store().unpack(&run, below, limits)?;
-    // A refused archive is not read to its end.
+    // Writing fails if the archive is refused before its end.
     let _ = stream.write_all(archive);
     drop(stream);
     let done = unpacking.wait();
@@ -198,14 +198,14 @@ fn a_layer_removes_and_replaces_what_is_below() {
         .file("opaque/new", "new")
         .file("opaque/.wh..wh..opq", "")
         .file(".wh..wh.aufs", "")
-        // A whiteout hides what is below, never what is beside it, wherever it stands.
+        // A whiteout hides only lower files, never those of its own layer, in any order.
         .file("replaced/new", "")
         .file(".wh.replaced", "")
         .file(".wh.early", "")
         .file("early/new", "")
-        // A name for a file of the layer below.
+        // A hard link to a file of the layer below.
         .link("again", "file")
-        // Its directory is not in this archive.
+        // The directory of this file is not in the archive.
         .file("secret/x", "")
         .layer(&[below])
         .unwrap();
@@ -227,7 +227,7 @@ fn a_layer_removes_and_replaces_what_is_below() {
     assert_eq!(view.stat(Path::new("/dir")).unwrap().mtime, 1_000_000_000);
     assert_eq!(text(&view, "/again"), "below\n");
     assert_eq!(view.stat(Path::new("/file")).unwrap().nlink, 2);
-    // Everything at once, at the root.
+    // An opaque whiteout at the root hides everything.
     let (cleared, _) = Archive::new()
         .file(".wh..wh..opq", "")
         .file("file", "new\n")
@@ -313,8 +313,8 @@ fn what_leads_out_is_refused() {
         ),
         (Archive::new().symlink("proc", "/"), "must be a directory"),
         (Archive::new().file(".", ""), "root"),
-        (Archive::new().file("a/.wh.", ""), "removes nothing"),
-        (Archive::new().file("a/.wh...", ""), "removes nothing"),
+        (Archive::new().file("a/.wh.", ""), "whiteout without a name"),
+        (Archive::new().file("a/.wh...", ""), "whiteout without a name"),
         (
             Archive::new().pax(&[("path", b"a\0b")]).file("x", ""),
             "NUL",
@@ -335,7 +335,7 @@ fn what_leads_out_is_refused() {
         ),
         (
             Archive::new().file("f", "").file("f/below", ""),
-            "a file itself",
+            "other members are inside it",
         ),
         (
             Archive::new()

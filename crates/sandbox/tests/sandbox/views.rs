@@ -1,4 +1,4 @@
-//! Looking into images without running anything of them.
+//! Tests of reading images without running anything from them.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -192,7 +192,7 @@ fn a_view_is_shared_between_threads_and_its_files_outlive_it() {
     assert_eq!(text, "x\n");
 }
 
-/// Everything that a walk comes by, with the content of what can be opened.
+/// Collects all entries of a walk, with the content of regular files.
 fn walked(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String)> {
     let mut all = Vec::new();
     assert_eq!(walk.start(root.as_ref()).unwrap().kind, Kind::Directory);
@@ -267,7 +267,7 @@ fn a_walk_sees_all_once_and_opens_files_alone() {
         walk.start("/w/none".as_ref()),
         Err(ViewError::NotFound)
     ));
-    // A walk can be left and begun anew.
+    // A walk can be abandoned and started again.
     assert_eq!(walked(&mut walk, "/w/b", ""), walked(&mut walk, "/w/b", ""));
 }
 

@@ -1,7 +1,8 @@
-//! Whether a sandbox has changed its image.
+//! Detects whether a sandbox has changed its image.
 //!
-//! Changed means that the writable layer holds anything but directories that equal the image's in type, mode, owner and extended
-//! attributes. Times do not count, and neither do directories that overlayfs copied up for a file that is gone again.
+//! The image is changed if the upper directory holds anything but directories equal to the image's
+//! in type, mode, owner and extended attributes. Times do not count. Directories that overlayfs
+//! copied up for a file removed since do not count either.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,7 +19,8 @@ use crate::init::setup::upper::{attribute, attributes};
 use crate::os::tree::{self, disk_space};
 use crate::protocol::boot::SandboxBoot;
 
-/// The first change found, if any, and the disk space of the writable layer. The current directory is the store.
+/// Finds the first change, if any, and measures the disk space of the upper directory. The current
+/// directory is the store.
 pub(crate) fn inspect(store: &OwnedFd, boot: &SandboxBoot) -> io::Result<(Option<String>, u64)> {
     let upper = boot.run.join("L/d");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -60,18 +62,19 @@ fn first_change(root: &OwnedFd, upper: &Path, lowers: &[PathBuf]) -> io::Result<
     })
 }
 
-/// The image below the writable layer.
+/// The layers of the image below the upper directory.
 struct Image<'a> {
     lowers: &'a [PathBuf],
 }
 
 impl Image<'_> {
-    /// Which of the candidate layers make up the directory `path`, the topmost first; none if it is no directory in the image.
+    /// The candidate layers that overlayfs merges at the directory `path`, topmost first. The list
+    /// is empty if the image has no directory there.
     fn merged(&self, candidates: &[usize], path: &[u8]) -> io::Result<Vec<usize>> {
         let mut found = Vec::new();
         for &candidate in candidates {
             let there = join(&self.lowers[candidate], path);
-            // The layer itself is reached through its short name, a symlink; below it none is followed.
+            // The layer itself is reached through its short link. Below it no symlink is followed.
             let follow = if path.is_empty() {
                 AtFlags::empty()
             } else {
@@ -94,14 +97,14 @@ impl Image<'_> {
         Ok(found)
     }
 
-    /// What sets a directory of the writable layer apart from the image's.
+    /// Describes the difference between a directory of the upper directory and the image's, if any.
     fn differs(&self, upper: &Path, path: &[u8], layers: &[usize]) -> io::Result<Option<String>> {
         let Some(&layer) = layers.first() else {
             return Ok(Some(format!("made the directory {}", shown(path))));
         };
         let (above, below) = (join(upper, path), join(&self.lowers[layer], path));
         let difference = match compare(&above, &below) {
-            // Too long for a path from the store on: nothing that an image has on its own.
+            // The path from the store is too long. An image alone has no such path.
             Err(Errno::NAMETOOLONG) => Some("made the directory"),
             other => other?,
         };

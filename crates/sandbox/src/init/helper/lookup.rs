@@ -1,4 +1,4 @@
-//! What is at a path of a view, resolved inside the image.
+//! Looks up paths of a view, resolved inside the image.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -15,7 +15,8 @@ use crate::protocol::entry::{Entry, Kind};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
-/// The longest listing. More is a matter for a walk, which holds no directory in memory as a whole answer.
+/// The most entries of a listing. A walk reads larger directories without holding them in one
+/// answer.
 const MOST_LISTED: usize = 250_000;
 
 pub(crate) fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
@@ -33,7 +34,8 @@ pub(crate) fn stat(root: BorrowedFd<'_>, path: &Path, follow: OFlags) -> Result<
 }
 
 pub(crate) fn open(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, OwnedFd), Errno> {
-    // Without opening it in earnest: a FIFO would wait for its other end, a device would be started.
+    // Check the type with O_PATH first: opening a FIFO would block, and opening a device could
+    // start it.
     let found = resolve(root, path, OFlags::PATH)?;
     if kind(&fstat(&found)?) != Kind::File {
         return Err(Errno::ISDIR);
@@ -103,7 +105,7 @@ pub(crate) fn entry(name: OsString, stat: &Stat, target: Option<Vec<u8>>) -> Ent
     }
 }
 
-/// As wide as the architecture has it.
+/// The number of hard links, whose width depends on the architecture.
 #[allow(
     clippy::useless_conversion,
     reason = "32 bits wide on some architectures"

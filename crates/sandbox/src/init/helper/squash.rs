@@ -1,8 +1,11 @@
-//! Making one layer of several that lie on each other, so that an image stays quick to mount however often it was built upon.
+//! Merges adjacent layers into one, which keeps an image quick to mount after many commits.
 //!
-//! What the new layer shows on top of the rest of the chain is what the several showed: the topmost of each name, directories merged, with
-//! whiteouts and opaque marks where something below must stay hidden. Contents are shared: layers never change, so that a file of the new
-//! layer is one more name of the old one's. Only directories are made anew, and get owner, mode, attributes and times of the topmost.
+//! On top of the rest of the chain, the new layer shows the same files as the merged ones. It has
+//! the topmost file of each name and merged directories. Whiteouts and opaque marks hide what must
+//! stay hidden below.
+//!
+//! Layers never change, so the new layer hard-links the files of the old ones. Only directories are
+//! made anew, with the owner, mode, attributes and times of the topmost.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -26,11 +29,11 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Overlayfs' own attributes, and those of them that belong to the image since they were escaped.
+/// The prefix of overlayfs' own attributes, and of escaped ones, which belong to the image.
 const OWN: &[u8] = b"user.overlay.";
 const ESCAPED: &[u8] = b"user.overlay.overlay.";
 
-/// Fills the empty directory `boot.target`.
+/// Merges the layers into the empty directory `boot.target`.
 pub(crate) fn squash(store: &OwnedFd, boot: &SquashBoot) -> io::Result<()> {
     let open = |paths: &[PathBuf]| -> io::Result<Vec<OwnedFd>> {
         paths.iter().map(|path| layer(store, path)).collect()
@@ -44,17 +47,17 @@ pub(crate) fn squash(store: &OwnedFd, boot: &SquashBoot) -> io::Result<()> {
     Ok(())
 }
 
-/// A layer by its short name, which is a symlink of ours.
+/// Opens a layer through its short link.
 fn layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(store, path, flags, Mode::empty())?)
 }
 
-/// What a name is in a directory of a layer.
+/// The entry of a name in a directory of a layer.
 enum Found {
     Nothing,
     Directory(OwnedFd),
-    /// Anything else, whiteouts among it.
+    /// Any other file, including whiteouts.
     Other(Stat),
 }
 
@@ -71,7 +74,8 @@ fn look(directory: &OwnedFd, name: &CStr) -> io::Result<Found> {
     Ok(Found::Other(stat))
 }
 
-/// Merges directories, the topmost first, into an empty one. `below` is what overlayfs will merge with it.
+/// Merges directories, topmost first, into an empty one. `below` holds the directories that
+/// overlayfs merges with it.
 fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::Result<()> {
     let mut done: HashSet<CString> = HashSet::new();
     for (index, directory) in layers.iter().enumerate() {
@@ -85,7 +89,7 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
                 Found::Nothing => return Err(Errno::STALE.into()),
                 Found::Directory(top) => {
                     let (parts, closed) = stack(top, &layers[index + 1..], name)?;
-                    // What is hidden already need not be hidden by every name in it.
+                    // An opaque directory already hides all names below it.
                     let (under, _) = match (closed, first_directory(below, name)?) {
                         (false, Some((next, rest))) => stack(next, rest, name)?,
                         _ => (Vec::new(), true),
@@ -107,7 +111,8 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
     Ok(())
 }
 
-/// The directories that overlayfs merges with `top`, itself first, and whether nothing further down is merged with them.
+/// The directories that overlayfs merges with `top`, starting with `top`. The flag is true if no
+/// lower directory is merged with them.
 fn stack(top: OwnedFd, lower: &[OwnedFd], name: &CStr) -> io::Result<(Vec<OwnedFd>, bool)> {
     let mut closed = is_opaque(&top)?;
     let mut parts = vec![top];
@@ -127,7 +132,7 @@ fn stack(top: OwnedFd, lower: &[OwnedFd], name: &CStr) -> io::Result<(Vec<OwnedF
     Ok((parts, closed))
 }
 
-/// The directory of that name that is the uppermost below, and what is below it in turn.
+/// Finds the uppermost directory of that name, and the layers below it.
 fn first_directory<'a>(
     below: &'a [OwnedFd],
     name: &CStr,
@@ -142,7 +147,7 @@ fn first_directory<'a>(
     Ok(None)
 }
 
-/// Whether the name can be seen in what is below.
+/// Returns true if the name is visible in the layers below.
 fn shows(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
     for directory in below {
         match look(directory, name)? {
@@ -156,7 +161,8 @@ fn shows(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
 
 fn link(directory: &OwnedFd, name: &CStr, target: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
     match linkat(directory, name, target, name, AtFlags::empty()) {
-        // Overlayfs gives all its whiteouts one inode, which may have no room for another name.
+        // All whiteouts of overlayfs share one inode, which may have reached the maximum link
+        // count.
         Err(Errno::MLINK) if is_whiteout(stat) => {
             let kind = FileType::CharacterDevice;
             Ok(mknodat(target, name, kind, Mode::empty(), 0)?)
@@ -165,7 +171,7 @@ fn link(directory: &OwnedFd, name: &CStr, target: BorrowedFd<'_>, stat: &Stat) -
     }
 }
 
-/// Gives a directory what another has besides its content.
+/// Copies the owner, mode, attributes and times of a directory to another.
 fn imitate(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
     let stat = fstat(from)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
@@ -196,7 +202,7 @@ fn imitate(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
 fn is_opaque(directory: &OwnedFd) -> io::Result<bool> {
     match value(directory, OPAQUE) {
         Ok(value) if value == b"y" => Ok(true),
-        // Another mark than we make, with a meaning that this does not know.
+        // The mark has a value that this code does not make and whose meaning it does not know.
         Ok(_) => Err(Errno::OPNOTSUPP.into()),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
         Err(error) => Err(error.into()),

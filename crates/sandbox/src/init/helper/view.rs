@@ -1,4 +1,5 @@
-//! The serving side of a view: a read-only image that nobody else sees, and answers about paths in it.
+//! The helper of a view: it mounts a read-only image for itself and answers requests about paths in
+//! it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::request::{Look, ViewRequest};
 use crate::protocol::wire::{self, WireError, payload};
 
-/// Serves until the engine closes the socket.
+/// Serves requests until the engine closes the socket.
 pub(crate) fn serve(
     socket: &OwnedFd,
     store: &OwnedFd,

@@ -1,5 +1,6 @@
-//! A walk through a directory of a view: pre-order, the names of each directory sorted, files before directories. The
-//! caller sets the pace, and says of each directory whether to go into it.
+//! The helper's side of a walk through a directory of a view: pre-order, with sorted names, and
+//! files before directories. The caller requests each batch and decides whether to enter each
+//! directory.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,13 +15,14 @@ use crate::os::tree::is_dot;
 use crate::protocol::entry::{Entry, Item, Kind};
 use crate::protocol::wire::{LARGEST, MOST_FILES};
 
-/// The most memory that names of directories on the way may take. A directory of a million files is far below.
+/// The most memory for names of the directories on the way, in bytes. A directory of a million
+/// files stays far below.
 const MOST_HELD: usize = 256 << 20;
-/// What a name costs beyond its bytes.
+/// The memory that a name takes besides its bytes.
 const NAME_COST: usize = 48;
-/// The most entries at once.
+/// The most entries of a batch.
 const BATCH: usize = 256;
-/// Of a message, so that what is around the entries has room too.
+/// The most bytes of a batch's entries. The rest of a message is for the data around them.
 const BATCH_BYTES: usize = LARGEST - 4096;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
@@ -34,25 +36,25 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// Where a walk is.
+/// The state of a walk.
 pub(crate) struct Walk {
     current: OwnedFd,
     levels: Vec<Level>,
-    /// The names of the entries that were answered last, all in `current`.
+    /// The names of the last returned entries, all in `current`.
     batch: Vec<CString>,
-    /// Whether the last of them is a directory.
+    /// True if the last of them is a directory.
     ends_with_directory: bool,
     held: usize,
 }
 
-/// What is still to be seen of a directory. Last names first.
+/// The remaining names of a directory, in reverse order.
 struct Level {
     files: Vec<CString>,
     directories: Vec<CString>,
 }
 
 impl Walk {
-    /// What `path` leads to, and a walk if that is a directory.
+    /// Starts a walk at `path`. Returns the entry at the path, and the walk if it is a directory.
     pub(crate) fn begin(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, Option<Self>), Errno> {
         let found = resolve(root, path, OFlags::PATH)?;
         let stat = fstat(&found)?;
@@ -71,8 +73,8 @@ impl Walk {
         Ok((entry, Some(walk)))
     }
 
-    /// The next entries of one directory and how deep it is, or none at the end. Does not go into the directory that the
-    /// entries before ended with unless told to.
+    /// Returns the depth of a directory and its next entries, or `None` at the end. With `enter` it
+    /// enters the directory at which the previous entries ended.
     pub(crate) fn next(&mut self, enter: bool) -> Result<Option<(usize, Vec<Item>)>, Errno> {
         let last = self.batch.pop();
         self.batch.clear();
@@ -88,7 +90,8 @@ impl Walk {
             if level.files.is_empty() && level.directories.is_empty() {
                 self.levels.pop();
                 if !self.levels.is_empty() {
-                    // An image is immutable, and a directory has one name: this is where we came from.
+                    // An image never changes and a directory has one name, so `..` is the directory
+                    // before.
                     self.current = openat(&self.current, c"..", DIRECTORY, Mode::empty())?;
                 }
                 continue;
@@ -98,7 +101,7 @@ impl Walk {
         }
     }
 
-    /// Opens regular files of the last entries. Nothing else is opened in earnest.
+    /// Opens regular files of the last entries. Other types are never opened.
     pub(crate) fn take(&self, which: &[usize]) -> (Vec<i32>, Vec<OwnedFd>) {
         let mut files = Vec::new();
         let errnos = which
@@ -146,7 +149,7 @@ impl Walk {
             let item = item(self.current.as_fd(), &name)?;
             let size = largest(&item);
             if bytes + size > BATCH_BYTES && !items.is_empty() {
-                // It comes first the next time.
+                // The next batch starts with it.
                 self.held += cost(&name);
                 let names = if directory {
                     &mut level.directories
@@ -167,7 +170,7 @@ impl Walk {
         Ok(items)
     }
 
-    /// Reads the names in the current directory.
+    /// Reads the names of the current directory.
     fn read_level(&mut self) -> Result<(), Errno> {
         let (mut files, mut directories) = (Vec::new(), Vec::new());
         for item in Dir::read_from(&self.current)? {
@@ -205,7 +208,8 @@ fn cost(name: &CStr) -> usize {
     name.count_bytes() + NAME_COST
 }
 
-/// An entry is never larger than this as a message: each byte of a name takes at most six, and numbers have an end.
+/// The most bytes of an entry in a message. Each byte of a name takes at most six, and numbers have
+/// a bounded length.
 fn largest(item: &Item) -> usize {
     let target = item.entry.target.as_ref().map_or(0, |target| target.len());
     400 + 6 * (item.entry.name.len() + target)

@@ -1,4 +1,4 @@
-//! /dev: the devices that harm nobody, terminals and shared memory of its own.
+//! /dev: harmless devices, and the sandbox's own terminals and shared memory.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -20,7 +20,7 @@ const LINKS: &[(&str, &str)] = &[
 ];
 const QUIET: Attr = Attr::MOUNT_ATTR_NOSUID.union(Attr::MOUNT_ATTR_NOEXEC);
 
-/// Mounts /dev. `groups` says whether the terminal group exists.
+/// Mounts /dev. `groups` is true if the terminal group exists.
 pub(crate) fn mount(root: BorrowedFd<'_>, groups: bool) -> Result<(), Failure> {
     mounts::ensure_directory(root, "dev", 0o755).during(Step::Dev)?;
     let no_devices = QUIET | Attr::MOUNT_ATTR_NODEV;
@@ -57,7 +57,8 @@ pub(crate) fn mount(root: BorrowedFd<'_>, groups: bool) -> Result<(), Failure> {
     }
 }
 
-/// This machine's own node, mounted over an empty file: making one is not allowed in a user namespace.
+/// Mounts this machine's device node over an empty file, because a user namespace does not allow
+/// making nodes.
 fn node(dev: &OwnedFd, name: &str) -> Result<(), Errno> {
     openat(
         dev,

@@ -1,6 +1,7 @@
-//! Directories and files put into the image before anything of it runs.
+//! Makes directories and copies files in the image before anything of it runs.
 //!
-//! Every path is resolved inside the mounted image (RESOLVE_IN_ROOT), without magic links and without entering /proc, /sys or /dev.
+//! Every path is resolved inside the mounted image (RESOLVE_IN_ROOT), without following magic links
+//! or entering /proc, /sys or /dev.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -24,7 +25,7 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Makes the directories, then places the files.
+/// Makes the directories, then copies the files.
 pub(crate) fn put_in_place(
     root: BorrowedFd<'_>,
     store: BorrowedFd<'_>,
@@ -70,7 +71,7 @@ fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<
         return Err(Errno::INVAL);
     }
     let (parent, name) = split(root, &relative(&wanted.path))?;
-    // What is there goes, whatever it is: it is never opened, so that no symlink leads elsewhere and no FIFO blocks.
+    // Remove any existing file without opening it: no symlink leads elsewhere and no FIFO blocks.
     match unlinkat(&parent, &name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
@@ -83,11 +84,12 @@ fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<
         Some(Uid::from_raw(wanted.uid)),
         Some(Gid::from_raw(wanted.gid)),
     )?;
-    // After the owner, whose change takes set-user-id bits away.
+    // Set the mode last: changing the owner clears set-user-id bits.
     fchmod(&target, Mode::from_raw_mode(wanted.mode & 0o7777))
 }
 
-/// Shares the blocks where the file system can, else copies in the kernel, else through memory.
+/// Copies a file: by sharing blocks if the file system can, else in the kernel, else through
+/// memory.
 fn copy(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
     if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
         return Ok(target.into());
@@ -97,7 +99,7 @@ fn copy(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
     Ok(target)
 }
 
-/// The directory that `path` is in, with what is missing on the way made, and the name in it.
+/// Opens the parent directory of `path`, makes missing parents, and returns it with the last name.
 fn split(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, OsString), Errno> {
     let name = match path.components().next_back() {
         Some(Component::Normal(name)) => name.to_owned(),
@@ -127,7 +129,7 @@ fn ensure_parents(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
         current = match open(&so_far) {
             Err(Errno::NOENT) => {
                 let name: &OsStr = component.as_os_str();
-                // EEXIST here is a symlink that points nowhere.
+                // EEXIST here means a symlink to a missing target.
                 mkdirat(current.as_fd(), name, Mode::from_raw_mode(0o755))?;
                 open(&so_far)?
             }

@@ -1,4 +1,4 @@
-//! The sandbox's network: a namespace with loopback, and the listener that is handed out of it.
+//! The sandbox's network: a namespace with a loopback interface, and the listener for the caller.
 
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
@@ -12,10 +12,10 @@ use crate::protocol::failure::{During, Failure};
 use crate::protocol::spec::Network;
 use crate::protocol::step::Step;
 
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 256;
 
-/// Leaves this machine's network, unless it is to be shared.
+/// Leaves this machine's network, unless the sandbox shares it.
 pub(crate) fn leave(network: Network) -> Result<(), Failure> {
     match network {
         Network::Host => Ok(()),
@@ -25,7 +25,7 @@ pub(crate) fn leave(network: Network) -> Result<(), Failure> {
     }
 }
 
-/// Brings the own loopback interface up, and listens on it before any command can.
+/// Brings the sandbox's loopback interface up, and listens on it before any command can.
 pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, Failure> {
     if network == Network::Host {
         return Ok(None);
@@ -37,7 +37,7 @@ pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, Failure> {
     }
 }
 
-/// A socket stays in the network namespace that it was made in, whoever holds it.
+/// Makes the listening socket. It stays in this network namespace, whichever process holds it.
 fn listener(port: u16) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;

@@ -1,4 +1,4 @@
-//! /proc and /sys: what of the kernel a command may see, and what bounds it through sysctls.
+//! /proc and /sys: hides parts of the kernel from commands, and sets limits through sysctls.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::mounts;
 use crate::protocol::failure::{During, Failure};
 use crate::protocol::step::Step;
 
-/// What container runtimes hide as well.
+/// Files of /proc that are hidden. Container runtimes hide them too.
 const HIDDEN_FILES: &[&str] = &[
     "config.gz",
     "interrupts",
@@ -36,7 +36,7 @@ const HIDDEN_FILES: &[&str] = &[
 const HIDDEN_DIRECTORIES: &[&str] = &["acpi", "asound", "dynamic_debug", "scsi"];
 const READ_ONLY: &[&str] = &["bus", "driver", "fs", "irq", "sys", "tty"];
 const NAMESPACES: &[&str] = &["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"];
-/// The kernel refuses a lower bound on process ids than its reserved ones.
+/// The lowest pid_max that the kernel accepts, because of its reserved ids.
 const SMALLEST_PID_MAX: u32 = 310;
 
 const PLAIN: Attr = Attr::MOUNT_ATTR_NOSUID
@@ -44,7 +44,7 @@ const PLAIN: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NOEXEC);
 const LOCKED: Attr = PLAIN.union(Attr::MOUNT_ATTR_RDONLY);
 
-/// Mounts /proc as the kernel has it.
+/// Mounts a complete /proc.
 pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     mounts::ensure_directory(root, "proc", 0o555).during(Step::Proc)?;
     let proc = mounts::filesystem("proc", &[], PLAIN).during(Step::Proc)?;
@@ -52,14 +52,15 @@ pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
     Ok(proc)
 }
 
-/// Sets the bounds, makes the kernel's settings read-only and hides what is nobody's business. No mount can be made any more after it.
+/// Sets the limits, makes the kernel's settings read-only and hides private files. No mount can be
+/// made afterwards.
 pub(crate) fn seal(
     proc: &OwnedFd,
     engine_namespace: &Path,
     max_processes: u32,
 ) -> Result<(), Failure> {
     let own = rustix::fs::readlinkat(proc, "self/ns/user", Vec::new()).during(Step::Proc)?;
-    // A mistake here would set them for the whole machine.
+    // In the engine's namespace the limits would apply to the whole machine.
     if own.as_bytes() == engine_namespace.as_os_str().as_encoded_bytes() {
         return Err(Errno::PERM).during(Step::Sysctl);
     }
@@ -77,7 +78,7 @@ pub(crate) fn seal(
             mounts::filesystem("tmpfs", &[("mode", "555")], LOCKED)
         })?;
     }
-    // A mount that is attached nowhere counts as a mount namespace: the last of them is made by now.
+    // A detached mount counts as a mount namespace, so all covers are made before the limits.
     bound(proc, max_processes)?;
     for (name, mount) in covers {
         mounts::attach(&mount, proc, name).during_with(Step::ProcMask, name)?;
@@ -85,7 +86,7 @@ pub(crate) fn seal(
     Ok(())
 }
 
-/// Mounts an empty /sys: the kernel's own tells about the whole machine.
+/// Mounts an empty /sys, because the kernel's own describes the whole machine.
 pub(crate) fn mount_empty_sys(root: BorrowedFd<'_>) -> Result<(), Failure> {
     mounts::ensure_directory(root, "sys", 0o555).during(Step::Sys)?;
     let empty = mounts::filesystem("tmpfs", &[("mode", "555"), ("size", "4k")], LOCKED)
@@ -93,7 +94,7 @@ pub(crate) fn mount_empty_sys(root: BorrowedFd<'_>) -> Result<(), Failure> {
     mounts::attach(&empty, root, "sys").during(Step::Sys)
 }
 
-/// Makes what is to be mounted over a name of /proc, if this kernel has that name.
+/// Makes the mount that covers a name of /proc, if this kernel has the name.
 fn cover(
     covers: &mut Vec<(&'static str, OwnedFd)>,
     proc: &OwnedFd,
@@ -115,7 +116,8 @@ fn bound(proc: &OwnedFd, max_processes: u32) -> Result<(), Failure> {
             other => other.during_with(Step::Sysctl, format!("user.max_{kind}_namespaces"))?,
         }
     }
-    // Kernels before 6.14 have one bound for the whole machine and refuse; there RLIMIT_NPROC has to do.
+    // Kernels before 6.14 have one limit for the whole machine and refuse this. There RLIMIT_NPROC
+    // must suffice.
     let _ = set(
         proc,
         "sys/kernel/pid_max",

@@ -1,7 +1,8 @@
-//! The system call filter: what no command has business with, and what would reach pid 1.
+//! The system call filter: it refuses calls that no command needs, and calls that affect pid 1.
 //!
-//! Most of it capabilities and the namespaces' own rules refuse as well; this is the second lock, and it keeps whole subsystems of the
-//! kernel out of reach of their bugs. System calls of another architecture do not exist here (ENOSYS, as on a machine without them).
+//! Capabilities and namespaces refuse most of these calls too. The filter is a second barrier and
+//! keeps bugs of whole kernel subsystems out of reach. System calls of other architectures fail
+//! with ENOSYS, as on a machine without them.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
@@ -19,10 +20,10 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
 const ARCHITECTURE: u32 = 0xc000_00f3;
 
-/// The second set of numbers that some x86 kernels answer to, unknown to the rules below.
+/// The flag of x32 call numbers, which some x86 kernels accept and the rules below do not cover.
 const X32: u32 = 0x4000_0000;
 
-/// Refused whatever the arguments.
+/// Calls that are refused with any arguments.
 const DENIED: &[libc::c_long] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -61,7 +62,7 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_umount2,
     libc::SYS_userfaultfd,
     libc::SYS_vhangup,
-    // open_tree_attr, the same number on every architecture.
+    // open_tree_attr, with the same number on every architecture.
     467,
 ];
 
@@ -77,7 +78,7 @@ const DENIED_HERE: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const DENIED_HERE: &[libc::c_long] = &[];
 
-/// All CLONE_NEW… flags that fit beside clone's signal number.
+/// All CLONE_NEW… flags that do not overlap clone's signal number.
 const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -87,13 +88,14 @@ const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u32;
 const NEW_TIME: u32 = 0x80;
 
-/// One test of an argument's lower half; all arguments tested here are 32 bits wide.
+/// A test of the lower half of an argument. All arguments tested here are 32 bits wide.
 enum Test {
     Equal(u32),
     AnyBit(u32),
 }
 
-/// A system call that is decided by one argument: the first test that holds, else `otherwise`.
+/// A rule for a system call that depends on one argument. The first matching test decides, else
+/// `otherwise`.
 struct Rule {
     call: libc::c_long,
     argument: u32,
@@ -109,10 +111,10 @@ const fn refuse(errno: i32) -> u32 {
 
 const REFUSE: u32 = refuse(libc::EPERM);
 
-/// Answered by who watches the writable layer.
+/// The watcher of the writable layer answers the call.
 const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
-/// The modes of fallocate that only give space back or move it.
+/// The modes of fallocate that only free or move space.
 const FREEING: &[i32] = &[
     libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
     libc::FALLOC_FL_COLLAPSE_RANGE,
@@ -126,7 +128,7 @@ fn rules(watched: bool) -> Vec<Rule> {
         tests,
         otherwise,
     };
-    // The same uid is enough for these, whatever the process; 1 is ours.
+    // The kernel allows these on any process of the same uid, so pid 1 must be protected.
     let on_pid_1 = |call, argument| rule(call, argument, vec![(Test::Equal(1), REFUSE)], ALLOW);
     let family = |family: i32, answer| (Test::Equal(family.unsigned_abs()), answer);
     let not_family = refuse(libc::EAFNOSUPPORT);
@@ -185,10 +187,12 @@ fn rules(watched: bool) -> Vec<Rule> {
     ]
 }
 
-/// Installs the filter for this process and all that it starts. Needs CAP_SYS_ADMIN, so that set-user-id programs go on working.
+/// Installs the filter for this process and its children. It needs CAP_SYS_ADMIN, because
+/// no_new_privs would disable set-user-id programs.
 ///
-/// Where the sandbox is `watched`, fallocate waits for an answer through the descriptor; there is none where the kernel has such a listener
-/// already, as in some containers, and then fallocate is not asked about.
+/// If the sandbox is `watched`, fallocate waits for an answer through the returned descriptor. If
+/// the process already has such a listener, as in some containers, there is no descriptor and
+/// fallocate is not watched.
 pub(crate) fn install(watched: bool) -> Result<Option<OwnedFd>, Errno> {
     if watched && let Ok(listener) = sys::install_asking_filter(&program(true)) {
         return Ok(Some(listener));
@@ -208,7 +212,7 @@ fn program(watched: bool) -> Vec<sock_filter> {
     for &call in DENIED.iter().chain(DENIED_HERE) {
         code.when(BPF_JEQ, number(call), REFUSE);
     }
-    // Its flags are out of a filter's sight; C libraries fall back to clone.
+    // A filter cannot see clone3's flags, which are in memory. C libraries fall back to clone.
     code.when(BPF_JEQ, number(libc::SYS_clone3), refuse(libc::ENOSYS));
     for rule in rules(watched) {
         let length = u8::try_from(2 + 2 * rule.tests.len()).unwrap_or(u8::MAX);
@@ -230,7 +234,8 @@ fn number(call: libc::c_long) -> u32 {
     u32::try_from(call).unwrap_or(u32::MAX)
 }
 
-// struct seccomp_data: number, architecture, instruction pointer (8 bytes), six arguments (8 bytes each, the lower half first).
+// struct seccomp_data: number, architecture, instruction pointer (8 bytes), and six arguments (8
+// bytes each, lower half first).
 fn offset_of_number() -> u32 {
     0
 }
@@ -276,7 +281,7 @@ impl Code {
 mod tests {
     use super::*;
 
-    /// What the filter answers to a call, by a small interpreter of the instructions used above.
+    /// The filter's result for a call, from a small interpreter of the instructions used above.
     fn ask(architecture: u32, call: libc::c_long, arguments: [u64; 6]) -> u32 {
         let mut data = Vec::new();
         data.extend((call as u32).to_le_bytes());

@@ -1,4 +1,4 @@
-//! Files beside the image: in a read-only file system of their own below /dev, so that no layer ever holds them.
+//! Side files: a separate read-only file system below /dev, so that no layer ever contains them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -18,8 +18,8 @@ const QUIET: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NOEXEC);
 const PAGE: u64 = 4096;
 
-/// Mounts the files that the image does not make needless at `directory`, after /dev. Answers
-/// which they are.
+/// Mounts at `directory` the files that `unless` does not leave out, after /dev is mounted. Returns
+/// their indices.
 pub(crate) fn mount(
     root: BorrowedFd<'_>,
     directory: &str,
@@ -63,7 +63,7 @@ fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno
     let file = openat(directory, name, flags, Mode::from_raw_mode(0o444))?;
     let mut buffer = vec![0; 64 * 1024];
     let mut offset = 0;
-    // By position: the open file is shared with other sandboxes.
+    // Read by position, because other sandboxes share the open file.
     loop {
         let read = rustix::io::pread(content, &mut buffer, offset)?;
         if read == 0 {
@@ -78,7 +78,7 @@ fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno
     }
 }
 
-/// Mounts the file over one of the image as well, where that is a regular file.
+/// Also mounts the file over a path of the image, if that is a regular file.
 fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
     let path = path.strip_prefix("/").unwrap_or(path);
     let Some(path) = path.to_str() else {
@@ -99,7 +99,7 @@ fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
     mounts::attach(&mount, root, path)
 }
 
-/// Whether the image has something at the path that is not an empty file.
+/// Returns true if the image has anything but an empty file at the path.
 fn has(root: BorrowedFd<'_>, path: &Path) -> bool {
     let path = path.strip_prefix("/").unwrap_or(path);
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;

@@ -1,7 +1,8 @@
-//! Messages between the engine and the init: small JSON datagrams on a SOCK_SEQPACKET pair, with open files beside them.
+//! Sends messages between the engine and the init: small JSON datagrams on a SOCK_SEQPACKET pair,
+//! with open files.
 //!
-//! What can be large (arguments, environments, lists of files and of directory entries) travels in a sealed memfd that is passed along,
-//! never in the datagram: a datagram over the socket's buffer is refused or cut.
+//! Large data, such as arguments, environments and lists, travels in a sealed memfd passed with the
+//! message. A datagram over the socket's buffer would be refused or cut.
 
 pub(crate) mod payload;
 pub(crate) mod text;
@@ -23,34 +24,34 @@ use crate::os::poll::wait_readable;
 
 /// The largest datagram that either side sends.
 pub(crate) const LARGEST: usize = 64 * 1024;
-/// The most files that go with one message.
+/// The most files passed with one message.
 pub(crate) const MOST_FILES: usize = 32;
 
-/// A failure of the connection between the engine and the init.
+/// The error of the connection between the engine and the init.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The other side is gone.
+    /// The other side closed the connection.
     #[error("the sandbox's init closed its connection")]
     Closed,
-    /// Nothing came in time.
+    /// No message came in time.
     #[error("the sandbox's init did not answer in time")]
     TimedOut,
-    /// The message was larger than agreed, or had more files with it.
+    /// The message exceeds the limit on its size or its number of files.
     #[error("a message to or from the sandbox's init was cut short")]
     Truncated,
-    /// The message came with another number of files than agreed.
+    /// The message came with an unexpected number of files.
     #[error("a message of the sandbox's init came with {found} files instead of {expected}")]
     Files {
-        /// How many came.
+        /// The number of files that came.
         found: usize,
-        /// How many belong to it.
+        /// The number of files that belong to the message.
         expected: usize,
     },
-    /// The message is not one of ours.
+    /// The message cannot be parsed.
     #[error("a message to or from the sandbox's init cannot be read: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// The kernel refused.
+    /// A kernel call failed.
     #[error("talk to the sandbox's init: {0}")]
     Os(std::io::Error),
 }
@@ -99,7 +100,7 @@ pub(crate) fn send<T: Serialize>(
     }
 }
 
-/// Receives one message; waits for it until `deadline`, or for ever without one.
+/// Receives one message. Waits until `deadline`, or without limit if there is none.
 pub(crate) fn receive<T: DeserializeOwned>(
     socket: impl AsFd,
     deadline: Option<Instant>,
@@ -137,7 +138,7 @@ pub(crate) fn receive<T: DeserializeOwned>(
     Ok((serde_json::from_slice(&bytes[..received.bytes])?, files))
 }
 
-/// Exactly `N` files, as the message that they came with says.
+/// Checks that a message came with exactly `N` files.
 pub(crate) fn exactly<const N: usize>(files: Vec<OwnedFd>) -> Result<[OwnedFd; N], WireError> {
     let found = files.len();
     files
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(text, "hello");
         let [file] = exactly(files).unwrap();
         assert_eq!(payload::read::<Vec<String>>(file).unwrap().len(), 100_000);
-        // Nobody can change it on the way.
+        // The sealed memfd cannot be changed on the way.
         assert!(rustix::io::write(&memfd, b"x").is_err());
     }
 

@@ -1,4 +1,5 @@
-//! Byte strings in JSON: one character for one byte (U+0000 to U+00FF), so that names which are not UTF-8 stay as they are.
+//! Byte strings in JSON: one character for each byte (U+0000 to U+00FF). Names that are not UTF-8
+//! survive unchanged.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

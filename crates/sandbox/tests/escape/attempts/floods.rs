@@ -1,4 +1,4 @@
-//! Floods of processes, which the sandbox bounds.
+//! Floods of processes, which the sandbox must stop.
 
 use super::{Outside, holds};
 
@@ -10,12 +10,12 @@ pub(crate) fn all(outside: &Outside) {
         started > 10 && started <= most,
     );
     if !outside.single && unsafe { libc::getuid() } == 0 {
-        // Each uid has a count of its own; the bound on all of them is another one.
+        // The kernel counts processes for each uid. The limit for all uids together is separate.
         let started = flood(most * 3, |number| {
             let uid = 2000 + number.unsigned_abs() % 11;
             unsafe { libc::setresuid(uid, uid, uid) };
         });
-        // Kernels before 6.14 have no bound for a whole sandbox.
+        // Kernels before 6.14 have no limit for a whole sandbox.
         holds(
             &format!("a flood of many users ends: {started}"),
             started > 10 && (started <= most || before_6_14()),
@@ -31,7 +31,7 @@ fn before_6_14() -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (6, 14)
 }
 
-/// Starts processes that wait until they are killed; answers how many came to be.
+/// Starts processes that wait until they are killed. Returns the number started.
 fn flood(attempts: i32, prepare: impl Fn(i32)) -> i32 {
     let mut children = Vec::new();
     for number in 0..attempts {

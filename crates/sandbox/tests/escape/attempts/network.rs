@@ -1,4 +1,4 @@
-//! Other networks and the sockets of the machine.
+//! Attempts to reach other networks and the machine's sockets.
 
 use std::io;
 use std::net::{TcpStream, UdpSocket};
@@ -84,7 +84,7 @@ fn families() {
             libc::IPPROTO_ICMP
         );
     }
-    // SAFETY: a descriptor of our own.
+    // SAFETY: the call has no memory preconditions.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0) };
     // SAFETY: ifreq is plain data.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -1,4 +1,4 @@
-//! The layer that is being made, and the image below it.
+//! The layer that is being unpacked, and the image below it.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,12 +15,13 @@ use super::refused::Refused;
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::os::tree;
 
-/// How everything in the layer and in the image is resolved.
+/// The flags for resolving every path in the layer and the image.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
-/// For openat2, where [`BENEATH`] refuses symbolic links and says so; with `O_NOFOLLOW` it would say that there is no directory.
+/// The flags for opening directories with openat2. [`BENEATH`] reports symbolic links with ELOOP;
+/// `O_NOFOLLOW` would report ENOTDIR.
 const FOUND: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
@@ -29,25 +30,26 @@ pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Directories that the sandbox mounts on. They must be in every image.
+/// The directories on which the sandbox mounts file systems. Every image must have them.
 pub(super) const MOUNT_POINTS: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 
 pub(super) struct Layer {
     root: OwnedFd,
-    /// The image that the layer is for, without it.
+    /// The image below the layer.
     pub(super) below: Option<OwnedFd>,
-    /// Whether only root exists inside.
+    /// True if only root exists inside.
     pub(super) single: bool,
-    /// The directory that was made in last. Members of one directory mostly follow each other.
+    /// The last directory in which something was made. Members of one directory usually follow each
+    /// other.
     current: Option<Current>,
-    /// The root is to hide all that is below it.
+    /// True if the root hides everything in the image below.
     pub(super) root_opaque: bool,
 }
 
 struct Current {
     path: Vec<u8>,
     directory: OwnedFd,
-    /// What making things in it has changed.
+    /// The modification time to restore, which making entries in the directory changes.
     mtime: Timestamps,
 }
 
@@ -76,7 +78,7 @@ impl Layer {
         &self.root
     }
 
-    /// The directory that `path` is in, made with its own parents where it is missing.
+    /// Opens the parent directory of `path`, and makes missing directories.
     pub(super) fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, Refused> {
         let wanted = directory_of(path);
         if self
@@ -94,24 +96,24 @@ impl Layer {
             });
         }
         self.current_directory()
-            .ok_or_else(|| Refused::path(path, "has no directory"))
+            .ok_or_else(|| Refused::path(path, "has no parent directory"))
     }
 
-    /// The directory that [`Layer::parent`] found last.
+    /// The directory that [`Layer::parent`] opened last.
     pub(super) fn current_directory(&self) -> Option<BorrowedFd<'_>> {
         self.current
             .as_ref()
             .map(|current| current.directory.as_fd())
     }
 
-    /// Gives the directory that was made in last the time back that it had.
+    /// Restores the modification time of the last directory in which something was made.
     pub(super) fn settle(&mut self) {
         if let Some(current) = self.current.take() {
             let _ = futimens(&current.directory, &current.mtime);
         }
     }
 
-    /// Opens a directory of the layer, and makes it where it is missing.
+    /// Opens a directory of the layer, and makes it if it is missing.
     fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, Refused> {
         match self.open(path) {
             Ok(found) => return Ok(found),
@@ -129,7 +131,7 @@ impl Layer {
                 Ok(found) => found,
                 Err(Errno::NOENT) => self.imply(&above, name, here)?,
                 Err(Errno::NOTDIR) if is_whiteout_at(above.as_fd(), name) => {
-                    // Something was removed, and a directory comes in its place.
+                    // A whiteout is here; a new directory replaces it.
                     remove(above.as_fd(), name)
                         .map_err(|error| Refused::on("replace", here, error))?;
                     let made = self.imply(&above, name, here)?;
@@ -142,7 +144,8 @@ impl Layer {
         Ok(above)
     }
 
-    /// Makes a directory that the archive does not hold: as it is in the image below, if it is there.
+    /// Makes a directory that the archive does not contain. If the image below has it, its metadata
+    /// is copied.
     fn imply(&self, above: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd, Refused> {
         let make = || {
             let before = modified(&fstat(above)?);
@@ -164,12 +167,13 @@ impl Layer {
     fn in_the_way(&self, path: &[u8], error: Errno) -> Refused {
         match error {
             Errno::LOOP => Refused::path(path, "would be written through a symbolic link"),
-            Errno::NOTDIR => Refused::path(path, "is a directory for others, and a file itself"),
+            Errno::NOTDIR => Refused::path(path, "is a file, but other members are inside it"),
             other => Refused::on("open", path, other),
         }
     }
 
-    /// A directory of the image below, if there is one at this path, reached without symbolic links.
+    /// Opens a directory of the image below. Returns `None` if there is none at this path without
+    /// symbolic links.
     pub(super) fn look_below(&self, path: &[u8]) -> Result<Option<OwnedFd>, Refused> {
         let Some(below) = &self.below else {
             return Ok(None);
@@ -182,7 +186,7 @@ impl Layer {
         }
     }
 
-    /// Makes room for `name`. What is there goes, but a directory that is to be one stays; says what was found.
+    /// Removes the entry `name`, and reports what it was. With `keep_directory`, a directory stays.
     pub(super) fn clear(
         directory: BorrowedFd<'_>,
         name: &[u8],
@@ -203,7 +207,7 @@ impl Layer {
         })
     }
 
-    /// Mode, owner, extended attributes and time of one file for another.
+    /// Copies the mode, owner, extended attributes and modification time of a file to another.
     pub(super) fn copy_metadata(&self, from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
         let stat = fstat(from)?;
         fchown(
@@ -230,7 +234,7 @@ impl Layer {
     }
 }
 
-/// What was at a path before.
+/// The entry that was at a path before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
     Nothing,
@@ -250,7 +254,7 @@ fn is_whiteout_at(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
     statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_whiteout(&stat))
 }
 
-/// Name and value of an extended attribute.
+/// The name and value of an extended attribute.
 type Attribute = (Vec<u8>, Vec<u8>);
 
 /// The extended attributes of an open file that belong to the image.

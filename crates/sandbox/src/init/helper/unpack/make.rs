@@ -1,4 +1,4 @@
-//! Making what members describe.
+//! Makes the files that members describe.
 
 use std::fs::File;
 use std::io::Write;
@@ -19,9 +19,9 @@ use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::protocol::unpacked::Unpacked;
 use crate::tar::{Archive, Member, Sparse, TarError};
 
-/// How much of a file is copied at once.
+/// The size of the copy buffer in bytes.
 const CHUNK: usize = 256 * 1024;
-/// Who owns what belongs to an id that the sandbox does not have.
+/// The owner of files whose own owner does not exist in the sandbox.
 const NOBODY: u32 = 65_534;
 
 impl Layer {
@@ -53,7 +53,7 @@ impl Layer {
             };
             make().map_err(|error| Refused::on("make the directory", path, error))
         }?;
-        // If it is the one that was made in last, its time is not that one's any more.
+        // The member sets the time of this directory, so no earlier time may be restored later.
         self.settle();
         let mut finish = || {
             if made.opaque {
@@ -127,7 +127,7 @@ impl Layer {
             Self::clear(above, name, false)?;
             mknodat(above, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
             own_at(above, name, member, single, done)?;
-            // It was just made as a FIFO, and nobody else can reach it.
+            // It was just made as a FIFO, and no other process can reach it.
             chmodat(
                 above,
                 name,
@@ -140,7 +140,8 @@ impl Layer {
         make().map_err(|error| Refused::on("make the named pipe", path, error))
     }
 
-    /// Gives a file of this layer another name. One that only the image below has is copied up first.
+    /// Makes a hard link to a file of this layer. A file that only the image below has is copied up
+    /// first.
     pub(super) fn make_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
         if path == target {
             return Ok(());
@@ -151,7 +152,7 @@ impl Layer {
                     if is_whiteout(&stat)
                         || FileType::from_raw_mode(stat.st_mode) == FileType::Directory
                     {
-                        return Err(Refused::path(path, "is a hard link to what is no file"));
+                        return Err(Refused::path(path, "is a hard link to something that is not a file"));
                     }
                     true
                 }
@@ -173,7 +174,7 @@ impl Layer {
         let name = last(path);
         self.parent(path)?;
         let Some(above) = self.current_directory() else {
-            return Err(Refused::path(path, "has no directory"));
+            return Err(Refused::path(path, "has no parent directory"));
         };
         Self::clear(above, name, false)
             .and_then(|_| Ok(self.link(target, above, name)?))
@@ -186,7 +187,7 @@ impl Layer {
             return Err(missing());
         };
         let name = last(target);
-        // Looked at before it is opened: a FIFO would wait for its other end.
+        // Check the type before opening: opening a FIFO would block.
         match statat(&below, or_dot(name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
             _ => return Err(missing()),
@@ -212,7 +213,7 @@ impl Layer {
 
 struct Made {
     directory: OwnedFd,
-    /// It comes in the place of something that the same layer has removed.
+    /// True if it replaces a whiteout of the same layer.
     opaque: bool,
 }
 
@@ -244,7 +245,8 @@ fn copy_pieces(archive: &mut Archive<File>, file: &File, sparse: &Sparse) -> std
     Ok(())
 }
 
-/// Owner, extended attributes, mode and time, in this order: a new owner takes set-user-id bits and capabilities away.
+/// Sets the owner, extended attributes, mode and time, in this order. Changing the owner clears
+/// set-user-id bits and capabilities.
 fn dress(
     file: &OwnedFd,
     member: &Member,
@@ -256,7 +258,7 @@ fn dress(
         if !kept(name, single) {
             continue;
         }
-        // What the file system or the kernel does not take is left out.
+        // Attributes that the file system or the kernel refuses are left out.
         let _ = fsetxattr(file, name.as_slice(), value, XattrFlags::empty());
     }
     fchmod(file, Mode::from_raw_mode(member.mode))?;
@@ -283,7 +285,7 @@ fn own(
 ) -> Result<(), Errno> {
     let other = (member.uid, member.gid) != (0, 0);
     if single {
-        // Files are made as root's, and there is nobody else.
+        // New files belong to root, the only user.
         done.all_root += u64::from(other);
         return Ok(());
     }
@@ -301,8 +303,9 @@ fn own(
     }
 }
 
-/// Whether an extended attribute is taken over: what programs set, and capabilities where ids exist that they can be for. Never
-/// overlayfs' own marks, by which a layer could show files that it does not have.
+/// Returns true if an extended attribute is copied: user attributes, and capabilities in sandboxes
+/// with many ids. Overlayfs' own marks are never copied; a layer could use them to show files that
+/// it does not have.
 fn kept(name: &[u8], single: bool) -> bool {
     (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
         || (name == b"security.capability" && !single)

@@ -1,7 +1,8 @@
-//! Unpacking a tar archive into a new layer.
+//! Unpacks a tar archive into a new layer.
 //!
-//! The archive is what somebody else made. Everything is made relative to descriptors of directories that were resolved beneath the
-//! layer without following a symbolic link, so that nothing outside of it can be meant, whatever the archive says.
+//! The archive is untrusted. Every file is made relative to descriptors of directories that were
+//! resolved beneath the layer without following a symbolic link. So no member can affect a file
+//! outside the layer.
 
 mod layer;
 mod make;
@@ -30,7 +31,7 @@ use crate::protocol::unpacked::Unpacked;
 use crate::protocol::wire;
 use crate::tar::{Archive, Member, MemberKind, TarError};
 
-/// Unpacks one archive, which comes through a descriptor, and says how that went.
+/// Unpacks one archive, which comes through a descriptor, and reports the result.
 pub(crate) fn serve(socket: &OwnedFd, store: &OwnedFd, boot: &UnpackBoot) -> Result<(), InitError> {
     let below = match boot.lowers.is_empty() {
         true => None,
@@ -87,7 +88,7 @@ fn unpack(
         layer.member(&member, &mut archive, &mut done)?;
     }
     layer.finish()?;
-    // Zeros at the end, and whatever follows them: the sender's checksum is over all of it.
+    // Read the trailing zeros and anything after them: the sender's checksum covers all bytes.
     let mut rest = archive.into_inner();
     let mut buffer = vec![0; 64 * 1024];
     while rest.read(&mut buffer).map_err(TarError::from)? > 0 {}
@@ -118,7 +119,7 @@ impl Layer {
             }
             MemberKind::Directory => self.make_directory(&path, member, done),
             _ if path.is_empty() => {
-                Err(Refused::path(&member.path, "is the root, and no directory"))
+                Err(Refused::path(&member.path, "is the root but not a directory"))
             }
             MemberKind::File => self.make_file(&path, member, archive, done),
             MemberKind::Symlink => self.make_symlink(&path, member, done),
@@ -132,7 +133,7 @@ impl Layer {
         }
     }
 
-    /// What has to be done when all members are made.
+    /// Finishes the layer after the last member.
     fn finish(&mut self) -> Result<(), Refused> {
         self.settle();
         if self.root_opaque {

@@ -1,13 +1,14 @@
-//! Paths of an archive's members.
+//! Checks paths of an archive's members.
 
 use super::refused::Refused;
 
-/// Longest path of a member (PATH_MAX less its NUL).
+/// The longest path of a member in bytes (PATH_MAX without its NUL).
 const PATH: usize = 4095;
-/// Most directories in one another.
+/// The deepest nesting of directories.
 const DEPTH: usize = 512;
 
-/// A path from the layer's root, without `.`, doubled and outer slashes; empty for the root itself. A leading slash means the image's root.
+/// Normalizes a path relative to the layer's root: it removes `.`, repeated and outer slashes. The
+/// result is empty for the root. A leading slash means the image's root.
 pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, Refused> {
     if path.contains(&0) {
         return Err(Refused::path(path, "has a NUL byte in its path"));

@@ -1,11 +1,11 @@
-//! Why an archive is refused.
+//! The error of unpacking an archive.
 
 use crate::tar::TarError;
 
-/// How much of a path is shown in an error.
+/// The most bytes of a path that an error shows.
 const SHOWN: usize = 300;
 
-/// Why an archive is not unpacked, as a sentence.
+/// The reason why an archive is refused, as a sentence.
 pub(super) struct Refused(pub(super) String);
 
 impl From<TarError> for Refused {
@@ -15,7 +15,7 @@ impl From<TarError> for Refused {
 }
 
 impl Refused {
-    /// A call to the kernel that failed on a path of the archive.
+    /// A kernel call that failed on a path of the archive.
     pub(super) fn on(what: &str, path: &[u8], error: impl Into<std::io::Error>) -> Self {
         Self(format!("{what} {}: {}", shown(path), error.into()))
     }
@@ -25,7 +25,7 @@ impl Refused {
     }
 }
 
-/// A path for people: bounded, without control characters.
+/// Formats a path for users: shortened, without control characters.
 pub(super) fn shown(path: &[u8]) -> String {
     let cut = path.len().min(SHOWN);
     let more = if cut < path.len() { "..." } else { "" };

@@ -1,6 +1,7 @@
-//! What a layer removes: OCI's whiteout files, as overlayfs' own marks (OCI image-spec, layer.md, "Whiteouts").
+//! Converts OCI whiteout files to overlayfs' own marks (OCI image-spec, layer.md, "Whiteouts").
 //!
-//! A whiteout concerns the image below alone. What the same layer makes at its path stays, whether it came before or after.
+//! A whiteout affects only the image below. A file of the same layer at its path stays, whether it
+//! comes before or after.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -14,9 +15,9 @@ use crate::init::helper::marks::make_opaque;
 use crate::os::tree::is_dot;
 
 pub(super) const PREFIX: &[u8] = b".wh.";
-/// What follows the prefix where all of a directory's content is hidden.
+/// The rest of the name of a whiteout that hides all content of a directory.
 const OPAQUE: &[u8] = b".wh..opq";
-/// What follows the prefix in names that an older union file system kept for itself.
+/// The rest of names that an older union file system (aufs) reserved for itself.
 const OWN: &[u8] = b".wh.";
 
 /// Applies the whiteout at `path`, whose last component is [`PREFIX`] and `name`.
@@ -36,12 +37,12 @@ pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), R
         return Ok(());
     }
     if matches!(name, b"" | b"." | b"..") {
-        return Err(Refused::path(path, "removes nothing that has a name"));
+        return Err(Refused::path(path, "is a whiteout without a name"));
     }
     if within.is_empty() && MOUNT_POINTS.contains(&name) {
         return Ok(());
     }
-    // Where nothing is below there is nothing to hide, and no directory has to be made for it.
+    // Without a directory below there is nothing to hide, and no directory to make.
     let Some(below) = layer.look_below(within)? else {
         return Ok(());
     };
@@ -54,7 +55,7 @@ pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), R
     hide(directory, name).map_err(|error| Refused::on("remove", path, error))
 }
 
-/// Hides all that is below the root, where overlayfs knows no mark.
+/// Hides everything below the root. Overlayfs has no mark for the root itself.
 pub(super) fn hide_all(layer: &Layer) -> Result<(), Refused> {
     let Some(below) = layer.look_below(b"")? else {
         return Ok(());
