@@ -10,12 +10,12 @@ use crate::cgroup::control_groups::ControlGroups;
 use crate::error::Error;
 use crate::ids::IdMap;
 use crate::ids::remedy;
-use crate::launch::facts::{Facts, filesystem};
+use crate::launch::host_info::{HostInfo, filesystem};
 use crate::launch::handshake::try_map;
 use crate::launch::unavailable::Unavailable;
 use crate::layers::LayerStore;
 use crate::options::StoreOptions;
-use crate::os::error::Doing;
+use crate::os::error::CallContext;
 use crate::protocol::spec::{Limits, Network, SandboxSpec};
 use crate::sandbox::Sandbox;
 use crate::store::layout::read_map;
@@ -81,22 +81,22 @@ const SANDBOX: &str = "sandbox";
 /// Checks each prerequisite and starts a real sandbox in the data directory. Existing files there
 /// are not touched, and the id map of a new store is not recorded.
 pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
-    let tried = try_sandbox(root, options);
-    let facts = Facts::gather(root);
+    let trial = try_sandbox(root, options);
+    let host = HostInfo::read(root);
     let mut checks = Vec::new();
-    let failed_at = match &tried {
+    let failed_at = match &trial {
         Ok(_) => None,
-        Err(Error::Unavailable(unavailable)) => Some(place_of(unavailable)),
+        Err(Error::Unavailable(unavailable)) => Some(prerequisite_of(unavailable)),
         Err(_) => Some(SANDBOX),
     };
-    let found: [(&str, &dyn Fn() -> Check); 6] = [
+    let prerequisites: [(&str, &dyn Fn() -> Check); 6] = [
         (MEMFD, &|| {
             Check::fine(MEMFD, "the init is run from a sealed in-memory file")
         }),
         (NAMESPACES, &|| Check::fine(NAMESPACES, "can be made")),
-        (IDS, &|| ids(tried.as_ref().ok(), options)),
+        (IDS, &|| id_map_check(trial.as_ref().ok(), options)),
         (APPARMOR, &|| {
-            let detail = if facts.apparmor && !facts.root {
+            let detail = if host.apparmor && !host.root {
                 "restricts others, not this program"
             } else {
                 "does not restrict user namespaces"
@@ -115,7 +115,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         }),
         (PROC, &|| Check::fine(PROC, "can be mounted in a sandbox")),
     ];
-    for (name, check) in found {
+    for (name, check) in prerequisites {
         if failed_at == Some(name) {
             break;
         }
@@ -124,12 +124,12 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             checks.push(check());
         }
     }
-    match &tried {
+    match &trial {
         Ok(_) => {
             checks.push(Check::fine("system call filter", "installed"));
             checks.push(process_bound());
             checks.push(control_groups());
-            checks.push(recorded(root, options));
+            checks.push(recorded_ids(root, options));
             checks.push(Check::fine(
                 SANDBOX,
                 format!("one was made and ended in {}", root.display()),
@@ -137,7 +137,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         }
         Err(Error::Unavailable(unavailable)) => {
             checks.push(Check::new(
-                place_of(unavailable),
+                prerequisite_of(unavailable),
                 State::Missing,
                 unavailable.detail(),
                 Some(unavailable.remedy()),
@@ -149,7 +149,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
 }
 
 /// The name of the missing prerequisite.
-fn place_of(unavailable: &Unavailable) -> &'static str {
+fn prerequisite_of(unavailable: &Unavailable) -> &'static str {
     match unavailable {
         Unavailable::NamespacesForbidden { .. } | Unavailable::Kernel { .. } => NAMESPACES,
         Unavailable::AppArmor => APPARMOR,
@@ -160,7 +160,7 @@ fn place_of(unavailable: &Unavailable) -> &'static str {
     }
 }
 
-fn ids(map: Option<&IdMap>, options: &StoreOptions) -> Check {
+fn id_map_check(map: Option<&IdMap>, options: &StoreOptions) -> Check {
     match map {
         None => Check::fine(IDS, "ids can be mapped"),
         Some(map) if map.single() => Check::new(
@@ -174,7 +174,7 @@ fn ids(map: Option<&IdMap>, options: &StoreOptions) -> Check {
 }
 
 /// Checks the ids that the existing store was made with.
-fn recorded(root: &Path, options: &StoreOptions) -> Check {
+fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
     const NAME: &str = "recorded ids";
     match read_map(root, options) {
         Ok(None) => Check::fine(NAME, "none yet: the data directory is new"),
@@ -245,10 +245,10 @@ fn control_groups() -> Check {
 /// Makes a temporary store in the data directory, starts a sandbox in it, and removes both.
 fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     let existed = root.exists();
-    fs::create_dir_all(root).on("make the directory", root)?;
-    let place = root.join(format!(".doctor-{}", std::process::id()));
-    let result = try_in(&place, options);
-    let removed = fs::remove_dir_all(&place).or_else(|error| {
+    fs::create_dir_all(root).context_path("make the directory", root)?;
+    let store_path = root.join(format!(".doctor-{}", std::process::id()));
+    let result = try_store(&store_path, options);
+    let removed = fs::remove_dir_all(&store_path).or_else(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             Ok(())
         } else {
@@ -271,12 +271,12 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
         .into(),
         other => other,
     })?;
-    removed.on("remove", &place)?;
+    removed.context_path("remove", &store_path)?;
     Ok(map)
 }
 
-fn try_in(place: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
-    let store = LayerStore::open(place, options.clone())?;
+fn try_store(store_path: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
+    let store = LayerStore::open(store_path, options.clone())?;
     let run = store.create_run("doctor")?;
     let result = try_run(&store, &run);
     let removed = store.remove_run("doctor");
@@ -290,7 +290,7 @@ fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
     let (uid, gid) = store.id_map().root_owner();
     for directory in ["", "proc", "sys", "dev"] {
         let path = base.join(directory);
-        fs::create_dir(&path).on("make the directory", &path)?;
+        fs::create_dir(&path).context_path("make the directory", &path)?;
         let owner = (
             rustix::fs::Uid::from_raw(uid),
             rustix::fs::Gid::from_raw(gid),
@@ -302,7 +302,7 @@ fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
             Some(owner.1),
             AtFlags::SYMLINK_NOFOLLOW,
         )
-        .on("give away", &path)?;
+        .context_path("change the owner of", &path)?;
     }
     let spec = SandboxSpec {
         layers: Vec::new(),

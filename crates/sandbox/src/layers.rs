@@ -25,9 +25,9 @@ use crate::store::layout::StoreLayout;
 use crate::store::runs::RunDir;
 
 /// The most layers of a chain. The kernel's limit for an overlay is 500.
-const MOST_LAYERS: usize = 480;
+const MAX_LAYERS: usize = 480;
 /// The time-out of a squash, whose time grows with the number of names in the layers.
-const SQUASHED: Duration = Duration::from_secs(1800);
+const SQUASH_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// A directory with the layers of images. Clones share the same store.
 #[derive(Debug, Clone)]
@@ -100,7 +100,7 @@ impl LayerStore {
         let unfinished = unfinished_layer_tree(id);
         // A process that was interrupted may have left an unfinished layer.
         self.remove_tree(&unfinished)?;
-        self.layout.make_where_files_are_made_fast(&unfinished)?;
+        self.layout.make_fast_directory(&unfinished)?;
         let report = match self.fill_host_layer(&unfinished) {
             Ok(report) => report,
             Err(error) => {
@@ -108,7 +108,7 @@ impl LayerStore {
                 return Err(error);
             }
         };
-        self.layout.keep(&unfinished, id)?;
+        self.layout.rename_to_layer(&unfinished, id)?;
         Ok(report)
     }
 
@@ -116,7 +116,7 @@ impl LayerStore {
         let root = self.layout.make_layer_root(unfinished)?;
         let owner = self
             .id_map()
-            .foreign_owner()
+            .files_have_other_owner()
             .then(|| self.id_map().root_owner());
         Ok(host_root::build(&root, owner)?)
     }
@@ -186,7 +186,7 @@ impl LayerStore {
             target: self.new_layer(run)?,
         });
         let init = InitProcess::start(&self.layout, &boot)?;
-        match init.receive(Instant::now() + SQUASHED) {
+        match init.receive(Instant::now() + SQUASH_TIMEOUT) {
             Ok((Reply::Squashed, _)) => Ok(()),
             Ok((Reply::Failed(failure), _)) => Err(explain(&self.layout, failure)),
             Err(WireError::TimedOut) => Err(Error::TimedOut("make one layer of several")),
@@ -209,9 +209,9 @@ impl LayerStore {
                 "an image without layers cannot be mounted".into(),
             ));
         }
-        if layers.len() > MOST_LAYERS {
+        if layers.len() > MAX_LAYERS {
             return Err(Error::Invalid(format!(
-                "the image has {} layers, and the kernel mounts no more than {MOST_LAYERS}: squash it, or start again from an earlier image",
+                "the image has {} layers, and the kernel mounts no more than {MAX_LAYERS}: squash it, or start again from an earlier image",
                 layers.len()
             )));
         }
@@ -242,7 +242,7 @@ impl LayerStore {
         match self.layout.remove_tree(relative) {
             Err(error)
                 if error.io().kind() == io::ErrorKind::PermissionDenied
-                    && self.id_map().beyond_engine() =>
+                    && self.id_map().exceeds_engine_rights() =>
             {
                 remove_inside(&self.layout, relative)?;
                 // Only this process's own directories around the tree are left.

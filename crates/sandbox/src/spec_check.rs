@@ -9,13 +9,13 @@ use crate::protocol::spec::{Network, SandboxSpec, SideFile};
 use crate::store::layout::StoreLayout;
 
 /// The kernel's limit on a host name, in bytes.
-const LONGEST_HOSTNAME: usize = 64;
+const MAX_HOSTNAME_BYTES: usize = 64;
 
 /// Checks the description of a sandbox.
 pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), Error> {
-    if spec.hostname.is_empty() || spec.hostname.len() > LONGEST_HOSTNAME {
+    if spec.hostname.is_empty() || spec.hostname.len() > MAX_HOSTNAME_BYTES {
         return Err(Error::Invalid(format!(
-            "a host name has 1 to {LONGEST_HOSTNAME} bytes, this one has {}",
+            "a host name has 1 to {MAX_HOSTNAME_BYTES} bytes, this one has {}",
             spec.hostname.len()
         )));
     }
@@ -24,11 +24,11 @@ pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), 
         return Err(Error::Invalid("a listener needs a port".into()));
     }
     for directory in &spec.directories {
-        check_place(&directory.path)?;
+        check_path(&directory.path)?;
         check_user(store, directory.uid, directory.gid)?;
     }
     for place in &spec.places {
-        check_place(&place.path)?;
+        check_path(&place.path)?;
         check_user(store, place.uid, place.gid)?;
     }
     Ok(())
@@ -67,7 +67,7 @@ fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Er
     Ok(())
 }
 
-fn check_place(path: &Path) -> Result<(), Error> {
+fn check_path(path: &Path) -> Result<(), Error> {
     let refuse = |reason: &str| {
         Err(Error::Place {
             path: path.to_owned(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::launch::handshake::InitProcess;
 use crate::layers::LayerStore;
-use crate::os::error::Doing;
+use crate::os::error::CallContext;
 use crate::protocol::boot::{Boot, UnpackBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
@@ -17,7 +17,7 @@ use crate::protocol::wire::{self, WireError};
 use crate::store::runs::RunDir;
 
 /// How long [`Unpacking::wait`] waits before it gives up.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const UNPACK_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// An archive that is being unpacked. Dropping the value stops the unpacking.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl LayerStore {
             old_mount: self.layout().old_mount(),
         };
         let init = InitProcess::start(self.layout(), &Boot::Unpack(boot))?;
-        let (ours, theirs) = UnixStream::pair().doing("make a socket pair")?;
+        let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
         let theirs = OwnedFd::from(theirs);
         wire::send(init.socket(), &FirstStageRequest::Unpack, &[theirs.as_fd()])?;
         Ok((Unpacking { init }, ours))
@@ -69,7 +69,7 @@ impl Unpacking {
     /// [`Error::Archive`] with the reason if the archive is refused, [`Error::Gone`] if the
     /// unpacking was stopped.
     pub fn wait(&self) -> Result<Unpacked, Error> {
-        match self.init.receive(Instant::now() + PATIENCE) {
+        match self.init.receive(Instant::now() + UNPACK_TIMEOUT) {
             Ok((Reply::Unpacked(unpacked), _)) => Ok(unpacked),
             Ok((Reply::Refused { reason }, _)) => Err(Error::Archive(reason)),
             Ok(_) | Err(WireError::Closed) => Err(Error::Gone),

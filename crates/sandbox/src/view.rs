@@ -13,20 +13,20 @@ use crate::layers::LayerStore;
 use crate::protocol::boot::Boot;
 use crate::protocol::entry::Entry;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{Look, ViewRequest};
+use crate::protocol::request::{PathQuery, ViewRequest};
 use crate::protocol::spec::LayerId;
 use crate::protocol::wire::{self, WireError, payload};
 
 /// The time-out for an answer, long enough for the longest listing. A slower helper is stuck and is
 /// killed.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A read-only view of a chain of layers. Nothing of the image runs, and nothing in it can make the
 /// caller hang.
 #[derive(Debug)]
 pub struct View {
     init: Mutex<InitProcess>,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// The error of reading a path of an image.
@@ -68,7 +68,7 @@ impl View {
         };
         Ok(Self {
             init: Mutex::new(InitProcess::start(store.layout(), &boot)?),
-            patience: ANSWER,
+            timeout: ANSWER_TIMEOUT,
         })
     }
 
@@ -78,8 +78,8 @@ impl View {
     /// # Errors
     /// When the path does not exist.
     pub fn stat(&self, path: &Path) -> Result<Entry, ViewError> {
-        match self.ask(Look::Stat, path)? {
-            (Reply::Found { entry }, _) => Ok(entry),
+        match self.ask(PathQuery::Stat, path)? {
+            (Reply::Entry { entry }, _) => Ok(entry),
             _ => Err(Error::Gone.into()),
         }
     }
@@ -90,8 +90,8 @@ impl View {
     /// # Errors
     /// When the path does not exist.
     pub fn find(&self, path: &Path) -> Result<Entry, ViewError> {
-        match self.ask(Look::Follow, path)? {
-            (Reply::Found { entry }, _) => Ok(entry),
+        match self.ask(PathQuery::Follow, path)? {
+            (Reply::Entry { entry }, _) => Ok(entry),
             _ => Err(Error::Gone.into()),
         }
     }
@@ -101,9 +101,9 @@ impl View {
     /// # Errors
     /// When the directory does not exist or has more than 250,000 entries.
     pub fn list(&self, path: &Path) -> Result<Vec<Entry>, ViewError> {
-        match self.ask(Look::List, path)? {
+        match self.ask(PathQuery::List, path)? {
             (Reply::Listed, files) => {
-                let [entries] = wire::exactly(files).map_err(Error::from)?;
+                let [entries] = wire::exact_files(files).map_err(Error::from)?;
                 Ok(payload::read(entries).map_err(Error::from)?)
             }
             _ => Err(Error::Gone.into()),
@@ -115,18 +115,18 @@ impl View {
     /// # Errors
     /// When the file does not exist or is not a regular file.
     pub fn open_file(&self, path: &Path) -> Result<(File, Entry), ViewError> {
-        match self.ask(Look::Open, path)? {
-            (Reply::Found { entry }, files) => {
-                let [file] = wire::exactly(files).map_err(Error::from)?;
+        match self.ask(PathQuery::Open, path)? {
+            (Reply::Entry { entry }, files) => {
+                let [file] = wire::exact_files(files).map_err(Error::from)?;
                 Ok((file.into(), entry))
             }
             _ => Err(Error::Gone.into()),
         }
     }
 
-    fn ask(&self, how: Look, path: &Path) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
-        let path = checked(path)?;
-        self.request(&ViewRequest::Look { how, path })
+    fn ask(&self, query: PathQuery, path: &Path) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
+        let path = checked_path(path)?;
+        self.request(&ViewRequest::Query { query, path })
     }
 
     /// Sends a request and waits for its answer.
@@ -135,22 +135,22 @@ impl View {
         request: &ViewRequest,
     ) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
         let init = self.init.lock().unwrap_or_else(PoisonError::into_inner);
-        wire::send(init.socket(), request, &[]).map_err(lost)?;
+        wire::send(init.socket(), request, &[]).map_err(wire_error)?;
         let answer = init
-            .receive(Instant::now() + self.patience)
+            .receive(Instant::now() + self.timeout)
             .map_err(|error| {
                 init.kill();
-                lost(error)
+                wire_error(error)
             })?;
         match answer {
-            (Reply::NotFound { errno }, _) => Err(refusal(errno)),
+            (Reply::ViewFailed { errno }, _) => Err(lookup_error(errno)),
             other => Ok(other),
         }
     }
 }
 
 /// Checks that a path can be sent. An empty path stands for the root.
-pub(crate) fn checked(path: &Path) -> Result<PathBuf, ViewError> {
+pub(crate) fn checked_path(path: &Path) -> Result<PathBuf, ViewError> {
     let bytes = path.as_os_str().as_encoded_bytes();
     // The connection would cut longer paths, and the kernel refuses them.
     if bytes.len() > libc::PATH_MAX.unsigned_abs() as usize || bytes.contains(&0) {
@@ -163,7 +163,7 @@ pub(crate) fn checked(path: &Path) -> Result<PathBuf, ViewError> {
     })
 }
 
-fn lost(error: WireError) -> ViewError {
+fn wire_error(error: WireError) -> ViewError {
     let error = match error {
         WireError::Closed => Error::Gone,
         WireError::TimedOut => Error::TimedOut("look into the image"),
@@ -172,7 +172,7 @@ fn lost(error: WireError) -> ViewError {
     error.into()
 }
 
-fn refusal(errno: i32) -> ViewError {
+fn lookup_error(errno: i32) -> ViewError {
     match errno {
         libc::ENOENT | libc::ENAMETOOLONG => ViewError::NotFound,
         libc::ENOTDIR => ViewError::NotADirectory,
@@ -199,7 +199,7 @@ mod tests {
         store.stage_host_layer(LayerId(1)).unwrap();
         let mut view = View::open(&store, &[LayerId(1)]).unwrap();
         assert_eq!(view.find("/usr/..".as_ref()).unwrap().kind, Kind::Directory);
-        view.patience = Duration::from_millis(50);
+        view.timeout = Duration::from_millis(50);
         let pid = view.init.lock().unwrap().pid();
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         kill_process(pid, Signal::STOP).unwrap();
@@ -208,7 +208,7 @@ mod tests {
             matches!(error, ViewError::Sandbox(Error::TimedOut(_))),
             "{error:?}"
         );
-        let gone = view.init.lock().unwrap().wait(Instant::now() + ANSWER);
+        let gone = view.init.lock().unwrap().wait(Instant::now() + ANSWER_TIMEOUT);
         assert!(gone);
         store.remove_layer(LayerId(1)).unwrap();
     }

@@ -10,12 +10,12 @@ use crate::error::Error;
 use crate::protocol::entry::{Entry, Item, Kind};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::ViewRequest;
-use crate::protocol::wire::{MOST_FILES, WireError};
-use crate::view::{View, ViewError, checked};
+use crate::protocol::wire::{MAX_FILES, WireError};
+use crate::view::{View, ViewError, checked_path};
 
 /// The longest path of an entry from the walk's root, in bytes. The kernel takes at most 4,096
 /// bytes in one call, but deeper trees exist.
-const LONGEST_PATH: usize = 1 << 20;
+const MAX_PATH_LENGTH: usize = 1 << 20;
 
 /// A walk through a directory and everything below it.
 ///
@@ -53,9 +53,9 @@ impl Walk {
         self.path.clear();
         self.lengths.clear();
         self.items.clear();
-        let path = checked(path)?;
+        let path = checked_path(path)?;
         match self.view.request(&ViewRequest::Walk { path })? {
-            (Reply::Found { entry }, _) => Ok(entry),
+            (Reply::Entry { entry }, _) => Ok(entry),
             _ => Err(Error::Gone.into()),
         }
     }
@@ -84,7 +84,7 @@ impl Walk {
                 self.path.push(b'/');
             }
             self.path.extend_from_slice(last.entry.name.as_bytes());
-            if self.path.len() > LONGEST_PATH {
+            if self.path.len() > MAX_PATH_LENGTH {
                 return Err(io::Error::from_raw_os_error(libc::ENAMETOOLONG).into());
             }
         } else if let Some(&length) = self.lengths.get(depth) {
@@ -117,12 +117,12 @@ impl Walk {
     ///
     /// # Errors
     /// When the helper is gone. If a single file cannot be opened, its own result is the error.
-    pub fn open(&self, which: &[usize]) -> Result<Vec<io::Result<File>>, ViewError> {
-        let request = ViewRequest::Take {
-            which: which.to_vec(),
+    pub fn open(&self, indices: &[usize]) -> Result<Vec<io::Result<File>>, ViewError> {
+        let request = ViewRequest::OpenFiles {
+            indices: indices.to_vec(),
         };
         let (errnos, files) = match self.view.request(&request)? {
-            (Reply::Taken { errnos }, files) => (errnos, files),
+            (Reply::Opened { errnos }, files) => (errnos, files),
             _ => return Err(Error::Gone.into()),
         };
         let expected = errnos.iter().filter(|errno| **errno == 0).count();
@@ -144,7 +144,7 @@ impl Walk {
     }
 
     /// The number of files that one call can open.
-    pub const AT_ONCE: usize = MOST_FILES;
+    pub const AT_ONCE: usize = MAX_FILES;
 
     /// The view that the walk reads.
     pub fn view(&self) -> &View {

@@ -15,7 +15,7 @@ use object::{Endianness, StringTable, elf};
 
 type Header = elf::FileHeader64<Endianness>;
 
-fn made() -> (tempfile::TempDir, HostReport) {
+fn build_root() -> (tempfile::TempDir, HostReport) {
     let new = tempfile::tempdir().unwrap();
     let report = build(new.path(), None).unwrap();
     (new, report)
@@ -77,17 +77,17 @@ fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     root.join(&here).exists().then_some(here)
 }
 
-struct Needs {
+struct ElfNeeds {
     interpreter: Option<PathBuf>,
     libraries: Vec<String>,
     paths: Vec<String>,
 }
 
-fn needs(data: &[u8]) -> Option<Needs> {
+fn needs(data: &[u8]) -> Option<ElfNeeds> {
     let header = Header::parse(data).ok()?;
     let endian = header.endian().unwrap();
     let segments = header.program_headers(endian, data).unwrap();
-    let mut found = Needs {
+    let mut found = ElfNeeds {
         interpreter: None,
         libraries: Vec::new(),
         paths: Vec::new(),
@@ -142,7 +142,7 @@ fn loader_directories() -> Vec<String> {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn every_elf_file_finds_its_loader_and_libraries_within_the_tree() {
-    let (new, report) = made();
+    let (new, report) = build_root();
     let root = new.path();
     let mut missing = BTreeSet::new();
     let mut checked = 0;
@@ -189,7 +189,7 @@ fn every_elf_file_finds_its_loader_and_libraries_within_the_tree() {
 
 #[test]
 fn every_link_ends_in_the_tree_and_every_script_has_its_interpreter() {
-    let (new, _) = made();
+    let (new, _) = build_root();
     let root = new.path();
     for (path, metadata) in walk(root) {
         // /proc is filled when a sandbox starts.
@@ -220,7 +220,7 @@ fn every_link_ends_in_the_tree_and_every_script_has_its_interpreter() {
 
 #[test]
 fn nothing_private_of_the_machine_is_taken() {
-    let (new, _) = made();
+    let (new, _) = build_root();
     let root = new.path();
     let own: HashSet<&str> = [
         "etc/passwd",
@@ -317,7 +317,7 @@ fn nothing_private_of_the_machine_is_taken() {
 
 #[test]
 fn two_roots_are_alike_and_the_report_counts_them() {
-    let ((one, first), (two, second)) = (made(), made());
+    let ((one, first), (two, second)) = (build_root(), build_root());
     assert_eq!(first, second);
     let (one_tree, two_tree) = (walk(one.path()), walk(two.path()));
     assert!(one_tree.keys().eq(two_tree.keys()));
@@ -351,7 +351,7 @@ fn two_roots_are_alike_and_the_report_counts_them() {
 }
 
 #[test]
-fn the_umask_has_no_say_and_the_owner_is_the_one_asked_for() {
+fn the_umask_is_ignored_and_the_requested_owner_is_set() {
     let new = tempfile::tempdir().unwrap();
     let me = fs::metadata(new.path()).unwrap();
     // Only root can give files away; any user can name itself.

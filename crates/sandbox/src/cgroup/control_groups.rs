@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use super::hierarchy::{Controller, GroupDirectory, Version, memory_total};
-use super::{probe, systemd};
+use super::probe::{self, ControllerError};
+use super::systemd;
 use crate::protocol::spec::Limits;
 
 /// The limits that this process can enforce on a sandbox with control groups.
@@ -12,7 +13,7 @@ use crate::protocol::spec::Limits;
 pub struct ControlGroups {
     /// The directory for each controller, or why there is none, in the order of
     /// [`Controller::ALL`].
-    places: [Result<GroupDirectory, String>; 3],
+    directories: [Result<GroupDirectory, ControllerError>; 3],
     memory_bytes: u64,
 }
 
@@ -33,11 +34,11 @@ impl ControlGroups {
     pub fn get() -> &'static Self {
         static FOUND: OnceLock<ControlGroups> = OnceLock::new();
         FOUND.get_or_init(|| {
-            let (places, above) = probe::places();
+            let (directories, above) = probe::directories();
             let memory_bytes = memory_total();
             let memory_bytes = above.map_or(memory_bytes, |above| above.min(memory_bytes));
             Self {
-                places,
+                directories,
                 memory_bytes: memory_bytes / 10 * 8,
             }
         })
@@ -47,7 +48,7 @@ impl ControlGroups {
     /// cannot be enforced.
     #[must_use]
     pub fn memory_bytes(&self) -> Option<u64> {
-        self.place(Controller::Memory)
+        self.directory(Controller::Memory)
             .ok()
             .filter(|_| self.memory_bytes > 0)
             .map(|_| self.memory_bytes)
@@ -56,19 +57,19 @@ impl ControlGroups {
     /// Describes in one sentence which limits can be enforced.
     #[must_use]
     pub fn describe(&self) -> String {
-        let of = |controller: Controller| self.place(controller).ok();
-        let held: Vec<&str> = Controller::ALL
+        let available = |controller: Controller| self.directory(controller).ok();
+        let limited: Vec<&str> = Controller::ALL
             .into_iter()
-            .filter(|controller| of(*controller).is_some())
+            .filter(|controller| available(*controller).is_some())
             .map(Controller::name)
             .collect();
-        if held.is_empty() {
+        if limited.is_empty() {
             return format!("control groups cannot be used: {}", self.reason());
         }
         let mut versions: Vec<&str> = Controller::ALL
             .into_iter()
-            .filter_map(of)
-            .map(|place| match place.version {
+            .filter_map(available)
+            .map(|directory| match directory.version {
                 Version::V1 => "v1",
                 Version::V2 => "v2",
             })
@@ -77,9 +78,9 @@ impl ControlGroups {
         let mut text = format!(
             "control groups ({}) bound {}",
             versions.join(" and "),
-            held.join(", ")
+            limited.join(", ")
         );
-        if held.len() < Controller::ALL.len() {
+        if limited.len() < Controller::ALL.len() {
             text.push_str(&format!("; not the rest: {}", self.reason()));
         }
         text
@@ -88,39 +89,47 @@ impl ControlGroups {
     /// The remedy for limits that cannot be enforced. `None` if all can.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
-        self.places.iter().any(Result::is_err).then(remedy)
+        self.directories.iter().any(Result::is_err).then(remedy)
     }
 
     /// The reason why these limits cannot be enforced, with a remedy. `None` if they can.
     #[must_use]
     pub fn refusal(&self, limits: &Limits) -> Option<String> {
-        let asked = wanted(limits);
-        let why = asked
+        let requested = required_controllers(limits);
+        let reason = requested
             .into_iter()
-            .find_map(|controller| self.place(controller).err())?;
-        Some(format!("{why}: {}", remedy()))
+            .find_map(|controller| self.directory(controller).err())?;
+        Some(format!("{reason}: {}", remedy()))
     }
 
-    fn reason(&self) -> &str {
-        self.places
+    /// The reason why the first unavailable controller cannot be used.
+    fn reason(&self) -> String {
+        self.directories
             .iter()
-            .find_map(|place| place.as_ref().err())
-            .map_or("", String::as_str)
+            .find_map(|directory| directory.as_ref().err())
+            .map(ToString::to_string)
+            .unwrap_or_default()
     }
 
-    pub(super) fn place(&self, controller: Controller) -> Result<&GroupDirectory, &str> {
-        let index = Controller::ALL.iter().position(|one| *one == controller);
-        index
-            .and_then(|index| self.places.get(index))
-            .map_or(Err(""), |place| place.as_ref().map_err(String::as_str))
+    pub(super) fn directory(
+        &self,
+        controller: Controller,
+    ) -> Result<&GroupDirectory, &ControllerError> {
+        let [memory, pids, cpu] = &self.directories;
+        match controller {
+            Controller::Memory => memory,
+            Controller::Pids => pids,
+            Controller::Cpu => cpu,
+        }
+        .as_ref()
     }
 
     /// The directories in which groups are made, without duplicates.
     pub(super) fn parents(&self) -> Vec<&Path> {
         let mut parents: Vec<&Path> = Vec::new();
-        for place in self.places.iter().flatten() {
-            if !parents.contains(&place.path.as_path()) {
-                parents.push(&place.path);
+        for directory in self.directories.iter().flatten() {
+            if !parents.contains(&directory.path.as_path()) {
+                parents.push(&directory.path);
             }
         }
         parents
@@ -129,11 +138,11 @@ impl ControlGroups {
 
 /// The instruction to get control groups for this process.
 fn remedy() -> String {
-    systemd::remedy().unwrap_or_else(|| get_control_groups().into())
+    systemd::remedy().unwrap_or_else(|| plain_remedy().into())
 }
 
 /// The instruction to get usable control groups without systemd.
-fn get_control_groups() -> &'static str {
+fn plain_remedy() -> &'static str {
     if rustix::process::geteuid().is_root() {
         "mount the control groups with memory, pids and cpu so that this process may write to them"
     } else {
@@ -142,16 +151,16 @@ fn get_control_groups() -> &'static str {
 }
 
 /// The controllers that enforce these limits.
-pub(super) fn wanted(limits: &Limits) -> Vec<Controller> {
-    let asked = [
+pub(super) fn required_controllers(limits: &Limits) -> Vec<Controller> {
+    let requested = [
         limits.memory_bytes.is_some(),
         limits.processes.is_some(),
         limits.cpus.is_some(),
     ];
     Controller::ALL
         .into_iter()
-        .zip(asked)
-        .filter_map(|(controller, asked)| asked.then_some(controller))
+        .zip(requested)
+        .filter_map(|(controller, requested)| requested.then_some(controller))
         .collect()
 }
 
@@ -160,16 +169,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_place_is_refused_with_a_remedy() {
-        let place = GroupDirectory {
+    fn a_limit_without_a_controller_is_refused_with_a_remedy() {
+        let directory = GroupDirectory {
             version: Version::V2,
             path: "/sys/fs/cgroup/a".into(),
         };
         let groups = ControlGroups {
-            places: [
-                Ok(place.clone()),
-                Ok(place),
-                Err("no cpu controller".into()),
+            directories: [
+                Ok(directory.clone()),
+                Ok(directory),
+                Err(ControllerError::NotMounted("cpu")),
             ],
             memory_bytes: 1000,
         };
@@ -179,11 +188,14 @@ mod tests {
         };
         assert_eq!(groups.refusal(&limits), None);
         limits.cpus = Some(0.5);
-        let why = groups.refusal(&limits).unwrap();
-        assert!(why.starts_with("no cpu controller: "), "{why}");
+        let reason = groups.refusal(&limits).unwrap();
+        assert!(
+            reason.starts_with("no hierarchy of control groups is mounted that has `cpu`: "),
+            "{reason}"
+        );
         assert_eq!(groups.parents(), [Path::new("/sys/fs/cgroup/a")]);
-        let said = groups.describe();
-        assert!(said.contains("(v2) bound memory, pids; not"), "{said}");
+        let message = groups.describe();
+        assert!(message.contains("(v2) bound memory, pids; not"), "{message}");
         assert!(groups.remedy().is_some());
     }
 }

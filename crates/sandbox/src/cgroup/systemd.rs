@@ -19,7 +19,7 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::files::{make, set};
-use super::hierarchy::unified;
+use super::hierarchy::own_v2_group;
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 
@@ -27,9 +27,9 @@ use crate::os::users::user_name;
 pub(super) const LEAF: &str = "contree-engine";
 
 /// The time-out for systemd to answer and to complete a request.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause between checks for completion, of which systemd sends no event.
-const PAUSE: Duration = Duration::from_millis(1);
+const POLL_PAUSE: Duration = Duration::from_millis(1);
 
 /// Returns true if systemd manages this system's groups, except those that it has delegated.
 pub(super) fn under_systemd() -> bool {
@@ -45,17 +45,17 @@ pub(super) fn enter(stays: bool) {
     if !under_systemd() {
         return;
     }
-    let Some(own) = unified() else { return };
-    if named(&own) == LEAF {
+    let Some(own) = own_v2_group() else { return };
+    if unit_name(&own) == LEAF {
         return;
     }
     if is_alone(&own) && is_delegated(&own) {
-        into_leaf(&own);
+        move_into_leaf(&own);
     } else if may_leave(&own, stays)
         && let Some(scope) = ask_for_scope(&own)
         && is_alone(&scope)
     {
-        into_leaf(&scope);
+        move_into_leaf(&scope);
     }
 }
 
@@ -64,18 +64,18 @@ pub(super) fn remedy() -> Option<String> {
     if !under_systemd() {
         return None;
     }
-    let own = unified()?;
+    let own = own_v2_group()?;
     let root = rustix::process::geteuid().is_root();
     Some(remedy_for(&own, root, root || user_bus().is_some()))
 }
 
 fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
-    let is_ours = named(own) == LEAF;
+    let is_ours = unit_name(own) == LEAF;
     if is_ours && in_user_manager(own) {
         // Before version 252 a user's manager has no cpu controller by default.
         return "delegate the controllers to users' managers: run `systemctl edit user@.service` as root, add `[Service]` and `Delegate=cpu memory pids`, and log in again".into();
     }
-    let unit = named(if is_ours {
+    let unit = unit_name(if is_ours {
         own.parent().unwrap_or(own)
     } else {
         own
@@ -98,7 +98,7 @@ fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
     }
 }
 
-fn named(group: &Path) -> &str {
+fn unit_name(group: &Path) -> &str {
     group
         .file_name()
         .and_then(|name| name.to_str())
@@ -120,7 +120,7 @@ fn is_alone(group: &Path) -> bool {
 
 /// Returns true if systemd has delegated the group to this program.
 fn is_delegated(group: &Path) -> bool {
-    let unit = named(group);
+    let unit = unit_name(group);
     if !unit.ends_with(".scope") && !unit.ends_with(".service") {
         return false;
     }
@@ -133,7 +133,7 @@ fn is_delegated(group: &Path) -> bool {
         return true;
     }
     let user = rustix::process::geteuid();
-    if user.is_root() || !fs::metadata(group).is_ok_and(|about| about.uid() == user.as_raw()) {
+    if user.is_root() || !fs::metadata(group).is_ok_and(|metadata| metadata.uid() == user.as_raw()) {
         return false;
     }
     // The system's manager makes a user the owner of delegated groups only. The user's manager owns
@@ -142,17 +142,17 @@ fn is_delegated(group: &Path) -> bool {
 }
 
 fn is_delegated_by_user_manager(unit: &str) -> bool {
-    let Some(mut command) = to_manager("systemctl") else {
+    let Some(mut command) = manager_command("systemctl") else {
         return false;
     };
     command.args(["show", "--value", "--property=Delegate", "--", unit]);
-    answer(command).is_some_and(|answer| answer.trim() == "yes")
+    output_of(command).is_some_and(|output_of| output_of.trim() == "yes")
 }
 
 /// Returns true if this program can safely leave its group. A service would lose the program. A
 /// program that must stay would end with the session, which it survives in its present group.
 fn may_leave(own: &Path, stays: bool) -> bool {
-    let unit = named(own);
+    let unit = unit_name(own);
     if !unit.ends_with(".scope") {
         return false;
     }
@@ -172,13 +172,13 @@ fn user_bus() -> Option<(PathBuf, PathBuf)> {
     let user = rustix::process::geteuid().as_raw();
     let directory = PathBuf::from(format!("/run/user/{user}"));
     let socket = directory.join("bus");
-    let about = fs::metadata(&socket).ok()?;
-    (about.uid() == user && about.file_type().is_socket()).then_some((directory, socket))
+    let metadata = fs::metadata(&socket).ok()?;
+    (metadata.uid() == user && metadata.file_type().is_socket()).then_some((directory, socket))
 }
 
 /// A systemd command that talks to this user's manager, or for root to the system's. It sets the
 /// environment itself, which may be another user's or empty.
-fn to_manager(program: &str) -> Option<Command> {
+fn manager_command(program: &str) -> Option<Command> {
     let mut command = Command::new(find_program(program)?);
     if rustix::process::geteuid().is_root() {
         command.arg("--system");
@@ -196,7 +196,7 @@ fn to_manager(program: &str) -> Option<Command> {
 
 /// Runs a command and returns its output, which must be short. Returns `None` if it fails or takes
 /// too long.
-fn answer(mut command: Command) -> Option<String> {
+fn output_of(mut command: Command) -> Option<String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -207,23 +207,23 @@ fn answer(mut command: Command) -> Option<String> {
         let _ = child.kill();
     }
     let succeeded = child.wait().is_ok_and(|status| status.success());
-    let said = std::io::read_to_string(child.stdout.take()?).ok()?;
-    succeeded.then_some(said)
+    let message = std::io::read_to_string(child.stdout.take()?).ok()?;
+    succeeded.then_some(message)
 }
 
 /// Waits for the end of a child, up to the time-out.
 fn ends_in_time(child: &Child) -> bool {
-    let late = PATIENCE.try_into().unwrap_or_default();
+    let deadline = SYSTEMD_TIMEOUT.try_into().unwrap_or_default();
     let Ok(end) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else {
         return false;
     };
     let mut ends = [PollFd::new(&end, PollFlags::IN)];
-    retry_on_intr(|| poll(&mut ends, Some(&late))).is_ok_and(|count| count == 1)
+    retry_on_intr(|| poll(&mut ends, Some(&deadline))).is_ok_and(|count| count == 1)
 }
 
 /// Asks the manager to move this process into a new scope, and returns the scope's group.
 fn ask_for_scope(own: &Path) -> Option<PathBuf> {
-    let mut command = to_manager("busctl")?;
+    let mut command = manager_command("busctl")?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -245,20 +245,20 @@ fn ask_for_scope(own: &Path) -> Option<PathBuf> {
     command.args(["TasksMax", "t", &unbounded]);
     command.args(["CollectMode", "s", "inactive-or-failed"]);
     command.args(["Description", "s", "Engine of contree-sandbox", "0"]);
-    answer(command)?;
+    output_of(command)?;
     // The manager answers before the move is done.
-    let late = Instant::now() + PATIENCE;
-    while Instant::now() < late {
-        let group = unified();
+    let deadline = Instant::now() + SYSTEMD_TIMEOUT;
+    while Instant::now() < deadline {
+        let group = own_v2_group();
         if group.as_deref().is_some_and(|group| group != own) {
             return group;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_PAUSE);
     }
     None
 }
 
-fn into_leaf(group: &Path) {
+fn move_into_leaf(group: &Path) {
     let leaf = group.join(LEAF);
     if make(&leaf).is_ok() && set(&leaf, "cgroup.procs", "0").is_err() {
         let _ = fs::remove_dir(&leaf);
@@ -272,7 +272,7 @@ mod tests {
     const USERS: &str = "/sys/fs/cgroup/user.slice/user-7.slice";
 
     #[test]
-    fn a_service_is_not_left_and_a_session_only_by_what_ends_with_it() {
+    fn a_program_leaves_no_service_and_leaves_a_session_only_if_it_may_end_with_it() {
         let in_users = |end: &str| PathBuf::from(format!("{USERS}/{end}"));
         assert!(may_leave(&in_users("session-3.scope"), false));
         assert!(may_leave(
@@ -289,45 +289,45 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_is_one_for_where_the_program_is() {
+    fn the_remedy_depends_on_the_programs_group() {
         let service = Path::new("/sys/fs/cgroup/system.slice/agent.service");
-        let said = remedy_for(service, false, true);
-        assert!(said.contains("`systemctl edit agent.service`"), "{said}");
+        let message = remedy_for(service, false, true);
+        assert!(message.contains("`systemctl edit agent.service`"), "{message}");
         let service = PathBuf::from(format!("{USERS}/user@7.service/app.slice/agent.service"));
-        let said = remedy_for(&service, false, true);
+        let message = remedy_for(&service, false, true);
         assert!(
-            said.contains("`systemctl --user edit agent.service`"),
-            "{said}"
+            message.contains("`systemctl --user edit agent.service`"),
+            "{message}"
         );
         let leaf = PathBuf::from(format!("/sys/fs/cgroup/system.slice/agent.service/{LEAF}"));
-        let said = remedy_for(&leaf, false, true);
-        assert!(said.contains("`systemctl edit agent.service`"), "{said}");
+        let message = remedy_for(&leaf, false, true);
+        assert!(message.contains("`systemctl edit agent.service`"), "{message}");
         let leaf = format!("{USERS}/user@7.service/app.slice/contree-1-2.scope/{LEAF}");
-        let said = remedy_for(Path::new(&leaf), false, true);
-        assert!(said.contains("`systemctl edit user@.service`"), "{said}");
+        let message = remedy_for(Path::new(&leaf), false, true);
+        assert!(message.contains("`systemctl edit user@.service`"), "{message}");
         let session = PathBuf::from(format!("{USERS}/session-3.scope"));
-        let said = remedy_for(&session, false, true);
-        assert!(said.contains("systemd-run --user --scope"), "{said}");
-        let said = remedy_for(&session, false, false);
-        assert!(said.contains("loginctl enable-linger "), "{said}");
-        let said = remedy_for(&session, true, true);
-        assert!(said.contains("`systemd-run --scope"), "{said}");
+        let message = remedy_for(&session, false, true);
+        assert!(message.contains("systemd-run --user --scope"), "{message}");
+        let message = remedy_for(&session, false, false);
+        assert!(message.contains("loginctl enable-linger "), "{message}");
+        let message = remedy_for(&session, true, true);
+        assert!(message.contains("`systemd-run --scope"), "{message}");
     }
 
     #[test]
-    fn a_program_is_heard_if_it_succeeds() {
+    fn the_output_of_a_successful_command_is_returned() {
         let shell = |text: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", text]);
-            answer(command)
+            output_of(command)
         };
         assert_eq!(shell("sleep 0.05; echo yes"), Some("yes\n".to_owned()));
         assert_eq!(shell("echo no; exit 1"), None);
-        assert_eq!(answer(Command::new("/nowhere/at/all")), None);
+        assert_eq!(output_of(Command::new("/nowhere/at/all")), None);
     }
 
     #[test]
-    fn what_other_processes_are_in_is_not_for_this_one_alone() {
+    fn a_group_with_other_processes_is_not_for_this_process_alone() {
         let group = tempfile::tempdir().unwrap();
         let own = std::process::id();
         for (members, alone) in [

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::files::{set, value};
 
 /// The period of quotas in microseconds.
-const PERIOD: u32 = 100_000;
+const PERIOD_MICROSECONDS: u32 = 100_000;
 
 /// The memory limit of a group, including those of its ancestors.
 pub(super) fn memory_limit(directory: &Path) -> Option<u64> {
@@ -26,7 +26,7 @@ pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
 }
 
 pub(super) fn set_cpus(directory: &Path, cpus: f64) -> io::Result<()> {
-    set(directory, "cpu.cfs_period_us", &PERIOD.to_string())?;
-    let quota = format!("{:.0}", cpus * f64::from(PERIOD));
+    set(directory, "cpu.cfs_period_us", &PERIOD_MICROSECONDS.to_string())?;
+    let quota = format!("{:.0}", cpus * f64::from(PERIOD_MICROSECONDS));
     set(directory, "cpu.cfs_quota_us", &quota)
 }

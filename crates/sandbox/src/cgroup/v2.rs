@@ -9,7 +9,7 @@ use super::files::set;
 use super::hierarchy::Controller;
 
 /// The period of quotas in microseconds.
-const PERIOD: u32 = 100_000;
+const PERIOD_MICROSECONDS: u32 = 100_000;
 
 /// Ensures that groups below this one have the controller. With `may_enable` it enables the
 /// controller if necessary.
@@ -66,8 +66,8 @@ pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
 }
 
 pub(super) fn set_cpus(directory: &Path, cpus: f64) -> io::Result<()> {
-    let quota = cpus * f64::from(PERIOD);
-    set(directory, "cpu.max", &format!("{quota:.0} {PERIOD}"))
+    let quota = cpus * f64::from(PERIOD_MICROSECONDS);
+    set(directory, "cpu.max", &format!("{quota:.0} {PERIOD_MICROSECONDS}"))
 }
 
 #[cfg(test)]

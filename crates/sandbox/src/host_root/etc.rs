@@ -59,7 +59,7 @@ pub(super) fn add(plan: &mut Plan) {
     for (path, target) in LINKS {
         plan.add(
             Path::new(path),
-            Node::Link {
+            Node::Symlink {
                 target: target.into(),
             },
         );

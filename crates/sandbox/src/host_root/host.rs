@@ -12,7 +12,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::plan::{Node, Source};
+use super::elf::ElfError;
+use super::plan::{HostFile, Node};
 
 /// The trees whose public files may be copied.
 const TREES: &[&str] = &[
@@ -61,7 +62,7 @@ const MAX_LINKS: usize = 40;
 
 /// The reason why a file of the machine is not copied.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum CopyRefusal {
     #[error("not installed")]
     Missing(PathBuf),
     #[error("{0} is outside the trees that may be copied")]
@@ -75,14 +76,14 @@ pub(super) enum Refusal {
     #[error("cannot read {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error("{path} cannot be read as an ELF file: {reason}")]
-    Elf { path: PathBuf, reason: String },
+    Elf { path: PathBuf, reason: ElfError },
     #[error("library {name}, which {by} needs, was not found")]
     Library { name: String, by: PathBuf },
     #[error("interpreter {interpreter} of {by}: {reason}")]
     Interpreter {
         interpreter: PathBuf,
         by: PathBuf,
-        reason: Box<Refusal>,
+        reason: Box<CopyRefusal>,
     },
 }
 
@@ -103,7 +104,7 @@ impl Resolved {
         let node = if self.metadata.is_dir() {
             Node::Directory { mode: 0o755 }
         } else {
-            Node::File(Source::of(&self.metadata))
+            Node::File(HostFile::of(&self.metadata))
         };
         let mut nodes = self.links;
         nodes.push((self.path, node));
@@ -116,14 +117,14 @@ impl Resolved {
 pub(super) struct Host {
     root: PathBuf,
     /// A cache of metadata by path, `None` for missing paths. Most paths share their parents.
-    seen: RefCell<HashMap<PathBuf, Option<Metadata>>>,
+    metadata_cache: RefCell<HashMap<PathBuf, Option<Metadata>>>,
 }
 
 impl Host {
     pub(super) fn new(root: &Path) -> Host {
         Host {
             root: root.to_owned(),
-            seen: RefCell::default(),
+            metadata_cache: RefCell::default(),
         }
     }
 
@@ -138,7 +139,7 @@ impl Host {
     }
 
     /// Follows the absolute `path` to a public file or directory within the allowed trees.
-    pub(super) fn resolve(&self, path: &Path) -> Result<Resolved, Refusal> {
+    pub(super) fn resolve(&self, path: &Path) -> Result<Resolved, CopyRefusal> {
         let mut ahead: VecDeque<OsString> = VecDeque::new();
         let mut here = PathBuf::from("/");
         let mut links: Vec<(PathBuf, Node)> = Vec::new();
@@ -154,15 +155,15 @@ impl Host {
             metadata = self.stat(&next, path)?;
             if metadata.is_symlink() {
                 if !link_allowed(&next) {
-                    return Err(Refusal::Outside(next));
+                    return Err(CopyRefusal::Outside(next));
                 }
                 let located = self.locate(&next);
-                let target = fs::read_link(&located).map_err(|source| Refusal::Io {
+                let target = fs::read_link(&located).map_err(|source| CopyRefusal::Io {
                     path: next.clone(),
                     source,
                 })?;
                 if links.len() == MAX_LINKS {
-                    return Err(Refusal::Links(path.to_owned()));
+                    return Err(CopyRefusal::Links(path.to_owned()));
                 }
                 if target.is_absolute() {
                     here = PathBuf::from("/");
@@ -170,7 +171,7 @@ impl Host {
                 push_front(&mut ahead, &target);
                 links.push((
                     next,
-                    Node::Link {
+                    Node::Symlink {
                         target: target.into_os_string(),
                     },
                 ));
@@ -179,13 +180,13 @@ impl Host {
             }
         }
         if !metadata.is_dir() && !metadata.is_file() {
-            return Err(Refusal::Special(here));
+            return Err(CopyRefusal::Special(here));
         }
         if !allowed(&here) {
-            return Err(Refusal::Outside(here));
+            return Err(CopyRefusal::Outside(here));
         }
         if metadata.mode() & 0o004 == 0 {
-            return Err(Refusal::Private(here));
+            return Err(CopyRefusal::Private(here));
         }
         Ok(Resolved {
             path: here,
@@ -195,18 +196,18 @@ impl Host {
     }
 
     /// Follows `path` to a file.
-    pub(super) fn resolve_file(&self, path: &Path) -> Result<Resolved, Refusal> {
+    pub(super) fn resolve_file(&self, path: &Path) -> Result<Resolved, CopyRefusal> {
         let resolved = self.resolve(path)?;
         if resolved.metadata.is_file() {
             Ok(resolved)
         } else {
-            Err(Refusal::Missing(path.to_owned()))
+            Err(CopyRefusal::Missing(path.to_owned()))
         }
     }
 
     /// The names in a directory, sorted.
-    pub(super) fn list(&self, directory: &Path) -> Result<Vec<OsString>, Refusal> {
-        let failed = |source| Refusal::Io {
+    pub(super) fn list(&self, directory: &Path) -> Result<Vec<OsString>, CopyRefusal> {
+        let failed = |source| CopyRefusal::Io {
             path: directory.to_owned(),
             source,
         };
@@ -222,19 +223,19 @@ impl Host {
     }
 
     /// The first bytes of a file, at most `limit`.
-    pub(super) fn head(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn head(&self, path: &Path, limit: u64) -> Result<Vec<u8>, CopyRefusal> {
         let mut bytes = Vec::new();
         File::open(self.locate(path))
             .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-            .map_err(|source| Refusal::Io {
+            .map_err(|source| CopyRefusal::Io {
                 path: path.to_owned(),
                 source,
             })?;
         Ok(bytes)
     }
 
-    fn stat(&self, here: &Path, wanted: &Path) -> Result<Metadata, Refusal> {
-        let known = self.seen.borrow().get(here).cloned();
+    fn stat(&self, here: &Path, wanted: &Path) -> Result<Metadata, CopyRefusal> {
+        let known = self.metadata_cache.borrow().get(here).cloned();
         let found = match known {
             Some(found) => found,
             None => {
@@ -249,19 +250,19 @@ impl Host {
                         None
                     }
                     Err(source) => {
-                        return Err(Refusal::Io {
+                        return Err(CopyRefusal::Io {
                             path: here.to_owned(),
                             source,
                         });
                     }
                 };
-                self.seen
+                self.metadata_cache
                     .borrow_mut()
                     .insert(here.to_owned(), found.clone());
                 found
             }
         };
-        found.ok_or_else(|| Refusal::Missing(wanted.to_owned()))
+        found.ok_or_else(|| CopyRefusal::Missing(wanted.to_owned()))
     }
 }
 

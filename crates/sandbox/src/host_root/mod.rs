@@ -10,6 +10,7 @@ mod etc;
 mod host;
 mod libraries;
 mod plan;
+mod program_lists;
 mod programs;
 #[cfg(test)]
 mod tests;
@@ -21,8 +22,8 @@ use std::path::{Path, PathBuf};
 
 use self::host::Host;
 use self::plan::Plan;
-use self::programs::Collector;
-use self::write::Writer;
+use self::programs::ProgramCollector;
+use self::write::RootWriter;
 
 /// The report of [`build`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,14 +107,14 @@ fn build_from(
     let mut plan = Plan::default();
     let mut report = HostReport::default();
     let directories = programs::directories();
-    Collector::new(host, &directories, &mut plan, &mut report.skipped).collect();
+    ProgramCollector::new(host, &directories, &mut plan, &mut report.skipped).collect();
     etc::add(&mut plan);
     if let Some((_, reason)) = report.skipped.iter().find(|(program, _)| program == "sh") {
         return Err(HostError::NoShell {
             reason: reason.clone(),
         });
     }
-    let written = Writer::new(host, destination, owner).write(&plan)?;
+    let written = RootWriter::new(host, destination, owner).write(&plan)?;
     report.files = written.files;
     report.bytes = written.bytes;
     Ok(report)

@@ -13,20 +13,20 @@ pub(super) enum Node {
     Directory {
         mode: u32,
     },
-    File(Source),
+    File(HostFile),
     Text(Vec<u8>),
-    Link {
+    Symlink {
         target: OsString,
     },
     /// A hard link to another file of the plan.
-    Same {
+    HardLink {
         path: PathBuf,
     },
 }
 
 /// A file of the host, with data to recognize it later.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct HostFile {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) links: u64,
@@ -34,9 +34,9 @@ pub(super) struct Source {
     pub(super) modified: Option<SystemTime>,
 }
 
-impl Source {
-    pub(super) fn of(metadata: &Metadata) -> Source {
-        Source {
+impl HostFile {
+    pub(super) fn of(metadata: &Metadata) -> HostFile {
+        HostFile {
             device: metadata.dev(),
             inode: metadata.ino(),
             links: metadata.nlink(),
@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-    pub(super) fn is_same_file(&self, other: &Source) -> bool {
+    pub(super) fn is_same_file(&self, other: &HostFile) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }

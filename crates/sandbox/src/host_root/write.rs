@@ -16,30 +16,30 @@ use rustix::fs::{CWD, OFlags, copy_file_range, ioctl_ficlone, linkat};
 
 use super::HostError;
 use super::host::Host;
-use super::plan::{Node, Plan, Source};
+use super::plan::{Node, Plan, HostFile};
 
 /// The most threads. More would only wait for each other: the kernel makes the files of a directory
 /// one at a time.
-const MOST_THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
 /// The number of files that a thread takes at once. They are neighbours, so two threads rarely work
 /// in one directory.
 const CHUNK: usize = 16;
 
-pub(super) struct Writer<'a> {
+pub(super) struct RootWriter<'a> {
     host: &'a Host,
     destination: &'a Path,
     owner: Option<(u32, u32)>,
 }
 
 /// The content of a file to make.
-enum Content<'p> {
-    Copy(&'p Source),
+enum FileContent<'p> {
+    Copy(&'p HostFile),
     Text(&'p [u8]),
 }
 
 /// The data that all threads share. The host's cache is not thread-safe and not included.
-struct Shared<'a> {
+struct FileWriter<'a> {
     root: &'a Path,
     destination: &'a Path,
     owner: Option<(u32, u32)>,
@@ -50,25 +50,25 @@ struct Shared<'a> {
 }
 
 /// The totals of written files.
-pub(super) struct Written {
+pub(super) struct WriteTotals {
     pub(super) files: u64,
     pub(super) bytes: u64,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> RootWriter<'a> {
     pub(super) fn new(
         host: &'a Host,
         destination: &'a Path,
         owner: Option<(u32, u32)>,
-    ) -> Writer<'a> {
-        Writer {
+    ) -> RootWriter<'a> {
+        RootWriter {
             host,
             destination,
             owner,
         }
     }
 
-    pub(super) fn write(&self, plan: &Plan) -> Result<Written, HostError> {
+    pub(super) fn write(&self, plan: &Plan) -> Result<WriteTotals, HostError> {
         let mut files = Vec::new();
         let mut symlinks = Vec::new();
         let mut names = Vec::new();
@@ -82,17 +82,17 @@ impl<'a> Writer<'a> {
                         Some(of) => names.push((*of, path)),
                         None => {
                             first.insert((source.device, source.inode), path);
-                            files.push((path, Content::Copy(source)));
+                            files.push((path, FileContent::Copy(source)));
                         }
                     }
                 }
-                Node::File(source) => files.push((path, Content::Copy(source))),
-                Node::Text(text) => files.push((path, Content::Text(text))),
-                Node::Link { target } => symlinks.push((path, target.as_os_str())),
-                Node::Same { path: of } => names.push((of.as_path(), path)),
+                Node::File(source) => files.push((path, FileContent::Copy(source))),
+                Node::Text(text) => files.push((path, FileContent::Text(text))),
+                Node::Symlink { target } => symlinks.push((path, target.as_os_str())),
+                Node::HardLink { path: of } => names.push((of.as_path(), path)),
             }
         }
-        let shared = Shared {
+        let writer = FileWriter {
             root: self.host.root(),
             destination: self.destination,
             owner: self.owner,
@@ -100,67 +100,67 @@ impl<'a> Writer<'a> {
             next: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
         };
-        shared.files(&files)?;
+        writer.files(&files)?;
         self.symlinks(&symlinks)?;
         for (of, path) in names {
-            let place = place(self.destination, path);
-            fs::hard_link(self::place(self.destination, of), &place)
-                .map_err(|error| failed("create the link", &place, error))?;
+            let destination = in_root(self.destination, path);
+            fs::hard_link(in_root(self.destination, of), &destination)
+                .map_err(|error| failed("create the link", &destination, error))?;
         }
-        Ok(Written {
+        Ok(WriteTotals {
             files: files.len() as u64,
-            bytes: shared.bytes.into_inner(),
+            bytes: writer.bytes.into_inner(),
         })
     }
 
     fn directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        let place = place(self.destination, path);
+        let destination = in_root(self.destination, path);
         if path != Path::new("/") {
-            fs::create_dir(&place)
-                .map_err(|error| failed("create the directory", &place, error))?;
+            fs::create_dir(&destination)
+                .map_err(|error| failed("create the directory", &destination, error))?;
         }
-        own(&place, self.owner)?;
+        set_owner(&destination, self.owner)?;
         // Set the mode here: at creation the umask would apply.
-        fs::set_permissions(&place, Permissions::from_mode(mode))
-            .map_err(|error| failed("set the mode of", &place, error))
+        fs::set_permissions(&destination, Permissions::from_mode(mode))
+            .map_err(|error| failed("set the mode of", &destination, error))
     }
 
     fn symlinks(&self, symlinks: &[(&Path, &OsStr)]) -> Result<(), HostError> {
-        let mut made: HashMap<(Option<&Path>, &OsStr), PathBuf> = HashMap::new();
+        let mut links: HashMap<(Option<&Path>, &OsStr), PathBuf> = HashMap::new();
         for &(path, target) in symlinks {
-            let place = place(self.destination, path);
+            let destination = in_root(self.destination, path);
             let key = (path.parent(), target);
-            if let Some(first) = made.get(&key)
-                && linkat(CWD, first, CWD, &place, rustix::fs::AtFlags::empty()).is_ok()
+            if let Some(first) = links.get(&key)
+                && linkat(CWD, first, CWD, &destination, rustix::fs::AtFlags::empty()).is_ok()
             {
                 continue;
             }
-            unix::symlink(target, &place)
-                .map_err(|error| failed("create the link", &place, error))?;
-            own(&place, self.owner)?;
-            made.insert(key, place);
+            unix::symlink(target, &destination)
+                .map_err(|error| failed("create the link", &destination, error))?;
+            set_owner(&destination, self.owner)?;
+            links.insert(key, destination);
         }
         Ok(())
     }
 }
 
-impl Shared<'_> {
+impl FileWriter<'_> {
     /// Makes all files. Returns the first failure in the order of the plan.
-    fn files(&self, files: &[(&Path, Content<'_>)]) -> Result<(), HostError> {
+    fn files(&self, files: &[(&Path, FileContent<'_>)]) -> Result<(), HostError> {
         let threads = thread::available_parallelism()
             .map_or(1, usize::from)
-            .min(MOST_THREADS)
+            .min(MAX_THREADS)
             .min(files.len().div_ceil(CHUNK));
         let failure = thread::scope(|scope| {
             let helpers: Vec<_> = (1..threads)
                 .map_while(|_| {
                     // If no thread can be started, this one does all the work.
                     thread::Builder::new()
-                        .spawn_scoped(scope, || self.some(files))
+                        .spawn_scoped(scope, || self.write_chunks(files))
                         .ok()
                 })
                 .collect();
-            let own = self.some(files);
+            let own = self.write_chunks(files);
             let others = helpers
                 .into_iter()
                 .filter_map(|helper| helper.join().unwrap_or(None));
@@ -173,15 +173,15 @@ impl Shared<'_> {
     }
 
     /// Makes chunks of files until none are left or one fails.
-    fn some(&self, files: &[(&Path, Content<'_>)]) -> Option<(usize, HostError)> {
+    fn write_chunks(&self, files: &[(&Path, FileContent<'_>)]) -> Option<(usize, HostError)> {
         loop {
             let start = self.next.fetch_add(CHUNK, Ordering::Relaxed);
             for (index, (path, content)) in files.iter().enumerate().skip(start).take(CHUNK) {
-                let done = match content {
-                    Content::Copy(source) => self.copy(path, source),
-                    Content::Text(text) => self.text(path, text),
+                let written = match content {
+                    FileContent::Copy(source) => self.copy(path, source),
+                    FileContent::Text(text) => self.text(path, text),
                 };
-                match done {
+                match written {
                     Ok(bytes) => self.bytes.fetch_add(bytes, Ordering::Relaxed),
                     Err(error) => {
                         self.next.store(files.len(), Ordering::Relaxed);
@@ -196,16 +196,16 @@ impl Shared<'_> {
     }
 
     fn text(&self, path: &Path, text: &[u8]) -> Result<u64, HostError> {
-        let place = place(self.destination, path);
-        let mut file = create(&place)?;
+        let destination = in_root(self.destination, path);
+        let mut file = create(&destination)?;
         file.write_all(text)
-            .map_err(|error| failed("write", &place, error))?;
-        self.finish(&file, &place, 0o644)?;
+            .map_err(|error| failed("write", &destination, error))?;
+        self.finish(&file, &destination, 0o644)?;
         Ok(text.len() as u64)
     }
 
-    fn copy(&self, path: &Path, source: &Source) -> Result<u64, HostError> {
-        let origin = place(self.root, path);
+    fn copy(&self, path: &Path, source: &HostFile) -> Result<u64, HostError> {
+        let origin = in_root(self.root, path);
         let from = OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32)
@@ -219,18 +219,18 @@ impl Shared<'_> {
                 path: path.to_owned(),
             });
         }
-        let place = place(self.destination, path);
-        let to = create(&place)?;
+        let destination = in_root(self.destination, path);
+        let to = create(&destination)?;
         let bytes = if self.clone(&from, &to) {
             metadata.len()
         } else {
-            copy(&from, &to, metadata.len()).map_err(|error| failed("copy to", &place, error))?
+            copy(&from, &to, metadata.len()).map_err(|error| failed("copy to", &destination, error))?
         };
-        self.finish(&to, &place, if source.executable { 0o755 } else { 0o644 })?;
+        self.finish(&to, &destination, if source.executable { 0o755 } else { 0o644 })?;
         if let Some(modified) = source.modified {
             // Python uses a compiled file only if it records the time of its source.
             to.set_times(FileTimes::new().set_modified(modified))
-                .map_err(|error| failed("set the time of", &place, error))?;
+                .map_err(|error| failed("set the time of", &destination, error))?;
         }
         Ok(bytes)
     }
@@ -243,13 +243,13 @@ impl Shared<'_> {
         clones
     }
 
-    fn finish(&self, file: &File, place: &Path, mode: u32) -> Result<(), HostError> {
+    fn finish(&self, file: &File, destination: &Path, mode: u32) -> Result<(), HostError> {
         if let Some((uid, gid)) = self.owner {
             unix::fchown(file, Some(uid), Some(gid))
-                .map_err(|error| failed("change the owner of", place, error))?;
+                .map_err(|error| failed("change the owner of", destination, error))?;
         }
         file.set_permissions(Permissions::from_mode(mode))
-            .map_err(|error| failed("set the mode of", place, error))
+            .map_err(|error| failed("set the mode of", destination, error))
     }
 }
 
@@ -268,25 +268,25 @@ fn copy(mut from: &File, mut to: &File, length: u64) -> io::Result<u64> {
     Ok(copied)
 }
 
-fn place(root: &Path, path: &Path) -> PathBuf {
+fn in_root(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn own(place: &Path, owner: Option<(u32, u32)>) -> Result<(), HostError> {
+fn set_owner(destination: &Path, owner: Option<(u32, u32)>) -> Result<(), HostError> {
     match owner {
-        Some((uid, gid)) => unix::lchown(place, Some(uid), Some(gid))
-            .map_err(|error| failed("change the owner of", place, error)),
+        Some((uid, gid)) => unix::lchown(destination, Some(uid), Some(gid))
+            .map_err(|error| failed("change the owner of", destination, error)),
         None => Ok(()),
     }
 }
 
-fn create(place: &Path) -> Result<File, HostError> {
+fn create(destination: &Path) -> Result<File, HostError> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(place)
-        .map_err(|error| failed("create", place, error))
+        .open(destination)
+        .map_err(|error| failed("create", destination, error))
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> HostError {

@@ -26,7 +26,7 @@ pub enum MapKind {
 /// The process that writes the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Writer {
+enum MapWriter {
     /// The engine, because it is root.
     Root,
     /// newuidmap and newgidmap, for the ids of /etc/subuid and /etc/subgid.
@@ -53,7 +53,7 @@ impl Extent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {
     kind: MapKind,
-    writer: Writer,
+    writer: MapWriter,
     /// The user who made the store.
     engine: u32,
     uids: Vec<Extent>,
@@ -97,13 +97,13 @@ impl IdMap {
 
     /// Returns true if this machine's root made the store. Its files then belong to other ids than
     /// the engine's.
-    pub(crate) fn foreign_owner(&self) -> bool {
-        self.writer == Writer::Root
+    pub(crate) fn files_have_other_owner(&self) -> bool {
+        self.writer == MapWriter::Root
     }
 
     /// Returns true if files of layers may belong to ids over which the engine has no rights.
-    pub(crate) fn beyond_engine(&self) -> bool {
-        self.writer == Writer::Helper
+    pub(crate) fn exceeds_engine_rights(&self) -> bool {
+        self.writer == MapWriter::Helper
     }
 }
 
@@ -111,7 +111,7 @@ impl fmt::Display for IdMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (uid, _) = self.root_owner();
         match (self.kind, self.writer) {
-            (MapKind::Range, Writer::Helper) => {
+            (MapKind::Range, MapWriter::Helper) => {
                 let subordinate: u32 = self.uids.iter().skip(1).map(|extent| extent.count).sum();
                 let first = self.uids.get(1).map_or(0, |extent| extent.outside);
                 write!(

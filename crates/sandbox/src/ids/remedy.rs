@@ -40,9 +40,9 @@ pub(crate) fn get_a_range(options: &StoreOptions) -> String {
     }
     let user =
         std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string());
-    let taken =
+    let grants =
         ["/etc/subuid", "/etc/subgid"].map(|file| fs::read_to_string(file).unwrap_or_default());
-    let first = first_free(taken.iter().map(String::as_str));
+    let first = first_free(grants.iter().map(String::as_str));
     let range = format!("{first}-{}", first + 65_535);
     let grant = format!(
         "`usermod --add-subuids {range} --add-subgids {range} {user}` (any free range will do)"

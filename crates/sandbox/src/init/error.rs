@@ -1,18 +1,18 @@
 //! The error that ends an init.
 
-use crate::protocol::failure::Failure;
+use crate::protocol::step_failure::StepFailure;
 use crate::protocol::wire::WireError;
 
 /// The error that ends an init.
 pub(crate) enum InitError {
     /// A step failed, and the init reports it to the engine.
-    Failed(Failure),
+    Failed(StepFailure),
     /// The connection to the engine is lost.
     Lost,
 }
 
-impl From<Failure> for InitError {
-    fn from(failure: Failure) -> Self {
+impl From<StepFailure> for InitError {
+    fn from(failure: StepFailure) -> Self {
         Self::Failed(failure)
     }
 }

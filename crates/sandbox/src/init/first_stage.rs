@@ -22,7 +22,7 @@ use crate::os::error::errno;
 use crate::os::sys::{self, Fork};
 use crate::os::tree;
 use crate::protocol::boot::{Boot, SandboxBoot};
-use crate::protocol::failure::{During, Failure};
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
 use crate::protocol::step::Step;
@@ -70,18 +70,18 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
         return Err(InitError::Lost);
     };
     let mut side_files = files.split_off(files.len().min(2));
-    let [store, description] = wire::exactly(files)?;
+    let [store, description] = wire::exact_files(files)?;
     let boot: Boot = payload::read(description)?;
     // Write it now: later /proc/self belongs to this machine's root.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     if let Boot::Sandbox(boot) = &boot {
-        let doors = side_files.split_off(side_files.len().saturating_sub(boot.group_doors));
-        for door in &doors {
+        let group_files = side_files.split_off(side_files.len().saturating_sub(boot.group_files));
+        for file in &group_files {
             // The engine checks whether this worked.
-            let _ = rustix::io::write(door, b"0");
+            let _ = rustix::io::write(file, b"0");
         }
     }
-    fchdir(&store).during(Step::Prepare)?;
+    fchdir(&store).at_step(Step::Prepare)?;
     enter_user_namespace(socket)?;
     match boot {
         Boot::Probe => wire::send(socket, &Reply::Ready, &[])?,
@@ -92,7 +92,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
                     .map_err(|_| InitError::Lost)?;
                 tree::remove(store.as_fd(), &name)
                     .map_err(|e| errno(&e))
-                    .during_with(Step::Remove, shown)?;
+                    .at_step_on(Step::Remove, shown)?;
             }
             wire::send(socket, &Reply::Ready, &[])?;
         }
@@ -102,7 +102,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
             wire::send(socket, &Reply::Ready, &[])?;
             squash::squash(&store, &boot)
                 .map_err(|error| errno(&error))
-                .during(Step::Squash)?;
+                .at_step(Step::Squash)?;
             wire::send(socket, &Reply::Squashed, &[])?;
         }
         Boot::Sandbox(boot) => sandbox(socket, store, &boot, side_files)?,
@@ -111,18 +111,18 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
 }
 
 fn enter_user_namespace(socket: &OwnedFd) -> Result<(), InitError> {
-    sys::unshare(UnshareFlags::NEWUSER).during(Step::UserNamespace)?;
+    sys::unshare(UnshareFlags::NEWUSER).at_step(Step::UserNamespace)?;
     // While dumpable, /proc/<pid>/uid_map belongs to the engine's user, who must write it.
-    set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::UserNamespace)?;
+    set_dumpable_behavior(DumpableBehavior::Dumpable).at_step(Step::UserNamespace)?;
     wire::send(socket, &Reply::NeedMap, &[])?;
     let (FirstStageRequest::Mapped, _) = wire::receive::<FirstStageRequest>(socket, None)? else {
         return Err(InitError::Lost);
     };
     // This fails for an ordinary user with a single id, where setgroups is disabled.
     let _ = set_thread_groups(&[]);
-    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(Step::BecomeRoot)?;
-    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(Step::BecomeRoot)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::BecomeRoot)?;
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at_step(Step::BecomeRoot)?;
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at_step(Step::BecomeRoot)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::BecomeRoot)?;
     Ok(())
 }
 
@@ -133,10 +133,10 @@ fn sandbox(
     side_files: Vec<OwnedFd>,
 ) -> Result<(), InitError> {
     upper::prepare(boot)?;
-    sys::unshare(UnshareFlags::NEWPID).during(Step::PidNamespace)?;
-    let over = match boot.max_layer_bytes {
+    sys::unshare(UnshareFlags::NEWPID).at_step(Step::PidNamespace)?;
+    let oversize = match boot.max_layer_bytes {
         None => {
-            let pid = match sys::fork().during(Step::Fork)? {
+            let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => pid1::main(socket, store, boot, None, side_files),
                 Fork::Parent(pid) => pid,
             };
@@ -151,8 +151,8 @@ fn sandbox(
                 SocketFlags::CLOEXEC,
                 None,
             )
-            .during(Step::Prepare)?;
-            let pid = match sys::fork().during(Step::Fork)? {
+            .at_step(Step::Prepare)?;
+            let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => {
                     drop(ours);
                     pid1::main(socket, store, boot, Some(theirs), side_files)
@@ -160,18 +160,18 @@ fn sandbox(
                 Fork::Parent(pid) => pid,
             };
             drop((theirs, side_files));
-            match watch::until_end(pid, &store, &boot.run, limit, &ours) {
-                Ok(over) => over,
+            match watch::watch_until_end(pid, &store, &boot.run, limit, &ours) {
+                Ok(oversize) => oversize,
                 Err(error) => {
                     // A sandbox that cannot be watched is killed.
                     let _ = sys::kill(pid, libc::SIGKILL);
                     let _ = sys::wait(pid, true);
-                    Err(error).during(Step::Watch)?
+                    Err(error).at_step(Step::Watch)?
                 }
             }
         }
     };
-    wire::send(socket, &Reply::TreeGone { over }, &[])?;
+    wire::send(socket, &Reply::TreeGone { oversize }, &[])?;
     loop {
         // Requests for pid 1 that came too late are ignored.
         if let (RequestAfterPid1::FirstStage(FirstStageRequest::Inspect), _) =
@@ -179,7 +179,7 @@ fn sandbox(
         {
             let reply = match changed::inspect(&store, boot) {
                 Ok((reason, bytes)) => Reply::Inspected { reason, bytes },
-                Err(error) => Reply::Failed(Failure {
+                Err(error) => Reply::Failed(StepFailure {
                     step: Step::Inspect,
                     subject: None,
                     errno: errno(&error).raw_os_error(),

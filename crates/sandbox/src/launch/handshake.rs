@@ -11,29 +11,29 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::classify::{explain, other, unmapped};
+use super::classify::{explain, map_error, plain_error};
 use super::error::LaunchError;
 use super::program;
 use crate::error::Error;
 use crate::ids::IdMap;
 use crate::ids::write::MapError;
 use crate::options::StoreOptions;
-use crate::os::error::Doing;
+use crate::os::error::CallContext;
 use crate::os::poll::wait_readable;
 use crate::protocol::boot::{Boot, INIT_NAME};
-use crate::protocol::failure::Failure;
+use crate::protocol::step_failure::StepFailure;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
 use crate::protocol::wire::{self, WireError, payload};
 use crate::store::layout::StoreLayout;
 
 /// The time-out for the program's first message. A program that is not our init sends none.
-const HELLO: Duration = Duration::from_secs(10);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time-out from the first message to a sandbox that is set up. It takes milliseconds, unless
 /// the machine is overloaded.
-const START: Duration = Duration::from_secs(30);
+const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time-out for the end of a process after SIGKILL, unless it is stuck in the kernel.
-const DEATH: Duration = Duration::from_secs(10);
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An init process and the connection to it. Dropping the value kills the process and waits.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub(crate) struct InitProcess {
 
 /// The init's report of the sandbox that it has set up.
 #[derive(Debug, Default)]
-pub(crate) struct SetUp {
+pub(crate) struct SetupResult {
     /// The side files that exist, as indices into the request.
     pub(crate) side_files: Vec<usize>,
     /// The socket that listens on the sandbox's loopback interface.
@@ -56,16 +56,16 @@ pub(crate) struct SetUp {
 impl InitProcess {
     /// Starts an init, which sets up what `boot` describes.
     pub(crate) fn start(store: &StoreLayout, boot: &Boot) -> Result<Self, Error> {
-        Self::start_with(store, boot, &[]).map(|(init, _)| init)
+        Self::start_with_files(store, boot, &[]).map(|(init, _)| init)
     }
 
     /// Starts an init with `boot` and passes it open files.
-    pub(crate) fn start_with(
+    pub(crate) fn start_with_files(
         store: &StoreLayout,
         boot: &Boot,
         files: &[BorrowedFd<'_>],
-    ) -> Result<(Self, SetUp), Error> {
-        Self::with_map(
+    ) -> Result<(Self, SetupResult), Error> {
+        Self::start_with_map(
             store.options(),
             store.id_map(),
             store.directory(),
@@ -73,72 +73,72 @@ impl InitProcess {
             files,
         )
         .map_err(|error| match error {
-            Refusal::Step(failure) => explain(store, failure),
-            Refusal::Map(error) => unmapped(store.id_map(), &error, store.options()),
-            Refusal::Other(error) => error,
+            StartError::Step(failure) => explain(store, failure),
+            StartError::Map(error) => map_error(store.id_map(), &error, store.options()),
+            StartError::Other(error) => error,
         })
     }
 
-    fn with_map(
+    fn start_with_map(
         options: &StoreOptions,
         map: &IdMap,
         store: BorrowedFd<'_>,
         boot: &Boot,
         files: &[BorrowedFd<'_>],
-    ) -> Result<(Self, SetUp), Refusal> {
-        let init = Self::spawn(options).map_err(Refusal::Other)?;
-        match init.receive(Instant::now() + HELLO) {
+    ) -> Result<(Self, SetupResult), StartError> {
+        let init = Self::spawn(options).map_err(StartError::Other)?;
+        match init.receive(Instant::now() + HELLO_TIMEOUT) {
             Ok((Reply::Hello, _)) => {}
             _ => {
-                let program = program::name(options);
-                return Err(Refusal::Other(LaunchError::NotInit { program }.into()));
+                let program = program::display_name(options);
+                return Err(StartError::Other(LaunchError::NotInit { program }.into()));
             }
         }
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + SETUP_TIMEOUT;
         let description = payload::write(boot)?;
         let files = [&[store, description.as_fd()], files].concat();
         wire::send(&init.socket, &FirstStageRequest::Boot, &files)?;
         match init.receive(deadline)? {
             (Reply::NeedMap, _) => {}
-            (reply, _) => return Err(refused(reply)),
+            (reply, _) => return Err(start_error(reply)),
         }
-        map.write(init.pid()).map_err(Refusal::Map)?;
+        map.write(init.pid()).map_err(StartError::Map)?;
         wire::send(&init.socket, &FirstStageRequest::Mapped, &[])?;
         match init.receive(deadline)? {
-            (Reply::Ready, _) => Ok((init, SetUp::default())),
+            (Reply::Ready, _) => Ok((init, SetupResult::default())),
             (Reply::Up { side_files }, files) => {
                 let listener = files.into_iter().next();
-                let set_up = SetUp {
+                let result = SetupResult {
                     side_files,
                     listener,
                 };
-                Ok((init, set_up))
+                Ok((init, result))
             }
             // Files placed before the start count towards the limit too.
-            (Reply::TreeGone { over: Some(bytes) }, _) => {
+            (Reply::TreeGone { oversize: Some(bytes) }, _) => {
                 let limit = match boot {
                     Boot::Sandbox(sandbox) => sandbox.max_layer_bytes,
                     _ => None,
                 };
                 let limit = limit.unwrap_or(bytes);
-                Err(Refusal::Other(Error::LayerTooLarge { bytes, limit }))
+                Err(StartError::Other(Error::LayerTooLarge { bytes, limit }))
             }
-            (reply, _) => Err(refused(reply)),
+            (reply, _) => Err(start_error(reply)),
         }
     }
 
     fn spawn(options: &StoreOptions) -> Result<Self, Error> {
-        let program = program::path(options)?;
+        let program = program::executable_path(options)?;
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC,
             None,
         )
-        .doing("make a socket pair")?;
+        .context("make a socket pair")?;
         // A stuck init must not block the engine.
-        sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(START))
-            .doing("set up the socket pair")?;
+        sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(SETUP_TIMEOUT))
+            .context("set up the socket pair")?;
         let child = Command::new(program)
             .arg0(INIT_NAME)
             .env_clear()
@@ -146,9 +146,9 @@ impl InitProcess {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .doing("start the init of a sandbox")?;
+            .context("start the init of a sandbox")?;
         let pid = Pid::from_child(&child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).doing("open the init's pidfd")?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("open the init's pidfd")?;
         Ok(Self {
             child: Mutex::new(child),
             pidfd,
@@ -194,18 +194,18 @@ impl InitProcess {
 impl Drop for InitProcess {
     fn drop(&mut self) {
         self.kill();
-        self.wait(Instant::now() + DEATH);
+        self.wait(Instant::now() + KILL_TIMEOUT);
     }
 }
 
 /// The error of an init that did not become ready.
-enum Refusal {
-    Step(Failure),
+enum StartError {
+    Step(StepFailure),
     Map(MapError),
     Other(Error),
 }
 
-impl From<WireError> for Refusal {
+impl From<WireError> for StartError {
     fn from(error: WireError) -> Self {
         Self::Other(match error {
             WireError::TimedOut => Error::TimedOut("start"),
@@ -215,21 +215,21 @@ impl From<WireError> for Refusal {
     }
 }
 
-fn refused(reply: Reply) -> Refusal {
+fn start_error(reply: Reply) -> StartError {
     match reply {
-        Reply::Failed(failure) => Refusal::Step(failure),
-        _ => Refusal::Other(Error::Gone),
+        Reply::Failed(failure) => StartError::Step(failure),
+        _ => StartError::Other(Error::Gone),
     }
 }
 
 /// Picks the id map of a new store. A map that needs a set-user-id helper is tried first.
 pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
     let map = IdMap::pick();
-    if !map.beyond_engine() {
+    if !map.exceeds_engine_rights() {
         return map;
     }
     match probe(options, &map) {
-        Err(Refusal::Map(error)) => IdMap::alone(error.to_string()),
+        Err(StartError::Map(error)) => IdMap::single_id(error.to_string()),
         // Any other failure would also occur with a single id.
         _ => map,
     }
@@ -239,17 +239,17 @@ pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
 pub(crate) fn try_map(options: &StoreOptions, map: &IdMap) -> Result<(), Error> {
     match probe(options, map) {
         Ok(()) => Ok(()),
-        Err(Refusal::Map(error)) => Err(unmapped(map, &error, options)),
-        Err(Refusal::Step(failure)) => Err(other(failure)),
-        Err(Refusal::Other(error)) => Err(error),
+        Err(StartError::Map(error)) => Err(map_error(map, &error, options)),
+        Err(StartError::Step(failure)) => Err(plain_error(failure)),
+        Err(StartError::Other(error)) => Err(error),
     }
 }
 
-fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), Refusal> {
-    let here = rustix::fs::open("/", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .on("open", "/")
-        .map_err(|error| Refusal::Other(error.into()))?;
-    InitProcess::with_map(options, map, here.as_fd(), &Boot::Probe, &[]).map(drop)
+fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), StartError> {
+    let root = rustix::fs::open("/", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .context_path("open", "/")
+        .map_err(|error| StartError::Other(error.into()))?;
+    InitProcess::start_with_map(options, map, root.as_fd(), &Boot::Probe, &[]).map(drop)
 }
 
 /// Removes a tree of the store from within the user namespace.

@@ -28,19 +28,19 @@ impl OsError {
 }
 
 /// Adds context to a failed kernel call.
-pub(crate) trait Doing<T> {
+pub(crate) trait CallContext<T> {
     /// Adds the action `what`, for calls that concern no path.
-    fn doing(self, what: &str) -> Result<T, OsError>;
+    fn context(self, what: &str) -> Result<T, OsError>;
     /// Adds the action `what` and the path that it concerns.
-    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError>;
+    fn context_path(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError>;
 }
 
-impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
-    fn doing(self, what: &str) -> Result<T, OsError> {
+impl<T, E: Into<io::Error>> CallContext<T> for Result<T, E> {
+    fn context(self, what: &str) -> Result<T, OsError> {
         self.map_err(|error| OsError::new(what, error))
     }
 
-    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError> {
+    fn context_path(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError> {
         self.map_err(|error| OsError::new(format!("{what} {}", path.as_ref().display()), error))
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn exit_now(code: i32) -> ! {
 }
 
 /// A child that has ended.
-pub(crate) struct Reaped {
+pub(crate) struct ReapedChild {
     pub pid: i32,
     pub status: i32,
     pub usage: Usage,
@@ -67,7 +67,7 @@ pub(crate) struct Reaped {
 
 /// Waits for a child, or with -1 for any. Returns `None` if `block` is false and no child has
 /// ended.
-pub(crate) fn wait(pid: i32, block: bool) -> Result<Option<Reaped>, Errno> {
+pub(crate) fn wait(pid: i32, block: bool) -> Result<Option<ReapedChild>, Errno> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     let options = if block { 0 } else { libc::WNOHANG };
@@ -80,8 +80,8 @@ pub(crate) fn wait(pid: i32, block: bool) -> Result<Option<Reaped>, Errno> {
             Ok(0) => return Ok(None),
             Ok(pid) => {
                 // SAFETY: zeroed is a valid rusage, and wait4 has filled it.
-                let usage = convert(&unsafe { usage.assume_init() });
-                return Ok(Some(Reaped {
+                let usage = usage_from(&unsafe { usage.assume_init() });
+                return Ok(Some(ReapedChild {
                     pid: i32::try_from(pid).unwrap_or_default(),
                     status,
                     usage,
@@ -100,10 +100,10 @@ pub(crate) fn usage_of_children() -> Usage {
         libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
         usage.assume_init()
     };
-    convert(&usage)
+    usage_from(&usage)
 }
 
-fn convert(usage: &libc::rusage) -> Usage {
+fn usage_from(usage: &libc::rusage) -> Usage {
     let count = |number: libc::c_long| u64::try_from(number).unwrap_or_default();
     let time = |time: libc::timeval| {
         Duration::new(
@@ -229,12 +229,12 @@ pub(crate) fn set_file_ids(uid: u32, gid: u32) {
 }
 
 /// A null-terminated list of pointers to C strings, for exec.
-pub(crate) struct Pointers<'a> {
+pub(crate) struct CStringArray<'a> {
     list: Vec<*const libc::c_char>,
     _strings: std::marker::PhantomData<&'a CStr>,
 }
 
-impl<'a> Pointers<'a> {
+impl<'a> CStringArray<'a> {
     pub(crate) fn new(strings: impl IntoIterator<Item = &'a CStr>) -> Self {
         let mut list: Vec<_> = strings.into_iter().map(CStr::as_ptr).collect();
         list.push(ptr::null());
@@ -248,8 +248,8 @@ impl<'a> Pointers<'a> {
 /// Replaces the program with execve(2). Returns only on failure.
 pub(crate) fn execute(
     program: &CStr,
-    arguments: &Pointers<'_>,
-    environment: &Pointers<'_>,
+    arguments: &CStringArray<'_>,
+    environment: &CStringArray<'_>,
 ) -> Errno {
     // SAFETY: all strings are alive and NUL-terminated, both lists end with a null pointer.
     unsafe {
@@ -263,7 +263,7 @@ pub(crate) fn execute(
 }
 
 /// Drops every capability outside `keep` from the bounding set, and clears the ambient set.
-pub(crate) fn bound_capabilities(keep: u64) -> Result<(), Errno> {
+pub(crate) fn limit_capabilities(keep: u64) -> Result<(), Errno> {
     for capability in 0..64 {
         if keep & (1 << capability) != 0 {
             continue;
@@ -311,7 +311,7 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<(), Errno>
 
 /// Installs a system call filter and returns its notification descriptor. The supervisor answers
 /// calls through it for which the filter returns `SECCOMP_RET_USER_NOTIF`.
-pub(crate) fn install_asking_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
+pub(crate) fn install_notifying_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
     let filter = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
         filter: program.as_ptr().cast_mut(),
@@ -330,21 +330,21 @@ pub(crate) fn install_asking_filter(program: &[libc::sock_filter]) -> Result<Own
 }
 
 /// A system call that waits for the supervisor's answer.
-pub(crate) struct WaitingCall {
+pub(crate) struct PendingCall {
     id: u64,
     pub pid: u32,
     pub arguments: [u64; 6],
 }
 
 /// Receives the next waiting call. Returns `None` if its process has ended.
-pub(crate) fn next_call(listener: &OwnedFd) -> Result<Option<WaitingCall>, Errno> {
+pub(crate) fn receive_call(listener: &OwnedFd) -> Result<Option<PendingCall>, Errno> {
     // SAFETY: plain data, which the kernel wants to be zero.
     let mut call: libc::seccomp_notif = unsafe { zeroed() };
     let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
     // SAFETY: the structure is alive and of the type that this ioctl fills.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), request as _, &raw mut call) };
     match check(result.into()) {
-        Ok(_) => Ok(Some(WaitingCall {
+        Ok(_) => Ok(Some(PendingCall {
             id: call.id,
             pid: call.pid,
             arguments: call.data.args,
@@ -356,7 +356,7 @@ pub(crate) fn next_call(listener: &OwnedFd) -> Result<Option<WaitingCall>, Errno
 
 /// Lets a waiting call continue in the kernel. Its arguments are numbers, which cannot change after
 /// they were checked.
-pub(crate) fn let_call_go_on(listener: &OwnedFd, call: &WaitingCall) {
+pub(crate) fn continue_call(listener: &OwnedFd, call: &PendingCall) {
     let answer = libc::seccomp_notif_resp {
         id: call.id,
         val: 0,
@@ -402,17 +402,17 @@ pub(crate) fn loopback_up() -> Result<(), Errno> {
 
 /// Returns true if the address lies in the main program rather than in a shared library.
 pub(crate) fn in_main_program(address: usize) -> bool {
-    struct Search {
+    struct AddressSearch {
         address: usize,
         found: bool,
     }
-    extern "C" fn first(
+    extern "C" fn visit_first(
         info: *mut libc::dl_phdr_info,
         _size: libc::size_t,
         data: *mut libc::c_void,
     ) -> libc::c_int {
         // SAFETY: dl_iterate_phdr gives a valid info, and data is the Search that was passed to it.
-        let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
+        let (info, search) = unsafe { (&*info, &mut *data.cast::<AddressSearch>()) };
         // SAFETY: the loader keeps dlpi_phnum headers at dlpi_phdr for as long as the object is
         // loaded.
         let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
@@ -426,12 +426,12 @@ pub(crate) fn in_main_program(address: usize) -> bool {
         // Stop: the first object is the main program.
         1
     }
-    let mut search = Search {
+    let mut search = AddressSearch {
         address,
         found: false,
     };
     // SAFETY: the callback matches the expected type and only uses `search` during the call.
-    unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut search).cast()) };
+    unsafe { libc::dl_iterate_phdr(Some(visit_first), (&raw mut search).cast()) };
     search.found
 }
 
@@ -440,7 +440,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_main_program_is_told_from_its_libraries() {
+    fn the_main_program_is_distinguished_from_its_libraries() {
         assert!(in_main_program(loopback_up as *const () as usize));
         // SAFETY: the name is a NUL-terminated literal.
         let library = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"getpid".as_ptr()) };

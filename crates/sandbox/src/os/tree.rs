@@ -21,20 +21,20 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
         Err(Errno::ISDIR) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut climb = vec![(name.to_owned(), identity(parent)?)];
+    let mut parents = vec![(name.to_owned(), identity(parent)?)];
     let mut current = open_writable(parent, name)?;
     loop {
-        if let Some(child) = empty_of_files(&current)? {
+        if let Some(child) = unlink_files(&current)? {
             let here = identity(current.as_fd())?;
             let below = open_writable(current.as_fd(), &child)?;
-            climb.push((child, here));
+            parents.push((child, here));
             current = below;
             continue;
         }
-        let Some((name, above)) = climb.pop() else {
+        let Some((name, above)) = parents.pop() else {
             return Ok(());
         };
-        if climb.is_empty() {
+        if parents.is_empty() {
             return Ok(fs::unlinkat(parent, &name, AtFlags::REMOVEDIR)?);
         }
         let up = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
@@ -48,7 +48,7 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
 }
 
 /// Unlinks files until it meets a directory, and returns that directory's name.
-fn empty_of_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
+fn unlink_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -100,13 +100,13 @@ pub(crate) fn walk<T>(
     root: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>, &CStr, &[u8], &Stat) -> io::Result<Option<T>>,
 ) -> io::Result<Option<T>> {
-    struct Level {
+    struct WalkLevel {
         pending: Vec<CString>,
         path_length: usize,
     }
     let mut path: Vec<u8> = Vec::new();
     let mut current = fs::openat(root, c".", DIRECTORY, Mode::empty())?;
-    let mut levels: Vec<Level> = Vec::new();
+    let mut levels: Vec<WalkLevel> = Vec::new();
     loop {
         let mut pending = Vec::new();
         for entry in Dir::read_from(&current)? {
@@ -127,7 +127,7 @@ pub(crate) fn walk<T>(
                 pending.push(name.to_owned());
             }
         }
-        levels.push(Level {
+        levels.push(WalkLevel {
             pending,
             path_length: path.len(),
         });
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_directories_are_opened_and_symlinks_are_not_followed() {
+    fn directories_without_permissions_are_removed_and_symlinks_are_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         std::fs::create_dir_all(path.join("a/b/c")).unwrap();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_ends_with_the_first_answer() {
+    fn a_walk_stops_at_the_first_result() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join("a/b/c")).unwrap();
         let found = walk(open(directory.path()).as_fd(), |_, _, path, _| {

@@ -32,7 +32,7 @@ pub(crate) enum Boot {
 
 /// A [`crate::SideFile`] without its content, which is passed as an open file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SideBoot {
+pub(crate) struct SideFileBoot {
     pub name: String,
     pub unless: Vec<PathBuf>,
     pub over: Option<PathBuf>,
@@ -73,12 +73,12 @@ pub(crate) struct SandboxBoot {
     pub places: Vec<Place>,
     /// The directory of side files, relative to the image's root.
     pub side_directory: String,
-    pub side_files: Vec<SideBoot>,
+    pub side_files: Vec<SideFileBoot>,
     pub network: Network,
     pub max_processes: u32,
     pub max_layer_bytes: Option<u64>,
     /// The number of passed files, at the end, through which the init joins control groups.
-    pub group_doors: usize,
+    pub group_files: usize,
     /// True if groups other than 0 exist inside.
     pub groups: bool,
     pub old_mount: bool,

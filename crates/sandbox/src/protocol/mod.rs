@@ -2,7 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod entry;
-pub(crate) mod failure;
+pub(crate) mod step_failure;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod spec;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, Item};
-use super::failure::Failure;
+use super::step_failure::StepFailure;
 use super::spec::Exit;
 use super::step::Step;
 use super::unpacked::Unpacked;
@@ -24,7 +24,7 @@ pub(crate) enum Reply {
         side_files: Vec<usize>,
     },
     /// A step of the set-up failed.
-    Failed(Failure),
+    Failed(StepFailure),
     /// A command was started. The engine's ends of its standard streams come with the message.
     Started { id: u32, pid: i32 },
     /// The command could not be started.
@@ -34,11 +34,11 @@ pub(crate) enum Reply {
     /// A request was carried out, or failed with an error number.
     Done { request: u32, errno: i32 },
     /// Every process except pid 1 has ended, and pid 1 exits.
-    Over { usage: Usage },
+    Finished { usage: Usage },
     /// From the first stage: pid 1, and with it the process tree and its mounts, is gone.
     TreeGone {
         /// The size of the writable layer, if the sandbox was killed for exceeding its limit.
-        over: Option<u64>,
+        oversize: Option<u64>,
     },
     /// The result of comparing the upper directory with the image.
     Inspected { reason: Option<String>, bytes: u64 },
@@ -49,14 +49,14 @@ pub(crate) enum Reply {
     /// The archive cannot be unpacked.
     Refused { reason: String },
     /// A view's answer: the call failed with this error number.
-    Found { entry: Entry },
+    Entry { entry: Entry },
     /// A view's answer. The list of entries comes as a file with the message.
     Listed,
     /// A view's answer.
-    NotFound { errno: i32 },
+    ViewFailed { errno: i32 },
     /// A view's answer: entries of one directory, `depth` levels below the walk's root. Only the
     /// last can be a directory. The list is empty at the end of the walk.
     Walked { depth: usize, items: Vec<Item> },
     /// A view's answer: 0 for each opened file, which comes with the message, or its error number.
-    Taken { errnos: Vec<i32> },
+    Opened { errnos: Vec<i32> },
 }

@@ -51,12 +51,12 @@ pub(crate) enum Pid1Request {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ViewRequest {
     /// Queries one path.
-    Look {
-        how: Look,
+    Query {
+        query: PathQuery,
         #[serde(with = "text::path")]
         path: PathBuf,
     },
-    /// Starts a walk and abandons any earlier one. The answer is that of [`Look::Follow`]; only a
+    /// Starts a walk and abandons any earlier one. The answer is that of [`PathQuery::Follow`]; only a
     /// directory can be walked.
     Walk {
         #[serde(with = "text::path")]
@@ -66,12 +66,12 @@ pub(crate) enum ViewRequest {
     /// at which the previous entries ended.
     Next { enter: bool },
     /// Opens regular files among the last returned entries, by their indices.
-    Take { which: Vec<usize> },
+    OpenFiles { indices: Vec<usize> },
 }
 
 /// A view's query of a path.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum Look {
+pub(crate) enum PathQuery {
     /// Describes the path itself; a link there is not followed.
     Stat,
     /// Describes the file that the path leads to.
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_stage_tells_its_own_requests_from_those_that_are_late() {
+    fn the_first_stage_distinguishes_its_requests_from_late_ones() {
         let of = |text: String| serde_json::from_str::<RequestAfterPid1>(&text).unwrap();
         let inspect = serde_json::to_string(&FirstStageRequest::Inspect).unwrap();
         assert!(matches!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::layout::{StoreLayout, make_directory};
-use crate::os::error::{Doing, OsError};
+use crate::os::error::{CallContext, OsError};
 use crate::protocol::spec::LayerId;
 
 /// The number of candidate directories for a layer of many files.
@@ -27,14 +27,14 @@ impl StoreLayout {
     pub(crate) fn make_layer_root(&self, tree: &Path) -> Result<PathBuf, OsError> {
         let root = self.path(tree).join("d");
         make_directory(&root, 0o755)?;
-        self.give_to_inner_root(&root)?;
+        self.chown_to_inner_root(&root)?;
         Ok(root)
     }
 
     /// Turns a tree into the layer with that number.
-    pub(crate) fn keep(&self, tree: &Path, id: LayerId) -> Result<(), OsError> {
+    pub(crate) fn rename_to_layer(&self, tree: &Path, id: LayerId) -> Result<(), OsError> {
         let target = self.path(layer_tree(id));
-        fs::rename(self.path(tree), &target).on("keep", &target)?;
+        fs::rename(self.path(tree), &target).context_path("make the layer", &target)?;
         self.link_layer(id)
     }
 
@@ -55,10 +55,10 @@ impl StoreLayout {
         let target = Path::new("..").join(layer_directory(id));
         match std::os::unix::fs::symlink(&target, &link) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&link).on("remove", &link)?;
-                std::os::unix::fs::symlink(&target, &link).on("link", &link)
+                fs::remove_file(&link).context_path("remove", &link)?;
+                std::os::unix::fs::symlink(&target, &link).context_path("link", &link)
             }
-            other => other.on("link", &link),
+            other => other.context_path("link", &link),
         }
     }
 
@@ -66,9 +66,9 @@ impl StoreLayout {
     ///
     /// On ext4 without a journal, creating a file takes up to a hundred times longer where many
     /// files were deleted in the last seconds. The directory's block group decides where its files
-    /// go. So this makes several directories in different groups (see `spread`), creates a probe
+    /// go. So this makes several directories in different groups (see `set_topdir_flag`), creates a probe
     /// file in each, and keeps the fastest.
-    pub(crate) fn make_where_files_are_made_fast(&self, relative: &Path) -> Result<(), OsError> {
+    pub(crate) fn make_fast_directory(&self, relative: &Path) -> Result<(), OsError> {
         let mut candidates = Vec::new();
         for index in 0..CANDIDATES {
             let mut name = relative.as_os_str().to_owned();
@@ -78,19 +78,19 @@ impl StoreLayout {
             make_directory(&path, 0o711)?;
             let probe = path.join("probe");
             let begun = Instant::now();
-            drop(fs::File::create(&probe).on("create", &probe)?);
+            drop(fs::File::create(&probe).context_path("create", &probe)?);
             candidates.push((begun.elapsed(), path));
-            fs::remove_file(&probe).on("remove", &probe)?;
+            fs::remove_file(&probe).context_path("remove", &probe)?;
         }
         // Remove the rest only now; otherwise the next candidate could reuse the group of one just
         // removed.
         candidates.sort_unstable();
         let mut candidates = candidates.into_iter().map(|(_, path)| path);
         if let Some(best) = candidates.next() {
-            fs::rename(&best, self.path(relative)).on("rename", &best)?;
+            fs::rename(&best, self.path(relative)).context_path("rename", &best)?;
         }
         for path in candidates {
-            fs::remove_dir(&path).on("remove", &path)?;
+            fs::remove_dir(&path).context_path("remove", &path)?;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::error::StoreError;
 use super::layout::{StoreLayout, make_directory};
-use crate::os::error::{Doing, OsError};
+use crate::os::error::{CallContext, OsError};
 use crate::protocol::spec::LayerId;
 
 /// A run directory that this process has locked. Dropping the value releases the lock.
@@ -20,7 +20,7 @@ use crate::protocol::spec::LayerId;
 pub struct RunDir {
     name: String,
     path: PathBuf,
-    held: Arc<Mutex<HashSet<String>>>,
+    held_runs: Arc<Mutex<HashSet<String>>>,
     _lock: File,
 }
 
@@ -38,7 +38,7 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        self.held
+        self.held_runs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.name);
@@ -57,6 +57,15 @@ impl RunClaim {
         let inner = |name| self.directory.join(name);
         [inner("w"), inner("L"), inner("m"), self.directory.clone()]
     }
+}
+
+/// The result of trying to take the lock of a run directory.
+enum RunLock {
+    Taken(File),
+    /// The run directory or its lock file does not exist.
+    Missing,
+    /// A process holds the lock.
+    Held,
 }
 
 impl StoreLayout {
@@ -78,22 +87,22 @@ impl StoreLayout {
                 .write(true)
                 .mode(0o600)
                 .open(path.join("lock"))
-                .on("make the lock of", &path)?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive).on("lock", &path)?;
+                .context_path("make the lock of", &path)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).context_path("lock", &path)?;
             lock
         };
-        self.held().insert(name.to_owned());
+        self.held_runs().insert(name.to_owned());
         let run = RunDir {
             name: name.to_owned(),
             path,
-            held: self.held.clone(),
+            held_runs: self.held_runs.clone(),
             _lock: lock,
         };
         self.make_layer(&run)?;
         for (inner, mode) in [("w", 0o700), ("m", 0o755)] {
             let path = run.path.join(inner);
             make_directory(&path, mode)?;
-            self.give_to_inner_root(&path)?;
+            self.chown_to_inner_root(&path)?;
         }
         Ok(run)
     }
@@ -116,8 +125,8 @@ impl StoreLayout {
     pub(crate) fn runs(&self) -> Result<Vec<String>, StoreError> {
         let path = self.path("run");
         let mut names = Vec::new();
-        for entry in fs::read_dir(&path).on("list", &path)? {
-            if let Ok(name) = entry.on("list", &path)?.file_name().into_string() {
+        for entry in fs::read_dir(&path).context_path("list", &path)? {
+            if let Ok(name) = entry.context_path("list", &path)?.file_name().into_string() {
                 names.push(name);
             }
         }
@@ -132,11 +141,11 @@ impl StoreLayout {
     /// When the lock cannot be read.
     pub(crate) fn run_is_live(&self, name: &str) -> Result<bool, StoreError> {
         check_name(name)?;
-        if self.held().contains(name) {
+        if self.held_runs().contains(name) {
             return Ok(true);
         }
         let _store = self.lock()?;
-        Ok(self.take_lock(name)?.is_none())
+        Ok(matches!(self.try_lock(name)?, RunLock::Held))
     }
 
     /// Takes the lock of a run directory that is to be removed. A missing directory, and one that
@@ -146,13 +155,14 @@ impl StoreLayout {
     /// When another process holds the lock.
     pub(crate) fn claim_run(&self, name: &str) -> Result<RunClaim, StoreError> {
         check_name(name)?;
-        let lock = if self.held().contains(name) {
+        let lock = if self.held_runs().contains(name) {
             None
         } else {
             let _store = self.lock()?;
-            match self.take_lock(name)? {
-                Some(lock) => lock,
-                None => return Err(StoreError::Busy(name.to_owned())),
+            match self.try_lock(name)? {
+                RunLock::Taken(lock) => Some(lock),
+                RunLock::Missing => None,
+                RunLock::Held => return Err(StoreError::Busy(name.to_owned())),
             }
         };
         Ok(RunClaim {
@@ -169,27 +179,26 @@ impl StoreLayout {
         if self.is_taken(id) {
             return Err(StoreError::LayerExists(id));
         }
-        Ok(self.keep(&Self::unfinished_layer(run), id)?)
+        Ok(self.rename_to_layer(&Self::unfinished_layer(run), id)?)
     }
 
-    /// The free lock of a run, taken; `Some(None)` where there is none to take, `None` where
-    /// somebody holds it.
-    fn take_lock(&self, name: &str) -> Result<Option<Option<File>>, OsError> {
+    /// Tries to take the lock of a run directory.
+    fn try_lock(&self, name: &str) -> Result<RunLock, OsError> {
         let path = self.path("run").join(name).join("lock");
         let lock = match OpenOptions::new().write(true).open(&path) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RunLock::Missing),
             Err(error) => return Err(OsError::new(format!("open {}", path.display()), error)),
         };
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Some(lock))),
-            Err(Errno::WOULDBLOCK) => Ok(None),
+            Ok(()) => Ok(RunLock::Taken(lock)),
+            Err(Errno::WOULDBLOCK) => Ok(RunLock::Held),
             Err(error) => Err(OsError::new(format!("lock {}", path.display()), error)),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held_runs(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.held_runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

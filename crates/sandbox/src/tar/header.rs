@@ -6,15 +6,15 @@ pub(super) const BLOCK: usize = 512;
 
 /// A block that should be a header.
 #[derive(Debug)]
-pub(super) struct Block(pub(super) [u8; BLOCK]);
+pub(super) struct HeaderBlock(pub(super) [u8; BLOCK]);
 
-impl Block {
+impl HeaderBlock {
     pub(super) fn is_zero(&self) -> bool {
         self.0.iter().all(|&byte| byte == 0)
     }
 
     /// Returns true if the checksum is right. Old writers summed signed bytes.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(super) fn has_valid_checksum(&self) -> bool {
         let Ok(stated) = self.number(148, 8) else {
             return false;
         };

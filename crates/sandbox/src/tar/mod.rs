@@ -9,14 +9,14 @@ mod sparse;
 
 use std::io::{self, Read};
 
-use header::{BLOCK, Block};
+use header::{BLOCK, HeaderBlock};
 pub use sparse::Sparse;
 
 /// The longest extended header in bytes. It holds a path and extended attributes, which the kernel
 /// limits to 64 KiB each.
-const EXTENDED: u64 = 1 << 20;
+const MAX_EXTENDED_SIZE: u64 = 1 << 20;
 /// The most extended headers before one member.
-const PREFACES: u32 = 16;
+const MAX_EXTENDED_HEADERS: u32 = 16;
 
 /// The error of reading an archive.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,7 @@ pub struct Archive<R> {
     source: R,
     position: u64,
     /// The unread bytes of the current member's content.
-    left: u64,
+    unread: u64,
     /// The zeros after them, up to the next header.
     padding: u64,
     done: bool,
@@ -117,7 +117,7 @@ impl<R: Read> Archive<R> {
         Self {
             source,
             position: 0,
-            left: 0,
+            unread: 0,
             padding: 0,
             done: false,
         }
@@ -129,21 +129,21 @@ impl<R: Read> Archive<R> {
     /// # Errors
     /// When the archive is damaged or cannot be read. Reading cannot continue then.
     pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
-        let mut extended = pax::Records::default();
+        let mut extended = pax::PaxRecords::default();
         let mut long = LongNames::default();
-        for _ in 0..PREFACES {
-            self.pass_over()?;
+        for _ in 0..MAX_EXTENDED_HEADERS {
+            self.skip_rest()?;
             let Some(block) = self.header()? else {
                 return Ok(None);
             };
             let size = block.size()?;
             match block.kind() {
-                b'x' | b'X' => extended.read(&self.preface(size)?)?,
+                b'x' | b'X' => extended.read(&self.extended_header(size)?)?,
                 // Defaults for later members. Producers of images write nothing relevant there.
-                b'g' => drop(self.preface(size)?),
-                b'L' => long.path = Some(header::text(&self.preface(size)?).to_vec()),
-                b'K' => long.link = Some(header::text(&self.preface(size)?).to_vec()),
-                b'V' => drop(self.preface(size)?),
+                b'g' => drop(self.extended_header(size)?),
+                b'L' => long.path = Some(header::text(&self.extended_header(size)?).to_vec()),
+                b'K' => long.link = Some(header::text(&self.extended_header(size)?).to_vec()),
+                b'V' => drop(self.extended_header(size)?),
                 kind => return self.member(&block, kind, extended, long).map(Some),
             }
         }
@@ -155,7 +155,7 @@ impl<R: Read> Archive<R> {
     /// # Errors
     /// When the archive cannot be read, or ends within the content.
     pub fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left)
+        let wanted = usize::try_from(self.unread)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
         if wanted == 0 {
@@ -170,7 +170,7 @@ impl<R: Read> Archive<R> {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.left -= read as u64;
+        self.unread -= read as u64;
         self.position += read as u64;
         Ok(read)
     }
@@ -182,9 +182,9 @@ impl<R: Read> Archive<R> {
 
     fn member(
         &mut self,
-        block: &Block,
+        block: &HeaderBlock,
         kind: u8,
-        extended: pax::Records,
+        extended: pax::PaxRecords,
         long: LongNames,
     ) -> Result<Member, TarError> {
         let mut size = extended.size.map_or_else(|| block.size(), Ok)?;
@@ -219,13 +219,13 @@ impl<R: Read> Archive<R> {
             MemberKind::Directory if block.kind() != b'D' => 0,
             _ => size,
         };
-        self.expect(stored)?;
+        self.set_content_size(stored)?;
         if extended.sparse_in_data {
             let length = extended
                 .sparse_length
                 .ok_or(TarError::Damaged("a sparse file without its size"))?;
             sparse = Some(sparse::in_data(self, length)?);
-            size = self.left;
+            size = self.unread;
         }
         if sparse.is_none() && extended.sparse_length.is_some() {
             // The file is a single hole.
@@ -256,7 +256,7 @@ impl<R: Read> Archive<R> {
 
     /// Reads the map of an old GNU sparse file: four pieces in the header, the others in blocks
     /// after it.
-    fn old_sparse(&mut self, block: &Block) -> Result<Sparse, TarError> {
+    fn old_sparse(&mut self, block: &HeaderBlock) -> Result<Sparse, TarError> {
         let mut map = Sparse::new(block.number(483, 12)?);
         let mut more = map.pieces(&block.0[386..482])? && block.0[482] != 0;
         while more {
@@ -269,7 +269,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads the next header. Returns `None` at the end of the archive.
-    fn header(&mut self) -> Result<Option<Block>, TarError> {
+    fn header(&mut self) -> Result<Option<HeaderBlock>, TarError> {
         if self.done {
             return Ok(None);
         }
@@ -278,14 +278,14 @@ impl<R: Read> Archive<R> {
             // Two zero blocks end an archive. Some writers omit one or both.
             Some(block) if block.is_zero() => self.done = true,
             None => self.done = true,
-            Some(block) if block.is_sound() => return Ok(Some(block)),
+            Some(block) if block.has_valid_checksum() => return Ok(Some(block)),
             Some(_) => return Err(TarError::Header(at)),
         }
         Ok(None)
     }
 
-    fn block(&mut self) -> Result<Option<Block>, TarError> {
-        let mut block = Block([0; BLOCK]);
+    fn block(&mut self) -> Result<Option<HeaderBlock>, TarError> {
+        let mut block = HeaderBlock([0; BLOCK]);
         let mut filled = 0;
         while filled < BLOCK {
             match self.source.read(&mut block.0[filled..]) {
@@ -301,11 +301,11 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads the content of an extended header.
-    fn preface(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
-        if size > EXTENDED {
+    fn extended_header(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        if size > MAX_EXTENDED_SIZE {
             return Err(TarError::Damaged("an extended header of more than 1 MiB"));
         }
-        self.expect(size)?;
+        self.set_content_size(size)?;
         let mut content = vec![0; usize::try_from(size).unwrap_or_default()];
         let mut filled = 0;
         while filled < content.len() {
@@ -314,17 +314,17 @@ impl<R: Read> Archive<R> {
         Ok(content)
     }
 
-    fn expect(&mut self, size: u64) -> Result<(), TarError> {
+    fn set_content_size(&mut self, size: u64) -> Result<(), TarError> {
         if size > i64::MAX as u64 {
             return Err(TarError::Damaged("a member larger than any file can be"));
         }
-        self.left = size;
+        self.unread = size;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
         Ok(())
     }
 
-    fn pass_over(&mut self) -> Result<(), TarError> {
-        let mut rest = self.left + self.padding;
+    fn skip_rest(&mut self) -> Result<(), TarError> {
+        let mut rest = self.unread + self.padding;
         let mut buffer = [0; 16 * BLOCK];
         while rest > 0 {
             let wanted = usize::try_from(rest)
@@ -342,7 +342,7 @@ impl<R: Read> Archive<R> {
                 Err(error) => return Err(error.into()),
             }
         }
-        (self.left, self.padding) = (0, 0);
+        (self.unread, self.padding) = (0, 0);
         Ok(())
     }
 }

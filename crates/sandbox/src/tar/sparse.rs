@@ -6,7 +6,7 @@ use super::header::{BLOCK, number};
 use super::{Archive, TarError};
 
 /// The most pieces of one file.
-const PIECES: usize = 1 << 18;
+const MAX_PIECES: usize = 1 << 18;
 
 /// The positions of the content of a file with holes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl Sparse {
     }
 
     pub(super) fn push(&mut self, offset: u64, length: u64) -> Result<(), TarError> {
-        if self.pieces.len() >= PIECES {
+        if self.pieces.len() >= MAX_PIECES {
             return Err(TarError::Damaged("a sparse file of too many pieces"));
         }
         self.pieces.push((offset, length));
@@ -70,7 +70,7 @@ impl Sparse {
 /// number is a line, and the map is padded to a block.
 pub(super) fn in_data<R: Read>(archive: &mut Archive<R>, length: u64) -> Result<Sparse, TarError> {
     const DAMAGED: TarError = TarError::Damaged("the map of a sparse file cannot be read");
-    let mut lines = Lines {
+    let mut lines = MapReader {
         archive,
         block: [0; BLOCK],
         at: BLOCK,
@@ -85,13 +85,13 @@ pub(super) fn in_data<R: Read>(archive: &mut Archive<R>, length: u64) -> Result<
     Ok(map)
 }
 
-struct Lines<'a, R> {
+struct MapReader<'a, R> {
     archive: &'a mut Archive<R>,
     block: [u8; BLOCK],
     at: usize,
 }
 
-impl<R: Read> Lines<'_, R> {
+impl<R: Read> MapReader<'_, R> {
     fn number(&mut self) -> io::Result<Option<u64>> {
         let mut number = 0_u64;
         for _ in 0..21 {

@@ -87,7 +87,7 @@ fn members_in_their_order() {
 }
 
 #[test]
-fn what_is_cut_is_an_error() {
+fn a_truncated_archive_is_an_error() {
     let archive = [header(b"file", b'0', 600), padded(&[b'x'; 600])].concat();
     for length in [1, 511, 513, 1000] {
         let error = read(&archive[..length]).unwrap_err();
@@ -215,7 +215,7 @@ fn sparse_maps_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn numbers_that_are_none_and_sizes_beyond_reason() {
+fn invalid_numbers_and_impossible_sizes_are_refused() {
     let mut block = header(b"file", b'0', 0);
     block[124..136].copy_from_slice(b"9999999999z\0");
     seal(&mut block);

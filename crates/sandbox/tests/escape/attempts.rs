@@ -12,26 +12,26 @@ mod proxy;
 use std::io;
 
 /// The targets outside the sandbox, as the test passes them.
-pub(crate) struct Outside {
+pub(crate) struct HostTargets {
     pub(crate) secret: String,
     pub(crate) socket: String,
     pub(crate) abstract_name: String,
     pub(crate) port: u16,
     pub(crate) shared_memory: String,
-    pub(crate) most: u32,
+    pub(crate) max_processes: u32,
     pub(crate) single: bool,
     pub(crate) engine: i32,
     pub(crate) proxy: u16,
 }
 
 pub(crate) fn all(arguments: &[String]) {
-    let outside = Outside {
+    let outside = HostTargets {
         secret: arguments[0].clone(),
         socket: arguments[1].clone(),
         abstract_name: arguments[2].clone(),
         port: arguments[3].parse().unwrap(),
         shared_memory: arguments[4].clone(),
-        most: arguments[5].parse().unwrap(),
+        max_processes: arguments[5].parse().unwrap(),
         single: arguments[6] == "single",
         engine: arguments[7].parse().unwrap(),
         proxy: arguments[8].parse().unwrap(),

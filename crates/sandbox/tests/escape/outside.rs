@@ -18,11 +18,11 @@ use contree_sandbox::{
 };
 
 /// The process limit that the flood tests.
-const MOST: u32 = 330;
+const MAX_PROCESSES: u32 = 330;
 /// The port on which the test listens for the sandbox, as a proxy does.
 const PROXY: u16 = 3128;
 /// The fewest attempts of a complete run. Fewer mean that the probe stopped early.
-const FEWEST: usize = 150;
+const MIN_ATTEMPTS: usize = 150;
 
 pub(crate) fn run() {
     let directory = tempfile::Builder::new()
@@ -68,7 +68,7 @@ pub(crate) fn run() {
             over: Some("/etc/resolv.conf".into()),
         }],
         network: Network::Listener { port: PROXY },
-        max_processes: MOST,
+        max_processes: MAX_PROCESSES,
         max_layer_bytes: None,
         limits: contree_sandbox::Limits::default(),
     };
@@ -77,14 +77,14 @@ pub(crate) fn run() {
     } else {
         "range"
     };
-    let facts = [
+    let arguments = [
         "--inside",
         secret.to_str().unwrap(),
         socket.to_str().unwrap(),
         &name,
         &tcp.local_addr().unwrap().port().to_string(),
         &shared,
-        &MOST.to_string(),
+        &MAX_PROCESSES.to_string(),
         range,
         &std::process::id().to_string(),
         &PROXY.to_string(),
@@ -104,7 +104,7 @@ pub(crate) fn run() {
         let sandbox = Sandbox::start(&store, &run, &spec).unwrap();
         let command = Command {
             program: "/probe".into(),
-            args: facts.iter().map(OsString::from).collect(),
+            args: arguments.iter().map(OsString::from).collect(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             cwd: "/".into(),
             uid,
@@ -115,20 +115,20 @@ pub(crate) fn run() {
         let proxy = thread::spawn(move || answer(&listener));
         let process = sandbox.exec(&command).unwrap();
         drop(process.stdin);
-        let mut said = String::new();
+        let mut output = String::new();
         File::from(process.stdout)
-            .read_to_string(&mut said)
+            .read_to_string(&mut output)
             .unwrap();
-        let mut complaint = String::new();
+        let mut errors = String::new();
         File::from(process.stderr)
-            .read_to_string(&mut complaint)
+            .read_to_string(&mut errors)
             .unwrap();
         let ended = process.exit.blocking_recv().unwrap();
         sandbox.finish(false).unwrap();
         // The end of the sandbox ends its connections, and every accept on its network.
         proxy.join().unwrap();
         store.remove_run(run.name()).unwrap();
-        failed |= !judge(&said, &complaint, ended.code);
+        failed |= !judge(&output, &errors, ended.code);
     }
     let _ = fs::remove_file(&shared);
     store.remove_layer(LayerId(1)).unwrap();
@@ -156,12 +156,12 @@ fn answer(listener: &TcpListener) {
     }
 }
 
-fn judge(said: &str, complaint: &str, code: Option<i32>) -> bool {
-    let held = said
+fn judge(output: &str, errors: &str, code: Option<i32>) -> bool {
+    let held = output
         .lines()
         .filter(|line| line.starts_with("held "))
         .count();
-    let holes: Vec<_> = said
+    let holes: Vec<_> = output
         .lines()
         .filter(|line| line.starts_with("HOLE "))
         .collect();
@@ -170,9 +170,9 @@ fn judge(said: &str, complaint: &str, code: Option<i32>) -> bool {
     }
     println!("{held} attempts held, {} holes", holes.len());
     let complete =
-        code == Some(0) && said.lines().last() == Some("done") && held + holes.len() >= FEWEST;
+        code == Some(0) && output.lines().last() == Some("done") && held + holes.len() >= MIN_ATTEMPTS;
     if !complete {
-        println!("the probe did not come to its end: {code:?}\n{said}\n{complaint}");
+        println!("the probe did not come to its end: {code:?}\n{output}\n{errors}");
     }
     complete && holes.is_empty()
 }

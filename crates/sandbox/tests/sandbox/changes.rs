@@ -5,7 +5,7 @@ use contree_sandbox::{LayerStore, Sandbox, SandboxSpec, StoreOptions};
 use crate::support::*;
 
 #[test]
-fn what_counts_as_a_change() {
+fn changes_are_detected_with_their_reason() {
     let (_, base) = commit(
         &[HOST],
         "mkdir -p /d/e; echo x >/d/f; echo y >/d/e/g; ln -s f /d/l; mkfifo /d/p; chmod 750 /d/e",
@@ -65,7 +65,7 @@ fn what_counts_as_a_change() {
 }
 
 #[test]
-fn the_size_of_a_layer_is_what_it_takes_on_disk() {
+fn the_size_of_a_layer_is_its_disk_space() {
     let (finished, _) = commit(&[HOST], "head -c 3000000 /dev/urandom >/a; ln /a /b");
     assert!(
         (3_000_000..4_000_000).contains(&finished.upper_bytes),
@@ -74,7 +74,7 @@ fn the_size_of_a_layer_is_what_it_takes_on_disk() {
 }
 
 #[test]
-fn results_branch() {
+fn two_commits_on_one_layer_are_independent() {
     let (_, first) = commit(
         &[HOST],
         "echo one >/one; rm /etc/hostname 2>/dev/null; rm /etc/passwd; rm -r /usr/share; mkdir /usr/share",
@@ -127,7 +127,7 @@ fn results_branch() {
 }
 
 #[test]
-fn deep_chains_and_the_old_way_to_mount_give_the_same() {
+fn deep_chains_look_the_same_with_both_mount_methods() {
     let mut layers = vec![HOST];
     for number in 0..12 {
         let (_, layer) = commit(
@@ -181,7 +181,7 @@ fn directories_deeper_than_a_path_can_be_long() {
 }
 
 #[test]
-fn directories_that_nobody_may_enter_are_removed() {
+fn directories_without_permissions_are_removed() {
     let script = "mkdir -p /a/b/c; touch /a/b/c/f; chmod 0 /a/b/c /a/b /a; if [ $(id -u) = 0 ]; then chown 1000:1000 /a/b 2>/dev/null; fi; true";
     let (finished, layer) = commit(&[HOST], script);
     assert_eq!(finished.changed, Some(true));

@@ -71,7 +71,7 @@ fn another_program_that_links_the_crate_can_be_the_init() {
 }
 
 #[test]
-fn a_program_that_does_not_link_the_crate_is_told_apart() {
+fn a_program_that_does_not_link_the_crate_is_an_error() {
     let store = store_with("/bin/true");
     let run = store.create_run(&format!("init-{}", fresh())).unwrap();
     match Sandbox::start(&store, &run, &spec()) {

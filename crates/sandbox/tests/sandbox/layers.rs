@@ -13,14 +13,14 @@ const MIB: u64 = 1 << 20;
 const OVERSHOOT: u64 = 64 * MIB;
 
 fn disk(path: &Path) -> u64 {
-    let about = std::fs::symlink_metadata(path).unwrap();
-    let inner = if about.is_dir() {
+    let metadata = std::fs::symlink_metadata(path).unwrap();
+    let inner = if metadata.is_dir() {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         entries.map(|entry| disk(&entry.path())).sum()
     } else {
         0
     };
-    about.blocks() * 512 + inner
+    metadata.blocks() * 512 + inner
 }
 
 /// Runs a script that may write `limit` bytes. Returns the error or the script's output, and the
@@ -54,7 +54,7 @@ fn is_ended(limit: u64, script: &str) {
         .map(|_| {
             let (result, bytes) = limited(limit, script);
             match result {
-                Err(Error::LayerTooLarge { limit: told, .. }) => assert_eq!(told, limit),
+                Err(Error::LayerTooLarge { limit: reported, .. }) => assert_eq!(reported, limit),
                 other => panic!("{script}: {other:?}"),
             }
             bytes.saturating_sub(limit)
@@ -76,7 +76,7 @@ fn python() -> bool {
 }
 
 #[test]
-fn what_fits_is_kept() {
+fn files_within_the_limit_are_kept() {
     let (result, _) = limited(
         40 * MIB,
         "head -c 30M /dev/zero > /a; rm /a; head -c 30M /dev/zero > /b; echo done",
@@ -93,7 +93,7 @@ fn a_large_file_ends_the_sandbox() {
 }
 
 #[test]
-fn a_command_that_is_over_at_once_is_measured_too() {
+fn a_command_that_ends_at_once_is_measured_too() {
     is_ended(MIB / 4, "head -c 1M /dev/zero > /a");
 }
 

@@ -45,7 +45,7 @@ fn greet(listener: TcpListener, times: usize) -> thread::JoinHandle<usize> {
 }
 
 #[test]
-fn whoever_starts_a_sandbox_listens_on_its_loopback() {
+fn the_caller_listens_on_the_sandboxs_loopback() {
     let (_run, sandbox) = start_with(&with_listener());
     let listener = sandbox.take_listener().unwrap();
     assert_eq!(listener.local_addr().unwrap().port(), PORT);
@@ -64,7 +64,7 @@ fn whoever_starts_a_sandbox_listens_on_its_loopback() {
 }
 
 #[test]
-fn two_sandboxes_have_listeners_of_their_own() {
+fn two_sandboxes_have_separate_listeners() {
     let (_one, first) = start_with(&with_listener());
     let (_two, second) = start_with(&with_listener());
     let _unused = first.take_listener().unwrap();
@@ -86,7 +86,7 @@ fn without_a_listener_nothing_answers() {
 }
 
 #[test]
-fn a_listener_that_is_still_held_does_not_hold_a_sandbox_up() {
+fn an_open_listener_does_not_delay_the_end_of_a_sandbox() {
     let (_run, sandbox) = start_with(&with_listener());
     let listener = sandbox.take_listener().unwrap();
     sandbox.finish(false).unwrap();
@@ -94,7 +94,7 @@ fn a_listener_that_is_still_held_does_not_hold_a_sandbox_up() {
 }
 
 #[test]
-fn a_shared_network_is_this_machines() {
+fn a_shared_network_reaches_this_machine() {
     let outside = TcpListener::bind("127.0.0.1:0").unwrap();
     outside.set_nonblocking(true).unwrap();
     let port = outside.local_addr().unwrap().port();
@@ -115,7 +115,7 @@ fn a_shared_network_is_this_machines() {
 }
 
 #[test]
-fn side_files_can_be_read_and_are_no_part_of_the_image() {
+fn side_files_can_be_read_and_are_not_part_of_the_image() {
     let with = SandboxSpec {
         side_files: vec![
             side("one.conf", "first\n"),
@@ -152,7 +152,7 @@ fn side_files_can_be_read_and_are_no_part_of_the_image() {
 }
 
 #[test]
-fn a_caller_says_where_side_files_are() {
+fn a_caller_chooses_the_directory_of_side_files() {
     let with = SandboxSpec {
         side_files: vec![side("one.conf", "first\n")],
         ..spec()
@@ -175,7 +175,7 @@ fn a_caller_says_where_side_files_are() {
 }
 
 #[test]
-fn side_files_do_not_follow_an_image_out() {
+fn side_files_do_not_follow_links_of_the_image() {
     // An image whose files are links to other places.
     let (_, layer) = crate::support::commit(
         &[HOST],
@@ -210,7 +210,7 @@ fn side_files_do_not_follow_an_image_out() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn invalid_side_files_and_listeners_are_refused() {
     let run = store().create_run(&format!("run-{}", fresh())).unwrap();
     let refused = |spec: &SandboxSpec| match Sandbox::start(store(), &run, spec) {
         Err(Error::Invalid(why)) => why,

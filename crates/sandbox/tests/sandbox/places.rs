@@ -75,7 +75,7 @@ fn files_are_there_with_their_owner_and_mode() {
 }
 
 #[test]
-fn what_an_image_has_prepared_leads_nowhere() {
+fn links_of_an_image_do_not_lead_copied_files_outside() {
     let outside = directory().join("outside");
     fs::create_dir_all(&outside).unwrap();
     fs::write(outside.join("file"), "untouched").unwrap();

@@ -43,7 +43,7 @@ fn a_run_belongs_to_one_process_at_a_time() {
 }
 
 #[test]
-fn a_run_of_our_own_can_be_removed_while_it_is_held() {
+fn a_process_can_remove_a_run_that_it_holds() {
     let store = open("own");
     let run = store.create_run("mine").unwrap();
     store.remove_run(run.name()).unwrap();
@@ -89,7 +89,7 @@ fn the_ids_are_recorded_with_the_first_use() {
 }
 
 #[test]
-fn a_caller_has_directories_and_settings_of_its_own() {
+fn a_caller_can_add_directories_and_name_its_settings() {
     let root = directory().join("settings");
     let mut options = StoreOptions::default();
     options.directories = vec!["notes".into()];
@@ -159,10 +159,10 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
         matches!(error, Error::Unavailable(Unavailable::IdMap { .. })),
         "{error:?}"
     );
-    let said = error.to_string();
+    let message = error.to_string();
     assert!(
-        said.contains("cannot be mapped any more") && said.ends_with(" or use a new directory"),
-        "{said}"
+        message.contains("cannot be mapped any more") && message.ends_with(" or use a new directory"),
+        "{message}"
     );
     assert_eq!(fs::read_to_string(&record).unwrap(), base);
     let checks = diagnose(store.root(), &StoreOptions::default());

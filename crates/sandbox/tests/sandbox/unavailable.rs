@@ -44,12 +44,12 @@ fn probe() {
     };
     match Sandbox::start(&store, &run, &spec) {
         Ok(_) => println!("\nSTART fine"),
-        Err(Error::Unavailable(said)) => println!("\nSTART {said}"),
+        Err(Error::Unavailable(reported)) => println!("\nSTART {reported}"),
         Err(error) => println!("\nSTART other {error:?}"),
     }
     match View::open(&store, &[LayerId(1)]) {
         Ok(_) => println!("\nVIEW fine"),
-        Err(Error::Unavailable(said)) => println!("\nVIEW {said}"),
+        Err(Error::Unavailable(reported)) => println!("\nVIEW {reported}"),
         Err(error) => println!("\nVIEW other {error:?}"),
     }
 }
@@ -84,7 +84,7 @@ fn on_a_machine(name: &str, namespaces: &[&str], script: &str) -> String {
     text
 }
 
-fn said<'a>(text: &'a str, what: &str) -> &'a str {
+fn reported<'a>(text: &'a str, what: &str) -> &'a str {
     text.lines()
         .find_map(|line| line.strip_prefix(what)?.strip_prefix(' '))
         .unwrap_or_else(|| panic!("no {what} in {text}"))
@@ -92,8 +92,8 @@ fn said<'a>(text: &'a str, what: &str) -> &'a str {
 
 /// Checks that the diagnosis and the failing call report the same message, with these parts.
 fn expect(text: &str, parts: &[&str]) {
-    let start = said(text, "START");
-    assert_eq!(said(text, "MISSING"), start, "{text}");
+    let start = reported(text, "START");
+    assert_eq!(reported(text, "MISSING"), start, "{text}");
     for part in parts {
         assert!(start.contains(part), "`{part}` is not in: {start}");
     }
@@ -118,18 +118,18 @@ fn no_user_namespaces() {
             "sysctl -w user.max_user_namespaces=",
         ],
     );
-    assert_eq!(said(&text, "VIEW"), said(&text, "START"));
+    assert_eq!(reported(&text, "VIEW"), reported(&text, "START"));
 }
 
 #[test]
-fn an_over_mounted_proc() {
+fn a_proc_with_covering_mounts() {
     let text = on_a_machine("proc", &["--mount"], "mount -t tmpfs none /proc/bus");
     expect(
         &text,
         &["procfs cannot be mounted", "systempaths=unconfined"],
     );
     // A view needs no procfs.
-    assert_eq!(said(&text, "VIEW"), "fine");
+    assert_eq!(reported(&text, "VIEW"), "fine");
 }
 
 #[test]

@@ -120,7 +120,7 @@ fn text(view: &View, path: &str) -> String {
 }
 
 #[test]
-fn a_bottom_layer_is_as_the_archive_says() {
+fn a_bottom_layer_has_the_files_of_the_archive() {
     let mut archive = Archive::new()
         .directory("etc/")
         .file("./etc/motd", "hello\n")
@@ -239,7 +239,7 @@ fn a_layer_removes_and_replaces_what_is_below() {
 }
 
 #[test]
-fn what_comes_later_replaces_what_came_before() {
+fn later_members_replace_earlier_ones() {
     let (id, _) = Archive::new()
         .directory("a/")
         .file("a/below", "")
@@ -278,7 +278,7 @@ fn holes_stay_holes() {
 }
 
 #[test]
-fn what_leads_out_is_refused() {
+fn members_that_lead_out_are_refused() {
     for (archive, reason) in [
         (Archive::new().file("../escaped", "x"), ".."),
         (Archive::new().file("a/../../escaped", "x"), ".."),
@@ -344,14 +344,14 @@ fn what_leads_out_is_refused() {
             "larger than the bound",
         ),
     ] {
-        let said = archive.refused();
-        assert!(said.contains(reason), "{said}");
+        let message = archive.refused();
+        assert!(message.contains(reason), "{message}");
     }
     assert!(!Path::new("/tmp/escaped").exists());
 }
 
 #[test]
-fn bounds_hold() {
+fn limits_are_enforced() {
     let many = (0..20).fold(Archive::new(), |archive, n| {
         archive.file(&n.to_string(), "0123456789")
     });
@@ -381,7 +381,7 @@ fn bounds_hold() {
 }
 
 #[test]
-fn it_can_be_stopped() {
+fn unpacking_can_be_stopped() {
     let run = store().create_run("unpack-stopped").unwrap();
     let (unpacking, mut stream) = store().unpack(&run, &[], LIMITS).unwrap();
     stream

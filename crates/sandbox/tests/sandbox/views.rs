@@ -97,7 +97,7 @@ fn owners_and_files_of_other_users_are_seen() {
 }
 
 #[test]
-fn nothing_leads_out_and_nothing_hangs() {
+fn no_path_leads_out_and_no_file_hangs_the_view() {
     let outside = directory().join("secret");
     std::fs::write(&outside, "secret").unwrap();
     let script = format!(
@@ -134,7 +134,7 @@ fn nothing_leads_out_and_nothing_hangs() {
 }
 
 #[test]
-fn names_that_are_no_text_stay_as_they_are() {
+fn names_that_are_not_utf_8_stay_unchanged() {
     let layers = layer(
         "mkdir /n; touch \"$(printf '/n/caf\\351')\"; ln -s \"$(printf 'to\\377')\" /n/link; echo x >\"$(printf '/n/new\\nline')\"",
     );
@@ -193,7 +193,7 @@ fn a_view_is_shared_between_threads_and_its_files_outlive_it() {
 }
 
 /// Collects all entries of a walk, with the content of regular files.
-fn walked(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String)> {
+fn walk_entries(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String)> {
     let mut all = Vec::new();
     assert_eq!(walk.start(root.as_ref()).unwrap().kind, Kind::Directory);
     let mut enter = false;
@@ -205,9 +205,9 @@ fn walked(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String
                 .all(|item| item.entry.kind != Kind::Directory)
         );
         let mut opened = Vec::new();
-        let places: Vec<usize> = (0..count).collect();
-        for which in places.chunks(Walk::AT_ONCE) {
-            opened.extend(walk.open(which).unwrap());
+        let all_indices: Vec<usize> = (0..count).collect();
+        for indices in all_indices.chunks(Walk::AT_ONCE) {
+            opened.extend(walk.open(indices).unwrap());
         }
         for (item, file) in walk.items().iter().zip(opened) {
             assert_eq!(file.is_ok(), item.entry.kind == Kind::File, "{item:?}");
@@ -229,19 +229,19 @@ fn walked(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String
 }
 
 #[test]
-fn a_walk_sees_all_once_and_opens_files_alone() {
+fn a_walk_returns_every_entry_once_and_opens_only_files() {
     let layers = layer(
         "mkdir -p /w/b/c/d /w/a /w/z/skip/more /w/empty/empty; echo 1 >/w/b/c/d/f; echo 2 >/w/b/x; echo 3 >/w/z/y; ln -s / /w/a/root; \
          mkfifo /w/b/fifo; ln /w/b/x /w/a/same; echo no >/w/z/skip/more/f; ln -s w /v; echo hidden >/w/.h; chmod 0 /w/b/x /w/z /w/b/c",
     );
     let mut walk = Walk::new(View::open(store(), &layers).unwrap());
-    let all = walked(&mut walk, "/v", "skip");
-    let seen: Vec<(&str, Kind, &str)> = all
+    let all = walk_entries(&mut walk, "/v", "skip");
+    let summary: Vec<(&str, Kind, &str)> = all
         .iter()
         .map(|(path, kind, content)| (path.as_str(), *kind, content.trim_end()))
         .collect();
     assert_eq!(
-        seen,
+        summary,
         [
             (".h", Kind::File, "hidden"),
             ("a", Kind::Directory, ""),
@@ -268,7 +268,7 @@ fn a_walk_sees_all_once_and_opens_files_alone() {
         Err(ViewError::NotFound)
     ));
     // A walk can be abandoned and started again.
-    assert_eq!(walked(&mut walk, "/w/b", ""), walked(&mut walk, "/w/b", ""));
+    assert_eq!(walk_entries(&mut walk, "/w/b", ""), walk_entries(&mut walk, "/w/b", ""));
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn a_walk_goes_deeper_than_a_path_and_through_large_directories() {
          n=$(printf '%0200d' 0); cd /w/deep; for i in $(seq 60); do mkdir $n; cd -P $n; done; echo bottom >f",
     );
     let mut walk = Walk::new(View::open(store(), &layers).unwrap());
-    let all = walked(&mut walk, "/w", "");
+    let all = walk_entries(&mut walk, "/w", "");
     assert_eq!(all.len(), 2 + 3000 + 60 + 1);
     let (path, _, content) = all.iter().find(|(path, ..)| path.ends_with("/f")).unwrap();
     assert_eq!(

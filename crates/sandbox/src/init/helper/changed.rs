@@ -32,10 +32,10 @@ pub(crate) fn inspect(store: &OwnedFd, boot: &SandboxBoot) -> io::Result<(Option
 }
 
 fn first_change(root: &OwnedFd, upper: &Path, lowers: &[PathBuf]) -> io::Result<Option<String>> {
-    let image = Image { lowers };
+    let lower_layers = LowerLayers { lowers };
     let all: Vec<usize> = (0..lowers.len()).collect();
-    let top = image.merged(&all, b"")?;
-    if let Some(reason) = image.differs(upper, b"", &top)? {
+    let top = lower_layers.merged_layers(&all, b"")?;
+    if let Some(reason) = lower_layers.difference(upper, b"", &top)? {
         return Ok(Some(reason));
     }
     let mut merged: HashMap<Vec<u8>, Vec<usize>> = HashMap::from([(Vec::new(), top)]);
@@ -46,31 +46,31 @@ fn first_change(root: &OwnedFd, upper: &Path, lowers: &[PathBuf]) -> io::Result<
             } else {
                 "changed"
             };
-            return Ok(Some(format!("{what} {}", shown(path))));
+            return Ok(Some(format!("{what} {}", display_path(path))));
         }
         let above = path
             .iter()
             .rposition(|&byte| byte == b'/')
             .map_or(&b""[..], |end| &path[..end]);
         let layers = match merged.get(above) {
-            Some(candidates) => image.merged(candidates, path)?,
+            Some(candidates) => lower_layers.merged_layers(candidates, path)?,
             None => Vec::new(),
         };
-        let reason = image.differs(upper, path, &layers)?;
+        let reason = lower_layers.difference(upper, path, &layers)?;
         merged.insert(path.to_vec(), layers);
         Ok(reason)
     })
 }
 
 /// The layers of the image below the upper directory.
-struct Image<'a> {
+struct LowerLayers<'a> {
     lowers: &'a [PathBuf],
 }
 
-impl Image<'_> {
+impl LowerLayers<'_> {
     /// The candidate layers that overlayfs merges at the directory `path`, topmost first. The list
     /// is empty if the image has no directory there.
-    fn merged(&self, candidates: &[usize], path: &[u8]) -> io::Result<Vec<usize>> {
+    fn merged_layers(&self, candidates: &[usize], path: &[u8]) -> io::Result<Vec<usize>> {
         let mut found = Vec::new();
         for &candidate in candidates {
             let there = join(&self.lowers[candidate], path);
@@ -98,9 +98,9 @@ impl Image<'_> {
     }
 
     /// Describes the difference between a directory of the upper directory and the image's, if any.
-    fn differs(&self, upper: &Path, path: &[u8], layers: &[usize]) -> io::Result<Option<String>> {
+    fn difference(&self, upper: &Path, path: &[u8], layers: &[usize]) -> io::Result<Option<String>> {
         let Some(&layer) = layers.first() else {
-            return Ok(Some(format!("made the directory {}", shown(path))));
+            return Ok(Some(format!("made the directory {}", display_path(path))));
         };
         let (above, below) = (join(upper, path), join(&self.lowers[layer], path));
         let difference = match compare(&above, &below) {
@@ -108,7 +108,7 @@ impl Image<'_> {
             Err(Errno::NAMETOOLONG) => Some("made the directory"),
             other => other?,
         };
-        Ok(difference.map(|what| format!("{what} {}", shown(path))))
+        Ok(difference.map(|what| format!("{what} {}", display_path(path))))
     }
 }
 
@@ -150,6 +150,6 @@ fn join(base: &Path, path: &[u8]) -> PathBuf {
     }
 }
 
-fn shown(path: &[u8]) -> String {
+fn display_path(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))
 }

@@ -17,7 +17,7 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICL
 
 /// The most entries of a listing. A walk reads larger directories without holding them in one
 /// answer.
-const MOST_LISTED: usize = 250_000;
+const MAX_LISTED: usize = 250_000;
 
 pub(crate) fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE)
@@ -65,7 +65,7 @@ pub(crate) fn list(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>, Errn
         if is_dot(name) {
             continue;
         }
-        if entries.len() == MOST_LISTED {
+        if entries.len() == MAX_LISTED {
             return Err(Errno::TOOBIG);
         }
         let stat = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {

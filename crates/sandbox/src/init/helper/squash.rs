@@ -30,48 +30,48 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// The prefix of overlayfs' own attributes, and of escaped ones, which belong to the image.
-const OWN: &[u8] = b"user.overlay.";
-const ESCAPED: &[u8] = b"user.overlay.overlay.";
+const OVERLAY_PREFIX: &[u8] = b"user.overlay.";
+const ESCAPED_PREFIX: &[u8] = b"user.overlay.overlay.";
 
 /// Merges the layers into the empty directory `boot.target`.
 pub(crate) fn squash(store: &OwnedFd, boot: &SquashBoot) -> io::Result<()> {
     let open = |paths: &[PathBuf]| -> io::Result<Vec<OwnedFd>> {
-        paths.iter().map(|path| layer(store, path)).collect()
+        paths.iter().map(|path| open_layer(store, path)).collect()
     };
     let (layers, below) = (open(&boot.layers)?, open(&boot.below)?);
     let target = openat(store, &boot.target, DIRECTORY, Mode::empty())?;
     merge(&layers, &below, target.as_fd())?;
     if let Some(top) = layers.first() {
-        imitate(top, &target, false)?;
+        copy_metadata(top, &target, false)?;
     }
     Ok(())
 }
 
 /// Opens a layer through its short link.
-fn layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+fn open_layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(store, path, flags, Mode::empty())?)
 }
 
 /// The entry of a name in a directory of a layer.
-enum Found {
-    Nothing,
+enum LayerEntry {
+    Missing,
     Directory(OwnedFd),
     /// Any other file, including whiteouts.
     Other(Stat),
 }
 
-fn look(directory: &OwnedFd, name: &CStr) -> io::Result<Found> {
+fn lookup_entry(directory: &OwnedFd, name: &CStr) -> io::Result<LayerEntry> {
     let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        Err(Errno::NOENT) => return Ok(LayerEntry::Missing),
         Err(error) => return Err(error.into()),
     };
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         let directory = openat(directory, name, DIRECTORY, Mode::empty())?;
-        return Ok(Found::Directory(directory));
+        return Ok(LayerEntry::Directory(directory));
     }
-    Ok(Found::Other(stat))
+    Ok(LayerEntry::Other(stat))
 }
 
 /// Merges directories, topmost first, into an empty one. `below` holds the directories that
@@ -85,26 +85,26 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
             if is_dot(name) || !done.insert(name.to_owned()) {
                 continue;
             }
-            match look(directory, name)? {
-                Found::Nothing => return Err(Errno::STALE.into()),
-                Found::Directory(top) => {
-                    let (parts, closed) = stack(top, &layers[index + 1..], name)?;
+            match lookup_entry(directory, name)? {
+                LayerEntry::Missing => return Err(Errno::STALE.into()),
+                LayerEntry::Directory(top) => {
+                    let (parts, closed) = merged_directories(top, &layers[index + 1..], name)?;
                     // An opaque directory already hides all names below it.
                     let (under, _) = match (closed, first_directory(below, name)?) {
-                        (false, Some((next, rest))) => stack(next, rest, name)?,
+                        (false, Some((next, rest))) => merged_directories(next, rest, name)?,
                         _ => (Vec::new(), true),
                     };
                     mkdirat(target, name, Mode::RWXU)?;
-                    let made = openat(target, name, DIRECTORY, Mode::empty())?;
-                    merge(&parts, &under, made.as_fd())?;
-                    imitate(&parts[0], &made, closed)?;
+                    let new_directory = openat(target, name, DIRECTORY, Mode::empty())?;
+                    merge(&parts, &under, new_directory.as_fd())?;
+                    copy_metadata(&parts[0], &new_directory, closed)?;
                 }
-                Found::Other(stat) if is_whiteout(&stat) => {
-                    if shows(below, name)? {
+                LayerEntry::Other(stat) if is_whiteout(&stat) => {
+                    if is_visible(below, name)? {
                         link(directory, name, target, &stat)?;
                     }
                 }
-                Found::Other(stat) => link(directory, name, target, &stat)?,
+                LayerEntry::Other(stat) => link(directory, name, target, &stat)?,
             }
         }
     }
@@ -113,20 +113,20 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
 
 /// The directories that overlayfs merges with `top`, starting with `top`. The flag is true if no
 /// lower directory is merged with them.
-fn stack(top: OwnedFd, lower: &[OwnedFd], name: &CStr) -> io::Result<(Vec<OwnedFd>, bool)> {
+fn merged_directories(top: OwnedFd, lower: &[OwnedFd], name: &CStr) -> io::Result<(Vec<OwnedFd>, bool)> {
     let mut closed = is_opaque(&top)?;
     let mut parts = vec![top];
     for directory in lower {
         if closed {
             break;
         }
-        match look(directory, name)? {
-            Found::Nothing => {}
-            Found::Directory(found) => {
+        match lookup_entry(directory, name)? {
+            LayerEntry::Missing => {}
+            LayerEntry::Directory(found) => {
                 closed = is_opaque(&found)?;
                 parts.push(found);
             }
-            Found::Other(_) => closed = true,
+            LayerEntry::Other(_) => closed = true,
         }
     }
     Ok((parts, closed))
@@ -138,22 +138,22 @@ fn first_directory<'a>(
     name: &CStr,
 ) -> io::Result<Option<(OwnedFd, &'a [OwnedFd])>> {
     for (index, directory) in below.iter().enumerate() {
-        match look(directory, name)? {
-            Found::Nothing => {}
-            Found::Directory(found) => return Ok(Some((found, &below[index + 1..]))),
-            Found::Other(_) => return Ok(None),
+        match lookup_entry(directory, name)? {
+            LayerEntry::Missing => {}
+            LayerEntry::Directory(found) => return Ok(Some((found, &below[index + 1..]))),
+            LayerEntry::Other(_) => return Ok(None),
         }
     }
     Ok(None)
 }
 
 /// Returns true if the name is visible in the layers below.
-fn shows(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
+fn is_visible(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
     for directory in below {
-        match look(directory, name)? {
-            Found::Nothing => {}
-            Found::Directory(_) => return Ok(true),
-            Found::Other(stat) => return Ok(!is_whiteout(&stat)),
+        match lookup_entry(directory, name)? {
+            LayerEntry::Missing => {}
+            LayerEntry::Directory(_) => return Ok(true),
+            LayerEntry::Other(stat) => return Ok(!is_whiteout(&stat)),
         }
     }
     Ok(false)
@@ -172,7 +172,7 @@ fn link(directory: &OwnedFd, name: &CStr, target: BorrowedFd<'_>, stat: &Stat) -
 }
 
 /// Copies the owner, mode, attributes and times of a directory to another.
-fn imitate(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
+fn copy_metadata(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
     let stat = fstat(from)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     fchown(to, Some(uid), Some(gid))?;
@@ -218,7 +218,7 @@ fn attributes(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     };
     let names = list[..size].split(|&byte| byte == 0);
     Ok(names
-        .filter(|name| !name.is_empty() && (!name.starts_with(OWN) || name.starts_with(ESCAPED)))
+        .filter(|name| !name.is_empty() && (!name.starts_with(OVERLAY_PREFIX) || name.starts_with(ESCAPED_PREFIX)))
         .map(<[u8]>::to_vec)
         .collect())
 }

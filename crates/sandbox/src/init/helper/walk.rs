@@ -13,17 +13,17 @@ use rustix::io::Errno;
 use super::lookup::{entry, kind, last_name, resolve};
 use crate::os::tree::is_dot;
 use crate::protocol::entry::{Entry, Item, Kind};
-use crate::protocol::wire::{LARGEST, MOST_FILES};
+use crate::protocol::wire::{MAX_DATAGRAM, MAX_FILES};
 
 /// The most memory for names of the directories on the way, in bytes. A directory of a million
 /// files stays far below.
-const MOST_HELD: usize = 256 << 20;
+const MAX_NAME_BYTES: usize = 256 << 20;
 /// The memory that a name takes besides its bytes.
 const NAME_COST: usize = 48;
 /// The most entries of a batch.
 const BATCH: usize = 256;
 /// The most bytes of a batch's entries. The rest of a message is for the data around them.
-const BATCH_BYTES: usize = LARGEST - 4096;
+const BATCH_BYTES: usize = MAX_DATAGRAM - 4096;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -37,23 +37,23 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// The state of a walk.
-pub(crate) struct Walk {
+pub(crate) struct DirectoryWalk {
     current: OwnedFd,
-    levels: Vec<Level>,
+    levels: Vec<RemainingNames>,
     /// The names of the last returned entries, all in `current`.
     batch: Vec<CString>,
     /// True if the last of them is a directory.
     ends_with_directory: bool,
-    held: usize,
+    name_bytes: usize,
 }
 
 /// The remaining names of a directory, in reverse order.
-struct Level {
+struct RemainingNames {
     files: Vec<CString>,
     directories: Vec<CString>,
 }
 
-impl Walk {
+impl DirectoryWalk {
     /// Starts a walk at `path`. Returns the entry at the path, and the walk if it is a directory.
     pub(crate) fn begin(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, Option<Self>), Errno> {
         let found = resolve(root, path, OFlags::PATH)?;
@@ -67,7 +67,7 @@ impl Walk {
             levels: Vec::new(),
             batch: Vec::new(),
             ends_with_directory: false,
-            held: 0,
+            name_bytes: 0,
         };
         walk.read_level()?;
         Ok((entry, Some(walk)))
@@ -97,16 +97,16 @@ impl Walk {
                 continue;
             }
             let depth = self.levels.len() - 1;
-            return self.fill().map(|items| Some((depth, items)));
+            return self.next_batch().map(|items| Some((depth, items)));
         }
     }
 
     /// Opens regular files of the last entries. Other types are never opened.
-    pub(crate) fn take(&self, which: &[usize]) -> (Vec<i32>, Vec<OwnedFd>) {
+    pub(crate) fn open_files(&self, indices: &[usize]) -> (Vec<i32>, Vec<OwnedFd>) {
         let mut files = Vec::new();
-        let errnos = which
+        let errnos = indices
             .iter()
-            .take(MOST_FILES)
+            .take(MAX_FILES)
             .map(|&at| match self.open(at) {
                 Ok(file) => {
                     files.push(file);
@@ -131,7 +131,7 @@ impl Walk {
         Ok(file)
     }
 
-    fn fill(&mut self) -> Result<Vec<Item>, Errno> {
+    fn next_batch(&mut self) -> Result<Vec<Item>, Errno> {
         let mut items = Vec::new();
         let mut bytes = 0;
         while items.len() < BATCH && bytes < BATCH_BYTES {
@@ -145,12 +145,12 @@ impl Walk {
                     None => break,
                 },
             };
-            self.held -= cost(&name);
+            self.name_bytes -= name_cost(&name);
             let item = item(self.current.as_fd(), &name)?;
-            let size = largest(&item);
+            let size = max_encoded_size(&item);
             if bytes + size > BATCH_BYTES && !items.is_empty() {
                 // The next batch starts with it.
-                self.held += cost(&name);
+                self.name_bytes += name_cost(&name);
                 let names = if directory {
                     &mut level.directories
                 } else {
@@ -179,8 +179,8 @@ impl Walk {
             if is_dot(name) {
                 continue;
             }
-            self.held += cost(name);
-            if self.held > MOST_HELD {
+            self.name_bytes += name_cost(name);
+            if self.name_bytes > MAX_NAME_BYTES {
                 return Err(Errno::TOOBIG);
             }
             let directory = match item.file_type() {
@@ -199,18 +199,18 @@ impl Walk {
         }
         files.sort_unstable_by(|a, b| b.cmp(a));
         directories.sort_unstable_by(|a, b| b.cmp(a));
-        self.levels.push(Level { files, directories });
+        self.levels.push(RemainingNames { files, directories });
         Ok(())
     }
 }
 
-fn cost(name: &CStr) -> usize {
+fn name_cost(name: &CStr) -> usize {
     name.count_bytes() + NAME_COST
 }
 
 /// The most bytes of an entry in a message. Each byte of a name takes at most six, and numbers have
 /// a bounded length.
-fn largest(item: &Item) -> usize {
+fn max_encoded_size(item: &Item) -> usize {
     let target = item.entry.target.as_ref().map_or(0, |target| target.len());
     400 + 6 * (item.entry.name.len() + target)
 }

@@ -28,7 +28,7 @@ const INIT: Cap = Cap::DAC_OVERRIDE
 
 /// Drops all other capabilities, for this process and its children.
 pub(crate) fn confine() -> Result<(), Errno> {
-    sys::bound_capabilities(PROGRAMS.bits())?;
+    sys::limit_capabilities(PROGRAMS.bits())?;
     set_capabilities(
         None,
         CapabilitySets {

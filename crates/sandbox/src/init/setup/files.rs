@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use crate::os::error::errno;
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::failure::{During, Failure};
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::spec::{MakeDir, Place};
 use crate::protocol::step::Step;
 
@@ -26,29 +26,29 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// Makes the directories, then copies the files.
-pub(crate) fn put_in_place(
+pub(crate) fn make_directories_and_files(
     root: BorrowedFd<'_>,
     store: BorrowedFd<'_>,
     boot: &SandboxBoot,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     for wanted in &boot.directories {
-        make(root, wanted).during_with(Step::MakeDirectory, wanted.path.display().to_string())?;
+        make_directory(root, wanted).at_step_on(Step::MakeDirectory, wanted.path.display().to_string())?;
     }
     for wanted in &boot.places {
-        place(root, store, wanted)
-            .during_with(Step::PlaceFile, wanted.path.display().to_string())?;
+        copy_file(root, store, wanted)
+            .at_step_on(Step::PlaceFile, wanted.path.display().to_string())?;
     }
     Ok(())
 }
 
-fn make(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
+fn make_directory(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
     let path = relative(&wanted.path);
     match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
         Ok(_) => return Ok(()),
         Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
     }
-    let (parent, name) = split(root, &path)?;
+    let (parent, name) = open_parent(root, &path)?;
     mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
     chownat(
         &parent,
@@ -59,7 +59,7 @@ fn make(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
     )
 }
 
-fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<(), Errno> {
+fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<(), Errno> {
     let source = openat2(
         store,
         &wanted.source,
@@ -70,7 +70,7 @@ fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<
     if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
     }
-    let (parent, name) = split(root, &relative(&wanted.path))?;
+    let (parent, name) = open_parent(root, &relative(&wanted.path))?;
     // Remove any existing file without opening it: no symlink leads elsewhere and no FIFO blocks.
     match unlinkat(&parent, &name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
@@ -78,7 +78,7 @@ fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?;
-    let target = copy(source, target)?;
+    let target = copy_content(source, target)?;
     fchown(
         &target,
         Some(Uid::from_raw(wanted.uid)),
@@ -90,7 +90,7 @@ fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<
 
 /// Copies a file: by sharing blocks if the file system can, else in the kernel, else through
 /// memory.
-fn copy(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
+fn copy_content(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
     if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
         return Ok(target.into());
     }
@@ -100,7 +100,7 @@ fn copy(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
 }
 
 /// Opens the parent directory of `path`, makes missing parents, and returns it with the last name.
-fn split(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, OsString), Errno> {
+fn open_parent(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, OsString), Errno> {
     let name = match path.components().next_back() {
         Some(Component::Normal(name)) => name.to_owned(),
         _ => return Err(Errno::ISDIR),

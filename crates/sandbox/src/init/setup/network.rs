@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use rustix::thread::UnshareFlags;
 
 use crate::os::sys;
-use crate::protocol::failure::{During, Failure};
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::spec::Network;
 use crate::protocol::step::Step;
 
@@ -16,23 +16,23 @@ use crate::protocol::step::Step;
 const BACKLOG: i32 = 256;
 
 /// Leaves this machine's network, unless the sandbox shares it.
-pub(crate) fn leave(network: Network) -> Result<(), Failure> {
+pub(crate) fn leave(network: Network) -> Result<(), StepFailure> {
     match network {
         Network::Host => Ok(()),
         Network::Loopback | Network::Listener { .. } => {
-            sys::unshare(UnshareFlags::NEWNET).during(Step::NetworkNamespace)
+            sys::unshare(UnshareFlags::NEWNET).at_step(Step::NetworkNamespace)
         }
     }
 }
 
 /// Brings the sandbox's loopback interface up, and listens on it before any command can.
-pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, Failure> {
+pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, StepFailure> {
     if network == Network::Host {
         return Ok(None);
     }
-    sys::loopback_up().during(Step::Loopback)?;
+    sys::loopback_up().at_step(Step::Loopback)?;
     match network {
-        Network::Listener { port } => listener(port).during(Step::Listener).map(Some),
+        Network::Listener { port } => listener(port).at_step(Step::Listener).map(Some),
         Network::Loopback | Network::Host => Ok(None),
     }
 }

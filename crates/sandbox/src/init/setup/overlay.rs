@@ -15,14 +15,14 @@ use rustix::mount::{
 use rustix::thread::UnshareFlags;
 
 use crate::os::sys;
-use crate::protocol::failure::{During, Failure};
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
 
 /// An option that no kernel knows.
-const UNKNOWN: &str = "contree_takes_anything";
+const UNKNOWN_OPTION: &str = "contree_takes_anything";
 
 /// The writable layer of a sandbox.
-pub(crate) struct Writable<'a> {
+pub(crate) struct WritableLayer<'a> {
     pub upper: &'a Path,
     pub work: &'a Path,
 }
@@ -33,15 +33,15 @@ pub(crate) struct Writable<'a> {
 /// that. `old` selects the method for kernels before 6.7.
 pub(crate) fn mount_image(
     lowers: &[PathBuf],
-    writable: Option<&Writable<'_>>,
+    writable: Option<&WritableLayer<'_>>,
     target: &Path,
     old: bool,
 ) -> Result<OwnedFd, Errno> {
     if old {
-        return attached(lowers, writable, target);
+        return mount_attached(lowers, writable, target);
     }
-    let Some(root) = detached(lowers, writable)? else {
-        return attached(lowers, writable, target);
+    let Some(root) = mount_detached(lowers, writable)? else {
+        return mount_attached(lowers, writable, target);
     };
     if writable.is_some() {
         move_mount(
@@ -57,11 +57,11 @@ pub(crate) fn mount_image(
 
 /// Creates a detached overlay. Returns `None` on kernels that do not take lower directories one by
 /// one.
-fn detached(lowers: &[PathBuf], writable: Option<&Writable<'_>>) -> Result<Option<OwnedFd>, Errno> {
+fn mount_detached(lowers: &[PathBuf], writable: Option<&WritableLayer<'_>>) -> Result<Option<OwnedFd>, Errno> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Kernels before 6.5 accept any option here. They refuse it only at creation, with a line in
     // the kernel's log.
-    if fsconfig_set_flag(&context, UNKNOWN).is_ok() {
+    if fsconfig_set_flag(&context, UNKNOWN_OPTION).is_ok() {
         return Ok(None);
     }
     for lower in lowers {
@@ -99,9 +99,9 @@ fn attributes(writable: bool) -> MountAttrFlags {
 
 /// Mounts an overlay with mount(2). Its options must fit into one page, hence the short links
 /// `l/<n>`.
-fn attached(
+fn mount_attached(
     lowers: &[PathBuf],
-    writable: Option<&Writable<'_>>,
+    writable: Option<&WritableLayer<'_>>,
     target: &Path,
 ) -> Result<OwnedFd, Errno> {
     let mut options = OsString::from("lowerdir=");
@@ -148,22 +148,22 @@ pub(crate) fn is_writable(mount: &OwnedFd) -> Result<bool, Errno> {
 }
 
 /// Mounts an image read-only. It is visible only through the returned descriptor.
-pub(crate) fn mount_to_look_at(
+pub(crate) fn mount_read_only(
     store: &OwnedFd,
     lowers: &[PathBuf],
     old_mount: bool,
-) -> Result<OwnedFd, Failure> {
+) -> Result<OwnedFd, StepFailure> {
     // An overlay without an upper directory needs two layers. A single layer is its own image.
     if let [only] = lowers {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        return openat(store, only, flags, Mode::empty()).during(Step::Overlay);
+        return openat(store, only, flags, Mode::empty()).at_step(Step::Overlay);
     }
-    sys::unshare(UnshareFlags::NEWNS).during(Step::Namespaces)?;
+    sys::unshare(UnshareFlags::NEWNS).at_step(Step::Namespaces)?;
     mount_change(
         "/",
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )
-    .during(Step::PrivateMounts)?;
+    .at_step(Step::PrivateMounts)?;
     // If it must be attached, any directory will do: the mount namespace is private.
-    mount_image(lowers, None, Path::new("run"), old_mount).during(Step::Overlay)
+    mount_image(lowers, None, Path::new("run"), old_mount).at_step(Step::Overlay)
 }

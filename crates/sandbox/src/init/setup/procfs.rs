@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
-use crate::protocol::failure::{During, Failure};
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
 
 /// Files of /proc that are hidden. Container runtimes hide them too.
@@ -42,56 +42,56 @@ const SMALLEST_PID_MAX: u32 = 310;
 const PLAIN: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NODEV)
     .union(Attr::MOUNT_ATTR_NOEXEC);
-const LOCKED: Attr = PLAIN.union(Attr::MOUNT_ATTR_RDONLY);
+const PLAIN_READ_ONLY: Attr = PLAIN.union(Attr::MOUNT_ATTR_RDONLY);
 
 /// Mounts a complete /proc.
-pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    mounts::ensure_directory(root, "proc", 0o555).during(Step::Proc)?;
-    let proc = mounts::filesystem("proc", &[], PLAIN).during(Step::Proc)?;
-    mounts::attach(&proc, root, "proc").during(Step::Proc)?;
+pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, StepFailure> {
+    mounts::ensure_directory(root, "proc", 0o555).at_step(Step::Proc)?;
+    let proc = mounts::filesystem("proc", &[], PLAIN).at_step(Step::Proc)?;
+    mounts::attach(&proc, root, "proc").at_step(Step::Proc)?;
     Ok(proc)
 }
 
 /// Sets the limits, makes the kernel's settings read-only and hides private files. No mount can be
 /// made afterwards.
-pub(crate) fn seal(
+pub(crate) fn restrict(
     proc: &OwnedFd,
     engine_namespace: &Path,
     max_processes: u32,
-) -> Result<(), Failure> {
-    let own = rustix::fs::readlinkat(proc, "self/ns/user", Vec::new()).during(Step::Proc)?;
+) -> Result<(), StepFailure> {
+    let own = rustix::fs::readlinkat(proc, "self/ns/user", Vec::new()).at_step(Step::Proc)?;
     // In the engine's namespace the limits would apply to the whole machine.
     if own.as_bytes() == engine_namespace.as_os_str().as_encoded_bytes() {
-        return Err(Errno::PERM).during(Step::Sysctl);
+        return Err(Errno::PERM).at_step(Step::Sysctl);
     }
     let mut covers = Vec::new();
     for name in READ_ONLY {
-        cover(&mut covers, proc, name, || mounts::copy(proc, name, LOCKED))?;
+        cover(&mut covers, proc, name, || mounts::copy(proc, name, PLAIN_READ_ONLY))?;
     }
     for name in HIDDEN_FILES {
         cover(&mut covers, proc, name, || {
-            mounts::copy(rustix::fs::CWD, "/dev/null", LOCKED)
+            mounts::copy(rustix::fs::CWD, "/dev/null", PLAIN_READ_ONLY)
         })?;
     }
     for name in HIDDEN_DIRECTORIES {
         cover(&mut covers, proc, name, || {
-            mounts::filesystem("tmpfs", &[("mode", "555")], LOCKED)
+            mounts::filesystem("tmpfs", &[("mode", "555")], PLAIN_READ_ONLY)
         })?;
     }
     // A detached mount counts as a mount namespace, so all covers are made before the limits.
-    bound(proc, max_processes)?;
+    set_limits(proc, max_processes)?;
     for (name, mount) in covers {
-        mounts::attach(&mount, proc, name).during_with(Step::ProcMask, name)?;
+        mounts::attach(&mount, proc, name).at_step_on(Step::ProcMask, name)?;
     }
     Ok(())
 }
 
 /// Mounts an empty /sys, because the kernel's own describes the whole machine.
-pub(crate) fn mount_empty_sys(root: BorrowedFd<'_>) -> Result<(), Failure> {
-    mounts::ensure_directory(root, "sys", 0o555).during(Step::Sys)?;
-    let empty = mounts::filesystem("tmpfs", &[("mode", "555"), ("size", "4k")], LOCKED)
-        .during(Step::Sys)?;
-    mounts::attach(&empty, root, "sys").during(Step::Sys)
+pub(crate) fn mount_empty_sys(root: BorrowedFd<'_>) -> Result<(), StepFailure> {
+    mounts::ensure_directory(root, "sys", 0o555).at_step(Step::Sys)?;
+    let empty = mounts::filesystem("tmpfs", &[("mode", "555"), ("size", "4k")], PLAIN_READ_ONLY)
+        .at_step(Step::Sys)?;
+    mounts::attach(&empty, root, "sys").at_step(Step::Sys)
 }
 
 /// Makes the mount that covers a name of /proc, if this kernel has the name.
@@ -100,20 +100,20 @@ fn cover(
     proc: &OwnedFd,
     name: &'static str,
     mount: impl FnOnce() -> Result<OwnedFd, Errno>,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     match accessat(proc, name, Access::EXISTS, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(()),
-        other => other.during_with(Step::ProcMask, name)?,
+        other => other.at_step_on(Step::ProcMask, name)?,
     }
-    covers.push((name, mount().during_with(Step::ProcMask, name)?));
+    covers.push((name, mount().at_step_on(Step::ProcMask, name)?));
     Ok(())
 }
 
-fn bound(proc: &OwnedFd, max_processes: u32) -> Result<(), Failure> {
+fn set_limits(proc: &OwnedFd, max_processes: u32) -> Result<(), StepFailure> {
     for kind in NAMESPACES {
         match set(proc, &format!("sys/user/max_{kind}_namespaces"), "0") {
             Err(Errno::NOENT) => {}
-            other => other.during_with(Step::Sysctl, format!("user.max_{kind}_namespaces"))?,
+            other => other.at_step_on(Step::Sysctl, format!("user.max_{kind}_namespaces"))?,
         }
     }
     // Kernels before 6.14 have one limit for the whole machine and refuse this. There RLIMIT_NPROC

@@ -6,20 +6,20 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::failure::{During, Failure};
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
 
 /// A test attribute in the namespace of overlayfs' own attributes.
 const PROBE: &std::ffi::CStr = c"user.contree.probe";
 
 /// Copies the metadata of the image's root to the writable layer's root, which `/` shows.
-pub(crate) fn prepare(boot: &SandboxBoot) -> Result<(), Failure> {
+pub(crate) fn prepare(boot: &SandboxBoot) -> Result<(), StepFailure> {
     let upper = boot.run.join("L/d");
     if boot.probe_upper {
-        probe(&boot.run.join("w")).during(Step::Upper)?;
+        probe(&boot.run.join("w")).at_step(Step::Upper)?;
     }
     match boot.lowers.first() {
-        Some(lower) => copy(lower, &upper).during(Step::Upper),
+        Some(lower) => copy_metadata(lower, &upper).at_step(Step::Upper),
         None => Ok(()),
     }
 }
@@ -38,7 +38,7 @@ fn probe(directory: &Path) -> Result<(), Errno> {
     fs::unlinkat(CWD, &whiteout, AtFlags::empty())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Errno> {
+fn copy_metadata(from: &Path, to: &Path) -> Result<(), Errno> {
     let stat = fs::statat(CWD, from, AtFlags::empty())?;
     fs::chownat(
         CWD,

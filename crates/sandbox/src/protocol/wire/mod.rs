@@ -23,9 +23,9 @@ use serde::de::DeserializeOwned;
 use crate::os::poll::wait_readable;
 
 /// The largest datagram that either side sends.
-pub(crate) const LARGEST: usize = 64 * 1024;
+pub(crate) const MAX_DATAGRAM: usize = 64 * 1024;
 /// The most files passed with one message.
-pub(crate) const MOST_FILES: usize = 32;
+pub(crate) const MAX_FILES: usize = 32;
 
 /// The error of the connection between the engine and the init.
 #[derive(Debug, thiserror::Error)]
@@ -79,10 +79,10 @@ pub(crate) fn send<T: Serialize>(
     files: &[BorrowedFd<'_>],
 ) -> Result<(), WireError> {
     let bytes = serde_json::to_vec(message)?;
-    if bytes.len() > LARGEST || files.len() > MOST_FILES {
+    if bytes.len() > MAX_DATAGRAM || files.len() > MAX_FILES {
         return Err(WireError::Truncated);
     }
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
         return Err(WireError::Truncated);
@@ -106,8 +106,8 @@ pub(crate) fn receive<T: DeserializeOwned>(
     deadline: Option<Instant>,
 ) -> Result<(T, Vec<OwnedFd>), WireError> {
     wait_readable(socket.as_fd(), deadline)?;
-    let mut bytes = vec![0; LARGEST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut bytes = vec![0; MAX_DATAGRAM];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         match recvmsg(
@@ -139,7 +139,7 @@ pub(crate) fn receive<T: DeserializeOwned>(
 }
 
 /// Checks that a message came with exactly `N` files.
-pub(crate) fn exactly<const N: usize>(files: Vec<OwnedFd>) -> Result<[OwnedFd; N], WireError> {
+pub(crate) fn exact_files<const N: usize>(files: Vec<OwnedFd>) -> Result<[OwnedFd; N], WireError> {
     let found = files.len();
     files
         .try_into()
@@ -174,16 +174,16 @@ mod tests {
         send(&a, &"hello", &[memfd.as_fd()]).unwrap();
         let (text, files) = receive::<String>(&b, soon()).unwrap();
         assert_eq!(text, "hello");
-        let [file] = exactly(files).unwrap();
+        let [file] = exact_files(files).unwrap();
         assert_eq!(payload::read::<Vec<String>>(file).unwrap().len(), 100_000);
         // The sealed memfd cannot be changed on the way.
         assert!(rustix::io::write(&memfd, b"x").is_err());
     }
 
     #[test]
-    fn what_is_too_large_is_refused_at_both_ends() {
+    fn a_message_that_is_too_large_is_refused_at_both_ends() {
         let (a, b) = pair();
-        let large = "x".repeat(LARGEST);
+        let large = "x".repeat(MAX_DATAGRAM);
         assert!(matches!(send(&a, &large, &[]), Err(WireError::Truncated)));
         rustix::io::write(&a, format!("\"{large}\"").as_bytes()).unwrap();
         let cut = receive::<String>(&b, soon());
@@ -191,12 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn files_that_were_not_agreed_on_are_an_error() {
+    fn an_unexpected_number_of_files_is_an_error() {
         let (a, b) = pair();
         let file = std::fs::File::open("/dev/null").unwrap();
         send(&a, &1, &[file.as_fd(), file.as_fd()]).unwrap();
         let (_, files) = receive::<u32>(&b, soon()).unwrap();
-        let error = exactly::<1>(files).unwrap_err();
+        let error = exact_files::<1>(files).unwrap_err();
         assert!(matches!(
             error,
             WireError::Files {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_the_end_are_told_apart() {
+    fn a_timeout_and_a_closed_connection_are_distinct_errors() {
         let (a, b) = pair();
         let silence = receive::<u32>(&b, Some(Instant::now()));
         assert!(matches!(silence, Err(WireError::TimedOut)), "{silence:?}");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_malformed() {
+    fn a_message_that_is_not_json_is_malformed() {
         let (a, b) = pair();
         rustix::io::write(&a, b"GET / HTTP/1.1").unwrap();
         assert!(matches!(

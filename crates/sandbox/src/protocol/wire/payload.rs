@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::WireError;
 
 /// The largest payload that is read. Descriptions of commands and images stay far below it.
-const LARGEST: u64 = 256 << 20;
+const MAX_PAYLOAD: u64 = 256 << 20;
 
 /// Writes a value into a memfd and seals it against changes.
 pub(crate) fn write<T: Serialize>(value: &T) -> Result<OwnedFd, WireError> {
@@ -35,7 +35,7 @@ pub(crate) fn seal(bytes: &[u8]) -> Result<OwnedFd, WireError> {
 pub(crate) fn read<T: DeserializeOwned>(memfd: OwnedFd) -> Result<T, WireError> {
     let mut file = File::from(memfd);
     let length = file.metadata()?.len();
-    if length > LARGEST {
+    if length > MAX_PAYLOAD {
         return Err(WireError::Truncated);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());

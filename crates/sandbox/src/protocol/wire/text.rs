@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_is_no_byte_is_refused() {
+    fn a_character_beyond_a_byte_is_refused() {
         assert!(decode::<serde_json::Error>("\u{100}").is_err());
     }
 }

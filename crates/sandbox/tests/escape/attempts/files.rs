@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 
-use super::{Outside, call_refused, holds, refused};
+use super::{HostTargets, call_refused, holds, refused};
 
 /// Kernel settings that are opened for writing but never written.
 const SETTINGS: &[&str] = &[
@@ -57,7 +57,7 @@ const DEVICES: &[&str] = &[
     "/dev/vsock",
 ];
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     paths(outside);
     chroot(outside);
     mounts();
@@ -69,7 +69,7 @@ pub(crate) fn all(outside: &Outside) {
     holds("no descriptor is inherited", own == 4);
 }
 
-fn paths(outside: &Outside) {
+fn paths(outside: &HostTargets) {
     for path in [&outside.secret, &outside.socket, &outside.shared_memory] {
         refused(&format!("read {path}"), fs::metadata(path));
         refused(
@@ -125,7 +125,7 @@ fn paths(outside: &Outside) {
 }
 
 /// Tries the known way out of a plain chroot.
-fn chroot(outside: &Outside) {
+fn chroot(outside: &HostTargets) {
     // SAFETY: the process has one thread.
     let child = unsafe { libc::fork() };
     if child == 0 {

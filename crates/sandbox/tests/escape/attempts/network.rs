@@ -6,9 +6,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
-use super::{Outside, call_refused, refused};
+use super::{HostTargets, call_refused, refused};
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     refused(
         "the machine's loopback",
         connect(&format!("127.0.0.1:{}", outside.port)),

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 
-use super::{Outside, call_refused, holds, refused};
+use super::{HostTargets, call_refused, holds, refused};
 
 const READ: &[&str] = &[
     "environ",
@@ -43,7 +43,7 @@ const WRITE: &[&str] = &[
     "make-it-fail",
 ];
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     for name in READ {
         let path = format!("/proc/1/{name}");
         // Some of these files open but refuse reading, or are empty.

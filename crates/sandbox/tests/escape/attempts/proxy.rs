@@ -6,23 +6,23 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use super::{Outside, call_refused, holds, refused};
+use super::{HostTargets, call_refused, holds, refused};
 
 const BESIDE: &str = "/dev/side-files/beside";
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     listener(outside);
     side_files();
 }
 
 /// Tells the test outside that no more connections follow.
-pub(crate) fn over(outside: &Outside) {
+pub(crate) fn over(outside: &HostTargets) {
     if let Ok(mut to) = TcpStream::connect(("127.0.0.1", outside.proxy)) {
         let _ = to.write_all(b"over");
     }
 }
 
-fn listener(outside: &Outside) {
+fn listener(outside: &HostTargets) {
     let port = outside.proxy;
     holds(
         "the proxy answers",

@@ -10,8 +10,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::path::{directory_of, last, or_dot};
-use super::refused::Refused;
+use super::path::{directory_of, file_name, or_dot};
+use super::error::UnpackError;
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::os::tree;
 
@@ -22,7 +22,7 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_XDEV);
 /// The flags for opening directories with openat2. [`BENEATH`] reports symbolic links with ELOOP;
 /// `O_NOFOLLOW` would report ENOTDIR.
-const FOUND: OFlags = OFlags::RDONLY
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
@@ -41,12 +41,12 @@ pub(super) struct Layer {
     pub(super) single: bool,
     /// The last directory in which something was made. Members of one directory usually follow each
     /// other.
-    current: Option<Current>,
+    current: Option<ParentDirectory>,
     /// True if the root hides everything in the image below.
     pub(super) root_opaque: bool,
 }
 
-struct Current {
+struct ParentDirectory {
     path: Vec<u8>,
     directory: OwnedFd,
     /// The modification time to restore, which making entries in the directory changes.
@@ -58,7 +58,7 @@ impl Layer {
         root: OwnedFd,
         below: Option<OwnedFd>,
         single: bool,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, UnpackError> {
         let layer = Self {
             root,
             below,
@@ -66,10 +66,10 @@ impl Layer {
             current: None,
             root_opaque: false,
         };
-        if let Some(below) = layer.look_below(b"")? {
+        if let Some(below) = layer.open_below(b"")? {
             layer
                 .copy_metadata(&below, &layer.root)
-                .map_err(|error| Refused::on("prepare", b"/", error))?;
+                .map_err(|error| UnpackError::call("prepare", b"/", error))?;
         }
         Ok(layer)
     }
@@ -79,24 +79,24 @@ impl Layer {
     }
 
     /// Opens the parent directory of `path`, and makes missing directories.
-    pub(super) fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, Refused> {
+    pub(super) fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, UnpackError> {
         let wanted = directory_of(path);
         if self
             .current
             .as_ref()
             .is_none_or(|current| current.path != wanted)
         {
-            self.settle();
+            self.restore_time();
             let directory = self.directory(wanted)?;
-            let stat = fstat(&directory).map_err(|error| Refused::on("look at", wanted, error))?;
-            self.current = Some(Current {
+            let stat = fstat(&directory).map_err(|error| UnpackError::call("inspect", wanted, error))?;
+            self.current = Some(ParentDirectory {
                 path: wanted.to_vec(),
                 directory,
                 mtime: modified(&stat),
             });
         }
         self.current_directory()
-            .ok_or_else(|| Refused::path(path, "has no parent directory"))
+            .ok_or_else(|| UnpackError::member(path, "has no parent directory"))
     }
 
     /// The directory that [`Layer::parent`] opened last.
@@ -107,38 +107,38 @@ impl Layer {
     }
 
     /// Restores the modification time of the last directory in which something was made.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn restore_time(&mut self) {
         if let Some(current) = self.current.take() {
             let _ = futimens(&current.directory, &current.mtime);
         }
     }
 
     /// Opens a directory of the layer, and makes it if it is missing.
-    fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, Refused> {
+    fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, UnpackError> {
         match self.open(path) {
             Ok(found) => return Ok(found),
             Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => return Err(self.in_the_way(path, error)),
+            Err(error) => return Err(self.open_error(path, error)),
         }
         let mut end = 0;
         let mut above = self
             .open(b"")
-            .map_err(|error| Refused::on("open", path, error))?;
+            .map_err(|error| UnpackError::call("open", path, error))?;
         for name in path.split(|&byte| byte == b'/') {
             end += name.len() + usize::from(end > 0);
             let here = &path[..end];
             above = match self.open(here) {
                 Ok(found) => found,
-                Err(Errno::NOENT) => self.imply(&above, name, here)?,
+                Err(Errno::NOENT) => self.make_implied_directory(&above, name, here)?,
                 Err(Errno::NOTDIR) if is_whiteout_at(above.as_fd(), name) => {
                     // A whiteout is here; a new directory replaces it.
                     remove(above.as_fd(), name)
-                        .map_err(|error| Refused::on("replace", here, error))?;
-                    let made = self.imply(&above, name, here)?;
-                    make_opaque(&made).map_err(|error| Refused::on("make", here, error))?;
-                    made
+                        .map_err(|error| UnpackError::call("replace", here, error))?;
+                    let new_directory = self.make_implied_directory(&above, name, here)?;
+                    make_opaque(&new_directory).map_err(|error| UnpackError::call("make", here, error))?;
+                    new_directory
                 }
-                Err(error) => return Err(self.in_the_way(here, error)),
+                Err(error) => return Err(self.open_error(here, error)),
             };
         }
         Ok(above)
@@ -146,64 +146,64 @@ impl Layer {
 
     /// Makes a directory that the archive does not contain. If the image below has it, its metadata
     /// is copied.
-    fn imply(&self, above: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd, Refused> {
+    fn make_implied_directory(&self, above: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd, UnpackError> {
         let make = || {
             let before = modified(&fstat(above)?);
             mkdirat(above, name, Mode::from_raw_mode(0o755))?;
-            let made = openat2(above, name, FOUND, Mode::empty(), BENEATH)?;
-            if let Some(model) = self.look_below(path).unwrap_or_default() {
-                self.copy_metadata(&model, &made)?;
+            let new_directory = openat2(above, name, OPEN_DIRECTORY, Mode::empty(), BENEATH)?;
+            if let Some(model) = self.open_below(path).unwrap_or_default() {
+                self.copy_metadata(&model, &new_directory)?;
             }
             futimens(above, &before)?;
-            Ok(made)
+            Ok(new_directory)
         };
-        make().map_err(|error: Errno| Refused::on("make the directory", path, error))
+        make().map_err(|error: Errno| UnpackError::call("make the directory", path, error))
     }
 
     pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        openat2(&self.root, or_dot(path), FOUND, Mode::empty(), BENEATH)
+        openat2(&self.root, or_dot(path), OPEN_DIRECTORY, Mode::empty(), BENEATH)
     }
 
-    fn in_the_way(&self, path: &[u8], error: Errno) -> Refused {
+    fn open_error(&self, path: &[u8], error: Errno) -> UnpackError {
         match error {
-            Errno::LOOP => Refused::path(path, "would be written through a symbolic link"),
-            Errno::NOTDIR => Refused::path(path, "is a file, but other members are inside it"),
-            other => Refused::on("open", path, other),
+            Errno::LOOP => UnpackError::member(path, "would be written through a symbolic link"),
+            Errno::NOTDIR => UnpackError::member(path, "is a file, but other members are inside it"),
+            other => UnpackError::call("open", path, other),
         }
     }
 
     /// Opens a directory of the image below. Returns `None` if there is none at this path without
     /// symbolic links.
-    pub(super) fn look_below(&self, path: &[u8]) -> Result<Option<OwnedFd>, Refused> {
+    pub(super) fn open_below(&self, path: &[u8]) -> Result<Option<OwnedFd>, UnpackError> {
         let Some(below) = &self.below else {
             return Ok(None);
         };
         let flags = BENEATH.difference(ResolveFlags::NO_XDEV);
-        match openat2(below, or_dot(path), FOUND, Mode::empty(), flags) {
+        match openat2(below, or_dot(path), OPEN_DIRECTORY, Mode::empty(), flags) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-            Err(error) => Err(Refused::on("look at", path, error)),
+            Err(error) => Err(UnpackError::call("inspect", path, error)),
         }
     }
 
     /// Removes the entry `name`, and reports what it was. With `keep_directory`, a directory stays.
-    pub(super) fn clear(
+    pub(super) fn remove_existing(
         directory: BorrowedFd<'_>,
         name: &[u8],
         keep_directory: bool,
-    ) -> Result<Found, std::io::Error> {
+    ) -> Result<PreviousEntry, std::io::Error> {
         let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(Found::Nothing),
+            Err(Errno::NOENT) => return Ok(PreviousEntry::Nothing),
             Err(error) => return Err(error.into()),
         };
         if keep_directory && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            return Ok(Found::Directory);
+            return Ok(PreviousEntry::Directory);
         }
         remove(directory, name)?;
         Ok(match is_whiteout(&stat) {
-            true => Found::Whiteout,
-            false => Found::Other,
+            true => PreviousEntry::Whiteout,
+            false => PreviousEntry::Other,
         })
     }
 
@@ -230,13 +230,13 @@ impl Layer {
         name: &[u8],
     ) -> Result<(), Errno> {
         let from = self.open(directory_of(target))?;
-        linkat(&from, last(target), directory, name, AtFlags::empty())
+        linkat(&from, file_name(target), directory, name, AtFlags::empty())
     }
 }
 
 /// The entry that was at a path before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum PreviousEntry {
     Nothing,
     Directory,
     Whiteout,

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::layer::{DIRECTORY, Layer, MOUNT_POINTS};
 use super::path::directory_of;
-use super::refused::Refused;
+use super::error::UnpackError;
 use crate::init::helper::marks::make_opaque;
 use crate::os::tree::is_dot;
 
@@ -21,15 +21,15 @@ const OPAQUE: &[u8] = b".wh..opq";
 const OWN: &[u8] = b".wh.";
 
 /// Applies the whiteout at `path`, whose last component is [`PREFIX`] and `name`.
-pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), Refused> {
+pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), UnpackError> {
     let within = directory_of(path);
     if name == OPAQUE {
         if within.is_empty() {
             layer.root_opaque = true;
-        } else if layer.look_below(within)?.is_some() {
+        } else if layer.open_below(within)?.is_some() {
             let directory = layer.parent(path)?;
             make_opaque(directory)
-                .map_err(|error| Refused::on("hide what is below", within, error))?;
+                .map_err(|error| UnpackError::call("hide what is below", within, error))?;
         }
         return Ok(());
     }
@@ -37,27 +37,27 @@ pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), R
         return Ok(());
     }
     if matches!(name, b"" | b"." | b"..") {
-        return Err(Refused::path(path, "is a whiteout without a name"));
+        return Err(UnpackError::member(path, "is a whiteout without a name"));
     }
     if within.is_empty() && MOUNT_POINTS.contains(&name) {
         return Ok(());
     }
     // Without a directory below there is nothing to hide, and no directory to make.
-    let Some(below) = layer.look_below(within)? else {
+    let Some(below) = layer.open_below(within)? else {
         return Ok(());
     };
     match statat(&below, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => {}
         Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(Refused::on("look at", path, error)),
+        Err(error) => return Err(UnpackError::call("inspect", path, error)),
     }
     let directory = layer.parent(path)?;
-    hide(directory, name).map_err(|error| Refused::on("remove", path, error))
+    hide(directory, name).map_err(|error| UnpackError::call("remove", path, error))
 }
 
 /// Hides everything below the root. Overlayfs has no mark for the root itself.
-pub(super) fn hide_all(layer: &Layer) -> Result<(), Refused> {
-    let Some(below) = layer.look_below(b"")? else {
+pub(super) fn hide_all(layer: &Layer) -> Result<(), UnpackError> {
+    let Some(below) = layer.open_below(b"")? else {
         return Ok(());
     };
     let hide_each = || {
@@ -70,7 +70,7 @@ pub(super) fn hide_all(layer: &Layer) -> Result<(), Refused> {
         }
         Ok(())
     };
-    hide_each().map_err(|error: Errno| Refused::on("hide what is below", b"/", error))
+    hide_each().map_err(|error: Errno| UnpackError::call("hide what is below", b"/", error))
 }
 
 fn hide(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Facts about the machine that explain a failed step.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
+pub(crate) struct HostInfo {
     pub root: bool,
     /// The sysctl kernel.apparmor_restrict_unprivileged_userns.
     pub apparmor: bool,
@@ -20,8 +20,8 @@ pub(crate) struct Facts {
     pub filesystem: String,
 }
 
-impl Facts {
-    pub(crate) fn gather(data_directory: &Path) -> Self {
+impl HostInfo {
+    pub(crate) fn read(data_directory: &Path) -> Self {
         let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
         Self {
             root: rustix::process::geteuid().is_root(),

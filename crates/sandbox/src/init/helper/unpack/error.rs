@@ -6,27 +6,27 @@ use crate::tar::TarError;
 const SHOWN: usize = 300;
 
 /// The reason why an archive is refused, as a sentence.
-pub(super) struct Refused(pub(super) String);
+pub(super) struct UnpackError(pub(super) String);
 
-impl From<TarError> for Refused {
+impl From<TarError> for UnpackError {
     fn from(error: TarError) -> Self {
         Self(error.to_string())
     }
 }
 
-impl Refused {
+impl UnpackError {
     /// A kernel call that failed on a path of the archive.
-    pub(super) fn on(what: &str, path: &[u8], error: impl Into<std::io::Error>) -> Self {
-        Self(format!("{what} {}: {}", shown(path), error.into()))
+    pub(super) fn call(what: &str, path: &[u8], error: impl Into<std::io::Error>) -> Self {
+        Self(format!("{what} {}: {}", display_path(path), error.into()))
     }
 
-    pub(super) fn path(path: &[u8], why: &str) -> Self {
-        Self(format!("the archive's member {} {why}", shown(path)))
+    pub(super) fn member(path: &[u8], why: &str) -> Self {
+        Self(format!("the archive's member {} {why}", display_path(path)))
     }
 }
 
 /// Formats a path for users: shortened, without control characters.
-pub(super) fn shown(path: &[u8]) -> String {
+pub(super) fn display_path(path: &[u8]) -> String {
     let cut = path.len().min(SHOWN);
     let more = if cut < path.len() { "..." } else { "" };
     format!("`{}{more}`", path[..cut].escape_ascii())

@@ -1,92 +1,52 @@
 //! A running sandbox, as the engine controls it.
 
-use std::collections::HashMap;
+mod connection;
+
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::net::{Shutdown, shutdown};
-use tokio::sync::oneshot;
 
-use crate::cgroup::group::Group;
+use self::connection::{Connection, RequestOutcome};
+use crate::cgroup::group::SandboxGroup;
 use crate::error::Error;
 use crate::launch::classify::explain;
-use crate::launch::handshake::{InitProcess, SetUp};
+use crate::launch::handshake::{InitProcess, SetupResult};
 use crate::layers::LayerStore;
-use crate::os::error::Doing;
-use crate::os::usage::Usage;
-use crate::protocol::boot::{Boot, SandboxBoot, SideBoot};
+use crate::os::error::CallContext;
+use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
-use crate::protocol::spec::{Command, Exit, Finished, Limits, Network, Process, SandboxSpec};
-use crate::protocol::step::Step;
+use crate::protocol::spec::{Command, Finished, Limits, Network, Process, SandboxSpec};
 use crate::protocol::wire::{self, WireError, payload};
 use crate::spec_check::{check_spec, check_user};
 use crate::store::runs::RunDir;
 
-/// The time-out for starting a command or sending a signal. Both take about a millisecond, unless
-/// the machine is overloaded.
-const ANSWER: Duration = Duration::from_secs(30);
 /// The time-out for killing and reaping everything inside.
-const END: Duration = Duration::from_secs(30);
+const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time-out for comparing the upper directory with the image. The time grows with the amount
 /// written.
-const INSPECT: Duration = Duration::from_secs(600);
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// A sandbox: an init and the commands started in it. Dropping it kills everything inside and waits
 /// until it has ended.
 #[derive(Debug)]
 pub struct Sandbox {
     store: LayerStore,
     max_layer_bytes: Option<u64>,
-    shared: Arc<Shared>,
+    connection: Arc<Connection>,
     reader: Option<JoinHandle<()>>,
     /// Closed when the reader thread has seen the end of the sandbox.
-    ended: Mutex<Receiver<()>>,
+    end: Mutex<Receiver<()>>,
     side_files: Vec<String>,
     listener: Mutex<Option<TcpListener>>,
     /// Declared last: it is dropped after the init, which is in the group.
-    group: Group,
-}
-
-#[derive(Debug)]
-struct Shared {
-    init: InitProcess,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    next: u32,
-    /// The senders for requests that wait for an answer. These and the senders below are dropped
-    /// when the sandbox is gone.
-    waiting: HashMap<u32, Sender<Answer>>,
-    exits: HashMap<u32, oneshot::Sender<Exit>>,
-    /// The resources that the process tree used, once pid 1 has ended it normally.
-    usage: Option<Usage>,
-    tree_gone: bool,
-    /// The size of the layer, if the sandbox was killed for exceeding its limit.
-    over: Option<u64>,
-    closed: bool,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Started {
-        pid: i32,
-        ends: [OwnedFd; 3],
-        exit: oneshot::Receiver<Exit>,
-    },
-    NotStarted {
-        step: Step,
-        errno: i32,
-    },
-    Done {
-        errno: i32,
-    },
+    group: SandboxGroup,
 }
 
 impl Sandbox {
@@ -110,10 +70,10 @@ impl Sandbox {
         lowers: Vec<PathBuf>,
     ) -> Result<Self, Error> {
         let user_namespace =
-            std::fs::read_link("/proc/self/ns/user").doing("look at the own user namespace")?;
-        let mut group = Group::make(store.root(), run.name(), &spec.limits, spec.max_processes)
+            std::fs::read_link("/proc/self/ns/user").context("read the link of the engine's user namespace")?;
+        let mut group = SandboxGroup::make(store.root(), run.name(), &spec.limits, spec.max_processes)
             .map_err(|error| Error::Invalid(error.to_string()))?;
-        let doors = group.take_doors();
+        let join_files = group.take_join_files();
         let probe_upper = !store.layout().is_upper_probed();
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
             user_namespace,
@@ -126,7 +86,7 @@ impl Sandbox {
             side_files: spec
                 .side_files
                 .iter()
-                .map(|file| SideBoot {
+                .map(|file| SideFileBoot {
                     name: file.name.clone(),
                     unless: file.unless.clone(),
                     over: file.over.clone(),
@@ -135,7 +95,7 @@ impl Sandbox {
             network: spec.network,
             max_processes: spec.limits.processes.unwrap_or(spec.max_processes),
             max_layer_bytes: spec.max_layer_bytes,
-            group_doors: doors.len(),
+            group_files: join_files.len(),
             groups: !store.id_map().single(),
             old_mount: store.layout().old_mount(),
             probe_upper,
@@ -144,20 +104,20 @@ impl Sandbox {
             .side_files
             .iter()
             .map(|file| file.content.0.as_fd())
-            .chain(doors.iter().map(AsFd::as_fd))
+            .chain(join_files.iter().map(AsFd::as_fd))
             .collect();
         let (
             init,
-            SetUp {
+            SetupResult {
                 side_files,
                 listener,
             },
-        ) = InitProcess::start_with(store.layout(), &boot, &contents)?;
-        drop(doors);
+        ) = InitProcess::start_with_files(store.layout(), &boot, &contents)?;
+        drop(join_files);
         // Limits that the caller did not request may be missing.
         if spec.limits != Limits::default() && !group.is_entered() {
             return Err(Error::Invalid(
-                "limits: the kernel does not let the sandbox into its control group".into(),
+                "limits: the kernel does not let the sandbox join its control group".into(),
             ));
         }
         if matches!(spec.network, Network::Listener { .. }) != listener.is_some() {
@@ -169,29 +129,26 @@ impl Sandbox {
             .map(|file| file.name.clone())
             .collect();
         store.layout().set_upper_probed();
-        let shared = Arc::new(Shared {
-            init,
-            state: Mutex::default(),
-        });
-        let (end, ended) = mpsc::channel();
+        let connection = Arc::new(Connection::new(init));
+        let (end_sender, end) = mpsc::channel();
         let reader = std::thread::Builder::new()
             .name("contree-sandbox".into())
             .spawn({
-                let shared = shared.clone();
+                let connection = connection.clone();
                 move || {
-                    shared.read();
-                    drop(end);
+                    connection.read_replies();
+                    drop(end_sender);
                 }
             })
-            .doing("start a thread")?;
+            .context("start a thread")?;
         Ok(Self {
             store: store.clone(),
             max_layer_bytes: spec.max_layer_bytes,
-            shared,
+            connection,
             reader: Some(reader),
             side_files,
             listener: Mutex::new(listener.map(TcpListener::from)),
-            ended: Mutex::new(ended),
+            end: Mutex::new(end),
             group,
         })
     }
@@ -227,12 +184,12 @@ impl Sandbox {
     pub fn exec(&self, command: &Command) -> Result<Process, Error> {
         check_user(self.store.layout(), command.uid, command.gid)?;
         let description = payload::write(command)?;
-        let (id, answer) = self.ask("start the command", |id| {
+        let (id, outcome) = self.connection.request("start the command", |id| {
             (Pid1Request::Exec { id }, Some(description.as_fd()))
         })?;
-        match answer {
-            Answer::Started { pid, ends, exit } => {
-                let [stdin, stdout, stderr] = ends;
+        match outcome {
+            RequestOutcome::Started { pid, streams, exit } => {
+                let [stdin, stdout, stderr] = streams;
                 Ok(Process {
                     id,
                     pid,
@@ -242,12 +199,12 @@ impl Sandbox {
                     exit,
                 })
             }
-            Answer::NotStarted { step, errno } => Err(Error::Exec {
+            RequestOutcome::NotStarted { step, errno } => Err(Error::Exec {
                 step,
                 errno,
                 program: command.program.clone(),
             }),
-            Answer::Done { .. } => Err(Error::Gone),
+            RequestOutcome::Done { .. } => Err(Error::Gone),
         }
     }
 
@@ -264,12 +221,12 @@ impl Sandbox {
             };
             (message, None)
         };
-        match self.ask("send the signal", request)?.1 {
-            Answer::Done { errno: 0 } => Ok(()),
-            Answer::Done { errno: libc::ESRCH } => Err(Error::NoProcess(process)),
-            Answer::Done { errno } => {
+        match self.connection.request("send the signal", request)?.1 {
+            RequestOutcome::Done { errno: 0 } => Ok(()),
+            RequestOutcome::Done { errno: libc::ESRCH } => Err(Error::NoProcess(process)),
+            RequestOutcome::Done { errno } => {
                 let error = std::io::Error::from_raw_os_error(errno);
-                Ok(Err::<(), _>(error).doing(&format!("send signal {signal} to a command"))?)
+                Ok(Err::<(), _>(error).context(&format!("send signal {signal} to a command"))?)
             }
             _ => Err(Error::Gone),
         }
@@ -280,7 +237,7 @@ impl Sandbox {
     /// # Errors
     /// When the sandbox is gone, or does not answer in time and is killed.
     pub fn kill_all(&self) -> Result<(), Error> {
-        self.ask("end its commands", |request| {
+        self.connection.request("end its commands", |request| {
             (Pid1Request::KillAll { request }, None)
         })
         .map(drop)
@@ -295,28 +252,18 @@ impl Sandbox {
     /// - [`Error::TimedOut`] if it does not end in time; it is then killed.
     pub fn finish(self, inspect: bool) -> Result<Finished, Error> {
         // If this cannot be sent, the reader thread sees the end of the connection anyway.
-        let _ = wire::send(self.shared.init.socket(), &Pid1Request::Finish, &[]);
+        let _ = wire::send(self.connection.init().socket(), &Pid1Request::Finish, &[]);
         let ended = self
-            .ended
+            .end
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .recv_timeout(END);
+            .recv_timeout(END_TIMEOUT);
         if ended == Err(RecvTimeoutError::Timeout) {
             self.hard_kill();
             return Err(Error::TimedOut("end"));
         }
-        let usage = {
-            let mut state = self.shared.state();
-            if let (Some(bytes), Some(limit)) = (state.over, self.max_layer_bytes) {
-                return Err(Error::LayerTooLarge { bytes, limit });
-            }
-            match state.usage.take() {
-                Some(usage) if state.tree_gone => usage,
-                _ => return Err(Error::Gone),
-            }
-        };
         let mut finished = Finished {
-            usage,
+            usage: self.connection.result(self.max_layer_bytes)?,
             ..Finished::default()
         };
         if inspect {
@@ -334,9 +281,9 @@ impl Sandbox {
     }
 
     fn inspect(&self) -> Result<(Option<String>, u64), Error> {
-        let init = &self.shared.init;
+        let init = self.connection.init();
         wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
-        match init.receive(Instant::now() + INSPECT) {
+        match init.receive(Instant::now() + INSPECT_TIMEOUT) {
             Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
             Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
             Err(WireError::TimedOut) => {
@@ -348,43 +295,7 @@ impl Sandbox {
 
     /// Kills the sandbox without waiting for its end.
     pub fn hard_kill(&self) {
-        self.shared.init.kill();
-    }
-
-    /// Sends a request with a new number and waits for its answer.
-    fn ask<'a>(
-        &self,
-        what: &'static str,
-        message: impl FnOnce(u32) -> (Pid1Request, Option<std::os::fd::BorrowedFd<'a>>),
-    ) -> Result<(u32, Answer), Error> {
-        let (sender, receiver) = mpsc::channel();
-        let id = {
-            let mut state = self.shared.state();
-            if state.closed {
-                return Err(Error::Gone);
-            }
-            state.next += 1;
-            let id = state.next;
-            state.waiting.insert(id, sender);
-            id
-        };
-        let (request, file) = message(id);
-        let files: Vec<_> = file.into_iter().collect();
-        if let Err(error) = wire::send(self.shared.init.socket(), &request, &files) {
-            self.shared.state().waiting.remove(&id);
-            return Err(match error {
-                WireError::Closed => Error::Gone,
-                other => other.into(),
-            });
-        }
-        match receiver.recv_timeout(ANSWER) {
-            Ok(answer) => Ok((id, answer)),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::Gone),
-            Err(RecvTimeoutError::Timeout) => {
-                self.hard_kill();
-                Err(Error::TimedOut(what))
-            }
-        }
+        self.connection.init().kill();
     }
 }
 
@@ -392,68 +303,12 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         // Pid 1 exits when its connection ends, and the first stage when the process tree is gone.
         // A process that does not exit in time is killed.
-        let _ = shutdown(self.shared.init.socket(), Shutdown::Both);
-        if !self.shared.init.wait(Instant::now() + END) {
-            self.shared.init.kill();
+        let _ = shutdown(self.connection.init().socket(), Shutdown::Both);
+        if !self.connection.init().wait(Instant::now() + END_TIMEOUT) {
+            self.connection.init().kill();
         }
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Distributes the init's messages until the process tree is gone.
-    fn read(&self) {
-        while let Ok((reply, files)) = wire::receive(self.init.socket(), None) {
-            if !self.take(reply, files) {
-                break;
-            }
-        }
-        let mut state = self.state();
-        state.closed = true;
-        state.waiting.clear();
-        state.exits.clear();
-    }
-
-    fn take(&self, reply: Reply, files: Vec<OwnedFd>) -> bool {
-        let mut state = self.state();
-        let (id, answer) = match reply {
-            Reply::Started { id, pid } => {
-                let Ok(ends) = wire::exactly(files) else {
-                    return false;
-                };
-                let (sender, exit) = oneshot::channel();
-                state.exits.insert(id, sender);
-                (id, Answer::Started { pid, ends, exit })
-            }
-            Reply::NotStarted { id, step, errno } => (id, Answer::NotStarted { step, errno }),
-            Reply::Done { request, errno } => (request, Answer::Done { errno }),
-            Reply::Exited { id, exit } => {
-                if let Some(sender) = state.exits.remove(&id) {
-                    // The caller may have dropped the receiver.
-                    let _ = sender.send(exit);
-                }
-                return true;
-            }
-            Reply::Over { usage } => {
-                state.usage = Some(usage);
-                return true;
-            }
-            Reply::TreeGone { over } => {
-                state.tree_gone = true;
-                state.over = over;
-                return false;
-            }
-            _ => return false,
-        };
-        if let Some(sender) = state.waiting.remove(&id) {
-            let _ = sender.send(answer);
-        }
-        true
     }
 }
