@@ -13,8 +13,8 @@ const PREFERRED_END: u32 = 0x7fff_0000;
 const NOBODY: u32 = 65_534;
 
 impl IdMap {
-    /// Picks the best map for this user without trying it. If it then fails, [`IdMap::single_id`] is
-    /// the fallback.
+    /// Picks the best map for this user without trying it. If it then fails, [`IdMap::single_id`]
+    /// is the fallback.
     pub(crate) fn pick() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();

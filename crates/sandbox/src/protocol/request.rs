@@ -56,8 +56,8 @@ pub(crate) enum ViewRequest {
         #[serde(with = "text::path")]
         path: PathBuf,
     },
-    /// Starts a walk and abandons any earlier one. The answer is that of [`PathQuery::Follow`]; only a
-    /// directory can be walked.
+    /// Starts a walk and abandons any earlier one. The answer is that of [`PathQuery::Follow`];
+    /// only a directory can be walked.
     Walk {
         #[serde(with = "text::path")]
         path: PathBuf,

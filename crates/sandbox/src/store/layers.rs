@@ -66,8 +66,8 @@ impl StoreLayout {
     ///
     /// On ext4 without a journal, creating a file takes up to a hundred times longer where many
     /// files were deleted in the last seconds. The directory's block group decides where its files
-    /// go. So this makes several directories in different groups (see `set_topdir_flag`), creates a probe
-    /// file in each, and keeps the fastest.
+    /// go. So this makes several directories in different groups (see `set_topdir_flag`), creates a
+    /// probe file in each, and keeps the fastest.
     pub(crate) fn make_fast_directory(&self, relative: &Path) -> Result<(), OsError> {
         let mut candidates = Vec::new();
         for index in 0..CANDIDATES {
