@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         layers: vec![LayerId(1)],
         hostname: "box".into(),
         directories: Vec::new(),
-        places: Vec::new(),
+        files: Vec::new(),
         side_files: Vec::new(),
         network: contree_sandbox::Network::Loopback,
         max_processes: 1000,

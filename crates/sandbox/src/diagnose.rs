@@ -25,7 +25,7 @@ use crate::store::runs::RunDir;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum State {
+pub enum CheckState {
     /// The prerequisite is met.
     Fine,
     /// Sandboxes run, but with fewer guarantees or features.
@@ -41,7 +41,7 @@ pub struct Check {
     /// The prerequisite's name, such as `user namespaces`.
     pub name: &'static str,
     /// Its state.
-    pub state: State,
+    pub state: CheckState,
     /// The finding.
     pub detail: String,
     /// The remedy, in the imperative, if there is one.
@@ -53,7 +53,7 @@ impl Check {
     #[must_use]
     pub fn new(
         name: &'static str,
-        state: State,
+        state: CheckState,
         detail: impl Into<String>,
         remedy: Option<String>,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Check {
     }
 
     fn fine(name: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(name, State::Fine, detail, None)
+        Self::new(name, CheckState::Fine, detail, None)
     }
 }
 
@@ -138,12 +138,12 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         Err(Error::Unavailable(unavailable)) => {
             checks.push(Check::new(
                 prerequisite_of(unavailable),
-                State::Missing,
+                CheckState::Missing,
                 unavailable.detail(),
                 Some(unavailable.remedy()),
             ));
         }
-        Err(error) => checks.push(Check::new(SANDBOX, State::Missing, error.to_string(), None)),
+        Err(error) => checks.push(Check::new(SANDBOX, CheckState::Missing, error.to_string(), None)),
     }
     checks
 }
@@ -163,9 +163,9 @@ fn prerequisite_of(unavailable: &Unavailable) -> &'static str {
 fn id_map_check(map: Option<&IdMap>, options: &StoreOptions) -> Check {
     match map {
         None => Check::fine(IDS, "ids can be mapped"),
-        Some(map) if map.single() => Check::new(
+        Some(map) if map.is_single() => Check::new(
             IDS,
-            State::Degraded,
+            CheckState::Degraded,
             format!("{map}: only root exists inside, and programs that change their user fail"),
             Some(remedy::get_a_range(options)),
         ),
@@ -179,22 +179,22 @@ fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
     match read_map(root, options) {
         Ok(None) => Check::fine(NAME, "none yet: the data directory is new"),
         Ok(Some(map)) => match try_map(options, &map) {
-            Ok(()) if map.single() => Check::new(
+            Ok(()) if map.is_single() => Check::new(
                 NAME,
-                State::Degraded,
+                CheckState::Degraded,
                 map.describe(),
                 Some(remedy::get_a_range(options)),
             ),
             Ok(()) => Check::fine(NAME, map.describe()),
             Err(Error::Unavailable(unavailable)) => Check::new(
                 NAME,
-                State::Missing,
+                CheckState::Missing,
                 unavailable.detail(),
                 Some(unavailable.remedy()),
             ),
-            Err(error) => Check::new(NAME, State::Missing, error.to_string(), None),
+            Err(error) => Check::new(NAME, CheckState::Missing, error.to_string(), None),
         },
-        Err(error) => Check::new(NAME, State::Missing, error.to_string(), None),
+        Err(error) => Check::new(NAME, CheckState::Missing, error.to_string(), None),
     }
 }
 
@@ -222,7 +222,7 @@ fn process_bound_of(release: &str, grouped: bool) -> Check {
     }
     Check::new(
         NAME,
-        State::Degraded,
+        CheckState::Degraded,
         format!(
             "without a control group, Linux {release} limits processes per user of a sandbox, not per sandbox"
         ),
@@ -235,9 +235,9 @@ fn control_groups() -> Check {
     let groups = ControlGroups::get();
     let remedy = groups.remedy();
     let state = if remedy.is_some() {
-        State::Degraded
+        CheckState::Degraded
     } else {
-        State::Fine
+        CheckState::Fine
     };
     Check::new(NAME, state, groups.describe(), remedy)
 }
@@ -308,7 +308,7 @@ fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
         layers: Vec::new(),
         hostname: "doctor".into(),
         directories: Vec::new(),
-        places: Vec::new(),
+        files: Vec::new(),
         side_files: Vec::new(),
         network: Network::Loopback,
         max_processes: 400,
@@ -328,10 +328,10 @@ mod tests {
     #[test]
     fn processes_are_bounded_by_a_newer_kernel_or_by_control_groups() {
         for (release, grouped, state) in [
-            ("6.1.0-50-cloud-amd64", false, State::Degraded),
-            ("6.1.0-50-cloud-amd64", true, State::Fine),
-            ("6.14.0", false, State::Fine),
-            ("7.0-rc1", false, State::Fine),
+            ("6.1.0-50-cloud-amd64", false, CheckState::Degraded),
+            ("6.1.0-50-cloud-amd64", true, CheckState::Fine),
+            ("6.14.0", false, CheckState::Fine),
+            ("7.0-rc1", false, CheckState::Fine),
         ] {
             assert_eq!(process_bound_of(release, grouped).state, state, "{release}");
         }

@@ -56,7 +56,7 @@ pub enum Error {
     Invalid(String),
     /// A file or directory cannot be placed at a path inside the image.
     #[error("cannot place {}: {reason}", path.display())]
-    Place {
+    Placement {
         /// The path inside the image.
         path: PathBuf,
         /// The reason.

@@ -23,7 +23,7 @@
 //!     layers: vec![LayerId(1)],
 //!     hostname: "box".into(),
 //!     directories: vec![],
-//!     places: vec![],
+//!     files: vec![],
 //!     side_files: vec![],
 //!     network: Network::Loopback,
 //!     max_processes: 1000,
@@ -58,7 +58,7 @@
 // - `protocol` defines the data that the engine and the init exchange.
 // - `ids`, `cgroup`, `host_root`, `store` and `init` each do one part. None of them starts an init.
 // - `launch` starts the init. `error` sums up the errors of the modules above.
-// - `layers` joins `store` with `launch`. `sandbox`, `view` and `unpacking` use both.
+// - `layers` joins `store` with `launch`. `sandbox`, `view` and `unpack_task` use both.
 mod cgroup;
 mod diagnose;
 mod error;
@@ -74,12 +74,12 @@ mod sandbox;
 mod spec_check;
 mod store;
 pub mod tar;
-mod unpacking;
+mod unpack_task;
 mod view;
 mod walk;
 
 pub use cgroup::control_groups::ControlGroups;
-pub use diagnose::{Check, State, diagnose};
+pub use diagnose::{Check, CheckState, diagnose};
 pub use error::Error;
 pub use host_root::{HostError, HostReport};
 pub use ids::{IdMap, MapKind};
@@ -90,17 +90,17 @@ pub use options::StoreOptions;
 pub use os::error::OsError;
 pub use os::limits::raise_descriptor_limit;
 pub use os::usage::Usage;
-pub use protocol::entry::{Entry, Item, Kind};
+pub use protocol::entry::{Entry, WalkEntry, EntryKind};
 pub use protocol::spec::{
-    Command, Content, Exit, Finished, LayerId, Limits, MakeDir, Network, Place, Process,
+    Command, SideFileContent, Exit, SandboxOutcome, LayerId, Limits, NewDirectory, Network, FileCopy, Process,
     SandboxSpec, SideFile,
 };
 pub use protocol::step::Step;
-pub use protocol::unpacked::{UnpackLimits, Unpacked};
+pub use protocol::unpack::{UnpackLimits, UnpackReport};
 pub use protocol::wire::WireError;
 pub use sandbox::Sandbox;
 pub use store::error::StoreError;
 pub use store::runs::RunDir;
-pub use unpacking::Unpacking;
+pub use unpack_task::UnpackTask;
 pub use view::{View, ViewError};
 pub use walk::Walk;

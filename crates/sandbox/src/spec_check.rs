@@ -27,9 +27,9 @@ pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), 
         check_path(&directory.path)?;
         check_user(store, directory.uid, directory.gid)?;
     }
-    for place in &spec.places {
-        check_path(&place.path)?;
-        check_user(store, place.uid, place.gid)?;
+    for file in &spec.files {
+        check_path(&file.path)?;
+        check_user(store, file.uid, file.gid)?;
     }
     Ok(())
 }
@@ -49,10 +49,10 @@ fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Er
             options.side_directory.escape_debug()
         )));
     }
-    if files.len() > SideFile::MOST {
+    if files.len() > SideFile::MAX_COUNT {
         return Err(Error::Invalid(format!(
             "a sandbox takes at most {} side files, not {}",
-            SideFile::MOST,
+            SideFile::MAX_COUNT,
             files.len()
         )));
     }
@@ -69,7 +69,7 @@ fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Er
 
 fn check_path(path: &Path) -> Result<(), Error> {
     let refuse = |reason: &str| {
-        Err(Error::Place {
+        Err(Error::Placement {
             path: path.to_owned(),
             reason: reason.into(),
         })
@@ -93,11 +93,11 @@ fn check_path(path: &Path) -> Result<(), Error> {
 /// Checks that the user and group exist in the store's sandboxes.
 pub(crate) fn check_user(store: &StoreLayout, uid: u32, gid: u32) -> Result<(), Error> {
     let map = store.id_map();
-    let highest = if map.single() { 0 } else { RANGE - 1 };
+    let highest = if map.is_single() { 0 } else { RANGE - 1 };
     if uid.max(gid) <= highest {
         return Ok(());
     }
-    let why = if map.single() {
+    let why = if map.is_single() {
         format!(
             "only uid 0 and gid 0 exist in sandboxes here; for others {}",
             remedy::get_a_range(store.options())

@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::options::StoreOptions;
-    use crate::protocol::entry::Kind;
+    use crate::protocol::entry::EntryKind;
 
     #[test]
     fn a_helper_that_is_stuck_is_killed_and_reported() {
@@ -198,7 +198,7 @@ mod tests {
         let store = LayerStore::open(directory.path(), StoreOptions::default()).unwrap();
         store.stage_host_layer(LayerId(1)).unwrap();
         let mut view = View::open(&store, &[LayerId(1)]).unwrap();
-        assert_eq!(view.find("/usr/..".as_ref()).unwrap().kind, Kind::Directory);
+        assert_eq!(view.find("/usr/..".as_ref()).unwrap().kind, EntryKind::Directory);
         view.timeout = Duration::from_millis(50);
         let pid = view.init.lock().unwrap().pid();
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();

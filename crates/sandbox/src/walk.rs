@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::protocol::entry::{Entry, Item, Kind};
+use crate::protocol::entry::{Entry, WalkEntry, EntryKind};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::ViewRequest;
 use crate::protocol::wire::{MAX_FILES, WireError};
@@ -30,7 +30,7 @@ pub struct Walk {
     path: Vec<u8>,
     /// The length of the path at each level.
     lengths: Vec<usize>,
-    items: Vec<Item>,
+    entries: Vec<WalkEntry>,
 }
 
 impl Walk {
@@ -40,7 +40,7 @@ impl Walk {
             view,
             path: Vec::new(),
             lengths: Vec::new(),
-            items: Vec::new(),
+            entries: Vec::new(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Walk {
     pub fn start(&mut self, path: &Path) -> Result<Entry, ViewError> {
         self.path.clear();
         self.lengths.clear();
-        self.items.clear();
+        self.entries.clear();
         let path = checked_path(path)?;
         match self.view.request(&ViewRequest::Walk { path })? {
             (Reply::Entry { entry }, _) => Ok(entry),
@@ -68,16 +68,16 @@ impl Walk {
     /// # Errors
     /// When a directory cannot be read, or exceeds the bounds: 256 MiB of names, paths of 1 MiB.
     pub fn next(&mut self, enter: bool) -> Result<bool, ViewError> {
-        let (depth, items) = match self.view.request(&ViewRequest::Next { enter })? {
-            (Reply::Walked { depth, items }, _) => (depth, items),
+        let (depth, entries) = match self.view.request(&ViewRequest::Next { enter })? {
+            (Reply::WalkEntries { depth, entries }, _) => (depth, entries),
             _ => return Err(Error::Gone.into()),
         };
-        if items.is_empty() {
-            self.items = items;
+        if entries.is_empty() {
+            self.entries = entries;
             return Ok(false);
         }
         if depth == self.lengths.len() + 1
-            && let Some(last) = self.items.last()
+            && let Some(last) = self.entries.last()
         {
             self.lengths.push(self.path.len());
             if !self.path.is_empty() {
@@ -91,13 +91,13 @@ impl Walk {
             self.path.truncate(length);
             self.lengths.truncate(depth);
         }
-        self.items = items;
+        self.entries = entries;
         Ok(true)
     }
 
     /// The current entries.
-    pub fn items(&self) -> &[Item] {
-        &self.items
+    pub fn entries(&self) -> &[WalkEntry] {
+        &self.entries
     }
 
     /// The directory of the current entries, as a path from the walk's root. It is empty for the
@@ -108,12 +108,12 @@ impl Walk {
 
     /// Returns true if the last of the current entries is a directory.
     pub fn ends_with_directory(&self) -> bool {
-        self.items
+        self.entries
             .last()
-            .is_some_and(|item| item.entry.kind == Kind::Directory)
+            .is_some_and(|item| item.entry.kind == EntryKind::Directory)
     }
 
-    /// Opens regular files among the current entries by their indices, at most [`Walk::AT_ONCE`].
+    /// Opens regular files among the current entries by their indices, at most [`Walk::MAX_OPEN`].
     ///
     /// # Errors
     /// When the helper is gone. If a single file cannot be opened, its own result is the error.
@@ -144,7 +144,7 @@ impl Walk {
     }
 
     /// The number of files that one call can open.
-    pub const AT_ONCE: usize = MAX_FILES;
+    pub const MAX_OPEN: usize = MAX_FILES;
 
     /// The view that the walk reads.
     pub fn view(&self) -> &View {

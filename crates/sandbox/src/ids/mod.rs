@@ -65,7 +65,7 @@ pub struct IdMap {
 
 impl IdMap {
     /// Returns true if only uid 0 and gid 0 exist inside.
-    pub fn single(&self) -> bool {
+    pub fn is_single(&self) -> bool {
         self.kind == MapKind::Single
     }
 

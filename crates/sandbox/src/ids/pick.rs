@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn root_in_a_container_gets_one_high_id_and_never_its_own() {
         let map = for_root(&allocations(RANGE, &[(65_535, 65_536)]));
-        assert!(map.single());
+        assert!(map.is_single());
         assert_eq!(map.root_owner(), (65_533, 65_533));
         assert!(map.why_single().is_some());
     }
@@ -304,14 +304,14 @@ mod tests {
     #[test]
     fn root_of_a_namespace_with_one_id_is_an_ordinary_user() {
         let map = for_root(&allocations(1, &[]));
-        assert!(map.single() && !map.files_have_other_owner());
+        assert!(map.is_single() && !map.files_have_other_owner());
     }
 
     #[test]
     fn root_in_a_larger_namespace_finds_a_block_below() {
         let map = for_root(&allocations(4 * RANGE, &[(200_000, 200_001)]));
         assert_eq!(map.root_owner().0, 2 * RANGE);
-        assert!(!map.single());
+        assert!(!map.is_single());
     }
 
     #[test]

@@ -183,7 +183,7 @@ pub(super) fn plain_error(failure: StepFailure) -> Error {
             Errno::INVAL => "its owner does not exist in the sandbox".into(),
             other => std::io::Error::from(other).to_string(),
         };
-        return Error::Place {
+        return Error::Placement {
             path: subject.into(),
             reason,
         };

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{MakeDir, Network, Place};
-use super::unpacked::UnpackLimits;
+use super::spec::{NewDirectory, Network, FileCopy};
+use super::unpack::UnpackLimits;
 
 /// The init's argv[0]. The constructor acts on this name together with a SOCK_SEQPACKET socket as
 /// standard input.
@@ -34,8 +34,8 @@ pub(crate) enum Boot {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SideFileBoot {
     pub name: String,
-    pub unless: Vec<PathBuf>,
-    pub over: Option<PathBuf>,
+    pub unless_exists: Vec<PathBuf>,
+    pub mount_over: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,8 +69,8 @@ pub(crate) struct SandboxBoot {
     /// The run directory, relative to the store.
     pub run: PathBuf,
     pub hostname: String,
-    pub directories: Vec<MakeDir>,
-    pub places: Vec<Place>,
+    pub directories: Vec<NewDirectory>,
+    pub files: Vec<FileCopy>,
     /// The directory of side files, relative to the image's root.
     pub side_directory: String,
     pub side_files: Vec<SideFileBoot>,

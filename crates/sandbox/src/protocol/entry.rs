@@ -9,7 +9,7 @@ use super::wire::text;
 /// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum EntryKind {
     /// A regular file.
     File,
     /// A directory.
@@ -33,7 +33,7 @@ pub struct Entry {
     #[serde(with = "text::os")]
     pub name: OsString,
     /// The type.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// The size in bytes.
     pub size: u64,
     /// Type and permission bits, as in `st_mode`.
@@ -53,7 +53,7 @@ pub struct Entry {
 
 /// A file that a walk found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
+pub struct WalkEntry {
     /// The description of the file.
     pub entry: Entry,
     /// Device and inode. They are equal for all names of one file.

@@ -7,6 +7,6 @@ pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod spec;
 pub(crate) mod step;
-pub(crate) mod unpacked;
+pub(crate) mod unpack;
 pub(crate) mod watcher;
 pub(crate) mod wire;

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Item};
+use super::entry::{Entry, WalkEntry};
 use super::step_failure::StepFailure;
 use super::spec::Exit;
 use super::step::Step;
-use super::unpacked::Unpacked;
+use super::unpack::UnpackReport;
 use crate::os::usage::Usage;
 
 /// A message from the init or a helper.
@@ -45,7 +45,7 @@ pub(crate) enum Reply {
     /// The layers are merged.
     Squashed,
     /// The archive is unpacked.
-    Unpacked(Unpacked),
+    Unpacked(UnpackReport),
     /// The archive cannot be unpacked.
     Refused { reason: String },
     /// A view's answer: the call failed with this error number.
@@ -56,7 +56,7 @@ pub(crate) enum Reply {
     ViewFailed { errno: i32 },
     /// A view's answer: entries of one directory, `depth` levels below the walk's root. Only the
     /// last can be a directory. The list is empty at the end of the walk.
-    Walked { depth: usize, items: Vec<Item> },
+    WalkEntries { depth: usize, entries: Vec<WalkEntry> },
     /// A view's answer: 0 for each opened file, which comes with the message, or its error number.
     Opened { errnos: Vec<i32> },
 }

@@ -24,11 +24,11 @@ pub struct SandboxSpec {
     /// The host name inside.
     pub hostname: String,
     /// Directories to make before anything runs, in this order.
-    pub directories: Vec<MakeDir>,
+    pub directories: Vec<NewDirectory>,
     /// Files to put in place before anything runs, in this order.
-    pub places: Vec<Place>,
+    pub files: Vec<FileCopy>,
     /// Files that exist while the sandbox runs but are not part of the image; at most
-    /// [`SideFile::MOST`].
+    /// [`SideFile::MAX_COUNT`].
     pub side_files: Vec<SideFile>,
     /// The network that its commands reach.
     pub network: Network,
@@ -87,7 +87,7 @@ impl Network {
 /// A directory to make, with its missing parents (0755, owned by root). An existing directory stays
 /// unchanged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MakeDir {
+pub struct NewDirectory {
     /// The absolute path inside the image.
     #[serde(with = "text::path")]
     pub path: PathBuf,
@@ -99,7 +99,7 @@ pub struct MakeDir {
 
 /// A file of the store to copy into the image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Place {
+pub struct FileCopy {
     /// The file's path, relative to the store's root.
     #[serde(with = "text::path")]
     pub source: PathBuf,
@@ -122,24 +122,24 @@ pub struct SideFile {
     /// The file's name: letters, digits, `.`, `-` and `_`, not beginning with a dot.
     pub name: String,
     /// The file's content.
-    pub content: Content,
+    pub content: SideFileContent,
     /// The file is left out if the image has one of these paths, other than as an empty file.
-    pub unless: Vec<PathBuf>,
+    pub unless_exists: Vec<PathBuf>,
     /// A path of the image over which the file is also mounted, if it is a regular file. A symlink
     /// on the way is not followed.
-    pub over: Option<PathBuf>,
+    pub mount_over: Option<PathBuf>,
 }
 
 impl SideFile {
     /// The most side files of a sandbox.
-    pub const MOST: usize = 5;
+    pub const MAX_COUNT: usize = 5;
 }
 
 /// The content of a [`SideFile`]. All sandboxes that get it share one copy.
 #[derive(Debug, Clone)]
-pub struct Content(pub(crate) Arc<OwnedFd>);
+pub struct SideFileContent(pub(crate) Arc<OwnedFd>);
 
-impl Content {
+impl SideFileContent {
     /// Copies the bytes into a sealed in-memory file.
     ///
     /// # Errors
@@ -205,7 +205,7 @@ pub struct Exit {
 /// The result of a finished sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Finished {
+pub struct SandboxOutcome {
     /// True if the sandbox changed the image; `None` without inspection.
     pub changed: Option<bool>,
     /// The first change found, as a short text.

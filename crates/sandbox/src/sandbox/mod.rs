@@ -22,7 +22,7 @@ use crate::os::error::CallContext;
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
-use crate::protocol::spec::{Command, Finished, Limits, Network, Process, SandboxSpec};
+use crate::protocol::spec::{Command, SandboxOutcome, Limits, Network, Process, SandboxSpec};
 use crate::protocol::wire::{self, WireError, payload};
 use crate::spec_check::{check_spec, check_user};
 use crate::store::runs::RunDir;
@@ -55,7 +55,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// - [`Error::Unavailable`] if this machine cannot run sandboxes.
-    /// - [`Error::Place`] if a file or directory cannot be put in place.
+    /// - [`Error::Placement`] if a file or directory cannot be put in place.
     /// - [`Error::LayerTooLarge`] if those files exceed the limit of the writable layer.
     pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
         check_spec(store.layout(), spec)?;
@@ -81,22 +81,22 @@ impl Sandbox {
             run: Path::new("run").join(run.name()),
             hostname: spec.hostname.clone(),
             directories: spec.directories.clone(),
-            places: spec.places.clone(),
+            files: spec.files.clone(),
             side_directory: format!("dev/{}", store.layout().options().side_directory),
             side_files: spec
                 .side_files
                 .iter()
                 .map(|file| SideFileBoot {
                     name: file.name.clone(),
-                    unless: file.unless.clone(),
-                    over: file.over.clone(),
+                    unless_exists: file.unless_exists.clone(),
+                    mount_over: file.mount_over.clone(),
                 })
                 .collect(),
             network: spec.network,
             max_processes: spec.limits.processes.unwrap_or(spec.max_processes),
             max_layer_bytes: spec.max_layer_bytes,
             group_files: join_files.len(),
-            groups: !store.id_map().single(),
+            groups: !store.id_map().is_single(),
             old_mount: store.layout().old_mount(),
             probe_upper,
         }));
@@ -250,7 +250,7 @@ impl Sandbox {
     /// - [`Error::LayerTooLarge`] if the sandbox exceeded the limit of its writable layer.
     /// - [`Error::Gone`] if it had died before.
     /// - [`Error::TimedOut`] if it does not end in time; it is then killed.
-    pub fn finish(self, inspect: bool) -> Result<Finished, Error> {
+    pub fn finish(self, inspect: bool) -> Result<SandboxOutcome, Error> {
         // If this cannot be sent, the reader thread sees the end of the connection anyway.
         let _ = wire::send(self.connection.init().socket(), &Pid1Request::Finish, &[]);
         let ended = self
@@ -262,9 +262,9 @@ impl Sandbox {
             self.hard_kill();
             return Err(Error::TimedOut("end"));
         }
-        let mut finished = Finished {
+        let mut finished = SandboxOutcome {
             usage: self.connection.result(self.max_layer_bytes)?,
-            ..Finished::default()
+            ..SandboxOutcome::default()
         };
         if inspect {
             let (reason, bytes) = self.inspect()?;

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use contree_sandbox::{
-    Command, Content, LayerId, LayerStore, Network, Place, Sandbox, SandboxSpec, SideFile,
+    Command, SideFileContent, LayerId, LayerStore, Network, FileCopy, Sandbox, SandboxSpec, SideFile,
     StoreOptions,
 };
 
@@ -54,7 +54,7 @@ pub(crate) fn run() {
         layers: vec![LayerId(1)],
         hostname: "box".into(),
         directories: Vec::new(),
-        places: vec![Place {
+        files: vec![FileCopy {
             source: "files/probe".into(),
             path: "/probe".into(),
             mode: 0o755,
@@ -63,16 +63,16 @@ pub(crate) fn run() {
         }],
         side_files: vec![SideFile {
             name: "beside".into(),
-            content: Content::new(b"beside the image").unwrap(),
-            unless: Vec::new(),
-            over: Some("/etc/resolv.conf".into()),
+            content: SideFileContent::new(b"beside the image").unwrap(),
+            unless_exists: Vec::new(),
+            mount_over: Some("/etc/resolv.conf".into()),
         }],
         network: Network::Listener { port: PROXY },
         max_processes: MAX_PROCESSES,
         max_layer_bytes: None,
         limits: contree_sandbox::Limits::default(),
     };
-    let range = if store.id_map().single() {
+    let range = if store.id_map().is_single() {
         "single"
     } else {
         "range"
@@ -89,7 +89,7 @@ pub(crate) fn run() {
         &std::process::id().to_string(),
         &PROXY.to_string(),
     ];
-    let uids: &[u32] = if store.id_map().single() {
+    let uids: &[u32] = if store.id_map().is_single() {
         &[0]
     } else {
         &[0, 1000]
@@ -138,7 +138,7 @@ pub(crate) fn run() {
     }
 }
 
-/// Answers each connection as a proxy does, until one sends `over`.
+/// Answers each connection as a proxy does, until one sends `mount_over`.
 fn answer(listener: &TcpListener) {
     for connection in listener.incoming() {
         let Ok(mut connection) = connection else {

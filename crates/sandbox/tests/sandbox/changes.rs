@@ -50,7 +50,7 @@ fn changes_are_detected_with_their_reason() {
     }
     let (finished, _) = commit(&layers, "head -c 100000 /dev/urandom >/d/new");
     assert!(finished.upper_bytes >= 100_000, "{finished:?}");
-    if !store().id_map().single() {
+    if !store().id_map().is_single() {
         let (finished, _) = commit(&layers, "chown 1000:1000 /d/e");
         assert_eq!(
             finished.reason.as_deref(),

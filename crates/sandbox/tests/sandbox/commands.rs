@@ -79,7 +79,7 @@ fn standard_streams_can_be_opened_again() {
         (done.stdout.as_str(), done.stderr.as_str()),
         ("out\n", "err\n")
     );
-    if !store().id_map().single() {
+    if !store().id_map().is_single() {
         let mut other = shell("echo out >/dev/stdout; echo err >/dev/stderr");
         (other.uid, other.gid) = (1000, 1000);
         let done = output(&sandbox, &other);
@@ -97,7 +97,7 @@ fn another_user_has_no_rights() {
         "id -u; id -g; id -G; grep CapEff /proc/self/status; touch /x 2>/dev/null || echo refused",
     );
     (other.uid, other.gid) = (1000, 1001);
-    if store().id_map().single() {
+    if store().id_map().is_single() {
         let error = sandbox.exec(&other).unwrap_err();
         assert!(
             matches!(error, Error::Invalid(_))

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use contree_sandbox::{ControlGroups, Error, Limits, Sandbox, State, StoreOptions, diagnose};
+use contree_sandbox::{ControlGroups, Error, Limits, Sandbox, CheckState, StoreOptions, diagnose};
 
 use crate::support::{output, run, shell, spec, store};
 
@@ -160,6 +160,6 @@ fn the_diagnosis_reports_which_limits_are_enforced() {
         cpus: Some(1.0),
     };
     let fine = ControlGroups::get().refusal(&all).is_none();
-    assert_eq!(check.state == State::Fine, fine, "{check:?}");
+    assert_eq!(check.state == CheckState::Fine, fine, "{check:?}");
     assert_eq!(check.remedy.is_none(), fine, "{check:?}");
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use contree_sandbox::{
-    Content, Error, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile,
+    SideFileContent, Error, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile,
 };
 
 use crate::support::{HOST, command, fresh, options, output, run, shell, spec, start_with, store};
@@ -24,9 +24,9 @@ fn with_listener() -> SandboxSpec {
 fn side(name: &str, content: &str) -> SideFile {
     SideFile {
         name: name.into(),
-        content: Content::new(content.as_bytes()).unwrap(),
-        unless: Vec::new(),
-        over: None,
+        content: SideFileContent::new(content.as_bytes()).unwrap(),
+        unless_exists: Vec::new(),
+        mount_over: None,
     }
 }
 
@@ -121,12 +121,12 @@ fn side_files_can_be_read_and_are_not_part_of_the_image() {
             side("one.conf", "first\n"),
             side("large", &"x".repeat(300_000)),
             SideFile {
-                unless: vec!["/etc/hosts".into()],
+                unless_exists: vec!["/etc/hosts".into()],
                 ..side("needless", "not there\n")
             },
             SideFile {
-                unless: vec!["/nowhere".into(), "/etc/resolv.conf".into()],
-                over: Some("/etc/resolv.conf".into()),
+                unless_exists: vec!["/nowhere".into(), "/etc/resolv.conf".into()],
+                mount_over: Some("/etc/resolv.conf".into()),
                 ..side("over", "covers\n")
             },
         ],
@@ -185,15 +185,15 @@ fn side_files_do_not_follow_links_of_the_image() {
         layers: vec![layer.unwrap(), HOST],
         side_files: vec![
             SideFile {
-                over: Some("/etc/resolv.conf".into()),
+                mount_over: Some("/etc/resolv.conf".into()),
                 ..side("over-a-link", "covers\n")
             },
             SideFile {
-                over: Some("/etc/there".into()),
+                mount_over: Some("/etc/there".into()),
                 ..side("over-a-directory", "covers\n")
             },
             SideFile {
-                unless: vec![PathBuf::from("/etc/environ")],
+                unless_exists: vec![PathBuf::from("/etc/environ")],
                 ..side("past-a-magic-link", "there\n")
             },
         ],
@@ -228,7 +228,7 @@ fn invalid_side_files_and_listeners_are_refused() {
         ..spec()
     };
     assert!(refused(&twice).contains("two"));
-    let many = (0..=SideFile::MOST)
+    let many = (0..=SideFile::MAX_COUNT)
         .map(|n| side(&n.to_string(), ""))
         .collect();
     let many = SandboxSpec {

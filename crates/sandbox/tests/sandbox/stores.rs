@@ -3,7 +3,7 @@
 use std::fs;
 
 use contree_sandbox::{
-    Error, LayerId, LayerStore, Sandbox, State, StoreError, StoreOptions, Unavailable, diagnose,
+    Error, LayerId, LayerStore, Sandbox, CheckState, StoreError, StoreOptions, Unavailable, diagnose,
 };
 
 use crate::support::*;
@@ -170,5 +170,5 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
         .iter()
         .find(|check| check.name == "recorded ids")
         .unwrap();
-    assert_eq!(recorded.state, State::Missing);
+    assert_eq!(recorded.state, CheckState::Missing);
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use contree_sandbox::{
-    Command, ControlGroups, Exit, Finished, LayerId, LayerStore, Process, RunDir, Sandbox,
+    Command, ControlGroups, Exit, SandboxOutcome, LayerId, LayerStore, Process, RunDir, Sandbox,
     SandboxSpec, StoreOptions,
 };
 
@@ -86,7 +86,7 @@ pub(crate) fn spec() -> SandboxSpec {
         layers: vec![HOST],
         hostname: "box".into(),
         directories: Vec::new(),
-        places: Vec::new(),
+        files: Vec::new(),
         side_files: Vec::new(),
         network: contree_sandbox::Network::Loopback,
         max_processes: 400,
@@ -176,7 +176,7 @@ pub(crate) fn read(fd: OwnedFd) -> String {
 }
 
 /// Runs a script in a new sandbox on `layers`, and commits its changes if there are any.
-pub(crate) fn commit(layers: &[LayerId], script: &str) -> (Finished, Option<LayerId>) {
+pub(crate) fn commit(layers: &[LayerId], script: &str) -> (SandboxOutcome, Option<LayerId>) {
     let run = run();
     let spec = SandboxSpec {
         layers: layers.to_vec(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use contree_sandbox::{
-    Error, LayerId, LayerStore, Sandbox, SandboxSpec, State, StoreOptions, View, diagnose,
+    Error, LayerId, LayerStore, Sandbox, SandboxSpec, CheckState, StoreOptions, View, diagnose,
 };
 
 use crate::support::*;
@@ -22,7 +22,7 @@ fn probe() {
     options.directory_setting = Some("STORE_SETTING".into());
     for check in diagnose(&root, &options) {
         println!("\nCHECK {check:?}");
-        if check.state == State::Missing {
+        if check.state == CheckState::Missing {
             println!(
                 "\nMISSING {}; {}",
                 check.detail,
@@ -162,20 +162,20 @@ fn this_machine_is_fine() {
     let root = directory().join("diagnosed");
     let checks = diagnose(&root, &StoreOptions::default());
     assert!(
-        checks.iter().all(|check| check.state != State::Missing),
+        checks.iter().all(|check| check.state != CheckState::Missing),
         "{checks:#?}"
     );
     assert!(
         checks
             .iter()
-            .any(|check| check.name == "sandbox" && check.state == State::Fine)
+            .any(|check| check.name == "sandbox" && check.state == CheckState::Fine)
     );
     let ids = checks.iter().find(|check| check.name == "id map").unwrap();
     assert_eq!(
-        ids.state == State::Degraded,
-        store().id_map().single(),
+        ids.state == CheckState::Degraded,
+        store().id_map().is_single(),
         "{ids:?}"
     );
-    assert_eq!(ids.remedy.is_some(), store().id_map().single());
+    assert_eq!(ids.remedy.is_some(), store().id_map().is_single());
     assert!(!root.exists(), "nothing is left behind");
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use contree_sandbox::{Error, Kind, LayerId, UnpackLimits, Unpacked, View};
+use contree_sandbox::{Error, EntryKind, LayerId, UnpackLimits, UnpackReport, View};
 use tar::{Builder, EntryType, Header};
 
 use crate::support::{fresh, store};
@@ -75,7 +75,7 @@ impl Archive {
         self.0.into_inner().unwrap()
     }
 
-    fn layer(self, below: &[LayerId]) -> Result<(LayerId, Unpacked), Error> {
+    fn layer(self, below: &[LayerId]) -> Result<(LayerId, UnpackReport), Error> {
         unpack(&self.bytes(), below, LIMITS)
     }
 
@@ -91,7 +91,7 @@ fn unpack(
     archive: &[u8],
     below: &[LayerId],
     limits: UnpackLimits,
-) -> Result<(LayerId, Unpacked), Error> {
+) -> Result<(LayerId, UnpackReport), Error> {
     let id = LayerId(fresh());
     let run = store().create_run(&format!("unpack-{}", id.0)).unwrap();
     let (unpacking, mut stream) = store().unpack(&run, below, limits)?;
@@ -141,14 +141,14 @@ fn a_bottom_layer_has_the_files_of_the_archive() {
         .directory("marked/")
         .layer(&[])
         .unwrap();
-    let single = store().id_map().single();
+    let single = store().id_map().is_single();
     assert_eq!((done.devices, done.entries), (1, 12));
     assert_eq!(done.all_root, if single { 2 } else { 0 });
     assert_eq!(done.unknown_owners, u64::from(!single));
     assert!(done.bytes > 0);
     let view = View::open(store(), &[id]).unwrap();
     for name in ["proc", "sys", "dev"] {
-        assert_eq!(view.stat(Path::new(name)).unwrap().kind, Kind::Directory);
+        assert_eq!(view.stat(Path::new(name)).unwrap().kind, EntryKind::Directory);
     }
     assert_eq!(text(&view, "/etc/motd2"), "hello\n");
     assert_eq!(text(&view, "/absolute/is/inside"), "x");
@@ -158,7 +158,7 @@ fn a_bottom_layer_has_the_files_of_the_archive() {
         (2, 1_000_000_000)
     );
     assert_eq!(stat("/bin").target.unwrap(), "usr/bin");
-    assert_eq!(stat("/pipe").kind, Kind::Fifo);
+    assert_eq!(stat("/pipe").kind, EntryKind::Fifo);
     assert_eq!(
         (stat("/su").mode & 0o7777, stat("/shadow").mode & 0o7777),
         (0o4755, 0o640)

@@ -11,7 +11,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::os::tree::is_dot;
-use crate::protocol::entry::{Entry, Kind};
+use crate::protocol::entry::{Entry, EntryKind};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
@@ -27,7 +27,7 @@ pub(crate) fn stat(root: BorrowedFd<'_>, path: &Path, follow: OFlags) -> Result<
     let found = resolve(root, path, OFlags::PATH | follow)?;
     let stat = fstat(&found)?;
     let target = match kind(&stat) {
-        Kind::Symlink => Some(readlinkat(&found, c"", Vec::new())?.into_bytes()),
+        EntryKind::Symlink => Some(readlinkat(&found, c"", Vec::new())?.into_bytes()),
         _ => None,
     };
     Ok(entry(last_name(path), &stat, target))
@@ -37,7 +37,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, OwnedFd)
     // Check the type with O_PATH first: opening a FIFO would block, and opening a device could
     // start it.
     let found = resolve(root, path, OFlags::PATH)?;
-    if kind(&fstat(&found)?) != Kind::File {
+    if kind(&fstat(&found)?) != EntryKind::File {
         return Err(Errno::ISDIR);
     }
     let file = resolve(
@@ -46,7 +46,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, OwnedFd)
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
     )?;
     let stat = fstat(&file)?;
-    if kind(&stat) != Kind::File {
+    if kind(&stat) != EntryKind::File {
         return Err(Errno::ISDIR);
     }
     Ok((entry(last_name(path), &stat, None), file))
@@ -74,7 +74,7 @@ pub(crate) fn list(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>, Errn
             Err(error) => return Err(error),
         };
         let target = match kind(&stat) {
-            Kind::Symlink => Some(readlinkat(&directory, name, Vec::new())?.into_bytes()),
+            EntryKind::Symlink => Some(readlinkat(&directory, name, Vec::new())?.into_bytes()),
             _ => None,
         };
         entries.push(entry(
@@ -114,14 +114,14 @@ fn links(stat: &Stat) -> u64 {
     stat.st_nlink.into()
 }
 
-pub(crate) fn kind(stat: &Stat) -> Kind {
+pub(crate) fn kind(stat: &Stat) -> EntryKind {
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::CharacterDevice => Kind::CharacterDevice,
-        FileType::BlockDevice => Kind::BlockDevice,
-        _ => Kind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::Fifo => EntryKind::Fifo,
+        FileType::Socket => EntryKind::Socket,
+        FileType::CharacterDevice => EntryKind::CharacterDevice,
+        FileType::BlockDevice => EntryKind::BlockDevice,
+        _ => EntryKind::File,
     }
 }

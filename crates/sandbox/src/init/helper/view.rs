@@ -39,8 +39,8 @@ pub(crate) fn serve(
                 let next = walk.as_mut().map_or(Ok(None), |walk| walk.next(enter));
                 let reply = match next {
                     Ok(batch) => {
-                        let (depth, items) = batch.unwrap_or_default();
-                        Reply::Walked { depth, items }
+                        let (depth, entries) = batch.unwrap_or_default();
+                        Reply::WalkEntries { depth, entries }
                     }
                     Err(error) => failed(error),
                 };

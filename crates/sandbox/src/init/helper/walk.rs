@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::lookup::{entry, kind, last_name, resolve};
 use crate::os::tree::is_dot;
-use crate::protocol::entry::{Entry, Item, Kind};
+use crate::protocol::entry::{Entry, WalkEntry, EntryKind};
 use crate::protocol::wire::{MAX_DATAGRAM, MAX_FILES};
 
 /// The most memory for names of the directories on the way, in bytes. A directory of a million
@@ -59,7 +59,7 @@ impl DirectoryWalk {
         let found = resolve(root, path, OFlags::PATH)?;
         let stat = fstat(&found)?;
         let entry = entry(last_name(path), &stat, None);
-        if kind(&stat) != Kind::Directory {
+        if kind(&stat) != EntryKind::Directory {
             return Ok((entry, None));
         }
         let mut walk = Self {
@@ -75,7 +75,7 @@ impl DirectoryWalk {
 
     /// Returns the depth of a directory and its next entries, or `None` at the end. With `enter` it
     /// enters the directory at which the previous entries ended.
-    pub(crate) fn next(&mut self, enter: bool) -> Result<Option<(usize, Vec<Item>)>, Errno> {
+    pub(crate) fn next(&mut self, enter: bool) -> Result<Option<(usize, Vec<WalkEntry>)>, Errno> {
         let last = self.batch.pop();
         self.batch.clear();
         if let (true, true, Some(name)) = (enter, self.ends_with_directory, last) {
@@ -97,7 +97,7 @@ impl DirectoryWalk {
                 continue;
             }
             let depth = self.levels.len() - 1;
-            return self.next_batch().map(|items| Some((depth, items)));
+            return self.next_batch().map(|entries| Some((depth, entries)));
         }
     }
 
@@ -120,7 +120,7 @@ impl DirectoryWalk {
 
     fn open(&self, at: usize) -> Result<OwnedFd, Errno> {
         let name = self.batch.get(at).ok_or(Errno::INVAL)?;
-        let regular = |stat: &Stat| kind(stat) == Kind::File;
+        let regular = |stat: &Stat| kind(stat) == EntryKind::File;
         if !regular(&statat(&self.current, name, AtFlags::SYMLINK_NOFOLLOW)?) {
             return Err(Errno::ISDIR);
         }
@@ -131,10 +131,10 @@ impl DirectoryWalk {
         Ok(file)
     }
 
-    fn next_batch(&mut self) -> Result<Vec<Item>, Errno> {
-        let mut items = Vec::new();
+    fn next_batch(&mut self) -> Result<Vec<WalkEntry>, Errno> {
+        let mut entries = Vec::new();
         let mut bytes = 0;
-        while items.len() < BATCH && bytes < BATCH_BYTES {
+        while entries.len() < BATCH && bytes < BATCH_BYTES {
             let Some(level) = self.levels.last_mut() else {
                 break;
             };
@@ -146,9 +146,9 @@ impl DirectoryWalk {
                 },
             };
             self.name_bytes -= name_cost(&name);
-            let item = item(self.current.as_fd(), &name)?;
-            let size = max_encoded_size(&item);
-            if bytes + size > BATCH_BYTES && !items.is_empty() {
+            let entry = describe(self.current.as_fd(), &name)?;
+            let size = max_encoded_size(&entry);
+            if bytes + size > BATCH_BYTES && !entries.is_empty() {
                 // The next batch starts with it.
                 self.name_bytes += name_cost(&name);
                 let names = if directory {
@@ -160,14 +160,14 @@ impl DirectoryWalk {
                 break;
             }
             bytes += size;
-            items.push(item);
+            entries.push(entry);
             self.batch.push(name);
             if directory {
                 self.ends_with_directory = true;
                 break;
             }
         }
-        Ok(items)
+        Ok(entries)
     }
 
     /// Reads the names of the current directory.
@@ -186,7 +186,7 @@ impl DirectoryWalk {
             let directory = match item.file_type() {
                 FileType::Unknown => {
                     let stat = statat(&self.current, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                    kind(&stat) == Kind::Directory
+                    kind(&stat) == EntryKind::Directory
                 }
                 known => known == FileType::Directory,
             };
@@ -210,19 +210,19 @@ fn name_cost(name: &CStr) -> usize {
 
 /// The most bytes of an entry in a message. Each byte of a name takes at most six, and numbers have
 /// a bounded length.
-fn max_encoded_size(item: &Item) -> usize {
-    let target = item.entry.target.as_ref().map_or(0, |target| target.len());
-    400 + 6 * (item.entry.name.len() + target)
+fn max_encoded_size(entry: &WalkEntry) -> usize {
+    let target = entry.entry.target.as_ref().map_or(0, |target| target.len());
+    400 + 6 * (entry.entry.name.len() + target)
 }
 
-fn item(directory: BorrowedFd<'_>, name: &CStr) -> Result<Item, Errno> {
+fn describe(directory: BorrowedFd<'_>, name: &CStr) -> Result<WalkEntry, Errno> {
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let target = match kind(&stat) {
-        Kind::Symlink => Some(readlinkat(directory, name, Vec::new())?.into_bytes()),
+        EntryKind::Symlink => Some(readlinkat(directory, name, Vec::new())?.into_bytes()),
         _ => None,
     };
     let name = OsStr::from_bytes(name.to_bytes()).to_owned();
-    Ok(Item {
+    Ok(WalkEntry {
         identity: (stat.st_dev, stat.st_ino),
         entry: entry(name, &stat, target),
     })

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::os::error::errno;
 use crate::protocol::boot::SandboxBoot;
 use crate::protocol::step_failure::{StepContext, StepFailure};
-use crate::protocol::spec::{MakeDir, Place};
+use crate::protocol::spec::{NewDirectory, FileCopy};
 use crate::protocol::step::Step;
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
@@ -34,14 +34,14 @@ pub(crate) fn make_directories_and_files(
     for wanted in &boot.directories {
         make_directory(root, wanted).at_step_on(Step::MakeDirectory, wanted.path.display().to_string())?;
     }
-    for wanted in &boot.places {
+    for wanted in &boot.files {
         copy_file(root, store, wanted)
             .at_step_on(Step::PlaceFile, wanted.path.display().to_string())?;
     }
     Ok(())
 }
 
-fn make_directory(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
+fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<(), Errno> {
     let path = relative(&wanted.path);
     match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
         Ok(_) => return Ok(()),
@@ -59,7 +59,7 @@ fn make_directory(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
     )
 }
 
-fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<(), Errno> {
+fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> Result<(), Errno> {
     let source = openat2(
         store,
         &wanted.source,

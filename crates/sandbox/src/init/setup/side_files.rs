@@ -18,7 +18,7 @@ const RESTRICTED: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NOEXEC);
 const PAGE: u64 = 4096;
 
-/// Mounts at `directory` the files that `unless` does not leave out, after /dev is mounted. Returns
+/// Mounts at `directory` the files that `unless_exists` does not leave out, after /dev is mounted. Returns
 /// their indices.
 pub(crate) fn mount(
     root: BorrowedFd<'_>,
@@ -30,7 +30,7 @@ pub(crate) fn mount(
         .iter()
         .zip(contents)
         .enumerate()
-        .filter(|(_, (file, _))| !file.unless.iter().any(|path| exists_in_image(root, path)))
+        .filter(|(_, (file, _))| !file.unless_exists.iter().any(|path| exists_in_image(root, path)))
         .collect();
     if present.is_empty() {
         return Ok(Vec::new());
@@ -50,7 +50,7 @@ pub(crate) fn mount(
     mkdirat(root, directory, Mode::from_raw_mode(0o755)).at_step(Step::SideFiles)?;
     mounts::attach(&files, root, directory).at_step(Step::SideFiles)?;
     for (_, (file, _)) in &present {
-        if let Some(path) = &file.over {
+        if let Some(path) = &file.mount_over {
             cover(root, &format!("{directory}/{}", file.name), path)
                 .at_step_on(Step::SideFiles, &file.name)?;
         }

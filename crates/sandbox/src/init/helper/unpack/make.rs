@@ -16,7 +16,7 @@ use super::layer::{DIRECTORY, PreviousEntry, Layer};
 use super::path::{directory_of, file_name, or_dot};
 use super::error::UnpackError;
 use crate::init::helper::marks::{is_whiteout, make_opaque};
-use crate::protocol::unpacked::Unpacked;
+use crate::protocol::unpack::UnpackReport;
 use crate::tar::{Archive, Member, Sparse, TarError};
 
 /// The size of the copy buffer in bytes.
@@ -29,7 +29,7 @@ impl Layer {
         &mut self,
         path: &[u8],
         member: &Member,
-        report: &mut Unpacked,
+        report: &mut UnpackReport,
     ) -> Result<(), UnpackError> {
         let single = self.single;
         let target = if path.is_empty() {
@@ -69,7 +69,7 @@ impl Layer {
         path: &[u8],
         member: &Member,
         archive: &mut Archive<File>,
-        report: &mut Unpacked,
+        report: &mut UnpackReport,
     ) -> Result<(), UnpackError> {
         let single = self.single;
         let name = file_name(path);
@@ -96,7 +96,7 @@ impl Layer {
         &mut self,
         path: &[u8],
         member: &Member,
-        report: &mut Unpacked,
+        report: &mut UnpackReport,
     ) -> Result<(), UnpackError> {
         if member.link.is_empty() || member.link.contains(&0) {
             return Err(UnpackError::member(path, "is a symbolic link without a target"));
@@ -118,7 +118,7 @@ impl Layer {
         &mut self,
         path: &[u8],
         member: &Member,
-        report: &mut Unpacked,
+        report: &mut UnpackReport,
     ) -> Result<(), UnpackError> {
         let single = self.single;
         let name = file_name(path);
@@ -251,7 +251,7 @@ fn apply_metadata(
     file: &OwnedFd,
     member: &Member,
     single: bool,
-    report: &mut Unpacked,
+    report: &mut UnpackReport,
 ) -> Result<(), std::io::Error> {
     change_owner(member, single, report, |uid, gid| fchown(file, uid, gid))?;
     for (name, value) in &member.xattrs {
@@ -270,7 +270,7 @@ fn change_owner_at(
     name: &[u8],
     member: &Member,
     single: bool,
-    report: &mut Unpacked,
+    report: &mut UnpackReport,
 ) -> Result<(), Errno> {
     change_owner(member, single, report, |uid, gid| {
         chownat(above.as_fd(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
@@ -280,7 +280,7 @@ fn change_owner_at(
 fn change_owner(
     member: &Member,
     single: bool,
-    report: &mut Unpacked,
+    report: &mut UnpackReport,
     change: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let other = (member.uid, member.gid) != (0, 0);

@@ -27,7 +27,7 @@ use crate::protocol::step_failure::StepContext;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
 use crate::protocol::step::Step;
-use crate::protocol::unpacked::Unpacked;
+use crate::protocol::unpack::UnpackReport;
 use crate::protocol::wire;
 use crate::tar::{Archive, Member, MemberKind, TarError};
 
@@ -62,10 +62,10 @@ fn unpack(
     root: OwnedFd,
     below: Option<OwnedFd>,
     boot: &UnpackBoot,
-) -> Result<Unpacked, UnpackError> {
+) -> Result<UnpackReport, UnpackError> {
     let mut archive = Archive::new(source);
     let mut layer = Layer::new(root, below, boot.single)?;
-    let mut report = Unpacked::default();
+    let mut report = UnpackReport::default();
     let mut room = boot.limits.bytes;
     while let Some(member) = archive.next_member()? {
         report.entries += 1;
@@ -103,7 +103,7 @@ impl Layer {
         &mut self,
         member: &Member,
         archive: &mut Archive<File>,
-        report: &mut Unpacked,
+        report: &mut UnpackReport,
     ) -> Result<(), UnpackError> {
         let path = path::clean(&member.path)?;
         if let Some(name) = path::file_name(&path).strip_prefix(whiteout::PREFIX) {

@@ -14,7 +14,7 @@ pub struct UnpackLimits {
 /// The report of an unpacked archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Unpacked {
+pub struct UnpackReport {
     /// The number of members.
     pub entries: u64,
     /// Disk space of the layer in bytes.

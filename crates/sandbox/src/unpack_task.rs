@@ -12,16 +12,16 @@ use crate::protocol::boot::{Boot, UnpackBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
 use crate::protocol::spec::LayerId;
-use crate::protocol::unpacked::{UnpackLimits, Unpacked};
+use crate::protocol::unpack::{UnpackLimits, UnpackReport};
 use crate::protocol::wire::{self, WireError};
 use crate::store::runs::RunDir;
 
-/// How long [`Unpacking::wait`] waits before it gives up.
+/// How long [`UnpackTask::wait`] waits before it gives up.
 const UNPACK_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// An archive that is being unpacked. Dropping the value stops the unpacking.
 #[derive(Debug)]
-pub struct Unpacking {
+pub struct UnpackTask {
     init: InitProcess,
 }
 
@@ -32,7 +32,7 @@ impl LayerStore {
     /// in the run directory is removed first.
     ///
     /// The caller writes the whole archive into the returned stream and drops it.
-    /// [`Unpacking::wait`] then returns the result. No member of the archive can be written outside
+    /// [`UnpackTask::wait`] then returns the result. No member of the archive can be written outside
     /// the layer.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl LayerStore {
         run: &RunDir,
         below: &[LayerId],
         limits: UnpackLimits,
-    ) -> Result<(Unpacking, UnixStream), Error> {
+    ) -> Result<(UnpackTask, UnixStream), Error> {
         let target = self.new_layer(run)?;
         let boot = UnpackBoot {
             lowers: match below {
@@ -51,24 +51,24 @@ impl LayerStore {
             },
             target,
             limits,
-            single: self.id_map().single(),
+            single: self.id_map().is_single(),
             old_mount: self.layout().old_mount(),
         };
         let init = InitProcess::start(self.layout(), &Boot::Unpack(boot))?;
         let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
         let theirs = OwnedFd::from(theirs);
         wire::send(init.socket(), &FirstStageRequest::Unpack, &[theirs.as_fd()])?;
-        Ok((Unpacking { init }, ours))
+        Ok((UnpackTask { init }, ours))
     }
 }
 
-impl Unpacking {
+impl UnpackTask {
     /// Waits until the archive is unpacked.
     ///
     /// # Errors
     /// [`Error::Archive`] with the reason if the archive is refused, [`Error::Gone`] if the
     /// unpacking was stopped.
-    pub fn wait(&self) -> Result<Unpacked, Error> {
+    pub fn wait(&self) -> Result<UnpackReport, Error> {
         match self.init.receive(Instant::now() + UNPACK_TIMEOUT) {
             Ok((Reply::Unpacked(unpacked), _)) => Ok(unpacked),
             Ok((Reply::Refused { reason }, _)) => Err(Error::Archive(reason)),
@@ -78,7 +78,7 @@ impl Unpacking {
         }
     }
 
-    /// Stops the unpacking. [`Unpacking::wait`] then returns an error, and writing into the stream
+    /// Stops the unpacking. [`UnpackTask::wait`] then returns an error, and writing into the stream
     /// fails.
     pub fn stop(&self) {
         self.init.kill();
