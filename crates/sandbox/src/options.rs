@@ -15,7 +15,7 @@ pub struct StoreOptions {
     /// environment variable. Errors mention it.
     pub directory_setting: Option<String>,
     /// Names of directories to make in the store for the caller's own files. Their files can be
-    /// copied into a sandbox ([`FileCopy`](crate::Place)).
+    /// copied into a sandbox ([`FileCopy`](crate::FileCopy)).
     pub directories: Vec<String>,
     /// The directory of [side files](crate::SideFile) inside sandboxes: a name below `/dev`. The
     /// default is [`StoreOptions::SIDE_DIRECTORY`].

@@ -138,7 +138,7 @@ pub(crate) fn run() {
     }
 }
 
-/// Answers each connection as a proxy does, until one sends `mount_over`.
+/// Answers each connection as a proxy does, until one sends `over`.
 fn answer(listener: &TcpListener) {
     for connection in listener.incoming() {
         let Ok(mut connection) = connection else {

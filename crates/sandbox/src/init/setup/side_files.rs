@@ -18,8 +18,8 @@ const RESTRICTED: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NOEXEC);
 const PAGE: u64 = 4096;
 
-/// Mounts at `directory` the files that `unless_exists` does not leave out, after /dev is mounted. Returns
-/// their indices.
+/// Mounts at `directory` the files that `unless_exists` does not leave out, after /dev is mounted.
+/// Returns their indices.
 pub(crate) fn mount(
     root: BorrowedFd<'_>,
     directory: &str,
