@@ -167,7 +167,7 @@ fn id_map_check(map: Option<&IdMap>, options: &StoreOptions) -> Check {
             IDS,
             CheckState::Degraded,
             format!("{map}: only root exists inside, and programs that change their user fail"),
-            Some(remedy::get_a_range(options)),
+            Some(remedy::instruction_for_range(options)),
         ),
         Some(map) => Check::fine(IDS, map.describe()),
     }
@@ -183,7 +183,7 @@ fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
                 NAME,
                 CheckState::Degraded,
                 map.describe(),
-                Some(remedy::get_a_range(options)),
+                Some(remedy::instruction_for_range(options)),
             ),
             Ok(()) => Check::fine(NAME, map.describe()),
             Err(Error::Unavailable(unavailable)) => Check::new(

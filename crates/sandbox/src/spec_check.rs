@@ -100,7 +100,7 @@ pub(crate) fn check_user(store: &StoreLayout, uid: u32, gid: u32) -> Result<(), 
     let why = if map.is_single() {
         format!(
             "only uid 0 and gid 0 exist in sandboxes here; for others {}",
-            remedy::get_a_range(store.options())
+            remedy::instruction_for_range(store.options())
         )
     } else {
         format!("ids in a sandbox go up to {highest}")

@@ -32,8 +32,8 @@ impl LayerStore {
     /// in the run directory is removed first.
     ///
     /// The caller writes the whole archive into the returned stream and drops it.
-    /// [`UnpackTask::wait`] then returns the result. No member of the archive can be written outside
-    /// the layer.
+    /// [`UnpackTask::wait`] then returns the result. No member of the archive can be written
+    /// outside the layer.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if this machine has no user namespaces.

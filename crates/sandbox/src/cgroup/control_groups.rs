@@ -32,8 +32,8 @@ impl ControlGroups {
 
     /// Detects once what this process may do, by making and removing a group.
     pub fn get() -> &'static Self {
-        static FOUND: OnceLock<ControlGroups> = OnceLock::new();
-        FOUND.get_or_init(|| {
+        static CONTROL_GROUPS: OnceLock<ControlGroups> = OnceLock::new();
+        CONTROL_GROUPS.get_or_init(|| {
             let (directories, above) = probe::directories();
             let memory_bytes = memory_total();
             let memory_bytes = above.map_or(memory_bytes, |above| above.min(memory_bytes));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::elf::ElfFile;
-use super::host::{Host, CopyRefusal, Resolved};
+use super::host::{Host, CopyRefusal, ResolvedPath};
 use super::libraries;
 use super::plan::Node;
 
@@ -189,7 +189,7 @@ impl<'a> ClosureFinder<'a> {
         loaded: &[LoadedFile],
         index: usize,
         name: &str,
-    ) -> Option<(PathBuf, Resolved, Rc<ElfFile>)> {
+    ) -> Option<(PathBuf, ResolvedPath, Rc<ElfFile>)> {
         let requester = &loaded[index];
         let candidates = if name.contains('/') {
             vec![expand(name, requester)]

@@ -89,7 +89,7 @@ pub(super) enum CopyRefusal {
 
 /// A path with all symbolic links resolved.
 #[derive(Debug)]
-pub(super) struct Resolved {
+pub(super) struct ResolvedPath {
     /// The resolved path, without links.
     pub(super) path: PathBuf,
     /// The metadata of the file or directory there.
@@ -98,7 +98,7 @@ pub(super) struct Resolved {
     pub(super) links: Vec<(PathBuf, Node)>,
 }
 
-impl Resolved {
+impl ResolvedPath {
     /// The plan's nodes for the links, and for the file or directory they lead to.
     pub(super) fn into_nodes(self) -> Vec<(PathBuf, Node)> {
         let node = if self.metadata.is_dir() {
@@ -139,7 +139,7 @@ impl Host {
     }
 
     /// Follows the absolute `path` to a public file or directory within the allowed trees.
-    pub(super) fn resolve(&self, path: &Path) -> Result<Resolved, CopyRefusal> {
+    pub(super) fn resolve(&self, path: &Path) -> Result<ResolvedPath, CopyRefusal> {
         let mut ahead: VecDeque<OsString> = VecDeque::new();
         let mut here = PathBuf::from("/");
         let mut links: Vec<(PathBuf, Node)> = Vec::new();
@@ -188,7 +188,7 @@ impl Host {
         if metadata.mode() & 0o004 == 0 {
             return Err(CopyRefusal::Private(here));
         }
-        Ok(Resolved {
+        Ok(ResolvedPath {
             path: here,
             metadata,
             links,
@@ -196,7 +196,7 @@ impl Host {
     }
 
     /// Follows `path` to a file.
-    pub(super) fn resolve_file(&self, path: &Path) -> Result<Resolved, CopyRefusal> {
+    pub(super) fn resolve_file(&self, path: &Path) -> Result<ResolvedPath, CopyRefusal> {
         let resolved = self.resolve(path)?;
         if resolved.metadata.is_file() {
             Ok(resolved)

@@ -34,7 +34,7 @@ fn install_for(release: &str) -> Option<&'static str> {
 }
 
 /// The instruction to get a range of ids for a store that is opened with these options.
-pub(crate) fn get_a_range(options: &StoreOptions) -> String {
+pub(crate) fn instruction_for_range(options: &StoreOptions) -> String {
     if rustix::process::geteuid().is_root() {
         return "give this container a larger range of ids, or run outside of it".into();
     }
@@ -59,7 +59,7 @@ pub(crate) fn get_a_range(options: &StoreOptions) -> String {
 }
 
 /// The instruction to restore a map that can no longer be written.
-pub(crate) fn get_the_range_back(options: &StoreOptions) -> String {
+pub(crate) fn instruction_to_restore_range(options: &StoreOptions) -> String {
     format!(
         "{} with the same lines in /etc/subuid and /etc/subgid as before, or {} a new directory",
         install_uidmap(),

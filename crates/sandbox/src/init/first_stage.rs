@@ -105,7 +105,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
                 .at_step(Step::Squash)?;
             wire::send(socket, &Reply::Squashed, &[])?;
         }
-        Boot::Sandbox(boot) => sandbox(socket, store, &boot, side_files)?,
+        Boot::Sandbox(boot) => run_sandbox(socket, store, &boot, side_files)?,
     }
     Ok(())
 }
@@ -126,7 +126,7 @@ fn enter_user_namespace(socket: &OwnedFd) -> Result<(), InitError> {
     Ok(())
 }
 
-fn sandbox(
+fn run_sandbox(
     socket: &OwnedFd,
     store: OwnedFd,
     boot: &SandboxBoot,

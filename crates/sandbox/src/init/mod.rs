@@ -25,14 +25,14 @@ use crate::protocol::boot::INIT_NAME;
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
 extern "C" fn constructor() {
-    if !stdin_is_ours() || !named_init() {
+    if !stdin_is_seqpacket() || !has_init_name() {
         return;
     }
     let _ = std::panic::catch_unwind(first_stage::main);
     sys::exit_now(70);
 }
 
-fn stdin_is_ours() -> bool {
+fn stdin_is_seqpacket() -> bool {
     // SAFETY: the descriptor is only queried, never closed. The kernel answers a closed number with
     // an error.
     let stdin = unsafe { BorrowedFd::borrow_raw(0) };
@@ -41,13 +41,13 @@ fn stdin_is_ours() -> bool {
 }
 
 /// Reads argv[0] from /proc, because not every C library passes arguments to constructors.
-fn named_init() -> bool {
+fn has_init_name() -> bool {
     std::fs::read("/proc/self/cmdline")
         .is_ok_and(|line| line.strip_suffix(b"\0") == Some(INIT_NAME.as_bytes()))
 }
 
 /// Returns true if starting this program again runs our constructor. It does not if the crate is in
 /// a shared library.
-pub(crate) fn reachable() -> bool {
+pub(crate) fn can_start_itself() -> bool {
     sys::in_main_program(constructor as *const () as usize)
 }

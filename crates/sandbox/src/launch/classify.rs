@@ -152,7 +152,7 @@ fn map_unavailable(
         return Unavailable::AppArmor;
     }
     let remedy = match error {
-        MapError::Helper { .. } => remedy::get_the_range_back(options),
+        MapError::Helper { .. } => remedy::instruction_to_restore_range(options),
         MapError::Refused { .. } => {
             format!(
                 "run as the user and in the container that the data directory was made by, or {} a new directory",

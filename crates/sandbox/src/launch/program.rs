@@ -28,7 +28,7 @@ static COPIES: Mutex<Vec<(PathBuf, OwnedFd)>> = Mutex::new(Vec::new());
 pub(super) fn executable_path(options: &StoreOptions) -> Result<PathBuf, Error> {
     let original = match &options.init_program {
         Some(program) => program.clone(),
-        None if init::reachable() => PathBuf::from("/proc/self/exe"),
+        None if init::can_start_itself() => PathBuf::from("/proc/self/exe"),
         None => {
             let setting = match &options.init_program_setting {
                 Some(own) => format!("StoreOptions::init_program ({own})"),

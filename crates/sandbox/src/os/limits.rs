@@ -4,7 +4,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// More descriptors than any number of concurrent sandboxes needs. Far larger limits slow down
 /// programs that close every descriptor they might have.
-const ENOUGH: u64 = 65_536;
+const MAX_DESCRIPTORS: u64 = 65_536;
 
 /// Raises this process's limit of open descriptors to 65,536, or to its hard limit if that is
 /// lower. Returns the limit in force.
@@ -13,7 +13,7 @@ const ENOUGH: u64 = 65_536;
 /// 1,024. A refusal by the kernel is not an error.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+    let wanted = maximum.map_or(MAX_DESCRIPTORS, |maximum| maximum.min(MAX_DESCRIPTORS));
     if current.is_some_and(|current| current < wanted) {
         let raised = Rlimit {
             current: Some(wanted),

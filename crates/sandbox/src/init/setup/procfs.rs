@@ -37,7 +37,7 @@ const HIDDEN_DIRECTORIES: &[&str] = &["acpi", "asound", "dynamic_debug", "scsi"]
 const READ_ONLY: &[&str] = &["bus", "driver", "fs", "irq", "sys", "tty"];
 const NAMESPACES: &[&str] = &["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"];
 /// The lowest pid_max that the kernel accepts, because of its reserved ids.
-const SMALLEST_PID_MAX: u32 = 310;
+const MIN_PID_MAX: u32 = 310;
 
 const PLAIN: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NODEV)
@@ -121,7 +121,7 @@ fn set_limits(proc: &OwnedFd, max_processes: u32) -> Result<(), StepFailure> {
     let _ = set(
         proc,
         "sys/kernel/pid_max",
-        &max_processes.max(SMALLEST_PID_MAX).to_string(),
+        &max_processes.max(MIN_PID_MAX).to_string(),
     );
     Ok(())
 }

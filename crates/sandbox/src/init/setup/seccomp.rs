@@ -67,7 +67,7 @@ const DENIED: &[libc::c_long] = &[
 ];
 
 #[cfg(target_arch = "x86_64")]
-const DENIED_HERE: &[libc::c_long] = &[
+const DENIED_ON_ARCHITECTURE: &[libc::c_long] = &[
     libc::SYS__sysctl,
     libc::SYS_ioperm,
     libc::SYS_iopl,
@@ -76,7 +76,7 @@ const DENIED_HERE: &[libc::c_long] = &[
     libc::SYS_uselib,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const DENIED_HERE: &[libc::c_long] = &[];
+const DENIED_ON_ARCHITECTURE: &[libc::c_long] = &[];
 
 /// All CLONE_NEW… flags that do not overlap clone's signal number.
 const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
@@ -115,7 +115,7 @@ const REFUSE: u32 = refuse(libc::EPERM);
 const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
 /// The modes of fallocate that only free or move space.
-const FREEING: &[i32] = &[
+const FREEING_MODES: &[i32] = &[
     libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
     libc::FALLOC_FL_COLLAPSE_RANGE,
     libc::FALLOC_FL_INSERT_RANGE,
@@ -132,7 +132,7 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
     let on_pid_1 = |call, argument| rule(call, argument, vec![(ArgumentTest::Equal(1), REFUSE)], ALLOW);
     let family = |family: i32, action| (ArgumentTest::Equal(family.unsigned_abs()), action);
     let not_family = refuse(libc::EAFNOSUPPORT);
-    let freeing = FREEING
+    let freeing = FREEING_MODES
         .iter()
         .map(|mode| (ArgumentTest::Equal(mode.unsigned_abs()), ALLOW));
     vec![
@@ -209,7 +209,7 @@ fn program(watched: bool) -> Vec<sock_filter> {
     if cfg!(target_arch = "x86_64") {
         code.return_if(BPF_JGE, X32, refuse(libc::ENOSYS));
     }
-    for &call in DENIED.iter().chain(DENIED_HERE) {
+    for &call in DENIED.iter().chain(DENIED_ON_ARCHITECTURE) {
         code.return_if(BPF_JEQ, number(call), REFUSE);
     }
     // A filter cannot see clone3's flags, which are in memory. C libraries fall back to clone.
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn every_listed_call_is_refused_and_ordinary_ones_are_not() {
-        for &call in DENIED.iter().chain(DENIED_HERE) {
+        for &call in DENIED.iter().chain(DENIED_ON_ARCHITECTURE) {
             assert_eq!(evaluate_native(call, [0; 6]), REFUSE, "{call}");
         }
         for call in [

@@ -3,7 +3,7 @@
 use crate::tar::TarError;
 
 /// The most bytes of a path that an error shows.
-const SHOWN: usize = 300;
+const MAX_SHOWN_BYTES: usize = 300;
 
 /// The reason why an archive is refused, as a sentence.
 pub(super) struct UnpackError(pub(super) String);
@@ -27,7 +27,7 @@ impl UnpackError {
 
 /// Formats a path for users: shortened, without control characters.
 pub(super) fn display_path(path: &[u8]) -> String {
-    let cut = path.len().min(SHOWN);
+    let cut = path.len().min(MAX_SHOWN_BYTES);
     let more = if cut < path.len() { "..." } else { "" };
     format!("`{}{more}`", path[..cut].escape_ascii())
 }

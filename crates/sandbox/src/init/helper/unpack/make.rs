@@ -33,7 +33,7 @@ impl Layer {
     ) -> Result<(), UnpackError> {
         let single = self.single;
         let target = if path.is_empty() {
-            Ok(OpenDirectory {
+            Ok(LayerDirectory {
                 directory: self
                     .open(b"")
                     .map_err(|error| UnpackError::call("open", path, error))?,
@@ -49,7 +49,7 @@ impl Layer {
                 }
                 let directory = openat(above, name, DIRECTORY, Mode::empty())?;
                 let opaque = found == PreviousEntry::Whiteout;
-                Ok::<_, std::io::Error>(OpenDirectory { directory, opaque })
+                Ok::<_, std::io::Error>(LayerDirectory { directory, opaque })
             };
             make().map_err(|error| UnpackError::call("make the directory", path, error))
         }?;
@@ -211,7 +211,7 @@ impl Layer {
     }
 }
 
-struct OpenDirectory {
+struct LayerDirectory {
     directory: OwnedFd,
     /// True if it replaces a whiteout of the same layer.
     opaque: bool,

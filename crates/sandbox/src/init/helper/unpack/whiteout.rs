@@ -18,7 +18,7 @@ pub(super) const PREFIX: &[u8] = b".wh.";
 /// The rest of the name of a whiteout that hides all content of a directory.
 const OPAQUE: &[u8] = b".wh..opq";
 /// The rest of names that an older union file system (aufs) reserved for itself.
-const OWN: &[u8] = b".wh.";
+const AUFS_PREFIX: &[u8] = b".wh.";
 
 /// Applies the whiteout at `path`, whose last component is [`PREFIX`] and `name`.
 pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), UnpackError> {
@@ -33,7 +33,7 @@ pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), U
         }
         return Ok(());
     }
-    if name.starts_with(OWN) {
+    if name.starts_with(AUFS_PREFIX) {
         return Ok(());
     }
     if matches!(name, b"" | b"." | b"..") {
