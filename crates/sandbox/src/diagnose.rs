@@ -40,7 +40,7 @@ pub enum CheckState {
 pub struct Check {
     /// The prerequisite's name, such as `user namespaces`.
     pub name: &'static str,
-    /// Its state.
+    /// The prerequisite's state.
     pub state: CheckState,
     /// The finding.
     pub detail: String,

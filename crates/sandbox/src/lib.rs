@@ -57,7 +57,7 @@
 // - `os` wraps the kernel, `tar` reads archives, and `options` holds the caller's choices.
 // - `protocol` defines the data that the engine and the init exchange.
 // - `ids`, `cgroup`, `host_root`, `store` and `init` each do one part. None of them starts an init.
-// - `launch` starts the init. `error` sums up the errors of the modules above.
+// - `launch` starts the init. `error` combines the errors of the modules above.
 // - `layers` joins `store` with `launch`. `sandbox`, `view` and `unpack_task` use both.
 mod cgroup;
 mod diagnose;

@@ -13,7 +13,7 @@ use super::hierarchy::{Controller, GroupDirectory, Version};
 use super::{probe, v1, v2};
 use crate::protocol::spec::Limits;
 
-/// The attempts to remove a group that the kernel still holds.
+/// The most attempts to remove a group that the kernel still holds.
 const MAX_REMOVE_ATTEMPTS: u32 = 500;
 /// The pause between attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);

@@ -149,8 +149,9 @@ fn is_delegated_by_user_manager(unit: &str) -> bool {
     output_of(command).is_some_and(|output_of| output_of.trim() == "yes")
 }
 
-/// Returns true if this program can safely leave its group. A service would lose the program. A
-/// program that must stay would end with the session, which it survives in its present group.
+/// Returns true if this program can safely leave its group. A service would lose the program. In
+/// the user manager's group, a program that must stay would end with the session; in a session's
+/// group it does not.
 fn may_leave(own: &Path, stays: bool) -> bool {
     let unit = unit_name(own);
     if !unit.ends_with(".scope") {

@@ -26,9 +26,9 @@ impl FakeHost {
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        let place = self.root.path().join(path.trim_start_matches('/'));
-        fs::create_dir_all(place.parent().unwrap()).unwrap();
-        place
+        let target = self.root.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        target
     }
 
     fn file(&self, path: &str, content: impl AsRef<[u8]>) -> &FakeHost {

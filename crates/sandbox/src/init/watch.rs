@@ -10,7 +10,7 @@
 //!
 //! Space is counted in blocks. A sparse file counts with its allocated blocks; a deleted file
 //! counts while it is open. A file held only by a mapping, without a name or descriptor, is not
-//! seen.
+//! measured.
 
 use std::collections::HashSet;
 use std::fs;

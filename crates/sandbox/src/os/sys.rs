@@ -411,7 +411,8 @@ pub(crate) fn in_main_program(address: usize) -> bool {
         _size: libc::size_t,
         data: *mut libc::c_void,
     ) -> libc::c_int {
-        // SAFETY: dl_iterate_phdr gives a valid info, and data is the Search that was passed to it.
+        // SAFETY: dl_iterate_phdr gives a valid info, and data is the AddressSearch that was passed
+        // to it.
         let (info, search) = unsafe { (&*info, &mut *data.cast::<AddressSearch>()) };
         // SAFETY: the loader keeps dlpi_phnum headers at dlpi_phdr for as long as the object is
         // loaded.

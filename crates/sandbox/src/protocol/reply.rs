@@ -48,11 +48,11 @@ pub(crate) enum Reply {
     Unpacked(UnpackReport),
     /// The archive cannot be unpacked.
     Refused { reason: String },
-    /// A view's answer: the call failed with this error number.
+    /// A view's answer. An opened file comes with the message.
     Entry { entry: Entry },
     /// A view's answer. The list of entries comes as a file with the message.
     Listed,
-    /// A view's answer.
+    /// A view's answer: the call failed with this error number.
     ViewFailed { errno: i32 },
     /// A view's answer: entries of one directory, `depth` levels below the walk's root. Only the
     /// last can be a directory. The list is empty at the end of the walk.

@@ -191,7 +191,8 @@ impl StoreLayout {
             }
             None => {
                 if self.map.files_have_other_owner() {
-                    // Only the inner root may search the store, and no other user of this machine.
+                    // The inner root must be able to search the store, but no other user of this
+                    // machine.
                     let (_, gid) = self.map.root_owner();
                     let root = self.root();
                     std::os::unix::fs::chown(root, None, Some(gid))
