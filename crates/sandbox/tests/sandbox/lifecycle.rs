@@ -39,7 +39,7 @@ fn nothing_but_the_init_and_the_command_is_there() {
 #[test]
 fn the_usage_of_the_whole_tree_is_reported() {
     let (_run, sandbox) = start();
-    // The command does not wait for its child, so its own usage does not include it.
+    // The busy loop runs in a child of the command.
     let busy = "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done) & wait";
     let done = output(&sandbox, &shell(busy));
     assert_eq!(done.exit.code, Some(0));
