@@ -10,8 +10,8 @@ use crate::cgroup::control_groups::ControlGroups;
 use crate::error::Error;
 use crate::ids::IdMap;
 use crate::ids::remedy;
-use crate::launch::host_info::{HostInfo, filesystem};
 use crate::launch::handshake::try_map;
+use crate::launch::host_info::{HostInfo, filesystem};
 use crate::launch::unavailable::Unavailable;
 use crate::layers::LayerStore;
 use crate::options::StoreOptions;
@@ -143,7 +143,12 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
                 Some(unavailable.remedy()),
             ));
         }
-        Err(error) => checks.push(Check::new(SANDBOX, CheckState::Missing, error.to_string(), None)),
+        Err(error) => checks.push(Check::new(
+            SANDBOX,
+            CheckState::Missing,
+            error.to_string(),
+            None,
+        )),
     }
     checks
 }

@@ -90,10 +90,10 @@ pub use options::StoreOptions;
 pub use os::error::OsError;
 pub use os::limits::raise_descriptor_limit;
 pub use os::usage::Usage;
-pub use protocol::entry::{Entry, WalkEntry, EntryKind};
+pub use protocol::entry::{Entry, EntryKind, WalkEntry};
 pub use protocol::spec::{
-    Command, SideFileContent, Exit, SandboxOutcome, LayerId, Limits, NewDirectory, Network, FileCopy, Process,
-    SandboxSpec, SideFile,
+    Command, Exit, FileCopy, LayerId, Limits, Network, NewDirectory, Process, SandboxOutcome,
+    SandboxSpec, SideFile, SideFileContent,
 };
 pub use protocol::step::Step;
 pub use protocol::unpack::{UnpackLimits, UnpackReport};

@@ -198,7 +198,10 @@ mod tests {
         let store = LayerStore::open(directory.path(), StoreOptions::default()).unwrap();
         store.stage_host_layer(LayerId(1)).unwrap();
         let mut view = View::open(&store, &[LayerId(1)]).unwrap();
-        assert_eq!(view.find("/usr/..".as_ref()).unwrap().kind, EntryKind::Directory);
+        assert_eq!(
+            view.find("/usr/..".as_ref()).unwrap().kind,
+            EntryKind::Directory
+        );
         view.timeout = Duration::from_millis(50);
         let pid = view.init.lock().unwrap().pid();
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -208,7 +211,11 @@ mod tests {
             matches!(error, ViewError::Sandbox(Error::TimedOut(_))),
             "{error:?}"
         );
-        let gone = view.init.lock().unwrap().wait(Instant::now() + ANSWER_TIMEOUT);
+        let gone = view
+            .init
+            .lock()
+            .unwrap()
+            .wait(Instant::now() + ANSWER_TIMEOUT);
         assert!(gone);
         store.remove_layer(LayerId(1)).unwrap();
     }

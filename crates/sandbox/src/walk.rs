@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::protocol::entry::{Entry, WalkEntry, EntryKind};
+use crate::protocol::entry::{Entry, EntryKind, WalkEntry};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::ViewRequest;
 use crate::protocol::wire::{MAX_FILES, WireError};

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use contree_sandbox::{SideFileContent, SideFile};
+use contree_sandbox::{SideFile, SideFileContent};
 
 use super::access::{Access, PORT};
 use super::settings::ProxyVariables;

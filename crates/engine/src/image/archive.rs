@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 
-use contree_sandbox::{Entry, WalkEntry, EntryKind, ViewError, Walk};
+use contree_sandbox::{Entry, EntryKind, ViewError, Walk, WalkEntry};
 
 use crate::image::tar_writer::{END, Header, Type, padding};
 use crate::image::views::Names;

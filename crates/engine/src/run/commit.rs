@@ -1,7 +1,7 @@
 //! Keeping what a run left, as an image.
 
 use chrono::Utc;
-use contree_sandbox::{SandboxOutcome, LayerId, RunDir};
+use contree_sandbox::{LayerId, RunDir, SandboxOutcome};
 use uuid::Uuid;
 
 use crate::api::request::SpawnRequest;

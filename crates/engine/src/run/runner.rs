@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use contree_sandbox::{
-    Exit, SandboxOutcome, LayerId, NewDirectory, Network, FileCopy, Sandbox, SandboxSpec, SideFile, Usage,
+    Exit, FileCopy, LayerId, Network, NewDirectory, Sandbox, SandboxOutcome, SandboxSpec, SideFile,
+    Usage,
 };
 
 use crate::api::report::{init_event, resources};

@@ -195,7 +195,10 @@ mod tests {
         );
         assert_eq!(groups.parents(), [Path::new("/sys/fs/cgroup/a")]);
         let message = groups.describe();
-        assert!(message.contains("(v2) bound memory, pids; not"), "{message}");
+        assert!(
+            message.contains("(v2) bound memory, pids; not"),
+            "{message}"
+        );
         assert!(groups.remedy().is_some());
     }
 }

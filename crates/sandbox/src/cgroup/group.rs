@@ -176,7 +176,11 @@ pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
 /// directory is moved.
 fn prefix(store: &Path) -> Option<String> {
     let metadata = fs::metadata(store).ok()?;
-    Some(format!("contree-{:x}-{:x}-", metadata.dev(), metadata.ino()))
+    Some(format!(
+        "contree-{:x}-{:x}-",
+        metadata.dev(),
+        metadata.ino()
+    ))
 }
 
 /// Removes a group. It becomes empty a moment after its last process has ended.
@@ -185,7 +189,9 @@ fn remove(directory: &Path) {
     let _ = set(directory, "cgroup.kill", "1");
     for _ in 0..MAX_REMOVE_ATTEMPTS {
         match fs::remove_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(RETRY_PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(RETRY_PAUSE)
+            }
             _ => return,
         }
     }

@@ -79,7 +79,11 @@ pub(super) fn memory_total() -> u64 {
 pub(super) fn is_v1(own: &str, controller: Controller) -> bool {
     own.lines()
         .filter_map(|line| line.split(':').nth(1))
-        .any(|controllers| controllers.split(',').any(|name_in_list| name_in_list == controller.name()))
+        .any(|controllers| {
+            controllers
+                .split(',')
+                .any(|name_in_list| name_in_list == controller.name())
+        })
 }
 
 /// The directory of this process's group in the v1 hierarchy with the controller.
@@ -88,7 +92,10 @@ pub(super) fn v1_group(own: &str, mounts: &str, controller: Controller) -> Optio
     own.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
-        if !controllers.split(',').any(|name_in_list| name_in_list == name) {
+        if !controllers
+            .split(',')
+            .any(|name_in_list| name_in_list == name)
+        {
             return None;
         }
         mounted_group(mounts, path, |kind, options| {

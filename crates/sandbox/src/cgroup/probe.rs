@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::{make, open};
-use super::hierarchy::{Controller, GroupDirectory, Version, v1_group, is_v1, v2_group};
+use super::hierarchy::{Controller, GroupDirectory, Version, is_v1, v1_group, v2_group};
 use super::{systemd, v1, v2};
 
 /// The prefix of the names of probe groups.
@@ -36,7 +36,8 @@ pub(super) fn directories() -> ([Result<GroupDirectory, ControllerError>; 3], Op
     let v2_directories = second.as_deref().map(|group| {
         let candidates = candidates(group, systemd::under_systemd());
         best(&candidates, |parent, may_enable| {
-            Controller::ALL.map(|controller| try_controller(Version::V2, parent, controller, may_enable))
+            Controller::ALL
+                .map(|controller| try_controller(Version::V2, parent, controller, may_enable))
         })
     });
     let mut directories = v2_directories.unwrap_or_else(|| {
@@ -117,7 +118,10 @@ fn best(
             Some(Err(error)) => Err(unusable(parent, controller, error)),
             None => Err(ControllerError::NotMounted(controller.name())),
         });
-        let count = directories.iter().filter(|directory| directory.is_ok()).count();
+        let count = directories
+            .iter()
+            .filter(|directory| directory.is_ok())
+            .count();
         if best.as_ref().is_none_or(|(most, _)| count > *most) {
             best = Some((count, directories));
         }

@@ -133,7 +133,8 @@ fn is_delegated(group: &Path) -> bool {
         return true;
     }
     let user = rustix::process::geteuid();
-    if user.is_root() || !fs::metadata(group).is_ok_and(|metadata| metadata.uid() == user.as_raw()) {
+    if user.is_root() || !fs::metadata(group).is_ok_and(|metadata| metadata.uid() == user.as_raw())
+    {
         return false;
     }
     // The system's manager makes a user the owner of delegated groups only. The user's manager owns
@@ -293,7 +294,10 @@ mod tests {
     fn the_remedy_depends_on_the_programs_group() {
         let service = Path::new("/sys/fs/cgroup/system.slice/agent.service");
         let message = remedy_for(service, false, true);
-        assert!(message.contains("`systemctl edit agent.service`"), "{message}");
+        assert!(
+            message.contains("`systemctl edit agent.service`"),
+            "{message}"
+        );
         let service = PathBuf::from(format!("{USERS}/user@7.service/app.slice/agent.service"));
         let message = remedy_for(&service, false, true);
         assert!(
@@ -302,10 +306,16 @@ mod tests {
         );
         let leaf = PathBuf::from(format!("/sys/fs/cgroup/system.slice/agent.service/{LEAF}"));
         let message = remedy_for(&leaf, false, true);
-        assert!(message.contains("`systemctl edit agent.service`"), "{message}");
+        assert!(
+            message.contains("`systemctl edit agent.service`"),
+            "{message}"
+        );
         let leaf = format!("{USERS}/user@7.service/app.slice/contree-1-2.scope/{LEAF}");
         let message = remedy_for(Path::new(&leaf), false, true);
-        assert!(message.contains("`systemctl edit user@.service`"), "{message}");
+        assert!(
+            message.contains("`systemctl edit user@.service`"),
+            "{message}"
+        );
         let session = PathBuf::from(format!("{USERS}/session-3.scope"));
         let message = remedy_for(&session, false, true);
         assert!(message.contains("systemd-run --user --scope"), "{message}");

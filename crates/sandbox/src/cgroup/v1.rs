@@ -26,7 +26,11 @@ pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
 }
 
 pub(super) fn set_cpus(directory: &Path, cpus: f64) -> io::Result<()> {
-    set(directory, "cpu.cfs_period_us", &PERIOD_MICROSECONDS.to_string())?;
+    set(
+        directory,
+        "cpu.cfs_period_us",
+        &PERIOD_MICROSECONDS.to_string(),
+    )?;
     let quota = format!("{:.0}", cpus * f64::from(PERIOD_MICROSECONDS));
     set(directory, "cpu.cfs_quota_us", &quota)
 }

@@ -67,7 +67,11 @@ pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
 
 pub(super) fn set_cpus(directory: &Path, cpus: f64) -> io::Result<()> {
     let quota = cpus * f64::from(PERIOD_MICROSECONDS);
-    set(directory, "cpu.max", &format!("{quota:.0} {PERIOD_MICROSECONDS}"))
+    set(
+        directory,
+        "cpu.max",
+        &format!("{quota:.0} {PERIOD_MICROSECONDS}"),
+    )
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::elf::ElfFile;
-use super::host::{Host, CopyRefusal, ResolvedPath};
+use super::host::{CopyRefusal, Host, ResolvedPath};
 use super::libraries;
 use super::plan::Node;
 

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::closure::ClosureFinder;
 use super::host::{CopyRefusal, Host};
+use super::plan::{HostFile, Node, Plan};
 use super::program_lists::{
-    CERTIFICATES, GENERATION_DIRECTORIES, GIT_CORE, PYTHON_EXCLUDED, PROGRAMS, PROGRAM_DIRECTORIES, TERMINALS,
+    CERTIFICATES, GENERATION_DIRECTORIES, GIT_CORE, PROGRAM_DIRECTORIES, PROGRAMS, PYTHON_EXCLUDED,
+    TERMINALS,
 };
-use super::plan::{Node, Plan, HostFile};
 
 /// Collects the programs of a host into a plan, and lists what it left out with the reason.
 pub(super) struct ProgramCollector<'a> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::closure::ClosureFinder;
-use super::host::{Host, CopyRefusal};
+use super::host::{CopyRefusal, Host};
 use super::{HostError, build_from};
 
 struct FakeHost {
@@ -257,7 +257,10 @@ fn a_runpath_holds_for_its_own_object_alone() {
 #[test]
 fn a_library_of_another_architecture_is_passed_over() {
     let host = merged();
-    host.elf("/usr/bin/tool", &ElfBuilder::program(&[(NEEDED, "liba.so")]));
+    host.elf(
+        "/usr/bin/tool",
+        &ElfBuilder::program(&[(NEEDED, "liba.so")]),
+    );
     host.elf(
         "/usr/lib/x86_64-linux-gnu/liba.so",
         &ElfBuilder {
@@ -278,7 +281,10 @@ fn a_library_of_another_architecture_is_passed_over() {
 fn a_library_in_a_configured_directory_gets_a_link() {
     let host = merged();
     host.file("/etc/ld.so.conf", "/usr/lib/special\n");
-    host.elf("/usr/bin/tool", &ElfBuilder::program(&[(NEEDED, "libs.so.1")]));
+    host.elf(
+        "/usr/bin/tool",
+        &ElfBuilder::program(&[(NEEDED, "libs.so.1")]),
+    );
     host.elf("/usr/lib/special/libs.so.1", &ElfBuilder::library(&[]));
     let found = host.closure("/usr/bin/tool").unwrap();
     assert!(
@@ -294,17 +300,29 @@ fn a_library_in_a_configured_directory_gets_a_link() {
 #[test]
 fn libraries_that_need_each_other_do_not_loop() {
     let host = merged();
-    host.elf("/usr/bin/tool", &ElfBuilder::program(&[(NEEDED, "liba.so")]));
-    host.elf("/usr/lib/liba.so", &ElfBuilder::library(&[(NEEDED, "libb.so")]));
-    host.elf("/usr/lib/libb.so", &ElfBuilder::library(&[(NEEDED, "liba.so")]));
+    host.elf(
+        "/usr/bin/tool",
+        &ElfBuilder::program(&[(NEEDED, "liba.so")]),
+    );
+    host.elf(
+        "/usr/lib/liba.so",
+        &ElfBuilder::library(&[(NEEDED, "libb.so")]),
+    );
+    host.elf(
+        "/usr/lib/libb.so",
+        &ElfBuilder::library(&[(NEEDED, "liba.so")]),
+    );
     host.closure("/usr/bin/tool").unwrap();
 }
 
 #[test]
 fn a_script_brings_its_interpreter() {
     let host = merged();
-    host.elf("/usr/bin/dash", &ElfBuilder::program(&[(NEEDED, "libc.so.6")]))
-        .link("/usr/bin/sh", "dash");
+    host.elf(
+        "/usr/bin/dash",
+        &ElfBuilder::program(&[(NEEDED, "libc.so.6")]),
+    )
+    .link("/usr/bin/sh", "dash");
     host.elf("/usr/bin/env", &ElfBuilder::program(&[]));
     host.file("/usr/bin/plain", "#! /bin/sh -e\n")
         .file("/usr/bin/by-env", "#!/usr/bin/env -S dash -u\n")
@@ -437,7 +455,10 @@ fn programs_of_a_system_with_a_store_are_linked_to_the_store() {
         ..ElfBuilder::library(&[(RUNPATH, "/nix/store/abc-glibc/lib"), (NEEDED, "libc.so.6")])
     };
     host.elf("/nix/store/abc-glibc/lib/ld.so", &ElfBuilder::library(&[]))
-        .elf("/nix/store/abc-glibc/lib/libc.so.6", &ElfBuilder::library(&[]));
+        .elf(
+            "/nix/store/abc-glibc/lib/libc.so.6",
+            &ElfBuilder::library(&[]),
+        );
     host.elf(&format!("{store}/bin/bash"), &program())
         .link(&format!("{store}/bin/sh"), "bash")
         .elf(&format!("{store}/bin/coreutils"), &program());

@@ -16,7 +16,7 @@ use rustix::fs::{CWD, OFlags, copy_file_range, ioctl_ficlone, linkat};
 
 use super::HostError;
 use super::host::Host;
-use super::plan::{Node, Plan, HostFile};
+use super::plan::{HostFile, Node, Plan};
 
 /// The most threads. More would only wait for each other: the kernel makes the files of a directory
 /// one at a time.
@@ -224,9 +224,14 @@ impl FileWriter<'_> {
         let bytes = if self.clone(&from, &to) {
             metadata.len()
         } else {
-            copy(&from, &to, metadata.len()).map_err(|error| failed("copy to", &destination, error))?
+            copy(&from, &to, metadata.len())
+                .map_err(|error| failed("copy to", &destination, error))?
         };
-        self.finish(&to, &destination, if source.executable { 0o755 } else { 0o644 })?;
+        self.finish(
+            &to,
+            &destination,
+            if source.executable { 0o755 } else { 0o644 },
+        )?;
         if let Some(modified) = source.modified {
             // Python uses a compiled file only if it records the time of its source.
             to.set_times(FileTimes::new().set_modified(modified))

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Extent, IdMap, MapKind, RANGE, MapWriter};
+use super::{Extent, IdMap, MapKind, MapWriter, RANGE};
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 

@@ -71,7 +71,8 @@ fn format_extents(extents: &[Extent]) -> String {
 
 fn run_helper(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapError> {
     let helper_error = |problem: String| MapError::Helper { program, problem };
-    let path = find_program(program).ok_or_else(|| helper_error("is no longer installed".into()))?;
+    let path =
+        find_program(program).ok_or_else(|| helper_error("is no longer installed".into()))?;
     let mut command = Command::new(path);
     command
         .arg(pid.to_string())
@@ -98,7 +99,9 @@ fn run_helper(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(),
             return Err(helper_error("does not finish in time".into()));
         }
     };
-    let status = child.wait().map_err(|error| helper_error(error.to_string()))?;
+    let status = child
+        .wait()
+        .map_err(|error| helper_error(error.to_string()))?;
     if status.success() {
         return Ok(());
     }

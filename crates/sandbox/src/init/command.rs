@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::os::sys::{self, Fork, CStringArray};
-use crate::protocol::step_failure::{StepContext, StepFailure};
+use crate::os::sys::{self, CStringArray, Fork};
 use crate::protocol::spec::Command;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::wire::payload;
 
 /// The search path if the request has no PATH.
@@ -22,7 +22,10 @@ const ERROR_PIPE: i32 = 3;
 
 /// Starts the command that a memfd describes. Returns its process id and the engine's ends of its
 /// three standard streams.
-pub(crate) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd; 3]), StepFailure> {
+pub(crate) fn start(
+    description: OwnedFd,
+    groups: bool,
+) -> Result<(i32, [OwnedFd; 3]), StepFailure> {
     let command: Command = payload::read(description)
         .map_err(|_| Errno::BADMSG)
         .at_step(Step::Request)?;
@@ -122,7 +125,11 @@ impl PreparedCommand {
         }
     }
 
-    fn configure(&self, streams: &StandardStreams, error_pipe: &OwnedFd) -> Result<(), (Step, Errno)> {
+    fn configure(
+        &self,
+        streams: &StandardStreams,
+        error_pipe: &OwnedFd,
+    ) -> Result<(), (Step, Errno)> {
         // Pid 1 has default actions for all signals and blocks one.
         sys::block_signals(&[]);
         let _ = rustix::process::setsid();

@@ -22,10 +22,10 @@ use crate::os::error::errno;
 use crate::os::sys::{self, Fork};
 use crate::os::tree;
 use crate::protocol::boot::{Boot, SandboxBoot};
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::wire::{self, payload};
 
 /// The OOM score of the sandbox's processes. If they exhaust memory, the kernel kills one of them

@@ -21,11 +21,11 @@ use crate::os::error::errno;
 use crate::os::sys;
 use crate::os::usage::Usage;
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Pid1Request;
 use crate::protocol::spec::Exit;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire::{self, WireError};
 
@@ -100,7 +100,8 @@ fn build(
     rustix::system::sethostname(boot.hostname.as_bytes()).at_step(Step::Hostname)?;
     let listener = network::set_up(boot.network)?;
     lower_limit(Resource::Core, 0).at_step_on(Step::Limits, "RLIMIT_CORE")?;
-    lower_limit(Resource::Nproc, boot.max_processes.into()).at_step_on(Step::Limits, "RLIMIT_NPROC")?;
+    lower_limit(Resource::Nproc, boot.max_processes.into())
+        .at_step_on(Step::Limits, "RLIMIT_NPROC")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::Capabilities)?;
     let notifier = seccomp::install(watcher.is_some()).at_step(Step::Filter)?;
     if let Some(watcher) = watcher {
@@ -222,7 +223,11 @@ impl<'a> Pid1<'a> {
         }
     }
 
-    fn handle_request(&mut self, request: Pid1Request, files: Vec<OwnedFd>) -> Result<(), WireError> {
+    fn handle_request(
+        &mut self,
+        request: Pid1Request,
+        files: Vec<OwnedFd>,
+    ) -> Result<(), WireError> {
         match request {
             Pid1Request::Exec { id } => {
                 let [description] = wire::exact_files(files)?;

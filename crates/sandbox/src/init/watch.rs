@@ -171,7 +171,8 @@ impl LayerWatcher<'_> {
             && self.measured_bytes + self.growth > self.limit / 4
             && self.measured_at.elapsed() > REMEASURE_INTERVAL.max(self.measure_time * 20);
         // This is the last check, and deletions by other processes may have hidden growth.
-        let last = !alive && (self.saw_deletion || self.measured_bytes + self.growth > self.limit / 4);
+        let last =
+            !alive && (self.saw_deletion || self.measured_bytes + self.growth > self.limit / 4);
         if full || doubtful || last {
             self.measure(alive)?;
         }
@@ -179,7 +180,10 @@ impl LayerWatcher<'_> {
     }
 
     fn measure(&mut self, alive: bool) -> Result<(), Errno> {
-        let slow = alive && self.measure_time > SLOW_MEASUREMENT && self.send(&WatcherMessage::Stop) && self.wait_until_stopped();
+        let slow = alive
+            && self.measure_time > SLOW_MEASUREMENT
+            && self.send(&WatcherMessage::Stop)
+            && self.wait_until_stopped();
         let start = Instant::now();
         // Read it before measuring: bytes written meanwhile then count twice rather than not at
         // all.

@@ -10,8 +10,8 @@ use crate::error::Error;
 use crate::ids::write::MapError;
 use crate::ids::{IdMap, MapKind, remedy};
 use crate::options::StoreOptions;
-use crate::protocol::step_failure::StepFailure;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::StepFailure;
 use crate::store::layout::StoreLayout;
 
 /// The error that reports a failed step. If the machine is the cause, it includes a remedy.
@@ -28,7 +28,11 @@ pub(crate) fn map_error(map: &IdMap, error: &MapError, options: &StoreOptions) -
 }
 
 /// The defect of the machine that explains a failed step, if there is one.
-fn unavailable(failure: &StepFailure, host: &HostInfo, options: &StoreOptions) -> Option<Unavailable> {
+fn unavailable(
+    failure: &StepFailure,
+    host: &HostInfo,
+    options: &StoreOptions,
+) -> Option<Unavailable> {
     let errno = Errno::from_raw_os_error(failure.errno);
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
     if failure.step == Step::UserNamespace {
@@ -235,7 +239,10 @@ mod tests {
             ..host()
         };
         let message = message_of(Step::UserNamespace, Errno::NOSPC, &host);
-        assert!(message.contains("user.max_user_namespaces is 0"), "{message}");
+        assert!(
+            message.contains("user.max_user_namespaces is 0"),
+            "{message}"
+        );
         assert!(
             message.contains("sysctl -w user.max_user_namespaces="),
             "{message}"
@@ -291,7 +298,10 @@ mod tests {
                 && message.contains("; set THE_STORE to a directory on"),
             "{message}"
         );
-        assert_eq!(message_of(Step::OverlayReadOnly, Errno::ROFS, &host()), message);
+        assert_eq!(
+            message_of(Step::OverlayReadOnly, Errno::ROFS, &host()),
+            message
+        );
         assert_eq!(message_of(Step::Upper, Errno::OPNOTSUPP, &host()), message);
     }
 

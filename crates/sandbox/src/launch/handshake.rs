@@ -21,9 +21,9 @@ use crate::options::StoreOptions;
 use crate::os::error::CallContext;
 use crate::os::poll::wait_readable;
 use crate::protocol::boot::{Boot, INIT_NAME};
-use crate::protocol::step_failure::StepFailure;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
+use crate::protocol::step_failure::StepFailure;
 use crate::protocol::wire::{self, WireError, payload};
 use crate::store::layout::StoreLayout;
 
@@ -115,7 +115,12 @@ impl InitProcess {
                 Ok((init, result))
             }
             // Files placed before the start count towards the limit too.
-            (Reply::TreeGone { oversize: Some(bytes) }, _) => {
+            (
+                Reply::TreeGone {
+                    oversize: Some(bytes),
+                },
+                _,
+            ) => {
                 let limit = match boot {
                     Boot::Sandbox(sandbox) => sandbox.max_layer_bytes,
                     _ => None,

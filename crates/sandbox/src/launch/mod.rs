@@ -2,7 +2,7 @@
 
 pub(crate) mod classify;
 pub(crate) mod error;
-pub(crate) mod host_info;
 pub(crate) mod handshake;
+pub(crate) mod host_info;
 mod program;
 pub(crate) mod unavailable;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{NewDirectory, Network, FileCopy};
+use super::spec::{FileCopy, Network, NewDirectory};
 use super::unpack::UnpackLimits;
 
 /// The init's argv[0]. The constructor acts on this name together with a SOCK_SEQPACKET socket as

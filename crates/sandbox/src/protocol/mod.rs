@@ -2,11 +2,11 @@
 
 pub(crate) mod boot;
 pub(crate) mod entry;
-pub(crate) mod step_failure;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod spec;
 pub(crate) mod step;
+pub(crate) mod step_failure;
 pub(crate) mod unpack;
 pub(crate) mod watcher;
 pub(crate) mod wire;

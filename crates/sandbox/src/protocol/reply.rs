@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, WalkEntry};
-use super::step_failure::StepFailure;
 use super::spec::Exit;
 use super::step::Step;
+use super::step_failure::StepFailure;
 use super::unpack::UnpackReport;
 use crate::os::usage::Usage;
 
@@ -56,7 +56,10 @@ pub(crate) enum Reply {
     ViewFailed { errno: i32 },
     /// A view's answer: entries of one directory, `depth` levels below the walk's root. Only the
     /// last can be a directory. The list is empty at the end of the walk.
-    WalkEntries { depth: usize, entries: Vec<WalkEntry> },
+    WalkEntries {
+        depth: usize,
+        entries: Vec<WalkEntry>,
+    },
     /// A view's answer: 0 for each opened file, which comes with the message, or its error number.
     Opened { errnos: Vec<i32> },
 }

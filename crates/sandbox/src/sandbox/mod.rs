@@ -22,7 +22,7 @@ use crate::os::error::CallContext;
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
-use crate::protocol::spec::{Command, SandboxOutcome, Limits, Network, Process, SandboxSpec};
+use crate::protocol::spec::{Command, Limits, Network, Process, SandboxOutcome, SandboxSpec};
 use crate::protocol::wire::{self, WireError, payload};
 use crate::spec_check::{check_spec, check_user};
 use crate::store::runs::RunDir;
@@ -69,10 +69,11 @@ impl Sandbox {
         spec: &SandboxSpec,
         lowers: Vec<PathBuf>,
     ) -> Result<Self, Error> {
-        let user_namespace =
-            std::fs::read_link("/proc/self/ns/user").context("read the link of the engine's user namespace")?;
-        let mut group = SandboxGroup::make(store.root(), run.name(), &spec.limits, spec.max_processes)
-            .map_err(|error| Error::Invalid(error.to_string()))?;
+        let user_namespace = std::fs::read_link("/proc/self/ns/user")
+            .context("read the link of the engine's user namespace")?;
+        let mut group =
+            SandboxGroup::make(store.root(), run.name(), &spec.limits, spec.max_processes)
+                .map_err(|error| Error::Invalid(error.to_string()))?;
         let join_files = group.take_join_files();
         let probe_upper = !store.layout().is_upper_probed();
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
@@ -237,10 +238,11 @@ impl Sandbox {
     /// # Errors
     /// When the sandbox is gone, or does not answer in time and is killed.
     pub fn kill_all(&self) -> Result<(), Error> {
-        self.connection.request("end its commands", |request| {
-            (Pid1Request::KillAll { request }, None)
-        })
-        .map(drop)
+        self.connection
+            .request("end its commands", |request| {
+                (Pid1Request::KillAll { request }, None)
+            })
+            .map(drop)
     }
 
     /// Ends the sandbox. On return none of its processes and mounts exist. With `inspect`, the

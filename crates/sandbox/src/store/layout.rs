@@ -258,7 +258,8 @@ pub(super) fn make_directory(path: &Path, mode: u32) -> Result<(), OsError> {
         .mode(0o700)
         .create(path)
         .context_path("make the directory", path)?;
-    fs::set_permissions(path, PermissionsExt::from_mode(mode)).context_path("set the permissions of", path)
+    fs::set_permissions(path, PermissionsExt::from_mode(mode))
+        .context_path("set the permissions of", path)
 }
 
 /// Reads the id map that a store has recorded, if any.

@@ -198,7 +198,9 @@ impl StoreLayout {
     }
 
     fn held_runs(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.held_runs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held_runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

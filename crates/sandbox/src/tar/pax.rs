@@ -109,7 +109,10 @@ mod tests {
 
     #[test]
     fn timestamps() {
-        assert_eq!(timestamp(b"1700000000.5"), Some((1_700_000_000, 500_000_000)));
+        assert_eq!(
+            timestamp(b"1700000000.5"),
+            Some((1_700_000_000, 500_000_000))
+        );
         assert_eq!(timestamp(b"1.1234567891"), Some((1, 123_456_789)));
         assert_eq!(timestamp(b"-1.25"), Some((-2, 750_000_000)));
         assert_eq!(timestamp(b"7"), Some((7, 0)));

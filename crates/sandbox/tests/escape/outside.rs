@@ -13,8 +13,8 @@ use std::thread;
 use std::time::Duration;
 
 use contree_sandbox::{
-    Command, SideFileContent, LayerId, LayerStore, Network, FileCopy, Sandbox, SandboxSpec, SideFile,
-    StoreOptions,
+    Command, FileCopy, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile,
+    SideFileContent, StoreOptions,
 };
 
 /// The process limit that the flood tests.
@@ -169,8 +169,9 @@ fn judge(output: &str, errors: &str, code: Option<i32>) -> bool {
         println!("{hole}");
     }
     println!("{held} attempts held, {} holes", holes.len());
-    let complete =
-        code == Some(0) && output.lines().last() == Some("done") && held + holes.len() >= MIN_ATTEMPTS;
+    let complete = code == Some(0)
+        && output.lines().last() == Some("done")
+        && held + holes.len() >= MIN_ATTEMPTS;
     if !complete {
         println!("the probe did not come to its end: {code:?}\n{output}\n{errors}");
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use contree_sandbox::{Error, NewDirectory, FileCopy, Sandbox, SandboxSpec};
+use contree_sandbox::{Error, FileCopy, NewDirectory, Sandbox, SandboxSpec};
 
 use crate::support::*;
 

@@ -54,7 +54,9 @@ fn is_ended(limit: u64, script: &str) {
         .map(|_| {
             let (result, bytes) = limited(limit, script);
             match result {
-                Err(Error::LayerTooLarge { limit: reported, .. }) => assert_eq!(reported, limit),
+                Err(Error::LayerTooLarge {
+                    limit: reported, ..
+                }) => assert_eq!(reported, limit),
                 other => panic!("{script}: {other:?}"),
             }
             bytes.saturating_sub(limit)

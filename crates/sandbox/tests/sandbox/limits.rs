@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use contree_sandbox::{ControlGroups, Error, Limits, Sandbox, CheckState, StoreOptions, diagnose};
+use contree_sandbox::{CheckState, ControlGroups, Error, Limits, Sandbox, StoreOptions, diagnose};
 
 use crate::support::{output, run, shell, spec, store};
 
@@ -112,14 +112,20 @@ fn leftover_groups_are_removed_and_groups_in_use_stay() {
     let sandboxes = [&gone, &live].map(|run| Sandbox::start(store(), run, &spec()).unwrap());
     let gone_groups = groups(gone.name());
     let available = ControlGroups::get().memory_bytes().is_some();
-    assert_eq!(!gone_groups.is_empty(), available, "{}", ControlGroups::get().describe());
+    assert_eq!(
+        !gone_groups.is_empty(),
+        available,
+        "{}",
+        ControlGroups::get().describe()
+    );
     let name = gone.name().to_owned();
     let [gone_sandbox, live_sandbox] = sandboxes;
     gone_sandbox.finish(false).unwrap();
     drop(gone);
     let probes = |kind: &str| -> Vec<PathBuf> {
         let name = format!("contree-probe-{kind}-{}", std::process::id());
-        gone_groups.iter()
+        gone_groups
+            .iter()
             .map(|group| group.with_file_name(&name))
             .collect()
     };

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use contree_sandbox::{
-    SideFileContent, Error, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile,
+    Error, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile, SideFileContent,
 };
 
 use crate::support::{HOST, command, fresh, options, output, run, shell, spec, start_with, store};

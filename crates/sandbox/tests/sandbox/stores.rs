@@ -3,7 +3,8 @@
 use std::fs;
 
 use contree_sandbox::{
-    Error, LayerId, LayerStore, Sandbox, CheckState, StoreError, StoreOptions, Unavailable, diagnose,
+    CheckState, Error, LayerId, LayerStore, Sandbox, StoreError, StoreOptions, Unavailable,
+    diagnose,
 };
 
 use crate::support::*;
@@ -161,7 +162,8 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
     );
     let message = error.to_string();
     assert!(
-        message.contains("cannot be mapped any more") && message.ends_with(" or use a new directory"),
+        message.contains("cannot be mapped any more")
+            && message.ends_with(" or use a new directory"),
         "{message}"
     );
     assert_eq!(fs::read_to_string(&record).unwrap(), base);

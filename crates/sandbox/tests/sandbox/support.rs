@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use contree_sandbox::{
-    Command, ControlGroups, Exit, SandboxOutcome, LayerId, LayerStore, Process, RunDir, Sandbox,
+    Command, ControlGroups, Exit, LayerId, LayerStore, Process, RunDir, Sandbox, SandboxOutcome,
     SandboxSpec, StoreOptions,
 };
 

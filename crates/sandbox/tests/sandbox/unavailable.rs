@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use contree_sandbox::{
-    Error, LayerId, LayerStore, Sandbox, SandboxSpec, CheckState, StoreOptions, View, diagnose,
+    CheckState, Error, LayerId, LayerStore, Sandbox, SandboxSpec, StoreOptions, View, diagnose,
 };
 
 use crate::support::*;
@@ -162,7 +162,9 @@ fn this_machine_is_fine() {
     let root = directory().join("diagnosed");
     let checks = diagnose(&root, &StoreOptions::default());
     assert!(
-        checks.iter().all(|check| check.state != CheckState::Missing),
+        checks
+            .iter()
+            .all(|check| check.state != CheckState::Missing),
         "{checks:#?}"
     );
     assert!(

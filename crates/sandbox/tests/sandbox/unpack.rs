@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use contree_sandbox::{Error, EntryKind, LayerId, UnpackLimits, UnpackReport, View};
+use contree_sandbox::{EntryKind, Error, LayerId, UnpackLimits, UnpackReport, View};
 use tar::{Builder, EntryType, Header};
 
 use crate::support::{fresh, store};
@@ -148,7 +148,10 @@ fn a_bottom_layer_has_the_files_of_the_archive() {
     assert!(done.bytes > 0);
     let view = View::open(store(), &[id]).unwrap();
     for name in ["proc", "sys", "dev"] {
-        assert_eq!(view.stat(Path::new(name)).unwrap().kind, EntryKind::Directory);
+        assert_eq!(
+            view.stat(Path::new(name)).unwrap().kind,
+            EntryKind::Directory
+        );
     }
     assert_eq!(text(&view, "/etc/motd2"), "hello\n");
     assert_eq!(text(&view, "/absolute/is/inside"), "x");
@@ -314,7 +317,10 @@ fn members_that_lead_out_are_refused() {
         (Archive::new().symlink("proc", "/"), "must be a directory"),
         (Archive::new().file(".", ""), "root"),
         (Archive::new().file("a/.wh.", ""), "whiteout without a name"),
-        (Archive::new().file("a/.wh...", ""), "whiteout without a name"),
+        (
+            Archive::new().file("a/.wh...", ""),
+            "whiteout without a name",
+        ),
         (
             Archive::new().pax(&[("path", b"a\0b")]).file("x", ""),
             "NUL",

@@ -195,7 +195,10 @@ fn a_view_is_shared_between_threads_and_its_files_outlive_it() {
 /// Collects all entries of a walk, with the content of regular files.
 fn walk_entries(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, EntryKind, String)> {
     let mut all = Vec::new();
-    assert_eq!(walk.start(root.as_ref()).unwrap().kind, EntryKind::Directory);
+    assert_eq!(
+        walk.start(root.as_ref()).unwrap().kind,
+        EntryKind::Directory
+    );
     let mut enter = false;
     while walk.next(enter).unwrap() {
         let count = walk.entries().len();
@@ -262,13 +265,19 @@ fn a_walk_returns_every_entry_once_and_opens_only_files() {
     );
     assert_eq!(walk.start("/w/b/x".as_ref()).unwrap().kind, EntryKind::File);
     assert!(!walk.next(true).unwrap());
-    assert_eq!(walk.start("/w/b/fifo".as_ref()).unwrap().kind, EntryKind::Fifo);
+    assert_eq!(
+        walk.start("/w/b/fifo".as_ref()).unwrap().kind,
+        EntryKind::Fifo
+    );
     assert!(matches!(
         walk.start("/w/none".as_ref()),
         Err(ViewError::NotFound)
     ));
     // A walk can be abandoned and started again.
-    assert_eq!(walk_entries(&mut walk, "/w/b", ""), walk_entries(&mut walk, "/w/b", ""));
+    assert_eq!(
+        walk_entries(&mut walk, "/w/b", ""),
+        walk_entries(&mut walk, "/w/b", "")
+    );
 }
 
 #[test]

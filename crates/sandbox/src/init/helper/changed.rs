@@ -98,7 +98,12 @@ impl LowerLayers<'_> {
     }
 
     /// Describes the difference between a directory of the upper directory and the image's, if any.
-    fn difference(&self, upper: &Path, path: &[u8], layers: &[usize]) -> io::Result<Option<String>> {
+    fn difference(
+        &self,
+        upper: &Path,
+        path: &[u8],
+        layers: &[usize],
+    ) -> io::Result<Option<String>> {
         let Some(&layer) = layers.first() else {
             return Ok(Some(format!("made the directory {}", display_path(path))));
         };

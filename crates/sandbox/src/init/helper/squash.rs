@@ -113,7 +113,11 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
 
 /// The directories that overlayfs merges with `top`, starting with `top`. The flag is true if no
 /// lower directory is merged with them.
-fn merged_directories(top: OwnedFd, lower: &[OwnedFd], name: &CStr) -> io::Result<(Vec<OwnedFd>, bool)> {
+fn merged_directories(
+    top: OwnedFd,
+    lower: &[OwnedFd],
+    name: &CStr,
+) -> io::Result<(Vec<OwnedFd>, bool)> {
     let mut closed = is_opaque(&top)?;
     let mut parts = vec![top];
     for directory in lower {
@@ -218,7 +222,10 @@ fn attributes(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     };
     let names = list[..size].split(|&byte| byte == 0);
     Ok(names
-        .filter(|name| !name.is_empty() && (!name.starts_with(OVERLAY_PREFIX) || name.starts_with(ESCAPED_PREFIX)))
+        .filter(|name| {
+            !name.is_empty()
+                && (!name.starts_with(OVERLAY_PREFIX) || name.starts_with(ESCAPED_PREFIX))
+        })
         .map(<[u8]>::to_vec)
         .collect())
 }

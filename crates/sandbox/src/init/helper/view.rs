@@ -56,7 +56,12 @@ pub(crate) fn serve(
     }
 }
 
-fn answer(socket: &OwnedFd, root: BorrowedFd<'_>, query: PathQuery, path: &Path) -> Result<(), WireError> {
+fn answer(
+    socket: &OwnedFd,
+    root: BorrowedFd<'_>,
+    query: PathQuery,
+    path: &Path,
+) -> Result<(), WireError> {
     let result = match query {
         PathQuery::Stat => {
             stat(root, path, OFlags::NOFOLLOW).map(|entry| (Reply::Entry { entry }, None))
@@ -64,7 +69,9 @@ fn answer(socket: &OwnedFd, root: BorrowedFd<'_>, query: PathQuery, path: &Path)
         PathQuery::Follow => {
             stat(root, path, OFlags::empty()).map(|entry| (Reply::Entry { entry }, None))
         }
-        PathQuery::Open => open(root, path).map(|(entry, file)| (Reply::Entry { entry }, Some(file))),
+        PathQuery::Open => {
+            open(root, path).map(|(entry, file)| (Reply::Entry { entry }, Some(file)))
+        }
         PathQuery::List => match list(root, path) {
             Ok(entries) => Ok((Reply::Listed, Some(payload::write(&entries)?))),
             Err(error) => Err(error),

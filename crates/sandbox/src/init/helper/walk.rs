@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::lookup::{entry, kind, last_name, resolve};
 use crate::os::tree::is_dot;
-use crate::protocol::entry::{Entry, WalkEntry, EntryKind};
+use crate::protocol::entry::{Entry, EntryKind, WalkEntry};
 use crate::protocol::wire::{MAX_DATAGRAM, MAX_FILES};
 
 /// The most memory for names of the directories on the way, in bytes. A directory of a million

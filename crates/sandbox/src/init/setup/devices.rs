@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 const NODES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
 const LINKS: &[(&str, &str)] = &[

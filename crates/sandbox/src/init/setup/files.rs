@@ -16,9 +16,9 @@ use rustix::io::Errno;
 
 use crate::os::error::errno;
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::step_failure::{StepContext, StepFailure};
-use crate::protocol::spec::{NewDirectory, FileCopy};
+use crate::protocol::spec::{FileCopy, NewDirectory};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_MAGICLINKS)
@@ -32,7 +32,8 @@ pub(crate) fn make_directories_and_files(
     boot: &SandboxBoot,
 ) -> Result<(), StepFailure> {
     for wanted in &boot.directories {
-        make_directory(root, wanted).at_step_on(Step::MakeDirectory, wanted.path.display().to_string())?;
+        make_directory(root, wanted)
+            .at_step_on(Step::MakeDirectory, wanted.path.display().to_string())?;
     }
     for wanted in &boot.files {
         copy_file(root, store, wanted)

@@ -8,9 +8,9 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use rustix::thread::UnshareFlags;
 
 use crate::os::sys;
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::spec::Network;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 /// The most connections that wait to be accepted.
 const BACKLOG: i32 = 256;

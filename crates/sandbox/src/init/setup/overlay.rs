@@ -15,8 +15,8 @@ use rustix::mount::{
 use rustix::thread::UnshareFlags;
 
 use crate::os::sys;
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 /// An option that no kernel knows.
 const UNKNOWN_OPTION: &str = "contree_takes_anything";
@@ -57,7 +57,10 @@ pub(crate) fn mount_image(
 
 /// Creates a detached overlay. Returns `None` on kernels that do not take lower directories one by
 /// one.
-fn mount_detached(lowers: &[PathBuf], writable: Option<&WritableLayer<'_>>) -> Result<Option<OwnedFd>, Errno> {
+fn mount_detached(
+    lowers: &[PathBuf],
+    writable: Option<&WritableLayer<'_>>,
+) -> Result<Option<OwnedFd>, Errno> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Kernels before 6.5 accept any option here. They refuse it only at creation, with a line in
     // the kernel's log.

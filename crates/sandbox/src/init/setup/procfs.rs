@@ -8,8 +8,8 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 /// Files of /proc that are hidden. Container runtimes hide them too.
 const HIDDEN_FILES: &[&str] = &[
@@ -66,7 +66,9 @@ pub(crate) fn restrict(
     }
     let mut covers = Vec::new();
     for name in READ_ONLY {
-        cover(&mut covers, proc, name, || mounts::copy(proc, name, PLAIN_READ_ONLY))?;
+        cover(&mut covers, proc, name, || {
+            mounts::copy(proc, name, PLAIN_READ_ONLY)
+        })?;
     }
     for name in HIDDEN_FILES {
         cover(&mut covers, proc, name, || {

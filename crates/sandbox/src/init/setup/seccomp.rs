@@ -129,7 +129,14 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
         otherwise,
     };
     // The kernel allows these on any process of the same uid, so pid 1 must be protected.
-    let on_pid_1 = |call, argument| rule(call, argument, vec![(ArgumentTest::Equal(1), REFUSE)], ALLOW);
+    let on_pid_1 = |call, argument| {
+        rule(
+            call,
+            argument,
+            vec![(ArgumentTest::Equal(1), REFUSE)],
+            ALLOW,
+        )
+    };
     let family = |family: i32, action| (ArgumentTest::Equal(family.unsigned_abs()), action);
     let not_family = refuse(libc::EAFNOSUPPORT);
     let freeing = FREEING_MODES
@@ -151,7 +158,10 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
         rule(
             libc::SYS_unshare,
             0,
-            vec![(ArgumentTest::AnyBit(NAMESPACE_FLAGS | CLONE_NEWTIME), REFUSE)],
+            vec![(
+                ArgumentTest::AnyBit(NAMESPACE_FLAGS | CLONE_NEWTIME),
+                REFUSE,
+            )],
             ALLOW,
         ),
         rule(
@@ -330,7 +340,10 @@ mod tests {
         ] {
             assert_eq!(evaluate_native(call, [1; 6]), ALLOW, "{call}");
         }
-        assert_eq!(evaluate_native(libc::SYS_clone3, [0; 6]), refuse(libc::ENOSYS));
+        assert_eq!(
+            evaluate_native(libc::SYS_clone3, [0; 6]),
+            refuse(libc::ENOSYS)
+        );
     }
 
     #[test]
@@ -349,12 +362,21 @@ mod tests {
                 ),
                 REFUSE
             );
-            assert_eq!(evaluate_native(libc::SYS_unshare, [flag, 0, 0, 0, 0, 0]), REFUSE);
+            assert_eq!(
+                evaluate_native(libc::SYS_unshare, [flag, 0, 0, 0, 0, 0]),
+                REFUSE
+            );
         }
-        assert_eq!(evaluate_native(libc::SYS_unshare, [0x80, 0, 0, 0, 0, 0]), REFUSE);
+        assert_eq!(
+            evaluate_native(libc::SYS_unshare, [0x80, 0, 0, 0, 0, 0]),
+            REFUSE
+        );
         assert_eq!(evaluate_native(libc::SYS_clone, [17, 0, 0, 0, 0, 0]), ALLOW);
         let files = u64::from(libc::CLONE_FILES.unsigned_abs());
-        assert_eq!(evaluate_native(libc::SYS_unshare, [files, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(
+            evaluate_native(libc::SYS_unshare, [files, 0, 0, 0, 0, 0]),
+            ALLOW
+        );
     }
 
     #[test]
@@ -389,12 +411,30 @@ mod tests {
 
     #[test]
     fn pid_1_cannot_be_limited_or_rescheduled() {
-        assert_eq!(evaluate_native(libc::SYS_prlimit64, [1, 0, 0, 0, 0, 0]), REFUSE);
-        assert_eq!(evaluate_native(libc::SYS_prlimit64, [0, 0, 0, 0, 0, 0]), ALLOW);
-        assert_eq!(evaluate_native(libc::SYS_setpriority, [0, 1, 19, 0, 0, 0]), REFUSE);
-        assert_eq!(evaluate_native(libc::SYS_setpriority, [1, 0, 19, 0, 0, 0]), ALLOW);
-        assert_eq!(evaluate_native(libc::SYS_ioctl, [0, 0x5412, 0, 0, 0, 0]), REFUSE);
-        assert_eq!(evaluate_native(libc::SYS_ioctl, [0, 0x5401, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(
+            evaluate_native(libc::SYS_prlimit64, [1, 0, 0, 0, 0, 0]),
+            REFUSE
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_prlimit64, [0, 0, 0, 0, 0, 0]),
+            ALLOW
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_setpriority, [0, 1, 19, 0, 0, 0]),
+            REFUSE
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_setpriority, [1, 0, 19, 0, 0, 0]),
+            ALLOW
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_ioctl, [0, 0x5412, 0, 0, 0, 0]),
+            REFUSE
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_ioctl, [0, 0x5401, 0, 0, 0, 0]),
+            ALLOW
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use rustix::mount::MountAttrFlags as Attr;
 use super::mounts;
 use crate::os::sys;
 use crate::protocol::boot::SideFileBoot;
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 const RESTRICTED: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NODEV)
@@ -30,7 +30,12 @@ pub(crate) fn mount(
         .iter()
         .zip(contents)
         .enumerate()
-        .filter(|(_, (file, _))| !file.unless_exists.iter().any(|path| exists_in_image(root, path)))
+        .filter(|(_, (file, _))| {
+            !file
+                .unless_exists
+                .iter()
+                .any(|path| exists_in_image(root, path))
+        })
         .collect();
     if present.is_empty() {
         return Ok(Vec::new());
@@ -46,7 +51,8 @@ pub(crate) fn mount(
     for (_, (file, content)) in &present {
         write(&files, &file.name, content).at_step_on(Step::SideFiles, &file.name)?;
     }
-    sys::set_mount_attributes(&files, RESTRICTED | Attr::MOUNT_ATTR_RDONLY).at_step(Step::SideFiles)?;
+    sys::set_mount_attributes(&files, RESTRICTED | Attr::MOUNT_ATTR_RDONLY)
+        .at_step(Step::SideFiles)?;
     mkdirat(root, directory, Mode::from_raw_mode(0o755)).at_step(Step::SideFiles)?;
     mounts::attach(&files, root, directory).at_step(Step::SideFiles)?;
     for (_, (file, _)) in &present {

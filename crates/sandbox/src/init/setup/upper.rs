@@ -6,8 +6,8 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 /// A test attribute in the namespace of overlayfs' own attributes.
 const PROBE: &std::ffi::CStr = c"user.contree.probe";

@@ -10,8 +10,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::path::{directory_of, file_name, or_dot};
 use super::error::UnpackError;
+use super::path::{directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::os::tree;
 
@@ -88,7 +88,8 @@ impl Layer {
         {
             self.restore_time();
             let directory = self.directory(wanted)?;
-            let stat = fstat(&directory).map_err(|error| UnpackError::call("inspect", wanted, error))?;
+            let stat =
+                fstat(&directory).map_err(|error| UnpackError::call("inspect", wanted, error))?;
             self.current = Some(ParentDirectory {
                 path: wanted.to_vec(),
                 directory,
@@ -135,7 +136,8 @@ impl Layer {
                     remove(above.as_fd(), name)
                         .map_err(|error| UnpackError::call("replace", here, error))?;
                     let new_directory = self.make_implied_directory(&above, name, here)?;
-                    make_opaque(&new_directory).map_err(|error| UnpackError::call("make", here, error))?;
+                    make_opaque(&new_directory)
+                        .map_err(|error| UnpackError::call("make", here, error))?;
                     new_directory
                 }
                 Err(error) => return Err(self.open_error(here, error)),
@@ -146,7 +148,12 @@ impl Layer {
 
     /// Makes a directory that the archive does not contain. If the image below has it, its metadata
     /// is copied.
-    fn make_implied_directory(&self, above: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd, UnpackError> {
+    fn make_implied_directory(
+        &self,
+        above: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<OwnedFd, UnpackError> {
         let make = || {
             let before = modified(&fstat(above)?);
             mkdirat(above, name, Mode::from_raw_mode(0o755))?;
@@ -161,13 +168,21 @@ impl Layer {
     }
 
     pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        openat2(&self.root, or_dot(path), OPEN_DIRECTORY, Mode::empty(), BENEATH)
+        openat2(
+            &self.root,
+            or_dot(path),
+            OPEN_DIRECTORY,
+            Mode::empty(),
+            BENEATH,
+        )
     }
 
     fn open_error(&self, path: &[u8], error: Errno) -> UnpackError {
         match error {
             Errno::LOOP => UnpackError::member(path, "would be written through a symbolic link"),
-            Errno::NOTDIR => UnpackError::member(path, "is a file, but other members are inside it"),
+            Errno::NOTDIR => {
+                UnpackError::member(path, "is a file, but other members are inside it")
+            }
             other => UnpackError::call("open", path, other),
         }
     }

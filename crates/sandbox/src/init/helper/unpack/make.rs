@@ -12,9 +12,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::layer::{DIRECTORY, PreviousEntry, Layer};
-use super::path::{directory_of, file_name, or_dot};
 use super::error::UnpackError;
+use super::layer::{DIRECTORY, Layer, PreviousEntry};
+use super::path::{directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::protocol::unpack::UnpackReport;
 use crate::tar::{Archive, Member, Sparse, TarError};
@@ -99,7 +99,10 @@ impl Layer {
         report: &mut UnpackReport,
     ) -> Result<(), UnpackError> {
         if member.link.is_empty() || member.link.contains(&0) {
-            return Err(UnpackError::member(path, "is a symbolic link without a target"));
+            return Err(UnpackError::member(
+                path,
+                "is a symbolic link without a target",
+            ));
         }
         let single = self.single;
         let name = file_name(path);
@@ -147,12 +150,16 @@ impl Layer {
             return Ok(());
         }
         let in_layer = match self.open(directory_of(target)) {
-            Ok(directory) => match statat(&directory, file_name(target), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(directory) => match statat(&directory, file_name(target), AtFlags::SYMLINK_NOFOLLOW)
+            {
                 Ok(stat) => {
                     if is_whiteout(&stat)
                         || FileType::from_raw_mode(stat.st_mode) == FileType::Directory
                     {
-                        return Err(UnpackError::member(path, "is a hard link to something that is not a file"));
+                        return Err(UnpackError::member(
+                            path,
+                            "is a hard link to something that is not a file",
+                        ));
                     }
                     true
                 }
@@ -182,7 +189,8 @@ impl Layer {
     }
 
     fn copy_up(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
-        let missing = || UnpackError::member(path, "is a hard link to a file that is not in the image");
+        let missing =
+            || UnpackError::member(path, "is a hard link to a file that is not in the image");
         let Some(below) = self.open_below(directory_of(target))? else {
             return Err(missing());
         };

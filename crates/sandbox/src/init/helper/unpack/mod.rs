@@ -4,10 +4,10 @@
 //! resolved beneath the layer without following a symbolic link. So no member can affect a file
 //! outside the layer.
 
+mod error;
 mod layer;
 mod make;
 mod path;
-mod error;
 mod whiteout;
 
 use std::fs::File;
@@ -17,16 +17,16 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
-use self::layer::{Layer, MOUNT_POINTS};
 use self::error::{UnpackError, display_path};
+use self::layer::{Layer, MOUNT_POINTS};
 use crate::init::error::InitError;
 use crate::init::setup::overlay;
 use crate::os::tree::disk_space;
 use crate::protocol::boot::UnpackBoot;
-use crate::protocol::step_failure::StepContext;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::StepContext;
 use crate::protocol::unpack::UnpackReport;
 use crate::protocol::wire;
 use crate::tar::{Archive, Member, MemberKind, TarError};
@@ -92,8 +92,8 @@ fn unpack(
     let mut rest = archive.into_inner();
     let mut buffer = vec![0; 64 * 1024];
     while rest.read(&mut buffer).map_err(TarError::from)? > 0 {}
-    report.bytes =
-        disk_space(layer.root()).map_err(|error| UnpackError(format!("measure the layer: {error}")))?;
+    report.bytes = disk_space(layer.root())
+        .map_err(|error| UnpackError(format!("measure the layer: {error}")))?;
     Ok(report)
 }
 
@@ -118,9 +118,10 @@ impl Layer {
                 Ok(())
             }
             MemberKind::Directory => self.make_directory(&path, member, report),
-            _ if path.is_empty() => {
-                Err(UnpackError::member(&member.path, "is the root but not a directory"))
-            }
+            _ if path.is_empty() => Err(UnpackError::member(
+                &member.path,
+                "is the root but not a directory",
+            )),
             MemberKind::File => self.make_file(&path, member, archive, report),
             MemberKind::Symlink => self.make_symlink(&path, member, report),
             MemberKind::Fifo => self.make_fifo(&path, member, report),

@@ -18,7 +18,12 @@ pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, UnpackError> {
     for name in path.split(|&byte| byte == b'/') {
         match name {
             b"" | b"." => continue,
-            b".." => return Err(UnpackError::member(path, "leads out of the image with `..`")),
+            b".." => {
+                return Err(UnpackError::member(
+                    path,
+                    "leads out of the image with `..`",
+                ));
+            }
             name => {
                 if !clean.is_empty() {
                     clean.push(b'/');
@@ -29,10 +34,16 @@ pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, UnpackError> {
         }
     }
     if clean.len() > MAX_PATH {
-        return Err(UnpackError::member(path, "has a path of more than 4095 bytes"));
+        return Err(UnpackError::member(
+            path,
+            "has a path of more than 4095 bytes",
+        ));
     }
     if depth > MAX_DEPTH {
-        return Err(UnpackError::member(path, "lies more than 512 directories deep"));
+        return Err(UnpackError::member(
+            path,
+            "lies more than 512 directories deep",
+        ));
     }
     Ok(clean)
 }

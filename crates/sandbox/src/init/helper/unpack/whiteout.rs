@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, mknodat, openat, statat};
 use rustix::io::Errno;
 
+use super::error::UnpackError;
 use super::layer::{DIRECTORY, Layer, MOUNT_POINTS};
 use super::path::directory_of;
-use super::error::UnpackError;
 use crate::init::helper::marks::make_opaque;
 use crate::os::tree::is_dot;
 
