@@ -53,7 +53,8 @@ impl Layer {
             };
             make().map_err(|error| UnpackError::call("make the directory", path, error))
         }?;
-        // The member sets the time of this directory, so no earlier time may be restored later.
+        // The member sets this directory's time. Restore any pending time now, so that it is not
+        // restored afterwards.
         self.restore_time();
         let mut finish = || {
             if target.opaque {
