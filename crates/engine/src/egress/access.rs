@@ -1,17 +1,17 @@
-//! What a command reaches.
+//! The network that a command gets.
 
-/// Where a sandbox finds the proxy, on its own loopback: the port that proxies are known by.
+/// The proxy's port on a sandbox's loopback: 3128, which HTTP proxies commonly use.
 pub(super) const PORT: u16 = 3128;
 
-/// What a command reaches.
+/// The network that a command gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Loopback alone, as it was asked for.
+    /// Loopback alone, as the request asks.
     Loopback,
-    /// Loopback alone, since this engine gives no network.
+    /// Loopback alone, because this engine gives sandboxes no network.
     Refused,
     /// HTTP and HTTPS through the proxy.
     Proxy,
-    /// All that the machine reaches.
+    /// Everything that the machine reaches.
     Host,
 }

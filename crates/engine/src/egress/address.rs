@@ -1,31 +1,31 @@
-//! Which addresses sandboxes may reach: the table, and the forms of IPv6 that stand for an IPv4 address.
+//! Classifies addresses: which of them sandboxes may reach.
 //!
-//! The networks are written out, after the special-purpose registries of IANA (RFC 6890 and its updates), rather than taken
-//! from a language's idea of "global". Of IPv6 only global unicast (`2000::/3`) and the well-known translation prefix are
-//! public at all.
+//! The table lists networks explicitly, after IANA's special-purpose registries (RFC 6890 and its
+//! updates). It does not rely on a standard library's idea of a global address. Of IPv6, only
+//! global unicast (`2000::/3`) and the well-known translation prefix are public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// What an address is, for the policy.
+/// Who may reach an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// Anybody's on the internet.
+    /// Sandboxes may reach it: an address on the internet.
     Public,
-    /// Inside somebody's network: reached only where a rule says that the name may be private.
+    /// Inside a private network. Sandboxes may reach it only if a rule has `+private`.
     Private,
-    /// This machine, its link, or nothing that is reached by a connection: never.
+    /// Sandboxes never reach it: this machine, its link, or an address that takes no connections.
     Never,
 }
 
-/// A judgement about an address.
+/// The class of an address and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Judgement {
     pub(super) kind: Kind,
-    /// Completes "it is …".
+    /// The reason: completes "it is …".
     pub(super) what: &'static str,
-    /// The IPv4 address that was judged in its stead.
+    /// The embedded IPv4 address that decided the class.
     pub(super) stands_for: Option<Ipv4Addr>,
 }
 
@@ -44,10 +44,13 @@ const fn v6(segments: [u16; 8], length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
 }
 
-/// The first that holds the address counts. The documentation networks (RFC 5737, RFC 3849) are not among them: they are
-/// nobody's on the internet, and networks without a way out number their mirrors from them.
+/// IPv4 networks and their classes; the first one that contains the address decides.
+///
+/// The documentation networks (RFC 5737, RFC 3849) are absent. The internet does not use them, and
+/// isolated networks number their mirrors from them.
 const V4: &[(Ipv4Net, Kind, &str)] = &[
-    // Of clouds, in ranges that are otherwise private or public. The usual one is link-local.
+    // Metadata services of clouds inside ranges that are otherwise private or public. The usual
+    // one, 169.254.169.254, is link-local.
     (v4(100, 100, 100, 200, 32), Kind::Never, METADATA),
     (v4(168, 63, 129, 16, 32), Kind::Never, METADATA),
     (v4(192, 0, 0, 192, 32), Kind::Never, METADATA),
@@ -80,6 +83,7 @@ const V4: &[(Ipv4Net, Kind, &str)] = &[
 
 const METADATA: &str = "a cloud's metadata address";
 
+/// IPv6 networks and their classes; the first one that contains the address decides.
 const V6: &[(Ipv6Net, Kind, &str)] = &[
     (
         v6([0, 0, 0, 0, 0, 0, 0, 0], 128),
@@ -143,7 +147,8 @@ const LOCAL_NAT64: Ipv6Net = v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48);
 const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
 const TEREDO: Ipv6Net = v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32);
 
-/// Judges an address by what it is written as and by every IPv4 address that it stands for; the worst counts.
+/// Classifies an address by itself and by every IPv4 address embedded in it. The strictest class
+/// wins.
 pub(super) fn judge(address: IpAddr) -> Judgement {
     match address {
         IpAddr::V4(address) => judge_v4(address),
@@ -169,7 +174,7 @@ fn judge_v6(address: Ipv6Addr) -> Judgement {
             ..judge_v4(inner)
         })
         .max_by_key(|judgement| judgement.kind);
-    // These are nothing but another way to write the IPv4 address, or are translated to it.
+    // Such an address is another spelling of an IPv4 address, or is translated to it.
     if MAPPED.contains(&address) || NAT64.contains(&address) {
         return embedded.unwrap_or(PUBLIC);
     }
@@ -197,8 +202,7 @@ fn judge_v6(address: Ipv6Addr) -> Judgement {
     }
 }
 
-/// The IPv4 addresses that an IPv6 address stands for, in the forms that routers, tunnels and translators know.
-/// The IPv4 addresses that an address of IPv6 stands for.
+/// The IPv4 addresses that an IPv6 address embeds. An IPv4 address embeds none.
 pub(super) fn stands_for(address: IpAddr) -> Vec<Ipv4Addr> {
     match address {
         IpAddr::V4(_) => Vec::new(),
@@ -206,6 +210,7 @@ pub(super) fn stands_for(address: IpAddr) -> Vec<Ipv4Addr> {
     }
 }
 
+/// Extracts IPv4 addresses from every form that routers, tunnels and translators know.
 fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let bytes = address.octets();
     let at = |positions: [usize; 4]| Ipv4Addr::from(positions.map(|position| bytes[position]));
@@ -217,12 +222,13 @@ fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     {
         found.push(last);
     }
-    // `::` and `::1` are of their own.
+    // `::` and `::1` embed no address.
     if COMPATIBLE.contains(&address) && u128::from(address) > 1 {
         found.push(last);
     }
     if LOCAL_NAT64.contains(&address) {
-        // RFC 6052, section 2.2: the length of the prefix says where, and only its owner knows it. Byte 8 is left out.
+        // RFC 6052, section 2.2: the position depends on the length of the prefix, which only the
+        // prefix's owner knows. Byte 8 is skipped.
         for positions in [
             [6, 7, 9, 10],
             [7, 9, 10, 11],
@@ -236,11 +242,11 @@ fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
         found.push(at([2, 3, 4, 5]));
     }
     if TEREDO.contains(&address) {
-        // RFC 4380, section 4: the server, and the client with every bit turned over.
+        // RFC 4380, section 4: the server, and the client with every bit inverted.
         found.push(at([4, 5, 6, 7]));
         found.push(Ipv4Addr::from(last.octets().map(|byte| !byte)));
     }
-    // RFC 5214, section 6.1: below any prefix; the universal bit may be set.
+    // RFC 5214, section 6.1 (ISATAP): under any prefix; the universal bit may be set.
     if bytes[8] & !0x02 == 0 && bytes[9] == 0 && bytes[10] == 0x5e && bytes[11] == 0xfe {
         found.push(last);
     }
@@ -248,7 +254,7 @@ fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
 }
 
 impl Judgement {
-    /// A sentence about the address.
+    /// Describes the address in a sentence.
     pub(super) fn sentence(&self, address: IpAddr) -> String {
         match self.stands_for {
             Some(inner) => format!("{address} stands for {inner}, {}", self.what),
@@ -411,7 +417,7 @@ mod tests {
         );
     }
 
-    /// Every IPv6 address that stands for this IPv4 address.
+    /// All IPv6 addresses that embed this IPv4 address.
     fn forms(inner: Ipv4Addr, host: u64) -> Vec<Ipv6Addr> {
         let bits = u128::from(u32::from(inner));
         let low = u128::from(host);

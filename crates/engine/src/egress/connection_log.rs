@@ -1,4 +1,4 @@
-//! What became of a sandbox's connections: events in the operation's log, and a line at the end.
+//! Records a sandbox's connections: an event for each, and a summary of denials at the end.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,22 +11,23 @@ use crate::api::types::{
 };
 use crate::operation::events::{EventLog, SYSTEM};
 
-/// Connections of one sandbox that are an event each; further ones are counted.
+/// Connections of one sandbox that get an event each; later ones are only counted.
 const EVENTS: u64 = 1000;
 
-/// Denials of one sandbox that are told apart.
+/// Distinct denials of one sandbox that are counted separately.
 const DENIALS: usize = 64;
 
-/// How many of them the line at the end names.
+/// Denials that the summary lists.
 const NAMED: usize = 5;
 
-/// The records of one sandbox's connections.
+/// Records the connections of one sandbox.
 pub(super) struct ConnectionLog {
     log: Arc<EventLog>,
     pub(super) counters: Arc<Counters>,
     tally: Mutex<Tally>,
 }
 
+/// Numbers of connections by verdict, with the distinct denials.
 #[derive(Default)]
 struct Tally {
     allowed: u64,
@@ -35,6 +36,7 @@ struct Tally {
     denials: Vec<Denial>,
 }
 
+/// A denial and how often it occurred.
 struct Denial {
     target: String,
     why: String,
@@ -50,7 +52,7 @@ impl ConnectionLog {
         }
     }
 
-    /// A connection was made.
+    /// Records an open connection.
     pub(super) fn made(&self, method: &str, target: &Target, route: &Route) {
         let mut about = connection("allowed", method, target);
         match route {
@@ -68,7 +70,7 @@ impl ConnectionLog {
         self.count(|tally| tally.allowed += 1, about);
     }
 
-    /// There is no connection, and why.
+    /// Records a connection that was denied or failed.
     pub(super) fn refused(&self, method: &str, target: &Target, failure: &DialError) {
         let why = failure.to_string();
         let denied = failure.is_denied();
@@ -84,14 +86,14 @@ impl ConnectionLog {
         }
     }
 
-    /// What was asked for could not even be read as a host.
-    pub(super) fn unreadable(&self, method: &str, asked: &str, why: &TargetError) {
+    /// Records a target that could not be parsed as a host.
+    pub(super) fn unreadable(&self, method: &str, requested: &str, why: &TargetError) {
         let why = why.to_string();
-        let asked: String = asked.chars().take(200).collect();
+        let requested: String = requested.chars().take(200).collect();
         let about = EngineConnection {
             verdict: "denied".to_owned(),
             method: method.to_owned(),
-            host: asked,
+            host: requested,
             port: None,
             address: None,
             via: None,
@@ -117,7 +119,8 @@ impl ConnectionLog {
         }
     }
 
-    /// Writes the counters down, if there was anything to count. Answers the line for the end of the result, if anything was denied.
+    /// Records the totals, if there was any connection. Returns the summary for the end of the
+    /// result, if any connection was denied.
     pub(super) fn finish(&self) -> Option<String> {
         let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         if tally.allowed + tally.denied + tally.failed > 0 {
@@ -149,7 +152,7 @@ impl ConnectionLog {
     }
 }
 
-/// A connection that was asked for, before it is known how it went.
+/// The event of a connection, without its outcome.
 fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection {
     EngineConnection {
         verdict: verdict.to_owned(),
@@ -165,12 +168,12 @@ fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection 
 impl Tally {
     fn deny(&mut self, target: String, why: &str) {
         self.denied += 1;
-        if let Some(known) = self
+        if let Some(denial) = self
             .denials
             .iter_mut()
             .find(|denial| denial.target == target && denial.why == why)
         {
-            known.times += 1;
+            denial.times += 1;
         } else if self.denials.len() < DENIALS {
             self.denials.push(Denial {
                 target,
@@ -181,21 +184,21 @@ impl Tally {
     }
 
     fn summary(&self) -> Option<String> {
-        let named: Vec<String> = self
+        let listed: Vec<String> = self
             .denials
             .iter()
             .take(NAMED)
             .map(Denial::sentence)
             .collect();
-        let told: u64 = self
+        let listed_times: u64 = self
             .denials
             .iter()
             .take(NAMED)
             .map(|denial| denial.times)
             .sum();
-        let mut list = named.join("; ");
-        if self.denied > told {
-            list.push_str(&format!("; and {} more", self.denied - told));
+        let mut list = listed.join("; ");
+        if self.denied > listed_times {
+            list.push_str(&format!("; and {} more", self.denied - listed_times));
         }
         let connections = match self.denied {
             0 => return None,
@@ -210,7 +213,7 @@ impl Tally {
 
 impl Denial {
     fn sentence(&self) -> String {
-        // Most reasons begin with the host already.
+        // Most reasons already begin with the host.
         let host = self.target.rsplit_once(':').map_or("", |(host, _)| host);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let mut text = if self.target.is_empty() || self.why.starts_with(bare) {

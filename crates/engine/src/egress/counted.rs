@@ -1,4 +1,4 @@
-//! Counting what goes through, and seeing when nothing does.
+//! Counts the bytes of outgoing connections and detects idle ones.
 
 use std::io;
 use std::pin::Pin;
@@ -10,24 +10,24 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
-/// A connection to the outside through which nothing goes for this long is taken down.
+/// An outgoing connection without traffic for this long is closed.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
 
-/// How often it is looked at in that time.
+/// How often traffic is sampled in that time.
 const LOOKS: u32 = 8;
 
-/// Bytes of all connections of a sandbox, seen from inside.
+/// Bytes of all connections of one sandbox, as seen from inside it.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
 }
 
-/// A connection to the outside that counts.
+/// An outgoing connection whose bytes are counted.
 pub(super) struct Counted {
     stream: TcpStream,
     all: Arc<Counters>,
-    /// Of this connection, in both directions.
+    /// Bytes of this connection alone, in both directions.
     own: Arc<AtomicU64>,
 }
 
@@ -40,40 +40,41 @@ impl Counted {
         }
     }
 
-    /// Tells whether anything goes through this connection.
+    /// A monitor of this connection's traffic.
     pub(super) fn traffic(&self) -> Traffic {
         Traffic(Arc::clone(&self.own))
     }
 }
 
-/// What went through one connection so far.
+/// Watches the traffic of one connection.
 #[derive(Clone)]
 pub(super) struct Traffic(Arc<AtomicU64>);
 
 impl Traffic {
-    /// Waits for `work`; `None` once nothing has gone through for `idle`.
+    /// Waits for `work`. Returns `None` if the connection has no traffic for `idle`.
     pub(super) async fn during<T>(
         &self,
         idle: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let watch = async {
-            let (mut before, mut quiet) = (self.0.load(Ordering::Relaxed), 0);
-            while quiet < LOOKS {
+            let (mut before, mut idle_samples) = (self.0.load(Ordering::Relaxed), 0);
+            while idle_samples < LOOKS {
                 tokio::time::sleep(idle / LOOKS).await;
                 let now = self.0.load(Ordering::Relaxed);
-                quiet = if now == before { quiet + 1 } else { 0 };
+                idle_samples = if now == before { idle_samples + 1 } else { 0 };
                 before = now;
             }
         };
         tokio::select! {
-            done = work => Some(done),
+            Some(done) => output = work => Some(output) => Some(done),
             () = watch => None,
         }
     }
 }
 
-/// Passes bytes in both directions until both have ended, one breaks, or nothing has come for `idle`.
+/// Copies bytes in both directions until both have ended, one fails, or there is no traffic for
+/// `idle`.
 pub(super) async fn tunnel(
     inside: &mut (impl AsyncRead + AsyncWrite + Unpin),
     outside: &mut Counted,
@@ -138,30 +139,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ways_are_passed_on_and_counted() {
+    async fn bytes_are_copied_and_counted_in_both_directions() {
         let counters = Arc::new(Counters::default());
         let (mut client, mut inside) = pair().await;
         let (mut server, outside) = pair().await;
         let mut outside = Counted::new(outside, Arc::clone(&counters));
-        let passing = tokio::spawn(async move { tunnel(&mut inside, &mut outside, IDLE).await });
+        let tunnel = tokio::spawn(async move { super::tunnel(&mut inside, &mut outside, IDLE).await });
         client.write_all(b"question").await.expect("write");
         client.shutdown().await.expect("shutdown");
-        let mut seen = String::new();
-        server.read_to_string(&mut seen).await.expect("read");
-        assert_eq!(seen, "question");
-        // The other way is still open.
+        let mut text = String::new();
+        server.read_to_string(&mut text).await.expect("read");
+        assert_eq!(text, "question");
+        // The other direction is still open.
         server.write_all(b"the answer").await.expect("write");
         drop(server);
-        seen.clear();
-        client.read_to_string(&mut seen).await.expect("read");
-        assert_eq!(seen, "the answer");
-        passing.await.expect("passing");
+        text.clear();
+        client.read_to_string(&mut text).await.expect("read");
+        assert_eq!(text, "the answer");
+        tunnel.await.expect("the tunnel");
         assert_eq!(counters.sent.load(Ordering::Relaxed), 8);
         assert_eq!(counters.received.load(Ordering::Relaxed), 10);
     }
 
     #[tokio::test]
-    async fn a_tunnel_that_is_not_used_ends() {
+    async fn an_idle_tunnel_ends() {
         let (client, mut inside) = pair().await;
         let (server, outside) = pair().await;
         let mut outside = Counted::new(outside, Arc::default());

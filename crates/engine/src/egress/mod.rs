@@ -1,8 +1,14 @@
 //! The network of sandboxes: HTTP and HTTPS through a filtering proxy in the engine.
 //!
-//! A sandbox has loopback alone. A listening socket on it is handed out to the engine before any command runs; the engine
-//! accepts there and dials on the machine ([`proxy`]). What may be dialled is decided by name ([`target`], [`policy`], [`rules`])
-//! and by address ([`address`], [`own`]), and the address that was checked is the one connected to ([`dial`]).
+//! A sandbox has only its own loopback. Before any command runs, it hands a listening socket on
+//! that loopback to the engine. The engine accepts connections there and opens the outgoing ones
+//! from the machine ([`proxy`]).
+//!
+//! Two checks decide which connections are allowed:
+//! - by name, before it is resolved: [`target`], [`policy`], [`rules`];
+//! - by address, before the engine connects: [`address`], [`local_address`].
+//!
+//! The engine connects to exactly the address that it checked ([`dial`]).
 
 mod access;
 mod address;

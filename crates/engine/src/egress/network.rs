@@ -20,7 +20,7 @@ use crate::api::request::SpawnRequest;
 use crate::api::types::EventDataNetwork;
 use crate::operation::events::EventLog;
 
-/// What the processes of a sandbox are told of its network.
+/// The environment variables that tell a sandbox's processes about its network.
 pub(crate) struct Variables {
     access: Access,
     side_files: Vec<PathBuf>,
@@ -28,7 +28,7 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    /// Adds it to a process's environment. It is not part of what `preserve_env` saves.
+    /// Adds the variables to a process's environment. `preserve_env` does not save them.
     pub(crate) fn add(&self, env: &mut BTreeMap<String, String>, request: &SpawnRequest) {
         provide::add_variables(env, request, self.access, &self.machine, &self.side_files);
     }
@@ -45,7 +45,7 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    /// `single`: sandboxes have one user id alone.
+    /// `single`: the sandboxes have a single user id.
     pub(crate) fn new(settings: EgressSettings, single: bool) -> Self {
         let policy = Policy::new(settings.allow, settings.deny);
         let upstream = Upstream::new(&settings.machine);
@@ -59,7 +59,7 @@ impl Egress {
         }
     }
 
-    /// What a request gets. The API's default is a network.
+    /// The network that a request gets. By default the API enables networking.
     pub(crate) fn access(&self, request: &SpawnRequest) -> Access {
         let wanted = request
             .networking
@@ -73,7 +73,7 @@ impl Egress {
         }
     }
 
-    /// What the sandbox of such a command is started with.
+    /// The network and side files that a sandbox starts with.
     pub(crate) fn sandbox(&self, access: Access) -> (Network, Vec<SideFile>) {
         let network = match access {
             Access::Loopback | Access::Refused => Network::Loopback,
@@ -83,7 +83,7 @@ impl Egress {
         (network, self.provisions.side_files(access, self.single))
     }
 
-    /// What tools need to use it, for the processes of a sandbox that is up.
+    /// The variables that let tools use the network, for processes of a running sandbox.
     pub(crate) fn variables(&self, access: Access, sandbox: &Sandbox) -> Variables {
         Variables {
             access,
@@ -96,7 +96,7 @@ impl Egress {
         }
     }
 
-    /// Begins to serve the sandbox's listener, if it has one. Needs a runtime.
+    /// Starts to serve the sandbox's listener, if it has one. Needs a Tokio runtime.
     pub(crate) fn serve(&self, sandbox: &Sandbox, log: &Arc<EventLog>) -> Option<Proxy> {
         let listener = sandbox.take_listener()?;
         Proxy::start(
@@ -109,17 +109,18 @@ impl Egress {
         .ok()
     }
 
-    /// What stands at the end of a result, and in its log, if the request asked in so many words for what this engine does not give.
+    /// The notice for the result and its log if the request explicitly enables networking and this
+    /// engine gives none.
     pub(crate) fn refusal(&self, request: &SpawnRequest) -> Option<&'static str> {
-        let asked = request
+        let requested = request
             .networking
             .as_ref()
             .is_some_and(|networking| networking.enabled);
-        (asked && self.access(request) == Access::Refused)
-            .then_some("this engine gives sandboxes no network (--network none): the command had its own loopback alone")
+        (requested && self.access(request) == Access::Refused)
+            .then_some("this engine gives sandboxes no network (--network none): the command had only its own loopback")
     }
 
-    /// One word for `whoami`.
+    /// The mode's name for `whoami`.
     pub(crate) fn name(&self) -> &'static str {
         match self.mode {
             NetworkMode::Proxy => "proxy",
@@ -128,7 +129,7 @@ impl Egress {
         }
     }
 
-    /// Sentences for `whoami` and `doctor`.
+    /// A description for `whoami` and `doctor`.
     pub(crate) fn describe(&self) -> String {
         match self.mode {
             NetworkMode::None => "sandboxes have no network but their own loopback (--network none)".to_owned(),
@@ -141,37 +142,39 @@ impl Egress {
                     self.dialer.policy.describe()
                 );
                 match self.upstream() {
-                    Ok(Some(via)) => text.push_str(&format!("; on through this machine's own proxy {via}, which resolves names for itself")),
+                    Ok(Some(via)) => text.push_str(&format!("; it forwards to this machine's own proxy {via}, which resolves names itself")),
                     Ok(None) => {}
-                    Err(why) => text.push_str(&format!("; {why}")),
+                    text.push_str(&format!("; {why}")) => Err(error) => text.push_str(&format!("; {error}")) => text.push_str(&format!("; {why}")),
                 }
                 text
             }
         }
     }
 
+    /// The machine's proxy for an HTTPS connection to a public name.
     pub(super) fn upstream(&self) -> Result<Option<upstream::Via>, upstream::UpstreamError> {
-        let anywhere = target::Target {
+        let example = target::Target {
             host: target::Host::Name("example.com".to_owned()),
             port: 443,
         };
-        self.dialer.upstream.via(&anywhere, Purpose::Tunnel)
+        self.dialer.upstream.via(&example, Purpose::Tunnel)
     }
 
-    /// Why a name with these addresses cannot be reached although its user may want it to be, if so.
+    /// The reason why the policy denies a name with these addresses. `None` if it allows them or if
+    /// the rules exclude the name itself.
     pub(super) fn hindrance(&self, name: &str, addresses: &[IpAddr]) -> Option<String> {
         let target = target::Target::parse(name, Some(443)).ok()?;
-        // A name that the rules leave out is left out on purpose.
+        // Rules that exclude a name do so on purpose.
         let named = self.dialer.policy.name(&target).ok()?;
-        let judged: Result<Vec<()>, policy::Denied> = addresses
+        let allowed: Result<Vec<()>, policy::Denied> = addresses
             .iter()
             .map(|address| self.dialer.policy.address(&target, named, *address))
             .collect();
-        judged.err().map(|why| format!("{name}: {why}"))
+        allowed.err().map(|denial| format!("{name}: {denial}"))
     }
 }
 
-/// The event that says that there is no network.
+/// The event that reports a missing network.
 pub(crate) fn refused_event(why: &str) -> EventDataNetwork {
     EventDataNetwork {
         interfaces: Vec::new(),

@@ -1,22 +1,26 @@
-//! Whether an address is this machine's own, as the kernel sees it now.
+//! Detects whether an address belongs to this machine, by the kernel's current state.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// An address that no machine has (RFC 5737): it can be bound only where any address can.
+/// A documentation address (RFC 5737), which no machine has. It can be bound only where any address
+/// can.
 const NOBODYS: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 254));
 
-/// Whether the address belongs to an interface of this machine (or is the broadcast address of one).
+/// Returns whether the address belongs to an interface of this machine or is the broadcast address
+/// of one.
 pub(super) fn is_own(address: IpAddr) -> bool {
-    // The kernel lets a socket have no other. No packet is sent.
+    // The kernel binds sockets to local addresses only, unless configured otherwise. No packet is
+    // sent.
     bound(address) && (!bound(NOBODYS) || listed(address))
 }
 
-/// EAFNOSUPPORT: a kernel without this family has no address of it.
+/// EAFNOSUPPORT: without this address family, the kernel has no address of it.
 const NO_FAMILY: i32 = 97;
 
-/// Whether the kernel lets a socket have it. What keeps it from being asked, such as a want of descriptors, counts as a yes.
+/// Returns whether the kernel binds a socket to the address. Other errors, such as a lack of
+/// descriptors, count as true: such an address stays denied.
 fn bound(address: IpAddr) -> bool {
     match UdpSocket::bind((address, 0)) {
         Ok(_) => true,
@@ -26,7 +30,8 @@ fn bound(address: IpAddr) -> bool {
     }
 }
 
-/// By the kernel's tables, for machines that let sockets have any address (`ip_nonlocal_bind`). Unread tables list all.
+/// Looks the address up in the kernel's tables. Used where the kernel binds any address
+/// (`ip_nonlocal_bind`). If a table cannot be read, every address counts as local.
 fn listed(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -38,13 +43,13 @@ fn listed(address: IpAddr) -> bool {
     }
 }
 
-/// A line `|-- ADDRESS` is followed by lines that say what it is.
+/// Searches `fib_trie`, where the lines after `|-- ADDRESS` give the address's types.
 fn local_v4(table: &str, address: Ipv4Addr) -> bool {
-    let mut about = false;
+    let mut is_entry = false;
     for line in table.lines().map(str::trim) {
         if let Some((_, leaf)) = line.split_once("-- ") {
-            about = leaf.trim().parse() == Ok(address);
-        } else if about
+            is_entry = leaf.trim().parse() == Ok(address);
+        } else if is_entry
             && ["LOCAL", "BROADCAST"]
                 .iter()
                 .any(|kind| line.ends_with(kind))
@@ -55,7 +60,7 @@ fn local_v4(table: &str, address: Ipv4Addr) -> bool {
     false
 }
 
-/// Each line begins with 32 hexadecimal digits.
+/// Searches `if_inet6`, where each line begins with the address as 32 hexadecimal digits.
 fn local_v6(table: &str, address: Ipv6Addr) -> bool {
     let digits = format!("{:032x}", u128::from(address));
     table.lines().any(|line| line.starts_with(&digits))
@@ -82,7 +87,7 @@ mod tests {
         let table = "fd000000000000000000000000000002 02 40 00 80     eth0\n00000000000000000000000000000001 01 80 10 80       lo\n";
         assert!(local_v6(table, "fd00::2".parse().expect("an address")));
         assert!(!local_v6(table, "fd00::3".parse().expect("an address")));
-        // The machine's own tables are of this form.
+        // The machine's own tables have this format.
         assert!(listed(Ipv4Addr::LOCALHOST.into()));
         assert!(!listed(NOBODYS));
     }

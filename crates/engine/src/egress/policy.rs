@@ -1,4 +1,5 @@
-//! Whether a connection may be made: by its name before it is resolved, by its address before it is dialled.
+//! Decides which connections are allowed: by name before it is resolved, by address before the
+//! engine connects.
 
 use std::net::IpAddr;
 
@@ -7,31 +8,32 @@ use super::own;
 use super::rules::EgressRule;
 use super::target::{Host, Target};
 
-/// Names that mean this machine or its surroundings wherever they are resolved (RFC 6761, RFC 6762, and common use).
+/// Domains that mean this machine or its local network wherever they are resolved (RFC 6761, RFC
+/// 6762, and common use).
 const SURROUNDINGS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
 
-/// Why a target may not be reached.
+/// The reason why a target is denied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Denied {
-    /// A rule says so of its name.
+    /// A rule denies its name.
     #[error("{host} is denied by the rule {rule}")]
     Name { host: Host, rule: EgressRule },
-    /// A rule says so of its address.
+    /// A rule denies its address.
     #[error("{address} is denied by the rule {rule}")]
     Address { address: IpAddr, rule: EgressRule },
-    /// There are rules about what is allowed, and none names it.
+    /// There is an allow list, and the target is not on it.
     #[error("{0} is not on the allow list")]
     NotListed(Target),
-    /// The same, as far as can be seen without its addresses.
+    /// The allow list does not have its name, and its addresses are unknown.
     #[error("{0} is not on the allow list, and its addresses cannot be looked up here")]
     Unresolved(Target),
-    /// Its name is this machine's.
+    /// Its name means this machine.
     #[error("{0} is this machine")]
     ThisMachine(Host),
     /// Its name is that of a cloud's metadata service.
     #[error("{0} is a cloud's metadata service")]
     Metadata(Host),
-    /// Its name belongs to this machine's surroundings.
+    /// Its name belongs to a local network.
     #[error("{0} is a private name")]
     PrivateName(Host),
     /// Its address is not public.
@@ -40,19 +42,19 @@ pub(super) enum Denied {
         address: IpAddr,
         judgement: Judgement,
     },
-    /// Its address is this machine's.
+    /// Its address belongs to this machine.
     #[error("{0} is this machine's own address")]
     OwnAddress(IpAddr),
-    /// There is no address to judge.
+    /// There is no address to check.
     #[error("the name has no address")]
     NoAddress,
-    /// An address of its name may not be reached.
+    /// An address of its name is denied.
     #[error("{name}: {source}")]
     Resolved { name: String, source: Box<Denied> },
 }
 
 impl Denied {
-    /// The same, said of the name that was resolved to the address.
+    /// Adds the name that resolved to the denied address.
     pub(super) fn of(self, host: &Host) -> Self {
         match host {
             Host::Name(name) => Self::Resolved {
@@ -64,22 +66,22 @@ impl Denied {
     }
 }
 
-/// The rules of an engine.
+/// The egress rules of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
     allow: Vec<EgressRule>,
     deny: Vec<EgressRule>,
-    /// Networks that tests may reach, for servers of their own.
+    /// Networks that tests may reach, for their own servers.
     #[cfg(test)]
     pub(super) open: Vec<ipnet::IpNet>,
 }
 
-/// What is known of a target that may be reached as far as its name goes.
+/// The result of checking a target's name, for the check of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Named {
-    /// A rule says that it may be private.
+    /// A rule allows private addresses for this name.
     private: bool,
-    /// No rule allows it by name, but one may by address.
+    /// No rule allows the name; a rule may still allow an address.
     needs_address: bool,
 }
 
@@ -93,10 +95,10 @@ impl Policy {
         }
     }
 
-    /// Judges a target before its name is resolved.
+    /// Checks a target's name before it is resolved.
     ///
     /// # Errors
-    /// Why it is denied.
+    /// Returns the denial.
     pub(super) fn name(&self, target: &Target) -> Result<Named, Denied> {
         if let Some(rule) = self.deny.iter().find(|rule| rule.names(target)) {
             return Err(Denied::Name {
@@ -109,7 +111,7 @@ impl Policy {
             private: matching().any(EgressRule::may_be_private),
             needs_address: !self.allow.is_empty() && matching().next().is_none(),
         };
-        // Where no rule about addresses can allow it either, it is not even looked up.
+        // If no rule about addresses can allow it either, the name is not resolved at all.
         let by_address = matches!(target.host, Host::Name(_))
             && self.allow.iter().any(EgressRule::is_of_addresses);
         if named.needs_address && !by_address {
@@ -131,10 +133,10 @@ impl Policy {
         Ok(named)
     }
 
-    /// Judges a target whose addresses are not known, because another proxy is to resolve its name.
+    /// Checks a target whose addresses are unknown because another proxy resolves its name.
     ///
     /// # Errors
-    /// Why it is denied.
+    /// Returns the denial.
     pub(super) fn unresolved(&self, target: &Target, named: Named) -> Result<(), Denied> {
         if named.needs_address {
             return Err(Denied::Unresolved(target.clone()));
@@ -142,10 +144,10 @@ impl Policy {
         Ok(())
     }
 
-    /// Judges an address that the target's name was resolved to, or that it is.
+    /// Checks an address that the target's name resolved to, or the target's own address.
     ///
     /// # Errors
-    /// Why it is denied.
+    /// Returns the denial.
     pub(super) fn address(
         &self,
         target: &Target,
@@ -183,14 +185,14 @@ impl Policy {
             Kind::Private if private => {}
             Kind::Private | Kind::Never => return Err(Denied::NotPublic { address, judgement }),
         }
-        let reached = judgement.stands_for.map_or(address, IpAddr::V4);
-        if own::is_own(address) || own::is_own(reached) {
+        let embedded = judgement.stands_for.map_or(address, IpAddr::V4);
+        if own::is_own(address) || own::is_own(embedded) {
             return Err(Denied::OwnAddress(address));
         }
         Ok(())
     }
 
-    /// The rules, for people.
+    /// Describes the rules for people.
     pub(super) fn describe(&self) -> String {
         let list = |rules: &[EgressRule]| {
             let shown: Vec<String> = rules.iter().map(ToString::to_string).collect();
@@ -219,14 +221,14 @@ mod tests {
         )
     }
 
-    /// What becomes of a target whose name is resolved to `address`, or that is one.
+    /// Checks a target whose name resolves to `address`, or that is this address.
     fn decide(policy: &Policy, target: &str, address: &str) -> Result<(), String> {
         let target = Target::parse(target, Some(443)).expect(target);
         let decide = || {
             let named = policy.name(&target)?;
             policy.address(&target, named, address.parse().expect(address))
         };
-        decide().map_err(|why: Denied| why.to_string())
+        decide().map_err(|denial: Denied| denial.to_string())
     }
 
     const PUBLIC: &str = "93.184.216.34";
@@ -295,10 +297,10 @@ mod tests {
             let why = decide(&listed, target, address).expect_err(target);
             assert!(why.contains(word), "{target}: {why}");
         }
-        // By its address alone.
+        // Allowed by its address alone.
         assert_eq!(decide(&listed, "bench.example", "198.18.0.1"), Ok(()));
         assert_eq!(decide(&listed, "198.18.0.1", "198.18.0.1"), Ok(()));
-        // Without rules about addresses an unlisted name is not looked up.
+        // Without rules about addresses, an unlisted name is not resolved.
         let target = Target::parse("other.example", Some(443)).expect("a target");
         policy("example.com", "")
             .name(&target)
@@ -368,7 +370,7 @@ mod tests {
     #[test]
     fn this_machines_own_addresses_stay_out_of_reach() {
         let opened = policy("*+private", "");
-        // Whatever addresses this machine has.
+        // Any address that this machine has.
         let own = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
             socket
                 .connect("192.0.2.1:9")

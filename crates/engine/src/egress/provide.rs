@@ -1,4 +1,4 @@
-//! What commands are given so that ordinary tools use the network there is: variables, and files beside the image.
+//! Environment variables and side files that let ordinary tools use a sandbox's network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,14 @@ use super::settings::ProxyVariables;
 
 use crate::api::request::SpawnRequest;
 
-/// Certificates of the machine, for images that have none.
+/// The machine's CA certificates, for images that have none.
 const CERTIFICATES: &str = "ca-certificates.crt";
-/// Settings of apt where a sandbox has a single user id.
+/// Settings of apt for sandboxes with a single user id.
 const APT: &str = "apt.conf";
-/// The machine's resolvers, where its network is shared.
+/// The machine's DNS resolvers, for sandboxes that share its network.
 const RESOLVERS: &str = "resolv.conf";
 
-/// Where distributions keep their certificates in one file.
+/// Files in which distributions keep all CA certificates.
 const BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -29,7 +29,7 @@ const BUNDLES: &[&str] = &[
     "/etc/pki/tls/cacert.pem",
 ];
 
-/// Variables by which tools are told of a file with certificates.
+/// Variables that name a certificate file for tools.
 const BUNDLE_VARIABLES: &[&str] = &[
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
@@ -40,10 +40,10 @@ const BUNDLE_VARIABLES: &[&str] = &[
     "NODE_EXTRA_CA_CERTS",
 ];
 
-/// What stays with the sandbox.
+/// Hosts that tools reach without the proxy: the sandbox itself.
 const NO_PROXY: &str = "localhost,127.0.0.1,::1";
 
-/// Files of the machine that are read once.
+/// Contents of side files, each read once from the machine.
 #[derive(Default)]
 pub(super) struct Provisions {
     certificates: OnceLock<Option<Content>>,
@@ -52,7 +52,7 @@ pub(super) struct Provisions {
 }
 
 impl Provisions {
-    /// The files that a sandbox gets.
+    /// The side files of a sandbox.
     pub(super) fn side_files(&self, access: Access, single: bool) -> Vec<SideFile> {
         let mut files = Vec::new();
         let mut add =
@@ -82,6 +82,7 @@ impl Provisions {
     }
 }
 
+/// Reads the first of these files that exists and is not empty.
 fn read(paths: &[&str]) -> Option<Content> {
     let bytes = paths
         .iter()
@@ -89,7 +90,8 @@ fn read(paths: &[&str]) -> Option<Content> {
     Content::new(&bytes).ok()
 }
 
-/// Adds the variables to a command's environment. What the request says of a variable, in either case, counts.
+/// Adds the variables to a command's environment. A variable that the request sets, in upper or
+/// lower case, is left alone.
 pub(super) fn add_variables(
     env: &mut BTreeMap<String, String>,
     request: &SpawnRequest,
@@ -97,15 +99,15 @@ pub(super) fn add_variables(
     machine: &ProxyVariables,
     side_files: &[PathBuf],
 ) {
-    let of_request = |name: &str| {
+    let in_request = |name: &str| {
         request
             .env
             .iter()
             .flatten()
-            .any(|(given, _)| given.eq_ignore_ascii_case(name))
+            .any(|(requested, _)| requested.eq_ignore_ascii_case(name))
     };
     let mut set = |name: &str, value: &str| {
-        if !of_request(name) {
+        if !in_request(name) {
             env.insert(name.to_owned(), value.to_owned());
         }
     };
@@ -118,7 +120,7 @@ pub(super) fn add_variables(
             for name in ["no_proxy", "NO_PROXY"] {
                 set(name, NO_PROXY);
             }
-            // Newer versions of node look at the variables above only if told so.
+            // Newer versions of Node.js use the variables above only with this one.
             set("NODE_USE_ENV_PROXY", "1");
         }
         Access::Host => {
@@ -182,7 +184,7 @@ mod tests {
         ] {
             assert!(!env.contains_key(absent), "{absent}");
         }
-        // None of it is saved with the image.
+        // A sandbox without network gets none of the proxy variables.
         let mut env = BTreeMap::new();
         let apt = PathBuf::from("/dev/contree").join(APT);
         let machine = ProxyVariables::default();

@@ -1,4 +1,5 @@
-//! The proxy of one sandbox: HTTP/1.1 with CONNECT and with absolute URLs, on the listener that the sandbox has handed out.
+//! The proxy of one sandbox: HTTP/1.1 with CONNECT and absolute URLs. It serves the listener that
+//! the sandbox handed to the engine.
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
@@ -28,18 +29,20 @@ use super::dial::{Dialer, Link, Route};
 use super::target::Target;
 use super::upstream::Purpose;
 
-/// Connections of one sandbox at once; further ones wait until one of them ends.
+/// Concurrent connections of one sandbox; further ones wait for one of them to end.
 const CONNECTIONS: usize = 128;
-/// How long a client may take to send the head of a request, the time between two requests included.
+/// How long a client may take to send the head of a request, including the time since its last
+/// request.
 const HEAD: Duration = Duration::from_secs(60);
-/// The largest head of a request.
+/// The largest head of a request, in bytes.
 const HEAD_BYTES: usize = 64 * 1024;
-/// The longest reason in a status line.
+/// The longest reason in a status line, in bytes.
 const REASON: usize = 300;
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// What concerns one connection and its next hop alone (RFC 9110, section 7.6.1), and what the proxy answers for itself.
+/// Headers that concern one connection only (RFC 9110, section 7.6.1), and those that the proxy
+/// itself answers.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "expect",
@@ -53,7 +56,7 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// A running proxy. Dropping it ends it, and every connection with it.
+/// A running proxy. Dropping it closes it with all its connections.
 pub(crate) struct Proxy {
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -61,8 +64,10 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Begins to accept. Needs a runtime. A server has `idle` to take the next bytes of a request or to begin its answer, and a tunnel ends
-    /// when nothing goes through it for so long.
+    /// Starts to accept connections. Needs a Tokio runtime.
+    ///
+    /// A server must read the next bytes of a request, or begin its response, within `idle`. A
+    /// tunnel without traffic for `idle` is closed.
     pub(super) fn start(
         listener: StdListener,
         dialer: Arc<Dialer>,
@@ -82,8 +87,8 @@ impl Proxy {
         Ok(Self { stop, task, log })
     }
 
-    /// Closes the listener and every connection, so that nothing keeps the sandbox's network alive. No event follows after it. Answers
-    /// what was denied, in a sentence, if anything was.
+    /// Closes the listener and all connections, so that nothing keeps the sandbox's network alive.
+    /// No event follows. Returns a summary of the denials, if there were any.
     pub(crate) async fn close(mut self) -> Option<String> {
         self.stop.cancel();
         let _ = (&mut self.task).await;
@@ -114,7 +119,7 @@ async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) 
                         drop(permit);
                     });
                 }
-                // Of descriptors or memory there may be more in a while.
+                // Descriptors or memory may become available soon.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
@@ -127,7 +132,7 @@ async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) 
     connections.shutdown().await;
 }
 
-/// What the connections of a proxy share.
+/// The state that all connections of a proxy share.
 #[derive(Clone)]
 struct Shared {
     dialer: Arc<Dialer>,
@@ -135,16 +140,16 @@ struct Shared {
     idle: Duration,
 }
 
-/// One client's connection. Its requests come one after the other.
+/// A client's connection. It handles one request at a time.
 struct Connection {
     shared: Shared,
-    /// A tunnel that begins once the answer to CONNECT is sent.
+    /// The tunnel to start once the response to CONNECT is sent.
     tunnel: Mutex<Option<(OnUpgrade, TcpStream)>>,
-    /// The last server, for further requests to it.
+    /// The connection to the last server, reused for further requests to it.
     server: tokio::sync::Mutex<Option<Server>>,
 }
 
-/// A connection to a server, which ends with this.
+/// A connection to a server, closed on drop.
 struct Server {
     target: Target,
     route: Route,
@@ -175,7 +180,7 @@ impl Connection {
             let connection = Arc::clone(&serving);
             async move { Ok::<_, Infallible>(connection.answer(request).await) }
         });
-        // What goes wrong here is the client's, and it knows.
+        // Errors here are the client's, and it notices them itself.
         let _ = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
@@ -197,19 +202,20 @@ impl Connection {
         }
     }
 
+    /// Handles a request of the client.
     async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let answered = if request.method() == Method::CONNECT {
+        let response = if request.method() == Method::CONNECT {
             self.connect(request).await
         } else {
             self.forward(request).await
         };
-        answered.unwrap_or_else(|refusal| refusal.response())
+        response.unwrap_or_else(|error| error.response())
     }
 
-    /// RFC 9110, section 9.3.6.
+    /// Opens a tunnel (RFC 9110, section 9.3.6).
     async fn connect(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        let asked = request.uri().authority().map_or("", |a| a.as_str());
-        let target = self.target(&Method::CONNECT, asked, None)?;
+        let authority = request.uri().authority().map_or("", |a| a.as_str());
+        let target = self.target(&Method::CONNECT, authority, None)?;
         let Link { stream, route } = self
             .dial(&Method::CONNECT, &target, Purpose::Tunnel)
             .await?;
@@ -219,26 +225,26 @@ impl Connection {
         Ok(Response::new(empty()))
     }
 
-    /// A request with an absolute URL (RFC 9112, section 3.2.2).
+    /// Forwards a request with an absolute URL (RFC 9112, section 3.2.2).
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let uri = request.uri().clone();
         let Some(authority) = uri.authority() else {
             return Err(Refusal::new(
                 StatusCode::BAD_REQUEST,
-                "this is the sandbox's proxy, which takes CONNECT and absolute URLs",
+                "this is the sandbox's proxy: send CONNECT or an absolute URL",
             ));
         };
         if uri.scheme_str() != Some("http") {
             return Err(Refusal::new(
                 StatusCode::NOT_IMPLEMENTED,
-                "of URLs the proxy takes http://, and for everything else CONNECT",
+                "the proxy forwards http:// URLs: use CONNECT for everything else",
             ));
         }
         let method = request.method().clone();
         let target = self.target(&method, authority.as_str(), Some(80))?;
         let mut request = outgoing(request, authority.as_str())?;
         let mut slot = self.server.lock().await;
-        // The connection was made to an address that was checked for this very target.
+        // The open connection leads to an address that was checked for this very target.
         if let Some(mut server) = slot.take().filter(|server| server.target == target)
             && server.sender.ready().await.is_ok()
         {
@@ -249,7 +255,7 @@ impl Connection {
                     *slot = Some(server);
                     return Ok(incoming(response));
                 }
-                // It had closed the connection before it saw the request.
+                // The server closed the connection before it read the request.
                 Some(Err(mut error)) => match error.take_message() {
                     Some(unsent) => request = unsent,
                     None => return Err(Refusal::broken(&target, error.error())),
@@ -284,10 +290,11 @@ impl Connection {
         }
     }
 
-    fn target(&self, method: &Method, asked: &str, port: Option<u16>) -> Result<Target, Refusal> {
-        Target::parse(asked, port).map_err(|why| {
-            self.shared.log.unreadable(method.as_str(), asked, &why);
-            Refusal::denied(&why)
+    /// Parses and logs the target of a request.
+    fn target(&self, method: &Method, requested: &str, port: Option<u16>) -> Result<Target, Refusal> {
+        Target::parse(requested, port).map_err(|error| {
+            self.shared.log.unreadable(method.as_str(), requested, &error);
+            Refusal::denied(&error)
         })
     }
 
@@ -297,8 +304,8 @@ impl Connection {
         target: &Target,
         purpose: Purpose,
     ) -> Result<Link, Refusal> {
-        let dialed = self.shared.dialer.dial(target, purpose).await;
-        dialed.map_err(|failure| {
+        let connection = self.shared.dialer.dial(target, purpose).await;
+        connection.map_err(|failure| {
             self.shared.log.refused(method.as_str(), target, &failure);
             if failure.is_denied() {
                 Refusal::denied(&failure)
@@ -310,7 +317,7 @@ impl Connection {
 }
 
 impl Route {
-    /// Writes the request's target as the next hop wants it.
+    /// Sets the request target in the form that the next hop expects.
     fn address<T>(&self, request: &mut Request<T>, uri: &Uri) -> Result<(), Refusal> {
         match self {
             Self::Direct(_) => {
@@ -330,10 +337,11 @@ impl Route {
     }
 }
 
-/// The request as it goes on. The body's framing is made anew from what was read, so that nothing can be hidden in it.
+/// Rewrites a request for the next hop. Its body is framed again from what was parsed, so that the
+/// framing cannot hide a second request.
 fn outgoing(request: Request<Incoming>, authority: &str) -> Result<Request<Incoming>, Refusal> {
     let (mut parts, body) = request.into_parts();
-    // Of a message with both, only the coding counts (RFC 9112, section 6.3).
+    // If a request has both headers, only the transfer coding counts (RFC 9112, section 6.3).
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
         parts.headers.remove(header::CONTENT_LENGTH);
     }
@@ -345,7 +353,7 @@ fn outgoing(request: Request<Incoming>, authority: &str) -> Result<Request<Incom
     Ok(Request::from_parts(parts, body))
 }
 
-/// The answer as it goes back.
+/// Rewrites a response for the client.
 fn incoming(response: Response<Incoming>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     strip(&mut parts.headers);
@@ -353,18 +361,18 @@ fn incoming(response: Response<Incoming>) -> Response<Body> {
     Response::from_parts(parts, body.boxed())
 }
 
-/// Removes what is not for the next hop, with what `Connection` names.
+/// Removes the headers that are not for the next hop, and those that `Connection` lists.
 fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+    let listed: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        // These are not anybody's to take out.
+        // A client may not remove these.
         .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
         .collect();
-    for name in named
+    for name in listed
         .iter()
         .map(HeaderName::as_str)
         .chain(HOP_BY_HOP.iter().copied())
@@ -377,7 +385,7 @@ fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
-/// An answer of the proxy's own.
+/// An error response of the proxy itself.
 struct Refusal {
     status: StatusCode,
     reason: String,
@@ -435,7 +443,7 @@ impl Refusal {
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        // Tools show the status line, and of a refused CONNECT nothing else.
+        // Tools show the status line, and nothing else of a refused CONNECT.
         if let Ok(phrase) = ReasonPhrase::try_from(line) {
             response.extensions_mut().insert(phrase);
         }

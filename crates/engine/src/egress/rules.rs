@@ -1,4 +1,4 @@
-//! Rules that a user gives: which hosts sandboxes may reach, and which not.
+//! Egress rules: the hosts that sandboxes may or may not reach, as the user sets them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,14 +8,20 @@ use ipnet::IpNet;
 
 use super::target::{Host, Target, TargetError};
 
-/// What marks a rule whose hosts may be private.
+/// The suffix of a rule whose hosts may have private addresses.
 const PRIVATE: &str = "+private";
 
 /// A rule of `--egress-allow` or `--egress-deny`: `HOST[:PORT][+private]`.
 ///
-/// `HOST` is a name (`example.com`, that name alone), `*.example.com` (every name below it), `*` (every host), an address, or
-/// a network (`10.0.0.0/8`, `[2001:db8::]/32`). Without `:PORT` it holds for every port. `+private` says of an allowed host
-/// that its addresses may be private ones; loopback, link-local, metadata and the machine's own addresses stay out of reach.
+/// `HOST` is one of:
+/// - a name (`example.com`): that name alone;
+/// - `*.example.com`: every name below it;
+/// - `*`: every host;
+/// - an address;
+/// - a network (`10.0.0.0/8`, `[2001:db8::]/32`).
+///
+/// Without `:PORT` the rule applies to every port. `+private` lets an allowed host have private
+/// addresses. Loopback, link-local, metadata and the machine's own addresses stay denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressRule {
     hosts: Hosts,
@@ -23,6 +29,7 @@ pub struct EgressRule {
     private: bool,
 }
 
+/// The hosts of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     All,
@@ -31,10 +38,10 @@ enum Hosts {
     Net(IpNet),
 }
 
-/// A rule that cannot be read.
+/// An error in the text of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{rule}` is no rule for egress: {why}; rules are HOST[:PORT][+private], HOST a name, *.NAME, *, an address or a network"
+    "`{rule}` is not an egress rule: {why}; write HOST[:PORT][+private], where HOST is a name, *.NAME, *, an address or a network"
 )]
 pub struct EgressRuleError {
     rule: String,
@@ -42,26 +49,26 @@ pub struct EgressRuleError {
     why: RuleFault,
 }
 
-/// What is wrong with a rule.
+/// The part of a rule that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum RuleFault {
-    #[error("it is about hosts, so it has no scheme and no path")]
+    #[error("a rule names a host: leave out the scheme and the path")]
     Url,
-    #[error("the only mark there is is {PRIVATE}, not +{0}")]
+    #[error("the only suffix is {PRIVATE}, not +{0}")]
     Mark(String),
     #[error("the port must be a number from 1 to 65535")]
     Port,
-    #[error("an address has nothing below it; for a network write 10.0.0.0/8")]
+    #[error("`*.` needs a name, not an address; for a network write 10.0.0.0/8")]
     BelowAddress,
     #[error(transparent)]
     Host(#[from] TargetError),
 }
 
 impl EgressRule {
-    /// Reads a comma-separated list; blanks around rules and empty items do not count.
+    /// Parses a comma-separated list. Spaces around rules and empty items are ignored.
     ///
     /// # Errors
-    /// The first rule that cannot be read.
+    /// Returns the first error.
     pub fn list(text: &str) -> Result<Vec<Self>, EgressRuleError> {
         text.split(',')
             .map(str::trim)
@@ -70,20 +77,20 @@ impl EgressRule {
             .collect()
     }
 
-    /// Whether hosts of the rule may have private addresses.
+    /// Returns whether hosts of the rule may have private addresses.
     #[must_use]
     pub fn may_be_private(&self) -> bool {
         self.private
     }
 
-    /// Whether it holds for the target by its name alone.
+    /// Returns whether the rule matches the target before its name is resolved.
     pub(super) fn names(&self, target: &Target) -> bool {
         self.has_port(target.port)
             && match (&self.hosts, &target.host) {
                 (Hosts::All, _) => true,
-                (Hosts::Name(name), Host::Name(asked)) => name == asked,
-                (Hosts::Below(domain), host @ Host::Name(asked)) => {
-                    asked != domain && host.is_within(domain)
+                (Hosts::Name(name), name == asked => Host::Name(requested)) => name == requested => name == asked,
+                (Hosts::Below(domain), host @ Host::Name(requested)) => {
+                    requested != domain && host.is_within(domain)
                 }
                 (Hosts::Net(net), Host::Address(address)) => holds(net, *address),
                 (Hosts::Name(_) | Hosts::Below(_), Host::Address(_))
@@ -91,7 +98,7 @@ impl EgressRule {
             }
     }
 
-    /// Whether it holds for an address that the target's name was resolved to.
+    /// Returns whether the rule matches an address that the target's name resolved to.
     pub(super) fn addresses(&self, address: IpAddr, port: u16) -> bool {
         match &self.hosts {
             Hosts::Net(net) => self.has_port(port) && holds(net, address),
@@ -99,7 +106,8 @@ impl EgressRule {
         }
     }
 
-    /// Whether it is about addresses, so that names have to be resolved to see if it holds.
+    /// Returns whether the rule is about addresses. Then a name must be resolved to see if the rule
+    /// matches.
     pub(super) fn is_of_addresses(&self) -> bool {
         matches!(self.hosts, Hosts::Net(_))
     }
@@ -109,7 +117,7 @@ impl EgressRule {
     }
 }
 
-/// An IPv4 address is the same in every way to write it that connects to it.
+/// Returns whether a network contains an address, also if an IPv6 address maps an IPv4 one in it.
 fn holds(net: &IpNet, address: IpAddr) -> bool {
     net.contains(&address) || net.contains(&address.to_canonical())
 }
@@ -142,7 +150,7 @@ impl FromStr for EgressRule {
     }
 }
 
-/// Host and port; an IPv6 address with a port has brackets.
+/// Splits host and port. An IPv6 address with a port has brackets.
 fn split(text: &str) -> Result<(&str, Option<u16>), RuleFault> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.contains(']') => (host, port),
@@ -250,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule() {
+    fn invalid_rules_are_errors() {
         for bad in [
             "",
             "*.",
@@ -274,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_what_is_below_them() {
+    fn names_and_subdomains() {
         let exact = rule("example.com");
         assert!(exact.names(&target("example.com")) && exact.names(&target("EXAMPLE.com.:80")));
         assert!(!exact.names(&target("a.example.com")) && !exact.names(&target("badexample.com")));

@@ -1,4 +1,4 @@
-//! The machine's own proxy settings, which hold for what the engine dials as well.
+//! This machine's own proxies, which the engine uses for outgoing connections of sandboxes as well.
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -6,29 +6,30 @@ use hyper_util::client::proxy::matcher::Matcher;
 use super::settings::ProxyVariables;
 use super::target::Target;
 
-/// What [`ProxyVariables`] say of the way to a target.
+/// Chooses the machine's proxy for a target by [`ProxyVariables`].
 pub(super) struct Upstream(Matcher);
 
-/// What a connection is for: `http_proxy` is for requests that the proxy reads, `https_proxy` for tunnels.
+/// The use of a connection: `http_proxy` applies to requests that the proxy reads, `https_proxy` to
+/// tunnels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     Requests,
     Tunnel,
 }
 
-/// The proxy to go through. Its password is in no text about it.
+/// A proxy of the machine. Its `Debug` and `Display` forms omit the password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Via {
-    /// Host and port; the host without brackets.
+    /// The host name or address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
-    /// For `Proxy-Authorization`.
+    /// The value of `Proxy-Authorization`.
     pub(super) authorization: Option<HeaderValue>,
 }
 
-/// The machine's proxy is of a kind that cannot be used.
+/// The error for a proxy of an unsupported scheme.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this machine's proxy setting is for a {scheme} proxy, and only http:// ones can be used")]
+#[error("this machine's proxy setting names a {scheme} proxy; only http:// proxies are supported")]
 pub(super) struct UpstreamError {
     scheme: String,
 }
@@ -63,10 +64,10 @@ impl Upstream {
         )
     }
 
-    /// The proxy for a target, if the settings have one.
+    /// Returns the proxy for a target, if the settings name one.
     ///
     /// # Errors
-    /// That it is of a kind that cannot be used.
+    /// Fails if the proxy's scheme is not supported.
     pub(super) fn via(
         &self,
         target: &Target,
@@ -85,7 +86,7 @@ impl Upstream {
         let uri = proxy.uri();
         if uri.scheme_str() != Some("http") {
             return Err(UpstreamError {
-                scheme: uri.scheme_str().unwrap_or("strange").to_owned(),
+                scheme: uri.scheme_str().unwrap_or("unknown").to_owned(),
             });
         }
         let host = uri.host().unwrap_or_default();
@@ -136,12 +137,12 @@ mod tests {
         assert_eq!(via(&upstream, "a.inside.example"), Ok(None));
         assert_eq!(via(&upstream, "10.1.2.3"), Ok(None));
         let target = Target::parse("example.com", Some(80)).expect("a target");
-        let found = upstream
+        let proxy = upstream
             .via(&target, Purpose::Requests)
             .expect("a proxy")
             .expect("a proxy");
         assert_eq!(
-            found.authorization.expect("a header"),
+            proxy.authorization.expect("a header"),
             "Basic dXNlcjpzZWNyZXQ="
         );
         assert_eq!(via(&Upstream::none(), "example.com"), Ok(None));
