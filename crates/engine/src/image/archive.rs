@@ -1,4 +1,5 @@
-//! A file or directory of an image as a tar archive, written as it is read: memory does not grow with the tree.
+//! Writes a file or directory of an image as a tar archive while reading it. Memory does not grow
+//! with the tree.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,16 +11,16 @@ use contree_sandbox::{Entry, Item, Kind, ViewError, Walk};
 use crate::image::tar_writer::{END, Header, Type, padding};
 use crate::image::views::Names;
 
-/// How much of a file is read at once.
+/// Bytes that are read from a file at once.
 const CHUNK: usize = 64 * 1024;
-/// The most that names of hard links take in memory. Beyond it files with several names are written whole each time.
+/// Bytes of memory for the names of hard links. Beyond it, every name of a file gets a full copy.
 const MOST_LINKS: usize = 64 << 20;
 
-/// An archive being written.
+/// A tar archive that is being written.
 pub(crate) struct Archive<'a> {
     out: &'a mut dyn Write,
     names: &'a Names,
-    /// Where a file with several names was written.
+    /// The path under which each file with several names was written.
     links: HashMap<(u64, u64), Vec<u8>>,
     links_held: usize,
     header: Vec<u8>,
@@ -27,7 +28,7 @@ pub(crate) struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    /// Of an image with these users and groups.
+    /// An archive of an image with these users and groups.
     pub(crate) fn new(out: &'a mut dyn Write, names: &'a Names) -> Self {
         Self {
             out,
@@ -39,13 +40,14 @@ impl<'a> Archive<'a> {
         }
     }
 
-    /// A regular file alone, under this name.
+    /// Writes one regular file under this name.
     pub(crate) fn file(mut self, name: &[u8], entry: &Entry, file: File) -> io::Result<()> {
         self.regular(name, entry, file)?;
         self.end()
     }
 
-    /// The directory where `walk` has been started, under this name, and all below it. Sockets and devices are left out.
+    /// Writes the directory where `walk` has started, and everything below it, under this name.
+    /// Sockets and devices are omitted.
     pub(crate) fn directory(
         mut self,
         name: &[u8],
@@ -61,6 +63,7 @@ impl<'a> Archive<'a> {
         self.end()
     }
 
+    /// Writes a batch of entries of one directory.
     fn batch(&mut self, name: &[u8], walk: &Walk) -> io::Result<()> {
         let mut parent = name.to_vec();
         if !walk.directory().as_os_str().is_empty() {
@@ -69,19 +72,20 @@ impl<'a> Archive<'a> {
         }
         parent.push(b'/');
         let mut open: Vec<(usize, File)> = Vec::new();
-        let mut from = 0;
+        let mut next_open = 0;
         for (at, item) in walk.items().iter().enumerate() {
-            if at == from {
-                // As many as may be open at once, and not one that is already in the archive.
+            if at == next_open {
+                // Opens as many files as may be open at once, except those that are already in the
+                // archive.
                 let slice = &walk.items()[at..];
                 let size = slice.len().min(Walk::AT_ONCE);
-                let which: Vec<usize> = (at..at + size)
+                let to_open: Vec<usize> = (at..at + size)
                     .filter(|&at| self.needs_content(&walk.items()[at]))
                     .collect();
-                from = at + size;
+                next_open = at + size;
                 open.clear();
-                if !which.is_empty() {
-                    for (at, file) in which.iter().zip(walk.open(&which).map_err(failed)?) {
+                if !to_open.is_empty() {
+                    for (at, file) in to_open.iter().zip(walk.open(&to_open).map_err(failed)?) {
                         open.push((*at, file?));
                     }
                     open.reverse();
@@ -112,7 +116,7 @@ impl<'a> Archive<'a> {
                 self.head(path, entry, Type::Symlink { target })
             }
             Kind::File => {
-                // Two names of one file can have been opened together.
+                // Two names of one file may have been opened in the same batch.
                 if let Some(target) = self.links.get(&item.identity).cloned() {
                     return self.head(path, entry, Type::HardLink { target: &target });
                 }
@@ -123,7 +127,8 @@ impl<'a> Archive<'a> {
                 }
                 self.regular(path, entry, file)
             }
-            // Sockets have no meaning without the process that listens, and devices none without this machine.
+            // A socket means nothing without its listening process, and a device nothing without
+            // this machine.
             _ => Ok(()),
         }
     }
@@ -131,18 +136,19 @@ impl<'a> Archive<'a> {
     fn regular(&mut self, path: &[u8], entry: &Entry, mut file: File) -> io::Result<()> {
         let size = entry.size;
         self.head(path, entry, Type::File { size })?;
-        let mut left = size;
-        while left > 0 {
-            let most = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+        let mut remaining = size;
+        while remaining > 0 {
+            let most = usize::try_from(remaining).map_or(CHUNK, |bytes| bytes.min(CHUNK));
             let read = match file.read(&mut self.chunk[..most]) {
-                // An image is immutable; should a disk think otherwise then the archive must not go out of step.
+                // Images are immutable. If the disk returns less anyway, an error must stop the
+                // archive, because its header already states the size.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             self.out.write_all(&self.chunk[..read])?;
-            left -= read as u64;
+            remaining -= read as u64;
         }
         self.out.write_all(&END[..padding(size)])
     }

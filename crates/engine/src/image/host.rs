@@ -1,4 +1,4 @@
-//! The image `tag:host`: this machine's own programs, copied once, without any download.
+//! The image `tag:host`: a copy of this machine's own programs, made once and without a download.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,16 +20,16 @@ use contree_sqlite::DbError;
 /// The tag of the image.
 const TAG: &str = "host";
 
-/// Names the image once it was made; its tag may be moved to another image after that.
+/// The key of the metadata row that names the image. The tag may move to another image later.
 const MADE: &str = "host_image";
 
-/// The image of this machine's programs, made anew.
+/// The result of copying this machine's programs into a new image.
 #[derive(Clone, Debug, serde::Serialize)]
 #[non_exhaustive]
 pub struct Refreshed {
     /// The new image.
     pub image: uuid::Uuid,
-    /// The image that `tag:host` named before.
+    /// The image that had `tag:host` before.
     pub previous: Option<uuid::Uuid>,
     /// Files copied.
     pub files: u64,
@@ -37,7 +37,8 @@ pub struct Refreshed {
     pub bytes: u64,
 }
 
-/// Makes the image if the store never had it. Called by whatever lists or resolves images, never at start.
+/// Makes the image if the store never had it. Routes that list or resolve images call this; startup
+/// does not.
 pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
     if engine.read(is_there).await? {
         return Ok(());
@@ -46,17 +47,18 @@ pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
     blocking(move || Ok(make(&engine)?)).await
 }
 
-/// Whether the image was made and the tag names an image, be it another one.
+/// Returns whether the image was made before and its tag names an image, even another one.
 fn is_there(c: &Connection) -> Result<bool, DbError> {
     Ok(Rows::meta(c, MADE)?.is_some() && images::by_tag(c, TAG)?.is_some())
 }
 
-/// The image that was made, if there is one.
+/// The image that was made before, if any.
 fn made(c: &Connection) -> Result<Option<Uuid>, DbError> {
     Ok(Rows::meta(c, MADE)?.and_then(|uuid| Uuid::parse_str(&uuid).ok()))
 }
 
-/// The layer of the image that was made. It can be made again, so a process need not wait at its end until it is on disk.
+/// The layer of the image, if it was made. The layer can be made again, so shutdown need not wait
+/// until it is on disk.
 pub(crate) fn layer(c: &Connection) -> Result<Option<u64>, DbError> {
     let image = match made(c)? {
         Some(uuid) => images::by_uuid(c, uuid)?,
@@ -75,7 +77,7 @@ fn lock_file(engine: &Engine) -> std::io::Result<File> {
         .open(path)
 }
 
-/// The lock under which the image is made, if nobody holds it.
+/// Takes the lock of the image's creation, if it is free.
 pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
     let lock = lock_file(engine)?;
     match lock.try_lock() {
@@ -85,14 +87,14 @@ pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
     }
 }
 
-/// Copies the programs under a lock of the store, so that of several engines one does it and the others wait.
+/// Makes the image under a lock of the store: one of several engines makes it, and the others wait.
 fn make(engine: &Engine) -> Result<(), StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
     if engine.rows.read(is_there)? {
         return Ok(());
     }
-    // The tag was removed, and everything begins with it: it goes back to where it was.
+    // Someone removed the tag, which clients start from. It returns to the image that was made.
     if let Some(image) = engine.rows.read(made)? {
         return Ok(engine.rows.write(|t| images::set_tag(t, TAG, image))?);
     }
@@ -110,7 +112,7 @@ pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, StorageError> {
     })
 }
 
-/// Makes the image. The caller holds the lock.
+/// Copies the programs into a new image. The caller holds the lock.
 fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
     let maker = Uuid::new_v4();
     let layer = engine

@@ -1,7 +1,12 @@
-//! Searching the files of an image for lines, on ripgrep's own crates.
+//! Searches the files of an image for lines, with ripgrep's own crates.
 //!
-//! What bounds it: the pattern's compiled size, the memory for one line, matches and bytes of the answer, and time, which is looked at between
-//! entries and between reads of a file. It is over soon after its client is gone.
+//! These bounds apply:
+//! - the compiled size of the pattern;
+//! - the memory for one line;
+//! - the matches and bytes of the answer;
+//! - the time, which is checked between entries and between reads of a file.
+//!
+//! A search ends soon after its client disconnects.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,39 +28,40 @@ use crate::api::types::{
     GrepMatch, GrepMatchType, GrepSubmatch, InspectImageGrepQuery, InspectImageGrepQueryCase,
 };
 
-/// How long a search may take. What was found until then is answered as truncated.
+/// How long a search may take. Then it answers with the matches so far, marked as truncated.
 pub(crate) const TIME: Duration = Duration::from_secs(30);
-/// The most that the patterns may take when compiled, and what speeds them up.
+/// The most memory for the compiled patterns, and for the automata that speed them up.
 const PATTERN_BYTES: usize = 8 << 20;
 const PATTERN_CACHE_BYTES: usize = 16 << 20;
-/// The longest line that is searched; a file with a longer one is left at it, and the answer is truncated.
+/// The longest line that is searched. A search of a file ends at a longer line, and the answer is
+/// marked as truncated.
 const LONGEST_LINE: usize = 16 << 20;
-/// How much of a line is answered.
+/// Bytes of a line that are answered.
 const SHOWN_LINE: usize = 4096;
-/// The most parts of one line that are pointed out.
+/// Matches within one line that are reported.
 const MOST_PARTS: usize = 4096;
-/// The most text in an answer, lines of context included.
+/// Bytes of text in an answer, including context lines.
 const MOST_TEXT: usize = 32 << 20;
 
-/// Why a search cannot be run.
+/// The reason why a search cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
-    /// The patterns are no regular expressions, or too large ones.
+    /// The patterns are not valid regular expressions, or too large.
     #[error("`pattern`: {0}")]
     Pattern(#[source] grep_regex::Error),
-    /// A glob cannot be read.
+    /// A glob is not valid.
     #[error("`glob`: {0}")]
     Glob(#[source] ignore::Error),
 }
 
-/// What was found.
+/// The matches of a search.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     pub(crate) lines: Vec<GrepMatch>,
     pub(crate) truncated: bool,
 }
 
-/// A search that can be run.
+/// A prepared search.
 pub(crate) struct Search {
     matcher: RegexMatcher,
     searcher: Searcher,
@@ -63,10 +69,10 @@ pub(crate) struct Search {
     progress: SearchProgress,
 }
 
-/// How far a search has come, and what ends it.
+/// The progress of a search, and the conditions that end it.
 struct SearchProgress {
     max_total: usize,
-    /// Set when nobody waits for the answer any more.
+    /// Set when the client no longer waits for the answer.
     stop: Arc<AtomicBool>,
     deadline: Instant,
     found: Found,
@@ -75,7 +81,8 @@ struct SearchProgress {
 }
 
 impl SearchProgress {
-    /// Whether there is time, room and somebody who waits.
+    /// Returns whether the client still waits and neither the time nor the answer's size is
+    /// exhausted.
     fn goes_on(&mut self) -> bool {
         if self.full() {
             return false;
@@ -100,7 +107,7 @@ impl Search {
     /// Prepares a search.
     ///
     /// # Errors
-    /// What is wrong with a pattern or a glob.
+    /// Returns the pattern or glob that is not valid.
     pub(crate) fn new(
         query: &InspectImageGrepQuery,
         stop: Arc<AtomicBool>,
@@ -144,16 +151,17 @@ impl Search {
         })
     }
 
-    /// Searches the file or directory that each path leads to, in this order.
+    /// Searches the file or directory at each path, in this order.
     ///
     /// # Errors
-    /// When a path is not there, or the image cannot be read.
+    /// Fails if a path does not exist or the image cannot be read.
     pub(crate) fn run(
         mut self,
         walk: &mut Walk,
         paths: &[PathBuf],
     ) -> Result<Found, (PathBuf, ViewError)> {
-        // First all of them, so that the answer does not hang on how much another had.
+        // All paths are checked first, so that a missing path is an error no matter how many
+        // matches the others have.
         for path in paths {
             walk.view()
                 .find(path)
@@ -171,7 +179,7 @@ impl Search {
 
     fn root(&mut self, walk: &mut Walk, root: &Path) -> Result<(), ViewError> {
         match walk.start(root)?.kind {
-            // A file that is named is searched whatever the globs say, as ripgrep does.
+            // Like ripgrep, searches a file that is named explicitly even if the globs exclude it.
             Kind::File => {
                 let (file, _) = walk.view().open_file(root)?;
                 self.file(root, file);
@@ -185,7 +193,7 @@ impl Search {
             match walk.next(enter) {
                 Ok(true) => {}
                 Ok(false) => break,
-                // Deeper or wider than can be held: what is beyond was not searched.
+                // The tree is deeper or wider than the walk can hold. The rest is not searched.
                 Err(ViewError::TooMany | ViewError::NotFound) => {
                     self.progress.found.truncated = true;
                     break;
@@ -197,7 +205,7 @@ impl Search {
         Ok(())
     }
 
-    /// Searches the files of a batch; answers whether to go into the directory that it ends with.
+    /// Searches the files of a batch. Returns whether to enter the directory that ends the batch.
     fn batch(&mut self, walk: &Walk, root: &Path) -> Result<bool, ViewError> {
         let directory = root.join(walk.directory());
         let path = |at: usize| directory.join(&walk.items()[at].entry.name);
@@ -209,8 +217,8 @@ impl Search {
                     && !self.globs.matched(path(at), false).is_ignore()
             })
             .collect();
-        for which in wanted.chunks(Walk::AT_ONCE) {
-            for (at, file) in which.iter().zip(walk.open(which)?) {
+        for chunk in wanted.chunks(Walk::AT_ONCE) {
+            for (at, file) in chunk.iter().zip(walk.open(chunk)?) {
                 match file {
                     Ok(file) => self.file(&path(*at), file),
                     Err(_) => self.progress.found.truncated = true,
@@ -254,12 +262,12 @@ impl Search {
     }
 }
 
-/// Takes the lines of one file.
+/// Collects the matching and context lines of one file.
 struct Lines<'a> {
     path: Arc<str>,
     matcher: &'a RegexMatcher,
     progress: &'a mut SearchProgress,
-    /// How many lines were taken because a match comes next.
+    /// Context lines collected since the last match, for a match that may follow.
     leading: usize,
     binary: bool,
 }
@@ -295,6 +303,7 @@ impl Lines<'_> {
         }
     }
 
+    /// Finds the matches within a line.
     fn parts(&self, line: &[u8]) -> io::Result<Vec<GrepSubmatch>> {
         let mut parts = Vec::new();
         self.matcher.find_iter(line, |found| {
@@ -310,7 +319,7 @@ impl Lines<'_> {
     }
 }
 
-/// Where a line is cut: not within a character.
+/// The length to which a line is cut, never within a UTF-8 character.
 fn cut(bytes: &[u8]) -> usize {
     if bytes.len() <= SHOWN_LINE {
         return bytes.len();
@@ -329,7 +338,7 @@ impl Sink for Lines<'_> {
         self.progress.matches += 1;
         if self.progress.matches > self.progress.max_total {
             self.progress.found.truncated = true;
-            // What stands before a match that is not answered is not answered either.
+            // The context before a match that is not reported is not reported either.
             let lines = &mut self.progress.found.lines;
             lines.truncate(lines.len().saturating_sub(self.leading));
             return Ok(false);
@@ -374,7 +383,7 @@ impl Sink for Lines<'_> {
     }
 }
 
-/// A file whose reading ends in an error when the time is over or nobody waits any more.
+/// A file whose reads fail once the time is up or the client no longer waits.
 struct Watched {
     file: File,
     stop: Arc<AtomicBool>,

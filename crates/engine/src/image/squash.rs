@@ -1,8 +1,11 @@
-//! Keeping chains of layers short, so that the thousandth step on an image starts like the first.
+//! Squashes chains of layers, so that the thousandth step on an image starts as fast as the first.
 //!
-//! Some layers in a row become one that stands for them ([`contree_sandbox::LayerStore::squash`]). Images keep their UUIDs and their own
-//! layers; what is mounted for them, and for everything built upon them, is shorter. It is done on the image that was built upon, not on the
-//! result, since all its further branches profit from it.
+//! A squash merges several consecutive layers into one that replaces them
+//! ([`contree_sandbox::LayerStore::squash`]). Images keep their UUIDs and their own layers. Mounts
+//! of these images, and of all images built on them, have fewer layers.
+//!
+//! The engine squashes the base image of a run, not its result, because all further branches of the
+//! base benefit.
 
 use std::sync::Arc;
 
@@ -14,36 +17,40 @@ use crate::engine::Engine;
 use crate::error::StorageError;
 use crate::rows::layers::{self, Layer};
 
-/// So many layers in a row that stand for themselves become one.
+/// The number of consecutive unsquashed layers that triggers a squash.
 const PLAIN: usize = 32;
 
-/// A chain that is still as long becomes one of half the length: what stands for others is put together once more.
+/// The chain length that triggers a second squash of layers that are already squashed. It merges
+/// the upper half.
 const LONG: usize = 96;
 
-/// Beyond this an operation waits for it.
+/// Beyond this length, an operation waits for the squash.
 pub(crate) const TOO_LONG: usize = 240;
 
-/// How many layers from the top on are to become one; none if the chain is short enough. The lowest is never among them: it is the large
-/// one, and with it below every removal stays a removal.
+/// The number of layers to squash, from the top of the chain. `None` if the chain is short enough.
+///
+/// The lowest layer is never included, because it is the large one. As long as a layer lies below,
+/// whiteouts in the squashed layer keep their meaning.
 fn wanted(chain: &[Layer]) -> Option<usize> {
-    let most = chain.len().saturating_sub(1);
-    let plain = chain
+    let max = chain.len().saturating_sub(1);
+    let unsquashed = chain
         .iter()
         .take_while(|layer| !layer.squashed)
         .count()
-        .min(most);
-    if plain >= PLAIN {
-        return Some(plain);
+        .min(max);
+    if unsquashed >= PLAIN {
+        return Some(unsquashed);
     }
-    (chain.len() > LONG && plain > 0).then_some(most.min(LONG / 2))
+    (chain.len() > LONG && unsquashed > 0).then_some(max.min(LONG / 2))
 }
 
-/// Whether it is time to shorten a chain.
+/// Returns whether a chain is due for a squash.
 pub(crate) fn is_due(chain: &[Layer]) -> bool {
     wanted(chain).is_some()
 }
 
-/// Shortens chains while the engine runs, one at a time. What fails is tried again with the next commit.
+/// Squashes queued chains while the engine runs, one at a time. A failed squash is tried again
+/// after the next commit.
 pub(crate) async fn look_after(engine: Arc<Engine>) {
     loop {
         tokio::select! {
@@ -53,18 +60,18 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
         let Some(layer) = engine.squash_queue.take() else {
             continue;
         };
-        let shared = Arc::clone(&engine);
-        if let Err(error) = blocking(move || Ok(squash(&shared, layer)?)).await {
+        let task_engine = Arc::clone(&engine);
+        if let Err(error) = blocking(move || Ok(squash(&task_engine, layer)?)).await {
             tracing::warn!(
                 layer,
                 %error,
-                "cannot make one layer of several"
+                "cannot squash layers"
             );
         }
     }
 }
 
-/// Shortens the chain of a layer now, if it is due.
+/// Squashes the chain of a layer now, if it is due.
 pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), StorageError> {
     let chain = engine.rows.read(|c| layers::chain(c, layer))?;
     let Some(count) = wanted(&chain) else {
@@ -74,26 +81,27 @@ pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), StorageError> {
     let Some(parent) = several.last().and_then(|last| last.parent) else {
         return Ok(());
     };
-    // Its lock tells other engines that somebody is at it.
-    let maker = Uuid::new_v4();
-    let run = engine.store.create_run(&maker.to_string())?;
-    let made = fill(engine, &run, maker, layer, parent, several, below);
-    let cleared = engine.store.remove_run(run.name());
-    made.and(Ok(cleared?))
+    // The run's lock shows other engines that this squash is in progress.
+    let run_id = Uuid::new_v4();
+    let run = engine.store.create_run(&run_id.to_string())?;
+    let result = fill(engine, &run, run_id, layer, parent, several, below);
+    let removed = engine.store.remove_run(run.name());
+    result.and(Ok(removed?))
 }
 
+/// Writes the squashed layer in `run` and commits it.
 fn fill(
     engine: &Engine,
     run: &contree_sandbox::RunDir,
-    maker: Uuid,
+    run_id: Uuid,
     layer: u64,
     parent: u64,
     several: &[Layer],
     below: &[Layer],
 ) -> Result<(), StorageError> {
-    let Some(one) = engine
+    let Some(squashed) = engine
         .rows
-        .write(|t| layers::reserve_squash(t, layer, parent, maker, &engine.boot))?
+        .write(|t| layers::reserve_squash(t, layer, parent, run_id, &engine.boot))?
     else {
         return Ok(());
     };
@@ -104,23 +112,23 @@ fn fill(
             .collect::<Vec<_>>()
     };
     let bytes = several.iter().map(|layer| layer.bytes).sum();
-    let made = engine
+    let result = engine
         .store
         .squash(run, &ids(several), &ids(below))
-        .and_then(|()| engine.store.commit(run, LayerId(one)))
+        .and_then(|()| engine.store.commit(run, LayerId(squashed)))
         .map_err(StorageError::from)
-        .and_then(|()| Ok(engine.rows.write(|t| layers::ready(t, one, bytes))?));
-    if made.is_err() {
-        let _ = engine.store.remove_layer(LayerId(one));
-        let _ = engine.rows.write(|t| layers::forget(t, one));
+        .and_then(|()| Ok(engine.rows.write(|t| layers::ready(t, squashed, bytes))?));
+    if result.is_err() {
+        let _ = engine.store.remove_layer(LayerId(squashed));
+        let _ = engine.rows.write(|t| layers::forget(t, squashed));
     }
-    made?;
+    result?;
     engine.committed.notify_one();
     tracing::debug!(
         layer,
-        one,
+        squashed,
         several = several.len(),
-        "made one layer of several"
+        "squashed layers"
     );
     Ok(())
 }
@@ -147,19 +155,19 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_others_is_put_together_when_there_is_much_of_it() {
+    fn a_long_chain_of_squashed_layers_is_squashed_again() {
         let mut layers = vec![true; LONG];
         layers[0] = false;
         assert_eq!(wanted(&chain(&layers)), None);
         layers.push(false);
         assert_eq!(wanted(&chain(&layers)), Some(LONG / 2));
-        // It stands for something already.
+        // The top layer is already squashed.
         layers[0] = true;
         assert_eq!(wanted(&chain(&layers)), None);
     }
 
     #[test]
-    fn a_chain_of_any_depth_stays_short() {
+    fn the_chain_stays_short_at_any_depth() {
         let mut layers = chain(&[false]);
         let mut longest = 0;
         for _ in 0..20_000 {

@@ -1,20 +1,20 @@
-//! Headers of a tar archive in the pax interchange format (POSIX.1-2017, `pax`): a ustar header, and before it an extended one for
-//! what ustar cannot hold.
+//! Headers of tar archives in the pax interchange format (POSIX.1-2017, `pax`). A ustar header
+//! describes an entry. An extended header before it holds the values that do not fit into ustar.
 
-/// Tar counts in blocks of so many bytes.
+/// The size of a tar block in bytes.
 pub(crate) const BLOCK: usize = 512;
 
-/// The most that octal fields of 8 bytes and of 12 bytes hold.
+/// The largest values of octal fields with 8 and with 12 bytes.
 const MOST_ID: u64 = 0o7_777_777;
 const MOST_SIZE: u64 = 0o77_777_777_777;
 
-/// What kind of entry it is, with what belongs to the kind.
+/// The type of an entry, with its type-specific values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Type<'a> {
     File {
         size: u64,
     },
-    /// Another name of a file that came before.
+    /// Another name of an earlier file in the archive.
     HardLink {
         target: &'a [u8],
     },
@@ -25,25 +25,27 @@ pub(crate) enum Type<'a> {
     Fifo,
 }
 
-/// An entry.
+/// The header of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Header<'a> {
-    /// Without a slash at either end.
+    /// The path, without a slash at either end.
     pub(crate) path: &'a [u8],
     pub(crate) kind: Type<'a>,
-    /// The permission bits, with set-user-id, set-group-id and sticky.
+    /// The permission bits, including set-user-id, set-group-id and sticky.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Seconds since 1970.
+    /// The modification time in seconds since 1970.
     pub(crate) mtime: i64,
-    /// Empty if the id has no name.
+    /// The name of the user, or an empty text if the id has no name.
     pub(crate) user: &'a str,
+    /// The name of the group, or an empty text if the id has no name.
     pub(crate) group: &'a str,
 }
 
 impl Header<'_> {
-    /// Appends the header's blocks. A file's content follows, and [`padding`].
+    /// Appends the header's blocks. The caller writes a file's content and its [`padding`] after
+    /// them.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (letter, size, target): (u8, u64, &[u8]) = match self.kind {
             Type::File { size } => (b'0', size, b""),
@@ -81,7 +83,7 @@ impl Header<'_> {
         block.finish(out);
     }
 
-    /// What the ustar header cannot say, as pax records.
+    /// The pax records for values that do not fit into the ustar header.
     fn records(&self, path: &[u8], size: u64, target: &[u8]) -> Vec<u8> {
         let mut records = Vec::new();
         if [path, target]
@@ -121,18 +123,19 @@ impl Header<'_> {
 /// The two blocks of zeros that end an archive.
 pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
-/// How many zeros follow content of this size.
+/// The number of zero bytes after content of this size.
 pub(crate) fn padding(size: u64) -> usize {
     let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
     if over == 0 { 0 } else { BLOCK - over }
 }
 
-/// Whether a ustar field of that length can hold it. Its encoding is not told, so only ASCII is sure to arrive.
+/// Returns whether a ustar field of this length can hold the text. Ustar states no encoding, so
+/// only ASCII is portable.
 fn fits(text: &[u8], length: usize) -> bool {
     text.len() <= length && text.is_ascii()
 }
 
-/// `LENGTH NAME=VALUE\n`, where the length counts itself.
+/// Appends a record `LENGTH NAME=VALUE\n`. The length includes its own digits.
 fn record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
     let rest = 3 + name.len() + value.len();
     let mut length = rest + 1;
@@ -144,6 +147,7 @@ fn record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
     records.push(b'\n');
 }
 
+/// A header block of 512 bytes.
 struct Block([u8; BLOCK]);
 
 impl Block {
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ustar_holds_is_one_block() {
+    fn an_entry_that_fits_ustar_is_one_block() {
         let mut out = Vec::new();
         header(b"etc/hosts", Type::File { size: 5 }).write(&mut out);
         assert_eq!(out.len(), BLOCK);
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_hold_comes_before_as_records() {
+    fn larger_values_are_records_before_the_header() {
         let long = [b'x'; 300];
         let mut out = Vec::new();
         Header {
@@ -257,8 +261,8 @@ mod tests {
             let mut records = Vec::new();
             record(&mut records, "path", &vec![b'y'; length]);
             let text = String::from_utf8(records.clone()).unwrap();
-            let said: usize = text.split(' ').next().unwrap().parse().unwrap();
-            assert_eq!(said, records.len());
+            let stated: usize = text.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(stated, records.len());
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Open views into images, kept for a while: a second look into an image costs no new helper.
+//! A cache of open views into images. While a view is open, further requests for its image start no
+//! new helper process.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -9,22 +10,22 @@ use std::time::{Duration, Instant};
 use contree_sandbox::{LayerId, LayerStore, View};
 use tokio::sync::Semaphore;
 
-/// How many views are kept open.
+/// The number of open views in the cache.
 const KEPT: usize = 4;
 
-/// How long an unused view is kept open.
+/// How long an unused view stays open.
 pub(crate) const IDLE: Duration = Duration::from_secs(20);
 
-/// How much of an image's `/etc/passwd` is looked at.
+/// Bytes of an image's `/etc/passwd` and `/etc/group` that are read.
 const NAMES_LIMIT: u64 = 1024 * 1024;
 
-/// A view, and the names of an image's users and groups.
+/// A view, with the names of its image's users and groups.
 pub(crate) struct OpenView {
     pub(crate) view: View,
     pub(crate) names: Names,
 }
 
-/// The names of an image's users and groups, by ids.
+/// The names of an image's users and groups, by id.
 #[derive(Default)]
 pub(crate) struct Names {
     users: HashMap<u32, String>,
@@ -44,7 +45,7 @@ impl Names {
 }
 
 impl OpenView {
-    /// A view of a chain, top layer first, for one user alone. Blocks for some milliseconds.
+    /// Opens a view of a chain, top layer first. Blocks for some milliseconds.
     pub(crate) fn open(store: &LayerStore, chain: &[u64]) -> Result<Self, contree_sandbox::Error> {
         let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
         let view = View::open(store, &layers)?;
@@ -56,16 +57,16 @@ impl OpenView {
     }
 }
 
-/// How many searches run at once, and how many archives are being written.
+/// Concurrent searches, and concurrent archive downloads.
 const SEARCHES: usize = 4;
 const ARCHIVES: usize = 32;
 
-/// The views that are open.
+/// The cache of open views.
 pub(crate) struct Views {
     open: Mutex<Vec<(u64, Arc<OpenView>, Instant)>>,
-    /// Held while a search runs.
+    /// One permit for each running search.
     pub(crate) searches: Arc<Semaphore>,
-    /// Held while an archive is being written.
+    /// One permit for each archive that is being written.
     pub(crate) archives: Arc<Semaphore>,
 }
 
@@ -80,7 +81,8 @@ impl Default for Views {
 }
 
 impl Views {
-    /// The view of a chain, top layer first. Blocks for some milliseconds if it is not open.
+    /// Returns the view of a chain, top layer first. If it is not in the cache, opening it blocks
+    /// for some milliseconds.
     pub(crate) fn get(
         &self,
         store: &LayerStore,
@@ -94,7 +96,8 @@ impl Views {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push((top, Arc::clone(&view), Instant::now()));
         let oldest = (open.len() > KEPT).then(|| open.remove(0));
-        // Closing waits for the helper, and others need not wait for that.
+        // Closing waits for the helper. Other requests need not wait for that, so the lock is
+        // released first.
         drop(open);
         drop(oldest);
         Ok(view)
@@ -108,7 +111,7 @@ impl Views {
         Some(view)
     }
 
-    /// Closes the view of a layer, for instance because its helper has ended.
+    /// Removes the view of a layer, for instance because its helper process has ended.
     pub(crate) fn forget(&self, top: u64) {
         self.open
             .lock()
@@ -116,7 +119,8 @@ impl Views {
             .retain(|(id, ..)| *id != top);
     }
 
-    /// Takes out what nobody used for [`IDLE`]. It closes when dropped, which blocks.
+    /// Removes and returns the views that were unused for [`IDLE`]. Dropping them closes them,
+    /// which blocks.
     pub(crate) fn take_idle(&self) -> Vec<Arc<OpenView>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.extract_if(.., |(_, _, used)| used.elapsed() >= IDLE)
@@ -124,7 +128,7 @@ impl Views {
             .collect()
     }
 
-    /// Closes all.
+    /// Closes all views.
     pub(crate) fn close(&self) {
         self.open
             .lock()
@@ -161,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_name_of_an_id_counts() {
+    fn the_first_name_of_an_id_is_used() {
         let names = parse_names(
             "root:x:0:0:root:/root:/bin/sh\nbad line\ntoor:x:0:0::/:\nwww:x:33:33::/:\n",
         );
