@@ -45,7 +45,7 @@ impl Names {
 }
 
 impl OpenView {
-    /// Opens a view of a chain, top layer first. Blocks for some milliseconds.
+    /// Opens a view of a chain, top layer first, outside the cache. Blocks for some milliseconds.
     pub(crate) fn open(store: &LayerStore, chain: &[u64]) -> Result<Self, contree_sandbox::Error> {
         let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
         let view = View::open(store, &layers)?;

@@ -1,4 +1,5 @@
-//! Unpacking what archives are packed with: gzip (RFC 1952), Zstandard (RFC 8878), xz. What it is stands in its first bytes.
+//! Decompresses archives: gzip (RFC 1952), Zstandard (RFC 8878) and xz. The first bytes of a file
+//! give its format.
 
 use std::io::{self, BufRead, Cursor, Read};
 
@@ -7,10 +8,10 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
-/// The most memory that xz may ask for, in KiB: level 9 takes 65 MiB.
+/// The most memory that xz may use, in KiB. Level 9 needs 65 MiB.
 const XZ_MEMORY: u32 = 256 * 1024;
 
-/// A reader of the unpacked bytes.
+/// A reader of the decompressed bytes.
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),
     Gzip(Box<MultiGzDecoder<R>>),
@@ -19,14 +20,15 @@ pub(super) enum Decoder<R: BufRead> {
 }
 
 impl<R: BufRead> Decoder<R> {
-    /// A decoder of whatever `source` begins with.
+    /// Chooses the decoder by the first bytes of `source`.
     ///
     /// # Errors
-    /// If it cannot be read, or is packed in a way that is not supported.
+    /// Fails if `source` cannot be read or its compression is not supported.
     pub(super) fn new(mut source: R) -> io::Result<Self> {
-        // A reader with a buffer fills it from a file at once; what is shorter than these marks is not packed.
+        // A buffered reader fills its buffer from a file in one read. Input that is shorter than
+        // these magic numbers is not compressed.
         let start = source.fill_buf()?;
-        let begins = |mark: &[u8]| start.starts_with(mark);
+        let begins = |magic: &[u8]| start.starts_with(magic);
         if begins(&[0x1f, 0x8b]) {
             return Ok(Self::Gzip(Box::new(MultiGzDecoder::new(source))));
         }
@@ -40,13 +42,13 @@ impl<R: BufRead> Decoder<R> {
         }
         if begins(b"BZh") {
             return Err(io::Error::other(
-                "it is packed with bzip2, which is not supported: pack it with gzip, zstd or xz",
+                "it is compressed with bzip2, which is not supported: use gzip, zstd or xz",
             ));
         }
         Ok(Self::Plain(source))
     }
 
-    /// Whether nothing has to be unpacked.
+    /// Returns whether the input is not compressed.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
@@ -63,9 +65,10 @@ impl<R: BufRead> Read for Decoder<R> {
     }
 }
 
+/// The decoder of one Zstandard frame, whose magic number was already read.
 type Frame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
 
-/// Zstandard's frames, one after the other, without those that are to be skipped.
+/// Decodes consecutive Zstandard frames and skips the skippable ones.
 pub(super) struct Zstd<R: BufRead> {
     state: FrameState<R>,
 }
@@ -127,7 +130,7 @@ impl<R: BufRead> Read for Zstd<R> {
     }
 }
 
-/// Whether these bytes begin a frame that decoders pass over (RFC 8878, section 3.1.2).
+/// Returns whether these bytes begin a skippable frame (RFC 8878, section 3.1.2).
 fn is_skippable(start: &[u8]) -> bool {
     start[0] & 0xf0 == 0x50 && start[1..4] == [0x2a, 0x4d, 0x18]
 }
@@ -139,7 +142,7 @@ mod tests {
     use super::*;
 
     fn unpack(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        // Small reads, so that marks and ends fall between them.
+        // Small reads, so that magic numbers and frame ends fall between them.
         let mut out = Vec::new();
         let mut decoder = Decoder::new(BufReader::with_capacity(16, bytes))?;
         decoder.read_to_end(&mut out)?;
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_bytes_in_several_parts() {
+    fn consecutive_streams_are_joined() {
         let (one, two) = (b"one ".repeat(5000), b"two".to_vec());
         let whole = [one.clone(), two.clone()].concat();
         assert_eq!(unpack(&whole).unwrap(), whole);
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_unknown_is_an_error() {
+    fn truncated_or_unknown_input_is_an_error() {
         for packed in [gzip(&b"text".repeat(1000)), zstd(&b"text".repeat(1000))] {
             for cut in [packed.len() - 1, packed.len() / 2, 6] {
                 assert!(unpack(&packed[..cut]).is_err(), "{cut} of {}", packed.len());

@@ -1,4 +1,4 @@
-//! Images in an archive of this machine, as `docker save` writes it.
+//! Reads images from a local archive that `docker save` wrote.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,53 +14,53 @@ use super::plan::{Content, Plan, PlanError};
 use contree_registry::manifest::{self, LARGEST, LAYERS, ManifestError};
 use contree_registry::{Digest, Reference};
 
-/// Most members of such an archive.
+/// The most members of an archive.
 const MEMBERS: usize = 100_000;
-/// Most links from name to name.
+/// The most links to follow from one member to another.
 const LINKS: usize = 8;
 
-/// Why an archive gives no image.
+/// The reason why an archive cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
-    /// It cannot be read.
+    /// The archive cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is no archive, or a damaged one.
+    /// It is not a tar archive, or it is damaged.
     #[error(transparent)]
     Tar(#[from] TarError),
-    /// Unpacked it is larger than an image may be.
-    #[error("it is larger than {0} bytes when it is unpacked")]
+    /// It is larger than an image may be once it is decompressed.
+    #[error("it is larger than {0} bytes when decompressed")]
     TooLarge(u64),
     /// It has too many members.
     #[error("it has more than {MEMBERS} members")]
     TooManyMembers,
-    /// A member that every such archive has is missing.
-    #[error("it is no archive of `docker save`: it has no member {0}")]
+    /// It lacks a member that `docker save` always writes.
+    #[error("it is not an archive of `docker save`: it has no member {0}")]
     NoMember(String),
-    /// A member that is held in memory is too large for that.
+    /// A member to be read into memory is too large.
     #[error("its member {0} is larger than {LARGEST} bytes")]
     LargeMember(String),
-    /// Its list of images is not as it should be.
-    #[error("its manifest.json cannot be read: {0}")]
+    /// Its list of images is not valid.
+    #[error("its manifest.json is not valid: {0}")]
     List(#[source] serde_json::Error),
-    /// No image has this name.
+    /// No image in it has this name.
     #[error("it has no image `{name}`; it has {names}")]
     NoImage { name: String, names: String },
-    /// Nothing tells which of its images is meant.
-    #[error("it has {count} images: say which, as in docker-archive:FILE:NAME:TAG; it has {names}")]
+    /// It has several images, and the request names none of them.
+    #[error("it has {count} images: name one, as in docker-archive:FILE:NAME:TAG; it has {names}")]
     Ambiguous { count: usize, names: String },
     /// The image has too many layers.
-    #[error("it has {0} layers, and at most {LAYERS} are taken")]
+    #[error("it has {0} layers, and at most {LAYERS} are supported")]
     TooManyLayers(usize),
-    /// The configuration is not as it should be.
+    /// The image's configuration is not valid, or for another machine.
     #[error(transparent)]
     Configuration(#[from] ManifestError),
-    /// The image's parts do not fit each other.
+    /// The manifest and the configuration of the image do not match.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
 
-/// An image in `manifest.json`.
+/// An image in the archive's `manifest.json`.
 #[derive(Deserialize)]
 struct Saved {
     #[serde(rename = "Config")]
@@ -71,15 +71,17 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// Where the members of an archive are.
+/// The positions of the members of an archive, by name.
 struct Members {
     path: PathBuf,
+    /// Offset and length of each regular file.
     files: HashMap<String, (u64, u64)>,
+    /// The target of each hard or symbolic link.
     links: HashMap<String, String>,
 }
 
-/// The plan of the image that `name` names; without one, of the only image. An archive that is packed as a whole is unpacked into
-/// `scratch`, up to `limit` bytes.
+/// Makes the plan of the image with this name, or of the only image if there is no name. A
+/// compressed archive is decompressed into `scratch`, up to `limit` bytes.
 pub(super) fn plan(
     path: &Path,
     name: Option<&str>,
@@ -151,7 +153,7 @@ impl Saved {
     }
 }
 
-/// The archive itself, or what it was packed from.
+/// Returns the archive's own path, or that of a decompressed copy if it is compressed.
 fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
     let (file, _) = local_file::open(path)?;
     let failed = FileError::read(path);
@@ -161,9 +163,9 @@ fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveErro
     }
     let unpacked = scratch.join("archive.tar");
     let mut to = File::create_new(&unpacked).map_err(&failed)?;
-    let copied = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(&failed)?;
+    let size = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(&failed)?;
     to.flush().map_err(&failed)?;
-    if copied > limit {
+    if size > limit {
         return Err(ArchiveError::TooLarge(limit));
     }
     Ok(unpacked)
@@ -204,6 +206,7 @@ impl Members {
         Ok(members)
     }
 
+    /// Finds the offset and length of a member, following links.
     fn find(&self, name: &str) -> Result<(u64, u64), ArchiveError> {
         let mut at = tidy(name, "");
         for _ in 0..LINKS {
@@ -218,6 +221,7 @@ impl Members {
         Err(ArchiveError::NoMember(name.to_owned()))
     }
 
+    /// Reads a member into memory.
     fn content(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let (offset, length) = self.find(name)?;
         if length > LARGEST as u64 {
@@ -232,7 +236,8 @@ impl Members {
     }
 }
 
-/// A name relative to the archive's root; these are only ever looked up in it.
+/// Resolves a name in the directory `within`, relative to the archive's root. The result is only
+/// looked up in the archive.
 fn tidy(name: &str, within: &str) -> String {
     let mut parts: Vec<&str> = within.split('/').filter(|part| !part.is_empty()).collect();
     for part in name.split('/') {

@@ -1,4 +1,4 @@
-//! What all imports of an engine share.
+//! The state that all imports of an engine share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -10,15 +10,15 @@ use crate::config::LocalConfig;
 use crate::limits;
 use crate::operation::queue::Queue;
 
-/// What all imports of an engine share.
+/// The state that all imports of an engine share.
 pub(crate) struct Imports {
-    /// Whether paths of this machine may be imported from.
+    /// Whether requests may import from paths of this machine.
     pub(crate) local: bool,
-    /// Imports that are carried out, and those that wait.
+    /// Running and waiting imports.
     pub(crate) queue: Arc<Queue>,
     pub(super) limits: UnpackLimits,
     pub(super) http: Http,
-    /// Images that are being imported, so that none is unpacked twice at once.
+    /// A lock for each image that is being imported, so that no image is unpacked twice at once.
     under_way: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
@@ -39,7 +39,7 @@ impl Imports {
         }
     }
 
-    /// The lock of one image.
+    /// Returns the lock of an image.
     pub(super) fn lock_of(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut under_way = self
             .under_way

@@ -1,4 +1,4 @@
-//! Images in a directory of this machine (OCI image-spec, image-layout.md).
+//! Reads images from a local OCI layout directory (OCI image-spec, image-layout.md).
 
 use std::path::{Path, PathBuf};
 
@@ -7,16 +7,16 @@ use super::plan::{Content, Plan, PlanError};
 use contree_registry::Digest;
 use contree_registry::manifest::{self, Descriptor, Document, Index, ManifestError};
 
-/// Names an image in an index.
+/// The annotation that names an image in an index.
 const NAME: &str = "org.opencontainers.image.ref.name";
-/// Most indexes in one another.
+/// The most levels of nested indexes.
 const NESTING: usize = 3;
 
-/// Why a layout gives no image.
+/// The reason why a layout cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LayoutError {
     /// It has no index.
-    #[error("{} is no OCI layout: {source}", directory.display())]
+    #[error("{} is not an OCI layout: {source}", directory.display())]
     NoIndex {
         directory: PathBuf,
         source: FileError,
@@ -24,27 +24,27 @@ pub(super) enum LayoutError {
     /// A blob cannot be read.
     #[error(transparent)]
     Blob(#[from] FileError),
-    /// A blob is not what its name says.
-    #[error("its blob {0} holds something else")]
+    /// A blob does not have the digest in its name.
+    #[error("the content of its blob {0} does not match this digest")]
     WrongBlob(Digest),
-    /// A manifest or configuration is not as it should be.
+    /// A manifest or configuration is not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// No image has this name.
+    /// No image in it has this name.
     #[error("it has no image `{name}`; {names}")]
     NoImage { name: String, names: String },
-    /// Nothing tells which of its images is meant.
-    #[error("it has several images, or none: say which, as in oci-layout:DIR:NAME; {names}")]
+    /// It does not have exactly one image, and the request names none.
+    #[error("it does not have exactly one image: name one, as in oci-layout:DIR:NAME; {names}")]
     Ambiguous { names: String },
-    /// There are too many indexes in one another.
-    #[error("its indexes lead to indexes, and to no image")]
+    /// Its indexes are nested too deeply.
+    #[error("its indexes are nested more than {NESTING} levels deep")]
     Nested,
-    /// The image's parts do not fit each other.
+    /// The manifest and the configuration of the image do not match.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
 
-/// The plan of the image that `name` names; without one, of the only image.
+/// Makes the plan of the image with this name, or of the only image if there is no name.
 pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, LayoutError> {
     let index =
         local_file::read(&directory.join("index.json")).map_err(|source| LayoutError::NoIndex {
@@ -82,6 +82,7 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, LayoutE
     Err(LayoutError::Nested)
 }
 
+/// The entries of an index with this name or digest.
 fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
     let found: Vec<Descriptor> = index
         .manifests
@@ -90,7 +91,7 @@ fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
             entry
                 .annotations
                 .get(NAME)
-                .is_some_and(|given| given == name)
+                .is_some_and(|value| value == name)
                 || entry.digest.to_string() == name
         })
         .cloned()
@@ -104,7 +105,7 @@ fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
     Ok(Index { manifests: found })
 }
 
-/// The only image of an index, or the one for this machine.
+/// Chooses the only image of an index, or the one for this machine.
 fn the_one(index: &Index) -> Result<&Descriptor, LayoutError> {
     if let [only] = index.manifests.as_slice() {
         return Ok(only);
@@ -131,10 +132,10 @@ fn names(index: &Index) -> String {
     }
 }
 
-fn blob(directory: &Path, of: &Descriptor) -> Result<Vec<u8>, LayoutError> {
-    let bytes = local_file::read(&place(directory, &of.digest))?;
-    if Digest::of(&bytes) != of.digest {
-        return Err(LayoutError::WrongBlob(of.digest.clone()));
+fn blob(directory: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
+    let bytes = local_file::read(&place(directory, &descriptor.digest))?;
+    if Digest::of(&bytes) != descriptor.digest {
+        return Err(LayoutError::WrongBlob(descriptor.digest.clone()));
     }
     Ok(bytes)
 }

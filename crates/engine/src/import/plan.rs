@@ -1,4 +1,4 @@
-//! What an import has to do: which layers make up the image, and where they are.
+//! Plans an import: the layers of the image, and where their archives are.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,57 +8,60 @@ use sha2::{Digest as _, Sha256};
 use contree_registry::Digest;
 use contree_registry::manifest::{Config, Descriptor, Platform, this_platform};
 
-/// Why the parts of an image do not make one.
+/// The reason why a manifest and a configuration do not describe one image.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {
-    /// Manifest and configuration disagree.
-    #[error("its manifest has {manifest} layers, and its configuration tells of {configuration}")]
+    /// They have different numbers of layers.
+    #[error("its manifest has {manifest} layers, but its configuration lists {configuration}")]
     LayerCount {
         manifest: usize,
         configuration: usize,
     },
-    /// There is nothing to unpack.
+    /// The image has no layers.
     #[error("it has no layers")]
     NoLayers,
 }
 
-/// An image to be made.
+/// The plan of an image.
 pub(super) struct Plan {
-    /// What the image is known by when it is imported again.
+    /// The key that identifies the image when it is imported again: the digest of its
+    /// configuration.
     pub(super) key: Option<String>,
+    /// The environment variables of the image.
     pub(super) env: BTreeMap<String, String>,
     pub(super) platform: Platform,
-    /// The bottom first.
+    /// The layers, the bottom first.
     pub(super) layers: Vec<LayerPlan>,
 }
 
-/// One layer of it.
+/// The plan of one layer.
 #[derive(Clone, Debug)]
 pub(super) struct LayerPlan {
-    /// The digest of the unpacked archive, if it is known before.
+    /// The digest of the decompressed archive, if it is known before decompression.
     pub(super) diff: Option<Digest>,
-    /// The layer and all below it (OCI image-spec, config.md, "Layer ChainID").
+    /// The ChainID of the layer, which covers it and all layers below it (OCI image-spec,
+    /// config.md, "Layer ChainID").
     pub(super) chain: Option<Digest>,
     pub(super) content: Content,
 }
 
-/// Where a layer's archive is.
+/// The location of a layer's archive.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// In the registry.
     Remote(Descriptor),
-    /// A part of a file of this machine.
+    /// A part of a local file.
     File {
         path: PathBuf,
         offset: u64,
         length: u64,
-        /// Of that part, to be checked while it is read.
+        /// The digest of that part, to be checked while it is read.
         digest: Option<Digest>,
     },
 }
 
 impl Content {
-    /// Bytes of the archive as it is packed.
+    /// The size of the archive in bytes, before decompression.
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Remote(descriptor) => descriptor.size,
@@ -68,10 +71,10 @@ impl Content {
 }
 
 impl Plan {
-    /// The plan of an image with this configuration, whose digest is `key`.
+    /// Plans an image with this configuration, whose digest is `key`.
     ///
     /// # Errors
-    /// If the configuration tells of another number of layers.
+    /// Fails if the configuration lists a different number of layers, or none.
     pub(super) fn of(
         key: &Digest,
         config: Config,
@@ -109,7 +112,7 @@ impl Plan {
         })
     }
 
-    /// The plan of an archive of files.
+    /// Plans the import of a root filesystem archive as a single layer.
     pub(super) fn of_files(content: Content) -> Self {
         Self {
             key: None,
@@ -124,7 +127,7 @@ impl Plan {
     }
 }
 
-/// Names a layer with all that is below it.
+/// Computes the ChainID of a layer.
 pub(super) fn chain_id(below: Option<&Digest>, diff: &Digest) -> Digest {
     match below {
         None => diff.clone(),

@@ -1,4 +1,4 @@
-//! Getting the layers of an image: those that are missing are downloaded and unpacked in their order.
+//! Prepares the layers of an image: downloads the missing ones and unpacks them in order.
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,14 @@ use crate::error::ApiError;
 use crate::rows::{images, imports, layers};
 
 impl ImportContext<'_> {
-    /// Does all that is needed.
+    /// Prepares the image of this source.
     pub(super) async fn prepare(&self, origin: &Origin) -> Result<PreparedImage, ImportError> {
         let scratch = self.run.path().join("b");
         std::fs::create_dir(&scratch).map_err(|source| ImportError::Scratch {
             path: scratch.clone(),
             source,
         })?;
-        let of = |source: FetchError| ImportError::Source {
+        let failed = |source: FetchError| ImportError::Source {
             url: origin.url(),
             source,
         };
@@ -32,15 +32,15 @@ impl ImportContext<'_> {
             Origin::Registry(reference, _) => self.find(reference).await,
             Origin::Local(kind, text) => self.look(*kind, text, &scratch).await,
         }
-        .map_err(of)?;
-        // Two imports of one image: the second finds what the first has made.
+        .map_err(failed)?;
+        // Of two imports of the same image, the second waits for the first and finds its image.
         let lock = plan
             .key
             .as_deref()
             .map(|key| self.engine.imports.lock_of(key));
-        let _alone = match &lock {
+        let _guard = match &lock {
             Some(lock) => Some(match lock.try_lock() {
-                Ok(held) => held,
+                held => Ok(guard) => guard => held,
                 Err(_) => {
                     self.progress
                         .line("the same image is being imported already; waiting for it");
@@ -52,12 +52,13 @@ impl ImportContext<'_> {
         if let Some(key) = plan.key.clone()
             && let Some((image, held)) = self.known(key).await?
         {
-            self.progress.line("the image is there already");
+            self.progress.line("the image already exists");
             return Ok(PreparedImage::Known { image, held });
         }
-        self.make(origin, plan, &scratch).await.map_err(of)
+        self.make(origin, plan, &scratch).await.map_err(failed)
     }
 
+    /// Plans the import of a registry's image.
     async fn find(&self, reference: &Reference) -> Result<Plan, FetchError> {
         let repository = self.repository(reference);
         let found = repository.find().await?;
@@ -80,10 +81,11 @@ impl ImportContext<'_> {
         Ok(Plan::of(&key, config, contents)?)
     }
 
+    /// Plans the import of a local image.
     async fn look(&self, kind: Kind, text: &str, scratch: &Path) -> Result<Plan, FetchError> {
         let (text, scratch) = (text.to_owned(), scratch.to_owned());
         let limit = self.engine.imports.limits.bytes;
-        let looked = self
+        let plan = self
             .tasks
             .spawn_blocking(move || -> Result<Plan, FetchError> {
                 match kind {
@@ -112,7 +114,7 @@ impl ImportContext<'_> {
                     }
                 }
             });
-        let plan = looked.await??;
+        let plan = plan.await??;
         let bytes = total(plan.layers.iter().map(|layer| layer.content.length()));
         self.progress.line(&format!(
             "an image for {}, {} layers, {}",
@@ -123,6 +125,7 @@ impl ImportContext<'_> {
         Ok(plan)
     }
 
+    /// Downloads and unpacks the layers that are missing.
     async fn make(
         &self,
         origin: &Origin,
@@ -130,20 +133,20 @@ impl ImportContext<'_> {
         scratch: &Path,
     ) -> Result<PreparedImage, FetchError> {
         let count = plan.layers.len();
-        let (mut pieces, held) = self.shared(&plan.layers).await?;
-        if !pieces.is_empty() {
+        let (mut prepared, held) = self.shared(&plan.layers).await?;
+        if !prepared.is_empty() {
             self.progress.line(&format!(
-                "{} of {count} layers are there already",
-                pieces.len()
+                "{} of {count} layers already exist",
+                prepared.len()
             ));
         }
-        let missing = &plan.layers[pieces.len()..];
-        let (packed, most) = (
+        let missing = &plan.layers[prepared.len()..];
+        let (packed, limit) = (
             total(missing.iter().map(|layer| layer.content.length())),
             self.engine.imports.limits.bytes,
         );
-        if packed > most {
-            return Err(FetchError::TooLarge { packed, most });
+        if packed > limit {
+            return Err(FetchError::TooLarge { packed, limit });
         }
         let downloads = self.download(origin, missing, scratch);
         let mut key = plan.key.clone();
@@ -156,8 +159,8 @@ impl ImportContext<'_> {
                 .diff
                 .as_ref()
                 .map_or("files".to_owned(), |diff| format!("layer {}", diff.short()));
-            let unpacked = self.unpack(layer, &content, &pieces).await;
-            let (piece, verified, unpacked) = unpacked.map_err(|source| FetchError::Layer {
+            let unpacked = self.unpack(layer, &content, &prepared).await;
+            let (unpacked_layer, verified, unpacked) = unpacked.map_err(|source| FetchError::Layer {
                 name: name.clone(),
                 source,
             })?;
@@ -166,24 +169,24 @@ impl ImportContext<'_> {
             }
             self.progress.line(&format!(
                 "unpacked {name} ({} of {count}): {} entries, {}",
-                pieces.len() + 1,
+                prepared.len() + 1,
                 unpacked.entries,
                 size(unpacked.bytes)
             ));
             self.progress.differences(&unpacked);
-            // Files without a manifest are known by their archive.
+            // An archive without a manifest is identified by its own digest.
             key.get_or_insert_with(|| format!("rootfs:{}", verified.packed));
-            pieces.push(piece);
+            prepared.push(unpacked_layer);
         }
         Ok(PreparedImage::New {
             key: key.unwrap_or_default(),
             env: plan.env,
-            layers: pieces,
+            layers: prepared,
             held,
         })
     }
 
-    /// The image that was made of `key` before, held.
+    /// Finds the image that an earlier import made under `key`, and holds it.
     async fn known(&self, key: String) -> Result<Option<(Uuid, u64)>, ApiError> {
         let (operation, boot) = (self.operation, self.engine.boot.clone());
         let known = self.engine.write(move |t| {
@@ -199,8 +202,10 @@ impl ImportContext<'_> {
         known.await
     }
 
-    /// The lowest layers of the image that other images have as well, held: a layer that is not ready rests on them, so that they are not
-    /// pruned before the image is there. It never becomes one.
+    /// Finds the lowest layers that other images already have, and holds them.
+    ///
+    /// To hold them, it reserves a layer on top that never becomes ready. Layers with such a child
+    /// are not pruned before the image exists.
     async fn shared(
         &self,
         plan: &[LayerPlan],

@@ -1,37 +1,37 @@
-//! Where an image comes from.
+//! Parses the source of an image.
 
 use std::path::{Path, PathBuf};
 
 use contree_registry::{BadReference, Reference};
 
-/// Why a text names no image that could be imported.
+/// The reason why a text is not an image source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
-    /// A path counts from nowhere.
-    #[error("`{0}` takes an absolute path of this machine")]
+    /// The path is not absolute.
+    #[error("`{0}` needs an absolute path on this machine")]
     RelativePath(&'static str),
-    /// It is no reference to an image of a registry.
+    /// It is not an image reference.
     #[error(transparent)]
     Reference(#[from] BadReference),
 }
 
-/// Where an image comes from.
+/// The source of an image.
 #[derive(Debug)]
 pub(crate) enum Origin {
-    /// A registry; with the text as it was given.
+    /// An image in a registry, with the text of the request.
     Registry(Box<Reference>, String),
-    /// A path of this machine.
+    /// A path on this machine.
     Local(Kind, String),
 }
 
-/// What is at a path.
+/// The format of a local image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A directory as of the OCI image-spec, image-layout.md.
+    /// An OCI layout directory (OCI image-spec, image-layout.md).
     Layout,
-    /// A tar archive as `docker save` writes it.
+    /// A tar archive that `docker save` wrote.
     Archive,
-    /// A tar archive of files, packed or not.
+    /// A tar archive of a root filesystem, compressed or not.
     Rootfs,
 }
 
@@ -48,7 +48,8 @@ impl Kind {
 }
 
 impl Origin {
-    /// Reads `docker://…`, `oci://…`, a bare reference, or one of the local forms, whose paths are absolute.
+    /// Parses `docker://…`, `oci://…`, a bare reference, or one of the local forms with an absolute
+    /// path.
     pub(crate) fn read(url: &str) -> Result<Self, SourceError> {
         for kind in Kind::ALL {
             let Some(rest) = url.strip_prefix(kind.prefix()) else {
@@ -63,7 +64,7 @@ impl Origin {
         Ok(Self::Registry(Box::new(reference), url.to_owned()))
     }
 
-    /// The text that it was read from. It holds no password.
+    /// The text that it was parsed from. It holds no password.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Registry(_, url) => url.clone(),
@@ -76,7 +77,7 @@ impl Origin {
     }
 }
 
-/// Splits `PATH[:NAME]`. Either may hold colons: the longest path that is there counts.
+/// Splits `PATH[:NAME]`. Either part may contain colons, so the longest existing path wins.
 pub(crate) fn split(text: &str) -> (PathBuf, Option<String>) {
     let mut end = text.len();
     loop {

@@ -1,4 +1,5 @@
-//! Checking an archive on its way to the helper that unpacks it: decoded, measured and hashed.
+//! Verifies an archive while sending it to the unpacking helper: decompresses, measures and hashes
+//! it.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -12,51 +13,52 @@ use super::local_file::{self, FileError};
 use super::plan::Content;
 use contree_registry::Digest;
 
-/// How much is handed over at once.
+/// Bytes that are written at once.
 const CHUNK: usize = 256 * 1024;
-/// From here on the ratio of packing counts: what is smaller harms nobody.
+/// The decompressed size from which the compression ratio is checked. Smaller archives are
+/// harmless.
 const LARGE: u64 = 4 << 30;
-/// How many times larger than when it was packed a large archive may be. Real ones stay below 20.
+/// The highest compression ratio of such an archive. Real ones stay below 20.
 const RATIO: u64 = 250;
-/// What the headers of an archive may take besides its files.
+/// The most bytes that an archive's headers may add to its files.
 const HEADERS: u64 = 8 << 30;
 
-/// The digests of an archive that went through.
+/// The digests of a verified archive.
 pub(super) struct VerifiedArchive {
-    /// Of the unpacked archive.
+    /// The digest of the decompressed archive.
     pub(super) diff: Digest,
-    /// Of the archive as it was.
+    /// The digest of the archive as stored.
     pub(super) packed: Digest,
 }
 
-/// Why an archive did not go through.
+/// The reason why an archive is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VerifyError {
-    /// Its content is still in the registry.
+    /// The archive is still in the registry.
     #[error("a layer was not downloaded")]
     NotDownloaded,
-    /// It cannot be opened.
+    /// The archive cannot be opened.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is shorter than was promised, or cut.
+    /// The archive is shorter than stated, or truncated.
     #[error("it ends too early")]
     EndsEarly,
-    /// It is damaged, packed in an unknown way, or cannot be read.
-    #[error("it cannot be unpacked: {0}")]
+    /// The archive is damaged, its compression is unknown, or it cannot be read.
+    #[error("it cannot be decompressed: {0}")]
     Unpack(#[source] io::Error),
-    /// It is not what was promised.
-    #[error("it holds something else than its digest says")]
+    /// The archive does not have the stated digest.
+    #[error("its content does not match its digest")]
     WrongDigest,
     /// Its files are larger than an image may be.
-    #[error("unpacked it is larger than {0} bytes")]
+    #[error("it is larger than {0} bytes when unpacked")]
     TooLarge(u64),
-    /// It is packed more tightly than any real archive.
-    #[error("it looks like a decompression bomb: {packed} bytes give more than {unpacked}")]
+    /// Its compression ratio is higher than that of any real archive.
+    #[error("it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}")]
     Bomb { packed: u64, unpacked: u64 },
-    /// It cannot be handed over.
+    /// The archive cannot be written to the helper.
     #[error("{0}")]
     Write(#[source] io::Error),
-    /// The other side has ended, and knows why.
+    /// The helper has ended; its own error tells why.
     #[error("the helper that unpacks it ended too early")]
     Refused,
 }
@@ -70,7 +72,7 @@ impl VerifyError {
     }
 }
 
-/// Writes the unpacked archive to `to`, and checks that it is what was promised. `bytes` bounds the files of the archive.
+/// Writes the decompressed archive to `to` and verifies it. `bytes` limits the size of its files.
 pub(super) fn copy_verified(
     content: &Content,
     bytes: u64,
@@ -89,16 +91,17 @@ pub(super) fn copy_verified(
     let failed = VerifyError::reading;
     file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
     let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Sha256::new())));
-    let meter = |file: File| Meter {
+    let hashing = |file: File| Meter {
         inner: file.take(*length),
         count: Rc::clone(&count),
         hasher: Rc::clone(&hasher),
     };
-    let mut rest = meter(file.try_clone().map_err(failed)?);
-    let mut decoder = Decoder::new(BufReader::with_capacity(CHUNK, meter(file))).map_err(failed)?;
-    let diff = pour(&mut decoder, bytes, &count, to)?;
+    let mut rest = hashing(file.try_clone().map_err(failed)?);
+    let mut decoder = Decoder::new(BufReader::with_capacity(CHUNK, hashing(file))).map_err(failed)?;
+    let diff = copy_decompressed(&mut decoder, bytes, &count, to)?;
     drop(decoder);
-    // Both share one position: what the decoder did not want belongs to the digest as well.
+    // Both readers share one file position. The digest also covers bytes after the compressed
+    // stream, which the decoder leaves unread.
     rest.inner.set_limit(length.saturating_sub(count.get()));
     io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
     if count.get() < *length {
@@ -111,7 +114,7 @@ pub(super) fn copy_verified(
     Ok(VerifiedArchive { diff, packed })
 }
 
-fn pour(
+fn copy_decompressed(
     decoder: &mut impl Read,
     bytes: u64,
     packed: &Cell<u64>,
@@ -128,8 +131,8 @@ fn pour(
             Err(error) => return Err(VerifyError::reading(error)),
         };
         unpacked += read as u64;
-        if let Some(why) = excess(unpacked, packed.get(), bytes) {
-            return Err(why);
+        if let Some(error) = excess(unpacked, packed.get(), bytes) {
+            return Err(error);
         }
         hasher.update(&buffer[..read]);
         match to.write_all(&buffer[..read]) {
@@ -147,7 +150,7 @@ fn pour(
     }
 }
 
-/// Why so many unpacked bytes are too many.
+/// Returns the error for too many decompressed bytes, if there are too many.
 fn excess(unpacked: u64, packed: u64, bytes: u64) -> Option<VerifyError> {
     if unpacked > bytes.saturating_add(HEADERS) {
         return Some(VerifyError::TooLarge(bytes));
@@ -156,7 +159,7 @@ fn excess(unpacked: u64, packed: u64, bytes: u64) -> Option<VerifyError> {
         .then_some(VerifyError::Bomb { packed, unpacked })
 }
 
-/// Counts and hashes what is read.
+/// Counts and hashes the bytes that it reads.
 struct Meter {
     inner: io::Take<File>,
     count: Rc<Cell<u64>>,
@@ -191,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_promised_is_checked() {
+    fn length_and_digest_are_checked() {
         let bytes = b"some archive".repeat(1000);
-        let (_kept, mut content) = file(&bytes);
+        let (_file, mut content) = file(&bytes);
         let mut out = Vec::new();
-        let fed = copy_verified(&content, 1 << 20, &mut out)
+        let verified = copy_verified(&content, 1 << 20, &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
-            (out, fed.diff, fed.packed),
+            (out, verified.diff, verified.packed),
             (bytes.clone(), Digest::of(&bytes), Digest::of(&bytes))
         );
         if let Content::File { length, .. } = &mut content {
@@ -212,22 +215,22 @@ mod tests {
         if let Content::File { length, .. } = &mut content {
             *length += 100;
         }
-        let cut = copy_verified(&content, 1 << 20, &mut Vec::new());
-        assert!(matches!(cut, Err(VerifyError::EndsEarly)));
+        let result = copy_verified(&content, 1 << 20, &mut Vec::new());
+        assert!(matches!(result, Err(VerifyError::EndsEarly)));
     }
 
     #[test]
-    fn what_follows_packed_bytes_belongs_to_the_digest() {
+    fn the_digest_covers_bytes_after_the_compressed_stream() {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(b"text").unwrap();
         let packed = encoder.finish().unwrap();
-        let (_kept, content) = file(&packed);
+        let (_file, content) = file(&packed);
         let mut out = Vec::new();
-        let fed = copy_verified(&content, 1 << 20, &mut out)
+        let verified = copy_verified(&content, 1 << 20, &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
-            (out.as_slice(), fed.diff),
+            (out.as_slice(), verified.diff),
             (&b"text"[..], Digest::of(b"text"))
         );
     }
