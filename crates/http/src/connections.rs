@@ -1,5 +1,7 @@
-//! The accept loop. It bounds connections and closes silent ones, so that no client can use up this process's descriptors
-//! or keep others out. At shutdown it lets answers be finished.
+//! The accept loop of an HTTP server.
+//!
+//! It bounds the number of connections and closes silent ones, so that no client can exhaust this
+//! process's descriptors or block others. At shutdown it lets open responses finish.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,50 +21,53 @@ use tokio_util::sync::CancellationToken;
 
 use tokio_io_timeout::TimeoutWriter;
 
-/// How long a connection waits for its permit, while idle ones are asked to go.
+/// How long a connection waits for its permit while idle connections are asked to close.
 const PERMIT: Duration = Duration::from_secs(3);
-/// How long a client may take to send the head of a request, and how long an idle connection is kept.
+/// How long a client may take to send the head of a request. Idle connections close after the same
+/// time.
 const HEAD: Duration = Duration::from_secs(75);
-/// How long a client may take to be told that there are too many.
+/// How long a rejected client may take to read the 503 response.
 const REFUSAL: Duration = Duration::from_millis(100);
 
-/// The address of this machine that a connection was made to; none for a unix socket. An extension of every request.
+/// The local address that a connection was made to, or `None` for a Unix socket. Every request has
+/// it as an extension.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub Option<IpAddr>);
 
 /// Bounds of a server's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
-    /// How many connections there may be at once.
+    /// The maximum number of concurrent connections.
     pub connections: usize,
-    /// How long a client may leave an answer unread; `None`: as long as it likes.
+    /// How long a client may leave a response unread. `None`: without limit.
     pub unread: Option<Duration>,
-    /// The largest head of a request, in bytes; also what is buffered of an answer. `None`: hyper's own bound.
+    /// The largest head of a request in bytes, and the size of the write buffer. `None`: hyper's
+    /// default.
     pub buffer: Option<usize>,
-    /// How long last answers may take to be read.
+    /// How long the last responses may take to be read at shutdown.
     pub last: Duration,
 }
 
 /// The steps of a server's shutdown.
 #[derive(Clone, Default)]
 pub struct Shutdown {
-    /// No more are accepted, and those there are end with their answer.
+    /// Stops accepting. Open connections close after their current response.
     pub stop: CancellationToken,
-    /// No call is under way any more: answers have been given, and are being sent.
+    /// Set once every call has its response. The responses may still be on their way.
     pub answered: CancellationToken,
-    /// Streams that carry no answer never end by themselves, and are cut.
+    /// Closes streams that carry no response and would never end by themselves.
     pub cut: CancellationToken,
 }
 
-/// A connection that knows where it was made to.
+/// An accepted connection that knows its local address.
 pub trait AcceptedStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// The address of this machine that it was made to; none for a unix socket.
+    /// The local address of the connection, or `None` for a Unix socket.
     fn reached(&self) -> Option<IpAddr>;
 }
 
 impl AcceptedStream for TcpStream {
     fn reached(&self) -> Option<IpAddr> {
-        // Progress and short answers go out at once.
+        // Sends progress and short responses without delay.
         if let Err(error) = self.set_nodelay(true) {
             tracing::debug!("no TCP_NODELAY: {error}");
         }
@@ -77,14 +82,14 @@ impl AcceptedStream for tokio::net::UnixStream {
     }
 }
 
-/// Serves `router` until it is to stop, and returns when no connection is left.
+/// Serves `router` until `shutdown.stop`. Returns when no connection is left.
 pub async fn serve<L>(mut listener: L, router: Router, bounds: ConnectionBounds, shutdown: Shutdown)
 where
     L: Listener,
     L::Io: AcceptedStream,
 {
     let permits = Arc::new(Semaphore::new(bounds.connections));
-    let room = watch::Sender::new(());
+    let close_idle = watch::Sender::new(());
     let mut tasks = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -95,14 +100,14 @@ where
         let permit = match permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                room.send_replace(());
-                let waited = tokio::time::timeout(PERMIT, permits.clone().acquire_owned());
+                close_idle.send_replace(());
+                let permit = tokio::time::timeout(PERMIT, permits.clone().acquire_owned());
                 let permit = tokio::select! {
                     () = shutdown.stop.cancelled() => break,
-                    permit = waited => permit,
+                    permit = permit => permit,
                 };
                 let Ok(Ok(permit)) = permit else {
-                    refuse(stream).await;
+                    reject(stream).await;
                     continue;
                 };
                 permit
@@ -114,7 +119,7 @@ where
             bounds,
             _permit: ConnectionPermit(permit),
             shutdown: shutdown.clone(),
-            room: room.subscribe(),
+            close_idle: close_idle.subscribe(),
         };
         tasks.spawn(connection.serve(router.clone()));
     }
@@ -130,22 +135,23 @@ where
     tasks.shutdown().await;
 }
 
-/// Says that there are too many connections, to a client that may not even read it.
-async fn refuse(mut stream: impl AcceptedStream) {
+/// Answers 503, to a client that may not even read it.
+async fn reject(mut stream: impl AcceptedStream) {
     let text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let _ = tokio::time::timeout(REFUSAL, stream.write_all(text.as_bytes())).await;
 }
 
-/// The right to one of the bounded connections, given back when it is dropped.
+/// The permit of one connection, returned on drop.
 struct ConnectionPermit(#[expect(dead_code, reason = "held, never read")] OwnedSemaphorePermit);
 
+/// A connection and what it needs to be served.
 struct Connection<S> {
     stream: S,
     reached: LocalAddress,
     bounds: ConnectionBounds,
     _permit: ConnectionPermit,
     shutdown: Shutdown,
-    room: watch::Receiver<()>,
+    close_idle: watch::Receiver<()>,
 }
 
 impl<S: AcceptedStream> Connection<S> {
@@ -165,7 +171,7 @@ impl<S: AcceptedStream> Connection<S> {
         stream.set_timeout(self.bounds.unread);
         let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let mut serving = std::pin::pin!(serving);
-        let mut leaving = false;
+        let mut closing = false;
         loop {
             tokio::select! {
                 served = serving.as_mut() => {
@@ -174,19 +180,19 @@ impl<S: AcceptedStream> Connection<S> {
                     }
                     return;
                 }
-                // Ends the connection after the answer that is under way, or at once.
-                () = self.shutdown.stop.cancelled(), if !leaving => {
-                    leaving = true;
+                // Closes the connection after its current response, or at once if it is idle.
+                () = self.shutdown.stop.cancelled(), if !closing => {
+                    closing = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                Ok(()) = self.room.changed(), if !leaving => {
-                    leaving = true;
+                Ok(()) = self.close_idle.changed(), if !closing => {
+                    closing = true;
                     serving.as_mut().graceful_shutdown();
                 }
                 () = self.shutdown.cut.cancelled() => break,
             }
         }
-        // Streams have been ended; their last bytes may still be on the way.
+        // The streams have ended; their last bytes may still be on their way.
         let _ = tokio::time::timeout(self.bounds.last, serving).await;
     }
 }
@@ -199,11 +205,11 @@ mod tests {
     use tokio::net::UnixStream;
 
     const UNREAD: Duration = Duration::from_millis(50);
-    /// More than a socket holds.
+    /// More than a socket buffers.
     const LARGE: usize = 8 * 1024 * 1024;
 
-    /// Serves one client, which has asked for a large answer; the task ends with its connection.
-    async fn asked() -> (UnixStream, JoinSet<()>) {
+    /// Serves a client that has requested a large response. The task ends with its connection.
+    async fn request_large_response() -> (UnixStream, JoinSet<()>) {
         let (mut client, stream) = UnixStream::pair().unwrap();
         let permits = Arc::new(Semaphore::new(1));
         let connection = Connection {
@@ -217,7 +223,7 @@ mod tests {
             },
             _permit: ConnectionPermit(permits.try_acquire_owned().unwrap()),
             shutdown: Shutdown::default(),
-            room: watch::Sender::new(()).subscribe(),
+            close_idle: watch::Sender::new(()).subscribe(),
         };
         let router = Router::new().route("/", get(|| async { "x".repeat(LARGE) }));
         let mut tasks = JoinSet::new();
@@ -228,8 +234,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_stops_reading_is_given_up() {
-        let (mut client, mut tasks) = asked().await;
+    async fn a_client_that_stops_reading_is_disconnected() {
+        let (mut client, mut tasks) = request_large_response().await;
         tasks.join_next().await.unwrap().unwrap();
         let mut read = Vec::new();
         let _ = client.read_to_end(&mut read).await;
@@ -237,8 +243,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_goes_on_reading_is_not() {
-        let (mut client, mut tasks) = asked().await;
+    async fn a_client_that_keeps_reading_gets_the_whole_response() {
+        let (mut client, mut tasks) = request_large_response().await;
         let mut read = Vec::new();
         client.read_to_end(&mut read).await.unwrap();
         assert!(read.len() > LARGE, "{}", read.len());

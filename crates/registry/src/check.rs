@@ -1,4 +1,4 @@
-//! Whether a registry accepts credentials.
+//! Checks whether a registry accepts credentials.
 
 use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
 use reqwest::Response;
@@ -7,35 +7,36 @@ use url::Url;
 use super::transport::failed;
 use super::{Host, Http, Login, RegistryError, authorize, challenges};
 
-/// What a registry makes of credentials.
+/// The result of checking credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// It accepts them.
+    /// The registry accepts them.
     Granted,
-    /// It asks for none, so that they could not be tried.
+    /// The registry requires no credentials, so they were not checked.
     Open,
 }
 
-/// Tries a login on the registry's own version check, `GET /v2/`.
+/// Checks a login with the registry's version check, `GET /v2/`.
 ///
 /// # Errors
-/// [`RegistryError::Rejected`] if it is not accepted; others if it could not be tried.
+/// Returns [`RegistryError::Rejected`] if the registry rejects the login, and other errors if the
+/// check fails.
 pub async fn check(http: &Http, registry: &Host, login: &Login) -> Result<Access, RegistryError> {
-    let asked = version(http, registry, None).await?;
-    let status = asked.status();
+    let response = request_version(http, registry, None).await?;
+    let status = response.status();
     if status.is_success() {
         return Ok(Access::Open);
     }
     if status != StatusCode::UNAUTHORIZED {
         return Err(RegistryError::Protocol {
             registry: registry.clone(),
-            why: format!("it is no registry, or is out of order: /v2/ answers {status}"),
+            why: format!("it is not a registry, or it is failing: /v2/ answers {status}"),
         });
     }
-    let asked = challenges(asked.headers());
-    let authorization = authorize(http, registry, &asked, None, Some(login)).await?;
-    let answer = version(http, registry, Some(authorization)).await?;
-    let status = answer.status();
+    let challenges = challenges(response.headers());
+    let authorization = authorize(http, registry, &challenges, None, Some(login)).await?;
+    let response = request_version(http, registry, Some(authorization)).await?;
+    let status = response.status();
     if status.is_success() {
         return Ok(Access::Granted);
     }
@@ -51,7 +52,8 @@ pub async fn check(http: &Http, registry: &Host, login: &Login) -> Result<Access
     })
 }
 
-async fn version(
+/// Sends `GET /v2/`.
+async fn request_version(
     http: &Http,
     registry: &Host,
     authorization: Option<HeaderValue>,

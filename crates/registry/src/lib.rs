@@ -1,5 +1,6 @@
-//! Container registries: their names, their challenges and their tokens, as the OCI distribution specification and RFC 9110
-//! have them. Nothing is stored here.
+//! A client for container registries, after the OCI distribution specification and RFC 9110.
+//!
+//! It covers references, challenges, tokens, manifests and pulling. The crate stores nothing.
 
 #![forbid(unsafe_code)]
 

@@ -1,18 +1,18 @@
-//! Credentials, kept out of every log.
+//! Credentials that never appear in logs.
 
 use std::fmt;
 
-/// A text that no output shows.
+/// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `text`.
+    /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for a request or a file that only its owner reads.
+    /// Returns the text, for a request or for a file that only its owner may read.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -24,7 +24,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// How to log in to a registry.
+/// The credentials for a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// A user with a password or an access token.
@@ -39,7 +39,7 @@ pub enum Login {
 }
 
 impl Login {
-    /// A user with a password or an access token.
+    /// Credentials of a user with a password or an access token.
     pub fn password(username: impl Into<String>, secret: impl Into<String>) -> Self {
         Self::Password {
             username: username.into(),

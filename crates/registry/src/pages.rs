@@ -1,17 +1,17 @@
-//! Where people make access tokens of well-known registries.
+//! The pages of well-known registries on which users make access tokens.
 
 use super::Host;
 
-/// Where to make a token, and what to do there.
+/// A page for making a token, with instructions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPage {
-    /// The page.
+    /// The URL of the page.
     pub url: &'static str,
-    /// What to make there, and which user it goes with.
+    /// What to make there, and the user name that goes with it.
     pub how: &'static str,
 }
 
-/// The token page of a registry, if it is a well-known one.
+/// Returns the token page of a registry, if the registry is well known.
 pub fn token_page(registry: &Host) -> Option<TokenPage> {
     let name = registry.as_str();
     let (url, how) = match name {
@@ -54,12 +54,12 @@ pub fn token_page(registry: &Host) -> Option<TokenPage> {
     Some(TokenPage { url, how })
 }
 
-/// `gcr.io`, its regions, and Artifact Registry.
+/// Returns whether the host is `gcr.io`, one of its regions, or Artifact Registry.
 fn is_google(name: &str) -> bool {
     name == "gcr.io" || name.ends_with(".gcr.io") || name.ends_with("-docker.pkg.dev")
 }
 
-/// `ACCOUNT.dkr.ecr.REGION.amazonaws.com`, also in China.
+/// Returns whether the host is `ACCOUNT.dkr.ecr.REGION.amazonaws.com`, in China too.
 fn is_ecr(name: &str) -> bool {
     name.contains(".dkr.ecr.")
         && (name.ends_with(".amazonaws.com") || name.ends_with(".amazonaws.com.cn"))

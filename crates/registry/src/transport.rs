@@ -1,4 +1,5 @@
-//! HTTP as registries are spoken to: no redirect is followed, so that no credentials go where they were not meant to.
+//! HTTP clients for registries. They follow no redirects, so that credentials reach no other
+//! server.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,12 +10,12 @@ use url::Url;
 use super::tls::{install_provider, no_certificates};
 use super::{Host, RegistryError};
 
-/// How long a connection may take to come about.
+/// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a whole exchange may take; none of them is large.
+/// How long a request and its response may take. All of them are small.
 const WHOLE: Duration = Duration::from_secs(30);
 
-/// Clients for `https` and for `http` on this machine, each made at its first use.
+/// Clients for `https`, and for `http` on this machine. Each is made when first used.
 #[derive(Debug, Default)]
 pub struct Http {
     encrypted: OnceLock<Client>,
@@ -22,12 +23,12 @@ pub struct Http {
 }
 
 impl Http {
-    /// The client for a URL.
+    /// Returns the client for a URL.
     ///
     /// # Errors
-    /// If the system's certificates cannot be read.
+    /// Fails if the system's certificates cannot be read.
     pub fn client(&self, url: &Url) -> Result<Client, RegistryError> {
-        let (kept, builder) = if url.scheme() == "https" {
+        let (slot, builder) = if url.scheme() == "https" {
             install_provider();
             (&self.encrypted, builder())
         } else {
@@ -35,15 +36,15 @@ impl Http {
             let builder = builder().no_proxy().tls_backend_preconfigured(certificates);
             (&self.plain, builder)
         };
-        if let Some(client) = kept.get() {
+        if let Some(client) = slot.get() {
             return Ok(client.clone());
         }
-        let made = builder.build().map_err(|error| failed(url, &error))?;
-        Ok(kept.get_or_init(|| made).clone())
+        let client = builder.build().map_err(|error| failed(url, &error))?;
+        Ok(slot.get_or_init(|| client).clone())
     }
 }
 
-/// How the client names itself.
+/// The value of the `User-Agent` header.
 fn user_agent() -> String {
     format!(
         "contree/{} ({}; {})",
@@ -61,7 +62,7 @@ fn builder() -> ClientBuilder {
         .redirect(redirect::Policy::none())
 }
 
-/// An error of the HTTP library without the URL, whose query may hold what is nobody's business.
+/// Converts an error of the HTTP library. The URL is omitted, because its query may hold secrets.
 pub(super) fn failed(url: &Url, error: &dyn std::error::Error) -> RegistryError {
     let mut why = error.to_string();
     let mut source = error.source();
@@ -76,10 +77,10 @@ pub(super) fn failed(url: &Url, error: &dyn std::error::Error) -> RegistryError 
     RegistryError::Unreachable { at, why }
 }
 
-/// A body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
-/// If it is longer, or breaks off.
+/// Fails if the body is longer or the connection breaks.
 pub async fn bounded(
     registry: &Host,
     mut response: Response,
