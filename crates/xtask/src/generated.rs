@@ -1,4 +1,4 @@
-//! Every generated file of the repository.
+//! The generated files of the repository.
 
 use std::fs;
 use std::path::Path;
@@ -11,13 +11,13 @@ use crate::mistakes;
 use crate::sync::Generated;
 use crate::yaml_only;
 
-/// The folder with what clients see of each tool.
+/// The directory of the snapshots of what clients see: one file per tool.
 pub const SURFACE: &str = "tests/surface";
 
-/// Compiles the manifest that is shipped.
+/// Compiles the repository's own manifest.
 ///
 /// # Errors
-/// Returns the mistakes in it, one a line.
+/// Returns the mistakes in it, one per line.
 pub fn compile_shipped(root: &Path) -> Result<Output, String> {
     let project = files::Project {
         root,
@@ -33,18 +33,19 @@ pub fn compile_shipped(root: &Path) -> Result<Output, String> {
         .map_err(|problems| lines(&problems))
 }
 
-/// What is made from the manifest that is shipped: the surface, pages, and the schema of the manifest.
+/// Generates the files from the repository's own manifest: the surface, the pages, and the
+/// manifest's JSON Schema.
 ///
 /// # Errors
-/// Fails if the manifest does not compile, and if a page has no region for what is generated.
+/// Fails if the manifest does not compile, or if a page has no region for generated text.
 pub fn shipped(root: &Path) -> Result<Vec<Generated>, String> {
     let output = compile_shipped(root)?;
     let extras = ("_extras".to_owned(), output.extras);
     let surface = output.surface.into_iter().chain([extras]);
     let mut generated: Vec<Generated> = surface
-        .map(|(name, mut seen)| {
-            seen.sort_all_objects();
-            Generated::new(format!("{SURFACE}/{name}.json"), format!("{seen:#}\n"))
+        .map(|(name, mut snapshot)| {
+            snapshot.sort_all_objects();
+            Generated::new(format!("{SURFACE}/{name}.json"), format!("{snapshot:#}\n"))
         })
         .collect();
     for (path, text) in &output.documents {
@@ -62,10 +63,10 @@ pub fn shipped(root: &Path) -> Result<Vec<Generated>, String> {
     Ok(generated)
 }
 
-/// What the tests of the compiler compare with.
+/// Generates the files that the manifest compiler's tests compare with.
 ///
 /// # Errors
-/// Fails if a good manifest does not compile, or one with a mistake does.
+/// Fails if a valid manifest does not compile, or if one with a mistake does.
 pub fn fixtures(root: &Path) -> Result<Vec<Generated>, String> {
     let fixture = Fixture::read(root)?;
     let output = fixture.compile().map_err(|problems| lines(&problems))?;

@@ -1,7 +1,8 @@
 //! Tasks of the repository.
 //!
-//! One so far: [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/` and the API document.
-//! The tests of the manifest compiler call the same code.
+//! The only task so far is [`generate`]: it writes or checks every file that is made from
+//! `tools.yaml`, `templates/` and the API document. The tests of the manifest compiler call the
+//! same code.
 
 #![forbid(unsafe_code)]
 
@@ -18,10 +19,11 @@ use std::path::Path;
 /// The command that writes the generated files.
 pub const GENERATE: &str = "cargo run -q -p contree-xtask -- generate";
 
-/// Writes or checks the generated files of the repository at `root`. Returns those that were not up to date.
+/// Writes or checks the generated files of the repository at `root`. Returns those that are out of
+/// date.
 ///
 /// # Errors
-/// Fails if a source does not compile, and if a file cannot be read or written.
+/// Fails if a source does not compile, or if a file cannot be read or written.
 pub fn generate(root: &Path, mode: Mode) -> Result<Vec<Stale>, String> {
     let mut files = generated::shipped(root)?;
     files.extend(generated::fixtures(root)?);

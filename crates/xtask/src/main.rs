@@ -8,8 +8,8 @@ use contree_xtask::{GENERATE, Mode, generate};
 const USAGE: &str = "\
 Usage: cargo run -q -p contree-xtask -- generate [--check]
 
-  generate           Write the files that are made from tools.yaml, templates/ and the API document
-  generate --check   Name those that are not up to date, and write nothing";
+  generate           Write the files that are generated from tools.yaml, templates/ and the API document
+  generate --check   List those that are out of date, and write nothing";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -1,16 +1,16 @@
-//! Writing generated files, or comparing them with what they should be.
+//! Writes generated files, or compares them with their expected text.
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What to do with a file that is not up to date.
+/// The action for files that are out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Write it.
+    /// Write them.
     Write,
-    /// Report it.
+    /// Report them.
     Check,
 }
 
@@ -19,12 +19,12 @@ pub enum Mode {
 pub struct Generated {
     /// Its path in the repository.
     pub path: PathBuf,
-    /// Its contents.
+    /// Its content.
     pub text: String,
 }
 
 impl Generated {
-    /// A file at `path` with the contents `text`.
+    /// A file at `path` with the content `text`.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -33,12 +33,12 @@ impl Generated {
     }
 }
 
-/// A file that was not up to date.
+/// A file that is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stale {
     /// Its path in the repository.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason, completing "PATH …".
     pub why: String,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Stale {
     }
 }
 
-/// Writes or checks `files` below `root`. Returns those that were not up to date.
+/// Writes or checks `files` below `root`. Returns those that are out of date.
 ///
 /// # Errors
 /// Fails if a file cannot be read or written.
@@ -56,17 +56,17 @@ pub fn sync(root: &Path, files: &[Generated], mode: Mode) -> Result<Vec<Stale>, 
     let mut stale = Vec::new();
     for file in files {
         let path = root.join(&file.path);
-        let found = match fs::read_to_string(&path) {
-            Ok(found) => Some(found),
+        let actual = match fs::read_to_string(&path) {
+            Some(found) => Ok(text) => Some(text) => Some(found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };
-        if found.as_ref() == Some(&file.text) {
+        if actual.as_ref() == Some(&file.text) {
             continue;
         }
-        let why = found.map_or_else(
+        let why = actual.map_or_else(
             || "does not exist".to_owned(),
-            |found| format!("is not up to date, {}", difference(&found, &file.text)),
+            |actual| format!("is out of date: {}", difference(&actual, &file.text)),
         );
         if mode == Mode::Write {
             write(&path, &file.text)
@@ -80,10 +80,10 @@ pub fn sync(root: &Path, files: &[Generated], mode: Mode) -> Result<Vec<Stale>, 
     Ok(stale)
 }
 
-/// Removes or reports the files in `folder`, a path below `root`, that are none of `files`.
+/// Removes or reports the files in `folder`, a path below `root`, that are not in `files`.
 ///
 /// # Errors
-/// Fails if the folder cannot be read or a file cannot be removed.
+/// Fails if the directory cannot be read or a file cannot be removed.
 pub fn remove_others(
     root: &Path,
     folder: &str,
@@ -109,33 +109,33 @@ pub fn remove_others(
     Ok(stale)
 }
 
-/// Replaces a file at once, since a test may be reading it.
+/// Replaces a file atomically, because a test may be reading it.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut whole = path.as_os_str().to_owned();
-    whole.push(format!(".{}.new", std::process::id()));
-    fs::write(&whole, text)?;
-    fs::rename(&whole, path)
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    fs::write(&temporary, text)?;
+    fs::rename(&temporary, path)
 }
 
-/// The first line that differs.
-fn difference(found: &str, expected: &str) -> String {
-    let pairs = found.lines().map(Some).chain(std::iter::repeat(None));
-    let lines = expected.lines().map(Some).chain([None]);
-    let difference = pairs
-        .zip(lines)
+/// Describes the first line that differs.
+fn difference(actual: &str, expected: &str) -> String {
+    let actual_lines = actual.lines().map(Some).chain(std::iter::repeat(None));
+    let expected_lines = expected.lines().map(Some).chain([None]);
+    let difference = actual_lines
+        .zip(expected_lines)
         .enumerate()
-        .find(|(_, (found, expected))| found != expected);
+        .find(|(_, (actual, expected))| actual != expected);
     difference.map_or_else(
         || "at a line's end".to_owned(),
-        |(index, (found, expected))| {
+        |(index, (actual, expected))| {
             let shown = |line: Option<&str>| line.unwrap_or("(end)").to_owned();
             format!(
-                "line {}:\n  there: {}\n  now:   {}",
+                "line {}:\n  found:    {}\n  expected: {}",
                 index + 1,
-                shown(found),
+                shown(actual),
                 shown(expected)
             )
         },
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checking_reports_and_writing_repairs() {
+    fn check_reports_and_write_updates() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let files = [
@@ -162,11 +162,11 @@ mod tests {
         fs::write(root.join("made/other.txt"), "one\n2\n").unwrap();
 
         let stale = sync(root, &files, Mode::Check).unwrap();
-        let said: Vec<String> = stale.iter().map(ToString::to_string).collect();
+        let reports: Vec<String> = stale.iter().map(ToString::to_string).collect();
         assert_eq!(
-            said,
+            reports,
             [
-                "made/other.txt is not up to date, line 2:\n  there: 2\n  now:   two",
+                "made/other.txt is out of date: line 2:\n  found:    2\n  expected: two",
                 "made/deep/new.txt does not exist",
             ]
         );
@@ -178,12 +178,12 @@ mod tests {
             fs::read_to_string(root.join("made/other.txt")).unwrap(),
             "one\ntwo\n"
         );
-        // Nothing is left of the writing.
+        // No temporary file is left.
         assert_eq!(fs::read_dir(root.join("made")).unwrap().count(), 3);
     }
 
     #[test]
-    fn what_is_no_longer_generated_goes() {
+    fn files_that_are_no_longer_generated_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         fs::create_dir(root.join("made")).unwrap();
