@@ -10,7 +10,7 @@ use super::network::Egress;
 use super::settings::{EgressSettings, NetworkMode};
 
 /// Package registries that commands commonly use. `doctor` checks whether sandboxes may reach them.
-const REGISTRIES: &[&str] = &[
+const PACKAGE_REGISTRIES: &[&str] = &[
     "deb.debian.org",
     "files.pythonhosted.org",
     "index.crates.io",
@@ -20,7 +20,7 @@ const REGISTRIES: &[&str] = &[
 ];
 
 /// How long the lookup of all names may take.
-const LOOK: Duration = Duration::from_secs(3);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Reports for `doctor` what sandboxes may reach with these settings, and whether that includes the
 /// package registries.
@@ -46,10 +46,10 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
             ),
         ),
         NetworkMode::Proxy => match egress.upstream() {
-            Err(why) => Check::new(
+            Err(error) => Check::new(
                 NAME,
                 State::Degraded,
-                format!("{about}: {why}"),
+                format!("{about}: {error}"),
                 Some(
                     "set https_proxy and http_proxy to an http:// proxy, or unset them".to_owned(),
                 ),
@@ -63,7 +63,7 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
 /// Resolves the registries' names here and checks their addresses against the policy.
 fn registries(egress: &Egress, about: String) -> Check {
     let (sender, receiver) = std::sync::mpsc::channel();
-    for name in REGISTRIES {
+    for name in PACKAGE_REGISTRIES {
         let sender = sender.clone();
         // A thread for each name, because a silent resolver must not delay the others.
         std::thread::spawn(move || {
@@ -74,7 +74,7 @@ fn registries(egress: &Egress, about: String) -> Check {
         });
     }
     drop(sender);
-    let deadline = Instant::now() + LOOK;
+    let deadline = Instant::now() + LOOKUP_TIMEOUT;
     let mut denied = Vec::new();
     let mut resolved = 0;
     while let Ok((name, addresses)) =
@@ -82,7 +82,7 @@ fn registries(egress: &Egress, about: String) -> Check {
     {
         let Ok(addresses) = addresses else { continue };
         resolved += 1;
-        if let Some(reason) = egress.hindrance(name, &addresses) {
+        if let Some(reason) = egress.denial_reason(name, &addresses) {
             denied.push((name, reason));
         }
     }

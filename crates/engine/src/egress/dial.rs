@@ -11,24 +11,24 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::policy::{Denied, Named, Policy};
+use super::policy::{Denial, NameDecision, Policy};
 use super::target::{Host, Target};
-use super::upstream::{Purpose, Upstream, UpstreamError, Via};
+use super::upstream::{ConnectionPurpose, Upstream, UpstreamError, UpstreamProxy};
 
 /// How long the resolver may take for a name.
-const RESOLVE: Duration = Duration::from_secs(15);
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The same when the machine's proxy resolves the name, since the machine itself may be unable to.
-const RESOLVE_BESIDE: Duration = Duration::from_secs(3);
+const HINT_RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long connecting to one address may take.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many addresses of a name are tried.
-const ADDRESSES: usize = 4;
+const MAX_ADDRESSES: usize = 4;
 /// How long the machine's proxy may take to open a tunnel.
-const HANDSHAKE: Duration = Duration::from_secs(30);
+const TUNNEL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest response head of the machine's proxy, in bytes.
-const HANDSHAKE_BYTES: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Concurrent lookups of the whole engine: each occupies a thread until the resolver responds.
-const LOOKUPS: usize = 32;
+const MAX_LOOKUPS: usize = 32;
 
 /// Opens connections.
 pub(super) struct Dialer {
@@ -38,7 +38,7 @@ pub(super) struct Dialer {
 }
 
 /// An open connection.
-pub(super) struct Link {
+pub(super) struct OutgoingConnection {
     pub(super) stream: TcpStream,
     pub(super) route: Route,
 }
@@ -50,7 +50,7 @@ pub(super) enum Route {
     Direct(SocketAddr),
     /// Through the machine's proxy, which resolves the name itself.
     Upstream {
-        via: Via,
+        via: UpstreamProxy,
         /// True if this machine resolved the name and checked its addresses as well.
         checked: bool,
     },
@@ -61,7 +61,7 @@ pub(super) enum Route {
 pub(super) enum DialError {
     /// The policy denies it.
     #[error(transparent)]
-    Denied(#[from] Denied),
+    Denial(#[from] Denial),
     /// The machine's proxy is not supported.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
@@ -76,29 +76,29 @@ pub(super) enum DialError {
     },
     /// The address does not respond in time.
     #[error("{0} does not answer")]
-    Silent(SocketAddr),
+    TimedOut(SocketAddr),
     /// The resolver has no address for the name.
     #[error("the name has no address")]
     NoAddress,
     /// The machine's proxy refuses the connection.
     #[error("cannot connect to this machine's proxy {via}: {source}")]
-    ConnectProxy { via: Via, source: io::Error },
+    ConnectProxy { via: UpstreamProxy, source: io::Error },
     /// The machine's proxy opens no tunnel.
     #[error("this machine's proxy {via}: {source}")]
-    Tunnel { via: Via, source: TunnelError },
+    Tunnel { via: UpstreamProxy, source: TunnelError },
 }
 
 impl DialError {
     /// Returns whether the policy denies the connection.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self, Self::Denied(_))
+        matches!(self, Self::Denial(_))
     }
 
     /// The HTTP status for the client.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Denial(_) => StatusCode::FORBIDDEN,
+            Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
@@ -108,11 +108,11 @@ impl DialError {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
     /// The resolver reports an error.
-    #[error("{}", in_its_words(.0))]
+    #[error("{}", resolver_message(.0))]
     Resolver(#[source] io::Error),
     /// The resolver does not respond in time.
     #[error("the resolver does not answer")]
-    Silent,
+    TimedOut,
     /// The lookup's task failed.
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),
@@ -129,7 +129,7 @@ pub(super) enum TunnelError {
     Io(#[from] io::Error),
     /// The proxy does not respond in time.
     #[error("it does not answer")]
-    Silent,
+    TimedOut,
     /// The head of its response is too long.
     #[error("its answer is too long")]
     TooLong,
@@ -143,26 +143,26 @@ impl Dialer {
         Self {
             policy,
             upstream,
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         }
     }
 
     /// Connects to a target. For a tunnel through the machine's proxy, the tunnel is already open.
     /// For requests, the caller still sends the proxy the absolute URL.
-    pub(super) async fn dial(&self, target: &Target, purpose: Purpose) -> Result<Link, DialError> {
-        let named = self.policy.name(target)?;
-        match self.upstream.via(target, purpose)? {
-            None => self.direct(target, named).await,
-            Some(via) => self.through(target, named, via, purpose).await,
+    pub(super) async fn dial(&self, target: &Target, purpose: ConnectionPurpose) -> Result<OutgoingConnection, DialError> {
+        let name_decision = self.policy.check_name(target)?;
+        match self.upstream.proxy_for(target, purpose)? {
+            None => self.connect_directly(target, name_decision).await,
+            Some(via) => self.connect_through_proxy(target, name_decision, via, purpose).await,
         }
     }
 
     /// Connects to an address of the target itself.
-    async fn direct(&self, target: &Target, named: Named) -> Result<Link, DialError> {
+    async fn connect_directly(&self, target: &Target, name_decision: NameDecision) -> Result<OutgoingConnection, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
             Host::Name(name) => {
-                self.resolve(name, RESOLVE)
+                self.resolve(name, RESOLVE_TIMEOUT)
                     .await
                     .map_err(|source| DialError::Resolve {
                         name: name.clone(),
@@ -174,58 +174,58 @@ impl Dialer {
         let mut allowed = Vec::new();
         let mut denials = Vec::new();
         for address in addresses {
-            match self.policy.address(target, named, address) {
+            match self.policy.check_address(target, name_decision, address) {
                 Ok(()) => allowed.push(address),
                 reasons.push(why) => Err(denial) => denials.push(denial) => reasons.push(why),
             }
         }
         if allowed.is_empty() {
-            let denial = denials.into_iter().next().unwrap_or(Denied::NoAddress);
-            return Err(denial.of(&target.host).into());
+            let denial = denials.into_iter().next().unwrap_or(Denial::NoAddress);
+            return Err(denial.for_host(&target.host).into());
         }
         let mut last_error = None;
-        for address in allowed.into_iter().take(ADDRESSES) {
+        for address in allowed.into_iter().take(MAX_ADDRESSES) {
             let address = SocketAddr::new(address, target.port);
-            match timeout(CONNECT, TcpStream::connect(address)).await {
+            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     let _ = stream.set_nodelay(true);
-                    return Ok(Link {
+                    return Ok(OutgoingConnection {
                         stream,
                         route: Route::Direct(address),
                     });
                 }
                 Ok(Err(source)) => last_error = Some(DialError::Connect { address, source }),
-                Err(_) => last_error = Some(DialError::Silent(address)),
+                Err(_) => last_error = Some(DialError::TimedOut(address)),
             }
         }
         Err(last_error.unwrap_or(DialError::NoAddress))
     }
 
     /// Connects to the machine's proxy.
-    async fn through(
+    async fn connect_through_proxy(
         &self,
         target: &Target,
-        named: Named,
-        via: Via,
-        purpose: Purpose,
-    ) -> Result<Link, DialError> {
+        name_decision: NameDecision,
+        via: UpstreamProxy,
+        purpose: ConnectionPurpose,
+    ) -> Result<OutgoingConnection, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
             // The proxy resolves the name itself, so these addresses are only a hint. A denied one
             // is still refused.
-            Host::Name(name) => self.resolve(name, RESOLVE_BESIDE).await.unwrap_or_default(),
+            Host::Name(name) => self.resolve(name, HINT_RESOLVE_TIMEOUT).await.unwrap_or_default(),
         };
         let checked = !addresses.is_empty();
         if !checked {
             // Without addresses, a rule about addresses cannot allow the target.
-            self.policy.unresolved(target, named)?;
+            self.policy.check_unresolved(target, name_decision)?;
         }
         for address in addresses {
             self.policy
-                .address(target, named, address)
-                .map_err(|denial| denial.of(&target.host))?;
+                .check_address(target, name_decision, address)
+                .map_err(|denial| denial.for_host(&target.host))?;
         }
-        let connected = timeout(CONNECT, TcpStream::connect((via.host.as_str(), via.port))).await;
+        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((via.host.as_str(), via.port))).await;
         let mut stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| DialError::ConnectProxy {
@@ -233,16 +233,16 @@ impl Dialer {
                 source,
             })?;
         let _ = stream.set_nodelay(true);
-        if purpose == Purpose::Tunnel {
-            timeout(HANDSHAKE, open_tunnel(&mut stream, target, &via))
+        if purpose == ConnectionPurpose::Tunnel {
+            timeout(TUNNEL_TIMEOUT, open_tunnel(&mut stream, target, &via))
                 .await
-                .unwrap_or(Err(TunnelError::Silent))
+                .unwrap_or(Err(TunnelError::TimedOut))
                 .map_err(|source| DialError::Tunnel {
                     via: via.clone(),
                     source,
                 })?;
         }
-        Ok(Link {
+        Ok(OutgoingConnection {
             stream,
             route: Route::Upstream { via, checked },
         })
@@ -264,7 +264,7 @@ impl Dialer {
         };
         let mut addresses = timeout(limit, lookup)
             .await
-            .unwrap_or(Err(ResolveError::Silent))?;
+            .unwrap_or(Err(ResolveError::TimedOut))?;
         let mut seen = std::collections::HashSet::new();
         addresses.retain(|address| seen.insert(*address));
         Ok(addresses)
@@ -272,7 +272,7 @@ impl Dialer {
 }
 
 /// The resolver's message without the prefix that the standard library adds.
-fn in_its_words(error: &io::Error) -> String {
+fn resolver_message(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit(": ").next().unwrap_or(&text).to_owned()
 }
@@ -281,7 +281,7 @@ fn in_its_words(error: &io::Error) -> String {
 async fn open_tunnel(
     stream: &mut TcpStream,
     target: &Target,
-    via: &Via,
+    via: &UpstreamProxy,
 ) -> Result<(), TunnelError> {
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
     if let Some(authorization) = &via.authorization {
@@ -291,10 +291,10 @@ async fn open_tunnel(
     }
     request.extend_from_slice(b"\r\n");
     stream.write_all(&request).await?;
-    // Reads single bytes, since the bytes after the head already belong to the tunnel.
+    // Reads single_user bytes, since the bytes after the head already belong to the tunnel.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == HANDSHAKE_BYTES {
+        if head.len() == MAX_HEAD_BYTES {
             return Err(TunnelError::TooLong);
         }
         head.push(stream.read_u8().await?);

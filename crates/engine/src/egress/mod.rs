@@ -10,26 +10,28 @@
 //!
 //! The engine connects to exactly the address that it checked ([`dial`]).
 
-mod access;
 mod address;
+mod address_class;
 mod check;
 mod connection_log;
-mod counted;
 mod dial;
+mod embedded_ipv4;
+mod local_address;
 mod network;
-mod own;
+mod network_access;
 mod policy;
-mod provide;
+mod provisions;
 mod proxy;
 mod rules;
 mod settings;
 mod target;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod upstream;
 
 pub(crate) use check::check;
-pub(crate) use network::{Egress, Variables, refused_event};
+pub(crate) use network::{Egress, NetworkVariables, missing_network_event};
 pub(crate) use proxy::Proxy;
 pub use rules::{EgressRule, EgressRuleError};
 pub use settings::NetworkMode;

@@ -3,18 +3,19 @@
 
 use std::net::IpAddr;
 
-use super::address::{self, Judgement, Kind};
-use super::own;
+use super::address::{self, Classification};
+use super::address_class::AddressClass;
+use super::{embedded_ipv4, local_address};
 use super::rules::EgressRule;
 use super::target::{Host, Target};
 
 /// Domains that mean this machine or its local network wherever they are resolved (RFC 6761, RFC
 /// 6762, and common use).
-const SURROUNDINGS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
+const LOCAL_DOMAINS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
 
 /// The reason why a target is denied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
+pub(super) enum Denial {
     /// A rule denies its name.
     #[error("{host} is denied by the rule {rule}")]
     Name { host: Host, rule: EgressRule },
@@ -37,10 +38,10 @@ pub(super) enum Denied {
     #[error("{0} is a private name")]
     PrivateName(Host),
     /// Its address is not public.
-    #[error("{}", judgement.sentence(*address))]
+    #[error("{}", classification.sentence(*address))]
     NotPublic {
         address: IpAddr,
-        judgement: Judgement,
+        classification: Classification,
     },
     /// Its address belongs to this machine.
     #[error("{0} is this machine's own address")]
@@ -50,12 +51,12 @@ pub(super) enum Denied {
     NoAddress,
     /// An address of its name is denied.
     #[error("{name}: {source}")]
-    Resolved { name: String, source: Box<Denied> },
+    Resolved { name: String, source: Box<Denial> },
 }
 
-impl Denied {
+impl Denial {
     /// Adds the name that resolved to the denied address.
-    pub(super) fn of(self, host: &Host) -> Self {
+    pub(super) fn for_host(self, host: &Host) -> Self {
         match host {
             Host::Name(name) => Self::Resolved {
                 name: name.clone(),
@@ -78,7 +79,7 @@ pub(super) struct Policy {
 
 /// The result of checking a target's name, for the check of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Named {
+pub(super) struct NameDecision {
     /// A rule allows private addresses for this name.
     private: bool,
     /// No rule allows the name; a rule may still allow an address.
@@ -99,47 +100,47 @@ impl Policy {
     ///
     /// # Errors
     /// Returns the denial.
-    pub(super) fn name(&self, target: &Target) -> Result<Named, Denied> {
-        if let Some(rule) = self.deny.iter().find(|rule| rule.names(target)) {
-            return Err(Denied::Name {
+    pub(super) fn check_name(&self, target: &Target) -> Result<NameDecision, Denial> {
+        if let Some(rule) = self.deny.iter().find(|rule| rule.matches_name(target)) {
+            return Err(Denial::Name {
                 host: target.host.clone(),
                 rule: rule.clone(),
             });
         }
-        let matching = || self.allow.iter().filter(|rule| rule.names(target));
-        let named = Named {
+        let matching = || self.allow.iter().filter(|rule| rule.matches_name(target));
+        let name_decision = NameDecision {
             private: matching().any(EgressRule::may_be_private),
             needs_address: !self.allow.is_empty() && matching().next().is_none(),
         };
         // If no rule about addresses can allow it either, the name is not resolved at all.
         let by_address = matches!(target.host, Host::Name(_))
-            && self.allow.iter().any(EgressRule::is_of_addresses);
-        if named.needs_address && !by_address {
-            return Err(Denied::NotListed(target.clone()));
+            && self.allow.iter().any(EgressRule::is_network);
+        if name_decision.needs_address && !by_address {
+            return Err(Denial::NotListed(target.clone()));
         }
         if target.host.is_within("localhost") {
-            return Err(Denied::ThisMachine(target.host.clone()));
+            return Err(Denial::ThisMachine(target.host.clone()));
         }
         if target.host == Host::Name("metadata.google.internal".to_owned()) {
-            return Err(Denied::Metadata(target.host.clone()));
+            return Err(Denial::Metadata(target.host.clone()));
         }
-        if !named.private
-            && SURROUNDINGS
+        if !name_decision.private
+            && LOCAL_DOMAINS
                 .iter()
                 .any(|domain| target.host.is_within(domain))
         {
-            return Err(Denied::PrivateName(target.host.clone()));
+            return Err(Denial::PrivateName(target.host.clone()));
         }
-        Ok(named)
+        Ok(name_decision)
     }
 
     /// Checks a target whose addresses are unknown because another proxy resolves its name.
     ///
     /// # Errors
     /// Returns the denial.
-    pub(super) fn unresolved(&self, target: &Target, named: Named) -> Result<(), Denied> {
-        if named.needs_address {
-            return Err(Denied::Unresolved(target.clone()));
+    pub(super) fn check_unresolved(&self, target: &Target, name_decision: NameDecision) -> Result<(), Denial> {
+        if name_decision.needs_address {
+            return Err(Denial::Unresolved(target.clone()));
         }
         Ok(())
     }
@@ -148,20 +149,20 @@ impl Policy {
     ///
     /// # Errors
     /// Returns the denial.
-    pub(super) fn address(
+    pub(super) fn check_address(
         &self,
         target: &Target,
-        named: Named,
+        name_decision: NameDecision,
         address: IpAddr,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Denial> {
         let denies = |rule: &&EgressRule| {
-            rule.addresses(address, target.port)
-                || address::stands_for(address)
+            rule.matches_address(address, target.port)
+                || embedded_ipv4::extract(address)
                     .into_iter()
-                    .any(|inner| rule.addresses(inner.into(), target.port))
+                    .any(|inner| rule.matches_address(inner.into(), target.port))
         };
         if let Some(rule) = self.deny.iter().find(denies) {
-            return Err(Denied::Address {
+            return Err(Denial::Address {
                 address,
                 rule: rule.clone(),
             });
@@ -169,25 +170,25 @@ impl Policy {
         let matching = || {
             self.allow
                 .iter()
-                .filter(|rule| rule.addresses(address, target.port))
+                .filter(|rule| rule.matches_address(address, target.port))
         };
-        if named.needs_address && matching().next().is_none() {
-            return Err(Denied::NotListed(target.clone()));
+        if name_decision.needs_address && matching().next().is_none() {
+            return Err(Denial::NotListed(target.clone()));
         }
         #[cfg(test)]
         if self.open.iter().any(|net| net.contains(&address)) {
             return Ok(());
         }
-        let judgement = address::judge(address);
-        let private = named.private || matching().any(EgressRule::may_be_private);
-        match judgement.kind {
-            Kind::Public => {}
-            Kind::Private if private => {}
-            Kind::Private | Kind::Never => return Err(Denied::NotPublic { address, judgement }),
+        let classification = address::classify(address);
+        let private = name_decision.private || matching().any(EgressRule::may_be_private);
+        match classification.class {
+            AddressClass::Public => {}
+            AddressClass::Private if private => {}
+            AddressClass::Private | AddressClass::Forbidden => return Err(Denial::NotPublic { address, classification }),
         }
-        let embedded = judgement.stands_for.map_or(address, IpAddr::V4);
-        if own::is_own(address) || own::is_own(embedded) {
-            return Err(Denied::OwnAddress(address));
+        let embedded = classification.embedded.map_or(address, IpAddr::V4);
+        if local_address::is_local(address) || local_address::is_local(embedded) {
+            return Err(Denial::OwnAddress(address));
         }
         Ok(())
     }
@@ -225,10 +226,10 @@ mod tests {
     fn decide(policy: &Policy, target: &str, address: &str) -> Result<(), String> {
         let target = Target::parse(target, Some(443)).expect(target);
         let decide = || {
-            let named = policy.name(&target)?;
-            policy.address(&target, named, address.parse().expect(address))
+            let name_decision = policy.check_name(&target)?;
+            policy.check_address(&target, name_decision, address.parse().expect(address))
         };
-        decide().map_err(|denial: Denied| denial.to_string())
+        decide().map_err(|denial: Denial| denial.to_string())
     }
 
     const PUBLIC: &str = "93.184.216.34";
@@ -253,16 +254,16 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_are_not_even_resolved() {
-        let opened = policy("*+private, localhost+private", "");
+        let private_allowed = policy("*+private, localhost+private", "");
         for name in [
             "localhost",
             "LOCALHOST.",
             "a.localhost",
             "metadata.google.internal",
         ] {
-            for policy in [&policy("", ""), &opened] {
+            for policy in [&policy("", ""), &private_allowed] {
                 let target = Target::parse(name, Some(80)).expect(name);
-                policy.name(&target).expect_err(name);
+                policy.check_name(&target).expect_err(name);
             }
         }
         for name in [
@@ -272,9 +273,9 @@ mod tests {
             "router.home.arpa",
         ] {
             let target = Target::parse(name, Some(80)).expect(name);
-            policy("", "").name(&target).expect_err(name);
-            policy("*", "").name(&target).expect_err(name);
-            opened.name(&target).expect(name);
+            policy("", "").check_name(&target).expect_err(name);
+            policy("*", "").check_name(&target).expect_err(name);
+            private_allowed.check_name(&target).expect(name);
         }
     }
 
@@ -303,7 +304,7 @@ mod tests {
         // Without rules about addresses, an unlisted name is not resolved.
         let target = Target::parse("other.example", Some(443)).expect("a target");
         policy("example.com", "")
-            .name(&target)
+            .check_name(&target)
             .expect_err("unlisted");
     }
 
@@ -311,15 +312,15 @@ mod tests {
     fn what_only_an_address_could_allow_is_denied_without_one() {
         let target = Target::parse("elsewhere.example", Some(443)).expect("a target");
         let listed = policy("93.184.0.0/16", "");
-        let named = listed.name(&target).expect("its addresses decide");
+        let name_decision = listed.check_name(&target).expect("its addresses decide");
         let why = listed
-            .unresolved(&target, named)
+            .check_unresolved(&target, name_decision)
             .expect_err("no address")
             .to_string();
         assert!(why.contains("allow list"), "{why}");
         let open = policy("", "");
-        let named = open.name(&target).expect("a public name");
-        assert_eq!(open.unresolved(&target, named), Ok(()));
+        let name_decision = open.check_name(&target).expect("a public name");
+        assert_eq!(open.check_unresolved(&target, name_decision), Ok(()));
     }
 
     #[test]
@@ -369,7 +370,7 @@ mod tests {
 
     #[test]
     fn this_machines_own_addresses_stay_out_of_reach() {
-        let opened = policy("*+private", "");
+        let private_allowed = policy("*+private", "");
         // Any address that this machine has.
         let own = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
             socket
@@ -378,9 +379,9 @@ mod tests {
         });
         let Ok(own) = own else { return };
         let own = own.ip().to_string();
-        decide(&opened, "rebinding.example", &own).expect_err(&own);
-        decide(&opened, &own, &own).expect_err(&own);
+        decide(&private_allowed, "rebinding.example", &own).expect_err(&own);
+        decide(&private_allowed, &own, &own).expect_err(&own);
         let mapped = format!("::ffff:{own}");
-        decide(&opened, "rebinding.example", &mapped).expect_err(&mapped);
+        decide(&private_allowed, "rebinding.example", &mapped).expect_err(&mapped);
     }
 }

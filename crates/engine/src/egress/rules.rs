@@ -24,18 +24,18 @@ const PRIVATE: &str = "+private";
 /// addresses. Loopback, link-local, metadata and the machine's own addresses stay denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressRule {
-    hosts: Hosts,
+    hosts: HostPattern,
     port: Option<u16>,
     private: bool,
 }
 
 /// The hosts of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
+enum HostPattern {
     All,
     Name(String),
-    Below(String),
-    Net(IpNet),
+    Subdomains(String),
+    Network(IpNet),
 }
 
 /// An error in the text of a rule.
@@ -46,16 +46,16 @@ enum Hosts {
 pub struct EgressRuleError {
     rule: String,
     #[source]
-    why: RuleFault,
+    why: RuleSyntaxError,
 }
 
 /// The part of a rule that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum RuleFault {
+enum RuleSyntaxError {
     #[error("a rule names a host: leave out the scheme and the path")]
     Url,
     #[error("the only suffix is {PRIVATE}, not +{0}")]
-    Mark(String),
+    Suffix(String),
     #[error("the port must be a number from 1 to 65535")]
     Port,
     #[error("`*.` needs a name, not an address; for a network write 10.0.0.0/8")]
@@ -84,32 +84,32 @@ impl EgressRule {
     }
 
     /// Returns whether the rule matches the target before its name is resolved.
-    pub(super) fn names(&self, target: &Target) -> bool {
+    pub(super) fn matches_name(&self, target: &Target) -> bool {
         self.has_port(target.port)
             && match (&self.hosts, &target.host) {
-                (Hosts::All, _) => true,
-                (Hosts::Name(name), name == asked => Host::Name(requested)) => name == requested => name == asked,
-                (Hosts::Below(domain), host @ Host::Name(requested)) => {
+                (HostPattern::All, _) => true,
+                (HostPattern::Name(name), name == asked => Host::Name(requested)) => name == requested => name == asked,
+                (HostPattern::Subdomains(domain), host @ Host::Name(requested)) => {
                     requested != domain && host.is_within(domain)
                 }
-                (Hosts::Net(net), Host::Address(address)) => holds(net, *address),
-                (Hosts::Name(_) | Hosts::Below(_), Host::Address(_))
-                | (Hosts::Net(_), Host::Name(_)) => false,
+                (HostPattern::Network(net), Host::Address(address)) => contains(net, *address),
+                (HostPattern::Name(_) | HostPattern::Subdomains(_), Host::Address(_))
+                | (HostPattern::Network(_), Host::Name(_)) => false,
             }
     }
 
     /// Returns whether the rule matches an address that the target's name resolved to.
-    pub(super) fn addresses(&self, address: IpAddr, port: u16) -> bool {
+    pub(super) fn matches_address(&self, address: IpAddr, port: u16) -> bool {
         match &self.hosts {
-            Hosts::Net(net) => self.has_port(port) && holds(net, address),
-            Hosts::All | Hosts::Name(_) | Hosts::Below(_) => false,
+            HostPattern::Network(net) => self.has_port(port) && contains(net, address),
+            HostPattern::All | HostPattern::Name(_) | HostPattern::Subdomains(_) => false,
         }
     }
 
     /// Returns whether the rule is about addresses. Then a name must be resolved to see if the rule
     /// matches.
-    pub(super) fn is_of_addresses(&self) -> bool {
-        matches!(self.hosts, Hosts::Net(_))
+    pub(super) fn is_network(&self) -> bool {
+        matches!(self.hosts, HostPattern::Network(_))
     }
 
     fn has_port(&self, port: u16) -> bool {
@@ -118,7 +118,7 @@ impl EgressRule {
 }
 
 /// Returns whether a network contains an address, also if an IPv6 address maps an IPv4 one in it.
-fn holds(net: &IpNet, address: IpAddr) -> bool {
+fn contains(net: &IpNet, address: IpAddr) -> bool {
     net.contains(&address) || net.contains(&address.to_canonical())
 }
 
@@ -126,7 +126,7 @@ impl FromStr for EgressRule {
     type Err = EgressRuleError;
 
     fn from_str(rule: &str) -> Result<Self, EgressRuleError> {
-        let fail = |why: RuleFault| EgressRuleError {
+        let fail = |why: RuleSyntaxError| EgressRuleError {
             rule: rule.to_owned(),
             why,
         };
@@ -135,13 +135,13 @@ impl FromStr for EgressRule {
             None => (rule, false),
         };
         if text.contains("://") {
-            return Err(fail(RuleFault::Url));
+            return Err(fail(RuleSyntaxError::Url));
         }
-        if let Some((_, mark)) = text.split_once('+') {
-            return Err(fail(RuleFault::Mark(mark.to_owned())));
+        if let Some((_, suffix)) = text.split_once('+') {
+            return Err(fail(RuleSyntaxError::Suffix(suffix.to_owned())));
         }
-        let (host, port) = split(text).map_err(fail)?;
-        let hosts = hosts(host).map_err(fail)?;
+        let (host, port) = split_port(text).map_err(fail)?;
+        let hosts = parse_hosts(host).map_err(fail)?;
         Ok(Self {
             hosts,
             port,
@@ -151,7 +151,7 @@ impl FromStr for EgressRule {
 }
 
 /// Splits host and port. An IPv6 address with a port has brackets.
-fn split(text: &str) -> Result<(&str, Option<u16>), RuleFault> {
+fn split_port(text: &str) -> Result<(&str, Option<u16>), RuleSyntaxError> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.contains(']') => (host, port),
         _ => return Ok((text, None)),
@@ -161,40 +161,40 @@ fn split(text: &str) -> Result<(&str, Option<u16>), RuleFault> {
     }
     match port.parse() {
         Ok(port @ 1..) if !port.to_string().is_empty() => Ok((host, Some(port))),
-        _ => Err(RuleFault::Port),
+        _ => Err(RuleSyntaxError::Port),
     }
 }
 
-fn hosts(text: &str) -> Result<Hosts, RuleFault> {
+fn parse_hosts(text: &str) -> Result<HostPattern, RuleSyntaxError> {
     if text == "*" {
-        return Ok(Hosts::All);
+        return Ok(HostPattern::All);
     }
     if let Some(domain) = text.strip_prefix("*.") {
         return match Host::parse(domain)? {
-            Host::Name(name) => Ok(Hosts::Below(name)),
-            Host::Address(_) => Err(RuleFault::BelowAddress),
+            Host::Name(name) => Ok(HostPattern::Subdomains(name)),
+            Host::Address(_) => Err(RuleSyntaxError::BelowAddress),
         };
     }
     let bare = text.replace(['[', ']'], "");
     if let Ok(net) = bare.parse::<IpNet>() {
-        return Ok(Hosts::Net(net.trunc()));
+        return Ok(HostPattern::Network(net.trunc()));
     }
     if let Ok(address) = bare.parse::<IpAddr>() {
-        return Ok(Hosts::Net(address.into()));
+        return Ok(HostPattern::Network(address.into()));
     }
     match Host::parse(text)? {
-        Host::Name(name) => Ok(Hosts::Name(name)),
-        Host::Address(address) => Ok(Hosts::Net(address.into())),
+        Host::Name(name) => Ok(HostPattern::Name(name)),
+        Host::Address(address) => Ok(HostPattern::Network(address.into())),
     }
 }
 
 impl fmt::Display for EgressRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.hosts {
-            Hosts::All => f.write_str("*")?,
-            Hosts::Name(name) => f.write_str(name)?,
-            Hosts::Below(domain) => write!(f, "*.{domain}")?,
-            Hosts::Net(net) => {
+            HostPattern::All => f.write_str("*")?,
+            HostPattern::Name(name) => f.write_str(name)?,
+            HostPattern::Subdomains(domain) => write!(f, "*.{domain}")?,
+            HostPattern::Network(net) => {
                 let (open, close) = match net {
                     IpNet::V6(_) => ("[", "]"),
                     IpNet::V4(_) => ("", ""),
@@ -284,23 +284,23 @@ mod tests {
     #[test]
     fn names_and_subdomains() {
         let exact = rule("example.com");
-        assert!(exact.names(&target("example.com")) && exact.names(&target("EXAMPLE.com.:80")));
-        assert!(!exact.names(&target("a.example.com")) && !exact.names(&target("badexample.com")));
+        assert!(exact.matches_name(&target("example.com")) && exact.matches_name(&target("EXAMPLE.com.:80")));
+        assert!(!exact.matches_name(&target("a.example.com")) && !exact.matches_name(&target("badexample.com")));
         let below = rule("*.example.com:443");
-        assert!(below.names(&target("a.b.example.com")));
-        assert!(!below.names(&target("example.com")) && !below.names(&target("a.example.com:80")));
-        assert!(!below.names(&target("badexample.com")));
+        assert!(below.matches_name(&target("a.b.example.com")));
+        assert!(!below.matches_name(&target("example.com")) && !below.matches_name(&target("a.example.com:80")));
+        assert!(!below.matches_name(&target("badexample.com")));
         assert!(
-            rule("*").names(&target("anything.example")) && rule("*").names(&target("8.8.8.8"))
+            rule("*").matches_name(&target("anything.example")) && rule("*").matches_name(&target("8.8.8.8"))
         );
     }
 
     #[test]
     fn addresses_and_networks() {
         let net = rule("10.0.0.0/8:443");
-        assert!(net.names(&target("10.1.2.3")) && net.names(&target("[::ffff:10.1.2.3]")));
-        assert!(!net.names(&target("11.1.2.3")) && !net.names(&target("10.1.2.3:80")));
-        assert!(net.addresses("10.9.9.9".parse().expect("an address"), 443));
-        assert!(!net.names(&target("example.com")) && net.is_of_addresses());
+        assert!(net.matches_name(&target("10.1.2.3")) && net.matches_name(&target("[::ffff:10.1.2.3]")));
+        assert!(!net.matches_name(&target("11.1.2.3")) && !net.matches_name(&target("10.1.2.3:80")));
+        assert!(net.matches_address("10.9.9.9".parse().expect("an address"), 443));
+        assert!(!net.matches_name(&target("example.com")) && net.is_network());
     }
 }

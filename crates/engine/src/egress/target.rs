@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest host name, without a trailing dot (RFC 1035, section 2.3.4).
-const NAME: usize = 253;
+const MAX_NAME_BYTES: usize = 253;
 
 /// The longest label of a name.
-const LABEL: usize = 63;
+const MAX_LABEL_BYTES: usize = 63;
 
 /// The reason why a text is not a target. Each variant holds the text in printable form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,14 +110,14 @@ impl Host {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         let shown = printable(text);
         let is_label = |label: &str| {
-            (1..=LABEL).contains(&label.len())
+            (1..=MAX_LABEL_BYTES).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
                 && label
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         };
-        if name.is_empty() || name.len() > NAME || !name.split('.').all(is_label) {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.split('.').all(is_label) {
             return Err(TargetError::Name(shown));
         }
         if let Ok(address) = name.parse::<Ipv4Addr>() {
@@ -148,13 +148,13 @@ impl Host {
 
 /// Shortens a text and escapes it, since errors end up in status lines.
 fn printable(text: &str) -> String {
-    const LONGEST: usize = 100;
+    const MAX_CHARS: usize = 100;
     let mut shown: String = text
         .chars()
-        .take(LONGEST)
+        .take(MAX_CHARS)
         .flat_map(char::escape_default)
         .collect();
-    if text.chars().count() > LONGEST {
+    if text.chars().count() > MAX_CHARS {
         shown.push_str("...");
     }
     if shown.is_empty() {
@@ -194,17 +194,17 @@ mod tests {
 
     #[test]
     fn hosts_and_ports() {
-        assert_eq!(good("Example.COM"), "example.com:80");
-        assert_eq!(good("example.com."), "example.com:80");
-        assert_eq!(good("example.com:8443"), "example.com:8443");
-        assert_eq!(good("example.com:"), "example.com:80");
-        assert_eq!(good("127.0.0.1."), "127.0.0.1:80");
-        assert_eq!(good("[::1]"), "[::1]:80");
-        assert_eq!(good("[2001:db8::1]:443"), "[2001:db8::1]:443");
-        assert_eq!(good("xn--bcher-kva.example"), "xn--bcher-kva.example:80");
-        assert_eq!(good("a_b.example"), "a_b.example:80");
-        assert_eq!(good("1password.com"), "1password.com:80");
-        assert_eq!(good("0xample.com"), "0xample.com:80");
+        assert_eq!(normalized("Example.COM"), "example.com:80");
+        assert_eq!(normalized("example.com."), "example.com:80");
+        assert_eq!(normalized("example.com:8443"), "example.com:8443");
+        assert_eq!(normalized("example.com:"), "example.com:80");
+        assert_eq!(normalized("127.0.0.1."), "127.0.0.1:80");
+        assert_eq!(normalized("[::1]"), "[::1]:80");
+        assert_eq!(normalized("[2001:db8::1]:443"), "[2001:db8::1]:443");
+        assert_eq!(normalized("xn--bcher-kva.example"), "xn--bcher-kva.example:80");
+        assert_eq!(normalized("a_b.example"), "a_b.example:80");
+        assert_eq!(normalized("1password.com"), "1password.com:80");
+        assert_eq!(normalized("0xample.com"), "0xample.com:80");
         assert!(Target::parse("example.com", None).is_err());
     }
 

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::connection_log::ConnectionLog;
-use super::counted;
+use super::traffic;
 use super::dial::Dialer;
 use super::policy::Policy;
 use super::proxy::Proxy;
@@ -40,7 +40,7 @@ impl Fixture {
     }
 
     fn with(policy: Policy, upstream: Upstream) -> Self {
-        Self::start(policy, upstream, counted::IDLE)
+        Self::start(policy, upstream, traffic::IDLE_TIMEOUT)
     }
 
     fn start(policy: Policy, upstream: Upstream, idle: Duration) -> Self {
@@ -96,14 +96,14 @@ impl Fixture {
 async fn server(answers: &[&'static str]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("an address");
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, received) = mpsc::unbounded_channel();
     let answers = answers.to_vec();
     tokio::spawn(async move {
         let mut answers = answers.into_iter();
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = tell.send("connected".to_owned());
+            let _ = sender.send("connected".to_owned());
             while let Some(request) = request(&mut stream).await {
-                let _ = tell.send(request);
+                let _ = sender.send(request);
                 let Some(answer) = answers.next() else { break };
                 if stream.write_all(answer.as_bytes()).await.is_err() {
                     break;
@@ -114,7 +114,7 @@ async fn server(answers: &[&'static str]) -> (SocketAddr, mpsc::UnboundedReceive
             }
         }
     });
-    (address, told)
+    (address, received)
 }
 
 /// Reads the head of a request and its short body.
@@ -151,7 +151,7 @@ const OK: &str =
 #[tokio::test]
 async fn a_tunnel_carries_bytes_unchanged() {
     let fixture = Fixture::new("", Upstream::none());
-    let (address, mut told) = server(&[OK]).await;
+    let (address, mut received) = server(&[OK]).await;
     let mut client = fixture.client().await;
     let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     client.write_all(connect.as_bytes()).await.expect("write");
@@ -166,8 +166,8 @@ async fn a_tunnel_carries_bytes_unchanged() {
     let mut answer = vec![0; OK.len()];
     client.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, OK.as_bytes());
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    assert_eq!(told.recv().await.as_deref(), Some(inner));
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    assert_eq!(received.recv().await.as_deref(), Some(inner));
     let (denied, events) = fixture.end().await;
     assert_eq!(denied, None);
     // Closing the proxy closes its connections.
@@ -183,7 +183,7 @@ async fn a_tunnel_carries_bytes_unchanged() {
 #[tokio::test]
 async fn hop_by_hop_headers_are_not_forwarded() {
     let fixture = Fixture::new("", Upstream::none());
-    let (address, mut told) = server(&[OK, OK, OK]).await;
+    let (address, mut received) = server(&[OK, OK, OK]).await;
     let mut client = fixture.client().await;
     // Two requests at once: the second waits for its turn.
     let text = format!(
@@ -208,8 +208,8 @@ async fn hop_by_hop_headers_are_not_forwarded() {
         !answers.to_lowercase().contains("keep-alive: timeout"),
         "{answers}"
     );
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let first = told.recv().await.expect("a request");
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let first = received.recv().await.expect("a request");
     assert!(first.starts_with("GET /one?q=1 HTTP/1.1\r\n"), "{first}");
     let lower = first.to_lowercase();
     assert!(
@@ -226,10 +226,10 @@ async fn hop_by_hop_headers_are_not_forwarded() {
     ] {
         assert!(!lower.contains(removed), "{removed}: {first}");
     }
-    let second = told.recv().await.expect("a request");
+    let second = received.recv().await.expect("a request");
     assert!(second.starts_with("POST / HTTP/1.1\r\n"), "{second}");
     assert!(second.ends_with("4\r\nbody\r\n0\r\n\r\n"), "{second}");
-    let third = told.recv().await.expect("a request");
+    let third = received.recv().await.expect("a request");
     assert!(third.starts_with("GET /three "), "{third}");
     let (_, events) = fixture.end().await;
     // All requests share one connection.
@@ -241,7 +241,7 @@ async fn hop_by_hop_headers_are_not_forwarded() {
 async fn a_connection_that_the_server_closed_is_opened_again() {
     let fixture = Fixture::new("", Upstream::none());
     let hang_up = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Hang-Up: yes\r\n\r\nhi";
-    let (address, mut told) = server(&[hang_up, OK]).await;
+    let (address, mut received) = server(&[hang_up, OK]).await;
     let mut client = fixture.client().await;
     let request = format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n");
     client.write_all(request.as_bytes()).await.expect("write");
@@ -257,7 +257,7 @@ async fn a_connection_that_the_server_closed_is_opened_again() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     drop(fixture);
     let mut connected = 0;
-    while let Some(text) = told.recv().await {
+    while let Some(text) = received.recv().await {
         connected += usize::from(text == "connected");
         if connected == 2 {
             break;
@@ -268,7 +268,7 @@ async fn a_connection_that_the_server_closed_is_opened_again() {
 #[tokio::test]
 async fn the_status_line_gives_the_reason_of_a_denial() {
     let fixture = Fixture::with(Policy::default(), Upstream::none());
-    let (address, mut told) = server(&[OK]).await;
+    let (address, mut received) = server(&[OK]).await;
     for (request, line) in [
         (
             format!("CONNECT {address} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
@@ -306,7 +306,7 @@ async fn the_status_line_gives_the_reason_of_a_denial() {
         assert!(answer.starts_with(line), "{request}{answer}");
         assert!(answer.contains("text/plain"), "{answer}");
     }
-    assert!(told.try_recv().is_err(), "the server was reached");
+    assert!(received.try_recv().is_err(), "the server was reached");
     let (denied, events) = fixture.end().await;
     let denied = denied.expect("a line");
     assert!(denied.starts_with("5 connections were denied"), "{denied}");
@@ -354,7 +354,7 @@ async fn a_denial_names_its_rule_and_a_closed_port_is_a_failure() {
 #[tokio::test]
 async fn ambiguous_framing_is_refused() {
     let fixture = Fixture::new("", Upstream::none());
-    let (address, mut told) = server(&[OK]).await;
+    let (address, mut received) = server(&[OK]).await;
     for head in [
         "Content-Length: 3\r\nContent-Length: 4\r\n",
         "Content-Length: +3\r\n",
@@ -380,7 +380,7 @@ async fn ambiguous_framing_is_refused() {
         answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
         "{answer}"
     );
-    assert!(told.try_recv().is_err(), "the server was reached");
+    assert!(received.try_recv().is_err(), "the server was reached");
     // A request with both headers is framed again. Bytes after its body are not part of it.
     let both = format!(
         "POST http://{address}/first HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -388,8 +388,8 @@ async fn ambiguous_framing_is_refused() {
     );
     let answer = fixture.ask(&both).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let first = told.recv().await.expect("a request").to_lowercase();
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let first = received.recv().await.expect("a request").to_lowercase();
     assert!(
         first.starts_with("post /first ")
             && !first.contains("content-length")
@@ -401,8 +401,8 @@ async fn ambiguous_framing_is_refused() {
 #[tokio::test]
 async fn a_silent_server_times_out_and_a_slow_upload_does_not() {
     let idle = Duration::from_secs(1);
-    let fixture = Fixture::impatient(idle);
-    let (address, _told) = server(&[OK, OK]).await;
+    let fixture = Fixture::with_idle_timeout(idle);
+    let (address, _received) = server(&[OK, OK]).await;
     let mut client = fixture.client().await;
     // The second upload reuses the connection of the first.
     for connection in ["keep-alive", "close"] {
@@ -438,7 +438,7 @@ async fn a_silent_server_times_out_and_a_slow_upload_does_not() {
 
 #[tokio::test]
 async fn the_machines_own_proxy_is_used() {
-    let (address, mut told) = server(&[
+    let (address, mut received) = server(&[
         "HTTP/1.1 200 Fine\r\n\r\n",
         OK,
         "HTTP/1.1 407 Who are you\r\n\r\n",
@@ -458,15 +458,15 @@ async fn the_machines_own_proxy_is_used() {
         head.push(char::from(client.read_u8().await.expect("a head")));
     }
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let asked = told.recv().await.expect("a request");
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let forwarded = received.recv().await.expect("a request");
     assert!(
-        asked.starts_with("CONNECT nowhere.invalid:443 HTTP/1.1\r\n"),
-        "{asked}"
+        forwarded.starts_with("CONNECT nowhere.invalid:443 HTTP/1.1\r\n"),
+        "{forwarded}"
     );
     assert!(
-        asked.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
-        "{asked}"
+        forwarded.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
+        "{forwarded}"
     );
     drop(client);
     let mut client = fixture.client().await;
@@ -476,17 +476,17 @@ async fn the_machines_own_proxy_is_used() {
         .expect("write");
     let answer = all(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let asked = told.recv().await.expect("a request");
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let forwarded = received.recv().await.expect("a request");
     assert!(
-        asked.starts_with("GET http://nowhere.invalid/path HTTP/1.1\r\n"),
-        "{asked}"
+        forwarded.starts_with("GET http://nowhere.invalid/path HTTP/1.1\r\n"),
+        "{forwarded}"
     );
     assert!(
-        asked
+        forwarded
             .to_lowercase()
             .contains("proxy-authorization: basic dxnlcjpzzwnyzxq="),
-        "{asked}"
+        "{forwarded}"
     );
     let answer = fixture
         .ask("CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

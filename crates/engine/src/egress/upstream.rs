@@ -12,14 +12,14 @@ pub(super) struct Upstream(Matcher);
 /// The use of a connection: `http_proxy` applies to requests that the proxy reads, `https_proxy` to
 /// tunnels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum ConnectionPurpose {
     Requests,
     Tunnel,
 }
 
 /// A proxy of the machine. Its `Debug` and `Display` forms omit the password.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Via {
+pub(super) struct UpstreamProxy {
     /// The host name or address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
@@ -68,14 +68,14 @@ impl Upstream {
     ///
     /// # Errors
     /// Fails if the proxy's scheme is not supported.
-    pub(super) fn via(
+    pub(super) fn proxy_for(
         &self,
         target: &Target,
-        purpose: Purpose,
-    ) -> Result<Option<Via>, UpstreamError> {
+        purpose: ConnectionPurpose,
+    ) -> Result<Option<UpstreamProxy>, UpstreamError> {
         let scheme = match purpose {
-            Purpose::Requests => "http",
-            Purpose::Tunnel => "https",
+            ConnectionPurpose::Requests => "http",
+            ConnectionPurpose::Tunnel => "https",
         };
         let Ok(uri) = format!("{scheme}://{target}/").parse::<Uri>() else {
             return Ok(None);
@@ -90,7 +90,7 @@ impl Upstream {
             });
         }
         let host = uri.host().unwrap_or_default();
-        Ok(Some(Via {
+        Ok(Some(UpstreamProxy {
             host: host
                 .trim_start_matches('[')
                 .trim_end_matches(']')
@@ -101,13 +101,13 @@ impl Upstream {
     }
 }
 
-impl std::fmt::Debug for Via {
+impl std::fmt::Debug for UpstreamProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
     }
 }
 
-impl std::fmt::Display for Via {
+impl std::fmt::Display for UpstreamProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
@@ -120,7 +120,7 @@ mod tests {
     fn via(upstream: &Upstream, target: &str) -> Result<Option<String>, UpstreamError> {
         let target = Target::parse(target, Some(443)).expect(target);
         upstream
-            .via(&target, Purpose::Tunnel)
+            .proxy_for(&target, ConnectionPurpose::Tunnel)
             .map(|via| via.map(|via| via.to_string()))
     }
 
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(via(&upstream, "10.1.2.3"), Ok(None));
         let target = Target::parse("example.com", Some(80)).expect("a target");
         let proxy = upstream
-            .via(&target, Purpose::Requests)
+            .proxy_for(&target, ConnectionPurpose::Requests)
             .expect("a proxy")
             .expect("a proxy");
         assert_eq!(

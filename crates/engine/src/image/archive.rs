@@ -8,42 +8,42 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use contree_sandbox::{Entry, Item, Kind, ViewError, Walk};
 
-use crate::image::tar_writer::{END, Header, Type, padding};
-use crate::image::views::Names;
+use crate::image::tar_writer::{END_OF_ARCHIVE, TarHeader, EntryType, padding};
+use crate::image::view_cache::AccountNames;
 
 /// Bytes that are read from a file at once.
-const CHUNK: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 64 * 1024;
 /// Bytes of memory for the names of hard links. Beyond it, every name of a file gets a full copy.
-const MOST_LINKS: usize = 64 << 20;
+const MAX_LINK_BYTES: usize = 64 << 20;
 
 /// A tar archive that is being written.
-pub(crate) struct Archive<'a> {
+pub(crate) struct ArchiveWriter<'a> {
     out: &'a mut dyn Write,
-    names: &'a Names,
+    names: &'a AccountNames,
     /// The path under which each file with several names was written.
     links: HashMap<(u64, u64), Vec<u8>>,
-    links_held: usize,
+    link_bytes: usize,
     header: Vec<u8>,
     chunk: Vec<u8>,
 }
 
-impl<'a> Archive<'a> {
+impl<'a> ArchiveWriter<'a> {
     /// An archive of an image with these users and groups.
-    pub(crate) fn new(out: &'a mut dyn Write, names: &'a Names) -> Self {
+    pub(crate) fn new(out: &'a mut dyn Write, names: &'a AccountNames) -> Self {
         Self {
             out,
             names,
             links: HashMap::new(),
-            links_held: 0,
+            link_bytes: 0,
             header: Vec::new(),
-            chunk: vec![0; CHUNK],
+            chunk: vec![0; CHUNK_BYTES],
         }
     }
 
     /// Writes one regular file under this name.
     pub(crate) fn file(mut self, name: &[u8], entry: &Entry, file: File) -> io::Result<()> {
-        self.regular(name, entry, file)?;
-        self.end()
+        self.write_file(name, entry, file)?;
+        self.finish()
     }
 
     /// Writes the directory where `walk` has started, and everything below it, under this name.
@@ -54,17 +54,17 @@ impl<'a> Archive<'a> {
         entry: &Entry,
         mut walk: Walk,
     ) -> io::Result<()> {
-        self.head(name, entry, Type::Directory)?;
-        let mut more = walk.next(false).map_err(failed)?;
+        self.write_header(name, entry, EntryType::Directory)?;
+        let mut more = walk.next(false).map_err(to_io_error)?;
         while more {
-            self.batch(name, &walk)?;
-            more = walk.next(true).map_err(failed)?;
+            self.write_batch(name, &walk)?;
+            more = walk.next(true).map_err(to_io_error)?;
         }
-        self.end()
+        self.finish()
     }
 
     /// Writes a batch of entries of one directory.
-    fn batch(&mut self, name: &[u8], walk: &Walk) -> io::Result<()> {
+    fn write_batch(&mut self, name: &[u8], walk: &Walk) -> io::Result<()> {
         let mut parent = name.to_vec();
         if !walk.directory().as_os_str().is_empty() {
             parent.push(b'/');
@@ -85,7 +85,7 @@ impl<'a> Archive<'a> {
                 next_open = at + size;
                 open.clear();
                 if !to_open.is_empty() {
-                    for (at, file) in to_open.iter().zip(walk.open(&to_open).map_err(failed)?) {
+                    for (at, file) in to_open.iter().zip(walk.open(&to_open).map_err(to_io_error)?) {
                         open.push((*at, file?));
                     }
                     open.reverse();
@@ -96,7 +96,7 @@ impl<'a> Archive<'a> {
                 Some((next, _)) if *next == at => open.pop().map(|(_, file)| file),
                 _ => None,
             };
-            self.item(&path, item, file)?;
+            self.write_item(&path, item, file)?;
         }
         Ok(())
     }
@@ -105,27 +105,27 @@ impl<'a> Archive<'a> {
         item.entry.kind == Kind::File && !self.links.contains_key(&item.identity)
     }
 
-    fn item(&mut self, path: &[u8], item: &Item, file: Option<File>) -> io::Result<()> {
+    fn write_item(&mut self, path: &[u8], item: &Item, file: Option<File>) -> io::Result<()> {
         let entry = &item.entry;
         match entry.kind {
-            Kind::Directory => self.head(path, entry, Type::Directory),
-            Kind::Fifo => self.head(path, entry, Type::Fifo),
+            Kind::Directory => self.write_header(path, entry, EntryType::Directory),
+            Kind::Fifo => self.write_header(path, entry, EntryType::Fifo),
             Kind::Symlink => {
                 let target = entry.target.clone().unwrap_or_default();
                 let target = target.as_bytes();
-                self.head(path, entry, Type::Symlink { target })
+                self.write_header(path, entry, EntryType::Symlink { target })
             }
             Kind::File => {
                 // Two names of one file may have been opened in the same batch.
                 if let Some(target) = self.links.get(&item.identity).cloned() {
-                    return self.head(path, entry, Type::HardLink { target: &target });
+                    return self.write_header(path, entry, EntryType::HardLink { target: &target });
                 }
                 let file = file.ok_or_else(|| io::Error::other("a file was not opened"))?;
-                if entry.nlink > 1 && self.links_held < MOST_LINKS {
-                    self.links_held += path.len();
+                if entry.nlink > 1 && self.link_bytes < MAX_LINK_BYTES {
+                    self.link_bytes += path.len();
                     self.links.insert(item.identity, path.to_vec());
                 }
-                self.regular(path, entry, file)
+                self.write_file(path, entry, file)
             }
             // A socket means nothing without its listening process, and a device nothing without
             // this machine.
@@ -133,12 +133,12 @@ impl<'a> Archive<'a> {
         }
     }
 
-    fn regular(&mut self, path: &[u8], entry: &Entry, mut file: File) -> io::Result<()> {
+    fn write_file(&mut self, path: &[u8], entry: &Entry, mut file: File) -> io::Result<()> {
         let size = entry.size;
-        self.head(path, entry, Type::File { size })?;
+        self.write_header(path, entry, EntryType::File { size })?;
         let mut remaining = size;
         while remaining > 0 {
-            let most = usize::try_from(remaining).map_or(CHUNK, |bytes| bytes.min(CHUNK));
+            let most = usize::try_from(remaining).map_or(CHUNK_BYTES, |bytes| bytes.min(CHUNK_BYTES));
             let read = match file.read(&mut self.chunk[..most]) {
                 // Images are immutable. If the disk returns less anyway, an error must stop the
                 // archive, because its header already states the size.
@@ -150,12 +150,12 @@ impl<'a> Archive<'a> {
             self.out.write_all(&self.chunk[..read])?;
             remaining -= read as u64;
         }
-        self.out.write_all(&END[..padding(size)])
+        self.out.write_all(&END_OF_ARCHIVE[..padding(size)])
     }
 
-    fn head(&mut self, path: &[u8], entry: &Entry, kind: Type<'_>) -> io::Result<()> {
+    fn write_header(&mut self, path: &[u8], entry: &Entry, kind: EntryType<'_>) -> io::Result<()> {
         self.header.clear();
-        Header {
+        TarHeader {
             path,
             kind,
             mode: entry.mode,
@@ -169,12 +169,12 @@ impl<'a> Archive<'a> {
         self.out.write_all(&self.header)
     }
 
-    fn end(self) -> io::Result<()> {
-        self.out.write_all(&END)
+    fn finish(self) -> io::Result<()> {
+        self.out.write_all(&END_OF_ARCHIVE)
     }
 }
 
-fn failed(error: ViewError) -> io::Error {
+fn to_io_error(error: ViewError) -> io::Error {
     match error {
         ViewError::Io(error) => error,
         other => io::Error::other(other),

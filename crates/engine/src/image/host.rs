@@ -21,7 +21,7 @@ use contree_sqlite::DbError;
 const TAG: &str = "host";
 
 /// The key of the metadata row that names the image. The tag may move to another image later.
-const MADE: &str = "host_image";
+const META_KEY: &str = "host_image";
 
 /// The result of copying this machine's programs into a new image.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -40,27 +40,27 @@ pub struct Refreshed {
 /// Makes the image if the store never had it. Routes that list or resolve images call this; startup
 /// does not.
 pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
-    if engine.read(is_there).await? {
+    if engine.read(exists).await? {
         return Ok(());
     }
     let engine = Arc::clone(engine);
-    blocking(move || Ok(make(&engine)?)).await
+    blocking(move || Ok(make_once(&engine)?)).await
 }
 
 /// Returns whether the image was made before and its tag names an image, even another one.
-fn is_there(c: &Connection) -> Result<bool, DbError> {
-    Ok(Rows::meta(c, MADE)?.is_some() && images::by_tag(c, TAG)?.is_some())
+fn exists(c: &Connection) -> Result<bool, DbError> {
+    Ok(Rows::meta(c, META_KEY)?.is_some() && images::by_tag(c, TAG)?.is_some())
 }
 
 /// The image that was made before, if any.
-fn made(c: &Connection) -> Result<Option<Uuid>, DbError> {
-    Ok(Rows::meta(c, MADE)?.and_then(|uuid| Uuid::parse_str(&uuid).ok()))
+fn recorded_image(c: &Connection) -> Result<Option<Uuid>, DbError> {
+    Ok(Rows::meta(c, META_KEY)?.and_then(|uuid| Uuid::parse_str(&uuid).ok()))
 }
 
 /// The layer of the image, if it was made. The layer can be made again, so shutdown need not wait
 /// until it is on disk.
 pub(crate) fn layer(c: &Connection) -> Result<Option<u64>, DbError> {
-    let image = match made(c)? {
+    let image = match recorded_image(c)? {
         Some(uuid) => images::by_uuid(c, uuid)?,
         None => None,
     };
@@ -88,17 +88,17 @@ pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
 }
 
 /// Makes the image under a lock of the store: one of several engines makes it, and the others wait.
-fn make(engine: &Engine) -> Result<(), StorageError> {
+fn make_once(engine: &Engine) -> Result<(), StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
-    if engine.rows.read(is_there)? {
+    if engine.rows.read(exists)? {
         return Ok(());
     }
     // Someone removed the tag, which clients start from. It returns to the image that was made.
-    if let Some(image) = engine.rows.read(made)? {
+    if let Some(image) = engine.rows.read(recorded_image)? {
         return Ok(engine.rows.write(|t| images::set_tag(t, TAG, image))?);
     }
-    copy(engine).map(drop)
+    copy_programs(engine).map(drop)
 }
 
 /// Makes a new image of this machine's programs and moves the tag to it.
@@ -108,16 +108,16 @@ pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, StorageError> {
     let previous = engine.rows.read(|c| images::by_tag(c, TAG))?;
     Ok(Refreshed {
         previous: previous.map(|image| image.uuid),
-        ..copy(engine)?
+        ..copy_programs(engine)?
     })
 }
 
 /// Copies the programs into a new image. The caller holds the lock.
-fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
-    let maker = Uuid::new_v4();
+fn copy_programs(engine: &Engine) -> Result<Refreshed, StorageError> {
+    let run_id = Uuid::new_v4();
     let layer = engine
         .rows
-        .write(|t| layers::reserve(t, None, maker, &engine.boot))?;
+        .write(|t| layers::reserve(t, None, run_id, &engine.boot))?;
     let report = engine
         .store
         .stage_host_layer(LayerId(layer))
@@ -140,7 +140,7 @@ fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
         layers::ready(t, layer, report.bytes)?;
         images::insert(t, &image)?;
         images::set_tag(t, TAG, image.uuid)?;
-        Rows::set_meta(t, MADE, &image.uuid.to_string())
+        Rows::set_meta(t, META_KEY, &image.uuid.to_string())
     })?;
     engine.committed.notify_one();
     tracing::info!(

@@ -7,7 +7,7 @@ pub(crate) mod search;
 pub(crate) mod squash;
 pub(crate) mod squash_queue;
 pub(crate) mod tar_writer;
-pub(crate) mod views;
+pub(crate) mod view_cache;
 
 /// The `PATH` of a command when neither its image nor its request sets one.
 pub(crate) const DEFAULT_PATH: &str =

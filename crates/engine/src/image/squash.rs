@@ -18,44 +18,44 @@ use crate::error::StorageError;
 use crate::rows::layers::{self, Layer};
 
 /// The number of consecutive unsquashed layers that triggers a squash.
-const PLAIN: usize = 32;
+const MIN_UNSQUASHED: usize = 32;
 
 /// The chain length that triggers a second squash of layers that are already squashed. It merges
 /// the upper half.
-const LONG: usize = 96;
+const MAX_CHAIN: usize = 96;
 
 /// Beyond this length, an operation waits for the squash.
-pub(crate) const TOO_LONG: usize = 240;
+pub(crate) const BLOCKING_CHAIN: usize = 240;
 
 /// The number of layers to squash, from the top of the chain. `None` if the chain is short enough.
 ///
 /// The lowest layer is never included, because it is the large one. As long as a layer lies below,
 /// whiteouts in the squashed layer keep their meaning.
-fn wanted(chain: &[Layer]) -> Option<usize> {
+fn layers_to_squash(chain: &[Layer]) -> Option<usize> {
     let max = chain.len().saturating_sub(1);
     let unsquashed = chain
         .iter()
         .take_while(|layer| !layer.squashed)
         .count()
         .min(max);
-    if unsquashed >= PLAIN {
+    if unsquashed >= MIN_UNSQUASHED {
         return Some(unsquashed);
     }
-    (chain.len() > LONG && unsquashed > 0).then_some(max.min(LONG / 2))
+    (chain.len() > MAX_CHAIN && unsquashed > 0).then_some(max.min(MAX_CHAIN / 2))
 }
 
 /// Returns whether a chain is due for a squash.
 pub(crate) fn is_due(chain: &[Layer]) -> bool {
-    wanted(chain).is_some()
+    layers_to_squash(chain).is_some()
 }
 
 /// Squashes queued chains while the engine runs, one at a time. A failed squash is tried again
 /// after the next commit.
-pub(crate) async fn look_after(engine: Arc<Engine>) {
+pub(crate) async fn run_queue(engine: Arc<Engine>) {
     loop {
         tokio::select! {
             () = engine.stopping.cancelled() => return,
-            () = engine.squash_queue.asked() => {}
+            () = engine.squash_queue.requested() => {}
         }
         let Some(layer) = engine.squash_queue.take() else {
             continue;
@@ -74,30 +74,30 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
 /// Squashes the chain of a layer now, if it is due.
 pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), StorageError> {
     let chain = engine.rows.read(|c| layers::chain(c, layer))?;
-    let Some(count) = wanted(&chain) else {
+    let Some(count) = layers_to_squash(&chain) else {
         return Ok(());
     };
-    let (several, below) = chain.split_at(count);
-    let Some(parent) = several.last().and_then(|last| last.parent) else {
+    let (upper, lower) = chain.split_at(count);
+    let Some(parent) = upper.last().and_then(|last| last.parent) else {
         return Ok(());
     };
     // The run's lock shows other engines that this squash is in progress.
     let run_id = Uuid::new_v4();
     let run = engine.store.create_run(&run_id.to_string())?;
-    let result = fill(engine, &run, run_id, layer, parent, several, below);
+    let result = write_squashed(engine, &run, run_id, layer, parent, upper, lower);
     let removed = engine.store.remove_run(run.name());
     result.and(Ok(removed?))
 }
 
 /// Writes the squashed layer in `run` and commits it.
-fn fill(
+fn write_squashed(
     engine: &Engine,
     run: &contree_sandbox::RunDir,
     run_id: Uuid,
     layer: u64,
     parent: u64,
-    several: &[Layer],
-    below: &[Layer],
+    upper: &[Layer],
+    lower: &[Layer],
 ) -> Result<(), StorageError> {
     let Some(squashed) = engine
         .rows
@@ -111,10 +111,10 @@ fn fill(
             .map(|layer| LayerId(layer.id))
             .collect::<Vec<_>>()
     };
-    let bytes = several.iter().map(|layer| layer.bytes).sum();
+    let bytes = upper.iter().map(|layer| layer.bytes).sum();
     let result = engine
         .store
-        .squash(run, &ids(several), &ids(below))
+        .squash(run, &ids(upper), &ids(lower))
         .and_then(|()| engine.store.commit(run, LayerId(squashed)))
         .map_err(StorageError::from)
         .and_then(|()| Ok(engine.rows.write(|t| layers::ready(t, squashed, bytes))?));
@@ -127,7 +127,7 @@ fn fill(
     tracing::debug!(
         layer,
         squashed,
-        several = several.len(),
+        count = upper.len(),
         "squashed layers"
     );
     Ok(())
@@ -149,21 +149,21 @@ mod tests {
 
     #[test]
     fn the_lowest_layer_is_left_alone() {
-        assert_eq!(wanted(&chain(&[false; 1])), None);
-        assert_eq!(wanted(&chain(&[false; PLAIN])), None);
-        assert_eq!(wanted(&chain(&[false; PLAIN + 1])), Some(PLAIN));
+        assert_eq!(layers_to_squash(&chain(&[false; 1])), None);
+        assert_eq!(layers_to_squash(&chain(&[false; MIN_UNSQUASHED])), None);
+        assert_eq!(layers_to_squash(&chain(&[false; MIN_UNSQUASHED + 1])), Some(MIN_UNSQUASHED));
     }
 
     #[test]
     fn a_long_chain_of_squashed_layers_is_squashed_again() {
-        let mut layers = vec![true; LONG];
+        let mut layers = vec![true; MAX_CHAIN];
         layers[0] = false;
-        assert_eq!(wanted(&chain(&layers)), None);
+        assert_eq!(layers_to_squash(&chain(&layers)), None);
         layers.push(false);
-        assert_eq!(wanted(&chain(&layers)), Some(LONG / 2));
+        assert_eq!(layers_to_squash(&chain(&layers)), Some(MAX_CHAIN / 2));
         // The top layer is already squashed.
         layers[0] = true;
-        assert_eq!(wanted(&chain(&layers)), None);
+        assert_eq!(layers_to_squash(&chain(&layers)), None);
     }
 
     #[test]
@@ -171,12 +171,12 @@ mod tests {
         let mut layers = chain(&[false]);
         let mut longest = 0;
         for _ in 0..20_000 {
-            if let Some(count) = wanted(&layers) {
+            if let Some(count) = layers_to_squash(&layers) {
                 layers.splice(..count, chain(&[true]));
             }
             layers.splice(..0, chain(&[false]));
             longest = longest.max(layers.len());
         }
-        assert!(longest <= LONG + 2, "{longest}");
+        assert!(longest <= MAX_CHAIN + 2, "{longest}");
     }
 }

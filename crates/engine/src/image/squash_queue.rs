@@ -9,14 +9,14 @@ use tokio::sync::Notify;
 #[derive(Default)]
 pub(crate) struct SquashQueue {
     layer: Mutex<Option<u64>>,
-    asked: Notify,
+    requested: Notify,
 }
 
 impl SquashQueue {
     /// Requests a squash of a layer's chain in the background.
-    pub(crate) fn ask(&self, layer: u64) {
+    pub(crate) fn request(&self, layer: u64) {
         *self.layer.lock().unwrap_or_else(PoisonError::into_inner) = Some(layer);
-        self.asked.notify_one();
+        self.requested.notify_one();
     }
 
     /// Takes the requested layer, if any.
@@ -28,7 +28,7 @@ impl SquashQueue {
     }
 
     /// Waits for a request.
-    pub(crate) async fn asked(&self) {
-        self.asked.notified().await;
+    pub(crate) async fn requested(&self) {
+        self.requested.notified().await;
     }
 }

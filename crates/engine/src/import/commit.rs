@@ -16,7 +16,7 @@ use contree_sqlite::DbError;
 
 /// The error of an import whose shared layers were removed before the commit. Held layers are not
 /// pruned, so this needs a lost layer.
-const GONE: &str =
+const LOST_LAYERS: &str =
     "layers that the image shares with others were lost during the import; import it again";
 
 /// Makes the image, moves the tag to it, and ends the operation.
@@ -28,7 +28,7 @@ pub(super) fn commit(
 ) -> Result<Ending, ApiError> {
     let committed = engine.rows.write(|t| {
         let image = match prepared {
-            PreparedImage::Known { image, .. } => {
+            PreparedImage::Existing { image, .. } => {
                 images::by_uuid(t, *image)?.filter(|image| !image.lost)
             }
             PreparedImage::New {
@@ -36,7 +36,7 @@ pub(super) fn commit(
             } => match imports::find(t, key)? {
                 // Another engine has made the image first.
                 Some(image) => images::by_uuid(t, image)?,
-                None => make(t, operation, key, env, layers)?,
+                None => make_image(t, operation, key, env, layers)?,
             },
         };
         // From here on, the image itself keeps its layers from being pruned.
@@ -64,12 +64,12 @@ pub(super) fn commit(
         Ok(Some(ending))
     })?;
     engine.committed.notify_one();
-    committed.ok_or_else(|| ApiError::internal(GONE))
+    committed.ok_or_else(|| ApiError::internal(LOST_LAYERS))
 }
 
 /// Makes an image of these layers, the bottom first. A layer that another import has completed
 /// meanwhile replaces this import's copy. Returns `None` if a shared layer is gone.
-fn make(
+fn make_image(
     t: &Connection,
     operation: Uuid,
     key: &str,
@@ -80,7 +80,7 @@ fn make(
     for layer in prepared {
         let chain = layer.chain.to_string();
         let existing = layers::by_chain(t, &chain)?;
-        top = match (existing, layer.made) {
+        top = match (existing, layer.unpacked_bytes) {
             (Some(id), _) => Some(id),
             (None, Some(bytes)) => {
                 layers::ready_imported(t, layer.id, top, bytes, &chain)?;

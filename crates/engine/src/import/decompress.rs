@@ -9,13 +9,13 @@ use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
 /// The most memory that xz may use, in KiB. Level 9 needs 65 MiB.
-const XZ_MEMORY: u32 = 256 * 1024;
+const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
 
 /// A reader of the decompressed bytes.
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),
     Gzip(Box<MultiGzDecoder<R>>),
-    Zstd(Box<Zstd<R>>),
+    Zstd(Box<ZstdDecoder<R>>),
     Xz(Box<XzReader<R>>),
 }
 
@@ -33,11 +33,11 @@ impl<R: BufRead> Decoder<R> {
             return Ok(Self::Gzip(Box::new(MultiGzDecoder::new(source))));
         }
         if begins(&[0x28, 0xb5, 0x2f, 0xfd]) || (start.len() >= 4 && is_skippable(start)) {
-            return Ok(Self::Zstd(Box::new(Zstd::new(source))));
+            return Ok(Self::Zstd(Box::new(ZstdDecoder::new(source))));
         }
         if begins(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
             return Ok(Self::Xz(Box::new(XzReader::new_mem_limit(
-                source, true, XZ_MEMORY,
+                source, true, MAX_XZ_MEMORY_KIB,
             ))));
         }
         if begins(b"BZh") {
@@ -66,30 +66,30 @@ impl<R: BufRead> Read for Decoder<R> {
 }
 
 /// The decoder of one Zstandard frame, whose magic number was already read.
-type Frame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
+type ZstdFrame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
 
 /// Decodes consecutive Zstandard frames and skips the skippable ones.
-pub(super) struct Zstd<R: BufRead> {
+pub(super) struct ZstdDecoder<R: BufRead> {
     state: FrameState<R>,
 }
 
 enum FrameState<R: BufRead> {
-    Between(R),
-    Within(Box<Frame<R>>),
-    Over,
+    BetweenFrames(R),
+    InFrame(Box<ZstdFrame<R>>),
+    End,
 }
 
-impl<R: BufRead> Zstd<R> {
+impl<R: BufRead> ZstdDecoder<R> {
     fn new(source: R) -> Self {
         Self {
-            state: FrameState::Between(source),
+            state: FrameState::BetweenFrames(source),
         }
     }
 
     fn next(mut source: R) -> io::Result<FrameState<R>> {
         loop {
             if source.fill_buf()?.is_empty() {
-                return Ok(FrameState::Over);
+                return Ok(FrameState::End);
             }
             let mut magic = [0; 4];
             source.read_exact(&mut magic)?;
@@ -103,25 +103,25 @@ impl<R: BufRead> Zstd<R> {
                 continue;
             }
             return StreamingDecoder::new(Cursor::new(magic).chain(source))
-                .map(|frame| FrameState::Within(Box::new(frame)))
+                .map(|frame| FrameState::InFrame(Box::new(frame)))
                 .map_err(io::Error::other);
         }
     }
 }
 
-impl<R: BufRead> Read for Zstd<R> {
+impl<R: BufRead> Read for ZstdDecoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
         loop {
-            self.state = match std::mem::replace(&mut self.state, FrameState::Over) {
-                FrameState::Over => return Ok(0),
-                FrameState::Between(source) => Self::next(source)?,
-                FrameState::Within(mut frame) => match frame.read(buffer)? {
-                    0 => FrameState::Between(frame.into_inner().into_inner().1),
+            self.state = match std::mem::replace(&mut self.state, FrameState::End) {
+                FrameState::End => return Ok(0),
+                FrameState::BetweenFrames(source) => Self::next(source)?,
+                FrameState::InFrame(mut frame) => match frame.read(buffer)? {
+                    0 => FrameState::BetweenFrames(frame.into_inner().into_inner().1),
                     read => {
-                        self.state = FrameState::Within(frame);
+                        self.state = FrameState::InFrame(frame);
                         return Ok(read);
                     }
                 },

@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
-use super::plan::{Content, Plan, PlanError};
+use super::plan::{ArchiveLocation, ImportPlan, PlanError};
 use contree_registry::manifest::{self, LARGEST, LAYERS, ManifestError};
 use contree_registry::{Digest, Reference};
 
 /// The most members of an archive.
-const MEMBERS: usize = 100_000;
+const MAX_MEMBERS: usize = 100_000;
 /// The most links to follow from one member to another.
-const LINKS: usize = 8;
+const MAX_LINKS: usize = 8;
 
 /// The reason why an archive cannot be imported.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub(super) enum ArchiveError {
     #[error("it is larger than {0} bytes when decompressed")]
     TooLarge(u64),
     /// It has too many members.
-    #[error("it has more than {MEMBERS} members")]
+    #[error("it has more than {MAX_MEMBERS} members")]
     TooManyMembers,
     /// It lacks a member that `docker save` always writes.
     #[error("it is not an archive of `docker save`: it has no member {0}")]
@@ -62,7 +62,7 @@ pub(super) enum ArchiveError {
 
 /// An image in the archive's `manifest.json`.
 #[derive(Deserialize)]
-struct Saved {
+struct SavedImage {
     #[serde(rename = "Config")]
     config: String,
     #[serde(rename = "RepoTags", default)]
@@ -72,7 +72,7 @@ struct Saved {
 }
 
 /// The positions of the members of an archive, by name.
-struct Members {
+struct ArchiveMembers {
     path: PathBuf,
     /// Offset and length of each regular file.
     files: HashMap<String, (u64, u64)>,
@@ -87,10 +87,10 @@ pub(super) fn plan(
     name: Option<&str>,
     scratch: &Path,
     limit: u64,
-) -> Result<Plan, ArchiveError> {
-    let members = Members::read(&plain(path, scratch, limit)?)?;
-    let list = members.content("manifest.json")?;
-    let mut images: Vec<Saved> = serde_json::from_slice(&list).map_err(ArchiveError::List)?;
+) -> Result<ImportPlan, ArchiveError> {
+    let members = ArchiveMembers::read(&decompressed_path(path, scratch, limit)?)?;
+    let list = members.read_member("manifest.json")?;
+    let mut images: Vec<SavedImage> = serde_json::from_slice(&list).map_err(ArchiveError::List)?;
     let all = || {
         let names: Vec<&str> = images
             .iter()
@@ -103,7 +103,7 @@ pub(super) fn plan(
     let at = match name {
         Some(name) => images
             .iter()
-            .position(|image| image.is_called(name))
+            .position(|image| image.has_name(name))
             .ok_or_else(|| ArchiveError::NoImage {
                 name: name.to_owned(),
                 names: all(),
@@ -120,13 +120,13 @@ pub(super) fn plan(
     if image.layers.len() > LAYERS {
         return Err(ArchiveError::TooManyLayers(image.layers.len()));
     }
-    let config = members.content(&image.config)?;
-    let contents = image
+    let config = members.read_member(&image.config)?;
+    let locations = image
         .layers
         .iter()
         .map(|layer| {
             let (offset, length) = members.find(layer)?;
-            Ok(Content::File {
+            Ok(ArchiveLocation::File {
                 path: members.path.clone(),
                 offset,
                 length,
@@ -135,26 +135,26 @@ pub(super) fn plan(
         })
         .collect::<Result<_, ArchiveError>>()?;
     let about = manifest::config(&config).map_err(ArchiveError::Configuration)?;
-    Ok(Plan::of(&Digest::of(&config), about, contents)?)
+    Ok(ImportPlan::from_config(&Digest::of(&config), about, locations)?)
 }
 
-impl Saved {
-    fn is_called(&self, name: &str) -> bool {
-        let full = |name: &str| {
+impl SavedImage {
+    fn has_name(&self, name: &str) -> bool {
+        let full_name = |name: &str| {
             name.parse::<Reference>()
                 .map(|reference| reference.to_string())
                 .ok()
         };
-        let wanted = full(name);
+        let wanted = full_name(name);
         self.names
             .iter()
             .flatten()
-            .any(|known| known == name || (wanted.is_some() && full(known) == wanted))
+            .any(|known| known == name || (wanted.is_some() && full_name(known) == wanted))
     }
 }
 
 /// Returns the archive's own path, or that of a decompressed copy if it is compressed.
-fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
+fn decompressed_path(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
     let (file, _) = local_file::open(path)?;
     let failed = FileError::read(path);
     let mut decoder = Decoder::new(BufReader::new(file)).map_err(&failed)?;
@@ -171,7 +171,7 @@ fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveErro
     Ok(unpacked)
 }
 
-impl Members {
+impl ArchiveMembers {
     fn read(path: &Path) -> Result<Self, ArchiveError> {
         let (file, _) = local_file::open(path)?;
         let mut archive = Archive::new(BufReader::with_capacity(1 << 20, file));
@@ -181,24 +181,24 @@ impl Members {
             links: HashMap::new(),
         };
         while let Some(member) = archive.next_member()? {
-            if members.files.len() + members.links.len() >= MEMBERS {
+            if members.files.len() + members.links.len() >= MAX_MEMBERS {
                 return Err(ArchiveError::TooManyMembers);
             }
-            let name = tidy(&String::from_utf8_lossy(&member.path), "");
+            let name = resolve_name(&String::from_utf8_lossy(&member.path), "");
             let link = String::from_utf8_lossy(&member.link);
             match member.kind {
                 MemberKind::File if member.sparse.is_none() => {
                     members.files.insert(name, (member.offset, member.size));
                 }
                 MemberKind::Symlink => {
-                    let within = name
+                    let directory = name
                         .rsplit_once('/')
-                        .map_or("", |(within, _)| within)
+                        .map_or("", |(directory, _)| directory)
                         .to_owned();
-                    members.links.insert(name, tidy(&link, &within));
+                    members.links.insert(name, resolve_name(&link, &directory));
                 }
                 MemberKind::Hardlink => {
-                    members.links.insert(name, tidy(&link, ""));
+                    members.links.insert(name, resolve_name(&link, ""));
                 }
                 _ => {}
             }
@@ -208,8 +208,8 @@ impl Members {
 
     /// Finds the offset and length of a member, following links.
     fn find(&self, name: &str) -> Result<(u64, u64), ArchiveError> {
-        let mut at = tidy(name, "");
-        for _ in 0..LINKS {
+        let mut at = resolve_name(name, "");
+        for _ in 0..MAX_LINKS {
             if let Some(found) = self.files.get(&at) {
                 return Ok(*found);
             }
@@ -222,7 +222,7 @@ impl Members {
     }
 
     /// Reads a member into memory.
-    fn content(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
+    fn read_member(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let (offset, length) = self.find(name)?;
         if length > LARGEST as u64 {
             return Err(ArchiveError::LargeMember(name.to_owned()));
@@ -238,7 +238,7 @@ impl Members {
 
 /// Resolves a name in the directory `within`, relative to the archive's root. The result is only
 /// looked up in the archive.
-fn tidy(name: &str, within: &str) -> String {
+fn resolve_name(name: &str, directory: &str) -> String {
     let mut parts: Vec<&str> = within.split('/').filter(|part| !part.is_empty()).collect();
     for part in name.split('/') {
         match part {

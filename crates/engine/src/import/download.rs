@@ -11,30 +11,30 @@ use tokio::task::JoinHandle;
 
 use super::context::{ImportContext, total};
 use super::error::FetchError;
-use super::plan::{Content, LayerPlan};
-use super::source::Origin;
+use super::plan::{ArchiveLocation, LayerPlan};
+use super::source::ImageSource;
 
 /// Concurrent downloads of one import.
-const DOWNLOADS: usize = 3;
+const MAX_DOWNLOADS: usize = 3;
 
 /// The task of a layer's download. It yields `None` if the import was stopped.
-pub(super) type Download = JoinHandle<Option<Result<Content, FetchError>>>;
+pub(super) type Download = JoinHandle<Option<Result<ArchiveLocation, FetchError>>>;
 
 impl ImportContext<'_> {
     /// Starts the downloads of a registry's layers, which take turns. Layers on this machine have
     /// no download.
     pub(super) fn download(
         &self,
-        origin: &Origin,
+        image_source: &ImageSource,
         missing: &[LayerPlan],
         scratch: &Path,
     ) -> Vec<Option<Download>> {
-        let Origin::Registry(reference, _) = origin else {
+        let ImageSource::Registry(reference, _) = image_source else {
             return missing.iter().map(|_| None).collect();
         };
         self.progress
-            .expect(total(missing.iter().map(|layer| layer.content.length())));
-        let permits = Arc::new(Semaphore::new(DOWNLOADS));
+            .set_total(total(missing.iter().map(|layer| layer.location.length())));
+        let permits = Arc::new(Semaphore::new(MAX_DOWNLOADS));
         let start = |(number, layer): (usize, &LayerPlan)| {
             let blob = remote(layer)?.clone();
             let path = scratch.join(number.to_string());
@@ -56,7 +56,7 @@ impl ImportContext<'_> {
                         before = downloaded;
                     })
                     .await?;
-                Ok(Content::File {
+                Ok(ArchiveLocation::File {
                     path,
                     offset: 0,
                     length: blob.size,
@@ -80,8 +80,8 @@ impl ImportContext<'_> {
 
 /// The layer's descriptor in its registry, or `None` if the layer is on this machine.
 pub(super) fn remote(layer: &LayerPlan) -> Option<&Descriptor> {
-    match &layer.content {
-        Content::Remote(descriptor) => Some(descriptor),
-        Content::File { .. } => None,
+    match &layer.location {
+        ArchiveLocation::Remote(descriptor) => Some(descriptor),
+        ArchiveLocation::File { .. } => None,
     }
 }

@@ -10,7 +10,7 @@ use super::docker_archive::ArchiveError;
 use super::local_file::FileError;
 use super::oci_layout::LayoutError;
 use super::plan::PlanError;
-use super::progress::size;
+use super::progress::format_size;
 use super::verify::VerifyError;
 use crate::error::ApiError;
 
@@ -55,8 +55,8 @@ pub(super) enum FetchError {
     /// The compressed layers already exceed the size limit of an image.
     #[error(
         "its layers exceed the size limit of an image: they have {}, and at most {} are allowed",
-        size(*packed),
-        size(*limit)
+        format_size(*packed),
+        format_size(*limit)
     )]
     TooLarge { packed: u64, limit: u64 },
     /// The engine's database cannot be read or changed.

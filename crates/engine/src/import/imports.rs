@@ -13,19 +13,19 @@ use crate::operation::queue::Queue;
 /// The state that all imports of an engine share.
 pub(crate) struct Imports {
     /// Whether requests may import from paths of this machine.
-    pub(crate) local: bool,
+    pub(crate) allow_local: bool,
     /// Running and waiting imports.
     pub(crate) queue: Arc<Queue>,
     pub(super) limits: UnpackLimits,
     pub(super) http: Http,
     /// A lock for each image that is being imported, so that no image is unpacked twice at once.
-    under_way: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    in_progress: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Imports {
     pub(crate) fn new(config: &LocalConfig) -> Self {
         Self {
-            local: config.local_imports,
+            allow_local: config.local_imports,
             queue: Queue::new(
                 config.max_imports,
                 config.max_pending.min(limits::IMPORTS_WAITING),
@@ -35,22 +35,22 @@ impl Imports {
                 bytes: config.import_bytes,
             },
             http: Http::default(),
-            under_way: Mutex::default(),
+            in_progress: Mutex::default(),
         }
     }
 
     /// Returns the lock of an image.
-    pub(super) fn lock_of(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut under_way = self
-            .under_way
+    pub(super) fn image_lock(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut in_progress = self
+            .in_progress
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        under_way.retain(|_, lock| lock.strong_count() > 0);
-        if let Some(lock) = under_way.get(key).and_then(Weak::upgrade) {
+        in_progress.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = in_progress.get(key).and_then(Weak::upgrade) {
             return lock;
         }
         let lock = Arc::default();
-        under_way.insert(key.to_owned(), Arc::downgrade(&lock));
+        in_progress.insert(key.to_owned(), Arc::downgrade(&lock));
         lock
     }
 }

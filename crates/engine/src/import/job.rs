@@ -27,7 +27,7 @@ pub(crate) fn begin(
     runtime: &tokio::runtime::Handle,
 ) -> Result<Uuid, ApiError> {
     let checked = request.check()?;
-    if checked.origin.is_local() && !engine.imports.local {
+    if checked.origin.is_local() && !engine.imports.allow_local {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "this engine does not import from paths of its own machine: start it with `--allow-local-imports` if its clients may read them",

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::local_file::{self, FileError};
-use super::plan::{Content, Plan, PlanError};
+use super::plan::{ArchiveLocation, ImportPlan, PlanError};
 use contree_registry::Digest;
 use contree_registry::manifest::{self, Descriptor, Document, Index, ManifestError};
 
 /// The annotation that names an image in an index.
-const NAME: &str = "org.opencontainers.image.ref.name";
+const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
 /// The most levels of nested indexes.
-const NESTING: usize = 3;
+const MAX_NESTING: usize = 3;
 
 /// The reason why a layout cannot be imported.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub(super) enum LayoutError {
     #[error("it does not have exactly one image: name one, as in oci-layout:DIR:NAME; {names}")]
     Ambiguous { names: String },
     /// Its indexes are nested too deeply.
-    #[error("its indexes are nested more than {NESTING} levels deep")]
+    #[error("its indexes are nested more than {MAX_NESTING} levels deep")]
     Nested,
     /// The manifest and the configuration of the image do not match.
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub(super) enum LayoutError {
 }
 
 /// Makes the plan of the image with this name, or of the only image if there is no name.
-pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, LayoutError> {
+pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, LayoutError> {
     let index =
         local_file::read(&directory.join("index.json")).map_err(|source| LayoutError::NoIndex {
             directory: directory.to_owned(),
@@ -53,29 +53,29 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, LayoutE
         })?;
     let mut document = manifest::read(&index).map_err(LayoutError::Manifest)?;
     if let (Document::Index(index), Some(name)) = (&document, name) {
-        document = Document::Index(named(index, name)?);
+        document = Document::Index(entries_named(index, name)?);
     }
-    for _ in 0..=NESTING {
+    for _ in 0..=MAX_NESTING {
         match document {
             Document::Index(index) => {
-                let chosen = the_one(&index)?;
+                let chosen = choose_image(&index)?;
                 document =
-                    manifest::read(&blob(directory, chosen)?).map_err(LayoutError::Manifest)?;
+                    manifest::read(&read_blob(directory, chosen)?).map_err(LayoutError::Manifest)?;
             }
             Document::Image(image) => {
-                let config = manifest::config(&blob(directory, &image.config)?)
+                let config = manifest::config(&read_blob(directory, &image.config)?)
                     .map_err(LayoutError::Manifest)?;
-                let contents = image
+                let locations = image
                     .layers
                     .iter()
-                    .map(|layer| Content::File {
-                        path: place(directory, &layer.digest),
+                    .map(|layer| ArchiveLocation::File {
+                        path: blob_path(directory, &layer.digest),
                         offset: 0,
                         length: layer.size,
                         digest: Some(layer.digest.clone()),
                     })
                     .collect();
-                return Ok(Plan::of(&image.config.digest, config, contents)?);
+                return Ok(ImportPlan::from_config(&image.config.digest, config, locations)?);
             }
         }
     }
@@ -83,14 +83,14 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, LayoutE
 }
 
 /// The entries of an index with this name or digest.
-fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
+fn entries_named(index: &Index, name: &str) -> Result<Index, LayoutError> {
     let found: Vec<Descriptor> = index
         .manifests
         .iter()
         .filter(|entry| {
             entry
                 .annotations
-                .get(NAME)
+                .get(NAME_ANNOTATION)
                 .is_some_and(|value| value == name)
                 || entry.digest.to_string() == name
         })
@@ -106,7 +106,7 @@ fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
 }
 
 /// Chooses the only image of an index, or the one for this machine.
-fn the_one(index: &Index) -> Result<&Descriptor, LayoutError> {
+fn choose_image(index: &Index) -> Result<&Descriptor, LayoutError> {
     if let [only] = index.manifests.as_slice() {
         return Ok(only);
     }
@@ -122,7 +122,7 @@ fn names(index: &Index) -> String {
     let names: Vec<&str> = index
         .manifests
         .iter()
-        .filter_map(|entry| entry.annotations.get(NAME).map(String::as_str))
+        .filter_map(|entry| entry.annotations.get(NAME_ANNOTATION).map(String::as_str))
         .take(20)
         .collect();
     if names.is_empty() {
@@ -132,14 +132,14 @@ fn names(index: &Index) -> String {
     }
 }
 
-fn blob(directory: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
-    let bytes = local_file::read(&place(directory, &descriptor.digest))?;
+fn read_blob(directory: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
+    let bytes = local_file::read(&blob_path(directory, &descriptor.digest))?;
     if Digest::of(&bytes) != descriptor.digest {
         return Err(LayoutError::WrongBlob(descriptor.digest.clone()));
     }
     Ok(bytes)
 }
 
-fn place(directory: &Path, digest: &Digest) -> PathBuf {
+fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join("blobs/sha256").join(digest.hex())
 }

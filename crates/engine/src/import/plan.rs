@@ -23,7 +23,7 @@ pub(super) enum PlanError {
 }
 
 /// The plan of an image.
-pub(super) struct Plan {
+pub(super) struct ImportPlan {
     /// The key that identifies the image when it is imported again: the digest of its
     /// configuration.
     pub(super) key: Option<String>,
@@ -42,12 +42,12 @@ pub(super) struct LayerPlan {
     /// The ChainID of the layer, which covers it and all layers below it (OCI image-spec,
     /// config.md, "Layer ChainID").
     pub(super) chain: Option<Digest>,
-    pub(super) content: Content,
+    pub(super) location: ArchiveLocation,
 }
 
 /// The location of a layer's archive.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(super) enum ArchiveLocation {
     /// In the registry.
     Remote(Descriptor),
     /// A part of a local file.
@@ -60,7 +60,7 @@ pub(super) enum Content {
     },
 }
 
-impl Content {
+impl ArchiveLocation {
     /// The size of the archive in bytes, before decompression.
     pub(super) fn length(&self) -> u64 {
         match self {
@@ -70,37 +70,37 @@ impl Content {
     }
 }
 
-impl Plan {
+impl ImportPlan {
     /// Plans an image with this configuration, whose digest is `key`.
     ///
     /// # Errors
     /// Fails if the configuration lists a different number of layers, or none.
-    pub(super) fn of(
+    pub(super) fn from_config(
         key: &Digest,
         config: Config,
-        contents: Vec<Content>,
+        locations: Vec<ArchiveLocation>,
     ) -> Result<Self, PlanError> {
-        if config.diff_ids.len() != contents.len() {
+        if config.diff_ids.len() != locations.len() {
             return Err(PlanError::LayerCount {
-                manifest: contents.len(),
+                manifest: locations.len(),
                 configuration: config.diff_ids.len(),
             });
         }
-        if contents.is_empty() {
+        if locations.is_empty() {
             return Err(PlanError::NoLayers);
         }
         let mut chain: Option<Digest> = None;
         let layers = config
             .diff_ids
             .into_iter()
-            .zip(contents)
-            .map(|(diff, content)| {
+            .zip(locations)
+            .map(|(diff, location)| {
                 let here = chain_id(chain.as_ref(), &diff);
                 chain = Some(here.clone());
                 LayerPlan {
                     diff: Some(diff),
                     chain: Some(here),
-                    content,
+                    location,
                 }
             })
             .collect();
@@ -113,7 +113,7 @@ impl Plan {
     }
 
     /// Plans the import of a root filesystem archive as a single layer.
-    pub(super) fn of_files(content: Content) -> Self {
+    pub(super) fn from_rootfs(location: ArchiveLocation) -> Self {
         Self {
             key: None,
             env: BTreeMap::new(),
@@ -121,7 +121,7 @@ impl Plan {
             layers: vec![LayerPlan {
                 diff: None,
                 chain: None,
-                content,
+                location,
             }],
         }
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// An image that is ready to be committed.
 pub(super) enum PreparedImage {
     /// An image that exists already, and the reserved layer that holds it.
-    Known { image: Uuid, held: u64 },
+    Existing { image: Uuid, held: u64 },
     /// The layers of a new image, the bottom first.
     New {
         key: String,
@@ -23,7 +23,7 @@ impl PreparedImage {
     /// The reserved layer that keeps shared layers from being pruned.
     pub(super) fn held(&self) -> Option<u64> {
         match self {
-            Self::Known { held, .. } => Some(*held),
+            Self::Existing { held, .. } => Some(*held),
             Self::New { held, .. } => *held,
         }
     }
@@ -35,5 +35,5 @@ pub(super) struct PreparedLayer {
     pub(super) id: u64,
     pub(super) chain: Digest,
     /// Bytes on disk, if this import unpacked it.
-    pub(super) made: Option<u64>,
+    pub(super) unpacked_bytes: Option<u64>,
 }

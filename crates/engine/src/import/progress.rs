@@ -13,16 +13,16 @@ use crate::operation::events::stream;
 use crate::operation::running::Running;
 
 /// The time between progress lines of a download.
-const EVERY: Duration = Duration::from_secs(1);
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes the progress of an import to its log.
 #[derive(Clone)]
 pub(super) struct Progress {
     running: Arc<Running>,
-    download: Arc<Download>,
+    download: Arc<DownloadCounters>,
 }
 
-struct Download {
+struct DownloadCounters {
     downloaded: AtomicU64,
     total: AtomicU64,
     last_report: Mutex<Instant>,
@@ -32,7 +32,7 @@ impl Progress {
     pub(super) fn new(running: Arc<Running>) -> Self {
         Self {
             running,
-            download: Arc::new(Download {
+            download: Arc::new(DownloadCounters {
                 downloaded: AtomicU64::new(0),
                 total: AtomicU64::new(0),
                 last_report: Mutex::new(Instant::now()),
@@ -49,7 +49,7 @@ impl Progress {
     }
 
     /// Sets the number of bytes to download.
-    pub(super) fn expect(&self, bytes: u64) {
+    pub(super) fn set_total(&self, bytes: u64) {
         self.download.total.store(bytes, Ordering::Relaxed);
     }
 
@@ -64,15 +64,15 @@ impl Progress {
             .last_report
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if last_report.elapsed() >= EVERY && now < total {
+        if last_report.elapsed() >= REPORT_INTERVAL && now < total {
             *last_report = Instant::now();
             drop(last_report);
-            self.line(&format!("downloaded {} of {}", size(now), size(total)));
+            self.line(&format!("downloaded {} of {}", format_size(now), format_size(total)));
         }
     }
 
     /// Reports how the unpacked files differ from those in the image.
-    pub(super) fn differences(&self, unpacked: &Unpacked) {
+    pub(super) fn report_differences(&self, unpacked: &Unpacked) {
         let report = |count: u64, what: &str| {
             if count > 0 {
                 self.line(&format!("{count} {what}"));
@@ -94,7 +94,7 @@ impl Progress {
 }
 
 /// Formats a number of bytes for people.
-pub(super) fn size(bytes: u64) -> String {
+pub(super) fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
     let mut shown = None;
@@ -122,7 +122,7 @@ mod tests {
             (77_620_000, "77.6 MB"),
             (u64::MAX, "18446744.1 TB"),
         ] {
-            assert_eq!(super::size(bytes), text);
+            assert_eq!(super::format_size(bytes), text);
         }
     }
 }

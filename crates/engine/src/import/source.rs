@@ -17,16 +17,16 @@ pub(crate) enum SourceError {
 
 /// The source of an image.
 #[derive(Debug)]
-pub(crate) enum Origin {
+pub(crate) enum ImageSource {
     /// An image in a registry, with the text of the request.
     Registry(Box<Reference>, String),
     /// A path on this machine.
-    Local(Kind, String),
+    Local(LocalFormat, String),
 }
 
 /// The format of a local image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum LocalFormat {
     /// An OCI layout directory (OCI image-spec, image-layout.md).
     Layout,
     /// A tar archive that `docker save` wrote.
@@ -35,7 +35,7 @@ pub(crate) enum Kind {
     Rootfs,
 }
 
-impl Kind {
+impl LocalFormat {
     const ALL: [Self; 3] = [Self::Layout, Self::Archive, Self::Rootfs];
 
     fn prefix(self) -> &'static str {
@@ -47,18 +47,18 @@ impl Kind {
     }
 }
 
-impl Origin {
+impl ImageSource {
     /// Parses `docker://…`, `oci://…`, a bare reference, or one of the local forms with an absolute
     /// path.
-    pub(crate) fn read(url: &str) -> Result<Self, SourceError> {
-        for kind in Kind::ALL {
-            let Some(rest) = url.strip_prefix(kind.prefix()) else {
+    pub(crate) fn parse(url: &str) -> Result<Self, SourceError> {
+        for format in LocalFormat::ALL {
+            let Some(rest) = url.strip_prefix(format.prefix()) else {
                 continue;
             };
             if !rest.starts_with('/') || rest.contains('\0') {
-                return Err(SourceError::RelativePath(kind.prefix()));
+                return Err(SourceError::RelativePath(format.prefix()));
             }
-            return Ok(Self::Local(kind, rest.to_owned()));
+            return Ok(Self::Local(format, rest.to_owned()));
         }
         let reference = url.parse::<Reference>()?;
         Ok(Self::Registry(Box::new(reference), url.to_owned()))
@@ -68,7 +68,7 @@ impl Origin {
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Registry(_, url) => url.clone(),
-            Self::Local(kind, rest) => format!("{}{rest}", kind.prefix()),
+            Self::Local(format, rest) => format!("{}{rest}", format.prefix()),
         }
     }
 
@@ -78,7 +78,7 @@ impl Origin {
 }
 
 /// Splits `PATH[:NAME]`. Either part may contain colons, so the longest existing path wins.
-pub(crate) fn split(text: &str) -> (PathBuf, Option<String>) {
+pub(crate) fn split_name(text: &str) -> (PathBuf, Option<String>) {
     let mut end = text.len();
     loop {
         let (path, name) = (&text[..end], text.get(end + 1..));
@@ -105,12 +105,12 @@ mod tests {
         let path = folder.path().join("a:b");
         std::fs::write(&path, "").unwrap();
         let text = path.to_str().unwrap();
-        assert_eq!(split(text), (path.clone(), None));
+        assert_eq!(split_name(text), (path.clone(), None));
         assert_eq!(
-            split(&format!("{text}:x:1")),
+            split_name(&format!("{text}:x:1")),
             (path.clone(), Some("x:1".into()))
         );
-        assert_eq!(split("/missing:x"), (PathBuf::from("/missing:x"), None));
+        assert_eq!(split_name("/missing:x"), (PathBuf::from("/missing:x"), None));
     }
 
     #[test]
@@ -123,9 +123,9 @@ mod tests {
             ("oci-layout:/a:1", true),
             ("docker-archive:/a", true),
         ] {
-            let origin = Origin::read(url).unwrap();
-            assert_eq!((origin.is_local(), origin.url()), (local, url.to_owned()));
+            let source = ImageSource::parse(url).unwrap();
+            assert_eq!((source.is_local(), source.url()), (local, url.to_owned()));
         }
-        assert!(Origin::read("oci-layout:a").is_err());
+        assert!(ImageSource::parse("oci-layout:a").is_err());
     }
 }

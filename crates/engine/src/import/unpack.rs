@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::context::ImportContext;
 use super::error::UnpackError;
-use super::plan::{Content, LayerPlan};
+use super::plan::{ArchiveLocation, LayerPlan};
 use super::prepared::PreparedLayer;
 use super::verify::{VerifiedArchive, VerifyError, copy_verified};
 use crate::blocking::blocking;
@@ -21,14 +21,14 @@ impl ImportContext<'_> {
     pub(super) async fn unpack(
         &self,
         layer: &LayerPlan,
-        content: &Content,
+        location: &ArchiveLocation,
         below: &[PreparedLayer],
     ) -> Result<(PreparedLayer, VerifiedArchive, Unpacked), UnpackError> {
         let engine = Arc::clone(self.engine);
         let (operation, run, tasks) = (self.operation, Arc::clone(self.run), self.tasks.clone());
-        let (layer, content) = (layer.clone(), content.clone());
+        let (layer, location) = (layer.clone(), location.clone());
         let parent = below.last().map(|layer| layer.id);
-        let used_bytes: u64 = below.iter().filter_map(|layer| layer.made).sum();
+        let used_bytes: u64 = below.iter().filter_map(|layer| layer.unpacked_bytes).sum();
         let work = self.tasks.spawn_blocking(move || {
             let mut limits = engine.imports.limits;
             limits.bytes = limits.bytes.saturating_sub(used_bytes);
@@ -46,7 +46,7 @@ impl ImportContext<'_> {
             if !tasks.register(&unpacking) {
                 return Err(UnpackError::Stopped);
             }
-            let verified = copy_verified(&content, limits.bytes, &mut stream);
+            let verified = copy_verified(&location, limits.bytes, &mut stream);
             drop(stream);
             let verified = match verified {
                 Ok(verified) => verified,
@@ -76,7 +76,7 @@ impl ImportContext<'_> {
             let prepared = PreparedLayer {
                 id,
                 chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
-                made: Some(unpacked.bytes),
+                unpacked_bytes: Some(unpacked.bytes),
             };
             Ok((prepared, verified, unpacked))
         });

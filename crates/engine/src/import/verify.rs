@@ -10,18 +10,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
-use super::plan::Content;
+use super::plan::ArchiveLocation;
 use contree_registry::Digest;
 
 /// Bytes that are written at once.
-const CHUNK: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 256 * 1024;
 /// The decompressed size from which the compression ratio is checked. Smaller archives are
 /// harmless.
-const LARGE: u64 = 4 << 30;
+const MIN_CHECKED_BYTES: u64 = 4 << 30;
 /// The highest compression ratio of such an archive. Real ones stay below 20.
-const RATIO: u64 = 250;
+const MAX_RATIO: u64 = 250;
 /// The most bytes that an archive's headers may add to its files.
-const HEADERS: u64 = 8 << 30;
+const MAX_HEADER_BYTES: u64 = 8 << 30;
 
 /// The digests of a verified archive.
 pub(super) struct VerifiedArchive {
@@ -54,7 +54,7 @@ pub(super) enum VerifyError {
     TooLarge(u64),
     /// Its compression ratio is higher than that of any real archive.
     #[error("it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}")]
-    Bomb { packed: u64, unpacked: u64 },
+    DecompressionBomb { packed: u64, unpacked: u64 },
     /// The archive cannot be written to the helper.
     #[error("{0}")]
     Write(#[source] io::Error),
@@ -72,18 +72,19 @@ impl VerifyError {
     }
 }
 
-/// Writes the decompressed archive to `to` and verifies it. `bytes` limits the size of its files.
+/// Writes the decompressed archive to `to` and verifies it. `max_bytes` limits the size of its
+/// files.
 pub(super) fn copy_verified(
-    content: &Content,
-    bytes: u64,
+    location: &ArchiveLocation,
+    max_bytes: u64,
     to: &mut impl Write,
 ) -> Result<VerifiedArchive, VerifyError> {
-    let Content::File {
+    let ArchiveLocation::File {
         path,
         offset,
         length,
         digest,
-    } = content
+    } = location
     else {
         return Err(VerifyError::NotDownloaded);
     };
@@ -91,14 +92,14 @@ pub(super) fn copy_verified(
     let failed = VerifyError::reading;
     file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
     let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Sha256::new())));
-    let hashing = |file: File| Meter {
+    let hashing = |file: File| HashingReader {
         inner: file.take(*length),
         count: Rc::clone(&count),
         hasher: Rc::clone(&hasher),
     };
     let mut rest = hashing(file.try_clone().map_err(failed)?);
-    let mut decoder = Decoder::new(BufReader::with_capacity(CHUNK, hashing(file))).map_err(failed)?;
-    let diff = copy_decompressed(&mut decoder, bytes, &count, to)?;
+    let mut decoder = Decoder::new(BufReader::with_capacity(CHUNK_BYTES, hashing(file))).map_err(failed)?;
+    let diff = copy_decompressed(&mut decoder, max_bytes, &count, to)?;
     drop(decoder);
     // Both readers share one file position. The digest also covers bytes after the compressed
     // stream, which the decoder leaves unread.
@@ -116,12 +117,12 @@ pub(super) fn copy_verified(
 
 fn copy_decompressed(
     decoder: &mut impl Read,
-    bytes: u64,
+    max_bytes: u64,
     packed: &Cell<u64>,
     to: &mut impl Write,
 ) -> Result<Digest, VerifyError> {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; CHUNK_BYTES];
     let mut unpacked: u64 = 0;
     loop {
         let read = match decoder.read(&mut buffer) {
@@ -131,7 +132,7 @@ fn copy_decompressed(
             Err(error) => return Err(VerifyError::reading(error)),
         };
         unpacked += read as u64;
-        if let Some(error) = excess(unpacked, packed.get(), bytes) {
+        if let Some(error) = size_error(unpacked, packed.get(), max_bytes) {
             return Err(error);
         }
         hasher.update(&buffer[..read]);
@@ -151,22 +152,22 @@ fn copy_decompressed(
 }
 
 /// Returns the error for too many decompressed bytes, if there are too many.
-fn excess(unpacked: u64, packed: u64, bytes: u64) -> Option<VerifyError> {
-    if unpacked > bytes.saturating_add(HEADERS) {
-        return Some(VerifyError::TooLarge(bytes));
+fn size_error(unpacked: u64, packed: u64, max_bytes: u64) -> Option<VerifyError> {
+    if unpacked > max_bytes.saturating_add(MAX_HEADER_BYTES) {
+        return Some(VerifyError::TooLarge(max_bytes));
     }
-    (unpacked > LARGE && unpacked / RATIO > packed)
-        .then_some(VerifyError::Bomb { packed, unpacked })
+    (unpacked > MIN_CHECKED_BYTES && unpacked / MAX_RATIO > packed)
+        .then_some(VerifyError::DecompressionBomb { packed, unpacked })
 }
 
 /// Counts and hashes the bytes that it reads.
-struct Meter {
+struct HashingReader {
     inner: io::Take<File>,
     count: Rc<Cell<u64>>,
     hasher: Rc<RefCell<Sha256>>,
 }
 
-impl Read for Meter {
+impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.count.set(self.count.get() + read as u64);
@@ -179,43 +180,43 @@ impl Read for Meter {
 mod tests {
     use super::*;
 
-    fn file(bytes: &[u8]) -> (tempfile::NamedTempFile, Content) {
+    fn file(bytes: &[u8]) -> (tempfile::NamedTempFile, ArchiveLocation) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"before").unwrap();
         file.write_all(bytes).unwrap();
         file.write_all(b"after").unwrap();
-        let content = Content::File {
+        let location = ArchiveLocation::File {
             path: file.path().to_owned(),
             offset: 6,
             length: bytes.len() as u64,
             digest: Some(Digest::of(bytes)),
         };
-        (file, content)
+        (file, location)
     }
 
     #[test]
     fn length_and_digest_are_checked() {
         let bytes = b"some archive".repeat(1000);
-        let (_file, mut content) = file(&bytes);
+        let (_file, mut location) = file(&bytes);
         let mut out = Vec::new();
-        let verified = copy_verified(&content, 1 << 20, &mut out)
+        let verified = copy_verified(&location, 1 << 20, &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
             (out, verified.diff, verified.packed),
             (bytes.clone(), Digest::of(&bytes), Digest::of(&bytes))
         );
-        if let Content::File { length, .. } = &mut content {
+        if let ArchiveLocation::File { length, .. } = &mut location {
             *length -= 1;
         }
         assert!(matches!(
-            copy_verified(&content, 1 << 20, &mut Vec::new()),
+            copy_verified(&location, 1 << 20, &mut Vec::new()),
             Err(VerifyError::WrongDigest)
         ));
-        if let Content::File { length, .. } = &mut content {
+        if let ArchiveLocation::File { length, .. } = &mut location {
             *length += 100;
         }
-        let result = copy_verified(&content, 1 << 20, &mut Vec::new());
+        let result = copy_verified(&location, 1 << 20, &mut Vec::new());
         assert!(matches!(result, Err(VerifyError::EndsEarly)));
     }
 
@@ -224,9 +225,9 @@ mod tests {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(b"text").unwrap();
         let packed = encoder.finish().unwrap();
-        let (_file, content) = file(&packed);
+        let (_file, location) = file(&packed);
         let mut out = Vec::new();
-        let verified = copy_verified(&content, 1 << 20, &mut out)
+        let verified = copy_verified(&location, 1 << 20, &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
@@ -237,16 +238,16 @@ mod tests {
 
     #[test]
     fn bombs() {
-        assert!(excess(LARGE, 1, u64::MAX).is_none());
+        assert!(size_error(MIN_CHECKED_BYTES, 1, u64::MAX).is_none());
         assert!(
-            excess(LARGE + 250, 1, u64::MAX)
+            size_error(MIN_CHECKED_BYTES + 250, 1, u64::MAX)
                 .unwrap()
                 .to_string()
                 .contains("bomb")
         );
-        assert!(excess(10 * LARGE, LARGE, u64::MAX).is_none());
+        assert!(size_error(10 * MIN_CHECKED_BYTES, MIN_CHECKED_BYTES, u64::MAX).is_none());
         assert!(
-            excess(HEADERS + 11, HEADERS, 10)
+            size_error(MAX_HEADER_BYTES + 11, MAX_HEADER_BYTES, 10)
                 .unwrap()
                 .to_string()
                 .contains("larger")

@@ -11,56 +11,56 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
 /// An outgoing connection without traffic for this long is closed.
-pub(super) const IDLE: Duration = Duration::from_secs(600);
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How often traffic is sampled in that time.
-const LOOKS: u32 = 8;
+const IDLE_SAMPLES: u32 = 8;
 
 /// Bytes of all connections of one sandbox, as seen from inside it.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct ByteCounters {
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
 }
 
 /// An outgoing connection whose bytes are counted.
-pub(super) struct Counted {
+pub(super) struct CountedStream {
     stream: TcpStream,
-    all: Arc<Counters>,
+    sandbox: Arc<ByteCounters>,
     /// Bytes of this connection alone, in both directions.
-    own: Arc<AtomicU64>,
+    connection: Arc<AtomicU64>,
 }
 
-impl Counted {
-    pub(super) fn new(stream: TcpStream, all: Arc<Counters>) -> Self {
+impl CountedStream {
+    pub(super) fn new(stream: TcpStream, sandbox: Arc<ByteCounters>) -> Self {
         Self {
             stream,
-            all,
-            own: Arc::default(),
+            sandbox,
+            connection: Arc::default(),
         }
     }
 
     /// A monitor of this connection's traffic.
-    pub(super) fn traffic(&self) -> Traffic {
-        Traffic(Arc::clone(&self.own))
+    pub(super) fn traffic(&self) -> TrafficMonitor {
+        TrafficMonitor(Arc::clone(&self.connection))
     }
 }
 
 /// Watches the traffic of one connection.
 #[derive(Clone)]
-pub(super) struct Traffic(Arc<AtomicU64>);
+pub(super) struct TrafficMonitor(Arc<AtomicU64>);
 
-impl Traffic {
+impl TrafficMonitor {
     /// Waits for `work`. Returns `None` if the connection has no traffic for `idle`.
-    pub(super) async fn during<T>(
+    pub(super) async fn unless_idle<T>(
         &self,
         idle: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let watch = async {
             let (mut before, mut idle_samples) = (self.0.load(Ordering::Relaxed), 0);
-            while idle_samples < LOOKS {
-                tokio::time::sleep(idle / LOOKS).await;
+            while idle_samples < IDLE_SAMPLES {
+                tokio::time::sleep(idle / IDLE_SAMPLES).await;
                 let now = self.0.load(Ordering::Relaxed);
                 idle_samples = if now == before { idle_samples + 1 } else { 0 };
                 before = now;
@@ -77,16 +77,16 @@ impl Traffic {
 /// `idle`.
 pub(super) async fn tunnel(
     inside: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    outside: &mut Counted,
+    outside: &mut CountedStream,
     idle: Duration,
 ) {
     let traffic = outside.traffic();
     traffic
-        .during(idle, copy_bidirectional(inside, outside))
+        .unless_idle(idle, copy_bidirectional(inside, outside))
         .await;
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,13 +95,13 @@ impl AsyncRead for Counted {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let read = (buffer.filled().len() - before) as u64;
-        self.all.received.fetch_add(read, Ordering::Relaxed);
-        self.own.fetch_add(read, Ordering::Relaxed);
+        self.sandbox.received.fetch_add(read, Ordering::Relaxed);
+        self.connection.fetch_add(read, Ordering::Relaxed);
         polled
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,8 +109,8 @@ impl AsyncWrite for Counted {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
-            self.all.sent.fetch_add(*written as u64, Ordering::Relaxed);
-            self.own.fetch_add(*written as u64, Ordering::Relaxed);
+            self.sandbox.sent.fetch_add(*written as u64, Ordering::Relaxed);
+            self.connection.fetch_add(*written as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -140,11 +140,11 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_copied_and_counted_in_both_directions() {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(ByteCounters::default());
         let (mut client, mut inside) = pair().await;
         let (mut server, outside) = pair().await;
-        let mut outside = Counted::new(outside, Arc::clone(&counters));
-        let tunnel = tokio::spawn(async move { super::tunnel(&mut inside, &mut outside, IDLE).await });
+        let mut outside = CountedStream::new(outside, Arc::clone(&counters));
+        let tunnel = tokio::spawn(async move { super::tunnel(&mut inside, &mut outside, IDLE_TIMEOUT).await });
         client.write_all(b"question").await.expect("write");
         client.shutdown().await.expect("shutdown");
         let mut text = String::new();
@@ -165,7 +165,7 @@ mod tests {
     async fn an_idle_tunnel_ends() {
         let (client, mut inside) = pair().await;
         let (server, outside) = pair().await;
-        let mut outside = Counted::new(outside, Arc::default());
+        let mut outside = CountedStream::new(outside, Arc::default());
         tunnel(&mut inside, &mut outside, Duration::from_millis(20)).await;
         drop((client, server));
     }

@@ -11,28 +11,28 @@ use contree_sandbox::{LayerId, LayerStore, View};
 use tokio::sync::Semaphore;
 
 /// The number of open views in the cache.
-const KEPT: usize = 4;
+const MAX_OPEN_VIEWS: usize = 4;
 
 /// How long an unused view stays open.
-pub(crate) const IDLE: Duration = Duration::from_secs(20);
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Bytes of an image's `/etc/passwd` and `/etc/group` that are read.
-const NAMES_LIMIT: u64 = 1024 * 1024;
+const MAX_ACCOUNT_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A view, with the names of its image's users and groups.
 pub(crate) struct OpenView {
     pub(crate) view: View,
-    pub(crate) names: Names,
+    pub(crate) names: AccountNames,
 }
 
 /// The names of an image's users and groups, by id.
 #[derive(Default)]
-pub(crate) struct Names {
+pub(crate) struct AccountNames {
     users: HashMap<u32, String>,
     groups: HashMap<u32, String>,
 }
 
-impl Names {
+impl AccountNames {
     /// A user's name.
     pub(crate) fn user(&self, id: u32) -> Option<&str> {
         self.users.get(&id).map(String::as_str)
@@ -49,20 +49,20 @@ impl OpenView {
     pub(crate) fn open(store: &LayerStore, chain: &[u64]) -> Result<Self, contree_sandbox::Error> {
         let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
         let view = View::open(store, &layers)?;
-        let names = Names {
-            users: names(&view, Path::new("/etc/passwd")),
-            groups: names(&view, Path::new("/etc/group")),
+        let names = AccountNames {
+            users: read_names(&view, Path::new("/etc/passwd")),
+            groups: read_names(&view, Path::new("/etc/group")),
         };
         Ok(Self { view, names })
     }
 }
 
 /// Concurrent searches, and concurrent archive downloads.
-const SEARCHES: usize = 4;
-const ARCHIVES: usize = 32;
+const MAX_SEARCHES: usize = 4;
+const MAX_ARCHIVES: usize = 32;
 
 /// The cache of open views.
-pub(crate) struct Views {
+pub(crate) struct ViewCache {
     open: Mutex<Vec<(u64, Arc<OpenView>, Instant)>>,
     /// One permit for each running search.
     pub(crate) searches: Arc<Semaphore>,
@@ -70,17 +70,17 @@ pub(crate) struct Views {
     pub(crate) archives: Arc<Semaphore>,
 }
 
-impl Default for Views {
+impl Default for ViewCache {
     fn default() -> Self {
         Self {
             open: Mutex::default(),
-            searches: Arc::new(Semaphore::new(SEARCHES)),
-            archives: Arc::new(Semaphore::new(ARCHIVES)),
+            searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
+            archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
         }
     }
 }
 
-impl Views {
+impl ViewCache {
     /// Returns the view of a chain, top layer first. If it is not in the cache, opening it blocks
     /// for some milliseconds.
     pub(crate) fn get(
@@ -95,7 +95,7 @@ impl Views {
         let view = Arc::new(OpenView::open(store, chain)?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push((top, Arc::clone(&view), Instant::now()));
-        let oldest = (open.len() > KEPT).then(|| open.remove(0));
+        let oldest = (open.len() > MAX_OPEN_VIEWS).then(|| open.remove(0));
         // Closing waits for the helper. Other requests need not wait for that, so the lock is
         // released first.
         drop(open);
@@ -119,11 +119,11 @@ impl Views {
             .retain(|(id, ..)| *id != top);
     }
 
-    /// Removes and returns the views that were unused for [`IDLE`]. Dropping them closes them,
-    /// which blocks.
+    /// Removes and returns the views that were unused for [`IDLE_TIMEOUT`]. Dropping them closes
+    /// them, which blocks.
     pub(crate) fn take_idle(&self) -> Vec<Arc<OpenView>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.extract_if(.., |(_, _, used)| used.elapsed() >= IDLE)
+        open.extract_if(.., |(_, _, used)| used.elapsed() >= IDLE_TIMEOUT)
             .map(|(_, view, _)| view)
             .collect()
     }
@@ -138,12 +138,12 @@ impl Views {
 }
 
 /// Reads `name:…:id:…` lines. An image without the file has no names.
-fn names(view: &View, path: &Path) -> HashMap<u32, String> {
+fn read_names(view: &View, path: &Path) -> HashMap<u32, String> {
     let Ok((file, _)) = view.open_file(path) else {
         return HashMap::new();
     };
     let mut text = Vec::new();
-    if file.take(NAMES_LIMIT).read_to_end(&mut text).is_err() {
+    if file.take(MAX_ACCOUNT_FILE_BYTES).read_to_end(&mut text).is_err() {
         return HashMap::new();
     }
     parse_names(&String::from_utf8_lossy(&text))

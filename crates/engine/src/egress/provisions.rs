@@ -7,20 +7,20 @@ use std::sync::OnceLock;
 
 use contree_sandbox::{Content, SideFile};
 
-use super::access::{Access, PORT};
+use super::network_access::{NetworkAccess, PROXY_PORT};
 use super::settings::ProxyVariables;
 
 use crate::api::request::SpawnRequest;
 
 /// The machine's CA certificates, for images that have none.
-const CERTIFICATES: &str = "ca-certificates.crt";
+const CERTIFICATES_FILE: &str = "ca-certificates.crt";
 /// Settings of apt for sandboxes with a single user id.
-const APT: &str = "apt.conf";
+const APT_FILE: &str = "apt.conf";
 /// The machine's DNS resolvers, for sandboxes that share its network.
-const RESOLVERS: &str = "resolv.conf";
+const RESOLVERS_FILE: &str = "resolv.conf";
 
 /// Files in which distributions keep all CA certificates.
-const BUNDLES: &[&str] = &[
+const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -53,7 +53,7 @@ pub(super) struct Provisions {
 
 impl Provisions {
     /// The side files of a sandbox.
-    pub(super) fn side_files(&self, access: Access, single: bool) -> Vec<SideFile> {
+    pub(super) fn side_files(&self, access: NetworkAccess, single_user: bool) -> Vec<SideFile> {
         let mut files = Vec::new();
         let mut add =
             |name: &str, content: Option<Content>, unless: &[&str], over: Option<&str>| {
@@ -64,26 +64,26 @@ impl Provisions {
                     over: over.map(PathBuf::from),
                 }));
             };
-        if single {
+        if single_user {
             let apt = self.apt.get_or_init(|| {
                 Content::new(b"// One user id: apt cannot become another user to download.\nAPT::Sandbox::User \"root\";\n").ok()
             });
-            add(APT, apt.clone(), &[], None);
+            add(APT_FILE, apt.clone(), &[], None);
         }
-        if access == Access::Proxy || access == Access::Host {
-            let certificates = self.certificates.get_or_init(|| read(BUNDLES));
-            add(CERTIFICATES, certificates.clone(), BUNDLES, None);
+        if access == NetworkAccess::Proxy || access == NetworkAccess::Host {
+            let certificates = self.certificates.get_or_init(|| read_first(SYSTEM_BUNDLES));
+            add(CERTIFICATES_FILE, certificates.clone(), SYSTEM_BUNDLES, None);
         }
-        if access == Access::Host {
-            let resolvers = self.resolvers.get_or_init(|| read(&["/etc/resolv.conf"]));
-            add(RESOLVERS, resolvers.clone(), &[], Some("/etc/resolv.conf"));
+        if access == NetworkAccess::Host {
+            let resolvers = self.resolvers.get_or_init(|| read_first(&["/etc/resolv.conf"]));
+            add(RESOLVERS_FILE, resolvers.clone(), &[], Some("/etc/resolv.conf"));
         }
         files
     }
 }
 
 /// Reads the first of these files that exists and is not empty.
-fn read(paths: &[&str]) -> Option<Content> {
+fn read_first(paths: &[&str]) -> Option<Content> {
     let bytes = paths
         .iter()
         .find_map(|path| fs::read(path).ok().filter(|bytes| !bytes.is_empty()))?;
@@ -95,7 +95,7 @@ fn read(paths: &[&str]) -> Option<Content> {
 pub(super) fn add_variables(
     env: &mut BTreeMap<String, String>,
     request: &SpawnRequest,
-    access: Access,
+    access: NetworkAccess,
     machine: &ProxyVariables,
     side_files: &[PathBuf],
 ) {
@@ -112,8 +112,8 @@ pub(super) fn add_variables(
         }
     };
     match access {
-        Access::Proxy => {
-            let proxy = format!("http://{}:{PORT}", contree_sandbox::Network::LISTENER);
+        NetworkAccess::Proxy => {
+            let proxy = format!("http://{}:{PROXY_PORT}", contree_sandbox::Network::LISTENER);
             for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
                 set(name, &proxy);
             }
@@ -123,12 +123,12 @@ pub(super) fn add_variables(
             // Newer versions of Node.js use the variables above only with this one.
             set("NODE_USE_ENV_PROXY", "1");
         }
-        Access::Host => {
+        NetworkAccess::Host => {
             for (name, value) in &machine.set {
                 set(name, value);
             }
         }
-        Access::Loopback | Access::Refused => {}
+        NetworkAccess::Loopback | NetworkAccess::Unavailable => {}
     }
     let path_of = |name: &str| {
         side_files
@@ -136,12 +136,12 @@ pub(super) fn add_variables(
             .find(|path| path.ends_with(name))
             .map(|path| path.to_string_lossy())
     };
-    if let Some(path) = path_of(CERTIFICATES) {
+    if let Some(path) = path_of(CERTIFICATES_FILE) {
         for variable in BUNDLE_VARIABLES {
             set(variable, &path);
         }
     }
-    if let Some(path) = path_of(APT) {
+    if let Some(path) = path_of(APT_FILE) {
         set("APT_CONFIG", &path);
     }
 }
@@ -167,9 +167,9 @@ mod tests {
         add_variables(
             &mut env,
             &request,
-            Access::Proxy,
+            NetworkAccess::Proxy,
             &ProxyVariables::default(),
-            &[PathBuf::from("/dev/contree").join(CERTIFICATES)],
+            &[PathBuf::from("/dev/contree").join(CERTIFICATES_FILE)],
         );
         assert_eq!(env["http_proxy"], "http://127.0.0.1:3128");
         assert_eq!(env["HTTP_PROXY"], "http://127.0.0.1:3128");
@@ -186,9 +186,9 @@ mod tests {
         }
         // A sandbox without network gets none of the proxy variables.
         let mut env = BTreeMap::new();
-        let apt = PathBuf::from("/dev/contree").join(APT);
+        let apt = PathBuf::from("/dev/contree").join(APT_FILE);
         let machine = ProxyVariables::default();
-        add_variables(&mut env, &request, Access::Loopback, &machine, &[apt]);
+        add_variables(&mut env, &request, NetworkAccess::Loopback, &machine, &[apt]);
         assert_eq!(env.into_keys().collect::<Vec<_>>(), ["APT_CONFIG"]);
     }
 }
