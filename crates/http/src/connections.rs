@@ -22,12 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_io_timeout::TimeoutWriter;
 
 /// How long a connection waits for its permit while idle connections are asked to close.
-const PERMIT: Duration = Duration::from_secs(3);
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a client may take to send the head of a request. Idle connections close after the same
 /// time.
-const HEAD: Duration = Duration::from_secs(75);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long a rejected client may take to read the 503 response.
-const REFUSAL: Duration = Duration::from_millis(100);
+const REJECTION_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The local address that a connection was made to, or `None` for a Unix socket. Every request has
 /// it as an extension.
@@ -38,14 +38,14 @@ pub struct LocalAddress(pub Option<IpAddr>);
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
     /// The maximum number of concurrent connections.
-    pub connections: usize,
+    pub max_connections: usize,
     /// How long a client may leave a response unread. `None`: without limit.
-    pub unread: Option<Duration>,
+    pub write_timeout: Option<Duration>,
     /// The largest head of a request in bytes, and the size of the write buffer. `None`: hyper's
     /// default.
-    pub buffer: Option<usize>,
+    pub buffer_bytes: Option<usize>,
     /// How long the last responses may take to be read at shutdown.
-    pub last: Duration,
+    pub drain_timeout: Duration,
 }
 
 /// The steps of a server's shutdown.
@@ -56,17 +56,17 @@ pub struct Shutdown {
     /// Set once every call has its response. The responses may still be on their way.
     pub answered: CancellationToken,
     /// Closes streams that carry no response and would never end by themselves.
-    pub cut: CancellationToken,
+    pub close_streams: CancellationToken,
 }
 
 /// An accepted connection that knows its local address.
 pub trait AcceptedStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// The local address of the connection, or `None` for a Unix socket.
-    fn reached(&self) -> Option<IpAddr>;
+    fn local_ip(&self) -> Option<IpAddr>;
 }
 
 impl AcceptedStream for TcpStream {
-    fn reached(&self) -> Option<IpAddr> {
+    fn local_ip(&self) -> Option<IpAddr> {
         // Sends progress and short responses without delay.
         if let Err(error) = self.set_nodelay(true) {
             tracing::debug!("no TCP_NODELAY: {error}");
@@ -77,7 +77,7 @@ impl AcceptedStream for TcpStream {
 
 #[cfg(unix)]
 impl AcceptedStream for tokio::net::UnixStream {
-    fn reached(&self) -> Option<IpAddr> {
+    fn local_ip(&self) -> Option<IpAddr> {
         None
     }
 }
@@ -88,7 +88,7 @@ where
     L: Listener,
     L::Io: AcceptedStream,
 {
-    let permits = Arc::new(Semaphore::new(bounds.connections));
+    let permits = Arc::new(Semaphore::new(bounds.max_connections));
     let close_idle = watch::Sender::new(());
     let mut tasks = JoinSet::new();
     loop {
@@ -101,7 +101,7 @@ where
             Ok(permit) => permit,
             Err(_) => {
                 close_idle.send_replace(());
-                let permit = tokio::time::timeout(PERMIT, permits.clone().acquire_owned());
+                let permit = tokio::time::timeout(PERMIT_TIMEOUT, permits.clone().acquire_owned());
                 let permit = tokio::select! {
                     () = shutdown.stop.cancelled() => break,
                     permit = permit => permit,
@@ -114,7 +114,7 @@ where
             }
         };
         let connection = Connection {
-            reached: LocalAddress(stream.reached()),
+            local_address: LocalAddress(stream.local_ip()),
             stream,
             bounds,
             _permit: ConnectionPermit(permit),
@@ -127,10 +127,10 @@ where
     shutdown.answered.cancelled().await;
     for _ in 0..2 {
         let all = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(bounds.last, all).await.is_ok() {
+        if tokio::time::timeout(bounds.drain_timeout, all).await.is_ok() {
             return;
         }
-        shutdown.cut.cancel();
+        shutdown.close_streams.cancel();
     }
     tasks.shutdown().await;
 }
@@ -138,7 +138,7 @@ where
 /// Answers 503, to a client that may not even read it.
 async fn reject(mut stream: impl AcceptedStream) {
     let text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(REFUSAL, stream.write_all(text.as_bytes())).await;
+    let _ = tokio::time::timeout(REJECTION_TIMEOUT, stream.write_all(text.as_bytes())).await;
 }
 
 /// The permit of one connection, returned on drop.
@@ -147,7 +147,7 @@ struct ConnectionPermit(#[expect(dead_code, reason = "held, never read")] OwnedS
 /// A connection and what it needs to be served.
 struct Connection<S> {
     stream: S,
-    reached: LocalAddress,
+    local_address: LocalAddress,
     bounds: ConnectionBounds,
     _permit: ConnectionPermit,
     shutdown: Shutdown,
@@ -157,18 +157,18 @@ struct Connection<S> {
 impl<S: AcceptedStream> Connection<S> {
     async fn serve(mut self, router: Router) {
         let router = TowerToHyperService::new(router);
-        let reached = self.reached;
+        let local_address = self.local_address;
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(reached);
+            request.extensions_mut().insert(local_address);
             router.call(request)
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
-        if let Some(buffer) = self.bounds.buffer {
+        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        if let Some(buffer) = self.bounds.buffer_bytes {
             builder.max_buf_size(buffer);
         }
         let mut stream = TimeoutWriter::new(self.stream);
-        stream.set_timeout(self.bounds.unread);
+        stream.set_timeout(self.bounds.write_timeout);
         let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let mut serving = std::pin::pin!(serving);
         let mut closing = false;
@@ -189,11 +189,11 @@ impl<S: AcceptedStream> Connection<S> {
                     closing = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                () = self.shutdown.cut.cancelled() => break,
+                () = self.shutdown.close_streams.cancelled() => break,
             }
         }
         // The streams have ended; their last bytes may still be on their way.
-        let _ = tokio::time::timeout(self.bounds.last, serving).await;
+        let _ = tokio::time::timeout(self.bounds.drain_timeout, serving).await;
     }
 }
 
@@ -204,28 +204,28 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::UnixStream;
 
-    const UNREAD: Duration = Duration::from_millis(50);
+    const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
     /// More than a socket buffers.
-    const LARGE: usize = 8 * 1024 * 1024;
+    const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
     /// Serves a client that has requested a large response. The task ends with its connection.
     async fn request_large_response() -> (UnixStream, JoinSet<()>) {
         let (mut client, stream) = UnixStream::pair().unwrap();
         let permits = Arc::new(Semaphore::new(1));
         let connection = Connection {
-            reached: LocalAddress(None),
+            local_address: LocalAddress(None),
             stream,
             bounds: ConnectionBounds {
-                connections: 1,
-                unread: Some(UNREAD),
-                buffer: None,
-                last: Duration::from_secs(1),
+                max_connections: 1,
+                write_timeout: Some(WRITE_TIMEOUT),
+                buffer_bytes: None,
+                drain_timeout: Duration::from_secs(1),
             },
             _permit: ConnectionPermit(permits.try_acquire_owned().unwrap()),
             shutdown: Shutdown::default(),
             close_idle: watch::Sender::new(()).subscribe(),
         };
-        let router = Router::new().route("/", get(|| async { "x".repeat(LARGE) }));
+        let router = Router::new().route("/", get(|| async { "x".repeat(LARGE_BYTES) }));
         let mut tasks = JoinSet::new();
         tasks.spawn(connection.serve(router));
         let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -239,7 +239,7 @@ mod tests {
         tasks.join_next().await.unwrap().unwrap();
         let mut read = Vec::new();
         let _ = client.read_to_end(&mut read).await;
-        assert!(!read.is_empty() && read.len() < LARGE, "{}", read.len());
+        assert!(!read.is_empty() && read.len() < LARGE_BYTES, "{}", read.len());
     }
 
     #[tokio::test]
@@ -247,7 +247,7 @@ mod tests {
         let (mut client, mut tasks) = request_large_response().await;
         let mut read = Vec::new();
         client.read_to_end(&mut read).await.unwrap();
-        assert!(read.len() > LARGE, "{}", read.len());
+        assert!(read.len() > LARGE_BYTES, "{}", read.len());
         tasks.join_next().await.unwrap().unwrap();
     }
 }

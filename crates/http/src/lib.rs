@@ -9,5 +9,5 @@ pub mod connections;
 mod origin;
 mod token;
 
-pub use origin::{AllowedHosts, OriginError, RequestOrigin, is_name};
-pub use token::{BearerToken, SHORTEST_TOKEN, TokenError};
+pub use origin::{AllowedHosts, OriginError, RequestOrigin, is_host_name};
+pub use token::{BearerToken, MIN_TOKEN_BYTES, TokenError};

@@ -14,12 +14,12 @@ use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 pub struct AllowedHosts {
     /// Names beyond loopback and the connection's local address. `None`: the host is not checked,
     /// as on a Unix socket.
-    listed: Option<Vec<Name>>,
+    listed: Option<Vec<HostName>>,
 }
 
 /// A host name, with a port if only that port is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
+struct HostName {
     host: String,
     port: Option<u16>,
 }
@@ -30,9 +30,9 @@ pub enum OriginError {
     /// It has no host, or several.
     NoHost,
     /// Its host is not allowed.
-    Host(String),
+    UnknownHost(String),
     /// It comes from a page of another origin or site.
-    Page(String),
+    CrossOrigin(String),
 }
 
 /// The parts of a request that are checked.
@@ -44,16 +44,16 @@ pub struct RequestOrigin<'a> {
     /// The request's headers.
     pub headers: &'a HeaderMap,
     /// The local address of the connection, or `None` for a Unix socket.
-    pub reached: Option<IpAddr>,
+    pub local_ip: Option<IpAddr>,
     /// Whether the answer is a page for people. Other sites may link to pages.
-    pub page: bool,
+    pub is_page: bool,
 }
 
 impl AllowedHosts {
     /// Allows loopback, the connection's local address, and these names.
-    pub fn new(more: &[String]) -> Self {
+    pub fn new(additional: &[String]) -> Self {
         Self {
-            listed: Some(more.iter().filter_map(|text| parse_name(text)).collect()),
+            listed: Some(additional.iter().filter_map(|text| parse_name(text)).collect()),
         }
     }
 
@@ -66,38 +66,38 @@ impl AllowedHosts {
     ///
     /// # Errors
     /// Returns the reason why the request is rejected.
-    pub fn judge(&self, request: &RequestOrigin<'_>) -> Result<(), OriginError> {
-        let host = host(request.headers, request.uri);
+    pub fn check(&self, request: &RequestOrigin<'_>) -> Result<(), OriginError> {
+        let host = request_host(request.headers, request.uri);
         if let Some(listed) = &self.listed {
             let host = host.as_ref().ok_or(OriginError::NoHost)?;
-            if !is_allowed(listed, host, request.reached) {
-                return Err(OriginError::Host(host.host().to_owned()));
+            if !is_allowed(listed, host, request.local_ip) {
+                return Err(OriginError::UnknownHost(host.host().to_owned()));
             }
         }
         if request.headers.contains_key(header::ORIGIN) {
-            let origin = single(request.headers, &header::ORIGIN);
+            let origin = single_value(request.headers, &header::ORIGIN);
             let same = origin
                 .zip(host.as_ref())
-                .is_some_and(|(origin, host)| is_origin(origin, host.as_str()));
+                .is_some_and(|(origin, host)| is_same_origin(origin, host.as_str()));
             if !same {
-                return Err(OriginError::Page(origin.unwrap_or_default().to_owned()));
+                return Err(OriginError::CrossOrigin(origin.unwrap_or_default().to_owned()));
             }
         }
         // Requests without an origin, such as images and links in a page, have this header.
         if let Some(site) = request.headers.get("sec-fetch-site")
             && site != "same-origin"
             && site != "none"
-            && !(request.page && is_navigation(request))
+            && !(request.is_page && is_navigation(request))
         {
             let site = site.to_str().unwrap_or_default();
-            return Err(OriginError::Page(site.to_owned()));
+            return Err(OriginError::CrossOrigin(site.to_owned()));
         }
         Ok(())
     }
 }
 
 /// Returns whether the server may be called by this host.
-fn is_allowed(listed: &[Name], requested: &Authority, reached: Option<IpAddr>) -> bool {
+fn is_allowed(listed: &[HostName], requested: &Authority, local_ip: Option<IpAddr>) -> bool {
     let host = normalize(requested.host());
     if host == "localhost" {
         return true;
@@ -105,7 +105,7 @@ fn is_allowed(listed: &[Name], requested: &Authority, reached: Option<IpAddr>) -
     // A page can make its own name resolve to this machine, but it cannot do so with an address.
     if let Ok(address) = host.parse::<IpAddr>() {
         let address = address.to_canonical();
-        if address.is_loopback() || reached.map(|ip| ip.to_canonical()) == Some(address) {
+        if address.is_loopback() || local_ip.map(|ip| ip.to_canonical()) == Some(address) {
             return true;
         }
     }
@@ -128,24 +128,24 @@ fn is_navigation(request: &RequestOrigin<'_>) -> bool {
 }
 
 /// The value of a header that occurs exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn single_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?.trim();
     values.next().is_none().then_some(value)
 }
 
 /// The host and port of a request, or `None` if it has no host or several.
-fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
+fn request_host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
     let host = match uri.authority() {
         Some(authority) => authority.clone(),
-        None => Authority::try_from(single(headers, &header::HOST)?).ok()?,
+        None => Authority::try_from(single_value(headers, &header::HOST)?).ok()?,
     };
     // This header has no user information.
     (!host.as_str().contains('@')).then_some(host)
 }
 
 /// Returns whether `origin` is the origin of `host`.
-fn is_origin(origin: &str, host: &str) -> bool {
+fn is_same_origin(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
     };
@@ -171,24 +171,24 @@ fn normalize(host: &str) -> String {
 }
 
 /// Parses `NAME`, `NAME:PORT` or an address.
-fn parse_name(text: &str) -> Option<Name> {
+fn parse_name(text: &str) -> Option<HostName> {
     let text = text.trim();
     if text.parse::<IpAddr>().is_ok() {
-        return Some(Name {
+        return Some(HostName {
             host: normalize(text),
             port: None,
         });
     }
     let authority = Authority::try_from(text).ok()?;
     let host = normalize(authority.host());
-    (!host.is_empty() && !text.contains('@')).then(|| Name {
+    (!host.is_empty() && !text.contains('@')).then(|| HostName {
         host,
         port: authority.port_u16(),
     })
 }
 
 /// Returns whether a text is a valid entry for [`AllowedHosts::new`].
-pub fn is_name(text: &str) -> bool {
+pub fn is_host_name(text: &str) -> bool {
     parse_name(text).is_some()
 }
 
@@ -196,14 +196,14 @@ pub fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn names(more: &[&str]) -> AllowedHosts {
-        let more: Vec<String> = more.iter().map(|name| (*name).to_owned()).collect();
-        AllowedHosts::new(&more)
+    fn names(additional: &[&str]) -> AllowedHosts {
+        let additional: Vec<String> = additional.iter().map(|name| (*name).to_owned()).collect();
+        AllowedHosts::new(&additional)
     }
 
-    fn judge(
+    fn check(
         names: &AllowedHosts,
-        page: bool,
+        is_page: bool,
         headers: &[(&str, &str)],
     ) -> Result<(), OriginError> {
         let mut map = HeaderMap::new();
@@ -213,12 +213,12 @@ mod tests {
                 value.parse().unwrap(),
             );
         }
-        names.judge(&RequestOrigin {
+        names.check(&RequestOrigin {
             method: &Method::GET,
             uri: &Uri::from_static("/v1/whoami"),
             headers: &map,
-            reached: Some([10, 1, 2, 3].into()),
-            page,
+            local_ip: Some([10, 1, 2, 3].into()),
+            is_page,
         })
     }
 
@@ -241,7 +241,7 @@ mod tests {
             "proxied.example:8443",
             "192.0.2.9:80",
         ] {
-            assert_eq!(judge(&names, false, &[("host", host)]), Ok(()), "{host}");
+            assert_eq!(check(&names, false, &[("host", host)]), Ok(()), "{host}");
         }
         for host in [
             "10.1.2.4:8080",
@@ -253,8 +253,8 @@ mod tests {
             "proxied.example",
             "proxied.example:80",
         ] {
-            let result = judge(&names, false, &[("host", host)]);
-            assert!(matches!(result, Err(OriginError::Host(_))), "{host}");
+            let result = check(&names, false, &[("host", host)]);
+            assert!(matches!(result, Err(OriginError::UnknownHost(_))), "{host}");
         }
         for host in [
             "",
@@ -262,12 +262,12 @@ mod tests {
             "other.example@127.0.0.1",
             "a b",
         ] {
-            let result = judge(&names, false, &[("host", host)]);
+            let result = check(&names, false, &[("host", host)]);
             assert_eq!(result, Err(OriginError::NoHost), "{host}");
         }
-        assert_eq!(judge(&names, false, &[]), Err(OriginError::NoHost));
+        assert_eq!(check(&names, false, &[]), Err(OriginError::NoHost));
         let twice = [("host", "localhost"), ("host", "other.example")];
-        assert_eq!(judge(&names, false, &twice), Err(OriginError::NoHost));
+        assert_eq!(check(&names, false, &twice), Err(OriginError::NoHost));
     }
 
     #[test]
@@ -292,14 +292,14 @@ mod tests {
         ] {
             let headers = [("host", host), ("origin", origin)];
             assert_eq!(
-                judge(&names, true, &headers).is_ok(),
+                check(&names, true, &headers).is_ok(),
                 same,
                 "{host} {origin}"
             );
         }
         let origin = ("origin", "http://localhost");
         let twice = [("host", "localhost"), origin, origin];
-        assert!(judge(&names, false, &twice).is_err());
+        assert!(check(&names, false, &twice).is_err());
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
         ] {
             let headers = [host, ("sec-fetch-site", site)];
             for page in [false, true] {
-                assert_eq!(judge(&names, page, &headers).is_ok(), allowed, "{site}");
+                assert_eq!(check(&names, page, &headers).is_ok(), allowed, "{site}");
             }
         }
         let navigation = |dest| {
@@ -326,18 +326,18 @@ mod tests {
                 ("sec-fetch-dest", dest),
             ]
         };
-        assert!(judge(&names, true, &navigation("document")).is_ok());
-        assert!(judge(&names, true, &navigation("iframe")).is_err());
-        assert!(judge(&names, false, &navigation("document")).is_err());
+        assert!(check(&names, true, &navigation("document")).is_ok());
+        assert!(check(&names, true, &navigation("iframe")).is_err());
+        assert!(check(&names, false, &navigation("document")).is_err());
     }
 
     #[test]
     fn pages_are_rejected_even_if_every_host_is_allowed() {
         let names = AllowedHosts { listed: None };
-        assert_eq!(judge(&names, false, &[]), Ok(()));
-        assert_eq!(judge(&names, false, &[("host", "whatever")]), Ok(()));
+        assert_eq!(check(&names, false, &[]), Ok(()));
+        assert_eq!(check(&names, false, &[("host", "whatever")]), Ok(()));
         let page = [("host", "whatever"), ("origin", "http://other.example")];
-        assert!(judge(&names, false, &page).is_err());
-        assert!(judge(&names, false, &[("origin", "http://localhost")]).is_err());
+        assert!(check(&names, false, &page).is_err());
+        assert!(check(&names, false, &[("origin", "http://localhost")]).is_err());
     }
 }

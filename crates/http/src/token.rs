@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 
 /// The shortest allowed token in bytes, where others could try to guess it.
-pub const SHORTEST_TOKEN: usize = 16;
+pub const MIN_TOKEN_BYTES: usize = 16;
 
 /// The SHA-256 digest of a token. Comparing digests reveals nothing about the token through its
 /// timing, not even its length.
