@@ -4,16 +4,16 @@ use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
 use reqwest::Response;
 use url::Url;
 
-use super::transport::failed;
-use super::{Host, Http, Login, RegistryError, authorize, challenges};
+use super::transport::connection_error;
+use super::{RegistryHost, HttpClients, Login, RegistryError, authorize, challenges};
 
 /// The result of checking credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum CredentialCheck {
     /// The registry accepts them.
-    Granted,
+    Accepted,
     /// The registry requires no credentials, so they were not checked.
-    Open,
+    NotRequired,
 }
 
 /// Checks a login with the registry's version check, `GET /v2/`.
@@ -21,11 +21,11 @@ pub enum Access {
 /// # Errors
 /// Returns [`RegistryError::Rejected`] if the registry rejects the login, and other errors if the
 /// check fails.
-pub async fn check(http: &Http, registry: &Host, login: &Login) -> Result<Access, RegistryError> {
+pub async fn check(http: &HttpClients, registry: &RegistryHost, login: &Login) -> Result<CredentialCheck, RegistryError> {
     let response = request_version(http, registry, None).await?;
     let status = response.status();
     if status.is_success() {
-        return Ok(Access::Open);
+        return Ok(CredentialCheck::NotRequired);
     }
     if status != StatusCode::UNAUTHORIZED {
         return Err(RegistryError::Protocol {
@@ -38,7 +38,7 @@ pub async fn check(http: &Http, registry: &Host, login: &Login) -> Result<Access
     let response = request_version(http, registry, Some(authorization)).await?;
     let status = response.status();
     if status.is_success() {
-        return Ok(Access::Granted);
+        return Ok(CredentialCheck::Accepted);
     }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(RegistryError::Rejected {
@@ -54,8 +54,8 @@ pub async fn check(http: &Http, registry: &Host, login: &Login) -> Result<Access
 
 /// Sends `GET /v2/`.
 async fn request_version(
-    http: &Http,
-    registry: &Host,
+    http: &HttpClients,
+    registry: &RegistryHost,
     authorization: Option<HeaderValue>,
 ) -> Result<Response, RegistryError> {
     let url = format!("{}/v2/", registry.api());
@@ -70,5 +70,5 @@ async fn request_version(
     request
         .send()
         .await
-        .map_err(|error| failed(&url, &error.without_url()))
+        .map_err(|error| connection_error(&url, &error.without_url()))
 }

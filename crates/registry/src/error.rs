@@ -1,6 +1,6 @@
 //! The errors of using a registry.
 
-use super::Host;
+use super::RegistryHost;
 use super::manifest::ManifestError;
 
 /// The reason why a registry cannot be used. No variant carries a secret.
@@ -27,7 +27,7 @@ pub enum RegistryError {
     #[error("{registry} did not accept the credentials ({said})")]
     Rejected {
         /// The registry.
-        registry: Host,
+        registry: RegistryHost,
         /// The status and message of the registry.
         said: String,
     },
@@ -35,13 +35,13 @@ pub enum RegistryError {
     #[error("{registry} requires credentials")]
     LoginNeeded {
         /// The registry.
-        registry: Host,
+        registry: RegistryHost,
     },
     /// The server does not follow the distribution specification, or it requests something unsafe.
     #[error("{registry}: {why}")]
     Protocol {
         /// The registry.
-        registry: Host,
+        registry: RegistryHost,
         /// What is wrong.
         why: String,
     },
@@ -49,7 +49,7 @@ pub enum RegistryError {
     #[error("{registry}: {source}")]
     Image {
         /// The registry.
-        registry: Host,
+        registry: RegistryHost,
         /// What is wrong with the image.
         source: ManifestError,
     },

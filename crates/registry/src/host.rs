@@ -12,9 +12,9 @@ const HUB_API: &str = "registry-1.docker.io";
 /// A registry by its host, and by its port if that is not the default. Equal registries have equal
 /// texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Host(pub(super) String);
+pub struct RegistryHost(pub(super) String);
 
-impl Host {
+impl RegistryHost {
     /// Docker Hub.
     pub fn hub() -> Self {
         Self(HUB_NAME.to_owned())
@@ -40,7 +40,7 @@ impl Host {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for RegistryHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -3,10 +3,10 @@
 use url::Url;
 
 use super::host::is_loopback;
-use super::{Host, RegistryError};
+use super::{RegistryHost, RegistryError};
 
 /// All names of Docker Hub.
-const HUB: &[&str] = &[
+const HUB_NAMES: &[&str] = &[
     "docker.io",
     "www.docker.io",
     "index.docker.io",
@@ -17,7 +17,7 @@ const HUB: &[&str] = &[
     "docker.com",
 ];
 
-impl Host {
+impl RegistryHost {
     /// Parses `HOST` or `HOST:PORT`. All names of Docker Hub become `docker.io`.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Host {
         if host.is_empty() {
             return Err(invalid("give HOST or HOST:PORT"));
         }
-        if HUB.contains(&host) && url.port().is_none() {
+        if HUB_NAMES.contains(&host) && url.port().is_none() {
             return Ok(Self::hub());
         }
         // The default port is omitted, except on this machine, where the scheme is `http`.
@@ -64,7 +64,7 @@ impl Host {
     ///
     /// # Errors
     /// Fails like [`new`](Self::new).
-    pub fn of(text: &str) -> Result<Self, RegistryError> {
+    pub fn from_reference(text: &str) -> Result<Self, RegistryError> {
         let text = text.trim();
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
@@ -93,11 +93,11 @@ impl Host {
     ///
     /// # Errors
     /// Fails like [`new`](Self::new), and for a bare name.
-    pub fn to_log_in(text: &str) -> Result<Self, RegistryError> {
+    pub fn for_login(text: &str) -> Result<Self, RegistryError> {
         let bare = text.trim();
         let port = bare.rsplit_once(':').map(|(_, port)| port);
         if bare.contains('/') || is_host(bare, false) {
-            return Self::of(bare);
+            return Self::from_reference(bare);
         }
         if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
             return Self::new(bare);
@@ -112,7 +112,7 @@ impl Host {
     ///
     /// # Errors
     /// Fails like [`new`](Self::new).
-    pub fn of_address(text: &str) -> Result<Self, RegistryError> {
+    pub fn from_docker_key(text: &str) -> Result<Self, RegistryError> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         Self::new(rest.split(['/', '?', '#']).next().unwrap_or_default())
     }
@@ -156,7 +156,7 @@ mod tests {
             ("localhost:443", "localhost:443"),
             ("127.0.0.1:443/x", "127.0.0.1:443"),
         ] {
-            assert_eq!(Host::of(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(RegistryHost::from_reference(given).unwrap().as_str(), host, "{given}");
         }
     }
 
@@ -171,10 +171,10 @@ mod tests {
             (" ghcr.io ", "ghcr.io"),
             ("[::1]:5000", "[::1]:5000"),
         ] {
-            assert_eq!(Host::to_log_in(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(RegistryHost::for_login(given).unwrap().as_str(), host, "{given}");
         }
         for bad in ["", "myregistry", "gitlab", "a b", "python:slim", "x:99999"] {
-            let error = Host::to_log_in(bad).unwrap_err().to_string();
+            let error = RegistryHost::for_login(bad).unwrap_err().to_string();
             assert!(error.contains("HOST:PORT"), "{bad}: {error}");
         }
     }
@@ -188,7 +188,7 @@ mod tests {
             ("http://localhost:5000", "localhost:5000"),
             ("quay.io/team", "quay.io"),
         ] {
-            assert_eq!(Host::of_address(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(RegistryHost::from_docker_key(given).unwrap().as_str(), host, "{given}");
         }
     }
 
@@ -201,7 +201,7 @@ mod tests {
             "a b.c/x",
             "r.example:99999",
         ] {
-            let error = Host::of(bad).unwrap_err().to_string();
+            let error = RegistryHost::from_reference(bad).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }
@@ -216,7 +216,7 @@ mod tests {
             ("10.0.0.1:1", "https://10.0.0.1:1"),
             ("localhost.example", "https://localhost.example"),
         ] {
-            assert_eq!(Host::new(given).unwrap().api(), api);
+            assert_eq!(RegistryHost::new(given).unwrap().api(), api);
         }
     }
 }

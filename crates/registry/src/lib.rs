@@ -20,12 +20,12 @@ mod token;
 mod transport;
 
 pub use challenge::{Challenge, challenges};
-pub use check::{Access, check};
+pub use check::{CredentialCheck, check};
 pub use digest::Digest;
 pub use error::RegistryError;
-pub use host::Host;
-pub use login::{Login, Secret};
+pub use host::RegistryHost;
+pub use login::{Login, SecretString};
 pub use pages::{TokenPage, token_page};
-pub use reference::{BadReference, Reference, is_tag};
+pub use reference::{ReferenceError, Reference, is_tag};
 pub use token::authorize;
-pub use transport::{Http, bounded};
+pub use transport::{HttpClients, read_bounded};

@@ -4,9 +4,9 @@ use std::fmt;
 
 /// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct SecretString(String);
 
-impl Secret {
+impl SecretString {
     /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -18,7 +18,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
@@ -32,10 +32,10 @@ pub enum Login {
         /// The account.
         username: String,
         /// Its password or token.
-        secret: Secret,
+        secret: SecretString,
     },
     /// A refresh token, which other programs call an identity token.
-    Identity(Secret),
+    Identity(SecretString),
 }
 
 impl Login {
@@ -43,7 +43,7 @@ impl Login {
     pub fn password(username: impl Into<String>, secret: impl Into<String>) -> Self {
         Self::Password {
             username: username.into(),
-            secret: Secret::new(secret),
+            secret: SecretString::new(secret),
         }
     }
 }

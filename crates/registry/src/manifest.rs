@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::Digest;
 
 /// The largest manifest, index or configuration, in bytes.
-pub const LARGEST: usize = 4 * 1024 * 1024;
+pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
 /// The most layers of an image.
-pub const LAYERS: usize = 127;
+pub const MAX_LAYERS: usize = 127;
 
 /// The media types of manifests for the `Accept` header.
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
@@ -88,7 +88,7 @@ pub struct Manifest {
 
 /// The values that are used of an image's configuration.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ImageConfig {
     /// The platform that the image is for.
     pub platform: Platform,
     /// The digests of the decompressed layers, the bottom first.
@@ -119,10 +119,10 @@ pub enum ManifestError {
     #[error("it is not an image, but an artifact of type `{0}`")]
     OtherArtifact(String),
     /// The configuration is too large.
-    #[error("its configuration is larger than {LARGEST} bytes")]
+    #[error("its configuration is larger than {MAX_DOCUMENT_BYTES} bytes")]
     LargeConfiguration,
     /// The image has too many layers.
-    #[error("it has {0} layers, and at most {LAYERS} are supported")]
+    #[error("it has {0} layers, and at most {MAX_LAYERS} are supported")]
     TooManyLayers(usize),
     /// A layer is stored outside the registry.
     #[error(
@@ -193,10 +193,10 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     if !kind.is_empty() && !kind.contains("container.image") && !kind.contains("oci.image.config") {
         return Err(ManifestError::OtherArtifact(kind.to_owned()));
     }
-    if manifest.config.size > LARGEST as u64 {
+    if manifest.config.size > MAX_DOCUMENT_BYTES as u64 {
         return Err(ManifestError::LargeConfiguration);
     }
-    if manifest.layers.len() > LAYERS {
+    if manifest.layers.len() > MAX_LAYERS {
         return Err(ManifestError::TooManyLayers(manifest.layers.len()));
     }
     manifest.layers.iter().try_for_each(check_layer)
@@ -317,7 +317,7 @@ pub fn this_platform() -> Platform {
 ///
 /// # Errors
 /// Returns what is wrong with it.
-pub fn parse_config(bytes: &[u8]) -> Result<Config, ManifestError> {
+pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
     #[derive(Deserialize)]
     struct ConfigFile {
         #[serde(flatten)]
@@ -354,7 +354,7 @@ pub fn parse_config(bytes: &[u8]) -> Result<Config, ManifestError> {
         .filter(|(name, value)| !name.is_empty() && !name.contains('\0') && !value.contains('\0'))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    Ok(Config {
+    Ok(ImageConfig {
         platform: file.platform,
         diff_ids: file.rootfs.diff_ids,
         env,

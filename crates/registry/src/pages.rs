@@ -1,6 +1,6 @@
 //! The pages of well-known registries on which users make access tokens.
 
-use super::Host;
+use super::RegistryHost;
 
 /// A page for making a token, with instructions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,13 +8,13 @@ pub struct TokenPage {
     /// The URL of the page.
     pub url: &'static str,
     /// What to make there, and the user name that goes with it.
-    pub how: &'static str,
+    pub instructions: &'static str,
 }
 
 /// Returns the token page of a registry, if the registry is well known.
-pub fn token_page(registry: &Host) -> Option<TokenPage> {
+pub fn token_page(registry: &RegistryHost) -> Option<TokenPage> {
     let name = registry.as_str();
-    let (url, how) = match name {
+    let (url, instructions) = match name {
         "docker.io" => (
             "https://app.docker.com/settings/personal-access-tokens",
             "make a personal access token that may read; the user is the Docker ID",
@@ -51,7 +51,7 @@ pub fn token_page(registry: &Host) -> Option<TokenPage> {
         ),
         _ => return None,
     };
-    Some(TokenPage { url, how })
+    Some(TokenPage { url, instructions })
 }
 
 /// Returns whether the host is `gcr.io`, one of its regions, or Artifact Registry.
@@ -83,7 +83,7 @@ mod tests {
             "1234.dkr.ecr.eu-west-1.amazonaws.com",
             "x.azurecr.io",
         ] {
-            let page = token_page(&Host::new(name).unwrap()).unwrap();
+            let page = token_page(&RegistryHost::new(name).unwrap()).unwrap();
             assert!(page.url.starts_with("https://"), "{name}");
         }
         for name in [
@@ -92,7 +92,7 @@ mod tests {
             "docker.io.example",
             "x.dkr.ecr.example",
         ] {
-            assert_eq!(token_page(&Host::new(name).unwrap()), None, "{name}");
+            assert_eq!(token_page(&RegistryHost::new(name).unwrap()), None, "{name}");
         }
     }
 }

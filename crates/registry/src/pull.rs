@@ -12,36 +12,36 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use url::Url;
 
 use super::host::is_loopback;
-use super::manifest::{self, Config, Descriptor, Document, Manifest, ManifestError};
-use super::transport::{bounded, failed};
-use super::{Digest, Http, Login, Reference, RegistryError, authorize, challenges};
+use super::manifest::{self, ImageConfig, Descriptor, Document, Manifest, ManifestError};
+use super::transport::{read_bounded, connection_error};
+use super::{Digest, HttpClients, Login, Reference, RegistryError, authorize, challenges};
 
 /// The most attempts to repeat a failed request, or a download without progress.
-const RETRIES: usize = 4;
+const MAX_RETRIES: usize = 4;
 /// The wait before the first retry. Each further wait is twice as long.
-const WAIT: Duration = Duration::from_millis(300);
+const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// The longest wait that a server may request.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// How long a response may take to begin, or to continue.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a download may take. An import's own time-out ends it earlier.
-const WHOLE: Duration = Duration::from_secs(24 * 3600);
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// The most redirects of one request.
-const REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 /// The most levels of nested indexes.
-const NESTING: usize = 3;
+const MAX_NESTING: usize = 3;
 
 /// The waits before retries, each twice as long as the one before.
 fn retry_waits(first: Duration) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(first)
-        .with_max_times(RETRIES)
+        .with_max_times(MAX_RETRIES)
         .build()
 }
 
 /// A repository of a registry, with the credentials to read from it.
 pub struct Repository<'a> {
-    http: &'a Http,
+    http: &'a HttpClients,
     reference: Reference,
     login: Option<Login>,
     authorization: Mutex<Option<HeaderValue>>,
@@ -50,7 +50,7 @@ pub struct Repository<'a> {
 
 /// An image in a registry that can run on this machine.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct ResolvedImage {
     /// The digest of its manifest.
     pub digest: Digest,
     /// The manifest.
@@ -59,13 +59,13 @@ pub struct Found {
 
 impl<'a> Repository<'a> {
     /// The repository of a reference.
-    pub fn new(http: &'a Http, reference: Reference, login: Option<Login>) -> Self {
+    pub fn new(http: &'a HttpClients, reference: Reference, login: Option<Login>) -> Self {
         Self {
             http,
             reference,
             login,
             authorization: Mutex::new(None),
-            first_wait: WAIT,
+            first_wait: FIRST_WAIT,
         }
     }
 
@@ -74,21 +74,21 @@ impl<'a> Repository<'a> {
     /// # Errors
     /// Fails if the image does not exist, is not an image for this machine, or does not match its
     /// digest.
-    pub async fn find(&self) -> Result<Found, RegistryError> {
-        let mut wanted = self.reference.wanted();
+    pub async fn find_image(&self) -> Result<ResolvedImage, RegistryError> {
+        let mut tag_or_digest = self.reference.tag_or_digest();
         let mut expected = self.reference.digest().cloned();
-        for _ in 0..NESTING {
-            let (digest, bytes) = self.manifest(&wanted, expected.as_ref()).await?;
-            match manifest::parse(&bytes).map_err(|error| self.unusable(error))? {
-                Document::Image(manifest) => return Ok(Found { digest, manifest }),
+        for _ in 0..MAX_NESTING {
+            let (digest, bytes) = self.fetch_manifest(&tag_or_digest, expected.as_ref()).await?;
+            match manifest::parse(&bytes).map_err(|error| self.image_error(error))? {
+                Document::Image(manifest) => return Ok(ResolvedImage { digest, manifest }),
                 Document::Index(index) => {
-                    let chosen = manifest::choose(&index).map_err(|error| self.unusable(error))?;
-                    wanted = chosen.digest.to_string();
+                    let chosen = manifest::choose(&index).map_err(|error| self.image_error(error))?;
+                    tag_or_digest = chosen.digest.to_string();
                     expected = Some(chosen.digest.clone());
                 }
             }
         }
-        Err(self.wrong("its indexes are nested too deeply".to_owned()))
+        Err(self.protocol_error("its indexes are nested too deeply".to_owned()))
     }
 
     /// Fetches the configuration of an image.
@@ -96,41 +96,41 @@ impl<'a> Repository<'a> {
     /// # Errors
     /// Fails if the configuration cannot be fetched, does not match its digest, or is for another
     /// kind of machine.
-    pub async fn config(&self, descriptor: &Descriptor) -> Result<Config, RegistryError> {
+    pub async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, RegistryError> {
         let response = self
-            .get(&self.blob_path(&descriptor.digest), HeaderMap::new())
+            .get_with_retries(&self.blob_path(&descriptor.digest), HeaderMap::new())
             .await?;
-        let bytes = self.body(response).await?;
+        let bytes = self.read_body(response).await?;
         if Digest::of(&bytes) != descriptor.digest {
-            return Err(self.wrong(format!(
+            return Err(self.protocol_error(format!(
                 "sent content that does not match the digest {} of the configuration",
                 descriptor.digest
             )));
         }
-        manifest::parse_config(&bytes).map_err(|error| self.unusable(error))
+        manifest::parse_config(&bytes).map_err(|error| self.image_error(error))
     }
 
     /// Fetches a manifest and checks its digest.
-    async fn manifest(
+    async fn fetch_manifest(
         &self,
-        wanted: &str,
+        tag_or_digest: &str,
         expected: Option<&Digest>,
     ) -> Result<(Digest, Vec<u8>), RegistryError> {
-        let path = format!("/v2/{}/manifests/{wanted}", self.reference.repository());
+        let path = format!("/v2/{}/manifests/{tag_or_digest}", self.reference.repository());
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
-        let response = self.get(&path, headers).await?;
+        let response = self.get_with_retries(&path, headers).await?;
         let stated = response
             .headers()
             .get("docker-content-digest")
             .and_then(|value| value.to_str().ok()?.parse::<Digest>().ok());
-        let bytes = self.body(response).await?;
+        let bytes = self.read_body(response).await?;
         let digest = Digest::of(&bytes);
         if expected
             .or(stated.as_ref())
             .is_some_and(|other| *other != digest)
         {
-            return Err(self.wrong(format!(
+            return Err(self.protocol_error(format!(
                 "sent a manifest that does not match the digest {}",
                 expected
                     .or(stated.as_ref())
@@ -157,7 +157,7 @@ impl<'a> Repository<'a> {
     ) -> Result<(), RegistryError> {
         let mut file = tokio::fs::File::create_new(path)
             .await
-            .map_err(|error| self.disk(path, &error))?;
+            .map_err(|error| self.write_error(path, &error))?;
         let mut hasher = Sha256::new();
         let mut downloaded: u64 = 0;
         // Waits grow until the download makes progress again.
@@ -186,7 +186,7 @@ impl<'a> Repository<'a> {
                     };
                     let Some(wait) = wait else {
                         return Err(other.err().unwrap_or_else(|| {
-                            self.wrong(format!(
+                            self.protocol_error(format!(
                                 "ended the layer {} after {downloaded} of {} bytes",
                                 blob.digest, blob.size
                             ))
@@ -198,9 +198,9 @@ impl<'a> Repository<'a> {
         }
         file.flush()
             .await
-            .map_err(|error| self.disk(path, &error))?;
+            .map_err(|error| self.write_error(path, &error))?;
         if Digest::finish(hasher) != blob.digest {
-            return Err(self.wrong(format!(
+            return Err(self.protocol_error(format!(
                 "sent content that does not match the digest of the layer {}",
                 blob.digest
             )));
@@ -224,7 +224,7 @@ impl<'a> Repository<'a> {
         {
             headers.insert(header::RANGE, range);
         }
-        let mut response = self.get(&self.blob_path(&blob.digest), headers).await?;
+        let mut response = self.get_with_retries(&self.blob_path(&blob.digest), headers).await?;
         let continues = response.status() == StatusCode::PARTIAL_CONTENT
             && response
                 .headers()
@@ -236,24 +236,24 @@ impl<'a> Repository<'a> {
             *hasher = Sha256::new();
             file.set_len(0)
                 .await
-                .map_err(|error| self.disk(path, &error))?;
+                .map_err(|error| self.write_error(path, &error))?;
             file.rewind()
                 .await
-                .map_err(|error| self.disk(path, &error))?;
+                .map_err(|error| self.write_error(path, &error))?;
             if response.status() == StatusCode::PARTIAL_CONTENT {
-                return Err(self.broken("it answered with a different range than requested"));
+                return Err(self.connection_error("it answered with a different range than requested"));
             }
         }
         loop {
-            let chunk = tokio::time::timeout(SILENCE, response.chunk())
+            let chunk = tokio::time::timeout(SILENCE_TIMEOUT, response.chunk())
                 .await
-                .map_err(|_| self.broken("it went silent"))?
-                .map_err(|error| self.broken(&root_cause(&error)))?;
+                .map_err(|_| self.connection_error("it went silent"))?
+                .map_err(|error| self.connection_error(&root_cause(&error)))?;
             let Some(chunk) = chunk else {
                 return Ok(());
             };
             if chunk.len() as u64 > blob.size - *downloaded {
-                return Err(self.wrong(format!(
+                return Err(self.protocol_error(format!(
                     "sent more of the layer {} than its {} bytes",
                     blob.digest, blob.size
                 )));
@@ -261,7 +261,7 @@ impl<'a> Repository<'a> {
             hasher.update(&chunk);
             file.write_all(&chunk)
                 .await
-                .map_err(|error| self.disk(path, &error))?;
+                .map_err(|error| self.write_error(path, &error))?;
             *downloaded += chunk.len() as u64;
             progress(*downloaded);
         }
@@ -271,21 +271,21 @@ impl<'a> Repository<'a> {
         format!("/v2/{}/blobs/{digest}", self.reference.repository())
     }
 
-    /// Reads a body of at most [`manifest::LARGEST`] bytes.
-    async fn body(&self, response: Response) -> Result<Vec<u8>, RegistryError> {
+    /// Reads a body of at most [`manifest::MAX_DOCUMENT_BYTES`] bytes.
+    async fn read_body(&self, response: Response) -> Result<Vec<u8>, RegistryError> {
         tokio::time::timeout(
-            SILENCE,
-            bounded(self.reference.host(), response, manifest::LARGEST),
+            SILENCE_TIMEOUT,
+            read_bounded(self.reference.host(), response, manifest::MAX_DOCUMENT_BYTES),
         )
         .await
-        .map_err(|_| self.broken("it went silent"))?
+        .map_err(|_| self.connection_error("it went silent"))?
     }
 
     /// Sends a GET, and repeats it after errors that may pass.
-    async fn get(&self, path: &str, headers: HeaderMap) -> Result<Response, RegistryError> {
+    async fn get_with_retries(&self, path: &str, headers: HeaderMap) -> Result<Response, RegistryError> {
         let mut waits = retry_waits(self.first_wait);
         loop {
-            let (error, requested_wait) = match self.authorized(path, &headers).await {
+            let (error, requested_wait) = match self.get_authorized(path, &headers).await {
                 Ok(response) => match self.check_status(response).await {
                     Ok(response) => return Ok(response),
                     refused => Err(failure) => failure => refused,
@@ -324,7 +324,7 @@ impl<'a> Repository<'a> {
                 registry,
                 said: format!("{status}{message}"),
             },
-            StatusCode::NOT_FOUND => self.wrong(format!("there is no {}{message}", self.reference)),
+            StatusCode::NOT_FOUND => self.protocol_error(format!("there is no {}{message}", self.reference)),
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Unreachable {
                 at: registry.to_string(),
                 why: format!("it asks for fewer requests ({status}){message}; wait, or log in"),
@@ -333,17 +333,17 @@ impl<'a> Repository<'a> {
                 at: registry.to_string(),
                 why: format!("it answers {status}{message}"),
             },
-            status => self.wrong(format!("answers {status} for {}{message}", self.reference)),
+            status => self.protocol_error(format!("answers {status} for {}{message}", self.reference)),
         };
         Err((error, wait))
     }
 
     /// Sends a GET with the authorization that the registry requires.
-    async fn authorized(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
-        let response = self.redirected(path, headers).await?;
+    async fn get_authorized(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
+        let response = self.get_following_redirects(path, headers).await?;
         // A challenge after a redirect to another origin is not the registry's, and the password is
         // not for that origin.
-        let is_registry = response.url().origin() == self.address(path)?.origin();
+        let is_registry = response.url().origin() == self.api_url(path)?.origin();
         if response.status() != StatusCode::UNAUTHORIZED || !is_registry {
             return Ok(response);
         }
@@ -362,26 +362,26 @@ impl<'a> Repository<'a> {
             .authorization
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(authorization);
-        self.redirected(path, headers).await
+        self.get_following_redirects(path, headers).await
     }
 
     /// The URL of a path of the registry's API.
-    fn address(&self, path: &str) -> Result<Url, RegistryError> {
+    fn api_url(&self, path: &str) -> Result<Url, RegistryError> {
         Url::parse(&format!("{}{path}", self.reference.host().api()))
-            .map_err(|_| self.wrong("cannot be addressed".to_owned()))
+            .map_err(|_| self.protocol_error("cannot be addressed".to_owned()))
     }
 
     /// Sends a GET and follows redirects. The authorization goes only to the registry's own origin.
-    async fn redirected(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
-        let start = self.address(path)?;
+    async fn get_following_redirects(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
+        let start = self.api_url(path)?;
         let mut url = start.clone();
-        for _ in 0..=REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let mut request = self
                 .http
                 .client(&url)?
                 .get(url.clone())
                 .headers(headers.clone())
-                .timeout(WHOLE);
+                .timeout(DOWNLOAD_TIMEOUT);
             let authorization = self
                 .authorization
                 .lock()
@@ -391,10 +391,10 @@ impl<'a> Repository<'a> {
             if let Some(authorization) = authorization {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            let response = tokio::time::timeout(SILENCE, request.send())
+            let response = tokio::time::timeout(SILENCE_TIMEOUT, request.send())
                 .await
-                .map_err(|_| self.broken("it does not answer"))?
-                .map_err(|error| failed(&url, &error.without_url()))?;
+                .map_err(|_| self.connection_error("it does not answer"))?
+                .map_err(|error| connection_error(&url, &error.without_url()))?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -403,41 +403,41 @@ impl<'a> Repository<'a> {
                 .get(header::LOCATION)
                 .and_then(|value| value.to_str().ok())
                 .and_then(|location| url.join(location).ok())
-                .ok_or_else(|| self.wrong("redirects without a valid location".to_owned()))?;
+                .ok_or_else(|| self.protocol_error("redirects without a valid location".to_owned()))?;
             let plain = next.scheme() == "http" && is_loopback(&next) && is_loopback(&start);
             if next.scheme() != "https" && !plain {
-                return Err(self.wrong(
+                return Err(self.protocol_error(
                     "redirects to an address that is not https, which is refused".to_owned(),
                 ));
             }
             url = next;
         }
-        Err(self.wrong(format!("redirects more than {REDIRECTS} times")))
+        Err(self.protocol_error(format!("redirects more than {MAX_REDIRECTS} times")))
     }
 
-    fn unusable(&self, source: ManifestError) -> RegistryError {
+    fn image_error(&self, source: ManifestError) -> RegistryError {
         RegistryError::Image {
             registry: self.reference.host().clone(),
             source,
         }
     }
 
-    fn wrong(&self, why: String) -> RegistryError {
+    fn protocol_error(&self, why: String) -> RegistryError {
         RegistryError::Protocol {
             registry: self.reference.host().clone(),
             why,
         }
     }
 
-    fn broken(&self, why: &str) -> RegistryError {
+    fn connection_error(&self, why: &str) -> RegistryError {
         RegistryError::Unreachable {
             at: self.reference.host().to_string(),
             why: why.to_owned(),
         }
     }
 
-    fn disk(&self, path: &Path, error: &std::io::Error) -> RegistryError {
-        self.wrong(format!(
+    fn write_error(&self, path: &Path, error: &std::io::Error) -> RegistryError {
+        self.protocol_error(format!(
             "what it sends cannot be written to {}: {error}",
             path.display()
         ))

@@ -4,17 +4,17 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::host_name::is_host;
-use super::{Digest, Host};
+use super::{Digest, RegistryHost};
 
 /// The longest name of a repository (distribution specification, "Pulling manifests").
-const NAME: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 /// The longest tag.
-const TAG: usize = 128;
+const MAX_TAG_BYTES: usize = 128;
 
 /// A reference to an image in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    host: Host,
+    host: RegistryHost,
     repository: String,
     tag: Option<String>,
     digest: Option<Digest>,
@@ -23,14 +23,14 @@ pub struct Reference {
 /// The error for a text that is not a reference. It never carries a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{given}` does not name an image: {why}")]
-pub struct BadReference {
+pub struct ReferenceError {
     given: String,
     why: String,
 }
 
 impl Reference {
     /// The registry.
-    pub fn host(&self) -> &Host {
+    pub fn host(&self) -> &RegistryHost {
         &self.host
     }
 
@@ -46,7 +46,7 @@ impl Reference {
 
     /// The digest or tag to request from the registry: the digest if there is one, else the tag,
     /// else `latest`.
-    pub fn wanted(&self) -> String {
+    pub fn tag_or_digest(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.clone(),
@@ -56,10 +56,10 @@ impl Reference {
 }
 
 impl FromStr for Reference {
-    type Err = BadReference;
+    type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, BadReference> {
-        let invalid = |given: &str, why: &str| BadReference {
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let invalid = |given: &str, why: &str| ReferenceError {
             given: given.chars().take(300).collect(),
             why: why.to_owned(),
         };
@@ -115,9 +115,9 @@ impl FromStr for Reference {
             ));
         }
         let host = match host {
-            Some(host) => Host::new(host)
+            Some(host) => RegistryHost::new(host)
                 .map_err(|_| invalid(rest, "its registry is not HOST or HOST:PORT"))?,
-            None => Host::hub(),
+            None => RegistryHost::hub(),
         };
         if path.is_empty() {
             return Err(invalid(rest, "the image's name is missing"));
@@ -128,7 +128,7 @@ impl FromStr for Reference {
                 "a name has parts of lower-case letters and digits, joined by `.`, `_`, `__` or `-`, with `/` between the parts",
             ));
         }
-        let repository = if host == Host::hub() && !path.contains('/') {
+        let repository = if host == RegistryHost::hub() && !path.contains('/') {
             format!("library/{path}")
         } else {
             path.to_owned()
@@ -166,7 +166,7 @@ fn is_scheme(scheme: &str) -> bool {
 /// specification).
 pub fn is_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (1..=TAG).contains(&tag.len())
+    (1..=MAX_TAG_BYTES).contains(&tag.len())
         && word(tag.as_bytes()[0])
         && tag.bytes().all(|byte| word(byte) || b".-".contains(&byte))
 }
@@ -174,7 +174,7 @@ pub fn is_tag(tag: &str) -> bool {
 /// Returns whether a text is a valid repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/…)*`
 /// (distribution specification).
 fn is_repository_name(name: &str) -> bool {
-    name.len() <= NAME && name.split('/').all(is_component)
+    name.len() <= MAX_NAME_BYTES && name.split('/').all(is_component)
 }
 
 fn is_component(part: &str) -> bool {
@@ -235,7 +235,7 @@ mod tests {
             "localhost:5000/x",
         ] {
             let reference: Reference = format!("{name}@{DIGEST}").parse().unwrap();
-            assert_eq!(reference.wanted(), DIGEST);
+            assert_eq!(reference.tag_or_digest(), DIGEST);
             assert_eq!(reference.digest().unwrap().to_string(), DIGEST);
         }
     }
@@ -300,7 +300,7 @@ mod tests {
         fn well_formed_names_are_parsed(host in "[a-z]{1,8}\\.[a-z]{2,3}(:[1-9][0-9]{1,3})?", name in "[a-z0-9]{1,8}(/[a-z0-9]{1,8}([._-][a-z0-9]{1,4})?){0,3}", tag in "[A-Za-z0-9_][A-Za-z0-9._-]{0,20}") {
             let text = format!("{host}/{name}:{tag}");
             let reference: Reference = text.parse().unwrap();
-            prop_assert_eq!(reference.wanted(), tag);
+            prop_assert_eq!(reference.tag_or_digest(), tag);
             prop_assert!(reference.repository().ends_with(&name));
         }
     }

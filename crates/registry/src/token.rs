@@ -8,17 +8,17 @@ use serde::Deserialize;
 use url::Url;
 
 use super::host::is_loopback;
-use super::transport::{bounded, failed};
-use super::{Challenge, Host, Http, Login, RegistryError, Secret};
+use super::transport::{read_bounded, connection_error};
+use super::{Challenge, RegistryHost, HttpClients, Login, RegistryError, SecretString};
 
 /// The largest response of a token server, in bytes.
-const LIMIT: usize = 256 * 1024;
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// The client id for token servers.
 const CLIENT_ID: &str = "contree";
 
 /// The response of a token server.
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
 }
@@ -33,8 +33,8 @@ struct Answer {
 /// Returns [`RegistryError::Rejected`] if the login is rejected, and [`RegistryError::LoginNeeded`]
 /// if a login is required and there is none.
 pub async fn authorize(
-    http: &Http,
-    registry: &Host,
+    http: &HttpClients,
+    registry: &RegistryHost,
     challenges: &[Challenge],
     scope: Option<&str>,
     login: Option<&Login>,
@@ -48,7 +48,7 @@ pub async fn authorize(
         {
             let scope = scope.or(challenge_scope.as_deref());
             let token = request_token(http, registry, realm, service.as_deref(), scope, login).await?;
-            return header(registry, format!("Bearer {}", token.expose()));
+            return authorization_header(registry, format!("Bearer {}", token.expose()));
         }
     }
     if !challenges.contains(&Challenge::Basic) {
@@ -71,7 +71,7 @@ pub async fn authorize(
     }
     match login {
         Some(Login::Password { username, secret }) => {
-            header(registry, basic(username, secret.expose()))
+            authorization_header(registry, basic_authorization(username, secret.expose()))
         }
         Some(Login::Identity(_)) => Err(RegistryError::Rejected {
             registry: registry.clone(),
@@ -85,13 +85,13 @@ pub async fn authorize(
 
 /// Requests a token from a token server.
 async fn request_token(
-    http: &Http,
-    registry: &Host,
+    http: &HttpClients,
+    registry: &RegistryHost,
     realm: &str,
     service: Option<&str>,
     scope: Option<&str>,
     login: Option<&Login>,
-) -> Result<Secret, RegistryError> {
+) -> Result<SecretString, RegistryError> {
     let mut url = token_server(registry, realm)?;
     let client = http.client(&url)?;
     // The specification puts each scope in its own parameter.
@@ -128,7 +128,7 @@ async fn request_token(
         match login {
             Some(Login::Password { username, secret }) => request.header(
                 AUTHORIZATION,
-                header(registry, basic(username, secret.expose()))?,
+                authorization_header(registry, basic_authorization(username, secret.expose()))?,
             ),
             _ => request,
         }
@@ -136,7 +136,7 @@ async fn request_token(
     let response = request
         .send()
         .await
-        .map_err(|error| failed(&url, &error.without_url()))?;
+        .map_err(|error| connection_error(&url, &error.without_url()))?;
     let status = response.status();
     if matches!(
         status,
@@ -164,19 +164,19 @@ async fn request_token(
     if !status.is_success() {
         return Err(invalid(format!("answers {status}")));
     }
-    let body = bounded(registry, response, LIMIT).await?;
-    let answer: Answer = serde_json::from_slice(&body)
+    let body = read_bounded(registry, response, MAX_RESPONSE_BYTES).await?;
+    let response: TokenResponse = serde_json::from_slice(&body)
         .map_err(|_| invalid("answers without a valid token".into()))?;
-    answer
+    response
         .token
-        .or(answer.access_token)
+        .or(response.access_token)
         .filter(|token| !token.is_empty())
-        .map(Secret::new)
+        .map(SecretString::new)
         .ok_or_else(|| invalid("gives no token".into()))
 }
 
 /// Parses the token server's URL and checks that credentials may be sent there.
-fn token_server(registry: &Host, realm: &str) -> Result<Url, RegistryError> {
+fn token_server(registry: &RegistryHost, realm: &str) -> Result<Url, RegistryError> {
     let invalid = |why: &str| RegistryError::Protocol {
         registry: registry.clone(),
         why: format!("it names a token server that cannot be used: {why}"),
@@ -193,11 +193,11 @@ fn token_server(registry: &Host, realm: &str) -> Result<Url, RegistryError> {
     }
 }
 
-fn basic(username: &str, secret: &str) -> String {
+fn basic_authorization(username: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{username}:{secret}")))
 }
 
-fn header(registry: &Host, value: String) -> Result<HeaderValue, RegistryError> {
+fn authorization_header(registry: &RegistryHost, value: String) -> Result<HeaderValue, RegistryError> {
     let mut header = HeaderValue::try_from(value).map_err(|_| RegistryError::Protocol {
         registry: registry.clone(),
         why: "a token holds characters that no header can carry".into(),
@@ -212,8 +212,8 @@ mod tests {
 
     #[test]
     fn token_servers_on_other_machines_must_use_https() {
-        let far = Host::new("r.example").unwrap();
-        let near = Host::new("127.0.0.1:5000").unwrap();
+        let far = RegistryHost::new("r.example").unwrap();
+        let near = RegistryHost::new("127.0.0.1:5000").unwrap();
         for (registry, realm, valid) in [
             (&far, "https://auth.example/token", true),
             (&far, "http://r.example/token", false),

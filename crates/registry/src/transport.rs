@@ -8,21 +8,21 @@ use reqwest::{Client, ClientBuilder, Response, redirect};
 use url::Url;
 
 use super::tls::{install_provider, no_certificates};
-use super::{Host, RegistryError};
+use super::{RegistryHost, RegistryError};
 
 /// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request and its response may take. All of them are small.
-const WHOLE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Clients for `https`, and for `http` on this machine. Each is made when first used.
 #[derive(Debug, Default)]
-pub struct Http {
+pub struct HttpClients {
     encrypted: OnceLock<Client>,
     plain: OnceLock<Client>,
 }
 
-impl Http {
+impl HttpClients {
     /// Returns the client for a URL.
     ///
     /// # Errors
@@ -30,16 +30,16 @@ impl Http {
     pub fn client(&self, url: &Url) -> Result<Client, RegistryError> {
         let (slot, builder) = if url.scheme() == "https" {
             install_provider();
-            (&self.encrypted, builder())
+            (&self.encrypted, client_builder())
         } else {
-            let certificates = no_certificates().map_err(|error| failed(url, &error))?;
-            let builder = builder().no_proxy().tls_backend_preconfigured(certificates);
+            let certificates = no_certificates().map_err(|error| connection_error(url, &error))?;
+            let builder = client_builder().no_proxy().tls_backend_preconfigured(certificates);
             (&self.plain, builder)
         };
         if let Some(client) = slot.get() {
             return Ok(client.clone());
         }
-        let client = builder.build().map_err(|error| failed(url, &error))?;
+        let client = builder.build().map_err(|error| connection_error(url, &error))?;
         Ok(slot.get_or_init(|| client).clone())
     }
 }
@@ -54,16 +54,16 @@ fn user_agent() -> String {
     )
 }
 
-fn builder() -> ClientBuilder {
+fn client_builder() -> ClientBuilder {
     Client::builder()
         .user_agent(user_agent())
-        .connect_timeout(CONNECT)
-        .timeout(WHOLE)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .redirect(redirect::Policy::none())
 }
 
 /// Converts an error of the HTTP library. The URL is omitted, because its query may hold secrets.
-pub(super) fn failed(url: &Url, error: &dyn std::error::Error) -> RegistryError {
+pub(super) fn connection_error(url: &Url, error: &dyn std::error::Error) -> RegistryError {
     let mut why = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -81,8 +81,8 @@ pub(super) fn failed(url: &Url, error: &dyn std::error::Error) -> RegistryError 
 ///
 /// # Errors
 /// Fails if the body is longer or the connection breaks.
-pub async fn bounded(
-    registry: &Host,
+pub async fn read_bounded(
+    registry: &RegistryHost,
     mut response: Response,
     limit: usize,
 ) -> Result<Vec<u8>, RegistryError> {
@@ -91,7 +91,7 @@ pub async fn bounded(
     while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|error| failed(&url, &error.without_url()))?
+        .map_err(|error| connection_error(&url, &error.without_url()))?
     {
         if body.len() + chunk.len() > limit {
             return Err(RegistryError::Protocol {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::{ArchiveLocation, ImportPlan, PlanError};
-use contree_registry::manifest::{self, LARGEST, LAYERS, ManifestError};
+use contree_registry::manifest::{self, MAX_DOCUMENT_BYTES, MAX_LAYERS, ManifestError};
 use contree_registry::{Digest, Reference};
 
 /// The most members of an archive.
@@ -38,7 +38,7 @@ pub(super) enum ArchiveError {
     #[error("it is not an archive of `docker save`: it has no member {0}")]
     NoMember(String),
     /// A member to be read into memory is too large.
-    #[error("its member {0} is larger than {LARGEST} bytes")]
+    #[error("its member {0} is larger than {MAX_DOCUMENT_BYTES} bytes")]
     LargeMember(String),
     /// Its list of images is not valid.
     #[error("its manifest.json is not valid: {0}")]
@@ -50,7 +50,7 @@ pub(super) enum ArchiveError {
     #[error("it has {count} images: name one, as in docker-archive:FILE:NAME:TAG; it has {names}")]
     Ambiguous { count: usize, names: String },
     /// The image has too many layers.
-    #[error("it has {0} layers, and at most {LAYERS} are supported")]
+    #[error("it has {0} layers, and at most {MAX_LAYERS} are supported")]
     TooManyLayers(usize),
     /// The image's configuration is not valid, or for another machine.
     #[error(transparent)]
@@ -117,7 +117,7 @@ pub(super) fn plan(
         }
     };
     let image = images.swap_remove(at);
-    if image.layers.len() > LAYERS {
+    if image.layers.len() > MAX_LAYERS {
         return Err(ArchiveError::TooManyLayers(image.layers.len()));
     }
     let config = members.read_member(&image.config)?;
@@ -134,7 +134,7 @@ pub(super) fn plan(
             })
         })
         .collect::<Result<_, ArchiveError>>()?;
-    let about = manifest::config(&config).map_err(ArchiveError::Configuration)?;
+    let about = manifest::parse_config(&config).map_err(ArchiveError::Configuration)?;
     Ok(ImportPlan::from_config(&Digest::of(&config), about, locations)?)
 }
 
@@ -224,7 +224,7 @@ impl ArchiveMembers {
     /// Reads a member into memory.
     fn read_member(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let (offset, length) = self.find(name)?;
-        if length > LARGEST as u64 {
+        if length > MAX_DOCUMENT_BYTES as u64 {
             return Err(ArchiveError::LargeMember(name.to_owned()));
         }
         let (mut file, _) = local_file::open(&self.path)?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use contree_registry::Http;
+use contree_registry::HttpClients;
 use contree_sandbox::UnpackLimits;
 
 use crate::config::LocalConfig;
@@ -17,7 +17,7 @@ pub(crate) struct Imports {
     /// Running and waiting imports.
     pub(crate) queue: Arc<Queue>,
     pub(super) limits: UnpackLimits,
-    pub(super) http: Http,
+    pub(super) http: HttpClients,
     /// A lock for each image that is being imported, so that no image is unpacked twice at once.
     in_progress: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -34,7 +34,7 @@ impl Imports {
                 entries: config.import_entries,
                 bytes: config.import_bytes,
             },
-            http: Http::default(),
+            http: HttpClients::default(),
             in_progress: Mutex::default(),
         }
     }

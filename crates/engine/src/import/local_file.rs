@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use contree_registry::manifest::LARGEST;
+use contree_registry::manifest::MAX_DOCUMENT_BYTES;
 
 /// The reason why a local file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub(super) enum FileError {
     #[error("{} is not a regular file", .0.display())]
     NotRegular(PathBuf),
     /// It is too large to be read into memory.
-    #[error("{} is larger than {LARGEST} bytes", .0.display())]
+    #[error("{} is larger than {MAX_DOCUMENT_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
 }
 
@@ -49,11 +49,11 @@ pub(super) fn open(path: &Path) -> Result<(File, u64), FileError> {
 /// Reads a small file into memory.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let (file, length) = open(path)?;
-    if length > LARGEST as u64 {
+    if length > MAX_DOCUMENT_BYTES as u64 {
         return Err(FileError::TooLarge(path.to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(LARGEST as u64)
+    file.take(MAX_DOCUMENT_BYTES as u64)
         .read_to_end(&mut bytes)
         .map_err(FileError::read(path))?;
     Ok(bytes)

@@ -51,7 +51,7 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, L
             directory: directory.to_owned(),
             source,
         })?;
-    let mut document = manifest::read(&index).map_err(LayoutError::Manifest)?;
+    let mut document = manifest::parse(&index).map_err(LayoutError::Manifest)?;
     if let (Document::Index(index), Some(name)) = (&document, name) {
         document = Document::Index(entries_named(index, name)?);
     }
@@ -60,10 +60,10 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, L
             Document::Index(index) => {
                 let chosen = choose_image(&index)?;
                 document =
-                    manifest::read(&read_blob(directory, chosen)?).map_err(LayoutError::Manifest)?;
+                    manifest::parse(&read_blob(directory, chosen)?).map_err(LayoutError::Manifest)?;
             }
             Document::Image(image) => {
-                let config = manifest::config(&read_blob(directory, &image.config)?)
+                let config = manifest::parse_config(&read_blob(directory, &image.config)?)
                     .map_err(LayoutError::Manifest)?;
                 let locations = image
                     .layers

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 
 use contree_registry::Digest;
-use contree_registry::manifest::{Config, Descriptor, Platform, this_platform};
+use contree_registry::manifest::{ImageConfig, Descriptor, Platform, this_platform};
 
 /// The reason why a manifest and a configuration do not describe one image.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +77,7 @@ impl ImportPlan {
     /// Fails if the configuration lists a different number of layers, or none.
     pub(super) fn from_config(
         key: &Digest,
-        config: Config,
+        config: ImageConfig,
         locations: Vec<ArchiveLocation>,
     ) -> Result<Self, PlanError> {
         if config.diff_ids.len() != locations.len() {

@@ -61,7 +61,7 @@ impl ImportContext<'_> {
     /// Plans the import of a registry's image.
     async fn plan_remote(&self, reference: &Reference) -> Result<ImportPlan, FetchError> {
         let repository = self.repository(reference);
-        let found = repository.find().await?;
+        let found = repository.find_image().await?;
         let config = repository.config(&found.manifest.config).await?;
         let bytes = total(found.manifest.layers.iter().map(|layer| layer.size));
         self.progress.line(&format!(

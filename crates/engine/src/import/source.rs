@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contree_registry::{BadReference, Reference};
+use contree_registry::{ReferenceError, Reference};
 
 /// The reason why a text is not an image source.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub(crate) enum SourceError {
     RelativePath(&'static str),
     /// It is not an image reference.
     #[error(transparent)]
-    Reference(#[from] BadReference),
+    Reference(#[from] ReferenceError),
 }
 
 /// The source of an image.
