@@ -5,7 +5,7 @@ use std::path::Path;
 use contree_codegen::manifest::{Api, Inputs, Output, Problem, Source, compile, files};
 
 /// The directory of the small manifest.
-pub const FOLDER: &str = "tests/manifest/good";
+pub const FIXTURE_DIRECTORY: &str = "tests/manifest/good";
 
 /// The small manifest with its API document and templates.
 #[derive(Clone)]
@@ -21,7 +21,7 @@ impl Fixture {
     /// # Errors
     /// Fails if a file cannot be read.
     pub fn read(root: &Path) -> Result<Self, String> {
-        let folder = root.join(FOLDER);
+        let folder = root.join(FIXTURE_DIRECTORY);
         let read = |name| files::read(&folder, name).map_err(|error| error.to_string());
         let templates = files::read_templates(&folder.join("templates"));
         Ok(Self {
@@ -70,7 +70,7 @@ impl Fixture {
 }
 
 /// Joins problems, one per line.
-pub(crate) fn lines(problems: &[Problem]) -> String {
+pub(crate) fn join_problems(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }

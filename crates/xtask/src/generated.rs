@@ -6,9 +6,9 @@ use std::path::Path;
 use contree_codegen::manifest::{Output, documents, files, model};
 use serde_json::{Map, Value};
 
-use crate::fixture::{FOLDER, Fixture, lines};
+use crate::fixture::{FIXTURE_DIRECTORY, Fixture, join_problems};
 use crate::mistakes;
-use crate::sync::Generated;
+use crate::sync::GeneratedFile;
 use crate::yaml_only;
 
 /// The directory of the snapshots of what clients see: one file per tool.
@@ -30,7 +30,7 @@ pub fn compile_shipped(root: &Path) -> Result<Output, String> {
     };
     files::compile_files(&project)
         .map_err(|error| error.to_string())?
-        .map_err(|problems| lines(&problems))
+        .map_err(|problems| join_problems(&problems))
 }
 
 /// Generates the files from the repository's own manifest: the surface, the pages, and the
@@ -38,14 +38,14 @@ pub fn compile_shipped(root: &Path) -> Result<Output, String> {
 ///
 /// # Errors
 /// Fails if the manifest does not compile, or if a page has no region for generated text.
-pub fn shipped(root: &Path) -> Result<Vec<Generated>, String> {
+pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, String> {
     let output = compile_shipped(root)?;
     let extras = ("_extras".to_owned(), output.extras);
     let surface = output.surface.into_iter().chain([extras]);
-    let mut generated: Vec<Generated> = surface
+    let mut generated: Vec<GeneratedFile> = surface
         .map(|(name, mut snapshot)| {
             snapshot.sort_all_objects();
-            Generated::new(format!("{SURFACE}/{name}.json"), format!("{snapshot:#}\n"))
+            GeneratedFile::new(format!("{SURFACE}/{name}.json"), format!("{snapshot:#}\n"))
         })
         .collect();
     for (path, text) in &output.documents {
@@ -54,9 +54,9 @@ pub fn shipped(root: &Path) -> Result<Vec<Generated>, String> {
             let markers = [documents::BEGIN, documents::END].join("\n");
             format!("{path} needs these lines for its region:\n{markers}")
         })?;
-        generated.push(Generated::new(path, page));
+        generated.push(GeneratedFile::new(path, page));
     }
-    generated.push(Generated::new(
+    generated.push(GeneratedFile::new(
         "tools.schema.json",
         format!("{:#}\n", model::json_schema()),
     ));
@@ -67,29 +67,29 @@ pub fn shipped(root: &Path) -> Result<Vec<Generated>, String> {
 ///
 /// # Errors
 /// Fails if a valid manifest does not compile, or if one with a mistake does.
-pub fn fixtures(root: &Path) -> Result<Vec<Generated>, String> {
+pub fn fixtures(root: &Path) -> Result<Vec<GeneratedFile>, String> {
     let fixture = Fixture::read(root)?;
-    let output = fixture.compile().map_err(|problems| lines(&problems))?;
+    let output = fixture.compile().map_err(|problems| join_problems(&problems))?;
     let mut surface: Map<String, Value> = output.surface.into_iter().collect();
     surface.insert("extras".to_owned(), output.extras);
     let mut generated = vec![
-        Generated::new(format!("{FOLDER}/tools.rs"), output.rust),
-        Generated::new(
-            format!("{FOLDER}/surface.json"),
+        GeneratedFile::new(format!("{FIXTURE_DIRECTORY}/tools.rs"), output.rust),
+        GeneratedFile::new(
+            format!("{FIXTURE_DIRECTORY}/surface.json"),
             format!("{:#}\n", Value::Object(surface)),
         ),
     ];
     let pages = output.documents.into_iter();
-    generated.extend(pages.map(|(path, page)| Generated::new(format!("{FOLDER}/{path}"), page)));
-    generated.push(Generated::new(
+    generated.extend(pages.map(|(path, page)| GeneratedFile::new(format!("{FIXTURE_DIRECTORY}/{path}"), page)));
+    generated.push(GeneratedFile::new(
         "tests/manifest/problems.txt",
-        mistakes::refusals(&fixture, mistakes::MANIFEST)?,
+        mistakes::report(&fixture, mistakes::MANIFEST_MISTAKES)?,
     ));
-    generated.push(Generated::new(
+    generated.push(GeneratedFile::new(
         "tests/manifest/templates.txt",
-        mistakes::refusals(&fixture, mistakes::TEMPLATES)?,
+        mistakes::report(&fixture, mistakes::TEMPLATE_MISTAKES)?,
     ));
-    generated.push(Generated::new(
+    generated.push(GeneratedFile::new(
         "tests/manifest/yaml_only/tools.rs",
         yaml_only::compile_alone(root)?.rust,
     ));

@@ -12,19 +12,19 @@ pub mod mistakes;
 pub mod sync;
 pub mod yaml_only;
 
-pub use sync::{Generated, Mode, Stale};
+pub use sync::{GeneratedFile, SyncMode, StaleFile};
 
 use std::path::Path;
 
 /// The command that writes the generated files.
-pub const GENERATE: &str = "cargo run -q -p contree-xtask -- generate";
+pub const GENERATE_COMMAND: &str = "cargo run -q -p contree-xtask -- generate";
 
 /// Writes or checks the generated files of the repository at `root`. Returns those that are out of
 /// date.
 ///
 /// # Errors
 /// Fails if a source does not compile, or if a file cannot be read or written.
-pub fn generate(root: &Path, mode: Mode) -> Result<Vec<Stale>, String> {
+pub fn generate(root: &Path, mode: SyncMode) -> Result<Vec<StaleFile>, String> {
     let mut files = generated::shipped(root)?;
     files.extend(generated::fixtures(root)?);
     let mut stale = sync::sync(root, &files, mode)?;

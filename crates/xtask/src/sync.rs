@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The action for files that are out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum SyncMode {
     /// Write them.
     Write,
     /// Report them.
@@ -16,14 +16,14 @@ pub enum Mode {
 
 /// A generated file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generated {
+pub struct GeneratedFile {
     /// Its path in the repository.
     pub path: PathBuf,
     /// Its content.
     pub text: String,
 }
 
-impl Generated {
+impl GeneratedFile {
     /// A file at `path` with the content `text`.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         Self {
@@ -35,14 +35,14 @@ impl Generated {
 
 /// A file that is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
+pub struct StaleFile {
     /// Its path in the repository.
     pub path: PathBuf,
     /// The reason, completing "PATH …".
     pub why: String,
 }
 
-impl fmt::Display for Stale {
+impl fmt::Display for StaleFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.path.display(), self.why)
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Stale {
 ///
 /// # Errors
 /// Fails if a file cannot be read or written.
-pub fn sync(root: &Path, files: &[Generated], mode: Mode) -> Result<Vec<Stale>, String> {
+pub fn sync(root: &Path, files: &[GeneratedFile], mode: SyncMode) -> Result<Vec<StaleFile>, String> {
     let mut stale = Vec::new();
     for file in files {
         let path = root.join(&file.path);
@@ -68,11 +68,11 @@ pub fn sync(root: &Path, files: &[Generated], mode: Mode) -> Result<Vec<Stale>, 
             || "does not exist".to_owned(),
             |actual| format!("is out of date: {}", difference(&actual, &file.text)),
         );
-        if mode == Mode::Write {
+        if mode == SyncMode::Write {
             write(&path, &file.text)
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
-        stale.push(Stale {
+        stale.push(StaleFile {
             path: file.path.clone(),
             why,
         });
@@ -87,9 +87,9 @@ pub fn sync(root: &Path, files: &[Generated], mode: Mode) -> Result<Vec<Stale>, 
 pub fn remove_others(
     root: &Path,
     folder: &str,
-    files: &[Generated],
-    mode: Mode,
-) -> Result<Vec<Stale>, String> {
+    files: &[GeneratedFile],
+    mode: SyncMode,
+) -> Result<Vec<StaleFile>, String> {
     let report = |error: io::Error| format!("{folder}: {error}");
     let mut stale = Vec::new();
     for entry in fs::read_dir(root.join(folder)).map_err(report)? {
@@ -97,10 +97,10 @@ pub fn remove_others(
         if files.iter().any(|file| file.path == path) {
             continue;
         }
-        if mode == Mode::Write {
+        if mode == SyncMode::Write {
             fs::remove_file(root.join(&path)).map_err(report)?;
         }
-        stale.push(Stale {
+        stale.push(StaleFile {
             path,
             why: "is no longer generated".to_owned(),
         });
@@ -153,15 +153,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let files = [
-            Generated::new("made/same.txt", "same\n"),
-            Generated::new("made/other.txt", "one\ntwo\n"),
-            Generated::new("made/deep/new.txt", "new\n"),
+            GeneratedFile::new("made/same.txt", "same\n"),
+            GeneratedFile::new("made/other.txt", "one\ntwo\n"),
+            GeneratedFile::new("made/deep/new.txt", "new\n"),
         ];
         fs::create_dir(root.join("made")).unwrap();
         fs::write(root.join("made/same.txt"), "same\n").unwrap();
         fs::write(root.join("made/other.txt"), "one\n2\n").unwrap();
 
-        let stale = sync(root, &files, Mode::Check).unwrap();
+        let stale = sync(root, &files, SyncMode::Check).unwrap();
         let reports: Vec<String> = stale.iter().map(ToString::to_string).collect();
         assert_eq!(
             reports,
@@ -172,8 +172,8 @@ mod tests {
         );
         assert!(!root.join("made/deep").exists());
 
-        assert_eq!(sync(root, &files, Mode::Write).unwrap(), stale);
-        assert!(sync(root, &files, Mode::Check).unwrap().is_empty());
+        assert_eq!(sync(root, &files, SyncMode::Write).unwrap(), stale);
+        assert!(sync(root, &files, SyncMode::Check).unwrap().is_empty());
         assert_eq!(
             fs::read_to_string(root.join("made/other.txt")).unwrap(),
             "one\ntwo\n"
@@ -189,13 +189,13 @@ mod tests {
         fs::create_dir(root.join("made")).unwrap();
         fs::write(root.join("made/old.json"), "{}").unwrap();
         fs::write(root.join("made/kept.json"), "{}").unwrap();
-        let files = [Generated::new("made/kept.json", "{}")];
+        let files = [GeneratedFile::new("made/kept.json", "{}")];
 
-        let stale = remove_others(root, "made", &files, Mode::Check).unwrap();
+        let stale = remove_others(root, "made", &files, SyncMode::Check).unwrap();
         assert_eq!(stale[0].to_string(), "made/old.json is no longer generated");
         assert!(root.join("made/old.json").exists());
         assert_eq!(
-            remove_others(root, "made", &files, Mode::Write).unwrap(),
+            remove_others(root, "made", &files, SyncMode::Write).unwrap(),
             stale
         );
         assert!(!root.join("made/old.json").exists());

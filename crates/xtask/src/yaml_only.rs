@@ -4,7 +4,7 @@ use std::path::Path;
 
 use contree_codegen::manifest::{Api, Inputs, Output, Source, compile, files};
 
-use crate::fixture::lines;
+use crate::fixture::join_problems;
 
 /// The entries of two tools: one sends a query, the other a body.
 pub const TOOLS: &str = "
@@ -74,7 +74,7 @@ pub fn compile_added(root: &Path) -> Result<Output, String> {
 
 fn api(root: &Path) -> Result<Api, String> {
     let document = files::read(root, "openapi/contree.yaml").map_err(|error| error.to_string())?;
-    Api::load(&document).map_err(|problems| lines(&problems))
+    Api::load(&document).map_err(|problems| join_problems(&problems))
 }
 
 fn compiled(manifest: &Source, api: &Api, templates: &[Source]) -> Result<Output, String> {
@@ -86,5 +86,5 @@ fn compiled(manifest: &Source, api: &Api, templates: &[Source]) -> Result<Output
         scheme: "contree",
         handlers: "src/tools",
     };
-    compile(&inputs).map_err(|problems| lines(&problems))
+    compile(&inputs).map_err(|problems| join_problems(&problems))
 }

@@ -1,9 +1,9 @@
 //! Mistakes in the manifest.
 
-use super::Case;
+use super::Mistake;
 
 /// Mistakes that must not compile. Their error messages are in `tests/manifest/problems.txt`.
-pub const MANIFEST: &[Case] = &[
+pub const MANIFEST_MISTAKES: &[Mistake] = &[
     (
         "unknown key of a tool",
         &[("tools.yaml", "title: About", "titel: About")],

@@ -3,13 +3,13 @@
 mod manifest;
 mod templates;
 
-pub use manifest::MANIFEST;
-pub use templates::TEMPLATES;
+pub use manifest::MANIFEST_MISTAKES;
+pub use templates::TEMPLATE_MISTAKES;
 
 use crate::fixture::Fixture;
 
 /// The name of a mistake, and the edits that make it: file, old text, new text.
-pub type Case = (
+pub type Mistake = (
     &'static str,
     &'static [(&'static str, &'static str, &'static str)],
 );
@@ -18,9 +18,9 @@ pub type Case = (
 ///
 /// # Errors
 /// Fails if a mistake compiles, or if its edits do not apply.
-pub fn refusals(good: &Fixture, cases: &[Case]) -> Result<String, String> {
+pub fn report(good: &Fixture, mistakes: &[Mistake]) -> Result<String, String> {
     let mut report = String::new();
-    for (name, edits) in cases {
+    for (name, edits) in mistakes {
         let mut fixture = good.clone();
         for (file, from, to) in *edits {
             fixture

@@ -1,9 +1,9 @@
 //! Mistakes in templates and prose.
 
-use super::Case;
+use super::Mistake;
 
 /// Mistakes that must not compile. Their error messages are in `tests/manifest/templates.txt`.
-pub const TEMPLATES: &[Case] = &[
+pub const TEMPLATE_MISTAKES: &[Mistake] = &[
     (
         "undefined variable",
         &[(
