@@ -217,8 +217,8 @@ mod tests {
 
     fn policy(allow: &str, deny: &str) -> Policy {
         Policy::new(
-            EgressRule::list(allow).expect(allow),
-            EgressRule::list(deny).expect(deny),
+            EgressRule::parse_list(allow).expect(allow),
+            EgressRule::parse_list(deny).expect(deny),
         )
     }
 

@@ -69,7 +69,7 @@ impl EgressRule {
     ///
     /// # Errors
     /// Returns the first error.
-    pub fn list(text: &str) -> Result<Vec<Self>, EgressRuleError> {
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, EgressRuleError> {
         text.split(',')
             .map(str::trim)
             .filter(|rule| !rule.is_empty())
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(rule("10.1.2.3/8").to_string(), "10.0.0.0/8");
         assert_eq!(rule("Example.Com.").to_string(), "example.com");
         assert_eq!(
-            EgressRule::list(" a.example, b.example:80+private ,,")
+            EgressRule::parse_list(" a.example, b.example:80+private ,,")
                 .expect("a list")
                 .len(),
             2

@@ -27,7 +27,7 @@ struct Fixture {
 
 impl Fixture {
     fn new(deny: &str, upstream: Upstream) -> Self {
-        let mut policy = Policy::new(Vec::new(), EgressRule::list(deny).expect(deny));
+        let mut policy = Policy::new(Vec::new(), EgressRule::parse_list(deny).expect(deny));
         policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
         Self::with(policy, upstream)
     }

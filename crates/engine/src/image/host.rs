@@ -26,7 +26,7 @@ const META_KEY: &str = "host_image";
 /// The result of copying this machine's programs into a new image.
 #[derive(Clone, Debug, serde::Serialize)]
 #[non_exhaustive]
-pub struct Refreshed {
+pub struct HostImageRefresh {
     /// The new image.
     pub image: uuid::Uuid,
     /// The image that had `tag:host` before.
@@ -102,18 +102,18 @@ fn make_once(engine: &Engine) -> Result<(), StorageError> {
 }
 
 /// Makes a new image of this machine's programs and moves the tag to it.
-pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, StorageError> {
+pub(crate) fn refresh(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
     let previous = engine.rows.read(|c| images::by_tag(c, TAG))?;
-    Ok(Refreshed {
+    Ok(HostImageRefresh {
         previous: previous.map(|image| image.uuid),
         ..copy_programs(engine)?
     })
 }
 
 /// Copies the programs into a new image. The caller holds the lock.
-fn copy_programs(engine: &Engine) -> Result<Refreshed, StorageError> {
+fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
     let run_id = Uuid::new_v4();
     let layer = engine
         .rows
@@ -148,7 +148,7 @@ fn copy_programs(engine: &Engine) -> Result<Refreshed, StorageError> {
         bytes = report.bytes,
         "made tag:host from this machine's programs"
     );
-    Ok(Refreshed {
+    Ok(HostImageRefresh {
         image: image.uuid,
         previous: None,
         files: report.files,
