@@ -285,7 +285,7 @@ async fn broken_downloads_go_on_and_wrong_ones_leave_nothing() {
     let wrong = local.import(&registry.url("one")).await;
     assert_eq!(wrong.status, "FAILED");
     assert!(
-        wrong.error.contains("digest of what arrived differs"),
+        wrong.error.contains("does not match the digest of the layer"),
         "{}",
         wrong.error
     );
@@ -312,7 +312,7 @@ async fn broken_downloads_go_on_and_wrong_ones_leave_nothing() {
     registry.fault(&lying.blob(0), Fault::Fail(1));
     let before = local.left();
     let lied = local.import(&registry.url("lying")).await;
-    assert!(lied.error.contains("configuration says"), "{}", lied.error);
+    assert!(lied.error.contains("configuration states"), "{}", lied.error);
     let missing = local.import(&registry.url("none")).await;
     assert!(
         missing.error.contains("manifest unknown"),
@@ -596,7 +596,7 @@ async fn images_of_files() {
             format!("docker-archive:{}", at("files.tar.zst")),
             "manifest.json",
         ),
-        (format!("oci-layout:{}", at("missing")), "no OCI layout"),
+        (format!("oci-layout:{}", at("missing")), "not an OCI layout"),
     ] {
         let done = local.import(&url).await;
         assert!(
