@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use tokio::io::AsyncWriteExt as _;
 
-use contree_registry::{RegistryHost, Login, SecretString};
+use contree_registry::{Login, RegistryHost, SecretString};
 
 /// How long a helper may take: some ask the user.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -127,7 +127,10 @@ where
     shutdown.answered.cancelled().await;
     for _ in 0..2 {
         let all = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(bounds.drain_timeout, all).await.is_ok() {
+        if tokio::time::timeout(bounds.drain_timeout, all)
+            .await
+            .is_ok()
+        {
             return;
         }
         shutdown.close_streams.cancel();
@@ -163,7 +166,9 @@ impl<S: AcceptedStream> Connection<S> {
             router.call(request)
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
         if let Some(buffer) = self.bounds.buffer_bytes {
             builder.max_buf_size(buffer);
         }
@@ -239,7 +244,11 @@ mod tests {
         tasks.join_next().await.unwrap().unwrap();
         let mut read = Vec::new();
         let _ = client.read_to_end(&mut read).await;
-        assert!(!read.is_empty() && read.len() < LARGE_BYTES, "{}", read.len());
+        assert!(
+            !read.is_empty() && read.len() < LARGE_BYTES,
+            "{}",
+            read.len()
+        );
     }
 
     #[tokio::test]

@@ -53,7 +53,12 @@ impl AllowedHosts {
     /// Allows loopback, the connection's local address, and these names.
     pub fn new(additional: &[String]) -> Self {
         Self {
-            listed: Some(additional.iter().filter_map(|text| parse_name(text)).collect()),
+            listed: Some(
+                additional
+                    .iter()
+                    .filter_map(|text| parse_name(text))
+                    .collect(),
+            ),
         }
     }
 
@@ -80,7 +85,9 @@ impl AllowedHosts {
                 .zip(host.as_ref())
                 .is_some_and(|(origin, host)| is_same_origin(origin, host.as_str()));
             if !same {
-                return Err(OriginError::CrossOrigin(origin.unwrap_or_default().to_owned()));
+                return Err(OriginError::CrossOrigin(
+                    origin.unwrap_or_default().to_owned(),
+                ));
             }
         }
         // Requests without an origin, such as images and links in a page, have this header.
@@ -110,7 +117,10 @@ fn is_allowed(listed: &[HostName], requested: &Authority, local_ip: Option<IpAdd
         }
     }
     listed.iter().any(|name| {
-        name.host == host && name.port.is_none_or(|only| requested.port_u16() == Some(only))
+        name.host == host
+            && name
+                .port
+                .is_none_or(|only| requested.port_u16() == Some(only))
     })
 }
 

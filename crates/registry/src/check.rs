@@ -5,7 +5,7 @@ use reqwest::Response;
 use url::Url;
 
 use super::transport::connection_error;
-use super::{RegistryHost, HttpClients, Login, RegistryError, authorize, challenges};
+use super::{HttpClients, Login, RegistryError, RegistryHost, authorize, challenges};
 
 /// The result of checking credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,11 @@ pub enum CredentialCheck {
 /// # Errors
 /// Returns [`RegistryError::Rejected`] if the registry rejects the login, and other errors if the
 /// check fails.
-pub async fn check(http: &HttpClients, registry: &RegistryHost, login: &Login) -> Result<CredentialCheck, RegistryError> {
+pub async fn check(
+    http: &HttpClients,
+    registry: &RegistryHost,
+    login: &Login,
+) -> Result<CredentialCheck, RegistryError> {
     let response = request_version(http, registry, None).await?;
     let status = response.status();
     if status.is_success() {

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::host::is_loopback;
-use super::{RegistryHost, RegistryError};
+use super::{RegistryError, RegistryHost};
 
 /// All names of Docker Hub.
 const HUB_NAMES: &[&str] = &[
@@ -156,7 +156,11 @@ mod tests {
             ("localhost:443", "localhost:443"),
             ("127.0.0.1:443/x", "127.0.0.1:443"),
         ] {
-            assert_eq!(RegistryHost::from_reference(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(
+                RegistryHost::from_reference(given).unwrap().as_str(),
+                host,
+                "{given}"
+            );
         }
     }
 
@@ -171,7 +175,11 @@ mod tests {
             (" ghcr.io ", "ghcr.io"),
             ("[::1]:5000", "[::1]:5000"),
         ] {
-            assert_eq!(RegistryHost::for_login(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(
+                RegistryHost::for_login(given).unwrap().as_str(),
+                host,
+                "{given}"
+            );
         }
         for bad in ["", "myregistry", "gitlab", "a b", "python:slim", "x:99999"] {
             let error = RegistryHost::for_login(bad).unwrap_err().to_string();
@@ -188,7 +196,11 @@ mod tests {
             ("http://localhost:5000", "localhost:5000"),
             ("quay.io/team", "quay.io"),
         ] {
-            assert_eq!(RegistryHost::from_docker_key(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(
+                RegistryHost::from_docker_key(given).unwrap().as_str(),
+                host,
+                "{given}"
+            );
         }
     }
 

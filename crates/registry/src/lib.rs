@@ -26,6 +26,6 @@ pub use error::RegistryError;
 pub use host::RegistryHost;
 pub use login::{Login, SecretString};
 pub use pages::{TokenPage, token_page};
-pub use reference::{ReferenceError, Reference, is_tag};
+pub use reference::{Reference, ReferenceError, is_tag};
 pub use token::authorize;
 pub use transport::{HttpClients, read_bounded};

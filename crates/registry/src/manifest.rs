@@ -178,7 +178,9 @@ pub fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
         return Err(ManifestError::Schema1);
     }
     match (fields.manifests, fields.layers) {
-        (Some(_), None) => Ok(Document::Index(serde_json::from_slice(bytes).map_err(invalid)?)),
+        (Some(_), None) => Ok(Document::Index(
+            serde_json::from_slice(bytes).map_err(invalid)?,
+        )),
         (None, Some(_)) => {
             let manifest: Manifest = serde_json::from_slice(bytes).map_err(invalid)?;
             check(&manifest)?;

@@ -92,7 +92,11 @@ mod tests {
             "docker.io.example",
             "x.dkr.ecr.example",
         ] {
-            assert_eq!(token_page(&RegistryHost::new(name).unwrap()), None, "{name}");
+            assert_eq!(
+                token_page(&RegistryHost::new(name).unwrap()),
+                None,
+                "{name}"
+            );
         }
     }
 }

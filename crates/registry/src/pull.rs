@@ -12,8 +12,8 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use url::Url;
 
 use super::host::is_loopback;
-use super::manifest::{self, ImageConfig, Descriptor, Document, Manifest, ManifestError};
-use super::transport::{read_bounded, connection_error};
+use super::manifest::{self, Descriptor, Document, ImageConfig, Manifest, ManifestError};
+use super::transport::{connection_error, read_bounded};
 use super::{Digest, HttpClients, Login, Reference, RegistryError, authorize, challenges};
 
 /// The most attempts to repeat a failed request, or a download without progress.
@@ -78,11 +78,14 @@ impl<'a> Repository<'a> {
         let mut tag_or_digest = self.reference.tag_or_digest();
         let mut expected = self.reference.digest().cloned();
         for _ in 0..MAX_NESTING {
-            let (digest, bytes) = self.fetch_manifest(&tag_or_digest, expected.as_ref()).await?;
+            let (digest, bytes) = self
+                .fetch_manifest(&tag_or_digest, expected.as_ref())
+                .await?;
             match manifest::parse(&bytes).map_err(|error| self.image_error(error))? {
                 Document::Image(manifest) => return Ok(ResolvedImage { digest, manifest }),
                 Document::Index(index) => {
-                    let chosen = manifest::choose(&index).map_err(|error| self.image_error(error))?;
+                    let chosen =
+                        manifest::choose(&index).map_err(|error| self.image_error(error))?;
                     tag_or_digest = chosen.digest.to_string();
                     expected = Some(chosen.digest.clone());
                 }
@@ -116,7 +119,10 @@ impl<'a> Repository<'a> {
         tag_or_digest: &str,
         expected: Option<&Digest>,
     ) -> Result<(Digest, Vec<u8>), RegistryError> {
-        let path = format!("/v2/{}/manifests/{tag_or_digest}", self.reference.repository());
+        let path = format!(
+            "/v2/{}/manifests/{tag_or_digest}",
+            self.reference.repository()
+        );
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
         let response = self.get_with_retries(&path, headers).await?;
@@ -224,7 +230,9 @@ impl<'a> Repository<'a> {
         {
             headers.insert(header::RANGE, range);
         }
-        let mut response = self.get_with_retries(&self.blob_path(&blob.digest), headers).await?;
+        let mut response = self
+            .get_with_retries(&self.blob_path(&blob.digest), headers)
+            .await?;
         let continues = response.status() == StatusCode::PARTIAL_CONTENT
             && response
                 .headers()
@@ -241,7 +249,9 @@ impl<'a> Repository<'a> {
                 .await
                 .map_err(|error| self.write_error(path, &error))?;
             if response.status() == StatusCode::PARTIAL_CONTENT {
-                return Err(self.connection_error("it answered with a different range than requested"));
+                return Err(
+                    self.connection_error("it answered with a different range than requested")
+                );
             }
         }
         loop {
@@ -275,20 +285,28 @@ impl<'a> Repository<'a> {
     async fn read_body(&self, response: Response) -> Result<Vec<u8>, RegistryError> {
         tokio::time::timeout(
             SILENCE_TIMEOUT,
-            read_bounded(self.reference.host(), response, manifest::MAX_DOCUMENT_BYTES),
+            read_bounded(
+                self.reference.host(),
+                response,
+                manifest::MAX_DOCUMENT_BYTES,
+            ),
         )
         .await
         .map_err(|_| self.connection_error("it went silent"))?
     }
 
     /// Sends a GET, and repeats it after errors that may pass.
-    async fn get_with_retries(&self, path: &str, headers: HeaderMap) -> Result<Response, RegistryError> {
+    async fn get_with_retries(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Response, RegistryError> {
         let mut waits = retry_waits(self.first_wait);
         loop {
             let (error, requested_wait) = match self.get_authorized(path, &headers).await {
                 Ok(response) => match self.check_status(response).await {
                     Ok(response) => return Ok(response),
-                    refused => Err(failure) => failure => refused,
+                    Err(failure) => failure,
                 },
                 Err(error) => (error, None),
             };
@@ -324,7 +342,9 @@ impl<'a> Repository<'a> {
                 registry,
                 said: format!("{status}{message}"),
             },
-            StatusCode::NOT_FOUND => self.protocol_error(format!("there is no {}{message}", self.reference)),
+            StatusCode::NOT_FOUND => {
+                self.protocol_error(format!("there is no {}{message}", self.reference))
+            }
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Unreachable {
                 at: registry.to_string(),
                 why: format!("it asks for fewer requests ({status}){message}; wait, or log in"),
@@ -333,13 +353,19 @@ impl<'a> Repository<'a> {
                 at: registry.to_string(),
                 why: format!("it answers {status}{message}"),
             },
-            status => self.protocol_error(format!("answers {status} for {}{message}", self.reference)),
+            status => {
+                self.protocol_error(format!("answers {status} for {}{message}", self.reference))
+            }
         };
         Err((error, wait))
     }
 
     /// Sends a GET with the authorization that the registry requires.
-    async fn get_authorized(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
+    async fn get_authorized(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, RegistryError> {
         let response = self.get_following_redirects(path, headers).await?;
         // A challenge after a redirect to another origin is not the registry's, and the password is
         // not for that origin.
@@ -372,7 +398,11 @@ impl<'a> Repository<'a> {
     }
 
     /// Sends a GET and follows redirects. The authorization goes only to the registry's own origin.
-    async fn get_following_redirects(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
+    async fn get_following_redirects(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, RegistryError> {
         let start = self.api_url(path)?;
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -403,7 +433,9 @@ impl<'a> Repository<'a> {
                 .get(header::LOCATION)
                 .and_then(|value| value.to_str().ok())
                 .and_then(|location| url.join(location).ok())
-                .ok_or_else(|| self.protocol_error("redirects without a valid location".to_owned()))?;
+                .ok_or_else(|| {
+                    self.protocol_error("redirects without a valid location".to_owned())
+                })?;
             let plain = next.scheme() == "http" && is_loopback(&next) && is_loopback(&start);
             if next.scheme() != "https" && !plain {
                 return Err(self.protocol_error(

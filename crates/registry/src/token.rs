@@ -8,8 +8,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::host::is_loopback;
-use super::transport::{read_bounded, connection_error};
-use super::{Challenge, RegistryHost, HttpClients, Login, RegistryError, SecretString};
+use super::transport::{connection_error, read_bounded};
+use super::{Challenge, HttpClients, Login, RegistryError, RegistryHost, SecretString};
 
 /// The largest response of a token server, in bytes.
 const MAX_RESPONSE_BYTES: usize = 256 * 1024;
@@ -47,7 +47,8 @@ pub async fn authorize(
         } = challenge
         {
             let scope = scope.or(challenge_scope.as_deref());
-            let token = request_token(http, registry, realm, service.as_deref(), scope, login).await?;
+            let token =
+                request_token(http, registry, realm, service.as_deref(), scope, login).await?;
             return authorization_header(registry, format!("Bearer {}", token.expose()));
         }
     }
@@ -197,7 +198,10 @@ fn basic_authorization(username: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{username}:{secret}")))
 }
 
-fn authorization_header(registry: &RegistryHost, value: String) -> Result<HeaderValue, RegistryError> {
+fn authorization_header(
+    registry: &RegistryHost,
+    value: String,
+) -> Result<HeaderValue, RegistryError> {
     let mut header = HeaderValue::try_from(value).map_err(|_| RegistryError::Protocol {
         registry: registry.clone(),
         why: "a token holds characters that no header can carry".into(),
@@ -227,7 +231,11 @@ mod tests {
             (&near, "http://auth.example/token", false),
             (&near, "https://auth.example/token", true),
         ] {
-            assert_eq!(token_server(registry, realm).is_ok(), valid, "{registry} {realm}");
+            assert_eq!(
+                token_server(registry, realm).is_ok(),
+                valid,
+                "{registry} {realm}"
+            );
         }
     }
 }

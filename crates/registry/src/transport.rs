@@ -8,7 +8,7 @@ use reqwest::{Client, ClientBuilder, Response, redirect};
 use url::Url;
 
 use super::tls::{install_provider, no_certificates};
-use super::{RegistryHost, RegistryError};
+use super::{RegistryError, RegistryHost};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,13 +33,17 @@ impl HttpClients {
             (&self.encrypted, client_builder())
         } else {
             let certificates = no_certificates().map_err(|error| connection_error(url, &error))?;
-            let builder = client_builder().no_proxy().tls_backend_preconfigured(certificates);
+            let builder = client_builder()
+                .no_proxy()
+                .tls_backend_preconfigured(certificates);
             (&self.plain, builder)
         };
         if let Some(client) = slot.get() {
             return Ok(client.clone());
         }
-        let client = builder.build().map_err(|error| connection_error(url, &error))?;
+        let client = builder
+            .build()
+            .map_err(|error| connection_error(url, &error))?;
         Ok(slot.get_or_init(|| client).clone())
     }
 }

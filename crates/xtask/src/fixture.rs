@@ -46,7 +46,9 @@ impl Fixture {
         };
         let source = source.ok_or_else(|| format!("there is no {file}"))?;
         if source.text.matches(from).count() != 1 {
-            return Err(format!("{file} does not contain this text exactly once: {from}"));
+            return Err(format!(
+                "{file} does not contain this text exactly once: {from}"
+            ));
         }
         source.text = source.text.replace(from, to);
         Ok(())

@@ -69,7 +69,9 @@ pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, String> {
 /// Fails if a valid manifest does not compile, or if one with a mistake does.
 pub fn fixtures(root: &Path) -> Result<Vec<GeneratedFile>, String> {
     let fixture = Fixture::read(root)?;
-    let output = fixture.compile().map_err(|problems| join_problems(&problems))?;
+    let output = fixture
+        .compile()
+        .map_err(|problems| join_problems(&problems))?;
     let mut surface: Map<String, Value> = output.surface.into_iter().collect();
     surface.insert("extras".to_owned(), output.extras);
     let mut generated = vec![
@@ -80,7 +82,9 @@ pub fn fixtures(root: &Path) -> Result<Vec<GeneratedFile>, String> {
         ),
     ];
     let pages = output.documents.into_iter();
-    generated.extend(pages.map(|(path, page)| GeneratedFile::new(format!("{FIXTURE_DIRECTORY}/{path}"), page)));
+    generated.extend(
+        pages.map(|(path, page)| GeneratedFile::new(format!("{FIXTURE_DIRECTORY}/{path}"), page)),
+    );
     generated.push(GeneratedFile::new(
         "tests/manifest/problems.txt",
         mistakes::report(&fixture, mistakes::MANIFEST_MISTAKES)?,

@@ -12,7 +12,7 @@ pub mod mistakes;
 pub mod sync;
 pub mod yaml_only;
 
-pub use sync::{GeneratedFile, SyncMode, StaleFile};
+pub use sync::{GeneratedFile, StaleFile, SyncMode};
 
 use std::path::Path;
 

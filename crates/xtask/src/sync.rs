@@ -52,12 +52,16 @@ impl fmt::Display for StaleFile {
 ///
 /// # Errors
 /// Fails if a file cannot be read or written.
-pub fn sync(root: &Path, files: &[GeneratedFile], mode: SyncMode) -> Result<Vec<StaleFile>, String> {
+pub fn sync(
+    root: &Path,
+    files: &[GeneratedFile],
+    mode: SyncMode,
+) -> Result<Vec<StaleFile>, String> {
     let mut stale = Vec::new();
     for file in files {
         let path = root.join(&file.path);
         let actual = match fs::read_to_string(&path) {
-            Some(found) => Ok(text) => Some(text) => Some(found),
+            Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };

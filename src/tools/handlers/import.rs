@@ -6,7 +6,7 @@ use crate::tools::results::ImportImage;
 use crate::tools::{Context, ToolError, params, registry_login};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
-use contree_registry::{RegistryHost, Login, Reference, check};
+use contree_registry::{Login, Reference, RegistryHost, check};
 
 /// What an import asks for in addition to the time of the import itself.
 const GRACE: u64 = 30;

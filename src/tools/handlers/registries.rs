@@ -4,7 +4,7 @@ use crate::store::credentials;
 use crate::tools::answer::WantedPage;
 use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
 use crate::tools::{Context, Handlers, PageOutcome, RegistriesTools, ToolError, params};
-use contree_registry::{CredentialCheck, RegistryHost, Login, check, token_page};
+use contree_registry::{CredentialCheck, Login, RegistryHost, check, token_page};
 
 /// What both tools answer if they do what they are for; anything else is an error.
 const SUCCESS: &str = "success";

@@ -33,7 +33,8 @@ pub(super) fn classify(address: IpAddr) -> Classification {
 }
 
 fn classify_v4(address: Ipv4Addr) -> Classification {
-    IPV4_NETWORKS.iter()
+    IPV4_NETWORKS
+        .iter()
         .find(|(network, ..)| network.contains(&address))
         .map_or(PUBLIC, |&(_, class, description)| Classification {
             class,
@@ -59,7 +60,8 @@ fn classify_v6(address: Ipv6Addr) -> Classification {
         .find(|(network, ..)| network.contains(&address))
         .map(|&(_, class, description)| (class, description))
         .or_else(|| {
-            (!GLOBAL_UNICAST.contains(&address)).then_some((AddressClass::Forbidden, "a reserved address"))
+            (!GLOBAL_UNICAST.contains(&address))
+                .then_some((AddressClass::Forbidden, "a reserved address"))
         });
     let own = own.map_or(PUBLIC, |(class, description)| Classification {
         class,
@@ -67,7 +69,10 @@ fn classify_v6(address: Ipv6Addr) -> Classification {
         embedded: None,
     });
     match strictest {
-        Some(embedded) if embedded.class != AddressClass::Public && own.description == "a reserved address" => {
+        Some(embedded)
+            if embedded.class != AddressClass::Public
+                && own.description == "a reserved address" =>
+        {
             Classification {
                 class: AddressClass::Forbidden,
                 ..embedded

@@ -36,34 +36,86 @@ pub(super) const fn net_v6(segments: [u16; 8], length: u8) -> Ipv6Net {
 pub(super) const IPV4_NETWORKS: &[(Ipv4Net, AddressClass, &str)] = &[
     // Metadata services of clouds inside ranges that are otherwise private or public. The usual
     // one, 169.254.169.254, is link-local.
-    (net_v4(100, 100, 100, 200, 32), AddressClass::Forbidden, METADATA),
-    (net_v4(168, 63, 129, 16, 32), AddressClass::Forbidden, METADATA),
-    (net_v4(192, 0, 0, 192, 32), AddressClass::Forbidden, METADATA),
-    (net_v4(0, 0, 0, 0, 8), AddressClass::Forbidden, "an unspecified address"),
-    (net_v4(10, 0, 0, 0, 8), AddressClass::Private, "a private address"),
+    (
+        net_v4(100, 100, 100, 200, 32),
+        AddressClass::Forbidden,
+        METADATA,
+    ),
+    (
+        net_v4(168, 63, 129, 16, 32),
+        AddressClass::Forbidden,
+        METADATA,
+    ),
+    (
+        net_v4(192, 0, 0, 192, 32),
+        AddressClass::Forbidden,
+        METADATA,
+    ),
+    (
+        net_v4(0, 0, 0, 0, 8),
+        AddressClass::Forbidden,
+        "an unspecified address",
+    ),
+    (
+        net_v4(10, 0, 0, 0, 8),
+        AddressClass::Private,
+        "a private address",
+    ),
     (
         net_v4(100, 64, 0, 0, 10),
         AddressClass::Private,
         "a shared (carrier) address",
     ),
-    (net_v4(127, 0, 0, 0, 8), AddressClass::Forbidden, "a loopback address"),
-    (net_v4(169, 254, 0, 0, 16), AddressClass::Forbidden, "a link-local address"),
-    (net_v4(172, 16, 0, 0, 12), AddressClass::Private, "a private address"),
-    (net_v4(192, 0, 0, 0, 24), AddressClass::Forbidden, "a reserved address"),
-    (net_v4(192, 88, 99, 0, 24), AddressClass::Forbidden, "a reserved address"),
-    (net_v4(192, 168, 0, 0, 16), AddressClass::Private, "a private address"),
+    (
+        net_v4(127, 0, 0, 0, 8),
+        AddressClass::Forbidden,
+        "a loopback address",
+    ),
+    (
+        net_v4(169, 254, 0, 0, 16),
+        AddressClass::Forbidden,
+        "a link-local address",
+    ),
+    (
+        net_v4(172, 16, 0, 0, 12),
+        AddressClass::Private,
+        "a private address",
+    ),
+    (
+        net_v4(192, 0, 0, 0, 24),
+        AddressClass::Forbidden,
+        "a reserved address",
+    ),
+    (
+        net_v4(192, 88, 99, 0, 24),
+        AddressClass::Forbidden,
+        "a reserved address",
+    ),
+    (
+        net_v4(192, 168, 0, 0, 16),
+        AddressClass::Private,
+        "a private address",
+    ),
     (
         net_v4(198, 18, 0, 0, 15),
         AddressClass::Private,
         "a benchmarking address",
     ),
-    (net_v4(224, 0, 0, 0, 4), AddressClass::Forbidden, "a multicast address"),
+    (
+        net_v4(224, 0, 0, 0, 4),
+        AddressClass::Forbidden,
+        "a multicast address",
+    ),
     (
         net_v4(255, 255, 255, 255, 32),
         AddressClass::Forbidden,
         "the broadcast address",
     ),
-    (net_v4(240, 0, 0, 0, 4), AddressClass::Forbidden, "a reserved address"),
+    (
+        net_v4(240, 0, 0, 0, 4),
+        AddressClass::Forbidden,
+        "a reserved address",
+    ),
 ];
 
 /// The description of metadata services.

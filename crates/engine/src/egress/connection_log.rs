@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::traffic::ByteCounters;
 use super::dial::{DialError, Route};
 use super::target::{Target, TargetError};
+use super::traffic::ByteCounters;
 use crate::api::types::{
     EngineConnection, EngineConnections, EventDataNetwork, NetworkInterface, OperationEventType,
 };
@@ -87,7 +87,12 @@ impl ConnectionLog {
     }
 
     /// Records a target that could not be parsed as a host.
-    pub(super) fn record_invalid_target(&self, method: &str, requested: &str, reason: &TargetError) {
+    pub(super) fn record_invalid_target(
+        &self,
+        method: &str,
+        requested: &str,
+        reason: &TargetError,
+    ) {
         let reason = reason.to_string();
         let requested: String = requested.chars().take(200).collect();
         let event = EngineConnection {

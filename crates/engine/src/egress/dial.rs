@@ -82,10 +82,16 @@ pub(super) enum DialError {
     NoAddress,
     /// The machine's proxy refuses the connection.
     #[error("cannot connect to this machine's proxy {via}: {source}")]
-    ConnectProxy { via: UpstreamProxy, source: io::Error },
+    ConnectProxy {
+        via: UpstreamProxy,
+        source: io::Error,
+    },
     /// The machine's proxy opens no tunnel.
     #[error("this machine's proxy {via}: {source}")]
-    Tunnel { via: UpstreamProxy, source: TunnelError },
+    Tunnel {
+        via: UpstreamProxy,
+        source: TunnelError,
+    },
 }
 
 impl DialError {
@@ -149,26 +155,36 @@ impl Dialer {
 
     /// Connects to a target. For a tunnel through the machine's proxy, the tunnel is already open.
     /// For requests, the caller still sends the proxy the absolute URL.
-    pub(super) async fn dial(&self, target: &Target, purpose: ConnectionPurpose) -> Result<OutgoingConnection, DialError> {
+    pub(super) async fn dial(
+        &self,
+        target: &Target,
+        purpose: ConnectionPurpose,
+    ) -> Result<OutgoingConnection, DialError> {
         let name_decision = self.policy.check_name(target)?;
         match self.upstream.proxy_for(target, purpose)? {
             None => self.connect_directly(target, name_decision).await,
-            Some(via) => self.connect_through_proxy(target, name_decision, via, purpose).await,
+            Some(via) => {
+                self.connect_through_proxy(target, name_decision, via, purpose)
+                    .await
+            }
         }
     }
 
     /// Connects to an address of the target itself.
-    async fn connect_directly(&self, target: &Target, name_decision: NameDecision) -> Result<OutgoingConnection, DialError> {
+    async fn connect_directly(
+        &self,
+        target: &Target,
+        name_decision: NameDecision,
+    ) -> Result<OutgoingConnection, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => {
-                self.resolve(name, RESOLVE_TIMEOUT)
-                    .await
-                    .map_err(|source| DialError::Resolve {
-                        name: name.clone(),
-                        source,
-                    })?
-            }
+            Host::Name(name) => self
+                .resolve(name, RESOLVE_TIMEOUT)
+                .await
+                .map_err(|source| DialError::Resolve {
+                    name: name.clone(),
+                    source,
+                })?,
         };
         // A name may have both allowed and denied addresses; only allowed ones are tried.
         let mut allowed = Vec::new();
@@ -176,7 +192,7 @@ impl Dialer {
         for address in addresses {
             match self.policy.check_address(target, name_decision, address) {
                 Ok(()) => allowed.push(address),
-                reasons.push(why) => Err(denial) => denials.push(denial) => reasons.push(why),
+                Err(denial) => denials.push(denial),
             }
         }
         if allowed.is_empty() {
@@ -213,7 +229,10 @@ impl Dialer {
             Host::Address(address) => vec![*address],
             // The proxy resolves the name itself, so these addresses are only a hint. A denied one
             // is still refused.
-            Host::Name(name) => self.resolve(name, HINT_RESOLVE_TIMEOUT).await.unwrap_or_default(),
+            Host::Name(name) => self
+                .resolve(name, HINT_RESOLVE_TIMEOUT)
+                .await
+                .unwrap_or_default(),
         };
         let checked = !addresses.is_empty();
         if !checked {
@@ -225,7 +244,11 @@ impl Dialer {
                 .check_address(target, name_decision, address)
                 .map_err(|denial| denial.for_host(&target.host))?;
         }
-        let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((via.host.as_str(), via.port))).await;
+        let connected = timeout(
+            CONNECT_TIMEOUT,
+            TcpStream::connect((via.host.as_str(), via.port)),
+        )
+        .await;
         let mut stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| DialError::ConnectProxy {
@@ -291,7 +314,7 @@ async fn open_tunnel(
     }
     request.extend_from_slice(b"\r\n");
     stream.write_all(&request).await?;
-    // Reads single_user bytes, since the bytes after the head already belong to the tunnel.
+    // Reads single bytes, since the bytes after the head already belong to the tunnel.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() == MAX_HEAD_BYTES {

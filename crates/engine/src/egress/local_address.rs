@@ -34,12 +34,10 @@ fn can_bind(address: IpAddr) -> bool {
 /// (`ip_nonlocal_bind`). If a table cannot be read, every address counts as local.
 fn is_in_kernel_tables(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(address) => {
-            fs::read_to_string("/proc/net/fib_trie").map_or(true, |table| is_local_v4(&table, address))
-        }
-        IpAddr::V6(address) => {
-            fs::read_to_string("/proc/net/if_inet6").map_or(true, |table| is_local_v6(&table, address))
-        }
+        IpAddr::V4(address) => fs::read_to_string("/proc/net/fib_trie")
+            .map_or(true, |table| is_local_v4(&table, address)),
+        IpAddr::V6(address) => fs::read_to_string("/proc/net/if_inet6")
+            .map_or(true, |table| is_local_v6(&table, address)),
     }
 }
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use contree_sandbox::{Network, Sandbox, SideFile};
 
-use super::network_access::{NetworkAccess, PROXY_PORT};
 use super::connection_log::ConnectionLog;
 use super::dial::Dialer;
+use super::network_access::{NetworkAccess, PROXY_PORT};
 use super::policy::{self, Policy};
 use super::provisions::{self, Provisions};
 use super::proxy::Proxy;
@@ -80,7 +80,10 @@ impl Egress {
             NetworkAccess::Proxy => Network::Listener { port: PROXY_PORT },
             NetworkAccess::Host => Network::Host,
         };
-        (network, self.provisions.side_files(access, self.single_user))
+        (
+            network,
+            self.provisions.side_files(access, self.single_user),
+        )
     }
 
     /// The variables that let tools use the network, for processes of a running sandbox.
@@ -144,7 +147,7 @@ impl Egress {
                 match self.upstream() {
                     Ok(Some(via)) => text.push_str(&format!("; it forwards to this machine's own proxy {via}, which resolves names itself")),
                     Ok(None) => {}
-                    text.push_str(&format!("; {why}")) => Err(error) => text.push_str(&format!("; {error}")) => text.push_str(&format!("; {why}")),
+                    Err(error) => text.push_str(&format!("; {error}")),
                 }
                 text
             }
@@ -152,12 +155,16 @@ impl Egress {
     }
 
     /// The machine's proxy for an HTTPS connection to a public name.
-    pub(super) fn upstream(&self) -> Result<Option<upstream::UpstreamProxy>, upstream::UpstreamError> {
+    pub(super) fn upstream(
+        &self,
+    ) -> Result<Option<upstream::UpstreamProxy>, upstream::UpstreamError> {
         let example = target::Target {
             host: target::Host::Name("example.com".to_owned()),
             port: 443,
         };
-        self.dialer.upstream.proxy_for(&example, ConnectionPurpose::Tunnel)
+        self.dialer
+            .upstream
+            .proxy_for(&example, ConnectionPurpose::Tunnel)
     }
 
     /// The reason why the policy denies a name with these addresses. `None` if it allows them or if
@@ -168,7 +175,11 @@ impl Egress {
         let name_decision = self.dialer.policy.check_name(&target).ok()?;
         let allowed: Result<Vec<()>, policy::Denial> = addresses
             .iter()
-            .map(|address| self.dialer.policy.check_address(&target, name_decision, *address))
+            .map(|address| {
+                self.dialer
+                    .policy
+                    .check_address(&target, name_decision, *address)
+            })
             .collect();
         allowed.err().map(|denial| format!("{name}: {denial}"))
     }

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use super::address::{self, Classification};
 use super::address_class::AddressClass;
-use super::{embedded_ipv4, local_address};
 use super::rules::EgressRule;
 use super::target::{Host, Target};
+use super::{embedded_ipv4, local_address};
 
 /// Domains that mean this machine or its local network wherever they are resolved (RFC 6761, RFC
 /// 6762, and common use).
@@ -113,8 +113,8 @@ impl Policy {
             needs_address: !self.allow.is_empty() && matching().next().is_none(),
         };
         // If no rule about addresses can allow it either, the name is not resolved at all.
-        let by_address = matches!(target.host, Host::Name(_))
-            && self.allow.iter().any(EgressRule::is_network);
+        let by_address =
+            matches!(target.host, Host::Name(_)) && self.allow.iter().any(EgressRule::is_network);
         if name_decision.needs_address && !by_address {
             return Err(Denial::NotListed(target.clone()));
         }
@@ -138,7 +138,11 @@ impl Policy {
     ///
     /// # Errors
     /// Returns the denial.
-    pub(super) fn check_unresolved(&self, target: &Target, name_decision: NameDecision) -> Result<(), Denial> {
+    pub(super) fn check_unresolved(
+        &self,
+        target: &Target,
+        name_decision: NameDecision,
+    ) -> Result<(), Denial> {
         if name_decision.needs_address {
             return Err(Denial::Unresolved(target.clone()));
         }
@@ -184,7 +188,12 @@ impl Policy {
         match classification.class {
             AddressClass::Public => {}
             AddressClass::Private if private => {}
-            AddressClass::Private | AddressClass::Forbidden => return Err(Denial::NotPublic { address, classification }),
+            AddressClass::Private | AddressClass::Forbidden => {
+                return Err(Denial::NotPublic {
+                    address,
+                    classification,
+                });
+            }
         }
         let embedded = classification.embedded.map_or(address, IpAddr::V4);
         if local_address::is_local(address) || local_address::is_local(embedded) {

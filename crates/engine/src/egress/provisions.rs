@@ -72,11 +72,23 @@ impl Provisions {
         }
         if access == NetworkAccess::Proxy || access == NetworkAccess::Host {
             let certificates = self.certificates.get_or_init(|| read_first(SYSTEM_BUNDLES));
-            add(CERTIFICATES_FILE, certificates.clone(), SYSTEM_BUNDLES, None);
+            add(
+                CERTIFICATES_FILE,
+                certificates.clone(),
+                SYSTEM_BUNDLES,
+                None,
+            );
         }
         if access == NetworkAccess::Host {
-            let resolvers = self.resolvers.get_or_init(|| read_first(&["/etc/resolv.conf"]));
-            add(RESOLVERS_FILE, resolvers.clone(), &[], Some("/etc/resolv.conf"));
+            let resolvers = self
+                .resolvers
+                .get_or_init(|| read_first(&["/etc/resolv.conf"]));
+            add(
+                RESOLVERS_FILE,
+                resolvers.clone(),
+                &[],
+                Some("/etc/resolv.conf"),
+            );
         }
         files
     }
@@ -188,7 +200,13 @@ mod tests {
         let mut env = BTreeMap::new();
         let apt = PathBuf::from("/dev/contree").join(APT_FILE);
         let machine = ProxyVariables::default();
-        add_variables(&mut env, &request, NetworkAccess::Loopback, &machine, &[apt]);
+        add_variables(
+            &mut env,
+            &request,
+            NetworkAccess::Loopback,
+            &machine,
+            &[apt],
+        );
         assert_eq!(env.into_keys().collect::<Vec<_>>(), ["APT_CONFIG"]);
     }
 }

@@ -24,9 +24,9 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::connection_log::ConnectionLog;
-use super::traffic::{self, CountedStream, TrafficMonitor};
 use super::dial::{Dialer, OutgoingConnection, Route};
 use super::target::Target;
+use super::traffic::{self, CountedStream, TrafficMonitor};
 use super::upstream::ConnectionPurpose;
 
 /// Concurrent connections of one sandbox; further ones wait for one of them to end.
@@ -213,7 +213,10 @@ impl ClientConnection {
     }
 
     /// Opens a tunnel (RFC 9110, section 9.3.6).
-    async fn connect(&self, mut request: Request<Incoming>) -> Result<Response<ProxyBody>, ProxyError> {
+    async fn connect(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<ProxyBody>, ProxyError> {
         let authority = request.uri().authority().map_or("", |a| a.as_str());
         let target = self.target(&Method::CONNECT, authority, None)?;
         let OutgoingConnection { stream, route } = self
@@ -263,8 +266,12 @@ impl ClientConnection {
                 None => return Err(ProxyError::timed_out(&target)),
             }
         }
-        let OutgoingConnection { stream, route } = self.dial(&method, &target, ConnectionPurpose::Requests).await?;
-        self.context.log.record_open(method.as_str(), &target, &route);
+        let OutgoingConnection { stream, route } = self
+            .dial(&method, &target, ConnectionPurpose::Requests)
+            .await?;
+        self.context
+            .log
+            .record_open(method.as_str(), &target, &route);
         let stream = CountedStream::new(stream, Arc::clone(&self.context.log.counters));
         let traffic = stream.traffic();
         let (sender, connection) = handshake(TokioIo::new(stream))
@@ -291,9 +298,16 @@ impl ClientConnection {
     }
 
     /// Parses and logs the target of a request.
-    fn target(&self, method: &Method, requested: &str, port: Option<u16>) -> Result<Target, ProxyError> {
+    fn target(
+        &self,
+        method: &Method,
+        requested: &str,
+        port: Option<u16>,
+    ) -> Result<Target, ProxyError> {
         Target::parse(requested, port).map_err(|error| {
-            self.context.log.record_invalid_target(method.as_str(), requested, &error);
+            self.context
+                .log
+                .record_invalid_target(method.as_str(), requested, &error);
             ProxyError::denied(&error)
         })
     }
@@ -306,7 +320,9 @@ impl ClientConnection {
     ) -> Result<OutgoingConnection, ProxyError> {
         let connection = self.context.dialer.dial(target, purpose).await;
         connection.map_err(|failure| {
-            self.context.log.record_failure(method.as_str(), target, &failure);
+            self.context
+                .log
+                .record_failure(method.as_str(), target, &failure);
             if failure.is_denied() {
                 ProxyError::denied(&failure)
             } else {
@@ -339,7 +355,10 @@ impl Route {
 
 /// Rewrites a request for the next hop. Its body is framed again from what was parsed, so that the
 /// framing cannot hide a second request.
-fn outgoing_request(request: Request<Incoming>, authority: &str) -> Result<Request<Incoming>, ProxyError> {
+fn outgoing_request(
+    request: Request<Incoming>,
+    authority: &str,
+) -> Result<Request<Incoming>, ProxyError> {
     let (mut parts, body) = request.into_parts();
     // If a request has both headers, only the transfer coding counts (RFC 9112, section 6.3).
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {

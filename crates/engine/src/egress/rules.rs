@@ -88,7 +88,7 @@ impl EgressRule {
         self.has_port(target.port)
             && match (&self.hosts, &target.host) {
                 (HostPattern::All, _) => true,
-                (HostPattern::Name(name), name == asked => Host::Name(requested)) => name == requested => name == asked,
+                (HostPattern::Name(name), Host::Name(requested)) => name == requested,
                 (HostPattern::Subdomains(domain), host @ Host::Name(requested)) => {
                     requested != domain && host.is_within(domain)
                 }
@@ -284,22 +284,36 @@ mod tests {
     #[test]
     fn names_and_subdomains() {
         let exact = rule("example.com");
-        assert!(exact.matches_name(&target("example.com")) && exact.matches_name(&target("EXAMPLE.com.:80")));
-        assert!(!exact.matches_name(&target("a.example.com")) && !exact.matches_name(&target("badexample.com")));
+        assert!(
+            exact.matches_name(&target("example.com"))
+                && exact.matches_name(&target("EXAMPLE.com.:80"))
+        );
+        assert!(
+            !exact.matches_name(&target("a.example.com"))
+                && !exact.matches_name(&target("badexample.com"))
+        );
         let below = rule("*.example.com:443");
         assert!(below.matches_name(&target("a.b.example.com")));
-        assert!(!below.matches_name(&target("example.com")) && !below.matches_name(&target("a.example.com:80")));
+        assert!(
+            !below.matches_name(&target("example.com"))
+                && !below.matches_name(&target("a.example.com:80"))
+        );
         assert!(!below.matches_name(&target("badexample.com")));
         assert!(
-            rule("*").matches_name(&target("anything.example")) && rule("*").matches_name(&target("8.8.8.8"))
+            rule("*").matches_name(&target("anything.example"))
+                && rule("*").matches_name(&target("8.8.8.8"))
         );
     }
 
     #[test]
     fn addresses_and_networks() {
         let net = rule("10.0.0.0/8:443");
-        assert!(net.matches_name(&target("10.1.2.3")) && net.matches_name(&target("[::ffff:10.1.2.3]")));
-        assert!(!net.matches_name(&target("11.1.2.3")) && !net.matches_name(&target("10.1.2.3:80")));
+        assert!(
+            net.matches_name(&target("10.1.2.3")) && net.matches_name(&target("[::ffff:10.1.2.3]"))
+        );
+        assert!(
+            !net.matches_name(&target("11.1.2.3")) && !net.matches_name(&target("10.1.2.3:80"))
+        );
         assert!(net.matches_address("10.9.9.9".parse().expect("an address"), 443));
         assert!(!net.matches_name(&target("example.com")) && net.is_network());
     }

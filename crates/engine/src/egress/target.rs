@@ -201,7 +201,10 @@ mod tests {
         assert_eq!(normalized("127.0.0.1."), "127.0.0.1:80");
         assert_eq!(normalized("[::1]"), "[::1]:80");
         assert_eq!(normalized("[2001:db8::1]:443"), "[2001:db8::1]:443");
-        assert_eq!(normalized("xn--bcher-kva.example"), "xn--bcher-kva.example:80");
+        assert_eq!(
+            normalized("xn--bcher-kva.example"),
+            "xn--bcher-kva.example:80"
+        );
         assert_eq!(normalized("a_b.example"), "a_b.example:80");
         assert_eq!(normalized("1password.com"), "1password.com:80");
         assert_eq!(normalized("0xample.com"), "0xample.com:80");

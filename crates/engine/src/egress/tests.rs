@@ -11,11 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::connection_log::ConnectionLog;
-use super::traffic;
 use super::dial::Dialer;
 use super::policy::Policy;
 use super::proxy::Proxy;
 use super::rules::EgressRule;
+use super::traffic;
 use super::upstream::Upstream;
 use crate::operation::events;
 

@@ -67,7 +67,7 @@ impl TrafficMonitor {
             }
         };
         tokio::select! {
-            Some(done) => output = work => Some(output) => Some(done),
+            output = work => Some(output),
             () = watch => None,
         }
     }
@@ -109,8 +109,11 @@ impl AsyncWrite for CountedStream {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
-            self.sandbox.sent.fetch_add(*written as u64, Ordering::Relaxed);
-            self.connection.fetch_add(*written as u64, Ordering::Relaxed);
+            self.sandbox
+                .sent
+                .fetch_add(*written as u64, Ordering::Relaxed);
+            self.connection
+                .fetch_add(*written as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -144,7 +147,10 @@ mod tests {
         let (mut client, mut inside) = pair().await;
         let (mut server, outside) = pair().await;
         let mut outside = CountedStream::new(outside, Arc::clone(&counters));
-        let tunnel = tokio::spawn(async move { super::tunnel(&mut inside, &mut outside, IDLE_TIMEOUT).await });
+        let tunnel =
+            tokio::spawn(
+                async move { super::tunnel(&mut inside, &mut outside, IDLE_TIMEOUT).await },
+            );
         client.write_all(b"question").await.expect("write");
         client.shutdown().await.expect("shutdown");
         let mut text = String::new();

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use contree_sandbox::{Entry, Item, Kind, ViewError, Walk};
 
-use crate::image::tar_writer::{END_OF_ARCHIVE, TarHeader, EntryType, padding};
+use crate::image::tar_writer::{END_OF_ARCHIVE, EntryType, TarHeader, padding};
 use crate::image::view_cache::AccountNames;
 
 /// Bytes that are read from a file at once.
@@ -85,7 +85,10 @@ impl<'a> ArchiveWriter<'a> {
                 next_open = at + size;
                 open.clear();
                 if !to_open.is_empty() {
-                    for (at, file) in to_open.iter().zip(walk.open(&to_open).map_err(to_io_error)?) {
+                    for (at, file) in to_open
+                        .iter()
+                        .zip(walk.open(&to_open).map_err(to_io_error)?)
+                    {
                         open.push((*at, file?));
                     }
                     open.reverse();
@@ -138,7 +141,8 @@ impl<'a> ArchiveWriter<'a> {
         self.write_header(path, entry, EntryType::File { size })?;
         let mut remaining = size;
         while remaining > 0 {
-            let most = usize::try_from(remaining).map_or(CHUNK_BYTES, |bytes| bytes.min(CHUNK_BYTES));
+            let most =
+                usize::try_from(remaining).map_or(CHUNK_BYTES, |bytes| bytes.min(CHUNK_BYTES));
             let read = match file.read(&mut self.chunk[..most]) {
                 // Images are immutable. If the disk returns less anyway, an error must stop the
                 // archive, because its header already states the size.

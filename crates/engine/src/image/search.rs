@@ -88,7 +88,7 @@ impl SearchProgress {
             return false;
         }
         if is_interrupted(&self.stop, self.deadline) {
-            self.found.truncated = true;
+            self.result.truncated = true;
             return false;
         }
         true

@@ -124,12 +124,7 @@ fn write_squashed(
     }
     result?;
     engine.committed.notify_one();
-    tracing::debug!(
-        layer,
-        squashed,
-        count = upper.len(),
-        "squashed layers"
-    );
+    tracing::debug!(layer, squashed, count = upper.len(), "squashed layers");
     Ok(())
 }
 
@@ -151,7 +146,10 @@ mod tests {
     fn the_lowest_layer_is_left_alone() {
         assert_eq!(layers_to_squash(&chain(&[false; 1])), None);
         assert_eq!(layers_to_squash(&chain(&[false; MIN_UNSQUASHED])), None);
-        assert_eq!(layers_to_squash(&chain(&[false; MIN_UNSQUASHED + 1])), Some(MIN_UNSQUASHED));
+        assert_eq!(
+            layers_to_squash(&chain(&[false; MIN_UNSQUASHED + 1])),
+            Some(MIN_UNSQUASHED)
+        );
     }
 
     #[test]

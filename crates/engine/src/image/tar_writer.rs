@@ -228,12 +228,7 @@ mod tests {
         TarHeader {
             uid: u32::MAX - 1,
             mtime: -5,
-            ..header(
-                &long,
-                EntryType::File {
-                    size: MAX_SIZE + 1,
-                },
-            )
+            ..header(&long, EntryType::File { size: MAX_SIZE + 1 })
         }
         .write(&mut out);
         assert_eq!((out.len(), out[156]), (3 * BLOCK_BYTES, b'x'));

@@ -143,7 +143,11 @@ fn read_names(view: &View, path: &Path) -> HashMap<u32, String> {
         return HashMap::new();
     };
     let mut text = Vec::new();
-    if file.take(MAX_ACCOUNT_FILE_BYTES).read_to_end(&mut text).is_err() {
+    if file
+        .take(MAX_ACCOUNT_FILE_BYTES)
+        .read_to_end(&mut text)
+        .is_err()
+    {
         return HashMap::new();
     }
     parse_names(&String::from_utf8_lossy(&text))

@@ -37,7 +37,9 @@ impl<R: BufRead> Decoder<R> {
         }
         if begins(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
             return Ok(Self::Xz(Box::new(XzReader::new_mem_limit(
-                source, true, MAX_XZ_MEMORY_KIB,
+                source,
+                true,
+                MAX_XZ_MEMORY_KIB,
             ))));
         }
         if begins(b"BZh") {

@@ -135,7 +135,11 @@ pub(super) fn plan(
         })
         .collect::<Result<_, ArchiveError>>()?;
     let about = manifest::parse_config(&config).map_err(ArchiveError::Configuration)?;
-    Ok(ImportPlan::from_config(&Digest::of(&config), about, locations)?)
+    Ok(ImportPlan::from_config(
+        &Digest::of(&config),
+        about,
+        locations,
+    )?)
 }
 
 impl SavedImage {
@@ -236,10 +240,13 @@ impl ArchiveMembers {
     }
 }
 
-/// Resolves a name in the directory `within`, relative to the archive's root. The result is only
+/// Resolves a name in `directory`, relative to the root of the archive. The result is only
 /// looked up in the archive.
 fn resolve_name(name: &str, directory: &str) -> String {
-    let mut parts: Vec<&str> = within.split('/').filter(|part| !part.is_empty()).collect();
+    let mut parts: Vec<&str> = directory
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
     for part in name.split('/') {
         match part {
             "" | "." => {}

@@ -105,7 +105,9 @@ pub(super) enum UnpackError {
     #[error(transparent)]
     Records(#[from] DbError),
     /// The unpacked layer does not have the digest that the configuration states.
-    #[error("its digest after decompression is {found}, but the image's configuration states {expected}")]
+    #[error(
+        "its digest after decompression is {found}, but the image's configuration states {expected}"
+    )]
     WrongDigest {
         found: contree_registry::Digest,
         expected: contree_registry::Digest,

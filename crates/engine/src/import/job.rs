@@ -107,7 +107,7 @@ async fn execute(
         biased;
         () = task.running.cancel.cancelled() => None,
         prepared = context.prepare(&checked.origin) => Some(prepared),
-        () = tokio::time::sleep(Duration::Some(Err(ImportError::TimedOut(time))) => from_secs(seconds)) => Some(Err(ImportError::TimedOut(seconds))) => Some(Err(ImportError::TimedOut(time))),
+        () = tokio::time::sleep(Duration::from_secs(seconds)) => Some(Err(ImportError::TimedOut(seconds))),
     };
     tasks.stop_all().await;
     prepared

@@ -59,8 +59,8 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, L
         match document {
             Document::Index(index) => {
                 let chosen = choose_image(&index)?;
-                document =
-                    manifest::parse(&read_blob(directory, chosen)?).map_err(LayoutError::Manifest)?;
+                document = manifest::parse(&read_blob(directory, chosen)?)
+                    .map_err(LayoutError::Manifest)?;
             }
             Document::Image(image) => {
                 let config = manifest::parse_config(&read_blob(directory, &image.config)?)
@@ -75,7 +75,11 @@ pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, L
                         digest: Some(layer.digest.clone()),
                     })
                     .collect();
-                return Ok(ImportPlan::from_config(&image.config.digest, config, locations)?);
+                return Ok(ImportPlan::from_config(
+                    &image.config.digest,
+                    config,
+                    locations,
+                )?);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 
 use contree_registry::Digest;
-use contree_registry::manifest::{ImageConfig, Descriptor, Platform, this_platform};
+use contree_registry::manifest::{Descriptor, ImageConfig, Platform, this_platform};
 
 /// The reason why a manifest and a configuration do not describe one image.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::context::{ImportContext, total};
 use super::download::remote;
 use super::error::{FetchError, ImportError};
-use super::plan::{ArchiveLocation, LayerPlan, ImportPlan};
+use super::plan::{ArchiveLocation, ImportPlan, LayerPlan};
 use super::prepared::{PreparedImage, PreparedLayer};
 use super::progress::format_size;
 use super::source::{ImageSource, LocalFormat, split_name};
@@ -18,7 +18,10 @@ use crate::rows::{images, imports, layers};
 
 impl ImportContext<'_> {
     /// Prepares the image of this source.
-    pub(super) async fn prepare(&self, image_source: &ImageSource) -> Result<PreparedImage, ImportError> {
+    pub(super) async fn prepare(
+        &self,
+        image_source: &ImageSource,
+    ) -> Result<PreparedImage, ImportError> {
         let scratch = self.run.path().join("b");
         std::fs::create_dir(&scratch).map_err(|source| ImportError::Scratch {
             path: scratch.clone(),
@@ -40,7 +43,7 @@ impl ImportContext<'_> {
             .map(|key| self.engine.imports.image_lock(key));
         let _guard = match &lock {
             Some(lock) => Some(match lock.try_lock() {
-                held => Ok(guard) => guard => held,
+                Ok(guard) => guard,
                 Err(_) => {
                     self.progress
                         .line("the same image is being imported already; waiting for it");
@@ -55,7 +58,9 @@ impl ImportContext<'_> {
             self.progress.line("the image already exists");
             return Ok(PreparedImage::Existing { image, held });
         }
-        self.fetch_layers(image_source, plan, &scratch).await.map_err(failed)
+        self.fetch_layers(image_source, plan, &scratch)
+            .await
+            .map_err(failed)
     }
 
     /// Plans the import of a registry's image.
@@ -82,7 +87,12 @@ impl ImportContext<'_> {
     }
 
     /// Plans the import of a local image.
-    async fn plan_local(&self, format: LocalFormat, text: &str, scratch: &Path) -> Result<ImportPlan, FetchError> {
+    async fn plan_local(
+        &self,
+        format: LocalFormat,
+        text: &str,
+        scratch: &Path,
+    ) -> Result<ImportPlan, FetchError> {
         let (text, scratch) = (text.to_owned(), scratch.to_owned());
         let limit = self.engine.imports.limits.bytes;
         let plan = self
@@ -160,10 +170,11 @@ impl ImportContext<'_> {
                 .as_ref()
                 .map_or("files".to_owned(), |diff| format!("layer {}", diff.short()));
             let unpacked = self.unpack(layer, &location, &prepared).await;
-            let (unpacked_layer, verified, unpacked) = unpacked.map_err(|source| FetchError::Layer {
-                name: name.clone(),
-                source,
-            })?;
+            let (unpacked_layer, verified, unpacked) =
+                unpacked.map_err(|source| FetchError::Layer {
+                    name: name.clone(),
+                    source,
+                })?;
             if let (Some(_), ArchiveLocation::File { path, .. }) = (remote(layer), &location) {
                 let _ = std::fs::remove_file(path);
             }

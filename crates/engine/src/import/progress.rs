@@ -67,7 +67,11 @@ impl Progress {
         if last_report.elapsed() >= REPORT_INTERVAL && now < total {
             *last_report = Instant::now();
             drop(last_report);
-            self.line(&format!("downloaded {} of {}", format_size(now), format_size(total)));
+            self.line(&format!(
+                "downloaded {} of {}",
+                format_size(now),
+                format_size(total)
+            ));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use contree_registry::{ReferenceError, Reference};
+use contree_registry::{Reference, ReferenceError};
 
 /// The reason why a text is not an image source.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +110,10 @@ mod tests {
             split_name(&format!("{text}:x:1")),
             (path.clone(), Some("x:1".into()))
         );
-        assert_eq!(split_name("/missing:x"), (PathBuf::from("/missing:x"), None));
+        assert_eq!(
+            split_name("/missing:x"),
+            (PathBuf::from("/missing:x"), None)
+        );
     }
 
     #[test]

@@ -53,7 +53,9 @@ pub(super) enum VerifyError {
     #[error("it is larger than {0} bytes when unpacked")]
     TooLarge(u64),
     /// Its compression ratio is higher than that of any real archive.
-    #[error("it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}")]
+    #[error(
+        "it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}"
+    )]
     DecompressionBomb { packed: u64, unpacked: u64 },
     /// The archive cannot be written to the helper.
     #[error("{0}")]
@@ -98,7 +100,8 @@ pub(super) fn copy_verified(
         hasher: Rc::clone(&hasher),
     };
     let mut rest = hashing(file.try_clone().map_err(failed)?);
-    let mut decoder = Decoder::new(BufReader::with_capacity(CHUNK_BYTES, hashing(file))).map_err(failed)?;
+    let mut decoder =
+        Decoder::new(BufReader::with_capacity(CHUNK_BYTES, hashing(file))).map_err(failed)?;
     let diff = copy_decompressed(&mut decoder, max_bytes, &count, to)?;
     drop(decoder);
     // Both readers share one file position. The digest also covers bytes after the compressed

@@ -44,7 +44,10 @@ pub(crate) fn add(
     let log = &task.running.log;
     let failed = exit.is_some_and(|exit| exit.code != Some(0));
     let single = engine.store.id_map().single();
-    let refusal = engine.egress.missing_network_notice(request).map(str::to_owned);
+    let refusal = engine
+        .egress
+        .missing_network_notice(request)
+        .map(str::to_owned);
     if let Some(why) = &refusal {
         log.append(
             SYSTEM,
