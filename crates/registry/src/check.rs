@@ -47,7 +47,7 @@ pub async fn check(
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(RegistryError::Rejected {
             registry: registry.clone(),
-            said: status.to_string(),
+            message: status.to_string(),
         });
     }
     Err(RegistryError::Protocol {
@@ -64,7 +64,7 @@ async fn request_version(
 ) -> Result<Response, RegistryError> {
     let url = format!("{}/v2/", registry.api());
     let url = Url::parse(&url).map_err(|_| RegistryError::Name {
-        given: registry.to_string(),
+        input: registry.to_string(),
         why: "give HOST or HOST:PORT",
     })?;
     let mut request = http.client(&url)?.get(url.clone());

@@ -8,28 +8,28 @@ use super::manifest::ManifestError;
 #[non_exhaustive]
 pub enum RegistryError {
     /// The text does not name a registry.
-    #[error("`{given}` does not name a registry: {why}")]
+    #[error("`{input}` does not name a registry: {why}")]
     Name {
         /// The text.
-        given: String,
+        input: String,
         /// What to give instead.
         why: &'static str,
     },
     /// The registry or its token server cannot be reached, or the connection failed.
-    #[error("cannot reach {at}: {why}")]
+    #[error("cannot reach {host}: {why}")]
     Unreachable {
         /// The host.
-        at: String,
+        host: String,
         /// The error of the connection.
         why: String,
     },
     /// The registry does not accept the credentials.
-    #[error("{registry} did not accept the credentials ({said})")]
+    #[error("{registry} did not accept the credentials ({message})")]
     Rejected {
         /// The registry.
         registry: RegistryHost,
         /// The status and message of the registry.
-        said: String,
+        message: String,
     },
     /// The registry requires credentials, and none were given.
     #[error("{registry} requires credentials")]

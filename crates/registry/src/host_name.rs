@@ -25,7 +25,7 @@ impl RegistryHost {
     pub fn new(authority: &str) -> Result<Self, RegistryError> {
         let invalid = |why| RegistryError::Name {
             // The text may be a URL with a password.
-            given: authority.rsplit('@').next().unwrap_or_default().to_owned(),
+            input: authority.rsplit('@').next().unwrap_or_default().to_owned(),
             why,
         };
         if authority.contains('@') {
@@ -76,7 +76,7 @@ impl RegistryHost {
         };
         if first.is_empty() {
             return Err(RegistryError::Name {
-                given: text.to_owned(),
+                input: text.to_owned(),
                 why: "it is empty",
             });
         }
@@ -103,7 +103,7 @@ impl RegistryHost {
             return Self::new(bare);
         }
         Err(RegistryError::Name {
-            given: bare.to_owned(),
+            input: bare.to_owned(),
             why: "give docker.io for Docker Hub, else HOST or HOST:PORT",
         })
     }
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn references_and_addresses_name_their_registry() {
-        for (given, host) in [
+        for (input, host) in [
             ("alpine", "docker.io"),
             ("alpine:3", "docker.io"),
             ("python:3.12-slim", "docker.io"),
@@ -157,16 +157,16 @@ mod tests {
             ("127.0.0.1:443/x", "127.0.0.1:443"),
         ] {
             assert_eq!(
-                RegistryHost::from_reference(given).unwrap().as_str(),
+                RegistryHost::from_reference(input).unwrap().as_str(),
                 host,
-                "{given}"
+                "{input}"
             );
         }
     }
 
     #[test]
     fn a_login_does_not_accept_a_bare_name() {
-        for (given, host) in [
+        for (input, host) in [
             ("docker.io", "docker.io"),
             ("docker://python:3.12-slim", "docker.io"),
             ("library/python", "docker.io"),
@@ -176,9 +176,9 @@ mod tests {
             ("[::1]:5000", "[::1]:5000"),
         ] {
             assert_eq!(
-                RegistryHost::for_login(given).unwrap().as_str(),
+                RegistryHost::for_login(input).unwrap().as_str(),
                 host,
-                "{given}"
+                "{input}"
             );
         }
         for bad in ["", "myregistry", "gitlab", "a b", "python:slim", "x:99999"] {
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_key_of_dockers_configuration_is_an_address() {
-        for (given, host) in [
+        for (input, host) in [
             ("https://index.docker.io/v1/", "docker.io"),
             ("myregistry", "myregistry"),
             ("myregistry:5000", "myregistry:5000"),
@@ -197,9 +197,9 @@ mod tests {
             ("quay.io/team", "quay.io"),
         ] {
             assert_eq!(
-                RegistryHost::from_docker_key(given).unwrap().as_str(),
+                RegistryHost::from_docker_key(input).unwrap().as_str(),
                 host,
-                "{given}"
+                "{input}"
             );
         }
     }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_uses_plain_http() {
-        for (given, api) in [
+        for (input, api) in [
             ("docker.io", "https://registry-1.docker.io"),
             ("ghcr.io", "https://ghcr.io"),
             ("localhost:5000", "http://localhost:5000"),
@@ -228,7 +228,7 @@ mod tests {
             ("10.0.0.1:1", "https://10.0.0.1:1"),
             ("localhost.example", "https://localhost.example"),
         ] {
-            assert_eq!(RegistryHost::new(given).unwrap().api(), api);
+            assert_eq!(RegistryHost::new(input).unwrap().api(), api);
         }
     }
 }

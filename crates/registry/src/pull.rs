@@ -340,17 +340,17 @@ impl<'a> Repository<'a> {
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Rejected {
                 registry,
-                said: format!("{status}{message}"),
+                message: format!("{status}{message}"),
             },
             StatusCode::NOT_FOUND => {
                 self.protocol_error(format!("there is no {}{message}", self.reference))
             }
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Unreachable {
-                at: registry.to_string(),
+                host: registry.to_string(),
                 why: format!("it asks for fewer requests ({status}){message}; wait, or log in"),
             },
             status if status.is_server_error() => RegistryError::Unreachable {
-                at: registry.to_string(),
+                host: registry.to_string(),
                 why: format!("it answers {status}{message}"),
             },
             status => {
@@ -463,14 +463,14 @@ impl<'a> Repository<'a> {
 
     fn connection_error(&self, why: &str) -> RegistryError {
         RegistryError::Unreachable {
-            at: self.reference.host().to_string(),
+            host: self.reference.host().to_string(),
             why: why.to_owned(),
         }
     }
 
     fn write_error(&self, path: &Path, error: &std::io::Error) -> RegistryError {
         self.protocol_error(format!(
-            "what it sends cannot be written to {}: {error}",
+            "its data cannot be written to {}: {error}",
             path.display()
         ))
     }

@@ -22,9 +22,9 @@ pub struct Reference {
 
 /// The error for a text that is not a reference. It never carries a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` does not name an image: {why}")]
+#[error("`{input}` does not name an image: {why}")]
 pub struct ReferenceError {
-    given: String,
+    input: String,
     why: String,
 }
 
@@ -59,8 +59,8 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let invalid = |given: &str, why: &str| ReferenceError {
-            given: given.chars().take(300).collect(),
+        let invalid = |input: &str, why: &str| ReferenceError {
+            input: input.chars().take(300).collect(),
             why: why.to_owned(),
         };
         let rest = match text.split_once("://") {
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn references_as_people_write_them() {
-        for (given, full) in [
+        for (input, full) in [
             ("alpine", "docker.io/library/alpine:latest"),
             ("alpine:3", "docker.io/library/alpine:3"),
             ("bitnami/redis:7", "docker.io/bitnami/redis:7"),
@@ -223,7 +223,7 @@ mod tests {
             ("[::1]:5000/x", "[::1]:5000/x:latest"),
             ("registry:5000/x__y.z--w:1", "registry:5000/x__y.z--w:1"),
         ] {
-            assert_eq!(read(given), full, "{given}");
+            assert_eq!(read(input), full, "{input}");
             // The full form parses to itself.
             assert_eq!(read(full), full);
         }
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn invalid_references_are_errors() {
-        for (given, word) in [
+        for (input, word) in [
             ("", "missing"),
             ("docker://", "missing"),
             ("ghcr.io/", "missing"),
@@ -260,10 +260,10 @@ mod tests {
             ("alpine@md5:12", "sha256"),
             ("r.example:99999/x", "HOST:PORT"),
         ] {
-            let error = read(given);
+            let error = read(input);
             assert!(
                 error.contains("does not name an image") && error.contains(word),
-                "{given}: {error}"
+                "{input}: {error}"
             );
         }
         assert!(read(&"x".repeat(300)).contains("lower-case"));
@@ -272,13 +272,13 @@ mod tests {
 
     #[test]
     fn errors_contain_no_passwords() {
-        for given in [
+        for input in [
             "docker://user:hunter2@ghcr.io/a/b:1",
             "user:hunter2@ghcr.io/a/b",
             "docker://user:hunter2@localhost:5000/x",
             "docker://hunter2@ghcr.io",
         ] {
-            let error = read(given);
+            let error = read(input);
             assert!(
                 error.contains("credentials") && !error.contains("hunter2"),
                 "{error}"

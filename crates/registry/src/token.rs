@@ -76,7 +76,7 @@ pub async fn authorize(
         }
         Some(Login::Identity(_)) => Err(RegistryError::Rejected {
             registry: registry.clone(),
-            said: "it requires a user and password, and only a refresh token was given".into(),
+            message: "it requires a user and password, and only a refresh token was given".into(),
         }),
         None => Err(RegistryError::LoginNeeded {
             registry: registry.clone(),
@@ -146,7 +146,7 @@ async fn request_token(
         return Err(match login {
             Some(_) => RegistryError::Rejected {
                 registry: registry.clone(),
-                said: format!("its token server answers {status}"),
+                message: format!("its token server answers {status}"),
             },
             None => RegistryError::LoginNeeded {
                 registry: registry.clone(),

@@ -74,11 +74,11 @@ pub(super) fn connection_error(url: &Url, error: &dyn std::error::Error) -> Regi
         why = cause.to_string();
         source = cause.source();
     }
-    let mut at = url.host_str().unwrap_or_default().to_owned();
+    let mut host = url.host_str().unwrap_or_default().to_owned();
     if let Some(port) = url.port() {
-        at = format!("{at}:{port}");
+        host = format!("{host}:{port}");
     }
-    RegistryError::Unreachable { at, why }
+    RegistryError::Unreachable { host, why }
 }
 
 /// Reads a body of at most `limit` bytes.

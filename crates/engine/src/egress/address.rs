@@ -232,17 +232,17 @@ mod tests {
         ] {
             assert_eq!(class(text), expected, "{text}");
         }
-        let said = |text: &str| {
+        let sentence = |text: &str| {
             let address = text.parse().expect(text);
             classify(address).sentence(address)
         };
-        assert_eq!(said("10.0.0.1"), "10.0.0.1 is a private address");
+        assert_eq!(sentence("10.0.0.1"), "10.0.0.1 is a private address");
         assert_eq!(
-            said("2002:7f00:1::"),
+            sentence("2002:7f00:1::"),
             "2002:7f00:1:: stands for 127.0.0.1, a loopback address"
         );
         assert_eq!(
-            said("::127.0.0.1"),
+            sentence("::127.0.0.1"),
             "::7f00:1 stands for 127.0.0.1, a loopback address"
         );
     }

@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// Who may reach an address.
+use self::AddressClass::{Forbidden, Private};
+
+/// The reachability of an address for sandboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum AddressClass {
     /// Sandboxes may reach it: an address on the internet.
@@ -31,91 +33,39 @@ pub(super) const fn net_v6(segments: [u16; 8], length: u8) -> Ipv6Net {
 
 /// IPv4 networks and their classes; the first one that contains the address decides.
 ///
-/// The documentation networks (RFC 5737, RFC 3849) are absent. The internet does not use them, and
-/// isolated networks number their mirrors from them.
+/// The documentation networks (RFC 5737, RFC 3849) are in neither table. The internet does not
+/// use them, and isolated networks number their mirrors from them.
 pub(super) const IPV4_NETWORKS: &[(Ipv4Net, AddressClass, &str)] = &[
     // Metadata services of clouds inside ranges that are otherwise private or public. The usual
     // one, 169.254.169.254, is link-local.
-    (
-        net_v4(100, 100, 100, 200, 32),
-        AddressClass::Forbidden,
-        METADATA,
-    ),
-    (
-        net_v4(168, 63, 129, 16, 32),
-        AddressClass::Forbidden,
-        METADATA,
-    ),
-    (
-        net_v4(192, 0, 0, 192, 32),
-        AddressClass::Forbidden,
-        METADATA,
-    ),
-    (
-        net_v4(0, 0, 0, 0, 8),
-        AddressClass::Forbidden,
-        "an unspecified address",
-    ),
-    (
-        net_v4(10, 0, 0, 0, 8),
-        AddressClass::Private,
-        "a private address",
-    ),
+    (net_v4(100, 100, 100, 200, 32), Forbidden, METADATA),
+    (net_v4(168, 63, 129, 16, 32), Forbidden, METADATA),
+    (net_v4(192, 0, 0, 192, 32), Forbidden, METADATA),
+    (net_v4(0, 0, 0, 0, 8), Forbidden, "an unspecified address"),
+    (net_v4(10, 0, 0, 0, 8), Private, "a private address"),
     (
         net_v4(100, 64, 0, 0, 10),
-        AddressClass::Private,
+        Private,
         "a shared (carrier) address",
     ),
-    (
-        net_v4(127, 0, 0, 0, 8),
-        AddressClass::Forbidden,
-        "a loopback address",
-    ),
+    (net_v4(127, 0, 0, 0, 8), Forbidden, "a loopback address"),
     (
         net_v4(169, 254, 0, 0, 16),
-        AddressClass::Forbidden,
+        Forbidden,
         "a link-local address",
     ),
-    (
-        net_v4(172, 16, 0, 0, 12),
-        AddressClass::Private,
-        "a private address",
-    ),
-    (
-        net_v4(192, 0, 0, 0, 24),
-        AddressClass::Forbidden,
-        "a reserved address",
-    ),
-    (
-        net_v4(192, 88, 99, 0, 24),
-        AddressClass::Forbidden,
-        "a reserved address",
-    ),
-    (
-        net_v4(192, 168, 0, 0, 16),
-        AddressClass::Private,
-        "a private address",
-    ),
-    (
-        net_v4(198, 18, 0, 0, 15),
-        AddressClass::Private,
-        "a benchmarking address",
-    ),
-    (
-        net_v4(224, 0, 0, 0, 4),
-        AddressClass::Forbidden,
-        "a multicast address",
-    ),
+    (net_v4(172, 16, 0, 0, 12), Private, "a private address"),
+    (net_v4(192, 0, 0, 0, 24), Forbidden, "a reserved address"),
+    (net_v4(192, 88, 99, 0, 24), Forbidden, "a reserved address"),
+    (net_v4(192, 168, 0, 0, 16), Private, "a private address"),
+    (net_v4(198, 18, 0, 0, 15), Private, "a benchmarking address"),
+    (net_v4(224, 0, 0, 0, 4), Forbidden, "a multicast address"),
     (
         net_v4(255, 255, 255, 255, 32),
-        AddressClass::Forbidden,
+        Forbidden,
         "the broadcast address",
     ),
-    (
-        net_v4(240, 0, 0, 0, 4),
-        AddressClass::Forbidden,
-        "a reserved address",
-    ),
+    (net_v4(240, 0, 0, 0, 4), Forbidden, "a reserved address"),
 ];
 
 /// The description of metadata services.
@@ -125,52 +75,52 @@ const METADATA: &str = "a cloud's metadata address";
 pub(super) const IPV6_NETWORKS: &[(Ipv6Net, AddressClass, &str)] = &[
     (
         net_v6([0, 0, 0, 0, 0, 0, 0, 0], 128),
-        AddressClass::Forbidden,
+        Forbidden,
         "the unspecified address",
     ),
     (
         net_v6([0, 0, 0, 0, 0, 0, 0, 1], 128),
-        AddressClass::Forbidden,
+        Forbidden,
         "the loopback address",
     ),
     (
         net_v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
-        AddressClass::Forbidden,
+        Forbidden,
         METADATA,
     ),
     (
         net_v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32),
-        AddressClass::Forbidden,
+        Forbidden,
         METADATA,
     ),
     (
         net_v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
-        AddressClass::Private,
+        Private,
         "a private (unique local) address",
     ),
     (
         net_v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
-        AddressClass::Private,
+        Private,
         "a private (site-local) address",
     ),
     (
         net_v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
-        AddressClass::Forbidden,
+        Forbidden,
         "a link-local address",
     ),
     (
         net_v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
-        AddressClass::Forbidden,
+        Forbidden,
         "a multicast address",
     ),
     (
         net_v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48),
-        AddressClass::Private,
+        Private,
         "a benchmarking address",
     ),
     (
         net_v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
-        AddressClass::Forbidden,
+        Forbidden,
         "a reserved address",
     ),
 ];

@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_at_the_end_is_bounded_and_counts_everything() {
+    fn the_summary_is_bounded_and_counts_every_denial() {
         let mut counts = ConnectionCounts::default();
         assert_eq!(counts.summary(), None);
         counts.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_own_and_a_documentation_address_is_not() {
+    fn loopback_is_local_and_a_documentation_address_is_not() {
         assert!(is_local(Ipv4Addr::LOCALHOST.into()));
         assert!(is_local("127.8.8.8".parse().expect("an address")));
         assert!(!is_local("198.51.100.253".parse().expect("an address")));

@@ -45,7 +45,7 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    /// `single_user`: the sandboxes have a single user id.
+    /// Builds the network of an engine. `single_user` states that sandboxes have a single user id.
     pub(crate) fn new(settings: EgressSettings, single_user: bool) -> Self {
         let policy = Policy::new(settings.allow, settings.deny);
         let upstream = Upstream::new(&settings.machine);

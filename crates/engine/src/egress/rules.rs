@@ -49,7 +49,7 @@ pub struct EgressRuleError {
     why: RuleSyntaxError,
 }
 
-/// The part of a rule that is wrong.
+/// The reason why a rule is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum RuleSyntaxError {
     #[error("a rule names a host: leave out the scheme and the path")]
@@ -117,7 +117,8 @@ impl EgressRule {
     }
 }
 
-/// Returns whether a network contains an address, also if an IPv6 address maps an IPv4 one in it.
+/// Returns whether a network contains an address. An IPv4-mapped IPv6 address counts as its IPv4
+/// address.
 fn contains(net: &IpNet, address: IpAddr) -> bool {
     net.contains(&address) || net.contains(&address.to_canonical())
 }

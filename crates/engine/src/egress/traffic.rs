@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 /// An outgoing connection without traffic for this long is closed.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How often traffic is sampled in that time.
+/// Samples of the traffic within that time.
 const IDLE_SAMPLES: u32 = 8;
 
 /// Bytes of all connections of one sandbox, as seen from inside it.

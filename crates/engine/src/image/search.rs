@@ -30,17 +30,18 @@ use crate::api::types::{
 
 /// How long a search may take. Then it answers with the matches so far, marked as truncated.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
-/// The most memory for the compiled patterns, and for the automata that speed them up.
+/// The most memory for the compiled patterns.
 const MAX_PATTERN_BYTES: usize = 8 << 20;
+/// The most memory for the automata that speed the patterns up.
 const MAX_AUTOMATON_BYTES: usize = 16 << 20;
 /// The longest line that is searched. A search of a file ends at a longer line, and the answer is
 /// marked as truncated.
 const MAX_LINE_BYTES: usize = 16 << 20;
-/// Bytes of a line that are answered.
+/// The most bytes of a line in the answer.
 const MAX_SHOWN_BYTES: usize = 4096;
-/// Matches within one line that are reported.
+/// The most matches within one line in the answer.
 const MAX_SUBMATCHES: usize = 4096;
-/// Bytes of text in an answer, including context lines.
+/// The most bytes of text in an answer, including context lines.
 const MAX_TEXT_BYTES: usize = 32 << 20;
 
 /// The reason why a search cannot run.

@@ -4,8 +4,9 @@
 /// The size of a tar block in bytes.
 pub(crate) const BLOCK_BYTES: usize = 512;
 
-/// The largest values of octal fields with 8 and with 12 bytes.
+/// The largest value of an octal field with 8 bytes.
 const MAX_ID: u64 = 0o7_777_777;
+/// The largest value of an octal field with 12 bytes.
 const MAX_SIZE: u64 = 0o77_777_777_777;
 
 /// The type of an entry, with its type-specific values.

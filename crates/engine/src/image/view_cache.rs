@@ -45,7 +45,7 @@ impl AccountNames {
 }
 
 impl OpenView {
-    /// Opens a view of a chain, top layer first, outside the cache. Blocks for some milliseconds.
+    /// Opens a new view of a chain, top layer first. Blocks for some milliseconds.
     pub(crate) fn open(store: &LayerStore, chain: &[u64]) -> Result<Self, contree_sandbox::Error> {
         let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
         let view = View::open(store, &layers)?;
@@ -57,8 +57,9 @@ impl OpenView {
     }
 }
 
-/// Concurrent searches, and concurrent archive downloads.
+/// The most concurrent searches.
 const MAX_SEARCHES: usize = 4;
+/// The most archives that are written concurrently.
 const MAX_ARCHIVES: usize = 32;
 
 /// The cache of open views.
