@@ -100,7 +100,7 @@ pub(super) fn plan(
             .collect();
         names.join(", ")
     };
-    let at = match name {
+    let index = match name {
         Some(name) => images
             .iter()
             .position(|image| image.has_name(name))
@@ -116,7 +116,7 @@ pub(super) fn plan(
             });
         }
     };
-    let image = images.swap_remove(at);
+    let image = images.swap_remove(index);
     if image.layers.len() > MAX_LAYERS {
         return Err(ArchiveError::TooManyLayers(image.layers.len()));
     }
@@ -134,10 +134,10 @@ pub(super) fn plan(
             })
         })
         .collect::<Result<_, ArchiveError>>()?;
-    let about = manifest::parse_config(&config).map_err(ArchiveError::Configuration)?;
+    let image_config = manifest::parse_config(&config).map_err(ArchiveError::Configuration)?;
     Ok(ImportPlan::from_config(
         &Digest::of(&config),
-        about,
+        image_config,
         locations,
     )?)
 }
