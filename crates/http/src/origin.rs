@@ -109,7 +109,7 @@ fn is_allowed(listed: &[HostName], requested: &Authority, local_ip: Option<IpAdd
     if host == "localhost" {
         return true;
     }
-    // A page can make its own name resolve to this machine, but it cannot do so with an address.
+    // A page can make its own name resolve to this machine, but it cannot redirect an address.
     if let Ok(address) = host.parse::<IpAddr>() {
         let address = address.to_canonical();
         if address.is_loopback() || local_ip.map(|ip| ip.to_canonical()) == Some(address) {

@@ -37,7 +37,7 @@ pub fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
 /// #auth-param ) ]`. Commas separate the challenges as well as their parameters, so a token without
 /// a following `=` begins a challenge.
 fn parse(value: &str) -> Vec<Challenge> {
-    let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    let mut schemes: Vec<(String, Vec<(String, String)>)> = Vec::new();
     let mut input = ChallengeParser(value);
     loop {
         input.skip(|c| c == ',' || c.is_ascii_whitespace());
@@ -49,28 +49,28 @@ fn parse(value: &str) -> Vec<Challenge> {
             break;
         };
         let has_space = input.skip(|c| c == ' ' || c == '\t');
-        if input.peek() == Some('=') && !found.is_empty() {
+        if input.peek() == Some('=') && !schemes.is_empty() {
             input.bump();
             input.skip(|c| c == ' ' || c == '\t');
             let value = input.value();
-            if let (Some(value), Some((_, parameters))) = (value, found.last_mut()) {
+            if let (Some(value), Some((_, parameters))) = (value, schemes.last_mut()) {
                 parameters.push((name.to_ascii_lowercase(), value));
             }
             continue;
         }
-        found.push((name.to_ascii_lowercase(), Vec::new()));
+        schemes.push((name.to_ascii_lowercase(), Vec::new()));
         if has_space {
             input.skip_token68();
         }
     }
-    found.into_iter().filter_map(challenge).collect()
+    schemes.into_iter().filter_map(challenge).collect()
 }
 
 /// Builds a challenge from its scheme and parameters.
 fn challenge((scheme, parameters): (String, Vec<(String, String)>)) -> Option<Challenge> {
     let parameter = |wanted: &str| {
-        let found = parameters.iter().find(|(name, _)| name == wanted);
-        found
+        let parameter = parameters.iter().find(|(name, _)| name == wanted);
+        parameter
             .map(|(_, value)| value.clone())
             .filter(|value| !value.is_empty())
     };
