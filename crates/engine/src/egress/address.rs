@@ -287,7 +287,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_form_makes_an_address_better(bits: u32, host: u64) {
+        fn no_embedding_loosens_a_class(bits: u32, host: u64) {
             let inner = Ipv4Addr::from(bits);
             let plain = classify(inner.into()).class;
             for form in forms(inner, host) {
@@ -296,7 +296,7 @@ mod tests {
         }
 
         #[test]
-        fn what_the_standard_library_knows_is_not_public(bits: u32) {
+        fn special_addresses_of_the_standard_library_are_not_public(bits: u32) {
             let address = Ipv4Addr::from(bits);
             if address.is_private() {
                 prop_assert_eq!(classify(address.into()).class, AddressClass::Private);
@@ -318,7 +318,7 @@ mod tests {
         }
 
         #[test]
-        fn networks_that_random_addresses_seldom_hit(network in prop::sample::select(IPV4_NETWORKS), low: u32) {
+        fn special_networks_keep_their_class_in_every_form(network in prop::sample::select(IPV4_NETWORKS), low: u32) {
             let (network, class, _) = network;
             let mask = u32::MAX.checked_shr(network.prefix_len().into()).unwrap_or(0);
             let address = Ipv4Addr::from(u32::from(network.addr()) | (low & mask));

@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_this_machine_are_not_even_resolved() {
+    fn names_of_this_machine_are_denied_before_resolution() {
         let private_allowed = policy("*+private, localhost+private", "");
         for name in [
             "localhost",
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allow_list_is_all_there_is_and_deny_wins() {
+    fn only_listed_targets_are_allowed_and_deny_rules_win() {
         let listed = policy(
             "example.com, *.example.org:443, 198.18.0.0/15+private",
             "bad.example.org, 93.184.0.0/16:8443",
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_an_address_could_allow_is_denied_without_one() {
+    fn a_target_that_needs_an_address_is_denied_without_one() {
         let target = Target::parse("elsewhere.example", Some(443)).expect("a target");
         let listed = policy("93.184.0.0/16", "");
         let name_decision = listed.check_name(&target).expect("its addresses decide");
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_name_is_private_and_nothing_more() {
+    fn a_private_rule_allows_no_forbidden_address() {
         let mirror = policy("*, mirror.example+private, *.corp.example:8443+private", "");
         assert_eq!(decide(&mirror, "mirror.example", "10.1.1.1"), Ok(()));
         assert_eq!(decide(&mirror, "mirror.example", "172.16.0.80"), Ok(()));

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_comes_first_in_either_case() {
+    fn variables_of_the_request_win_in_either_case() {
         let request = request(
             serde_json::json!({"HTTPS_PROXY": null, "no_proxy": "example.com", "SSL_CERT_FILE": "/own"}),
         );

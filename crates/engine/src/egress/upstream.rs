@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_followed_and_passwords_are_not_shown() {
+    fn proxies_are_chosen_by_the_settings_and_passwords_are_hidden() {
         let upstream = Upstream::all(
             "http://user:secret@proxy.corp.example:8080",
             "inside.example,10.0.0.0/8",

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_layer_is_left_alone() {
+    fn the_lowest_layer_is_never_squashed() {
         assert_eq!(layers_to_squash(&chain(&[false; 1])), None);
         assert_eq!(layers_to_squash(&chain(&[false; MIN_UNSQUASHED])), None);
         assert_eq!(

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_after_paths() {
+    fn names_are_split_from_paths() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a:b");
         std::fs::write(&path, "").unwrap();
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn forms() {
+    fn sources_print_as_they_were_parsed() {
         for (url, local) in [
             ("alpine", false),
             ("docker://ghcr.io/a/b", false),

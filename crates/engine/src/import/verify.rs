@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs() {
+    fn decompression_bombs_are_detected() {
         assert!(size_error(MIN_CHECKED_BYTES, 1, u64::MAX).is_none());
         assert!(
             size_error(MIN_CHECKED_BYTES + 250, 1, u64::MAX)
