@@ -101,10 +101,10 @@ where
             Ok(permit) => permit,
             Err(_) => {
                 close_idle.send_replace(());
-                let permit = tokio::time::timeout(PERMIT_TIMEOUT, permits.clone().acquire_owned());
+                let waiting = tokio::time::timeout(PERMIT_TIMEOUT, permits.clone().acquire_owned());
                 let permit = tokio::select! {
                     () = shutdown.stop.cancelled() => break,
-                    permit = permit => permit,
+                    permit = waiting => permit,
                 };
                 let Ok(Ok(permit)) = permit else {
                     reject(stream).await;
@@ -147,7 +147,7 @@ async fn reject(mut stream: impl AcceptedStream) {
 /// The permit of one connection, returned on drop.
 struct ConnectionPermit(#[expect(dead_code, reason = "held, never read")] OwnedSemaphorePermit);
 
-/// A connection and what it needs to be served.
+/// An accepted connection that is being served.
 struct Connection<S> {
     stream: S,
     local_address: LocalAddress,
