@@ -103,7 +103,7 @@ impl LocalConfig {
         if let Some(mode) = text("CONTREE_NETWORK") {
             config.network = mode.parse()?;
         }
-        let rules = |name| EgressRule::list(&text(name).unwrap_or_default());
+        let rules = |name| EgressRule::parse_list(&text(name).unwrap_or_default());
         config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(SettingError::from)?;
         config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(SettingError::from)?;
         Ok(config)

@@ -19,7 +19,7 @@ use crate::egress::Egress;
 use crate::error::ApiError;
 use crate::error::EngineError;
 use crate::image::squash_queue::SquashQueue;
-use crate::image::views::Views;
+use crate::image::view_cache::ViewCache;
 use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
 use crate::operation::running::Running;
@@ -42,7 +42,7 @@ pub(crate) struct Engine {
     /// The socket on which other engines of the store reach this one.
     socket: OnceLock<String>,
     pub(crate) imports: Imports,
-    pub(crate) views: Views,
+    pub(crate) views: ViewCache,
     /// After how many days what nobody used is removed; 0 is never.
     pub(crate) retention_days: u32,
     /// Chains that have become long.
@@ -90,7 +90,7 @@ impl Engine {
             instances: Queue::new(config.max_concurrency, most_waiting(config.max_pending)),
             socket: OnceLock::new(),
             imports: Imports::new(config),
-            views: Views::default(),
+            views: ViewCache::default(),
             retention_days: config.retention(),
             squash_queue: SquashQueue::default(),
             egress,

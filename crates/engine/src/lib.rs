@@ -35,6 +35,6 @@ pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
 pub use serve::server::{Listen, ListenError, ServeConfig, Server};
 pub use upkeep::{
-    Counted, ImageUsage, LayersUsage, PruneOptions, Pruned, Refreshed, Usage, prune, refresh_host,
-    usage,
+    Counted, HostImageRefresh, ImageUsage, LayersUsage, PruneOptions, Pruned, Usage, prune,
+    refresh_host, usage,
 };

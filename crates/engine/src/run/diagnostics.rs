@@ -43,13 +43,16 @@ pub(crate) fn add(
 ) {
     let log = &task.running.log;
     let failed = exit.is_some_and(|exit| exit.code != Some(0));
-    let single = engine.store.id_map().is_single();
-    let refusal = engine.egress.refusal(request).map(str::to_owned);
+    let single = engine.store.id_map().single();
+    let refusal = engine
+        .egress
+        .missing_network_notice(request)
+        .map(str::to_owned);
     if let Some(why) = &refusal {
         log.append(
             SYSTEM,
             OperationEventType::Network,
-            crate::egress::refused_event(why),
+            crate::egress::missing_network_event(why),
         );
     }
     let mut lines: Vec<String> = denied

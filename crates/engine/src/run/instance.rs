@@ -16,7 +16,7 @@ use crate::api::report::{event_resources, millis, spawn_event};
 use crate::api::request::SpawnRequest;
 use crate::api::types::{EventDataExit, EventDataTruncatedStream, OperationEventType};
 use crate::blocking::blocking;
-use crate::egress::Variables;
+use crate::egress::NetworkVariables;
 use crate::error::ApiError;
 use crate::limits;
 use crate::operation::events::EventLog;
@@ -42,7 +42,7 @@ pub(crate) struct Instance {
     /// Seconds until all of it is killed.
     timeout: u64,
     /// What they are told of the network.
-    variables: Variables,
+    variables: NetworkVariables,
     timed_out: AtomicBool,
     processes: Mutex<Processes>,
     attended: TaskTracker,
@@ -82,7 +82,7 @@ impl Instance {
         log: Arc<EventLog>,
         image: Image,
         timeout: u64,
-        variables: Variables,
+        variables: NetworkVariables,
     ) -> Arc<Self> {
         Arc::new(Self {
             sandbox: Arc::new(RwLock::new(Some(sandbox))),

@@ -49,7 +49,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> WorkEnding
     let log = Arc::clone(&task.running.log);
     let cwd = job.request.start_directory(&job.image);
     let access = engine.egress.access(&job.request);
-    let spec = spec(&job, &cwd, engine.egress.sandbox(access));
+    let spec = spec(&job, &cwd, engine.egress.sandbox_network(access));
     let begun = Instant::now();
     let sandbox = {
         let store = engine.store.clone();
@@ -241,7 +241,7 @@ fn keeping(task: Task, job: Job, finished: SandboxOutcome) -> CommitWork {
         })
         .inspect(|kept| {
             if kept.result_image != Some(job.image.uuid) && squash::is_due(&job.chain) {
-                engine.squash_queue.ask(job.image.layer);
+                engine.squash_queue.request(job.image.layer);
             }
         })
     })

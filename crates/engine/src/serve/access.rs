@@ -29,19 +29,19 @@ impl Access {
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         let reached = request.extensions().get::<LocalAddress>();
-        let judged = self.names.judge(&RequestOrigin {
+        let judged = self.names.check(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            reached: reached.and_then(|reached| reached.0),
-            page: false,
+            local_ip: reached.and_then(|reached| reached.0),
+            is_page: false,
         });
         judged.map_err(|stranger| {
             forbidden(match stranger {
-                OriginError::NoHost | OriginError::Host(_) => {
+                OriginError::NoHost | OriginError::UnknownHost(_) => {
                     "the request names another host than this engine's; start it with --allow-host NAME to go by that name"
                 }
-                OriginError::Page(_) => "pages of other origins and sites may not use this engine",
+                OriginError::CrossOrigin(_) => "pages of other origins and sites may not use this engine",
             })
         })?;
         let Some(token) = &self.token else {

@@ -22,7 +22,7 @@ use crate::error::EngineError;
 use crate::serve::access::{self, Access, is_loopback};
 use crate::serve::drain::drain;
 use crate::serve::service::Service;
-use contree_http::SHORTEST_TOKEN;
+use contree_http::MIN_TOKEN_BYTES;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 
 /// How long the connections may take to end when the server is stopped, at the very most.
@@ -30,10 +30,10 @@ const CLOSE: Duration = Duration::from_secs(2);
 
 /// What connections may do. Who follows a stream of events may pause as long as it likes.
 const BOUNDS: ConnectionBounds = ConnectionBounds {
-    connections: 1024,
-    unread: None,
-    buffer: None,
-    last: Duration::from_millis(250),
+    max_connections: 1024,
+    write_timeout: None,
+    buffer_bytes: None,
+    drain_timeout: Duration::from_millis(250),
 };
 
 /// Where to listen.
@@ -154,7 +154,7 @@ impl Server {
                     return Err(EngineError::NoToken { address: local });
                 }
                 if let Some(token) = &serve.token
-                    && token.len() < SHORTEST_TOKEN
+                    && token.len() < MIN_TOKEN_BYTES
                     && !is_loopback(local.ip())
                 {
                     return Err(EngineError::ShortToken { address: local });

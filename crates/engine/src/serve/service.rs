@@ -57,7 +57,7 @@ impl Service {
             }
         });
         engine.tasks.spawn(recover::look_after(Arc::clone(&engine)));
-        engine.tasks.spawn(squash::look_after(Arc::clone(&engine)));
+        engine.tasks.spawn(squash::run_queue(Arc::clone(&engine)));
         engine.tasks.spawn(upkeep::look_after(Arc::clone(&engine)));
         let closing = CancellationToken::new();
         let router = routes::router(Arc::clone(&engine));

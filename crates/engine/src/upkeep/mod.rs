@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::image::host;
 
-pub use crate::image::host::Refreshed;
+pub use crate::image::host::HostImageRefresh;
 pub use prune::{PruneOptions, Pruned, prune};
 pub(super) use retention::look_after;
 pub use usage::{Counted, ImageUsage, LayersUsage, Usage, usage};
@@ -22,7 +22,7 @@ pub use usage::{Counted, ImageUsage, LayersUsage, Usage, usage};
 ///
 /// # Errors
 /// When the data directory cannot be used, or the programs cannot be copied.
-pub fn refresh_host(config: &LocalConfig) -> Result<Refreshed, EngineError> {
+pub fn refresh_host(config: &LocalConfig) -> Result<HostImageRefresh, EngineError> {
     let engine = Engine::open(config)?;
     let refreshed = host::refresh(&engine)?;
     engine.store.sync()?;

@@ -282,7 +282,8 @@ async fn an_engine_may_share_this_machines_network() {
 #[tokio::test]
 async fn rules_are_the_engines() {
     let local = Local::changed(|config| {
-        config.egress_allow = contree_engine::EgressRule::list("allowed.example:443").unwrap();
+        config.egress_allow =
+            contree_engine::EgressRule::parse_list("allowed.example:443").unwrap();
     })
     .await;
     let script = format!(

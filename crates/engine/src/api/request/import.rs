@@ -4,7 +4,7 @@ use crate::api::request::{RequestError, check_tag};
 use crate::api::types::{
     ImageImportMetadata, ImageImportRequest, MaskedRegistry, MaskedRegistryCredentials,
 };
-use crate::import::source::Origin;
+use crate::import::source::ImageSource;
 use contree_registry::Login;
 
 /// Longest import, in seconds.
@@ -14,7 +14,7 @@ const MASK: &str = "***";
 
 /// A request that was checked.
 pub(crate) struct Checked {
-    pub(crate) origin: Origin,
+    pub(crate) origin: ImageSource,
     pub(crate) login: Option<Login>,
     pub(crate) tag: Option<String>,
     pub(crate) timeout: u64,
@@ -35,7 +35,7 @@ impl ImageImportRequest {
                 given: self.timeout.to_string(),
             });
         }
-        let origin = Origin::read(&self.registry.url)?;
+        let origin = ImageSource::parse(&self.registry.url)?;
         let set = |text: Option<String>| text.filter(|text| !text.is_empty());
         let given = self
             .registry

@@ -107,7 +107,7 @@ fn accept(
 ) -> Result<(Accepted, Job), ApiError> {
     let places = places(engine, &request)?;
     let mut chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
-    if chain.len() > squash::TOO_LONG {
+    if chain.len() > squash::BLOCKING_CHAIN {
         squash::squash(engine, image.layer)?;
         chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
     }

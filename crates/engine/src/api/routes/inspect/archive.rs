@@ -15,8 +15,8 @@ use crate::api::types::{CheckImageArchiveQuery, InspectImageArchiveQuery};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::image::archive::Archive;
-use crate::image::views::OpenView;
+use crate::image::archive::ArchiveWriter;
+use crate::image::view_cache::OpenView;
 use crate::serve::body;
 
 /// The headers of an archive of this path.
@@ -71,7 +71,7 @@ pub(in crate::api::routes) async fn archive(
     let headers = described(&path, gzip);
     let body = body::body(gzip, move |out| {
         let _slot = slot;
-        let archive = Archive::new(out, &names);
+        let archive = ArchiveWriter::new(out, &names);
         match file {
             Some(file) => archive.file(&root_name(&path), &entry, file),
             None => archive.directory(&root_name(&path), &entry, walk),

@@ -17,7 +17,7 @@ use crate::api::types::{GrepResult, InspectImageGrepQuery, InspectImageGrepQuery
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::image::search::{Found, Search, TIME};
+use crate::image::search::{Search, SearchResult, TIME_LIMIT};
 
 /// The most patterns, paths and globs.
 const MOST_PATTERNS: usize = 16;
@@ -150,7 +150,7 @@ pub(in crate::api::routes) async fn grep(
     let prepared = blocking(move || Search::new(&query, stop).map_err(ApiError::bad)).await?;
     let view = own_view(&engine, uuid).await?.view;
     let slot = Arc::clone(&engine.views.searches).acquire_owned();
-    let found = match tokio::time::timeout(TIME, slot).await {
+    let found = match tokio::time::timeout(TIME_LIMIT, slot).await {
         Ok(Ok(slot)) => {
             blocking(move || {
                 let _slot = slot;
@@ -162,9 +162,9 @@ pub(in crate::api::routes) async fn grep(
             .await?
         }
         // Others have taken all the time there was.
-        _ => Found {
+        _ => SearchResult {
             truncated: true,
-            ..Found::default()
+            ..SearchResult::default()
         },
     };
     drop(waiting);

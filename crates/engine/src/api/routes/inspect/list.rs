@@ -16,14 +16,14 @@ use crate::api::types::{
 };
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::image::views::Names;
+use crate::image::view_cache::AccountNames;
 
 /// A name, or the number of who has none.
 fn owner(name: Option<&str>, id: u32) -> String {
     name.map_or_else(|| id.to_string(), str::to_owned)
 }
 
-fn item(names: &Names, entry: &Entry) -> FileItem {
+fn item(names: &AccountNames, entry: &Entry) -> FileItem {
     let (user, group) = (names.user(entry.uid), names.group(entry.gid));
     FileItem {
         size: entry.size,
@@ -79,7 +79,7 @@ pub(in crate::api::routes) async fn list(
 }
 
 /// Entries as `ls -l` would print them.
-fn as_text(names: &Names, entries: &[Entry]) -> String {
+fn as_text(names: &AccountNames, entries: &[Entry]) -> String {
     let mut text = String::new();
     for entry in entries {
         let when = DateTime::from_timestamp(entry.mtime, 0)

@@ -29,7 +29,7 @@ use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::lookup;
-use crate::image::views::OpenView;
+use crate::image::view_cache::OpenView;
 use crate::rows::{images, layers};
 
 /// The path of a query. Without a leading slash it counts from the root too.
