@@ -1,6 +1,7 @@
-//! Prints the recording of the API that the test `recorded` compares with.
+//! Prints a recording of the API, in the form that the test `recorded` compares.
 //!
-//! Without an argument it records an engine of this build, with `unix:PATH` the one that listens there.
+//! Without an argument it records an engine of this build. With `unix:PATH` it records the engine
+//! that listens on that socket.
 
 #[cfg(target_os = "linux")]
 #[path = "../tests/recorded/normalise.rs"]
@@ -9,7 +10,7 @@ mod normalise;
 #[path = "../tests/recorded/record.rs"]
 #[expect(
     dead_code,
-    reason = "the test compares recordings, which this program does not"
+    reason = "only the test compares recordings"
 )]
 mod record;
 #[cfg(target_os = "linux")]
@@ -35,5 +36,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("the engine is for Linux");
+    eprintln!("the engine runs only on Linux");
 }

@@ -1,4 +1,4 @@
-//! An operation of this process that is not over, as others reach it.
+//! An unfinished operation of this process: its log, its progress, and ending it from outside.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -9,40 +9,43 @@ use crate::operation::events::EventLog;
 use crate::rows::operations::Status;
 use crate::run::instance::Instance;
 
-/// Why operations are CANCELLED that run when their engine is stopped.
+/// The reason of operations that are CANCELLED because their engine is stopped.
 pub(crate) const STOPPED: &str = "the engine that ran this operation was stopped";
 
-/// An operation of this process that is not over.
+/// An unfinished operation of this process.
 pub(crate) struct Running {
     pub(crate) log: Arc<EventLog>,
-    /// Its end was asked for, by whomever.
+    /// Cancelled when the operation is to end early.
     pub(crate) cancel: CancellationToken,
-    interruption: Mutex<Interruption>,
-    stage: watch::Sender<Stage>,
+    early_end: Mutex<EarlyEndState>,
+    stage: watch::Sender<OperationStage>,
     instance: OnceLock<Arc<Instance>>,
 }
 
-/// How far an operation has come.
+/// The progress of an operation that is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// Others are before it.
-    Waiting,
-    /// What it needs is being prepared.
+pub(crate) enum OperationStage {
+    /// It waits in the queue.
+    Queued,
+    /// It has left the queue and is prepared.
     Assigned,
-    /// It does its work, or it is over.
-    Begun,
+    /// It is executed, or it is over.
+    Started,
 }
 
-/// Whether an operation may still be ended from outside.
-enum Interruption {
-    Open,
-    Requested(Verdict),
-    Closed,
+/// Whether an operation can be, or was, ended from outside.
+enum EarlyEndState {
+    /// Nobody has ended it, and it can be ended.
+    Possible,
+    /// It was ended from outside.
+    Requested(EarlyEnd),
+    /// Its result is being recorded, so it can no longer be ended.
+    Impossible,
 }
 
-/// How an operation ends that was ended from outside.
+/// The status and reason of an operation that was ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct EarlyEnd {
     pub(crate) status: Status,
     pub(crate) reason: String,
 }
@@ -52,73 +55,74 @@ impl Running {
         Self {
             log: Arc::new(log),
             cancel: CancellationToken::new(),
-            interruption: Mutex::new(Interruption::Open),
-            stage: watch::Sender::new(Stage::Waiting),
+            early_end: Mutex::new(EarlyEndState::Possible),
+            stage: watch::Sender::new(OperationStage::Queued),
             instance: OnceLock::new(),
         }
     }
 
-    /// Asks for its end as CANCELLED; the first reason counts. False if its result is being recorded already.
+    /// Ends it as CANCELLED. Only the first reason counts. False if its result is already being
+    /// recorded.
     pub(crate) fn cancel(&self, reason: &str) -> bool {
-        self.end(Status::Cancelled, reason)
+        self.end_early(Status::Cancelled, reason)
     }
 
-    /// Ends it as FAILED, for instance because it passed a bound; the first reason counts. False if its result is being
-    /// recorded already.
+    /// Ends it as FAILED, for instance because it exceeded a limit. Only the first reason counts. False
+    /// if its result is already being recorded.
     pub(crate) fn fail(&self, reason: &str) -> bool {
-        self.end(Status::Failed, reason)
+        self.end_early(Status::Failed, reason)
     }
 
-    fn end(&self, status: Status, reason: &str) -> bool {
-        let mut interruption = self
-            .interruption
+    fn end_early(&self, status: Status, reason: &str) -> bool {
+        let mut state = self
+            .early_end
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match *interruption {
-            Interruption::Open => {
-                *interruption = Interruption::Requested(Verdict {
+        match *state {
+            EarlyEndState::Possible => {
+                *state = EarlyEndState::Requested(EarlyEnd {
                     status,
                     reason: reason.to_owned(),
                 });
             }
-            Interruption::Requested(_) => {}
-            Interruption::Closed => return false,
+            EarlyEndState::Requested(_) => {}
+            EarlyEndState::Impossible => return false,
         }
         self.cancel.cancel();
         true
     }
 
-    /// From here on it cannot be ended from outside. The verdict, if somebody did so before.
-    pub(crate) fn close(&self) -> Option<Verdict> {
-        let mut interruption = self
-            .interruption
+    /// Refuses to end it from outside from now on. Returns the earlier request to end it, if any.
+    pub(crate) fn refuse_early_end(&self) -> Option<EarlyEnd> {
+        let mut state = self
+            .early_end
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *interruption, Interruption::Closed) {
-            Interruption::Requested(verdict) => Some(verdict),
-            Interruption::Open | Interruption::Closed => None,
+        match std::mem::replace(&mut *state, EarlyEndState::Impossible) {
+            EarlyEndState::Requested(early_end) => Some(early_end),
+            EarlyEndState::Possible | EarlyEndState::Impossible => None,
         }
     }
 
-    /// Says that its turn has come.
+    /// Marks it as out of the queue.
     pub(crate) fn assign(&self) {
-        self.stage.send_replace(Stage::Assigned);
+        self.stage.send_replace(OperationStage::Assigned);
     }
 
-    /// Says that it does its work now: its events can be followed. An instance is reached from here on.
+    /// Marks it as started: its events can be followed, and its instance, if any, can be used.
     pub(crate) fn begin(&self, instance: Option<Arc<Instance>>) {
         if let Some(instance) = instance {
             let _ = self.instance.set(instance);
         }
-        self.stage.send_replace(Stage::Begun);
+        self.stage.send_replace(OperationStage::Started);
     }
 
-    /// How far it has come; tells of changes.
-    pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
+    /// Subscribes to its progress.
+    pub(crate) fn stage(&self) -> watch::Receiver<OperationStage> {
         self.stage.subscribe()
     }
 
-    /// Its sandbox and the processes in it, if it has or had one.
+    /// Its sandbox with the processes in it, if one was started.
     pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
         self.instance.get()
     }

@@ -1,4 +1,4 @@
-//! Running commands in sandboxes: processes, their streams, and the image that a run leaves.
+//! Running commands in sandboxes: processes, their streams, and committing the result.
 
 pub(crate) mod commit;
 pub(crate) mod diagnostics;
