@@ -120,7 +120,7 @@ fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
         .store
         .stage_host_layer(LayerId(layer))
         .inspect_err(|_| {
-            let _ = engine.rows.write(|t| layers::forget(t, layer));
+            let _ = engine.rows.write(|t| layers::remove(t, layer));
         })?;
     let image = images::Image {
         uuid: Uuid::new_v4(),
@@ -135,7 +135,7 @@ fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
         created_at: Utc::now(),
     };
     engine.rows.write(|t| {
-        layers::ready(t, layer, report.bytes)?;
+        layers::mark_ready(t, layer, report.bytes)?;
         images::insert(t, &image)?;
         images::set_tag(t, TAG, image.uuid)?;
         Rows::set_meta(t, MADE, &image.uuid.to_string())

@@ -109,10 +109,10 @@ fn fill(
         .squash(run, &ids(several), &ids(below))
         .and_then(|()| engine.store.commit(run, LayerId(one)))
         .map_err(StorageError::from)
-        .and_then(|()| Ok(engine.rows.write(|t| layers::ready(t, one, bytes))?));
+        .and_then(|()| Ok(engine.rows.write(|t| layers::mark_ready(t, one, bytes))?));
     if made.is_err() {
         let _ = engine.store.remove_layer(LayerId(one));
-        let _ = engine.rows.write(|t| layers::forget(t, one));
+        let _ = engine.rows.write(|t| layers::remove(t, one));
     }
     made?;
     engine.committed.notify_one();

@@ -10,7 +10,7 @@ use super::prepared::{PreparedImage, PreparedLayer};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
-use crate::rows::operations::{self, Ending, Status};
+use crate::rows::operations::{self, OperationEnding, Status};
 use crate::rows::{images, imports, layers};
 use contree_sqlite::DbError;
 
@@ -24,7 +24,7 @@ pub(super) fn commit(
     operation: Uuid,
     prepared: &PreparedImage,
     tag: Option<&str>,
-) -> Result<Ending, ApiError> {
+) -> Result<OperationEnding, ApiError> {
     let done = engine.rows.write(|t| {
         let image = match prepared {
             PreparedImage::Known { image, .. } => {
@@ -40,7 +40,7 @@ pub(super) fn commit(
         };
         // From here on the image itself holds what it is made of.
         if let Some(held) = prepared.held() {
-            layers::forget(t, held)?;
+            layers::remove(t, held)?;
         }
         let Some(image) = image else {
             return Ok(None);
@@ -52,7 +52,7 @@ pub(super) fn commit(
             .iter()
             .map(|layer| layer.bytes)
             .sum();
-        let ending = Ending {
+        let ending = OperationEnding {
             status: Status::Success,
             error: None,
             result_image: Some(image.uuid),
@@ -82,7 +82,7 @@ fn make(
         top = match (there, piece.made) {
             (Some(id), _) => Some(id),
             (None, Some(bytes)) => {
-                layers::ready_imported(t, piece.id, top, bytes, &chain)?;
+                layers::mark_imported_ready(t, piece.id, top, bytes, &chain)?;
                 Some(piece.id)
             }
             (None, None) => return Ok(None),

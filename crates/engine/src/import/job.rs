@@ -13,7 +13,7 @@ use super::prepared::PreparedImage;
 use super::progress::Progress;
 use super::tasks::ImportTasks;
 use super::unpack::discard;
-use crate::api::request::import::Checked;
+use crate::api::request::import::CheckedImport;
 use crate::api::types::ImageImportRequest;
 use crate::engine::Engine;
 use crate::error::ApiError;
@@ -56,7 +56,7 @@ pub(crate) fn begin(
     Ok(operation)
 }
 
-async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
+async fn run(engine: Arc<Engine>, task: Task, checked: CheckedImport) -> WorkEnding {
     if let Err(error) = task.begin(&engine).await {
         return WorkEnding::failed(error.message());
     }
@@ -64,14 +64,14 @@ async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
     match prepared {
         Some(Ok(prepared)) => {
             let operation = task.operation;
-            let keep: CommitWork = Box::new(move |engine, _| {
+            let commit_work: CommitWork = Box::new(move |engine, _| {
                 commit(engine, operation, &prepared, checked.tag.as_deref())
             });
             WorkEnding {
                 status: Status::Success,
                 error: None,
                 outcome: None,
-                keep: Some(keep),
+                commit: Some(commit_work),
             }
         }
         failed => {
@@ -89,7 +89,7 @@ async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
 async fn execute(
     engine: &Arc<Engine>,
     task: &Task,
-    checked: &Checked,
+    checked: &CheckedImport,
 ) -> Option<Result<PreparedImage, ImportError>> {
     let tasks = ImportTasks::default();
     let preparing = ImportContext {

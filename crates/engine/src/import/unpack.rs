@@ -88,7 +88,7 @@ pub(super) async fn discard(engine: &Arc<Engine>, operation: Uuid) {
     let done = blocking(move || {
         for layer in shared.rows.read(|c| layers::of_run(c, operation))? {
             shared.store.remove_layer(LayerId(layer))?;
-            shared.rows.write(|t| layers::forget(t, layer))?;
+            shared.rows.write(|t| layers::remove(t, layer))?;
         }
         Ok(())
     });
