@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::{from_micros, to_micros};
@@ -64,21 +65,31 @@ pub(crate) struct OperationFilter {
 const COLUMNS: &str = "uuid, kind, status, error, image, result_image, request, outcome, image_size, created_at, ended_at";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Operation> {
+    let uuid = super::parse_uuid(row.get(0)?);
     Ok(Operation {
-        uuid: super::parse_uuid(row.get(0)?),
+        uuid,
         kind: row.get(1)?,
         status: row.get::<_, String>(2)?.parse().unwrap_or(Status::Failed),
         error: row.get(3)?,
         image: row.get::<_, Option<String>>(4)?.map(super::parse_uuid),
         result_image: row.get::<_, Option<String>>(5)?.map(super::parse_uuid),
-        request: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
+        request: parse_json(uuid, "request", &row.get::<_, String>(6)?).unwrap_or_default(),
         outcome: row
             .get::<_, Option<String>>(7)?
-            .and_then(|text| serde_json::from_str(&text).ok()),
+            .and_then(|text| parse_json(uuid, "outcome", &text)),
         image_size: row.get(8)?,
         created_at: from_micros(row.get(9)?),
         ended_at: row.get::<_, Option<i64>>(10)?.map(from_micros),
     })
+}
+
+/// Parses a JSON column. A value that this release cannot read is logged and ignored.
+fn parse_json<T: DeserializeOwned>(operation: Uuid, column: &str, text: &str) -> Option<T> {
+    serde_json::from_str(text)
+        .inspect_err(
+            |error| tracing::warn!(%operation, column, %error, "cannot read a record of an operation"),
+        )
+        .ok()
 }
 
 /// A new operation, to record.
@@ -224,4 +235,67 @@ pub(crate) fn cancel_requests(c: &Connection) -> Result<Vec<(Uuid, String)>, DbE
     )?;
     let rows = statement.query_map([], |row| Ok((super::parse_uuid(row.get(0)?), row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::super::Rows;
+    use super::*;
+
+    /// A writer that collects log lines.
+    #[derive(Clone, Default)]
+    struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for LogLines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_cannot_be_read_is_logged() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&folder.path().join("store.db")).unwrap();
+        let uuid = Uuid::from_u128(7);
+        rows.write(|t| {
+            insert(
+                t,
+                &NewOperation {
+                    uuid,
+                    kind: "instance",
+                    status: Status::Assigned,
+                    image: None,
+                    request: &serde_json::json!({"command": "true"}),
+                    owner_socket: None,
+                    created_at: Utc::now(),
+                },
+            )?;
+            t.execute("UPDATE operations SET outcome = '{\"state\":7}'", [])?;
+            Ok(())
+        })
+        .unwrap();
+        let lines = LogLines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let operation = tracing::subscriber::with_default(subscriber, || {
+            rows.read(|c| by_uuid(c, uuid)).unwrap().unwrap()
+        });
+        assert_eq!(operation.outcome, None);
+        assert_eq!(operation.request["command"], "true");
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            text.contains(&uuid.to_string()) && text.contains("outcome"),
+            "{text}"
+        );
+    }
 }

@@ -108,6 +108,41 @@ async fn a_follower_elsewhere_waits_for_the_completion_that_is_being_written() {
 }
 
 #[tokio::test]
+async fn a_follower_elsewhere_does_not_wait_for_a_stopped_owner() {
+    let local = Local::new().await;
+    let twin = local.twin().await;
+    let done = local.run("echo output", json!({})).await;
+    let data = local.engine.data.path();
+    while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    // The state of an owner that was stopped by a signal after it had recorded the operation's end: its
+    // run directory is locked, and the log has no completion event.
+    let run = data.join("run").join(&done.operation);
+    std::fs::create_dir(&run).unwrap();
+    let lock = File::create_new(run.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let log = data
+        .join("events")
+        .join(format!("{}.jsonl", done.operation));
+    let complete = std::fs::read_to_string(&log).unwrap();
+    let last_line = complete.trim_end().rfind('\n').unwrap() + 1;
+    std::fs::write(&log, &complete[..last_line]).unwrap();
+    let followed = tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        stream(async |path| twin.get(&path).await, &done.operation),
+    )
+    .await
+    .unwrap();
+    // The follower sends the event of the record and leaves the log to the owner.
+    assert_eq!(frames(&followed), done.events);
+    assert_eq!(
+        std::fs::read_to_string(&log).unwrap(),
+        complete[..last_line]
+    );
+}
+
+#[tokio::test]
 async fn what_a_dead_engine_owed_is_written_once() {
     let local = Local::new().await;
     let twin = local.twin().await;

@@ -7,13 +7,15 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::Utc;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::extract::{Path, Query, limit, time, offset};
 use crate::api::report;
 use crate::api::types::{
-    GetOperationStatusQuery, InstanceResult, ListOperationsQuery, OperationInstanceMetadata,
-    OperationKind, OperationMetadata, OperationResponse, OperationResult, OperationSummary,
+    GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
+    OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult,
+    OperationSummary,
 };
 use crate::blocking::blocking;
 use crate::engine::Engine;
@@ -61,23 +63,37 @@ fn summary(operation: &Operation) -> OperationSummary {
     }
 }
 
-/// What an operation was asked to do; none if another release wrote it in a way that this one cannot read.
-fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<OperationMetadata> {
+/// The request of an operation, and the result of a run. A request that another release recorded in
+/// a form that this one cannot read is answered as it is recorded.
+fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
     let request = operation.request.clone();
-    let read = if operation.kind == INSTANCE {
-        serde_json::from_value(request).map(|request| {
-            OperationMetadata::OperationInstanceMetadata(OperationInstanceMetadata {
-                result,
+    let typed = if operation.kind == INSTANCE {
+        serde_json::from_value(request).and_then(|request| {
+            serde_json::to_value(OperationInstanceMetadata {
+                result: result.clone(),
                 ..request
             })
         })
     } else {
-        serde_json::from_value(request).map(OperationMetadata::ImageImportMetadata)
+        serde_json::from_value::<ImageImportMetadata>(request).and_then(serde_json::to_value)
     };
-    read.inspect_err(|error| {
-        tracing::warn!(operation = %operation.uuid, %error, "cannot read a recorded request");
-    })
-    .ok()
+    match typed {
+        Ok(metadata) => Some(metadata),
+        Err(error) => {
+            tracing::warn!(operation = %operation.uuid, %error, "cannot read a recorded request");
+            recorded_metadata(operation, result)
+        }
+    }
+}
+
+/// The recorded request as it is, with the result of a run. `None` if no JSON is recorded.
+fn recorded_metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
+    let mut metadata = Some(operation.request.clone()).filter(|request| !request.is_null())?;
+    if let (Some(fields), Some(result)) = (metadata.as_object_mut(), result) {
+        let result = serde_json::to_value(result).unwrap_or_default();
+        fields.insert("result".to_owned(), result);
+    }
+    Some(metadata)
 }
 
 /// `GET /operations`.
@@ -286,9 +302,24 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_cannot_be_read_does_not_hide_its_operation() {
-        let operation = recorded("instance", r#"{"command":["of", "another", "kind"]}"#, None);
-        assert!(metadata(&operation, None).is_none());
+    fn a_request_that_cannot_be_read_is_answered_as_it_is_recorded() {
+        const REQUEST: &str = r#"{"command":["of","another","kind"]}"#;
+        let operation = recorded("instance", REQUEST, None);
+        let request: Value = serde_json::from_str(REQUEST).unwrap();
+        assert_eq!(metadata(&operation, None), Some(request.clone()));
         assert_eq!(summary(&operation).kind, Some(OperationKind::Instance));
+        let result = InstanceResult {
+            state: None,
+            resources: None,
+            stdout: None,
+            stderr: None,
+        };
+        let answer = metadata(&operation, Some(result.clone())).unwrap();
+        assert_eq!(answer["command"], request["command"]);
+        assert_eq!(answer["result"], serde_json::to_value(result).unwrap());
+        let import = recorded("image_import", r#"{"registry":"alpine"}"#, None);
+        assert_eq!(metadata(&import, None), Some(import.request.clone()));
+        let unreadable = recorded("instance", "null", None);
+        assert_eq!(metadata(&unreadable, None), None);
     }
 }
