@@ -8,10 +8,7 @@
 mod normalise;
 #[cfg(target_os = "linux")]
 #[path = "../tests/recorded/record.rs"]
-#[expect(
-    dead_code,
-    reason = "only the test compares recordings"
-)]
+#[expect(dead_code, reason = "only the test compares recordings")]
 mod record;
 #[cfg(target_os = "linux")]
 #[path = "../tests/recorded/script.rs"]
@@ -26,9 +23,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let recording = match std::env::args().nth(1) {
         Some(address) => {
             let path = address.strip_prefix("unix:").ok_or("give unix:PATH")?;
-            record::of(std::path::Path::new(path)).await?
+            record::record_engine(std::path::Path::new(path)).await?
         }
-        None => record::of_this_engine().await?,
+        None => record::record_this_build().await?,
     };
     print!("{recording}");
     Ok(())

@@ -190,8 +190,7 @@ fn proxy_variables() -> ProxyVariables {
 /// directory of another user.
 fn is_runtime_directory(path: &Path, user: u32) -> bool {
     path.is_absolute()
-        && std::fs::metadata(path)
-            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
+        && std::fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
 }
 
 #[cfg(test)]

@@ -67,8 +67,8 @@ pub enum EngineError {
     NoToken {
         /// The address to listen on.
         address: std::net::SocketAddr,
-        },
-        /// The engine would listen beyond loopback with a token that can be guessed.
+    },
+    /// The engine would listen beyond loopback with a token that can be guessed.
     #[error(
         "beyond loopback ({address}) a token needs at least 16 characters: make one with `openssl rand -hex 32`"
     )]

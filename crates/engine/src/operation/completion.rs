@@ -12,7 +12,7 @@ use crate::api::types::EventDataCompletion;
 use crate::error::StorageError;
 use crate::operation::events::{self, EventLine, EventLog};
 use crate::rows::Rows;
-use crate::rows::operations::{self, OperationEnding, Operation, Status};
+use crate::rows::operations::{self, Operation, OperationEnding, Status};
 
 /// The end of an operation.
 #[derive(Clone, Debug)]

@@ -50,7 +50,8 @@ pub(crate) struct Task {
 ///
 /// It is called on a thread that may block, and only if nobody has cancelled the operation; from then
 /// on nobody can. A failure makes the operation FAILED.
-pub(crate) type CommitWork = Box<dyn FnOnce(&Engine, &OperationEnding) -> Result<OperationEnding, ApiError> + Send>;
+pub(crate) type CommitWork =
+    Box<dyn FnOnce(&Engine, &OperationEnding) -> Result<OperationEnding, ApiError> + Send>;
 
 /// The end of an operation's work, before it is recorded.
 pub(crate) struct WorkEnding {
@@ -69,8 +70,8 @@ impl WorkEnding {
             error: None,
             outcome: None,
             commit: None,
-                }
-            }
+        }
+    }
 
     pub(crate) fn failed(error: impl Into<String>) -> Self {
         Self {
@@ -232,8 +233,8 @@ async fn settle(engine: &Arc<Engine>, task: Task, work_ending: WorkEnding) {
         error,
         outcome,
         mut commit,
-        } = work_ending;
-        let mut ending = OperationEnding {
+    } = work_ending;
+    let mut ending = OperationEnding {
         status,
         error,
         result_image: None,

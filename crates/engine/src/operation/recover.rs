@@ -73,10 +73,11 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
 /// Appends the completion event that the gone owner did not append. If this fails, a follower of the
 /// operation tries again.
 fn append_missing_completion(engine: &Engine, operation: Uuid) {
-let written = completion::recorded(&engine.rows, operation).and_then(|recorded| match recorded {
-    Some(completion) => Ok(completion.append_abandoned(&engine.log_path(operation))?),
-        None => Ok(()),
-    });
+    let written =
+        completion::recorded(&engine.rows, operation).and_then(|recorded| match recorded {
+            Some(completion) => Ok(completion.append_abandoned(&engine.log_path(operation))?),
+            None => Ok(()),
+        });
     if let Err(error) = written {
         tracing::warn!(%operation, %error, "cannot append the completion event of an orphaned operation");
     }
@@ -118,12 +119,12 @@ fn remove_abandoned_uploads(engine: &Engine) {
         let old = entry
             .metadata()
             .and_then(|metadata| metadata.modified())
-                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_UPLOAD_AGE));
-            let upload = entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(UPLOAD_PREFIX);
-            if upload && old {
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_UPLOAD_AGE));
+        let upload = entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(UPLOAD_PREFIX);
+        if upload && old {
             let _ = std::fs::remove_file(entry.path());
         }
     }

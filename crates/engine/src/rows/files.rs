@@ -38,9 +38,14 @@ pub(crate) fn record(c: &Connection, sha256: &str, size: u64) -> Result<StoredFi
          ON CONFLICT (sha256) DO UPDATE SET updated_at = excluded.updated_at RETURNING {COLUMNS}"
     ))?;
     Ok(statement.query_row(
-        params![Uuid::new_v4().to_string(), sha256, size, to_micros(Utc::now())],
+        params![
+            Uuid::new_v4().to_string(),
+            sha256,
+            size,
+            to_micros(Utc::now())
+        ],
         from_row,
-        )?)
+    )?)
 }
 
 /// Finds a file by its digest.
@@ -75,6 +80,6 @@ pub(crate) fn list(
     let rows = statement.query_map(
         params![since.map(to_micros), until.map(to_micros), limit, offset],
         from_row,
-        )?;
+    )?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -179,7 +179,7 @@ pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Operation>, D
 
 /// Lists operations, newest first, without their requests.
 pub(crate) fn list(c: &Connection, filter: &OperationFilter) -> Result<Vec<Operation>, DbError> {
-// Requests may be large, and a listing does not show them.
+    // Requests may be large, and a listing does not show them.
     let columns = COLUMNS.replace("request", "'null'");
     let mut statement = c.prepare_cached(&format!(
         "SELECT {columns} FROM operations
@@ -197,7 +197,7 @@ pub(crate) fn list(c: &Connection, filter: &OperationFilter) -> Result<Vec<Opera
             filter.offset
         ],
         from_row,
-        )?;
+    )?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

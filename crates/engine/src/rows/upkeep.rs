@@ -132,7 +132,9 @@ pub(crate) fn operations_before(c: &Connection, before: i64) -> Result<Vec<(Uuid
         "SELECT uuid, coalesce(result_image <> coalesce(image, ''), 0) AND result_image IN (SELECT uuid FROM images)
          FROM operations WHERE ended_at < ?1",
     )?;
-    let rows = statement.query_map([before], |row| Ok((super::parse_uuid(row.get(0)?), row.get(1)?)))?;
+    let rows = statement.query_map([before], |row| {
+        Ok((super::parse_uuid(row.get(0)?), row.get(1)?))
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

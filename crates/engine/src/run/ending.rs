@@ -56,7 +56,7 @@ impl RunEnding {
             Self::AlreadyClosed => {
                 WorkEnding::failed("another part of the engine has already ended the sandbox")
             }
-            };
-            WorkEnding { outcome, ..ending }
+        };
+        WorkEnding { outcome, ..ending }
     }
 }

@@ -48,13 +48,13 @@ pub(crate) struct Instance {
     processes: Mutex<Processes>,
     /// The tasks that start and follow subprocesses.
     tasks: TaskTracker,
-    }
+}
 
-    /// The subprocesses of an instance, and its main process.
-    struct Processes {
-        /// The `spid` of the next subprocess.
-        next: u64,
-        /// The number of processes that are being started.
+/// The subprocesses of an instance, and its main process.
+struct Processes {
+    /// The `spid` of the next subprocess.
+    next: u64,
+    /// The number of processes that are being started.
     starting: usize,
     live: HashMap<u64, LiveProcess>,
 }
@@ -160,17 +160,17 @@ impl Instance {
             spawn_event(request, &process, &program, &args, &cwd, self.timeout),
         );
         Ok(self.connect_streams(spid, process, request))
-        }
+    }
 
-        /// Starts the tasks that write the input and record the output of a process.
-        fn connect_streams(
-            &self,
-            spid: u64,
-            process: Process,
-            request: &SpawnRequest,
-        ) -> StartedProcess {
-            let max_recorded = request.truncate_output_at;
-            let input = Arc::new(ProcessInput::new(Arc::clone(&self.log), spid, max_recorded));
+    /// Starts the tasks that write the input and record the output of a process.
+    fn connect_streams(
+        &self,
+        spid: u64,
+        process: Process,
+        request: &SpawnRequest,
+    ) -> StartedProcess {
+        let max_recorded = request.truncate_output_at;
+        let input = Arc::new(ProcessInput::new(Arc::clone(&self.log), spid, max_recorded));
         input.begin(
             request.stdin_bytes().unwrap_or_default(),
             !request.keeps_stdin_open(),

@@ -28,7 +28,7 @@ use crate::rows::layers::Layer;
 use crate::run::commit::commit_run;
 use crate::run::diagnostics;
 use crate::run::ending::RunEnding;
-use crate::run::instance::{StartedProcess, Instance};
+use crate::run::instance::{Instance, StartedProcess};
 
 /// How long killed processes may take to end before the sandbox is ended by force.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -108,7 +108,7 @@ async fn not_started(instance: &Instance, log: &EventLog, error: &ApiError) -> W
 
 /// The reason for which the engine stopped waiting for the main process.
 enum StopCause {
-/// It ended. `None`: its sandbox ended with it.
+    /// It ended. `None`: its sandbox ended with it.
     Exit(Option<Exit>),
     TimeOut,
     Cancel,
@@ -175,8 +175,8 @@ async fn run_to_end(
     instance
         .record_main_end(main, exit.as_ref(), append_diagnostics)
         .await;
-        instance.wait_for_subprocesses().await;
-        let elapsed = started_at.elapsed();
+    instance.wait_for_subprocesses().await;
+    let elapsed = started_at.elapsed();
     let cancelled = matches!(cause, StopCause::Cancel | StopCause::EngineStop);
     let to_commit = exit.is_some() && !plan.request.disposable && !cancelled;
     let finished = finish(sandbox, to_commit, log).await;

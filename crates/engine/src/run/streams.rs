@@ -148,10 +148,10 @@ impl ProcessInput {
             }
         }
         self.close();
-        }
+    }
 
-        /// Closes the input and drops queued bytes, because the process will not read them.
-        fn close(&self) {
+    /// Closes the input and drops queued bytes, because the process will not read them.
+    fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         state.chunks.clear();

@@ -113,8 +113,8 @@ impl EngineThread {
                 thread: Mutex::new(thread.ok()),
             },
             started,
-                    )
-                }
+        )
+    }
 }
 
 impl Drop for EngineThread {

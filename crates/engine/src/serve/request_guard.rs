@@ -59,7 +59,7 @@ impl RequestGuard {
 
 /// Passes a request on if all checks pass, and answers it with the error otherwise.
 pub(crate) async fn check_request(
-State(guard): State<Arc<RequestGuard>>,
+    State(guard): State<Arc<RequestGuard>>,
     request: Request,
     next: Next,
 ) -> Response {

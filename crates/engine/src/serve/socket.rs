@@ -63,8 +63,8 @@ fn remove_abandoned(parent: &Path, user: u32) {
             .file_name()
             .to_string_lossy()
             .starts_with(DIRECTORY_PREFIX);
-            let ours = |metadata: fs::Metadata| {
-                metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0
+        let ours = |metadata: fs::Metadata| {
+            metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0
         };
         if !named || !fs::symlink_metadata(entry.path()).is_ok_and(ours) {
             continue;

@@ -44,10 +44,7 @@ pub fn prune(config: &LocalConfig, options: PruneOptions) -> Result<Pruned, Engi
 }
 
 /// Removes unused data from an open engine's data directory.
-pub(super) fn prune_engine(
-    engine: &Engine,
-    options: PruneOptions,
-) -> Result<Pruned, StorageError> {
+pub(super) fn prune_engine(engine: &Engine, options: PruneOptions) -> Result<Pruned, StorageError> {
     let now = Utc::now();
     let age = chrono::Duration::days(options.older_than_days.into());
     let before = (now - age).timestamp_micros();

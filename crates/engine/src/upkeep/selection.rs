@@ -81,7 +81,8 @@ fn unneeded(
         }
     };
     for image in &images {
-        if !image.tags.is_empty() || image.used_at >= before || images_in_use.contains(&image.uuid) {
+        if !image.tags.is_empty() || image.used_at >= before || images_in_use.contains(&image.uuid)
+        {
             mark_chain(Some(image.layer));
         }
     }

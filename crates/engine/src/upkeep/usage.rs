@@ -108,10 +108,7 @@ pub fn usage(config: &LocalConfig) -> Result<Usage, EngineError> {
 
 /// Computes the usage of layers and images. It counts how many images have each layer, in one pass
 /// from the top layers to the lowest.
-fn layers_and_images(
-    layers: &[LayerRow],
-    images: Vec<ImageRow>,
-) -> (LayersUsage, Vec<ImageUsage>) {
+fn layers_and_images(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageUsage>) {
     let mut sum = LayersUsage::default();
     let mut users: HashMap<u64, u64> = HashMap::new();
     for image in &images {

@@ -36,7 +36,7 @@ async fn events_come_in_order_and_end_with_completion() {
 }
 
 #[tokio::test]
-async fn resuming_neither_loses_nor_repeats() {
+async fn resuming_neither_loses_nor_repeats_events() {
     let local = Local::shared().await;
     let done = local
         .run(
@@ -61,7 +61,7 @@ async fn resuming_neither_loses_nor_repeats() {
 }
 
 #[tokio::test]
-async fn without_follow_a_running_log_ends_where_it_is() {
+async fn without_follow_the_stream_of_a_running_operation_ends_at_the_last_event() {
     let local = Local::shared().await;
     let operation = local.spawn("echo begun; sleep 600", json!({})).await;
     loop {
@@ -82,7 +82,7 @@ async fn without_follow_a_running_log_ends_where_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_asked_wrongly_is_refused() {
+async fn invalid_requests_for_events_are_refused() {
     let local = Local::shared().await;
     let nobody = "00000000-0000-4000-8000-000000000000";
     assert_eq!(

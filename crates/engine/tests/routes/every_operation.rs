@@ -1,6 +1,9 @@
-//! Every operation of the API document over HTTP against a real engine: status, headers, body and effect, and each error answer that the
-//! document declares. What an operation answers is checked against the document as it is called, and at the end every declared answer must have
-//! been had, or stand in [`OUT_OF_REACH`] with a reason. So an operation or an answer that is new in the document fails here until it is tried.
+//! Calls every operation of the API document over HTTP on a real engine: status, headers, body and
+//! effect, and each error answer that the document declares.
+//!
+//! Each answer is checked against the document. At the end every declared answer must have occurred, or
+//! be in [`OUT_OF_REACH`] with a reason. So the test fails for a new operation or answer of the document
+//! until it is called here.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +16,7 @@ use crate::support::data_dir;
 const TOKEN: &str = "every-operation";
 const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Declared answers that a healthy engine does not give: operation (`*` for all), status, why not.
+/// Declared answers that a healthy engine does not give: operation (`*` for all), status, reason.
 const OUT_OF_REACH: &[(&str, u16, &str)] = &[
     ("*", 403, "the engine's one token may do everything"),
     ("*", 502, "there is no proxy before the engine"),
@@ -75,7 +78,7 @@ enum Body<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The document, an engine that is served, and what was had so far.
+/// The API document, a running server, and the answers that have occurred so far.
 struct Api {
     document: Value,
     http: reqwest::Client,
@@ -117,7 +120,7 @@ impl Api {
         }
     }
 
-    /// Path, method and description of an operation.
+    /// The path, method and description of an operation.
     fn operations(&self) -> Vec<(String, String, Value)> {
         let mut all = Vec::new();
         for (path, methods) in self.document["paths"].as_object().unwrap() {
@@ -140,7 +143,8 @@ impl Api {
         }
     }
 
-    /// Calls an operation with these parts in place of its path's parameters, and checks what comes against the document.
+    /// Calls an operation with `parts` as the parameters of its path, and checks the answer against the
+    /// document.
     async fn call(
         &mut self,
         id: &str,
@@ -245,7 +249,7 @@ impl Api {
         }
     }
 
-    /// A command that runs until its standard input ends, when it has begun.
+    /// Starts a command that runs until its standard input ends, and waits until it has started.
     async fn waiting(&mut self) -> String {
         let body = json!({"command": "echo begun; cat", "shell": true, "image": "tag:host", "disposable": true, "stdin": {"value": "", "close": false}});
         let operation = self
@@ -262,7 +266,7 @@ impl Api {
         operation
     }
 
-    /// Follows an operation to its end.
+    /// Follows an operation until its end.
     async fn events(&mut self, operation: &str) -> Vec<Value> {
         let answer = self
             .call(
@@ -311,10 +315,10 @@ impl Api {
 }
 
 #[tokio::test]
-async fn every_operation_and_every_declared_answer() {
+async fn every_operation_gives_every_declared_answer() {
     let data = data_dir();
     let mut api = Api::start(data.path()).await;
-    nobody_without_the_token(&mut api).await;
+    requests_without_the_token(&mut api).await;
     let host = account_and_images(&mut api).await;
     files(&mut api).await;
     let image = commands(&mut api, &host).await;
@@ -324,7 +328,7 @@ async fn every_operation_and_every_declared_answer() {
     api.end().await;
 }
 
-async fn nobody_without_the_token(api: &mut Api) {
+async fn requests_without_the_token(api: &mut Api) {
     for (_, _, operation) in api.operations() {
         let id = operation["operationId"].as_str().unwrap();
         if operation["responses"].get("401").is_some() {
@@ -469,7 +473,7 @@ async fn files(api: &mut Api) {
         .await;
 }
 
-/// Makes an image with files of each kind.
+/// Makes an image with a file of each kind.
 async fn commands(api: &mut Api, host: &str) -> String {
     let script = "mkdir /d; echo content >/d/f; mkfifo /d/p; echo out; exit 3";
     let spawned = api
@@ -550,7 +554,7 @@ async fn commands(api: &mut Api, host: &str) -> String {
 
 async fn processes(api: &mut Api) {
     let first = api.waiting().await;
-    // There is one place, and it is taken.
+    // The engine runs one command at once, and one is running.
     let body = json!({"command": "true", "shell": true, "image": "tag:host", "disposable": true});
     let second = api
         .call("spawnInstance", &[], "", Body::Json(body), 201)
@@ -808,7 +812,7 @@ async fn inspection(api: &mut Api, image: &str) {
         .await;
 }
 
-/// An archive of an image becomes an image again.
+/// Imports an archive of an image as a new image.
 async fn imports(api: &mut Api, image: &str, directory: &std::path::Path) {
     let archive = api
         .call("inspectImageArchive", &[image], "?path=/d", Body::None, 200)

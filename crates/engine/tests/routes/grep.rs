@@ -1,4 +1,4 @@
-//! Searching in images.
+//! Tests of searching images.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ async fn image(local: &Local) -> String {
     done.result.unwrap()
 }
 
-async fn ask(local: &Local, image: &str, query: &str) -> Value {
+async fn search(local: &Local, image: &str, query: &str) -> Value {
     let answer = local.get(&format!("/inspect/{image}/grep?{query}")).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json
@@ -37,10 +37,10 @@ fn places(found: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_is_found_and_what_is_passed_over() {
+async fn regular_text_files_are_searched_and_others_are_skipped() {
     let local = Local::shared().await;
     let image = image(&local).await;
-    let found = ask(&local, &image, "pattern=foo&path=/g").await;
+    let found = search(&local, &image, "pattern=foo&path=/g").await;
     assert_eq!(
         (&found["path"], &found["patterns"]),
         (&json!("/g"), &json!(["foo"]))
@@ -84,7 +84,7 @@ async fn what_is_found_and_what_is_passed_over() {
 }
 
 #[tokio::test]
-async fn parameters_choose() {
+async fn parameters_restrict_the_search() {
     let local = Local::shared().await;
     let image = image(&local).await;
     for (query, expected) in [
@@ -128,11 +128,11 @@ async fn parameters_choose() {
         ("pattern=foo&path=/g/src/pipe", &[]),
         ("pattern=nothing-like-it&path=/g", &[]),
     ] {
-        let found = ask(&local, &image, query).await;
+        let found = search(&local, &image, query).await;
         assert_eq!(places(&found), expected, "{query}");
         assert_eq!(found["truncated"], false, "{query}");
     }
-    let found = ask(
+    let found = search(
         &local,
         &image,
         "pattern=foo&path=/g/src/a.txt&before=9&after=1&max_total=1",
@@ -149,12 +149,12 @@ async fn parameters_choose() {
         "what stands before the match that is left out is left out too"
     );
     assert_eq!(found["truncated"], true);
-    let found = ask(&local, &image, "pattern=foo&path=/g/src/a.txt&max_total=2").await;
+    let found = search(&local, &image, "pattern=foo&path=/g/src/a.txt&max_total=2").await;
     assert_eq!(found["truncated"], false, "there were no more than two");
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_refused() {
+async fn invalid_parameters_are_refused() {
     let local = Local::shared().await;
     let image = local.host().await;
     let refused = |answer: Answer, status: u16, word: &str| {
@@ -204,7 +204,7 @@ async fn what_cannot_be_meant_is_refused() {
 }
 
 #[tokio::test]
-async fn files_out_of_all_proportion_are_left_at_their_bounds() {
+async fn a_search_stops_at_the_limits_of_files_and_lines() {
     let local = Local::shared().await;
     let script = "mkdir -p /p; truncate -s 8T /p/hole; head -c 17000000 /dev/zero | tr '\\0' x >/p/line; echo needle >>/p/line; echo needle >/p/z; \
                   yes xneedle | head -n 20000 >/p/many";
@@ -213,13 +213,13 @@ async fn files_out_of_all_proportion_are_left_at_their_bounds() {
         .await
         .result
         .unwrap();
-    // A line beyond all bounds is left, and said to be; what else there is is found.
-    let found = ask(&local, &image, "pattern=%5Eneedle&path=/p").await;
+    // A line that is too long ends the search of its file and is reported. Other files are searched.
+    let found = search(&local, &image, "pattern=%5Eneedle&path=/p").await;
     assert_eq!(
         (places(&found), &found["truncated"]),
         (vec!["/p/z:1".to_owned()], &json!(true))
     );
-    let found = ask(
+    let found = search(
         &local,
         &image,
         "pattern=needle&path=/p/many&max_total=10000",
@@ -229,7 +229,7 @@ async fn files_out_of_all_proportion_are_left_at_their_bounds() {
         (places(&found).len(), &found["truncated"]),
         (10_000, &json!(true))
     );
-    let found = ask(&local, &image, "pattern=needle&path=/p/many").await;
+    let found = search(&local, &image, "pattern=needle&path=/p/many").await;
     assert_eq!(
         (places(&found).len(), &found["truncated"]),
         (1000, &json!(true))

@@ -12,7 +12,7 @@ fn tags(answer: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn tags_move_and_go() {
+async fn tags_are_set_moved_and_removed() {
     let local = Local::new().await;
     let host = local.get("/images?tag=host").await.json["images"][0]["uuid"]
         .as_str()
@@ -41,7 +41,7 @@ async fn tags_move_and_go() {
         (found.status, found.location.as_deref()),
         (302, Some(format!("/v1/inspect/{made}/").as_str()))
     );
-    // The tag moves to another image.
+    // The tag is moved to another image.
     assert_eq!(
         local
             .patch(
@@ -69,7 +69,7 @@ async fn tags_move_and_go() {
 }
 
 #[tokio::test]
-async fn listings_are_narrowed() {
+async fn listings_are_filtered() {
     let local = Local::new().await;
     let mut made = Vec::new();
     for n in 0..3 {
@@ -141,7 +141,7 @@ async fn an_image_names_the_operation_that_made_it() {
 }
 
 #[tokio::test]
-async fn tag_host_comes_back_and_may_be_moved() {
+async fn tag_host_is_made_again_and_can_be_moved() {
     let local = Local::new().await;
     let host = local.host().await;
     assert_eq!(

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Local, bytes};
 
 #[tokio::test]
-async fn a_command_really_runs_isolated() {
+async fn a_command_runs_isolated() {
     let local = Local::shared().await;
     let done = local
         .run(
@@ -18,7 +18,7 @@ async fn a_command_really_runs_isolated() {
     assert_eq!(done.signal, -1);
     let lines: Vec<&str> = done.stdout.lines().collect();
     assert_eq!(&lines[..2], ["0", "42"]);
-    // The shell, ls and grep beside pid 1: no process of the host.
+    // Pid 1, the shell, ls and grep, and no process of the host.
     assert!(
         lines.last().unwrap().parse::<u32>().unwrap() <= 5,
         "{done:?}"
@@ -27,7 +27,7 @@ async fn a_command_really_runs_isolated() {
 }
 
 #[tokio::test]
-async fn a_result_branches() {
+async fn several_runs_start_from_one_image() {
     let local = Local::shared().await;
     let parent = local.host().await;
     let first = local
@@ -60,7 +60,7 @@ async fn a_result_branches() {
 }
 
 #[tokio::test]
-async fn what_changes_nothing_is_the_source() {
+async fn a_run_that_changes_nothing_has_its_source_as_result() {
     let local = Local::shared().await;
     let parent = local.host().await;
     for command in [
@@ -91,7 +91,7 @@ async fn what_changes_nothing_is_the_source() {
 }
 
 #[tokio::test]
-async fn environment_directory_and_input_arrive() {
+async fn a_command_gets_its_environment_directory_and_input() {
     let local = Local::shared().await;
     let done = local
         .run(
@@ -119,7 +119,7 @@ async fn environment_directory_and_input_arrive() {
 }
 
 #[tokio::test]
-async fn large_input_arrives_whole_and_output_is_capped() {
+async fn large_input_is_delivered_completely_and_output_is_truncated() {
     let local = Local::shared().await;
     let value = "0123456789abcde\n".repeat(1 << 17);
     let done = local.run("wc -c", json!({"stdin": {"value": value}})).await;
@@ -149,7 +149,7 @@ async fn large_input_arrives_whole_and_output_is_capped() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_survive() {
+async fn binary_output_is_recorded_exactly() {
     let local = Local::shared().await;
     let done = local.run("printf '\\000\\377\\n'", json!({})).await;
     let chunk = done
@@ -161,7 +161,7 @@ async fn bytes_that_are_no_text_survive() {
 }
 
 #[tokio::test]
-async fn files_are_in_place() {
+async fn files_of_the_request_are_placed() {
     let local = Local::shared().await;
     let file = local.upload(b"#!/bin/sh\necho placed\n").await;
     let again = local.upload(b"#!/bin/sh\necho placed\n").await;
@@ -177,7 +177,7 @@ async fn files_are_in_place() {
 }
 
 #[tokio::test]
-async fn a_timeout_ends_the_whole_tree_and_keeps_the_result() {
+async fn a_timeout_ends_all_processes_and_commits_the_result() {
     let local = Local::shared().await;
     let begun = Instant::now();
     let command = "trap '' TERM; (setsid sleep 600 &); echo here >/a; echo out; sleep 600";
@@ -195,14 +195,14 @@ async fn a_timeout_ends_the_whole_tree_and_keeps_the_result() {
     assert_eq!(seen.stdout, "here\n");
 }
 
-/// A field of a process's status.
+/// Reads a field of a process's status.
 fn status(process: &str, field: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.split_whitespace().last()?.to_owned())
 }
 
-/// The process that runs this very command.
+/// Finds the process with exactly this command line.
 fn running(command: &[u8]) -> Option<String> {
     let processes = std::fs::read_dir("/proc").unwrap();
     processes
@@ -212,7 +212,7 @@ fn running(command: &[u8]) -> Option<String> {
         })
 }
 
-/// Stops the first process of the sandbox in which this very command runs.
+/// Stops the first process of the sandbox that runs a process with exactly this command line.
 async fn stop_first_process(command: &[u8]) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut process = loop {
@@ -222,7 +222,7 @@ async fn stop_first_process(command: &[u8]) {
         assert!(Instant::now() < deadline, "it does not run");
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    // Its number in the sandbox is the last.
+    // The last number is the process id inside the sandbox.
     while status(&process, "NSpid:").unwrap() != "1" {
         process = status(&process, "PPid:").unwrap();
     }
@@ -233,9 +233,9 @@ async fn stop_first_process(command: &[u8]) {
 }
 
 #[tokio::test]
-async fn out_of_time_is_told_although_the_end_was_forced() {
+async fn a_timeout_is_reported_even_if_the_sandbox_is_ended_by_force() {
     let local = Local::new().await;
-    // Nothing else on this machine is called so.
+    // No other process on this machine has this command line.
     let [first, second] = [1, 2].map(|n| format!("8317{n}.{}", std::process::id()));
     let [one, other] = [&first, &second].map(|time| format!("exec sleep {time}"));
     let seen = [&first, &second].map(|time| format!("sleep\0{time}\0").into_bytes());
@@ -252,7 +252,7 @@ async fn out_of_time_is_told_although_the_end_was_forced() {
         thrown_away.signal,
     );
     assert_eq!(ended, ("SUCCESS", -1, 9));
-    // Nobody can say what would have been kept.
+    // The files of such a run may be inconsistent, so there is no result.
     assert_eq!((kept.status.as_str(), &kept.result), ("FAILED", &None));
     assert!(kept.error.contains("ran out of time"), "{kept:?}");
     for command in &seen {
@@ -261,7 +261,7 @@ async fn out_of_time_is_told_although_the_end_was_forced() {
 }
 
 #[tokio::test]
-async fn cancelling_ends_it_and_keeps_nothing() {
+async fn cancelling_ends_a_run_and_commits_nothing() {
     let local = Local::shared().await;
     let operation = local
         .spawn("echo begun; sleep 600", json!({"disposable": false}))
@@ -281,7 +281,7 @@ async fn cancelling_ends_it_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_is_failed() {
+async fn a_command_that_cannot_start_is_failed() {
     let local = Local::shared().await;
     let done = local.run("/no/such/program", json!({"shell": false})).await;
     assert_eq!(done.status, "FAILED");
@@ -291,7 +291,7 @@ async fn what_cannot_start_is_failed() {
 }
 
 #[tokio::test]
-async fn signals_are_told() {
+async fn a_fatal_signal_is_reported() {
     let local = Local::shared().await;
     let done = local.run("kill -SEGV $$", json!({})).await;
     assert_eq!((done.exit_code, done.signal), (-1, 11));
@@ -321,13 +321,13 @@ async fn resources_are_measured() {
 }
 
 #[tokio::test]
-async fn another_user_where_there_are_ids() {
+async fn another_user_is_used_or_refused() {
     let local = Local::shared().await;
     let body = json!({"command": "id -u; id -g; touch /tmp/mine; stat -c %u /tmp/mine", "shell": true,
                       "image": "tag:host", "disposable": true, "uid": 1000, "gid": 1001});
     let answer = local.post("/instances", &body).await;
     if answer.status == 400 {
-        // One id alone: the answer says why and what to do.
+        // A single user id: the error gives the reason and a fix.
         assert!(
             answer.json["error"].as_str().unwrap().contains("newuidmap"),
             "{answer:?}"
@@ -339,7 +339,7 @@ async fn another_user_where_there_are_ids() {
 }
 
 #[tokio::test]
-async fn many_at_once() {
+async fn many_runs_at_once_succeed() {
     let local = Local::shared().await;
     let runs =
         (0..24).map(|n| local.run(Box::leak(format!("echo {n}").into_boxed_str()), json!({})));
@@ -350,12 +350,12 @@ async fn many_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_while_it_spawns_leaves_nothing_pending() {
+async fn a_client_that_disconnects_while_spawning_leaves_nothing_pending() {
     let local = Local::new().await;
     local.host().await;
     let body = json!({"command": "true", "shell": true, "image": "tag:host", "disposable": true});
     for _ in 0..10 {
-        // Dropped as soon as the request is on its way, answered or not.
+        // The request is dropped shortly after it was sent, whether or not it was answered.
         let _ =
             tokio::time::timeout(Duration::from_millis(1), local.post("/instances", &body)).await;
     }
@@ -370,7 +370,7 @@ async fn a_client_that_goes_away_while_it_spawns_leaves_nothing_pending() {
 }
 
 #[tokio::test]
-async fn tiny_writes_are_gathered_and_none_is_lost() {
+async fn small_writes_are_collected_and_none_is_lost() {
     let local = Local::shared().await;
     let done = local
         .run(
@@ -393,7 +393,7 @@ async fn tiny_writes_are_gathered_and_none_is_lost() {
 }
 
 #[tokio::test]
-async fn the_kernels_file_systems_can_be_started_in() {
+async fn a_command_can_start_in_a_file_system_of_the_kernel() {
     let local = Local::shared().await;
     for path in ["/proc", "/dev/shm", "/sys"] {
         let done = local.run("pwd", json!({"cwd": path})).await;

@@ -1,4 +1,4 @@
-//! The data directory: shared, restarted, left by a killed engine.
+//! Tests of the data directory: shared by engines, reopened, and left behind by a killed engine.
 
 use serde_json::json;
 
@@ -54,7 +54,7 @@ async fn a_stopped_engine_leaves_its_history() {
 }
 
 #[tokio::test]
-async fn stopping_cancels_what_runs() {
+async fn stopping_cancels_running_operations() {
     let local = Local::new().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     let engine = std::sync::Arc::into_inner(local.engine).unwrap();
@@ -65,7 +65,7 @@ async fn stopping_cancels_what_runs() {
     assert!(record["error"].as_str().unwrap().contains("stopped"));
 }
 
-/// Not a test of its own: the process that [`a_killed_engine_leaves_nothing_behind`] kills.
+/// Not a test by itself: the process that [`a_killed_engine_leaves_nothing_behind`] kills.
 #[tokio::test]
 async fn driver() {
     let Some(data) = std::env::var_os("CONTREE_TEST_DRIVER") else {
@@ -110,7 +110,8 @@ async fn a_killed_engine_leaves_nothing_behind() {
     assert_eq!(!groups(operation).is_empty(), bounded);
     driver.kill().unwrap();
     driver.wait().unwrap();
-    // The lock goes with the process; what was in the sandbox is killed by the kernel a moment later.
+    // The lock is released with the process. The kernel kills the processes of the sandbox shortly
+    // after that.
     while record().await["status"] != "FAILED" {}
     let error = record().await["error"].clone();
     assert!(error.as_str().unwrap().contains("ended before"), "{error}");
@@ -128,7 +129,7 @@ async fn a_killed_engine_leaves_nothing_behind() {
     }
 }
 
-/// How many images there are.
+/// The number of images.
 async fn images(engine: &Twin) -> usize {
     let listed = engine.get("/images").await.json;
     listed["images"].as_array().unwrap().len()
@@ -152,12 +153,12 @@ fn groups(operation: uuid::Uuid) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// What the driver's sandbox runs, and nothing else on this machine.
+/// A command that only the driver's sandbox runs on this machine.
 fn sleep() -> String {
     format!("sleep 987654.{}", std::process::id())
 }
 
-/// Processes of the driver's sandbox, seen from outside.
+/// Counts the processes of the driver's sandbox from outside.
 fn sleepers() -> usize {
     let line = sleep().replace(' ', "\0").into_bytes();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -167,9 +168,9 @@ fn sleepers() -> usize {
         .count()
 }
 
-/// Another boot is all that tells a power loss, so that is what the record is made to say.
+/// An engine detects a power loss by another boot id in the records, so the test changes that id.
 #[tokio::test]
-async fn what_was_not_on_disk_is_lost_and_said_so_and_tag_host_is_made_again() {
+async fn images_not_on_disk_are_reported_as_lost_and_tag_host_is_made_again() {
     let data = data_dir();
     let (synced, host) = {
         let engine = Twin::on(data.path()).await;
@@ -179,7 +180,7 @@ async fn what_was_not_on_disk_is_lost_and_said_so_and_tag_host_is_made_again() {
         (done.result.unwrap(), host)
     };
     let records = rusqlite::Connection::open(data.path().join("store.db")).unwrap();
-    // Stopping the engine has synced everything: another boot alone loses nothing.
+    // Stopping the engine has synced everything, so another boot alone loses nothing.
     let left: i64 = records
         .query_row("SELECT count(*) FROM layers WHERE synced = 0", [], |row| {
             row.get(0)
@@ -193,7 +194,7 @@ async fn what_was_not_on_disk_is_lost_and_said_so_and_tag_host_is_made_again() {
     let path = format!("/inspect/{synced}/");
     assert_eq!(engine.get(&path).await.status, 200);
     drop(engine);
-    // As if the power had gone before the bottom layer was on disk.
+    // The state after a power loss before the bottom layer was on disk.
     records
         .execute("UPDATE layers SET synced = 0, boot_id = 'before'", [])
         .unwrap();

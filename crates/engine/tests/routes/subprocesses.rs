@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Local, bytes};
 
-/// The state and output of a process once it has ended.
+/// Waits for the end of a process, and returns its state and output.
 async fn ended(local: &Local, operation: &str, spid: u64) -> Value {
     loop {
         let answer = process(local, operation, spid).await;
@@ -55,7 +55,7 @@ fn output(result: &Value, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_process_beside_the_main_one_shares_its_sandbox() {
+async fn a_subprocess_shares_the_sandbox_of_the_main_process() {
     let local = Local::shared().await;
     let operation = local
         .spawn("echo seen >/file; sleep 600", json!({"env": {"MAIN": "1"}}))
@@ -79,7 +79,7 @@ async fn a_process_beside_the_main_one_shares_its_sandbox() {
         result["resources"]["max_rss"].as_u64().unwrap() > 0,
         "{result}"
     );
-    // The main process goes on, and is seen the same way.
+    // The main process still runs, and its result is read in the same way.
     let main = process(&local, &operation, 1).await.json;
     assert_eq!(main["state"]["exit_code"], -1);
     let next = start(&local, &operation, json!({"command": "true"})).await;
@@ -99,7 +99,7 @@ async fn a_process_beside_the_main_one_shares_its_sandbox() {
     );
     let done = local.done(&operation).await;
     assert_eq!(done.status, "CANCELLED");
-    // What they were stays known.
+    // Their results stay available.
     assert_eq!(ended(&local, &operation, 2).await["state"]["exit_code"], 3);
 }
 
@@ -129,7 +129,7 @@ async fn input_arrives_in_order_until_it_is_closed() {
         json!({"command": "cat", "stdin": {"value": "", "close": false}}),
     )
     .await;
-    // More than a pipe and the engine hold: what does not fit waits for its reader, and arrives whole.
+    // More input than the pipe and the engine's queue hold. The rest waits, and all of it arrives.
     let big = "x".repeat(3_000_000);
     for _ in 0..2 {
         assert_eq!(
@@ -213,7 +213,7 @@ async fn input_arrives_in_order_until_it_is_closed() {
         write(&local, &operation, 1, json!({"value": "x"})).await,
         410
     );
-    // The end of the sandbox ended what was left, and it is recorded.
+    // The end of the sandbox has ended the remaining processes, and it is recorded.
     assert_eq!(
         ended(&local, &operation, closed).await["state"]["signal"],
         9
@@ -232,7 +232,7 @@ async fn input_arrives_in_order_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn signals_reach_the_group() {
+async fn signals_reach_the_process_group() {
     let local = Local::shared().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     for (query, number) in [
@@ -241,7 +241,7 @@ async fn signals_reach_the_group() {
         ("?signal=int", 2),
         ("?signal=10", 10),
     ] {
-        // Leader and child: the group gets it.
+        // The process and its child: the whole group gets the signal.
         let sub = start(
             &local,
             &operation,
@@ -270,7 +270,7 @@ async fn signals_reach_the_group() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused() {
+async fn invalid_requests_for_subprocesses_are_refused() {
     let local = Local::shared().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     let path = format!("/operations/{operation}/subprocesses");
@@ -301,7 +301,7 @@ async fn what_cannot_be_is_refused() {
             "{answer:?}"
         );
     }
-    // A process that could not be started was never there.
+    // A process that could not be started does not exist.
     for (spid, status) in [("2", 404), ("0", 400), ("x", 400), ("-1", 400)] {
         assert_eq!(
             local.get(&format!("{path}/{spid}")).await.status,
@@ -347,7 +347,7 @@ async fn what_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn so_many_and_no_more() {
+async fn the_number_of_subprocesses_is_limited() {
     let local = Local::new().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     let path = format!("/operations/{operation}/subprocesses");
@@ -371,12 +371,12 @@ async fn so_many_and_no_more() {
     local.delete(&format!("/operations/{operation}")).await;
     let done = local.done(&operation).await;
     let exits = done.events.iter().filter(|e| e["type"] == "exit").count() as u64;
-    // Every process's end is recorded, the main one's too.
+    // The end of every process is recorded, including the main process.
     assert_eq!(exits, most + 2);
 }
 
 #[tokio::test]
-async fn another_engine_of_the_store_reaches_in() {
+async fn another_engine_of_the_store_uses_the_sandbox() {
     let local = Local::new().await;
     let twin = local.twin().await;
     let operation = local

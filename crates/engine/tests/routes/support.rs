@@ -1,4 +1,4 @@
-//! An engine on a data directory of its own, and what tests ask of it.
+//! Test support: an engine on its own data directory, with an HTTP client.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -16,16 +16,16 @@ pub(crate) struct Local {
     http: reqwest::Client,
 }
 
-/// An engine and its data directory, which goes with it.
+/// An engine with its data directory, which is removed when this is dropped.
 pub(crate) struct Engine {
     pub(crate) local: LocalEngine,
     pub(crate) data: TempDir,
 }
 
-/// The engine of tests that do not mind each other. It lives while one of them does.
+/// The engine that independent tests share. It is stopped when the last of them ends.
 static SHARED: Mutex<Weak<Engine>> = Mutex::const_new(Weak::new());
 
-/// An answer: status, headers of interest, JSON body (null if it is none).
+/// An answer: status, some headers, and the JSON body (null if the body is not JSON).
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -36,7 +36,7 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
 }
 
-/// An operation that is over.
+/// A finished operation.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) operation: String,
@@ -52,7 +52,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// The events' types in order, neighbours of one type once.
+    /// The types of the events in order, without repetitions in a row.
     pub(crate) fn kinds(&self) -> Vec<&str> {
         let mut kinds: Vec<&str> = self
             .events
@@ -64,8 +64,10 @@ impl Done {
     }
 }
 
-/// A data directory for a test. Not below the folder of temporary files where that is a filesystem that cannot carry an
-/// overlay's upper directory; `CONTREE_TEST_DIR` says where instead.
+/// Creates a data directory for a test.
+///
+/// It is below `CONTREE_TEST_DIR`, if that is set. It must be set if the file system of temporary
+/// files cannot hold an overlay's upper directory.
 pub(crate) fn data_dir() -> TempDir {
     let parent = std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
     tempfile::Builder::new()
@@ -75,12 +77,12 @@ pub(crate) fn data_dir() -> TempDir {
 }
 
 impl Local {
-    /// An engine of the caller's own.
+    /// Starts an engine for one test.
     pub(crate) async fn new() -> Self {
         Self::of(Arc::new(Engine::start().await))
     }
 
-    /// An engine of the caller's own with other settings.
+    /// Starts an engine for one test, with changed settings.
     pub(crate) async fn changed(change: impl FnOnce(&mut LocalConfig)) -> Self {
         let data = data_dir();
         let mut config = LocalConfig::new(data.path());
@@ -88,13 +90,13 @@ impl Local {
         Self::with(config, data).await
     }
 
-    /// An engine with these settings, on this data directory.
+    /// Starts an engine with settings, on a data directory.
     pub(crate) async fn with(config: LocalConfig, data: TempDir) -> Self {
         let local = LocalEngine::start(config).await.unwrap();
         Self::of(Arc::new(Engine { local, data }))
     }
 
-    /// An engine that other tests use too: nothing may be expected of its listings.
+    /// The engine that other tests use too, so its listings have their operations and images as well.
     pub(crate) async fn shared() -> Self {
         let mut shared = SHARED.lock().await;
         let engine = match shared.upgrade() {
@@ -110,7 +112,7 @@ impl Local {
         Self { engine, http }
     }
 
-    /// A second engine on the same data directory.
+    /// Starts a second engine on the same data directory.
     pub(crate) async fn twin(&self) -> Twin {
         Twin::on(self.engine.data.path()).await
     }
@@ -125,7 +127,7 @@ impl Local {
         answer(self.http.get(url(path))).await
     }
 
-    /// The whole answer, with these request headers: for bodies that are not text and for headers.
+    /// Sends a request with headers, and returns the complete answer. For bodies that are not text.
     pub(crate) async fn fetch(
         &self,
         method: http::Method,
@@ -161,23 +163,23 @@ impl Local {
         answer.json
     }
 
-    /// Spawns with these fields over `command` in `tag:host` through a shell.
+    /// Spawns `command` in `tag:host` through a shell. `fields` override the fields of the request.
     pub(crate) async fn spawn(&self, command: &str, fields: Value) -> String {
         spawn(&self.http, command, fields).await
     }
 
-    /// Runs to the end.
+    /// Spawns a command and waits for its end.
     pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
         let operation = self.spawn(command, fields).await;
         self.done(&operation).await
     }
 
-    /// Waits for an operation's end by its events.
+    /// Follows an operation's events until its end.
     pub(crate) async fn done(&self, operation: &str) -> Done {
         done(&self.http, operation).await
     }
 
-    /// A body as it is.
+    /// Posts a body unchanged.
     pub(crate) async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Answer {
         answer(self.http.post(url(path)).body(body)).await
     }
@@ -186,7 +188,8 @@ impl Local {
         answer(self.http.put(url(path))).await
     }
 
-    /// At least so many bytes of a stream of events after `last`, or all of it; then the connection is left.
+    /// Reads at least `bytes` bytes of the event stream after `last`, or all of it, and then drops the
+    /// connection.
     pub(crate) async fn some_of(&self, operation: &str, last: u64, bytes: usize) -> String {
         let mut response = self
             .http
@@ -232,7 +235,7 @@ pub(crate) struct Twin {
 }
 
 impl Twin {
-    /// An engine on a data directory that somebody else looks after.
+    /// Starts an engine on a data directory that the caller owns.
     pub(crate) async fn on(data: &Path) -> Self {
         let local = LocalEngine::start(LocalConfig::new(data)).await.unwrap();
         let http = http(&local);
@@ -284,7 +287,7 @@ impl Engine {
 }
 
 fn http(engine: &LocalEngine) -> reqwest::Client {
-    // Another test of this process may have installed it.
+    // Another test of this process may have installed the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .unix_socket(engine.socket())
@@ -335,7 +338,7 @@ async fn done(http: &reqwest::Client, operation: &str) -> Done {
     let response = loop {
         let path = url(&format!("/operations/{operation}/events?follow=1"));
         let response = http.get(path).send().await.unwrap();
-        // Others are before it, as they may be on a slow machine.
+        // It waits in the queue, which happens on a slow machine.
         if response.status() != 425 {
             break response;
         }
@@ -374,7 +377,7 @@ async fn done(http: &reqwest::Client, operation: &str) -> Done {
     }
 }
 
-/// The bytes of a `StreamRepr`.
+/// Decodes the bytes of a `StreamRepr`.
 pub(crate) fn bytes(data: &Value) -> Vec<u8> {
     let value = data["value"].as_str().unwrap();
     if data["encoding"] == "base64" {
@@ -384,7 +387,7 @@ pub(crate) fn bytes(data: &Value) -> Vec<u8> {
     }
 }
 
-/// The events of a whole stream, each checked against its frame.
+/// The events of a stream. The id and type of each are checked against its frame.
 pub(crate) fn frames(text: &str) -> Vec<Value> {
     let mut events = Vec::new();
     for frame in text

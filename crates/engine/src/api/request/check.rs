@@ -16,7 +16,8 @@ impl SpawnRequest {
             return Err(RequestError::ArgumentsWithShell);
         }
         let has_nul = |text: &str| text.contains('\0');
-        if has_nul(&self.command) || self.args.iter().any(|arg| has_nul(arg)) || has_nul(&self.cwd) {
+        if has_nul(&self.command) || self.args.iter().any(|arg| has_nul(arg)) || has_nul(&self.cwd)
+        {
             return Err(RequestError::NulByte);
         }
         for (name, value) in self.env.iter().flatten() {

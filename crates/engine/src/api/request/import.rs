@@ -130,7 +130,10 @@ mod tests {
             ),
         ] {
             let error = check(body).map(drop).unwrap_err().to_string();
-            assert!(error.contains(word) && !error.contains("hunter2"), "{error}");
+            assert!(
+                error.contains(word) && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
 }

@@ -37,8 +37,12 @@ pub(super) async fn upload(
     body: Body,
 ) -> Result<(StatusCode, Answer<FileResponse>), ApiError> {
     let folder = engine.store.root().join("files");
-    let mut file =
-        blocking(move || Ok(tempfile::Builder::new().prefix(UPLOAD_PREFIX).tempfile_in(folder)?)).await?;
+    let mut file = blocking(move || {
+        Ok(tempfile::Builder::new()
+            .prefix(UPLOAD_PREFIX)
+            .tempfile_in(folder)?)
+    })
+    .await?;
     let mut hash = Sha256::new();
     let mut size: u64 = 0;
     let mut chunks = body.into_data_stream();

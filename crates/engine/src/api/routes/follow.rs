@@ -76,7 +76,9 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         })
         .map(|id| {
             id.ok_or_else(|| {
-                ApiError::bad("the header Last-Event-Id must be the id of an event, which is a number")
+                ApiError::bad(
+                    "the header Last-Event-Id must be the id of an event, which is a number",
+                )
             })
         })
         .transpose()
@@ -160,16 +162,16 @@ impl Follower {
         } else {
             WriterState::Done
         })
-        }
+    }
 
-        /// Whether the owner has not appended the completion event in time, for instance because it is
-        /// stopped by a signal.
-        fn completion_is_late(&mut self) -> bool {
-            self.completing_since
-                .get_or_insert_with(Instant::now)
-                .elapsed()
-                >= COMPLETION_WAIT
-        }
+    /// Whether the owner has not appended the completion event in time, for instance because it is
+    /// stopped by a signal.
+    fn completion_is_late(&mut self) -> bool {
+        self.completing_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            >= COMPLETION_WAIT
+    }
 
     /// Waits until the log may have grown.
     async fn wait(&mut self) -> Result<(), ApiError> {

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use crate::api::extract::{Json, Path, Query, limit, time, offset};
+use crate::api::extract::{Json, Path, Query, limit, offset, time};
 use crate::api::request::check_tag;
 use crate::api::types::{
     self, DeleteImageTagQuery, ImageListResponse, ImageTagRequest, ListImagesQuery,
@@ -17,7 +17,7 @@ use crate::error::ApiError;
 use crate::image::host;
 use crate::image::lookup;
 use crate::operation::events::timestamp;
-use crate::rows::images::{self, ImageFilter, Image};
+use crate::rows::images::{self, Image, ImageFilter};
 
 /// An image as answers show it.
 pub(super) fn to_answer(image: &Image, tag: Option<&str>) -> types::Image {

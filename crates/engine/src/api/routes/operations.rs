@@ -10,12 +10,11 @@ use chrono::Utc;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::extract::{Path, Query, limit, time, offset};
+use crate::api::extract::{Path, Query, limit, offset, time};
 use crate::api::report;
 use crate::api::types::{
     GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
-    OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult,
-    OperationSummary,
+    OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary,
 };
 use crate::blocking::blocking;
 use crate::engine::Engine;
@@ -23,7 +22,7 @@ use crate::error::ApiError;
 use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;
 use crate::operation::recover;
-use crate::rows::operations::{self, OperationFilter, Operation, Status};
+use crate::rows::operations::{self, Operation, OperationFilter, Status};
 use crate::run::instance::MAIN;
 
 /// The reason of operations that a client cancelled.

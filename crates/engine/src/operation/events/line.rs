@@ -78,7 +78,7 @@ impl EventLine {
     }
 
     /// The data of the event.
-    pub(super) fn data(&self) -> Value {
+    pub(crate) fn data(&self) -> Value {
         #[derive(Deserialize)]
         struct EventWithData {
             data: Value,

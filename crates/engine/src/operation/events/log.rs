@@ -192,7 +192,10 @@ mod tests {
         log.append(1, OperationEventType::Stdout, stream(b"one"));
         drop(log);
         let partial = OpenOptions::new().append(true).open(&path);
-        partial.expect("open").write_all(b"{\"id\":").expect("write");
+        partial
+            .expect("open")
+            .write_all(b"{\"id\":")
+            .expect("write");
         std::thread::scope(|scope| {
             for number in 0..8 {
                 let path = &path;

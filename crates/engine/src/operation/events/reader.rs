@@ -126,6 +126,9 @@ mod tests {
             OperationEventType::Stderr,
             stream(&vec![b'x'; CHUNK * 3]),
         );
-        assert_eq!(read_process(&path, 1).expect("read").stderr.len(), CHUNK * 3);
+        assert_eq!(
+            read_process(&path, 1).expect("read").stderr.len(),
+            CHUNK * 3
+        );
     }
 }

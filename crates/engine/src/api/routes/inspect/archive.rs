@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use contree_sandbox::{Kind, ViewError, Walk};
 use uuid::Uuid;
 
-use super::encoding::{attachment, headers, accepts_gzip};
+use super::encoding::{accepts_gzip, attachment, headers};
 use super::{Path, Query, own_view, required_path, view_error, with_view};
 use crate::api::types::{CheckImageArchiveQuery, InspectImageArchiveQuery};
 use crate::blocking::blocking;

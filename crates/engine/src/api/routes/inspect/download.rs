@@ -11,7 +11,7 @@ use contree_sandbox::ViewError;
 use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
-use super::encoding::{headers, accepts_gzip};
+use super::encoding::{accepts_gzip, headers};
 use super::{Path, Query, required_path, with_view};
 use crate::api::types::InspectImageDownloadQuery;
 use crate::engine::Engine;

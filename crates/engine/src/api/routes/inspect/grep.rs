@@ -95,9 +95,9 @@ fn push(
     name: &str,
     value: Cow<'_, str>,
     max: usize,
-    ) -> Result<(), ApiError> {
-        if list.len() == max {
-            return Err(too_many(name, max));
+) -> Result<(), ApiError> {
+    if list.len() == max {
+        return Err(too_many(name, max));
     }
     let length = value.chars().count();
     if length > MAX_CHARACTERS {

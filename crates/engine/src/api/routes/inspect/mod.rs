@@ -37,10 +37,10 @@ fn required_path(path: Option<&str>) -> Result<PathBuf, ApiError> {
     let path =
         path.ok_or_else(|| ApiError::bad("`path` is missing: give a path inside the image"))?;
     image_path(path)
-    }
+}
 
-    /// Converts a text to an absolute path inside an image.
-    fn image_path(path: &str) -> Result<PathBuf, ApiError> {
+/// Converts a text to an absolute path inside an image.
+fn image_path(path: &str) -> Result<PathBuf, ApiError> {
     if path.contains('\0') {
         return Err(ApiError::bad("`path` cannot contain a NUL byte"));
     }
@@ -111,10 +111,10 @@ async fn with_view<T: Send + 'static>(
             Err(ViewError::Sandbox(_)) => {
                 engine.views.forget(image.layer);
                 read(&*engine.views.get(&engine.store, &chain)?, &path)
-                }
-                result => result,
-                };
-                result.map_err(|error| view_error(&path, error))
+            }
+            result => result,
+        };
+        result.map_err(|error| view_error(&path, error))
     })
     .await
 }
