@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 
-/// Runs blocking work on a thread of its own. 500 if it panics.
+/// Runs blocking work on a thread that may block. 500 if it panics.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {

@@ -20,24 +20,24 @@ pub struct LocalConfig {
     /// The directory below which the engine creates a directory with mode 0700 for its socket.
     /// `None`: `$XDG_RUNTIME_DIR`, else the system's directory for temporary files.
     pub runtime_dir: Option<PathBuf>,
-    /// A program that links this crate and is started as a sandbox's first process. It is needed only
-    /// where the crate is part of a shared library, such as an extension module of an interpreter. Any
-    /// other program starts itself.
+    /// A program that links this crate and is started as a sandbox's first process. It is needed
+    /// only where the crate is part of a shared library, such as an extension module of an
+    /// interpreter. Any other program starts itself.
     pub init_program: Option<PathBuf>,
     /// Most sandboxes that run at once. Further ones wait as PENDING.
     pub max_concurrency: usize,
     /// Most images that are imported at once. Further imports wait as PENDING.
     pub max_imports: usize,
     /// Whether images may be imported from paths of this machine (`oci-layout:`, `docker-archive:`,
-    /// `rootfs:`). They are read with this process's rights, so an engine that others can reach must
-    /// not allow it.
+    /// `rootfs:`). They are read with this process's rights, so an engine that others can reach
+    /// must not allow it.
     pub local_imports: bool,
     /// Most bytes of an imported image's unpacked files.
     pub import_bytes: u64,
     /// Most entries of an imported layer.
     pub import_entries: u64,
-    /// Most commands that may wait; a further request gets 429. The number is lower where the system
-    /// allows too few open files.
+    /// Most commands that may wait; a further request gets 429. The number is lower where the
+    /// system allows too few open files.
     pub max_pending: usize,
     /// The network of commands that ask for one, which they do by default.
     pub network: NetworkMode,
@@ -117,8 +117,8 @@ impl LocalConfig {
         Ok(config)
     }
 
-    /// Days after which unused data is removed. If `CONTREE_RETENTION_DAYS` is not a number, nothing is
-    /// removed: the user can still correct the variable.
+    /// Days after which unused data is removed. If `CONTREE_RETENTION_DAYS` is not a number,
+    /// nothing is removed: the user can still correct the variable.
     pub(super) fn retention(&self) -> u32 {
         let variable = || match std::env::var("CONTREE_RETENTION_DAYS") {
             Ok(text) if !text.trim().is_empty() => Some(text.trim().parse().unwrap_or_else(|_| {
@@ -147,7 +147,8 @@ impl LocalConfig {
             .unwrap_or_else(std::env::temp_dir)
     }
 
-    /// The settings of the sandboxes' network. This machine's own proxies come from the environment.
+    /// The settings of the sandboxes' network. This machine's own proxies come from the
+    /// environment.
     pub(super) fn egress_settings(&self) -> EgressSettings {
         EgressSettings {
             network: self.network,

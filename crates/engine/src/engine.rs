@@ -33,7 +33,8 @@ pub(crate) struct Engine {
     pub(crate) store: LayerStore,
     /// The identity of the store, which is the same in every process that serves it.
     pub(crate) identity: String,
-    /// The kernel's id of this boot. A layer of an earlier boot that was not synced may be incomplete.
+    /// The kernel's id of this boot. A layer of an earlier boot that was not synced may be
+    /// incomplete.
     pub(crate) boot: String,
     /// Unfinished operations of this process.
     pub(crate) running: Mutex<HashMap<Uuid, Arc<Running>>>,

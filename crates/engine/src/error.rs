@@ -240,8 +240,8 @@ impl From<std::io::Error> for ApiError {
 }
 
 impl From<contree_sandbox::Error> for ApiError {
-    /// 403 for something that this machine cannot do (clients do not repeat it), 507 for a layer that
-    /// is too large, 500 for anything else.
+    /// 403 for something that this machine cannot do (clients do not repeat it), 507 for a layer
+    /// that is too large, 500 for anything else.
     fn from(error: contree_sandbox::Error) -> Self {
         match error {
             contree_sandbox::Error::Unavailable(_) => {

@@ -1,4 +1,5 @@
-//! The embedded engine: the Contree API on this Linux machine, without account, daemon or container runtime.
+//! The embedded engine: the Contree API on this Linux machine, without account, daemon or container
+//! runtime.
 //!
 //! [`LocalEngine`] is an engine inside the process, on a private unix socket. [`Server`] is one for
 //! other processes. Images, files and records are in a data directory that several processes may

@@ -22,8 +22,8 @@ pub(super) const MAX_LAYERS: usize = 480;
 /// Most processes and threads in one sandbox.
 pub(super) const MAX_PROCESSES: u32 = 4096;
 
-/// Smallest and largest memory limit of a sandbox, in bytes. A sandbox without a command takes a few
-/// MiB.
+/// Smallest and largest memory limit of a sandbox, in bytes. A sandbox without a command takes a
+/// few MiB.
 pub(super) const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 16 << 20..=1 << 50;
 
 /// Smallest and largest processor limit of a sandbox.
@@ -32,7 +32,7 @@ pub(super) const CPUS: std::ops::RangeInclusive<f64> = 0.01..=4096.0;
 /// Smallest limit of processes and threads of a sandbox.
 pub(super) const MIN_PROCESSES: u32 = 4;
 
-/// Largest JSON body, in bytes. The disk alone limits an upload (`POST /files`).
+/// Largest JSON body, in bytes. Uploads (`POST /files`) are limited only by the disk.
 pub(super) const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most imports that may wait in the queue.

@@ -1,7 +1,7 @@
 //! The end of an operation, made from its record, and its completion event in the log.
 //!
-//! One engine appends the completion event: the operation's owner or, if the owner is gone, the first
-//! engine that notices. All others read it from the log.
+//! One engine appends the completion event: the operation's owner or, if the owner is gone, the
+//! first engine that notices. All others read it from the log.
 
 use std::path::Path;
 
@@ -65,7 +65,8 @@ impl Completion {
         }
     }
 
-    /// The data of the event. The duration comes from the record, so every engine makes the same event.
+    /// The data of the event. The duration comes from the record, so every engine makes the same
+    /// event.
     fn data(&self) -> EventDataCompletion {
         let took = self.ended_at - self.created_at;
         EventDataCompletion {

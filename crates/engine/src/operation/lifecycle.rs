@@ -40,16 +40,16 @@ pub(crate) struct Task {
     pub(crate) operation: Uuid,
     /// The time of its acceptance.
     created_at: DateTime<Utc>,
-    /// The operation's directory. This process locks it until the operation is over, so other engines
-    /// know that its owner is alive. It is removed at the end.
+    /// The operation's directory. This process locks it until the operation is over, so other
+    /// engines know that its owner is alive. It is removed at the end.
     pub(crate) run: Arc<RunDir>,
     pub(crate) running: Arc<Running>,
 }
 
 /// Makes the result of an operation and records it together with its ending.
 ///
-/// It is called on a thread that may block, and only if nobody has cancelled the operation; from then
-/// on nobody can. A failure makes the operation FAILED.
+/// It is called on a thread that may block, and only if nobody has cancelled the operation; from
+/// then on nobody can. A failure makes the operation FAILED.
 pub(crate) type CommitWork =
     Box<dyn FnOnce(&Engine, &OperationEnding) -> Result<OperationEnding, ApiError> + Send>;
 
@@ -63,7 +63,7 @@ pub(crate) struct WorkEnding {
 }
 
 impl WorkEnding {
-    /// An end with a status alone.
+    /// An end with only a status.
     pub(crate) fn of(status: Status) -> Self {
         Self {
             status,
@@ -104,8 +104,8 @@ impl Task {
     }
 }
 
-/// Accepts an operation of kind `kind`, with the request as answers show it. Blocks. 429 if too many
-/// wait.
+/// Accepts an operation of kind `kind`, with the request as answers show it. Blocks. 429 if too
+/// many wait.
 ///
 /// The run directory and its lock exist before the record does, so no other engine takes the
 /// operation for orphaned.
@@ -184,8 +184,8 @@ pub(crate) fn accept(
     })
 }
 
-/// Waits in the queue, executes the operation's work and records its ending. It never fails: an error
-/// becomes the operation's error.
+/// Waits in the queue, executes the operation's work and records its ending. It never fails: an
+/// error becomes the operation's error.
 pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
     engine: Arc<Engine>,
     queued: QueuedOperation,

@@ -20,8 +20,8 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maintains an engine until it stops.
 ///
-/// It syncs new commits, closes idle views, and cancels operations that another process has asked to
-/// cancel.
+/// It syncs new commits, closes idle views, and cancels operations that another process has asked
+/// to cancel.
 pub(crate) async fn maintain(engine: Arc<Engine>) {
     let mut next = Instant::now();
     loop {

@@ -104,8 +104,8 @@ impl Queue {
         while let Some((_, next)) = state.waiting.pop_first() {
             match next.send(RunPermit(Some(Arc::clone(self)))) {
                 Ok(()) => return,
-                // The ticket was dropped meanwhile. Emptying the permit keeps its `Drop` from calling
-                // this function again while the lock is held.
+                // The ticket was dropped meanwhile. Emptying the permit keeps its `Drop` from
+                // calling this function again while the lock is held.
                 Err(mut permit) => drop(permit.0.take()),
             }
         }
@@ -131,7 +131,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if matches!(self.admission, Admission::Waiting(_)) {
-            // A permit that was sent already is in the receiver, which returns it when it is dropped.
+            // A permit that was sent already is in the receiver, which returns it when it is
+            // dropped.
             let sender = self.queue.state().waiting.remove(&self.number);
             drop(sender);
         }

@@ -22,8 +22,8 @@ const ORPHANED: &str = "the engine that ran this operation ended before it was o
 
 /// Cleans up a data directory after engines that crashed or were killed.
 ///
-/// Engines that run on it now hold locks, so their operations are left alone. A layer, upload or run
-/// directory that cannot be removed is skipped.
+/// The operations of running engines are not touched: these engines hold locks. A layer, upload or
+/// run directory that cannot be removed is skipped.
 pub(crate) fn recover(engine: &Engine) -> Result<(), StorageError> {
     for operation in engine.rows.read(operations::unfinished)? {
         fail_if_orphaned(engine, operation)?;
@@ -70,8 +70,8 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
     Ok(ended)
 }
 
-/// Appends the completion event that the gone owner did not append. If this fails, a follower of the
-/// operation tries again.
+/// Appends the completion event that the gone owner did not append. If this fails, a follower of
+/// the operation tries again.
 fn append_missing_completion(engine: &Engine, operation: Uuid) {
     let written =
         completion::recorded(&engine.rows, operation).and_then(|recorded| match recorded {
@@ -83,8 +83,8 @@ fn append_missing_completion(engine: &Engine, operation: Uuid) {
     }
 }
 
-/// Removes layers whose commit or copy will never finish. While an engine copies `tag:host`, it holds
-/// that image's lock, and nothing is removed.
+/// Removes layers whose commit or copy will never finish. While an engine copies `tag:host`, it
+/// holds that image's lock, and nothing is removed.
 fn remove_unfinished_layers(engine: &Engine) -> Result<(), StorageError> {
     let Some(_lock) = crate::image::host::try_lock(engine)? else {
         return Ok(());

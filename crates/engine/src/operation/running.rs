@@ -35,7 +35,7 @@ pub(crate) enum OperationStage {
 
 /// Whether an operation can be, or was, ended from outside.
 enum EarlyEndState {
-    /// Nobody has ended it, and it can be ended.
+    /// It can be ended, and it was not.
     Possible,
     /// It was ended from outside.
     Requested(EarlyEnd),
@@ -67,8 +67,8 @@ impl Running {
         self.end_early(Status::Cancelled, reason)
     }
 
-    /// Ends it as FAILED, for instance because it exceeded a limit. Only the first reason counts. False
-    /// if its result is already being recorded.
+    /// Ends it as FAILED, for instance because it exceeded a limit. Only the first reason counts.
+    /// False if its result is already being recorded.
     pub(crate) fn fail(&self, reason: &str) -> bool {
         self.end_early(Status::Failed, reason)
     }

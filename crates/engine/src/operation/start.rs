@@ -19,8 +19,8 @@ const QUEUED_WAIT: Duration = Duration::from_secs(1);
 /// preparing takes milliseconds.
 const PREPARING_WAIT: Duration = Duration::from_secs(20);
 
-/// Waits until an operation has started or is over, and returns its newest record. 425 if that takes
-/// too long.
+/// Waits until an operation has started or is over, and returns its newest record. 425 if that
+/// takes too long.
 pub(crate) async fn wait_until_started(
     engine: &Arc<Engine>,
     operation: Operation,

@@ -160,10 +160,11 @@ pub(crate) fn mark_synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Marks images as lost whose layers were not synced when the machine lost power. Returns their number.
+/// Marks images as lost whose layers were not synced when the machine lost power. Returns their
+/// number.
 ///
-/// Such a layer was committed in another boot than `boot`. Its files may be incomplete, so it is never
-/// served.
+/// Such a layer was committed in another boot than `boot`. Its files may be incomplete, so it is
+/// never served.
 pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DbError> {
     // A squashed layer can be made again. Marked as uncommitted and without a run, it is removed.
     c.execute(

@@ -26,8 +26,8 @@ pub(crate) struct ImageRow {
     pub(crate) uuid: Uuid,
     pub(crate) layer: u64,
     pub(crate) tags: Vec<String>,
-    /// The time of its creation or of the newest operation that used or made it, in microseconds since
-    /// the Unix epoch.
+    /// The time of its creation or of the newest operation that used or made it, in microseconds
+    /// since the Unix epoch.
     pub(crate) used_at: i64,
 }
 

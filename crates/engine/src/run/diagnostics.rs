@@ -36,8 +36,8 @@ const SINGLE_ID: &str = "this sandbox has a single user id, so files in it canno
 
 /// Appends the lines for which there is a reason.
 ///
-/// They are few and short, so `truncate_output_at` does not apply to them. A command whose output is
-/// not recorded at all gets none.
+/// They are few and short, so `truncate_output_at` does not apply to them. A command whose output
+/// is not recorded at all gets none.
 pub(crate) fn append(
     engine: &Engine,
     task: &Task,

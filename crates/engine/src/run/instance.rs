@@ -118,7 +118,8 @@ impl Instance {
         let starting = StartingProcess::new(self)?;
         let spid = starting.spid;
         let instance = Arc::clone(self);
-        // In a task of its own: if the client goes away, the process still needs a reader of its output.
+        // In a task of its own: if the client goes away, the process still needs a reader of its
+        // output.
         let started = self.tasks.spawn(async move {
             let process = instance.launch(spid, &request).await;
             drop(starting);
@@ -296,8 +297,8 @@ impl Instance {
             })
     }
 
-    /// Writes to a process's standard input, and closes it if `close` is set. Waits while the process
-    /// does not read.
+    /// Writes to a process's standard input, and closes it if `close` is set. Waits while the
+    /// process does not read.
     pub(crate) async fn write(
         &self,
         spid: u64,

@@ -115,8 +115,8 @@ enum StopCause {
     EngineStop,
 }
 
-/// Follows the main process to its end, then ends the sandbox. Returns the run's ending, and the exit
-/// state and resources of the main process.
+/// Follows the main process to its end, then ends the sandbox. Returns the run's ending, and the
+/// exit state and resources of the main process.
 async fn run_to_end(
     engine: &Engine,
     task: &Task,
@@ -154,7 +154,8 @@ async fn run_to_end(
         sandbox.hard_kill();
     }
     // A disposable run that timed out counts as killed by its time-out, even if a very busy machine
-    // took too long to end it. A run with a result does not: its files may still have been changing.
+    // took too long to end it. A run with a result does not: its files may still have been
+    // changing.
     let exit = observed_exit.or_else(|| (timed_out && plan.request.disposable).then(killed));
     let append_diagnostics = async {
         // An open connection would keep the sandbox's network alive.

@@ -18,7 +18,8 @@ use crate::operation::events::{EventLog, stream};
 /// How long small writes are collected into one event.
 const COLLECT: Duration = Duration::from_millis(5);
 
-/// How many small writes in quick succession become an event each before they are collected.
+/// The number of small writes in quick succession that become an event each. Further ones are
+/// collected.
 const BURST: u32 = 64;
 
 /// Bytes of a stream that are read at once.
@@ -69,8 +70,9 @@ impl ProcessInput {
         self.enqueue(&mut self.state(), bytes, close);
     }
 
-    /// Queues bytes, and waits while the queue is full. 409 if the input is closed, 504 if the process
-    /// does not read in time. After an error, or if the future is dropped, none of the bytes is queued.
+    /// Queues bytes, and waits while the queue is full. 409 if the input is closed, 504 if the
+    /// process does not read in time. After an error, or if the future is dropped, none of the
+    /// bytes is queued.
     pub(crate) async fn push(&self, bytes: Vec<u8>, close: bool) -> Result<(), ApiError> {
         let deadline = tokio::time::Instant::now() + INPUT_WAIT;
         loop {

@@ -1,5 +1,5 @@
-//! Answer bodies that a thread writes in chunks. It waits for a slow client, and stops when the client
-//! goes away.
+//! Answer bodies that a thread writes in chunks. It waits for a slow client, and stops when the
+//! client goes away.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -28,8 +28,8 @@ type BodyMessage = Option<Bytes>;
 
 /// A body that `write` produces on a thread that may block. `gzip`: compress it.
 ///
-/// The status is already sent when `write` fails, so an error breaks the connection off. No client can
-/// take an incomplete body for a complete one.
+/// The status is already sent when `write` fails, so an error breaks the connection off. No client
+/// can take an incomplete body for a complete one.
 pub(crate) fn body(
     gzip: bool,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,

@@ -1,7 +1,8 @@
 //! Reading the rest of a request's body when its answer is already known.
 //!
-//! Some requests are refused before their body was read (401, 404). Without this, the connection would
-//! close while the client is writing, and the client would see a broken pipe instead of the answer.
+//! Some requests are refused before their body was read (401, 404). Without this, the connection
+//! would close while the client is writing, and the client would see a broken pipe instead of the
+//! answer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -35,7 +35,8 @@ struct StartedEngine {
 
 /// An engine on its own thread with its own runtime, so the caller may use any runtime.
 ///
-/// Dropping it stops the engine and waits until it has stopped. Running operations become CANCELLED.
+/// Dropping it stops the engine and waits until it has stopped. Running operations become
+/// CANCELLED.
 #[derive(Debug)]
 pub struct LocalEngine {
     socket: PathBuf,

@@ -87,8 +87,8 @@ pub struct ServeConfig {
     pub token: Option<String>,
     /// Further host names of the server, besides loopback and the address itself.
     pub allow_hosts: Vec<String>,
-    /// Whether clients may import images from paths of this machine. They are read with this process's
-    /// rights. It overrides [`LocalConfig::local_imports`].
+    /// Whether clients may import images from paths of this machine. They are read with this
+    /// process's rights. It overrides [`LocalConfig::local_imports`].
     pub local_imports: bool,
 }
 
@@ -195,8 +195,8 @@ impl Server {
         &self.address
     }
 
-    /// Serves until `stop` completes. Then running operations become CANCELLED, event streams end and
-    /// connections are closed.
+    /// Serves until `stop` completes. Then running operations become CANCELLED, event streams end
+    /// and connections are closed.
     ///
     /// # Errors
     /// [`EngineError::Listen`] if listening fails before that.
@@ -250,8 +250,8 @@ fn shutdown(service: &Service) -> Shutdown {
     }
 }
 
-/// Listens on a socket that only this user can connect to, and returns its inode. A socket on which no
-/// process listens is replaced.
+/// Listens on a socket that only this user can connect to, and returns its inode. A socket on which
+/// no process listens is replaced.
 fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
@@ -266,7 +266,7 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
             Ok(_) => {
                 return Err(io::Error::new(
                     io::ErrorKind::AddrInUse,
-                    "another process listens on this socket",
+                    "another process listens there",
                 ));
             }
         },

@@ -12,16 +12,16 @@ const MAX_SOCKET_PATH: usize = 107;
 /// The name prefix of socket directories. Directories of ended processes are found by it.
 const DIRECTORY_PREFIX: &str = "contree-engine-";
 
-/// The directory of one engine's socket, which only its user can enter. The engine locks a file in it
-/// while it is alive.
+/// The directory of one engine's socket, which only its user can enter. The engine locks a file in
+/// it while it is alive.
 pub(crate) struct SocketDirectory {
     directory: tempfile::TempDir,
     _lock: File,
 }
 
 impl SocketDirectory {
-    /// Creates a directory below `parent`, and removes the directories of killed engines there. If the
-    /// path would be too long for a socket, it uses `/tmp`.
+    /// Creates a directory below `parent`, and removes the directories of killed engines there. If
+    /// the path would be too long for a socket, it uses `/tmp`.
     pub(crate) fn create(parent: &Path) -> std::io::Result<Self> {
         // The random part of the directory's name has 6 bytes, the socket's `/s` has 2.
         let long = parent.as_os_str().len() + 1 + DIRECTORY_PREFIX.len() + 8 > MAX_SOCKET_PATH;
@@ -55,8 +55,8 @@ impl SocketDirectory {
 
 /// Removes the socket directories of this user's killed engines.
 ///
-/// Other users may put directories there, so only those are removed that `user` owns and that nobody
-/// else can enter.
+/// Other users may put directories there, so only those are removed that `user` owns and that
+/// nobody else can enter.
 fn remove_abandoned(parent: &Path, user: u32) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let named = entry

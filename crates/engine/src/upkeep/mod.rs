@@ -1,11 +1,11 @@
 //! Upkeep of a data directory: reporting its disk usage, and removing unused data.
 //!
-//! Several engines may use the directory at the same time. Unfinished operations in the records show
-//! which data they use:
+//! Several engines may use the directory at the same time. Unfinished operations in the records
+//! show which data they use:
 //!
 //! - the transaction that records an operation checks that its image and its files still exist;
-//! - one transaction selects unused data and removes its records, and it keeps the data of unfinished
-//!   operations;
+//! - one transaction selects unused data and removes its records, and it keeps the data of
+//!   unfinished operations;
 //! - directories and files are removed after their records. If that is interrupted, the next upkeep
 //!   removes them as orphans.
 

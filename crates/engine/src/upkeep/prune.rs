@@ -13,8 +13,8 @@ use crate::operation::recover;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PruneOptions {
-    /// Days for which images without a tag, uploaded files and records of operations must be unused to
-    /// be removed.
+    /// Days for which images without a tag, uploaded files and records of operations must be unused
+    /// to be removed.
     pub older_than_days: u32,
     /// Only report, and remove nothing.
     pub dry_run: bool,
@@ -31,7 +31,8 @@ impl PruneOptions {
     }
 }
 
-/// Removes unused data from a data directory. Engines may use it at the same time: their data is kept.
+/// Removes unused data from a data directory. Engines may use it at the same time: their data is
+/// kept.
 ///
 /// # Errors
 /// If the data directory cannot be used.

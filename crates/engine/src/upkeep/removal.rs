@@ -17,8 +17,8 @@ use crate::engine::Engine;
 use crate::error::StorageError;
 use crate::rows::upkeep as rows;
 
-/// The age at which an uploaded file or a log without a record counts as an orphan. They are created
-/// before their records.
+/// The age at which an uploaded file or a log without a record counts as an orphan. They are
+/// created before their records.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The name prefix of uploaded files that are checked before they are removed.
@@ -111,7 +111,8 @@ impl Removal<'_> {
         if self.dry_run {
             return;
         }
-        // It is renamed before the check, so that no upload can replace it between check and removal.
+        // It is renamed before the check, so that no upload can replace it between check and
+        // removal.
         let renamed = path.with_file_name(format!("{CHECKED_PREFIX}{sha256}"));
         if fs::rename(&path, &renamed).is_err() {
             return;

@@ -21,8 +21,9 @@ pub(super) struct Selection {
 /// Selects data that was unused since `before` (microseconds since the Unix epoch) and on which
 /// nothing depends, and removes its records.
 pub(super) fn select(c: &Connection, before: i64) -> Result<Selection, DbError> {
-    // A layer's parent may have a higher id, if two imports made their common layers at the same time.
-    // So foreign keys are checked at the end of the transaction, when all selected records are gone.
+    // A layer's parent may have a higher id, if two imports made their common layers at the same
+    // time. So foreign keys are checked at the end of the transaction, when all selected records
+    // are gone.
     c.execute_batch("PRAGMA defer_foreign_keys = ON")?;
     let all_layers = rows::layers(c)?;
     let all_images = rows::images(c)?;
@@ -59,8 +60,8 @@ pub(super) fn select(c: &Connection, before: i64) -> Result<Selection, DbError> 
 
 /// The images and layers that nothing needs.
 ///
-/// An image is needed if it has a tag, was used since `before`, or is in use. Its layers are needed,
-/// and so is every image whose top layer is one of them.
+/// An image is needed if it has a tag, was used since `before`, or is in use. Its layers are
+/// needed, and so is every image whose top layer is one of them.
 fn unneeded(
     images: Vec<ImageRow>,
     layers: Vec<LayerRow>,

@@ -61,7 +61,8 @@ pub struct LayersUsage {
     pub unique_bytes: u64,
     /// The size of layers that no image has, in bytes.
     pub unused_bytes: u64,
-    /// The number of squashed layers. Their files are hard links to those of the layers they replace.
+    /// The number of squashed layers. Their files are hard links to those of the layers they
+    /// replace.
     pub squashed: u64,
 }
 

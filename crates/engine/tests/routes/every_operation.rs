@@ -1,9 +1,9 @@
 //! Calls every operation of the API document over HTTP on a real engine: status, headers, body and
 //! effect, and each error answer that the document declares.
 //!
-//! Each answer is checked against the document. At the end every declared answer must have occurred, or
-//! be in [`OUT_OF_REACH`] with a reason. So the test fails for a new operation or answer of the document
-//! until it is called here.
+//! Each answer is checked against the document. At the end every declared answer must have
+//! occurred, or be in [`OUT_OF_REACH`] with a reason. So the test fails for a new operation or
+//! answer of the document until it is called here.
 
 use std::collections::BTreeSet;
 
@@ -143,8 +143,8 @@ impl Api {
         }
     }
 
-    /// Calls an operation with `parts` as the parameters of its path, and checks the answer against the
-    /// document.
+    /// Calls an operation with `parts` as the parameters of its path, and checks the answer against
+    /// the document.
     async fn call(
         &mut self,
         id: &str,

@@ -129,8 +129,8 @@ async fn a_follower_in_another_engine_does_not_wait_for_a_stopped_owner() {
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
         tokio::task::yield_now().await;
     }
-    // The state of an owner that was stopped by a signal after it had recorded the operation's end: its
-    // run directory is locked, and the log has no completion event.
+    // The state of an owner that was stopped by a signal after it had recorded the operation's end:
+    // its run directory is locked, and the log has no completion event.
     let run = data.join("run").join(&done.operation);
     std::fs::create_dir(&run).unwrap();
     let lock = File::create_new(run.join("lock")).unwrap();

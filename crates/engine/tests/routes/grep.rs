@@ -213,7 +213,8 @@ async fn a_search_stops_at_the_limits_of_files_and_lines() {
         .await
         .result
         .unwrap();
-    // A line that is too long ends the search of its file and is reported. Other files are searched.
+    // A line that is too long ends the search of its file and is reported. Other files are
+    // searched.
     let found = search(&local, &image, "pattern=%5Eneedle&path=/p").await;
     assert_eq!(
         (places(&found), &found["truncated"]),

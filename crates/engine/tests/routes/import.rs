@@ -41,8 +41,8 @@ impl Local {
         files_in_data_directory(self.engine.data.path())
     }
 
-    /// Waits until the data directory has only these files. A run directory is removed shortly after
-    /// the operation's end is visible.
+    /// Waits until the data directory has only these files. A run directory is removed shortly
+    /// after the operation's end is visible.
     async fn wait_until_cleaned_up(&self, before: &BTreeSet<PathBuf>) {
         let started = std::time::Instant::now();
         while self.files_in_data_directory() != *before {

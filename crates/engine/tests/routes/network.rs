@@ -1,5 +1,5 @@
-//! Tests of the sandboxes' network: which addresses a command reaches, and that this machine's services
-//! are not among them.
+//! Tests of the sandboxes' network: which addresses a command reaches, and that this machine's
+//! services are not among them.
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -254,7 +254,7 @@ async fn a_timeout_is_reported_even_if_the_sandbox_is_ended_by_force() {
     assert_eq!(ended, ("SUCCESS", -1, 9));
     // The files of such a run may be inconsistent, so there is no result.
     assert_eq!((kept.status.as_str(), &kept.result), ("FAILED", &None));
-    assert!(kept.error.contains("ran out of time"), "{kept:?}");
+    assert!(kept.error.contains("exceeded its time-out"), "{kept:?}");
     for command in &seen {
         assert_eq!(running(command), None);
     }

@@ -96,7 +96,8 @@ impl Local {
         Self::of(Arc::new(Engine { local, data }))
     }
 
-    /// The engine that other tests use too, so its listings have their operations and images as well.
+    /// The engine that other tests use too, so its listings have their operations and images as
+    /// well.
     pub(crate) async fn shared() -> Self {
         let mut shared = SHARED.lock().await;
         let engine = match shared.upgrade() {
@@ -188,8 +189,8 @@ impl Local {
         answer(self.http.put(url(path))).await
     }
 
-    /// Reads at least `bytes` bytes of the event stream after `last`, or all of it, and then drops the
-    /// connection.
+    /// Reads at least `bytes` bytes of the event stream after `last`, or all of it, and then drops
+    /// the connection.
     pub(crate) async fn some_of(&self, operation: &str, last: u64, bytes: usize) -> String {
         let mut response = self
             .http

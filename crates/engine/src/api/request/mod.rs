@@ -61,8 +61,8 @@ impl ClosableStreamRepr {
 }
 
 impl ExecSpec {
-    /// Converts it to a request to run a command. Fields about the sandbox get defaults, because the
-    /// sandbox exists already.
+    /// Converts it to a request to run a command. Fields about the sandbox get defaults, because
+    /// the sandbox exists already.
     pub(crate) fn into_spawn(self) -> SpawnRequest {
         SpawnRequest {
             command: self.command,

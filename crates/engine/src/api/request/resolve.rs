@@ -1,4 +1,5 @@
-//! Completing a request with the image's saved settings, and the settings that the result image saves.
+//! Completing a request with the image's saved settings, and the settings that the result image
+//! saves.
 
 use std::collections::BTreeMap;
 

@@ -66,8 +66,8 @@ pub(super) async fn upload(
             text
         });
     let stored = blocking(move || {
-        // Readable by all: a sandbox's first process runs as another user. The data directory itself
-        // is private.
+        // Readable by all: a sandbox's first process runs as another user. The data directory
+        // itself is private.
         file.as_file()
             .set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.persist(engine.file_path(&digest))

@@ -1,4 +1,5 @@
-//! The route for following an operation: its events as server-sent events (WHATWG HTML, section 9.2).
+//! The route for following an operation: its events as server-sent events (WHATWG HTML, section
+//! 9.2).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,8 +28,8 @@ use crate::operation::start::wait_until_started;
 /// How often an idle stream sends a comment, which keeps the connection alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// How long a follower waits for an owner that has recorded an operation's end to append the completion
-/// event. Normally this takes milliseconds.
+/// How long a follower waits for an owner that has recorded an operation's end to append the
+/// completion event. Normally this takes milliseconds.
 const COMPLETION_WAIT: Duration = Duration::from_secs(10);
 
 /// `GET /operations/{operationId}/events`.
@@ -84,8 +85,8 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         .transpose()
 }
 
-/// The reader of an operation's log for one client. With `follow`, it waits for new events up to the
-/// completion event.
+/// The reader of an operation's log for one client. With `follow`, it waits for new events up to
+/// the completion event.
 struct Follower {
     engine: Arc<Engine>,
     uuid: Uuid,
@@ -212,8 +213,8 @@ impl Follower {
         }
     }
 
-    /// Ends the stream with a completion event made from the record. The log stays as it is, because
-    /// its owner may still append the same event.
+    /// Ends the stream with a completion event made from the record. The log stays as it is,
+    /// because its owner may still append the same event.
     async fn send_completion(&mut self) -> Result<(), ApiError> {
         let (engine, uuid) = (Arc::clone(&self.engine), self.uuid);
         let completion = blocking(move || Ok(completion::recorded(&engine.rows, uuid)?)).await?;
@@ -229,7 +230,8 @@ impl Follower {
         }
     }
 
-    /// Appends the completion event to a log whose owner is gone, unless the log has one, and reads it.
+    /// Appends the completion event to a log whose owner is gone, unless the log has one, and reads
+    /// it.
     async fn complete(&mut self) -> Result<(), ApiError> {
         let (engine, uuid) = (Arc::clone(&self.engine), self.uuid);
         let completion = blocking(move || {
@@ -243,8 +245,8 @@ impl Follower {
         })
         .await?;
         if !self.read()? {
-            // The event could not be appended: the log is missing, or the disk is full. Made from the
-            // record, the event is the same each time.
+            // The event could not be appended: the log is missing, or the disk is full. Made from
+            // the record, the event is the same each time.
             self.end_with(completion);
         }
         Ok(())

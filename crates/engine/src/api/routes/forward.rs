@@ -25,8 +25,8 @@ pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.contains_key(FORWARDED)
 }
 
-/// Forwards a request. 504 if the other process does not answer; it may have carried out the request
-/// even then.
+/// Forwards a request. 504 if the other process does not answer; it may have carried out the
+/// request even then.
 pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, ApiError> {
     // The router has removed the prefix `/v1`.
     let head = format!(
@@ -59,7 +59,8 @@ pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, 
     })
 }
 
-/// Parses an HTTP answer of another engine. It is complete because the engine closes the connection.
+/// Parses an HTTP answer of another engine. It is complete because the engine closes the
+/// connection.
 fn parse(answer: &[u8]) -> Option<Response> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;

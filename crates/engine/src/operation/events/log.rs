@@ -64,8 +64,8 @@ impl EventLog {
         written
     }
 
-    /// Appends the completion event, with the time `at`. Nothing is appended after it, even if it could
-    /// not be written.
+    /// Appends the completion event, with the time `at`. Nothing is appended after it, even if it
+    /// could not be written.
     pub(crate) fn complete(&self, at: DateTime<Utc>, data: &impl Serialize) {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         if !end.complete {
@@ -108,8 +108,8 @@ impl EventLog {
 
 /// Appends the completion event to a log whose owner is gone, unless the log has one.
 ///
-/// Several engines may try at once: one of them writes, and the others find its event. A missing log is
-/// not created.
+/// Several engines may try at once: one of them writes, and the others find its event. A missing
+/// log is not created.
 pub(crate) fn complete_abandoned(
     path: &Path,
     at: DateTime<Utc>,

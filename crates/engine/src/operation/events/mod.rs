@@ -1,10 +1,10 @@
 //! The event log of an operation: a file with one JSON line for each event.
 //!
-//! The owner appends lines while the operation runs, and the file stays afterwards. The last event is
-//! the completion event. A line without its newline is not an event: its writer was killed.
+//! The owner appends lines while the operation runs, and the file stays afterwards. The last event
+//! is the completion event. A line without its newline is not an event: its writer was killed.
 //!
-//! A follower reads the file. In the owner's process a [`tokio::sync::watch`] channel announces growth;
-//! in another process the follower reads the file again every [`POLL`].
+//! A follower reads the file. In the owner's process a [`tokio::sync::watch`] channel announces
+//! growth; in another process the follower reads the file again every [`POLL`].
 
 mod line;
 mod log;

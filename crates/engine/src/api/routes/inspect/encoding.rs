@@ -2,8 +2,8 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// Whether the client accepts gzip (RFC 9110, section 12.5.3). Without the header `Accept-Encoding`,
-/// answers are not compressed.
+/// Whether the client accepts gzip (RFC 9110, section 12.5.3). Without the header
+/// `Accept-Encoding`, answers are not compressed.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = None;
     let mut gzip = None;
@@ -39,8 +39,8 @@ pub(super) fn headers(gzip: bool, kind: &'static str) -> HeaderMap {
     headers
 }
 
-/// The header value `attachment` with a file name (RFC 6266). A name that is not plain ASCII is also
-/// given in UTF-8.
+/// The header value `attachment` with a file name (RFC 6266). A name that is not plain ASCII is
+/// also given in UTF-8.
 pub(super) fn attachment(name: &str) -> HeaderValue {
     let plain: String = name
         .chars()

@@ -145,8 +145,8 @@ pub(in crate::api::routes) async fn grep(
     let stop = Arc::clone(&stop_on_drop.0);
     let patterns = query.pattern.clone();
     let first_path = paths[0].to_string_lossy().into_owned();
-    // Before the image is looked up, so an invalid pattern is reported even if the image is missing.
-    // Compiling patterns can take a while.
+    // Before the image is looked up, so an invalid pattern is reported even if the image is
+    // missing. Compiling patterns can take a while.
     let search = blocking(move || Search::new(&query, stop).map_err(ApiError::bad)).await?;
     let view = own_view(&engine, uuid).await?.view;
     let permit = Arc::clone(&engine.views.searches).acquire_owned();
@@ -176,7 +176,8 @@ pub(in crate::api::routes) async fn grep(
     }))
 }
 
-/// The answer to an error of a search. The API has no 422 for it, so a path of the wrong kind gets 404.
+/// The answer to an error of a search. The API has no 422 for it, so a path of the wrong kind gets
+/// 404.
 fn search_error(path: &std::path::Path, error: ViewError) -> ApiError {
     match error {
         ViewError::NotADirectory | ViewError::TooManyLinks | ViewError::NotAFile => {

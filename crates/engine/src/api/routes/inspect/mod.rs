@@ -94,8 +94,8 @@ pub(super) async fn image(
     Ok(Answer(image_routes::to_answer(&image, tag.as_deref())))
 }
 
-/// Reads from a shared view of an image. If the view's helper process has ended, opens the view once
-/// again.
+/// Reads from a shared view of an image. If the view's helper process has ended, opens the view
+/// once again.
 async fn with_view<T: Send + 'static>(
     engine: &Arc<Engine>,
     uuid: Uuid,
@@ -119,7 +119,7 @@ async fn with_view<T: Send + 'static>(
     .await
 }
 
-/// Opens a view for one request alone, which may use it for long.
+/// Opens a view for a single request, which may use it for long.
 async fn own_view(engine: &Arc<Engine>, uuid: Uuid) -> Result<OpenView, ApiError> {
     let image = lookup::find(engine, uuid).await?;
     let engine = Arc::clone(engine);
