@@ -52,17 +52,17 @@ pub(crate) fn prepare(root: &Path) -> Result<(), EngineError> {
             .write_all(STORE_VERSION.as_bytes())
             .map_err(failed("cannot write", &path)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = fs::read_to_string(&path)
+            let version = fs::read_to_string(&path)
                 .map_err(failed("cannot read", &path))?
                 .trim()
                 .to_owned();
             // Empty: another engine has created the file and not yet written it.
-            if found.is_empty() || found == STORE_VERSION {
+            if version.is_empty() || version == STORE_VERSION {
                 return Ok(());
             }
             Err(EngineError::StoreVersion {
                 path: root.to_owned(),
-                found,
+                found: version,
                 known: STORE_VERSION,
             })
         }

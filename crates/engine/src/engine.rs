@@ -22,7 +22,7 @@ use crate::image::squash_queue::SquashQueue;
 use crate::image::views::Views;
 use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
-use crate::operation::running::Running;
+use crate::operation::running::RunningOperation;
 use crate::rows::files::StoredFile;
 use crate::rows::{Rows, layers};
 use contree_sqlite::DbError;
@@ -37,9 +37,9 @@ pub(crate) struct Engine {
     /// incomplete.
     pub(crate) boot: String,
     /// Unfinished operations of this process.
-    pub(crate) running: Mutex<HashMap<Uuid, Arc<Running>>>,
+    pub(crate) running: Mutex<HashMap<Uuid, Arc<RunningOperation>>>,
     /// The queue of commands.
-    pub(crate) instances: Arc<Queue>,
+    pub(crate) run_queue: Arc<Queue>,
     /// The socket on which other engines of the store send requests to this one.
     socket: OnceLock<String>,
     pub(crate) imports: Imports,
@@ -88,7 +88,7 @@ impl Engine {
             identity,
             boot,
             running: Mutex::default(),
-            instances: Queue::new(config.max_concurrency, max_waiting(config.max_pending)),
+            run_queue: Queue::new(config.max_concurrency, max_waiting(config.max_pending)),
             socket: OnceLock::new(),
             imports: Imports::new(config),
             views: Views::default(),
@@ -113,7 +113,7 @@ impl Engine {
     }
 
     /// An unfinished operation of this process.
-    pub(crate) fn running(&self, operation: Uuid) -> Option<Arc<Running>> {
+    pub(crate) fn running(&self, operation: Uuid) -> Option<Arc<RunningOperation>> {
         self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

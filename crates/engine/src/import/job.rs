@@ -17,7 +17,7 @@ use crate::api::request::import::CheckedImport;
 use crate::api::types::ImageImportRequest;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::lifecycle::{self, CommitWork, Task, WorkEnding};
+use crate::operation::lifecycle::{self, CommitWork, OperationTask, WorkEnding};
 use crate::rows::operations::Status;
 
 /// Checks a request, records its operation and starts it on `runtime`. Blocks.
@@ -56,7 +56,7 @@ pub(crate) fn begin(
     Ok(operation)
 }
 
-async fn run(engine: Arc<Engine>, task: Task, checked: CheckedImport) -> WorkEnding {
+async fn run(engine: Arc<Engine>, task: OperationTask, checked: CheckedImport) -> WorkEnding {
     if let Err(error) = task.begin(&engine).await {
         return WorkEnding::failed(error.message());
     }
@@ -88,7 +88,7 @@ async fn run(engine: Arc<Engine>, task: Task, checked: CheckedImport) -> WorkEnd
 /// Gets everything that the image is made of; `None` if it was cancelled. When this is over, no task of the import is left.
 async fn execute(
     engine: &Arc<Engine>,
-    task: &Task,
+    task: &OperationTask,
     checked: &CheckedImport,
 ) -> Option<Result<PreparedImage, ImportError>> {
     let tasks = ImportTasks::default();

@@ -10,7 +10,7 @@ use contree_sandbox::Unpacked;
 
 use crate::api::types::OperationEventType;
 use crate::operation::events::stream;
-use crate::operation::running::Running;
+use crate::operation::running::RunningOperation;
 
 /// How often a download tells how far it is.
 const EVERY: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The log of an import.
 #[derive(Clone)]
 pub(super) struct Progress {
-    running: Arc<Running>,
+    running: Arc<RunningOperation>,
     download: Arc<Download>,
 }
 
@@ -29,7 +29,7 @@ struct Download {
 }
 
 impl Progress {
-    pub(super) fn new(running: Arc<Running>) -> Self {
+    pub(super) fn new(running: Arc<RunningOperation>) -> Self {
         Self {
             running,
             download: Arc::new(Download {

@@ -2,9 +2,9 @@
 //!
 //! A route calls [`accept`] and passes the operation's work to [`carry_out`]. The work
 //!
-//! - calls [`Task::begin`] when it starts;
+//! - calls [`OperationTask::begin`] when it starts;
 //! - appends its events to the log;
-//! - ends early when [`Running::cancel`] was called;
+//! - ends early when [`RunningOperation::cancel`] was called;
 //! - returns its [`WorkEnding`], with a closure that records the result image and the ending in one
 //!   transaction.
 
@@ -23,27 +23,27 @@ use crate::error::ApiError;
 use crate::operation::completion::{self, Completion};
 use crate::operation::events::EventLog;
 use crate::operation::queue::{Queue, Ticket};
-use crate::operation::running::Running;
+use crate::operation::running::RunningOperation;
 use crate::operation::running::STOPPED;
 use crate::rows::images;
 use crate::rows::operations::{self, OperationEnding, Status};
 
 /// An accepted operation: it is recorded and has a place in the queue.
 pub(crate) struct QueuedOperation {
-    task: Task,
+    task: OperationTask,
     ticket: Ticket,
 }
 
 /// An operation that is executed.
 #[derive(Clone)]
-pub(crate) struct Task {
+pub(crate) struct OperationTask {
     pub(crate) operation: Uuid,
     /// The time of its acceptance.
     created_at: DateTime<Utc>,
     /// The operation's directory. This process locks it until the operation is over, so other
     /// engines know that its owner is alive. It is removed at the end.
     pub(crate) run: Arc<RunDir>,
-    pub(crate) running: Arc<Running>,
+    pub(crate) running: Arc<RunningOperation>,
 }
 
 /// Makes the result of an operation and records it together with its ending.
@@ -86,7 +86,7 @@ impl WorkEnding {
     }
 }
 
-impl Task {
+impl OperationTask {
     /// Records that the work begins, and lets clients follow it.
     pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
         self.record_executing(engine).await?;
@@ -94,8 +94,8 @@ impl Task {
         Ok(())
     }
 
-    /// Records that the work begins. [`Running::begin`] then lets clients follow it and use its
-    /// instance.
+    /// Records that the work begins. [`RunningOperation::begin`] then lets clients follow it and use its
+    /// sandbox.
     pub(crate) async fn record_executing(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
         let operation = self.operation;
         engine
@@ -130,7 +130,7 @@ pub(crate) fn accept(
     };
     let run = Arc::new(engine.store.create_run(&operation.to_string())?);
     let log = EventLog::create(&engine.log_path(operation)).inspect_err(|_| withdraw())?;
-    let running = Arc::new(Running::new(log));
+    let running = Arc::new(RunningOperation::new(log));
     let status = if ticket.is_granted() {
         Status::Assigned
     } else {
@@ -174,7 +174,7 @@ pub(crate) fn accept(
         running.cancel(STOPPED);
     }
     Ok(QueuedOperation {
-        task: Task {
+        task: OperationTask {
             operation,
             created_at,
             run,
@@ -189,7 +189,7 @@ pub(crate) fn accept(
 pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
     engine: Arc<Engine>,
     queued: QueuedOperation,
-    work: impl FnOnce(Arc<Engine>, Task) -> F + Send,
+    work: impl FnOnce(Arc<Engine>, OperationTask) -> F + Send,
 ) {
     let QueuedOperation { task, ticket } = queued;
     let waited = !ticket.is_granted();
@@ -221,8 +221,8 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
 }
 
 /// Commits the result, records the ending, completes the log and removes the run directory.
-async fn settle(engine: &Arc<Engine>, task: Task, work_ending: WorkEnding) {
-    let Task {
+async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEnding) {
+    let OperationTask {
         operation,
         created_at,
         run,

@@ -7,19 +7,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::operation::events::EventLog;
 use crate::rows::operations::Status;
-use crate::run::instance::Instance;
+use crate::run::running_sandbox::RunningSandbox;
 
 /// The reason of operations that are CANCELLED because their engine is stopped.
 pub(crate) const STOPPED: &str = "the engine that ran this operation was stopped";
 
 /// An unfinished operation of this process.
-pub(crate) struct Running {
+pub(crate) struct RunningOperation {
     pub(crate) log: Arc<EventLog>,
     /// Cancelled when the operation is to end early.
     pub(crate) cancel: CancellationToken,
     early_end: Mutex<EarlyEndState>,
     stage: watch::Sender<OperationStage>,
-    instance: OnceLock<Arc<Instance>>,
+    sandbox: OnceLock<Arc<RunningSandbox>>,
 }
 
 /// The progress of an operation that is not over.
@@ -50,14 +50,14 @@ pub(crate) struct EarlyEnd {
     pub(crate) reason: String,
 }
 
-impl Running {
+impl RunningOperation {
     pub(crate) fn new(log: EventLog) -> Self {
         Self {
             log: Arc::new(log),
             cancel: CancellationToken::new(),
             early_end: Mutex::new(EarlyEndState::Possible),
             stage: watch::Sender::new(OperationStage::Queued),
-            instance: OnceLock::new(),
+            sandbox: OnceLock::new(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Running {
         self.end_early(Status::Cancelled, reason)
     }
 
-    /// Ends it as FAILED, for instance because it exceeded a limit. Only the first reason counts.
+    /// Ends it as FAILED, for sandbox because it exceeded a limit. Only the first reason counts.
     /// False if its result is already being recorded.
     pub(crate) fn fail(&self, reason: &str) -> bool {
         self.end_early(Status::Failed, reason)
@@ -109,10 +109,10 @@ impl Running {
         self.stage.send_replace(OperationStage::Assigned);
     }
 
-    /// Marks it as started: its events can be followed, and its instance, if any, can be used.
-    pub(crate) fn begin(&self, instance: Option<Arc<Instance>>) {
-        if let Some(instance) = instance {
-            let _ = self.instance.set(instance);
+    /// Marks it as started: its events can be followed, and its sandbox, if it has one, can be used.
+    pub(crate) fn begin(&self, sandbox: Option<Arc<RunningSandbox>>) {
+        if let Some(sandbox) = sandbox {
+            let _ = self.sandbox.set(sandbox);
         }
         self.stage.send_replace(OperationStage::Started);
     }
@@ -123,7 +123,7 @@ impl Running {
     }
 
     /// Its sandbox with the processes in it, if one was started.
-    pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
-        self.instance.get()
+    pub(crate) fn sandbox(&self) -> Option<&Arc<RunningSandbox>> {
+        self.sandbox.get()
     }
 }

@@ -28,11 +28,11 @@ pub(crate) async fn wait_until_started(
     let uuid = operation.uuid;
     if let Some(running) = engine.running(uuid) {
         let mut stage = running.stage();
-        for (wanted, longest) in [
+        for (awaited, longest) in [
             (OperationStage::Assigned, QUEUED_WAIT),
             (OperationStage::Started, PREPARING_WAIT),
         ] {
-            let arrival = stage.wait_for(|stage| *stage >= wanted);
+            let arrival = stage.wait_for(|stage| *stage >= awaited);
             if tokio::time::timeout(longest, arrival).await.is_err() {
                 return Err(too_early(&operation));
             }

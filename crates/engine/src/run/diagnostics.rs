@@ -6,8 +6,8 @@ use crate::api::request::SpawnRequest;
 use crate::api::types::OperationEventType;
 use crate::engine::Engine;
 use crate::operation::events::{self, SYSTEM, stream};
-use crate::operation::lifecycle::Task;
-use crate::run::instance::MAIN;
+use crate::operation::lifecycle::OperationTask;
+use crate::run::running_sandbox::MAIN;
 
 /// The prefix that tells these lines from the command's own output.
 const PREFIX: &str = "contree: ";
@@ -40,7 +40,7 @@ const SINGLE_ID: &str = "this sandbox has a single user id, so files in it canno
 /// is not recorded at all gets none.
 pub(crate) fn append(
     engine: &Engine,
-    task: &Task,
+    task: &OperationTask,
     request: &SpawnRequest,
     denial: Option<String>,
     exceeded_memory_limit: Option<u64>,

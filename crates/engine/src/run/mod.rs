@@ -3,7 +3,7 @@
 pub(crate) mod commit;
 pub(crate) mod diagnostics;
 pub(crate) mod ending;
-pub(crate) mod instance;
 pub(crate) mod runner;
+pub(crate) mod running_sandbox;
 pub(crate) mod signals;
 pub(crate) mod streams;

@@ -22,13 +22,13 @@ use crate::error::ApiError;
 use crate::image::squash;
 use crate::limits;
 use crate::operation::events::{EventLog, SYSTEM, timestamp};
-use crate::operation::lifecycle::{CommitWork, Task, WorkEnding};
+use crate::operation::lifecycle::{CommitWork, OperationTask, WorkEnding};
 use crate::rows::images::Image;
 use crate::rows::layers::Layer;
 use crate::run::commit::commit_run;
 use crate::run::diagnostics;
 use crate::run::ending::RunEnding;
-use crate::run::instance::{Instance, StartedProcess};
+use crate::run::running_sandbox::{RunningSandbox, StartedProcess};
 
 /// How long killed processes may take to end before the sandbox is ended by force.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -44,7 +44,7 @@ pub(crate) struct RunPlan {
 }
 
 /// Runs a command to its end.
-pub(crate) async fn run(engine: Arc<Engine>, task: Task, plan: RunPlan) -> WorkEnding {
+pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan) -> WorkEnding {
     let log = Arc::clone(&task.running.log);
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);
@@ -65,7 +65,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, plan: RunPlan) -> WorkE
     log.append(SYSTEM, OperationEventType::Init, init_event(&plan.request));
     let proxy = engine.egress.serve(&sandbox, &log);
     let variables = engine.egress.variables(access, &sandbox);
-    let instance = Instance::new(
+    let running_sandbox = RunningSandbox::new(
         sandbox,
         Arc::clone(&log),
         plan.image.clone(),
@@ -74,27 +74,39 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, plan: RunPlan) -> WorkE
     );
     let (recorded, main) = tokio::join!(
         task.record_executing(&engine),
-        instance.start_main(&plan.request)
+        running_sandbox.start_main(&plan.request)
     );
     let main = match main {
         Ok(main) => main,
-        Err(error) => return not_started(&instance, &log, &error).await,
+        Err(error) => return not_started(&running_sandbox, &log, &error).await,
     };
     if let Err(error) = recorded {
         // A command whose start cannot be recorded must not run.
         task.running.fail(error.message());
     }
-    task.running.begin(Some(Arc::clone(&instance)));
-    let (ending, outcome) =
-        run_to_end(&engine, &task, &plan, &instance, main, proxy, started_at).await;
+    task.running.begin(Some(Arc::clone(&running_sandbox)));
+    let (ending, outcome) = run_to_end(
+        &engine,
+        &task,
+        &plan,
+        &running_sandbox,
+        main,
+        proxy,
+        started_at,
+    )
+    .await;
     ending.into_work_ending(outcome, |finished| {
         (!plan.request.disposable).then(|| commit_work(task, plan, finished))
     })
 }
 
 /// Ends the sandbox of a command that could not be started.
-async fn not_started(instance: &Instance, log: &EventLog, error: &ApiError) -> WorkEnding {
-    let finish_error = match instance.close(false).await {
+async fn not_started(
+    running_sandbox: &RunningSandbox,
+    log: &EventLog,
+    error: &ApiError,
+) -> WorkEnding {
+    let finish_error = match running_sandbox.close(false).await {
         Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
         None => None,
     };
@@ -119,9 +131,9 @@ enum StopCause {
 /// exit state and resources of the main process.
 async fn run_to_end(
     engine: &Engine,
-    task: &Task,
+    task: &OperationTask,
     plan: &RunPlan,
-    instance: &Arc<Instance>,
+    running_sandbox: &Arc<RunningSandbox>,
     mut main: StartedProcess,
     proxy: Option<Proxy>,
     started_at: Instant,
@@ -138,7 +150,7 @@ async fn run_to_end(
     };
     let timed_out = matches!(cause, StopCause::TimeOut);
     // When the main process ends, all other processes in the sandbox end too.
-    let Some(sandbox) = instance.close(timed_out).await.map(Arc::new) else {
+    let Some(sandbox) = running_sandbox.close(timed_out).await.map(Arc::new) else {
         return (RunEnding::AlreadyClosed, None);
     };
     kill_all(&sandbox).await;
@@ -173,10 +185,10 @@ async fn run_to_end(
             exit.as_ref(),
         );
     };
-    instance
+    running_sandbox
         .record_main_end(main, exit.as_ref(), append_diagnostics)
         .await;
-    instance.wait_for_subprocesses().await;
+    running_sandbox.wait_for_subprocesses().await;
     let elapsed = started_at.elapsed();
     let cancelled = matches!(cause, StopCause::Cancel | StopCause::EngineStop);
     let to_commit = exit.is_some() && !plan.request.disposable && !cancelled;
@@ -233,7 +245,7 @@ fn killed() -> Exit {
 }
 
 /// The closure that commits the command's changes as an image.
-fn commit_work(task: Task, plan: RunPlan, finished: Finished) -> CommitWork {
+fn commit_work(task: OperationTask, plan: RunPlan, finished: Finished) -> CommitWork {
     Box::new(move |engine, ending| {
         commit_run(
             engine,

@@ -59,14 +59,14 @@ impl SocketDirectory {
 /// nobody else can enter.
 fn remove_abandoned(parent: &Path, user: u32) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let named = entry
+        let has_prefix = entry
             .file_name()
             .to_string_lossy()
             .starts_with(DIRECTORY_PREFIX);
         let ours = |metadata: fs::Metadata| {
             metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0
         };
-        if !named || !fs::symlink_metadata(entry.path()).is_ok_and(ours) {
+        if !has_prefix || !fs::symlink_metadata(entry.path()).is_ok_and(ours) {
             continue;
         }
         // A directory without a lock file may belong to an engine that is just starting.

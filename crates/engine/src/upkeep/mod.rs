@@ -3,7 +3,7 @@
 //! Several engines may use the directory at the same time. Unfinished operations in the records
 //! show which data they use:
 //!
-//! - the transaction that records an operation checks that its image and its files still exist;
+//! - the transaction that records an operation checks that its image still exists;
 //! - one transaction selects unused data and removes its records, and it keeps the data of
 //!   unfinished operations;
 //! - directories and files are removed after their records. If that is interrupted, the next upkeep

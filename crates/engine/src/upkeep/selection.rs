@@ -47,7 +47,7 @@ pub(super) fn select(c: &Connection, before: i64) -> Result<Selection, DbError> 
         rows::remove_file(c, file.uuid)?;
     }
     let operations = rows::operations_before(c, before)?;
-    for (operation, _) in operations.iter().filter(|(_, kept)| !kept) {
+    for (operation, _) in operations.iter().filter(|(_, record_kept)| !record_kept) {
         rows::remove_operation(c, *operation)?;
     }
     Ok(Selection {

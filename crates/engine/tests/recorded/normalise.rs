@@ -46,14 +46,14 @@ impl Normaliser {
     pub(crate) fn text(&mut self, text: &str) -> String {
         let text = text.replace(&self.directory, "$directory");
         let text = self.time.replace_all(&text, "TIME");
-        let text = self.number.replace_all(&text, |found: &Captures<'_>| {
+        let text = self.number.replace_all(&text, |matched: &Captures<'_>| {
             // Whether a number is an integer is part of the interface.
-            let kind = if found.get(3).is_some() {
+            let kind = if matched.get(3).is_some() {
                 "FRACTION"
             } else {
                 "WHOLE"
             };
-            format!("\"{}\":{kind}", &found[1])
+            format!("\"{}\":{kind}", &matched[1])
         });
         let text = self.text.replace_all(&text, "\"$1\":TEXT");
         let text = self.notes.replace_all(&text, "\"notes\":TEXTS");

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::json;
 use tar::EntryType;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 /// The attributes of an entry in a tar archive.
 #[derive(Debug, PartialEq)]
@@ -51,7 +51,7 @@ fn members(archive: &[u8]) -> (Vec<Vec<u8>>, BTreeMap<Vec<u8>, Member>) {
     (order, members)
 }
 
-async fn image(local: &Local, script: &str) -> String {
+async fn image(local: &TestEngine, script: &str) -> String {
     let done = local.run(script, json!({"disposable": false})).await;
     assert_eq!(done.exit_code, 0, "{done:?}");
     done.result.unwrap()
@@ -59,7 +59,7 @@ async fn image(local: &Local, script: &str) -> String {
 
 #[tokio::test]
 async fn an_archive_of_a_directory_keeps_all_attributes() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let long = "long-name-".repeat(20);
     let script = format!(
         "set -e; mkdir -p /a/tree/sub/.hidden /a/tree/empty; cd /a/tree; printf 1234567890 >file; touch -d @1600000000 file; chmod 4751 file; \
@@ -113,7 +113,7 @@ async fn an_archive_of_a_directory_keeps_all_attributes() {
             "tree/sub/again".into(),
             "tree/sub/.hidden/".into(),
         ],
-        "parents come first, and neither whiteouts, sockets nor what was deleted"
+        "parents come first, and there are no whiteouts, sockets or deleted files"
     );
     names.clear();
     let member = |name: &str| &members[name.as_bytes()];
@@ -171,7 +171,7 @@ async fn an_archive_of_a_directory_keeps_all_attributes() {
 
 #[tokio::test]
 async fn files_links_and_the_root_can_be_archived() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let image = image(
         &local,
         "mkdir /s; echo one >/s/f; ln -s f /s/l; ln -s /s /t; mkfifo /s/p; chmod 0 /s/f; ln -s loop /s/loop; echo u:x:33:33::/: >>/etc/passwd; chown 33 /s/f || true",
@@ -229,10 +229,10 @@ async fn files_links_and_the_root_can_be_archived() {
         let head = local.head(&at).await;
         assert_eq!((head.status, head.text.as_str()), (status, ""), "{path}");
     }
-    let nobody = "00000000-0000-4000-8000-000000000000";
+    let unknown = "00000000-0000-4000-8000-000000000000";
     assert_eq!(
         local
-            .get(&format!("/inspect/{nobody}/archive?path=/"))
+            .get(&format!("/inspect/{unknown}/archive?path=/"))
             .await
             .status,
         404
@@ -245,7 +245,7 @@ async fn files_links_and_the_root_can_be_archived() {
 
 #[tokio::test]
 async fn head_answers_have_the_headers_and_no_body() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let image = image(&local, "mkdir /h; printf 12345 >/h/f; mkfifo /h/p").await;
     let head = async |path: String, encoding: &str| {
         let answer = local
@@ -307,7 +307,7 @@ async fn head_answers_have_the_headers_and_no_body() {
 
 #[tokio::test]
 async fn a_client_that_disconnects_ends_the_archive() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     // The file is sparse, so its size takes no disk space.
     let image = image(
         &local,
@@ -348,5 +348,5 @@ async fn a_client_that_disconnects_ends_the_archive() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("a helper works on for nobody");
+    panic!("a helper process still works after its client has gone");
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 /// A chain longer than an overlay mount could hold: its layers are squashed while it grows.
 #[tokio::test]
 async fn a_long_chain_is_squashed_and_shows_the_same_files() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let mut image = local.host().await;
     let mut at_40 = String::new();
     for step in 0..80 {

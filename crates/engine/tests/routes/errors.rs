@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{Answer, Local};
+use crate::support::{Answer, TestEngine};
 
 /// Checks an error answer: it is the API's `Error` and repeats the status.
 fn assert_refused(answer: &Answer, status: u16, word: &str) {
@@ -14,21 +14,21 @@ fn assert_refused(answer: &Answer, status: u16, word: &str) {
 
 #[tokio::test]
 async fn errors_of_spawning_name_the_invalid_field() {
-    let local = Local::new().await;
-    let nobody = "00000000-0000-4000-8000-000000000000";
+    let local = TestEngine::new().await;
+    let unknown = "00000000-0000-4000-8000-000000000000";
     for (body, word) in [
         (json!({}), "command"),
         (json!({"command": "x"}), "image"),
         (json!({"command": "x", "image": "ubuntu"}), "tag:NAME"),
         (json!({"command": "x", "image": "tag:none"}), "none"),
-        (json!({"command": "x", "image": nobody}), nobody),
+        (json!({"command": "x", "image": unknown}), unknown),
         (
             json!({"command": "x", "image": "tag:host", "timeout": -1}),
             "timeout",
         ),
         (
-            json!({"command": "x", "image": "tag:host", "files": {"/a": {"uuid": nobody}}}),
-            nobody,
+            json!({"command": "x", "image": "tag:host", "files": {"/a": {"uuid": unknown}}}),
+            unknown,
         ),
         (
             json!({"command": "x", "image": "tag:host", "resources_limits": {"max_layer_bytes": 0}}),
@@ -42,7 +42,7 @@ async fn errors_of_spawning_name_the_invalid_field() {
 
 #[tokio::test]
 async fn invalid_bodies_and_queries_are_refused() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     for body in [
         &b""[..],
         b"{",
@@ -88,36 +88,36 @@ async fn invalid_bodies_and_queries_are_refused() {
 
 #[tokio::test]
 async fn unknown_paths_methods_and_ids_are_refused() {
-    let local = Local::shared().await;
-    let nobody = "00000000-0000-4000-8000-000000000000";
+    let local = TestEngine::shared().await;
+    let unknown = "00000000-0000-4000-8000-000000000000";
     assert_refused(&local.get("/nothing").await, 404, "/v1/nothing");
     assert_refused(&local.delete("/whoami").await, 405, "DELETE");
     assert_refused(&local.get("/operations/x").await, 400, "");
     assert_refused(
-        &local.get(&format!("/operations/{nobody}")).await,
+        &local.get(&format!("/operations/{unknown}")).await,
         404,
-        nobody,
+        unknown,
     );
     assert_refused(
-        &local.delete(&format!("/operations/{nobody}")).await,
+        &local.delete(&format!("/operations/{unknown}")).await,
         404,
-        nobody,
+        unknown,
     );
     assert_refused(
-        &local.get(&format!("/inspect/{nobody}/")).await,
+        &local.get(&format!("/inspect/{unknown}/")).await,
         404,
-        nobody,
+        unknown,
     );
     assert_refused(
         &local
-            .patch(&format!("/images/{nobody}/tag"), &json!({"tag": "x"}))
+            .patch(&format!("/images/{unknown}/tag"), &json!({"tag": "x"}))
             .await,
         404,
-        nobody,
+        unknown,
     );
     assert_refused(
         &local
-            .patch(&format!("/images/{nobody}/tag"), &json!({"tag": "a b"}))
+            .patch(&format!("/images/{unknown}/tag"), &json!({"tag": "a b"}))
             .await,
         400,
         "a b",
@@ -134,7 +134,7 @@ async fn unknown_paths_methods_and_ids_are_refused() {
 
 #[tokio::test]
 async fn whoami_describes_this_engine() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     local.run("true", json!({})).await;
     let who = local.get("/whoami").await.json;
     assert_eq!(who["permissions"]["spawn"], true);

@@ -3,7 +3,7 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Local, frames};
+use crate::support::{Answer, TestEngine, frames};
 
 /// The complete stream of an operation's events, as text.
 async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String {
@@ -17,7 +17,7 @@ async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String 
 }
 
 /// The stream that the log of an operation should produce.
-fn stream_of_log(local: &Local, operation: &str) -> String {
+fn stream_of_log(local: &TestEngine, operation: &str) -> String {
     let log = local.engine.data.path().join("events");
     let text = std::fs::read_to_string(log.join(format!("{operation}.jsonl"))).unwrap();
     let frame = |line: &str| {
@@ -30,27 +30,27 @@ fn stream_of_log(local: &Local, operation: &str) -> String {
 
 #[tokio::test]
 async fn another_engine_follows_without_loss() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
     let operation = local
         .spawn(
             "for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done",
             json!({}),
         )
         .await;
-    let (same_engine, other_engine) = tokio::join!(local.done(&operation), twin.done(&operation));
+    let (same_engine, other_engine) = tokio::join!(local.done(&operation), other.done(&operation));
     assert_eq!(same_engine.events, other_engine.events);
     assert_eq!(other_engine.stdout, "1\n2\n3\n4\n5\n6\n");
 }
 
 #[tokio::test]
 async fn every_follower_gets_the_unchanged_lines_of_the_log() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
     for _ in 0..20 {
-        let operation = local.spawn("echo said; sleep 0.01", json!({})).await;
+        let operation = local.spawn("echo output; sleep 0.01", json!({})).await;
         let same_engine = || stream(async |path| local.get(&path).await, &operation);
-        let other_engine = || stream(async |path| twin.get(&path).await, &operation);
+        let other_engine = || stream(async |path| other.get(&path).await, &operation);
         // Several in the other engine, because each reads the log at a different time.
         let (one, two, three, four, five) = tokio::join!(
             same_engine(),
@@ -76,9 +76,9 @@ async fn every_follower_gets_the_unchanged_lines_of_the_log() {
 
 #[tokio::test]
 async fn a_follower_in_another_engine_waits_for_the_owners_completion_event() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
-    let done = local.run("echo said", json!({})).await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
         tokio::task::yield_now().await;
@@ -98,7 +98,7 @@ async fn a_follower_in_another_engine_waits_for_the_owners_completion_event() {
     let write = async {
         let path = format!("/operations/{}", done.operation);
         for _ in 0..50 {
-            assert_eq!(twin.get(&path).await.json["status"], "SUCCESS");
+            assert_eq!(other.get(&path).await.json["status"], "SUCCESS");
         }
         // A line that no engine would write in this form.
         let line = format!(
@@ -111,8 +111,8 @@ async fn a_follower_in_another_engine_waits_for_the_owners_completion_event() {
     };
     let events = format!("/operations/{}/events", done.operation);
     let (followed, not_followed, ()) = tokio::join!(
-        stream(async |path| twin.get(&path).await, &done.operation),
-        twin.get(&events),
+        stream(async |path| other.get(&path).await, &done.operation),
+        other.get(&events),
         write
     );
     let log = stream_of_log(&local, &done.operation);
@@ -122,8 +122,8 @@ async fn a_follower_in_another_engine_waits_for_the_owners_completion_event() {
 
 #[tokio::test]
 async fn a_follower_in_another_engine_does_not_wait_for_a_stopped_owner() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
     let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
@@ -143,7 +143,7 @@ async fn a_follower_in_another_engine_does_not_wait_for_a_stopped_owner() {
     std::fs::write(&log, &complete[..last_line]).unwrap();
     let followed = tokio::time::timeout(
         std::time::Duration::from_secs(60),
-        stream(async |path| twin.get(&path).await, &done.operation),
+        stream(async |path| other.get(&path).await, &done.operation),
     )
     .await
     .unwrap();
@@ -157,9 +157,9 @@ async fn a_follower_in_another_engine_does_not_wait_for_a_stopped_owner() {
 
 #[tokio::test]
 async fn the_completion_event_of_a_gone_owner_is_appended_once() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
-    let done = local.run("echo said", json!({})).await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
         tokio::task::yield_now().await;
@@ -171,9 +171,9 @@ async fn the_completion_event_of_a_gone_owner_is_appended_once() {
     let before = text.trim_end().rfind('\n').unwrap() + 1;
     std::fs::write(&log, format!("{}{{\"id\":", &text[..before])).unwrap();
     let same_engine = || stream(async |path| local.get(&path).await, &done.operation);
-    let other_engine = || stream(async |path| twin.get(&path).await, &done.operation);
+    let other_engine = || stream(async |path| other.get(&path).await, &done.operation);
     let followed = tokio::join!(same_engine(), other_engine(), same_engine(), other_engine());
-    let of_log = stream_of_log(&local, &done.operation);
+    let expected = stream_of_log(&local, &done.operation);
     for followed in [
         followed.0,
         followed.1,
@@ -181,7 +181,7 @@ async fn the_completion_event_of_a_gone_owner_is_appended_once() {
         followed.3,
         other_engine().await,
     ] {
-        assert_eq!(followed, of_log);
+        assert_eq!(followed, expected);
     }
     // The event is made from the record, as its owner would have made it.
     assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
@@ -189,8 +189,8 @@ async fn the_completion_event_of_a_gone_owner_is_appended_once() {
 
 #[tokio::test]
 async fn an_orphaned_operation_gets_a_completion_event_that_stays_the_same() {
-    let local = Local::new().await;
-    let done = local.run("echo said", json!({})).await;
+    let local = TestEngine::new().await;
+    let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
     // Until the owner has removed the run directory.
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
@@ -223,7 +223,8 @@ async fn an_orphaned_operation_gets_a_completion_event_that_stays_the_same() {
     );
     assert_eq!(
         answer.json["metadata"]["result"]["stdout"]["value"],
-        "said\n"
+        "output
+"
     );
     let all = local.events(&done.operation, "follow=1", None).await;
     let (last, before) = all.split_last().unwrap();
@@ -242,7 +243,7 @@ async fn an_orphaned_operation_gets_a_completion_event_that_stays_the_same() {
 
 #[tokio::test]
 async fn a_log_that_cannot_be_read_ends_with_an_error_frame() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let done = local.run("true", json!({})).await;
     let log = local
         .engine
@@ -265,23 +266,25 @@ async fn a_log_that_cannot_be_read_ends_with_an_error_frame() {
 
 #[tokio::test]
 async fn a_client_that_resumes_within_a_frame_gets_each_event_once() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let operation = local
         .spawn(
             "for i in $(seq 40); do echo $i; sleep 0.02; done",
             json!({}),
         )
         .await;
-    let mut seen: Vec<Value> = Vec::new();
+    let mut events: Vec<Value> = Vec::new();
     // Each connection is dropped after a few hundred bytes, also in the middle of a frame.
-    while seen
+    while events
         .last()
         .is_none_or(|event| event["type"] != "completion")
     {
-        let last = seen.last().map_or(0, |event| event["id"].as_u64().unwrap());
+        let last = events
+            .last()
+            .map_or(0, |event| event["id"].as_u64().unwrap());
         let text = local.some_of(&operation, last, 700).await;
-        let whole = text.rfind("\n\n").map_or("", |end| &text[..end + 2]);
-        seen.extend(frames(whole));
+        let complete = text.rfind("\n\n").map_or("", |end| &text[..end + 2]);
+        events.extend(frames(complete));
     }
-    assert_eq!(seen, local.events(&operation, "", None).await);
+    assert_eq!(events, local.events(&operation, "", None).await);
 }

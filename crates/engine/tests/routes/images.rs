@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 fn tags(answer: &Value) -> Vec<&str> {
     answer["images"]
@@ -13,7 +13,7 @@ fn tags(answer: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn tags_are_set_moved_and_removed() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let host = local.get("/images?tag=host").await.json["images"][0]["uuid"]
         .as_str()
         .unwrap()
@@ -70,7 +70,7 @@ async fn tags_are_set_moved_and_removed() {
 
 #[tokio::test]
 async fn listings_are_filtered() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let mut made = Vec::new();
     for n in 0..3 {
         let image = local
@@ -119,7 +119,7 @@ async fn listings_are_filtered() {
 
 #[tokio::test]
 async fn an_image_names_the_operation_that_made_it() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let done = local.run("echo x >/x", json!({"disposable": false})).await;
     let image = local
         .get(&format!("/inspect/{}/", done.result.clone().unwrap()))
@@ -142,7 +142,7 @@ async fn an_image_names_the_operation_that_made_it() {
 
 #[tokio::test]
 async fn tag_host_is_made_again_and_can_be_moved() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let host = local.host().await;
     assert_eq!(
         local.delete(&format!("/images/{host}/tag")).await.status,

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use tar::EntryType;
 
 use crate::registry::{
-    Access, Fault, Image, Layer, PASSWORD, Packing, Registry, USER, digest, gzip, program, zstd,
+    Authentication, Fault, Image, Layer, PASSWORD, Packing, Registry, USER, digest, gzip, program,
+    zstd,
 };
-use crate::support::{Answer, Done, Local, Twin, data_dir};
+use crate::support::{Answer, FinishedOperation, OtherEngine, TestEngine, data_dir};
 
 /// The operation of an accepted import.
 fn operation_of(answer: Answer) -> String {
@@ -20,18 +21,18 @@ fn operation_of(answer: Answer) -> String {
     uuid
 }
 
-impl Twin {
+impl OtherEngine {
     async fn begin(&self, body: Value) -> String {
         operation_of(self.post("/images/import", &body).await)
     }
 }
 
-impl Local {
+impl TestEngine {
     async fn begin(&self, body: Value) -> String {
         operation_of(self.post("/images/import", &body).await)
     }
 
-    async fn import(&self, url: &str) -> Done {
+    async fn import(&self, url: &str) -> FinishedOperation {
         let operation = self.begin(json!({"registry": {"url": url}})).await;
         self.done(&operation).await
     }
@@ -97,8 +98,8 @@ fn greeting_image() -> Image {
 
 #[tokio::test]
 async fn an_image_of_a_registry_runs_and_is_imported_once() {
-    let local = Local::new().await;
-    let registry = Registry::start(Access::Open).await;
+    let local = TestEngine::new().await;
+    let registry = Registry::start(Authentication::Open).await;
     let image = greeting_image();
     let manifest = registry.push("one", &image);
     let index = json!({"schemaVersion": 2, "manifests": [
@@ -153,13 +154,18 @@ async fn an_image_of_a_registry_runs_and_is_imported_once() {
         .json;
     assert_eq!(names["files"].as_array().unwrap().len(), 1, "{names}");
     // Again under another name: no layer is requested.
-    registry.asked();
+    registry.take_requests();
     let again = local
         .import(&format!("{}/team/app@{manifest}", registry.address))
         .await;
     assert_eq!(again.result, Some(uuid.clone()));
     let config = digest(&image.config);
-    assert!(registry.asked().iter().all(|(blob, _)| *blob == config));
+    assert!(
+        registry
+            .take_requests()
+            .iter()
+            .all(|(blob, _)| *blob == config)
+    );
     // Another image on the same layer: only its own layer is requested.
     let other = Image::new(
         &[
@@ -171,17 +177,21 @@ async fn an_image_of_a_registry_runs_and_is_imported_once() {
     registry.push("two", &other);
     let two = local.import(&registry.url("two")).await;
     assert_ne!(two.result, Some(uuid));
-    let asked: BTreeSet<String> = registry.asked().into_iter().map(|(blob, _)| blob).collect();
+    let requested: BTreeSet<String> = registry
+        .take_requests()
+        .into_iter()
+        .map(|(blob, _)| blob)
+        .collect();
     assert_eq!(
-        asked,
+        requested,
         BTreeSet::from([digest(&other.config), other.blob(1)])
     );
 }
 
 #[tokio::test]
 async fn private_registries_need_a_login_which_stays_secret() {
-    let local = Local::new().await;
-    for access in [Access::Basic, Access::Bearer] {
+    let local = TestEngine::new().await;
+    for access in [Authentication::Basic, Authentication::Bearer] {
         let registry = Registry::start(access).await;
         registry.push("one", &greeting_image());
         let url = registry.url("one");
@@ -240,10 +250,10 @@ async fn a_server_to_which_a_registry_redirects_gets_no_password() {
     let seen: Arc<Mutex<Vec<(String, bool)>>> = Arc::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let asked = seen.clone();
+    let requested = seen.clone();
     let answer = async move |uri: Uri, headers: HeaderMap| {
         let has_password = headers.contains_key("authorization");
-        asked
+        requested
             .lock()
             .unwrap()
             .push((uri.path().to_owned(), has_password));
@@ -253,8 +263,8 @@ async fn a_server_to_which_a_registry_redirects_gets_no_password() {
     let router = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
-    let local = Local::new().await;
-    let registry = Registry::start(Access::Open).await;
+    let local = TestEngine::new().await;
+    let registry = Registry::start(Authentication::Open).await;
     let image = greeting_image();
     registry.push("one", &image);
     registry.fault(&image.blob(0), Fault::Elsewhere(port));
@@ -275,8 +285,8 @@ async fn a_server_to_which_a_registry_redirects_gets_no_password() {
 
 #[tokio::test]
 async fn broken_downloads_are_resumed_and_wrong_ones_leave_nothing() {
-    let local = Local::new().await;
-    let registry = Registry::start(Access::Open).await;
+    let local = TestEngine::new().await;
+    let registry = Registry::start(Authentication::Open).await;
     let noise: Vec<u8> = (0..300_000_u32)
         .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
@@ -295,17 +305,17 @@ async fn broken_downloads_are_resumed_and_wrong_ones_leave_nothing() {
         wrong.error
     );
     local.wait_until_cleaned_up(&before).await;
-    registry.asked();
+    registry.take_requests();
     registry.fault(&image.blob(0), Fault::Break(500_000, 2));
     let done = local.import(&registry.url("one")).await;
     assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
-    let asked: Vec<u64> = registry
-        .asked()
+    let requested: Vec<u64> = registry
+        .take_requests()
         .into_iter()
         .filter(|(blob, _)| *blob == image.blob(0))
         .map(|(_, from)| from)
         .collect();
-    assert_eq!(asked, [0, 500_000, 1_000_000]);
+    assert_eq!(requested, [0, 500_000, 1_000_000]);
     // A layer whose digest differs from the one in the configuration.
     let mut lying = greeting_image();
     let config = String::from_utf8(lying.config)
@@ -324,19 +334,19 @@ async fn broken_downloads_are_resumed_and_wrong_ones_leave_nothing() {
         "{}",
         missing.error
     );
-    let nobody = local.import("docker://127.0.0.1:1/x").await;
+    let unreachable = local.import("docker://127.0.0.1:1/x").await;
     assert!(
-        nobody.error.contains("cannot reach 127.0.0.1:1"),
+        unreachable.error.contains("cannot reach 127.0.0.1:1"),
         "{}",
-        nobody.error
+        unreachable.error
     );
     local.wait_until_cleaned_up(&before).await;
 }
 
 #[tokio::test]
 async fn cancelled_and_slow_imports_leave_nothing_and_others_wait() {
-    let local = Local::changed(|config| config.max_imports = 1).await;
-    let registry = Registry::start(Access::Open).await;
+    let local = TestEngine::changed(|config| config.max_imports = 1).await;
+    let registry = Registry::start(Authentication::Open).await;
     let image = greeting_image();
     registry.push("one", &image);
     registry.fault(&image.blob(1), Fault::Hang);
@@ -380,9 +390,9 @@ async fn cancelled_and_slow_imports_leave_nothing_and_others_wait() {
 
 #[tokio::test]
 async fn layers_that_an_import_uses_are_not_pruned() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     local.host().await;
-    let registry = Registry::start(Access::Open).await;
+    let registry = Registry::start(Authentication::Open).await;
     let image = |name: &str| {
         let upper = Layer::new().file("name", name).bytes();
         Image::new(
@@ -395,13 +405,13 @@ async fn layers_that_an_import_uses_are_not_pruned() {
     registry.push("two", &two);
     let first = local.import(&registry.url("one")).await.result.unwrap();
     registry.fault(&two.blob(1), Fault::Wait);
-    registry.asked();
+    registry.take_requests();
     let operation = local
         .begin(json!({"registry": {"url": registry.url("two")}}))
         .await;
     // By now the import has decided which layers it does not download.
     while !registry
-        .asked()
+        .take_requests()
         .iter()
         .any(|(blob, _)| *blob == two.blob(1))
     {
@@ -434,9 +444,9 @@ async fn layers_that_an_import_uses_are_not_pruned() {
 
 #[tokio::test]
 async fn two_imports_of_one_image_make_one() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
-    let registry = Registry::start(Access::Open).await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    let registry = Registry::start(Authentication::Open).await;
     registry.push("one", &greeting_image());
     let body = json!({"registry": {"url": registry.url("one")}});
     let import = async || {
@@ -444,8 +454,8 @@ async fn two_imports_of_one_image_make_one() {
         local.done(&operation).await.result
     };
     let elsewhere = async || {
-        let operation = twin.begin(body.clone()).await;
-        twin.done(&operation).await.result
+        let operation = other.begin(body.clone()).await;
+        other.done(&operation).await.result
     };
     let (one, two, three) = tokio::join!(import(), import(), elsewhere());
     assert!(
@@ -464,12 +474,12 @@ async fn two_imports_of_one_image_make_one() {
 
 #[tokio::test]
 async fn malicious_layers_fail_and_leave_nothing() {
-    let local = Local::changed(|config| {
+    let local = TestEngine::changed(|config| {
         config.import_entries = 500;
         config.import_bytes = 10 << 20;
     })
     .await;
-    let registry = Registry::start(Access::Open).await;
+    let registry = Registry::start(Authentication::Open).await;
     let before = local.files_in_data_directory();
     let many = (0..501).fold(Layer::new(), |layer, n| layer.file(&n.to_string(), ""));
     let mut huge = Layer::new().file("huge", "").bytes();
@@ -538,7 +548,7 @@ async fn malicious_layers_fail_and_leave_nothing() {
 
 #[tokio::test]
 async fn images_are_imported_from_local_files() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let image = greeting_image();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
@@ -624,7 +634,7 @@ async fn images_are_imported_from_local_files() {
 
 #[tokio::test]
 async fn invalid_imports_are_refused_at_once() {
-    let local = Local::changed(|config| config.local_imports = false).await;
+    let local = TestEngine::changed(|config| config.local_imports = false).await;
     for (body, status, word) in [
         (
             json!({"registry": {"url": "docker://UPPER"}}),
@@ -674,14 +684,14 @@ async fn driver() {
     ) else {
         return;
     };
-    let engine = Twin::on(data.as_ref()).await;
+    let engine = OtherEngine::on(data.as_ref()).await;
     let operation = engine.begin(json!({"registry": {"url": url}})).await;
     engine.done(&operation).await;
 }
 
 #[tokio::test]
 async fn a_killed_import_leaves_nothing() {
-    let registry = Registry::start(Access::Open).await;
+    let registry = Registry::start(Authentication::Open).await;
     let image = greeting_image();
     registry.push("one", &image);
     registry.fault(&image.blob(1), Fault::Hang);
@@ -704,7 +714,7 @@ async fn a_killed_import_leaves_nothing() {
     }
     driver.kill().unwrap();
     driver.wait().unwrap();
-    let engine = Twin::on(data.path()).await;
+    let engine = OtherEngine::on(data.path()).await;
     while !files_in_data_directory(data.path()).is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

@@ -1,10 +1,10 @@
 use serde_json::json;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 #[tokio::test]
 async fn images_are_listed_and_read_without_running_a_command() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let command = "mkdir -p /d/sub; echo content >/d/file; chmod 640 /d/file; ln -s file /d/link; mkfifo /d/pipe; \
                    ln -s /etc/shadow /d/out; ln -s ../../../../../../etc/hostname /d/up; ln -s /d/loop /d/loop";
     let image = local
@@ -129,7 +129,7 @@ async fn images_are_listed_and_read_without_running_a_command() {
 
 #[tokio::test]
 async fn unreadable_files_are_read_and_deleted_ones_are_missing() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let image = local
         .run("mkdir /locked; echo s >/locked/secret; chmod 0 /locked/secret /locked; rm /etc/services", json!({"disposable": false}))
         .await
@@ -153,7 +153,7 @@ async fn unreadable_files_are_read_and_deleted_ones_are_missing() {
 
 #[tokio::test]
 async fn redirects_lead_to_the_canonical_path() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let image = local.host().await;
     let answer = local.get(&format!("/inspect/{image}")).await;
     assert_eq!(

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 #[tokio::test]
 async fn files_of_the_request_count_towards_the_layer_limit() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let file = local.upload(&vec![7; 5 << 20]).await;
     let done = local
         .run(
@@ -21,7 +21,7 @@ async fn files_of_the_request_count_towards_the_layer_limit() {
 
 #[tokio::test]
 async fn a_run_that_exceeds_its_layer_limit_fails_and_leaves_nothing() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let before = local.get("/images").await.json;
     for (disposable, script) in [
         (false, "head -c 500M /dev/zero > /large; sleep 60"),
@@ -60,7 +60,7 @@ async fn a_run_that_exceeds_its_layer_limit_fails_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_run_within_its_layer_limit_is_committed() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let limits = json!({"disposable": false, "resources_limits": {"max_layer_bytes": 1000}});
     let done = local.run("ln -s x /small; echo kept", limits).await;
     assert_eq!(
@@ -73,7 +73,7 @@ async fn a_run_within_its_layer_limit_is_committed() {
 
 #[tokio::test]
 async fn a_memory_limit_is_enforced_or_refused() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let whoami = local.get("/whoami").await.json;
     let notes = whoami["x-engine"]["notes"].as_array().unwrap().iter();
     let note = notes
@@ -102,7 +102,7 @@ async fn a_memory_limit_is_enforced_or_refused() {
 
 #[tokio::test]
 async fn limits_out_of_bounds_are_refused() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     for limits in [
         json!({"memory_bytes": 1000}),
         json!({"memory_bytes": -1}),

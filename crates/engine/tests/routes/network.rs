@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use contree_engine::NetworkMode;
 use serde_json::{Value, json};
 
-use crate::support::{Done, Local};
+use crate::support::{FinishedOperation, TestEngine};
 
 /// The address of the proxy inside a sandbox.
 const PROXY: &str = "127.0.0.1/3128";
@@ -39,7 +39,7 @@ impl ProtectedService {
 }
 
 /// Runs a bash script with only the environment of the request and the engine's variables.
-async fn bash(local: &Local, script: &str, fields: Value) -> Done {
+async fn bash(local: &TestEngine, script: &str, fields: Value) -> FinishedOperation {
     let mut body = json!({"shell": false, "args": ["-c", script]});
     body.as_object_mut()
         .unwrap()
@@ -47,7 +47,7 @@ async fn bash(local: &Local, script: &str, fields: Value) -> Done {
     local.run("bash", body).await
 }
 
-fn connections(done: &Done) -> Vec<&Value> {
+fn connections(done: &FinishedOperation) -> Vec<&Value> {
     done.events
         .iter()
         .filter(|event| event["type"] == "network")
@@ -117,7 +117,7 @@ async fn no_spelling_of_an_address_reaches_a_service_of_this_machine() {
             "if (: </dev/tcp/{host}/{port}) 2>/dev/null; then echo REACHED {host}; fi\n"
         ));
     }
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let done = bash(&local, &script, json!({})).await;
     let lines: Vec<&str> = done.stdout.lines().collect();
     assert_eq!(lines.len(), 2 * spellings.len() + 1, "{done:?}");
@@ -154,7 +154,7 @@ async fn no_spelling_of_an_address_reaches_a_service_of_this_machine() {
 
 #[tokio::test]
 async fn commands_get_the_proxy_variables_and_images_do_not_save_them() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let source = local.host().await;
     let print_variables = "env | grep -i '^[a-z]*_proxy=' | sort; grep -c : /proc/net/dev";
     let done = bash(&local, print_variables, json!({})).await;
@@ -187,7 +187,7 @@ async fn commands_get_the_proxy_variables_and_images_do_not_save_them() {
 
 #[tokio::test]
 async fn without_a_network_there_is_only_loopback() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let script = format!(
         "env | grep -ic proxy; (: </dev/tcp/{PROXY}) 2>/dev/null && echo REACHED; grep -c : /proc/net/dev"
     );
@@ -203,7 +203,7 @@ async fn images_without_certificates_get_this_machines() {
         // This machine has no certificates.
         return;
     }
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let script = "cat \"$SSL_CERT_FILE\" | head -c 0 && echo \"$SSL_CERT_FILE\"";
     let with = local
         .run("echo \"${SSL_CERT_FILE:-its own}\"", json!({}))
@@ -229,7 +229,7 @@ async fn images_without_certificates_get_this_machines() {
 
 #[tokio::test]
 async fn an_engine_can_deny_the_network() {
-    let local = Local::changed(|config| config.network = NetworkMode::None).await;
+    let local = TestEngine::changed(|config| config.network = NetworkMode::None).await;
     assert_eq!(
         local.get("/whoami").await.json["x-engine"]["network"],
         "loopback"
@@ -262,7 +262,7 @@ async fn an_engine_can_deny_the_network() {
 
 #[tokio::test]
 async fn an_engine_can_share_this_machines_network() {
-    let local = Local::changed(|config| config.network = NetworkMode::Host).await;
+    let local = TestEngine::changed(|config| config.network = NetworkMode::Host).await;
     let whoami = local.get("/whoami").await.json;
     assert_eq!(whoami["x-engine"]["network"], "host");
     assert!(
@@ -282,7 +282,7 @@ async fn an_engine_can_share_this_machines_network() {
 
 #[tokio::test]
 async fn the_engines_egress_rules_apply() {
-    let local = Local::changed(|config| {
+    let local = TestEngine::changed(|config| {
         config.egress_allow = contree_engine::EgressRule::list("allowed.example:443").unwrap();
     })
     .await;

@@ -1,18 +1,18 @@
 use contree_engine::LocalConfig;
 use serde_json::{Value, json};
 
-use crate::support::{Local, data_dir};
+use crate::support::{TestEngine, data_dir};
 
 /// Starts an engine that runs one command at once and lets `waiting` commands wait.
-async fn with_one_slot(waiting: usize) -> Local {
+async fn with_one_slot(waiting: usize) -> TestEngine {
     let data = data_dir();
     let mut config = LocalConfig::new(data.path());
     config.max_concurrency = 1;
     config.max_pending = waiting;
-    Local::with(config, data).await
+    TestEngine::with(config, data).await
 }
 
-async fn status(local: &Local, operation: &str) -> String {
+async fn status(local: &TestEngine, operation: &str) -> String {
     let answer = local.get(&format!("/operations/{operation}")).await;
     answer.json["status"].as_str().unwrap().to_owned()
 }
@@ -113,7 +113,7 @@ async fn waiting_operations_are_pending_and_start_in_order() {
 
 #[tokio::test]
 async fn a_running_command_shows_its_output_so_far() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let operation = local
         .spawn("echo out; echo err >&2; sleep 600", json!({}))
         .await;
@@ -121,12 +121,12 @@ async fn a_running_command_shows_its_output_so_far() {
     let result = loop {
         let answer = local.get(&format!("{path}?inflight=1")).await;
         let result = answer.json["metadata"]["result"].clone();
-        let shown = |name: &str| {
+        let has_output = |name: &str| {
             result[name]["value"]
                 .as_str()
                 .is_some_and(|text| !text.is_empty())
         };
-        if shown("stdout") && shown("stderr") {
+        if has_output("stdout") && has_output("stderr") {
             assert_eq!(answer.retry_after.as_deref(), Some("1"));
             break result;
         }
@@ -195,7 +195,7 @@ async fn a_full_queue_refuses_requests_and_keeps_nothing_of_them() {
 
 #[tokio::test]
 async fn operations_are_listed_by_age_and_filtered() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let mut all = Vec::new();
     for command in ["true", "exit 3", "true"] {
         all.push(local.run(command, json!({})).await.operation);

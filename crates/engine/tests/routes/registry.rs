@@ -20,7 +20,7 @@ pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
 /// The authentication that a registry requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum Authentication {
     Open,
     Basic,
     Bearer,
@@ -50,13 +50,13 @@ pub(crate) struct Registry {
 }
 
 struct Stub {
-    access: Access,
+    authentication: Authentication,
     address: OnceLock<String>,
     blobs: Mutex<HashMap<String, Bytes>>,
     manifests: Mutex<HashMap<String, Bytes>>,
     faults: Mutex<HashMap<String, Fault>>,
     /// The digests of requested blobs in order, each with the first requested byte.
-    asked: Mutex<Vec<(String, u64)>>,
+    requests: Mutex<Vec<(String, u64)>>,
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
@@ -68,14 +68,14 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 impl Registry {
-    pub(crate) async fn start(access: Access) -> Self {
+    pub(crate) async fn start(authentication: Authentication) -> Self {
         let state = Arc::new(Stub {
-            access,
+            authentication,
             address: OnceLock::new(),
             blobs: Mutex::default(),
             manifests: Mutex::default(),
             faults: Mutex::default(),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
         });
         let router = Router::new()
             .route("/token", get(token))
@@ -135,24 +135,26 @@ impl Registry {
     }
 
     /// The blobs that were requested since the last call, each with the first requested byte.
-    pub(crate) fn asked(&self) -> Vec<(String, u64)> {
-        std::mem::take(&mut *self.state.asked.lock().unwrap())
+    pub(crate) fn take_requests(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.state.requests.lock().unwrap())
     }
 }
 
 impl Stub {
-    /// The answer to a client without access.
+    /// The answer to a client without authentication.
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
-        let given = headers
+        let authorization = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let address = self.address.get().unwrap();
-        let challenge = match self.access {
-            Access::Open => return None,
-            Access::Basic if given == Some(&basic()) => return None,
-            Access::Bearer if given == Some("Bearer the-token") => return None,
-            Access::Basic => "Basic realm=\"test\"".to_owned(),
-            Access::Bearer => format!("Bearer realm=\"http://{address}/token\",service=\"test\""),
+        let challenge = match self.authentication {
+            Authentication::Open => return None,
+            Authentication::Basic if authorization == Some(&basic()) => return None,
+            Authentication::Bearer if authorization == Some("Bearer the-token") => return None,
+            Authentication::Basic => "Basic realm=\"test\"".to_owned(),
+            Authentication::Bearer => {
+                format!("Bearer realm=\"http://{address}/token\",service=\"test\"")
+            }
         };
         let body =
             json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
@@ -177,10 +179,10 @@ fn basic() -> String {
 }
 
 async fn token(headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Response {
-    let given = headers
+    let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    if given != Some(&basic()) {
+    if authorization != Some(&basic()) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     assert_eq!(
@@ -229,8 +231,8 @@ async fn blob(
             .parse()
             .unwrap()
     });
-    stub.asked.lock().unwrap().push((name.clone(), from));
-    let whole = bytes.len();
+    stub.requests.lock().unwrap().push((name.clone(), from));
+    let length = bytes.len();
     let bytes_left = bytes.split_off(usize::try_from(from).unwrap());
     let fault = stub.faults.lock().unwrap().get(&name).copied();
     let body = match fault {
@@ -276,7 +278,7 @@ async fn blob(
         _ => Body::from(bytes_left),
     };
     if range.is_some() {
-        let range = format!("bytes {from}-{}/{whole}", whole - 1);
+        let range = format!("bytes {from}-{}/{length}", length - 1);
         return (
             StatusCode::PARTIAL_CONTENT,
             [(header::CONTENT_RANGE, range)],

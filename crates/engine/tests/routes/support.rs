@@ -11,19 +11,19 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 /// A running engine with a plain HTTP client on its socket.
-pub(crate) struct Local {
-    pub(crate) engine: Arc<Engine>,
+pub(crate) struct TestEngine {
+    pub(crate) engine: Arc<EngineWithData>,
     http: reqwest::Client,
 }
 
 /// An engine with its data directory, which is removed when this is dropped.
-pub(crate) struct Engine {
+pub(crate) struct EngineWithData {
     pub(crate) local: LocalEngine,
     pub(crate) data: TempDir,
 }
 
 /// The engine that independent tests share. It is stopped when the last of them ends.
-static SHARED: Mutex<Weak<Engine>> = Mutex::const_new(Weak::new());
+static SHARED: Mutex<Weak<EngineWithData>> = Mutex::const_new(Weak::new());
 
 /// An answer: status, some headers, and the JSON body (null if the body is not JSON).
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(crate) struct Answer {
 
 /// A finished operation.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct FinishedOperation {
     pub(crate) operation: String,
     pub(crate) status: String,
     pub(crate) error: String,
@@ -51,7 +51,7 @@ pub(crate) struct Done {
     pub(crate) events: Vec<Value>,
 }
 
-impl Done {
+impl FinishedOperation {
     /// The types of the events in order, without repetitions in a row.
     pub(crate) fn kinds(&self) -> Vec<&str> {
         let mut kinds: Vec<&str> = self
@@ -76,10 +76,10 @@ pub(crate) fn data_dir() -> TempDir {
         .unwrap()
 }
 
-impl Local {
+impl TestEngine {
     /// Starts an engine for one test.
     pub(crate) async fn new() -> Self {
-        Self::of(Arc::new(Engine::start().await))
+        Self::of(Arc::new(EngineWithData::start().await))
     }
 
     /// Starts an engine for one test, with changed settings.
@@ -93,7 +93,7 @@ impl Local {
     /// Starts an engine with settings, on a data directory.
     pub(crate) async fn with(config: LocalConfig, data: TempDir) -> Self {
         let local = LocalEngine::start(config).await.unwrap();
-        Self::of(Arc::new(Engine { local, data }))
+        Self::of(Arc::new(EngineWithData { local, data }))
     }
 
     /// The engine that other tests use too, so its listings have their operations and images as
@@ -102,20 +102,20 @@ impl Local {
         let mut shared = SHARED.lock().await;
         let engine = match shared.upgrade() {
             Some(engine) => engine,
-            None => Arc::new(Engine::start().await),
+            None => Arc::new(EngineWithData::start().await),
         };
         *shared = Arc::downgrade(&engine);
         Self::of(engine)
     }
 
-    fn of(engine: Arc<Engine>) -> Self {
+    fn of(engine: Arc<EngineWithData>) -> Self {
         let http = http(&engine.local);
         Self { engine, http }
     }
 
     /// Starts a second engine on the same data directory.
-    pub(crate) async fn twin(&self) -> Twin {
-        Twin::on(self.engine.data.path()).await
+    pub(crate) async fn other_engine(&self) -> OtherEngine {
+        OtherEngine::on(self.engine.data.path()).await
     }
 
     /// The UUID of `tag:host`.
@@ -170,13 +170,13 @@ impl Local {
     }
 
     /// Spawns a command and waits for its end.
-    pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
+    pub(crate) async fn run(&self, command: &str, fields: Value) -> FinishedOperation {
         let operation = self.spawn(command, fields).await;
         self.done(&operation).await
     }
 
     /// Follows an operation's events until its end.
-    pub(crate) async fn done(&self, operation: &str) -> Done {
+    pub(crate) async fn done(&self, operation: &str) -> FinishedOperation {
         done(&self.http, operation).await
     }
 
@@ -229,13 +229,13 @@ impl Local {
     }
 }
 
-/// Another engine on the data directory of a [`Local`].
-pub(crate) struct Twin {
+/// Another engine on the data directory of a [`TestEngine`].
+pub(crate) struct OtherEngine {
     pub(crate) local: LocalEngine,
     http: reqwest::Client,
 }
 
-impl Twin {
+impl OtherEngine {
     /// Starts an engine on a data directory that the caller owns.
     pub(crate) async fn on(data: &Path) -> Self {
         let local = LocalEngine::start(LocalConfig::new(data)).await.unwrap();
@@ -249,17 +249,17 @@ impl Twin {
         answer["images"][0]["uuid"].as_str().unwrap().to_owned()
     }
 
-    /// Spawns as [`Local::spawn`] does.
+    /// Spawns as [`TestEngine::spawn`] does.
     pub(crate) async fn spawn(&self, command: &str, fields: Value) -> String {
         spawn(&self.http, command, fields).await
     }
 
-    pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
+    pub(crate) async fn run(&self, command: &str, fields: Value) -> FinishedOperation {
         let operation = spawn(&self.http, command, fields).await;
         done(&self.http, &operation).await
     }
 
-    pub(crate) async fn done(&self, operation: &str) -> Done {
+    pub(crate) async fn done(&self, operation: &str) -> FinishedOperation {
         done(&self.http, operation).await
     }
 
@@ -276,7 +276,7 @@ impl Twin {
     }
 }
 
-impl Engine {
+impl EngineWithData {
     async fn start() -> Self {
         let data = data_dir();
         let local = LocalEngine::start(LocalConfig::new(data.path())).await;
@@ -335,7 +335,7 @@ async fn spawn(http: &reqwest::Client, command: &str, fields: Value) -> String {
     uuid
 }
 
-async fn done(http: &reqwest::Client, operation: &str) -> Done {
+async fn done(http: &reqwest::Client, operation: &str) -> FinishedOperation {
     let response = loop {
         let path = url(&format!("/operations/{operation}/events?follow=1"));
         let response = http.get(path).send().await.unwrap();
@@ -359,7 +359,7 @@ async fn done(http: &reqwest::Client, operation: &str) -> Done {
         .iter()
         .find(|event| event["type"] == "exit" && event["spid"] == 1)
         .map_or(Value::Null, |event| event["data"].clone());
-    Done {
+    FinishedOperation {
         operation: operation.to_owned(),
         status: last["data"]["status"].as_str().unwrap().to_owned(),
         error: last["data"]["error"]

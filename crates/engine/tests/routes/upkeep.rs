@@ -6,30 +6,30 @@ use contree_engine::{LocalConfig, LocalEngine, PruneOptions, Usage, prune, refre
 use serde_json::json;
 
 use crate::registry::{Access, Image, Layer, Packing, Registry};
-use crate::support::Local;
+use crate::support::TestEngine;
 
-fn config(local: &Local) -> LocalConfig {
+fn config(local: &TestEngine) -> LocalConfig {
     LocalConfig::new(local.engine.data.path())
 }
 
-fn disk_usage(local: &Local) -> Usage {
+fn disk_usage(local: &TestEngine) -> Usage {
     usage(&config(local)).unwrap()
 }
 
 /// Prunes all unused data of any age.
-fn prune_all(local: &Local, dry_run: bool) -> contree_engine::Pruned {
+fn prune_all(local: &TestEngine, dry_run: bool) -> contree_engine::Pruned {
     let mut options = PruneOptions::new(0);
     options.dry_run = dry_run;
     prune(&config(local), options).unwrap()
 }
 
-fn layers(local: &Local) -> usize {
+fn layers(local: &TestEngine) -> usize {
     std::fs::read_dir(local.engine.data.path().join("layers"))
         .unwrap()
         .count()
 }
 
-async fn commit(local: &Local, image: &str, script: &str) -> String {
+async fn commit(local: &TestEngine, image: &str, script: &str) -> String {
     let done = local
         .run(script, json!({"image": image, "disposable": false}))
         .await;
@@ -39,7 +39,7 @@ async fn commit(local: &Local, image: &str, script: &str) -> String {
 
 #[tokio::test]
 async fn only_unused_data_is_pruned() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let host = local.host().await;
     let below = commit(&local, &host, "echo below > /a").await;
     let tagged = commit(&local, &below, "echo tagged > /b").await;
@@ -107,7 +107,7 @@ async fn only_unused_data_is_pruned() {
 
 #[tokio::test]
 async fn a_running_operation_keeps_its_image() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let host = local.host().await;
     let image = commit(&local, &host, "echo used > /a").await;
     let operation = local
@@ -130,7 +130,7 @@ async fn a_running_operation_keeps_its_image() {
 
 #[tokio::test]
 async fn the_image_of_this_machines_programs_is_refreshed() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let before = local.host().await;
     let child = commit(&local, &before, "echo child > /a").await;
     let config = config(&local);
@@ -164,7 +164,7 @@ async fn the_image_of_this_machines_programs_is_refreshed() {
 
 #[tokio::test]
 async fn importing_an_image_again_counts_as_use() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let registry = Registry::start(Access::Open).await;
     let mut images = Vec::new();
     for name in ["again", "once"] {
@@ -184,7 +184,7 @@ async fn importing_an_image_again_counts_as_use() {
     assert_eq!(pruned, [images[1].clone()]);
 }
 
-async fn imported(local: &Local, url: &str) -> String {
+async fn imported(local: &TestEngine, url: &str) -> String {
     let body = json!({"registry": {"url": url}});
     let begun = local.post("/images/import", &body).await;
     let done = local.done(begun.json["uuid"].as_str().unwrap()).await;
@@ -194,7 +194,7 @@ async fn imported(local: &Local, url: &str) -> String {
 
 #[tokio::test]
 async fn an_engine_removes_unused_data_in_the_background() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let host = local.host().await;
     let image = commit(&local, &host, "echo old > /a").await;
     let young = commit(&local, &host, "echo young > /a").await;

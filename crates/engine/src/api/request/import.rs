@@ -40,7 +40,7 @@ impl ImageImportRequest {
         let credentials = self
             .registry
             .credentials
-            .map(|given| (non_empty(given.username), non_empty(given.password)));
+            .map(|login| (non_empty(login.username), non_empty(login.password)));
         let login = match credentials {
             None | Some((None, None)) => None,
             Some((Some(username), Some(password))) => Some(Login::password(username, password)),

@@ -37,11 +37,11 @@ pub(super) async fn whoami(
         ("instance_max_timeout".to_owned(), limits::MAX_TIMEOUT),
         (
             "instance_max_concurrency".to_owned(),
-            engine.instances.max_running() as u64,
+            engine.run_queue.max_running() as u64,
         ),
         (
             "instance_max_pending".to_owned(),
-            engine.instances.max_waiting() as u64,
+            engine.run_queue.max_waiting() as u64,
         ),
         (
             "images_import_max_concurrency".to_owned(),

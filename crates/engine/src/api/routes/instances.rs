@@ -122,7 +122,7 @@ fn accept(
     }
     let queued = lifecycle::accept(
         engine,
-        &engine.instances,
+        &engine.run_queue,
         operation,
         "instance",
         Some(image.uuid),

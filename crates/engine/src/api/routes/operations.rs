@@ -23,7 +23,7 @@ use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;
 use crate::operation::recover;
 use crate::rows::operations::{self, Operation, OperationFilter, Status};
-use crate::run::instance::MAIN;
+use crate::run::running_sandbox::MAIN;
 
 /// The reason of operations that a client cancelled.
 const CANCELLED_ON_REQUEST: &str = "cancelled on request";

@@ -20,7 +20,7 @@ use crate::error::ApiError;
 use crate::operation::start::wait_until_started;
 use crate::operation::{events, lookup};
 use crate::rows::operations::{self as rows, Operation};
-use crate::run::instance::{self, Instance};
+use crate::run::running_sandbox::{RunningSandbox, main_process_ended};
 use crate::run::signals;
 
 /// `POST /operations/{operationId}/subprocesses`.
@@ -29,15 +29,15 @@ pub(super) async fn create(
     Path(uuid): Path<Uuid>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let instance = match locate(&engine, uuid, request.headers()).await? {
-        SandboxLocation::Local(instance) => instance,
+    let sandbox = match locate(&engine, uuid, request.headers()).await? {
+        SandboxLocation::Local(sandbox) => sandbox,
         SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
-        SandboxLocation::Ended => return Err(instance::main_process_ended()),
+        SandboxLocation::Ended => return Err(main_process_ended()),
     };
     let Json(body) = Json::<ExecSpec>::from_request(request, &()).await?;
     let body = body.into_spawn();
     body.check(engine.store.id_map().single())?;
-    let spid = instance.start(body).await?;
+    let spid = sandbox.start(body).await?;
     let location = format!("/v1/operations/{uuid}/subprocesses/{spid}");
     Ok((
         StatusCode::CREATED,
@@ -79,9 +79,9 @@ pub(super) async fn kill(
         .map_or(Ok(signals::KILL), |text| signals::parse(&text))
         .map_err(ApiError::bad)?;
     match locate(&engine, uuid, request.headers()).await? {
-        SandboxLocation::Local(instance) => instance.signal(spid, signal).await?,
+        SandboxLocation::Local(sandbox) => sandbox.signal(spid, signal).await?,
         SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
-        SandboxLocation::Ended => return Err(instance::main_process_ended()),
+        SandboxLocation::Ended => return Err(main_process_ended()),
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -93,16 +93,16 @@ pub(super) async fn stdin(
     request: Request,
 ) -> Result<Response, ApiError> {
     check_spid(spid)?;
-    let instance = match locate(&engine, uuid, request.headers()).await? {
-        SandboxLocation::Local(instance) => instance,
+    let sandbox = match locate(&engine, uuid, request.headers()).await? {
+        SandboxLocation::Local(sandbox) => sandbox,
         SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
         SandboxLocation::Ended => return Err(stdin_gone()),
     };
     let Json(body) = Json::<ClosableStreamRepr>::from_request(request, &()).await?;
     let bytes = body.bytes()?;
-    match instance.write(spid, bytes, body.close).await {
+    match sandbox.write(spid, bytes, body.close).await {
         // The sandbox ended meanwhile.
-        Err(_) if instance.is_over().await => Err(stdin_gone()),
+        Err(_) if sandbox.is_closed().await => Err(stdin_gone()),
         written => written.map(|()| StatusCode::NO_CONTENT.into_response()),
     }
 }
@@ -127,7 +127,7 @@ fn check_spid(spid: u64) -> Result<(), ApiError> {
 /// The location of a sandbox.
 enum SandboxLocation {
     /// In this process.
-    Local(Arc<Instance>),
+    Local(Arc<RunningSandbox>),
     /// In another process, which listens on this socket.
     Remote(String),
     /// The sandbox has ended.
@@ -152,9 +152,9 @@ async fn locate(
     }
     let operation = wait_until_started(engine, operation).await?;
     if let Some(running) = engine.running(uuid) {
-        return Ok(match running.instance() {
-            Some(instance) if !instance.is_over().await => {
-                SandboxLocation::Local(Arc::clone(instance))
+        return Ok(match running.sandbox() {
+            Some(sandbox) if !sandbox.is_closed().await => {
+                SandboxLocation::Local(Arc::clone(sandbox))
             }
             _ => SandboxLocation::Ended,
         });

@@ -34,8 +34,8 @@ const KILLED_OUTPUT_WAIT: Duration = Duration::from_secs(5);
 const EXITED_OUTPUT_WAIT: Duration = Duration::from_secs(1);
 
 /// A running sandbox.
-pub(crate) struct Instance {
-    /// `None` once the instance is over. A call into the sandbox holds the read lock.
+pub(crate) struct RunningSandbox {
+    /// `None` once the sandbox is closed. A call into the sandbox holds the read lock.
     sandbox: Arc<RwLock<Option<Sandbox>>>,
     log: Arc<EventLog>,
     /// The image, whose environment and working directory are the defaults of processes.
@@ -50,7 +50,7 @@ pub(crate) struct Instance {
     tasks: TaskTracker,
 }
 
-/// The subprocesses of an instance, and its main process.
+/// The processes of a sandbox.
 struct Processes {
     /// The `spid` of the next subprocess.
     next: u64,
@@ -80,7 +80,7 @@ pub(crate) struct StartedProcess {
     pub(crate) exit: oneshot::Receiver<Exit>,
 }
 
-impl Instance {
+impl RunningSandbox {
     pub(crate) fn new(
         sandbox: Sandbox,
         log: Arc<EventLog>,
@@ -117,15 +117,15 @@ impl Instance {
     pub(crate) async fn start(self: &Arc<Self>, request: SpawnRequest) -> Result<u64, ApiError> {
         let starting = StartingProcess::new(self)?;
         let spid = starting.spid;
-        let instance = Arc::clone(self);
+        let running_sandbox = Arc::clone(self);
         // In a task of its own: if the client goes away, the process still needs a reader of its
         // output.
         let started = self.tasks.spawn(async move {
-            let process = instance.launch(spid, &request).await;
+            let process = running_sandbox.launch(spid, &request).await;
             drop(starting);
             let process = process?;
-            let following = Arc::clone(&instance);
-            instance
+            let following = Arc::clone(&running_sandbox);
+            running_sandbox
                 .tasks
                 .spawn(async move { following.follow(process).await });
             Ok(())
@@ -309,12 +309,12 @@ impl Instance {
         input.push(bytes, close).await
     }
 
-    /// Whether the instance is over: its main process has ended, and further calls fail.
-    pub(crate) async fn is_over(&self) -> bool {
+    /// Whether the sandbox is closed: its main process has ended, and further calls fail.
+    pub(crate) async fn is_closed(&self) -> bool {
         self.sandbox.read().await.is_none()
     }
 
-    /// Takes the sandbox out of the instance. Calls in progress finish first; later ones fail.
+    /// Closes the sandbox and returns it. Calls in progress finish first; later ones fail.
     pub(crate) async fn close(&self, timed_out: bool) -> Option<Sandbox> {
         self.timed_out.store(timed_out, Ordering::Release);
         self.sandbox.write().await.take()
@@ -332,7 +332,7 @@ impl Instance {
         }
     }
 
-    /// Calls into the sandbox, on a thread that may block. 409 if the instance is over.
+    /// Calls into the sandbox, on a thread that may block. 409 if the sandbox is closed.
     async fn with_sandbox<T: Send + 'static>(
         &self,
         call: impl FnOnce(&Sandbox) -> Result<T, contree_sandbox::Error> + Send + 'static,
@@ -360,7 +360,7 @@ impl Instance {
     }
 }
 
-/// 409: the instance is over.
+/// 409: the sandbox is closed.
 pub(crate) fn main_process_ended() -> ApiError {
     ApiError::new(
         StatusCode::CONFLICT,
@@ -389,12 +389,12 @@ fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
 /// A reserved place for a process that is being started. It counts as a running process.
 struct StartingProcess {
     spid: u64,
-    instance: Arc<Instance>,
+    running_sandbox: Arc<RunningSandbox>,
 }
 
 impl StartingProcess {
-    fn new(instance: &Arc<Instance>) -> Result<Self, ApiError> {
-        let mut processes = instance.processes();
+    fn new(running_sandbox: &Arc<RunningSandbox>) -> Result<Self, ApiError> {
+        let mut processes = running_sandbox.processes();
         if processes.starting + processes.live.len() > limits::MAX_SUBPROCESSES {
             return Err(ApiError::too_many(
                 format!(
@@ -419,13 +419,13 @@ impl StartingProcess {
         drop(processes);
         Ok(Self {
             spid,
-            instance: Arc::clone(instance),
+            running_sandbox: Arc::clone(running_sandbox),
         })
     }
 }
 
 impl Drop for StartingProcess {
     fn drop(&mut self) {
-        self.instance.processes().starting -= 1;
+        self.running_sandbox.processes().starting -= 1;
     }
 }
