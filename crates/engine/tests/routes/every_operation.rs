@@ -744,7 +744,7 @@ async fn inspection(api: &mut Api, image: &str) {
         (list.text("/files/0/path"), list.text("/files/1/path")),
         ("f", "p")
     );
-    let image_with_tag = api
+    let text = api
         .call(
             "inspectImageFile",
             &[image],

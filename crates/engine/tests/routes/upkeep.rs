@@ -5,7 +5,7 @@ use std::time::Duration;
 use contree_engine::{LocalConfig, LocalEngine, PruneOptions, Usage, prune, refresh_host, usage};
 use serde_json::json;
 
-use crate::registry::{Access, Image, Layer, Packing, Registry};
+use crate::registry::{Authentication, Image, Layer, Packing, Registry};
 use crate::support::TestEngine;
 
 fn config(local: &TestEngine) -> LocalConfig {
@@ -165,7 +165,7 @@ async fn the_image_of_this_machines_programs_is_refreshed() {
 #[tokio::test]
 async fn importing_an_image_again_counts_as_use() {
     let local = TestEngine::new().await;
-    let registry = Registry::start(Access::Open).await;
+    let registry = Registry::start(Authentication::Open).await;
     let mut images = Vec::new();
     for name in ["again", "once"] {
         let layer = Layer::new().file("name", name).bytes();
