@@ -122,7 +122,7 @@ fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
         .store
         .stage_host_layer(LayerId(layer))
         .inspect_err(|_| {
-            let _ = engine.rows.write(|t| layers::forget(t, layer));
+            let _ = engine.rows.write(|t| layers::remove(t, layer));
         })?;
     let image = images::Image {
         uuid: Uuid::new_v4(),
@@ -137,7 +137,7 @@ fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
         created_at: Utc::now(),
     };
     engine.rows.write(|t| {
-        layers::ready(t, layer, report.bytes)?;
+        layers::mark_ready(t, layer, report.bytes)?;
         images::insert(t, &image)?;
         images::set_tag(t, TAG, image.uuid)?;
         Rows::set_meta(t, META_KEY, &image.uuid.to_string())

@@ -10,7 +10,7 @@ use super::prepared::{PreparedImage, PreparedLayer};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
-use crate::rows::operations::{self, Ending, Status};
+use crate::rows::operations::{self, OperationEnding, Status};
 use crate::rows::{images, imports, layers};
 use contree_sqlite::DbError;
 
@@ -25,8 +25,8 @@ pub(super) fn commit(
     operation: Uuid,
     prepared: &PreparedImage,
     tag: Option<&str>,
-) -> Result<Ending, ApiError> {
-    let committed = engine.rows.write(|t| {
+) -> Result<OperationEnding, ApiError> {
+    let done = engine.rows.write(|t| {
         let image = match prepared {
             PreparedImage::Existing { image, .. } => {
                 images::by_uuid(t, *image)?.filter(|image| !image.lost)
@@ -41,7 +41,7 @@ pub(super) fn commit(
         };
         // From here on, the image itself keeps its layers from being pruned.
         if let Some(held) = prepared.held() {
-            layers::forget(t, held)?;
+            layers::remove(t, held)?;
         }
         let Some(image) = image else {
             return Ok(None);
@@ -53,7 +53,7 @@ pub(super) fn commit(
             .iter()
             .map(|layer| layer.bytes)
             .sum();
-        let ending = Ending {
+        let ending = OperationEnding {
             status: Status::Success,
             error: None,
             result_image: Some(image.uuid),
@@ -83,8 +83,8 @@ fn make_image(
         top = match (existing, layer.unpacked_bytes) {
             (Some(id), _) => Some(id),
             (None, Some(bytes)) => {
-                layers::ready_imported(t, layer.id, top, bytes, &chain)?;
-                Some(layer.id)
+                layers::mark_imported_ready(t, piece.id, top, bytes, &chain)?;
+                Some(piece.id)
             }
             (None, None) => return Ok(None),
         };

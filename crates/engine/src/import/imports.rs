@@ -28,7 +28,7 @@ impl Imports {
             allow_local: config.local_imports,
             queue: Queue::new(
                 config.max_imports,
-                config.max_pending.min(limits::IMPORTS_WAITING),
+                config.max_pending.min(limits::MAX_IMPORTS_WAITING),
             ),
             limits: UnpackLimits {
                 entries: config.import_entries,

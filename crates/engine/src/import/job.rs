@@ -13,11 +13,11 @@ use super::prepared::PreparedImage;
 use super::progress::Progress;
 use super::tasks::ImportTasks;
 use super::unpack::discard;
-use crate::api::request::import::Checked;
+use crate::api::request::import::CheckedImport;
 use crate::api::types::ImageImportRequest;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::lifecycle::{self, CommitWork, Task, WorkEnding};
+use crate::operation::lifecycle::{self, CommitWork, OperationTask, WorkEnding};
 use crate::rows::operations::Status;
 
 /// Checks a request, records its operation, and starts it on `runtime`. Blocks.
@@ -57,7 +57,7 @@ pub(crate) fn begin(
     Ok(operation)
 }
 
-async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
+async fn run(engine: Arc<Engine>, task: OperationTask, checked: CheckedImport) -> WorkEnding {
     if let Err(error) = task.begin(&engine).await {
         return WorkEnding::failed(error.message());
     }
@@ -65,14 +65,14 @@ async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
     match prepared {
         Some(Ok(prepared)) => {
             let operation = task.operation;
-            let keep: CommitWork = Box::new(move |engine, _| {
+            let commit_work: CommitWork = Box::new(move |engine, _| {
                 commit(engine, operation, &prepared, checked.tag.as_deref())
             });
             WorkEnding {
                 status: Status::Success,
                 error: None,
                 outcome: None,
-                keep: Some(keep),
+                commit: Some(commit_work),
             }
         }
         failed => {
@@ -90,8 +90,8 @@ async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
 /// No task of the import remains afterwards.
 async fn execute(
     engine: &Arc<Engine>,
-    task: &Task,
-    checked: &Checked,
+    task: &OperationTask,
+    checked: &CheckedImport,
 ) -> Option<Result<PreparedImage, ImportError>> {
     let tasks = ImportTasks::default();
     let context = ImportContext {

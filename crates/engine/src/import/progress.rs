@@ -10,7 +10,7 @@ use contree_sandbox::UnpackReport;
 
 use crate::api::types::OperationEventType;
 use crate::operation::events::stream;
-use crate::operation::running::Running;
+use crate::operation::running::RunningOperation;
 
 /// The time between progress lines of a download.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -18,8 +18,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Writes the progress of an import to its log.
 #[derive(Clone)]
 pub(super) struct Progress {
-    running: Arc<Running>,
-    download: Arc<DownloadCounters>,
+    running: Arc<RunningOperation>,
+    download: Arc<Download>,
 }
 
 struct DownloadCounters {
@@ -29,7 +29,7 @@ struct DownloadCounters {
 }
 
 impl Progress {
-    pub(super) fn new(running: Arc<Running>) -> Self {
+    pub(super) fn new(running: Arc<RunningOperation>) -> Self {
         Self {
             running,
             download: Arc::new(DownloadCounters {
