@@ -43,7 +43,7 @@ pub(crate) struct Engine {
     /// The socket on which other engines of the store send requests to this one.
     socket: OnceLock<String>,
     pub(crate) imports: Imports,
-    pub(crate) views: Views,
+    pub(crate) views: ViewCache,
     /// Days after which unused images, files and records are removed; 0 is never.
     pub(crate) retention_days: u32,
     /// Layers whose chains have become long and are to be squashed.

@@ -43,6 +43,6 @@ pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
 pub use serve::server::{Listen, ListenError, ServeConfig, Server};
 pub use upkeep::{
-    FilesUsage, ImageUsage, LayersUsage, PruneOptions, Pruned, Refreshed, Usage, prune,
+    FilesUsage, HostImageRefresh, ImageUsage, LayersUsage, PruneOptions, Pruned, Usage, prune,
     refresh_host, usage,
 };

@@ -48,7 +48,7 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
         NetworkMode::Proxy => match egress.upstream() {
             Err(error) => Check::new(
                 NAME,
-                State::Degraded,
+                CheckState::Degraded,
                 format!("{about}: {error}"),
                 Some(
                     "set https_proxy and http_proxy to an http:// proxy, or unset them".to_owned(),
@@ -94,11 +94,11 @@ fn registries(egress: &Egress, about: String) -> Check {
             format!("{about}; this machine cannot resolve the names of package registries"),
             Some("check the machine's resolver, or set https_proxy and http_proxy if it goes through a proxy".to_owned()),
         ),
-        None => check(State::Fine, about, None),
+        None => check(CheckState::Fine, about, None),
         Some((_, reason)) => {
             let rules: Vec<String> = denied.iter().map(|(name, _)| format!("{name}+private")).collect();
             check(
-                State::Degraded,
+                CheckState::Degraded,
                 format!("{about}; {reason}"),
                 Some(format!(
                     "if you trust this mirror, allow its private addresses: CONTREE_EGRESS_ALLOW='*,{}'",

@@ -95,7 +95,7 @@ impl Provisions {
 }
 
 /// Reads the first of these files that exists and is not empty.
-fn read_first(paths: &[&str]) -> Option<Content> {
+fn read_first(paths: &[&str]) -> Option<SideFileContent> {
     let bytes = paths
         .iter()
         .find_map(|path| fs::read(path).ok().filter(|bytes| !bytes.is_empty()))?;

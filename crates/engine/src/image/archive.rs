@@ -73,14 +73,14 @@ impl<'a> ArchiveWriter<'a> {
         parent.push(b'/');
         let mut open: Vec<(usize, File)> = Vec::new();
         let mut next_open = 0;
-        for (at, item) in walk.items().iter().enumerate() {
+        for (at, item) in walk.entries().iter().enumerate() {
             if at == next_open {
                 // Opens as many files as may be open at once, except those that are already in the
                 // archive.
-                let slice = &walk.items()[at..];
-                let size = slice.len().min(Walk::AT_ONCE);
+                let slice = &walk.entries()[at..];
+                let size = slice.len().min(Walk::MAX_OPEN);
                 let to_open: Vec<usize> = (at..at + size)
-                    .filter(|&at| self.needs_content(&walk.items()[at]))
+                    .filter(|&at| self.needs_content(&walk.entries()[at]))
                     .collect();
                 next_open = at + size;
                 open.clear();
@@ -108,17 +108,17 @@ impl<'a> ArchiveWriter<'a> {
         item.entry.kind == EntryKind::File && !self.links.contains_key(&item.identity)
     }
 
-    fn write_item(&mut self, path: &[u8], item: &Item, file: Option<File>) -> io::Result<()> {
+    fn write_item(&mut self, path: &[u8], item: &WalkEntry, file: Option<File>) -> io::Result<()> {
         let entry = &item.entry;
         match entry.kind {
-            Kind::Directory => self.write_header(path, entry, EntryType::Directory),
-            Kind::Fifo => self.write_header(path, entry, EntryType::Fifo),
-            Kind::Symlink => {
+            EntryKind::Directory => self.write_header(path, entry, EntryType::Directory),
+            EntryKind::Fifo => self.write_header(path, entry, EntryType::Fifo),
+            EntryKind::Symlink => {
                 let target = entry.target.clone().unwrap_or_default();
                 let target = target.as_bytes();
                 self.write_header(path, entry, EntryType::Symlink { target })
             }
-            Kind::File => {
+            EntryKind::File => {
                 // Two names of one file may have been opened in the same batch.
                 if let Some(target) = self.links.get(&item.identity).cloned() {
                     return self.write_header(path, entry, EntryType::HardLink { target: &target });

@@ -181,7 +181,7 @@ impl Search {
     fn search_path(&mut self, walk: &mut Walk, root: &Path) -> Result<(), ViewError> {
         match walk.start(root)?.kind {
             // Like ripgrep, searches a file that is named explicitly even if the globs exclude it.
-            Kind::File => {
+            EntryKind::File => {
                 let (file, _) = walk.view().open_file(root)?;
                 self.search_file(root, file);
                 return Ok(());
@@ -218,7 +218,7 @@ impl Search {
                     && !self.globs.matched(path(at), false).is_ignore()
             })
             .collect();
-        for chunk in wanted.chunks(Walk::AT_ONCE) {
+        for chunk in wanted.chunks(Walk::MAX_OPEN) {
             for (at, file) in chunk.iter().zip(walk.open(chunk)?) {
                 match file {
                     Ok(file) => self.search_file(&path(*at), file),

@@ -117,10 +117,14 @@ fn write_squashed(
         .squash(run, &ids(upper), &ids(lower))
         .and_then(|()| engine.store.commit(run, LayerId(squashed)))
         .map_err(StorageError::from)
-        .and_then(|()| Ok(engine.rows.write(|t| layers::mark_ready(t, one, bytes))?));
-    if made.is_err() {
-        let _ = engine.store.remove_layer(LayerId(one));
-        let _ = engine.rows.write(|t| layers::remove(t, one));
+        .and_then(|()| {
+            Ok(engine
+                .rows
+                .write(|t| layers::mark_ready(t, squashed, bytes))?)
+        });
+    if result.is_err() {
+        let _ = engine.store.remove_layer(LayerId(squashed));
+        let _ = engine.rows.write(|t| layers::remove(t, squashed));
     }
     result?;
     engine.committed.notify_one();

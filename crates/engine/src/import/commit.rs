@@ -26,7 +26,7 @@ pub(super) fn commit(
     prepared: &PreparedImage,
     tag: Option<&str>,
 ) -> Result<OperationEnding, ApiError> {
-    let done = engine.rows.write(|t| {
+    let committed = engine.rows.write(|t| {
         let image = match prepared {
             PreparedImage::Existing { image, .. } => {
                 images::by_uuid(t, *image)?.filter(|image| !image.lost)
@@ -83,8 +83,8 @@ fn make_image(
         top = match (existing, layer.unpacked_bytes) {
             (Some(id), _) => Some(id),
             (None, Some(bytes)) => {
-                layers::mark_imported_ready(t, piece.id, top, bytes, &chain)?;
-                Some(piece.id)
+                layers::mark_imported_ready(t, layer.id, top, bytes, &chain)?;
+                Some(layer.id)
             }
             (None, None) => return Ok(None),
         };

@@ -19,7 +19,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct Progress {
     running: Arc<RunningOperation>,
-    download: Arc<Download>,
+    download: Arc<DownloadCounters>,
 }
 
 struct DownloadCounters {
@@ -76,7 +76,7 @@ impl Progress {
     }
 
     /// Reports how the unpacked files differ from those in the image.
-    pub(super) fn report_differences(&self, unpacked: &Unpacked) {
+    pub(super) fn report_differences(&self, unpacked: &UnpackReport) {
         let report = |count: u64, what: &str| {
             if count > 0 {
                 self.line(&format!("{count} {what}"));

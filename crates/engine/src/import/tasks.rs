@@ -36,7 +36,7 @@ impl ImportTasks {
     }
 
     /// Registers an unpacking for `stop_all`. Returns false if the import is already stopped.
-    pub(super) fn register(&self, unpacking: &Arc<Unpacking>) -> bool {
+    pub(super) fn register(&self, unpacking: &Arc<UnpackTask>) -> bool {
         let mut current = self
             .unpacking
             .lock()

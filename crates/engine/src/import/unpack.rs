@@ -86,11 +86,11 @@ impl ImportContext<'_> {
 
 /// Removes the layers that an import unpacked and that no image uses.
 pub(super) async fn discard(engine: &Arc<Engine>, operation: Uuid) {
-    let shared = Arc::clone(engine);
-    let done = blocking(move || {
-        for layer in shared.rows.read(|c| layers::of_run(c, operation))? {
-            shared.store.remove_layer(LayerId(layer))?;
-            shared.rows.write(|t| layers::remove(t, layer))?;
+    let task_engine = Arc::clone(engine);
+    let removal = blocking(move || {
+        for layer in task_engine.rows.read(|c| layers::of_run(c, operation))? {
+            task_engine.store.remove_layer(LayerId(layer))?;
+            task_engine.rows.write(|t| layers::remove(t, layer))?;
         }
         Ok(())
     });

@@ -20,7 +20,7 @@ pub(crate) fn commit_run(
     image: &Image,
     chain: &[Layer],
     run: &RunDir,
-    finished: &Finished,
+    finished: &SandboxOutcome,
     ending: &OperationEnding,
 ) -> Result<OperationEnding, ApiError> {
     let env = request.saved_env(image);

@@ -48,13 +48,16 @@ pub(crate) fn append(
 ) {
     let log = &task.running.log;
     let failed = exit.is_some_and(|exit| exit.code != Some(0));
-    let single = engine.store.id_map().single();
-    let refusal = engine.egress.refusal(request).map(str::to_owned);
+    let single = engine.store.id_map().is_single();
+    let refusal = engine
+        .egress
+        .missing_network_notice(request)
+        .map(str::to_owned);
     if let Some(reason) = &refusal {
         log.append(
             SYSTEM,
             OperationEventType::Network,
-            crate::egress::refused_event(reason),
+            crate::egress::missing_network_event(reason),
         );
     }
     let mut lines: Vec<String> = denial

@@ -10,10 +10,10 @@ use crate::rows::operations::Status;
 /// The ending of a run.
 pub(crate) enum RunEnding {
     /// The main process ended by itself.
-    Exited(Finished),
+    Exited(SandboxOutcome),
     /// The time-out passed. `None`: the processes were ended by force, so their files may be
     /// inconsistent and are not committed.
-    TimedOut(Option<Finished>),
+    TimedOut(Option<SandboxOutcome>),
     /// The time-out passed, and the processes did not end in time when they were killed.
     Stuck,
     /// A client cancelled it.
@@ -36,7 +36,7 @@ impl RunEnding {
     pub(crate) fn into_work_ending(
         self,
         outcome: Option<InstanceResult>,
-        commit: impl FnOnce(Finished) -> Option<CommitWork>,
+        commit: impl FnOnce(SandboxOutcome) -> Option<CommitWork>,
     ) -> WorkEnding {
         let ending = match self {
             Self::Exited(finished) | Self::TimedOut(Some(finished)) => WorkEnding {

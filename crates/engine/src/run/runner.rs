@@ -41,7 +41,7 @@ pub(crate) struct RunPlan {
     /// The layers of the image, the top one first.
     pub(crate) chain: Vec<Layer>,
     /// Files to copy into the sandbox before the command starts.
-    pub(crate) files: Vec<Place>,
+    pub(crate) files: Vec<FileCopy>,
 }
 
 /// Runs a command to its end.
@@ -49,7 +49,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
     let log = Arc::clone(&task.running.log);
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);
-    let spec = spec(&plan, &cwd, engine.egress.sandbox(access));
+    let spec = spec(&plan, &cwd, engine.egress.sandbox_network(access));
     let started_at = Instant::now();
     let sandbox = {
         let store = engine.store.clone();
@@ -246,7 +246,7 @@ fn killed() -> Exit {
 }
 
 /// The closure that commits the command's changes as an image.
-fn commit_work(task: OperationTask, plan: RunPlan, finished: Finished) -> CommitWork {
+fn commit_work(task: OperationTask, plan: RunPlan, finished: SandboxOutcome) -> CommitWork {
     Box::new(move |engine, ending| {
         commit_run(
             engine,
@@ -266,7 +266,7 @@ fn commit_work(task: OperationTask, plan: RunPlan, finished: Finished) -> Commit
         })
         .inspect(|committed| {
             if committed.result_image != Some(plan.image.uuid) && squash::is_due(&plan.chain) {
-                engine.squash_queue.ask(plan.image.layer);
+                engine.squash_queue.request(plan.image.layer);
             }
         })
     })
@@ -290,7 +290,7 @@ fn spec(plan: &RunPlan, cwd: &str, (network, side_files): (Network, Vec<SideFile
             })
             .into_iter()
             .collect(),
-        places: plan.files.clone(),
+        files: plan.files.clone(),
         side_files,
         network,
         max_processes: limits::MAX_PROCESSES,

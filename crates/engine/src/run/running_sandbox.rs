@@ -43,7 +43,7 @@ pub(crate) struct RunningSandbox {
     /// Seconds until all processes are killed.
     timeout: u64,
     /// Environment variables about the network, such as the proxy's address.
-    variables: Variables,
+    variables: NetworkVariables,
     timed_out: AtomicBool,
     processes: Mutex<Processes>,
     /// The tasks that start and follow subprocesses.

@@ -30,19 +30,19 @@ impl RequestGuard {
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         let local_address = request.extensions().get::<LocalAddress>();
-        let judgement = self.hosts.judge(&RequestOrigin {
+        let judgement = self.hosts.check(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            reached: local_address.and_then(|address| address.0),
-            page: false,
+            local_ip: local_address.and_then(|address| address.0),
+            is_page: false,
         });
         judgement.map_err(|error| {
         forbidden(match error {
-                OriginError::NoHost | OriginError::Host(_) => {
+                OriginError::NoHost | OriginError::UnknownHost(_) => {
                     "the request's Host is not a name of this engine; start the engine with --allow-host NAME to allow it"
                 }
-                OriginError::Page(_) => "web pages of other origins and sites may not use this engine",
+                OriginError::CrossOrigin(_) => "web pages of other origins and sites may not use this engine",
             })
         })?;
         let Some(token) = &self.token else {

@@ -59,7 +59,7 @@ impl Service {
             }
         });
         engine.tasks.spawn(maintain(Arc::clone(&engine)));
-        engine.tasks.spawn(squash::look_after(Arc::clone(&engine)));
+        engine.tasks.spawn(squash::run_queue(Arc::clone(&engine)));
         engine
             .tasks
             .spawn(upkeep::apply_retention(Arc::clone(&engine)));

@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::image::host;
 
-pub use crate::image::host::Refreshed;
+pub use crate::image::host::HostImageRefresh;
 pub use prune::{PruneOptions, prune};
 pub use removal::Pruned;
 pub(super) use retention::apply_retention;
@@ -31,7 +31,7 @@ pub use usage::{FilesUsage, ImageUsage, LayersUsage, Usage, usage};
 ///
 /// # Errors
 /// If the data directory cannot be used, or the programs cannot be copied.
-pub fn refresh_host(config: &LocalConfig) -> Result<Refreshed, EngineError> {
+pub fn refresh_host(config: &LocalConfig) -> Result<HostImageRefresh, EngineError> {
     let engine = Engine::open(config)?;
     let refreshed = host::refresh(&engine)?;
     engine.store.sync()?;

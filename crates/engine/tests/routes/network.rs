@@ -283,7 +283,8 @@ async fn an_engine_can_share_this_machines_network() {
 #[tokio::test]
 async fn the_engines_egress_rules_apply() {
     let local = TestEngine::changed(|config| {
-        config.egress_allow = contree_engine::EgressRule::list("allowed.example:443").unwrap();
+        config.egress_allow =
+            contree_engine::EgressRule::parse_list("allowed.example:443").unwrap();
     })
     .await;
     let script = format!(

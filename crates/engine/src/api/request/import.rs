@@ -14,7 +14,7 @@ const MASK: &str = "***";
 
 /// A checked request to import an image.
 pub(crate) struct CheckedImport {
-    pub(crate) origin: Origin,
+    pub(crate) origin: ImageSource,
     pub(crate) login: Option<Login>,
     pub(crate) tag: Option<String>,
     pub(crate) timeout: u64,
@@ -35,7 +35,7 @@ impl ImageImportRequest {
                 given: self.timeout.to_string(),
             });
         }
-        let origin = Origin::read(&self.registry.url)?;
+        let origin = ImageSource::parse(&self.registry.url)?;
         let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
         let credentials = self
             .registry

@@ -37,7 +37,7 @@ pub(super) async fn spawn(
     State(engine): State<Arc<Engine>>,
     Json(request): Json<SpawnRequest>,
 ) -> Result<CreatedResponse, ApiError> {
-    request.check(engine.store.id_map().single())?;
+    request.check(engine.store.id_map().is_single())?;
     let image = match ImageSelector::from_str(&request.image)? {
         ImageSelector::Uuid(uuid) => lookup::find(&engine, uuid).await,
         ImageSelector::Tag(tag) => lookup::find_tag(&engine, tag).await,
@@ -138,7 +138,7 @@ fn accept(
 }
 
 /// The uploaded files that the request puts into the sandbox.
-fn files_to_place(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiError> {
+fn files_to_place(engine: &Engine, request: &SpawnRequest) -> Result<Vec<FileCopy>, ApiError> {
     request
         .files
         .iter()

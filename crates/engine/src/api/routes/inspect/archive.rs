@@ -57,8 +57,8 @@ pub(in crate::api::routes) async fn archive(
     let (walk, entry, file) = blocking(move || {
         let mut walk = Walk::new(view);
         let started = walk.start(&archived).and_then(|entry| match entry.kind {
-            Kind::Directory => Ok((entry, None)),
-            Kind::File => Ok((entry, Some(walk.view().open_file(&archived)?.0))),
+            EntryKind::Directory => Ok((entry, None)),
+            EntryKind::File => Ok((entry, Some(walk.view().open_file(&archived)?.0))),
             _ => Err(ViewError::NotAFile),
         });
         match started {
@@ -71,7 +71,7 @@ pub(in crate::api::routes) async fn archive(
     let headers = archive_headers(&path, gzip);
     let body = body::body(gzip, move |out| {
         let _permit = permit;
-        let archive = Archive::new(out, &names);
+        let archive = ArchiveWriter::new(out, &names);
         match file {
             Some(file) => archive.file(&root_name(&path), &entry, file),
             None => archive.directory(&root_name(&path), &entry, walk),
@@ -93,7 +93,9 @@ pub(in crate::api::routes) async fn check_archive(
     })
     .await?;
     match kind {
-        Kind::File | Kind::Directory => Ok(archive_headers(&path, accepts_gzip(&request))),
+        EntryKind::File | EntryKind::Directory => {
+            Ok(archive_headers(&path, accepts_gzip(&request)))
+        }
         _ => Err(archive_error(&path, ViewError::NotAFile)),
     }
 }

@@ -150,7 +150,7 @@ pub(in crate::api::routes) async fn grep(
     let search = blocking(move || Search::new(&query, stop).map_err(ApiError::bad)).await?;
     let view = own_view(&engine, uuid).await?.view;
     let permit = Arc::clone(&engine.views.searches).acquire_owned();
-    let found = match tokio::time::timeout(TIME, permit).await {
+    let found = match tokio::time::timeout(TIME_LIMIT, permit).await {
         Ok(Ok(permit)) => {
             blocking(move || {
                 let _permit = permit;
@@ -162,7 +162,7 @@ pub(in crate::api::routes) async fn grep(
             .await?
         }
         // Other searches have used up the time.
-        _ => Found {
+        _ => SearchResult {
             truncated: true,
             ..SearchResult::default()
         },

@@ -24,7 +24,7 @@ fn name_or_id(name: Option<&str>, id: u32) -> String {
 }
 
 /// An entry as JSON answers show it.
-fn file_item(names: &Names, entry: &Entry) -> FileItem {
+fn file_item(names: &AccountNames, entry: &Entry) -> FileItem {
     let (user, group) = (names.user(entry.uid), names.group(entry.gid));
     FileItem {
         size: entry.size,
@@ -80,7 +80,7 @@ pub(in crate::api::routes) async fn list(
 }
 
 /// Formats entries like `ls -l`.
-fn as_text(names: &Names, entries: &[Entry]) -> String {
+fn as_text(names: &AccountNames, entries: &[Entry]) -> String {
     let mut text = String::new();
     for entry in entries {
         let when = DateTime::from_timestamp(entry.mtime, 0)
