@@ -1,4 +1,4 @@
-//! The documents say what is there: every direct dependency has its reason, and every link leads somewhere.
+//! Checks the documents against the repository: dependencies, links, paths and commands.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -99,7 +99,7 @@ fn every_dependency_is_declared_once() {
     }
 }
 
-/// What a Markdown page links to in this repository.
+/// The files of this repository that a Markdown page links to.
 fn links(page: &str) -> Vec<String> {
     let targets = page
         .split("](")
@@ -118,6 +118,7 @@ fn links_between_documents_lead_somewhere() {
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
+        "STYLE.md",
     ]
     .iter()
     .map(PathBuf::from)
@@ -146,6 +147,54 @@ fn links_between_documents_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The paths of this repository that a page names in code spans. Each begins with a directory of the
+/// root, or is the name of a document or manifest at the root.
+fn paths<'a>(page: &'a str, directories: &[String]) -> BTreeSet<&'a str> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    let mut is_block = false;
+    let lines = page.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_block ^= is_fence;
+        !is_block && !is_fence
+    });
+    let spans = lines.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let spans = spans.filter(|span| span.chars().all(is_path));
+    spans
+        .filter(|span| match span.split_once('/') {
+            Some((first, _)) => directories.iter().any(|directory| directory == first),
+            None => span.ends_with(".md") || span.ends_with(".yaml"),
+        })
+        .collect()
+}
+
+#[test]
+fn paths_in_documents_exist() {
+    let directories: Vec<String> = fs::read_dir(root())
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    let mut missing = Vec::new();
+    for page in ["docs/architecture.md", "CONTRIBUTING.md", "STYLE.md"] {
+        let text = read(page);
+        let named = paths(&text, &directories);
+        assert!(!named.is_empty(), "{page} names no file");
+        let gone = named.into_iter().filter(|path| !root().join(path).exists());
+        missing.extend(gone.map(|path| format!("{page} names {path}, which does not exist")));
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn paths_are_told_from_other_code() {
+    let page = "`src/a.rs`, `README.md`, `src/` and `tools/call`, `mod.rs`, `x.y(a/b)`\n\
+                ```\n`src/code.rs`\n```\n`docs/b.md`";
+    let directories = ["src".to_owned(), "docs".to_owned()];
+    let found: Vec<&str> = paths(page, &directories).into_iter().collect();
+    assert_eq!(found, ["README.md", "docs/b.md", "src/", "src/a.rs"]);
 }
 
 #[test]
