@@ -18,13 +18,13 @@ pub(super) struct Rule {
 /// Pattern, exception, reason and better form of each rule.
 const RULES: &[(&str, &str, &str, &str)] = &[
     (
-        r"^(?:What|Whatever|Who|Whoever) \S+ .*[^?]$",
+        r"^(?:What|Whatever|Who|Whoever) .*\.$",
         "",
         "a clause with a question word stands where a noun belongs",
         "name the thing: `Options of prune.`, not `What to remove.`",
     ),
     (
-        r"^Where [^,]*[^?,]$",
+        r"^Where [^,]*\.$",
         "",
         "a clause with a question word stands where a noun belongs",
         "name the thing: `The source of an image.`",
@@ -178,6 +178,7 @@ mod tests {
             "It checks that the file has the mode that the user set.",
             "Nobody reads this file.",
             "None of the tests failed.",
+            "What it does",
             "It writes `door` to the log.",
         ] {
             let text = text.replace("`door`", super::super::paragraph::CODE);
