@@ -149,19 +149,27 @@ fn links_between_documents_lead_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// The paths of this repository that a page names in code spans. Each begins with a directory of the
-/// root, or is the name of a document or manifest at the root.
-fn paths<'a>(page: &'a str, directories: &[String]) -> BTreeSet<&'a str> {
-    let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+/// The code spans of a page, without its code blocks.
+fn code_spans(page: &str) -> Vec<&str> {
     let mut is_block = false;
     let lines = page.lines().filter(|line| {
         let is_fence = line.trim_start().starts_with("```");
         is_block ^= is_fence;
         !is_block && !is_fence
     });
-    let spans = lines.flat_map(|line| line.split('`').skip(1).step_by(2));
-    let spans = spans.filter(|span| span.chars().all(is_path));
+    lines
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect()
+}
+
+/// The paths of this repository among code spans. Each begins with a directory of the root, or is the
+/// name of a document or manifest at the root.
+fn paths<'a>(spans: &[&'a str], directories: &[String]) -> BTreeSet<&'a str> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     spans
+        .iter()
+        .copied()
+        .filter(|span| span.chars().all(is_path))
         .filter(|span| match span.split_once('/') {
             Some((first, _)) => directories.iter().any(|directory| directory == first),
             None => span.ends_with(".md") || span.ends_with(".yaml"),
@@ -180,7 +188,7 @@ fn paths_in_documents_exist() {
     let mut missing = Vec::new();
     for page in ["docs/architecture.md", "CONTRIBUTING.md", "STYLE.md"] {
         let text = read(page);
-        let named = paths(&text, &directories);
+        let named = paths(&code_spans(&text), &directories);
         assert!(!named.is_empty(), "{page} names no file");
         let gone = named.into_iter().filter(|path| !root().join(path).exists());
         missing.extend(gone.map(|path| format!("{page} names {path}, which does not exist")));
@@ -193,8 +201,52 @@ fn paths_are_told_from_other_code() {
     let page = "`src/a.rs`, `README.md`, `src/` and `tools/call`, `mod.rs`, `x.y(a/b)`\n\
                 ```\n`src/code.rs`\n```\n`docs/b.md`";
     let directories = ["src".to_owned(), "docs".to_owned()];
-    let found: Vec<&str> = paths(page, &directories).into_iter().collect();
+    let found = paths(&code_spans(page), &directories);
+    let found: Vec<&str> = found.into_iter().collect();
     assert_eq!(found, ["README.md", "docs/b.md", "src/", "src/a.rs"]);
+}
+
+/// The names of Rust items among code spans: those with an underscore, a capital, `::` or `!`.
+fn names<'a>(spans: &[&'a str]) -> BTreeSet<&'a str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_:!".contains(c);
+    let is_item = |c: char| c.is_ascii_uppercase() || "_:!".contains(c);
+    spans
+        .iter()
+        .copied()
+        .filter(|span| span.chars().all(is_name) && span.contains(is_item))
+        .collect()
+}
+
+/// Adds the text of every Rust file below a directory.
+fn add_sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn names_in_the_architecture_exist() {
+    let mut sources = String::new();
+    for directory in ["src", "crates", "tests"] {
+        add_sources(&root().join(directory), &mut sources);
+    }
+    let text = read("docs/architecture.md");
+    let spans = code_spans(&text);
+    let named = names(&spans);
+    assert!(named.contains("Client::local"), "{named:?}");
+    let gone: Vec<&str> = named
+        .into_iter()
+        .filter(|name| !sources.contains(name))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "docs/architecture.md names {gone:?}, which the sources do not have"
+    );
 }
 
 #[test]
