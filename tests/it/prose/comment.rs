@@ -80,12 +80,11 @@ fn comment_lines(source: &str) -> Vec<CommentLine<'_>> {
 fn comment_line(source: &str, start: usize, end: usize) -> CommentLine<'_> {
     let before = &source[..start];
     let begin = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let whole = source[start..end].trim_end();
-    let marker = ["///", "//!", "//", "/*", "*/", "*"]
+    let whole = source[start..end].trim();
+    let (marker, text) = ["///", "//!", "//", "/*", "*/", "*"]
         .into_iter()
-        .find(|marker| whole.trim_start().starts_with(marker))
-        .unwrap_or("");
-    let text = whole.trim_start().trim_start_matches(marker);
+        .find_map(|marker| Some((marker, whole.strip_prefix(marker)?)))
+        .unwrap_or(("", whole));
     CommentLine {
         line: before.matches('\n').count() + 1,
         marker,
