@@ -133,7 +133,11 @@ mod tests {
             (Kind::Rust, format!("let a = \"{wide}\"; // b"), 1),
             (Kind::Rust, format!("// See {url}"), 0),
             (Kind::Markdown, format!("{wide}b\n"), 1),
-            (Kind::Markdown, format!("| {wide} |\n\n```\n{wide}b\n```\n"), 0),
+            (
+                Kind::Markdown,
+                format!("| {wide} |\n\n```\n{wide}b\n```\n"),
+                0,
+            ),
         ] {
             assert_eq!(wide_lines(&source(kind, &text)).len(), count, "{text}");
         }

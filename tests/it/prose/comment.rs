@@ -88,7 +88,10 @@ fn comment_line(source: &str, start: usize, end: usize) -> CommentLine<'_> {
     CommentLine {
         line: before.matches('\n').count() + 1,
         marker,
-        text: text.strip_prefix(' ').unwrap_or(text).trim_end_matches("*/"),
+        text: text
+            .strip_prefix(' ')
+            .unwrap_or(text)
+            .trim_end_matches("*/"),
         is_alone: source[begin..start].trim().is_empty(),
     }
 }
@@ -206,6 +209,9 @@ mod tests {
 
     #[test]
     fn block_comments_have_lines() {
-        assert_eq!(lines_with_comments("a\n/* b /* c */\n d */ e // f"), [2, 3, 3]);
+        assert_eq!(
+            lines_with_comments("a\n/* b /* c */\n d */ e // f"),
+            [2, 3, 3]
+        );
     }
 }

@@ -84,11 +84,7 @@ fn is_no_prose(tag: &Tag<'_>) -> bool {
 fn is_inline(tag: &TagEnd) -> bool {
     matches!(
         tag,
-        TagEnd::Emphasis
-            | TagEnd::Strong
-            | TagEnd::Strikethrough
-            | TagEnd::Link
-            | TagEnd::Image
+        TagEnd::Emphasis | TagEnd::Strong | TagEnd::Strikethrough | TagEnd::Link | TagEnd::Image
     )
 }
 
@@ -105,7 +101,8 @@ mod tests {
 
     #[test]
     fn code_headings_and_html_are_left_out() {
-        let page = "# A heading\n\nOne `two three`\n**four**.\n\n```sh\nfive six\n```\n<!-- seven -->\n";
+        let page =
+            "# A heading\n\nOne `two three`\n**four**.\n\n```sh\nfive six\n```\n<!-- seven -->\n";
         assert_eq!(texts(page), [(3, "One `code` four.".to_owned())]);
     }
 

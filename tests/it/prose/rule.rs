@@ -65,7 +65,12 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         "the passive hides who reports",
         "`reports`, `the error says`",
     ),
-    (r"(?i)\bfor ever\b", "", "it is vague", "`without limit`, `never ends`"),
+    (
+        r"(?i)\bfor ever\b",
+        "",
+        "it is vague",
+        "`without limit`, `never ends`",
+    ),
     (
         r"(?i)\bthe like\b",
         "",
@@ -119,7 +124,10 @@ pub(super) fn broken(sentence: &Sentence<'_>) -> Vec<String> {
         .filter_map(|rule| {
             let part = rule.pattern.find(sentence.text)?.as_str();
             let part: String = part.chars().take(60).collect();
-            Some(format!("\"{part}\": {}; better: {}", rule.reason, rule.better))
+            Some(format!(
+                "\"{part}\": {}; better: {}",
+                rule.reason, rule.better
+            ))
         })
         .collect();
     // As the first sentence it describes a flag.
@@ -138,7 +146,10 @@ mod tests {
     fn problems(text: &str) -> usize {
         let paragraph = Paragraph::on_line(1, text);
         let sentences = sentences(&paragraph);
-        sentences.iter().map(|sentence| broken(sentence).len()).sum()
+        sentences
+            .iter()
+            .map(|sentence| broken(sentence).len())
+            .sum()
     }
 
     #[test]

@@ -93,8 +93,14 @@ mod tests {
 
     #[test]
     fn sentences_end_at_stops_before_a_space() {
-        assert_eq!(split("One. two! (Three?) Four"), ["One.", "two!", "(Three?)", "Four"]);
-        assert_eq!(split("See a.b in 5.12, e.g. here."), ["See a.b in 5.12, e.g. here."]);
+        assert_eq!(
+            split("One. two! (Three?) Four"),
+            ["One.", "two!", "(Three?)", "Four"]
+        );
+        assert_eq!(
+            split("See a.b in 5.12, e.g. here."),
+            ["See a.b in 5.12, e.g. here."]
+        );
     }
 
     #[test]

@@ -97,7 +97,12 @@ fn add(root: &Path, directory: &str, ending: &str, kind: Kind, paths: &mut Vec<(
 impl Source {
     /// The paragraphs of prose, each with the line before its first.
     pub(super) fn paragraphs(&self) -> Vec<(usize, Paragraph)> {
-        let whole = |text: &str| paragraphs(text).into_iter().map(|found| (0, found)).collect();
+        let whole = |text: &str| {
+            paragraphs(text)
+                .into_iter()
+                .map(|found| (0, found))
+                .collect()
+        };
         match self.kind {
             Kind::Markdown => whole(&self.text),
             Kind::Template => whole(&without_template(&self.text)),
