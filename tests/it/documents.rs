@@ -162,8 +162,8 @@ fn code_spans(page: &str) -> Vec<&str> {
         .collect()
 }
 
-/// The paths of this repository among code spans. Each begins with a directory of the root, or is the
-/// name of a document or manifest at the root.
+/// The paths of this repository among code spans. Each begins with a directory of the root, or is
+/// the name of a document or manifest at the root.
 fn paths<'a>(spans: &[&'a str], directories: &[String]) -> BTreeSet<&'a str> {
     let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     spans

@@ -44,7 +44,8 @@ fn too_long(sentence: &Sentence<'_>) -> Vec<String> {
     )]
 }
 
-/// Lines of prose with too many columns. Tables, code, and lines that end in a link cannot be broken.
+/// Lines of prose with too many columns. Tables, code, and lines that end in a link stay as they
+/// are.
 fn wide_lines(source: &Source) -> Vec<String> {
     let numbers: Vec<usize> = match source.kind {
         Kind::Rust => comment::lines_with_comments(&source.text),

@@ -38,7 +38,7 @@ const PAGES: &[&str] = &[
     "CONTRIBUTING.md",
     "STYLE.md",
 ];
-/// The first line of a page that is generated from the manifest and the templates, which are checked.
+/// The first line of a generated page. Its sources are checked: the manifest and the templates.
 const GENERATED: &str = "<!-- Generated from ";
 
 /// All files with prose. With the variable `PROSE`, only those whose path contains it.
@@ -58,6 +58,10 @@ pub(super) fn sources() -> Vec<Source> {
     }
     let wanted = std::env::var("PROSE").unwrap_or_default();
     paths.retain(|(path, _)| path.contains(&wanted));
+    assert!(
+        !paths.is_empty(),
+        "no file with prose has `{wanted}` in its path: change the variable PROSE"
+    );
     paths.sort_by(|a, b| a.0.cmp(&b.0));
     let read = paths.into_iter().map(|(path, kind)| Source {
         text: fs::read_to_string(root.join(&path)).unwrap(),
