@@ -132,7 +132,7 @@ everything() {
         apt-get install -y --no-install-recommends uuid-runtime 2>&1
         getent passwd uuidd'
     if [ "$(field exit_code)" != 0 ]; then
-        # With a single id, no file can belong to another user, and the result says so.
+        # With a single id nothing can belong to another user: then that is what the result says.
         if [ "$name" = single ] && field stderr | grep -q 'contree: this sandbox has one user id alone'; then
             printf 'degraded, and says so: %s\n' "$(field stderr | tail -1)"
         else

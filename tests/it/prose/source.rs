@@ -50,6 +50,7 @@ pub(super) fn sources() -> Vec<Source> {
         .collect();
     paths.push(("tools.yaml".to_owned(), Kind::Manifest));
     add(root, "docs", ".md", Kind::Markdown, &mut paths);
+    add(root, "crates", "README.md", Kind::Markdown, &mut paths);
     add(root, "templates", ".md.j2", Kind::Template, &mut paths);
     for pattern in RUST {
         for directory in matching(root, pattern) {
