@@ -273,8 +273,8 @@ fn sandbox(setup: &Setup) -> Vec<Check> {
             area: "sandbox",
             name: check.name.to_owned(),
             state: match check.state {
-                engine::State::Fine => State::Fine,
-                engine::State::Degraded => State::Degraded,
+                engine::CheckState::Fine => State::Fine,
+                engine::CheckState::Degraded => State::Degraded,
                 _ => State::Missing,
             },
             detail: check.detail,

@@ -1,20 +1,20 @@
-// The live view, and the search. Everything that comes from the server is set as text, never as HTML.
+// The live view and the search. Text from the server is always inserted as text, never as HTML.
 "use strict";
 (() => {
-  const PAGE = 100;
-  const SHOWN = 400000; // characters of output kept on the page
+  const PAGE_SIZE = 100;
+  const MAX_CHARACTERS = 400000; // of output that the page keeps
   const RUNNING = new Set(["PENDING", "ASSIGNED", "EXECUTING"]);
   const byId = (id) => document.getElementById(id);
   document.body.classList.add("scripted");
 
   function element(name, className, text) {
-    const made = document.createElement(name);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = plain(text);
-    return made;
+    const node = document.createElement(name);
+    if (className) node.className = className;
+    if (text !== undefined) node.textContent = plain(text);
+    return node;
   }
 
-  // Without controls and marks that turn the order of text around, which could make it look like something else.
+  // Replaces control characters and marks that reverse the order of text: they could disguise a text.
   function plain(text) {
     return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, "\ufffd");
   }
@@ -24,14 +24,14 @@
   const search = byId("search");
   const entries = [...document.querySelectorAll(".entry, .clients .card, .wide, #resources tbody tr")];
   const texts = new Map(entries.map((entry) => [entry, entry.textContent.toLowerCase()]));
-  function find() {
-    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const searching = words.length > 0;
-    let found = 0;
+  function applySearch() {
+    const terms = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const searching = terms.length > 0;
+    let count = 0;
     for (const entry of entries) {
-      const fits = words.every((word) => texts.get(entry).includes(word));
-      entry.hidden = !fits;
-      if (fits) found += 1;
+      const matches = terms.every((term) => texts.get(entry).includes(term));
+      entry.hidden = !matches;
+      if (matches) count += 1;
     }
     for (const family of document.querySelectorAll(".family")) {
       let next = family.nextElementSibling;
@@ -46,39 +46,39 @@
       section.hidden = searching && !entries.some((entry) => section.contains(entry) && !entry.hidden);
     }
     byId("live").hidden = searching;
-    byId("nothing-found").hidden = !searching || found > 0;
+    byId("nothing-found").hidden = !searching || count > 0;
   }
-  search.addEventListener("input", find);
+  search.addEventListener("input", applySearch);
   document.addEventListener("keydown", (event) => {
     if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
       event.preventDefault();
       search.focus();
     } else if (event.key === "Escape" && document.activeElement === search) {
       search.value = "";
-      find();
+      applySearch();
     }
   });
   // A link to an entry opens it.
-  function open() {
+  function openLinkedEntry() {
     let target = null;
     try {
       target = byId(decodeURIComponent(location.hash.slice(1)));
-    } catch { /* not a name of ours */ }
+    } catch { /* not a valid encoding */ }
     if (target instanceof HTMLDetailsElement) target.open = true;
   }
-  addEventListener("hashchange", open);
-  open();
+  addEventListener("hashchange", openLinkedEntry);
+  openLinkedEntry();
 
   // ---- the server
 
-  const KEY = "contree-token";
-  let token = sessionStorage.getItem(KEY) || "";
-  class Refused extends Error {}
+  const TOKEN_KEY = "contree-token";
+  let token = sessionStorage.getItem(TOKEN_KEY) || "";
+  class Unauthorized extends Error {}
 
-  async function ask(path, signal) {
+  async function request(path, signal) {
     const headers = token ? { authorization: "Bearer " + token } : {};
     const answer = await fetch(path, { headers, signal, cache: "no-store", credentials: "omit" });
-    if (answer.status === 401) throw new Refused("the token is wrong");
+    if (answer.status === 401) throw new Unauthorized("the token is wrong");
     if (!answer.ok) {
       let why = answer.statusText;
       try { why = (await answer.json()).error || why; } catch { /* no JSON */ }
@@ -86,52 +86,52 @@
     }
     return answer;
   }
-  const json = async (path) => (await ask(path)).json();
+  const fetchJson = async (path) => (await request(path)).json();
 
-  // Server-sent events by hand, since EventSource cannot send a token.
-  async function follow(path, signal, take) {
-    const answer = await ask(path, signal);
+  // Reads server-sent events without EventSource, which cannot send a token.
+  async function readEvents(path, signal, handle) {
+    const answer = await request(path, signal);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let waiting = "";
+    let buffered = "";
     for (;;) {
       const { value, done } = await reader.read();
       if (done) return;
-      waiting += value;
+      buffered += value;
       let end;
-      while ((end = waiting.indexOf("\n\n")) >= 0) {
-        const frame = waiting.slice(0, end);
-        waiting = waiting.slice(end + 2);
+      while ((end = buffered.indexOf("\n\n")) >= 0) {
+        const frame = buffered.slice(0, end);
+        buffered = buffered.slice(end + 2);
         let name = "message";
         const data = [];
         for (const line of frame.split("\n")) {
           if (line.startsWith("event:")) name = line.slice(6).trim();
           else if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
         }
-        if (data.length) take(name, JSON.parse(data.join("\n")));
+        if (data.length) handle(name, JSON.parse(data.join("\n")));
       }
     }
   }
 
-  function say(text, state) {
+  function setStatus(text, state) {
     byId("status").className = "status " + state;
     byId("status-text").textContent = plain(text);
   }
 
-  // ---- what is shown
+  // ---- lists
 
   let images = [];
   let operations = [];
-  let wantedImages = PAGE;
-  let wantedOperations = PAGE;
-  let chosen = null; // {kind, uuid}
-  let following = null; // of the output that is shown
+  let imageLimit = PAGE_SIZE;
+  let operationLimit = PAGE_SIZE;
+  let selected = null; // {kind, uuid}
+  let outputRequest = null; // aborts the request for the output on the page
 
-  const short = (uuid) => String(uuid).slice(0, 8);
+  const shortId = (uuid) => String(uuid).slice(0, 8);
   const firstLine = (text) => {
     const lines = String(text || "").trim().split("\n");
     return lines.length > 1 ? lines[0] + " …" : lines[0];
   };
-  function ago(time) {
+  function formatAge(time) {
     const seconds = (Date.now() - Date.parse(time)) / 1000;
     if (!Number.isFinite(seconds)) return "";
     if (seconds < 5) return "now";
@@ -140,53 +140,53 @@
     }
     return "now";
   }
-  function lasted(seconds) {
+  function formatDuration(seconds) {
     if (typeof seconds !== "number") return "";
     return seconds < 1 ? Math.round(seconds * 1000) + " ms" : seconds < 120 ? seconds.toFixed(1) + " s" : Math.round(seconds / 60) + " min";
   }
-  function outcome(operation) {
+  function statusClass(operation) {
     if (operation.status === "SUCCESS" && (operation.timed_out || (operation.exit_code !== undefined && operation.exit_code !== 0))) return "BAD";
     return /^[A-Z]+$/.test(operation.status) ? operation.status : "";
   }
-  function words(operation) {
+  function statusText(operation) {
     if (RUNNING.has(operation.status)) return "running";
     if (operation.status !== "SUCCESS") return String(operation.status).toLowerCase();
     if (operation.timed_out) return "timed out";
     if (operation.exit_code) return "exit " + operation.exit_code;
     if (operation.signal) return "signal " + operation.signal;
-    return lasted(operation.duration);
+    return formatDuration(operation.duration);
   }
-  const what = (operation) => operation.command || (operation.kind === "image_import" ? "import " + (operation.registry || "") : operation.kind || "");
+  const summary = (operation) => operation.command || (operation.kind === "image_import" ? "import " + (operation.registry || "") : operation.kind || "");
 
-  function choose(kind, uuid) {
-    chosen = { kind, uuid };
+  function select(kind, uuid) {
+    selected = { kind, uuid };
     draw();
-    show();
+    showDetail();
     byId("detail").scrollIntoView({ block: "nearest" });
   }
-  function button(className, kind, uuid) {
-    const made = element("button", className);
-    made.type = "button";
-    made.dataset.uuid = uuid;
-    if (chosen && chosen.kind === kind && chosen.uuid === uuid) {
-      made.classList.add("chosen");
-      made.setAttribute("aria-current", "true");
+  function entryButton(className, kind, uuid) {
+    const node = element("button", className);
+    node.type = "button";
+    node.dataset.uuid = uuid;
+    if (selected && selected.kind === kind && selected.uuid === uuid) {
+      node.classList.add("chosen");
+      node.setAttribute("aria-current", "true");
     }
-    made.addEventListener("click", () => choose(kind, uuid));
-    return made;
+    node.addEventListener("click", () => select(kind, uuid));
+    return node;
   }
 
   function drawOperations() {
     const list = document.createDocumentFragment();
     for (const operation of operations) {
-      const line = button("operation", "operation", operation.uuid);
-      line.append(element("span", "dot " + outcome(operation)));
-      const command = element("span", "what", firstLine(what(operation)));
-      command.title = plain(what(operation)).slice(0, 2000);
-      line.append(command, element("span", "aside", words(operation)), element("span", "aside", ago(operation.created_at)));
+      const line = entryButton("operation", "operation", operation.uuid);
+      line.append(element("span", "dot " + statusClass(operation)));
+      const command = element("span", "what", firstLine(summary(operation)));
+      command.title = plain(summary(operation)).slice(0, 2000);
+      line.append(command, element("span", "aside", statusText(operation)), element("span", "aside", formatAge(operation.created_at)));
       list.append(line);
     }
-    if (!operations.length) list.append(element("p", "empty", "Nothing has run yet. A run of any client of this server appears here at once."));
+    if (!operations.length) list.append(element("p", "empty", "Nothing has run yet. Each run of any client of this server appears here at once."));
     byId("operations").replaceChildren(list);
     const running = operations.filter((operation) => RUNNING.has(operation.status)).length;
     byId("operation-count").textContent = running ? running + " running" : String(operations.length);
@@ -220,41 +220,41 @@
         }
       }
     }
-    // Depth first without recursion: chains of images are as long as somebody's patience.
+    // Depth first without recursion: a chain of images can be longer than the call stack.
     const top = element("ul");
-    const work = roots.map((entry) => [top, entry, 0]).reverse();
+    const stack = roots.map((entry) => [top, entry, 0]).reverse();
     const seen = new Set();
-    while (work.length) {
-      const [place, entry, depth] = work.pop();
+    while (stack.length) {
+      const [container, entry, depth] = stack.pop();
       const item = element("li");
-      place.append(item);
+      container.append(item);
       if (entry.operation) {
-        const line = button("node running", "operation", entry.operation.uuid);
-        line.append(element("span", "dot " + outcome(entry.operation)), element("span", "what", firstLine(what(entry.operation))), element("span", "aside", "running"));
+        const line = entryButton("node running", "operation", entry.operation.uuid);
+        line.append(element("span", "dot " + statusClass(entry.operation)), element("span", "what", firstLine(summary(entry.operation))), element("span", "aside", "running"));
         item.append(line);
         continue;
       }
       const uuid = entry.image ? entry.image.uuid : entry.uuid;
       if (seen.has(uuid)) { item.remove(); continue; }
       seen.add(uuid);
-      const line = button("node", "image", uuid);
+      const line = entryButton("node", "image", uuid);
       for (const tag of (entry.image && entry.image.tags) || []) {
         const chip = element("span", "tag", tag);
         chip.title = plain(tag);
         line.append(chip);
       }
-      line.append(element("span", "id", short(uuid)));
-      const made = entry.image ? entry.image.command || (entry.image.registry ? "import " + entry.image.registry : "") : "older image";
-      line.append(element("span", "what", firstLine(made)));
-      if (entry.image) line.append(element("span", "aside", ago(entry.image.created_at)));
+      line.append(element("span", "id", shortId(uuid)));
+      const origin = entry.image ? entry.image.command || (entry.image.registry ? "import " + entry.image.registry : "") : "older image";
+      line.append(element("span", "what", firstLine(origin)));
+      if (entry.image) line.append(element("span", "aside", formatAge(entry.image.created_at)));
       item.append(line);
       const below = children.get(uuid) || [];
       if (below.length) {
-        // From some depth on a chain is drawn straight down.
+        // Below this depth, a chain is drawn straight down.
         const straight = depth > 24 && below.length === 1;
-        const inner = straight ? place : element("ul");
+        const inner = straight ? container : element("ul");
         if (!straight) item.append(inner);
-        for (const child of [...below].reverse()) work.push([inner, child, depth + 1]);
+        for (const child of [...below].reverse()) stack.push([inner, child, depth + 1]);
       }
     }
     const tree = byId("tree");
@@ -264,121 +264,121 @@
   }
 
   function draw() {
-    const places = [byId("tree"), byId("operations")].map((pane) => [pane, pane.scrollTop]);
+    const scrolled = [byId("tree"), byId("operations")].map((pane) => [pane, pane.scrollTop]);
     const focused = document.activeElement && document.activeElement.dataset.uuid;
     const pane = focused && document.activeElement.closest(".scroll");
     drawTree();
     drawOperations();
-    for (const [pane, top] of places) pane.scrollTop = top;
+    for (const [pane, top] of scrolled) pane.scrollTop = top;
     if (focused && pane) {
-      const again = [...pane.querySelectorAll("button")].find((one) => one.dataset.uuid === focused);
-      if (again) again.focus({ preventScroll: true });
+      const button = [...pane.querySelectorAll("button")].find((one) => one.dataset.uuid === focused);
+      if (button) button.focus({ preventScroll: true });
     }
   }
 
-  // ---- the detail of one
+  // ---- details of one image or operation
 
-  function fact(list, name, value, code) {
+  function addFact(list, name, value, code) {
     if (value === undefined || value === null || value === "") return;
     list.append(element("dt", "", name));
     const body = element("dd");
     body.append(code === "pre" ? element("pre", "", value) : element(code || "span", "", value));
     list.append(body);
   }
-  function link(list, name, kind, uuid) {
+  function addLink(list, name, kind, uuid) {
     if (!uuid) return;
     list.append(element("dt", "", name));
     const body = element("dd");
-    const to = element("button", "quiet mono", uuid);
-    to.type = "button";
-    to.addEventListener("click", () => choose(kind, uuid));
-    body.append(to);
+    const target = element("button", "quiet mono", uuid);
+    target.type = "button";
+    target.addEventListener("click", () => select(kind, uuid));
+    body.append(target);
     list.append(body);
   }
-  function facts() {
-    if (!chosen) return;
+  function drawDetail() {
+    if (!selected) return;
     const list = document.createDocumentFragment();
-    if (chosen.kind === "image") {
-      const image = images.find((one) => one.uuid === chosen.uuid) || { uuid: chosen.uuid };
-      byId("detail-title").textContent = plain((image.tags && image.tags[0]) || "Image " + short(image.uuid));
-      fact(list, "Image", image.uuid, "code");
-      fact(list, "Tags", (image.tags || []).join(", "));
-      link(list, "Made from", "image", image.parent);
-      fact(list, "Made by", image.command, "pre");
-      fact(list, "Imported from", image.registry, "code");
-      link(list, "Operation", "operation", image.operation);
-      fact(list, "Made", image.created_at && new Date(image.created_at).toLocaleString());
+    if (selected.kind === "image") {
+      const image = images.find((one) => one.uuid === selected.uuid) || { uuid: selected.uuid };
+      byId("detail-title").textContent = plain((image.tags && image.tags[0]) || "Image " + shortId(image.uuid));
+      addFact(list, "Image", image.uuid, "code");
+      addFact(list, "Tags", (image.tags || []).join(", "));
+      addLink(list, "Made from", "image", image.parent);
+      addFact(list, "Made by", image.command, "pre");
+      addFact(list, "Imported from", image.registry, "code");
+      addLink(list, "Operation", "operation", image.operation);
+      addFact(list, "Made", image.created_at && new Date(image.created_at).toLocaleString());
       const below = images.filter((one) => one.parent === image.uuid).length;
-      fact(list, "Branches", below || undefined);
-      fact(list, "Next", "run(image=\"" + image.uuid + "\", command=\"…\")", "code");
+      addFact(list, "Branches", below || undefined);
+      addFact(list, "Next", "run(image=\"" + image.uuid + "\", command=\"…\")", "code");
     } else {
-      const operation = operations.find((one) => one.uuid === chosen.uuid) || { uuid: chosen.uuid, status: "" };
-      byId("detail-title").textContent = plain(firstLine(what(operation)) || "Operation " + short(operation.uuid));
-      fact(list, "Operation", operation.uuid, "code");
-      fact(list, "Status", [operation.status, RUNNING.has(operation.status) ? "" : words(operation)].filter(Boolean).join(", "));
-      fact(list, "Command", operation.command, "pre");
-      fact(list, "Error", operation.error);
-      link(list, "Ran on", "image", operation.image_uuid);
-      if (operation.result_image_uuid !== operation.image_uuid) link(list, "Made", "image", operation.result_image_uuid);
-      fact(list, "Started", operation.created_at && new Date(operation.created_at).toLocaleString());
+      const operation = operations.find((one) => one.uuid === selected.uuid) || { uuid: selected.uuid, status: "" };
+      byId("detail-title").textContent = plain(firstLine(summary(operation)) || "Operation " + shortId(operation.uuid));
+      addFact(list, "Operation", operation.uuid, "code");
+      addFact(list, "Status", [operation.status, RUNNING.has(operation.status) ? "" : statusText(operation)].filter(Boolean).join(", "));
+      addFact(list, "Command", operation.command, "pre");
+      addFact(list, "Error", operation.error);
+      addLink(list, "Ran on", "image", operation.image_uuid);
+      if (operation.result_image_uuid !== operation.image_uuid) addLink(list, "Made", "image", operation.result_image_uuid);
+      addFact(list, "Started", operation.created_at && new Date(operation.created_at).toLocaleString());
     }
     byId("detail-facts").replaceChildren(list);
   }
 
-  function show() {
-    if (following) following.abort();
-    following = null;
+  function showDetail() {
+    if (outputRequest) outputRequest.abort();
+    outputRequest = null;
     const output = byId("output");
     const note = byId("output-note");
     output.replaceChildren();
     output.hidden = note.hidden = true;
-    byId("detail").hidden = !chosen;
-    if (!chosen) return;
-    facts();
-    if (chosen.kind === "operation") stream(chosen.uuid, output, note);
+    byId("detail").hidden = !selected;
+    if (!selected) return;
+    drawDetail();
+    if (selected.kind === "operation") streamOutput(selected.uuid, output, note);
   }
-  async function stream(uuid, output, note) {
-    const mine = new AbortController();
-    following = mine;
+  async function streamOutput(uuid, output, note) {
+    const controller = new AbortController();
+    outputRequest = controller;
     let length = 0;
     try {
-      await follow("/api/operations/" + encodeURIComponent(uuid) + "/output", mine.signal, (name, data) => {
-        if (mine.signal.aborted) return;
+      await readEvents("/api/operations/" + encodeURIComponent(uuid) + "/output", controller.signal, (name, data) => {
+        if (controller.signal.aborted) return;
         if (name === "output") {
-          const down = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
+          const atEnd = output.scrollHeight - output.scrollTop - output.clientHeight < 40;
           output.hidden = false;
           output.append(element("span", data.stream === "stderr" ? "err" : "", data.text));
           length += data.text.length;
-          while (length > SHOWN && output.childNodes.length > 1) {
+          while (length > MAX_CHARACTERS && output.childNodes.length > 1) {
             length -= output.firstChild.textContent.length;
             output.firstChild.remove();
           }
-          if (down) output.scrollTop = output.scrollHeight;
+          if (atEnd) output.scrollTop = output.scrollHeight;
         } else if (name === "cut" || name === "failed") {
           note.hidden = false;
-          note.textContent = plain(name === "cut" ? "There is more output than is shown here." : data.error);
+          note.textContent = plain(name === "cut" ? "The output is longer than what is shown here." : data.error);
         } else if (name === "end" && output.hidden && note.hidden) {
           note.hidden = false;
           note.textContent = "No output.";
         }
       });
     } catch (error) {
-      if (mine.signal.aborted) return;
+      if (controller.signal.aborted) return;
       note.hidden = false;
       note.textContent = plain(error.message);
     }
   }
-  byId("detail-close").addEventListener("click", () => { chosen = null; show(); draw(); });
+  byId("detail-close").addEventListener("click", () => { selected = null; showDetail(); draw(); });
 
-  // ---- keeping up
+  // ---- refresh
 
-  async function pages(path, key, wanted) {
-    // An image with several tags has a row for each, which may be on several pages.
+  async function loadPages(path, key, wanted) {
+    // An image with several tags has one row for each. The rows may be on several pages.
     const all = new Map();
     let more = true;
     let offset = 0;
     while (more && all.size < wanted) {
-      const page = await json(path + "?limit=" + PAGE + "&offset=" + offset);
+      const page = await fetchJson(path + "?limit=" + PAGE_SIZE + "&offset=" + offset);
       for (const one of page[key]) {
         const before = all.get(one.uuid);
         if (!before) all.set(one.uuid, one);
@@ -389,36 +389,36 @@
     }
     return [[...all.values()], more];
   }
-  let loading = null;
+  let refreshing = null;
   let again = false;
-  async function load() {
-    if (loading) { again = true; return loading; }
-    loading = (async () => {
+  async function refresh() {
+    if (refreshing) { again = true; return refreshing; }
+    refreshing = (async () => {
       do {
         again = false;
         const [[newImages, moreImages], [newOperations, moreOperations]] =
-          await Promise.all([pages("/api/images", "images", wantedImages), pages("/api/operations", "operations", wantedOperations)]);
+          await Promise.all([loadPages("/api/images", "images", imageLimit), loadPages("/api/operations", "operations", operationLimit)]);
         images = newImages;
         operations = newOperations;
         byId("more-images").hidden = !moreImages;
         byId("more-operations").hidden = !moreOperations;
         draw();
-        facts();
+        drawDetail();
       } while (again);
     })();
-    try { await loading; } finally { loading = null; }
+    try { await refreshing; } finally { refreshing = null; }
   }
-  byId("more-images").addEventListener("click", () => { wantedImages += PAGE; load().catch(trouble); });
-  byId("more-operations").addEventListener("click", () => { wantedOperations += PAGE; load().catch(trouble); });
-  const trouble = (error) => say(error.message, "is-off");
+  byId("more-images").addEventListener("click", () => { imageLimit += PAGE_SIZE; refresh().catch(showError); });
+  byId("more-operations").addEventListener("click", () => { operationLimit += PAGE_SIZE; refresh().catch(showError); });
+  const showError = (error) => setStatus(error.message, "is-off");
 
   const form = byId("token-form");
   const panels = byId("live-panels");
   function askForToken() {
-    say("locked", "");
+    setStatus("locked", "");
     byId("token-wrong").hidden = !token;
     token = "";
-    sessionStorage.removeItem(KEY);
+    sessionStorage.removeItem(TOKEN_KEY);
     form.hidden = false;
     panels.hidden = true;
   }
@@ -426,35 +426,35 @@
     event.preventDefault();
     token = byId("token").value.trim();
     byId("token").value = "";
-    sessionStorage.setItem(KEY, token);
-    live();
+    sessionStorage.setItem(TOKEN_KEY, token);
+    connect();
   });
 
-  let stopped = null;
-  async function live() {
-    if (stopped) stopped.abort();
-    const mine = new AbortController();
-    stopped = mine;
-    for (let pause = 500; !mine.signal.aborted; pause = Math.min(pause * 2, 15000)) {
+  let connection = null;
+  async function connect() {
+    if (connection) connection.abort();
+    const controller = new AbortController();
+    connection = controller;
+    for (let delay = 500; !controller.signal.aborted; delay = Math.min(delay * 2, 15000)) {
       try {
-        const about = await json("/api/about");
+        const about = await fetchJson("/api/about");
         form.hidden = true;
         panels.hidden = false;
-        await load();
-        say(about.backend + " backend", "is-live");
-        pause = 500;
-        await follow("/api/changes", mine.signal, () => {
-          load().then(() => say(about.backend + " backend", "is-live"), trouble);
+        await refresh();
+        setStatus(about.backend + " backend", "is-live");
+        delay = 500;
+        await readEvents("/api/changes", controller.signal, () => {
+          refresh().then(() => setStatus(about.backend + " backend", "is-live"), showError);
         });
       } catch (error) {
-        if (mine.signal.aborted) return;
-        if (error instanceof Refused) { askForToken(); return; }
-        say(error instanceof TypeError ? "the server does not answer; trying again" : error.message, "is-off");
+        if (controller.signal.aborted) return;
+        if (error instanceof Unauthorized) { askForToken(); return; }
+        setStatus(error instanceof TypeError ? "the server does not answer; trying again" : error.message, "is-off");
       }
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await new Promise((resolve) => setTimeout(resolve, delay));
     }
   }
   setInterval(() => { if (!document.hidden && images.length + operations.length) draw(); }, 20000);
   if (document.body.dataset.token === "yes" && !token) askForToken();
-  else live();
+  else connect();
 })();

@@ -80,7 +80,7 @@ impl Engine {
                 "images were not on disk when the machine went down, and are gone"
             );
         }
-        let egress = Egress::new(config.egress_settings(), store.id_map().single());
+        let egress = Egress::new(config.egress_settings(), store.id_map().is_single());
         Ok(Self {
             rows,
             store,

@@ -28,7 +28,7 @@ mod serve;
 mod upkeep;
 
 pub use config::{LocalConfig, RETENTION_DAYS};
-pub use contree_sandbox::{Check, ControlGroups, State};
+pub use contree_sandbox::{Check, CheckState, ControlGroups};
 pub use contree_sqlite::DbError;
 pub use egress::{EgressRule, EgressRuleError, NetworkMode};
 pub use error::{EngineError, SettingError};

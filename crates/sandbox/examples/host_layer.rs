@@ -1,5 +1,5 @@
-//! How long it takes to make the first layer of a new store from this machine's programs:
-//! `cargo run --release -p contree-sandbox --example host_layer -- 5`.
+//! Measures how long it takes to make the host layer of a new store: `cargo run --release -p
+//! contree-sandbox --example host_layer -- 5`.
 
 use std::error::Error;
 use std::time::Instant;

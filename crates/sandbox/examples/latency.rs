@@ -1,4 +1,5 @@
-//! How long a sandbox takes: from the start to its end, and a command in it. Prints medians and 95th percentiles in milliseconds.
+//! Measures the latency of a sandbox and of a command in it. Prints medians and 95th percentiles in
+//! milliseconds.
 //!
 //! `cargo run --release -p contree-sandbox --example latency`
 
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         layers: vec![LayerId(1)],
         hostname: "box".into(),
         directories: Vec::new(),
-        places: Vec::new(),
+        files: Vec::new(),
         side_files: Vec::new(),
         network: contree_sandbox::Network::Loopback,
         max_processes: 1000,

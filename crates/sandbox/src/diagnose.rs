@@ -1,4 +1,4 @@
-//! Whether sandboxes can run here, and what to do if not.
+//! Checks whether sandboxes can run on this machine, with remedies.
 
 use std::fs;
 use std::io;
@@ -10,50 +10,50 @@ use crate::cgroup::control_groups::ControlGroups;
 use crate::error::Error;
 use crate::ids::IdMap;
 use crate::ids::remedy;
-use crate::launch::facts::{Facts, filesystem};
 use crate::launch::handshake::try_map;
+use crate::launch::host_info::{HostInfo, filesystem};
 use crate::launch::unavailable::Unavailable;
 use crate::layers::LayerStore;
 use crate::options::StoreOptions;
-use crate::os::error::Doing;
+use crate::os::error::CallContext;
 use crate::protocol::spec::{Limits, Network, SandboxSpec};
 use crate::sandbox::Sandbox;
 use crate::store::layout::read_map;
 use crate::store::runs::RunDir;
 
-/// How a prerequisite stands.
+/// The state of a prerequisite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum State {
-    /// As it should be.
+pub enum CheckState {
+    /// The prerequisite is met.
     Fine,
-    /// Sandboxes run, with less than there could be.
+    /// Sandboxes run, but with fewer guarantees or features.
     Degraded,
-    /// No sandbox can run.
+    /// The prerequisite is missing, and no sandbox can run.
     Missing,
 }
 
-/// One prerequisite.
+/// The result of checking one prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Check {
-    /// What was looked at, as `user namespaces`.
+    /// The prerequisite's name, such as `user namespaces`.
     pub name: &'static str,
-    /// How it stands.
-    pub state: State,
-    /// What was found.
+    /// The prerequisite's state.
+    pub state: CheckState,
+    /// The finding.
     pub detail: String,
-    /// What to do, where there is something to do.
+    /// The remedy, in the imperative, if there is one.
     pub remedy: Option<String>,
 }
 
 impl Check {
-    /// A finding.
+    /// Creates the result of a check.
     #[must_use]
     pub fn new(
         name: &'static str,
-        state: State,
+        state: CheckState,
         detail: impl Into<String>,
         remedy: Option<String>,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Check {
     }
 
     fn fine(name: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(name, State::Fine, detail, None)
+        Self::new(name, CheckState::Fine, detail, None)
     }
 }
 
@@ -78,25 +78,25 @@ const OVERLAY: &str = "data directory";
 const PROC: &str = "procfs";
 const SANDBOX: &str = "sandbox";
 
-/// Looks at each prerequisite and really makes a sandbox in the data directory. What is already there is not touched, and which ids a new
-/// store will use is not settled by it.
+/// Checks each prerequisite and starts a real sandbox in the data directory. Existing files there
+/// are not touched, and the id map of a new store is not recorded.
 pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
-    let tried = try_sandbox(root, options);
-    let facts = Facts::gather(root);
+    let trial = try_sandbox(root, options);
+    let host = HostInfo::read(root);
     let mut checks = Vec::new();
-    let failed_at = match &tried {
+    let failed_at = match &trial {
         Ok(_) => None,
-        Err(Error::Unavailable(unavailable)) => Some(place_of(unavailable)),
+        Err(Error::Unavailable(unavailable)) => Some(prerequisite_of(unavailable)),
         Err(_) => Some(SANDBOX),
     };
-    let found: [(&str, &dyn Fn() -> Check); 6] = [
+    let prerequisites: [(&str, &dyn Fn() -> Check); 6] = [
         (MEMFD, &|| {
             Check::fine(MEMFD, "the init is run from a sealed in-memory file")
         }),
         (NAMESPACES, &|| Check::fine(NAMESPACES, "can be made")),
-        (IDS, &|| ids(tried.as_ref().ok(), options)),
+        (IDS, &|| id_map_check(trial.as_ref().ok(), options)),
         (APPARMOR, &|| {
-            let detail = if facts.apparmor && !facts.root {
+            let detail = if host.apparmor && !host.root {
                 "restricts others, not this program"
             } else {
                 "does not restrict user namespaces"
@@ -115,21 +115,21 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         }),
         (PROC, &|| Check::fine(PROC, "can be mounted in a sandbox")),
     ];
-    for (name, check) in found {
+    for (name, check) in prerequisites {
         if failed_at == Some(name) {
             break;
         }
-        // Other failures say nothing about how far it would have come.
+        // Any other failure does not show which prerequisites are met.
         if failed_at != Some(SANDBOX) {
             checks.push(check());
         }
     }
-    match &tried {
+    match &trial {
         Ok(_) => {
             checks.push(Check::fine("system call filter", "installed"));
             checks.push(process_bound());
             checks.push(control_groups());
-            checks.push(recorded(root, options));
+            checks.push(recorded_ids(root, options));
             checks.push(Check::fine(
                 SANDBOX,
                 format!("one was made and ended in {}", root.display()),
@@ -137,19 +137,24 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         }
         Err(Error::Unavailable(unavailable)) => {
             checks.push(Check::new(
-                place_of(unavailable),
-                State::Missing,
+                prerequisite_of(unavailable),
+                CheckState::Missing,
                 unavailable.detail(),
                 Some(unavailable.remedy()),
             ));
         }
-        Err(error) => checks.push(Check::new(SANDBOX, State::Missing, error.to_string(), None)),
+        Err(error) => checks.push(Check::new(
+            SANDBOX,
+            CheckState::Missing,
+            error.to_string(),
+            None,
+        )),
     }
     checks
 }
 
-/// Which prerequisite it is that is missing.
-fn place_of(unavailable: &Unavailable) -> &'static str {
+/// The name of the missing prerequisite.
+fn prerequisite_of(unavailable: &Unavailable) -> &'static str {
     match unavailable {
         Unavailable::NamespacesForbidden { .. } | Unavailable::Kernel { .. } => NAMESPACES,
         Unavailable::AppArmor => APPARMOR,
@@ -160,41 +165,41 @@ fn place_of(unavailable: &Unavailable) -> &'static str {
     }
 }
 
-fn ids(map: Option<&IdMap>, options: &StoreOptions) -> Check {
+fn id_map_check(map: Option<&IdMap>, options: &StoreOptions) -> Check {
     match map {
         None => Check::fine(IDS, "ids can be mapped"),
-        Some(map) if map.single() => Check::new(
+        Some(map) if map.is_single() => Check::new(
             IDS,
-            State::Degraded,
+            CheckState::Degraded,
             format!("{map}: only root exists inside, and programs that change their user fail"),
-            Some(remedy::get_a_range(options)),
+            Some(remedy::instruction_for_range(options)),
         ),
         Some(map) => Check::fine(IDS, map.describe()),
     }
 }
 
-/// The ids that the store in use was made with.
-fn recorded(root: &Path, options: &StoreOptions) -> Check {
+/// Checks the ids that the existing store was made with.
+fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
     const NAME: &str = "recorded ids";
     match read_map(root, options) {
         Ok(None) => Check::fine(NAME, "none yet: the data directory is new"),
         Ok(Some(map)) => match try_map(options, &map) {
-            Ok(()) if map.single() => Check::new(
+            Ok(()) if map.is_single() => Check::new(
                 NAME,
-                State::Degraded,
+                CheckState::Degraded,
                 map.describe(),
-                Some(remedy::get_a_range(options)),
+                Some(remedy::instruction_for_range(options)),
             ),
             Ok(()) => Check::fine(NAME, map.describe()),
             Err(Error::Unavailable(unavailable)) => Check::new(
                 NAME,
-                State::Missing,
+                CheckState::Missing,
                 unavailable.detail(),
                 Some(unavailable.remedy()),
             ),
-            Err(error) => Check::new(NAME, State::Missing, error.to_string(), None),
+            Err(error) => Check::new(NAME, CheckState::Missing, error.to_string(), None),
         },
-        Err(error) => Check::new(NAME, State::Missing, error.to_string(), None),
+        Err(error) => Check::new(NAME, CheckState::Missing, error.to_string(), None),
     }
 }
 
@@ -210,7 +215,7 @@ fn process_bound() -> Check {
     process_bound_of(&release, ControlGroups::get().refusal(&limits).is_none())
 }
 
-/// On a kernel, and with control groups that hold it or without.
+/// Checks the process limit for a kernel release. `grouped` is true if control groups enforce it.
 fn process_bound_of(release: &str, grouped: bool) -> Check {
     const NAME: &str = "process bound";
     let mut numbers = release
@@ -222,9 +227,9 @@ fn process_bound_of(release: &str, grouped: bool) -> Check {
     }
     Check::new(
         NAME,
-        State::Degraded,
+        CheckState::Degraded,
         format!(
-            "Linux {release} bounds processes for each user of a sandbox, not for the sandbox, where there is no control group for it"
+            "without a control group, Linux {release} limits processes per user of a sandbox, not per sandbox"
         ),
         Some("use control groups, or Linux 6.14 or newer".into()),
     )
@@ -235,20 +240,20 @@ fn control_groups() -> Check {
     let groups = ControlGroups::get();
     let remedy = groups.remedy();
     let state = if remedy.is_some() {
-        State::Degraded
+        CheckState::Degraded
     } else {
-        State::Fine
+        CheckState::Fine
     };
     Check::new(NAME, state, groups.describe(), remedy)
 }
 
-/// Makes a store of its own in the data directory and a sandbox in it, and takes both away again.
+/// Makes a temporary store in the data directory, starts a sandbox in it, and removes both.
 fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
     let existed = root.exists();
-    fs::create_dir_all(root).on("make the directory", root)?;
-    let place = root.join(format!(".doctor-{}", std::process::id()));
-    let result = try_in(&place, options);
-    let removed = fs::remove_dir_all(&place).or_else(|error| {
+    fs::create_dir_all(root).context_path("make the directory", root)?;
+    let store_path = root.join(format!(".doctor-{}", std::process::id()));
+    let result = try_store(&store_path, options);
+    let removed = fs::remove_dir_all(&store_path).or_else(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             Ok(())
         } else {
@@ -256,11 +261,11 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
         }
     });
     if !existed {
-        // Not if something else has come into it.
+        // This fails if something else was put into the directory, which is fine.
         let _ = fs::remove_dir(root);
     }
     let map = result.map_err(|error| match error {
-        // It is told of the directory that was asked about, not of the place in it.
+        // The error names the caller's directory, not the temporary store in it.
         Error::Unavailable(Unavailable::DataDirectory {
             filesystem, remedy, ..
         }) => Unavailable::DataDirectory {
@@ -271,12 +276,12 @@ fn try_sandbox(root: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
         .into(),
         other => other,
     })?;
-    removed.on("remove", &place)?;
+    removed.context_path("remove", &store_path)?;
     Ok(map)
 }
 
-fn try_in(place: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
-    let store = LayerStore::open(place, options.clone())?;
+fn try_store(store_path: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
+    let store = LayerStore::open(store_path, options.clone())?;
     let run = store.create_run("doctor")?;
     let result = try_run(&store, &run);
     let removed = store.remove_run("doctor");
@@ -285,12 +290,12 @@ fn try_in(place: &Path, options: &StoreOptions) -> Result<IdMap, Error> {
 }
 
 fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
-    // An image without a program: what is tried is everything up to the point where one would run.
+    // The image has no programs: the check covers everything up to the point where one would run.
     let base = run.path().join("L/base");
     let (uid, gid) = store.id_map().root_owner();
     for directory in ["", "proc", "sys", "dev"] {
         let path = base.join(directory);
-        fs::create_dir(&path).on("make the directory", &path)?;
+        fs::create_dir(&path).context_path("make the directory", &path)?;
         let owner = (
             rustix::fs::Uid::from_raw(uid),
             rustix::fs::Gid::from_raw(gid),
@@ -302,13 +307,13 @@ fn try_run(store: &LayerStore, run: &RunDir) -> Result<(), Error> {
             Some(owner.1),
             AtFlags::SYMLINK_NOFOLLOW,
         )
-        .on("give away", &path)?;
+        .context_path("change the owner of", &path)?;
     }
     let spec = SandboxSpec {
         layers: Vec::new(),
         hostname: "doctor".into(),
         directories: Vec::new(),
-        places: Vec::new(),
+        files: Vec::new(),
         side_files: Vec::new(),
         network: Network::Loopback,
         max_processes: 400,
@@ -328,10 +333,10 @@ mod tests {
     #[test]
     fn processes_are_bounded_by_a_newer_kernel_or_by_control_groups() {
         for (release, grouped, state) in [
-            ("6.1.0-50-cloud-amd64", false, State::Degraded),
-            ("6.1.0-50-cloud-amd64", true, State::Fine),
-            ("6.14.0", false, State::Fine),
-            ("7.0-rc1", false, State::Fine),
+            ("6.1.0-50-cloud-amd64", false, CheckState::Degraded),
+            ("6.1.0-50-cloud-amd64", true, CheckState::Fine),
+            ("6.14.0", false, CheckState::Fine),
+            ("7.0-rc1", false, CheckState::Fine),
         ] {
             assert_eq!(process_bound_of(release, grouped).state, state, "{release}");
         }

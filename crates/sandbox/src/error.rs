@@ -1,4 +1,4 @@
-//! What can go wrong, in the words that a user reads.
+//! The crate's error, with messages for users.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,71 +12,72 @@ use crate::protocol::step::Step;
 use crate::protocol::wire::WireError;
 use crate::store::error::StoreError;
 
-/// Every failure of this crate.
+/// The error of every call of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// This machine cannot run a sandbox; the text says why and what to do.
+    /// This machine cannot run a sandbox. The message says why and what to do.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The layer store.
+    /// The layer store failed.
     #[error(transparent)]
     Store(StoreError),
-    /// Starting the init process.
+    /// The init process could not be started.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// Talking to the init process.
+    /// The connection to the init process failed.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// The tree of this machine's own programs could not be made.
+    /// The layer of this machine's own programs could not be made.
     #[error(transparent)]
     Host(#[from] HostError),
     /// A step of setting the sandbox up failed.
     #[error("{}", describe_setup(step, .subject.as_deref(), *errno))]
     Setup {
-        /// What was being done.
+        /// The failed step.
         step: Step,
-        /// What it was done on.
+        /// The path or name that the step worked on.
         subject: Option<String>,
-        /// The kernel's answer.
+        /// The kernel's error number.
         errno: i32,
     },
     /// A command could not be started.
     #[error("cannot start {}: {step}: {}", program.display(), io::Error::from_raw_os_error(*errno))]
     Exec {
-        /// What was being done.
+        /// The failed step.
         step: Step,
-        /// The kernel's answer.
+        /// The kernel's error number.
         errno: i32,
-        /// The program as it was asked for.
+        /// The program as the caller named it.
         program: OsString,
     },
-    /// A sandbox or a command was described in a way that cannot be carried out.
+    /// The description of a sandbox or command is invalid or cannot be carried out.
     #[error("{0}")]
     Invalid(String),
-    /// A path inside the image where nothing may be placed.
+    /// A file or directory cannot be placed at a path inside the image.
     #[error("cannot place {}: {reason}", path.display())]
-    Place {
+    Placement {
         /// The path inside the image.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// An archive was refused; the text says what is wrong with it.
+    /// An archive was refused. The message says what is wrong with it.
     #[error("{0}")]
     Archive(String),
-    /// The process is over, or never was.
+    /// The process has ended, or never existed.
     #[error("no process {0} in this sandbox")]
     NoProcess(u32),
-    /// It wrote more than it may, and was killed for that.
+    /// The sandbox wrote more than its limit and was killed.
     #[error(
         "the writable layer reached {bytes} bytes, more than max_layer_bytes allows ({limit}), so the sandbox was ended and nothing is kept: \
          write less, or allow more"
     )]
     LayerTooLarge {
-        /// What the layer had reached when it was noticed; with a call that would have allocated more, what it would have reached.
+        /// The size of the layer when the watcher noticed the excess. If a single call would have
+        /// allocated too much, the size that the layer would have reached.
         bytes: u64,
-        /// What was allowed.
+        /// The limit in bytes.
         limit: u64,
     },
     /// The sandbox ended by itself or was killed.
@@ -85,13 +86,13 @@ pub enum Error {
     /// The sandbox did not answer in time and was killed.
     #[error("the sandbox did not {0} in time and was killed")]
     TimedOut(&'static str),
-    /// Any other call to the kernel.
+    /// Any other kernel call failed.
     #[error(transparent)]
     Os(#[from] OsError),
 }
 
 impl From<StoreError> for Error {
-    /// A failed kernel call is the same error wherever it was made.
+    /// Converts a failed kernel call of the store into [`Error::Os`], as for any other module.
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Os(error) => Self::Os(error),

@@ -1,6 +1,7 @@
-//! A store of layers, as callers hold it.
+//! The layer store, as callers use it.
 //!
-//! It joins what is on disk with the helpers that change it where this process has no rights.
+//! It joins the directory on disk with the helpers that change files for which this process lacks
+//! the rights.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,24 +24,25 @@ use crate::store::layers::{layer_link, layer_tree, unfinished_layer_tree};
 use crate::store::layout::StoreLayout;
 use crate::store::runs::RunDir;
 
-/// An overlay cannot have more than 500.
-const MOST_LAYERS: usize = 480;
-/// For making one layer of several. It grows with the number of names in the layers.
-const SQUASHED: Duration = Duration::from_secs(1800);
+/// The most layers of a chain. The kernel's limit for an overlay is 500.
+const MAX_LAYERS: usize = 480;
+/// The time-out of a squash, whose time grows with the number of names in the layers.
+const SQUASH_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// A directory with the layers of images. Clones share it.
+/// A directory with the layers of images. Clones share the same store.
 #[derive(Debug, Clone)]
 pub struct LayerStore {
     layout: Arc<StoreLayout>,
 }
 
 impl LayerStore {
-    /// Opens the store in `root`, or makes one there.
+    /// Opens the store in `root` and creates it if it does not exist.
     ///
-    /// What the sandboxes' ids stand for is recorded with the first run or layer and kept from then on.
+    /// The id map is recorded when the first run or layer is made, and does not change afterwards.
     ///
     /// # Errors
-    /// When the directory cannot be made or belongs to another user. A machine that cannot run sandboxes is not an error here.
+    /// When the directory cannot be made or belongs to another user. A machine that cannot run
+    /// sandboxes does not cause an error here.
     pub fn open(root: &Path, options: StoreOptions) -> Result<Self, Error> {
         let layout = StoreLayout::open(root, options, pick_map)?;
         Ok(Self {
@@ -48,7 +50,7 @@ impl LayerStore {
         })
     }
 
-    /// The part of the store that is on disk.
+    /// The store's directory on disk.
     pub(crate) fn layout(&self) -> &StoreLayout {
         &self.layout
     }
@@ -58,12 +60,12 @@ impl LayerStore {
         self.layout.root()
     }
 
-    /// What the ids inside sandboxes stand for.
+    /// The ids of this machine to which ids inside sandboxes are mapped.
     pub fn id_map(&self) -> &IdMap {
         self.layout.id_map()
     }
 
-    /// Writes everything that was committed to disk (syncfs).
+    /// Flushes everything that was committed to the disk (syncfs).
     ///
     /// # Errors
     /// When the disk fails.
@@ -71,33 +73,34 @@ impl LayerStore {
         Ok(self.layout.sync()?)
     }
 
-    /// Whether the layer is there.
+    /// Returns true if the layer exists.
     pub fn layer_exists(&self, id: LayerId) -> bool {
         self.layout.layer_exists(id)
     }
 
-    /// Removes a layer. One that is missing is fine; whether an image still needs it is the caller's affair.
+    /// Removes a layer if it exists. The caller ensures that no image still needs it.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the file system refuses.
     pub fn remove_layer(&self, id: LayerId) -> Result<(), Error> {
         self.layout.unlink_layer(id)?;
         self.remove_tree(&layer_tree(id))
     }
 
-    /// Copies this machine's own programs into a new layer. Needs no namespace. One call at a time: the caller holds a lock.
+    /// Copies this machine's own programs into a new layer. It needs no namespace. The caller
+    /// allows one call at a time.
     ///
     /// # Errors
-    /// When there is such a layer already, or it cannot be copied.
+    /// When the layer already exists, or the programs cannot be copied.
     pub fn stage_host_layer(&self, id: LayerId) -> Result<HostReport, Error> {
         self.layout.record_map()?;
         if self.layout.is_taken(id) {
             return Err(StoreError::LayerExists(id).into());
         }
         let unfinished = unfinished_layer_tree(id);
-        // What a process left that did not come to the end.
+        // A process that was interrupted may have left an unfinished layer.
         self.remove_tree(&unfinished)?;
-        self.layout.make_where_files_are_made_fast(&unfinished)?;
+        self.layout.make_fast_directory(&unfinished)?;
         let report = match self.fill_host_layer(&unfinished) {
             Ok(report) => report,
             Err(error) => {
@@ -105,7 +108,7 @@ impl LayerStore {
                 return Err(error);
             }
         };
-        self.layout.keep(&unfinished, id)?;
+        self.layout.rename_to_layer(&unfinished, id)?;
         Ok(report)
     }
 
@@ -113,7 +116,7 @@ impl LayerStore {
         let root = self.layout.make_layer_root(unfinished)?;
         let owner = self
             .id_map()
-            .foreign_owner()
+            .files_have_other_owner()
             .then(|| self.id_map().root_owner());
         Ok(host_root::build(&root, owner)?)
     }
@@ -121,12 +124,12 @@ impl LayerStore {
     /// Makes `run/<name>` and locks it.
     ///
     /// # Errors
-    /// When the name is not fit for a directory or is taken, or the disk refuses.
+    /// When the name is invalid or in use, or the file system refuses.
     pub fn create_run(&self, name: &str) -> Result<RunDir, Error> {
         Ok(self.layout.create_run(name)?)
     }
 
-    /// The names of all run directories, whoever made them.
+    /// The names of all run directories, including those of other processes.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -134,18 +137,19 @@ impl LayerStore {
         Ok(self.layout.runs()?)
     }
 
-    /// Whether a process (this one or another) holds the run directory. One that does not exist is not live.
+    /// Returns true if a process (this one or another) holds the run directory's lock. A missing
+    /// directory is not live.
     ///
     /// # Errors
-    /// When its lock cannot be looked at.
+    /// When the lock cannot be read.
     pub fn run_is_live(&self, name: &str) -> Result<bool, Error> {
         Ok(self.layout.run_is_live(name)?)
     }
 
-    /// Removes a run directory and all in it. One that is missing is fine.
+    /// Removes a run directory and everything in it, if it exists.
     ///
     /// # Errors
-    /// When another process holds it, or the disk refuses.
+    /// When another process holds the run directory, or the file system refuses.
     pub fn remove_run(&self, name: &str) -> Result<(), Error> {
         let claim = self.layout.claim_run(name)?;
         for tree in claim.trees() {
@@ -154,20 +158,24 @@ impl LayerStore {
         Ok(())
     }
 
-    /// Turns what a finished sandbox has written into a layer.
+    /// Turns the upper directory of a finished sandbox into a layer.
     ///
     /// # Errors
-    /// When there is such a layer already, or the disk refuses.
+    /// When the layer already exists, or the file system refuses.
     pub fn commit(&self, run: &RunDir, id: LayerId) -> Result<(), Error> {
         Ok(self.layout.commit(run, id)?)
     }
 
-    /// Makes one layer of several (topmost first) that lie on `below` (topmost first), as what the run directory is to become
-    /// ([`LayerStore::commit`]). On `below` it shows what the several show. Contents are shared with them by further names, so that it
-    /// costs directories alone; how many names a file has is the one thing that looks different.
+    /// Merges several layers (topmost first) into the unfinished layer of a run directory.
+    /// [`LayerStore::commit`] then turns it into a layer.
+    ///
+    /// `below` lists the layers below them, topmost first. On top of `below`, the new layer shows
+    /// the same files as the merged ones. Files are shared by hard links, so only directories take
+    /// space. The link count of a file is the only visible difference.
     ///
     /// # Errors
-    /// When the helper cannot be started, or the disk refuses. The run directory is then to be removed; nothing else has changed.
+    /// When the helper cannot be started, or the file system refuses. The caller then removes the
+    /// run directory; nothing else has changed.
     pub fn squash(&self, run: &RunDir, layers: &[LayerId], below: &[LayerId]) -> Result<(), Error> {
         let boot = Boot::Squash(SquashBoot {
             layers: self.lowers(layers)?,
@@ -178,7 +186,7 @@ impl LayerStore {
             target: self.new_layer(run)?,
         });
         let init = InitProcess::start(&self.layout, &boot)?;
-        match init.receive(Instant::now() + SQUASHED) {
+        match init.receive(Instant::now() + SQUASH_TIMEOUT) {
             Ok((Reply::Squashed, _)) => Ok(()),
             Ok((Reply::Failed(failure), _)) => Err(explain(&self.layout, failure)),
             Err(WireError::TimedOut) => Err(Error::TimedOut("make one layer of several")),
@@ -186,23 +194,24 @@ impl LayerStore {
         }
     }
 
-    /// Removes control groups whose engine is gone: of this store's runs alone, and those that tried what can be had.
+    /// Removes control groups that a killed engine left: those of this store's runs, and probe
+    /// groups.
     pub fn remove_leftover_groups(&self) {
         remove_leftovers(self.root(), |run| {
             matches!(self.run_is_live(run), Ok(false))
         });
     }
 
-    /// The lower directories of a chain, by their short names.
+    /// The lower directories of a chain, as their short links in the store.
     pub(crate) fn lowers(&self, layers: &[LayerId]) -> Result<Vec<PathBuf>, Error> {
         if layers.is_empty() {
             return Err(Error::Invalid(
                 "an image without layers cannot be mounted".into(),
             ));
         }
-        if layers.len() > MOST_LAYERS {
+        if layers.len() > MAX_LAYERS {
             return Err(Error::Invalid(format!(
-                "the image has {} layers, and the kernel mounts no more than {MOST_LAYERS}: squash it, or start again from an earlier image",
+                "the image has {} layers, and the kernel mounts no more than {MAX_LAYERS}: squash it, or start again from an earlier image",
                 layers.len()
             )));
         }
@@ -218,7 +227,8 @@ impl LayerStore {
         Ok(layers.iter().map(|&layer| layer_link(layer)).collect())
     }
 
-    /// An empty directory to become a layer, in the place of what the run directory holds; relative to the store.
+    /// Replaces the unfinished layer of a run directory with an empty one. Returns the new
+    /// directory, relative to the store.
     pub(crate) fn new_layer(&self, run: &RunDir) -> Result<PathBuf, Error> {
         let layer = StoreLayout::unfinished_layer(run);
         self.remove_tree(&layer)?;
@@ -226,15 +236,16 @@ impl LayerStore {
         Ok(layer.join("d"))
     }
 
-    /// Removes a tree below the store, through a helper in the user namespace where our own rights do not reach.
+    /// Removes a tree below the store. If this process lacks the rights, a helper in the user
+    /// namespace does it.
     fn remove_tree(&self, relative: &Path) -> Result<(), Error> {
         match self.layout.remove_tree(relative) {
             Err(error)
                 if error.io().kind() == io::ErrorKind::PermissionDenied
-                    && self.id_map().beyond_engine() =>
+                    && self.id_map().exceeds_engine_rights() =>
             {
                 remove_inside(&self.layout, relative)?;
-                // What is left are directories of our own around it.
+                // Only this process's own directories around the tree are left.
                 Ok(self.layout.remove_tree(relative)?)
             }
             other => Ok(other?),

@@ -1,35 +1,36 @@
-//! How to open a store.
+//! Options for opening a store.
 
 use std::path::PathBuf;
 
-/// How to open a store.
+/// Options for opening a store.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StoreOptions {
-    /// The program to start as init. By default the running one; needed where this crate sits in a shared library, as in an
-    /// extension module of an interpreter. It must link this crate.
+    /// The program to start as init; it must link this crate. The default is the running program.
+    /// Set it if this crate is in a shared library, such as an interpreter's extension module.
     pub init_program: Option<PathBuf>,
-    /// The caller's own name for [`StoreOptions::init_program`]. Errors name it.
+    /// The caller's own name for [`StoreOptions::init_program`], which errors mention.
     pub init_program_setting: Option<String>,
-    /// The setting by which the caller's users choose the directory of the store, as an environment
-    /// variable. Errors name it.
+    /// The setting with which the caller's users choose the store's directory, such as an
+    /// environment variable. Errors mention it.
     pub directory_setting: Option<String>,
-    /// Directories to make in the store for the caller's own files: plain names. Their files can be
-    /// copied into a sandbox ([`Place`](crate::Place)).
+    /// Names of directories to make in the store for the caller's own files. Their files can be
+    /// copied into a sandbox ([`FileCopy`](crate::FileCopy)).
     pub directories: Vec<String>,
-    /// The directory of [side files](crate::SideFile) inside sandboxes: a name below `/dev`. By
-    /// default [`StoreOptions::SIDE_DIRECTORY`].
+    /// The directory of [side files](crate::SideFile) inside sandboxes: a name below `/dev`. The
+    /// default is [`StoreOptions::SIDE_DIRECTORY`].
     pub side_directory: String,
-    /// Mounts overlays the way that kernels before 6.7 need, for tests.
+    /// Mounts overlays with mount(2), as on kernels before 6.7. For tests.
     #[doc(hidden)]
     pub old_mount: bool,
 }
 
 impl StoreOptions {
-    /// The name below `/dev` of the directory of side files, unless another is given.
+    /// The default name below `/dev` of the directory of side files.
     pub const SIDE_DIRECTORY: &str = "side-files";
 
-    /// How a user chooses another directory for the store: an imperative without its object.
+    /// The start of an instruction to choose another directory for the store: an imperative without
+    /// its object.
     pub(crate) fn choose_directory(&self) -> String {
         match &self.directory_setting {
             Some(setting) => format!("set {setting} to"),

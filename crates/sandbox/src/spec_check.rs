@@ -1,4 +1,4 @@
-//! Whether what a caller describes can be carried out.
+//! Checks of the descriptions that a caller gives.
 
 use std::path::{Component, Path};
 
@@ -8,14 +8,14 @@ use crate::options::StoreOptions;
 use crate::protocol::spec::{Network, SandboxSpec, SideFile};
 use crate::store::layout::StoreLayout;
 
-/// What a host name can have.
-const LONGEST_HOSTNAME: usize = 64;
+/// The kernel's limit on a host name, in bytes.
+const MAX_HOSTNAME_BYTES: usize = 64;
 
-/// Whether a sandbox can be as it is described.
+/// Checks the description of a sandbox.
 pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), Error> {
-    if spec.hostname.is_empty() || spec.hostname.len() > LONGEST_HOSTNAME {
+    if spec.hostname.is_empty() || spec.hostname.len() > MAX_HOSTNAME_BYTES {
         return Err(Error::Invalid(format!(
-            "a host name has 1 to {LONGEST_HOSTNAME} bytes, this one has {}",
+            "a host name has 1 to {MAX_HOSTNAME_BYTES} bytes, this one has {}",
             spec.hostname.len()
         )));
     }
@@ -24,12 +24,12 @@ pub(crate) fn check_spec(store: &StoreLayout, spec: &SandboxSpec) -> Result<(), 
         return Err(Error::Invalid("a listener needs a port".into()));
     }
     for directory in &spec.directories {
-        check_place(&directory.path)?;
+        check_path(&directory.path)?;
         check_user(store, directory.uid, directory.gid)?;
     }
-    for place in &spec.places {
-        check_place(&place.path)?;
-        check_user(store, place.uid, place.gid)?;
+    for file in &spec.files {
+        check_path(&file.path)?;
+        check_user(store, file.uid, file.gid)?;
     }
     Ok(())
 }
@@ -49,17 +49,17 @@ fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Er
             options.side_directory.escape_debug()
         )));
     }
-    if files.len() > SideFile::MOST {
+    if files.len() > SideFile::MAX_COUNT {
         return Err(Error::Invalid(format!(
             "a sandbox takes at most {} side files, not {}",
-            SideFile::MOST,
+            SideFile::MAX_COUNT,
             files.len()
         )));
     }
     for (index, file) in files.iter().enumerate() {
         if !plain(&file.name) || files[..index].iter().any(|other| other.name == file.name) {
             return Err(Error::Invalid(format!(
-                "`{}` cannot name a side file, or names two",
+                "`{}` is not a valid side file name, or two side files have it",
                 file.name.escape_debug()
             )));
         }
@@ -67,9 +67,9 @@ fn check_side_files(options: &StoreOptions, files: &[SideFile]) -> Result<(), Er
     Ok(())
 }
 
-fn check_place(path: &Path) -> Result<(), Error> {
+fn check_path(path: &Path) -> Result<(), Error> {
     let refuse = |reason: &str| {
-        Err(Error::Place {
+        Err(Error::Placement {
             path: path.to_owned(),
             reason: reason.into(),
         })
@@ -90,17 +90,17 @@ fn check_place(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Whether there is such a user in sandboxes of the store.
+/// Checks that the user and group exist in the store's sandboxes.
 pub(crate) fn check_user(store: &StoreLayout, uid: u32, gid: u32) -> Result<(), Error> {
     let map = store.id_map();
-    let highest = if map.single() { 0 } else { RANGE - 1 };
+    let highest = if map.is_single() { 0 } else { RANGE - 1 };
     if uid.max(gid) <= highest {
         return Ok(());
     }
-    let why = if map.single() {
+    let why = if map.is_single() {
         format!(
             "only uid 0 and gid 0 exist in sandboxes here; for others {}",
-            remedy::get_a_range(store.options())
+            remedy::instruction_for_range(store.options())
         )
     } else {
         format!("ids in a sandbox go up to {highest}")

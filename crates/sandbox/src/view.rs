@@ -1,4 +1,4 @@
-//! A look into an image without running anything of it.
+//! Reads files of an image without running anything from it.
 
 use std::fs::File;
 use std::io;
@@ -13,52 +13,54 @@ use crate::layers::LayerStore;
 use crate::protocol::boot::Boot;
 use crate::protocol::entry::Entry;
 use crate::protocol::reply::Reply;
-use crate::protocol::request::{Look, ViewRequest};
+use crate::protocol::request::{PathQuery, ViewRequest};
 use crate::protocol::spec::LayerId;
 use crate::protocol::wire::{self, WireError, payload};
 
-/// For the longest listing. A helper that takes longer is stuck and is killed.
-const ANSWER: Duration = Duration::from_secs(60);
+/// The time-out for an answer, long enough for the longest listing. A slower helper is stuck and is
+/// killed.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A look into a chain of layers. Nothing of the image runs, and nothing in it can hang the caller.
+/// A read-only view of a chain of layers. Nothing of the image runs, and nothing in it can make the
+/// caller hang.
 #[derive(Debug)]
 pub struct View {
     init: Mutex<InitProcess>,
-    patience: Duration,
+    timeout: Duration,
 }
 
-/// A path of an image cannot be read.
+/// The error of reading a path of an image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
-    /// There is no such path.
+    /// The path does not exist.
     #[error("no such file or directory")]
     NotFound,
-    /// It, or something on the way to it, is not a directory.
+    /// The path, or one of its parents, is not a directory.
     #[error("not a directory")]
     NotADirectory,
-    /// It is not a regular file.
+    /// The path is not a regular file.
     #[error("not a regular file")]
     NotAFile,
-    /// Symbolic links that lead round in circles.
+    /// The path leads through too many symbolic links, as in a loop.
     #[error("too many levels of symbolic links")]
     TooManyLinks,
-    /// The directory has more entries than a listing may have.
+    /// The directory has more entries than a listing may hold.
     #[error("too many entries to list")]
     TooMany,
-    /// The disk refused.
+    /// A kernel call failed.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// The view could not be made or is gone.
+    /// The view could not be opened, or its helper is gone.
     #[error(transparent)]
     Sandbox(#[from] Error),
 }
 
 impl View {
-    /// Opens a view on an image, its topmost layer first.
+    /// Opens a view of an image. `layers` is its chain, topmost first.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where this machine cannot make one.
+    /// [`Error::Unavailable`] if this machine cannot open views.
     pub fn open(store: &LayerStore, layers: &[LayerId]) -> Result<Self, Error> {
         let boot = Boot::View {
             lowers: store.lowers(layers)?,
@@ -66,28 +68,30 @@ impl View {
         };
         Ok(Self {
             init: Mutex::new(InitProcess::start(store.layout(), &boot)?),
-            patience: ANSWER,
+            timeout: ANSWER_TIMEOUT,
         })
     }
 
-    /// Describes a path. Symbolic links on the way are followed inside the image, the last one is not.
+    /// Describes a path. Symbolic links in its parents are followed inside the image; a link at the
+    /// path itself is not followed.
     ///
     /// # Errors
-    /// When there is no such path.
+    /// When the path does not exist.
     pub fn stat(&self, path: &Path) -> Result<Entry, ViewError> {
-        match self.ask(Look::Stat, path)? {
-            (Reply::Found { entry }, _) => Ok(entry),
+        match self.ask(PathQuery::Stat, path)? {
+            (Reply::Entry { entry }, _) => Ok(entry),
             _ => Err(Error::Gone.into()),
         }
     }
 
-    /// Describes what a path leads to: symbolic links are followed inside the image, the last one too.
+    /// Describes the file that a path leads to. Symbolic links are followed inside the image, also
+    /// at the path itself.
     ///
     /// # Errors
-    /// When there is no such path.
+    /// When the path does not exist.
     pub fn find(&self, path: &Path) -> Result<Entry, ViewError> {
-        match self.ask(Look::Follow, path)? {
-            (Reply::Found { entry }, _) => Ok(entry),
+        match self.ask(PathQuery::Follow, path)? {
+            (Reply::Entry { entry }, _) => Ok(entry),
             _ => Err(Error::Gone.into()),
         }
     }
@@ -95,11 +99,11 @@ impl View {
     /// Lists a directory, sorted by name. Symbolic links are followed inside the image.
     ///
     /// # Errors
-    /// When there is no such directory, or when it has more than 250,000 entries.
+    /// When the directory does not exist or has more than 250,000 entries.
     pub fn list(&self, path: &Path) -> Result<Vec<Entry>, ViewError> {
-        match self.ask(Look::List, path)? {
+        match self.ask(PathQuery::List, path)? {
             (Reply::Listed, files) => {
-                let [entries] = wire::exactly(files).map_err(Error::from)?;
+                let [entries] = wire::exact_files(files).map_err(Error::from)?;
                 Ok(payload::read(entries).map_err(Error::from)?)
             }
             _ => Err(Error::Gone.into()),
@@ -109,20 +113,20 @@ impl View {
     /// Opens a regular file for reading. Symbolic links are followed inside the image.
     ///
     /// # Errors
-    /// When there is no such file, or it is not a regular one.
+    /// When the file does not exist or is not a regular file.
     pub fn open_file(&self, path: &Path) -> Result<(File, Entry), ViewError> {
-        match self.ask(Look::Open, path)? {
-            (Reply::Found { entry }, files) => {
-                let [file] = wire::exactly(files).map_err(Error::from)?;
+        match self.ask(PathQuery::Open, path)? {
+            (Reply::Entry { entry }, files) => {
+                let [file] = wire::exact_files(files).map_err(Error::from)?;
                 Ok((file.into(), entry))
             }
             _ => Err(Error::Gone.into()),
         }
     }
 
-    fn ask(&self, how: Look, path: &Path) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
-        let path = checked(path)?;
-        self.request(&ViewRequest::Look { how, path })
+    fn ask(&self, query: PathQuery, path: &Path) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
+        let path = checked_path(path)?;
+        self.request(&ViewRequest::Query { query, path })
     }
 
     /// Sends a request and waits for its answer.
@@ -131,24 +135,24 @@ impl View {
         request: &ViewRequest,
     ) -> Result<(Reply, Vec<OwnedFd>), ViewError> {
         let init = self.init.lock().unwrap_or_else(PoisonError::into_inner);
-        wire::send(init.socket(), request, &[]).map_err(lost)?;
+        wire::send(init.socket(), request, &[]).map_err(wire_error)?;
         let answer = init
-            .receive(Instant::now() + self.patience)
+            .receive(Instant::now() + self.timeout)
             .map_err(|error| {
                 init.kill();
-                lost(error)
+                wire_error(error)
             })?;
         match answer {
-            (Reply::NotFound { errno }, _) => Err(refusal(errno)),
+            (Reply::ViewFailed { errno }, _) => Err(lookup_error(errno)),
             other => Ok(other),
         }
     }
 }
 
-/// A path that can be sent.
-pub(crate) fn checked(path: &Path) -> Result<PathBuf, ViewError> {
+/// Checks that a path can be sent. An empty path stands for the root.
+pub(crate) fn checked_path(path: &Path) -> Result<PathBuf, ViewError> {
     let bytes = path.as_os_str().as_encoded_bytes();
-    // Longer ones would be cut on the way, and the kernel would not take them.
+    // The connection would cut longer paths, and the kernel refuses them.
     if bytes.len() > libc::PATH_MAX.unsigned_abs() as usize || bytes.contains(&0) {
         return Err(ViewError::NotFound);
     }
@@ -159,7 +163,7 @@ pub(crate) fn checked(path: &Path) -> Result<PathBuf, ViewError> {
     })
 }
 
-fn lost(error: WireError) -> ViewError {
+fn wire_error(error: WireError) -> ViewError {
     let error = match error {
         WireError::Closed => Error::Gone,
         WireError::TimedOut => Error::TimedOut("look into the image"),
@@ -168,7 +172,7 @@ fn lost(error: WireError) -> ViewError {
     error.into()
 }
 
-fn refusal(errno: i32) -> ViewError {
+fn lookup_error(errno: i32) -> ViewError {
     match errno {
         libc::ENOENT | libc::ENAMETOOLONG => ViewError::NotFound,
         libc::ENOTDIR => ViewError::NotADirectory,
@@ -185,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::options::StoreOptions;
-    use crate::protocol::entry::Kind;
+    use crate::protocol::entry::EntryKind;
 
     #[test]
     fn a_helper_that_is_stuck_is_killed_and_reported() {
@@ -194,8 +198,11 @@ mod tests {
         let store = LayerStore::open(directory.path(), StoreOptions::default()).unwrap();
         store.stage_host_layer(LayerId(1)).unwrap();
         let mut view = View::open(&store, &[LayerId(1)]).unwrap();
-        assert_eq!(view.find("/usr/..".as_ref()).unwrap().kind, Kind::Directory);
-        view.patience = Duration::from_millis(50);
+        assert_eq!(
+            view.find("/usr/..".as_ref()).unwrap().kind,
+            EntryKind::Directory
+        );
+        view.timeout = Duration::from_millis(50);
         let pid = view.init.lock().unwrap().pid();
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
         kill_process(pid, Signal::STOP).unwrap();
@@ -204,7 +211,11 @@ mod tests {
             matches!(error, ViewError::Sandbox(Error::TimedOut(_))),
             "{error:?}"
         );
-        let gone = view.init.lock().unwrap().wait(Instant::now() + ANSWER);
+        let gone = view
+            .init
+            .lock()
+            .unwrap()
+            .wait(Instant::now() + ANSWER_TIMEOUT);
         assert!(gone);
         store.remove_layer(LayerId(1)).unwrap();
     }

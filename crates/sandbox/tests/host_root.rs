@@ -1,4 +1,5 @@
-//! The root made of this machine's own programs: complete in itself, and nothing else of the machine in it.
+//! Tests of the root made of this machine's own programs: it is complete, and contains nothing else
+//! of the machine.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -14,13 +15,13 @@ use object::{Endianness, StringTable, elf};
 
 type Header = elf::FileHeader64<Endianness>;
 
-fn made() -> (tempfile::TempDir, HostReport) {
+fn build_root() -> (tempfile::TempDir, HostReport) {
     let new = tempfile::tempdir().unwrap();
     let report = build(new.path(), None).unwrap();
     (new, report)
 }
 
-/// Every path in the tree, relative to it, in order.
+/// Collects every path in the tree, relative to it.
 fn walk(root: &Path) -> BTreeMap<PathBuf, fs::Metadata> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
@@ -37,7 +38,7 @@ fn walk(root: &Path) -> BTreeMap<PathBuf, fs::Metadata> {
     found
 }
 
-/// Follows links as a process with this root would.
+/// Follows links as a process with this root does.
 fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut ahead: Vec<PathBuf> = path
         .components()
@@ -76,17 +77,17 @@ fn inside(root: &Path, path: &Path) -> Option<PathBuf> {
     root.join(&here).exists().then_some(here)
 }
 
-struct Needs {
+struct ElfNeeds {
     interpreter: Option<PathBuf>,
     libraries: Vec<String>,
     paths: Vec<String>,
 }
 
-fn needs(data: &[u8]) -> Option<Needs> {
+fn needs(data: &[u8]) -> Option<ElfNeeds> {
     let header = Header::parse(data).ok()?;
     let endian = header.endian().unwrap();
     let segments = header.program_headers(endian, data).unwrap();
-    let mut found = Needs {
+    let mut found = ElfNeeds {
         interpreter: None,
         libraries: Vec::new(),
         paths: Vec::new(),
@@ -129,7 +130,7 @@ fn needs(data: &[u8]) -> Option<Needs> {
     Some(found)
 }
 
-/// Where a loader looks that knows no configuration: there is no `ld.so.cache` in the tree.
+/// The directories that a loader searches without configuration. The tree has no `ld.so.cache`.
 fn loader_directories() -> Vec<String> {
     let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
     [format!("/lib/{triplet}"), format!("/usr/lib/{triplet}")]
@@ -141,7 +142,7 @@ fn loader_directories() -> Vec<String> {
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn every_elf_file_finds_its_loader_and_libraries_within_the_tree() {
-    let (new, report) = made();
+    let (new, report) = build_root();
     let root = new.path();
     let mut missing = BTreeSet::new();
     let mut checked = 0;
@@ -188,7 +189,7 @@ fn every_elf_file_finds_its_loader_and_libraries_within_the_tree() {
 
 #[test]
 fn every_link_ends_in_the_tree_and_every_script_has_its_interpreter() {
-    let (new, _) = made();
+    let (new, _) = build_root();
     let root = new.path();
     for (path, metadata) in walk(root) {
         // /proc is filled when a sandbox starts.
@@ -219,7 +220,7 @@ fn every_link_ends_in_the_tree_and_every_script_has_its_interpreter() {
 
 #[test]
 fn nothing_private_of_the_machine_is_taken() {
-    let (new, _) = made();
+    let (new, _) = build_root();
     let root = new.path();
     let own: HashSet<&str> = [
         "etc/passwd",
@@ -316,7 +317,7 @@ fn nothing_private_of_the_machine_is_taken() {
 
 #[test]
 fn two_roots_are_alike_and_the_report_counts_them() {
-    let ((one, first), (two, second)) = (made(), made());
+    let ((one, first), (two, second)) = (build_root(), build_root());
     assert_eq!(first, second);
     let (one_tree, two_tree) = (walk(one.path()), walk(two.path()));
     assert!(one_tree.keys().eq(two_tree.keys()));
@@ -350,10 +351,10 @@ fn two_roots_are_alike_and_the_report_counts_them() {
 }
 
 #[test]
-fn the_umask_has_no_say_and_the_owner_is_the_one_asked_for() {
+fn the_umask_is_ignored_and_the_requested_owner_is_set() {
     let new = tempfile::tempdir().unwrap();
     let me = fs::metadata(new.path()).unwrap();
-    // Only root can give files away; anybody can name themselves.
+    // Only root can give files away; any user can name itself.
     let owner = if me.uid() == 0 {
         (12_345, 23_456)
     } else {

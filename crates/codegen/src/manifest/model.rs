@@ -1,4 +1,4 @@
-//! What stands in `tools.yaml`. The doc comments become the hints an editor shows (`tools.schema.json`).
+//! The types of `tools.yaml`. Editors show their doc comments through `tools.schema.json`.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,37 +6,37 @@ use serde_json::Value;
 use super::problem::{Problem, Source};
 use super::yaml::{self, At, Map};
 
-/// The tools of the MCP server and all that is said about them.
+/// The tools of an MCP server, and all texts about them.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Manifest {
-    /// The template of the instructions that a client receives when it connects.
+    /// Template of the instructions, which a client receives when it connects.
     pub instructions: At<String>,
-    /// Families of tools with one line on each. A family is one Rust trait and one file of handlers.
+    /// Families of tools by name, each with a description. A family is one Rust trait and one file.
     pub toolsets: Map<String>,
-    /// The tools by name.
+    /// Tools by name.
     pub tools: Map<Tool>,
-    /// The tools that serve every task. Mandatory if a tool has `makes_task`.
+    /// Tools that serve every task. Required if a tool has `makes_task`.
     pub tasks: Option<At<Tasks>>,
-    /// Operations of the API that no tool uses, each with the reason.
+    /// API operations that no tool uses, each with the reason.
     #[serde(default)]
     pub unexposed: Map<String>,
-    /// Guides by name: longer texts that agents read on demand, as `contree://guide/NAME`.
+    /// Guides by name: longer texts that agents read on demand, at `contree://guide/NAME`.
     #[serde(default)]
     pub guides: Map<Guide>,
-    /// Prompts by name: what a person starts an agent with.
+    /// Prompts by name: texts with which a person starts an agent.
     #[serde(default)]
     pub prompts: Map<Prompt>,
-    /// Resource templates by name: what can be read under a URI with variables.
+    /// Resource templates by name: content that clients read at a URI with variables.
     #[serde(default)]
     pub resources: Map<Resource>,
-    /// The hosts that texts may link to.
+    /// Hosts that texts may link to.
     #[serde(default)]
     pub links: Vec<At<String>>,
-    /// Generated pages by path: the template of the page, or of the region between its `tools` markers.
+    /// Generated pages by path: template of the page, or of the region between its `tools` markers.
     #[serde(default)]
     pub documents: Map<String>,
-    /// The template of the page for people, which the server renders.
+    /// Template of the web page for people, which the server renders.
     pub page: Option<At<String>>,
 }
 
@@ -44,61 +44,61 @@ pub struct Manifest {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tool {
-    /// A name for people.
+    /// Name that clients show to people.
     pub title: At<String>,
-    /// The family it belongs to.
+    /// Family of the tool, one of `toolsets`.
     pub toolset: At<String>,
-    /// The operation it maps to directly; its handler is then generated. Implies `uses`.
+    /// API operation that the tool maps to. The build then generates the handler. Implies `uses`.
     pub operation: Option<At<String>>,
-    /// `plain` if a directly mapped tool answers what the API does: then no result type is needed.
+    /// `plain`: a tool with `operation` returns the API's answer and needs no result type.
     pub answer: Option<At<Plain>>,
-    /// Former names. A call by one reaches this tool; no list shows them.
+    /// Former names of the tool. Calls may use them; no list shows them.
     #[serde(default)]
     pub aliases: Vec<At<String>>,
-    /// The operations that its handler calls.
+    /// API operations that the handler calls.
     #[serde(default)]
     pub uses: Vec<At<String>>,
-    /// The operation that may outlive a call; a client that takes tasks receives a task for it.
+    /// Operation that may outlive a call. A client that supports tasks receives a task for it.
     pub makes_task: Option<At<MakesTask>>,
-    /// What it touches on the machine of the server.
+    /// Access to files on the machine of the server.
     pub local: At<Local>,
-    /// What a client may assume. Checked against `uses` and `local`.
+    /// Hints on the behaviour of the tool, checked against `uses` and `local`.
     pub hints: At<Hints>,
-    /// What it does: a text, or a template below `templates/` (its name ends in `.j2`).
+    /// Description for models: a text, or the name of a template below `templates/`, in `.j2`.
     pub description: At<String>,
-    /// Its arguments by name, in the order in which they are shown.
+    /// Arguments by name, in the order in which clients see them.
     #[serde(default)]
     pub params: Map<Param>,
 }
 
-/// What makes a call a task.
+/// The operation that turns a call into a task.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MakesTask {
-    /// The operation of the API that starts what the task follows.
+    /// API operation that starts what the task follows.
     pub operation: At<String>,
-    /// The field of the result with the id of what was started, if the call does not wait for its end.
+    /// Field of the result that holds the id of the started operation, if the call does not wait.
     pub id: At<String>,
-    /// The argument that says whether the call waits. Only a call that waits becomes a task. Without it, every call waits.
+    /// Boolean argument that makes a call wait, and so a task. Without this key, every call waits.
     pub waits: Option<At<String>>,
 }
 
-/// The tools that serve every task, whichever tool made it.
+/// The tools that serve all tasks.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tasks {
-    /// The tool that looks up what a task follows.
+    /// Tool that looks up the operation of a task.
     pub look_up: At<String>,
-    /// The tool that cancels it.
+    /// Tool that cancels the operation of a task.
     pub cancel: At<String>,
 }
 
-/// The answer of the API as it is.
+/// A result that is the answer of the API.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Plain {
-    /// As it is.
+    /// The answer of the API, unchanged.
     Plain,
 }
 
@@ -106,11 +106,11 @@ pub enum Plain {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guide {
-    /// A name for people.
+    /// Name that clients show to people.
     pub title: At<String>,
-    /// What it is about, in a few words.
+    /// Subject of the guide, in a few words.
     pub doc: At<String>,
-    /// The template of its text.
+    /// Template of the text.
     pub template: At<String>,
 }
 
@@ -118,13 +118,13 @@ pub struct Guide {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Prompt {
-    /// A name for people.
+    /// Name that clients show to people.
     pub title: At<String>,
-    /// What it makes an agent do.
+    /// Task that the prompt gives to an agent.
     pub description: At<String>,
-    /// The template of its text. Its variables are the arguments; one that may be left out is undefined then.
+    /// Template of the text. Its variables are the arguments; one that is left out is undefined.
     pub template: At<String>,
-    /// Its arguments by name. All are texts.
+    /// Arguments by name. All are strings.
     #[serde(default)]
     pub arguments: Map<Argument>,
 }
@@ -133,29 +133,29 @@ pub struct Prompt {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Argument {
-    /// What it means.
+    /// Meaning of the argument.
     pub doc: At<String>,
-    /// Whether it must be given.
+    /// true: the argument must be given.
     #[serde(default)]
     pub required: bool,
-    /// The value it has when left out.
+    /// Value if the argument is left out.
     pub default: Option<At<String>>,
-    /// What completes it.
+    /// Source of completions for the argument.
     pub complete: Option<At<Complete>>,
 }
 
-/// What can complete a half-typed argument.
+/// A source of completions for an argument.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Complete {
     /// Tags of images, written `tag:NAME`.
     Image,
-    /// Paths in the image that another argument names.
+    /// Paths in the image of another argument.
     Path,
     /// Ids of operations.
     Operation,
-    /// Ids of operations that ran commands.
+    /// Ids of runs.
     Instance,
     /// Ids of imports.
     Import,
@@ -167,31 +167,31 @@ pub enum Complete {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Resource {
-    /// Its URI with variables in braces. The last one may hold slashes if it ends the URI.
+    /// URI with variables in braces. A variable at the end of the URI may contain slashes.
     pub uri: At<String>,
-    /// A name for people.
+    /// Name that clients show to people.
     pub title: At<String>,
-    /// What is read there.
+    /// Content of the resource.
     pub doc: At<String>,
-    /// The type of its contents, where they are text.
+    /// MIME type of the content, if it is text.
     pub mime: At<String>,
-    /// The tool that it goes with: a server without that tool does not have it.
+    /// Tool that the resource belongs to. A server offers both or neither.
     pub tool: At<String>,
-    /// What completes its variables.
+    /// Source of completions for each variable.
     #[serde(default)]
     pub complete: Map<Complete>,
 }
 
-/// What a tool touches on the machine of the server.
+/// Access of a tool to files on the machine of the server.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Local {
-    /// Nothing.
+    /// No access.
     None,
-    /// It reads files.
+    /// The tool reads files.
     Read,
-    /// It writes files.
+    /// The tool writes files.
     Write,
 }
 
@@ -199,15 +199,15 @@ pub enum Local {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Hints {
-    /// It changes nothing.
+    /// The tool changes nothing.
     pub read_only: bool,
-    /// It may overwrite or remove something.
+    /// The tool may overwrite or remove something.
     pub destructive: bool,
-    /// Calling it twice is the same as calling it once.
+    /// A second call with the same arguments changes nothing more.
     pub idempotent: bool,
-    /// It may reach things beyond the backend.
+    /// The tool may reach systems other than the backend.
     pub open_world: bool,
-    /// Why the hints say something else than `uses` and `local` do.
+    /// Reason why the hints differ from what `uses` and `local` imply.
     pub why: Option<At<String>>,
 }
 
@@ -215,40 +215,40 @@ pub struct Hints {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Param {
-    /// Where type, bounds, choices and default come from: `Schema.field` or `operationId.parameter`.
+    /// Source in the API document of all that is not set: `Schema.field`, `operationId.parameter`.
     pub from: Option<At<String>>,
     /// `string`, `integer`, `number`, `boolean`, `array of …` or `map of …`.
     pub r#type: Option<At<String>>,
-    /// A format: `uuid` or `date-time`.
+    /// Format: `uuid` or `date-time`.
     pub format: Option<At<String>>,
-    /// The allowed values.
+    /// Allowed values.
     pub r#enum: Option<At<Vec<Value>>>,
-    /// The value it has when left out.
+    /// Value if the argument is left out.
     pub default: Option<At<Value>>,
-    /// The smallest number.
+    /// Smallest allowed number.
     pub min: Option<At<f64>>,
-    /// The largest number.
+    /// Largest allowed number.
     pub max: Option<At<f64>>,
-    /// The least length of a text.
+    /// Smallest allowed number of characters.
     pub min_length: Option<At<u64>>,
-    /// Whether it must be given. Unless said, the API document decides, and `false` without `from`.
+    /// true: the argument must be given. Defaults to the API document, or to false without `from`.
     pub required: Option<At<bool>>,
-    /// Other names that are accepted but not shown.
+    /// Former names of the argument. Calls may use them; no list shows them.
     #[serde(default)]
     pub aliases: Vec<At<String>>,
-    /// Whether the values of a map may be null.
+    /// true: values of the map may be null.
     #[serde(default)]
     pub null_values: bool,
-    /// Why it differs from the API document.
+    /// Reason why the argument differs from the API document.
     pub why: Option<At<String>>,
-    /// What it means, in a few words for an agent.
+    /// Meaning of the argument for a model: unit, default, and what null or an empty value does.
     pub doc: At<String>,
 }
 
 /// Reads the manifest.
 ///
 /// # Errors
-/// Returns unknown, repeated and missing keys and wrong types, all together.
+/// Reports all unknown, repeated and missing keys and all wrong types together.
 pub fn read(source: &Source) -> Result<Manifest, Vec<Problem>> {
     yaml::read(source)
 }

@@ -3,7 +3,7 @@
 use std::net::ToSocketAddrs as _;
 use std::time::{Duration, Instant};
 
-use contree_sandbox::{Check, State};
+use contree_sandbox::{Check, CheckState};
 
 use super::network::Egress;
 use super::settings::{EgressSettings, NetworkMode};
@@ -30,13 +30,13 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
     match mode {
         NetworkMode::Host => Check::new(
             NAME,
-            State::Degraded,
+            CheckState::Degraded,
             about,
             Some("leave --network and CONTREE_NETWORK out for the filtering proxy".to_owned()),
         ),
         NetworkMode::None => Check::new(
             NAME,
-            State::Degraded,
+            CheckState::Degraded,
             about,
             Some(
                 "leave --network and CONTREE_NETWORK out to let commands install packages"
@@ -46,13 +46,13 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
         NetworkMode::Proxy => match egress.upstream() {
             Err(why) => Check::new(
                 NAME,
-                State::Degraded,
+                CheckState::Degraded,
                 format!("{about}: {why}"),
                 Some(
                     "set https_proxy and http_proxy to an http:// proxy, or unset them".to_owned(),
                 ),
             ),
-            Ok(Some(_)) => Check::new(NAME, State::Fine, about, None),
+            Ok(Some(_)) => Check::new(NAME, CheckState::Fine, about, None),
             Ok(None) => registries(&egress, about),
         },
     }
@@ -86,15 +86,15 @@ fn registries(egress: &Egress, about: String) -> Check {
     let check = |state, detail, remedy| Check::new("network", state, detail, remedy);
     match denied.first() {
         None if resolved == 0 => check(
-            State::Degraded,
+            CheckState::Degraded,
             format!("{about}; this machine cannot resolve the names of package registries"),
             Some("check the machine's resolver, or set https_proxy and http_proxy if it goes through a proxy".to_owned()),
         ),
-        None => check(State::Fine, about, None),
+        None => check(CheckState::Fine, about, None),
         Some((_, why)) => {
             let rules: Vec<String> = denied.iter().map(|(name, _)| format!("{name}+private")).collect();
             check(
-                State::Degraded,
+                CheckState::Degraded,
                 format!("{about}; {why}"),
                 Some(format!(
                     "if that is a mirror you trust, let its names be private: CONTREE_EGRESS_ALLOW='*,{}'",

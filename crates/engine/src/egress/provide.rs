@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use contree_sandbox::{Content, SideFile};
+use contree_sandbox::{SideFile, SideFileContent};
 
 use super::access::{Access, PORT};
 use super::settings::ProxyVariables;
@@ -46,9 +46,9 @@ const NO_PROXY: &str = "localhost,127.0.0.1,::1";
 /// Files of the machine that are read once.
 #[derive(Default)]
 pub(super) struct Provisions {
-    certificates: OnceLock<Option<Content>>,
-    resolvers: OnceLock<Option<Content>>,
-    apt: OnceLock<Option<Content>>,
+    certificates: OnceLock<Option<SideFileContent>>,
+    resolvers: OnceLock<Option<SideFileContent>>,
+    apt: OnceLock<Option<SideFileContent>>,
 }
 
 impl Provisions {
@@ -56,17 +56,17 @@ impl Provisions {
     pub(super) fn side_files(&self, access: Access, single: bool) -> Vec<SideFile> {
         let mut files = Vec::new();
         let mut add =
-            |name: &str, content: Option<Content>, unless: &[&str], over: Option<&str>| {
+            |name: &str, content: Option<SideFileContent>, unless: &[&str], over: Option<&str>| {
                 files.extend(content.map(|content| SideFile {
                     name: name.to_owned(),
                     content,
-                    unless: unless.iter().map(PathBuf::from).collect(),
-                    over: over.map(PathBuf::from),
+                    unless_exists: unless.iter().map(PathBuf::from).collect(),
+                    mount_over: over.map(PathBuf::from),
                 }));
             };
         if single {
             let apt = self.apt.get_or_init(|| {
-                Content::new(b"// One user id: apt cannot become another user to download.\nAPT::Sandbox::User \"root\";\n").ok()
+                SideFileContent::new(b"// One user id: apt cannot become another user to download.\nAPT::Sandbox::User \"root\";\n").ok()
             });
             add(APT, apt.clone(), &[], None);
         }
@@ -82,11 +82,11 @@ impl Provisions {
     }
 }
 
-fn read(paths: &[&str]) -> Option<Content> {
+fn read(paths: &[&str]) -> Option<SideFileContent> {
     let bytes = paths
         .iter()
         .find_map(|path| fs::read(path).ok().filter(|bytes| !bytes.is_empty()))?;
-    Content::new(&bytes).ok()
+    SideFileContent::new(&bytes).ok()
 }
 
 /// Adds the variables to a command's environment. What the request says of a variable, in either case, counts.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write};
 use std::os::unix::ffi::OsStrExt as _;
 
-use contree_sandbox::{Entry, Item, Kind, ViewError, Walk};
+use contree_sandbox::{Entry, EntryKind, ViewError, Walk, WalkEntry};
 
 use crate::image::tar_writer::{END, Header, Type, padding};
 use crate::image::views::Names;
@@ -70,13 +70,13 @@ impl<'a> Archive<'a> {
         parent.push(b'/');
         let mut open: Vec<(usize, File)> = Vec::new();
         let mut from = 0;
-        for (at, item) in walk.items().iter().enumerate() {
+        for (at, item) in walk.entries().iter().enumerate() {
             if at == from {
                 // As many as may be open at once, and not one that is already in the archive.
-                let slice = &walk.items()[at..];
-                let size = slice.len().min(Walk::AT_ONCE);
+                let slice = &walk.entries()[at..];
+                let size = slice.len().min(Walk::MAX_OPEN);
                 let which: Vec<usize> = (at..at + size)
-                    .filter(|&at| self.needs_content(&walk.items()[at]))
+                    .filter(|&at| self.needs_content(&walk.entries()[at]))
                     .collect();
                 from = at + size;
                 open.clear();
@@ -97,21 +97,21 @@ impl<'a> Archive<'a> {
         Ok(())
     }
 
-    fn needs_content(&self, item: &Item) -> bool {
-        item.entry.kind == Kind::File && !self.links.contains_key(&item.identity)
+    fn needs_content(&self, item: &WalkEntry) -> bool {
+        item.entry.kind == EntryKind::File && !self.links.contains_key(&item.identity)
     }
 
-    fn item(&mut self, path: &[u8], item: &Item, file: Option<File>) -> io::Result<()> {
+    fn item(&mut self, path: &[u8], item: &WalkEntry, file: Option<File>) -> io::Result<()> {
         let entry = &item.entry;
         match entry.kind {
-            Kind::Directory => self.head(path, entry, Type::Directory),
-            Kind::Fifo => self.head(path, entry, Type::Fifo),
-            Kind::Symlink => {
+            EntryKind::Directory => self.head(path, entry, Type::Directory),
+            EntryKind::Fifo => self.head(path, entry, Type::Fifo),
+            EntryKind::Symlink => {
                 let target = entry.target.clone().unwrap_or_default();
                 let target = target.as_bytes();
                 self.head(path, entry, Type::Symlink { target })
             }
-            Kind::File => {
+            EntryKind::File => {
                 // Two names of one file can have been opened together.
                 if let Some(target) = self.links.get(&item.identity).cloned() {
                     return self.head(path, entry, Type::HardLink { target: &target });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use contree_sandbox::{Kind, ViewError, Walk};
+use contree_sandbox::{EntryKind, ViewError, Walk};
 use grep_matcher::Matcher as _;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
@@ -172,12 +172,12 @@ impl Search {
     fn root(&mut self, walk: &mut Walk, root: &Path) -> Result<(), ViewError> {
         match walk.start(root)?.kind {
             // A file that is named is searched whatever the globs say, as ripgrep does.
-            Kind::File => {
+            EntryKind::File => {
                 let (file, _) = walk.view().open_file(root)?;
                 self.file(root, file);
                 return Ok(());
             }
-            Kind::Directory => {}
+            EntryKind::Directory => {}
             _ => return Ok(()),
         }
         let mut enter = false;
@@ -200,16 +200,16 @@ impl Search {
     /// Searches the files of a batch; answers whether to go into the directory that it ends with.
     fn batch(&mut self, walk: &Walk, root: &Path) -> Result<bool, ViewError> {
         let directory = root.join(walk.directory());
-        let path = |at: usize| directory.join(&walk.items()[at].entry.name);
-        let wanted: Vec<usize> = (0..walk.items().len())
+        let path = |at: usize| directory.join(&walk.entries()[at].entry.name);
+        let wanted: Vec<usize> = (0..walk.entries().len())
             .filter(|&at| {
-                let entry = &walk.items()[at].entry;
-                entry.kind == Kind::File
+                let entry = &walk.entries()[at].entry;
+                entry.kind == EntryKind::File
                     && entry.size > 0
                     && !self.globs.matched(path(at), false).is_ignore()
             })
             .collect();
-        for which in wanted.chunks(Walk::AT_ONCE) {
+        for which in wanted.chunks(Walk::MAX_OPEN) {
             for (at, file) in which.iter().zip(walk.open(which)?) {
                 match file {
                     Ok(file) => self.file(&path(*at), file),
@@ -221,7 +221,7 @@ impl Search {
             }
         }
         Ok(walk.ends_with_directory() && {
-            let last = walk.items().len() - 1;
+            let last = walk.entries().len() - 1;
             !self.globs.matched(path(last), true).is_ignore()
         })
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use contree_sandbox::Unpacked;
+use contree_sandbox::UnpackReport;
 
 use crate::api::types::OperationEventType;
 use crate::operation::events::stream;
@@ -72,7 +72,7 @@ impl Progress {
     }
 
     /// Says what is not as it was in the image.
-    pub(super) fn differences(&self, of: &Unpacked) {
+    pub(super) fn differences(&self, of: &UnpackReport) {
         let told = |count: u64, what: &str| {
             if count > 0 {
                 self.line(&format!("{count} {what}"));

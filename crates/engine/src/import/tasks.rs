@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use contree_sandbox::Unpacking;
+use contree_sandbox::UnpackTask;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 pub(super) struct ImportTasks {
     tasks: TaskTracker,
     stop: CancellationToken,
-    unpacking: Arc<Mutex<Option<Arc<Unpacking>>>>,
+    unpacking: Arc<Mutex<Option<Arc<UnpackTask>>>>,
 }
 
 impl ImportTasks {
@@ -36,7 +36,7 @@ impl ImportTasks {
     }
 
     /// Says which unpacking is to be stopped when the import is. False if it was already.
-    pub(super) fn register(&self, unpacking: &Arc<Unpacking>) -> bool {
+    pub(super) fn register(&self, unpacking: &Arc<UnpackTask>) -> bool {
         let mut current = self
             .unpacking
             .lock()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contree_sandbox::{LayerId, Unpacked};
+use contree_sandbox::{LayerId, UnpackReport};
 use uuid::Uuid;
 
 use super::context::ImportContext;
@@ -21,7 +21,7 @@ impl ImportContext<'_> {
         layer: &LayerPlan,
         content: &Content,
         below: &[PreparedLayer],
-    ) -> Result<(PreparedLayer, VerifiedArchive, Unpacked), UnpackError> {
+    ) -> Result<(PreparedLayer, VerifiedArchive, UnpackReport), UnpackError> {
         let engine = Arc::clone(self.engine);
         let (operation, run, tasks) = (self.operation, Arc::clone(self.run), self.tasks.clone());
         let (layer, content) = (layer.clone(), content.clone());

@@ -1,7 +1,7 @@
 //! Keeping what a run left, as an image.
 
 use chrono::Utc;
-use contree_sandbox::{Finished, LayerId, RunDir};
+use contree_sandbox::{LayerId, RunDir, SandboxOutcome};
 use uuid::Uuid;
 
 use crate::api::request::SpawnRequest;
@@ -20,7 +20,7 @@ pub(crate) fn keep(
     image: &Image,
     chain: &[Layer],
     run: &RunDir,
-    finished: &Finished,
+    finished: &SandboxOutcome,
     ending: &Ending,
 ) -> Result<Ending, ApiError> {
     let env = request.saved_env(image);

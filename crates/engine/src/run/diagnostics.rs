@@ -43,7 +43,7 @@ pub(crate) fn add(
 ) {
     let log = &task.running.log;
     let failed = exit.is_some_and(|exit| exit.code != Some(0));
-    let single = engine.store.id_map().single();
+    let single = engine.store.id_map().is_single();
     let refusal = engine.egress.refusal(request).map(str::to_owned);
     if let Some(why) = &refusal {
         log.append(

@@ -1,6 +1,6 @@
 //! How a run ends, and what its operation becomes by it.
 
-use contree_sandbox::Finished;
+use contree_sandbox::SandboxOutcome;
 
 use crate::api::types::InstanceResult;
 use crate::error::ApiError;
@@ -10,9 +10,9 @@ use crate::rows::operations::Status;
 /// How a run ended.
 pub(crate) enum RunEnding {
     /// The main process ended by itself.
-    Exited(Finished),
+    Exited(SandboxOutcome),
     /// The time-out passed. `None`: the processes were ended by force, and what they wrote is not to be trusted.
-    TimedOut(Option<Finished>),
+    TimedOut(Option<SandboxOutcome>),
     /// The time-out passed, and the processes did not end when they were killed.
     Stuck,
     /// Somebody asked for its end.
@@ -34,7 +34,7 @@ impl RunEnding {
     pub(crate) fn into_work_ending(
         self,
         outcome: Option<InstanceResult>,
-        keep: impl FnOnce(Finished) -> Option<CommitWork>,
+        keep: impl FnOnce(SandboxOutcome) -> Option<CommitWork>,
     ) -> WorkEnding {
         let ran = match self {
             Self::Exited(finished) | Self::TimedOut(Some(finished)) => WorkEnding {

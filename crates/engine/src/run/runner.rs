@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use contree_sandbox::{
-    Exit, Finished, LayerId, MakeDir, Network, Place, Sandbox, SandboxSpec, SideFile, Usage,
+    Exit, FileCopy, LayerId, Network, NewDirectory, Sandbox, SandboxOutcome, SandboxSpec, SideFile,
+    Usage,
 };
 
 use crate::api::report::{init_event, resources};
@@ -40,7 +41,7 @@ pub(crate) struct Job {
     /// The image's chain, top first.
     pub(crate) chain: Vec<Layer>,
     /// Files to place before the command starts.
-    pub(crate) places: Vec<Place>,
+    pub(crate) places: Vec<FileCopy>,
 }
 
 /// Runs a command to its end.
@@ -220,7 +221,7 @@ fn killed() -> Exit {
 }
 
 /// Keeps what the command left as an image.
-fn keeping(task: Task, job: Job, finished: Finished) -> CommitWork {
+fn keeping(task: Task, job: Job, finished: SandboxOutcome) -> CommitWork {
     Box::new(move |engine, ending| {
         keep(
             engine,
@@ -257,14 +258,14 @@ fn spec(job: &Job, cwd: &str, (network, side_files): (Network, Vec<SideFile>)) -
                     .iter()
                     .any(|of| path.starts_with(of))
             })
-            .map(|path| MakeDir {
+            .map(|path| NewDirectory {
                 path,
                 uid: job.request.uid,
                 gid: job.request.gid,
             })
             .into_iter()
             .collect(),
-        places: job.places.clone(),
+        files: job.places.clone(),
         side_files,
         network,
         max_processes: limits::PROCESSES,
@@ -284,7 +285,7 @@ async fn finish(
     sandbox: Arc<Sandbox>,
     inspect: bool,
     log: &EventLog,
-) -> Result<Finished, ApiError> {
+) -> Result<SandboxOutcome, ApiError> {
     let ended = blocking(move || match Arc::into_inner(sandbox) {
         Some(sandbox) => Ok(sandbox.finish(inspect)),
         None => Err(ApiError::internal("the sandbox is still in use")),

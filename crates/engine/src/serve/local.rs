@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use contree_sandbox::{Check, State};
+use contree_sandbox::{Check, CheckState};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -18,8 +18,8 @@ use crate::serve::service::Service;
 pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     let mut checks = contree_sandbox::diagnose(&config.data_dir, &config.store_options());
     let (state, detail) = match crate::data_directory::check_records(&config.data_dir) {
-        Ok(()) => (State::Fine, "can be read and written".to_owned()),
-        Err(error) => (State::Missing, error.to_string()),
+        Ok(()) => (CheckState::Fine, "can be read and written".to_owned()),
+        Err(error) => (CheckState::Missing, error.to_string()),
     };
     checks.push(Check::new("records", state, detail, None));
     checks.push(crate::egress::check(config.egress_settings()));

@@ -1,69 +1,75 @@
-//! What this process can bound of a sandbox by control groups.
+//! The limits that this process can enforce on a sandbox with control groups.
 
 use std::path::Path;
 use std::sync::OnceLock;
 
 use super::hierarchy::{Controller, GroupDirectory, Version, memory_total};
-use super::{probe, systemd};
+use super::probe::{self, ControllerError};
+use super::systemd;
 use crate::protocol::spec::Limits;
 
-/// What this process can bound of a sandbox by control groups.
+/// The limits that this process can enforce on a sandbox with control groups.
 #[derive(Debug)]
 pub struct ControlGroups {
-    /// In the order of [`Controller::ALL`]: the place, or why there is none.
-    places: [Result<GroupDirectory, String>; 3],
+    /// The directory for each controller, or why there is none, in the order of
+    /// [`Controller::ALL`].
+    directories: [Result<GroupDirectory, ControllerError>; 3],
     memory_bytes: u64,
 }
 
 impl ControlGroups {
-    /// Has systemd give this process a control group for itself alone, where it needs one and can have it, and enters it; to be called once,
-    /// before anything else of this type. Nothing is done, and nothing lost, where that is not so. No other process is moved.
+    /// Requests a control group for this process alone from systemd, and enters it.
     ///
-    /// `stays` says that the process is to outlive the login session that it was started in. A group of an ordinary user's does not, unless
-    /// the user's manager stays (`loginctl enable-linger`), and else none is asked for.
+    /// Call it once, before any other function of this type. It does nothing if the process needs
+    /// no such group or cannot get one. No other process is moved.
+    ///
+    /// `stays` is true if the process must outlive the login session in which it was started. An
+    /// ordinary user's group outlives it only if the user's manager lingers (`loginctl
+    /// enable-linger`). Without lingering, no group is requested then.
     pub fn enter(stays: bool) {
         systemd::enter(stays);
     }
 
-    /// Looks at what this process may do, once; it tries by making a group and removing it.
+    /// Detects once what this process may do, by making and removing a group.
     pub fn get() -> &'static Self {
-        static FOUND: OnceLock<ControlGroups> = OnceLock::new();
-        FOUND.get_or_init(|| {
-            let (places, above) = probe::places();
+        static CONTROL_GROUPS: OnceLock<ControlGroups> = OnceLock::new();
+        CONTROL_GROUPS.get_or_init(|| {
+            let (directories, above) = probe::directories();
             let memory_bytes = memory_total();
             let memory_bytes = above.map_or(memory_bytes, |above| above.min(memory_bytes));
             Self {
-                places,
+                directories,
                 memory_bytes: memory_bytes / 10 * 8,
             }
         })
     }
 
-    /// The bound on the memory of a sandbox that asks for none, in bytes: 80 % of what there is. `None` where it cannot be enforced.
+    /// The default memory limit of a sandbox in bytes: 80 % of the available memory. `None` if it
+    /// cannot be enforced.
     #[must_use]
     pub fn memory_bytes(&self) -> Option<u64> {
-        self.place(Controller::Memory)
+        self.directory(Controller::Memory)
             .ok()
             .filter(|_| self.memory_bytes > 0)
             .map(|_| self.memory_bytes)
     }
 
-    /// What is bounded here, as one sentence.
+    /// Describes in one sentence which limits can be enforced.
     #[must_use]
     pub fn describe(&self) -> String {
-        let of = |controller: Controller| self.place(controller).ok();
-        let held: Vec<&str> = Controller::ALL
+        let available = |controller: Controller| self.directory(controller).ok();
+        let limited: Vec<&str> = Controller::ALL
             .into_iter()
-            .filter(|controller| of(*controller).is_some())
+            .filter(|controller| available(*controller).is_some())
             .map(Controller::name)
             .collect();
-        if held.is_empty() {
+        if limited.is_empty() {
             return format!("control groups cannot be used: {}", self.reason());
         }
         let mut versions: Vec<&str> = Controller::ALL
             .into_iter()
-            .filter_map(of)
-            .map(|place| match place.version {
+            .filter_map(available)
+            .map(|directory| match directory.version {
                 Version::V1 => "v1",
                 Version::V2 => "v2",
             })
@@ -72,63 +78,71 @@ impl ControlGroups {
         let mut text = format!(
             "control groups ({}) bound {}",
             versions.join(" and "),
-            held.join(", ")
+            limited.join(", ")
         );
-        if held.len() < Controller::ALL.len() {
+        if limited.len() < Controller::ALL.len() {
             text.push_str(&format!("; not the rest: {}", self.reason()));
         }
         text
     }
 
-    /// What to do where something cannot be bounded. `None` where all can.
+    /// The remedy for limits that cannot be enforced. `None` if all can.
     #[must_use]
     pub fn remedy(&self) -> Option<String> {
-        self.places.iter().any(Result::is_err).then(remedy)
+        self.directories.iter().any(Result::is_err).then(remedy)
     }
 
-    /// Why what is asked for cannot be enforced here, with the remedy. `None` if it can.
+    /// The reason why these limits cannot be enforced, with a remedy. `None` if they can.
     #[must_use]
     pub fn refusal(&self, limits: &Limits) -> Option<String> {
-        let asked = wanted(limits);
-        let why = asked
+        let requested = required_controllers(limits);
+        let reason = requested
             .into_iter()
-            .find_map(|controller| self.place(controller).err())?;
-        Some(format!("{why}: {}", remedy()))
+            .find_map(|controller| self.directory(controller).err())?;
+        Some(format!("{reason}: {}", remedy()))
     }
 
-    fn reason(&self) -> &str {
-        self.places
+    /// The reason why the first unavailable controller cannot be used.
+    fn reason(&self) -> String {
+        self.directories
             .iter()
-            .find_map(|place| place.as_ref().err())
-            .map_or("", String::as_str)
+            .find_map(|directory| directory.as_ref().err())
+            .map(ToString::to_string)
+            .unwrap_or_default()
     }
 
-    pub(super) fn place(&self, controller: Controller) -> Result<&GroupDirectory, &str> {
-        let index = Controller::ALL.iter().position(|one| *one == controller);
-        index
-            .and_then(|index| self.places.get(index))
-            .map_or(Err(""), |place| place.as_ref().map_err(String::as_str))
+    pub(super) fn directory(
+        &self,
+        controller: Controller,
+    ) -> Result<&GroupDirectory, &ControllerError> {
+        let [memory, pids, cpu] = &self.directories;
+        match controller {
+            Controller::Memory => memory,
+            Controller::Pids => pids,
+            Controller::Cpu => cpu,
+        }
+        .as_ref()
     }
 
-    /// The directories in which groups are made, each once.
+    /// The directories in which groups are made, without duplicates.
     pub(super) fn parents(&self) -> Vec<&Path> {
         let mut parents: Vec<&Path> = Vec::new();
-        for place in self.places.iter().flatten() {
-            if !parents.contains(&place.path.as_path()) {
-                parents.push(&place.path);
+        for directory in self.directories.iter().flatten() {
+            if !parents.contains(&directory.path.as_path()) {
+                parents.push(&directory.path);
             }
         }
         parents
     }
 }
 
-/// How this process comes by control groups.
+/// The instruction to get control groups for this process.
 fn remedy() -> String {
-    systemd::remedy().unwrap_or_else(|| get_control_groups().into())
+    systemd::remedy().unwrap_or_else(|| plain_remedy().into())
 }
 
-/// How the engine comes by control groups that it may use, where systemd is not in charge.
-fn get_control_groups() -> &'static str {
+/// The instruction to get usable control groups without systemd.
+fn plain_remedy() -> &'static str {
     if rustix::process::geteuid().is_root() {
         "mount the control groups with memory, pids and cpu so that this process may write to them"
     } else {
@@ -136,17 +150,17 @@ fn get_control_groups() -> &'static str {
     }
 }
 
-/// The controllers without which these limits cannot be held.
-pub(super) fn wanted(limits: &Limits) -> Vec<Controller> {
-    let asked = [
+/// The controllers that enforce these limits.
+pub(super) fn required_controllers(limits: &Limits) -> Vec<Controller> {
+    let requested = [
         limits.memory_bytes.is_some(),
         limits.processes.is_some(),
         limits.cpus.is_some(),
     ];
     Controller::ALL
         .into_iter()
-        .zip(asked)
-        .filter_map(|(controller, asked)| asked.then_some(controller))
+        .zip(requested)
+        .filter_map(|(controller, requested)| requested.then_some(controller))
         .collect()
 }
 
@@ -155,16 +169,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_no_place_is_refused_with_a_remedy() {
-        let place = GroupDirectory {
+    fn a_limit_without_a_controller_is_refused_with_a_remedy() {
+        let directory = GroupDirectory {
             version: Version::V2,
             path: "/sys/fs/cgroup/a".into(),
         };
         let groups = ControlGroups {
-            places: [
-                Ok(place.clone()),
-                Ok(place),
-                Err("no cpu controller".into()),
+            directories: [
+                Ok(directory.clone()),
+                Ok(directory),
+                Err(ControllerError::NotMounted("cpu")),
             ],
             memory_bytes: 1000,
         };
@@ -174,11 +188,17 @@ mod tests {
         };
         assert_eq!(groups.refusal(&limits), None);
         limits.cpus = Some(0.5);
-        let why = groups.refusal(&limits).unwrap();
-        assert!(why.starts_with("no cpu controller: "), "{why}");
+        let reason = groups.refusal(&limits).unwrap();
+        assert!(
+            reason.starts_with("no hierarchy of control groups is mounted that has `cpu`: "),
+            "{reason}"
+        );
         assert_eq!(groups.parents(), [Path::new("/sys/fs/cgroup/a")]);
-        let said = groups.describe();
-        assert!(said.contains("(v2) bound memory, pids; not"), "{said}");
+        let message = groups.describe();
+        assert!(
+            message.contains("(v2) bound memory, pids; not"),
+            "{message}"
+        );
         assert!(groups.remedy().is_some());
     }
 }

@@ -1,11 +1,11 @@
-//! The files of a control group.
+//! Files of a control group.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Makes a group, unless there is one.
+/// Makes a group if it does not exist.
 pub(super) fn make(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o755).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -24,7 +24,7 @@ pub(super) fn set(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     open(directory, file)?.write_all(value.as_bytes())
 }
 
-/// A number of a file with a name and a number in each line.
+/// Finds the number of a name in a file with a name and a number in each line.
 pub(super) fn value(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .filter_map(|line| line.split_once(' '))

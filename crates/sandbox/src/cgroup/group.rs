@@ -7,43 +7,45 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::control_groups::{ControlGroups, wanted};
+use super::control_groups::{ControlGroups, required_controllers};
 use super::files::{make, open, set, value};
 use super::hierarchy::{Controller, GroupDirectory, Version};
 use super::{probe, v1, v2};
 use crate::protocol::spec::Limits;
 
-/// How often, and after what time, the removal of a group is tried again that the kernel still holds.
-const TRIES: u32 = 500;
-const PAUSE: Duration = Duration::from_millis(1);
+/// The most attempts to remove a group that the kernel still holds.
+const MAX_REMOVE_ATTEMPTS: u32 = 500;
+/// The pause between attempts.
+const RETRY_PAUSE: Duration = Duration::from_millis(1);
 
-/// Processes of the engine that are in the group beside what counts as inside: the first stage.
-const OURS: u32 = 1;
+/// The processes in the group that do not count as inside: the first stage.
+const ENGINE_PROCESSES: u32 = 1;
 
-/// A limit that is asked for and cannot be held.
+/// The error of a requested limit that cannot be enforced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LimitsError {
-    /// This process cannot make groups that hold them; with the remedy.
+    /// This process cannot make groups that enforce the limit. The text includes the remedy.
     #[error("limits: {0}")]
     Unenforceable(String),
-    /// The kernel refused.
-    #[error("limits: the kernel does not set the control group's {controller}: {error}")]
+    /// The kernel refused to set the limit.
+    #[error("limits: the kernel refuses to set the control group's {controller}: {error}")]
     Refused {
         controller: &'static str,
         error: io::Error,
     },
 }
 
-/// The group of one sandbox. Dropping it removes it; then nothing may be in it any more.
+/// The group of one sandbox. Dropping the value removes the group, which must be empty by then.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct SandboxGroup {
     directories: Vec<PathBuf>,
     memory: Option<(GroupDirectory, u64)>,
-    doors: Vec<OwnedFd>,
+    join_files: Vec<OwnedFd>,
 }
 
-impl Group {
-    /// Makes the group of a sandbox as far as it can be had here. What `limits` asks for it must have.
+impl SandboxGroup {
+    /// Makes the group of a sandbox with every available controller. It fails if a limit of
+    /// `limits` cannot be set.
     pub(crate) fn make(
         store: &Path,
         run: &str,
@@ -54,11 +56,11 @@ impl Group {
         if let Some(why) = groups.refusal(limits) {
             return Err(LimitsError::Unenforceable(why));
         }
-        let asked = wanted(limits);
+        let required = required_controllers(limits);
         let mut group = Self {
             directories: Vec::new(),
             memory: None,
-            doors: Vec::new(),
+            join_files: Vec::new(),
         };
         let Some(name) = prefix(store).map(|prefix| prefix + run) else {
             return Ok(group);
@@ -66,36 +68,36 @@ impl Group {
         let memory = limits.memory_bytes.or(groups.memory_bytes());
         let processes = limits.processes.unwrap_or(max_processes);
         for controller in Controller::ALL {
-            let must = asked.contains(&controller);
-            let Ok(place) = groups.place(controller) else {
+            let is_required = required.contains(&controller);
+            let Ok(parent) = groups.directory(controller) else {
                 continue;
             };
-            let done = match controller {
+            let result = match controller {
                 Controller::Memory => memory.map(|bytes| {
-                    let directory = group.enter(place, &name)?;
-                    match place.version {
+                    let directory = group.join(parent, &name)?;
+                    match parent.version {
                         Version::V1 => v1::set_memory(&directory, bytes),
                         Version::V2 => v2::set_memory(&directory, bytes),
                     }?;
-                    let (path, version) = (directory, place.version);
+                    let (path, version) = (directory, parent.version);
                     group.memory = Some((GroupDirectory { version, path }, bytes));
                     Ok(())
                 }),
-                Controller::Pids => Some(group.enter(place, &name).and_then(|directory| {
-                    let most = processes.saturating_add(OURS).to_string();
-                    set(&directory, "pids.max", &most)
+                Controller::Pids => Some(group.join(parent, &name).and_then(|directory| {
+                    let max = processes.saturating_add(ENGINE_PROCESSES).to_string();
+                    set(&directory, "pids.max", &max)
                 })),
-                // Without a quota there is nothing to gain from a group, and it would cost time.
+                // Without a quota a group has no benefit, and it would cost time.
                 Controller::Cpu => limits.cpus.map(|cpus| {
-                    let directory = group.enter(place, &name)?;
-                    match place.version {
+                    let directory = group.join(parent, &name)?;
+                    match parent.version {
                         Version::V1 => v1::set_cpus(&directory, cpus),
                         Version::V2 => v2::set_cpus(&directory, cpus),
                     }
                 }),
             };
-            if let Some(Err(error)) = done
-                && must
+            if let Some(Err(error)) = result
+                && is_required
             {
                 return Err(LimitsError::Refused {
                     controller: controller.name(),
@@ -106,44 +108,45 @@ impl Group {
         Ok(group)
     }
 
-    /// Makes the directory, if it is not there yet, and opens what the init writes to.
-    fn enter(&mut self, place: &GroupDirectory, name: &str) -> io::Result<PathBuf> {
-        let directory = place.path.join(name);
+    /// Makes the group's directory if it does not exist, and opens the file through which the init
+    /// joins.
+    fn join(&mut self, parent: &GroupDirectory, name: &str) -> io::Result<PathBuf> {
+        let directory = parent.path.join(name);
         if self.directories.contains(&directory) {
             return Ok(directory);
         }
         make(&directory)?;
         self.directories.push(directory.clone());
-        let door = open(&directory, place.version.door())?;
-        self.doors.push(door.into());
+        let join_file = open(&directory, parent.version.join_file())?;
+        self.join_files.push(join_file.into());
         Ok(directory)
     }
 
-    /// What the init writes `0` to, in order to be in the group. They are given away.
-    pub(crate) fn take_doors(&mut self) -> Vec<OwnedFd> {
-        std::mem::take(&mut self.doors)
+    /// Takes the open files to which the init writes `0` to join the group.
+    pub(crate) fn take_join_files(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.join_files)
     }
 
-    /// Whether something is in the group, in all hierarchies.
+    /// Returns true if the group has a process in every hierarchy.
     pub(crate) fn is_entered(&self) -> bool {
         self.directories.iter().all(|directory| {
             fs::read(directory.join("cgroup.procs")).is_ok_and(|members| !members.is_empty())
         })
     }
 
-    /// The bound on memory, if the kernel has killed a process for it.
+    /// The memory limit, if the kernel has killed a process for reaching it.
     pub(crate) fn killed_for_memory(&self) -> Option<u64> {
-        let (place, bytes) = self.memory.as_ref()?;
-        let file = match place.version {
+        let (parent, bytes) = self.memory.as_ref()?;
+        let file = match parent.version {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",
         };
-        let text = fs::read_to_string(place.path.join(file)).ok()?;
+        let text = fs::read_to_string(parent.path.join(file)).ok()?;
         (value(&text, "oom_kill")? > 0).then_some(*bytes)
     }
 }
 
-impl Drop for Group {
+impl Drop for SandboxGroup {
     fn drop(&mut self) {
         for directory in &self.directories {
             remove(directory);
@@ -151,15 +154,15 @@ impl Drop for Group {
     }
 }
 
-/// Removes the control groups of runs that are over, of the store in the directory `store` alone,
-/// and those that an ended process had made to try what it may do.
+/// Removes the control groups of ended runs of the store in the directory `store`, and probe groups
+/// of ended processes.
 pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
     let Some(prefix) = prefix(store) else { return };
     for parent in ControlGroups::get().parents() {
         for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with(probe::PREFIX) && probe::is_left_behind(&entry.path()) {
+            if name.starts_with(probe::PROBE_PREFIX) && probe::is_left_over(&entry.path()) {
                 let _ = fs::remove_dir(entry.path());
             }
             if name.strip_prefix(&prefix).is_some_and(&is_over) {
@@ -169,19 +172,26 @@ pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
     }
 }
 
-/// What the names of a store's groups begin with. A store is told by its directory, wherever that is moved to.
+/// The prefix of the names of a store's groups. It identifies the store's directory even if the
+/// directory is moved.
 fn prefix(store: &Path) -> Option<String> {
-    let about = fs::metadata(store).ok()?;
-    Some(format!("contree-{:x}-{:x}-", about.dev(), about.ino()))
+    let metadata = fs::metadata(store).ok()?;
+    Some(format!(
+        "contree-{:x}-{:x}-",
+        metadata.dev(),
+        metadata.ino()
+    ))
 }
 
-/// Removes a group once it is empty, which it is a moment after its last process has ended.
+/// Removes a group. It becomes empty a moment after its last process has ended.
 fn remove(directory: &Path) {
-    // There in v2 alone. What is left of a sandbox has no business any more.
+    // This file exists only in v2. It kills remaining processes of the sandbox.
     let _ = set(directory, "cgroup.kill", "1");
-    for _ in 0..TRIES {
+    for _ in 0..MAX_REMOVE_ATTEMPTS {
         match fs::remove_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => std::thread::sleep(PAUSE),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(RETRY_PAUSE)
+            }
             _ => return,
         }
     }

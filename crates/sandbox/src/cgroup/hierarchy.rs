@@ -1,9 +1,9 @@
-//! The hierarchies of control groups that the kernel has, and where this process is in them.
+//! The kernel's hierarchies of control groups, and this process's groups in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a controller bounds.
+/// A controller of control groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Controller {
     Memory,
@@ -14,7 +14,7 @@ pub(super) enum Controller {
 impl Controller {
     pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Pids, Self::Cpu];
 
-    /// The kernel's name.
+    /// The kernel's name of the controller.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -24,14 +24,14 @@ impl Controller {
     }
 }
 
-/// One of the kernel's two interfaces.
+/// The version of the kernel's interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     V1,
     V2,
 }
 
-/// A group, or where groups with a controller can be made.
+/// The directory of a group, or of a group below which groups can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct GroupDirectory {
     pub(super) version: Version,
@@ -39,8 +39,8 @@ pub(super) struct GroupDirectory {
 }
 
 impl Version {
-    /// The file by which a thread of its own enters a group.
-    pub(super) fn door(self) -> &'static str {
+    /// The file through which a thread joins a group by itself.
+    pub(super) fn join_file(self) -> &'static str {
         match self {
             Self::V1 => "tasks",
             Self::V2 => "cgroup.procs",
@@ -48,19 +48,19 @@ impl Version {
     }
 }
 
-/// The directory of this process's group in the hierarchy of the second interface, if that has all controllers.
-pub(super) fn unified() -> Option<PathBuf> {
+/// The directory of this process's v2 group, if v2 has all controllers.
+pub(super) fn own_v2_group() -> Option<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     if Controller::ALL
         .into_iter()
-        .any(|controller| is_first(&own, controller))
+        .any(|controller| is_v1(&own, controller))
     {
         return None;
     }
-    unified_in(&own, &fs::read_to_string("/proc/self/mountinfo").ok()?)
+    v2_group(&own, &fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
-/// The memory of this machine, in bytes; 0 if it cannot be told.
+/// The memory of this machine in bytes, or 0 if it is unknown.
 pub(super) fn memory_total() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     text.lines()
@@ -75,56 +75,63 @@ pub(super) fn memory_total() -> u64 {
         .map_or(0, |kib| kib * 1024)
 }
 
-/// Whether the first interface has the controller.
-pub(super) fn is_first(own: &str, controller: Controller) -> bool {
+/// Returns true if v1 has the controller.
+pub(super) fn is_v1(own: &str, controller: Controller) -> bool {
     own.lines()
         .filter_map(|line| line.split(':').nth(1))
-        .any(|controllers| controllers.split(',').any(|one| one == controller.name()))
+        .any(|controllers| {
+            controllers
+                .split(',')
+                .any(|name_in_list| name_in_list == controller.name())
+        })
 }
 
-/// The directory of this process's own group in the hierarchy of the first interface that has the controller.
-pub(super) fn first_group(own: &str, mounts: &str, controller: Controller) -> Option<PathBuf> {
+/// The directory of this process's group in the v1 hierarchy with the controller.
+pub(super) fn v1_group(own: &str, mounts: &str, controller: Controller) -> Option<PathBuf> {
     let name = controller.name();
     own.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?);
-        if !controllers.split(',').any(|one| one == name) {
+        if !controllers
+            .split(',')
+            .any(|name_in_list| name_in_list == name)
+        {
             return None;
         }
-        mounted(mounts, path, |kind, options| {
-            kind == "cgroup" && options.split(',').any(|one| one == name)
+        mounted_group(mounts, path, |kind, options| {
+            kind == "cgroup" && options.split(',').any(|name_in_list| name_in_list == name)
         })
     })
 }
 
-/// The directory of a process's group in the hierarchy of the second interface.
-pub(super) fn unified_in(own: &str, mounts: &str) -> Option<PathBuf> {
+/// The directory of a process's v2 group.
+pub(super) fn v2_group(own: &str, mounts: &str) -> Option<PathBuf> {
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    mounted(mounts, path, |kind, _| kind == "cgroup2")
+    mounted_group(mounts, path, |kind, _| kind == "cgroup2")
 }
 
-/// Where a group is to be found below a mount whose kind and options will do.
-fn mounted(mounts: &str, group: &str, fits: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
+/// The directory of a group below the last mount whose type and options fit.
+fn mounted_group(mounts: &str, group: &str, fits: impl Fn(&str, &str) -> bool) -> Option<PathBuf> {
     mounts.lines().rev().find_map(|line| {
-        let (place, about) = line.split_once(" - ")?;
-        let mut about = about.split(' ');
-        let (kind, _, options) = (about.next()?, about.next()?, about.next()?);
+        let (mount, details) = line.split_once(" - ")?;
+        let mut details = details.split(' ');
+        let (kind, _, options) = (details.next()?, details.next()?, details.next()?);
         if !fits(kind, options) {
             return None;
         }
-        let mut place = place.split(' ').skip(3);
-        let (root, point) = (place.next()?, place.next()?);
+        let mut mount = mount.split(' ').skip(3);
+        let (root, mount_point) = (mount.next()?, mount.next()?);
         let below = Path::new(group).strip_prefix(root).ok()?;
-        // A group outside of what this process may see begins with `..`.
+        // The path of a group outside this process's view begins with `..`.
         if below.components().any(|part| part.as_os_str() == "..") {
             return None;
         }
-        // Else the path would end with a slash, and have another parent.
-        let point = PathBuf::from(point.replace("\\040", " "));
+        // Joining an empty path would add a slash at the end and change the parent.
+        let mount_point = PathBuf::from(mount_point.replace("\\040", " "));
         Some(if below.as_os_str().is_empty() {
-            point
+            mount_point
         } else {
-            point.join(below)
+            mount_point.join(below)
         })
     })
 }
@@ -139,9 +146,9 @@ mod tests {
 35 31 0:32 /docker/a /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n";
 
     #[test]
-    fn the_own_group_of_a_hierarchy_is_found() {
+    fn the_group_of_this_process_is_found_in_a_hierarchy() {
         let own = "5:memory:/docker/a/b\n4:cpu,cpuacct:/\n3:pids:/x\n";
-        let of = |controller| first_group(own, MOUNTS, controller);
+        let of = |controller| v1_group(own, MOUNTS, controller);
         assert_eq!(
             of(Controller::Memory),
             Some("/sys/fs/cgroup/memory/b".into())
@@ -155,24 +162,24 @@ mod tests {
     }
 
     #[test]
-    fn a_group_out_of_sight_is_none() {
+    fn a_group_outside_the_view_is_not_found() {
         let own = "5:memory:/../b\n4:cpu,cpuacct:/../../x\n";
         for controller in Controller::ALL {
-            assert_eq!(first_group(own, MOUNTS, controller), None);
+            assert_eq!(v1_group(own, MOUNTS, controller), None);
         }
     }
 
     #[test]
-    fn a_machine_with_the_second_interface_alone_has_one_group() {
+    fn a_machine_with_v2_alone_has_one_group() {
         let mounts = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
         let own = "0::/user.slice/user-7.slice/session-1.scope\n";
         assert_eq!(
-            unified_in(own, mounts),
+            v2_group(own, mounts),
             Some("/sys/fs/cgroup/user.slice/user-7.slice/session-1.scope".into())
         );
         for controller in Controller::ALL {
-            assert!(!is_first(own, controller));
+            assert!(!is_v1(own, controller));
         }
-        assert!(is_first("5:cpu,cpuacct:/\n0::/\n", Controller::Cpu));
+        assert!(is_v1("5:cpu,cpuacct:/\n0::/\n", Controller::Cpu));
     }
 }

@@ -1,8 +1,11 @@
-//! Control groups: what bounds a sandbox as a whole, where this process may make any.
+//! Control groups, which limit a sandbox as a whole if this process may make them.
 //!
-//! A sandbox's group is made beside or below the engine's own, in each hierarchy that has a controller it needs. Its name says of which
-//! store and run it is, so that a later engine tells what another one left. The init goes in by itself, by writing `0` to an open file
-//! that it is given: the kernel moves a thread that asks for itself without stopping all others, which would take milliseconds.
+//! A sandbox's group is made beside or below the engine's own, in each hierarchy with a controller
+//! that it needs. Its name identifies the store and the run, so that a later engine can remove the
+//! groups of a killed one.
+//!
+//! The init joins by writing `0` to an open file that it is given. The kernel moves a thread that
+//! asks for itself without stopping all others, which would take milliseconds.
 
 pub(crate) mod control_groups;
 mod files;

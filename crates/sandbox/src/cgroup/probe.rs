@@ -1,4 +1,4 @@
-//! Where this process may make control groups, found by trying.
+//! Finds by trial where this process may make control groups.
 
 use std::fs;
 use std::io;
@@ -6,115 +6,134 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::files::{make, open};
-use super::hierarchy::{Controller, GroupDirectory, Version, first_group, is_first, unified_in};
+use super::hierarchy::{Controller, GroupDirectory, Version, is_v1, v1_group, v2_group};
 use super::{systemd, v1, v2};
 
-/// What the names of groups begin with that are made to try what can be had, and how long such a group may be in use.
-pub(super) const PREFIX: &str = "contree-probe-";
-const PROBING: Duration = Duration::from_secs(60);
+/// The prefix of the names of probe groups.
+pub(super) const PROBE_PREFIX: &str = "contree-probe-";
+/// The longest time that a probe group is in use.
+const MAX_PROBE_AGE: Duration = Duration::from_secs(60);
 
-/// A place for each controller, or why there is none; and the least of the bounds on memory that this process is under.
-pub(super) fn places() -> ([Result<GroupDirectory, String>; 3], Option<u64>) {
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let second = unified_in(&own, &mounts);
-    let found = second.as_deref().map(|group| {
-        let candidates = candidates(group, systemd::under_systemd());
-        best(&candidates, |parent, may_enable| {
-            Controller::ALL.map(|controller| attempt(Version::V2, parent, controller, may_enable))
-        })
-    });
-    let mut places = found.unwrap_or_else(|| {
-        Controller::ALL.map(|controller| {
-            Err(format!(
-                "no hierarchy of control groups is mounted that has `{}`",
-                controller.name()
-            ))
-        })
-    });
-    for (controller, place) in Controller::ALL.into_iter().zip(&mut places) {
-        if is_first(&own, controller) {
-            *place = first(&own, &mounts, controller);
-        }
-    }
-    let bound = match &places[0] {
-        Ok(place) if place.version == Version::V1 => v1::memory_limit(&place.path),
-        _ => second.as_deref().and_then(v2::memory_limit),
-    };
-    (places, bound)
+/// The reason why a controller cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ControllerError {
+    #[error("no hierarchy of control groups is mounted that has `{0}`")]
+    NotMounted(&'static str),
+    #[error("no control group with `{controller}` can be made in {}: {error}", parent.display())]
+    Unusable {
+        controller: &'static str,
+        parent: PathBuf,
+        error: io::Error,
+    },
 }
 
-/// A place below this process's own group of the first interface.
-fn first(own: &str, mounts: &str, controller: Controller) -> Result<GroupDirectory, String> {
-    let name = controller.name();
-    let parent = first_group(own, mounts, controller)
-        .ok_or_else(|| format!("no hierarchy of control groups is mounted that has `{name}`"))?;
-    attempt(Version::V1, &parent, controller, true)
-        .map_err(|error| refused(&parent, controller, &error))?;
+/// Finds a directory for each controller, or why there is none. Also returns the lowest memory
+/// limit that applies to this process.
+pub(super) fn directories() -> ([Result<GroupDirectory, ControllerError>; 3], Option<u64>) {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let second = v2_group(&own, &mounts);
+    let v2_directories = second.as_deref().map(|group| {
+        let candidates = candidates(group, systemd::under_systemd());
+        best(&candidates, |parent, may_enable| {
+            Controller::ALL
+                .map(|controller| try_controller(Version::V2, parent, controller, may_enable))
+        })
+    });
+    let mut directories = v2_directories.unwrap_or_else(|| {
+        Controller::ALL.map(|controller| Err(ControllerError::NotMounted(controller.name())))
+    });
+    for (controller, directory) in Controller::ALL.into_iter().zip(&mut directories) {
+        if is_v1(&own, controller) {
+            *directory = v1_directory(&own, &mounts, controller);
+        }
+    }
+    let bound = match &directories[0] {
+        Ok(directory) if directory.version == Version::V1 => v1::memory_limit(&directory.path),
+        _ => second.as_deref().and_then(v2::memory_limit),
+    };
+    (directories, bound)
+}
+
+/// Finds a directory below this process's v1 group.
+fn v1_directory(
+    own: &str,
+    mounts: &str,
+    controller: Controller,
+) -> Result<GroupDirectory, ControllerError> {
+    let parent = v1_group(own, mounts, controller)
+        .ok_or_else(|| ControllerError::NotMounted(controller.name()))?;
+    try_controller(Version::V1, &parent, controller, true)
+        .map_err(|error| unusable(&parent, controller, error))?;
     Ok(GroupDirectory {
         version: Version::V1,
         path: parent,
     })
 }
 
-fn refused(parent: &Path, controller: Controller, error: &io::Error) -> String {
-    format!(
-        "no control group with `{}` can be made in {}: {error}",
-        controller.name(),
-        parent.display()
-    )
+fn unusable(parent: &Path, controller: Controller, error: io::Error) -> ControllerError {
+    ControllerError::Unusable {
+        controller: controller.name(),
+        parent: parent.to_owned(),
+        error,
+    }
 }
 
-/// The groups of the second interface below which some may be made, with whether controllers may be enabled there. This process's own has
-/// processes, so that none below it can have controllers, unless it is the root of all; one beside it can.
+/// The v2 groups below which groups may be made, and whether controllers may be enabled there.
+///
+/// This process's own group contains processes. Unless it is the root of all groups, groups below
+/// it cannot have controllers, but groups beside it can.
 fn candidates(group: &Path, under_systemd: bool) -> Vec<(PathBuf, bool)> {
-    let mut found = Vec::new();
+    let mut candidates = Vec::new();
     if !group.join("cgroup.type").exists() {
-        found.push((group.to_owned(), !under_systemd));
+        candidates.push((group.to_owned(), !under_systemd));
     }
     if let Some(parent) = group.parent()
         && parent.join("cgroup.procs").exists()
     {
-        // What systemd has not left to others it sets back sooner or later.
-        let ours = group.file_name().is_some_and(|name| name == systemd::LEAF);
-        found.push((parent.to_owned(), ours || !under_systemd));
+        // Systemd eventually reverts changes to groups that it has not delegated.
+        let delegated = group.file_name().is_some_and(|name| name == systemd::LEAF);
+        candidates.push((parent.to_owned(), delegated || !under_systemd));
     }
-    // Said of it is at least why.
-    if found.is_empty() {
-        found.push((group.to_owned(), false));
+    // Trying this group at least yields the reason.
+    if candidates.is_empty() {
+        candidates.push((group.to_owned(), false));
     }
-    found
+    candidates
 }
 
-/// The group that has most: in the second interface a process is in one group for all controllers.
+/// Picks the group with the most controllers. In v2 a process is in one group for all controllers.
 fn best(
     candidates: &[(PathBuf, bool)],
-    attempt: impl Fn(&Path, bool) -> [io::Result<()>; 3],
-) -> [Result<GroupDirectory, String>; 3] {
-    let mut best: Option<(usize, [Result<GroupDirectory, String>; 3])> = None;
+    try_controller: impl Fn(&Path, bool) -> [io::Result<()>; 3],
+) -> [Result<GroupDirectory, ControllerError>; 3] {
+    let mut best: Option<(usize, [Result<GroupDirectory, ControllerError>; 3])> = None;
     for (parent, may_enable) in candidates {
-        let mut tried = attempt(parent, *may_enable).into_iter();
-        let places = Controller::ALL.map(|controller| match tried.next() {
+        let mut attempts = try_controller(parent, *may_enable).into_iter();
+        let directories = Controller::ALL.map(|controller| match attempts.next() {
             Some(Ok(())) => Ok(GroupDirectory {
                 version: Version::V2,
                 path: parent.clone(),
             }),
-            Some(Err(error)) => Err(refused(parent, controller, &error)),
-            None => Err(String::new()),
+            Some(Err(error)) => Err(unusable(parent, controller, error)),
+            None => Err(ControllerError::NotMounted(controller.name())),
         });
-        let count = places.iter().filter(|place| place.is_ok()).count();
+        let count = directories
+            .iter()
+            .filter(|directory| directory.is_ok())
+            .count();
         if best.as_ref().is_none_or(|(most, _)| count > *most) {
-            best = Some((count, places));
+            best = Some((count, directories));
         }
     }
     best.map_or_else(
-        || Controller::ALL.map(|_| Err(String::new())),
-        |(_, places)| places,
+        || Controller::ALL.map(|controller| Err(ControllerError::NotMounted(controller.name()))),
+        |(_, directories)| directories,
     )
 }
 
-/// Makes a group and removes it.
-fn attempt(
+/// Tests a controller by making and removing a group.
+fn try_controller(
     version: Version,
     parent: &Path,
     controller: Controller,
@@ -122,10 +141,10 @@ fn attempt(
 ) -> io::Result<()> {
     if version == Version::V2 {
         v2::enable(parent, controller, may_enable)?;
-        // Who moves a process needs to write to the group above both as well.
+        // Moving a process also requires write access to the common parent group.
         open(parent, "cgroup.procs")?;
     }
-    let group = parent.join(format!("{PREFIX}{}", std::process::id()));
+    let group = parent.join(format!("{PROBE_PREFIX}{}", std::process::id()));
     make(&group)?;
     let limit = match (controller, version) {
         (Controller::Memory, Version::V1) => "memory.limit_in_bytes",
@@ -135,7 +154,7 @@ fn attempt(
         (Controller::Cpu, Version::V2) => "cpu.max",
     };
     let result = open(&group, limit)
-        .and_then(|_| open(&group, version.door()))
+        .and_then(|_| open(&group, version.join_file()))
         .and_then(|_| match version {
             Version::V1 => Ok(()),
             Version::V2 => v2::takes_processes(&group),
@@ -144,17 +163,17 @@ fn attempt(
     result
 }
 
-/// Whether a group that was made to try something has outlived that, since its maker was killed meanwhile.
-pub(super) fn is_left_behind(probe: &Path) -> bool {
-    let made = fs::metadata(probe).and_then(|about| about.modified());
-    made.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > PROBING))
+/// Returns true if a probe group is left over from a process that was killed.
+pub(super) fn is_left_over(probe: &Path) -> bool {
+    let modified = fs::metadata(probe).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > MAX_PROBE_AGE))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// As the kernel has them: the root of all has no type.
+    /// Makes a group's files like the kernel's. The root of all groups has no cgroup.type.
     fn group(path: &Path) {
         fs::create_dir(path).unwrap();
         fs::write(path.join("cgroup.procs"), "").unwrap();
@@ -162,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_made_beside_the_own_one_and_controllers_enabled_only_where_that_lasts() {
+    fn groups_are_made_beside_this_process_and_controllers_enabled_only_if_that_lasts() {
         let machine = tempfile::tempdir().unwrap();
         let root = machine.path();
         fs::write(root.join("cgroup.procs"), "").unwrap();
@@ -172,31 +191,31 @@ mod tests {
         for path in [&slice, &scope, &leaf] {
             group(path);
         }
-        let of = |group: &Path, systemd| candidates(group, systemd);
-        assert_eq!(of(root, false), [(root.to_owned(), true)]);
-        assert_eq!(of(&scope, false), [(slice.clone(), true)]);
-        assert_eq!(of(&scope, true), [(slice.clone(), false)]);
-        assert_eq!(of(&leaf, true), [(scope.clone(), true)]);
+        let candidates_of = |group: &Path, systemd| candidates(group, systemd);
+        assert_eq!(candidates_of(root, false), [(root.to_owned(), true)]);
+        assert_eq!(candidates_of(&scope, false), [(slice.clone(), true)]);
+        assert_eq!(candidates_of(&scope, true), [(slice.clone(), false)]);
+        assert_eq!(candidates_of(&leaf, true), [(scope.clone(), true)]);
     }
 
     #[test]
-    fn all_controllers_are_had_in_the_same_group() {
-        let tried = |parent: &Path, _| {
-            let no = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
+    fn all_controllers_are_used_in_the_same_group() {
+        let attempts = |parent: &Path, _| {
+            let denied = || Err(io::Error::from(io::ErrorKind::PermissionDenied));
             match parent.to_str() {
-                Some("/few") => [no(), Ok(()), no()],
-                _ => [Ok(()), Ok(()), no()],
+                Some("/few") => [denied(), Ok(()), denied()],
+                _ => [Ok(()), Ok(()), denied()],
             }
         };
-        let places = best(&[("/few".into(), true), ("/more".into(), true)], tried);
-        let parents = places.each_ref().map(|place| {
-            place
+        let directories = best(&[("/few".into(), true), ("/more".into(), true)], attempts);
+        let parents = directories.each_ref().map(|directory| {
+            directory
                 .as_ref()
                 .ok()
-                .and_then(|place| place.path.to_str().map(str::to_owned))
+                .and_then(|directory| directory.path.to_str().map(str::to_owned))
         });
         assert_eq!(parents, [Some("/more".into()), Some("/more".into()), None]);
-        let why = places[2].as_ref().unwrap_err();
-        assert!(why.contains("`cpu` can be made in /more: "), "{why}");
+        let reason = directories[2].as_ref().unwrap_err().to_string();
+        assert!(reason.contains("`cpu` can be made in /more: "), "{reason}");
     }
 }

@@ -1,9 +1,12 @@
-//! A group of this program's own under systemd.
+//! Gets a control group for this program from systemd.
 //!
-//! Controllers can be had only below a group without processes of its own, and systemd leaves a group to a program only if it was asked
-//! to (`Delegate=yes`); elsewhere it sets back what others change. Login sessions are not such groups. So a program that runs sandboxes
-//! asks the manager for a scope for itself alone, as other engines do for their containers, and goes into a group below it: then the
-//! sandboxes' groups can be beside it. Nothing else is moved.
+//! Controllers are available only below a group that contains no processes itself. Systemd
+//! delegates a group only on request (`Delegate=yes`) and reverts changes elsewhere. Login sessions
+//! are not delegated.
+//!
+//! So a program that runs sandboxes asks the manager for a scope for itself, as other engines do
+//! for their containers. It moves into a group below the scope, and the sandboxes' groups are made
+//! beside that group. No other process is moved.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -16,59 +19,63 @@ use rustix::io::retry_on_intr;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::files::{make, set};
-use super::hierarchy::unified;
+use super::hierarchy::own_v2_group;
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 
-/// The group below the one that was left to this program, in which it is itself.
+/// The group that contains this program, below its delegated group.
 pub(super) const LEAF: &str = "contree-engine";
 
-/// How long systemd may take to answer and to do what it said, and how often it is looked whether it has done it: no event tells.
-const PATIENCE: Duration = Duration::from_secs(5);
-const PAUSE: Duration = Duration::from_millis(1);
+/// The time-out for systemd to answer and to complete a request.
+const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause between checks for completion, of which systemd sends no event.
+const POLL_PAUSE: Duration = Duration::from_millis(1);
 
-/// Whether systemd is the first process here, in charge of all groups that it has not left to others.
+/// Returns true if systemd manages this system's groups, except those that it has delegated.
 pub(super) fn under_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// Puts this program, and nothing else, where it can have groups for its sandboxes, if systemd lets it. `stays` says that the program is to
-/// outlive the login session it was started in: then it leaves that one only for a manager that stays as well.
+/// Moves only this program to a group where it can make groups for its sandboxes, if systemd allows
+/// it.
+///
+/// `stays` is true if the program must outlive its login session. It then leaves the session's
+/// group only for a manager that outlives the session too.
 pub(super) fn enter(stays: bool) {
     if !under_systemd() {
         return;
     }
-    let Some(own) = unified() else { return };
-    if named(&own) == LEAF {
+    let Some(own) = own_v2_group() else { return };
+    if unit_name(&own) == LEAF {
         return;
     }
     if is_alone(&own) && is_delegated(&own) {
-        into_leaf(&own);
+        move_into_leaf(&own);
     } else if may_leave(&own, stays)
         && let Some(scope) = ask_for_scope(&own)
         && is_alone(&scope)
     {
-        into_leaf(&scope);
+        move_into_leaf(&scope);
     }
 }
 
-/// What to do for groups to be had, where systemd is in charge of them.
+/// The instruction to get control groups, if systemd manages them.
 pub(super) fn remedy() -> Option<String> {
     if !under_systemd() {
         return None;
     }
-    let own = unified()?;
+    let own = own_v2_group()?;
     let root = rustix::process::geteuid().is_root();
     Some(remedy_for(&own, root, root || user_bus().is_some()))
 }
 
 fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
-    let is_ours = named(own) == LEAF;
+    let is_ours = unit_name(own) == LEAF;
     if is_ours && in_user_manager(own) {
-        // Before 252 a user's manager has no cpu, unless it is given it.
-        return "give the managers of users the controllers: `systemctl edit user@.service` as root with `[Service]` and `Delegate=cpu memory pids`, and log in anew".into();
+        // Before version 252 a user's manager has no cpu controller by default.
+        return "delegate the controllers to users' managers: run `systemctl edit user@.service` as root, add `[Service]` and `Delegate=cpu memory pids`, and log in again".into();
     }
-    let unit = named(if is_ours {
+    let unit = unit_name(if is_ours {
         own.parent().unwrap_or(own)
     } else {
         own
@@ -76,13 +83,13 @@ fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
     if unit.ends_with(".service") {
         let user = if in_user_manager(own) { "--user " } else { "" };
         return format!(
-            "give {unit} the line `Delegate=yes` (`systemctl {user}edit {unit}`) and let it start nothing beside the engine"
+            "add `Delegate=yes` to {unit} (`systemctl {user}edit {unit}`) and start only the engine in it"
         );
     }
     match (root, bus) {
-        (true, _) => "start the engine by `systemd-run --scope -p Delegate=yes`".into(),
+        (true, _) => "start the engine with `systemd-run --scope -p Delegate=yes`".into(),
         (false, true) => {
-            "run `loginctl enable-linger` and start the engine again; where it may end with the login session, it does to start it by `systemd-run --user --scope -p Delegate=yes`".into()
+            "run `loginctl enable-linger` and start the engine again; if it may end with the login session, start it with `systemd-run --user --scope -p Delegate=yes` instead".into()
         }
         (false, false) => format!(
             "give this user a systemd of its own: install dbus-user-session and run `loginctl enable-linger {}` as root",
@@ -91,7 +98,7 @@ fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
     }
 }
 
-fn named(group: &Path) -> &str {
+fn unit_name(group: &Path) -> &str {
     group
         .file_name()
         .and_then(|name| name.to_str())
@@ -105,15 +112,15 @@ fn in_user_manager(group: &Path) -> bool {
         .any(|part| part.starts_with("user@") && part.ends_with(".service"))
 }
 
-/// Whether no other process is in the group itself.
+/// Returns true if this process is the only one in the group itself.
 fn is_alone(group: &Path) -> bool {
     let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     members.trim() == std::process::id().to_string()
 }
 
-/// Whether systemd leaves what is below the group to this program.
+/// Returns true if systemd has delegated the group to this program.
 fn is_delegated(group: &Path) -> bool {
-    let unit = named(group);
+    let unit = unit_name(group);
     if !unit.ends_with(".scope") && !unit.ends_with(".service") {
         return false;
     }
@@ -126,25 +133,28 @@ fn is_delegated(group: &Path) -> bool {
         return true;
     }
     let user = rustix::process::geteuid();
-    if user.is_root() || !fs::metadata(group).is_ok_and(|about| about.uid() == user.as_raw()) {
+    if user.is_root() || !fs::metadata(group).is_ok_and(|metadata| metadata.uid() == user.as_raw())
+    {
         return false;
     }
-    // The system's manager gives a user what it delegates, and nothing else. The user's own has everything, and leaves no mark.
+    // The system's manager makes a user the owner of delegated groups only. The user's manager owns
+    // all its groups and marks none.
     !in_user_manager(group) || is_delegated_by_user_manager(unit)
 }
 
 fn is_delegated_by_user_manager(unit: &str) -> bool {
-    let Some(mut command) = to_manager("systemctl") else {
+    let Some(mut command) = manager_command("systemctl") else {
         return false;
     };
     command.args(["show", "--value", "--property=Delegate", "--", unit]);
-    answer(command).is_some_and(|answer| answer.trim() == "yes")
+    output_of(command).is_some_and(|output_of| output_of.trim() == "yes")
 }
 
-/// Whether it does no harm if this program leaves its group. A service would lose it, and a program that is to stay would end with the
-/// session, which its group alone does not.
+/// Returns true if this program can safely leave its group. A service would lose the program. In
+/// the user manager's group, a program that must stay would end with the session; in a session's
+/// group it does not.
 fn may_leave(own: &Path, stays: bool) -> bool {
-    let unit = named(own);
+    let unit = unit_name(own);
     if !unit.ends_with(".scope") {
         return false;
     }
@@ -159,18 +169,18 @@ fn own_name() -> Option<String> {
     user_name(&passwd, rustix::process::getuid().as_raw()).or_else(|| std::env::var("USER").ok())
 }
 
-/// The directory and the socket by which the user's manager is reached, if there is one.
+/// The runtime directory and the bus socket of the user's manager, if there is one.
 fn user_bus() -> Option<(PathBuf, PathBuf)> {
     let user = rustix::process::geteuid().as_raw();
     let directory = PathBuf::from(format!("/run/user/{user}"));
     let socket = directory.join("bus");
-    let about = fs::metadata(&socket).ok()?;
-    (about.uid() == user && about.file_type().is_socket()).then_some((directory, socket))
+    let metadata = fs::metadata(&socket).ok()?;
+    (metadata.uid() == user && metadata.file_type().is_socket()).then_some((directory, socket))
 }
 
-/// A program of systemd's that is to speak with this user's manager; with the system's, if this is root. The environment may be another
-/// user's, or have been emptied.
-fn to_manager(program: &str) -> Option<Command> {
+/// A systemd command that talks to this user's manager, or for root to the system's. It sets the
+/// environment itself, which may be another user's or empty.
+fn manager_command(program: &str) -> Option<Command> {
     let mut command = Command::new(find_program(program)?);
     if rustix::process::geteuid().is_root() {
         command.arg("--system");
@@ -186,8 +196,9 @@ fn to_manager(program: &str) -> Option<Command> {
     Some(command)
 }
 
-/// What a program prints if it succeeds in time; it must be short.
-fn answer(mut command: Command) -> Option<String> {
+/// Runs a command and returns its output, which must be short. Returns `None` if it fails or takes
+/// too long.
+fn output_of(mut command: Command) -> Option<String> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -198,23 +209,23 @@ fn answer(mut command: Command) -> Option<String> {
         let _ = child.kill();
     }
     let succeeded = child.wait().is_ok_and(|status| status.success());
-    let said = std::io::read_to_string(child.stdout.take()?).ok()?;
-    succeeded.then_some(said)
+    let message = std::io::read_to_string(child.stdout.take()?).ok()?;
+    succeeded.then_some(message)
 }
 
-/// Waits for the end of a child, but not for ever.
+/// Waits for the end of a child, up to the time-out.
 fn ends_in_time(child: &Child) -> bool {
-    let late = PATIENCE.try_into().unwrap_or_default();
+    let deadline = SYSTEMD_TIMEOUT.try_into().unwrap_or_default();
     let Ok(end) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) else {
         return false;
     };
     let mut ends = [PollFd::new(&end, PollFlags::IN)];
-    retry_on_intr(|| poll(&mut ends, Some(&late))).is_ok_and(|count| count == 1)
+    retry_on_intr(|| poll(&mut ends, Some(&deadline))).is_ok_and(|count| count == 1)
 }
 
-/// Has this process put into a new scope, and gives its group.
+/// Asks the manager to move this process into a new scope, and returns the scope's group.
 fn ask_for_scope(own: &Path) -> Option<PathBuf> {
-    let mut command = to_manager("busctl")?;
+    let mut command = manager_command("busctl")?;
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -236,20 +247,20 @@ fn ask_for_scope(own: &Path) -> Option<PathBuf> {
     command.args(["TasksMax", "t", &unbounded]);
     command.args(["CollectMode", "s", "inactive-or-failed"]);
     command.args(["Description", "s", "Engine of contree-sandbox", "0"]);
-    answer(command)?;
-    // The answer is that it will be done.
-    let late = Instant::now() + PATIENCE;
-    while Instant::now() < late {
-        let group = unified();
+    output_of(command)?;
+    // The manager answers before the move is done.
+    let deadline = Instant::now() + SYSTEMD_TIMEOUT;
+    while Instant::now() < deadline {
+        let group = own_v2_group();
         if group.as_deref().is_some_and(|group| group != own) {
             return group;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_PAUSE);
     }
     None
 }
 
-fn into_leaf(group: &Path) {
+fn move_into_leaf(group: &Path) {
     let leaf = group.join(LEAF);
     if make(&leaf).is_ok() && set(&leaf, "cgroup.procs", "0").is_err() {
         let _ = fs::remove_dir(&leaf);
@@ -263,7 +274,7 @@ mod tests {
     const USERS: &str = "/sys/fs/cgroup/user.slice/user-7.slice";
 
     #[test]
-    fn a_service_is_not_left_and_a_session_only_by_what_ends_with_it() {
+    fn a_program_leaves_no_service_and_leaves_a_session_only_if_it_may_end_with_it() {
         let in_users = |end: &str| PathBuf::from(format!("{USERS}/{end}"));
         assert!(may_leave(&in_users("session-3.scope"), false));
         assert!(may_leave(
@@ -280,45 +291,54 @@ mod tests {
     }
 
     #[test]
-    fn the_remedy_is_one_for_where_the_program_is() {
+    fn the_remedy_depends_on_the_programs_group() {
         let service = Path::new("/sys/fs/cgroup/system.slice/agent.service");
-        let said = remedy_for(service, false, true);
-        assert!(said.contains("`systemctl edit agent.service`"), "{said}");
-        let service = PathBuf::from(format!("{USERS}/user@7.service/app.slice/agent.service"));
-        let said = remedy_for(&service, false, true);
+        let message = remedy_for(service, false, true);
         assert!(
-            said.contains("`systemctl --user edit agent.service`"),
-            "{said}"
+            message.contains("`systemctl edit agent.service`"),
+            "{message}"
+        );
+        let service = PathBuf::from(format!("{USERS}/user@7.service/app.slice/agent.service"));
+        let message = remedy_for(&service, false, true);
+        assert!(
+            message.contains("`systemctl --user edit agent.service`"),
+            "{message}"
         );
         let leaf = PathBuf::from(format!("/sys/fs/cgroup/system.slice/agent.service/{LEAF}"));
-        let said = remedy_for(&leaf, false, true);
-        assert!(said.contains("`systemctl edit agent.service`"), "{said}");
+        let message = remedy_for(&leaf, false, true);
+        assert!(
+            message.contains("`systemctl edit agent.service`"),
+            "{message}"
+        );
         let leaf = format!("{USERS}/user@7.service/app.slice/contree-1-2.scope/{LEAF}");
-        let said = remedy_for(Path::new(&leaf), false, true);
-        assert!(said.contains("`systemctl edit user@.service`"), "{said}");
+        let message = remedy_for(Path::new(&leaf), false, true);
+        assert!(
+            message.contains("`systemctl edit user@.service`"),
+            "{message}"
+        );
         let session = PathBuf::from(format!("{USERS}/session-3.scope"));
-        let said = remedy_for(&session, false, true);
-        assert!(said.contains("systemd-run --user --scope"), "{said}");
-        let said = remedy_for(&session, false, false);
-        assert!(said.contains("loginctl enable-linger "), "{said}");
-        let said = remedy_for(&session, true, true);
-        assert!(said.contains("`systemd-run --scope"), "{said}");
+        let message = remedy_for(&session, false, true);
+        assert!(message.contains("systemd-run --user --scope"), "{message}");
+        let message = remedy_for(&session, false, false);
+        assert!(message.contains("loginctl enable-linger "), "{message}");
+        let message = remedy_for(&session, true, true);
+        assert!(message.contains("`systemd-run --scope"), "{message}");
     }
 
     #[test]
-    fn a_program_is_heard_if_it_succeeds() {
+    fn the_output_of_a_successful_command_is_returned() {
         let shell = |text: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", text]);
-            answer(command)
+            output_of(command)
         };
         assert_eq!(shell("sleep 0.05; echo yes"), Some("yes\n".to_owned()));
         assert_eq!(shell("echo no; exit 1"), None);
-        assert_eq!(answer(Command::new("/nowhere/at/all")), None);
+        assert_eq!(output_of(Command::new("/nowhere/at/all")), None);
     }
 
     #[test]
-    fn what_other_processes_are_in_is_not_for_this_one_alone() {
+    fn a_group_with_other_processes_is_not_for_this_process_alone() {
         let group = tempfile::tempdir().unwrap();
         let own = std::process::id();
         for (members, alone) in [
@@ -329,7 +349,7 @@ mod tests {
             fs::write(group.path().join("cgroup.procs"), members).unwrap();
             assert_eq!(is_alone(group.path()), alone);
         }
-        // A directory of this user's, and no unit of systemd's.
+        // The directory belongs to this user but is not a unit of systemd.
         assert!(!is_delegated(group.path()));
     }
 }

@@ -1,4 +1,4 @@
-//! The first interface: a hierarchy for each controller.
+//! Version 1 of the interface: a hierarchy for each controller.
 
 use std::fs;
 use std::io;
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use super::files::{set, value};
 
-/// The kernel's period for quotas, in microseconds.
-const PERIOD: u32 = 100_000;
+/// The period of quotas in microseconds.
+const PERIOD_MICROSECONDS: u32 = 100_000;
 
-/// The bound that holds for a group with all those above it.
+/// The memory limit of a group, including those of its ancestors.
 pub(super) fn memory_limit(directory: &Path) -> Option<u64> {
     let text = fs::read_to_string(directory.join("memory.stat")).ok()?;
     value(&text, "hierarchical_memory_limit")
@@ -18,7 +18,7 @@ pub(super) fn memory_limit(directory: &Path) -> Option<u64> {
 pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
     let bytes = bytes.to_string();
     set(directory, "memory.limit_in_bytes", &bytes)?;
-    // Memory and swap together; missing where swap is not accounted.
+    // The limit on memory and swap together. The file is missing if swap is not accounted.
     match set(directory, "memory.memsw.limit_in_bytes", &bytes) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -26,7 +26,11 @@ pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
 }
 
 pub(super) fn set_cpus(directory: &Path, cpus: f64) -> io::Result<()> {
-    set(directory, "cpu.cfs_period_us", &PERIOD.to_string())?;
-    let quota = format!("{:.0}", cpus * f64::from(PERIOD));
+    set(
+        directory,
+        "cpu.cfs_period_us",
+        &PERIOD_MICROSECONDS.to_string(),
+    )?;
+    let quota = format!("{:.0}", cpus * f64::from(PERIOD_MICROSECONDS));
     set(directory, "cpu.cfs_quota_us", &quota)
 }

@@ -1,4 +1,5 @@
-//! The second interface: one hierarchy, in which a group with controllers for its children has no processes of its own.
+//! Version 2 of the interface: one hierarchy. A group that gives controllers to its children
+//! contains no processes itself.
 
 use std::fs;
 use std::io;
@@ -7,10 +8,11 @@ use std::path::Path;
 use super::files::set;
 use super::hierarchy::Controller;
 
-/// The kernel's period for quotas, in microseconds.
-const PERIOD: u32 = 100_000;
+/// The period of quotas in microseconds.
+const PERIOD_MICROSECONDS: u32 = 100_000;
 
-/// Whether groups below this one have the controller, or, if it may be tried, can be made to.
+/// Ensures that groups below this one have the controller. With `may_enable` it enables the
+/// controller if necessary.
 pub(super) fn enable(directory: &Path, controller: Controller, may_enable: bool) -> io::Result<()> {
     if has(directory, "cgroup.subtree_control", controller) {
         return Ok(());
@@ -21,7 +23,8 @@ pub(super) fn enable(directory: &Path, controller: Controller, may_enable: bool)
     if !may_enable {
         return Err(io::Error::other("systemd has not enabled the controller"));
     }
-    // Refused with EBUSY where processes are in it, unless it is the root of all groups. They are not ours to move.
+    // The kernel refuses with EBUSY if the group contains processes, unless it is the root of all
+    // groups. The engine does not move other processes.
     set(
         directory,
         "cgroup.subtree_control",
@@ -34,15 +37,16 @@ fn has(directory: &Path, file: &str, controller: Controller) -> bool {
         .is_ok_and(|text| text.split_whitespace().any(|one| one == controller.name()))
 }
 
-/// A group below one with processes and controllers may be of a type that no process can be in.
+/// Checks that a group can contain processes. Below a group with processes and controllers, the
+/// type may forbid that.
 pub(super) fn takes_processes(directory: &Path) -> io::Result<()> {
     match fs::read_to_string(directory.join("cgroup.type"))?.trim() {
         "domain" => Ok(()),
-        other => Err(io::Error::other(format!("it would be `{other}`"))),
+        other => Err(io::Error::other(format!("its type would be `{other}`"))),
     }
 }
 
-/// The least of the bounds of a group and all those above it, as far as they can be seen.
+/// The lowest memory limit of a group and its visible ancestors.
 pub(super) fn memory_limit(directory: &Path) -> Option<u64> {
     directory
         .ancestors()
@@ -54,7 +58,7 @@ pub(super) fn memory_limit(directory: &Path) -> Option<u64> {
 
 pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
     set(directory, "memory.max", &bytes.to_string())?;
-    // Missing where there is no swap.
+    // The file is missing if there is no swap.
     match set(directory, "memory.swap.max", "0") {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -62,8 +66,12 @@ pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
 }
 
 pub(super) fn set_cpus(directory: &Path, cpus: f64) -> io::Result<()> {
-    let quota = cpus * f64::from(PERIOD);
-    set(directory, "cpu.max", &format!("{quota:.0} {PERIOD}"))
+    let quota = cpus * f64::from(PERIOD_MICROSECONDS);
+    set(
+        directory,
+        "cpu.max",
+        &format!("{quota:.0} {PERIOD_MICROSECONDS}"),
+    )
 }
 
 #[cfg(test)]

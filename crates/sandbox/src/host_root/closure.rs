@@ -1,51 +1,54 @@
-//! A program together with everything it needs to start.
+//! Finds the closure of a program: everything it needs to start.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::elf::Object;
-use super::host::{Host, Refusal, Resolved};
+use super::elf::ElfFile;
+use super::host::{CopyRefusal, Host, ResolvedPath};
 use super::libraries;
 use super::plan::Node;
 
-/// Interpreters of interpreters: a script may name a script, which Linux follows four times.
+/// The longest chain of interpreters. A script may name a script as its interpreter; Linux follows
+/// four.
 const MAX_INTERPRETERS: usize = 4;
 
 type Nodes = Vec<(PathBuf, Node)>;
 
-/// Finds interpreters and libraries as the kernel and the dynamic loader would.
+/// Finds interpreters and libraries as the kernel and the dynamic loader do.
 #[derive(Debug)]
-pub(super) struct Closures<'a> {
+pub(super) struct ClosureFinder<'a> {
     host: &'a Host,
     programs: &'a [PathBuf],
     configured: Vec<PathBuf>,
-    objects: HashMap<PathBuf, Rc<Object>>,
+    files: HashMap<PathBuf, Rc<ElfFile>>,
 }
 
-/// An object in the order of loading.
-struct Loaded {
-    object: Rc<Object>,
-    /// The directory that `$ORIGIN` stands for.
+/// A loaded ELF file, in the order of loading.
+struct LoadedFile {
+    file: Rc<ElfFile>,
+    /// The value of `$ORIGIN`.
     origin: PathBuf,
     path: PathBuf,
-    /// Whose dependency it is.
+    /// The index of the file that needs it.
     parent: Option<usize>,
 }
 
-impl<'a> Closures<'a> {
-    /// `programs` are the directories in which `#!/usr/bin/env NAME` finds a program.
-    pub(super) fn new(host: &'a Host, programs: &'a [PathBuf]) -> Closures<'a> {
-        Closures {
+impl<'a> ClosureFinder<'a> {
+    /// Creates a finder. `programs` are the directories in which `#!/usr/bin/env NAME` finds a
+    /// program.
+    pub(super) fn new(host: &'a Host, programs: &'a [PathBuf]) -> ClosureFinder<'a> {
+        ClosureFinder {
             host,
             programs,
             configured: libraries::configured(host),
-            objects: HashMap::new(),
+            files: HashMap::new(),
         }
     }
 
-    /// The links to `path`, its file, and what that needs: loader and libraries of an ELF file, the interpreter of a script.
-    pub(super) fn of(&mut self, path: &Path) -> Result<Nodes, Refusal> {
+    /// Lists the links to `path`, its file, and the files it needs: an ELF file's loader and
+    /// libraries, or a script's interpreter.
+    pub(super) fn of(&mut self, path: &Path) -> Result<Nodes, CopyRefusal> {
         let mut nodes = Nodes::new();
         self.follow(path, MAX_INTERPRETERS, &mut nodes)?;
         Ok(nodes)
@@ -56,7 +59,7 @@ impl<'a> Closures<'a> {
         path: &Path,
         interpreters: usize,
         nodes: &mut Nodes,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), CopyRefusal> {
         let resolved = self.host.resolve_file(path)?;
         let file = resolved.path.clone();
         nodes.extend(resolved.into_nodes());
@@ -74,13 +77,13 @@ impl<'a> Closures<'a> {
         let Some(interpreter) = words.next().map(Path::new) else {
             return Ok(());
         };
-        let failed = |reason: Refusal| Refusal::Interpreter {
+        let failed = |reason: CopyRefusal| CopyRefusal::Interpreter {
             interpreter: interpreter.to_owned(),
             by: file.clone(),
             reason: Box::new(reason),
         };
         if interpreters == 0 {
-            return Err(failed(Refusal::Links(interpreter.to_owned())));
+            return Err(failed(CopyRefusal::Links(interpreter.to_owned())));
         }
         self.follow(interpreter, interpreters - 1, nodes)
             .map_err(failed)?;
@@ -94,28 +97,29 @@ impl<'a> Closures<'a> {
         Ok(())
     }
 
-    /// Where a program of that name is.
-    pub(super) fn search(&self, name: &str) -> Result<PathBuf, Refusal> {
-        let mut refusal = Refusal::Missing(PathBuf::from(name));
+    /// Finds the path of a program by its name.
+    pub(super) fn search(&self, name: &str) -> Result<PathBuf, CopyRefusal> {
+        let mut refusal = CopyRefusal::Missing(PathBuf::from(name));
         for directory in self.programs {
             let path = directory.join(name);
             match self.host.resolve_file(&path) {
                 Ok(_) => return Ok(path),
-                Err(Refusal::Missing(_)) => {}
+                Err(CopyRefusal::Missing(_)) => {}
                 Err(other) => refusal = other,
             }
         }
         Err(refusal)
     }
 
-    /// Loads breadth-first and by name, as the loader does: what one library brought in satisfies a later one.
-    fn libraries(&mut self, file: &Path, nodes: &mut Nodes) -> Result<(), Refusal> {
-        let main = self.object(file)?;
+    /// Collects libraries breadth-first and by name, as the loader does: a library that is loaded
+    /// for one file also serves later ones.
+    fn libraries(&mut self, file: &Path, nodes: &mut Nodes) -> Result<(), CopyRefusal> {
+        let main = self.read_file(file)?;
         if let Some(interpreter) = &main.interpreter {
             let resolved =
                 self.host
                     .resolve_file(interpreter)
-                    .map_err(|reason| Refusal::Interpreter {
+                    .map_err(|reason| CopyRefusal::Interpreter {
                         interpreter: interpreter.clone(),
                         by: file.to_owned(),
                         reason: Box::new(reason),
@@ -129,48 +133,48 @@ impl<'a> Closures<'a> {
                 .and_then(Path::file_name)
                 .map(|name| name.to_string_lossy().into_owned()),
         );
-        let mut loaded = vec![Loaded {
-            object: main,
+        let mut loaded = vec![LoadedFile {
+            file: main,
             origin: parent(file),
             path: file.to_owned(),
             parent: None,
         }];
-        let mut waiting = VecDeque::from([0]);
-        while let Some(index) = waiting.pop_front() {
-            let object = Rc::clone(&loaded[index].object);
-            for name in &object.needed {
+        let mut queue = VecDeque::from([0]);
+        while let Some(index) = queue.pop_front() {
+            let file = Rc::clone(&loaded[index].file);
+            for name in &file.needed {
                 if !names.insert(name.clone()) {
                     continue;
                 }
                 let Some((candidate, resolved, found)) = self.find(&loaded, index, name) else {
-                    return Err(Refusal::Library {
+                    return Err(CopyRefusal::Library {
                         name: name.clone(),
                         by: loaded[index].path.clone(),
                     });
                 };
-                self.reachable(name, &candidate, &found, nodes);
+                self.link_configured(name, &candidate, &found, nodes);
                 names.extend(found.soname.clone());
-                loaded.push(Loaded {
-                    object: found,
+                loaded.push(LoadedFile {
+                    file: found,
                     origin: parent(&candidate),
                     path: resolved.path.clone(),
                     parent: Some(index),
                 });
-                waiting.push_back(loaded.len() - 1);
+                queue.push_back(loaded.len() - 1);
                 nodes.extend(resolved.into_nodes());
             }
         }
         Ok(())
     }
 
-    /// Where a library is that `program` could open by name.
+    /// Finds the path of a library that `program` could open by name.
     pub(super) fn library(
         &mut self,
         program: &Path,
         name: &str,
-    ) -> Result<Option<PathBuf>, Refusal> {
-        let main = Loaded {
-            object: self.object(program)?,
+    ) -> Result<Option<PathBuf>, CopyRefusal> {
+        let main = LoadedFile {
+            file: self.read_file(program)?,
             origin: parent(program),
             path: program.to_owned(),
             parent: None,
@@ -178,16 +182,17 @@ impl<'a> Closures<'a> {
         Ok(self.find(&[main], 0, name).map(|(candidate, ..)| candidate))
     }
 
-    /// The first library of that name and of the right kind: its path as the loader opens it, that path resolved, and what is in it.
+    /// Finds the first library of that name and of the right architecture. Returns the path that
+    /// the loader opens, that path resolved, and the parsed file.
     fn find(
         &mut self,
-        loaded: &[Loaded],
+        loaded: &[LoadedFile],
         index: usize,
         name: &str,
-    ) -> Option<(PathBuf, Resolved, Rc<Object>)> {
-        let asking = &loaded[index];
+    ) -> Option<(PathBuf, ResolvedPath, Rc<ElfFile>)> {
+        let requester = &loaded[index];
         let candidates = if name.contains('/') {
-            vec![expand(name, asking)]
+            vec![expand(name, requester)]
         } else {
             self.directories(loaded, index)
                 .into_iter()
@@ -198,27 +203,27 @@ impl<'a> Closures<'a> {
             let Ok(resolved) = self.host.resolve_file(&candidate) else {
                 continue;
             };
-            let Ok(object) = self.object(&resolved.path) else {
+            let Ok(file) = self.read_file(&resolved.path) else {
                 continue;
             };
-            if object.same_kind(&loaded[0].object) {
-                return Some((candidate, resolved, object));
+            if file.same_architecture(&loaded[0].file) {
+                return Some((candidate, resolved, file));
             }
         }
         None
     }
 
-    fn directories(&self, loaded: &[Loaded], index: usize) -> Vec<PathBuf> {
-        let asking = &loaded[index];
+    fn directories(&self, loaded: &[LoadedFile], index: usize) -> Vec<PathBuf> {
+        let requester = &loaded[index];
         let mut directories = Vec::new();
-        if asking.object.runpath.is_empty() {
+        if requester.file.runpath.is_empty() {
             let mut next = Some(index);
             while let Some(at) = next {
                 let ancestor = &loaded[at];
-                if ancestor.object.runpath.is_empty() {
+                if ancestor.file.runpath.is_empty() {
                     directories.extend(
                         ancestor
-                            .object
+                            .file
                             .rpath
                             .iter()
                             .map(|entry| expand(entry, ancestor)),
@@ -228,21 +233,22 @@ impl<'a> Closures<'a> {
             }
         }
         directories.extend(
-            asking
-                .object
+            requester
+                .file
                 .runpath
                 .iter()
-                .map(|entry| expand(entry, asking)),
+                .map(|entry| expand(entry, requester)),
         );
         directories.extend(self.configured.iter().cloned());
-        directories.extend(libraries::built_in(&asking.object));
+        directories.extend(libraries::built_in(&requester.file));
         directories
     }
 
-    /// The new root has no `ld.so.cache`: a library that only `ld.so.conf` leads to gets a link where the loader looks anyway.
-    fn reachable(&self, name: &str, candidate: &Path, object: &Object, nodes: &mut Nodes) {
+    /// Adds a link for a library that only `ld.so.conf` leads to, in a directory that the loader
+    /// always searches. The new root has no `ld.so.cache`.
+    fn link_configured(&self, name: &str, candidate: &Path, file: &ElfFile, nodes: &mut Nodes) {
         let directory = parent(candidate);
-        let built_in = libraries::built_in(object);
+        let built_in = libraries::built_in(file);
         if !self.configured.contains(&directory) || built_in.contains(&directory) {
             return;
         }
@@ -254,24 +260,24 @@ impl<'a> Closures<'a> {
             nodes.extend(home.links);
             nodes.push((
                 link,
-                Node::Link {
+                Node::Symlink {
                     target: candidate.as_os_str().to_owned(),
                 },
             ));
         }
     }
 
-    fn object(&mut self, path: &Path) -> Result<Rc<Object>, Refusal> {
-        if let Some(object) = self.objects.get(path) {
-            return Ok(Rc::clone(object));
+    fn read_file(&mut self, path: &Path) -> Result<Rc<ElfFile>, CopyRefusal> {
+        if let Some(file) = self.files.get(path) {
+            return Ok(Rc::clone(file));
         }
-        let read = Object::read(&self.host.locate(path)).map_err(|reason| Refusal::Elf {
+        let read = ElfFile::read(&self.host.locate(path)).map_err(|reason| CopyRefusal::Elf {
             path: path.to_owned(),
             reason,
         })?;
-        let object = Rc::new(read);
-        self.objects.insert(path.to_owned(), Rc::clone(&object));
-        Ok(object)
+        let file = Rc::new(read);
+        self.files.insert(path.to_owned(), Rc::clone(&file));
+        Ok(file)
     }
 }
 
@@ -279,9 +285,9 @@ fn parent(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("/")).to_owned()
 }
 
-fn expand(entry: &str, by: &Loaded) -> PathBuf {
+fn expand(entry: &str, by: &LoadedFile) -> PathBuf {
     let origin = by.origin.to_string_lossy();
-    let library = if by.object.is_64 { "lib64" } else { "lib" };
+    let library = if by.file.is_64 { "lib64" } else { "lib" };
     let mut text = entry.to_owned();
     for (token, value) in [("ORIGIN", origin.as_ref()), ("LIB", library)] {
         text = text

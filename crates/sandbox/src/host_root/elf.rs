@@ -1,59 +1,71 @@
-//! What an ELF file says about the files it needs.
+//! Reads from an ELF file which other files it needs.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use object::elf;
 use object::read::elf::{Dyn, FileHeader, ProgramHeader};
 use object::{Endianness, FileKind, ReadCache, ReadRef, StringTable};
 
-/// The dynamic section of a program or library, as far as finding its libraries goes.
+/// The data of a program or library that leads to its libraries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Object {
+pub(super) struct ElfFile {
     pub(super) machine: u16,
     pub(super) is_64: bool,
     pub(super) interpreter: Option<PathBuf>,
     pub(super) soname: Option<String>,
     pub(super) needed: Vec<String>,
-    /// `DT_RPATH` and `DT_RUNPATH`, split, with `$ORIGIN` still in them.
+    /// `DT_RPATH`, split, with `$ORIGIN` not yet expanded.
     pub(super) rpath: Vec<String>,
+    /// `DT_RUNPATH`, split, with `$ORIGIN` not yet expanded.
     pub(super) runpath: Vec<String>,
 }
 
-impl Object {
-    /// Whether the loader of one takes the other.
-    pub(super) fn same_kind(&self, other: &Object) -> bool {
+/// The error of reading an ELF file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ElfError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Parse(#[from] object::Error),
+    #[error("no ELF header")]
+    NoHeader,
+}
+
+impl ElfFile {
+    /// Returns true if one loader accepts both files.
+    pub(super) fn same_architecture(&self, other: &ElfFile) -> bool {
         self.machine == other.machine && self.is_64 == other.is_64
     }
 
-    pub(super) fn read(path: &Path) -> Result<Object, String> {
-        let file = File::open(path).map_err(|error| error.to_string())?;
-        let cache = ReadCache::new(file);
-        let object = match FileKind::parse(&cache).map_err(|error| error.to_string())? {
+    pub(super) fn read(path: &Path) -> Result<ElfFile, ElfError> {
+        let cache = ReadCache::new(File::open(path)?);
+        let file = match FileKind::parse(&cache)? {
             FileKind::Elf32 => parse::<elf::FileHeader32<Endianness>, _>(&cache),
             FileKind::Elf64 => parse::<elf::FileHeader64<Endianness>, _>(&cache),
-            _ => return Err("no ELF header".to_owned()),
+            _ => return Err(ElfError::NoHeader),
         };
-        object.map_err(|error| error.to_string())
+        Ok(file?)
     }
 }
 
-fn parse<'data, H, R>(data: R) -> object::Result<Object>
+fn parse<'data, H, R>(data: R) -> object::Result<ElfFile>
 where
     H: FileHeader<Endian = Endianness>,
     R: ReadRef<'data>,
 {
     let header = H::parse(data)?;
     let endian = header.endian()?;
-    let mut object = Object {
+    let mut file = ElfFile {
         machine: header.e_machine(endian).0,
         is_64: header.is_class_64(),
-        ..Object::default()
+        ..ElfFile::default()
     };
     let segments = header.program_headers(endian, data)?;
     for segment in segments {
         if let Some(interpreter) = segment.interpreter(endian, data)? {
-            object.interpreter = Some(PathBuf::from(
+            file.interpreter = Some(PathBuf::from(
                 String::from_utf8_lossy(interpreter).into_owned(),
             ));
         }
@@ -90,15 +102,15 @@ where
                 })
                 .collect()
         };
-        object.needed = all(elf::DT_NEEDED)?;
-        object.soname = all(elf::DT_SONAME)?.pop();
-        object.rpath = split(&all(elf::DT_RPATH)?);
-        object.runpath = split(&all(elf::DT_RUNPATH)?);
+        file.needed = all(elf::DT_NEEDED)?;
+        file.soname = all(elf::DT_SONAME)?.pop();
+        file.rpath = split(&all(elf::DT_RPATH)?);
+        file.runpath = split(&all(elf::DT_RUNPATH)?);
     }
-    Ok(object)
+    Ok(file)
 }
 
-/// The place in the file of a virtual address, if this segment loads it.
+/// The offset in the file of a virtual address, if this segment loads it.
 fn offset_of<H: FileHeader<Endian = Endianness>>(
     segment: &H::ProgramHeader,
     endian: Endianness,

@@ -1,4 +1,5 @@
-//! What the new root has of its own: directories, mount points and an `/etc` that says nothing about the host.
+//! Generated parts of the new root: directories, mount points, and an `/etc` without data of the
+//! host.
 
 use std::path::Path;
 
@@ -47,7 +48,7 @@ const FILES: &[(&str, &str)] = &[
 
 const LINKS: &[(&str, &str)] = &[("/etc/mtab", "/proc/self/mounts"), ("/var/run", "/run")];
 
-/// Adds the skeleton to what was collected.
+/// Adds the generated parts to the plan.
 pub(super) fn add(plan: &mut Plan) {
     for (path, mode) in DIRECTORIES {
         plan.add(Path::new(path), Node::Directory { mode: *mode });
@@ -58,7 +59,7 @@ pub(super) fn add(plan: &mut Plan) {
     for (path, target) in LINKS {
         plan.add(
             Path::new(path),
-            Node::Link {
+            Node::Symlink {
                 target: target.into(),
             },
         );

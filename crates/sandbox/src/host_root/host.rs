@@ -1,7 +1,8 @@
-//! The machine whose programs are copied, seen through a list of what may be taken.
+//! The machine whose programs are copied, limited to files that may be copied.
 //!
-//! Paths are resolved here one component at a time instead of by the kernel, because the copy needs every symbolic link on the way,
-//! and because a link must not lead out of the trees that hold a distribution's own, public files.
+//! Paths are resolved here one component at a time, not by the kernel. The copy needs every
+//! symbolic link on the way, and no link may lead out of the trees with a distribution's public
+//! files.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -11,9 +12,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::plan::{Node, Source};
+use super::elf::ElfError;
+use super::plan::{HostFile, Node};
 
-/// Trees whose public files may be copied.
+/// The trees whose public files may be copied.
 const TREES: &[&str] = &[
     "/bin",
     "/sbin",
@@ -38,7 +40,7 @@ const TREES: &[&str] = &[
     "/gnu/store",
 ];
 
-/// Single paths that may be copied besides.
+/// Other single paths that may be copied.
 const PATHS: &[&str] = &[
     "/etc/os-release",
     "/etc/pki/tls/cert.pem",
@@ -51,15 +53,16 @@ const PATHS: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
 ];
 
-/// The links between the generations of a system that keeps its programs in a store.
+/// The links to the current generation of a system that keeps its programs in a store, such as
+/// NixOS or Guix.
 const GENERATIONS: &[&str] = &["/etc/static", "/run/current-system"];
 
-/// As many links in one path as Linux follows.
+/// The most links in one path that Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Why something of the machine is not copied.
+/// The reason why a file of the machine is not copied.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum CopyRefusal {
     #[error("not installed")]
     Missing(PathBuf),
     #[error("{0} is outside the trees that may be copied")]
@@ -72,36 +75,36 @@ pub(super) enum Refusal {
     Special(PathBuf),
     #[error("cannot read {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("{path} is not an ELF file that can be understood: {reason}")]
-    Elf { path: PathBuf, reason: String },
+    #[error("{path} cannot be read as an ELF file: {reason}")]
+    Elf { path: PathBuf, reason: ElfError },
     #[error("library {name}, which {by} needs, was not found")]
     Library { name: String, by: PathBuf },
     #[error("interpreter {interpreter} of {by}: {reason}")]
     Interpreter {
         interpreter: PathBuf,
         by: PathBuf,
-        reason: Box<Refusal>,
+        reason: Box<CopyRefusal>,
     },
 }
 
-/// A path followed to its end.
+/// A path with all symbolic links resolved.
 #[derive(Debug)]
-pub(super) struct Resolved {
-    /// The path without any link in it.
+pub(super) struct ResolvedPath {
+    /// The resolved path, without links.
     pub(super) path: PathBuf,
-    /// What stands there.
+    /// The metadata of the file or directory there.
     pub(super) metadata: Metadata,
-    /// The links passed on the way, in order.
+    /// The links on the way, in order.
     pub(super) links: Vec<(PathBuf, Node)>,
 }
 
-impl Resolved {
-    /// The links, and the file or directory they lead to.
+impl ResolvedPath {
+    /// The plan's nodes for the links, and for the file or directory they lead to.
     pub(super) fn into_nodes(self) -> Vec<(PathBuf, Node)> {
         let node = if self.metadata.is_dir() {
             Node::Directory { mode: 0o755 }
         } else {
-            Node::File(Source::of(&self.metadata))
+            Node::File(HostFile::of(&self.metadata))
         };
         let mut nodes = self.links;
         nodes.push((self.path, node));
@@ -109,34 +112,34 @@ impl Resolved {
     }
 }
 
-/// The file system that is copied from.
+/// The file system from which files are copied.
 #[derive(Debug)]
 pub(super) struct Host {
     root: PathBuf,
-    /// What was found at a path, or nothing: most paths share their directories.
-    seen: RefCell<HashMap<PathBuf, Option<Metadata>>>,
+    /// A cache of metadata by path, `None` for missing paths. Most paths share their parents.
+    metadata_cache: RefCell<HashMap<PathBuf, Option<Metadata>>>,
 }
 
 impl Host {
     pub(super) fn new(root: &Path) -> Host {
         Host {
             root: root.to_owned(),
-            seen: RefCell::default(),
+            metadata_cache: RefCell::default(),
         }
     }
 
-    /// The directory that is the machine's root: `/`, but for tests.
+    /// The directory that is the machine's root: `/`, except in tests.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where a path of the host is on this machine: the same, but for tests.
+    /// The real path of a path of the host: the same, except in tests.
     pub(super) fn locate(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Follows `path`, which is absolute, to a public file or directory within the allowed trees.
-    pub(super) fn resolve(&self, path: &Path) -> Result<Resolved, Refusal> {
+    /// Follows the absolute `path` to a public file or directory within the allowed trees.
+    pub(super) fn resolve(&self, path: &Path) -> Result<ResolvedPath, CopyRefusal> {
         let mut ahead: VecDeque<OsString> = VecDeque::new();
         let mut here = PathBuf::from("/");
         let mut links: Vec<(PathBuf, Node)> = Vec::new();
@@ -152,15 +155,15 @@ impl Host {
             metadata = self.stat(&next, path)?;
             if metadata.is_symlink() {
                 if !link_allowed(&next) {
-                    return Err(Refusal::Outside(next));
+                    return Err(CopyRefusal::Outside(next));
                 }
                 let located = self.locate(&next);
-                let target = fs::read_link(&located).map_err(|source| Refusal::Io {
+                let target = fs::read_link(&located).map_err(|source| CopyRefusal::Io {
                     path: next.clone(),
                     source,
                 })?;
                 if links.len() == MAX_LINKS {
-                    return Err(Refusal::Links(path.to_owned()));
+                    return Err(CopyRefusal::Links(path.to_owned()));
                 }
                 if target.is_absolute() {
                     here = PathBuf::from("/");
@@ -168,7 +171,7 @@ impl Host {
                 push_front(&mut ahead, &target);
                 links.push((
                     next,
-                    Node::Link {
+                    Node::Symlink {
                         target: target.into_os_string(),
                     },
                 ));
@@ -177,15 +180,15 @@ impl Host {
             }
         }
         if !metadata.is_dir() && !metadata.is_file() {
-            return Err(Refusal::Special(here));
+            return Err(CopyRefusal::Special(here));
         }
         if !allowed(&here) {
-            return Err(Refusal::Outside(here));
+            return Err(CopyRefusal::Outside(here));
         }
         if metadata.mode() & 0o004 == 0 {
-            return Err(Refusal::Private(here));
+            return Err(CopyRefusal::Private(here));
         }
-        Ok(Resolved {
+        Ok(ResolvedPath {
             path: here,
             metadata,
             links,
@@ -193,18 +196,18 @@ impl Host {
     }
 
     /// Follows `path` to a file.
-    pub(super) fn resolve_file(&self, path: &Path) -> Result<Resolved, Refusal> {
+    pub(super) fn resolve_file(&self, path: &Path) -> Result<ResolvedPath, CopyRefusal> {
         let resolved = self.resolve(path)?;
         if resolved.metadata.is_file() {
             Ok(resolved)
         } else {
-            Err(Refusal::Missing(path.to_owned()))
+            Err(CopyRefusal::Missing(path.to_owned()))
         }
     }
 
     /// The names in a directory, sorted.
-    pub(super) fn list(&self, directory: &Path) -> Result<Vec<OsString>, Refusal> {
-        let failed = |source| Refusal::Io {
+    pub(super) fn list(&self, directory: &Path) -> Result<Vec<OsString>, CopyRefusal> {
+        let failed = |source| CopyRefusal::Io {
             path: directory.to_owned(),
             source,
         };
@@ -220,19 +223,19 @@ impl Host {
     }
 
     /// The first bytes of a file, at most `limit`.
-    pub(super) fn head(&self, path: &Path, limit: u64) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn head(&self, path: &Path, limit: u64) -> Result<Vec<u8>, CopyRefusal> {
         let mut bytes = Vec::new();
         File::open(self.locate(path))
             .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-            .map_err(|source| Refusal::Io {
+            .map_err(|source| CopyRefusal::Io {
                 path: path.to_owned(),
                 source,
             })?;
         Ok(bytes)
     }
 
-    fn stat(&self, here: &Path, wanted: &Path) -> Result<Metadata, Refusal> {
-        let known = self.seen.borrow().get(here).cloned();
+    fn stat(&self, here: &Path, wanted: &Path) -> Result<Metadata, CopyRefusal> {
+        let known = self.metadata_cache.borrow().get(here).cloned();
         let found = match known {
             Some(found) => found,
             None => {
@@ -247,23 +250,23 @@ impl Host {
                         None
                     }
                     Err(source) => {
-                        return Err(Refusal::Io {
+                        return Err(CopyRefusal::Io {
                             path: here.to_owned(),
                             source,
                         });
                     }
                 };
-                self.seen
+                self.metadata_cache
                     .borrow_mut()
                     .insert(here.to_owned(), found.clone());
                 found
             }
         };
-        found.ok_or_else(|| Refusal::Missing(wanted.to_owned()))
+        found.ok_or_else(|| CopyRefusal::Missing(wanted.to_owned()))
     }
 }
 
-/// Whether the file or directory at `path`, which has no links in it, may be copied.
+/// Returns true if the file or directory at `path`, which contains no links, may be copied.
 pub(super) fn allowed(path: &Path) -> bool {
     TREES.iter().any(|tree| path.starts_with(tree))
         || PATHS.iter().any(|single| path == Path::new(single))

@@ -1,14 +1,16 @@
-//! The directories in which a loader looks for libraries.
+//! The directories in which a loader searches for libraries.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::elf::Object;
+use super::elf::ElfFile;
 use super::host::{Host, allowed};
 
-/// The directories that `/etc/ld.so.conf` and the files it includes name, in their order, without those that may not be copied from.
+/// The directories of `/etc/ld.so.conf` and the files it includes, in order. Directories that may
+/// not be copied from are left out.
 ///
-/// `/usr/local` is left out on purpose: what a distribution ships does not need it, and what is there is the owner's.
+/// `/usr/local` is left out on purpose: a distribution does not need it, and it may hold the
+/// owner's private files.
 pub(super) fn configured(host: &Host) -> Vec<PathBuf> {
     let mut directories = Vec::new();
     read_config(
@@ -21,14 +23,14 @@ pub(super) fn configured(host: &Host) -> Vec<PathBuf> {
     directories
 }
 
-/// The directories that a loader knows without any configuration.
-pub(super) fn built_in(object: &Object) -> Vec<PathBuf> {
+/// The directories that a loader searches without configuration.
+pub(super) fn built_in(file: &ElfFile) -> Vec<PathBuf> {
     let mut directories = Vec::new();
-    if let Some(triplet) = triplet(object) {
+    if let Some(triplet) = triplet(file) {
         directories.push(PathBuf::from(format!("/lib/{triplet}")));
         directories.push(PathBuf::from(format!("/usr/lib/{triplet}")));
     }
-    let plain: &[&str] = if object.is_64 {
+    let plain: &[&str] = if file.is_64 {
         &["/lib64", "/usr/lib64", "/lib", "/usr/lib"]
     } else {
         &["/lib", "/usr/lib", "/lib32", "/usr/lib32"]
@@ -37,10 +39,10 @@ pub(super) fn built_in(object: &Object) -> Vec<PathBuf> {
     directories
 }
 
-/// The name that Debian and its kin give to the libraries of an architecture.
-fn triplet(object: &Object) -> Option<&'static str> {
+/// The name of an architecture's library directory on Debian and derived distributions.
+fn triplet(file: &ElfFile) -> Option<&'static str> {
     use object::elf;
-    Some(match (object::elf::Machine(object.machine), object.is_64) {
+    Some(match (object::elf::Machine(file.machine), file.is_64) {
         (elf::EM_X86_64, true) => "x86_64-linux-gnu",
         (elf::EM_AARCH64, true) => "aarch64-linux-gnu",
         (elf::EM_RISCV, true) => "riscv64-linux-gnu",
@@ -56,10 +58,10 @@ fn triplet(object: &Object) -> Option<&'static str> {
 fn read_config(
     host: &Host,
     path: &Path,
-    seen: &mut HashSet<PathBuf>,
+    visited: &mut HashSet<PathBuf>,
     directories: &mut Vec<PathBuf>,
 ) {
-    if !seen.insert(path.to_owned()) {
+    if !visited.insert(path.to_owned()) {
         return;
     }
     let Ok(text) = std::fs::read_to_string(host.locate(path)) else {
@@ -74,7 +76,7 @@ fn read_config(
                 for pattern in words {
                     let base = path.parent().unwrap_or(Path::new("/"));
                     for file in matching(host, &base.join(pattern)) {
-                        read_config(host, &file, seen, directories);
+                        read_config(host, &file, visited, directories);
                     }
                 }
             }
@@ -90,7 +92,8 @@ fn read_config(
     }
 }
 
-/// The files that a pattern names. Only the last component may hold wildcards, as in every configuration that is shipped.
+/// The files that match a pattern. Only the last component may hold wildcards, as in all
+/// configurations that distributions ship.
 fn matching(host: &Host, pattern: &Path) -> Vec<PathBuf> {
     let (Some(directory), Some(name)) = (
         pattern.parent(),

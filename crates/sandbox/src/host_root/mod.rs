@@ -1,8 +1,8 @@
-//! A small true root made of this machine's own programs.
+//! A small root file system made of this machine's own programs.
 //!
-//! It is what a sandbox runs on before anything was downloaded: a shell and the usual tools, copied at their own paths together with
-//! the loaders and libraries they need, and an `/etc` of its own. Only public files of the distribution are copied, nothing else of the
-//! host. Making it needs no privilege and runs no program.
+//! Sandboxes can run on it before any image is downloaded. It has a shell and the usual tools,
+//! copied at their own paths with the loaders and libraries they need, and a generated `/etc`. Only
+//! public files of the distribution are copied. Making it needs no privilege and runs no program.
 
 mod closure;
 mod elf;
@@ -10,6 +10,7 @@ mod etc;
 mod host;
 mod libraries;
 mod plan;
+mod program_lists;
 mod programs;
 #[cfg(test)]
 mod tests;
@@ -21,40 +22,40 @@ use std::path::{Path, PathBuf};
 
 use self::host::Host;
 use self::plan::Plan;
-use self::programs::Collector;
-use self::write::Writer;
+use self::programs::ProgramCollector;
+use self::write::RootWriter;
 
-/// What [`build`] made.
+/// The report of [`build`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HostReport {
-    /// Files written, without directories, links and further names of a file.
+    /// The number of files, without directories, links and further names of a file.
     pub files: u64,
-    /// Bytes in those files. A file system that shares blocks stores less.
+    /// The bytes in those files. A file system that shares blocks stores less.
     pub bytes: u64,
-    /// Programs and files that were left out, each with the reason.
+    /// The programs and files that were left out, each with the reason.
     pub skipped: Vec<(String, String)>,
 }
 
-/// Why the root could not be made.
+/// The error of making the root.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// The destination has something in it.
+    /// The destination is not empty.
     #[error("cannot copy this machine's programs to {path}: the directory is not empty")]
     NotEmpty {
         /// The destination.
         path: PathBuf,
     },
-    /// There is no shell that could be copied, so that no command would run.
+    /// No shell can be copied, so no command would run.
     #[error(
         "cannot make an image of this machine's programs: /bin/sh: {reason}; import an image instead"
     )]
     NoShell {
-        /// What is wrong with the shell.
+        /// The reason why the shell cannot be copied.
         reason: String,
     },
-    /// A program was replaced between looking at it and copying it, as by an upgrade of the system.
+    /// A program was replaced before it was copied, for example by a system upgrade.
     #[error(
         "{path} changed while this machine's programs were copied; try again when no upgrade is running"
     )]
@@ -62,27 +63,28 @@ pub enum HostError {
         /// The file of the host.
         path: PathBuf,
     },
-    /// The file system refused something.
+    /// A file system call failed.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
-        /// On which path.
+        /// The path of the action.
         path: PathBuf,
-        /// The answer.
+        /// The kernel's error.
         source: io::Error,
     },
 }
 
-/// Fills `destination`, an empty directory, with a root file system of this machine's own programs, owned by `owner` (uid, gid) or else
-/// by the calling user.
+/// Fills the empty directory `destination` with a root file system of this machine's own programs.
+/// The files belong to `owner` (uid, gid), or else to the calling user.
 ///
-/// What is written depends on the host's files alone. Set-user-id and set-group-id bits are dropped, and files that are not
-/// readable by everyone are not copied. After an error the directory holds a part and is for the caller to remove.
+/// The result depends only on the host's files. Set-user-id and set-group-id bits are dropped, and
+/// files that are not readable by everyone are not copied. After an error the caller removes the
+/// incomplete directory.
 ///
 /// # Errors
-/// [`HostError`]: the directory is not empty, there is no shell, or the file system refused. A program that cannot be had is no error; it
-/// is in [`HostReport::skipped`].
+/// [`HostError`]: the directory is not empty, there is no shell, or the file system refused. A
+/// program that cannot be copied is not an error but listed in [`HostReport::skipped`].
 pub fn build(destination: &Path, owner: Option<(u32, u32)>) -> Result<HostReport, HostError> {
     build_from(&Host::new(Path::new("/")), destination, owner)
 }
@@ -105,14 +107,14 @@ fn build_from(
     let mut plan = Plan::default();
     let mut report = HostReport::default();
     let directories = programs::directories();
-    Collector::new(host, &directories, &mut plan, &mut report.skipped).collect();
+    ProgramCollector::new(host, &directories, &mut plan, &mut report.skipped).collect();
     etc::add(&mut plan);
     if let Some((_, reason)) = report.skipped.iter().find(|(program, _)| program == "sh") {
         return Err(HostError::NoShell {
             reason: reason.clone(),
         });
     }
-    let written = Writer::new(host, destination, owner).write(&plan)?;
+    let written = RootWriter::new(host, destination, owner).write(&plan)?;
     report.files = written.files;
     report.bytes = written.bytes;
     Ok(report)

@@ -1,4 +1,4 @@
-//! What will stand in the new root, collected before anything is written.
+//! The plan of the new root, collected before anything is written.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,20 +13,20 @@ pub(super) enum Node {
     Directory {
         mode: u32,
     },
-    File(Source),
+    File(HostFile),
     Text(Vec<u8>),
-    Link {
+    Symlink {
         target: OsString,
     },
-    /// Another name of a file that is in the plan.
-    Same {
+    /// A hard link to another file of the plan.
+    HardLink {
         path: PathBuf,
     },
 }
 
-/// A file of the host, and how to know it again.
+/// A file of the host, with data to recognize it later.
 #[derive(Debug, Clone)]
-pub(super) struct Source {
+pub(super) struct HostFile {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) links: u64,
@@ -34,9 +34,9 @@ pub(super) struct Source {
     pub(super) modified: Option<SystemTime>,
 }
 
-impl Source {
-    pub(super) fn of(metadata: &Metadata) -> Source {
-        Source {
+impl HostFile {
+    pub(super) fn of(metadata: &Metadata) -> HostFile {
+        HostFile {
             device: metadata.dev(),
             inode: metadata.ino(),
             links: metadata.nlink(),
@@ -45,19 +45,19 @@ impl Source {
         }
     }
 
-    pub(super) fn is_same_file(&self, other: &Source) -> bool {
+    pub(super) fn is_same_file(&self, other: &HostFile) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }
 }
 
-/// The new root, by absolute path. Parents sort before what is in them.
+/// The new root, by absolute path. Parents sort before their children.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     nodes: BTreeMap<PathBuf, Node>,
 }
 
 impl Plan {
-    /// Adds a path and the directories above it. What is there already stays: it came from the same host.
+    /// Adds a path and its parents. An existing node stays, because it came from the same host.
     ///
     /// Nothing is added below a link, so that writing the plan never follows one.
     pub(super) fn add(&mut self, path: &Path, node: Node) {

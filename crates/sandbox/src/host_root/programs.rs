@@ -1,292 +1,70 @@
-//! The programs of the new root: what a person expects of a plain command line, and no more.
+//! Collects the programs of the new root: the usual tools of a plain command line.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::closure::Closures;
-use super::host::{Host, Refusal};
-use super::plan::{Node, Plan, Source};
+use super::closure::ClosureFinder;
+use super::host::{CopyRefusal, Host};
+use super::plan::{HostFile, Node, Plan};
+use super::program_lists::{
+    CERTIFICATES, GENERATION_DIRECTORIES, GIT_CORE, PROGRAM_DIRECTORIES, PROGRAMS, PYTHON_EXCLUDED,
+    TERMINALS,
+};
 
-/// Where a distribution puts its programs.
-const STANDARD: &[&str] = &["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
-
-/// Where a system with a store links them; in the new root they get a link in `/usr/bin`.
-const GENERATION: &[&str] = &[
-    "/run/current-system/sw/bin",
-    "/run/current-system/profile/bin",
-];
-
-const PROGRAMS: &[&str] = &[
-    // Shells
-    "sh",
-    "bash",
-    // coreutils
-    "[",
-    "arch",
-    "b2sum",
-    "base32",
-    "base64",
-    "basename",
-    "basenc",
-    "cat",
-    "chgrp",
-    "chmod",
-    "chown",
-    "chroot",
-    "cksum",
-    "comm",
-    "cp",
-    "csplit",
-    "cut",
-    "date",
-    "dd",
-    "df",
-    "dir",
-    "dircolors",
-    "dirname",
-    "du",
-    "echo",
-    "env",
-    "expand",
-    "expr",
-    "factor",
-    "false",
-    "fmt",
-    "fold",
-    "groups",
-    "head",
-    "hostid",
-    "id",
-    "install",
-    "join",
-    "link",
-    "ln",
-    "logname",
-    "ls",
-    "md5sum",
-    "mkdir",
-    "mkfifo",
-    "mknod",
-    "mktemp",
-    "mv",
-    "nice",
-    "nl",
-    "nohup",
-    "nproc",
-    "numfmt",
-    "od",
-    "paste",
-    "pathchk",
-    "pr",
-    "printenv",
-    "printf",
-    "ptx",
-    "pwd",
-    "readlink",
-    "realpath",
-    "rm",
-    "rmdir",
-    "seq",
-    "sha1sum",
-    "sha224sum",
-    "sha256sum",
-    "sha384sum",
-    "sha512sum",
-    "shred",
-    "shuf",
-    "sleep",
-    "sort",
-    "split",
-    "stat",
-    "stdbuf",
-    "stty",
-    "sum",
-    "sync",
-    "tac",
-    "tail",
-    "tee",
-    "test",
-    "timeout",
-    "touch",
-    "tr",
-    "true",
-    "truncate",
-    "tsort",
-    "tty",
-    "uname",
-    "unexpand",
-    "uniq",
-    "unlink",
-    "vdir",
-    "wc",
-    "who",
-    "whoami",
-    "yes",
-    // Finding, searching and editing
-    "find",
-    "xargs",
-    "grep",
-    "egrep",
-    "fgrep",
-    "sed",
-    "awk",
-    "diff",
-    "diff3",
-    "cmp",
-    "sdiff",
-    "patch",
-    "less",
-    "which",
-    "column",
-    "rev",
-    // Archives
-    "tar",
-    "gzip",
-    "gunzip",
-    "zcat",
-    "xz",
-    "unxz",
-    "xzcat",
-    "zstd",
-    "unzstd",
-    "zstdcat",
-    "bzip2",
-    "bunzip2",
-    "bzcat",
-    // Processes and the system
-    "ps",
-    "free",
-    "kill",
-    "pgrep",
-    "pidof",
-    "pkill",
-    "pmap",
-    "top",
-    "uptime",
-    "vmstat",
-    "w",
-    "watch",
-    "flock",
-    "getent",
-    "getopt",
-    "hostname",
-    "ldd",
-    "locale",
-    "setsid",
-    "clear",
-    "tput",
-    // The network
-    "curl",
-];
-
-/// The parts of git-core that are not the `git` program itself under another name.
-const GIT_CORE: &[&str] = &[
-    "git",
-    "git-bisect",
-    "git-difftool--helper",
-    "git-filter-branch",
-    "git-merge-octopus",
-    "git-merge-one-file",
-    "git-merge-resolve",
-    "git-mergetool",
-    "git-mergetool--lib",
-    "git-remote-http",
-    "git-request-pull",
-    "git-sh-i18n",
-    "git-sh-i18n--envsubst",
-    "git-sh-setup",
-    "git-submodule",
-    "git-subtree",
-];
-
-/// Of Python's library: its own tests, windows and editors, the translator from Python 2, and whatever packages were added to it.
-const NOT_OF_PYTHON: &[&str] = &[
-    "dist-packages",
-    "idlelib",
-    "lib2to3",
-    "site-packages",
-    "test",
-    "tests",
-    "tkinter",
-    "turtledemo",
-];
-
-const TERMINALS: &[&str] = &[
-    "a/ansi",
-    "d/dumb",
-    "l/linux",
-    "s/screen",
-    "s/screen-256color",
-    "t/tmux",
-    "t/tmux-256color",
-    "v/vt100",
-    "v/vt220",
-    "x/xterm",
-    "x/xterm-256color",
-];
-
-const CERTIFICATES: &[&str] = &[
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/ssl/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/pki/tls/cert.pem",
-];
-
-/// Collects the programs of a host into a plan, and what it left out with the reason.
-pub(super) struct Collector<'a> {
+/// Collects the programs of a host into a plan, and lists what it left out with the reason.
+pub(super) struct ProgramCollector<'a> {
     host: &'a Host,
-    closures: Closures<'a>,
+    closures: ClosureFinder<'a>,
     plan: &'a mut Plan,
     skipped: &'a mut Vec<(String, String)>,
 }
 
-/// The directories that are searched for a program by name, in order.
+/// The directories to search for a program by name, in order.
 pub(super) fn directories() -> Vec<PathBuf> {
-    STANDARD
+    PROGRAM_DIRECTORIES
         .iter()
-        .chain(GENERATION)
+        .chain(GENERATION_DIRECTORIES)
         .map(PathBuf::from)
         .collect()
 }
 
-impl<'a> Collector<'a> {
+impl<'a> ProgramCollector<'a> {
     pub(super) fn new(
         host: &'a Host,
         directories: &'a [PathBuf],
         plan: &'a mut Plan,
         skipped: &'a mut Vec<(String, String)>,
-    ) -> Collector<'a> {
-        Collector {
+    ) -> ProgramCollector<'a> {
+        ProgramCollector {
             host,
-            closures: Closures::new(host, directories),
+            closures: ClosureFinder::new(host, directories),
             plan,
             skipped,
         }
     }
 
     pub(super) fn collect(&mut self) {
-        self.roots();
+        self.add_root_directories();
         for name in PROGRAMS {
-            self.optional(name, |this| this.program(name).map(drop));
+            self.or_skip(name, |this| this.add_program(name).map(drop));
         }
-        self.optional("git", Self::git);
-        self.optional("python3", Self::python);
-        self.plugins();
-        self.certificates();
-        self.texts();
+        self.or_skip("git", Self::add_git);
+        self.or_skip("python3", Self::add_python);
+        self.add_plugins();
+        self.add_certificates();
+        self.add_texts();
     }
 
-    fn optional(&mut self, name: &str, take: impl FnOnce(&mut Self) -> Result<(), Refusal>) {
+    fn or_skip(&mut self, name: &str, take: impl FnOnce(&mut Self) -> Result<(), CopyRefusal>) {
         if let Err(refusal) = take(self) {
             self.skipped.push((name.to_owned(), refusal.to_string()));
         }
     }
 
-    /// `/bin` and its like are links on most systems; programs are looked for there, so they exist in any case.
-    fn roots(&mut self) {
+    /// Adds `/bin` and similar directories, which are links on most systems. They must exist,
+    /// because programs are searched there.
+    fn add_root_directories(&mut self) {
         for name in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
             if let Ok(resolved) = self.host.resolve(Path::new(name)) {
                 self.plan.extend(resolved.into_nodes());
@@ -296,11 +74,11 @@ impl<'a> Collector<'a> {
             .add(Path::new("/usr/bin"), Node::Directory { mode: 0o755 });
     }
 
-    /// Adds a program and what it needs, and says where the program really is.
-    fn program(&mut self, name: &str) -> Result<PathBuf, Refusal> {
+    /// Adds a program and its closure, and returns the program's real path.
+    fn add_program(&mut self, name: &str) -> Result<PathBuf, CopyRefusal> {
         let found = self.closures.search(name)?;
         let real = self.host.resolve_file(&found)?.path;
-        if STANDARD
+        if PROGRAM_DIRECTORIES
             .iter()
             .any(|directory| found.starts_with(directory))
         {
@@ -311,7 +89,7 @@ impl<'a> Collector<'a> {
             self.plan.extend(nodes);
             self.plan.add(
                 &Path::new("/usr/bin").join(name),
-                Node::Link {
+                Node::Symlink {
                     target: real.clone().into_os_string(),
                 },
             );
@@ -319,29 +97,29 @@ impl<'a> Collector<'a> {
         Ok(real)
     }
 
-    fn git(&mut self) -> Result<(), Refusal> {
-        let git = self.program("git")?;
+    fn add_git(&mut self) -> Result<(), CopyRefusal> {
+        let git = self.add_program("git")?;
         let prefix = prefix(&git);
         for name in ["git-upload-pack", "git-receive-pack"] {
-            self.optional(name, |this| this.program(name).map(drop));
+            self.or_skip(name, |this| this.add_program(name).map(drop));
         }
         let core = ["lib/git-core", "libexec/git-core"]
             .iter()
-            .find_map(|place| self.host.resolve(&prefix.join(place)).ok());
+            .find_map(|directory| self.host.resolve(&prefix.join(directory)).ok());
         if let Some(core) = core {
             for name in self.host.list(&core.path)? {
-                self.git_core(&git, &core.path.join(name))?;
+                self.add_git_core(&git, &core.path.join(name))?;
             }
         }
-        self.tree(&prefix.join("share/git-core/templates"), &|_| true)
+        self.add_tree(&prefix.join("share/git-core/templates"), &|_| true)
     }
 
-    fn git_core(&mut self, git: &Path, path: &Path) -> Result<(), Refusal> {
+    fn add_git_core(&mut self, git: &Path, path: &Path) -> Result<(), CopyRefusal> {
         let Ok(resolved) = self.host.resolve_file(path) else {
             return Ok(());
         };
         let itself = self.host.resolve_file(git)?;
-        let same = Source::of(&resolved.metadata).is_same_file(&Source::of(&itself.metadata));
+        let same = HostFile::of(&resolved.metadata).is_same_file(&HostFile::of(&itself.metadata));
         let wanted = |path: &Path| {
             path.file_name()
                 .and_then(OsStr::to_str)
@@ -355,10 +133,10 @@ impl<'a> Collector<'a> {
             return Ok(());
         }
         let named_alike = !same && resolved.path.file_name() == git.file_name();
-        if named_alike && self.equal(&resolved.path, git)? {
-            // A copy, where the package's hard link did not survive an unpacking.
+        if named_alike && self.same_content(&resolved.path, git)? {
+            // It is a copy: unpacking the package did not preserve its hard link.
             self.plan.extend(resolved.links);
-            let node = Node::Same {
+            let node = Node::HardLink {
                 path: git.to_owned(),
             };
             self.plan.add(&resolved.path, node);
@@ -373,9 +151,9 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    fn equal(&self, one: &Path, other: &Path) -> Result<bool, Refusal> {
+    fn same_content(&self, one: &Path, other: &Path) -> Result<bool, CopyRefusal> {
         let read = |path: &Path| {
-            fs::read(self.host.locate(path)).map_err(|source| Refusal::Io {
+            fs::read(self.host.locate(path)).map_err(|source| CopyRefusal::Io {
                 path: path.to_owned(),
                 source,
             })
@@ -388,9 +166,10 @@ impl<'a> Collector<'a> {
         Ok(length(one)? == length(other)? && read(one)? == read(other)?)
     }
 
-    /// The interpreter of the distribution with its standard library; what is found first on somebody's `PATH` may be a shim.
-    fn python(&mut self) -> Result<(), Refusal> {
-        let python = self.program("python3")?;
+    /// Adds the distribution's interpreter with its standard library. The first `python3` on a
+    /// user's `PATH` may be a shim.
+    fn add_python(&mut self) -> Result<(), CopyRefusal> {
+        let python = self.add_program("python3")?;
         let prefix = prefix(&python);
         let name = python
             .file_name()
@@ -398,16 +177,16 @@ impl<'a> Collector<'a> {
             .to_string_lossy()
             .into_owned();
         let mut found = false;
-        for place in ["lib", "lib64"] {
-            let library = prefix.join(place).join(&name);
+        for directory in ["lib", "lib64"] {
+            let library = prefix.join(directory).join(&name);
             if self.host.resolve_file(&library.join("os.py")).is_err() {
                 continue;
             }
             found = true;
-            self.tree(&library, &|path| {
+            self.add_tree(&library, &|path| {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 let excluded =
-                    NOT_OF_PYTHON.contains(&name.as_ref()) || name.starts_with("config-");
+                    PYTHON_EXCLUDED.contains(&name.as_ref()) || name.starts_with("config-");
                 let optimised = name.ends_with(".opt-1.pyc") || name.ends_with(".opt-2.pyc");
                 let extension = [
                     "_tkinter.",
@@ -424,14 +203,15 @@ impl<'a> Collector<'a> {
         if found {
             Ok(())
         } else {
-            Err(Refusal::Missing(
+            Err(CopyRefusal::Missing(
                 prefix.join("lib").join(name).join("os.py"),
             ))
         }
     }
 
-    /// Libraries that the C library opens by name when a program runs, which no dynamic section mentions.
-    fn plugins(&mut self) {
+    /// Adds libraries that the C library opens by name at run time. No dynamic section mentions
+    /// them.
+    fn add_plugins(&mut self) {
         let Ok(shell) = self
             .closures
             .search("sh")
@@ -441,14 +221,14 @@ impl<'a> Collector<'a> {
         };
         for name in ["libnss_files.so.2", "libnss_dns.so.2", "libgcc_s.so.1"] {
             if let Ok(Some(path)) = self.closures.library(&shell.path, name) {
-                self.optional(name, |this| {
+                self.or_skip(name, |this| {
                     this.closures.of(&path).map(|nodes| this.plan.extend(nodes))
                 });
             }
         }
     }
 
-    fn certificates(&mut self) {
+    fn add_certificates(&mut self) {
         let mut bundle = None;
         for path in CERTIFICATES.iter().map(Path::new) {
             if let Ok(resolved) = self.host.resolve_file(path) {
@@ -461,25 +241,25 @@ impl<'a> Collector<'a> {
                 .push(("CA certificates".to_owned(), "not installed".to_owned()));
             return;
         };
-        // OpenSSL's own default where Debian builds it; without the link Python trusts nobody.
+        // OpenSSL's default directory on Debian. Without the link Python trusts no certificate.
         if let Ok(home) = self.host.resolve(Path::new("/usr/lib/ssl")) {
             self.plan.add(
                 &home.path.join("cert.pem"),
-                Node::Link {
+                Node::Symlink {
                     target: bundle.as_os_str().to_owned(),
                 },
             );
             self.plan.add(
                 &home.path.join("certs"),
-                Node::Link {
+                Node::Symlink {
                     target: "/etc/ssl/certs".into(),
                 },
             );
         }
     }
 
-    /// Small public files that programs read.
-    fn texts(&mut self) {
+    /// Adds small public files that programs read.
+    fn add_texts(&mut self) {
         for path in ["/etc/os-release", "/etc/services", "/etc/protocols"] {
             if let Ok(resolved) = self.host.resolve_file(Path::new(path)) {
                 self.plan.extend(resolved.into_nodes());
@@ -494,12 +274,12 @@ impl<'a> Collector<'a> {
         }
         let locale = Path::new("/usr/lib/locale/C.utf8");
         if self.host.resolve(locale).is_ok() {
-            self.optional("C.utf8", |this| this.tree(locale, &|_| true));
+            self.or_skip("C.utf8", |this| this.add_tree(locale, &|_| true));
         }
     }
 
-    /// A directory with what is in it; of a file that cannot be had, the name and the reason are kept.
-    fn tree(&mut self, path: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<(), Refusal> {
+    /// Adds a directory with its content. Files that cannot be copied are recorded with the reason.
+    fn add_tree(&mut self, path: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<(), CopyRefusal> {
         let resolved = self.host.resolve(path)?;
         let directory = resolved.path.clone();
         self.plan.extend(resolved.into_nodes());
@@ -508,9 +288,9 @@ impl<'a> Collector<'a> {
             if !wanted(&inner) {
                 continue;
             }
-            let taken = match self.host.resolve(&inner) {
+            let result = match self.host.resolve(&inner) {
                 Ok(found) if found.metadata.is_dir() && found.links.is_empty() => {
-                    self.tree(&inner, wanted)
+                    self.add_tree(&inner, wanted)
                 }
                 Ok(_) if name.to_string_lossy().ends_with(".so") => self
                     .closures
@@ -522,7 +302,7 @@ impl<'a> Collector<'a> {
                 }
                 Err(refusal) => Err(refusal),
             };
-            if let Err(refusal) = taken {
+            if let Err(refusal) = result {
                 self.skipped
                     .push((inner.display().to_string(), refusal.to_string()));
             }
@@ -531,13 +311,13 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// `/usr` for `/usr/bin/git`.
-fn prefix(program: &Path) -> PathBuf {
-    let prefix = program
+/// The prefix under which a program is installed, such as `/usr` for `/usr/bin/git`.
+fn prefix(add_program: &Path) -> PathBuf {
+    let prefix = add_program
         .parent()
         .and_then(Path::parent)
         .unwrap_or(Path::new("/"));
-    // An unmerged system has its programs in /bin and their data in /usr.
+    // A system without merged /usr has programs in /bin and their data in /usr.
     if prefix == Path::new("/") {
         PathBuf::from("/usr")
     } else {

@@ -1,21 +1,22 @@
-//! Invented hosts: layouts, links and libraries that the machine running the tests does not have.
+//! Tests with fake hosts: layouts, links and libraries that the machine running the tests does not
+//! have.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::closure::Closures;
-use super::host::{Host, Refusal};
+use super::closure::ClosureFinder;
+use super::host::{CopyRefusal, Host};
 use super::{HostError, build_from};
 
-struct Invented {
+struct FakeHost {
     root: tempfile::TempDir,
 }
 
-impl Invented {
-    fn new() -> Invented {
-        Invented {
+impl FakeHost {
+    fn new() -> FakeHost {
+        FakeHost {
             root: tempfile::tempdir().unwrap(),
         }
     }
@@ -25,30 +26,30 @@ impl Invented {
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        let place = self.root.path().join(path.trim_start_matches('/'));
-        fs::create_dir_all(place.parent().unwrap()).unwrap();
-        place
+        let target = self.root.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        target
     }
 
-    fn file(&self, path: &str, content: impl AsRef<[u8]>) -> &Invented {
+    fn file(&self, path: &str, content: impl AsRef<[u8]>) -> &FakeHost {
         fs::write(self.at(path), content).unwrap();
         fs::set_permissions(self.at(path), fs::Permissions::from_mode(0o755)).unwrap();
         self
     }
 
-    fn link(&self, path: &str, target: &str) -> &Invented {
+    fn link(&self, path: &str, target: &str) -> &FakeHost {
         symlink(target, self.at(path)).unwrap();
         self
     }
 
-    fn elf(&self, path: &str, elf: &Elf) -> &Invented {
+    fn elf(&self, path: &str, elf: &ElfBuilder) -> &FakeHost {
         self.file(path, elf.bytes())
     }
 
-    fn closure(&self, path: &str) -> Result<Vec<String>, Refusal> {
+    fn closure(&self, path: &str) -> Result<Vec<String>, CopyRefusal> {
         let host = self.host();
         let programs = super::programs::directories();
-        let nodes = Closures::new(&host, &programs).of(Path::new(path))?;
+        let nodes = ClosureFinder::new(&host, &programs).of(Path::new(path))?;
         Ok(nodes
             .into_iter()
             .map(|(path, _)| path.display().to_string())
@@ -56,9 +57,9 @@ impl Invented {
     }
 }
 
-/// A 64-bit ELF file of nothing but a loader's name and a dynamic section.
+/// A 64-bit ELF file with only a loader's name and a dynamic section.
 #[derive(Default)]
-struct Elf {
+struct ElfBuilder {
     interpreter: Option<&'static str>,
     entries: Vec<(u64, &'static str)>,
     machine: Option<u16>,
@@ -70,18 +71,18 @@ const RPATH: u64 = 15;
 const RUNPATH: u64 = 29;
 const X86_64: u16 = 62;
 
-impl Elf {
-    fn library(entries: &[(u64, &'static str)]) -> Elf {
-        Elf {
+impl ElfBuilder {
+    fn library(entries: &[(u64, &'static str)]) -> ElfBuilder {
+        ElfBuilder {
             entries: entries.to_vec(),
-            ..Elf::default()
+            ..ElfBuilder::default()
         }
     }
 
-    fn program(entries: &[(u64, &'static str)]) -> Elf {
-        Elf {
+    fn program(entries: &[(u64, &'static str)]) -> ElfBuilder {
+        ElfBuilder {
             interpreter: Some("/lib64/ld.so"),
-            ..Elf::library(entries)
+            ..ElfBuilder::library(entries)
         }
     }
 
@@ -156,20 +157,20 @@ impl Elf {
     }
 }
 
-/// Directories as on Debian since 12, with a loader.
-fn merged() -> Invented {
-    let host = Invented::new();
+/// A host with merged directories, as Debian since 12, and a loader.
+fn merged() -> FakeHost {
+    let host = FakeHost::new();
     host.link("/bin", "usr/bin")
         .link("/lib", "usr/lib")
         .link("/lib64", "usr/lib64");
     host.elf(
         "/usr/lib/x86_64-linux-gnu/ld-2.so",
-        &Elf::library(&[(SONAME, "ld.so")]),
+        &ElfBuilder::library(&[(SONAME, "ld.so")]),
     );
     host.link("/usr/lib64/ld.so", "/lib/x86_64-linux-gnu/ld-2.so");
     host.elf(
         "/usr/lib/x86_64-linux-gnu/libc.so.6",
-        &Elf::library(&[(SONAME, "libc.so.6"), (NEEDED, "ld.so")]),
+        &ElfBuilder::library(&[(SONAME, "libc.so.6"), (NEEDED, "ld.so")]),
     );
     host
 }
@@ -179,12 +180,12 @@ fn a_program_brings_its_loader_its_libraries_and_the_links_to_them() {
     let host = merged();
     host.elf(
         "/usr/bin/tool",
-        &Elf::program(&[(NEEDED, "liba.so.1"), (NEEDED, "libc.so.6")]),
+        &ElfBuilder::program(&[(NEEDED, "liba.so.1"), (NEEDED, "libc.so.6")]),
     );
     host.link("/usr/lib/x86_64-linux-gnu/liba.so.1", "liba.so.1.2");
     host.elf(
         "/usr/lib/x86_64-linux-gnu/liba.so.1.2",
-        &Elf::library(&[(NEEDED, "libc.so.6")]),
+        &ElfBuilder::library(&[(NEEDED, "libc.so.6")]),
     );
     let found = host.closure("/bin/tool").unwrap();
     for expected in [
@@ -206,17 +207,17 @@ fn a_program_brings_its_loader_its_libraries_and_the_links_to_them() {
 }
 
 #[test]
-fn search_paths_of_a_program_hold_for_what_it_loads() {
+fn search_paths_of_a_program_apply_to_its_libraries() {
     let host = merged();
     host.elf(
         "/usr/bin/tool",
-        &Elf::program(&[(RPATH, "$ORIGIN/../lib/tool:/nowhere"), (NEEDED, "liba.so")]),
+        &ElfBuilder::program(&[(RPATH, "$ORIGIN/../lib/tool:/nowhere"), (NEEDED, "liba.so")]),
     );
     host.elf(
         "/usr/lib/tool/liba.so",
-        &Elf::library(&[(NEEDED, "libb.so")]),
+        &ElfBuilder::library(&[(NEEDED, "libb.so")]),
     );
-    host.elf("/usr/lib/tool/libb.so", &Elf::library(&[]));
+    host.elf("/usr/lib/tool/libb.so", &ElfBuilder::library(&[]));
     let found = host.closure("/usr/bin/tool").unwrap();
     assert!(
         found.contains(&"/usr/lib/tool/libb.so".to_owned()),
@@ -229,22 +230,22 @@ fn a_runpath_holds_for_its_own_object_alone() {
     let host = merged();
     host.elf(
         "/usr/bin/tool",
-        &Elf::program(&[(RUNPATH, "${ORIGIN}/../lib/tool"), (NEEDED, "liba.so")]),
+        &ElfBuilder::program(&[(RUNPATH, "${ORIGIN}/../lib/tool"), (NEEDED, "liba.so")]),
     );
     host.elf(
         "/usr/lib/tool/liba.so",
-        &Elf::library(&[(NEEDED, "libb.so")]),
+        &ElfBuilder::library(&[(NEEDED, "libb.so")]),
     );
-    host.elf("/usr/lib/tool/libb.so", &Elf::library(&[]));
+    host.elf("/usr/lib/tool/libb.so", &ElfBuilder::library(&[]));
     let refusal = host.closure("/usr/bin/tool").unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "library libb.so, which /usr/lib/tool/liba.so needs, was not found"
     );
-    // Loaded by the program itself, it is there for its library too.
+    // If the program itself loads the library, its libraries find it too.
     host.elf(
         "/usr/bin/tool",
-        &Elf::program(&[
+        &ElfBuilder::program(&[
             (RUNPATH, "${ORIGIN}/../lib/tool"),
             (NEEDED, "libb.so"),
             (NEEDED, "liba.so"),
@@ -256,15 +257,18 @@ fn a_runpath_holds_for_its_own_object_alone() {
 #[test]
 fn a_library_of_another_architecture_is_passed_over() {
     let host = merged();
-    host.elf("/usr/bin/tool", &Elf::program(&[(NEEDED, "liba.so")]));
+    host.elf(
+        "/usr/bin/tool",
+        &ElfBuilder::program(&[(NEEDED, "liba.so")]),
+    );
     host.elf(
         "/usr/lib/x86_64-linux-gnu/liba.so",
-        &Elf {
+        &ElfBuilder {
             machine: Some(183),
-            ..Elf::library(&[])
+            ..ElfBuilder::library(&[])
         },
     );
-    host.elf("/usr/lib/liba.so", &Elf::library(&[]));
+    host.elf("/usr/lib/liba.so", &ElfBuilder::library(&[]));
     let found = host.closure("/usr/bin/tool").unwrap();
     assert!(found.contains(&"/usr/lib/liba.so".to_owned()), "{found:?}");
     assert!(
@@ -274,11 +278,14 @@ fn a_library_of_another_architecture_is_passed_over() {
 }
 
 #[test]
-fn what_only_the_configuration_of_the_loader_names_gets_a_link() {
+fn a_library_in_a_configured_directory_gets_a_link() {
     let host = merged();
     host.file("/etc/ld.so.conf", "/usr/lib/special\n");
-    host.elf("/usr/bin/tool", &Elf::program(&[(NEEDED, "libs.so.1")]));
-    host.elf("/usr/lib/special/libs.so.1", &Elf::library(&[]));
+    host.elf(
+        "/usr/bin/tool",
+        &ElfBuilder::program(&[(NEEDED, "libs.so.1")]),
+    );
+    host.elf("/usr/lib/special/libs.so.1", &ElfBuilder::library(&[]));
     let found = host.closure("/usr/bin/tool").unwrap();
     assert!(
         found.contains(&"/usr/lib/x86_64-linux-gnu/libs.so.1".to_owned()),
@@ -291,20 +298,32 @@ fn what_only_the_configuration_of_the_loader_names_gets_a_link() {
 }
 
 #[test]
-fn libraries_that_need_each_other_end() {
+fn libraries_that_need_each_other_do_not_loop() {
     let host = merged();
-    host.elf("/usr/bin/tool", &Elf::program(&[(NEEDED, "liba.so")]));
-    host.elf("/usr/lib/liba.so", &Elf::library(&[(NEEDED, "libb.so")]));
-    host.elf("/usr/lib/libb.so", &Elf::library(&[(NEEDED, "liba.so")]));
+    host.elf(
+        "/usr/bin/tool",
+        &ElfBuilder::program(&[(NEEDED, "liba.so")]),
+    );
+    host.elf(
+        "/usr/lib/liba.so",
+        &ElfBuilder::library(&[(NEEDED, "libb.so")]),
+    );
+    host.elf(
+        "/usr/lib/libb.so",
+        &ElfBuilder::library(&[(NEEDED, "liba.so")]),
+    );
     host.closure("/usr/bin/tool").unwrap();
 }
 
 #[test]
 fn a_script_brings_its_interpreter() {
     let host = merged();
-    host.elf("/usr/bin/dash", &Elf::program(&[(NEEDED, "libc.so.6")]))
-        .link("/usr/bin/sh", "dash");
-    host.elf("/usr/bin/env", &Elf::program(&[]));
+    host.elf(
+        "/usr/bin/dash",
+        &ElfBuilder::program(&[(NEEDED, "libc.so.6")]),
+    )
+    .link("/usr/bin/sh", "dash");
+    host.elf("/usr/bin/env", &ElfBuilder::program(&[]));
     host.file("/usr/bin/plain", "#! /bin/sh -e\n")
         .file("/usr/bin/by-env", "#!/usr/bin/env -S dash -u\n")
         .file("/usr/bin/loop", "#!/usr/bin/loop\n");
@@ -337,7 +356,7 @@ fn a_script_brings_its_interpreter() {
 
 #[test]
 fn links_are_followed_and_loops_end() {
-    let host = Invented::new();
+    let host = FakeHost::new();
     host.link("/bin", "usr/bin")
         .link("/usr/bin/awk", "/etc/alternatives/awk")
         .link("/etc/alternatives/awk", "../../bin/./mawk")
@@ -357,13 +376,13 @@ fn links_are_followed_and_loops_end() {
     host.link("/usr/bin/one", "two").link("/usr/bin/two", "one");
     assert!(matches!(
         host.host().resolve(Path::new("/usr/bin/one")),
-        Err(Refusal::Links(_))
+        Err(CopyRefusal::Links(_))
     ));
 }
 
 #[test]
 fn nothing_outside_the_allowed_trees_is_taken() {
-    let host = Invented::new();
+    let host = FakeHost::new();
     host.file("/home/me/tool", "secret")
         .file("/etc/shadow", "secret")
         .file("/usr/bin/real", "x");
@@ -382,7 +401,7 @@ fn nothing_outside_the_allowed_trees_is_taken() {
         assert!(
             matches!(
                 host.host().resolve(Path::new(path)),
-                Err(Refusal::Outside(_))
+                Err(CopyRefusal::Outside(_))
             ),
             "{path}"
         );
@@ -390,16 +409,16 @@ fn nothing_outside_the_allowed_trees_is_taken() {
     fs::set_permissions(host.at("/usr/bin/real"), fs::Permissions::from_mode(0o750)).unwrap();
     assert!(matches!(
         host.host().resolve(Path::new("/usr/bin/real")),
-        Err(Refusal::Private(_))
+        Err(CopyRefusal::Private(_))
     ));
 }
 
 #[test]
 fn an_unmerged_system_keeps_its_layout() {
-    let host = Invented::new();
-    let program = Elf::program(&[(NEEDED, "libc.so.6")]);
-    host.elf("/lib64/ld.so", &Elf::library(&[]))
-        .elf("/lib/x86_64-linux-gnu/libc.so.6", &Elf::library(&[]));
+    let host = FakeHost::new();
+    let program = ElfBuilder::program(&[(NEEDED, "libc.so.6")]);
+    host.elf("/lib64/ld.so", &ElfBuilder::library(&[]))
+        .elf("/lib/x86_64-linux-gnu/libc.so.6", &ElfBuilder::library(&[]));
     host.elf("/bin/sh", &program)
         .elf("/bin/cat", &program)
         .elf("/usr/bin/env", &program);
@@ -428,15 +447,18 @@ fn an_unmerged_system_keeps_its_layout() {
 }
 
 #[test]
-fn a_system_with_a_store_works_through_its_store() {
-    let host = Invented::new();
+fn programs_of_a_system_with_a_store_are_linked_to_the_store() {
+    let host = FakeHost::new();
     let store = "/nix/store/abc-tools";
-    let program = || Elf {
+    let program = || ElfBuilder {
         interpreter: Some("/nix/store/abc-glibc/lib/ld.so"),
-        ..Elf::library(&[(RUNPATH, "/nix/store/abc-glibc/lib"), (NEEDED, "libc.so.6")])
+        ..ElfBuilder::library(&[(RUNPATH, "/nix/store/abc-glibc/lib"), (NEEDED, "libc.so.6")])
     };
-    host.elf("/nix/store/abc-glibc/lib/ld.so", &Elf::library(&[]))
-        .elf("/nix/store/abc-glibc/lib/libc.so.6", &Elf::library(&[]));
+    host.elf("/nix/store/abc-glibc/lib/ld.so", &ElfBuilder::library(&[]))
+        .elf(
+            "/nix/store/abc-glibc/lib/libc.so.6",
+            &ElfBuilder::library(&[]),
+        );
     host.elf(&format!("{store}/bin/bash"), &program())
         .link(&format!("{store}/bin/sh"), "bash")
         .elf(&format!("{store}/bin/coreutils"), &program());
@@ -463,8 +485,8 @@ fn a_system_with_a_store_works_through_its_store() {
 
 #[test]
 fn without_a_shell_there_is_no_root() {
-    let host = Invented::new();
-    host.elf("/usr/bin/sh", &Elf::program(&[]));
+    let host = FakeHost::new();
+    host.elf("/usr/bin/sh", &ElfBuilder::program(&[]));
     let new = tempfile::tempdir().unwrap();
     let error = build_from(&host.host(), new.path(), None).unwrap_err();
     let expected = "cannot make an image of this machine's programs: /bin/sh: interpreter /lib64/ld.so of /usr/bin/sh: not installed; import an image instead";
@@ -473,7 +495,7 @@ fn without_a_shell_there_is_no_root() {
 }
 
 #[test]
-fn a_directory_with_something_in_it_is_refused() {
+fn a_directory_that_is_not_empty_is_refused() {
     let new = tempfile::tempdir().unwrap();
     fs::write(new.path().join("mine"), "x").unwrap();
     let error = build_from(&merged().host(), new.path(), None).unwrap_err();
@@ -481,10 +503,10 @@ fn a_directory_with_something_in_it_is_refused() {
 }
 
 #[test]
-fn modes_times_and_further_names_of_a_file() {
+fn modes_times_and_hard_links_are_preserved() {
     let host = merged();
-    host.elf("/usr/bin/sh", &Elf::program(&[]))
-        .elf("/usr/bin/git", &Elf::program(&[]))
+    host.elf("/usr/bin/sh", &ElfBuilder::program(&[]))
+        .elf("/usr/bin/git", &ElfBuilder::program(&[]))
         .file("/usr/lib/git-core/git-remote-http", "#!/bin/sh\n");
     fs::set_permissions(host.at("/usr/bin/git"), fs::Permissions::from_mode(0o6775)).unwrap();
     fs::hard_link(
@@ -528,8 +550,8 @@ fn modes_times_and_further_names_of_a_file() {
 #[test]
 fn python_comes_with_its_library_but_not_with_added_packages() {
     let host = merged();
-    host.elf("/usr/bin/sh", &Elf::program(&[]))
-        .elf("/usr/bin/python3.9", &Elf::program(&[]))
+    host.elf("/usr/bin/sh", &ElfBuilder::program(&[]))
+        .elf("/usr/bin/python3.9", &ElfBuilder::program(&[]))
         .link("/usr/bin/python3", "python3.9");
     for path in [
         "os.py",
@@ -543,12 +565,12 @@ fn python_comes_with_its_library_but_not_with_added_packages() {
     }
     host.elf(
         "/usr/lib/python3.9/lib-dynload/_ssl.cpython-39.so",
-        &Elf::library(&[(NEEDED, "libssl.so.1")]),
+        &ElfBuilder::library(&[(NEEDED, "libssl.so.1")]),
     )
-    .elf("/usr/lib/libssl.so.1", &Elf::library(&[]));
+    .elf("/usr/lib/libssl.so.1", &ElfBuilder::library(&[]));
     host.elf(
         "/usr/lib/python3.9/lib-dynload/_gone.cpython-39.so",
-        &Elf::library(&[(NEEDED, "libgone.so.1")]),
+        &ElfBuilder::library(&[(NEEDED, "libgone.so.1")]),
     );
     host.link(
         "/usr/lib/python3.9/sitecustomize.py",

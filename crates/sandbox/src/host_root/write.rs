@@ -1,7 +1,7 @@
-//! Writing a plan into an empty directory.
+//! Writes a plan into an empty directory.
 //!
-//! Directories first, then the files by a few threads, then links and further names. What costs is making inodes, more than copying:
-//! symbolic links of one directory that say the same share one.
+//! Directories come first, then files by a few threads, then links and further names. Making inodes
+//! costs more than copying, so equal symbolic links of one directory share one inode.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -16,61 +16,63 @@ use rustix::fs::{CWD, OFlags, copy_file_range, ioctl_ficlone, linkat};
 
 use super::HostError;
 use super::host::Host;
-use super::plan::{Node, Plan, Source};
+use super::plan::{HostFile, Node, Plan};
 
-/// More threads only wait for each other: the files of a directory are made one at a time.
-const MOST_THREADS: usize = 4;
+/// The most threads. More would only wait for each other: the kernel makes the files of a directory
+/// one at a time.
+const MAX_THREADS: usize = 4;
 
-/// How many files a thread takes at once. They are neighbours, so that two threads seldom meet in one directory.
+/// The number of files that a thread takes at once. They are neighbours, so two threads rarely work
+/// in one directory.
 const CHUNK: usize = 16;
 
-pub(super) struct Writer<'a> {
+pub(super) struct RootWriter<'a> {
     host: &'a Host,
     destination: &'a Path,
     owner: Option<(u32, u32)>,
 }
 
-/// A file that is to be made.
-enum Content<'p> {
-    Copy(&'p Source),
+/// The content of a file to make.
+enum FileContent<'p> {
+    Copy(&'p HostFile),
     Text(&'p [u8]),
 }
 
-/// What all threads share. The host's cache of what it saw is not for threads, so it is not among it.
-struct Shared<'a> {
+/// The data that all threads share. The host's cache is not thread-safe and not included.
+struct FileWriter<'a> {
     root: &'a Path,
     destination: &'a Path,
     owner: Option<(u32, u32)>,
-    /// Whether the file system shares blocks between files: assumed until it refused once.
+    /// True until the file system has refused to share blocks between files.
     clones: AtomicBool,
     next: AtomicUsize,
     bytes: AtomicU64,
 }
 
-/// What was written.
-pub(super) struct Written {
+/// The totals of written files.
+pub(super) struct WriteTotals {
     pub(super) files: u64,
     pub(super) bytes: u64,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> RootWriter<'a> {
     pub(super) fn new(
         host: &'a Host,
         destination: &'a Path,
         owner: Option<(u32, u32)>,
-    ) -> Writer<'a> {
-        Writer {
+    ) -> RootWriter<'a> {
+        RootWriter {
             host,
             destination,
             owner,
         }
     }
 
-    pub(super) fn write(&self, plan: &Plan) -> Result<Written, HostError> {
+    pub(super) fn write(&self, plan: &Plan) -> Result<WriteTotals, HostError> {
         let mut files = Vec::new();
         let mut symlinks = Vec::new();
         let mut names = Vec::new();
-        // Files with several names on the host: device and inode, and the first name.
+        // Files with several names on the host: the first name by device and inode.
         let mut first: HashMap<(u64, u64), &Path> = HashMap::new();
         for (path, node) in plan.iter() {
             match node {
@@ -80,17 +82,17 @@ impl<'a> Writer<'a> {
                         Some(of) => names.push((*of, path)),
                         None => {
                             first.insert((source.device, source.inode), path);
-                            files.push((path, Content::Copy(source)));
+                            files.push((path, FileContent::Copy(source)));
                         }
                     }
                 }
-                Node::File(source) => files.push((path, Content::Copy(source))),
-                Node::Text(text) => files.push((path, Content::Text(text))),
-                Node::Link { target } => symlinks.push((path, target.as_os_str())),
-                Node::Same { path: of } => names.push((of.as_path(), path)),
+                Node::File(source) => files.push((path, FileContent::Copy(source))),
+                Node::Text(text) => files.push((path, FileContent::Text(text))),
+                Node::Symlink { target } => symlinks.push((path, target.as_os_str())),
+                Node::HardLink { path: of } => names.push((of.as_path(), path)),
             }
         }
-        let shared = Shared {
+        let writer = FileWriter {
             root: self.host.root(),
             destination: self.destination,
             owner: self.owner,
@@ -98,67 +100,67 @@ impl<'a> Writer<'a> {
             next: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
         };
-        shared.files(&files)?;
+        writer.files(&files)?;
         self.symlinks(&symlinks)?;
         for (of, path) in names {
-            let place = place(self.destination, path);
-            fs::hard_link(self::place(self.destination, of), &place)
-                .map_err(|error| failed("create the link", &place, error))?;
+            let destination = in_root(self.destination, path);
+            fs::hard_link(in_root(self.destination, of), &destination)
+                .map_err(|error| failed("create the link", &destination, error))?;
         }
-        Ok(Written {
+        Ok(WriteTotals {
             files: files.len() as u64,
-            bytes: shared.bytes.into_inner(),
+            bytes: writer.bytes.into_inner(),
         })
     }
 
     fn directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        let place = place(self.destination, path);
+        let destination = in_root(self.destination, path);
         if path != Path::new("/") {
-            fs::create_dir(&place)
-                .map_err(|error| failed("create the directory", &place, error))?;
+            fs::create_dir(&destination)
+                .map_err(|error| failed("create the directory", &destination, error))?;
         }
-        own(&place, self.owner)?;
-        // Not at creation, where the umask would have a say.
-        fs::set_permissions(&place, Permissions::from_mode(mode))
-            .map_err(|error| failed("set the mode of", &place, error))
+        set_owner(&destination, self.owner)?;
+        // Set the mode here: at creation the umask would apply.
+        fs::set_permissions(&destination, Permissions::from_mode(mode))
+            .map_err(|error| failed("set the mode of", &destination, error))
     }
 
     fn symlinks(&self, symlinks: &[(&Path, &OsStr)]) -> Result<(), HostError> {
-        let mut made: HashMap<(Option<&Path>, &OsStr), PathBuf> = HashMap::new();
+        let mut links: HashMap<(Option<&Path>, &OsStr), PathBuf> = HashMap::new();
         for &(path, target) in symlinks {
-            let place = place(self.destination, path);
+            let destination = in_root(self.destination, path);
             let key = (path.parent(), target);
-            if let Some(first) = made.get(&key)
-                && linkat(CWD, first, CWD, &place, rustix::fs::AtFlags::empty()).is_ok()
+            if let Some(first) = links.get(&key)
+                && linkat(CWD, first, CWD, &destination, rustix::fs::AtFlags::empty()).is_ok()
             {
                 continue;
             }
-            unix::symlink(target, &place)
-                .map_err(|error| failed("create the link", &place, error))?;
-            own(&place, self.owner)?;
-            made.insert(key, place);
+            unix::symlink(target, &destination)
+                .map_err(|error| failed("create the link", &destination, error))?;
+            set_owner(&destination, self.owner)?;
+            links.insert(key, destination);
         }
         Ok(())
     }
 }
 
-impl Shared<'_> {
-    /// Makes all files, and answers with the first failure in the order of the plan.
-    fn files(&self, files: &[(&Path, Content<'_>)]) -> Result<(), HostError> {
+impl FileWriter<'_> {
+    /// Makes all files. Returns the first failure in the order of the plan.
+    fn files(&self, files: &[(&Path, FileContent<'_>)]) -> Result<(), HostError> {
         let threads = thread::available_parallelism()
             .map_or(1, usize::from)
-            .min(MOST_THREADS)
+            .min(MAX_THREADS)
             .min(files.len().div_ceil(CHUNK));
         let failure = thread::scope(|scope| {
             let helpers: Vec<_> = (1..threads)
                 .map_while(|_| {
-                    // Where no thread can be had, this one does it all.
+                    // If no thread can be started, this one does all the work.
                     thread::Builder::new()
-                        .spawn_scoped(scope, || self.some(files))
+                        .spawn_scoped(scope, || self.write_chunks(files))
                         .ok()
                 })
                 .collect();
-            let own = self.some(files);
+            let own = self.write_chunks(files);
             let others = helpers
                 .into_iter()
                 .filter_map(|helper| helper.join().unwrap_or(None));
@@ -170,16 +172,16 @@ impl Shared<'_> {
         }
     }
 
-    /// Takes files until there are none left, or one fails.
-    fn some(&self, files: &[(&Path, Content<'_>)]) -> Option<(usize, HostError)> {
+    /// Makes chunks of files until none are left or one fails.
+    fn write_chunks(&self, files: &[(&Path, FileContent<'_>)]) -> Option<(usize, HostError)> {
         loop {
             let start = self.next.fetch_add(CHUNK, Ordering::Relaxed);
             for (index, (path, content)) in files.iter().enumerate().skip(start).take(CHUNK) {
-                let done = match content {
-                    Content::Copy(source) => self.copy(path, source),
-                    Content::Text(text) => self.text(path, text),
+                let written = match content {
+                    FileContent::Copy(source) => self.copy(path, source),
+                    FileContent::Text(text) => self.text(path, text),
                 };
-                match done {
+                match written {
                     Ok(bytes) => self.bytes.fetch_add(bytes, Ordering::Relaxed),
                     Err(error) => {
                         self.next.store(files.len(), Ordering::Relaxed);
@@ -194,16 +196,16 @@ impl Shared<'_> {
     }
 
     fn text(&self, path: &Path, text: &[u8]) -> Result<u64, HostError> {
-        let place = place(self.destination, path);
-        let mut file = create(&place)?;
+        let destination = in_root(self.destination, path);
+        let mut file = create(&destination)?;
         file.write_all(text)
-            .map_err(|error| failed("write", &place, error))?;
-        self.finish(&file, &place, 0o644)?;
+            .map_err(|error| failed("write", &destination, error))?;
+        self.finish(&file, &destination, 0o644)?;
         Ok(text.len() as u64)
     }
 
-    fn copy(&self, path: &Path, source: &Source) -> Result<u64, HostError> {
-        let origin = place(self.root, path);
+    fn copy(&self, path: &Path, source: &HostFile) -> Result<u64, HostError> {
+        let origin = in_root(self.root, path);
         let from = OpenOptions::new()
             .read(true)
             .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits() as i32)
@@ -217,18 +219,23 @@ impl Shared<'_> {
                 path: path.to_owned(),
             });
         }
-        let place = place(self.destination, path);
-        let to = create(&place)?;
+        let destination = in_root(self.destination, path);
+        let to = create(&destination)?;
         let bytes = if self.clone(&from, &to) {
             metadata.len()
         } else {
-            copy(&from, &to, metadata.len()).map_err(|error| failed("copy to", &place, error))?
+            copy(&from, &to, metadata.len())
+                .map_err(|error| failed("copy to", &destination, error))?
         };
-        self.finish(&to, &place, if source.executable { 0o755 } else { 0o644 })?;
+        self.finish(
+            &to,
+            &destination,
+            if source.executable { 0o755 } else { 0o644 },
+        )?;
         if let Some(modified) = source.modified {
-            // Python takes a compiled file only if it names the time of its source.
+            // Python uses a compiled file only if it records the time of its source.
             to.set_times(FileTimes::new().set_modified(modified))
-                .map_err(|error| failed("set the time of", &place, error))?;
+                .map_err(|error| failed("set the time of", &destination, error))?;
         }
         Ok(bytes)
     }
@@ -241,17 +248,18 @@ impl Shared<'_> {
         clones
     }
 
-    fn finish(&self, file: &File, place: &Path, mode: u32) -> Result<(), HostError> {
+    fn finish(&self, file: &File, destination: &Path, mode: u32) -> Result<(), HostError> {
         if let Some((uid, gid)) = self.owner {
             unix::fchown(file, Some(uid), Some(gid))
-                .map_err(|error| failed("change the owner of", place, error))?;
+                .map_err(|error| failed("change the owner of", destination, error))?;
         }
         file.set_permissions(Permissions::from_mode(mode))
-            .map_err(|error| failed("set the mode of", place, error))
+            .map_err(|error| failed("set the mode of", destination, error))
     }
 }
 
-/// Copies `length` bytes inside the kernel, or whatever the file has where the kernel does not.
+/// Copies `length` bytes inside the kernel. If the kernel cannot, it copies the rest through
+/// memory.
 fn copy(mut from: &File, mut to: &File, length: u64) -> io::Result<u64> {
     let mut copied = 0;
     while copied < length {
@@ -265,25 +273,25 @@ fn copy(mut from: &File, mut to: &File, length: u64) -> io::Result<u64> {
     Ok(copied)
 }
 
-fn place(root: &Path, path: &Path) -> PathBuf {
+fn in_root(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
-fn own(place: &Path, owner: Option<(u32, u32)>) -> Result<(), HostError> {
+fn set_owner(destination: &Path, owner: Option<(u32, u32)>) -> Result<(), HostError> {
     match owner {
-        Some((uid, gid)) => unix::lchown(place, Some(uid), Some(gid))
-            .map_err(|error| failed("change the owner of", place, error)),
+        Some((uid, gid)) => unix::lchown(destination, Some(uid), Some(gid))
+            .map_err(|error| failed("change the owner of", destination, error)),
         None => Ok(()),
     }
 }
 
-fn create(place: &Path) -> Result<File, HostError> {
+fn create(destination: &Path) -> Result<File, HostError> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(place)
-        .map_err(|error| failed("create", place, error))
+        .open(destination)
+        .map_err(|error| failed("create", destination, error))
 }
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> HostError {

@@ -1,6 +1,6 @@
-//! Which ids of this machine the ids inside a sandbox stand for.
+//! The mapping of ids inside a sandbox to ids of this machine.
 //!
-//! A store is made with one map and keeps it: its layers' files are owned by the mapped ids.
+//! A store keeps the map it was made with, because its layers' files belong to the mapped ids.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ pub(crate) mod pick;
 pub(crate) mod remedy;
 pub(crate) mod write;
 
-/// How many ids a full range has.
+/// The number of ids of a full range.
 pub(crate) const RANGE: u32 = 65_536;
 
-/// Whether a sandbox has many users or one.
+/// The number of users in a sandbox: many or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MapKind {
@@ -23,10 +23,10 @@ pub enum MapKind {
     Single,
 }
 
-/// Who may write the map.
+/// The process that writes the map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Writer {
+enum MapWriter {
     /// The engine, because it is root.
     Root,
     /// newuidmap and newgidmap, for the ids of /etc/subuid and /etc/subgid.
@@ -35,7 +35,7 @@ enum Writer {
     Own,
 }
 
-/// A run of ids: `count` ids from `inside` stand for those from `outside`.
+/// A mapping of `count` consecutive ids from `inside` to those from `outside`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Extent {
     inside: u32,
@@ -49,43 +49,43 @@ impl Extent {
     }
 }
 
-/// The ids of a store's sandboxes.
+/// The id map of a store's sandboxes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {
     kind: MapKind,
-    writer: Writer,
+    writer: MapWriter,
     /// The user who made the store.
     engine: u32,
     uids: Vec<Extent>,
     gids: Vec<Extent>,
-    /// Why it is a single id, where a range was wanted.
+    /// The reason for a single id instead of a range.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
 }
 
 impl IdMap {
-    /// Whether only uid 0 and gid 0 exist inside.
-    pub fn single(&self) -> bool {
+    /// Returns true if only uid 0 and gid 0 exist inside.
+    pub fn is_single(&self) -> bool {
         self.kind == MapKind::Single
     }
 
-    /// Whether sandboxes have many users or one.
+    /// The number of users in a sandbox: many or one.
     pub fn kind(&self) -> MapKind {
         self.kind
     }
 
-    /// The uid and gid of this machine that root inside stands for.
+    /// The uid and gid of this machine to which the inner root is mapped.
     pub fn root_owner(&self) -> (u32, u32) {
         let first = |extents: &[Extent]| extents.first().map_or(0, |extent| extent.outside);
         (first(&self.uids), first(&self.gids))
     }
 
-    /// Why there is only a single id, where there is.
+    /// The reason for a single id, if the map has only one.
     pub fn why_single(&self) -> Option<&str> {
         self.why.as_deref()
     }
 
-    /// One line for people: how many ids, from where, mapped by whom.
+    /// A line for users: the number of ids, the first one, and what maps them.
     pub fn describe(&self) -> String {
         self.to_string()
     }
@@ -95,14 +95,15 @@ impl IdMap {
         self.engine
     }
 
-    /// Whether root on this machine made the store, whose files then belong to other ids than the engine's.
-    pub(crate) fn foreign_owner(&self) -> bool {
-        self.writer == Writer::Root
+    /// Returns true if this machine's root made the store. Its files then belong to other ids than
+    /// the engine's.
+    pub(crate) fn files_have_other_owner(&self) -> bool {
+        self.writer == MapWriter::Root
     }
 
-    /// Whether some files of layers belong to ids that the engine has no rights over.
-    pub(crate) fn beyond_engine(&self) -> bool {
-        self.writer == Writer::Helper
+    /// Returns true if files of layers may belong to ids over which the engine has no rights.
+    pub(crate) fn exceeds_engine_rights(&self) -> bool {
+        self.writer == MapWriter::Helper
     }
 }
 
@@ -110,7 +111,7 @@ impl fmt::Display for IdMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (uid, _) = self.root_owner();
         match (self.kind, self.writer) {
-            (MapKind::Range, Writer::Helper) => {
+            (MapKind::Range, MapWriter::Helper) => {
                 let subordinate: u32 = self.uids.iter().skip(1).map(|extent| extent.count).sum();
                 let first = self.uids.get(1).map_or(0, |extent| extent.outside);
                 write!(

@@ -1,33 +1,35 @@
-//! Choosing the map of a new store.
+//! Chooses the id map of a new store.
 
 use std::fs;
 
-use super::{Extent, IdMap, MapKind, RANGE, Writer};
+use super::{Extent, IdMap, MapKind, MapWriter, RANGE};
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 
-/// Above what useradd hands out (up to 600,100,000) and what systemd uses for containers (up to 0x6fff_ffff).
+/// The first preferred id for root's block. It is above the ids of useradd (up to 600,100,000) and
+/// of systemd's containers (up to 0x6fff_ffff).
 const PREFERRED: u32 = 0x7000_0000;
 const PREFERRED_END: u32 = 0x7fff_0000;
 const NOBODY: u32 = 65_534;
 
 impl IdMap {
-    /// What this user can have on this machine. Nothing is tried out: see [`IdMap::alone`] for when it then fails.
+    /// Picks the best map for this user without trying it. If it then fails, [`IdMap::single_id`]
+    /// is the fallback.
     pub(crate) fn pick() -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         if uid == 0 {
-            return for_root(&Machine::read());
+            return for_root(&IdAllocations::read());
         }
         match subordinate(uid, gid) {
             Ok(map) => map,
-            Err(why) => alone(uid, gid, why),
+            Err(why) => single_id(uid, gid, why.to_string()),
         }
     }
 
-    /// The fall-back of an ordinary user when its subordinate ids cannot be mapped.
-    pub(crate) fn alone(why: String) -> Self {
-        alone(
+    /// The fallback map of an ordinary user whose subordinate ids cannot be mapped.
+    pub(crate) fn single_id(why: String) -> Self {
+        single_id(
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
             why,
@@ -35,7 +37,7 @@ impl IdMap {
     }
 }
 
-fn alone(uid: u32, gid: u32, why: String) -> IdMap {
+fn single_id(uid: u32, gid: u32, why: String) -> IdMap {
     let own = |outside| {
         vec![Extent {
             inside: 0,
@@ -45,7 +47,7 @@ fn alone(uid: u32, gid: u32, why: String) -> IdMap {
     };
     IdMap {
         kind: MapKind::Single,
-        writer: Writer::Own,
+        writer: MapWriter::Own,
         engine: uid,
         uids: own(uid),
         gids: own(gid),
@@ -53,19 +55,19 @@ fn alone(uid: u32, gid: u32, why: String) -> IdMap {
     }
 }
 
-/// What ids exist here, and which of them are spoken for.
-struct Machine {
+/// The ids that exist on this machine, and those that are allocated.
+struct IdAllocations {
     uids: Vec<Extent>,
     gids: Vec<Extent>,
-    taken: Vec<(u64, u64)>,
+    allocated: Vec<(u64, u64)>,
 }
 
-impl Machine {
+impl IdAllocations {
     fn read() -> Self {
-        let mut taken = Vec::new();
+        let mut allocated = Vec::new();
         for file in ["/etc/subuid", "/etc/subgid"] {
             let text = fs::read_to_string(file).unwrap_or_default();
-            taken.extend(
+            allocated.extend(
                 entries(&text).map(|(_, start, count)| {
                     (u64::from(start), u64::from(start) + u64::from(count))
                 }),
@@ -76,16 +78,16 @@ impl Machine {
             let ids = text
                 .lines()
                 .filter_map(|line| line.split(':').nth(2)?.parse::<u64>().ok());
-            taken.extend(ids.map(|id| (id, id + 1)));
+            allocated.extend(ids.map(|id| (id, id + 1)));
         }
         Self {
-            uids: visible("/proc/self/uid_map"),
-            gids: visible("/proc/self/gid_map"),
-            taken,
+            uids: visible_ids("/proc/self/uid_map"),
+            gids: visible_ids("/proc/self/gid_map"),
+            allocated,
         }
     }
 
-    fn free(&self, start: u32, count: u32) -> bool {
+    fn is_free(&self, start: u32, count: u32) -> bool {
         let (from, to) = (u64::from(start), u64::from(start) + u64::from(count));
         let exists = |extents: &[Extent]| {
             extents
@@ -95,14 +97,14 @@ impl Machine {
         exists(&self.uids)
             && exists(&self.gids)
             && !self
-                .taken
+                .allocated
                 .iter()
                 .any(|&(start, end)| start < to && from < end)
     }
 }
 
-/// The ids that exist in our own user namespace (their numbers are its inner ones).
-fn visible(file: &str) -> Vec<Extent> {
+/// The ids that exist in this process's user namespace, by their inner numbers.
+fn visible_ids(file: &str) -> Vec<Extent> {
     let text = fs::read_to_string(file).unwrap_or_else(|_| "0 0 4294967295".into());
     text.lines()
         .filter_map(|line| {
@@ -117,7 +119,7 @@ fn visible(file: &str) -> Vec<Extent> {
         .collect()
 }
 
-fn for_root(machine: &Machine) -> IdMap {
+fn for_root(allocations: &IdAllocations) -> IdMap {
     let step = RANGE as usize;
     let block = (PREFERRED..PREFERRED_END)
         .step_by(step)
@@ -127,12 +129,13 @@ fn for_root(machine: &Machine) -> IdMap {
                 .step_by(step)
                 .map(|id| id & !0xffff),
         )
-        .find(|&start| machine.free(start, RANGE));
+        .find(|&start| allocations.is_free(start, RANGE));
     let (kind, start, count, why) = match block {
         Some(start) => (MapKind::Range, start, RANGE, None),
         None => {
-            // In a container's user namespace there is no second block; its last free id is nobody's.
-            let top = machine
+            // A container's user namespace has no second block. Its last unallocated id belongs to
+            // no user.
+            let top = allocations
                 .uids
                 .iter()
                 .map(|e| e.end())
@@ -142,11 +145,11 @@ fn for_root(machine: &Machine) -> IdMap {
             let why = format!("no block of {RANGE} ids is free in this user namespace");
             match (1..top)
                 .rev()
-                .find(|&id| id != NOBODY && machine.free(id, 1))
+                .find(|&id| id != NOBODY && allocations.is_free(id, 1))
             {
                 Some(id) => (MapKind::Single, id, 1, Some(why)),
-                // This root is an ordinary user by another name, and has what such a user has.
-                None => return alone(0, 0, why),
+                // This root has only its own id, like an ordinary user.
+                None => return single_id(0, 0, why),
             }
         }
     };
@@ -157,7 +160,7 @@ fn for_root(machine: &Machine) -> IdMap {
     }];
     IdMap {
         kind,
-        writer: Writer::Root,
+        writer: MapWriter::Root,
         engine: 0,
         uids: extents.clone(),
         gids: extents,
@@ -165,29 +168,38 @@ fn for_root(machine: &Machine) -> IdMap {
     }
 }
 
-fn subordinate(uid: u32, gid: u32) -> Result<IdMap, String> {
+/// The reason why an ordinary user has no full range of subordinate ids.
+#[derive(Debug, thiserror::Error)]
+enum SubordinateIdsError {
+    #[error("{0} is not installed")]
+    NotInstalled(&'static str),
+    #[error("{file} grants {user} fewer than {} ids", RANGE - 1)]
+    TooFew { file: &'static str, user: String },
+}
+
+/// Maps the user's own id and its subordinate ids.
+fn subordinate(uid: u32, gid: u32) -> Result<IdMap, SubordinateIdsError> {
     for helper in ["newuidmap", "newgidmap"] {
         if find_program(helper).is_none() {
-            return Err(format!("{helper} is not installed"));
+            return Err(SubordinateIdsError::NotInstalled(helper));
         }
     }
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let names = [user_name(&passwd, uid), Some(uid.to_string())];
-    let extents = |file: &str, own: u32| {
+    let extents = |file: &'static str, own: u32| {
         let text = fs::read_to_string(file).unwrap_or_default();
         let granted =
             entries(&text).filter(|(owner, ..)| names.iter().flatten().any(|name| name == owner));
-        gather(own, granted.map(|(_, start, count)| (start, count))).ok_or_else(|| {
-            format!(
-                "{file} grants {} fewer than {} ids",
-                names[0].as_deref().unwrap_or("this user"),
-                RANGE - 1
-            )
+        collect_extents(own, granted.map(|(_, start, count)| (start, count))).ok_or_else(|| {
+            SubordinateIdsError::TooFew {
+                file,
+                user: names[0].clone().unwrap_or_else(|| "this user".into()),
+            }
         })
     };
     Ok(IdMap {
         kind: MapKind::Range,
-        writer: Writer::Helper,
+        writer: MapWriter::Helper,
         engine: uid,
         uids: extents("/etc/subuid", uid)?,
         gids: extents("/etc/subgid", gid)?,
@@ -195,8 +207,9 @@ fn subordinate(uid: u32, gid: u32) -> Result<IdMap, String> {
     })
 }
 
-/// The own id as 0, and after it as many granted ones as make a full range.
-fn gather(own: u32, granted: impl Iterator<Item = (u32, u32)>) -> Option<Vec<Extent>> {
+/// Maps the user's own id to 0, followed by granted ids up to a full range. Returns `None` if they
+/// do not suffice.
+fn collect_extents(own: u32, granted: impl Iterator<Item = (u32, u32)>) -> Option<Vec<Extent>> {
     let mut extents = vec![Extent {
         inside: 0,
         outside: own,
@@ -230,7 +243,8 @@ fn entries(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     })
 }
 
-/// The first id of a range that nobody has, by the contents of the files that grant them; 100000 where nobody has any, as is usual.
+/// The first id after every granted range in the given files; 100000, the usual start, if none is
+/// granted.
 pub(crate) fn first_free<'a>(files: impl Iterator<Item = &'a str>) -> u64 {
     files
         .flat_map(entries)
@@ -243,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proposed_range_is_nobodys() {
+    fn a_proposed_range_is_not_granted_yet() {
         assert_eq!(first_free([""].into_iter()), 100_000);
         let files = [
             "a:100000:65536\n# a remark\n",
@@ -252,23 +266,23 @@ mod tests {
         assert_eq!(first_free(files.into_iter()), 300_010);
     }
 
-    fn machine(count: u32, taken: &[(u64, u64)]) -> Machine {
+    fn allocations(count: u32, allocated: &[(u64, u64)]) -> IdAllocations {
         let all = vec![Extent {
             inside: 0,
             outside: 0,
             count,
         }];
-        Machine {
+        IdAllocations {
             uids: all.clone(),
             gids: all,
-            taken: taken.to_vec(),
+            allocated: allocated.to_vec(),
         }
     }
 
     #[test]
     fn root_avoids_every_granted_block() {
         let start = u64::from(PREFERRED);
-        let map = for_root(&machine(
+        let map = for_root(&allocations(
             u32::MAX,
             &[(start - 10, start + 10), (start + 65_536, start + 131_072)],
         ));
@@ -281,34 +295,34 @@ mod tests {
 
     #[test]
     fn root_in_a_container_gets_one_high_id_and_never_its_own() {
-        let map = for_root(&machine(RANGE, &[(65_535, 65_536)]));
-        assert!(map.single());
+        let map = for_root(&allocations(RANGE, &[(65_535, 65_536)]));
+        assert!(map.is_single());
         assert_eq!(map.root_owner(), (65_533, 65_533));
         assert!(map.why_single().is_some());
     }
 
     #[test]
     fn root_of_a_namespace_with_one_id_is_an_ordinary_user() {
-        let map = for_root(&machine(1, &[]));
-        assert!(map.single() && !map.foreign_owner());
+        let map = for_root(&allocations(1, &[]));
+        assert!(map.is_single() && !map.files_have_other_owner());
     }
 
     #[test]
     fn root_in_a_larger_namespace_finds_a_block_below() {
-        let map = for_root(&machine(4 * RANGE, &[(200_000, 200_001)]));
+        let map = for_root(&allocations(4 * RANGE, &[(200_000, 200_001)]));
         assert_eq!(map.root_owner().0, 2 * RANGE);
-        assert!(!map.single());
+        assert!(!map.is_single());
     }
 
     #[test]
-    fn subordinate_ids_follow_the_own_one() {
-        let extents = gather(1001, [(100_000, 65_536)].into_iter()).unwrap();
+    fn subordinate_ids_follow_the_users_own_id() {
+        let extents = collect_extents(1001, [(100_000, 65_536)].into_iter()).unwrap();
         assert_eq!(extents.len(), 2);
         assert_eq!(
             (extents[1].inside, extents[1].outside, extents[1].count),
             (1, 100_000, 65_535)
         );
-        assert!(gather(1001, [(100_000, 1000)].into_iter()).is_none());
+        assert!(collect_extents(1001, [(100_000, 1000)].into_iter()).is_none());
     }
 
     #[test]

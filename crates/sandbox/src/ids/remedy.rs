@@ -1,4 +1,4 @@
-//! What to do on this very system for a range of ids.
+//! Remedies for a missing range of ids, specific to this system.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::pick::first_free;
 use crate::options::StoreOptions;
 use crate::os::programs::find_program;
 
-/// The package manager's command for newuidmap and newgidmap.
+/// The instruction to install newuidmap and newgidmap with the system's package manager.
 fn install_uidmap() -> String {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     match install_for(&release) {
@@ -33,16 +33,16 @@ fn install_for(release: &str) -> Option<&'static str> {
     None
 }
 
-/// How an ordinary user comes by a range of ids, in a store that is opened with these options.
-pub(crate) fn get_a_range(options: &StoreOptions) -> String {
+/// The instruction to get a range of ids for a store that is opened with these options.
+pub(crate) fn instruction_for_range(options: &StoreOptions) -> String {
     if rustix::process::geteuid().is_root() {
         return "give this container a larger range of ids, or run outside of it".into();
     }
     let user =
         std::env::var("USER").unwrap_or_else(|_| rustix::process::getuid().as_raw().to_string());
-    let taken =
+    let grants =
         ["/etc/subuid", "/etc/subgid"].map(|file| fs::read_to_string(file).unwrap_or_default());
-    let first = first_free(taken.iter().map(String::as_str));
+    let first = first_free(grants.iter().map(String::as_str));
     let range = format!("{first}-{}", first + 65_535);
     let grant = format!(
         "`usermod --add-subuids {range} --add-subgids {range} {user}` (any free range will do)"
@@ -58,8 +58,8 @@ pub(crate) fn get_a_range(options: &StoreOptions) -> String {
     )
 }
 
-/// How a map that was lost comes back.
-pub(crate) fn get_the_range_back(options: &StoreOptions) -> String {
+/// The instruction to restore a map that can no longer be written.
+pub(crate) fn instruction_to_restore_range(options: &StoreOptions) -> String {
     format!(
         "{} with the same lines in /etc/subuid and /etc/subgid as before, or {} a new directory",
         install_uidmap(),

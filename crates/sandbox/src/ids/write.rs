@@ -1,4 +1,4 @@
-//! Writing the map of a process that has just made its user namespace.
+//! Writes the id map of a process that has just made its user namespace.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,57 +7,57 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::{Extent, IdMap, Writer};
+use super::{Extent, IdMap, MapWriter};
 use crate::os::poll::wait_readable;
 use crate::os::programs::find_program;
 
-/// A map that could not be written.
+/// The error of writing an id map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum MapError {
-    /// newuidmap or newgidmap is gone, refuses or hangs.
-    #[error("{program} {answer}")]
+    /// newuidmap or newgidmap is missing, refuses or hangs.
+    #[error("{program} {problem}")]
     Helper {
         program: &'static str,
-        answer: String,
+        problem: String,
     },
     /// The kernel refuses.
     #[error("write {file}: {error}")]
     Refused { file: String, error: String },
 }
 
-/// newuidmap may ask a directory server.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time-out for newuidmap and newgidmap, which may query a directory server.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl IdMap {
-    /// Maps the ids of process `pid`.
+    /// Writes the id map of process `pid`.
     pub(crate) fn write(&self, pid: u32) -> Result<(), MapError> {
         match self.writer {
-            Writer::Helper => {
-                run("newuidmap", pid, &self.uids)?;
-                run("newgidmap", pid, &self.gids)
+            MapWriter::Helper => {
+                run_helper("newuidmap", pid, &self.uids)?;
+                run_helper("newgidmap", pid, &self.gids)
             }
-            Writer::Own => {
-                put(format!("/proc/{pid}/setgroups"), "deny")?;
-                put(format!("/proc/{pid}/uid_map"), &lines(&self.uids))?;
-                put(format!("/proc/{pid}/gid_map"), &lines(&self.gids))
+            MapWriter::Own => {
+                write_file(format!("/proc/{pid}/setgroups"), "deny")?;
+                write_file(format!("/proc/{pid}/uid_map"), &format_extents(&self.uids))?;
+                write_file(format!("/proc/{pid}/gid_map"), &format_extents(&self.gids))
             }
-            Writer::Root => {
-                put(format!("/proc/{pid}/uid_map"), &lines(&self.uids))?;
-                put(format!("/proc/{pid}/gid_map"), &lines(&self.gids))
+            MapWriter::Root => {
+                write_file(format!("/proc/{pid}/uid_map"), &format_extents(&self.uids))?;
+                write_file(format!("/proc/{pid}/gid_map"), &format_extents(&self.gids))
             }
         }
     }
 }
 
-fn put(file: String, text: &str) -> Result<(), MapError> {
+fn write_file(file: String, text: &str) -> Result<(), MapError> {
     fs::write(&file, text).map_err(|error| MapError::Refused {
         file,
         error: error.to_string(),
     })
 }
 
-fn lines(extents: &[Extent]) -> String {
+fn format_extents(extents: &[Extent]) -> String {
     let mut text = String::new();
     for extent in extents {
         let _ = writeln!(
@@ -69,9 +69,10 @@ fn lines(extents: &[Extent]) -> String {
     text
 }
 
-fn run(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapError> {
-    let fail = |answer: String| MapError::Helper { program, answer };
-    let path = find_program(program).ok_or_else(|| fail("is not installed any more".into()))?;
+fn run_helper(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapError> {
+    let helper_error = |problem: String| MapError::Helper { program, problem };
+    let path =
+        find_program(program).ok_or_else(|| helper_error("is no longer installed".into()))?;
     let mut command = Command::new(path);
     command
         .arg(pid.to_string())
@@ -84,34 +85,36 @@ fn run(program: &'static str, pid: u32, extents: &[Extent]) -> Result<(), MapErr
     }
     let mut child = command
         .spawn()
-        .map_err(|error| fail(format!("cannot be run: {error}")))?;
-    let said = match child
+        .map_err(|error| helper_error(format!("cannot be run: {error}")))?;
+    let message = match child
         .stderr
         .take()
-        .map(|stderr| read_until(stderr, Instant::now() + PATIENCE))
+        .map(|stderr| read_until(stderr, Instant::now() + HELPER_TIMEOUT))
     {
-        Some(Ok(said)) => said,
+        Some(Ok(message)) => message,
         None => String::new(),
         Some(Err(_)) => {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(fail("does not come to an end".into()));
+            return Err(helper_error("does not finish in time".into()));
         }
     };
-    let status = child.wait().map_err(|error| fail(error.to_string()))?;
+    let status = child
+        .wait()
+        .map_err(|error| helper_error(error.to_string()))?;
     if status.success() {
         return Ok(());
     }
-    let said = said
+    let message = message
         .lines()
         .next()
-        .unwrap_or("without a word")
+        .unwrap_or("no message")
         .trim()
         .to_owned();
-    Err(fail(format!("refused: {said}")))
+    Err(helper_error(format!("refused: {message}")))
 }
 
-/// Reads to the end of the stream, which the end of the process brings.
+/// Reads the stream to its end, which comes with the end of the process.
 fn read_until(mut stream: impl Read + AsFd, deadline: Instant) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];

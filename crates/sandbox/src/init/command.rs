@@ -1,4 +1,4 @@
-//! Starting a command.
+//! Starts commands.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -8,38 +8,42 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::os::sys::{self, Fork, Pointers};
-use crate::protocol::failure::{During, Failure};
+use crate::os::sys::{self, CStringArray, Fork};
 use crate::protocol::spec::Command;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::wire::payload;
 
-/// Where programs are looked for when the request has no PATH.
+/// The search path if the request has no PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Beyond every descriptor that the child still needs, so that none is overwritten.
-const ASIDE: i32 = 64;
+/// The first number for temporary duplicates, above every descriptor that the child still needs.
+const FIRST_DUPLICATE: i32 = 64;
 const ERROR_PIPE: i32 = 3;
 
-/// Starts the command that is described in a memfd. Answers with its process id and the engine's ends of its three standard streams.
-pub(crate) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd; 3]), Failure> {
+/// Starts the command that a memfd describes. Returns its process id and the engine's ends of its
+/// three standard streams.
+pub(crate) fn start(
+    description: OwnedFd,
+    groups: bool,
+) -> Result<(i32, [OwnedFd; 3]), StepFailure> {
     let command: Command = payload::read(description)
         .map_err(|_| Errno::BADMSG)
-        .during(Step::Request)?;
-    let prepared = Prepared::new(&command, groups).during(Step::Request)?;
-    // Whoever runs the command owns its streams, so that it can open /dev/stdout again.
+        .at_step(Step::Request)?;
+    let prepared = PreparedCommand::new(&command, groups).at_step(Step::Request)?;
+    // The command's user owns its pipes, so that the command can reopen /dev/stdout.
     sys::set_file_ids(command.uid, command.gid);
     let streams = streams();
     sys::set_file_ids(0, 0);
-    let (theirs, ours) = streams.during(Step::Pipes)?;
-    let (error_in, error_out) = pipe_with(PipeFlags::CLOEXEC).during(Step::Pipes)?;
-    let pid = match sys::fork().during(Step::Fork)? {
+    let (theirs, ours) = streams.at_step(Step::Pipes)?;
+    let (error_in, error_out) = pipe_with(PipeFlags::CLOEXEC).at_step(Step::Pipes)?;
+    let pid = match sys::fork().at_step(Step::Fork)? {
         Fork::Parent(pid) => pid,
         Fork::Child => {
-            let (step, errno) = prepared.become_it(&theirs, &error_out);
+            let (step, errno) = prepared.run_in_child(&theirs, &error_out);
             let mut report = [0; 8];
             report[0] = step.code();
             report[4..].copy_from_slice(&errno.raw_os_error().to_ne_bytes());
-            // SAFETY: become_it has put the error pipe there, or not come that far.
+            // SAFETY: run_in_child has put the error pipe there, unless it failed at that step.
             let pipe = unsafe {
                 std::os::fd::BorrowedFd::borrow_raw(if step == Step::Streams {
                     error_out.as_raw_fd()
@@ -57,17 +61,18 @@ pub(crate) fn start(description: OwnedFd, groups: bool) -> Result<(i32, [OwnedFd
         Ok(8) => {
             let _ = sys::wait(pid, true);
             let [code, _, _, _, errno @ ..] = report;
-            Err(Errno::from_raw_os_error(i32::from_ne_bytes(errno))).during(Step::from_code(code))
+            Err(Errno::from_raw_os_error(i32::from_ne_bytes(errno))).at_step(Step::from_code(code))
         }
-        // The program runs: exec has closed the pipe. (Or the child was killed before; then it is reaped like any other.)
+        // The program runs: exec has closed the pipe. If the child was killed before, it is reaped
+        // like any other.
         _ => Ok((pid, ours)),
     }
 }
 
-type Ends = [OwnedFd; 3];
+type StandardStreams = [OwnedFd; 3];
 
-/// Three pipes: the command's ends and the engine's.
-fn streams() -> Result<(Ends, Ends), Errno> {
+/// Makes three pipes: the command's ends and the engine's.
+fn streams() -> Result<(StandardStreams, StandardStreams), Errno> {
     let (stdin, to_stdin) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_stdout, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_stderr, stderr) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -77,8 +82,8 @@ fn streams() -> Result<(Ends, Ends), Errno> {
     ))
 }
 
-/// Everything that needs memory, made before the fork.
-struct Prepared {
+/// A command with everything allocated before the fork.
+struct PreparedCommand {
     candidates: Vec<CString>,
     arguments: Vec<CString>,
     environment: Vec<CString>,
@@ -88,7 +93,7 @@ struct Prepared {
     groups: bool,
 }
 
-impl Prepared {
+impl PreparedCommand {
     fn new(command: &Command, groups: bool) -> Result<Self, Errno> {
         let mut arguments = vec![text(command.program.clone())?];
         for argument in &command.args {
@@ -112,16 +117,20 @@ impl Prepared {
         })
     }
 
-    /// In the child: comes back only with what went wrong.
-    fn become_it(&self, streams: &Ends, error_pipe: &OwnedFd) -> (Step, Errno) {
-        match self.settle(streams, error_pipe) {
+    /// Turns the forked child into the command. Returns only on failure, with the failed step.
+    fn run_in_child(&self, streams: &StandardStreams, error_pipe: &OwnedFd) -> (Step, Errno) {
+        match self.configure(streams, error_pipe) {
             Err(failed) => failed,
             Ok(()) => (Step::Execute, self.execute()),
         }
     }
 
-    fn settle(&self, streams: &Ends, error_pipe: &OwnedFd) -> Result<(), (Step, Errno)> {
-        // Pid 1 has every signal at its default, and blocks one.
+    fn configure(
+        &self,
+        streams: &StandardStreams,
+        error_pipe: &OwnedFd,
+    ) -> Result<(), (Step, Errno)> {
+        // Pid 1 has default actions for all signals and blocks one.
         sys::block_signals(&[]);
         let _ = rustix::process::setsid();
         connect(streams, error_pipe).map_err(|errno| (Step::Streams, errno))?;
@@ -139,31 +148,32 @@ impl Prepared {
     }
 
     fn execute(&self) -> Errno {
-        let arguments = Pointers::new(self.arguments.iter().map(CString::as_c_str));
-        let environment = Pointers::new(self.environment.iter().map(CString::as_c_str));
-        let mut answer = Errno::NOENT;
+        let arguments = CStringArray::new(self.arguments.iter().map(CString::as_c_str));
+        let environment = CStringArray::new(self.environment.iter().map(CString::as_c_str));
+        let mut error = Errno::NOENT;
         for candidate in &self.candidates {
             match sys::execute(candidate, &arguments, &environment) {
                 Errno::NOENT | Errno::NOTDIR => {}
-                // It may be found further on; if not, this tells more than "not found".
-                Errno::ACCESS => answer = Errno::ACCESS,
+                // A later directory may have the program. If none has, this says more than "not
+                // found".
+                Errno::ACCESS => error = Errno::ACCESS,
                 other => return other,
             }
         }
-        answer
+        error
     }
 }
 
-/// Puts the streams at 0 to 2 and the error pipe at 3, and closes everything else.
-fn connect(streams: &Ends, error_pipe: &OwnedFd) -> Result<(), Errno> {
-    let mut aside = Vec::with_capacity(4);
+/// Moves the streams to 0 to 2 and the error pipe to 3, and closes everything else.
+fn connect(streams: &StandardStreams, error_pipe: &OwnedFd) -> Result<(), Errno> {
+    let mut duplicates = Vec::with_capacity(4);
     for fd in streams.iter().chain([error_pipe]) {
-        aside.push(rustix::io::fcntl_dupfd_cloexec(fd, ASIDE)?);
+        duplicates.push(rustix::io::fcntl_dupfd_cloexec(fd, FIRST_DUPLICATE)?);
     }
-    for (number, fd) in (0..).zip(&aside) {
+    for (number, fd) in (0..).zip(&duplicates) {
         sys::dup_onto(fd.as_raw_fd(), number)?;
     }
-    std::mem::forget(aside);
+    std::mem::forget(duplicates);
     sys::close_range(ERROR_PIPE.unsigned_abs() + 1, u32::MAX)?;
     // SAFETY: the descriptor was put there just now.
     let pipe = unsafe { std::os::fd::BorrowedFd::borrow_raw(ERROR_PIPE) };
@@ -174,7 +184,7 @@ fn text(value: OsString) -> Result<CString, Errno> {
     CString::new(value.into_vec()).map_err(|_| Errno::INVAL)
 }
 
-/// The paths to try, as execvp would with the PATH of the request.
+/// The paths to try, as execvp does with the PATH of the request.
 fn candidates(command: &Command) -> Result<Vec<CString>, Errno> {
     let program = command.program.as_bytes();
     if program.is_empty() {

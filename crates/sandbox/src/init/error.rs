@@ -1,18 +1,18 @@
-//! Why an init gives up.
+//! The error that ends an init.
 
-use crate::protocol::failure::Failure;
+use crate::protocol::step_failure::StepFailure;
 use crate::protocol::wire::WireError;
 
-/// Why an init gives up.
+/// The error that ends an init.
 pub(crate) enum InitError {
-    /// A step failed, and the engine is to know.
-    Failed(Failure),
-    /// There is nobody left to tell.
+    /// A step failed, and the init reports it to the engine.
+    Failed(StepFailure),
+    /// The connection to the engine is lost.
     Lost,
 }
 
-impl From<Failure> for InitError {
-    fn from(failure: Failure) -> Self {
+impl From<StepFailure> for InitError {
+    fn from(failure: StepFailure) -> Self {
         Self::Failed(failure)
     }
 }

@@ -1,7 +1,8 @@
-//! The first stage: makes the user namespace, starts pid 1 and outlives it.
+//! The first stage of the init: it makes the user namespace, starts pid 1 and outlives it.
 //!
-//! It stays outside of the sandbox's pid and mount namespaces. When it has waited for pid 1, the kernel has ended every process of the
-//! tree and its mounts; then it compares what was written with the image, which only somebody in the user namespace may read in full.
+//! It stays outside the sandbox's pid and mount namespaces. Once it has reaped pid 1, the kernel
+//! has ended every process and mount of the sandbox. Then it compares the upper directory with the
+//! image. Only a process in the user namespace may read all of it.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -21,16 +22,17 @@ use crate::os::error::errno;
 use crate::os::sys::{self, Fork};
 use crate::os::tree;
 use crate::protocol::boot::{Boot, SandboxBoot};
-use crate::protocol::failure::{During, Failure};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::wire::{self, payload};
 
-/// Of a tree that floods the memory the kernel should end a command, rather than the engine's own machine.
+/// The OOM score of the sandbox's processes. If they exhaust memory, the kernel kills one of them
+/// rather than the engine.
 const OOM_SCORE: &str = "500";
 
-/// Runs the init. Comes back only when the engine is gone or there is nothing left to do.
+/// Runs the init. Returns when its work is done or the engine is gone.
 pub(crate) fn main() {
     let Ok(socket) = prepare() else { return };
     let Err(error) = serve(&socket) else { return };
@@ -39,21 +41,22 @@ pub(crate) fn main() {
     }
 }
 
-/// Leaves the engine's terminal, signals and descriptors behind.
+/// Detaches from the engine's terminal, signals and descriptors.
 fn prepare() -> Result<OwnedFd, Errno> {
-    // SAFETY: the constructor has seen that this is our socket; from here on it is owned under its new number.
+    // SAFETY: the constructor has checked that this is our socket. From here on the duplicate owns
+    // it under its new number.
     let stdin = unsafe { std::os::fd::BorrowedFd::borrow_raw(0) };
     let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
     let number = std::os::fd::AsRawFd::as_raw_fd(&socket).unsigned_abs();
     sys::close_range(0, number - 1)?;
     sys::close_range(number + 1, u32::MAX)?;
-    // What is opened later must not become a standard stream.
+    // Files opened later must not become standard streams.
     for _ in 0..3 {
         let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, Mode::empty())?;
         std::mem::forget(null);
     }
     sys::reset_signals();
-    // Else a ^C at the engine's terminal would end the sandbox as well.
+    // Otherwise ^C at the engine's terminal would also end the sandbox.
     let _ = setsid();
     umask(Mode::empty());
     let _ = rustix::thread::set_name(c"contree-init");
@@ -67,18 +70,18 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
         return Err(InitError::Lost);
     };
     let mut side_files = files.split_off(files.len().min(2));
-    let [store, description] = wire::exactly(files)?;
+    let [store, description] = wire::exact_files(files)?;
     let boot: Boot = payload::read(description)?;
-    // Later /proc/self belongs to root of this machine.
+    // Write it now: later /proc/self belongs to this machine's root.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     if let Boot::Sandbox(boot) = &boot {
-        let doors = side_files.split_off(side_files.len().saturating_sub(boot.group_doors));
-        for door in &doors {
-            // The engine looks whether it has worked.
-            let _ = rustix::io::write(door, b"0");
+        let group_files = side_files.split_off(side_files.len().saturating_sub(boot.group_files));
+        for file in &group_files {
+            // The engine checks whether this worked.
+            let _ = rustix::io::write(file, b"0");
         }
     }
-    fchdir(&store).during(Step::Prepare)?;
+    fchdir(&store).at_step(Step::Prepare)?;
     enter_user_namespace(socket)?;
     match boot {
         Boot::Probe => wire::send(socket, &Reply::Ready, &[])?,
@@ -89,7 +92,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
                     .map_err(|_| InitError::Lost)?;
                 tree::remove(store.as_fd(), &name)
                     .map_err(|e| errno(&e))
-                    .during_with(Step::Remove, shown)?;
+                    .at_step_on(Step::Remove, shown)?;
             }
             wire::send(socket, &Reply::Ready, &[])?;
         }
@@ -99,41 +102,41 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
             wire::send(socket, &Reply::Ready, &[])?;
             squash::squash(&store, &boot)
                 .map_err(|error| errno(&error))
-                .during(Step::Squash)?;
+                .at_step(Step::Squash)?;
             wire::send(socket, &Reply::Squashed, &[])?;
         }
-        Boot::Sandbox(boot) => sandbox(socket, store, &boot, side_files)?,
+        Boot::Sandbox(boot) => run_sandbox(socket, store, &boot, side_files)?,
     }
     Ok(())
 }
 
 fn enter_user_namespace(socket: &OwnedFd) -> Result<(), InitError> {
-    sys::unshare(UnshareFlags::NEWUSER).during(Step::UserNamespace)?;
-    // So that /proc/<our pid>/uid_map belongs to the engine's user for as long as it writes it.
-    set_dumpable_behavior(DumpableBehavior::Dumpable).during(Step::UserNamespace)?;
+    sys::unshare(UnshareFlags::NEWUSER).at_step(Step::UserNamespace)?;
+    // While dumpable, /proc/<pid>/uid_map belongs to the engine's user, who must write it.
+    set_dumpable_behavior(DumpableBehavior::Dumpable).at_step(Step::UserNamespace)?;
     wire::send(socket, &Reply::NeedMap, &[])?;
     let (FirstStageRequest::Mapped, _) = wire::receive::<FirstStageRequest>(socket, None)? else {
         return Err(InitError::Lost);
     };
-    // Refused where an ordinary user maps a single id: there setgroups is off for good.
+    // This fails for an ordinary user with a single id, where setgroups is disabled.
     let _ = set_thread_groups(&[]);
-    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).during(Step::BecomeRoot)?;
-    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).during(Step::BecomeRoot)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::BecomeRoot)?;
+    set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).at_step(Step::BecomeRoot)?;
+    set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).at_step(Step::BecomeRoot)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::BecomeRoot)?;
     Ok(())
 }
 
-fn sandbox(
+fn run_sandbox(
     socket: &OwnedFd,
     store: OwnedFd,
     boot: &SandboxBoot,
     side_files: Vec<OwnedFd>,
 ) -> Result<(), InitError> {
     upper::prepare(boot)?;
-    sys::unshare(UnshareFlags::NEWPID).during(Step::PidNamespace)?;
-    let over = match boot.max_layer_bytes {
+    sys::unshare(UnshareFlags::NEWPID).at_step(Step::PidNamespace)?;
+    let oversize = match boot.max_layer_bytes {
         None => {
-            let pid = match sys::fork().during(Step::Fork)? {
+            let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => pid1::main(socket, store, boot, None, side_files),
                 Fork::Parent(pid) => pid,
             };
@@ -148,8 +151,8 @@ fn sandbox(
                 SocketFlags::CLOEXEC,
                 None,
             )
-            .during(Step::Prepare)?;
-            let pid = match sys::fork().during(Step::Fork)? {
+            .at_step(Step::Prepare)?;
+            let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => {
                     drop(ours);
                     pid1::main(socket, store, boot, Some(theirs), side_files)
@@ -157,26 +160,26 @@ fn sandbox(
                 Fork::Parent(pid) => pid,
             };
             drop((theirs, side_files));
-            match watch::until_end(pid, &store, &boot.run, limit, &ours) {
-                Ok(over) => over,
+            match watch::watch_until_end(pid, &store, &boot.run, limit, &ours) {
+                Ok(oversize) => oversize,
                 Err(error) => {
-                    // What cannot be watched does not go on.
+                    // A sandbox that cannot be watched is killed.
                     let _ = sys::kill(pid, libc::SIGKILL);
                     let _ = sys::wait(pid, true);
-                    Err(error).during(Step::Watch)?
+                    Err(error).at_step(Step::Watch)?
                 }
             }
         }
     };
-    wire::send(socket, &Reply::TreeGone { over }, &[])?;
+    wire::send(socket, &Reply::TreeGone { oversize }, &[])?;
     loop {
-        // What was meant for pid 1 and came too late is passed over.
+        // Requests for pid 1 that came too late are ignored.
         if let (RequestAfterPid1::FirstStage(FirstStageRequest::Inspect), _) =
             wire::receive(socket, None)?
         {
             let reply = match changed::inspect(&store, boot) {
                 Ok((reason, bytes)) => Reply::Inspected { reason, bytes },
-                Err(error) => Reply::Failed(Failure {
+                Err(error) => Reply::Failed(StepFailure {
                     step: Step::Inspect,
                     subject: None,
                     errno: errno(&error).raw_os_error(),

@@ -1,7 +1,8 @@
-//! The init: this very program, started again.
+//! The init: the running program, started again.
 //!
-//! A constructor runs before `main` in every process that links the crate. It acts only where argv[0] is our private name and the standard
-//! input is a SOCK_SEQPACKET unix socket; everywhere else it costs one system call.
+//! A constructor runs before `main` in every process that links the crate. It acts only if argv[0]
+//! is our private name and standard input is a SOCK_SEQPACKET unix socket. Otherwise it costs one
+//! system call.
 
 mod command;
 mod error;
@@ -24,27 +25,29 @@ use crate::protocol::boot::INIT_NAME;
 static CONSTRUCTOR: extern "C" fn() = constructor;
 
 extern "C" fn constructor() {
-    if !stdin_is_ours() || !named_init() {
+    if !stdin_is_seqpacket() || !has_init_name() {
         return;
     }
     let _ = std::panic::catch_unwind(first_stage::main);
     sys::exit_now(70);
 }
 
-fn stdin_is_ours() -> bool {
-    // SAFETY: only asked about, never closed; a number that is not open is answered with an error.
+fn stdin_is_seqpacket() -> bool {
+    // SAFETY: the descriptor is only queried, never closed. The kernel answers a closed number with
+    // an error.
     let stdin = unsafe { BorrowedFd::borrow_raw(0) };
     sockopt::socket_type(stdin) == Ok(SocketType::SEQPACKET)
         && sockopt::socket_domain(stdin) == Ok(AddressFamily::UNIX)
 }
 
-/// By /proc, since not every C library passes arguments to constructors.
-fn named_init() -> bool {
+/// Reads argv[0] from /proc, because not every C library passes arguments to constructors.
+fn has_init_name() -> bool {
     std::fs::read("/proc/self/cmdline")
         .is_ok_and(|line| line.strip_suffix(b"\0") == Some(INIT_NAME.as_bytes()))
 }
 
-/// Whether starting this program again starts our constructor: not so where the crate is in a shared library.
-pub(crate) fn reachable() -> bool {
+/// Returns true if starting this program again runs our constructor. It does not if the crate is in
+/// a shared library.
+pub(crate) fn can_start_itself() -> bool {
     sys::in_main_program(constructor as *const () as usize)
 }

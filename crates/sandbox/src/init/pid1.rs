@@ -1,4 +1,5 @@
-//! Pid 1 of a sandbox: builds it, gives up its rights, then starts and reaps commands until the engine is gone.
+//! Pid 1 of a sandbox: it sets up the sandbox and drops its privileges. Then it starts and reaps
+//! commands until the engine is gone.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,22 +14,22 @@ use rustix::process::{
 };
 use rustix::thread::UnshareFlags;
 
-use super::setup::overlay::{self, Writable};
+use super::setup::overlay::{self, WritableLayer};
 use super::setup::{capabilities, devices, files, network, procfs, seccomp, side_files};
 use super::{command, watch};
 use crate::os::error::errno;
 use crate::os::sys;
 use crate::os::usage::Usage;
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::failure::{During, Failure};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Pid1Request;
 use crate::protocol::spec::Exit;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire::{self, WireError};
 
-/// Never comes back.
+/// Runs pid 1. Never returns.
 pub(crate) fn main(
     socket: &OwnedFd,
     store: OwnedFd,
@@ -41,44 +42,45 @@ pub(crate) fn main(
             let _ = wire::send(socket, &Reply::Failed(failure), &[]);
             71
         }
-        Ok(built) => {
-            match Init::new(socket, watcher, boot.groups).and_then(|mut init| init.serve(built)) {
+        Ok(setup) => {
+            match Pid1::new(socket, watcher, boot.groups).and_then(|mut pid1| pid1.serve(setup)) {
                 Ok(()) => 0,
                 Err(_) => 72,
             }
         }
     };
-    // The kernel ends every other process of the namespace with it.
+    // With pid 1, the kernel ends every other process of the namespace.
     sys::exit_now(code);
 }
 
-/// What the engine is told of a sandbox that is set up.
-struct Built {
+/// The report to the engine of a sandbox that is set up.
+struct SetupResult {
     side_files: Vec<usize>,
     listener: Option<OwnedFd>,
 }
 
-/// Everything between a fresh fork and a confined pid 1 on the image.
+/// Turns a new fork into a confined pid 1 on the image.
 fn build(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
     contents: Vec<OwnedFd>,
-) -> Result<Built, Failure> {
-    // The engine's death is seen as the end of the socket, the first stage's by this.
-    set_parent_process_death_signal(Some(Signal::KILL)).during(Step::Prepare)?;
+) -> Result<SetupResult, StepFailure> {
+    // This signal reports the first stage's death. The engine's death shows as the end of the
+    // socket.
+    set_parent_process_death_signal(Some(Signal::KILL)).at_step(Step::Prepare)?;
     sys::unshare(
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP,
     )
-    .during(Step::Namespaces)?;
+    .at_step(Step::Namespaces)?;
     network::leave(boot.network)?;
     mount_change(
         "/",
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )
-    .during(Step::PrivateMounts)?;
+    .at_step(Step::PrivateMounts)?;
     let root = mount_image(boot)?;
-    let device = fstat(&root).during(Step::Overlay)?.st_dev;
+    let device = fstat(&root).at_step(Step::Overlay)?.st_dev;
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
     devices::mount(root.as_fd(), boot.groups)?;
@@ -89,56 +91,57 @@ fn build(
         &contents,
     )?;
     drop(contents);
-    procfs::seal(&proc, &boot.user_namespace, boot.max_processes)?;
+    procfs::restrict(&proc, &boot.user_namespace, boot.max_processes)?;
     drop(proc);
-    files::put_in_place(root.as_fd(), store.as_fd(), boot)?;
-    // An open directory of the outside would be a way out.
+    files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
+    // An open directory outside the sandbox would be a way out.
     drop(store);
     enter(root)?;
-    rustix::system::sethostname(boot.hostname.as_bytes()).during(Step::Hostname)?;
-    let proxy = network::set_up(boot.network)?;
-    limit(Resource::Core, 0).during_with(Step::Limits, "RLIMIT_CORE")?;
-    limit(Resource::Nproc, boot.max_processes.into()).during_with(Step::Limits, "RLIMIT_NPROC")?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).during(Step::Capabilities)?;
-    let listener = seccomp::install(watcher.is_some()).during(Step::Filter)?;
+    rustix::system::sethostname(boot.hostname.as_bytes()).at_step(Step::Hostname)?;
+    let listener = network::set_up(boot.network)?;
+    lower_limit(Resource::Core, 0).at_step_on(Step::Limits, "RLIMIT_CORE")?;
+    lower_limit(Resource::Nproc, boot.max_processes.into())
+        .at_step_on(Step::Limits, "RLIMIT_NPROC")?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::Capabilities)?;
+    let notifier = seccomp::install(watcher.is_some()).at_step(Step::Filter)?;
     if let Some(watcher) = watcher {
-        watch::ready(watcher.as_fd(), device, listener)
+        watch::ready(watcher.as_fd(), device, notifier)
             .map_err(|error| errno(&error))
-            .during(Step::Watch)?;
+            .at_step(Step::Watch)?;
     }
-    capabilities::confine().during(Step::Capabilities)?;
+    capabilities::confine().at_step(Step::Capabilities)?;
     umask(Mode::WGRP | Mode::WOTH);
-    Ok(Built {
+    Ok(SetupResult {
         side_files,
-        listener: proxy,
+        listener,
     })
 }
 
-fn mount_image(boot: &SandboxBoot) -> Result<OwnedFd, Failure> {
+fn mount_image(boot: &SandboxBoot) -> Result<OwnedFd, StepFailure> {
     let (upper, work, target) = (boot.run.join("L/d"), boot.run.join("w"), boot.run.join("m"));
-    let writable = Writable {
+    let writable = WritableLayer {
         upper: &upper,
         work: &work,
     };
     let root = overlay::mount_image(&boot.lowers, Some(&writable), &target, boot.old_mount)
-        .during(Step::Overlay)?;
-    if !overlay::is_writable(&root).during(Step::OverlayReadOnly)? {
-        return Err(Errno::ROFS).during(Step::OverlayReadOnly);
+        .at_step(Step::Overlay)?;
+    if !overlay::is_writable(&root).at_step(Step::OverlayReadOnly)? {
+        return Err(Errno::ROFS).at_step(Step::OverlayReadOnly);
     }
     Ok(root)
 }
 
-/// Makes the image the root directory and lets go of everything that was mounted before.
-fn enter(root: OwnedFd) -> Result<(), Failure> {
-    fchdir(&root).during(Step::PivotRoot)?;
+/// Makes the image the root directory and detaches the previous mounts.
+fn enter(root: OwnedFd) -> Result<(), StepFailure> {
+    fchdir(&root).at_step(Step::PivotRoot)?;
     drop(root);
-    pivot_root(".", ".").during(Step::PivotRoot)?;
-    unmount(".", UnmountFlags::DETACH).during(Step::PivotRoot)?;
-    chdir("/").during(Step::PivotRoot)
+    pivot_root(".", ".").at_step(Step::PivotRoot)?;
+    unmount(".", UnmountFlags::DETACH).at_step(Step::PivotRoot)?;
+    chdir("/").at_step(Step::PivotRoot)
 }
 
-/// Sets a limit, or keeps the lower one that is there.
-fn limit(resource: Resource, value: u64) -> Result<(), Errno> {
+/// Sets a limit, or keeps an existing lower one.
+fn lower_limit(resource: Resource, value: u64) -> Result<(), Errno> {
     let value = getrlimit(resource)
         .maximum
         .map_or(value, |maximum| maximum.min(value));
@@ -152,49 +155,49 @@ fn limit(resource: Resource, value: u64) -> Result<(), Errno> {
     )
 }
 
-struct Init<'a> {
+struct Pid1<'a> {
     socket: BorrowedFd<'a>,
-    /// Who watches the writable layer.
+    /// The connection to the watcher of the writable layer.
     watcher: Option<OwnedFd>,
-    signals: OwnedFd,
+    child_signals: OwnedFd,
     groups: bool,
-    /// Commands by process id.
+    /// The numbers of running commands, by process id.
     running: HashMap<i32, u32>,
-    /// Who waits until nothing is left, and whether that is the end.
-    draining: Vec<u32>,
+    /// The requests that wait until every process has ended.
+    kill_requests: Vec<u32>,
     finishing: bool,
 }
 
-impl<'a> Init<'a> {
+impl<'a> Pid1<'a> {
     fn new(socket: &'a OwnedFd, watcher: Option<OwnedFd>, groups: bool) -> Result<Self, WireError> {
         sys::block_signals(&[libc::SIGCHLD]);
         Ok(Self {
             socket: socket.as_fd(),
             watcher,
-            signals: sys::child_signals()?,
+            child_signals: sys::child_signals()?,
             groups,
             running: HashMap::new(),
-            draining: Vec::new(),
+            kill_requests: Vec::new(),
             finishing: false,
         })
     }
 
-    /// Serves until the engine says that it is over, or is gone.
-    fn serve(&mut self, built: Built) -> Result<(), WireError> {
-        let Built {
+    /// Serves requests until the engine finishes the sandbox or is gone.
+    fn serve(&mut self, setup: SetupResult) -> Result<(), WireError> {
+        let SetupResult {
             side_files,
             listener,
-        } = built;
+        } = setup;
         let files: Vec<_> = listener.iter().map(AsFd::as_fd).collect();
         wire::send(self.socket, &Reply::Up { side_files }, &files)?;
-        // Nobody inside may come by it.
+        // No process inside may get the listener.
         drop(listener);
         loop {
-            let [request, ended, told] = {
+            let [request, ended, watcher_ready] = {
                 let watcher = self.watcher.as_ref().map_or(self.socket, AsFd::as_fd);
                 let mut polled = [
                     PollFd::from_borrowed_fd(self.socket, PollFlags::IN),
-                    PollFd::new(&self.signals, PollFlags::IN),
+                    PollFd::new(&self.child_signals, PollFlags::IN),
                     PollFd::from_borrowed_fd(watcher, PollFlags::IN),
                 ];
                 match poll(&mut polled, None) {
@@ -203,16 +206,16 @@ impl<'a> Init<'a> {
                 }
                 polled.map(|fd| !fd.revents().is_empty())
             };
-            if told && self.watcher.is_some() {
-                self.obey();
+            if watcher_ready && self.watcher.is_some() {
+                self.handle_watcher_message();
             }
             if ended {
                 let mut records = [0_u8; 1024];
-                let _ = rustix::io::read(&self.signals, &mut records);
+                let _ = rustix::io::read(&self.child_signals, &mut records);
             }
             if request {
                 let (request, files) = wire::receive(self.socket, None)?;
-                self.answer(request, files)?;
+                self.handle_request(request, files)?;
             }
             if self.reap()? {
                 return Ok(());
@@ -220,15 +223,19 @@ impl<'a> Init<'a> {
         }
     }
 
-    fn answer(&mut self, request: Pid1Request, files: Vec<OwnedFd>) -> Result<(), WireError> {
+    fn handle_request(
+        &mut self,
+        request: Pid1Request,
+        files: Vec<OwnedFd>,
+    ) -> Result<(), WireError> {
         match request {
             Pid1Request::Exec { id } => {
-                let [description] = wire::exactly(files)?;
+                let [description] = wire::exact_files(files)?;
                 match command::start(description, self.groups) {
-                    Ok((pid, ends)) => {
+                    Ok((pid, streams)) => {
                         self.running.insert(pid, id);
-                        let ends = [ends[0].as_fd(), ends[1].as_fd(), ends[2].as_fd()];
-                        wire::send(self.socket, &Reply::Started { id, pid }, &ends)?;
+                        let streams = [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()];
+                        wire::send(self.socket, &Reply::Started { id, pid }, &streams)?;
                     }
                     Err(failure) => {
                         let reply = Reply::NotStarted {
@@ -251,11 +258,11 @@ impl<'a> Init<'a> {
                     .find(|(_, id)| **id == process)
                     .map(|(pid, _)| *pid);
                 let result = group.map_or(Err(Errno::SRCH), |group| sys::kill(-group, signal));
-                self.done(request, result)?;
+                self.send_done(request, result)?;
             }
             Pid1Request::KillAll { request } => {
                 let _ = sys::kill(-1, libc::SIGKILL);
-                self.draining.push(request);
+                self.kill_requests.push(request);
             }
             Pid1Request::Finish => {
                 let _ = sys::kill(-1, libc::SIGKILL);
@@ -265,8 +272,8 @@ impl<'a> Init<'a> {
         Ok(())
     }
 
-    /// Does what the watcher of the writable layer says.
-    fn obey(&mut self) {
+    /// Carries out a message of the watcher of the writable layer.
+    fn handle_watcher_message(&mut self) {
         let Some(watcher) = &self.watcher else { return };
         match wire::receive::<WatcherMessage>(watcher, None) {
             Ok((WatcherMessage::Stop, _)) => {
@@ -277,17 +284,17 @@ impl<'a> Init<'a> {
                 let _ = sys::kill(-1, libc::SIGCONT);
             }
             Ok(_) => {}
-            // Its death ends us as well.
+            // The watcher's death ends pid 1 too.
             Err(_) => self.watcher = None,
         }
     }
 
-    fn done(&self, request: u32, result: Result<(), Errno>) -> Result<(), WireError> {
+    fn send_done(&self, request: u32, result: Result<(), Errno>) -> Result<(), WireError> {
         let errno = result.err().map_or(0, Errno::raw_os_error);
         wire::send(self.socket, &Reply::Done { request, errno }, &[])
     }
 
-    /// Collects what has ended. True when that was the last and the sandbox is over.
+    /// Reaps processes that have ended. Returns true if none is left and the sandbox is finished.
     fn reap(&mut self) -> Result<bool, WireError> {
         loop {
             match sys::wait(-1, false) {
@@ -301,12 +308,12 @@ impl<'a> Init<'a> {
                 Err(_) => break,
             }
         }
-        for request in std::mem::take(&mut self.draining) {
-            self.done(request, Ok(()))?;
+        for request in std::mem::take(&mut self.kill_requests) {
+            self.send_done(request, Ok(()))?;
         }
         if self.finishing {
             let usage = sys::usage_of_children();
-            wire::send(self.socket, &Reply::Over { usage }, &[])?;
+            wire::send(self.socket, &Reply::Finished { usage }, &[])?;
         }
         Ok(self.finishing)
     }

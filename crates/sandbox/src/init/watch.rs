@@ -1,12 +1,16 @@
-//! Holding a sandbox to the disk space that its writable layer may take.
+//! Enforces the limit on the disk space of a sandbox's writable layer.
 //!
-//! The first stage does it while pid 1 and all below it live: it may read every file of the layer, sees the processes from outside, and is
-//! the parent whose SIGKILL ends the tree. Looking at the file system's free blocks costs a microsecond and bounds from above what was
-//! written; only when that bound reaches the limit is the layer itself measured. How often it looks depends on the room that is left, so
-//! that what is written in between stays small. fallocate takes any amount of space in one call, so it waits until it is answered here.
+//! The first stage does this while pid 1 and its descendants live. It may read every file of the
+//! layer, sees the processes from outside, and can end the tree by killing pid 1.
 //!
-//! Space is counted by blocks: a sparse file counts what it has, a deleted file that is still open counts too. What a process holds by a
-//! mapping alone, without a name or a descriptor, is not seen until it is gone.
+//! - The file system's free blocks cost a microsecond to read and give an upper bound on what was
+//!   written. The layer itself is measured only when that bound reaches the limit.
+//! - The interval between checks depends on the remaining space, which keeps an overshoot small.
+//! - A call of fallocate can take any amount of space, so it waits for an answer from here.
+//!
+//! Space is counted in blocks. A sparse file counts with its allocated blocks; a deleted file
+//! counts while it is open. A file held only by a mapping, without a name or descriptor, is not
+//! measured.
 
 use std::collections::HashSet;
 use std::fs;
@@ -28,19 +32,22 @@ use crate::os::tree::disk_space;
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire;
 
-/// Faster than a whole machine writes into its page cache, in bytes a second.
-const FASTEST: u64 = 8 << 30;
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_millis(200);
-/// The layer is measured at least so often where much of the room is used: somebody else's deletions hide what is written.
-const REMEASURE: Duration = Duration::from_secs(1);
-/// A measurement that takes longer is made with the processes stopped.
-const SLOW: Duration = Duration::from_millis(10);
-/// How long pid 1 may take to stop them.
-const STOPPED: Duration = Duration::from_millis(200);
+/// The assumed highest write rate in bytes per second. No machine fills its page cache faster.
+const MAX_WRITE_RATE: u64 = 8 << 30;
+/// The bounds of the interval between checks.
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_INTERVAL: Duration = Duration::from_millis(200);
+/// The interval between measurements when much space is used. Deletions by other processes can hide
+/// what was written.
+const REMEASURE_INTERVAL: Duration = Duration::from_secs(1);
+/// The measuring time above which the next measurement stops the processes.
+const SLOW_MEASUREMENT: Duration = Duration::from_millis(10);
+/// The time-out for pid 1 to stop the processes.
+const STOP_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Waits for the end of pid 1, and ends it when the layer grows beyond `limit`. Answers with what it had grown to in that case.
-pub(crate) fn until_end(
+/// Waits for the end of pid 1, and kills it if the layer grows beyond `limit`. Returns the layer's
+/// size in that case.
+pub(crate) fn watch_until_end(
     pid: i32,
     store: &OwnedFd,
     run: &Path,
@@ -51,64 +58,65 @@ pub(crate) fn until_end(
     let layer = openat(store, run.join("L/d"), flags, Mode::empty())?;
     let process = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
     let ended = pidfd_open(process, PidfdFlags::empty())?;
-    let mut watch = Watch {
+    let mut watch = LayerWatcher {
         pid,
         limit,
         pid1,
-        used: used(&layer)?,
+        used_bytes: used_bytes(&layer)?,
         layer,
         namespace: fs::read_link("/proc/self/ns/pid_for_children").ok(),
         device: None,
         listener: None,
-        measured: 0,
-        grown: 0,
-        hidden: false,
+        measured_bytes: 0,
+        growth: 0,
+        saw_deletion: false,
         measured_at: Instant::now(),
-        took: Duration::ZERO,
+        measure_time: Duration::ZERO,
     };
-    let over = watch.run(&ended);
+    let outcome = watch.run(&ended);
     let _ = sys::wait(pid, true);
-    match over? {
+    match outcome? {
         Some(bytes) => Ok(Some(bytes)),
-        // It may have been too quick for us.
-        None => watch.look(false),
+        // The sandbox may have exceeded the limit just before its end.
+        None => watch.check_growth(false),
     }
 }
 
-struct Watch<'a> {
+struct LayerWatcher<'a> {
     pid: i32,
     limit: u64,
     pid1: &'a OwnedFd,
     layer: OwnedFd,
-    /// The pid namespace of the sandbox.
+    /// The sandbox's pid namespace, as the link in /proc names it.
     namespace: Option<PathBuf>,
     /// The overlay's device.
     device: Option<u64>,
-    /// Where calls of fallocate wait.
+    /// The notification descriptor for calls of fallocate.
     listener: Option<OwnedFd>,
-    /// The layer when it was measured last.
-    measured: u64,
-    /// The most that can have been added since.
-    grown: u64,
-    /// Whether something was deleted on this file system since, so that less than what was added may be seen.
-    hidden: bool,
+    /// The layer's size at the last measurement, in bytes.
+    measured_bytes: u64,
+    /// The upper bound on bytes added since then.
+    growth: u64,
+    /// True if something on this file system was deleted since then. Then `growth` may be too low.
+    saw_deletion: bool,
+    /// The time and the duration of the last measurement.
     measured_at: Instant,
-    took: Duration,
-    /// The file system's used bytes, when looked at last.
-    used: u64,
+    measure_time: Duration,
+    /// The file system's used bytes at the last check.
+    used_bytes: u64,
 }
 
-impl Watch<'_> {
+impl LayerWatcher<'_> {
     fn run(&mut self, ended: &OwnedFd) -> Result<Option<u64>, Errno> {
         let mut connected = true;
         loop {
-            let [over, word, call] = {
-                // Without anything to read it is never ready.
+            let [exited, message, pending] = {
+                // `ended` stands in for a missing descriptor; it becomes ready only at the end.
                 let listener = self.listener.as_ref().unwrap_or(ended).as_fd();
-                let words = if connected { self.pid1 } else { ended }.as_fd();
+                let connection = if connected { self.pid1 } else { ended }.as_fd();
                 let mut polled = [
                     PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN),
-                    PollFd::from_borrowed_fd(words, PollFlags::IN),
+                    PollFd::from_borrowed_fd(connection, PollFlags::IN),
                     PollFd::from_borrowed_fd(listener, PollFlags::IN),
                 ];
                 match poll(&mut polled, Some(&timespec(self.interval()))) {
@@ -117,10 +125,10 @@ impl Watch<'_> {
                 }
                 polled.map(|fd| fd.revents().contains(PollFlags::IN))
             };
-            if over {
+            if exited {
                 return Ok(None);
             }
-            if word {
+            if message {
                 match wire::receive::<WatcherMessage>(self.pid1, None) {
                     Ok((WatcherMessage::Ready { device }, files)) => {
                         self.device = Some(device);
@@ -130,119 +138,124 @@ impl Watch<'_> {
                     Err(_) => connected = false,
                 }
             }
-            let found = match &self.listener {
-                Some(_) if call => self.allocate()?,
-                _ => self.look(true)?,
+            let oversize = match &self.listener {
+                Some(_) if pending => self.allocate()?,
+                _ => self.check_growth(true)?,
             };
-            if found.is_some() {
+            if oversize.is_some() {
                 let _ = sys::kill(self.pid, libc::SIGKILL);
-                return Ok(found);
+                return Ok(oversize);
             }
         }
     }
 
-    fn room(&self) -> u64 {
-        self.limit.saturating_sub(self.measured + self.grown)
+    fn remaining(&self) -> u64 {
+        self.limit.saturating_sub(self.measured_bytes + self.growth)
     }
 
     fn interval(&self) -> Duration {
-        let micros = self.room() / (FASTEST / 1_000_000);
-        Duration::from_micros(micros).clamp(SHORTEST, LONGEST)
+        let micros = self.remaining() / (MAX_WRITE_RATE / 1_000_000);
+        Duration::from_micros(micros).clamp(MIN_INTERVAL, MAX_INTERVAL)
     }
 
-    /// Answers with the layer's size if it is beyond the limit.
-    fn look(&mut self, living: bool) -> Result<Option<u64>, Errno> {
-        let used = used(&self.layer)?;
-        if used < self.used {
-            self.hidden = true;
+    /// Checks the growth. Returns the layer's size if it exceeds the limit.
+    fn check_growth(&mut self, alive: bool) -> Result<Option<u64>, Errno> {
+        let used_bytes = used_bytes(&self.layer)?;
+        if used_bytes < self.used_bytes {
+            self.saw_deletion = true;
         }
-        self.grown += used.saturating_sub(self.used);
-        self.used = used;
-        let full = self.measured + self.grown > self.limit;
-        let doubtful = self.hidden
-            && self.measured + self.grown > self.limit / 4
-            && self.measured_at.elapsed() > REMEASURE.max(self.took * 20);
-        // At the end nothing will be seen later, and what others deleted may have hidden it.
-        let last = !living && (self.hidden || self.measured + self.grown > self.limit / 4);
+        self.growth += used_bytes.saturating_sub(self.used_bytes);
+        self.used_bytes = used_bytes;
+        let full = self.measured_bytes + self.growth > self.limit;
+        let doubtful = self.saw_deletion
+            && self.measured_bytes + self.growth > self.limit / 4
+            && self.measured_at.elapsed() > REMEASURE_INTERVAL.max(self.measure_time * 20);
+        // This is the last check, and deletions by other processes may have hidden growth.
+        let last =
+            !alive && (self.saw_deletion || self.measured_bytes + self.growth > self.limit / 4);
         if full || doubtful || last {
-            self.measure(living)?;
+            self.measure(alive)?;
         }
-        Ok((self.measured > self.limit).then_some(self.measured))
+        Ok((self.measured_bytes > self.limit).then_some(self.measured_bytes))
     }
 
-    fn measure(&mut self, living: bool) -> Result<(), Errno> {
-        let slow = living && self.took > SLOW && self.say(&WatcherMessage::Stop) && self.stopped();
-        let begun = Instant::now();
-        // From before, so that what is written meanwhile counts twice rather than not at all.
-        self.used = used(&self.layer)?;
+    fn measure(&mut self, alive: bool) -> Result<(), Errno> {
+        let slow = alive
+            && self.measure_time > SLOW_MEASUREMENT
+            && self.send(&WatcherMessage::Stop)
+            && self.wait_until_stopped();
+        let start = Instant::now();
+        // Read it before measuring: bytes written meanwhile then count twice rather than not at
+        // all.
+        self.used_bytes = used_bytes(&self.layer)?;
         let files = disk_space(&self.layer).map_err(|error| errno(&error));
-        let deleted = if living { self.deleted() } else { 0 };
+        let deleted_bytes = if alive { self.deleted_bytes() } else { 0 };
         self.measured_at = Instant::now();
-        self.took = begun.elapsed();
+        self.measure_time = start.elapsed();
         if slow {
-            self.say(&WatcherMessage::Continue);
+            self.send(&WatcherMessage::Continue);
         }
         match files {
             Ok(files) => {
-                self.measured = files + deleted;
-                self.grown = 0;
-                self.hidden = false;
+                self.measured_bytes = files + deleted_bytes;
+                self.growth = 0;
+                self.saw_deletion = false;
             }
-            // It changes while it is walked; the next look measures again.
+            // The layer changed during the walk. The next check measures it again.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::LOOP) => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn say(&self, message: &WatcherMessage) -> bool {
+    fn send(&self, message: &WatcherMessage) -> bool {
         wire::send(self.pid1, message, &[]).is_ok()
     }
 
-    fn stopped(&self) -> bool {
-        let deadline = Some(Instant::now() + STOPPED);
+    fn wait_until_stopped(&self) -> bool {
+        let deadline = Some(Instant::now() + STOP_TIMEOUT);
         matches!(
             wire::receive::<WatcherMessage>(self.pid1, deadline),
             Ok((WatcherMessage::Stopped, _))
         )
     }
 
-    /// Answers a call of fallocate: it may have what there is room for.
+    /// Answers a call of fallocate, which may take the remaining space.
     fn allocate(&mut self) -> Result<Option<u64>, Errno> {
         let Some(listener) = &self.listener else {
             return Ok(None);
         };
-        let Some(call) = sys::next_call(listener)? else {
+        let Some(pending) = sys::receive_call(listener)? else {
             return Ok(None);
         };
-        let [file, _, _, length, ..] = call.arguments;
-        let path = format!("/proc/{}/fd/{}", call.pid, file);
-        // Files in memory are not our affair, and what is no file is refused by the call itself.
-        let ours = fs::metadata(path).is_ok_and(|about| Some(about.dev()) == self.device);
-        if ours && length > self.room() {
+        let [file, _, _, length, ..] = pending.arguments;
+        let path = format!("/proc/{}/fd/{}", pending.pid, file);
+        // Ignore files in memory. The call itself refuses descriptors that are not files.
+        let ours = fs::metadata(path).is_ok_and(|metadata| Some(metadata.dev()) == self.device);
+        if ours && length > self.remaining() {
             self.measure(true)?;
-            if length > self.room() {
+            if length > self.remaining() {
                 // The call waits until its process is killed.
-                return Ok(Some(self.measured.saturating_add(length)));
+                return Ok(Some(self.measured_bytes.saturating_add(length)));
             }
         }
         if let Some(listener) = &self.listener {
-            sys::let_call_go_on(listener, &call);
+            sys::continue_call(listener, &pending);
         }
-        // The blocks are seen by the next look; until then they count as taken.
+        // The next check sees the blocks. Until then they count as used.
         if ours {
-            self.look(true)?;
-            self.grown = self.grown.saturating_add(length);
+            self.check_growth(true)?;
+            self.growth = self.growth.saturating_add(length);
         }
         Ok(None)
     }
 
-    /// Blocks of files that have no name any more and are still open.
-    fn deleted(&self) -> u64 {
+    /// The size of deleted files that are still open, in bytes.
+    fn deleted_bytes(&self) -> u64 {
         let (Some(device), Some(namespace)) = (self.device, &self.namespace) else {
             return 0;
         };
-        let mut seen = HashSet::new();
+        let mut counted = HashSet::new();
         let mut bytes = 0;
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let name = process.file_name();
@@ -259,13 +272,13 @@ impl Watch<'_> {
                 .flatten()
                 .flatten()
             {
-                if let Ok(about) = fs::metadata(file.path())
-                    && about.is_file()
-                    && about.nlink() == 0
-                    && about.dev() == device
-                    && seen.insert(about.ino())
+                if let Ok(metadata) = fs::metadata(file.path())
+                    && metadata.is_file()
+                    && metadata.nlink() == 0
+                    && metadata.dev() == device
+                    && counted.insert(metadata.ino())
                 {
-                    bytes += about.blocks() * 512;
+                    bytes += metadata.blocks() * 512;
                 }
             }
         }
@@ -273,13 +286,13 @@ impl Watch<'_> {
     }
 }
 
-/// What is used of the file system, by whomever.
-fn used(directory: &OwnedFd) -> Result<u64, Errno> {
-    let about = fstatvfs(directory)?;
-    Ok(about.f_blocks.saturating_sub(about.f_bfree) * about.f_frsize)
+/// The used bytes of the file system, including those of other processes.
+fn used_bytes(directory: &OwnedFd) -> Result<u64, Errno> {
+    let stats = fstatvfs(directory)?;
+    Ok(stats.f_blocks.saturating_sub(stats.f_bfree) * stats.f_frsize)
 }
 
-/// Pid 1's side: tells the watcher that the sandbox is set up.
+/// Reports to the watcher that the sandbox is set up. Pid 1 calls it.
 pub(crate) fn ready(
     watcher: BorrowedFd<'_>,
     device: u64,

@@ -1,38 +1,42 @@
-//! From a failed step to what is wrong with the machine.
+//! Explains a failed step by the state of the machine.
 
 use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::facts::Facts;
+use super::host_info::HostInfo;
 use super::unavailable::Unavailable;
 use crate::error::Error;
 use crate::ids::write::MapError;
 use crate::ids::{IdMap, MapKind, remedy};
 use crate::options::StoreOptions;
-use crate::protocol::failure::Failure;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::StepFailure;
 use crate::store::layout::StoreLayout;
 
-/// The error that a failed step is reported as: a sentence with the remedy where the machine is at fault.
-pub(crate) fn explain(store: &StoreLayout, failure: Failure) -> Error {
-    match unavailable(&failure, &Facts::gather(store.root()), store.options()) {
+/// The error that reports a failed step. If the machine is the cause, it includes a remedy.
+pub(crate) fn explain(store: &StoreLayout, failure: StepFailure) -> Error {
+    match unavailable(&failure, &HostInfo::read(store.root()), store.options()) {
         Some(unavailable) => unavailable.into(),
-        None => other(failure),
+        None => plain_error(failure),
     }
 }
 
-/// The error where ids cannot be mapped.
-pub(crate) fn unmapped(map: &IdMap, error: &MapError, options: &StoreOptions) -> Error {
-    unmapped_on(map, error, &Facts::gather(Path::new("/")), options).into()
+/// The error for ids that cannot be mapped.
+pub(crate) fn map_error(map: &IdMap, error: &MapError, options: &StoreOptions) -> Error {
+    map_unavailable(map, error, &HostInfo::read(Path::new("/")), options).into()
 }
 
-/// What is wrong with the machine, if a failure of this step says so.
-fn unavailable(failure: &Failure, facts: &Facts, options: &StoreOptions) -> Option<Unavailable> {
+/// The defect of the machine that explains a failed step, if there is one.
+fn unavailable(
+    failure: &StepFailure,
+    host: &HostInfo,
+    options: &StoreOptions,
+) -> Option<Unavailable> {
     let errno = Errno::from_raw_os_error(failure.errno);
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
     if failure.step == Step::UserNamespace {
-        return Some(forbidden(errno, facts));
+        return Some(forbidden(errno, host));
     }
     let rights = matches!(
         failure.step,
@@ -45,7 +49,7 @@ fn unavailable(failure: &Failure, facts: &Facts, options: &StoreOptions) -> Opti
             | Step::Overlay
             | Step::Proc
     );
-    if rights && refused && facts.apparmor && !facts.root {
+    if rights && refused && host.apparmor && !host.root {
         return Some(Unavailable::AppArmor);
     }
     match failure.step {
@@ -66,15 +70,15 @@ fn unavailable(failure: &Failure, facts: &Facts, options: &StoreOptions) -> Opti
         Step::Namespaces | Step::PidNamespace | Step::NetworkNamespace | Step::PrivateMounts
             if refused =>
         {
-            Some(forbidden(errno, facts))
+            Some(forbidden(errno, host))
         }
         Step::Overlay if matches!(errno, Errno::NODEV | Errno::NOSYS) => {
             Some(Unavailable::Kernel {
                 lacks: "has no overlayfs".into(),
             })
         }
-        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(facts, options)),
-        Step::OverlayReadOnly => Some(data_directory(facts, options)),
+        Step::Upper if errno == Errno::OPNOTSUPP => Some(data_directory(host, options)),
+        Step::OverlayReadOnly => Some(data_directory(host, options)),
         Step::Overlay
             if matches!(
                 errno,
@@ -86,16 +90,16 @@ fn unavailable(failure: &Failure, facts: &Facts, options: &StoreOptions) -> Opti
                     | Errno::STALE
             ) =>
         {
-            Some(data_directory(facts, options))
+            Some(data_directory(host, options))
         }
         _ => None,
     }
 }
 
-fn data_directory(facts: &Facts, options: &StoreOptions) -> Unavailable {
+fn data_directory(host: &HostInfo, options: &StoreOptions) -> Unavailable {
     Unavailable::DataDirectory {
-        path: facts.data_directory.clone(),
-        filesystem: facts.filesystem.clone(),
+        path: host.data_directory.clone(),
+        filesystem: host.filesystem.clone(),
         remedy: format!(
             "{} a directory on a local file system such as ext4, xfs or btrfs",
             options.choose_directory()
@@ -103,11 +107,11 @@ fn data_directory(facts: &Facts, options: &StoreOptions) -> Unavailable {
     }
 }
 
-fn forbidden(errno: Errno, facts: &Facts) -> Unavailable {
-    let (why, remedy) = if facts.max_user_namespaces == Some(0)
+fn forbidden(errno: Errno, host: &HostInfo) -> Unavailable {
+    let (why, remedy) = if host.max_user_namespaces == Some(0)
         || matches!(errno, Errno::NOSPC | Errno::USERS)
     {
-        let found = match facts.max_user_namespaces {
+        let found = match host.max_user_namespaces {
             Some(limit) => format!("user.max_user_namespaces is {limit}"),
             None => "the limit on user namespaces is reached".into(),
         };
@@ -119,14 +123,14 @@ fn forbidden(errno: Errno, facts: &Facts) -> Unavailable {
         return Unavailable::Kernel {
             lacks: "has no user namespaces".into(),
         };
-    } else if facts.unprivileged_clone == Some(0) && !facts.root {
+    } else if host.unprivileged_clone == Some(0) && !host.root {
         (
             "kernel.unprivileged_userns_clone is 0".into(),
             "run `sysctl -w kernel.unprivileged_userns_clone=1` as root".into(),
         )
-    } else if facts.apparmor && !facts.root {
+    } else if host.apparmor && !host.root {
         return Unavailable::AppArmor;
-    } else if facts.container {
+    } else if host.container {
         (
             "this is a container whose runtime refuses them".into(),
             "start it with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined` (docker, podman), or run outside of it".to_owned(),
@@ -141,18 +145,18 @@ fn forbidden(errno: Errno, facts: &Facts) -> Unavailable {
     Unavailable::NamespacesForbidden { why, remedy }
 }
 
-/// Why the store's ids cannot be mapped.
-fn unmapped_on(
+/// Explains why the store's ids cannot be mapped.
+fn map_unavailable(
     map: &IdMap,
     error: &MapError,
-    facts: &Facts,
+    host: &HostInfo,
     options: &StoreOptions,
 ) -> Unavailable {
-    if facts.apparmor && !facts.root && map.kind() == MapKind::Single {
+    if host.apparmor && !host.root && map.kind() == MapKind::Single {
         return Unavailable::AppArmor;
     }
     let remedy = match error {
-        MapError::Helper { .. } => remedy::get_the_range_back(options),
+        MapError::Helper { .. } => remedy::instruction_to_restore_range(options),
         MapError::Refused { .. } => {
             format!(
                 "run as the user and in the container that the data directory was made by, or {} a new directory",
@@ -168,8 +172,8 @@ fn unmapped_on(
     }
 }
 
-/// A failure that says nothing about the machine.
-pub(super) fn other(failure: Failure) -> Error {
+/// The error for a failure that the machine's state does not explain.
+pub(super) fn plain_error(failure: StepFailure) -> Error {
     let errno = Errno::from_raw_os_error(failure.errno);
     let subject = failure.subject.unwrap_or_default();
     if matches!(failure.step, Step::PlaceFile | Step::MakeDirectory) {
@@ -183,7 +187,7 @@ pub(super) fn other(failure: Failure) -> Error {
             Errno::INVAL => "its owner does not exist in the sandbox".into(),
             other => std::io::Error::from(other).to_string(),
         };
-        return Error::Place {
+        return Error::Placement {
             path: subject.into(),
             reason,
         };
@@ -199,16 +203,16 @@ pub(super) fn other(failure: Failure) -> Error {
 mod tests {
     use super::*;
 
-    fn failure(step: Step, errno: Errno) -> Failure {
-        Failure {
+    fn failure(step: Step, errno: Errno) -> StepFailure {
+        StepFailure {
             step,
             subject: None,
             errno: errno.raw_os_error(),
         }
     }
 
-    fn sentence(step: Step, errno: Errno, facts: &Facts) -> String {
-        unavailable(&failure(step, errno), facts, &options())
+    fn message_of(step: Step, errno: Errno, host: &HostInfo) -> String {
+        unavailable(&failure(step, errno), host, &options())
             .map(|found| found.to_string())
             .unwrap_or_default()
     }
@@ -220,33 +224,36 @@ mod tests {
         }
     }
 
-    fn facts() -> Facts {
-        Facts {
+    fn host() -> HostInfo {
+        HostInfo {
             data_directory: "/data".into(),
             filesystem: "overlayfs".into(),
-            ..Facts::default()
+            ..HostInfo::default()
         }
     }
 
     #[test]
     fn no_user_namespaces_left() {
-        let facts = Facts {
+        let host = HostInfo {
             max_user_namespaces: Some(0),
-            ..facts()
+            ..host()
         };
-        let said = sentence(Step::UserNamespace, Errno::NOSPC, &facts);
-        assert!(said.contains("user.max_user_namespaces is 0"), "{said}");
+        let message = message_of(Step::UserNamespace, Errno::NOSPC, &host);
         assert!(
-            said.contains("sysctl -w user.max_user_namespaces="),
-            "{said}"
+            message.contains("user.max_user_namespaces is 0"),
+            "{message}"
+        );
+        assert!(
+            message.contains("sysctl -w user.max_user_namespaces="),
+            "{message}"
         );
     }
 
     #[test]
-    fn apparmor_lets_the_namespace_be_made_and_takes_its_rights() {
-        let restricted = Facts {
+    fn apparmor_allows_the_namespace_but_denies_its_capabilities() {
+        let restricted = HostInfo {
             apparmor: true,
-            ..facts()
+            ..host()
         };
         for step in [
             Step::BecomeRoot,
@@ -265,10 +272,10 @@ mod tests {
             }
         }
         assert!(
-            sentence(Step::Proc, Errno::PERM, &restricted)
+            message_of(Step::Proc, Errno::PERM, &restricted)
                 .contains("kernel.apparmor_restrict_unprivileged_userns=0")
         );
-        let root = Facts {
+        let root = HostInfo {
             root: true,
             ..restricted
         };
@@ -279,60 +286,63 @@ mod tests {
     }
 
     #[test]
-    fn an_over_mounted_proc() {
-        assert!(sentence(Step::Proc, Errno::PERM, &facts()).contains("systempaths=unconfined"));
+    fn a_proc_with_covering_mounts() {
+        assert!(message_of(Step::Proc, Errno::PERM, &host()).contains("systempaths=unconfined"));
     }
 
     #[test]
     fn a_data_directory_without_overlay_uppers() {
-        let said = sentence(Step::Overlay, Errno::INVAL, &facts());
+        let message = message_of(Step::Overlay, Errno::INVAL, &host());
         assert!(
-            said.contains("/data is on overlayfs")
-                && said.contains("; set THE_STORE to a directory on"),
-            "{said}"
+            message.contains("/data is on overlayfs")
+                && message.contains("; set THE_STORE to a directory on"),
+            "{message}"
         );
-        assert_eq!(sentence(Step::OverlayReadOnly, Errno::ROFS, &facts()), said);
-        assert_eq!(sentence(Step::Upper, Errno::OPNOTSUPP, &facts()), said);
+        assert_eq!(
+            message_of(Step::OverlayReadOnly, Errno::ROFS, &host()),
+            message
+        );
+        assert_eq!(message_of(Step::Upper, Errno::OPNOTSUPP, &host()), message);
     }
 
     #[test]
-    fn a_refusing_container() {
-        let facts = Facts {
+    fn a_container_that_refuses_namespaces() {
+        let host = HostInfo {
             container: true,
             root: true,
-            ..facts()
+            ..host()
         };
-        assert!(sentence(Step::UserNamespace, Errno::PERM, &facts).contains("seccomp=unconfined"));
+        assert!(message_of(Step::UserNamespace, Errno::PERM, &host).contains("seccomp=unconfined"));
     }
 
     #[test]
-    fn a_failure_that_is_nobodys_fault_is_told_as_it_is() {
+    fn a_failure_that_the_machine_does_not_explain_is_a_plain_error() {
         assert_eq!(
-            unavailable(&failure(Step::Hostname, Errno::INVAL), &facts(), &options()),
+            unavailable(&failure(Step::Hostname, Errno::INVAL), &host(), &options()),
             None
         );
         assert!(
-            other(failure(Step::Hostname, Errno::INVAL))
+            plain_error(failure(Step::Hostname, Errno::INVAL))
                 .to_string()
                 .starts_with("set up the sandbox: set the host name")
         );
     }
 
     #[test]
-    fn every_sentence_is_one_sentence() {
+    fn every_message_is_one_sentence() {
         let all = [
             Unavailable::AppArmor,
             Unavailable::ProcMasked,
             Unavailable::MemfdNoexec,
             Unavailable::NoProc,
-            data_directory(&facts(), &options()),
-            forbidden(Errno::PERM, &facts()),
+            data_directory(&host(), &options()),
+            forbidden(Errno::PERM, &host()),
         ];
         for unavailable in all {
-            let said = unavailable.to_string();
+            let message = unavailable.to_string();
             assert!(
-                !said.contains(". ") && !said.ends_with('.') && !said.contains('\n'),
-                "{said}"
+                !message.contains(". ") && !message.ends_with('.') && !message.contains('\n'),
+                "{message}"
             );
         }
     }

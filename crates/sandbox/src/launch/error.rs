@@ -1,30 +1,30 @@
-//! Why an init cannot be started.
+//! The error of starting an init.
 
 use crate::os::error::OsError;
 
-/// The init could not be started.
+/// The error of starting an init.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LaunchError {
-    /// The crate is in a shared library.
+    /// The crate is in a shared library, so the running program cannot be the init.
     #[error(
-        "this program cannot start itself as the init of a sandbox, because the sandbox sits in a shared library: \
+        "this program cannot start itself as the init of a sandbox, because contree-sandbox is linked into a shared library: \
          set {setting} to a program that links it"
     )]
     SharedLibrary {
-        /// What to set.
+        /// The setting that chooses another program.
         setting: String,
     },
-    /// Another program was started, or none that answers.
+    /// The started program does not answer as an init.
     #[error("{program} does not answer as the init of a sandbox: it must link contree-sandbox")]
     NotInit {
         /// The program.
         program: String,
     },
-    /// The ids could not be mapped.
+    /// The ids of the sandbox could not be mapped.
     #[error("map the ids of the sandbox: {0}")]
     Map(String),
-    /// The kernel refused.
+    /// A kernel call failed.
     #[error(transparent)]
     Os(#[from] OsError),
 }

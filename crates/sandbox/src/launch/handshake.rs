@@ -1,4 +1,4 @@
-//! Starting an init and seeing it through to the point where it is set up.
+//! Starts an init and waits until it has set up what it is for.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -11,60 +11,61 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::classify::{explain, other, unmapped};
+use super::classify::{explain, map_error, plain_error};
 use super::error::LaunchError;
 use super::program;
 use crate::error::Error;
 use crate::ids::IdMap;
 use crate::ids::write::MapError;
 use crate::options::StoreOptions;
-use crate::os::error::Doing;
+use crate::os::error::CallContext;
 use crate::os::poll::wait_readable;
 use crate::protocol::boot::{Boot, INIT_NAME};
-use crate::protocol::failure::Failure;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
+use crate::protocol::step_failure::StepFailure;
 use crate::protocol::wire::{self, WireError, payload};
 use crate::store::layout::StoreLayout;
 
-/// From the start of the program to its first sign of life. A program that is not our init gives none.
-const HELLO: Duration = Duration::from_secs(10);
-/// From the first sign of life to a sandbox that is set up: milliseconds, unless the machine is on its knees.
-const START: Duration = Duration::from_secs(30);
-/// From SIGKILL to the end of a process that is not stuck in the kernel.
-const DEATH: Duration = Duration::from_secs(10);
+/// The time-out for the program's first message. A program that is not our init sends none.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time-out from the first message to a sandbox that is set up. It takes milliseconds, unless
+/// the machine is overloaded.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time-out for the end of a process after SIGKILL, unless it is stuck in the kernel.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An init process and the connection to it. Dropping it kills it and waits.
+/// An init process and the connection to it. Dropping the value kills the process and waits.
 #[derive(Debug)]
 pub(crate) struct InitProcess {
     child: Mutex<Child>,
-    /// Never names another process, as a number could once the init is gone.
+    /// Unlike a process id, a pidfd never refers to another process after the init is gone.
     pidfd: OwnedFd,
     socket: OwnedFd,
 }
 
-/// What an init says of the sandbox that it has set up.
+/// The init's report of the sandbox that it has set up.
 #[derive(Debug, Default)]
-pub(crate) struct SetUp {
-    /// Which side files there are, by their place in the request.
+pub(crate) struct SetupResult {
+    /// The side files that exist, as indices into the request.
     pub(crate) side_files: Vec<usize>,
     /// The socket that listens on the sandbox's loopback interface.
     pub(crate) listener: Option<OwnedFd>,
 }
 
 impl InitProcess {
-    /// Starts an init and has it set up what `boot` describes.
+    /// Starts an init, which sets up what `boot` describes.
     pub(crate) fn start(store: &StoreLayout, boot: &Boot) -> Result<Self, Error> {
-        Self::start_with(store, boot, &[]).map(|(init, _)| init)
+        Self::start_with_files(store, boot, &[]).map(|(init, _)| init)
     }
 
-    /// The same with open files that belong to it.
-    pub(crate) fn start_with(
+    /// Starts an init with `boot` and passes it open files.
+    pub(crate) fn start_with_files(
         store: &StoreLayout,
         boot: &Boot,
         files: &[BorrowedFd<'_>],
-    ) -> Result<(Self, SetUp), Error> {
-        Self::with_map(
+    ) -> Result<(Self, SetupResult), Error> {
+        Self::start_with_map(
             store.options(),
             store.id_map(),
             store.directory(),
@@ -72,72 +73,77 @@ impl InitProcess {
             files,
         )
         .map_err(|error| match error {
-            Refusal::Step(failure) => explain(store, failure),
-            Refusal::Map(error) => unmapped(store.id_map(), &error, store.options()),
-            Refusal::Other(error) => error,
+            StartError::Step(failure) => explain(store, failure),
+            StartError::Map(error) => map_error(store.id_map(), &error, store.options()),
+            StartError::Other(error) => error,
         })
     }
 
-    fn with_map(
+    fn start_with_map(
         options: &StoreOptions,
         map: &IdMap,
         store: BorrowedFd<'_>,
         boot: &Boot,
         files: &[BorrowedFd<'_>],
-    ) -> Result<(Self, SetUp), Refusal> {
-        let init = Self::spawn(options).map_err(Refusal::Other)?;
-        match init.receive(Instant::now() + HELLO) {
+    ) -> Result<(Self, SetupResult), StartError> {
+        let init = Self::spawn(options).map_err(StartError::Other)?;
+        match init.receive(Instant::now() + HELLO_TIMEOUT) {
             Ok((Reply::Hello, _)) => {}
             _ => {
-                let program = program::name(options);
-                return Err(Refusal::Other(LaunchError::NotInit { program }.into()));
+                let program = program::display_name(options);
+                return Err(StartError::Other(LaunchError::NotInit { program }.into()));
             }
         }
-        let deadline = Instant::now() + START;
+        let deadline = Instant::now() + SETUP_TIMEOUT;
         let description = payload::write(boot)?;
         let files = [&[store, description.as_fd()], files].concat();
         wire::send(&init.socket, &FirstStageRequest::Boot, &files)?;
         match init.receive(deadline)? {
             (Reply::NeedMap, _) => {}
-            (reply, _) => return Err(refused(reply)),
+            (reply, _) => return Err(start_error(reply)),
         }
-        map.write(init.pid()).map_err(Refusal::Map)?;
+        map.write(init.pid()).map_err(StartError::Map)?;
         wire::send(&init.socket, &FirstStageRequest::Mapped, &[])?;
         match init.receive(deadline)? {
-            (Reply::Ready, _) => Ok((init, SetUp::default())),
+            (Reply::Ready, _) => Ok((init, SetupResult::default())),
             (Reply::Up { side_files }, files) => {
                 let listener = files.into_iter().next();
-                let set_up = SetUp {
+                let result = SetupResult {
                     side_files,
                     listener,
                 };
-                Ok((init, set_up))
+                Ok((init, result))
             }
-            // What is placed in it counts as well.
-            (Reply::TreeGone { over: Some(bytes) }, _) => {
+            // Files placed before the start count towards the limit too.
+            (
+                Reply::TreeGone {
+                    oversize: Some(bytes),
+                },
+                _,
+            ) => {
                 let limit = match boot {
                     Boot::Sandbox(sandbox) => sandbox.max_layer_bytes,
                     _ => None,
                 };
                 let limit = limit.unwrap_or(bytes);
-                Err(Refusal::Other(Error::LayerTooLarge { bytes, limit }))
+                Err(StartError::Other(Error::LayerTooLarge { bytes, limit }))
             }
-            (reply, _) => Err(refused(reply)),
+            (reply, _) => Err(start_error(reply)),
         }
     }
 
     fn spawn(options: &StoreOptions) -> Result<Self, Error> {
-        let program = program::path(options)?;
+        let program = program::executable_path(options)?;
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC,
             None,
         )
-        .doing("make a socket pair")?;
-        // A stuck init must not hold up the engine for ever.
-        sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(START))
-            .doing("set up the socket pair")?;
+        .context("make a socket pair")?;
+        // A stuck init must not block the engine.
+        sockopt::set_socket_timeout(&ours, sockopt::Timeout::Send, Some(SETUP_TIMEOUT))
+            .context("set up the socket pair")?;
         let child = Command::new(program)
             .arg0(INIT_NAME)
             .env_clear()
@@ -145,9 +151,9 @@ impl InitProcess {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .doing("start the init of a sandbox")?;
+            .context("start the init of a sandbox")?;
         let pid = Pid::from_child(&child);
-        let pidfd = pidfd_open(pid, PidfdFlags::empty()).doing("open the init's pidfd")?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).context("open the init's pidfd")?;
         Ok(Self {
             child: Mutex::new(child),
             pidfd,
@@ -170,16 +176,16 @@ impl InitProcess {
             .id()
     }
 
-    /// Kills it. The kernel then ends everything that is in its sandbox.
+    /// Kills the init. The kernel then ends everything in its sandbox.
     pub(crate) fn kill(&self) {
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
     }
 
-    /// Waits until it is gone; false when it takes too long.
+    /// Waits until the init is gone. Returns false at the deadline.
     pub(crate) fn wait(&self, deadline: Instant) -> bool {
         let gone = wait_readable(self.pidfd.as_fd(), Some(deadline)).is_ok();
         if gone {
-            // Where the host program ignores SIGCHLD there is nothing left to collect.
+            // If the host program ignores SIGCHLD, the kernel has already reaped the child.
             let _ = self
                 .child
                 .lock()
@@ -193,18 +199,18 @@ impl InitProcess {
 impl Drop for InitProcess {
     fn drop(&mut self) {
         self.kill();
-        self.wait(Instant::now() + DEATH);
+        self.wait(Instant::now() + KILL_TIMEOUT);
     }
 }
 
-/// Why an init did not get as far as Ready.
-enum Refusal {
-    Step(Failure),
+/// The error of an init that did not become ready.
+enum StartError {
+    Step(StepFailure),
     Map(MapError),
     Other(Error),
 }
 
-impl From<WireError> for Refusal {
+impl From<WireError> for StartError {
     fn from(error: WireError) -> Self {
         Self::Other(match error {
             WireError::TimedOut => Error::TimedOut("start"),
@@ -214,41 +220,41 @@ impl From<WireError> for Refusal {
     }
 }
 
-fn refused(reply: Reply) -> Refusal {
+fn start_error(reply: Reply) -> StartError {
     match reply {
-        Reply::Failed(failure) => Refusal::Step(failure),
-        _ => Refusal::Other(Error::Gone),
+        Reply::Failed(failure) => StartError::Step(failure),
+        _ => StartError::Other(Error::Gone),
     }
 }
 
-/// The map for a new store: what this user can have, tried out where a set-user-id helper is in it.
+/// Picks the id map of a new store. A map that needs a set-user-id helper is tried first.
 pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
     let map = IdMap::pick();
-    if !map.beyond_engine() {
+    if !map.exceeds_engine_rights() {
         return map;
     }
     match probe(options, &map) {
-        Err(Refusal::Map(error)) => IdMap::alone(error.to_string()),
-        // Whatever else fails would fail with a single id as well.
+        Err(StartError::Map(error)) => IdMap::single_id(error.to_string()),
+        // Any other failure would also occur with a single id.
         _ => map,
     }
 }
 
-/// Whether the ids can be mapped here and now.
+/// Checks that the ids can be mapped now.
 pub(crate) fn try_map(options: &StoreOptions, map: &IdMap) -> Result<(), Error> {
     match probe(options, map) {
         Ok(()) => Ok(()),
-        Err(Refusal::Map(error)) => Err(unmapped(map, &error, options)),
-        Err(Refusal::Step(failure)) => Err(other(failure)),
-        Err(Refusal::Other(error)) => Err(error),
+        Err(StartError::Map(error)) => Err(map_error(map, &error, options)),
+        Err(StartError::Step(failure)) => Err(plain_error(failure)),
+        Err(StartError::Other(error)) => Err(error),
     }
 }
 
-fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), Refusal> {
-    let here = rustix::fs::open("/", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .on("open", "/")
-        .map_err(|error| Refusal::Other(error.into()))?;
-    InitProcess::with_map(options, map, here.as_fd(), &Boot::Probe, &[]).map(drop)
+fn probe(options: &StoreOptions, map: &IdMap) -> Result<(), StartError> {
+    let root = rustix::fs::open("/", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .context_path("open", "/")
+        .map_err(|error| StartError::Other(error.into()))?;
+    InitProcess::start_with_map(options, map, root.as_fd(), &Boot::Probe, &[]).map(drop)
 }
 
 /// Removes a tree of the store from within the user namespace.

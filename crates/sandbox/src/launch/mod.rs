@@ -1,8 +1,8 @@
-//! Starting the init, and saying why it cannot be started.
+//! Starts the init, and explains why it cannot be started.
 
 pub(crate) mod classify;
 pub(crate) mod error;
-pub(crate) mod facts;
 pub(crate) mod handshake;
+pub(crate) mod host_info;
 mod program;
 pub(crate) mod unavailable;

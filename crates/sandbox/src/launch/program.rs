@@ -1,7 +1,8 @@
-//! The program that is run as init: a sealed copy of this one, in memory.
+//! The program that runs as init: a sealed in-memory copy of this one.
 //!
-//! A copy, so that nothing inside can reach the file of the engine's own program through the init, and so that replacing that file while
-//! the engine runs changes nothing. It is made once per process and program.
+//! The copy prevents processes inside from reaching the engine's program file through the init.
+//! Replacing that file while the engine runs also changes nothing. One copy is made per process and
+//! program.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,18 +17,18 @@ use super::unavailable::Unavailable;
 use crate::error::Error;
 use crate::init;
 use crate::options::StoreOptions;
-use crate::os::error::{Doing, OsError};
+use crate::os::error::{CallContext, OsError};
 
-/// Linux 6.3; the rustix name is missing.
+/// F_SEAL_EXEC of Linux 6.3, which rustix does not name.
 const SEAL_EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
 static COPIES: Mutex<Vec<(PathBuf, OwnedFd)>> = Mutex::new(Vec::new());
 
-/// A path to execute the copy by.
-pub(super) fn path(options: &StoreOptions) -> Result<PathBuf, Error> {
+/// The path through which the copy is executed.
+pub(super) fn executable_path(options: &StoreOptions) -> Result<PathBuf, Error> {
     let original = match &options.init_program {
         Some(program) => program.clone(),
-        None if init::reachable() => PathBuf::from("/proc/self/exe"),
+        None if init::can_start_itself() => PathBuf::from("/proc/self/exe"),
         None => {
             let setting = match &options.init_program_setting {
                 Some(own) => format!("StoreOptions::init_program ({own})"),
@@ -49,8 +50,8 @@ pub(super) fn path(options: &StoreOptions) -> Result<PathBuf, Error> {
     Ok(PathBuf::from(format!("/proc/self/fd/{number}")))
 }
 
-/// What the program is called in errors.
-pub(super) fn name(options: &StoreOptions) -> String {
+/// The program's name in errors.
+pub(super) fn display_name(options: &StoreOptions) -> String {
     match &options.init_program {
         Some(program) => program.display().to_string(),
         None => std::env::current_exe()
@@ -63,35 +64,35 @@ fn copy(original: &Path) -> Result<OwnedFd, Error> {
         return Err(Unavailable::NoProc.into());
     }
     let mut source = File::open(original)
-        .on("open", original)
+        .context_path("open", original)
         .map_err(LaunchError::Os)?;
     let mut memfd = File::from(create()?);
     std::io::copy(&mut source, &mut memfd)
-        .on("copy into memory", original)
+        .context_path("copy into memory", original)
         .map_err(LaunchError::Os)?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
     match fcntl_add_seals(&memfd, seals | SEAL_EXEC) {
         Err(Errno::INVAL) => fcntl_add_seals(&memfd, seals),
         other => other,
     }
-    .doing("seal the init's copy")
+    .context("seal the init's copy")
     .map_err(LaunchError::Os)?;
-    // Opening it again for reading only: a file that is open for writing cannot be executed on some kernels.
+    // Reopen it read-only: some kernels refuse to execute a file that is open for writing.
     let path = format!("/proc/self/fd/{}", memfd.as_raw_fd());
     Ok(File::open(&path)
-        .on("open", &path)
+        .context_path("open", &path)
         .map_err(LaunchError::Os)?
         .into())
 }
 
 fn create() -> Result<OwnedFd, Error> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let made = match memfd_create(c"contree-init", flags | MemfdFlags::EXEC) {
+    let memfd = match memfd_create(c"contree-init", flags | MemfdFlags::EXEC) {
         // Kernels before 6.3 do not know the flag.
         Err(Errno::INVAL) => memfd_create(c"contree-init", flags),
         other => other,
     };
-    made.map_err(|error| match error {
+    memfd.map_err(|error| match error {
         Errno::ACCESS => Unavailable::MemfdNoexec.into(),
         other => LaunchError::Os(OsError::new("make an in-memory file", other)).into(),
     })

@@ -1,59 +1,60 @@
-//! Why a machine cannot run sandboxes, each with its remedy, in one sentence.
+//! Reasons why a machine cannot run sandboxes, each with a remedy.
 
 use std::path::PathBuf;
 
-/// A machine that cannot run a sandbox. Displayed as one sentence that ends with the remedy.
+/// The reason why this machine cannot run a sandbox. Its message is one sentence that ends with the
+/// remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}; {}", self.detail(), self.remedy())]
 #[non_exhaustive]
 pub enum Unavailable {
     /// No user namespace can be made.
     NamespacesForbidden {
-        /// What forbids it, as a clause.
+        /// The cause, as a clause.
         why: String,
-        /// What to do.
+        /// The remedy, in the imperative.
         remedy: String,
     },
-    /// A user namespace is made but has no rights: Ubuntu's AppArmor restriction.
+    /// A user namespace has no capabilities, because of Ubuntu's AppArmor restriction.
     AppArmor,
-    /// procfs cannot be mounted because parts of `/proc` are mounted over, as container runtimes do.
+    /// procfs cannot be mounted because parts of `/proc` are covered by mounts, as in containers.
     ProcMasked,
-    /// The data directory's file system cannot hold the writable layer of an overlay.
+    /// The data directory's file system cannot hold the upper directory of an overlay.
     DataDirectory {
         /// The data directory.
         path: PathBuf,
-        /// Its file system, as `overlayfs`.
+        /// Its file system, such as `overlayfs`.
         filesystem: String,
-        /// What to do.
+        /// The remedy, in the imperative.
         remedy: String,
     },
-    /// `vm.memfd_noexec=2` forbids the in-memory file that the init is run from.
+    /// `vm.memfd_noexec=2` forbids executing the in-memory copy of the init.
     MemfdNoexec,
     /// `/proc` is not mounted at all.
     NoProc,
-    /// The kernel lacks something that is needed.
+    /// The kernel lacks a required feature.
     Kernel {
-        /// What it lacks, as a clause.
+        /// The missing feature, as a clause.
         lacks: String,
     },
-    /// The ids that the store was made with cannot be mapped any more.
+    /// The ids that the store was made with can no longer be mapped.
     IdMap {
-        /// What the store needs and why that is not to be had.
+        /// The ids that the store needs, and why they cannot be mapped.
         why: String,
-        /// What to do.
+        /// The remedy, in the imperative.
         remedy: String,
     },
 }
 
 impl Unavailable {
-    /// What is wrong, without the remedy.
+    /// The defect, without the remedy.
     pub fn detail(&self) -> String {
         match self {
             Self::NamespacesForbidden { why, .. } => {
                 format!("sandboxes need user namespaces, which this system forbids ({why})")
             }
-            Self::AppArmor => "AppArmor takes the rights from user namespaces of ordinary users here \
-                (kernel.apparmor_restrict_unprivileged_userns=1), so that no sandbox can be set up"
+            Self::AppArmor => "AppArmor denies capabilities in user namespaces of ordinary users \
+                (kernel.apparmor_restrict_unprivileged_userns=1), so no sandbox can be set up"
                 .into(),
             Self::ProcMasked => {
                 "procfs cannot be mounted in a sandbox because parts of /proc are mounted over here, as in a container".into()
@@ -73,7 +74,7 @@ impl Unavailable {
         }
     }
 
-    /// What to do about it, in the imperative.
+    /// The remedy, in the imperative.
     pub fn remedy(&self) -> String {
         match self {
             Self::NamespacesForbidden { remedy, .. }

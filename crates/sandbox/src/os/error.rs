@@ -1,11 +1,11 @@
-//! A failed call to the kernel, with what it was for.
+//! A failed kernel call with its context.
 
 use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
 
-/// A kernel call that failed: what was being done, on what, and the kernel's answer.
+/// A failed kernel call: the action, its subject and the kernel's error.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {error}")]
 pub struct OsError {
@@ -21,26 +21,26 @@ impl OsError {
         }
     }
 
-    /// The kernel's answer.
+    /// The kernel's error.
     pub fn io(&self) -> &io::Error {
         &self.error
     }
 }
 
-/// Adds to a failed call what it was for.
-pub(crate) trait Doing<T> {
-    /// `what` alone, for calls that concern no path.
-    fn doing(self, what: &str) -> Result<T, OsError>;
-    /// `what` and the path it concerns.
-    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError>;
+/// Adds context to a failed kernel call.
+pub(crate) trait CallContext<T> {
+    /// Adds the action `what`, for calls that concern no path.
+    fn context(self, what: &str) -> Result<T, OsError>;
+    /// Adds the action `what` and the path that it concerns.
+    fn context_path(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError>;
 }
 
-impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
-    fn doing(self, what: &str) -> Result<T, OsError> {
+impl<T, E: Into<io::Error>> CallContext<T> for Result<T, E> {
+    fn context(self, what: &str) -> Result<T, OsError> {
         self.map_err(|error| OsError::new(what, error))
     }
 
-    fn on(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError> {
+    fn context_path(self, what: &str, path: impl AsRef<Path>) -> Result<T, OsError> {
         self.map_err(|error| OsError::new(format!("{what} {}", path.as_ref().display()), error))
     }
 }

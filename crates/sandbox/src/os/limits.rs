@@ -2,14 +2,18 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More than any number of sandboxes at once needs; far larger limits slow programs down that close all they might have.
-const ENOUGH: u64 = 65_536;
+/// More descriptors than any number of concurrent sandboxes needs. Far larger limits slow down
+/// programs that close every descriptor they might have.
+const MAX_DESCRIPTORS: u64 = 65_536;
 
-/// Raises this process's limit of open descriptors as far as it may, at most to 65,536. A sandbox holds half a dozen, so that
-/// many at once pass the 1,024 that are usual. A refusal changes nothing and is no error. Answers the limit that holds.
+/// Raises this process's limit of open descriptors to 65,536, or to its hard limit if that is
+/// lower. Returns the limit in force.
+///
+/// A sandbox holds half a dozen descriptors. A large number of them exceeds the usual limit of
+/// 1,024. A refusal by the kernel is not an error.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = maximum.map_or(ENOUGH, |maximum| maximum.min(ENOUGH));
+    let wanted = maximum.map_or(MAX_DESCRIPTORS, |maximum| maximum.min(MAX_DESCRIPTORS));
     if current.is_some_and(|current| current < wanted) {
         let raised = Rlimit {
             current: Some(wanted),

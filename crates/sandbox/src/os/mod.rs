@@ -1,4 +1,4 @@
-//! The kernel's interfaces, wrapped for the rest of the crate. Knows nothing of sandboxes.
+//! Wrappers of kernel interfaces. They know nothing of sandboxes.
 
 pub(crate) mod error;
 pub(crate) mod limits;

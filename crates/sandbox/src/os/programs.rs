@@ -1,8 +1,8 @@
-//! Programs of this machine.
+//! Programs installed on this machine.
 
 use std::path::{Path, PathBuf};
 
-/// Looks a program up on PATH and in the usual places.
+/// Looks up a program in PATH and in the usual directories.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

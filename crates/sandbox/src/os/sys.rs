@@ -1,4 +1,4 @@
-//! The calls to the kernel and the C library that have no safe wrapper in rustix.
+//! Calls of the kernel and the C library that rustix does not wrap safely.
 
 use std::ffi::CStr;
 use std::io;
@@ -35,16 +35,18 @@ pub(crate) enum Fork {
     Child,
 }
 
-/// Forks. Only for the init, which has one thread: nothing is left locked in the child.
+/// Forks the process. Only the init may call it: with a single thread, no lock stays taken in the
+/// child.
 pub(crate) fn fork() -> Result<Fork, Errno> {
-    // SAFETY: the calling process is single-threaded (the init never makes a thread), so the child may do whatever the parent may.
+    // SAFETY: the calling process is single-threaded (the init never makes a thread), so the child
+    // may do whatever the parent may.
     match check(unsafe { libc::fork() }.into())? {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(i32::try_from(pid).unwrap_or(i32::MAX))),
     }
 }
 
-/// Leaves namespaces for new ones. Only for the init, which has one thread.
+/// Moves the process into new namespaces. Only the init may call it, which has one thread.
 pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
     // SAFETY: no descriptor table is unshared, and the process has one thread.
     unsafe { rustix::thread::unshare_unsafe(flags) }
@@ -57,14 +59,15 @@ pub(crate) fn exit_now(code: i32) -> ! {
 }
 
 /// A child that has ended.
-pub(crate) struct Reaped {
+pub(crate) struct ReapedChild {
     pub pid: i32,
     pub status: i32,
     pub usage: Usage,
 }
 
-/// Waits for a child (-1: any). `None` when `block` is false and none has ended.
-pub(crate) fn wait(pid: i32, block: bool) -> Result<Option<Reaped>, Errno> {
+/// Waits for a child, or with -1 for any. Returns `None` if `block` is false and no child has
+/// ended.
+pub(crate) fn wait(pid: i32, block: bool) -> Result<Option<ReapedChild>, Errno> {
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
     let options = if block { 0 } else { libc::WNOHANG };
@@ -77,8 +80,8 @@ pub(crate) fn wait(pid: i32, block: bool) -> Result<Option<Reaped>, Errno> {
             Ok(0) => return Ok(None),
             Ok(pid) => {
                 // SAFETY: zeroed is a valid rusage, and wait4 has filled it.
-                let usage = convert(&unsafe { usage.assume_init() });
-                return Ok(Some(Reaped {
+                let usage = usage_from(&unsafe { usage.assume_init() });
+                return Ok(Some(ReapedChild {
                     pid: i32::try_from(pid).unwrap_or_default(),
                     status,
                     usage,
@@ -88,18 +91,19 @@ pub(crate) fn wait(pid: i32, block: bool) -> Result<Option<Reaped>, Errno> {
     }
 }
 
-/// What all children that were waited for have used.
+/// The resources used by all children that were waited for.
 pub(crate) fn usage_of_children() -> Usage {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the pointer is to a live value of the right type, and zeroed is a valid rusage whatever the call does.
+    // SAFETY: the pointer is to a live value of the right type, and zeroed is a valid rusage
+    // whatever the call does.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
         usage.assume_init()
     };
-    convert(&usage)
+    usage_from(&usage)
 }
 
-fn convert(usage: &libc::rusage) -> Usage {
+fn usage_from(usage: &libc::rusage) -> Usage {
     let count = |number: libc::c_long| u64::try_from(number).unwrap_or_default();
     let time = |time: libc::timeval| {
         Duration::new(
@@ -120,18 +124,20 @@ fn convert(usage: &libc::rusage) -> Usage {
     }
 }
 
-/// kill(2); `pid` may be -1 or the negative of a process group.
+/// Sends a signal with kill(2). `pid` may be -1 or a negated process group.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: kill has no memory preconditions.
     check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
 }
 
-/// Gives every signal its default meaning and blocks none.
+/// Resets every signal to its default action and blocks none.
 pub(crate) fn reset_signals() {
-    // The kernel's sigaction, not the C library's, which keeps two signals for itself. All zero means the default.
+    // Use the kernel's sigaction: the C library's reserves two signals for itself. All zeros select
+    // the default action.
     let default = [0_u64; 4];
     for signal in 1..=64_i32 {
-        // SAFETY: the structure is at least as large as the kernel's; numbers that may not be set are refused.
+        // SAFETY: the structure is at least as large as the kernel's. The kernel refuses signal
+        // numbers that cannot be set.
         unsafe {
             libc::syscall(
                 libc::SYS_rt_sigaction,
@@ -147,7 +153,7 @@ pub(crate) fn reset_signals() {
 
 /// Blocks exactly these signals.
 pub(crate) fn block_signals(signals: &[i32]) {
-    // SAFETY: the set is initialised by sigemptyset before it is used.
+    // SAFETY: sigemptyset initialises the set before it is used.
     unsafe {
         let mut set = zeroed();
         libc::sigemptyset(&raw mut set);
@@ -158,9 +164,9 @@ pub(crate) fn block_signals(signals: &[i32]) {
     }
 }
 
-/// A descriptor that can be read when a child has ended. SIGCHLD must be blocked.
+/// Creates a descriptor that becomes readable when a child has ended. SIGCHLD must be blocked.
 pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
-    // SAFETY: the set is initialised by sigemptyset; the answer is a descriptor that nobody else owns.
+    // SAFETY: sigemptyset initialises the set. The returned descriptor has no other owner.
     unsafe {
         let mut set = zeroed();
         libc::sigemptyset(&raw mut set);
@@ -175,19 +181,22 @@ pub(crate) fn child_signals() -> Result<OwnedFd, Errno> {
 /// Closes every descriptor from `first` to `last`.
 ///
 /// # Errors
-/// Where a filter of system calls forbids it. What is left open would be in the sandbox, so nothing may go on then.
+/// When a system call filter forbids it. The caller must then stop, or the open descriptors would
+/// be in the sandbox.
 pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
-    // SAFETY: called by the init before it has made values that own these descriptors, or just before exec.
+    // SAFETY: called by the init before it has made values that own these descriptors, or just
+    // before exec.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
 }
 
-/// Makes `target` the same open file as `fd`, to be kept over exec.
+/// Makes `target` a duplicate of `fd` that stays open across exec.
 pub(crate) fn dup_onto(fd: RawFd, target: RawFd) -> Result<(), Errno> {
-    // SAFETY: only used on the numbers of the standard streams and of the error pipe, which no value owns.
+    // SAFETY: used only on the numbers of the standard streams and the error pipe, which no value
+    // owns.
     check(unsafe { libc::dup2(fd, target) }.into()).map(drop)
 }
 
-/// mount_setattr(2) on a mount that is held open: adds attributes.
+/// Adds attributes to an open mount with mount_setattr(2).
 pub(crate) fn set_mount_attributes(
     mount: impl AsFd,
     attributes: MountAttrFlags,
@@ -209,9 +218,10 @@ pub(crate) fn set_mount_attributes(
     check(result).map(drop)
 }
 
-/// Whose files new ones are, for this thread.
+/// Sets the owner of files that this thread creates.
 pub(crate) fn set_file_ids(uid: u32, gid: u32) {
-    // SAFETY: no memory preconditions. They answer with the previous id, refusal shows in what is made next.
+    // SAFETY: the calls have no memory preconditions. They return the previous id; a refusal shows
+    // in the owner of the next file.
     unsafe {
         libc::setfsgid(gid);
         libc::setfsuid(uid);
@@ -219,12 +229,12 @@ pub(crate) fn set_file_ids(uid: u32, gid: u32) {
 }
 
 /// A null-terminated list of pointers to C strings, for exec.
-pub(crate) struct Pointers<'a> {
+pub(crate) struct CStringArray<'a> {
     list: Vec<*const libc::c_char>,
     _strings: std::marker::PhantomData<&'a CStr>,
 }
 
-impl<'a> Pointers<'a> {
+impl<'a> CStringArray<'a> {
     pub(crate) fn new(strings: impl IntoIterator<Item = &'a CStr>) -> Self {
         let mut list: Vec<_> = strings.into_iter().map(CStr::as_ptr).collect();
         list.push(ptr::null());
@@ -235,11 +245,11 @@ impl<'a> Pointers<'a> {
     }
 }
 
-/// execve(2); comes back only with an error.
+/// Replaces the program with execve(2). Returns only on failure.
 pub(crate) fn execute(
     program: &CStr,
-    arguments: &Pointers<'_>,
-    environment: &Pointers<'_>,
+    arguments: &CStringArray<'_>,
+    environment: &CStringArray<'_>,
 ) -> Errno {
     // SAFETY: all strings are alive and NUL-terminated, both lists end with a null pointer.
     unsafe {
@@ -252,8 +262,8 @@ pub(crate) fn execute(
     last_errno()
 }
 
-/// Removes every capability that is not in `keep` from what programs started from now on can get, and all from what they inherit.
-pub(crate) fn bound_capabilities(keep: u64) -> Result<(), Errno> {
+/// Drops every capability outside `keep` from the bounding set, and clears the ambient set.
+pub(crate) fn limit_capabilities(keep: u64) -> Result<(), Errno> {
     for capability in 0..64 {
         if keep & (1 << capability) != 0 {
             continue;
@@ -281,7 +291,7 @@ pub(crate) fn bound_capabilities(keep: u64) -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Installs a system call filter for this process and all that it starts.
+/// Installs a system call filter for this process and its future children.
 pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<(), Errno> {
     let filter = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
@@ -299,13 +309,15 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<(), Errno>
     .map(drop)
 }
 
-/// The same, and answers with the descriptor through which calls are answered that the program says to ask about.
-pub(crate) fn install_asking_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
+/// Installs a system call filter and returns its notification descriptor. The supervisor answers
+/// calls through it for which the filter returns `SECCOMP_RET_USER_NOTIF`.
+pub(crate) fn install_notifying_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
     let filter = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
         filter: program.as_ptr().cast_mut(),
     };
-    // SAFETY: the program is alive during the call, which copies it; the answer is a descriptor that nobody else owns.
+    // SAFETY: the program is alive during the call, which copies it. The returned descriptor has no
+    // other owner.
     unsafe {
         let fd = check(libc::syscall(
             libc::SYS_seccomp,
@@ -317,22 +329,22 @@ pub(crate) fn install_asking_filter(program: &[libc::sock_filter]) -> Result<Own
     }
 }
 
-/// A system call that waits for an answer.
-pub(crate) struct WaitingCall {
+/// A system call that waits for the supervisor's answer.
+pub(crate) struct PendingCall {
     id: u64,
     pub pid: u32,
     pub arguments: [u64; 6],
 }
 
-/// The next call that waits; none if its process has ended.
-pub(crate) fn next_call(listener: &OwnedFd) -> Result<Option<WaitingCall>, Errno> {
+/// Receives the next waiting call. Returns `None` if its process has ended.
+pub(crate) fn receive_call(listener: &OwnedFd) -> Result<Option<PendingCall>, Errno> {
     // SAFETY: plain data, which the kernel wants to be zero.
     let mut call: libc::seccomp_notif = unsafe { zeroed() };
     let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
     // SAFETY: the structure is alive and of the type that this ioctl fills.
     let result = unsafe { libc::ioctl(listener.as_raw_fd(), request as _, &raw mut call) };
     match check(result.into()) {
-        Ok(_) => Ok(Some(WaitingCall {
+        Ok(_) => Ok(Some(PendingCall {
             id: call.id,
             pid: call.pid,
             arguments: call.data.args,
@@ -342,8 +354,9 @@ pub(crate) fn next_call(listener: &OwnedFd) -> Result<Option<WaitingCall>, Errno
     }
 }
 
-/// Lets a waiting call do what it would have done. Its arguments are numbers, which cannot change in the meantime.
-pub(crate) fn let_call_go_on(listener: &OwnedFd, call: &WaitingCall) {
+/// Lets a waiting call continue in the kernel. Its arguments are numbers, which cannot change after
+/// they were checked.
+pub(crate) fn continue_call(listener: &OwnedFd, call: &PendingCall) {
     let answer = libc::seccomp_notif_resp {
         id: call.id,
         val: 0,
@@ -351,7 +364,8 @@ pub(crate) fn let_call_go_on(listener: &OwnedFd, call: &WaitingCall) {
         flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
     };
     let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
-    // SAFETY: the structure is alive and of the type that this ioctl reads. A process that has ended needs no answer.
+    // SAFETY: the structure is alive and of the type that this ioctl reads. A process that has
+    // ended needs no answer.
     unsafe { libc::ioctl(listener.as_raw_fd(), request as _, &raw const answer) };
 }
 
@@ -386,20 +400,22 @@ pub(crate) fn loopback_up() -> Result<(), Errno> {
     .map(drop)
 }
 
-/// Whether the address lies in the main program rather than in a shared library.
+/// Returns true if the address lies in the main program rather than in a shared library.
 pub(crate) fn in_main_program(address: usize) -> bool {
-    struct Search {
+    struct AddressSearch {
         address: usize,
         found: bool,
     }
-    extern "C" fn first(
+    extern "C" fn visit_first(
         info: *mut libc::dl_phdr_info,
         _size: libc::size_t,
         data: *mut libc::c_void,
     ) -> libc::c_int {
-        // SAFETY: dl_iterate_phdr gives a valid info, and data is the Search that was passed to it.
-        let (info, search) = unsafe { (&*info, &mut *data.cast::<Search>()) };
-        // SAFETY: the loader keeps dlpi_phnum headers at dlpi_phdr for as long as the object is loaded.
+        // SAFETY: dl_iterate_phdr gives a valid info, and data is the AddressSearch that was passed
+        // to it.
+        let (info, search) = unsafe { (&*info, &mut *data.cast::<AddressSearch>()) };
+        // SAFETY: the loader keeps dlpi_phnum headers at dlpi_phdr for as long as the object is
+        // loaded.
         let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
         search.found = headers
             .iter()
@@ -408,15 +424,15 @@ pub(crate) fn in_main_program(address: usize) -> bool {
                 let start = (info.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
                 (start..start.wrapping_add(header.p_memsz as usize)).contains(&search.address)
             });
-        // The first object is the main program; the others are of no interest.
+        // Stop: the first object is the main program.
         1
     }
-    let mut search = Search {
+    let mut search = AddressSearch {
         address,
         found: false,
     };
     // SAFETY: the callback matches the expected type and only uses `search` during the call.
-    unsafe { libc::dl_iterate_phdr(Some(first), (&raw mut search).cast()) };
+    unsafe { libc::dl_iterate_phdr(Some(visit_first), (&raw mut search).cast()) };
     search.found
 }
 
@@ -425,11 +441,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_main_program_is_told_from_its_libraries() {
+    fn the_main_program_is_distinguished_from_its_libraries() {
         assert!(in_main_program(loopback_up as *const () as usize));
         // SAFETY: the name is a NUL-terminated literal.
         let library = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"getpid".as_ptr()) };
-        // Where the C library is linked statically there is none to be told from.
+        // A statically linked C library is part of the main program.
         assert!(library.is_null() || !in_main_program(library as usize));
     }
 }

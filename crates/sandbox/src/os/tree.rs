@@ -1,4 +1,4 @@
-//! Walking and removing directory trees of any depth with a constant number of open files.
+//! Walks and removes directory trees of any depth with a constant number of open files.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -13,31 +13,32 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Removes `name` in `parent`, whatever it is. Missing is fine; a directory that its owner may not enter is opened up first.
+/// Removes `name` in `parent`, whether file or directory. A missing name is not an error. A
+/// directory that its owner may not enter first gets permissions.
 pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     match fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
         Err(Errno::ISDIR) => {}
         Err(error) => return Err(error.into()),
     }
-    let mut climb = vec![(name.to_owned(), identity(parent)?)];
+    let mut parents = vec![(name.to_owned(), identity(parent)?)];
     let mut current = open_writable(parent, name)?;
     loop {
-        if let Some(child) = empty_of_files(&current)? {
+        if let Some(child) = unlink_files(&current)? {
             let here = identity(current.as_fd())?;
             let below = open_writable(current.as_fd(), &child)?;
-            climb.push((child, here));
+            parents.push((child, here));
             current = below;
             continue;
         }
-        let Some((name, above)) = climb.pop() else {
+        let Some((name, above)) = parents.pop() else {
             return Ok(());
         };
-        if climb.is_empty() {
+        if parents.is_empty() {
             return Ok(fs::unlinkat(parent, &name, AtFlags::REMOVEDIR)?);
         }
         let up = fs::openat(&current, c"..", DIRECTORY, Mode::empty())?;
-        // Somebody who moves directories about must not lead us out of the tree.
+        // Another process may have moved the directory; the removal must not leave the tree.
         if identity(up.as_fd())? != above {
             return Err(Errno::STALE.into());
         }
@@ -46,8 +47,8 @@ pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     }
 }
 
-/// Unlinks all but directories; answers with the first directory it meets.
-fn empty_of_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
+/// Unlinks files until it meets a directory, and returns that directory's name.
+fn unlink_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -69,14 +70,15 @@ fn empty_of_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
 fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let directory = match fs::openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            // Not a symlink: the open above would have said ELOOP or ENOTDIR.
+            // It is not a symlink: the open above would have failed with ELOOP or ENOTDIR.
             fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
             fs::openat(parent, name, DIRECTORY, Mode::empty())?
         }
         other => other?,
     };
     if fs::fstat(&directory)?.st_mode & 0o700 != 0o700 {
-        // With the right to override permissions this is not needed, without ownership it is refused, and the unlink says so.
+        // A process that overrides permissions does not need this. Without ownership it fails, and
+        // the unlink reports that.
         let _ = fs::fchmod(&directory, Mode::RWXU);
     }
     Ok(directory)
@@ -91,19 +93,20 @@ pub(crate) fn is_dot(name: &CStr) -> bool {
     matches!(name.to_bytes(), b"." | b"..")
 }
 
-/// Calls `visit` for everything below `root` (not for `root` itself), parents before children, never following a symlink.
-/// `visit` gets the path from `root` without a leading slash; what it answers stops the walk, if it is an answer.
+/// Calls `visit` for everything below `root`, but not for `root` itself. Parents come before
+/// children, and no symlink is followed. `visit` gets the path from `root` without a leading slash.
+/// The walk stops at the first `Some` and returns it.
 pub(crate) fn walk<T>(
     root: BorrowedFd<'_>,
     mut visit: impl FnMut(BorrowedFd<'_>, &CStr, &[u8], &Stat) -> io::Result<Option<T>>,
 ) -> io::Result<Option<T>> {
-    struct Level {
+    struct WalkLevel {
         pending: Vec<CString>,
         path_length: usize,
     }
     let mut path: Vec<u8> = Vec::new();
     let mut current = fs::openat(root, c".", DIRECTORY, Mode::empty())?;
-    let mut levels: Vec<Level> = Vec::new();
+    let mut levels: Vec<WalkLevel> = Vec::new();
     loop {
         let mut pending = Vec::new();
         for entry in Dir::read_from(&current)? {
@@ -124,7 +127,7 @@ pub(crate) fn walk<T>(
                 pending.push(name.to_owned());
             }
         }
-        levels.push(Level {
+        levels.push(WalkLevel {
             pending,
             path_length: path.len(),
         });
@@ -147,7 +150,7 @@ pub(crate) fn walk<T>(
     }
 }
 
-/// The disk space of what is in a directory, files with several names once.
+/// The disk space of a directory's content in bytes. A file with several names counts once.
 pub(crate) fn disk_space(root: &OwnedFd) -> io::Result<u64> {
     let blocks = |stat: &Stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
     let mut bytes = 0;
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_directories_are_opened_and_symlinks_are_not_followed() {
+    fn directories_without_permissions_are_removed_and_symlinks_are_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         std::fs::create_dir_all(path.join("a/b/c")).unwrap();
@@ -220,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_ends_with_the_first_answer() {
+    fn a_walk_stops_at_the_first_result() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(directory.path().join("a/b/c")).unwrap();
         let found = walk(open(directory.path()).as_fd(), |_, _, path, _| {

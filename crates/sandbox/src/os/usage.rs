@@ -1,10 +1,10 @@
-//! What processes have used, as the kernel counts it.
+//! Resource usage of processes, as the kernel counts it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Resources used, as the kernel counts them.
+/// Resource usage of processes, as the kernel counts it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time in user mode.
@@ -21,8 +21,8 @@ pub struct Usage {
     pub block_input: u64,
     /// Blocks of 512 bytes written to disk.
     pub block_output: u64,
-    /// Times it gave the CPU away while waiting.
+    /// Times a process yielded the CPU to wait.
     pub voluntary_switches: u64,
-    /// Times the CPU was taken from it.
+    /// Times the kernel preempted a process.
     pub involuntary_switches: u64,
 }

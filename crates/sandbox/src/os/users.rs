@@ -1,6 +1,6 @@
 //! Users of this machine.
 
-/// The name of the user with that id, by the text of `/etc/passwd`.
+/// Finds the name of a user id in the text of `/etc/passwd`.
 pub(crate) fn user_name(passwd: &str, uid: u32) -> Option<String> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');

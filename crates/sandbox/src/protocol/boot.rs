@@ -1,86 +1,87 @@
-//! What an init is started for.
+//! The tasks of an init, and their parameters.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::spec::{MakeDir, Network, Place};
-use super::unpacked::UnpackLimits;
+use super::spec::{FileCopy, Network, NewDirectory};
+use super::unpack::UnpackLimits;
 
-/// argv[0] of the init; with a SOCK_SEQPACKET socket as its standard input it is what the constructor acts on.
+/// The init's argv[0]. The constructor acts on this name together with a SOCK_SEQPACKET socket as
+/// standard input.
 pub(crate) const INIT_NAME: &str = "contree-sandbox-init";
 
-/// What the init is for.
+/// The task of an init.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Boot {
     Sandbox(Box<SandboxBoot>),
-    /// Lower directories, the topmost first, relative to the store.
+    /// Serves a view. The lower directories are topmost first, relative to the store.
     View {
         lowers: Vec<PathBuf>,
         old_mount: bool,
     },
-    /// Trees to remove, relative to the store.
+    /// Removes trees, given relative to the store.
     Remove {
         paths: Vec<PathBuf>,
     },
     Unpack(UnpackBoot),
     Squash(SquashBoot),
-    /// Only the user namespace and its map, to see whether they can be had.
+    /// Makes only the user namespace and its map, to test whether that works.
     Probe,
 }
 
-/// A [`crate::SideFile`] but its content, which comes as an open file.
+/// A [`crate::SideFile`] without its content, which is passed as an open file.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct SideBoot {
+pub(crate) struct SideFileBoot {
     pub name: String,
-    pub unless: Vec<PathBuf>,
-    pub over: Option<PathBuf>,
+    pub unless_exists: Vec<PathBuf>,
+    pub mount_over: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct UnpackBoot {
-    /// The layers below, the topmost first, relative to the store; none for the bottom of an image.
+    /// The layers below, topmost first, relative to the store. Empty for the bottom of an image.
     pub lowers: Vec<PathBuf>,
     /// The directory to unpack into, relative to the store.
     pub target: PathBuf,
     pub limits: UnpackLimits,
-    /// Whether only root exists inside.
+    /// True if only root exists inside.
     pub single: bool,
     pub old_mount: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SquashBoot {
-    /// The layers to make one of, the topmost first, relative to the store.
+    /// The layers to merge, topmost first, relative to the store.
     pub layers: Vec<PathBuf>,
-    /// What lies below them.
+    /// The layers below them, topmost first, relative to the store.
     pub below: Vec<PathBuf>,
-    /// The empty directory to make it in, relative to the store.
+    /// The empty directory for the merged layer, relative to the store.
     pub target: PathBuf,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SandboxBoot {
-    /// The engine's user namespace, as /proc names it.
+    /// The engine's user namespace, as the link in /proc names it.
     pub user_namespace: PathBuf,
-    /// Lower directories, the topmost first, relative to the store.
+    /// The lower directories, topmost first, relative to the store.
     pub lowers: Vec<PathBuf>,
     /// The run directory, relative to the store.
     pub run: PathBuf,
     pub hostname: String,
-    pub directories: Vec<MakeDir>,
-    pub places: Vec<Place>,
-    /// Where the side files are, from the root.
+    pub directories: Vec<NewDirectory>,
+    pub files: Vec<FileCopy>,
+    /// The directory of side files, relative to the image's root.
     pub side_directory: String,
-    pub side_files: Vec<SideBoot>,
+    pub side_files: Vec<SideFileBoot>,
     pub network: Network,
     pub max_processes: u32,
     pub max_layer_bytes: Option<u64>,
-    /// How many of the files that come last lead into control groups.
-    pub group_doors: usize,
-    /// Whether groups other than 0 exist inside.
+    /// The number of passed files, at the end, through which the init joins control groups.
+    pub group_files: usize,
+    /// True if groups other than 0 exist inside.
     pub groups: bool,
     pub old_mount: bool,
-    /// Whether to find out if the writable layer's file system takes extended attributes.
+    /// True if the init must test that the file system supports upper directories.
     pub probe_upper: bool,
 }

@@ -1,4 +1,4 @@
-//! Files of an image, as views describe them.
+//! Descriptions of files of an image.
 
 use std::ffi::OsString;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::wire::text;
 
-/// What a file is.
+/// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum EntryKind {
     /// A regular file.
     File,
     /// A directory.
@@ -26,36 +26,36 @@ pub enum Kind {
     BlockDevice,
 }
 
-/// One file of an image.
+/// The description of a file of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its name, without directories; `/` for the root.
+    /// The name without directories; `/` for the root.
     #[serde(with = "text::os")]
     pub name: OsString,
-    /// What it is.
-    pub kind: Kind,
-    /// Its size in bytes.
+    /// The type.
+    pub kind: EntryKind,
+    /// The size in bytes.
     pub size: u64,
     /// Type and permission bits, as in `st_mode`.
     pub mode: u32,
-    /// Its owner, as seen inside.
+    /// The owner, as seen inside.
     pub uid: u32,
-    /// Its group, as seen inside.
+    /// The group, as seen inside.
     pub gid: u32,
-    /// When it was last written to, in seconds since 1970.
+    /// The time of the last modification, in seconds since 1970.
     pub mtime: i64,
-    /// How many names it has.
+    /// The number of hard links.
     pub nlink: u64,
-    /// Where a symbolic link points.
+    /// The target of a symbolic link.
     #[serde(with = "text::optional")]
     pub target: Option<OsString>,
 }
 
-/// A file that a walk came by.
+/// A file that a walk found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Item {
-    /// What it is.
+pub struct WalkEntry {
+    /// The description of the file.
     pub entry: Entry,
-    /// Device and inode: names of one file have the same.
+    /// Device and inode. They are equal for all names of one file.
     pub identity: (u64, u64),
 }

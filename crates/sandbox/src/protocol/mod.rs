@@ -1,12 +1,12 @@
-//! What the engine, the init and its helpers say to each other: plain data, and the way it travels.
+//! The messages between the engine, the init and its helpers, and how they are sent.
 
 pub(crate) mod boot;
 pub(crate) mod entry;
-pub(crate) mod failure;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod spec;
 pub(crate) mod step;
-pub(crate) mod unpacked;
+pub(crate) mod step_failure;
+pub(crate) mod unpack;
 pub(crate) mod watcher;
 pub(crate) mod wire;

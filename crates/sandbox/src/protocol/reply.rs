@@ -1,62 +1,65 @@
-//! What the init and its helpers answer.
+//! Messages from the init and its helpers.
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Item};
-use super::failure::Failure;
+use super::entry::{Entry, WalkEntry};
 use super::spec::Exit;
 use super::step::Step;
-use super::unpacked::Unpacked;
+use super::step_failure::StepFailure;
+use super::unpack::UnpackReport;
 use crate::os::usage::Usage;
 
-/// From the init.
+/// A message from the init or a helper.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    /// It is our init, and not some other program that was started by mistake.
+    /// The first message. It shows that the started program is our init.
     Hello,
-    /// The user namespace waits for its map.
+    /// The user namespace is made and waits for its map.
     NeedMap,
-    /// The view is set up, or the errand is done.
+    /// The helper is ready, or has done its task.
     Ready,
-    /// The sandbox is set up; with its listener, if it was to have one.
+    /// The sandbox is set up. The listener comes with the message, if one was requested.
     Up {
-        /// Which side files there are, by their place in the request.
+        /// The side files that exist, as indices into the request.
         side_files: Vec<usize>,
     },
-    /// Setting up failed.
-    Failed(Failure),
-    /// With the engine's ends of the three standard streams.
+    /// A step of the set-up failed.
+    Failed(StepFailure),
+    /// A command was started. The engine's ends of its standard streams come with the message.
     Started { id: u32, pid: i32 },
     /// The command could not be started.
     NotStarted { id: u32, step: Step, errno: i32 },
     /// The command ended.
     Exited { id: u32, exit: Exit },
-    /// A signal was sent, or could not be.
+    /// A request was carried out, or failed with an error number.
     Done { request: u32, errno: i32 },
-    /// Nothing is left but pid 1, which leaves.
-    Over { usage: Usage },
-    /// From the first stage: pid 1 and with it the whole tree and its mounts are gone.
+    /// Every process except pid 1 has ended, and pid 1 exits.
+    Finished { usage: Usage },
+    /// From the first stage: pid 1, and with it the process tree and its mounts, is gone.
     TreeGone {
-        /// The size of the writable layer, if it was ended for that.
-        over: Option<u64>,
+        /// The size of the writable layer, if the sandbox was killed for exceeding its limit.
+        oversize: Option<u64>,
     },
-    /// What the comparison with the image gave.
+    /// The result of comparing the upper directory with the image.
     Inspected { reason: Option<String>, bytes: u64 },
-    /// The layers are one.
+    /// The layers are merged.
     Squashed,
     /// The archive is unpacked.
-    Unpacked(Unpacked),
+    Unpacked(UnpackReport),
     /// The archive cannot be unpacked.
     Refused { reason: String },
-    /// A view's answer, with the file when one was to be opened.
-    Found { entry: Entry },
-    /// A view's answer, with the list of entries.
+    /// A view's answer. An opened file comes with the message.
+    Entry { entry: Entry },
+    /// A view's answer. The list of entries comes as a file with the message.
     Listed,
-    /// A view's answer.
-    NotFound { errno: i32 },
-    /// A view's answer: entries of one directory, which is so many levels below the walk's root. Only the last can be a
-    /// directory. None at the walk's end.
-    Walked { depth: usize, items: Vec<Item> },
-    /// A view's answer: for each file that was asked for 0, and the file beside the message, or why it was not opened.
-    Taken { errnos: Vec<i32> },
+    /// A view's answer: the call failed with this error number.
+    ViewFailed { errno: i32 },
+    /// A view's answer: entries of one directory, `depth` levels below the walk's root. Only the
+    /// last can be a directory. The list is empty at the end of the walk.
+    WalkEntries {
+        depth: usize,
+        entries: Vec<WalkEntry>,
+    },
+    /// A view's answer: 0 for each opened file, which comes with the message, or its error number.
+    Opened { errnos: Vec<i32> },
 }

@@ -1,4 +1,4 @@
-//! What the engine asks for, an enum for each receiver.
+//! Requests of the engine, one enum for each receiver.
 
 use std::path::PathBuf;
 
@@ -6,74 +6,75 @@ use serde::{Deserialize, Serialize};
 
 use super::wire::text;
 
-/// To the first stage.
+/// A request to the first stage.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FirstStageRequest {
-    /// With the store's directory and a [`Boot`](super::boot::Boot), and the contents of a sandbox's
-    /// side files. Only ever sent after [`Reply::Hello`](super::reply::Reply::Hello).
+    /// Starts a task. The store's directory, a [`Boot`](super::boot::Boot) and a sandbox's further
+    /// files come with the message. It is sent only after
+    /// [`Reply::Hello`](super::reply::Reply::Hello).
     Boot,
-    /// The map is written.
+    /// Reports that the id map is written.
     Mapped,
-    /// When the tree is gone.
+    /// Compares the upper directory with the image. It is sent when the process tree is gone.
     Inspect,
-    /// To a helper that unpacks, with the stream that an archive comes through.
+    /// Passes the archive's stream to a helper that unpacks.
     Unpack,
 }
 
-/// What the first stage receives once pid 1 is gone, with which it shares the connection.
+/// A request that the first stage receives after the end of pid 1, which shares its connection.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum RequestAfterPid1 {
     FirstStage(FirstStageRequest),
-    /// It was meant for pid 1 and came too late.
+    /// A request for pid 1 that came too late.
     Late(#[expect(dead_code, reason = "read to tell it from what is malformed")] Pid1Request),
 }
 
-/// To pid 1.
+/// A request to pid 1.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Pid1Request {
-    /// With a [`crate::Command`].
+    /// Starts a command. A [`crate::Command`] comes with the message.
     Exec { id: u32 },
-    /// To the process group of a command.
+    /// Sends a signal to the process group of a command.
     Signal {
         request: u32,
         process: u32,
         signal: i32,
     },
-    /// Everything but pid 1.
+    /// Kills every process except pid 1.
     KillAll { request: u32 },
-    /// Kill everything, and leave.
+    /// Kills every process, then ends pid 1.
     Finish,
 }
 
-/// To a view.
+/// A request to a view.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ViewRequest {
-    /// About one path.
-    Look {
-        how: Look,
+    /// Queries one path.
+    Query {
+        query: PathQuery,
         #[serde(with = "text::path")]
         path: PathBuf,
     },
-    /// Begins a walk in place of the one before. The answer is that of [`Look::Follow`]; only a
-    /// directory can be walked.
+    /// Starts a walk and abandons any earlier one. The answer is that of [`PathQuery::Follow`];
+    /// only a directory can be walked.
     Walk {
         #[serde(with = "text::path")]
         path: PathBuf,
     },
-    /// Asks for the next entries of the walk. `enter` says whether to go into the directory that
-    /// the entries before ended with.
+    /// Requests the next entries of the walk. `enter` decides whether the walk enters the directory
+    /// at which the previous entries ended.
     Next { enter: bool },
-    /// Opens regular files among the entries that it answered last, by their places.
-    Take { which: Vec<usize> },
+    /// Opens regular files among the last returned entries, by their indices.
+    OpenFiles { indices: Vec<usize> },
 }
 
-/// What a view is to do with a path.
+/// A view's query of a path.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum Look {
-    /// The last component is not followed.
+pub(crate) enum PathQuery {
+    /// Describes the path itself; a link there is not followed.
     Stat,
-    /// It is.
+    /// Describes the file that the path leads to.
     Follow,
     List,
     Open,
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_stage_tells_its_own_requests_from_those_that_are_late() {
+    fn the_first_stage_distinguishes_its_requests_from_late_ones() {
         let of = |text: String| serde_json::from_str::<RequestAfterPid1>(&text).unwrap();
         let inspect = serde_json::to_string(&FirstStageRequest::Inspect).unwrap();
         assert!(matches!(

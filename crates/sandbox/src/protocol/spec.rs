@@ -1,4 +1,4 @@
-//! What a caller asks for and what it gets: plain data, no behaviour.
+//! The caller's descriptions and results: plain data.
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -12,129 +12,138 @@ use tokio::sync::oneshot;
 use super::wire::{payload, text};
 use crate::os::usage::Usage;
 
-/// The number of a layer in its store; `layers/<n>/d` on disk.
+/// The number of a layer in its store. Its files are in `layers/<n>/d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LayerId(pub u64);
 
-/// A sandbox to start.
+/// The description of a sandbox to start.
 #[derive(Debug, Clone)]
 pub struct SandboxSpec {
-    /// The image's layers, the topmost first; at least one.
+    /// The image's layers, topmost first; at least one.
     pub layers: Vec<LayerId>,
     /// The host name inside.
     pub hostname: String,
     /// Directories to make before anything runs, in this order.
-    pub directories: Vec<MakeDir>,
+    pub directories: Vec<NewDirectory>,
     /// Files to put in place before anything runs, in this order.
-    pub places: Vec<Place>,
-    /// Files that are there while the sandbox runs and no part of the image; at most [`SideFile::MOST`].
+    pub files: Vec<FileCopy>,
+    /// Files that exist while the sandbox runs but are not part of the image; at most
+    /// [`SideFile::MAX_COUNT`].
     pub side_files: Vec<SideFile>,
-    /// What its commands reach.
+    /// The network that its commands reach.
     pub network: Network,
-    /// How many processes and threads may exist inside at once, the init among them.
+    /// The most processes and threads inside at once, including the init.
     pub max_processes: u32,
-    /// How many bytes the writable layer may take on disk: beyond it the sandbox is killed, and [`crate::Error::LayerTooLarge`] says so.
-    /// It may have grown somewhat further in the meantime.
+    /// The most disk space of the writable layer, in bytes.
+    ///
+    /// A sandbox that exceeds it is killed, and [`crate::Error::LayerTooLarge`] reports it. By then
+    /// the layer may have grown somewhat further.
     pub max_layer_bytes: Option<u64>,
-    /// Bounds that must be enforced; what is left out is bounded where it can be.
+    /// Limits that must be enforced. Resources without one are limited where possible.
     pub limits: Limits,
 }
 
-/// Bounds of a sandbox as a whole, by control groups. [`ControlGroups`](crate::ControlGroups) says which can be had; a sandbox with
-/// others does not start.
+/// Limits of a whole sandbox, enforced by control groups.
+///
+/// [`ControlGroups`](crate::ControlGroups) reports which limits this machine can enforce. A sandbox
+/// with any other limit does not start.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Limits {
-    /// Bytes of memory, swap included. When they do not suffice the kernel kills a process of the sandbox. Without it
-    /// [`ControlGroups::memory_bytes`](crate::ControlGroups::memory_bytes) holds.
+    /// Memory in bytes, including swap. If it runs out, the kernel kills a process of the sandbox.
+    /// The default is [`ControlGroups::memory_bytes`](crate::ControlGroups::memory_bytes).
     pub memory_bytes: Option<u64>,
-    /// How many processes and threads may exist inside at once, the init among them. Without it
-    /// [`SandboxSpec::max_processes`] holds.
+    /// The most processes and threads inside at once, including the init. The default is
+    /// [`SandboxSpec::max_processes`].
     pub processes: Option<u32>,
-    /// Processor time in processors, as 0.5; in steps of 0.01 at the least. Without it there is no bound.
+    /// Processor time as a number of processors, such as 0.5, in steps of 0.01. By default there is
+    /// no limit.
     pub cpus: Option<f64>,
 }
 
-/// What the commands of a sandbox reach.
+/// The network that the commands of a sandbox reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Network {
-    /// Their own loopback interface, and nothing else.
+    /// Only their own loopback interface.
     #[default]
     Loopback,
-    /// Their own loopback interface, on which whoever started the sandbox listens at [`Network::LISTENER`]:
-    /// [`Sandbox::take_listener`](crate::Sandbox::take_listener) has the listening socket, and nothing inside has.
+    /// Their own loopback interface, with a listener at [`Network::LISTENER`].
+    /// [`Sandbox::take_listener`](crate::Sandbox::take_listener) returns its socket to the
+    /// sandbox's caller. No process inside has it.
     Listener {
-        /// The TCP port; one below 1024 can be had as well, since the sandbox's root makes it.
+        /// The TCP port. It may be below 1024, because the sandbox's root binds it.
         port: u16,
     },
-    /// All that this machine reaches, its own loopback interface and its abstract unix sockets among it: no network
-    /// namespace is made.
+    /// This machine's network, including its loopback interface and abstract unix sockets. No
+    /// network namespace is made.
     Host,
 }
 
 impl Network {
-    /// Where the listener of [`Network::Listener`] is, seen from inside.
+    /// The address of the listener of [`Network::Listener`], seen from inside.
     pub const LISTENER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 }
 
-/// A directory to make, with its missing parents (0755, owned by root). One that exists is left as it is.
+/// A directory to make, with its missing parents (0755, owned by root). An existing directory stays
+/// unchanged.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MakeDir {
-    /// Absolute, inside the image.
+pub struct NewDirectory {
+    /// The absolute path inside the image.
     #[serde(with = "text::path")]
     pub path: PathBuf,
-    /// Its owner, as seen inside.
+    /// The owner, as seen inside.
     pub uid: u32,
-    /// Its group, as seen inside.
+    /// The group, as seen inside.
     pub gid: u32,
 }
 
 /// A file of the store to copy into the image.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Place {
-    /// Relative to the store's root.
+pub struct FileCopy {
+    /// The file's path, relative to the store's root.
     #[serde(with = "text::path")]
     pub source: PathBuf,
-    /// Absolute, inside the image. What is there is replaced, never written through.
+    /// The absolute path inside the image. An existing file is replaced, never written through.
     #[serde(with = "text::path")]
     pub path: PathBuf,
-    /// Permission bits.
+    /// The permission bits.
     pub mode: u32,
-    /// Its owner, as seen inside.
+    /// The owner, as seen inside.
     pub uid: u32,
-    /// Its group, as seen inside.
+    /// The group, as seen inside.
     pub gid: u32,
 }
 
-/// A file that commands can read below `/dev`, and that never becomes part of an image.
+/// A file that commands can read below `/dev` and that never becomes part of an image.
 ///
 /// [`StoreOptions::side_directory`](crate::StoreOptions::side_directory) names its directory.
 #[derive(Debug, Clone)]
 pub struct SideFile {
-    /// Letters, digits, `.`, `-` and `_`, not beginning with a dot.
+    /// The file's name: letters, digits, `.`, `-` and `_`, not beginning with a dot.
     pub name: String,
-    /// What is in it.
-    pub content: Content,
-    /// It is left out if the image has one of these paths.
-    pub unless: Vec<PathBuf>,
-    /// It also covers this file of the image, if that is a regular file (a symlink on the way is not followed).
-    pub over: Option<PathBuf>,
+    /// The file's content.
+    pub content: SideFileContent,
+    /// The file is left out if the image has one of these paths, other than as an empty file.
+    pub unless_exists: Vec<PathBuf>,
+    /// A path of the image over which the file is also mounted, if it is a regular file. A symlink
+    /// on the way is not followed.
+    pub mount_over: Option<PathBuf>,
 }
 
 impl SideFile {
-    /// How many there can be.
-    pub const MOST: usize = 5;
+    /// The most side files of a sandbox.
+    pub const MAX_COUNT: usize = 5;
 }
 
-/// The content of a [`SideFile`], shared by all sandboxes that it is given to.
+/// The content of a [`SideFile`]. All sandboxes that get it share one copy.
 #[derive(Debug, Clone)]
-pub struct Content(pub(crate) Arc<OwnedFd>);
+pub struct SideFileContent(pub(crate) Arc<OwnedFd>);
 
-impl Content {
-    /// Takes a copy, at most 16 MiB.
+impl SideFileContent {
+    /// Copies the bytes into a sealed in-memory file.
     ///
     /// # Errors
-    /// When there is no memory for it, or it is too large.
+    /// When the memory does not suffice.
     pub fn new(bytes: &[u8]) -> std::io::Result<Self> {
         payload::seal(bytes)
             .map(|memfd| Self(Arc::new(memfd)))
@@ -145,7 +154,7 @@ impl Content {
 /// A command to start in a sandbox.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Command {
-    /// With a `/` a path inside; without one, a name looked up in `PATH` of `env`.
+    /// The program: a path inside if it has a `/`, otherwise a name looked up in `PATH` of `env`.
     #[serde(with = "text::os")]
     pub program: OsString,
     /// The arguments after the program's name.
@@ -157,18 +166,18 @@ pub struct Command {
     /// The directory to start in; it must exist.
     #[serde(with = "text::path")]
     pub cwd: PathBuf,
-    /// The user, as seen inside.
+    /// The user id, as seen inside.
     pub uid: u32,
-    /// The group, as seen inside; there are no supplementary ones.
+    /// The group id, as seen inside. The command has no supplementary groups.
     pub gid: u32,
 }
 
-/// A command that runs.
+/// A running command.
 #[derive(Debug)]
 pub struct Process {
-    /// Names it in calls on its sandbox.
+    /// The command's number in calls on its sandbox.
     pub id: u32,
-    /// Its process id inside the sandbox.
+    /// The process id inside the sandbox.
     pub pid: i32,
     /// The writing end of its standard input.
     pub stdin: OwnedFd,
@@ -176,33 +185,33 @@ pub struct Process {
     pub stdout: OwnedFd,
     /// The reading end of its standard error.
     pub stderr: OwnedFd,
-    /// How it ended; an error here means that the sandbox went down with it.
+    /// Receives how the command ended. It fails if the sandbox is gone.
     pub exit: oneshot::Receiver<Exit>,
 }
 
-/// How a command ended: with a code, or by a signal.
+/// The end of a command: an exit code or a signal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
-    /// The status it ended with, if it ended by itself.
+    /// The exit code, if the command exited by itself.
     pub code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that killed the command.
     pub signal: Option<i32>,
-    /// Whether a core dump was written; never inside a sandbox of ours.
+    /// True if a core dump was written. Sandboxes of this crate never write one.
     pub core_dump: bool,
-    /// What it and the children it waited for have used.
+    /// The resources used by the command and the children it waited for.
     pub usage: Usage,
 }
 
-/// What a sandbox left behind.
+/// The result of a finished sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Finished {
-    /// Whether the image was changed; `None` if it was not asked for.
+pub struct SandboxOutcome {
+    /// True if the sandbox changed the image; `None` without inspection.
     pub changed: Option<bool>,
     /// The first change found, as a short text.
     pub reason: Option<String>,
-    /// Disk space of the new layer in bytes; 0 if it was not asked for.
+    /// Disk space of the upper directory in bytes; 0 without inspection.
     pub upper_bytes: u64,
-    /// What the whole process tree has used.
+    /// The resources used by the whole process tree.
     pub usage: Usage,
 }

@@ -1,10 +1,10 @@
-//! The steps of setting a sandbox up and of starting a command in it, as named in errors.
+//! The steps of setting up a sandbox and starting commands, as errors name them.
 
 use serde::{Deserialize, Serialize};
 
 macro_rules! steps {
     ($($(#[doc = $doc:literal])* $name:ident => $text:literal,)*) => {
-        /// A step of setting a sandbox up or of starting a command.
+        /// A step of setting up a sandbox or starting a command.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum Step { $($(#[doc = $doc])* $name,)* }
@@ -50,7 +50,7 @@ steps! {
     ProcMask => "mask",
     /// Bounding namespaces and processes by sysctl.
     Sysctl => "set the sysctl",
-    /// Mounting `/dev` and what is in it.
+    /// Mounting `/dev` and its content.
     Dev => "mount /dev",
     /// Mounting `/sys`.
     Sys => "mount /sys",
@@ -64,9 +64,9 @@ steps! {
     Hostname => "set the host name",
     /// Bringing the loopback interface up.
     Loopback => "bring the loopback interface up",
-    /// Listening on the loopback interface for whoever started the sandbox.
+    /// Listening on the loopback interface for the sandbox's caller.
     Listener => "listen on the loopback interface",
-    /// Putting files beside the image.
+    /// Mounting the side files.
     SideFiles => "put the side file in place",
     /// Setting resource limits.
     Limits => "set the resource limit",
@@ -92,7 +92,7 @@ steps! {
     Remove => "remove",
     /// Measuring the writable layer while commands run.
     Watch => "measure the writable layer",
-    /// Making one layer of several.
+    /// Merging several layers.
     Squash => "make one layer of several",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",

@@ -1,16 +1,17 @@
-//! What pid 1 and the watcher of the writable layer say to each other.
+//! Messages between pid 1 and the watcher of the writable layer.
 
 use serde::{Deserialize, Serialize};
 
-/// What pid 1 and the watcher of its writable layer say to each other.
+/// Messages between pid 1 and the watcher of the writable layer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum WatcherMessage {
-    /// From pid 1, when the sandbox is set up: the overlay's device. With the descriptor that fallocate is answered through, if there is one.
+    /// From pid 1: the sandbox is set up. `device` is the overlay's device. The notification
+    /// descriptor for fallocate comes with the message, if there is one.
     Ready { device: u64 },
-    /// To pid 1: stop all processes, and say so.
+    /// To pid 1: stop all processes and confirm it.
     Stop,
-    /// From pid 1.
+    /// From pid 1: all processes are stopped.
     Stopped,
-    /// To pid 1: let them go on.
+    /// To pid 1: let the processes continue.
     Continue,
 }

@@ -1,55 +1,55 @@
-//! What can go wrong with a store on disk.
+//! Errors of a store on disk.
 
 use std::path::PathBuf;
 
 use crate::os::error::OsError;
 use crate::protocol::spec::LayerId;
 
-/// A failure of the layer store.
+/// The error of the layer store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// Another user's store.
+    /// The store belongs to another user.
     #[error(
         "the data directory {} belongs to the user with id {owner}: {remedy}",
         path.display()
     )]
     Foreign {
-        /// The store.
+        /// The store's directory.
         path: PathBuf,
-        /// Who made it.
+        /// The id of the user who made it.
         owner: u32,
-        /// What to do.
+        /// The remedy, in the imperative.
         remedy: String,
     },
-    /// The record of the store's ids cannot be read.
+    /// The recorded id map cannot be read.
     #[error("{} is damaged ({reason}): {remedy}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
-        /// What to do.
+        /// The remedy, in the imperative.
         remedy: String,
     },
-    /// Another process has made the store's record in the meantime, with other ids.
+    /// Another process has recorded a different id map in the meantime.
     #[error("another process has just set the data directory {} up for other ids: start again", path.display())]
     Raced {
-        /// The store.
+        /// The store's directory.
         path: PathBuf,
     },
-    /// Not a name for a run directory.
+    /// The name is not valid for a run directory.
     #[error(
         "`{0}` cannot name a run: letters, digits, `-`, `_` and `.` only, not starting with a dot"
     )]
     Name(String),
-    /// Somebody is using it.
+    /// Another process uses the run directory.
     #[error("the run directory {0} is in use by another process")]
     Busy(String),
-    /// There already is one.
+    /// The layer already exists.
     #[error("layer {} exists already", .0.0)]
     LayerExists(LayerId),
-    /// The kernel refused.
+    /// A kernel call failed.
     #[error(transparent)]
     Os(#[from] OsError),
 }

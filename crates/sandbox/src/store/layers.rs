@@ -1,4 +1,4 @@
-//! Layers: what images are made of.
+//! The layers of a store.
 
 use std::fs;
 use std::io;
@@ -6,39 +6,39 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::layout::{StoreLayout, make_directory};
-use crate::os::error::{Doing, OsError};
+use crate::os::error::{CallContext, OsError};
 use crate::protocol::spec::LayerId;
 
-/// How many places are looked at for a layer of many files.
+/// The number of candidate directories for a layer of many files.
 const CANDIDATES: usize = 8;
 
 impl StoreLayout {
-    /// Whether the layer is there.
+    /// Returns true if the layer exists.
     pub(crate) fn layer_exists(&self, id: LayerId) -> bool {
         self.path(layer_directory(id)).is_dir()
     }
 
-    /// Whether the number is in use.
+    /// Returns true if the number is in use.
     pub(crate) fn is_taken(&self, id: LayerId) -> bool {
         self.path(layer_tree(id)).exists()
     }
 
-    /// Makes the directory for the files of a layer in its tree. Answers where that is.
+    /// Makes the directory for a layer's files in its tree, and returns its path.
     pub(crate) fn make_layer_root(&self, tree: &Path) -> Result<PathBuf, OsError> {
         let root = self.path(tree).join("d");
         make_directory(&root, 0o755)?;
-        self.give_to_inner_root(&root)?;
+        self.chown_to_inner_root(&root)?;
         Ok(root)
     }
 
-    /// Keeps a tree as the layer with that number.
-    pub(crate) fn keep(&self, tree: &Path, id: LayerId) -> Result<(), OsError> {
+    /// Turns a tree into the layer with that number.
+    pub(crate) fn rename_to_layer(&self, tree: &Path, id: LayerId) -> Result<(), OsError> {
         let target = self.path(layer_tree(id));
-        fs::rename(self.path(tree), &target).on("keep", &target)?;
+        fs::rename(self.path(tree), &target).context_path("make the layer", &target)?;
         self.link_layer(id)
     }
 
-    /// Takes the layer's short name away. One that is missing is fine.
+    /// Removes the layer's short link, if it exists.
     pub(crate) fn unlink_layer(&self, id: LayerId) -> Result<(), OsError> {
         let link = self.path(layer_link(id));
         match fs::remove_file(&link) {
@@ -49,23 +49,26 @@ impl StoreLayout {
         }
     }
 
-    /// Gives the layer its short name.
+    /// Makes the layer's short link.
     fn link_layer(&self, id: LayerId) -> Result<(), OsError> {
         let link = self.path(layer_link(id));
         let target = Path::new("..").join(layer_directory(id));
         match std::os::unix::fs::symlink(&target, &link) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&link).on("remove", &link)?;
-                std::os::unix::fs::symlink(&target, &link).on("link", &link)
+                fs::remove_file(&link).context_path("remove", &link)?;
+                std::os::unix::fs::symlink(&target, &link).context_path("link", &link)
             }
-            other => other.on("link", &link),
+            other => other.context_path("link", &link),
         }
     }
 
-    /// Makes a directory for many files. On ext4 without a journal a file takes up to a hundred times as long where many were deleted in
-    /// the last seconds, and where a file goes is settled by its directory's group. So of a few directories in different groups (see
-    /// `spread`) the one is kept that took a probe best.
-    pub(crate) fn make_where_files_are_made_fast(&self, relative: &Path) -> Result<(), OsError> {
+    /// Makes a directory for many files in a fast place on disk.
+    ///
+    /// On ext4 without a journal, creating a file takes up to a hundred times longer where many
+    /// files were deleted in the last seconds. The directory's block group decides where its files
+    /// go. So this makes several directories in different groups (see `set_topdir_flag`), creates a
+    /// probe file in each, and keeps the fastest.
+    pub(crate) fn make_fast_directory(&self, relative: &Path) -> Result<(), OsError> {
         let mut candidates = Vec::new();
         for index in 0..CANDIDATES {
             let mut name = relative.as_os_str().to_owned();
@@ -75,39 +78,40 @@ impl StoreLayout {
             make_directory(&path, 0o711)?;
             let probe = path.join("probe");
             let begun = Instant::now();
-            drop(fs::File::create(&probe).on("create", &probe)?);
+            drop(fs::File::create(&probe).context_path("create", &probe)?);
             candidates.push((begun.elapsed(), path));
-            fs::remove_file(&probe).on("remove", &probe)?;
+            fs::remove_file(&probe).context_path("remove", &probe)?;
         }
-        // Only now, else the next candidate would have gone where one was just removed.
+        // Remove the rest only now; otherwise the next candidate could reuse the group of one just
+        // removed.
         candidates.sort_unstable();
         let mut candidates = candidates.into_iter().map(|(_, path)| path);
         if let Some(best) = candidates.next() {
-            fs::rename(&best, self.path(relative)).on("rename", &best)?;
+            fs::rename(&best, self.path(relative)).context_path("rename", &best)?;
         }
         for path in candidates {
-            fs::remove_dir(&path).on("remove", &path)?;
+            fs::remove_dir(&path).context_path("remove", &path)?;
         }
         Ok(())
     }
 }
 
-/// A layer with all that belongs to it, relative to the store.
+/// The directory of a layer, relative to the store.
 pub(crate) fn layer_tree(id: LayerId) -> PathBuf {
     Path::new("layers").join(id.0.to_string())
 }
 
-/// A layer that is being made, relative to the store.
+/// The directory of a layer that is being made, relative to the store.
 pub(crate) fn unfinished_layer_tree(id: LayerId) -> PathBuf {
     Path::new("layers").join(format!(".new-{}", id.0))
 }
 
-/// The layer's short name, relative to the store.
+/// The layer's short link, relative to the store.
 pub(crate) fn layer_link(id: LayerId) -> PathBuf {
     Path::new("l").join(id.0.to_string())
 }
 
-/// Where a layer's files are, relative to the store.
+/// The directory of a layer's files, relative to the store.
 fn layer_directory(id: LayerId) -> PathBuf {
     layer_tree(id).join("d")
 }

@@ -1,4 +1,4 @@
-//! The directory of a store: its owner, its lock and the ids that its files belong to.
+//! The directory of a store: its owner, its lock and the ids of its files.
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -17,7 +17,7 @@ use rustix::fs::{
 use super::error::StoreError;
 use crate::ids::IdMap;
 use crate::options::StoreOptions;
-use crate::os::error::{Doing, OsError};
+use crate::os::error::{CallContext, OsError};
 use crate::os::tree;
 
 /// The directory of a store.
@@ -27,28 +27,30 @@ pub(crate) struct StoreLayout {
     directory: OwnedFd,
     map: IdMap,
     recorded: OnceLock<()>,
-    /// The names of the run directories that this process holds.
-    pub(super) held: Arc<Mutex<HashSet<String>>>,
+    /// The names of the run directories that this process has locked.
+    pub(super) held_runs: Arc<Mutex<HashSet<String>>>,
     options: StoreOptions,
-    /// Whether the writable layer's file system has been seen to take what an overlay needs.
+    /// True once the file system has been seen to support upper directories.
     upper_probed: AtomicBool,
 }
 
 impl StoreLayout {
-    /// Opens the store in `root`, or makes one there. `pick_map` is asked where no map is recorded.
+    /// Opens the store in `root` and creates it if it does not exist. `pick_map` chooses the id map
+    /// if none is recorded.
     ///
     /// # Errors
-    /// When the directory cannot be made or belongs to another user. A machine that cannot run sandboxes is not an error here.
+    /// When the directory cannot be made or belongs to another user. A machine that cannot run
+    /// sandboxes does not cause an error here.
     pub(crate) fn open(
         root: &Path,
         options: StoreOptions,
         pick_map: impl FnOnce(&StoreOptions) -> IdMap,
     ) -> Result<Self, StoreError> {
-        let private = |path: &Path, mode| DirBuilder::new().mode(mode).create(path);
+        let create_with_mode = |path: &Path, mode| DirBuilder::new().mode(mode).create(path);
         if let Some(parent) = root.parent() {
-            fs::create_dir_all(parent).on("make the directory", parent)?;
+            fs::create_dir_all(parent).context_path("make the directory", parent)?;
         }
-        match private(root, 0o700) {
+        match create_with_mode(root, 0o700) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(
                     OsError::new(format!("make the directory {}", root.display()), error).into(),
@@ -56,15 +58,15 @@ impl StoreLayout {
             }
             _ => {}
         }
-        let root = fs::canonicalize(root).on("find", root)?;
-        let owner = fs::metadata(&root).on("look at", &root)?.uid();
+        let root = fs::canonicalize(root).context_path("find", root)?;
+        let owner = fs::metadata(&root).context_path("inspect", &root)?.uid();
         if owner != rustix::process::geteuid().as_raw() {
-            return Err(foreign(root, owner, &options));
+            return Err(foreign_store(root, owner, &options));
         }
-        let own = ["layers", "l", "run"].into_iter();
-        for name in own.chain(options.directories.iter().map(String::as_str)) {
+        let standard = ["layers", "l", "run"].into_iter();
+        for name in standard.chain(options.directories.iter().map(String::as_str)) {
             let path = root.join(name);
-            match private(&path, 0o711) {
+            match create_with_mode(&path, 0o711) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(OsError::new(
                         format!("make the directory {}", path.display()),
@@ -75,9 +77,9 @@ impl StoreLayout {
                 // The umask may have taken bits away.
                 Ok(()) => {
                     fs::set_permissions(&path, PermissionsExt::from_mode(0o711))
-                        .on("set the permissions of", &path)?;
+                        .context_path("set the permissions of", &path)?;
                     if name == "layers" {
-                        spread(&path);
+                        set_topdir_flag(&path);
                     }
                 }
                 Err(_) => {}
@@ -89,7 +91,7 @@ impl StoreLayout {
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )
-        .on("open", &root)?;
+        .context_path("open", &root)?;
         let recorded = read_map(&root, &options)?;
         let is_recorded = recorded.is_some();
         let map = match recorded {
@@ -97,14 +99,14 @@ impl StoreLayout {
             None => pick_map(&options),
         };
         if map.engine() != owner {
-            return Err(foreign(root, map.engine(), &options));
+            return Err(foreign_store(root, map.engine(), &options));
         }
         let layout = Self {
             root,
             directory,
             map,
             recorded: OnceLock::new(),
-            held: Arc::default(),
+            held_runs: Arc::default(),
             options,
             upper_probed: AtomicBool::new(false),
         };
@@ -119,18 +121,18 @@ impl StoreLayout {
         &self.root
     }
 
-    /// What the ids inside sandboxes stand for.
+    /// The ids of this machine to which ids inside sandboxes are mapped.
     pub(crate) fn id_map(&self) -> &IdMap {
         &self.map
     }
 
-    /// Writes everything that was committed to disk (syncfs).
+    /// Flushes everything that was committed to the disk (syncfs).
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         Ok(rustix::fs::syncfs(&self.directory)
-            .on("write to disk the file system of", self.root())?)
+            .context_path("write to disk the file system of", self.root())?)
     }
 
     pub(crate) fn directory(&self) -> BorrowedFd<'_> {
@@ -145,22 +147,22 @@ impl StoreLayout {
         &self.options
     }
 
-    /// Whether overlays are mounted the old way, although the kernel knows the new one.
+    /// True if overlays are mounted with mount(2) even on newer kernels.
     pub(crate) fn old_mount(&self) -> bool {
         self.options.old_mount
     }
 
-    /// Whether the writable layer's file system has been seen to take what an overlay needs.
+    /// True once the file system has been seen to support upper directories.
     pub(crate) fn is_upper_probed(&self) -> bool {
         self.upper_probed.load(Ordering::Relaxed)
     }
 
-    /// Remembers that it does.
+    /// Records that the file system supports upper directories.
     pub(crate) fn set_upper_probed(&self) {
         self.upper_probed.store(true, Ordering::Relaxed);
     }
 
-    /// The lock that guards short changes to the store's own structure.
+    /// Takes the lock that guards short changes to the store's own structure.
     pub(super) fn lock(&self) -> Result<File, OsError> {
         let path = self.path("lock");
         let file = OpenOptions::new()
@@ -169,12 +171,12 @@ impl StoreLayout {
             .write(true)
             .mode(0o600)
             .open(&path)
-            .on("open", &path)?;
-        flock(&file, FlockOperation::LockExclusive).on("lock", &path)?;
+            .context_path("open", &path)?;
+        flock(&file, FlockOperation::LockExclusive).context_path("lock", &path)?;
         Ok(file)
     }
 
-    /// Records the map with the first use.
+    /// Records the id map when the store is first used.
     pub(crate) fn record_map(&self) -> Result<(), StoreError> {
         if self.recorded.get().is_some() {
             return Ok(());
@@ -188,48 +190,49 @@ impl StoreLayout {
                 });
             }
             None => {
-                if self.map.foreign_owner() {
-                    // Root inside must be able to search the store, and nobody else on this machine.
+                if self.map.files_have_other_owner() {
+                    // The inner root must be able to search the store, but no other user of this
+                    // machine.
                     let (_, gid) = self.map.root_owner();
                     let root = self.root();
                     std::os::unix::fs::chown(root, None, Some(gid))
-                        .on("change the group of", root)?;
+                        .context_path("change the group of", root)?;
                     fs::set_permissions(root, PermissionsExt::from_mode(0o710))
-                        .on("set the permissions of", root)?;
+                        .context_path("set the permissions of", root)?;
                 }
                 let (path, temporary) = (self.path("idmap"), self.path("idmap.new"));
                 let text = serde_json::to_string(&self.map)
                     .map_err(io::Error::from)
-                    .on("describe", &path)?;
-                fs::write(&temporary, text + "\n").on("write", &temporary)?;
-                fs::rename(&temporary, &path).on("write", &path)?;
+                    .context_path("encode", &path)?;
+                fs::write(&temporary, text + "\n").context_path("write", &temporary)?;
+                fs::rename(&temporary, &path).context_path("write", &path)?;
             }
         }
         let _ = self.recorded.set(());
         Ok(())
     }
 
-    /// Gives a new directory to root inside.
-    pub(super) fn give_to_inner_root(&self, path: &Path) -> Result<(), OsError> {
-        if self.map.foreign_owner() {
+    /// Gives a new directory to the inner root.
+    pub(super) fn chown_to_inner_root(&self, path: &Path) -> Result<(), OsError> {
+        if self.map.files_have_other_owner() {
             let (uid, gid) = self.map.root_owner();
             std::os::unix::fs::lchown(path, Some(uid), Some(gid))
-                .on("change the owner of", path)?;
+                .context_path("change the owner of", path)?;
         }
         Ok(())
     }
 
-    /// Removes a tree below the store. This process's rights may not reach all of it: see
-    /// [`IdMap::beyond_engine`].
+    /// Removes a tree below the store. This process may lack the rights for parts of it: see
+    /// [`IdMap::exceeds_engine_rights`].
     pub(crate) fn remove_tree(&self, relative: &Path) -> Result<(), OsError> {
         let name = CString::new(relative.as_os_str().as_encoded_bytes())
             .map_err(io::Error::from)
-            .on("remove", relative)?;
-        tree::remove(self.directory(), &name).on("remove", self.path(relative))
+            .context_path("remove", relative)?;
+        tree::remove(self.directory(), &name).context_path("remove", self.path(relative))
     }
 }
 
-fn foreign(path: PathBuf, owner: u32, options: &StoreOptions) -> StoreError {
+fn foreign_store(path: PathBuf, owner: u32, options: &StoreOptions) -> StoreError {
     StoreError::Foreign {
         path,
         owner,
@@ -240,9 +243,9 @@ fn foreign(path: PathBuf, owner: u32, options: &StoreOptions) -> StoreError {
     }
 }
 
-/// Tells the file system that what is in this directory has nothing to do with each other. ext4 then puts its directories into different
-/// groups of blocks. Others know no such thing, and it is not needed.
-fn spread(directory: &Path) {
+/// Marks the subdirectories as unrelated to each other (FS_TOPDIR_FL). ext4 then puts them into
+/// different block groups. Other file systems do not support the flag and do not need it.
+fn set_topdir_flag(directory: &Path) {
     if let Ok(directory) = File::open(directory)
         && let Ok(flags) = ioctl_getflags(&directory)
     {
@@ -254,11 +257,12 @@ pub(super) fn make_directory(path: &Path, mode: u32) -> Result<(), OsError> {
     DirBuilder::new()
         .mode(0o700)
         .create(path)
-        .on("make the directory", path)?;
-    fs::set_permissions(path, PermissionsExt::from_mode(mode)).on("set the permissions of", path)
+        .context_path("make the directory", path)?;
+    fs::set_permissions(path, PermissionsExt::from_mode(mode))
+        .context_path("set the permissions of", path)
 }
 
-/// The map that a store has recorded, which may or may not be there.
+/// Reads the id map that a store has recorded, if any.
 pub(crate) fn read_map(root: &Path, options: &StoreOptions) -> Result<Option<IdMap>, StoreError> {
     let path = root.join("idmap");
     match fs::read(&path) {

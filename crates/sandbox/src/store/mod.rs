@@ -1,8 +1,16 @@
-//! The layers of images on disk. Nothing here starts a process.
+//! The store's directory on disk. Nothing here starts a process.
 //!
-//! `idmap` (which ids its files belong to), `lock`, `layers/<n>/d`, `l/<n>` (short names for old
-//! mount calls), `run/<name>/{lock,L/d,w,m}` and directories of the caller's. A commit renames `L`,
-//! whose owner is the engine, so that what a command did to `/` cannot be in the way.
+//! It holds:
+//!
+//! - `idmap`: the ids that its files belong to
+//! - `lock`
+//! - `layers/<n>/d`: the files of a layer
+//! - `l/<n>`: short links to layers, for mount(2)
+//! - `run/<name>/{lock,L/d,w,m}`: run directories
+//! - directories of the caller
+//!
+//! A commit renames `L`, which the engine owns. The permissions that a command gave to `/` cannot
+//! prevent it.
 
 pub(crate) mod error;
 pub(crate) mod layers;

@@ -1,4 +1,4 @@
-//! Run directories: what one sandbox writes into while it lives.
+//! Run directories: the files of one sandbox while it lives.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -12,25 +12,25 @@ use rustix::io::Errno;
 
 use super::error::StoreError;
 use super::layout::{StoreLayout, make_directory};
-use crate::os::error::{Doing, OsError};
+use crate::os::error::{CallContext, OsError};
 use crate::protocol::spec::LayerId;
 
-/// A run directory of this process, locked while the value lives.
+/// A run directory that this process has locked. Dropping the value releases the lock.
 #[derive(Debug)]
 pub struct RunDir {
     name: String,
     path: PathBuf,
-    held: Arc<Mutex<HashSet<String>>>,
+    held_runs: Arc<Mutex<HashSet<String>>>,
     _lock: File,
 }
 
 impl RunDir {
-    /// Its name in the store.
+    /// The name in the store.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where it is.
+    /// The absolute path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -38,38 +38,48 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        self.held
+        self.held_runs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.name);
     }
 }
 
-/// A run directory that this process may remove, locked while the value lives.
+/// A run directory that this process may remove. Dropping the value releases the lock.
 pub(crate) struct RunClaim {
     directory: PathBuf,
     _lock: Option<File>,
 }
 
 impl RunClaim {
-    /// What is to be removed one after the other, relative to the store.
+    /// The trees to remove in this order, relative to the store.
     pub(crate) fn trees(&self) -> [PathBuf; 4] {
         let inner = |name| self.directory.join(name);
         [inner("w"), inner("L"), inner("m"), self.directory.clone()]
     }
 }
 
+/// The result of trying to take the lock of a run directory.
+enum RunLock {
+    Taken(File),
+    /// The run directory or its lock file does not exist.
+    Missing,
+    /// A process holds the lock.
+    Held,
+}
+
 impl StoreLayout {
     /// Makes `run/<name>` and locks it.
     ///
     /// # Errors
-    /// When the name is not fit for a directory or is taken, or the disk refuses.
+    /// When the name is invalid or in use, or the file system refuses.
     pub(crate) fn create_run(&self, name: &str) -> Result<RunDir, StoreError> {
         check_name(name)?;
         self.record_map()?;
         let path = self.path("run").join(name);
         let lock = {
-            // Without it another process could see the directory before it is locked, and clean it away.
+            // The store's lock keeps another process from removing the directory before it is
+            // locked.
             let _store = self.lock()?;
             make_directory(&path, 0o711)?;
             let lock = OpenOptions::new()
@@ -77,46 +87,46 @@ impl StoreLayout {
                 .write(true)
                 .mode(0o600)
                 .open(path.join("lock"))
-                .on("make the lock of", &path)?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive).on("lock", &path)?;
+                .context_path("make the lock of", &path)?;
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).context_path("lock", &path)?;
             lock
         };
-        self.held().insert(name.to_owned());
+        self.held_runs().insert(name.to_owned());
         let run = RunDir {
             name: name.to_owned(),
             path,
-            held: self.held.clone(),
+            held_runs: self.held_runs.clone(),
             _lock: lock,
         };
         self.make_layer(&run)?;
         for (inner, mode) in [("w", 0o700), ("m", 0o755)] {
             let path = run.path.join(inner);
             make_directory(&path, mode)?;
-            self.give_to_inner_root(&path)?;
+            self.chown_to_inner_root(&path)?;
         }
         Ok(run)
     }
 
-    /// Makes an empty directory to become a layer.
+    /// Makes an empty unfinished layer.
     pub(crate) fn make_layer(&self, run: &RunDir) -> Result<(), OsError> {
         make_directory(&run.path.join("L"), 0o711)?;
         self.make_layer_root(&Self::unfinished_layer(run)).map(drop)
     }
 
-    /// What the run directory holds of a layer, relative to the store.
+    /// The unfinished layer of a run directory, relative to the store.
     pub(crate) fn unfinished_layer(run: &RunDir) -> PathBuf {
         Path::new("run").join(&run.name).join("L")
     }
 
-    /// The names of all run directories, whoever made them.
+    /// The names of all run directories, including those of other processes.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub(crate) fn runs(&self) -> Result<Vec<String>, StoreError> {
         let path = self.path("run");
         let mut names = Vec::new();
-        for entry in fs::read_dir(&path).on("list", &path)? {
-            if let Ok(name) = entry.on("list", &path)?.file_name().into_string() {
+        for entry in fs::read_dir(&path).context_path("list", &path)? {
+            if let Ok(name) = entry.context_path("list", &path)?.file_name().into_string() {
                 names.push(name);
             }
         }
@@ -124,33 +134,35 @@ impl StoreLayout {
         Ok(names)
     }
 
-    /// Whether a process (this one or another) holds the run directory. One that does not exist is not live.
+    /// Returns true if a process (this one or another) holds the run directory's lock. A missing
+    /// directory is not live.
     ///
     /// # Errors
-    /// When its lock cannot be looked at.
+    /// When the lock cannot be read.
     pub(crate) fn run_is_live(&self, name: &str) -> Result<bool, StoreError> {
         check_name(name)?;
-        if self.held().contains(name) {
+        if self.held_runs().contains(name) {
             return Ok(true);
         }
         let _store = self.lock()?;
-        Ok(self.take_lock(name)?.is_none())
+        Ok(matches!(self.try_lock(name)?, RunLock::Held))
     }
 
-    /// Takes the lock of a run directory that is to be removed. One that is missing, or that this
-    /// process holds, is fine.
+    /// Takes the lock of a run directory that is to be removed. A missing directory, and one that
+    /// this process holds, need no lock.
     ///
     /// # Errors
-    /// When another process holds it.
+    /// When another process holds the lock.
     pub(crate) fn claim_run(&self, name: &str) -> Result<RunClaim, StoreError> {
         check_name(name)?;
-        let lock = if self.held().contains(name) {
+        let lock = if self.held_runs().contains(name) {
             None
         } else {
             let _store = self.lock()?;
-            match self.take_lock(name)? {
-                Some(lock) => lock,
-                None => return Err(StoreError::Busy(name.to_owned())),
+            match self.try_lock(name)? {
+                RunLock::Taken(lock) => Some(lock),
+                RunLock::Missing => None,
+                RunLock::Held => return Err(StoreError::Busy(name.to_owned())),
             }
         };
         Ok(RunClaim {
@@ -159,34 +171,36 @@ impl StoreLayout {
         })
     }
 
-    /// Turns what a finished sandbox has written into a layer.
+    /// Turns the upper directory of a finished sandbox into a layer.
     ///
     /// # Errors
-    /// When there is such a layer already, or the disk refuses.
+    /// When the layer already exists, or the file system refuses.
     pub(crate) fn commit(&self, run: &RunDir, id: LayerId) -> Result<(), StoreError> {
         if self.is_taken(id) {
             return Err(StoreError::LayerExists(id));
         }
-        Ok(self.keep(&Self::unfinished_layer(run), id)?)
+        Ok(self.rename_to_layer(&Self::unfinished_layer(run), id)?)
     }
 
-    /// The free lock of a run, taken; `Some(None)` where there is none to take, `None` where somebody holds it.
-    fn take_lock(&self, name: &str) -> Result<Option<Option<File>>, OsError> {
+    /// Tries to take the lock of a run directory.
+    fn try_lock(&self, name: &str) -> Result<RunLock, OsError> {
         let path = self.path("run").join(name).join("lock");
         let lock = match OpenOptions::new().write(true).open(&path) {
             Ok(lock) => lock,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(None)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RunLock::Missing),
             Err(error) => return Err(OsError::new(format!("open {}", path.display()), error)),
         };
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Some(lock))),
-            Err(Errno::WOULDBLOCK) => Ok(None),
+            Ok(()) => Ok(RunLock::Taken(lock)),
+            Err(Errno::WOULDBLOCK) => Ok(RunLock::Held),
             Err(error) => Err(OsError::new(format!("lock {}", path.display()), error)),
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held_runs(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.held_runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,17 +4,17 @@ use super::TarError;
 
 pub(super) const BLOCK: usize = 512;
 
-/// A block that is, or should be, a header.
+/// A block that should be a header.
 #[derive(Debug)]
-pub(super) struct Block(pub(super) [u8; BLOCK]);
+pub(super) struct HeaderBlock(pub(super) [u8; BLOCK]);
 
-impl Block {
+impl HeaderBlock {
     pub(super) fn is_zero(&self) -> bool {
         self.0.iter().all(|&byte| byte == 0)
     }
 
-    /// Whether the checksum is right; old writers summed signed bytes.
-    pub(super) fn is_sound(&self) -> bool {
+    /// Returns true if the checksum is right. Old writers summed signed bytes.
+    pub(super) fn has_valid_checksum(&self) -> bool {
         let Ok(stated) = self.number(148, 8) else {
             return false;
         };
@@ -60,7 +60,7 @@ impl Block {
         text(&self.0[157..257]).to_vec()
     }
 
-    /// The name, with POSIX's prefix; GNU has other things in its place.
+    /// The name with POSIX's prefix. GNU archives use the prefix field for other data.
     pub(super) fn path(&self) -> Vec<u8> {
         let name = text(&self.0[..100]);
         let prefix = text(&self.0[345..500]);
@@ -70,7 +70,7 @@ impl Block {
         name.to_vec()
     }
 
-    /// A number that cannot be negative.
+    /// Reads a number that cannot be negative.
     pub(super) fn number(&self, at: usize, length: usize) -> Result<u64, TarError> {
         number(&self.0[at..at + length])
     }
@@ -78,7 +78,7 @@ impl Block {
 
 const NUMBER: TarError = TarError::Damaged("a number in a header cannot be read");
 
-/// A number that cannot be negative: octal digits, or base 256 where the first bit is set.
+/// Reads a number that cannot be negative: octal digits, or base 256 if the first bit is set.
 pub(super) fn number(field: &[u8]) -> Result<u64, TarError> {
     signed(field)
         .and_then(|number| u64::try_from(number).ok())
@@ -88,7 +88,7 @@ pub(super) fn number(field: &[u8]) -> Result<u64, TarError> {
 fn signed(field: &[u8]) -> Option<i64> {
     match field.first()? {
         0x80.. => {
-            // Two's complement, whose first byte has given one bit away.
+            // Two's complement; the first byte has one bit less.
             let first = (field[0] << 1).cast_signed() >> 1;
             field[1..]
                 .iter()
@@ -111,7 +111,7 @@ fn signed(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Up to the first NUL.
+/// The bytes up to the first NUL.
 pub(super) fn text(field: &[u8]) -> &[u8] {
     field.split(|&byte| byte == 0).next().unwrap_or_default()
 }

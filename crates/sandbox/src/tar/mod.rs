@@ -1,6 +1,7 @@
-//! Reading tar archives from a stream, in constant memory: ustar, GNU (long names, sparse files) and pax (POSIX.1-2017, `pax`).
+//! Reads tar archives from a stream, in constant memory: ustar, GNU (long names, sparse files) and
+//! pax (POSIX.1-2017, `pax`).
 //!
-//! What a member says of itself is taken as it is; whether a path is fit to be made is for the caller to judge.
+//! The reader returns a member's data unchecked. The caller decides whether a path is safe to make.
 
 mod header;
 mod pax;
@@ -8,28 +9,29 @@ mod sparse;
 
 use std::io::{self, Read};
 
-use header::{BLOCK, Block};
+use header::{BLOCK, HeaderBlock};
 pub use sparse::Sparse;
 
-/// Longest extended header: it holds a path and extended attributes, of which the kernel takes 64 KiB each.
-const EXTENDED: u64 = 1 << 20;
-/// Most extended headers before one member.
-const PREFACES: u32 = 16;
+/// The longest extended header in bytes. It holds a path and extended attributes, which the kernel
+/// limits to 64 KiB each.
+const MAX_EXTENDED_SIZE: u64 = 1 << 20;
+/// The most extended headers before one member.
+const MAX_EXTENDED_HEADERS: u32 = 16;
 
-/// What an archive is refused for.
+/// The error of reading an archive.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TarError {
-    /// The bytes cannot be read or end too early.
+    /// The bytes cannot be read, or end too early.
     #[error("{}", read_failure(.0))]
     Io(#[from] io::Error),
-    /// A block that should be a header is none.
+    /// A block is not a valid header.
     #[error("the tar archive is damaged: no valid header at byte {0}")]
     Header(u64),
-    /// A header says something that cannot be.
+    /// A header has an impossible value.
     #[error("the tar archive is damaged: {0}")]
     Damaged(&'static str),
-    /// A kind of member that is not read.
+    /// A member has an unsupported type.
     #[error("the tar archive holds a member of type `{}`, which is not supported", .0.escape_ascii())]
     Type(u8),
 }
@@ -42,17 +44,17 @@ fn read_failure(error: &io::Error) -> String {
     }
 }
 
-/// What a member is.
+/// The type of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MemberKind {
-    /// A regular file; its content is read with [`Archive::read_data`].
+    /// A regular file. [`Archive::read_data`] reads its content.
     File,
     /// A directory.
     Directory,
     /// A symbolic link to [`Member::link`].
     Symlink,
-    /// Another name of [`Member::link`].
+    /// A hard link to [`Member::link`].
     Hardlink,
     /// A named pipe.
     Fifo,
@@ -64,32 +66,32 @@ pub enum MemberKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Member {
-    /// Its path, byte for byte.
+    /// The path, byte for byte.
     pub path: Vec<u8>,
-    /// What it is.
+    /// The type.
     pub kind: MemberKind,
-    /// Permission bits, set-user-id and the like among them.
+    /// The permission bits, including set-user-id, set-group-id and sticky bits.
     pub mode: u32,
-    /// Its owner.
+    /// The owner.
     pub uid: u64,
-    /// Its group.
+    /// The group.
     pub gid: u64,
-    /// When it was changed: seconds and nanoseconds since the Unix epoch.
+    /// The modification time: seconds and nanoseconds since the Unix epoch.
     pub mtime: (i64, u32),
-    /// Bytes of content in the archive.
+    /// The bytes of content in the archive.
     pub size: u64,
-    /// Where a link leads.
+    /// The target of a link.
     pub link: Vec<u8>,
-    /// Extended attributes.
+    /// The extended attributes.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Where the content belongs, in a file with holes.
+    /// The positions of the content, in a file with holes.
     pub sparse: Option<Sparse>,
-    /// Where the content begins in the archive.
+    /// The offset of the content in the archive.
     pub offset: u64,
 }
 
 impl Member {
-    /// Bytes of the file when it is made, holes among them.
+    /// The bytes of the unpacked file, including holes.
     pub fn length(&self) -> u64 {
         self.sparse
             .as_ref()
@@ -97,14 +99,14 @@ impl Member {
     }
 }
 
-/// An archive that is read from its beginning to its end.
+/// A reader of an archive, from its beginning to its end.
 #[derive(Debug)]
 pub struct Archive<R> {
     source: R,
     position: u64,
-    /// Bytes of the current member's content that were not read.
-    left: u64,
-    /// Zeros after them, up to the next header.
+    /// The unread bytes of the current member's content.
+    unread: u64,
+    /// The zeros after them, up to the next header.
     padding: u64,
     done: bool,
 }
@@ -115,44 +117,45 @@ impl<R: Read> Archive<R> {
         Self {
             source,
             position: 0,
-            left: 0,
+            unread: 0,
             padding: 0,
             done: false,
         }
     }
 
-    /// The next member; what was not read of the last one's content is passed over. `None` at the end.
+    /// Reads the next member and skips unread content of the previous one. Returns `None` at the
+    /// end.
     ///
     /// # Errors
-    /// When the archive is damaged or cannot be read. Then it cannot be read on.
+    /// When the archive is damaged or cannot be read. Reading cannot continue then.
     pub fn next_member(&mut self) -> Result<Option<Member>, TarError> {
-        let mut extended = pax::Records::default();
+        let mut extended = pax::PaxRecords::default();
         let mut long = LongNames::default();
-        for _ in 0..PREFACES {
-            self.pass_over()?;
+        for _ in 0..MAX_EXTENDED_HEADERS {
+            self.skip_rest()?;
             let Some(block) = self.header()? else {
                 return Ok(None);
             };
             let size = block.size()?;
             match block.kind() {
-                b'x' | b'X' => extended.read(&self.preface(size)?)?,
-                // Defaults for all members to come: producers of images write nothing there that matters.
-                b'g' => drop(self.preface(size)?),
-                b'L' => long.path = Some(header::text(&self.preface(size)?).to_vec()),
-                b'K' => long.link = Some(header::text(&self.preface(size)?).to_vec()),
-                b'V' => drop(self.preface(size)?),
+                b'x' | b'X' => extended.read(&self.extended_header(size)?)?,
+                // Defaults for later members. Producers of images write nothing relevant there.
+                b'g' => drop(self.extended_header(size)?),
+                b'L' => long.path = Some(header::text(&self.extended_header(size)?).to_vec()),
+                b'K' => long.link = Some(header::text(&self.extended_header(size)?).to_vec()),
+                b'V' => drop(self.extended_header(size)?),
                 kind => return self.member(&block, kind, extended, long).map(Some),
             }
         }
         Err(TarError::Damaged("too many headers before one member"))
     }
 
-    /// Reads content of the current member; 0 at its end.
+    /// Reads content of the current member. Returns 0 at its end.
     ///
     /// # Errors
     /// When the archive cannot be read, or ends within the content.
     pub fn read_data(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left)
+        let wanted = usize::try_from(self.unread)
             .unwrap_or(usize::MAX)
             .min(buffer.len());
         if wanted == 0 {
@@ -167,21 +170,21 @@ impl<R: Read> Archive<R> {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.left -= read as u64;
+        self.unread -= read as u64;
         self.position += read as u64;
         Ok(read)
     }
 
-    /// What the archive is read from.
+    /// Returns the source of the archive.
     pub fn into_inner(self) -> R {
         self.source
     }
 
     fn member(
         &mut self,
-        block: &Block,
+        block: &HeaderBlock,
         kind: u8,
-        extended: pax::Records,
+        extended: pax::PaxRecords,
         long: LongNames,
     ) -> Result<Member, TarError> {
         let mut size = extended.size.map_or_else(|| block.size(), Ok)?;
@@ -207,23 +210,25 @@ impl<R: Read> Archive<R> {
             b'6' => MemberKind::Fifo,
             other => return Err(TarError::Type(other)),
         };
-        // These have no content, whatever their size says (POSIX: for links it may be that of the target).
+        // These have no content, whatever their size field says. For links it may be the target's
+        // size (POSIX).
         let stored = match kind {
             MemberKind::Symlink | MemberKind::Hardlink | MemberKind::Fifo | MemberKind::Device => 0,
-            // A GNU incremental archive lists the directory's entries in it; other producers leave a size without content.
+            // GNU incremental archives list the directory's entries as content. Other producers set
+            // a size without content.
             MemberKind::Directory if block.kind() != b'D' => 0,
             _ => size,
         };
-        self.expect(stored)?;
+        self.set_content_size(stored)?;
         if extended.sparse_in_data {
             let length = extended
                 .sparse_length
                 .ok_or(TarError::Damaged("a sparse file without its size"))?;
             sparse = Some(sparse::in_data(self, length)?);
-            size = self.left;
+            size = self.unread;
         }
         if sparse.is_none() && extended.sparse_length.is_some() {
-            // Nothing but a hole.
+            // The file is a single hole.
             sparse = Some(Sparse::new(0));
         }
         if let Some(map) = &mut sparse {
@@ -249,8 +254,9 @@ impl<R: Read> Archive<R> {
         })
     }
 
-    /// The map of an old GNU sparse file: four pieces in the header, the others in blocks after it.
-    fn old_sparse(&mut self, block: &Block) -> Result<Sparse, TarError> {
+    /// Reads the map of an old GNU sparse file: four pieces in the header, the others in blocks
+    /// after it.
+    fn old_sparse(&mut self, block: &HeaderBlock) -> Result<Sparse, TarError> {
         let mut map = Sparse::new(block.number(483, 12)?);
         let mut more = map.pieces(&block.0[386..482])? && block.0[482] != 0;
         while more {
@@ -262,24 +268,24 @@ impl<R: Read> Archive<R> {
         Ok(map)
     }
 
-    /// The next header; `None` at the end of the archive.
-    fn header(&mut self) -> Result<Option<Block>, TarError> {
+    /// Reads the next header. Returns `None` at the end of the archive.
+    fn header(&mut self) -> Result<Option<HeaderBlock>, TarError> {
         if self.done {
             return Ok(None);
         }
         let at = self.position;
         match self.block()? {
-            // Two zero blocks end an archive; some writers leave one of them out, or both.
+            // Two zero blocks end an archive. Some writers omit one or both.
             Some(block) if block.is_zero() => self.done = true,
             None => self.done = true,
-            Some(block) if block.is_sound() => return Ok(Some(block)),
+            Some(block) if block.has_valid_checksum() => return Ok(Some(block)),
             Some(_) => return Err(TarError::Header(at)),
         }
         Ok(None)
     }
 
-    fn block(&mut self) -> Result<Option<Block>, TarError> {
-        let mut block = Block([0; BLOCK]);
+    fn block(&mut self) -> Result<Option<HeaderBlock>, TarError> {
+        let mut block = HeaderBlock([0; BLOCK]);
         let mut filled = 0;
         while filled < BLOCK {
             match self.source.read(&mut block.0[filled..]) {
@@ -294,12 +300,12 @@ impl<R: Read> Archive<R> {
         Ok(Some(block))
     }
 
-    /// The content of an extended header.
-    fn preface(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
-        if size > EXTENDED {
+    /// Reads the content of an extended header.
+    fn extended_header(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
+        if size > MAX_EXTENDED_SIZE {
             return Err(TarError::Damaged("an extended header of more than 1 MiB"));
         }
-        self.expect(size)?;
+        self.set_content_size(size)?;
         let mut content = vec![0; usize::try_from(size).unwrap_or_default()];
         let mut filled = 0;
         while filled < content.len() {
@@ -308,17 +314,17 @@ impl<R: Read> Archive<R> {
         Ok(content)
     }
 
-    fn expect(&mut self, size: u64) -> Result<(), TarError> {
+    fn set_content_size(&mut self, size: u64) -> Result<(), TarError> {
         if size > i64::MAX as u64 {
             return Err(TarError::Damaged("a member larger than any file can be"));
         }
-        self.left = size;
+        self.unread = size;
         self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
         Ok(())
     }
 
-    fn pass_over(&mut self) -> Result<(), TarError> {
-        let mut rest = self.left + self.padding;
+    fn skip_rest(&mut self) -> Result<(), TarError> {
+        let mut rest = self.unread + self.padding;
         let mut buffer = [0; 16 * BLOCK];
         while rest > 0 {
             let wanted = usize::try_from(rest)
@@ -336,12 +342,12 @@ impl<R: Read> Archive<R> {
                 Err(error) => return Err(error.into()),
             }
         }
-        (self.left, self.padding) = (0, 0);
+        (self.unread, self.padding) = (0, 0);
         Ok(())
     }
 }
 
-/// Names from GNU's `L` and `K` members.
+/// The names from GNU's `L` and `K` members.
 #[derive(Default)]
 struct LongNames {
     path: Option<Vec<u8>>,

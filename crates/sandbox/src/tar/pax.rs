@@ -1,11 +1,11 @@
-//! Extended headers: records `LENGTH KEY=VALUE\n` (POSIX.1-2017, pax Extended Header).
+//! Parses extended headers: records `LENGTH KEY=VALUE\n` (POSIX.1-2017, pax Extended Header).
 
 use super::TarError;
 use super::sparse::Sparse;
 
-/// What the records of one member say.
+/// The records of one member.
 #[derive(Debug, Default)]
-pub(super) struct Records {
+pub(super) struct PaxRecords {
     pub(super) path: Option<Vec<u8>>,
     pub(super) link: Option<Vec<u8>>,
     pub(super) size: Option<u64>,
@@ -16,13 +16,13 @@ pub(super) struct Records {
     pub(super) sparse: Option<Sparse>,
     pub(super) sparse_name: Option<Vec<u8>>,
     pub(super) sparse_length: Option<u64>,
-    /// The map stands before the content (GNU's format 1.0).
+    /// True if the map is before the content (GNU's format 1.0).
     pub(super) sparse_in_data: bool,
-    /// The offset of a piece whose length comes next (GNU's format 0.0).
+    /// The offset of a piece whose length is in the next record (GNU's format 0.0).
     piece: Option<u64>,
 }
 
-impl Records {
+impl PaxRecords {
     pub(super) fn read(&mut self, mut text: &[u8]) -> Result<(), TarError> {
         const DAMAGED: TarError = TarError::Damaged("an extended header cannot be read");
         while !text.is_empty() && text[0] != 0 {
@@ -52,7 +52,7 @@ impl Records {
             b"size" => self.size = Some(decimal(value)?),
             b"uid" => self.uid = Some(decimal(value)?),
             b"gid" => self.gid = Some(decimal(value)?),
-            b"mtime" => self.mtime = Some(moment(value)?),
+            b"mtime" => self.mtime = Some(timestamp(value)?),
             b"GNU.sparse.name" => self.sparse_name = Some(value.to_vec()),
             b"GNU.sparse.size" | b"GNU.sparse.realsize" => {
                 self.sparse_length = Some(decimal(value)?);
@@ -88,8 +88,8 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Seconds with decimals, perhaps before the epoch.
-fn moment(text: &[u8]) -> Option<(i64, u32)> {
+/// Parses seconds with decimals, which may be negative.
+fn timestamp(text: &[u8]) -> Option<(i64, u32)> {
     let text = std::str::from_utf8(text).ok()?;
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let seconds: i64 = whole.parse().ok()?;
@@ -108,17 +108,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments() {
-        assert_eq!(moment(b"1700000000.5"), Some((1_700_000_000, 500_000_000)));
-        assert_eq!(moment(b"1.1234567891"), Some((1, 123_456_789)));
-        assert_eq!(moment(b"-1.25"), Some((-2, 750_000_000)));
-        assert_eq!(moment(b"7"), Some((7, 0)));
-        assert_eq!(moment(b"1.x"), None);
-        assert_eq!(moment(b""), None);
+    fn timestamps() {
+        assert_eq!(
+            timestamp(b"1700000000.5"),
+            Some((1_700_000_000, 500_000_000))
+        );
+        assert_eq!(timestamp(b"1.1234567891"), Some((1, 123_456_789)));
+        assert_eq!(timestamp(b"-1.25"), Some((-2, 750_000_000)));
+        assert_eq!(timestamp(b"7"), Some((7, 0)));
+        assert_eq!(timestamp(b"1.x"), None);
+        assert_eq!(timestamp(b""), None);
     }
 
     #[test]
-    fn records_that_lie_about_their_length_are_refused() {
+    fn records_with_a_wrong_length_are_refused() {
         for text in [
             "5 a=b",
             "999 a=b\n",
@@ -128,11 +131,11 @@ mod tests {
             "7 size=\n",
         ] {
             assert!(
-                Records::default().read(text.as_bytes()).is_err(),
+                PaxRecords::default().read(text.as_bytes()).is_err(),
                 "{text:?}"
             );
         }
-        let mut records = Records::default();
+        let mut records = PaxRecords::default();
         records.read(b"10 path=a\n14 size=12345\n").unwrap();
         assert_eq!(
             (records.path, records.size),

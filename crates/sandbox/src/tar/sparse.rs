@@ -1,20 +1,20 @@
-//! Files with holes: which pieces of them the archive holds.
+//! Maps of sparse files: the pieces that the archive holds.
 
 use std::io::{self, Read};
 
 use super::header::{BLOCK, number};
 use super::{Archive, TarError};
 
-/// Most pieces of one file.
-const PIECES: usize = 1 << 18;
+/// The most pieces of one file.
+const MAX_PIECES: usize = 1 << 18;
 
-/// Where the content of a file with holes belongs.
+/// The positions of the content of a file with holes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sparse {
-    /// Bytes of the file, holes among them.
+    /// The bytes of the file, including holes.
     pub length: u64,
-    /// Offset and length of each piece, in the order of the content.
+    /// The offset and length of each piece, in the order of the content.
     pub pieces: Vec<(u64, u64)>,
 }
 
@@ -27,14 +27,14 @@ impl Sparse {
     }
 
     pub(super) fn push(&mut self, offset: u64, length: u64) -> Result<(), TarError> {
-        if self.pieces.len() >= PIECES {
+        if self.pieces.len() >= MAX_PIECES {
             return Err(TarError::Damaged("a sparse file of too many pieces"));
         }
         self.pieces.push((offset, length));
         Ok(())
     }
 
-    /// Reads pieces of an old GNU header; false where it ends them.
+    /// Reads pieces of an old GNU header. Returns false at the end of the list.
     pub(super) fn pieces(&mut self, fields: &[u8]) -> Result<bool, TarError> {
         for field in fields.chunks_exact(24) {
             if field[0] == 0 {
@@ -45,7 +45,8 @@ impl Sparse {
         Ok(true)
     }
 
-    /// Whether the pieces rise, end within the file and are all of `stored` bytes.
+    /// Checks that the pieces are in ascending order, end within the file and have `stored` bytes
+    /// in total.
     pub(super) fn check(&self, stored: u64) -> Result<(), TarError> {
         const DAMAGED: TarError =
             TarError::Damaged("the pieces of a sparse file do not fit together");
@@ -65,10 +66,11 @@ impl Sparse {
     }
 }
 
-/// The map that stands before the content: the count, then offset and length of each piece, a line each, filled up to a block.
+/// Reads the map before the content: the count, then the offset and length of each piece. Each
+/// number is a line, and the map is padded to a block.
 pub(super) fn in_data<R: Read>(archive: &mut Archive<R>, length: u64) -> Result<Sparse, TarError> {
     const DAMAGED: TarError = TarError::Damaged("the map of a sparse file cannot be read");
-    let mut lines = Lines {
+    let mut lines = MapReader {
         archive,
         block: [0; BLOCK],
         at: BLOCK,
@@ -83,13 +85,13 @@ pub(super) fn in_data<R: Read>(archive: &mut Archive<R>, length: u64) -> Result<
     Ok(map)
 }
 
-struct Lines<'a, R> {
+struct MapReader<'a, R> {
     archive: &'a mut Archive<R>,
     block: [u8; BLOCK],
     at: usize,
 }
 
-impl<R: Read> Lines<'_, R> {
+impl<R: Read> MapReader<'_, R> {
     fn number(&mut self) -> io::Result<Option<u64>> {
         let mut number = 0_u64;
         for _ in 0..21 {

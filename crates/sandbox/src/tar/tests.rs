@@ -1,6 +1,6 @@
 use super::*;
 
-/// A header with its checksum.
+/// Makes a header with its checksum.
 fn header(path: &[u8], kind: u8, size: u64) -> Vec<u8> {
     let mut block = vec![0; BLOCK];
     block[..path.len()].copy_from_slice(path);
@@ -82,12 +82,12 @@ fn members_in_their_order() {
         (0o644, 1, 2, (7, 0))
     );
     assert_eq!((file.offset, content.len()), (1024, 600));
-    // Without the zeros that end it, and without the last padding.
+    // The archive without its final zeros and the last padding.
     assert_eq!(read(&archive[..2 * BLOCK + 600]).unwrap().len(), 2);
 }
 
 #[test]
-fn what_is_cut_is_an_error() {
+fn a_truncated_archive_is_an_error() {
     let archive = [header(b"file", b'0', 600), padded(&[b'x'; 600])].concat();
     for length in [1, 511, 513, 1000] {
         let error = read(&archive[..length]).unwrap_err();
@@ -215,7 +215,7 @@ fn sparse_maps_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn numbers_that_are_none_and_sizes_beyond_reason() {
+fn invalid_numbers_and_impossible_sizes_are_refused() {
     let mut block = header(b"file", b'0', 0);
     block[124..136].copy_from_slice(b"9999999999z\0");
     seal(&mut block);

@@ -1,5 +1,5 @@
-//! What the probe tries. Nothing here may harm a machine where it succeeds: files of the kernel are opened and not written, calls are made
-//! with arguments that do nothing.
+//! The attempts of the probe to escape. They must not harm a machine on which they succeed. Files
+//! of the kernel are opened but not written, and calls have arguments that do nothing.
 
 mod files;
 mod floods;
@@ -11,32 +11,32 @@ mod proxy;
 
 use std::io;
 
-/// What the outside has told about itself.
-pub(crate) struct Outside {
+/// The targets outside the sandbox, as the test passes them.
+pub(crate) struct HostTargets {
     pub(crate) secret: String,
     pub(crate) socket: String,
     pub(crate) abstract_name: String,
     pub(crate) port: u16,
     pub(crate) shared_memory: String,
-    pub(crate) most: u32,
+    pub(crate) max_processes: u32,
     pub(crate) single: bool,
     pub(crate) engine: i32,
     pub(crate) proxy: u16,
 }
 
 pub(crate) fn all(arguments: &[String]) {
-    let outside = Outside {
+    let outside = HostTargets {
         secret: arguments[0].clone(),
         socket: arguments[1].clone(),
         abstract_name: arguments[2].clone(),
         port: arguments[3].parse().unwrap(),
         shared_memory: arguments[4].clone(),
-        most: arguments[5].parse().unwrap(),
+        max_processes: arguments[5].parse().unwrap(),
         single: arguments[6] == "single",
         engine: arguments[7].parse().unwrap(),
         proxy: arguments[8].parse().unwrap(),
     };
-    // First that it is where it should be: outside, these attempts would do something.
+    // First check that the probe is in a sandbox: outside, these attempts could take effect.
     proof::inside();
     proxy::descriptors();
     files::all(&outside);
@@ -49,7 +49,7 @@ pub(crate) fn all(arguments: &[String]) {
     println!("done");
 }
 
-/// An attempt that must fail.
+/// Reports an attempt that must fail.
 pub(crate) fn refused<T>(name: &str, result: io::Result<T>) {
     match result {
         Err(error) => println!("held {name}: {error}"),
@@ -57,21 +57,21 @@ pub(crate) fn refused<T>(name: &str, result: io::Result<T>) {
     }
 }
 
-/// Something that must be so.
+/// Reports a condition that must hold.
 pub(crate) fn holds(name: &str, so: bool) {
     println!("{} {name}", if so { "held" } else { "HOLE" });
 }
 
-/// A system call that must fail.
+/// Makes a system call that must fail.
 macro_rules! call_refused {
     ($name:expr, $number:expr $(, $argument:expr)* $(,)?) => {{
-        // Arguments are plain numbers or pointers to live values; the call is meant to be refused.
+        // Arguments are plain numbers or pointers to live values. The sandbox must refuse the call.
         let result = unsafe { libc::syscall($number $(, $argument)*) };
         crate::attempts::refused($name, if result < 0 { Err(std::io::Error::last_os_error()) } else { Ok(result) });
     }};
 }
 
-/// A system call that must not exist.
+/// Makes a system call that must not exist.
 macro_rules! call_missing {
     ($name:expr, $number:expr $(, $argument:expr)* $(,)?) => {{
         let result = unsafe { libc::syscall($number $(, $argument)*) };

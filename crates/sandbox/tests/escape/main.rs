@@ -1,4 +1,5 @@
-//! Puts this very program into a sandbox, where it tries to get out. Each attempt is a line; one that succeeds is a hole.
+//! Runs this program in a sandbox, where it tries to escape. It prints a line for each attempt; a
+//! successful one is a hole.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 #[cfg(target_os = "linux")]
@@ -11,7 +12,7 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("--inside") => attempts::all(&arguments[1..]),
-        // As the test harness answers.
+        // Answer like the test harness.
         Some("--list") => println!("escape: test"),
         _ => outside::run(),
     }

@@ -1,4 +1,5 @@
-//! The outside: things of this machine that nobody inside may reach, and the sandbox with the probe.
+//! The outside of the test: targets on this machine that no process inside may reach, and the
+//! sandbox with the probe.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,16 +13,16 @@ use std::thread;
 use std::time::Duration;
 
 use contree_sandbox::{
-    Command, Content, LayerId, LayerStore, Network, Place, Sandbox, SandboxSpec, SideFile,
-    StoreOptions,
+    Command, FileCopy, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile,
+    SideFileContent, StoreOptions,
 };
 
-/// The bound that the flood runs against.
-const MOST: u32 = 330;
-/// Where the outside listens for the sandbox, as a proxy would.
+/// The process limit that the flood tests.
+const MAX_PROCESSES: u32 = 330;
+/// The port on which the test listens for the sandbox, as a proxy does.
 const PROXY: u16 = 3128;
-/// Fewer attempts than this mean that the probe stopped half-way.
-const FEWEST: usize = 150;
+/// The fewest attempts of a complete run. Fewer mean that the probe stopped early.
+const MIN_ATTEMPTS: usize = 150;
 
 pub(crate) fn run() {
     let directory = tempfile::Builder::new()
@@ -53,7 +54,7 @@ pub(crate) fn run() {
         layers: vec![LayerId(1)],
         hostname: "box".into(),
         directories: Vec::new(),
-        places: vec![Place {
+        files: vec![FileCopy {
             source: "files/probe".into(),
             path: "/probe".into(),
             mode: 0o755,
@@ -62,33 +63,33 @@ pub(crate) fn run() {
         }],
         side_files: vec![SideFile {
             name: "beside".into(),
-            content: Content::new(b"beside the image").unwrap(),
-            unless: Vec::new(),
-            over: Some("/etc/resolv.conf".into()),
+            content: SideFileContent::new(b"beside the image").unwrap(),
+            unless_exists: Vec::new(),
+            mount_over: Some("/etc/resolv.conf".into()),
         }],
         network: Network::Listener { port: PROXY },
-        max_processes: MOST,
+        max_processes: MAX_PROCESSES,
         max_layer_bytes: None,
         limits: contree_sandbox::Limits::default(),
     };
-    let range = if store.id_map().single() {
+    let range = if store.id_map().is_single() {
         "single"
     } else {
         "range"
     };
-    let facts = [
+    let arguments = [
         "--inside",
         secret.to_str().unwrap(),
         socket.to_str().unwrap(),
         &name,
         &tcp.local_addr().unwrap().port().to_string(),
         &shared,
-        &MOST.to_string(),
+        &MAX_PROCESSES.to_string(),
         range,
         &std::process::id().to_string(),
         &PROXY.to_string(),
     ];
-    let uids: &[u32] = if store.id_map().single() {
+    let uids: &[u32] = if store.id_map().is_single() {
         &[0]
     } else {
         &[0, 1000]
@@ -103,7 +104,7 @@ pub(crate) fn run() {
         let sandbox = Sandbox::start(&store, &run, &spec).unwrap();
         let command = Command {
             program: "/probe".into(),
-            args: facts.iter().map(OsString::from).collect(),
+            args: arguments.iter().map(OsString::from).collect(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             cwd: "/".into(),
             uid,
@@ -114,20 +115,20 @@ pub(crate) fn run() {
         let proxy = thread::spawn(move || answer(&listener));
         let process = sandbox.exec(&command).unwrap();
         drop(process.stdin);
-        let mut said = String::new();
+        let mut output = String::new();
         File::from(process.stdout)
-            .read_to_string(&mut said)
+            .read_to_string(&mut output)
             .unwrap();
-        let mut complaint = String::new();
+        let mut errors = String::new();
         File::from(process.stderr)
-            .read_to_string(&mut complaint)
+            .read_to_string(&mut errors)
             .unwrap();
         let ended = process.exit.blocking_recv().unwrap();
         sandbox.finish(false).unwrap();
-        // The end of the sandbox is the end of its connections, and of what is waited for on its network.
+        // The end of the sandbox ends its connections, and every accept on its network.
         proxy.join().unwrap();
         store.remove_run(run.name()).unwrap();
-        failed |= !judge(&said, &complaint, ended.code);
+        failed |= !judge(&output, &errors, ended.code);
     }
     let _ = fs::remove_file(&shared);
     store.remove_layer(LayerId(1)).unwrap();
@@ -137,7 +138,7 @@ pub(crate) fn run() {
     }
 }
 
-/// Takes whoever comes, and says which network they came from: never this machine's.
+/// Answers each connection as a proxy does, until one sends `over`.
 fn answer(listener: &TcpListener) {
     for connection in listener.incoming() {
         let Ok(mut connection) = connection else {
@@ -155,12 +156,12 @@ fn answer(listener: &TcpListener) {
     }
 }
 
-fn judge(said: &str, complaint: &str, code: Option<i32>) -> bool {
-    let held = said
+fn judge(output: &str, errors: &str, code: Option<i32>) -> bool {
+    let held = output
         .lines()
         .filter(|line| line.starts_with("held "))
         .count();
-    let holes: Vec<_> = said
+    let holes: Vec<_> = output
         .lines()
         .filter(|line| line.starts_with("HOLE "))
         .collect();
@@ -168,10 +169,11 @@ fn judge(said: &str, complaint: &str, code: Option<i32>) -> bool {
         println!("{hole}");
     }
     println!("{held} attempts held, {} holes", holes.len());
-    let complete =
-        code == Some(0) && said.lines().last() == Some("done") && held + holes.len() >= FEWEST;
+    let complete = code == Some(0)
+        && output.lines().last() == Some("done")
+        && held + holes.len() >= MIN_ATTEMPTS;
     if !complete {
-        println!("the probe did not come to its end: {code:?}\n{said}\n{complaint}");
+        println!("the probe did not come to its end: {code:?}\n{output}\n{errors}");
     }
     complete && holes.is_empty()
 }

@@ -1,11 +1,11 @@
-//! What counts as a change, and layers upon layers.
+//! Tests of change detection and of chains of layers.
 
 use contree_sandbox::{LayerStore, Sandbox, SandboxSpec, StoreOptions};
 
 use crate::support::*;
 
 #[test]
-fn what_counts_as_a_change() {
+fn changes_are_detected_with_their_reason() {
     let (_, base) = commit(
         &[HOST],
         "mkdir -p /d/e; echo x >/d/f; echo y >/d/e/g; ln -s f /d/l; mkfifo /d/p; chmod 750 /d/e",
@@ -25,7 +25,7 @@ fn what_counts_as_a_change() {
         ("rm /d/f", "removed /d/f"),
         ("echo z >/d/new", "changed /d/new"),
         ("chmod 600 /d/f", "changed /d/f"),
-        // It was copied up, and is another file now.
+        // The file was copied up, so it is a new file.
         ("chmod 600 /d/f; chmod 644 /d/f", "changed /d/f"),
         ("chmod 700 /d/e", "changed the mode of /d/e"),
         ("chmod 555 /", "changed the mode of /"),
@@ -50,7 +50,7 @@ fn what_counts_as_a_change() {
     }
     let (finished, _) = commit(&layers, "head -c 100000 /dev/urandom >/d/new");
     assert!(finished.upper_bytes >= 100_000, "{finished:?}");
-    if !store().id_map().single() {
+    if !store().id_map().is_single() {
         let (finished, _) = commit(&layers, "chown 1000:1000 /d/e");
         assert_eq!(
             finished.reason.as_deref(),
@@ -65,7 +65,7 @@ fn what_counts_as_a_change() {
 }
 
 #[test]
-fn the_size_of_a_layer_is_what_it_takes_on_disk() {
+fn the_size_of_a_layer_is_its_disk_space() {
     let (finished, _) = commit(&[HOST], "head -c 3000000 /dev/urandom >/a; ln /a /b");
     assert!(
         (3_000_000..4_000_000).contains(&finished.upper_bytes),
@@ -74,7 +74,7 @@ fn the_size_of_a_layer_is_what_it_takes_on_disk() {
 }
 
 #[test]
-fn results_branch() {
+fn two_commits_on_one_layer_are_independent() {
     let (_, first) = commit(
         &[HOST],
         "echo one >/one; rm /etc/hostname 2>/dev/null; rm /etc/passwd; rm -r /usr/share; mkdir /usr/share",
@@ -109,7 +109,7 @@ fn results_branch() {
         ),
         "one\nright\n"
     );
-    // Deleted stays deleted, and a replaced directory stays empty.
+    // Deleted files stay deleted, and a replaced directory stays empty.
     assert_eq!(
         see(
             &[right, first, HOST],
@@ -127,7 +127,7 @@ fn results_branch() {
 }
 
 #[test]
-fn deep_chains_and_the_old_way_to_mount_give_the_same() {
+fn deep_chains_look_the_same_with_both_mount_methods() {
     let mut layers = vec![HOST];
     for number in 0..12 {
         let (_, layer) = commit(
@@ -181,7 +181,7 @@ fn directories_deeper_than_a_path_can_be_long() {
 }
 
 #[test]
-fn directories_that_nobody_may_enter_are_removed() {
+fn directories_without_permissions_are_removed() {
     let script = "mkdir -p /a/b/c; touch /a/b/c/f; chmod 0 /a/b/c /a/b /a; if [ $(id -u) = 0 ]; then chown 1000:1000 /a/b 2>/dev/null; fi; true";
     let (finished, layer) = commit(&[HOST], script);
     assert_eq!(finished.changed, Some(true));

@@ -1,4 +1,4 @@
-//! Commands in a sandbox: streams, users, failures, signals.
+//! Tests of commands in a sandbox: streams, users, failures, signals.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -9,7 +9,7 @@ use contree_sandbox::{Command, Error, Step};
 use crate::support::*;
 
 #[test]
-fn the_environment_is_the_one_asked_for_and_nothing_else() {
+fn a_command_gets_exactly_the_requested_environment() {
     let (_run, sandbox) = start();
     let mut env = command("/usr/bin/env", &[]);
     let raw = OsString::from_vec(b"caf\xe9 \n=".to_vec());
@@ -21,7 +21,7 @@ fn the_environment_is_the_one_asked_for_and_nothing_else() {
 }
 
 #[test]
-fn large_input_comes_through() {
+fn large_input_is_passed_in_full() {
     let (_run, sandbox) = start();
     let input: Vec<u8> = (0..8 << 20).map(|i: u32| i.to_le_bytes()[1]).collect();
     let done = collect(sandbox.exec(&shell("wc -c; echo rest")).unwrap(), input);
@@ -32,7 +32,7 @@ fn large_input_comes_through() {
 }
 
 #[test]
-fn large_arguments_come_through_and_too_large_ones_are_refused() {
+fn large_arguments_are_passed_and_too_large_ones_are_refused() {
     let (_run, sandbox) = start();
     let many: Vec<String> = (0..3000).map(|i| format!("{i:0100}")).collect();
     let mut count = command("/bin/sh", &["-c", "echo $# ${#1}", "sh"]);
@@ -79,7 +79,7 @@ fn standard_streams_can_be_opened_again() {
         (done.stdout.as_str(), done.stderr.as_str()),
         ("out\n", "err\n")
     );
-    if !store().id_map().single() {
+    if !store().id_map().is_single() {
         let mut other = shell("echo out >/dev/stdout; echo err >/dev/stderr");
         (other.uid, other.gid) = (1000, 1000);
         let done = output(&sandbox, &other);
@@ -97,7 +97,7 @@ fn another_user_has_no_rights() {
         "id -u; id -g; id -G; grep CapEff /proc/self/status; touch /x 2>/dev/null || echo refused",
     );
     (other.uid, other.gid) = (1000, 1001);
-    if store().id_map().single() {
+    if store().id_map().is_single() {
         let error = sandbox.exec(&other).unwrap_err();
         assert!(
             matches!(error, Error::Invalid(_))
@@ -116,7 +116,7 @@ fn another_user_has_no_rights() {
 }
 
 #[test]
-fn what_cannot_be_started_says_which_step_failed() {
+fn a_failed_start_names_the_failed_step() {
     let (_run, sandbox) = start();
     let try_it = |change: &dyn Fn(&mut Command)| {
         let mut command = command("/bin/true", &[]);
@@ -154,15 +154,15 @@ fn what_cannot_be_started_says_which_step_failed() {
         try_it(&|c| c.args = vec![OsString::from_vec(vec![b'a', 0])]),
         (Step::Request, libc::EINVAL)
     );
-    let said = sandbox
+    let message = sandbox
         .exec(&command("no-such-program", &[]))
         .unwrap_err()
         .to_string();
     assert!(
-        said.starts_with("cannot start no-such-program: execute it: No such file"),
-        "{said}"
+        message.starts_with("cannot start no-such-program: execute it: No such file"),
+        "{message}"
     );
-    // A status of 127 is no failure to start.
+    // A status of 127 is not a failure to start.
     assert_eq!(output(&sandbox, &shell("exit 127")).exit.code, Some(127));
 }
 
@@ -172,7 +172,7 @@ fn a_program_is_looked_up_in_the_path_of_the_request() {
     let script = "mkdir -p /a /b; printf '#!/bin/sh\\necho from a' >/a/tool; printf '#!/bin/sh\\necho from b' >/b/tool; chmod +x /b/tool";
     assert_eq!(output(&sandbox, &shell(script)).exit.code, Some(0));
     let mut tool = command("tool", &[]);
-    // The first one found is not executable, as execvp has it.
+    // The first match is not executable; like execvp, the lookup continues.
     tool.env = vec![("PATH".into(), "/a:/b:/usr/bin:/bin".into())];
     assert_eq!(output(&sandbox, &tool).stdout, "from b\n");
     tool.program = "b/tool".into();
@@ -215,7 +215,7 @@ fn a_signal_reaches_the_whole_group_of_a_command() {
 }
 
 #[test]
-fn killing_all_leaves_the_sandbox_and_what_was_written() {
+fn killing_all_leaves_the_sandbox_and_its_files() {
     let (_run, sandbox) = start();
     let script = "trap '' TERM INT HUP; for i in 1 2 3 4; do setsid sh -c 'while :; do :; done' & done; echo kept >/kept; echo up; wait";
     let process = sandbox.exec(&shell(script)).unwrap();
@@ -239,7 +239,7 @@ fn killing_all_leaves_the_sandbox_and_what_was_written() {
 fn nothing_of_the_engine_is_inherited() {
     use std::os::fd::AsRawFd;
     let leak = std::fs::File::open("/etc/passwd").unwrap();
-    // SAFETY: a descriptor of our own is made inheritable.
+    // SAFETY: the descriptor is our own; it becomes inheritable.
     unsafe { libc::fcntl(leak.as_raw_fd(), libc::F_SETFD, 0) };
     let (_run, sandbox) = start();
     let done = output(

@@ -1,4 +1,4 @@
-//! When the engine's process is killed.
+//! Tests of killing the engine's process.
 
 use std::collections::HashMap;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::support::*;
 
 const DRIVER: &str = "CONTREE_TEST_DRIVER";
 
-/// Not a test of its own: what the driver process does, until it is killed.
+/// The work of the driver process until it is killed. As a test by itself it does nothing.
 #[test]
 fn driver() {
     let Some(root) = std::env::var_os(DRIVER) else {
@@ -45,7 +45,7 @@ fn start_driver(store: &LayerStore) -> (Child, Lines<BufReader<ChildStdout>>) {
     (child, lines)
 }
 
-/// All processes below one, as the machine sees them.
+/// Lists all descendants of a process, as the machine sees them.
 fn descendants(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -56,7 +56,7 @@ fn descendants(root: u32) -> Vec<u32> {
         else {
             continue;
         };
-        // The name, in parentheses, may have anything in it.
+        // The process name, in parentheses, may contain any characters.
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         let parent = stat
             .rsplit(')')
@@ -87,7 +87,7 @@ fn a_killed_engine_leaves_no_process_and_no_mount() {
     store.stage_host_layer(HOST).unwrap();
     let (mut driver, _output) = start_driver(&store);
     let tree = descendants(driver.id());
-    // Two inits of the sandbox, the command and what it started, and the view's helper.
+    // The two inits of the sandbox, the command and its children, and the view's helper.
     assert!(tree.len() >= 6, "{tree:?}");
     assert!(store.run_is_live("driven").unwrap());
     driver.kill().unwrap();
@@ -109,7 +109,7 @@ fn a_killed_engine_leaves_no_process_and_no_mount() {
     let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&root).unwrap());
     assert!(crate::limits::groups(&format!("-{inode:x}-driven")).is_empty());
     assert!(store.runs().unwrap().is_empty());
-    // The store is as good as before.
+    // The store still works.
     let run = store.create_run("after").unwrap();
     let sandbox = Sandbox::start(&store, &run, &spec()).unwrap();
     assert_eq!(output(&sandbox, &shell("echo whole")).stdout, "whole\n");

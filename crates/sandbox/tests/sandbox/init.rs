@@ -1,4 +1,4 @@
-//! The program that starts itself again as init, and when it does not.
+//! Tests of the program starting itself again as init.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -21,7 +21,7 @@ fn seqpacket() -> (OwnedFd, OwnedFd) {
     .unwrap()
 }
 
-/// Lists the tests: what `main` of this program does with that argument.
+/// Returns true if the program runs its own `main`, which lists the tests.
 fn runs_main(name: &str, stdin: Stdio) -> bool {
     let output = Command::new(std::env::current_exe().unwrap())
         .arg0(name)
@@ -38,7 +38,7 @@ fn only_the_name_and_the_socket_together_make_an_init() {
     assert!(runs_main(NAME, Stdio::null()));
     let (_ours, theirs) = seqpacket();
     assert!(runs_main("anything", theirs.into()));
-    // With an argument the command line is not ours either.
+    // With an argument the command line is not an init's.
     let (_ours, theirs) = seqpacket();
     assert!(runs_main(NAME, theirs.into()));
 }
@@ -71,7 +71,7 @@ fn another_program_that_links_the_crate_can_be_the_init() {
 }
 
 #[test]
-fn a_program_that_does_not_link_the_crate_is_told_apart() {
+fn a_program_that_does_not_link_the_crate_is_an_error() {
     let store = store_with("/bin/true");
     let run = store.create_run(&format!("init-{}", fresh())).unwrap();
     match Sandbox::start(&store, &run, &spec()) {

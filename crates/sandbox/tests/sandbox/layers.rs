@@ -1,4 +1,4 @@
-//! The writable layer is held to what it may take, however it is written.
+//! Tests of the limit on the writable layer, for every way of writing.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,21 +9,22 @@ use crate::support::{Output, output, run, shell, spec, store};
 
 const MIB: u64 = 1 << 20;
 
-/// What may be written beyond the limit before the end comes.
+/// The most bytes that may be written beyond the limit before the sandbox is killed.
 const OVERSHOOT: u64 = 64 * MIB;
 
 fn disk(path: &Path) -> u64 {
-    let about = std::fs::symlink_metadata(path).unwrap();
-    let inner = if about.is_dir() {
+    let metadata = std::fs::symlink_metadata(path).unwrap();
+    let inner = if metadata.is_dir() {
         let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
         entries.map(|entry| disk(&entry.path())).sum()
     } else {
         0
     };
-    about.blocks() * 512 + inner
+    metadata.blocks() * 512 + inner
 }
 
-/// Runs a script that may write `limit` bytes. Answers with the error, or with what the script said, and the bytes that are on disk then.
+/// Runs a script that may write `limit` bytes. Returns the error or the script's output, and the
+/// bytes on disk.
 fn limited(limit: u64, script: &str) -> (Result<Output, Error>, u64) {
     let run = run();
     let spec = SandboxSpec {
@@ -48,12 +49,14 @@ fn limited(limit: u64, script: &str) -> (Result<Output, Error>, u64) {
 
 #[track_caller]
 fn is_ended(limit: u64, script: &str) {
-    // A machine that gives the watcher no time now and then is not what is measured here.
+    // Try several times: a busy machine may leave the watcher no time now and then.
     let bounded = (0..3)
         .map(|_| {
             let (result, bytes) = limited(limit, script);
             match result {
-                Err(Error::LayerTooLarge { limit: told, .. }) => assert_eq!(told, limit),
+                Err(Error::LayerTooLarge {
+                    limit: reported, ..
+                }) => assert_eq!(reported, limit),
                 other => panic!("{script}: {other:?}"),
             }
             bytes.saturating_sub(limit)
@@ -75,7 +78,7 @@ fn python() -> bool {
 }
 
 #[test]
-fn what_fits_is_kept() {
+fn files_within_the_limit_are_kept() {
     let (result, _) = limited(
         40 * MIB,
         "head -c 30M /dev/zero > /a; rm /a; head -c 30M /dev/zero > /b; echo done",
@@ -92,7 +95,7 @@ fn a_large_file_ends_the_sandbox() {
 }
 
 #[test]
-fn a_command_that_is_over_at_once_is_measured_too() {
+fn a_command_that_ends_at_once_is_measured_too() {
     is_ended(MIB / 4, "head -c 1M /dev/zero > /a");
 }
 

@@ -1,4 +1,4 @@
-//! Starting sandboxes and ending them.
+//! Tests of starting and ending sandboxes.
 
 use std::thread;
 
@@ -37,9 +37,9 @@ fn nothing_but_the_init_and_the_command_is_there() {
 }
 
 #[test]
-fn what_the_whole_tree_used_is_reported() {
+fn the_usage_of_the_whole_tree_is_reported() {
     let (_run, sandbox) = start();
-    // The command leaves its child behind: its own numbers do not have it.
+    // The busy loop runs in a child of the command.
     let busy = "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; echo done) & wait";
     let done = output(&sandbox, &shell(busy));
     assert_eq!(done.exit.code, Some(0));
@@ -55,30 +55,30 @@ fn what_the_whole_tree_used_is_reported() {
 #[test]
 fn finishing_ends_what_still_runs() {
     let (_run, sandbox) = start();
-    let left = sandbox
+    let process = sandbox
         .exec(&shell("trap '' TERM HUP; setsid sleep 1000 & sleep 1000"))
         .unwrap();
     sandbox.finish(false).unwrap();
-    let exit = left.exit.blocking_recv().unwrap();
+    let exit = process.exit.blocking_recv().unwrap();
     assert_eq!(exit.signal, Some(9), "{exit:?}");
-    assert_eq!(read(left.stdout), "");
+    assert_eq!(read(process.stdout), "");
 }
 
 #[test]
 fn dropping_a_sandbox_ends_it() {
     let (_run, sandbox) = start();
-    let left = sandbox.exec(&shell("sleep 1000")).unwrap();
+    let process = sandbox.exec(&shell("sleep 1000")).unwrap();
     drop(sandbox);
-    // The stream is at its end only when nobody is left to write to it.
-    assert_eq!(read(left.stdout), "");
+    // The stream ends only when no process can write to it.
+    assert_eq!(read(process.stdout), "");
 }
 
 #[test]
-fn a_killed_sandbox_says_so() {
+fn calls_on_a_killed_sandbox_fail() {
     let (_run, sandbox) = start();
-    let left = sandbox.exec(&shell("sleep 1000")).unwrap();
+    let process = sandbox.exec(&shell("sleep 1000")).unwrap();
     sandbox.hard_kill();
-    assert!(left.exit.blocking_recv().is_err());
+    assert!(process.exit.blocking_recv().is_err());
     assert!(matches!(sandbox.exec(&shell("true")), Err(Error::Gone)));
     assert!(matches!(sandbox.finish(true), Err(Error::Gone)));
 }
@@ -114,7 +114,7 @@ fn many_at_once() {
 }
 
 #[test]
-fn a_sandbox_that_cannot_be_described_is_refused() {
+fn an_invalid_description_is_refused() {
     let run = run();
     let refuse = |spec: SandboxSpec| {
         Sandbox::start(store(), &run, &spec)

@@ -1,14 +1,14 @@
-//! Bounds of a sandbox as a whole, where control groups can be had; where not, that this is said.
+//! Tests of limits of a whole sandbox. Without usable control groups they check the error instead.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use contree_sandbox::{ControlGroups, Error, Limits, Sandbox, State, StoreOptions, diagnose};
+use contree_sandbox::{CheckState, ControlGroups, Error, Limits, Sandbox, StoreOptions, diagnose};
 
 use crate::support::{output, run, shell, spec, store};
 
-/// The control groups whose names end with this, in all hierarchies.
+/// Finds the control groups whose names end with `end`, in all hierarchies.
 pub(crate) fn groups(end: &str) -> Vec<PathBuf> {
     fn visit(directory: &Path, depth: usize, end: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -26,8 +26,9 @@ pub(crate) fn groups(end: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Whether these limits can be had; if not, that they are refused with a remedy, by the sandbox and by the diagnosis.
-fn can_be_had(limits: Limits) -> bool {
+/// Returns true if these limits can be enforced. If not, checks that the sandbox and the diagnosis
+/// refuse them with a remedy.
+fn is_enforceable(limits: Limits) -> bool {
     let Some(why) = ControlGroups::get().refusal(&limits) else {
         return true;
     };
@@ -46,12 +47,12 @@ fn can_be_had(limits: Limits) -> bool {
 }
 
 #[test]
-fn a_sandbox_out_of_memory_loses_a_process_and_says_so() {
+fn a_sandbox_out_of_memory_loses_a_process_and_reports_it() {
     let limits = Limits {
         memory_bytes: Some(64 << 20),
         ..Limits::default()
     };
-    if !can_be_had(limits) {
+    if !is_enforceable(limits) {
         assert_eq!(ControlGroups::get().memory_bytes(), None);
         return;
     }
@@ -63,7 +64,7 @@ fn a_sandbox_out_of_memory_loses_a_process_and_says_so() {
     let done = output(&sandbox, &shell(hog));
     assert_eq!(done.stdout.trim(), "0", "{done:?}");
     assert_eq!(sandbox.killed_for_memory(), Some(64 << 20));
-    // The others go on.
+    // The other processes continue.
     assert_eq!(output(&sandbox, &shell("echo on")).stdout, "on\n");
     sandbox.finish(true).unwrap();
     assert_eq!(groups(run.name()), Vec::<PathBuf>::new());
@@ -71,13 +72,13 @@ fn a_sandbox_out_of_memory_loses_a_process_and_says_so() {
 }
 
 #[test]
-fn processes_and_processors_are_bounded_for_the_whole() {
+fn processes_and_cpu_time_are_limited_for_the_whole_sandbox() {
     let limits = Limits {
         processes: Some(12),
         cpus: Some(0.5),
         ..Limits::default()
     };
-    if !can_be_had(limits) {
+    if !is_enforceable(limits) {
         return;
     }
     let run = run();
@@ -106,24 +107,30 @@ fn processes_and_processors_are_bounded_for_the_whole() {
 }
 
 #[test]
-fn what_another_engine_left_is_removed_and_what_is_in_use_is_not() {
+fn leftover_groups_are_removed_and_groups_in_use_stay() {
     let (gone, live) = (run(), run());
     let sandboxes = [&gone, &live].map(|run| Sandbox::start(store(), run, &spec()).unwrap());
-    let made = groups(gone.name());
-    let can = ControlGroups::get().memory_bytes().is_some();
-    assert_eq!(!made.is_empty(), can, "{}", ControlGroups::get().describe());
+    let gone_groups = groups(gone.name());
+    let available = ControlGroups::get().memory_bytes().is_some();
+    assert_eq!(
+        !gone_groups.is_empty(),
+        available,
+        "{}",
+        ControlGroups::get().describe()
+    );
     let name = gone.name().to_owned();
-    let [left, kept] = sandboxes;
-    left.finish(false).unwrap();
+    let [gone_sandbox, live_sandbox] = sandboxes;
+    gone_sandbox.finish(false).unwrap();
     drop(gone);
     let probes = |kind: &str| -> Vec<PathBuf> {
         let name = format!("contree-probe-{kind}-{}", std::process::id());
-        made.iter()
+        gone_groups
+            .iter()
             .map(|group| group.with_file_name(&name))
             .collect()
     };
     let (old, new) = (probes("old"), probes("new"));
-    for group in made.iter().chain(&old).chain(&new) {
+    for group in gone_groups.iter().chain(&old).chain(&new) {
         fs::create_dir(group).unwrap();
     }
     let long_ago = SystemTime::now() - Duration::from_secs(600);
@@ -139,14 +146,14 @@ fn what_another_engine_left_is_removed_and_what_is_in_use_is_not() {
         fs::remove_dir(group).unwrap();
     }
     assert_eq!(groups(&name), Vec::<PathBuf>::new());
-    assert_eq!(groups(live.name()).is_empty(), !can);
-    kept.finish(false).unwrap();
+    assert_eq!(groups(live.name()).is_empty(), !available);
+    live_sandbox.finish(false).unwrap();
     store().remove_run(&name).unwrap();
     store().remove_run(live.name()).unwrap();
 }
 
 #[test]
-fn the_diagnosis_says_what_is_bounded() {
+fn the_diagnosis_reports_which_limits_are_enforced() {
     let directory = tempfile::tempdir_in(crate::support::directory()).unwrap();
     let checks = diagnose(directory.path(), &StoreOptions::default());
     let check = checks
@@ -159,6 +166,6 @@ fn the_diagnosis_says_what_is_bounded() {
         cpus: Some(1.0),
     };
     let fine = ControlGroups::get().refusal(&all).is_none();
-    assert_eq!(check.state == State::Fine, fine, "{check:?}");
+    assert_eq!(check.state == CheckState::Fine, fine, "{check:?}");
     assert_eq!(check.remedy.is_none(), fine, "{check:?}");
 }

@@ -1,4 +1,4 @@
-//! What a sandbox does, tried on real ones as the current user.
+//! Tests with real sandboxes, run as the current user.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -8,12 +8,12 @@ mod support;
 mod changes;
 mod commands;
 mod faults;
+mod files;
 mod init;
 mod layers;
 mod lifecycle;
 mod limits;
 mod network;
-mod places;
 mod squash;
 mod stores;
 mod unavailable;

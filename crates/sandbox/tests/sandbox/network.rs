@@ -1,4 +1,4 @@
-//! What a sandbox reaches, and the files beside its image.
+//! Tests of a sandbox's network and its side files.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use contree_sandbox::{
-    Content, Error, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile,
+    Error, LayerId, LayerStore, Network, Sandbox, SandboxSpec, SideFile, SideFileContent,
 };
 
 use crate::support::{HOST, command, fresh, options, output, run, shell, spec, start_with, store};
@@ -24,13 +24,13 @@ fn with_listener() -> SandboxSpec {
 fn side(name: &str, content: &str) -> SideFile {
     SideFile {
         name: name.into(),
-        content: Content::new(content.as_bytes()).unwrap(),
-        unless: Vec::new(),
-        over: None,
+        content: SideFileContent::new(content.as_bytes()).unwrap(),
+        unless_exists: Vec::new(),
+        mount_over: None,
     }
 }
 
-/// Says `hello` to everybody that connects, as many times as asked.
+/// Sends `hello` on the first `times` connections.
 fn greet(listener: TcpListener, times: usize) -> thread::JoinHandle<usize> {
     listener.set_nonblocking(false).unwrap();
     thread::spawn(move || {
@@ -45,26 +45,26 @@ fn greet(listener: TcpListener, times: usize) -> thread::JoinHandle<usize> {
 }
 
 #[test]
-fn whoever_starts_a_sandbox_listens_on_its_loopback() {
+fn the_caller_listens_on_the_sandboxs_loopback() {
     let (_run, sandbox) = start_with(&with_listener());
     let listener = sandbox.take_listener().unwrap();
     assert_eq!(listener.local_addr().unwrap().port(), PORT);
     assert!(sandbox.take_listener().is_none());
-    // The same port of this machine is another one.
+    // The same port on this machine is independent.
     let greeter = greet(listener, 1);
     let script =
         format!("read line </dev/tcp/127.0.0.1/{PORT} && echo \"$line\"; ls /proc/self/fd");
     let done = output(&sandbox, &command("bash", &["-c", &script]));
     let mut lines = done.stdout.lines();
     assert_eq!(lines.next(), Some("hello"), "{done:?}");
-    // ls itself has the directory open.
+    // ls itself opens the directory.
     assert_eq!(lines.collect::<Vec<_>>(), ["0", "1", "2", "3"], "{done:?}");
     assert_eq!(greeter.join().unwrap(), 1);
     sandbox.finish(false).unwrap();
 }
 
 #[test]
-fn two_sandboxes_have_listeners_of_their_own() {
+fn two_sandboxes_have_separate_listeners() {
     let (_one, first) = start_with(&with_listener());
     let (_two, second) = start_with(&with_listener());
     let _unused = first.take_listener().unwrap();
@@ -86,7 +86,7 @@ fn without_a_listener_nothing_answers() {
 }
 
 #[test]
-fn a_listener_that_is_still_held_does_not_hold_a_sandbox_up() {
+fn an_open_listener_does_not_delay_the_end_of_a_sandbox() {
     let (_run, sandbox) = start_with(&with_listener());
     let listener = sandbox.take_listener().unwrap();
     sandbox.finish(false).unwrap();
@@ -94,7 +94,7 @@ fn a_listener_that_is_still_held_does_not_hold_a_sandbox_up() {
 }
 
 #[test]
-fn a_shared_network_is_this_machines() {
+fn a_shared_network_reaches_this_machine() {
     let outside = TcpListener::bind("127.0.0.1:0").unwrap();
     outside.set_nonblocking(true).unwrap();
     let port = outside.local_addr().unwrap().port();
@@ -115,18 +115,18 @@ fn a_shared_network_is_this_machines() {
 }
 
 #[test]
-fn side_files_can_be_read_and_are_no_part_of_the_image() {
+fn side_files_can_be_read_and_are_not_part_of_the_image() {
     let with = SandboxSpec {
         side_files: vec![
             side("one.conf", "first\n"),
             side("large", &"x".repeat(300_000)),
             SideFile {
-                unless: vec!["/etc/hosts".into()],
+                unless_exists: vec!["/etc/hosts".into()],
                 ..side("needless", "not there\n")
             },
             SideFile {
-                unless: vec!["/nowhere".into(), "/etc/resolv.conf".into()],
-                over: Some("/etc/resolv.conf".into()),
+                unless_exists: vec!["/nowhere".into(), "/etc/resolv.conf".into()],
+                mount_over: Some("/etc/resolv.conf".into()),
                 ..side("over", "covers\n")
             },
         ],
@@ -152,7 +152,7 @@ fn side_files_can_be_read_and_are_no_part_of_the_image() {
 }
 
 #[test]
-fn a_caller_says_where_side_files_are() {
+fn a_caller_chooses_the_directory_of_side_files() {
     let with = SandboxSpec {
         side_files: vec![side("one.conf", "first\n")],
         ..spec()
@@ -175,8 +175,8 @@ fn a_caller_says_where_side_files_are() {
 }
 
 #[test]
-fn side_files_do_not_follow_an_image_out() {
-    // An image whose files lead elsewhere.
+fn side_files_do_not_follow_links_of_the_image() {
+    // An image whose files are links to other places.
     let (_, layer) = crate::support::commit(
         &[HOST],
         "rm -f /etc/resolv.conf && ln -s /dev/null /etc/resolv.conf && ln -s /proc/self/environ /etc/environ && mkdir -p /etc/there",
@@ -185,15 +185,15 @@ fn side_files_do_not_follow_an_image_out() {
         layers: vec![layer.unwrap(), HOST],
         side_files: vec![
             SideFile {
-                over: Some("/etc/resolv.conf".into()),
+                mount_over: Some("/etc/resolv.conf".into()),
                 ..side("over-a-link", "covers\n")
             },
             SideFile {
-                over: Some("/etc/there".into()),
+                mount_over: Some("/etc/there".into()),
                 ..side("over-a-directory", "covers\n")
             },
             SideFile {
-                unless: vec![PathBuf::from("/etc/environ")],
+                unless_exists: vec![PathBuf::from("/etc/environ")],
                 ..side("past-a-magic-link", "there\n")
             },
         ],
@@ -210,7 +210,7 @@ fn side_files_do_not_follow_an_image_out() {
 }
 
 #[test]
-fn what_cannot_be_is_refused() {
+fn invalid_side_files_and_listeners_are_refused() {
     let run = store().create_run(&format!("run-{}", fresh())).unwrap();
     let refused = |spec: &SandboxSpec| match Sandbox::start(store(), &run, spec) {
         Err(Error::Invalid(why)) => why,
@@ -228,7 +228,7 @@ fn what_cannot_be_is_refused() {
         ..spec()
     };
     assert!(refused(&twice).contains("two"));
-    let many = (0..=SideFile::MOST)
+    let many = (0..=SideFile::MAX_COUNT)
         .map(|n| side(&n.to_string(), ""))
         .collect();
     let many = SandboxSpec {

@@ -1,10 +1,10 @@
-//! The image of this machine's programs runs them: each that is installed here works in a sandbox as it does outside.
+//! Tests of the host layer: each program that is installed here works in a sandbox as outside.
 
 use std::path::Path;
 
 use crate::support::{output, shell, start};
 
-/// Runs the script if the program is installed here, and answers what it printed.
+/// Runs the script if the program is installed here, and returns its output.
 fn with(program: &str, script: &str) -> Option<String> {
     let installed = ["/usr/bin", "/bin"]
         .iter()
@@ -21,7 +21,7 @@ fn with(program: &str, script: &str) -> Option<String> {
 }
 
 #[test]
-fn python_has_its_library_and_knows_whom_to_trust() {
+fn python_has_its_library_and_certificates() {
     let imports =
         "import asyncio, bz2, ctypes, hashlib, json, lzma, sqlite3, ssl, subprocess, zlib";
     let checks = "assert sqlite3.connect(':memory:').execute('select 6*7').fetchone() == (42,)
@@ -54,7 +54,7 @@ sys.exit(len(failed))";
 }
 
 #[test]
-fn importing_what_is_compiled_already_changes_nothing() {
+fn importing_a_compiled_module_changes_nothing() {
     let compiled = "python3 -B -c 'import json, os; print(os.path.exists(json.__cached__))'";
     if with("python3", compiled).as_deref() != Some("True\n") {
         println!("not tried: Python's library is not compiled here");
@@ -88,7 +88,7 @@ git -C /tmp/two submodule status";
 }
 
 #[test]
-fn archives_texts_and_processes() {
+fn tools_for_archives_text_and_processes_work() {
     let script = "set -e
 cd /tmp
 mkdir tree

@@ -1,13 +1,13 @@
-//! A squashed chain shows what the stacked one shows, to the last attribute.
+//! Tests that a squashed chain shows the same files and attributes as the original one.
 
 use contree_sandbox::{LayerId, Sandbox, SandboxSpec};
 
 use crate::support::{HOST, commit, fresh, output, run, shell, spec, store};
 
-/// Random numbers that are the same in every run (xorshift64).
-struct Dice(u64);
+/// A seeded random number generator (xorshift64).
+struct SeededRandom(u64);
 
-impl Dice {
+impl SeededRandom {
     fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -21,7 +21,7 @@ impl Dice {
         format!("/t/{}", names.collect::<Vec<_>>().join("/"))
     }
 
-    /// A change; what it is tried on may be of the wrong kind, and then it does something else or nothing.
+    /// A random change as a shell command. It may fail if the path has the wrong type.
     fn change(&mut self) -> String {
         let (path, other, number) = (self.path(), self.path(), self.below(1000));
         match self.below(14) {
@@ -49,8 +49,8 @@ impl Dice {
     }
 }
 
-/// Everything that can be seen of `/t`, and the names and kinds of all else.
-fn seen(layers: &[LayerId]) -> String {
+/// Describes all visible data of `/t`, and the names and types of all other files.
+fn visible_tree(layers: &[LayerId]) -> String {
     let script = r#"find / -path /proc -prune -o -path /sys -prune -o -path /dev -prune -o ! -path / -type d -printf '%p %y %m %U %G %T@\n' \
         -o ! -path / -printf '%p %y %m %U %G %s %T@ %l\n' | sort
 find /t -type f | sort | while read -r file; do echo $file $(cat $file); done
@@ -95,13 +95,13 @@ fn build(chain: &mut Vec<LayerId>, script: &str) {
 #[test]
 fn squashed_and_stacked_look_the_same() {
     for seed in [0x5eed_0001, 0x5eed_0002, 0x5eed_0003] {
-        let mut dice = Dice(seed);
+        let mut random = SeededRandom(seed);
         let mut chain = vec![HOST];
         for _ in 0..10 {
-            let script = dice.changes();
+            let script = random.changes();
             build(&mut chain, &script);
         }
-        let stacked = seen(&chain);
+        let stacked = visible_tree(&chain);
         assert!(stacked.contains("/t/mark"), "{stacked}");
         let top = chain.len() - 1;
         for (from, to) in [(0, top), (0, 3), (3, 8)] {
@@ -109,21 +109,21 @@ fn squashed_and_stacked_look_the_same() {
             let mut squashed = chain[..from].to_vec();
             squashed.push(one);
             squashed.extend(&chain[to..]);
-            let looked = seen(&squashed);
+            let shown = visible_tree(&squashed);
             let differences: Vec<_> = stacked
                 .lines()
-                .zip(looked.lines())
+                .zip(shown.lines())
                 .filter(|(a, b)| a != b)
                 .take(5)
                 .collect();
             assert!(
-                looked == stacked,
+                shown == stacked,
                 "seed {seed:x}, {from}..{to}: {differences:#?}"
             );
-            // And it can be squashed again.
+            // A squashed layer can be squashed again.
             let again = squash(&squashed[..squashed.len() - 1], &[HOST]);
             assert!(
-                seen(&[again, HOST]) == stacked,
+                visible_tree(&[again, HOST]) == stacked,
                 "seed {seed:x}, {from}..{to} again"
             );
         }
@@ -131,7 +131,7 @@ fn squashed_and_stacked_look_the_same() {
 }
 
 #[test]
-fn what_is_hidden_stays_hidden_and_nothing_else_is_shown() {
+fn hidden_files_stay_hidden_after_a_squash() {
     let mut chain = vec![HOST];
     build(
         &mut chain,
@@ -150,14 +150,14 @@ fn what_is_hidden_stays_hidden_and_nothing_else_is_shown() {
         &mut chain,
         "rm /t/fresh/1 /etc/services; rm -r /t/file /t/turned; echo file > /t/file; mkdir /t/turned",
     );
-    let stacked = seen(&chain);
+    let stacked = visible_tree(&chain);
     let top = squash(&chain[..chain.len() - base.len()], &base);
     let mut squashed = vec![top];
     squashed.extend(&base);
-    assert_eq!(seen(&squashed), stacked);
-    // A whiteout of what is nowhere below would be seen as a file that cannot be looked at.
+    assert_eq!(visible_tree(&squashed), stacked);
+    // A whiteout without a file below it would show as an unreadable file.
     assert!(!stacked.contains("/t/fresh/1"));
-    // It goes on from there as from the stack.
+    // More layers can be added as on the original chain.
     build(
         &mut squashed,
         "echo again > /t/gone; cat /t/kept/in/new; test ! -e /t/kept/in/low",
@@ -176,15 +176,15 @@ fn contents_are_shared() {
     let one = squash(&chain[..2], &[HOST]);
     let inode = |layer: LayerId, name: &str| {
         let path = store().root().join("layers").join(layer.0.to_string());
-        let about = std::fs::metadata(path.join("d").join(name)).unwrap();
-        std::os::unix::fs::MetadataExt::ino(&about)
+        let metadata = std::fs::metadata(path.join("d").join(name)).unwrap();
+        std::os::unix::fs::MetadataExt::ino(&metadata)
     };
     assert_eq!(inode(one, "one"), inode(chain[1], "one"));
     assert_eq!(inode(one, "two"), inode(chain[0], "two"));
-    // The one outlives the others.
-    let shown = seen(&[one, HOST]);
+    // The squashed layer survives the removal of the others.
+    let shown = visible_tree(&[one, HOST]);
     for layer in &chain[..2] {
         store().remove_layer(*layer).unwrap();
     }
-    assert_eq!(seen(&[one, HOST]), shown);
+    assert_eq!(visible_tree(&[one, HOST]), shown);
 }

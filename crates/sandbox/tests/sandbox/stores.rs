@@ -1,9 +1,10 @@
-//! Stores: locks, names, ids.
+//! Tests of stores: locks, names, ids.
 
 use std::fs;
 
 use contree_sandbox::{
-    Error, LayerId, LayerStore, Sandbox, State, StoreError, StoreOptions, Unavailable, diagnose,
+    CheckState, Error, LayerId, LayerStore, Sandbox, StoreError, StoreOptions, Unavailable,
+    diagnose,
 };
 
 use crate::support::*;
@@ -43,7 +44,7 @@ fn a_run_belongs_to_one_process_at_a_time() {
 }
 
 #[test]
-fn a_run_of_our_own_can_be_removed_while_it_is_held() {
+fn a_process_can_remove_a_run_that_it_holds() {
     let store = open("own");
     let run = store.create_run("mine").unwrap();
     store.remove_run(run.name()).unwrap();
@@ -89,7 +90,7 @@ fn the_ids_are_recorded_with_the_first_use() {
 }
 
 #[test]
-fn a_caller_has_directories_and_settings_of_its_own() {
+fn a_caller_can_add_directories_and_name_its_settings() {
     let root = directory().join("settings");
     let mut options = StoreOptions::default();
     options.directories = vec!["notes".into()];
@@ -118,7 +119,7 @@ fn the_store_is_closed_to_others() {
 #[test]
 fn another_users_store_is_refused() {
     use std::os::unix::fs::MetadataExt;
-    // The one directory that belongs to another user wherever an ordinary user runs this; root makes one.
+    // For an ordinary user, /usr belongs to another user everywhere. Root makes such a directory.
     let path = directory().join("foreign");
     fs::create_dir_all(&path).unwrap();
     if fs::metadata(&path).unwrap().uid() == 0 {
@@ -137,7 +138,8 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
     let _run = store.create_run("r").unwrap();
     let record = store.root().join("idmap");
     let engine = rustix::process::geteuid().as_raw();
-    // Nobody may map these: for root they run over the highest id, to others they were never granted.
+    // No process may map these ids: for root they exceed the highest id, and other users were never
+    // granted them.
     let (writer, extents) = match engine {
         0 => (
             "root",
@@ -158,10 +160,11 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
         matches!(error, Error::Unavailable(Unavailable::IdMap { .. })),
         "{error:?}"
     );
-    let said = error.to_string();
+    let message = error.to_string();
     assert!(
-        said.contains("cannot be mapped any more") && said.ends_with(" or use a new directory"),
-        "{said}"
+        message.contains("cannot be mapped any more")
+            && message.ends_with(" or use a new directory"),
+        "{message}"
     );
     assert_eq!(fs::read_to_string(&record).unwrap(), base);
     let checks = diagnose(store.root(), &StoreOptions::default());
@@ -169,5 +172,5 @@ fn ids_that_cannot_be_mapped_any_more_are_an_error_with_a_remedy() {
         .iter()
         .find(|check| check.name == "recorded ids")
         .unwrap();
-    assert_eq!(recorded.state, State::Missing);
+    assert_eq!(recorded.state, CheckState::Missing);
 }

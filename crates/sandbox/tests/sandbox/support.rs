@@ -1,4 +1,4 @@
-//! A store with this machine's own programs, and shorthands for running commands on it.
+//! A store with this machine's own programs, and functions that run commands on it.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use contree_sandbox::{
-    Command, ControlGroups, Exit, Finished, LayerId, LayerStore, Process, RunDir, Sandbox,
+    Command, ControlGroups, Exit, LayerId, LayerStore, Process, RunDir, Sandbox, SandboxOutcome,
     SandboxSpec, StoreOptions,
 };
 
@@ -24,12 +24,12 @@ pub(crate) fn fresh() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// One store for all tests of this program, removed at its end.
+/// The store for all tests of this program, removed at its end.
 pub(crate) fn store() -> &'static LayerStore {
     static STORE: OnceLock<LayerStore> = OnceLock::new();
     STORE.get_or_init(|| {
         let root = directory().join("store");
-        // As the program does, so that bounds are tried wherever they can be had.
+        // Enter a control group as the engine does, so that limits are tested wherever possible.
         ControlGroups::enter(false);
         let store = LayerStore::open(&root, options()).unwrap();
         let report = store.stage_host_layer(HOST).unwrap();
@@ -38,14 +38,15 @@ pub(crate) fn store() -> &'static LayerStore {
     })
 }
 
-/// With a directory for files that are given to sandboxes.
+/// Store options with a directory for files that are copied into sandboxes.
 pub(crate) fn options() -> StoreOptions {
     let mut options = StoreOptions::default();
     options.directories = vec!["files".into()];
     options
 }
 
-/// A directory of this process's own on the disk where the test program is, or else where temporary files go.
+/// A directory for this process in `CONTREE_TEST_DIR`, or else in the directory for temporary
+/// files.
 pub(crate) fn directory() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     DIRECTORY.get_or_init(|| {
@@ -61,7 +62,7 @@ pub(crate) fn directory() -> &'static Path {
     })
 }
 
-/// Statics are not dropped, and some files belong to ids that only the store can remove.
+/// Removes the store. Statics are not dropped, and only the store can remove files of other ids.
 extern "C" fn clean_up() {
     let store = store();
     store.remove_leftover_groups();
@@ -71,7 +72,7 @@ extern "C" fn clean_up() {
     for id in (1..=NEXT.load(Ordering::Relaxed)).map(LayerId) {
         let _ = store.remove_layer(id);
     }
-    // overlayfs leaves directories that nobody may enter.
+    // Overlayfs leaves directories without permissions.
     let _ = std::process::Command::new("chmod")
         .args(["-R", "u+rwX"])
         .arg(directory())
@@ -79,13 +80,13 @@ extern "C" fn clean_up() {
     let _ = std::fs::remove_dir_all(directory());
 }
 
-/// A sandbox to be, on this machine's programs.
+/// The description of a sandbox on this machine's programs.
 pub(crate) fn spec() -> SandboxSpec {
     SandboxSpec {
         layers: vec![HOST],
         hostname: "box".into(),
         directories: Vec::new(),
-        places: Vec::new(),
+        files: Vec::new(),
         side_files: Vec::new(),
         network: contree_sandbox::Network::Loopback,
         max_processes: 400,
@@ -94,14 +95,14 @@ pub(crate) fn spec() -> SandboxSpec {
     }
 }
 
-/// A run directory with a name of its own.
+/// A run directory with a unique name.
 pub(crate) fn run() -> RunDir {
-    // Of this process alone: control groups are looked for by this name.
+    // The name includes the process id, because control groups are found by it.
     let name = format!("run-{}-{}", std::process::id(), fresh());
     store().create_run(&name).unwrap()
 }
 
-/// A sandbox on this machine's programs.
+/// Starts a sandbox on this machine's programs.
 pub(crate) fn start() -> (RunDir, Sandbox) {
     start_with(&spec())
 }
@@ -112,7 +113,7 @@ pub(crate) fn start_with(spec: &SandboxSpec) -> (RunDir, Sandbox) {
     (run, sandbox)
 }
 
-/// A command of the shell.
+/// A shell command.
 pub(crate) fn shell(script: &str) -> Command {
     command("/bin/sh", &["-c", script])
 }
@@ -131,7 +132,7 @@ pub(crate) fn command(program: &str, args: &[&str]) -> Command {
     }
 }
 
-/// What came out of a command.
+/// The output of a command.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub exit: Exit,
@@ -144,7 +145,7 @@ pub(crate) fn output(sandbox: &Sandbox, command: &Command) -> Output {
     collect(sandbox.exec(command).unwrap(), Vec::new())
 }
 
-/// Feeds a command and collects what it says.
+/// Writes input to a command and collects its output.
 pub(crate) fn collect(process: Process, input: Vec<u8>) -> Output {
     let Process {
         stdin,
@@ -154,7 +155,7 @@ pub(crate) fn collect(process: Process, input: Vec<u8>) -> Output {
         ..
     } = process;
     let feed = thread::spawn(move || {
-        // The command may leave without reading it all.
+        // The command may exit without reading all input.
         let _ = File::from(stdin).write_all(&input);
     });
     let stdout = thread::spawn(move || read(stdout));
@@ -174,8 +175,8 @@ pub(crate) fn read(fd: OwnedFd) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Runs a script in a sandbox of its own on `layers` and keeps what it wrote, if it changed anything.
-pub(crate) fn commit(layers: &[LayerId], script: &str) -> (Finished, Option<LayerId>) {
+/// Runs a script in a new sandbox on `layers`, and commits its changes if there are any.
+pub(crate) fn commit(layers: &[LayerId], script: &str) -> (SandboxOutcome, Option<LayerId>) {
     let run = run();
     let spec = SandboxSpec {
         layers: layers.to_vec(),

@@ -1,17 +1,18 @@
-//! Machines that cannot run sandboxes, played by namespaces of this one.
+//! Tests of machines that cannot run sandboxes, simulated by namespaces of this one.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use contree_sandbox::{
-    Error, LayerId, LayerStore, Sandbox, SandboxSpec, State, StoreOptions, View, diagnose,
+    CheckState, Error, LayerId, LayerStore, Sandbox, SandboxSpec, StoreOptions, View, diagnose,
 };
 
 use crate::support::*;
 
 const PROBE: &str = "CONTREE_TEST_PROBE";
 
-/// Not a test of its own: what is run on such a machine. It prints what starting a sandbox and the diagnosis say.
+/// The program that runs on such a machine. It prints the results of starting a sandbox and of the
+/// diagnosis. As a test by itself it does nothing.
 #[test]
 fn probe() {
     let Some(root) = std::env::var_os(PROBE).map(PathBuf::from) else {
@@ -21,7 +22,7 @@ fn probe() {
     options.directory_setting = Some("STORE_SETTING".into());
     for check in diagnose(&root, &options) {
         println!("\nCHECK {check:?}");
-        if check.state == State::Missing {
+        if check.state == CheckState::Missing {
             println!(
                 "\nMISSING {}; {}",
                 check.detail,
@@ -43,22 +44,22 @@ fn probe() {
     };
     match Sandbox::start(&store, &run, &spec) {
         Ok(_) => println!("\nSTART fine"),
-        Err(Error::Unavailable(said)) => println!("\nSTART {said}"),
+        Err(Error::Unavailable(reported)) => println!("\nSTART {reported}"),
         Err(error) => println!("\nSTART other {error:?}"),
     }
     match View::open(&store, &[LayerId(1)]) {
         Ok(_) => println!("\nVIEW fine"),
-        Err(Error::Unavailable(said)) => println!("\nVIEW {said}"),
+        Err(Error::Unavailable(reported)) => println!("\nVIEW {reported}"),
         Err(error) => println!("\nVIEW other {error:?}"),
     }
 }
 
-/// Prepares a machine by a script and runs the probe on it.
+/// Prepares a simulated machine with a script and runs the probe on it.
 fn on_a_machine(name: &str, namespaces: &[&str], script: &str) -> String {
     let data = directory().join(format!("machine-{name}"));
     std::fs::create_dir_all(&data).unwrap();
     let mut command = Command::new("unshare");
-    // Root has the rights; an ordinary user gets them in a namespace.
+    // Root has the necessary rights; an ordinary user gets them in a namespace.
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
@@ -83,16 +84,16 @@ fn on_a_machine(name: &str, namespaces: &[&str], script: &str) -> String {
     text
 }
 
-fn said<'a>(text: &'a str, what: &str) -> &'a str {
+fn reported<'a>(text: &'a str, what: &str) -> &'a str {
     text.lines()
         .find_map(|line| line.strip_prefix(what)?.strip_prefix(' '))
         .unwrap_or_else(|| panic!("no {what} in {text}"))
 }
 
-/// The diagnosis and the failing call say the same, and this.
+/// Checks that the diagnosis and the failing call report the same message, with these parts.
 fn expect(text: &str, parts: &[&str]) {
-    let start = said(text, "START");
-    assert_eq!(said(text, "MISSING"), start, "{text}");
+    let start = reported(text, "START");
+    assert_eq!(reported(text, "MISSING"), start, "{text}");
     for part in parts {
         assert!(start.contains(part), "`{part}` is not in: {start}");
     }
@@ -117,18 +118,18 @@ fn no_user_namespaces() {
             "sysctl -w user.max_user_namespaces=",
         ],
     );
-    assert_eq!(said(&text, "VIEW"), said(&text, "START"));
+    assert_eq!(reported(&text, "VIEW"), reported(&text, "START"));
 }
 
 #[test]
-fn an_over_mounted_proc() {
+fn a_proc_with_covering_mounts() {
     let text = on_a_machine("proc", &["--mount"], "mount -t tmpfs none /proc/bus");
     expect(
         &text,
         &["procfs cannot be mounted", "systempaths=unconfined"],
     );
     // A view needs no procfs.
-    assert_eq!(said(&text, "VIEW"), "fine");
+    assert_eq!(reported(&text, "VIEW"), "fine");
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn a_data_directory_on_overlayfs() {
 
 #[test]
 fn no_programs_in_memory() {
-    // Kernels before 6.3 do not have it, and only root may set it.
+    // Kernels before 6.3 do not have the setting, and only root may change it.
     let setting = Path::new("/proc/sys/vm/memfd_noexec");
     if !setting.exists() || !rustix::process::geteuid().is_root() {
         return;
@@ -161,20 +162,22 @@ fn this_machine_is_fine() {
     let root = directory().join("diagnosed");
     let checks = diagnose(&root, &StoreOptions::default());
     assert!(
-        checks.iter().all(|check| check.state != State::Missing),
+        checks
+            .iter()
+            .all(|check| check.state != CheckState::Missing),
         "{checks:#?}"
     );
     assert!(
         checks
             .iter()
-            .any(|check| check.name == "sandbox" && check.state == State::Fine)
+            .any(|check| check.name == "sandbox" && check.state == CheckState::Fine)
     );
     let ids = checks.iter().find(|check| check.name == "id map").unwrap();
     assert_eq!(
-        ids.state == State::Degraded,
-        store().id_map().single(),
+        ids.state == CheckState::Degraded,
+        store().id_map().is_single(),
         "{ids:?}"
     );
-    assert_eq!(ids.remedy.is_some(), store().id_map().single());
+    assert_eq!(ids.remedy.is_some(), store().id_map().is_single());
     assert!(!root.exists(), "nothing is left behind");
 }

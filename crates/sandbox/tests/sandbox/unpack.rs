@@ -1,9 +1,9 @@
-//! Archives become layers, and nothing of them gets out.
+//! Tests of unpacking archives into layers, also of archives that try to write outside.
 
 use std::io::Write as _;
 use std::path::Path;
 
-use contree_sandbox::{Error, Kind, LayerId, UnpackLimits, Unpacked, View};
+use contree_sandbox::{EntryKind, Error, LayerId, UnpackLimits, UnpackReport, View};
 use tar::{Builder, EntryType, Header};
 
 use crate::support::{fresh, store};
@@ -13,7 +13,7 @@ const LIMITS: UnpackLimits = UnpackLimits {
     bytes: 1 << 30,
 };
 
-/// An archive whose paths are written as they are, however bad.
+/// A builder of archives that does not check paths.
 struct Archive(Builder<Vec<u8>>);
 
 impl Archive {
@@ -75,7 +75,7 @@ impl Archive {
         self.0.into_inner().unwrap()
     }
 
-    fn layer(self, below: &[LayerId]) -> Result<(LayerId, Unpacked), Error> {
+    fn layer(self, below: &[LayerId]) -> Result<(LayerId, UnpackReport), Error> {
         unpack(&self.bytes(), below, LIMITS)
     }
 
@@ -91,11 +91,11 @@ fn unpack(
     archive: &[u8],
     below: &[LayerId],
     limits: UnpackLimits,
-) -> Result<(LayerId, Unpacked), Error> {
+) -> Result<(LayerId, UnpackReport), Error> {
     let id = LayerId(fresh());
     let run = store().create_run(&format!("unpack-{}", id.0)).unwrap();
     let (unpacking, mut stream) = store().unpack(&run, below, limits)?;
-    // A refused archive is not read to its end.
+    // Writing fails if the archive is refused before its end.
     let _ = stream.write_all(archive);
     drop(stream);
     let done = unpacking.wait();
@@ -120,7 +120,7 @@ fn text(view: &View, path: &str) -> String {
 }
 
 #[test]
-fn a_bottom_layer_is_as_the_archive_says() {
+fn a_bottom_layer_has_the_files_of_the_archive() {
     let mut archive = Archive::new()
         .directory("etc/")
         .file("./etc/motd", "hello\n")
@@ -141,14 +141,17 @@ fn a_bottom_layer_is_as_the_archive_says() {
         .directory("marked/")
         .layer(&[])
         .unwrap();
-    let single = store().id_map().single();
+    let single = store().id_map().is_single();
     assert_eq!((done.devices, done.entries), (1, 12));
     assert_eq!(done.all_root, if single { 2 } else { 0 });
     assert_eq!(done.unknown_owners, u64::from(!single));
     assert!(done.bytes > 0);
     let view = View::open(store(), &[id]).unwrap();
     for name in ["proc", "sys", "dev"] {
-        assert_eq!(view.stat(Path::new(name)).unwrap().kind, Kind::Directory);
+        assert_eq!(
+            view.stat(Path::new(name)).unwrap().kind,
+            EntryKind::Directory
+        );
     }
     assert_eq!(text(&view, "/etc/motd2"), "hello\n");
     assert_eq!(text(&view, "/absolute/is/inside"), "x");
@@ -158,7 +161,7 @@ fn a_bottom_layer_is_as_the_archive_says() {
         (2, 1_000_000_000)
     );
     assert_eq!(stat("/bin").target.unwrap(), "usr/bin");
-    assert_eq!(stat("/pipe").kind, Kind::Fifo);
+    assert_eq!(stat("/pipe").kind, EntryKind::Fifo);
     assert_eq!(
         (stat("/su").mode & 0o7777, stat("/shadow").mode & 0o7777),
         (0o4755, 0o640)
@@ -198,14 +201,14 @@ fn a_layer_removes_and_replaces_what_is_below() {
         .file("opaque/new", "new")
         .file("opaque/.wh..wh..opq", "")
         .file(".wh..wh.aufs", "")
-        // A whiteout hides what is below, never what is beside it, wherever it stands.
+        // A whiteout hides only lower files, never those of its own layer, in any order.
         .file("replaced/new", "")
         .file(".wh.replaced", "")
         .file(".wh.early", "")
         .file("early/new", "")
-        // A name for a file of the layer below.
+        // A hard link to a file of the layer below.
         .link("again", "file")
-        // Its directory is not in this archive.
+        // The directory of this file is not in the archive.
         .file("secret/x", "")
         .layer(&[below])
         .unwrap();
@@ -227,7 +230,7 @@ fn a_layer_removes_and_replaces_what_is_below() {
     assert_eq!(view.stat(Path::new("/dir")).unwrap().mtime, 1_000_000_000);
     assert_eq!(text(&view, "/again"), "below\n");
     assert_eq!(view.stat(Path::new("/file")).unwrap().nlink, 2);
-    // Everything at once, at the root.
+    // An opaque whiteout at the root hides everything.
     let (cleared, _) = Archive::new()
         .file(".wh..wh..opq", "")
         .file("file", "new\n")
@@ -239,7 +242,7 @@ fn a_layer_removes_and_replaces_what_is_below() {
 }
 
 #[test]
-fn what_comes_later_replaces_what_came_before() {
+fn later_members_replace_earlier_ones() {
     let (id, _) = Archive::new()
         .directory("a/")
         .file("a/below", "")
@@ -278,7 +281,7 @@ fn holes_stay_holes() {
 }
 
 #[test]
-fn what_leads_out_is_refused() {
+fn members_that_lead_out_are_refused() {
     for (archive, reason) in [
         (Archive::new().file("../escaped", "x"), ".."),
         (Archive::new().file("a/../../escaped", "x"), ".."),
@@ -313,8 +316,11 @@ fn what_leads_out_is_refused() {
         ),
         (Archive::new().symlink("proc", "/"), "must be a directory"),
         (Archive::new().file(".", ""), "root"),
-        (Archive::new().file("a/.wh.", ""), "removes nothing"),
-        (Archive::new().file("a/.wh...", ""), "removes nothing"),
+        (Archive::new().file("a/.wh.", ""), "whiteout without a name"),
+        (
+            Archive::new().file("a/.wh...", ""),
+            "whiteout without a name",
+        ),
         (
             Archive::new().pax(&[("path", b"a\0b")]).file("x", ""),
             "NUL",
@@ -335,7 +341,7 @@ fn what_leads_out_is_refused() {
         ),
         (
             Archive::new().file("f", "").file("f/below", ""),
-            "a file itself",
+            "other members are inside it",
         ),
         (
             Archive::new()
@@ -344,14 +350,14 @@ fn what_leads_out_is_refused() {
             "larger than the bound",
         ),
     ] {
-        let said = archive.refused();
-        assert!(said.contains(reason), "{said}");
+        let message = archive.refused();
+        assert!(message.contains(reason), "{message}");
     }
     assert!(!Path::new("/tmp/escaped").exists());
 }
 
 #[test]
-fn bounds_hold() {
+fn limits_are_enforced() {
     let many = (0..20).fold(Archive::new(), |archive, n| {
         archive.file(&n.to_string(), "0123456789")
     });
@@ -381,7 +387,7 @@ fn bounds_hold() {
 }
 
 #[test]
-fn it_can_be_stopped() {
+fn unpacking_can_be_stopped() {
     let run = store().create_run("unpack-stopped").unwrap();
     let (unpacking, mut stream) = store().unpack(&run, &[], LIMITS).unwrap();
     stream

@@ -1,4 +1,4 @@
-//! Looking into images without running anything of them.
+//! Tests of reading images without running anything from them.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::Arc;
 
-use contree_sandbox::{Kind, LayerId, View, ViewError, Walk};
+use contree_sandbox::{EntryKind, LayerId, View, ViewError, Walk};
 
 use crate::support::*;
 
@@ -34,7 +34,7 @@ fn entries_are_described_as_seen_inside() {
     let directory = view.stat("/d".as_ref()).unwrap();
     assert_eq!(
         (directory.kind, directory.mode, directory.uid, directory.gid),
-        (Kind::Directory, 0o42750, 0, 0)
+        (EntryKind::Directory, 0o42750, 0, 0)
     );
     let entries = view.list("/d".as_ref()).unwrap();
     let names: Vec<_> = entries
@@ -45,13 +45,13 @@ fn entries_are_described_as_seen_inside() {
     let file = &entries[0];
     assert_eq!(
         (file.kind, file.size, file.mode, file.nlink, file.mtime),
-        (Kind::File, 5, 0o104711, 2, 1_700_000_000)
+        (EntryKind::File, 5, 0o104711, 2, 1_700_000_000)
     );
     assert_eq!(
         (entries[2].kind, entries[2].target.as_deref()),
-        (Kind::Symlink, Some(OsStr::new("f")))
+        (EntryKind::Symlink, Some(OsStr::new("f")))
     );
-    assert_eq!(view.stat("/d/l".as_ref()).unwrap().kind, Kind::Symlink);
+    assert_eq!(view.stat("/d/l".as_ref()).unwrap().kind, EntryKind::Symlink);
     assert_eq!(text(&view, "/d/l"), "12345");
     assert_eq!(view.stat("/".as_ref()).unwrap().name, "/");
     assert!(matches!(
@@ -85,7 +85,7 @@ fn a_single_layer_can_be_looked_into() {
 
 #[test]
 fn owners_and_files_of_other_users_are_seen() {
-    if store().id_map().single() {
+    if store().id_map().is_single() {
         return;
     }
     let layers =
@@ -97,7 +97,7 @@ fn owners_and_files_of_other_users_are_seen() {
 }
 
 #[test]
-fn nothing_leads_out_and_nothing_hangs() {
+fn no_path_leads_out_and_no_file_hangs_the_view() {
     let outside = directory().join("secret");
     std::fs::write(&outside, "secret").unwrap();
     let script = format!(
@@ -126,15 +126,15 @@ fn nothing_leads_out_and_nothing_hangs() {
         view.open_file("/fifo".as_ref()),
         Err(ViewError::NotAFile)
     ));
-    assert_eq!(view.stat("/fifo".as_ref()).unwrap().kind, Kind::Fifo);
+    assert_eq!(view.stat("/fifo".as_ref()).unwrap().kind, EntryKind::Fifo);
     assert_eq!(
         view.stat("/d/up/d/up/a".as_ref()).unwrap().kind,
-        Kind::Symlink
+        EntryKind::Symlink
     );
 }
 
 #[test]
-fn names_that_are_no_text_stay_as_they_are() {
+fn names_that_are_not_utf_8_stay_unchanged() {
     let layers = layer(
         "mkdir /n; touch \"$(printf '/n/caf\\351')\"; ln -s \"$(printf 'to\\377')\" /n/link; echo x >\"$(printf '/n/new\\nline')\"",
     );
@@ -192,25 +192,28 @@ fn a_view_is_shared_between_threads_and_its_files_outlive_it() {
     assert_eq!(text, "x\n");
 }
 
-/// Everything that a walk comes by, with the content of what can be opened.
-fn walked(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String)> {
+/// Collects all entries of a walk, with the content of regular files.
+fn walk_entries(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, EntryKind, String)> {
     let mut all = Vec::new();
-    assert_eq!(walk.start(root.as_ref()).unwrap().kind, Kind::Directory);
+    assert_eq!(
+        walk.start(root.as_ref()).unwrap().kind,
+        EntryKind::Directory
+    );
     let mut enter = false;
     while walk.next(enter).unwrap() {
-        let count = walk.items().len();
+        let count = walk.entries().len();
         assert!(
-            walk.items()[..count - 1]
+            walk.entries()[..count - 1]
                 .iter()
-                .all(|item| item.entry.kind != Kind::Directory)
+                .all(|item| item.entry.kind != EntryKind::Directory)
         );
         let mut opened = Vec::new();
-        let places: Vec<usize> = (0..count).collect();
-        for which in places.chunks(Walk::AT_ONCE) {
-            opened.extend(walk.open(which).unwrap());
+        let all_indices: Vec<usize> = (0..count).collect();
+        for indices in all_indices.chunks(Walk::MAX_OPEN) {
+            opened.extend(walk.open(indices).unwrap());
         }
-        for (item, file) in walk.items().iter().zip(opened) {
-            assert_eq!(file.is_ok(), item.entry.kind == Kind::File, "{item:?}");
+        for (item, file) in walk.entries().iter().zip(opened) {
+            assert_eq!(file.is_ok(), item.entry.kind == EntryKind::File, "{item:?}");
             let mut content = String::new();
             if let Ok(mut file) = file {
                 file.read_to_string(&mut content).unwrap();
@@ -223,52 +226,58 @@ fn walked(walk: &mut Walk, root: &str, avoid: &str) -> Vec<(String, Kind, String
             ));
         }
         enter = walk.ends_with_directory()
-            && walk.items()[count - 1].entry.name.to_str() != Some(avoid);
+            && walk.entries()[count - 1].entry.name.to_str() != Some(avoid);
     }
     all
 }
 
 #[test]
-fn a_walk_sees_all_once_and_opens_files_alone() {
+fn a_walk_returns_every_entry_once_and_opens_only_files() {
     let layers = layer(
         "mkdir -p /w/b/c/d /w/a /w/z/skip/more /w/empty/empty; echo 1 >/w/b/c/d/f; echo 2 >/w/b/x; echo 3 >/w/z/y; ln -s / /w/a/root; \
          mkfifo /w/b/fifo; ln /w/b/x /w/a/same; echo no >/w/z/skip/more/f; ln -s w /v; echo hidden >/w/.h; chmod 0 /w/b/x /w/z /w/b/c",
     );
     let mut walk = Walk::new(View::open(store(), &layers).unwrap());
-    let all = walked(&mut walk, "/v", "skip");
-    let seen: Vec<(&str, Kind, &str)> = all
+    let all = walk_entries(&mut walk, "/v", "skip");
+    let summary: Vec<(&str, EntryKind, &str)> = all
         .iter()
         .map(|(path, kind, content)| (path.as_str(), *kind, content.trim_end()))
         .collect();
     assert_eq!(
-        seen,
+        summary,
         [
-            (".h", Kind::File, "hidden"),
-            ("a", Kind::Directory, ""),
-            ("a/root", Kind::Symlink, ""),
-            ("a/same", Kind::File, "2"),
-            ("b", Kind::Directory, ""),
-            ("b/fifo", Kind::Fifo, ""),
-            ("b/x", Kind::File, "2"),
-            ("b/c", Kind::Directory, ""),
-            ("b/c/d", Kind::Directory, ""),
-            ("b/c/d/f", Kind::File, "1"),
-            ("empty", Kind::Directory, ""),
-            ("empty/empty", Kind::Directory, ""),
-            ("z", Kind::Directory, ""),
-            ("z/y", Kind::File, "3"),
-            ("z/skip", Kind::Directory, ""),
+            (".h", EntryKind::File, "hidden"),
+            ("a", EntryKind::Directory, ""),
+            ("a/root", EntryKind::Symlink, ""),
+            ("a/same", EntryKind::File, "2"),
+            ("b", EntryKind::Directory, ""),
+            ("b/fifo", EntryKind::Fifo, ""),
+            ("b/x", EntryKind::File, "2"),
+            ("b/c", EntryKind::Directory, ""),
+            ("b/c/d", EntryKind::Directory, ""),
+            ("b/c/d/f", EntryKind::File, "1"),
+            ("empty", EntryKind::Directory, ""),
+            ("empty/empty", EntryKind::Directory, ""),
+            ("z", EntryKind::Directory, ""),
+            ("z/y", EntryKind::File, "3"),
+            ("z/skip", EntryKind::Directory, ""),
         ]
     );
-    assert_eq!(walk.start("/w/b/x".as_ref()).unwrap().kind, Kind::File);
+    assert_eq!(walk.start("/w/b/x".as_ref()).unwrap().kind, EntryKind::File);
     assert!(!walk.next(true).unwrap());
-    assert_eq!(walk.start("/w/b/fifo".as_ref()).unwrap().kind, Kind::Fifo);
+    assert_eq!(
+        walk.start("/w/b/fifo".as_ref()).unwrap().kind,
+        EntryKind::Fifo
+    );
     assert!(matches!(
         walk.start("/w/none".as_ref()),
         Err(ViewError::NotFound)
     ));
-    // A walk can be left and begun anew.
-    assert_eq!(walked(&mut walk, "/w/b", ""), walked(&mut walk, "/w/b", ""));
+    // A walk can be abandoned and started again.
+    assert_eq!(
+        walk_entries(&mut walk, "/w/b", ""),
+        walk_entries(&mut walk, "/w/b", "")
+    );
 }
 
 #[test]
@@ -278,7 +287,7 @@ fn a_walk_goes_deeper_than_a_path_and_through_large_directories() {
          n=$(printf '%0200d' 0); cd /w/deep; for i in $(seq 60); do mkdir $n; cd -P $n; done; echo bottom >f",
     );
     let mut walk = Walk::new(View::open(store(), &layers).unwrap());
-    let all = walked(&mut walk, "/w", "");
+    let all = walk_entries(&mut walk, "/w", "");
     assert_eq!(all.len(), 2 + 3000 + 60 + 1);
     let (path, _, content) = all.iter().find(|(path, ..)| path.ends_with("/f")).unwrap();
     assert_eq!(

@@ -71,7 +71,7 @@ pub(super) async fn whoami(
             version: env!("CARGO_PKG_VERSION").to_owned(),
             network: engine.egress.name().to_owned(),
             user_ids: ids.describe(),
-            notes: notes(&engine, ids.single()),
+            notes: notes(&engine, ids.is_single()),
         }),
     }))
 }

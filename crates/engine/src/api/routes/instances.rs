@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json as Answer;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
-use contree_sandbox::Place;
+use contree_sandbox::FileCopy;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ pub(super) async fn spawn(
     State(engine): State<Arc<Engine>>,
     Json(request): Json<SpawnRequest>,
 ) -> Result<Created, ApiError> {
-    request.check(engine.store.id_map().single())?;
+    request.check(engine.store.id_map().is_single())?;
     let image = match Source::from_str(&request.image)? {
         Source::Uuid(uuid) => lookup::find(&engine, uuid).await,
         Source::Tag(tag) => lookup::find_tag(&engine, tag).await,
@@ -135,7 +135,7 @@ fn accept(
     Ok((accepted, job))
 }
 
-fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiError> {
+fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<FileCopy>, ApiError> {
     request
         .files
         .iter()
@@ -149,7 +149,7 @@ fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiErro
                         file.uuid
                     ))
                 })?;
-            Ok(Place {
+            Ok(FileCopy {
                 source: PathBuf::from("files").join(&stored.sha256),
                 path: PathBuf::from(path),
                 mode: file.mode()?,

@@ -35,7 +35,7 @@ pub(super) async fn create(
     };
     let Json(body) = Json::<ExecSpec>::from_request(request, &()).await?;
     let body = body.into_spawn();
-    body.check(engine.store.id_map().single())?;
+    body.check(engine.store.id_map().is_single())?;
     let spid = instance.start(body).await?;
     let location = format!("/v1/operations/{uuid}/subprocesses/{spid}");
     Ok((

@@ -1,7 +1,8 @@
-//! Whether a sandbox has changed its image.
+//! Detects whether a sandbox has changed its image.
 //!
-//! Changed means that the writable layer holds anything but directories that equal the image's in type, mode, owner and extended
-//! attributes. Times do not count, and neither do directories that overlayfs copied up for a file that is gone again.
+//! The image is changed if the upper directory holds anything but directories equal to the image's
+//! in type, mode, owner and extended attributes. Times do not count. Directories that overlayfs
+//! copied up for a file removed since do not count either.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,7 +19,8 @@ use crate::init::setup::upper::{attribute, attributes};
 use crate::os::tree::{self, disk_space};
 use crate::protocol::boot::SandboxBoot;
 
-/// The first change found, if any, and the disk space of the writable layer. The current directory is the store.
+/// Finds the first change, if any, and measures the disk space of the upper directory. The current
+/// directory is the store.
 pub(crate) fn inspect(store: &OwnedFd, boot: &SandboxBoot) -> io::Result<(Option<String>, u64)> {
     let upper = boot.run.join("L/d");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -30,10 +32,10 @@ pub(crate) fn inspect(store: &OwnedFd, boot: &SandboxBoot) -> io::Result<(Option
 }
 
 fn first_change(root: &OwnedFd, upper: &Path, lowers: &[PathBuf]) -> io::Result<Option<String>> {
-    let image = Image { lowers };
+    let lower_layers = LowerLayers { lowers };
     let all: Vec<usize> = (0..lowers.len()).collect();
-    let top = image.merged(&all, b"")?;
-    if let Some(reason) = image.differs(upper, b"", &top)? {
+    let top = lower_layers.merged_layers(&all, b"")?;
+    if let Some(reason) = lower_layers.difference(upper, b"", &top)? {
         return Ok(Some(reason));
     }
     let mut merged: HashMap<Vec<u8>, Vec<usize>> = HashMap::from([(Vec::new(), top)]);
@@ -44,34 +46,35 @@ fn first_change(root: &OwnedFd, upper: &Path, lowers: &[PathBuf]) -> io::Result<
             } else {
                 "changed"
             };
-            return Ok(Some(format!("{what} {}", shown(path))));
+            return Ok(Some(format!("{what} {}", display_path(path))));
         }
         let above = path
             .iter()
             .rposition(|&byte| byte == b'/')
             .map_or(&b""[..], |end| &path[..end]);
         let layers = match merged.get(above) {
-            Some(candidates) => image.merged(candidates, path)?,
+            Some(candidates) => lower_layers.merged_layers(candidates, path)?,
             None => Vec::new(),
         };
-        let reason = image.differs(upper, path, &layers)?;
+        let reason = lower_layers.difference(upper, path, &layers)?;
         merged.insert(path.to_vec(), layers);
         Ok(reason)
     })
 }
 
-/// The image below the writable layer.
-struct Image<'a> {
+/// The layers of the image below the upper directory.
+struct LowerLayers<'a> {
     lowers: &'a [PathBuf],
 }
 
-impl Image<'_> {
-    /// Which of the candidate layers make up the directory `path`, the topmost first; none if it is no directory in the image.
-    fn merged(&self, candidates: &[usize], path: &[u8]) -> io::Result<Vec<usize>> {
+impl LowerLayers<'_> {
+    /// The candidate layers that overlayfs merges at the directory `path`, topmost first. The list
+    /// is empty if the image has no directory there.
+    fn merged_layers(&self, candidates: &[usize], path: &[u8]) -> io::Result<Vec<usize>> {
         let mut found = Vec::new();
         for &candidate in candidates {
             let there = join(&self.lowers[candidate], path);
-            // The layer itself is reached through its short name, a symlink; below it none is followed.
+            // The layer itself is reached through its short link. Below it no symlink is followed.
             let follow = if path.is_empty() {
                 AtFlags::empty()
             } else {
@@ -94,18 +97,23 @@ impl Image<'_> {
         Ok(found)
     }
 
-    /// What sets a directory of the writable layer apart from the image's.
-    fn differs(&self, upper: &Path, path: &[u8], layers: &[usize]) -> io::Result<Option<String>> {
+    /// Describes the difference between a directory of the upper directory and the image's, if any.
+    fn difference(
+        &self,
+        upper: &Path,
+        path: &[u8],
+        layers: &[usize],
+    ) -> io::Result<Option<String>> {
         let Some(&layer) = layers.first() else {
-            return Ok(Some(format!("made the directory {}", shown(path))));
+            return Ok(Some(format!("made the directory {}", display_path(path))));
         };
         let (above, below) = (join(upper, path), join(&self.lowers[layer], path));
         let difference = match compare(&above, &below) {
-            // Too long for a path from the store on: nothing that an image has on its own.
+            // The path from the store is too long. An image alone has no such path.
             Err(Errno::NAMETOOLONG) => Some("made the directory"),
             other => other?,
         };
-        Ok(difference.map(|what| format!("{what} {}", shown(path))))
+        Ok(difference.map(|what| format!("{what} {}", display_path(path))))
     }
 }
 
@@ -147,6 +155,6 @@ fn join(base: &Path, path: &[u8]) -> PathBuf {
     }
 }
 
-fn shown(path: &[u8]) -> String {
+fn display_path(path: &[u8]) -> String {
     format!("/{}", String::from_utf8_lossy(path))
 }

@@ -1,4 +1,4 @@
-//! What is at a path of a view, resolved inside the image.
+//! Looks up paths of a view, resolved inside the image.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -11,12 +11,13 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::os::tree::is_dot;
-use crate::protocol::entry::{Entry, Kind};
+use crate::protocol::entry::{Entry, EntryKind};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
-/// The longest listing. More is a matter for a walk, which holds no directory in memory as a whole answer.
-const MOST_LISTED: usize = 250_000;
+/// The most entries of a listing. A walk reads larger directories without holding them in one
+/// answer.
+const MAX_LISTED: usize = 250_000;
 
 pub(crate) fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE)
@@ -26,16 +27,17 @@ pub(crate) fn stat(root: BorrowedFd<'_>, path: &Path, follow: OFlags) -> Result<
     let found = resolve(root, path, OFlags::PATH | follow)?;
     let stat = fstat(&found)?;
     let target = match kind(&stat) {
-        Kind::Symlink => Some(readlinkat(&found, c"", Vec::new())?.into_bytes()),
+        EntryKind::Symlink => Some(readlinkat(&found, c"", Vec::new())?.into_bytes()),
         _ => None,
     };
     Ok(entry(last_name(path), &stat, target))
 }
 
 pub(crate) fn open(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, OwnedFd), Errno> {
-    // Without opening it in earnest: a FIFO would wait for its other end, a device would be started.
+    // Check the type with O_PATH first: opening a FIFO would block, and opening a device could
+    // start it.
     let found = resolve(root, path, OFlags::PATH)?;
-    if kind(&fstat(&found)?) != Kind::File {
+    if kind(&fstat(&found)?) != EntryKind::File {
         return Err(Errno::ISDIR);
     }
     let file = resolve(
@@ -44,7 +46,7 @@ pub(crate) fn open(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, OwnedFd)
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
     )?;
     let stat = fstat(&file)?;
-    if kind(&stat) != Kind::File {
+    if kind(&stat) != EntryKind::File {
         return Err(Errno::ISDIR);
     }
     Ok((entry(last_name(path), &stat, None), file))
@@ -63,7 +65,7 @@ pub(crate) fn list(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>, Errn
         if is_dot(name) {
             continue;
         }
-        if entries.len() == MOST_LISTED {
+        if entries.len() == MAX_LISTED {
             return Err(Errno::TOOBIG);
         }
         let stat = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -72,7 +74,7 @@ pub(crate) fn list(root: BorrowedFd<'_>, path: &Path) -> Result<Vec<Entry>, Errn
             Err(error) => return Err(error),
         };
         let target = match kind(&stat) {
-            Kind::Symlink => Some(readlinkat(&directory, name, Vec::new())?.into_bytes()),
+            EntryKind::Symlink => Some(readlinkat(&directory, name, Vec::new())?.into_bytes()),
             _ => None,
         };
         entries.push(entry(
@@ -103,7 +105,7 @@ pub(crate) fn entry(name: OsString, stat: &Stat, target: Option<Vec<u8>>) -> Ent
     }
 }
 
-/// As wide as the architecture has it.
+/// The number of hard links, whose width depends on the architecture.
 #[allow(
     clippy::useless_conversion,
     reason = "32 bits wide on some architectures"
@@ -112,14 +114,14 @@ fn links(stat: &Stat) -> u64 {
     stat.st_nlink.into()
 }
 
-pub(crate) fn kind(stat: &Stat) -> Kind {
+pub(crate) fn kind(stat: &Stat) -> EntryKind {
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::CharacterDevice => Kind::CharacterDevice,
-        FileType::BlockDevice => Kind::BlockDevice,
-        _ => Kind::File,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::Fifo => EntryKind::Fifo,
+        FileType::Socket => EntryKind::Socket,
+        FileType::CharacterDevice => EntryKind::CharacterDevice,
+        FileType::BlockDevice => EntryKind::BlockDevice,
+        _ => EntryKind::File,
     }
 }

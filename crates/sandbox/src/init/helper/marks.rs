@@ -1,19 +1,20 @@
-//! How overlayfs marks in a layer what is removed or hidden.
+//! The marks of overlayfs in a layer for removed and hidden files.
 
 use std::os::fd::AsFd;
 
 use rustix::fs::{FileType, Stat, XattrFlags, fsetxattr};
 use rustix::io::Errno;
 
-/// The mark of a directory that hides what is below it, where it is mounted with `userxattr`.
+/// The attribute that marks a directory as opaque in mounts with `userxattr`. An opaque directory
+/// hides the content of the same directory in lower layers.
 pub(crate) const OPAQUE: &[u8] = b"user.overlay.opaque";
 
-/// Marks a directory as one that hides what is below it.
+/// Marks a directory as opaque.
 pub(crate) fn make_opaque(directory: impl AsFd) -> Result<(), Errno> {
     fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty())
 }
 
-/// Whether this stands for something that was removed.
+/// Returns true if the file is a whiteout, which stands for a removed file.
 pub(crate) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }

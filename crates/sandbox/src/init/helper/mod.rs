@@ -1,5 +1,5 @@
-//! What an init does besides running sandboxes: it looks into images, and unpacks, squashes and
-//! compares layers.
+//! The tasks of an init besides running sandboxes: serving views, and unpacking, squashing and
+//! comparing layers.
 
 pub(super) mod changed;
 mod lookup;

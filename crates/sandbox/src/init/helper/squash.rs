@@ -1,8 +1,11 @@
-//! Making one layer of several that lie on each other, so that an image stays quick to mount however often it was built upon.
+//! Merges adjacent layers into one, which keeps an image quick to mount after many commits.
 //!
-//! What the new layer shows on top of the rest of the chain is what the several showed: the topmost of each name, directories merged, with
-//! whiteouts and opaque marks where something below must stay hidden. Contents are shared: layers never change, so that a file of the new
-//! layer is one more name of the old one's. Only directories are made anew, and get owner, mode, attributes and times of the topmost.
+//! On top of the rest of the chain, the new layer shows the same files as the merged ones. It has
+//! the topmost file of each name and merged directories. Whiteouts and opaque marks hide what must
+//! stay hidden below.
+//!
+//! Layers never change, so the new layer hard-links the files of the old ones. Only directories are
+//! made anew, with the owner, mode, attributes and times of the topmost.
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -26,52 +29,53 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Overlayfs' own attributes, and those of them that belong to the image since they were escaped.
-const OWN: &[u8] = b"user.overlay.";
-const ESCAPED: &[u8] = b"user.overlay.overlay.";
+/// The prefix of overlayfs' own attributes, and of escaped ones, which belong to the image.
+const OVERLAY_PREFIX: &[u8] = b"user.overlay.";
+const ESCAPED_PREFIX: &[u8] = b"user.overlay.overlay.";
 
-/// Fills the empty directory `boot.target`.
+/// Merges the layers into the empty directory `boot.target`.
 pub(crate) fn squash(store: &OwnedFd, boot: &SquashBoot) -> io::Result<()> {
     let open = |paths: &[PathBuf]| -> io::Result<Vec<OwnedFd>> {
-        paths.iter().map(|path| layer(store, path)).collect()
+        paths.iter().map(|path| open_layer(store, path)).collect()
     };
     let (layers, below) = (open(&boot.layers)?, open(&boot.below)?);
     let target = openat(store, &boot.target, DIRECTORY, Mode::empty())?;
     merge(&layers, &below, target.as_fd())?;
     if let Some(top) = layers.first() {
-        imitate(top, &target, false)?;
+        copy_metadata(top, &target, false)?;
     }
     Ok(())
 }
 
-/// A layer by its short name, which is a symlink of ours.
-fn layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
+/// Opens a layer through its short link.
+fn open_layer(store: &OwnedFd, path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(openat(store, path, flags, Mode::empty())?)
 }
 
-/// What a name is in a directory of a layer.
-enum Found {
-    Nothing,
+/// The entry of a name in a directory of a layer.
+enum LayerEntry {
+    Missing,
     Directory(OwnedFd),
-    /// Anything else, whiteouts among it.
+    /// Any other file, including whiteouts.
     Other(Stat),
 }
 
-fn look(directory: &OwnedFd, name: &CStr) -> io::Result<Found> {
+fn lookup_entry(directory: &OwnedFd, name: &CStr) -> io::Result<LayerEntry> {
     let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
-        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        Err(Errno::NOENT) => return Ok(LayerEntry::Missing),
         Err(error) => return Err(error.into()),
     };
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         let directory = openat(directory, name, DIRECTORY, Mode::empty())?;
-        return Ok(Found::Directory(directory));
+        return Ok(LayerEntry::Directory(directory));
     }
-    Ok(Found::Other(stat))
+    Ok(LayerEntry::Other(stat))
 }
 
-/// Merges directories, the topmost first, into an empty one. `below` is what overlayfs will merge with it.
+/// Merges directories, topmost first, into an empty one. `below` holds the directories that
+/// overlayfs merges with it.
 fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::Result<()> {
     let mut done: HashSet<CString> = HashSet::new();
     for (index, directory) in layers.iter().enumerate() {
@@ -81,74 +85,79 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
             if is_dot(name) || !done.insert(name.to_owned()) {
                 continue;
             }
-            match look(directory, name)? {
-                Found::Nothing => return Err(Errno::STALE.into()),
-                Found::Directory(top) => {
-                    let (parts, closed) = stack(top, &layers[index + 1..], name)?;
-                    // What is hidden already need not be hidden by every name in it.
+            match lookup_entry(directory, name)? {
+                LayerEntry::Missing => return Err(Errno::STALE.into()),
+                LayerEntry::Directory(top) => {
+                    let (parts, closed) = merged_directories(top, &layers[index + 1..], name)?;
+                    // An opaque directory already hides all names below it.
                     let (under, _) = match (closed, first_directory(below, name)?) {
-                        (false, Some((next, rest))) => stack(next, rest, name)?,
+                        (false, Some((next, rest))) => merged_directories(next, rest, name)?,
                         _ => (Vec::new(), true),
                     };
                     mkdirat(target, name, Mode::RWXU)?;
-                    let made = openat(target, name, DIRECTORY, Mode::empty())?;
-                    merge(&parts, &under, made.as_fd())?;
-                    imitate(&parts[0], &made, closed)?;
+                    let new_directory = openat(target, name, DIRECTORY, Mode::empty())?;
+                    merge(&parts, &under, new_directory.as_fd())?;
+                    copy_metadata(&parts[0], &new_directory, closed)?;
                 }
-                Found::Other(stat) if is_whiteout(&stat) => {
-                    if shows(below, name)? {
+                LayerEntry::Other(stat) if is_whiteout(&stat) => {
+                    if is_visible(below, name)? {
                         link(directory, name, target, &stat)?;
                     }
                 }
-                Found::Other(stat) => link(directory, name, target, &stat)?,
+                LayerEntry::Other(stat) => link(directory, name, target, &stat)?,
             }
         }
     }
     Ok(())
 }
 
-/// The directories that overlayfs merges with `top`, itself first, and whether nothing further down is merged with them.
-fn stack(top: OwnedFd, lower: &[OwnedFd], name: &CStr) -> io::Result<(Vec<OwnedFd>, bool)> {
+/// The directories that overlayfs merges with `top`, starting with `top`. The flag is true if no
+/// lower directory is merged with them.
+fn merged_directories(
+    top: OwnedFd,
+    lower: &[OwnedFd],
+    name: &CStr,
+) -> io::Result<(Vec<OwnedFd>, bool)> {
     let mut closed = is_opaque(&top)?;
     let mut parts = vec![top];
     for directory in lower {
         if closed {
             break;
         }
-        match look(directory, name)? {
-            Found::Nothing => {}
-            Found::Directory(found) => {
+        match lookup_entry(directory, name)? {
+            LayerEntry::Missing => {}
+            LayerEntry::Directory(found) => {
                 closed = is_opaque(&found)?;
                 parts.push(found);
             }
-            Found::Other(_) => closed = true,
+            LayerEntry::Other(_) => closed = true,
         }
     }
     Ok((parts, closed))
 }
 
-/// The directory of that name that is the uppermost below, and what is below it in turn.
+/// Finds the uppermost directory of that name, and the layers below it.
 fn first_directory<'a>(
     below: &'a [OwnedFd],
     name: &CStr,
 ) -> io::Result<Option<(OwnedFd, &'a [OwnedFd])>> {
     for (index, directory) in below.iter().enumerate() {
-        match look(directory, name)? {
-            Found::Nothing => {}
-            Found::Directory(found) => return Ok(Some((found, &below[index + 1..]))),
-            Found::Other(_) => return Ok(None),
+        match lookup_entry(directory, name)? {
+            LayerEntry::Missing => {}
+            LayerEntry::Directory(found) => return Ok(Some((found, &below[index + 1..]))),
+            LayerEntry::Other(_) => return Ok(None),
         }
     }
     Ok(None)
 }
 
-/// Whether the name can be seen in what is below.
-fn shows(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
+/// Returns true if the name is visible in the layers below.
+fn is_visible(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
     for directory in below {
-        match look(directory, name)? {
-            Found::Nothing => {}
-            Found::Directory(_) => return Ok(true),
-            Found::Other(stat) => return Ok(!is_whiteout(&stat)),
+        match lookup_entry(directory, name)? {
+            LayerEntry::Missing => {}
+            LayerEntry::Directory(_) => return Ok(true),
+            LayerEntry::Other(stat) => return Ok(!is_whiteout(&stat)),
         }
     }
     Ok(false)
@@ -156,7 +165,8 @@ fn shows(below: &[OwnedFd], name: &CStr) -> io::Result<bool> {
 
 fn link(directory: &OwnedFd, name: &CStr, target: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
     match linkat(directory, name, target, name, AtFlags::empty()) {
-        // Overlayfs gives all its whiteouts one inode, which may have no room for another name.
+        // All whiteouts of overlayfs share one inode, which may have reached the maximum link
+        // count.
         Err(Errno::MLINK) if is_whiteout(stat) => {
             let kind = FileType::CharacterDevice;
             Ok(mknodat(target, name, kind, Mode::empty(), 0)?)
@@ -165,8 +175,8 @@ fn link(directory: &OwnedFd, name: &CStr, target: BorrowedFd<'_>, stat: &Stat) -
     }
 }
 
-/// Gives a directory what another has besides its content.
-fn imitate(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
+/// Copies the owner, mode, attributes and times of a directory to another.
+fn copy_metadata(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
     let stat = fstat(from)?;
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     fchown(to, Some(uid), Some(gid))?;
@@ -196,7 +206,7 @@ fn imitate(from: &OwnedFd, to: &OwnedFd, opaque: bool) -> io::Result<()> {
 fn is_opaque(directory: &OwnedFd) -> io::Result<bool> {
     match value(directory, OPAQUE) {
         Ok(value) if value == b"y" => Ok(true),
-        // Another mark than we make, with a meaning that this does not know.
+        // The mark has a value that this code does not make and whose meaning it does not know.
         Ok(_) => Err(Errno::OPNOTSUPP.into()),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
         Err(error) => Err(error.into()),
@@ -212,7 +222,10 @@ fn attributes(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     };
     let names = list[..size].split(|&byte| byte == 0);
     Ok(names
-        .filter(|name| !name.is_empty() && (!name.starts_with(OWN) || name.starts_with(ESCAPED)))
+        .filter(|name| {
+            !name.is_empty()
+                && (!name.starts_with(OVERLAY_PREFIX) || name.starts_with(ESCAPED_PREFIX))
+        })
         .map(<[u8]>::to_vec)
         .collect())
 }

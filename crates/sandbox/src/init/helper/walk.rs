@@ -1,5 +1,6 @@
-//! A walk through a directory of a view: pre-order, the names of each directory sorted, files before directories. The
-//! caller sets the pace, and says of each directory whether to go into it.
+//! The helper's side of a walk through a directory of a view: pre-order, with sorted names, and
+//! files before directories. The caller requests each batch and decides whether to enter each
+//! directory.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,17 +12,18 @@ use rustix::io::Errno;
 
 use super::lookup::{entry, kind, last_name, resolve};
 use crate::os::tree::is_dot;
-use crate::protocol::entry::{Entry, Item, Kind};
-use crate::protocol::wire::{LARGEST, MOST_FILES};
+use crate::protocol::entry::{Entry, EntryKind, WalkEntry};
+use crate::protocol::wire::{MAX_DATAGRAM, MAX_FILES};
 
-/// The most memory that names of directories on the way may take. A directory of a million files is far below.
-const MOST_HELD: usize = 256 << 20;
-/// What a name costs beyond its bytes.
+/// The most memory for names of the directories on the way, in bytes. A directory of a million
+/// files stays far below.
+const MAX_NAME_BYTES: usize = 256 << 20;
+/// The memory that a name takes besides its bytes.
 const NAME_COST: usize = 48;
-/// The most entries at once.
+/// The most entries of a batch.
 const BATCH: usize = 256;
-/// Of a message, so that what is around the entries has room too.
-const BATCH_BYTES: usize = LARGEST - 4096;
+/// The most bytes of a batch's entries. The rest of a message is for the data around them.
+const BATCH_BYTES: usize = MAX_DATAGRAM - 4096;
 
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -34,30 +36,30 @@ const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
 
-/// Where a walk is.
-pub(crate) struct Walk {
+/// The state of a walk.
+pub(crate) struct DirectoryWalk {
     current: OwnedFd,
-    levels: Vec<Level>,
-    /// The names of the entries that were answered last, all in `current`.
+    levels: Vec<RemainingNames>,
+    /// The names of the last returned entries, all in `current`.
     batch: Vec<CString>,
-    /// Whether the last of them is a directory.
+    /// True if the last of them is a directory.
     ends_with_directory: bool,
-    held: usize,
+    name_bytes: usize,
 }
 
-/// What is still to be seen of a directory. Last names first.
-struct Level {
+/// The remaining names of a directory, in reverse order.
+struct RemainingNames {
     files: Vec<CString>,
     directories: Vec<CString>,
 }
 
-impl Walk {
-    /// What `path` leads to, and a walk if that is a directory.
+impl DirectoryWalk {
+    /// Starts a walk at `path`. Returns the entry at the path, and the walk if it is a directory.
     pub(crate) fn begin(root: BorrowedFd<'_>, path: &Path) -> Result<(Entry, Option<Self>), Errno> {
         let found = resolve(root, path, OFlags::PATH)?;
         let stat = fstat(&found)?;
         let entry = entry(last_name(path), &stat, None);
-        if kind(&stat) != Kind::Directory {
+        if kind(&stat) != EntryKind::Directory {
             return Ok((entry, None));
         }
         let mut walk = Self {
@@ -65,15 +67,15 @@ impl Walk {
             levels: Vec::new(),
             batch: Vec::new(),
             ends_with_directory: false,
-            held: 0,
+            name_bytes: 0,
         };
         walk.read_level()?;
         Ok((entry, Some(walk)))
     }
 
-    /// The next entries of one directory and how deep it is, or none at the end. Does not go into the directory that the
-    /// entries before ended with unless told to.
-    pub(crate) fn next(&mut self, enter: bool) -> Result<Option<(usize, Vec<Item>)>, Errno> {
+    /// Returns the depth of a directory and its next entries, or `None` at the end. With `enter` it
+    /// enters the directory at which the previous entries ended.
+    pub(crate) fn next(&mut self, enter: bool) -> Result<Option<(usize, Vec<WalkEntry>)>, Errno> {
         let last = self.batch.pop();
         self.batch.clear();
         if let (true, true, Some(name)) = (enter, self.ends_with_directory, last) {
@@ -88,22 +90,23 @@ impl Walk {
             if level.files.is_empty() && level.directories.is_empty() {
                 self.levels.pop();
                 if !self.levels.is_empty() {
-                    // An image is immutable, and a directory has one name: this is where we came from.
+                    // An image never changes and a directory has one name, so `..` is the directory
+                    // before.
                     self.current = openat(&self.current, c"..", DIRECTORY, Mode::empty())?;
                 }
                 continue;
             }
             let depth = self.levels.len() - 1;
-            return self.fill().map(|items| Some((depth, items)));
+            return self.next_batch().map(|entries| Some((depth, entries)));
         }
     }
 
-    /// Opens regular files of the last entries. Nothing else is opened in earnest.
-    pub(crate) fn take(&self, which: &[usize]) -> (Vec<i32>, Vec<OwnedFd>) {
+    /// Opens regular files of the last entries. Other types are never opened.
+    pub(crate) fn open_files(&self, indices: &[usize]) -> (Vec<i32>, Vec<OwnedFd>) {
         let mut files = Vec::new();
-        let errnos = which
+        let errnos = indices
             .iter()
-            .take(MOST_FILES)
+            .take(MAX_FILES)
             .map(|&at| match self.open(at) {
                 Ok(file) => {
                     files.push(file);
@@ -117,7 +120,7 @@ impl Walk {
 
     fn open(&self, at: usize) -> Result<OwnedFd, Errno> {
         let name = self.batch.get(at).ok_or(Errno::INVAL)?;
-        let regular = |stat: &Stat| kind(stat) == Kind::File;
+        let regular = |stat: &Stat| kind(stat) == EntryKind::File;
         if !regular(&statat(&self.current, name, AtFlags::SYMLINK_NOFOLLOW)?) {
             return Err(Errno::ISDIR);
         }
@@ -128,10 +131,10 @@ impl Walk {
         Ok(file)
     }
 
-    fn fill(&mut self) -> Result<Vec<Item>, Errno> {
-        let mut items = Vec::new();
+    fn next_batch(&mut self) -> Result<Vec<WalkEntry>, Errno> {
+        let mut entries = Vec::new();
         let mut bytes = 0;
-        while items.len() < BATCH && bytes < BATCH_BYTES {
+        while entries.len() < BATCH && bytes < BATCH_BYTES {
             let Some(level) = self.levels.last_mut() else {
                 break;
             };
@@ -142,12 +145,12 @@ impl Walk {
                     None => break,
                 },
             };
-            self.held -= cost(&name);
-            let item = item(self.current.as_fd(), &name)?;
-            let size = largest(&item);
-            if bytes + size > BATCH_BYTES && !items.is_empty() {
-                // It comes first the next time.
-                self.held += cost(&name);
+            self.name_bytes -= name_cost(&name);
+            let entry = describe(self.current.as_fd(), &name)?;
+            let size = max_encoded_size(&entry);
+            if bytes + size > BATCH_BYTES && !entries.is_empty() {
+                // The next batch starts with it.
+                self.name_bytes += name_cost(&name);
                 let names = if directory {
                     &mut level.directories
                 } else {
@@ -157,17 +160,17 @@ impl Walk {
                 break;
             }
             bytes += size;
-            items.push(item);
+            entries.push(entry);
             self.batch.push(name);
             if directory {
                 self.ends_with_directory = true;
                 break;
             }
         }
-        Ok(items)
+        Ok(entries)
     }
 
-    /// Reads the names in the current directory.
+    /// Reads the names of the current directory.
     fn read_level(&mut self) -> Result<(), Errno> {
         let (mut files, mut directories) = (Vec::new(), Vec::new());
         for item in Dir::read_from(&self.current)? {
@@ -176,14 +179,14 @@ impl Walk {
             if is_dot(name) {
                 continue;
             }
-            self.held += cost(name);
-            if self.held > MOST_HELD {
+            self.name_bytes += name_cost(name);
+            if self.name_bytes > MAX_NAME_BYTES {
                 return Err(Errno::TOOBIG);
             }
             let directory = match item.file_type() {
                 FileType::Unknown => {
                     let stat = statat(&self.current, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                    kind(&stat) == Kind::Directory
+                    kind(&stat) == EntryKind::Directory
                 }
                 known => known == FileType::Directory,
             };
@@ -196,29 +199,30 @@ impl Walk {
         }
         files.sort_unstable_by(|a, b| b.cmp(a));
         directories.sort_unstable_by(|a, b| b.cmp(a));
-        self.levels.push(Level { files, directories });
+        self.levels.push(RemainingNames { files, directories });
         Ok(())
     }
 }
 
-fn cost(name: &CStr) -> usize {
+fn name_cost(name: &CStr) -> usize {
     name.count_bytes() + NAME_COST
 }
 
-/// An entry is never larger than this as a message: each byte of a name takes at most six, and numbers have an end.
-fn largest(item: &Item) -> usize {
-    let target = item.entry.target.as_ref().map_or(0, |target| target.len());
-    400 + 6 * (item.entry.name.len() + target)
+/// The most bytes of an entry in a message. Each byte of a name takes at most six, and numbers have
+/// a bounded length.
+fn max_encoded_size(entry: &WalkEntry) -> usize {
+    let target = entry.entry.target.as_ref().map_or(0, |target| target.len());
+    400 + 6 * (entry.entry.name.len() + target)
 }
 
-fn item(directory: BorrowedFd<'_>, name: &CStr) -> Result<Item, Errno> {
+fn describe(directory: BorrowedFd<'_>, name: &CStr) -> Result<WalkEntry, Errno> {
     let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let target = match kind(&stat) {
-        Kind::Symlink => Some(readlinkat(directory, name, Vec::new())?.into_bytes()),
+        EntryKind::Symlink => Some(readlinkat(directory, name, Vec::new())?.into_bytes()),
         _ => None,
     };
     let name = OsStr::from_bytes(name.to_bytes()).to_owned();
-    Ok(Item {
+    Ok(WalkEntry {
         identity: (stat.st_dev, stat.st_ino),
         entry: entry(name, &stat, target),
     })

@@ -1,11 +1,12 @@
-//! What root inside may do, and what pid 1 may.
+//! The capabilities of the inner root and of pid 1.
 
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet as Cap, CapabilitySets, set_capabilities};
 
 use crate::os::sys;
 
-/// What a program run as root gets: enough for package managers and servers, nothing that reaches the kernel.
+/// The capabilities of programs that run as root. They suffice for package managers and servers,
+/// and reach nothing in the kernel outside the sandbox.
 const PROGRAMS: Cap = Cap::CHOWN
     .union(Cap::DAC_OVERRIDE)
     .union(Cap::FOWNER)
@@ -18,15 +19,16 @@ const PROGRAMS: Cap = Cap::CHOWN
     .union(Cap::SYS_CHROOT)
     .union(Cap::SETFCAP);
 
-/// What pid 1 needs to start commands as other users, in directories of theirs, and to end them.
+/// The capabilities of pid 1: it starts commands as other users in their directories, and ends
+/// them.
 const INIT: Cap = Cap::DAC_OVERRIDE
     .union(Cap::KILL)
     .union(Cap::SETGID)
     .union(Cap::SETUID);
 
-/// Gives up everything else, for this process and for all that it starts.
+/// Drops all other capabilities, for this process and its children.
 pub(crate) fn confine() -> Result<(), Errno> {
-    sys::bound_capabilities(PROGRAMS.bits())?;
+    sys::limit_capabilities(PROGRAMS.bits())?;
     set_capabilities(
         None,
         CapabilitySets {

@@ -1,4 +1,4 @@
-//! /dev: the devices that harm nobody, terminals and shared memory of its own.
+//! /dev: harmless devices, and the sandbox's own terminals and shared memory.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
-use crate::protocol::failure::{During, Failure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 const NODES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
 const LINKS: &[(&str, &str)] = &[
@@ -18,23 +18,23 @@ const LINKS: &[(&str, &str)] = &[
     ("stdin", "/proc/self/fd/0"),
     ("stdout", "/proc/self/fd/1"),
 ];
-const QUIET: Attr = Attr::MOUNT_ATTR_NOSUID.union(Attr::MOUNT_ATTR_NOEXEC);
+const RESTRICTED: Attr = Attr::MOUNT_ATTR_NOSUID.union(Attr::MOUNT_ATTR_NOEXEC);
 
-/// Mounts /dev. `groups` says whether the terminal group exists.
-pub(crate) fn mount(root: BorrowedFd<'_>, groups: bool) -> Result<(), Failure> {
-    mounts::ensure_directory(root, "dev", 0o755).during(Step::Dev)?;
-    let no_devices = QUIET | Attr::MOUNT_ATTR_NODEV;
+/// Mounts /dev. `groups` is true if the terminal group exists.
+pub(crate) fn mount(root: BorrowedFd<'_>, groups: bool) -> Result<(), StepFailure> {
+    mounts::ensure_directory(root, "dev", 0o755).at_step(Step::Dev)?;
+    let no_devices = RESTRICTED | Attr::MOUNT_ATTR_NODEV;
     let dev = mounts::filesystem("tmpfs", &[("mode", "755"), ("size", "64k")], no_devices)
-        .during(Step::Dev)?;
-    mounts::attach(&dev, root, "dev").during(Step::Dev)?;
+        .at_step(Step::Dev)?;
+    mounts::attach(&dev, root, "dev").at_step(Step::Dev)?;
     for name in NODES {
-        node(&dev, name).during_with(Step::Dev, format!("with {name}"))?;
+        node(&dev, name).at_step_on(Step::Dev, format!("with {name}"))?;
     }
     for (name, target) in LINKS {
-        symlinkat(*target, &dev, *name).during_with(Step::Dev, format!("with {name}"))?;
+        symlinkat(*target, &dev, *name).at_step_on(Step::Dev, format!("with {name}"))?;
     }
     let shared = || mounts::filesystem("tmpfs", &[("mode", "1777"), ("size", "64m")], no_devices);
-    directory(&dev, "shm", shared).during_with(Step::Dev, "with shm")?;
+    directory(&dev, "shm", shared).at_step_on(Step::Dev, "with shm")?;
     let mut options = vec![
         ("newinstance", ""),
         ("ptmxmode", "0666"),
@@ -45,19 +45,20 @@ pub(crate) fn mount(root: BorrowedFd<'_>, groups: bool) -> Result<(), Failure> {
         options.push(("gid", "5"));
     }
     directory(&dev, "pts", || {
-        mounts::filesystem("devpts", &options, QUIET)
+        mounts::filesystem("devpts", &options, RESTRICTED)
     })
-    .during_with(Step::Dev, "with pts")?;
+    .at_step_on(Step::Dev, "with pts")?;
     // Not every kernel has POSIX message queues.
     match directory(&dev, "mqueue", || {
         mounts::filesystem("mqueue", &[], no_devices)
     }) {
         Err(Errno::NODEV) => Ok(()),
-        other => other.during_with(Step::Dev, "with mqueue"),
+        other => other.at_step_on(Step::Dev, "with mqueue"),
     }
 }
 
-/// This machine's own node, mounted over an empty file: making one is not allowed in a user namespace.
+/// Mounts this machine's device node over an empty file, because a user namespace does not allow
+/// making nodes.
 fn node(dev: &OwnedFd, name: &str) -> Result<(), Errno> {
     openat(
         dev,
@@ -65,7 +66,7 @@ fn node(dev: &OwnedFd, name: &str) -> Result<(), Errno> {
         OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    let node = mounts::copy(CWD, &format!("/dev/{name}"), QUIET)?;
+    let node = mounts::copy(CWD, &format!("/dev/{name}"), RESTRICTED)?;
     mounts::attach(&node, dev, name)
 }
 

@@ -1,6 +1,7 @@
-//! Directories and files put into the image before anything of it runs.
+//! Makes directories and copies files in the image before anything of it runs.
 //!
-//! Every path is resolved inside the mounted image (RESOLVE_IN_ROOT), without magic links and without entering /proc, /sys or /dev.
+//! Every path is resolved inside the mounted image (RESOLVE_IN_ROOT), without following magic links
+//! or entering /proc, /sys or /dev.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,39 +16,40 @@ use rustix::io::Errno;
 
 use crate::os::error::errno;
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::failure::{During, Failure};
-use crate::protocol::spec::{MakeDir, Place};
+use crate::protocol::spec::{FileCopy, NewDirectory};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Makes the directories, then places the files.
-pub(crate) fn put_in_place(
+/// Makes the directories, then copies the files.
+pub(crate) fn make_directories_and_files(
     root: BorrowedFd<'_>,
     store: BorrowedFd<'_>,
     boot: &SandboxBoot,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     for wanted in &boot.directories {
-        make(root, wanted).during_with(Step::MakeDirectory, wanted.path.display().to_string())?;
+        make_directory(root, wanted)
+            .at_step_on(Step::MakeDirectory, wanted.path.display().to_string())?;
     }
-    for wanted in &boot.places {
-        place(root, store, wanted)
-            .during_with(Step::PlaceFile, wanted.path.display().to_string())?;
+    for wanted in &boot.files {
+        copy_file(root, store, wanted)
+            .at_step_on(Step::PlaceFile, wanted.path.display().to_string())?;
     }
     Ok(())
 }
 
-fn make(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
+fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<(), Errno> {
     let path = relative(&wanted.path);
     match openat2(root, &path, DIRECTORY, Mode::empty(), INSIDE) {
         Ok(_) => return Ok(()),
         Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
     }
-    let (parent, name) = split(root, &path)?;
+    let (parent, name) = open_parent(root, &path)?;
     mkdirat(&parent, &name, Mode::from_raw_mode(0o755))?;
     chownat(
         &parent,
@@ -58,7 +60,7 @@ fn make(root: BorrowedFd<'_>, wanted: &MakeDir) -> Result<(), Errno> {
     )
 }
 
-fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<(), Errno> {
+fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> Result<(), Errno> {
     let source = openat2(
         store,
         &wanted.source,
@@ -69,26 +71,27 @@ fn place(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &Place) -> Result<
     if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
         return Err(Errno::INVAL);
     }
-    let (parent, name) = split(root, &relative(&wanted.path))?;
-    // What is there goes, whatever it is: it is never opened, so that no symlink leads elsewhere and no FIFO blocks.
+    let (parent, name) = open_parent(root, &relative(&wanted.path))?;
+    // Remove any existing file without opening it: no symlink leads elsewhere and no FIFO blocks.
     match unlinkat(&parent, &name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?;
-    let target = copy(source, target)?;
+    let target = copy_content(source, target)?;
     fchown(
         &target,
         Some(Uid::from_raw(wanted.uid)),
         Some(Gid::from_raw(wanted.gid)),
     )?;
-    // After the owner, whose change takes set-user-id bits away.
+    // Set the mode last: changing the owner clears set-user-id bits.
     fchmod(&target, Mode::from_raw_mode(wanted.mode & 0o7777))
 }
 
-/// Shares the blocks where the file system can, else copies in the kernel, else through memory.
-fn copy(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
+/// Copies a file: by sharing blocks if the file system can, else in the kernel, else through
+/// memory.
+fn copy_content(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
     if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
         return Ok(target.into());
     }
@@ -97,8 +100,8 @@ fn copy(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
     Ok(target)
 }
 
-/// The directory that `path` is in, with what is missing on the way made, and the name in it.
-fn split(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, OsString), Errno> {
+/// Opens the parent directory of `path`, makes missing parents, and returns it with the last name.
+fn open_parent(root: BorrowedFd<'_>, path: &Path) -> Result<(OwnedFd, OsString), Errno> {
     let name = match path.components().next_back() {
         Some(Component::Normal(name)) => name.to_owned(),
         _ => return Err(Errno::ISDIR),
@@ -127,7 +130,7 @@ fn ensure_parents(root: BorrowedFd<'_>, path: &Path) -> Result<OwnedFd, Errno> {
         current = match open(&so_far) {
             Err(Errno::NOENT) => {
                 let name: &OsStr = component.as_os_str();
-                // EEXIST here is a symlink that points nowhere.
+                // EEXIST here means a symlink to a missing target.
                 mkdirat(current.as_fd(), name, Mode::from_raw_mode(0o755))?;
                 open(&so_far)?
             }

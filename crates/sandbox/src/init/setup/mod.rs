@@ -1,4 +1,4 @@
-//! What pid 1 builds before anything of the image runs.
+//! The set-up that pid 1 does before anything of the image runs.
 
 pub(super) mod capabilities;
 pub(super) mod devices;

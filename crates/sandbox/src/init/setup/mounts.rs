@@ -1,4 +1,4 @@
-//! Mounting by descriptors: a path of the image is never resolved by the kernel's old mount calls.
+//! Mounts by descriptors. The older mount calls, which resolve paths of the image, are not used.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -11,7 +11,7 @@ use rustix::mount::{
 
 use crate::os::sys;
 
-/// A new file system of its own, attached nowhere. An option without a value is a flag.
+/// Creates a new file system, attached nowhere. An option without a value is a flag.
 pub(crate) fn filesystem(
     kind: &str,
     options: &[(&str, &str)],
@@ -29,7 +29,7 @@ pub(crate) fn filesystem(
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// A copy of one mount from `path` on, with more attributes, attached nowhere.
+/// Clones the mount at `path` with additional attributes, attached nowhere.
 pub(crate) fn copy(
     directory: impl AsFd,
     path: &str,
@@ -43,7 +43,7 @@ pub(crate) fn copy(
     Ok(mount)
 }
 
-/// Attaches a mount to `path` below a directory. `path` is taken as it is: neither it nor what is on the way is followed as a symlink.
+/// Attaches a mount to `path` below a directory. No symlink is followed in `path`.
 pub(crate) fn attach(mount: &OwnedFd, directory: impl AsFd, path: &str) -> Result<(), Errno> {
     let target = openat2(
         directory,
@@ -56,7 +56,7 @@ pub(crate) fn attach(mount: &OwnedFd, directory: impl AsFd, path: &str) -> Resul
     move_mount(mount, c"", target, c"", flags)
 }
 
-/// Makes the directory unless there is one.
+/// Makes the directory if it does not exist.
 pub(crate) fn ensure_directory(parent: BorrowedFd<'_>, name: &str, mode: u32) -> Result<(), Errno> {
     match mkdirat(parent, name, Mode::from_raw_mode(mode)) {
         Err(Errno::EXIST) => Ok(()),

@@ -1,4 +1,4 @@
-//! The sandbox's network: a namespace with loopback, and the listener that is handed out of it.
+//! The sandbox's network: a namespace with a loopback interface, and the listener for the caller.
 
 use std::net::SocketAddrV4;
 use std::os::fd::OwnedFd;
@@ -8,36 +8,36 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use rustix::thread::UnshareFlags;
 
 use crate::os::sys;
-use crate::protocol::failure::{During, Failure};
 use crate::protocol::spec::Network;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
-/// Connections that wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 256;
 
-/// Leaves this machine's network, unless it is to be shared.
-pub(crate) fn leave(network: Network) -> Result<(), Failure> {
+/// Leaves this machine's network, unless the sandbox shares it.
+pub(crate) fn leave(network: Network) -> Result<(), StepFailure> {
     match network {
         Network::Host => Ok(()),
         Network::Loopback | Network::Listener { .. } => {
-            sys::unshare(UnshareFlags::NEWNET).during(Step::NetworkNamespace)
+            sys::unshare(UnshareFlags::NEWNET).at_step(Step::NetworkNamespace)
         }
     }
 }
 
-/// Brings the own loopback interface up, and listens on it before any command can.
-pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, Failure> {
+/// Brings the sandbox's loopback interface up, and listens on it before any command can.
+pub(crate) fn set_up(network: Network) -> Result<Option<OwnedFd>, StepFailure> {
     if network == Network::Host {
         return Ok(None);
     }
-    sys::loopback_up().during(Step::Loopback)?;
+    sys::loopback_up().at_step(Step::Loopback)?;
     match network {
-        Network::Listener { port } => listener(port).during(Step::Listener).map(Some),
+        Network::Listener { port } => listener(port).at_step(Step::Listener).map(Some),
         Network::Loopback | Network::Host => Ok(None),
     }
 }
 
-/// A socket stays in the network namespace that it was made in, whoever holds it.
+/// Makes the listening socket. It stays in this network namespace, whichever process holds it.
 fn listener(port: u16) -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;

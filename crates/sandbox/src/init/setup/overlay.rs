@@ -1,4 +1,4 @@
-//! Mounting a chain of layers.
+//! Mounts a chain of layers.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -15,31 +15,33 @@ use rustix::mount::{
 use rustix::thread::UnshareFlags;
 
 use crate::os::sys;
-use crate::protocol::failure::{During, Failure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
-/// An option that no kernel has.
-const UNKNOWN: &str = "contree_takes_anything";
+/// An option that no kernel knows.
+const UNKNOWN_OPTION: &str = "contree_takes_anything";
 
-/// Where a sandbox writes.
-pub(crate) struct Writable<'a> {
+/// The writable layer of a sandbox.
+pub(crate) struct WritableLayer<'a> {
     pub upper: &'a Path,
     pub work: &'a Path,
 }
 
-/// Mounts an overlay of `lowers` (topmost first, relative to the current directory), with `writable` at `target`, else attached nowhere
-/// if that can be had. `old` does as on a kernel before 6.7.
+/// Mounts an overlay of `lowers`, topmost first, relative to the current directory.
+///
+/// With `writable` it is mounted at `target`; without, it is attached nowhere if the kernel can do
+/// that. `old` selects the method for kernels before 6.7.
 pub(crate) fn mount_image(
     lowers: &[PathBuf],
-    writable: Option<&Writable<'_>>,
+    writable: Option<&WritableLayer<'_>>,
     target: &Path,
     old: bool,
 ) -> Result<OwnedFd, Errno> {
     if old {
-        return attached(lowers, writable, target);
+        return mount_attached(lowers, writable, target);
     }
-    let Some(root) = detached(lowers, writable)? else {
-        return attached(lowers, writable, target);
+    let Some(root) = mount_detached(lowers, writable)? else {
+        return mount_attached(lowers, writable, target);
     };
     if writable.is_some() {
         move_mount(
@@ -53,11 +55,16 @@ pub(crate) fn mount_image(
     Ok(root)
 }
 
-/// `None` on kernels that do not take lower directories one by one.
-fn detached(lowers: &[PathBuf], writable: Option<&Writable<'_>>) -> Result<Option<OwnedFd>, Errno> {
+/// Creates a detached overlay. Returns `None` on kernels that do not take lower directories one by
+/// one.
+fn mount_detached(
+    lowers: &[PathBuf],
+    writable: Option<&WritableLayer<'_>>,
+) -> Result<Option<OwnedFd>, Errno> {
     let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    // Before 6.5 any option is taken, and refused only when all are put together, with a line in the kernel's log.
-    if fsconfig_set_flag(&context, UNKNOWN).is_ok() {
+    // Kernels before 6.5 accept any option here. They refuse it only at creation, with a line in
+    // the kernel's log.
+    if fsconfig_set_flag(&context, UNKNOWN_OPTION).is_ok() {
         return Ok(None);
     }
     for lower in lowers {
@@ -69,7 +76,7 @@ fn detached(lowers: &[PathBuf], writable: Option<&Writable<'_>>) -> Result<Optio
     if let Some(writable) = writable {
         fsconfig_set_string(&context, "upperdir", writable.upper)?;
         fsconfig_set_string(&context, "workdir", writable.work)?;
-        // Nothing in it has to survive a crash of the machine before it is committed.
+        // The layer need not survive a crash of the machine before it is committed.
         fsconfig_set_flag(&context, "volatile")?;
     }
     fsconfig_set_flag(&context, "userxattr")?;
@@ -93,10 +100,11 @@ fn attributes(writable: bool) -> MountAttrFlags {
     }
 }
 
-/// By mount(2): its options must fit into one page, hence the short names `l/<n>`.
-fn attached(
+/// Mounts an overlay with mount(2). Its options must fit into one page, hence the short links
+/// `l/<n>`.
+fn mount_attached(
     lowers: &[PathBuf],
-    writable: Option<&Writable<'_>>,
+    writable: Option<&WritableLayer<'_>>,
     target: &Path,
 ) -> Result<OwnedFd, Errno> {
     let mut options = OsString::from("lowerdir=");
@@ -119,7 +127,7 @@ fn attached(
     }
     options.push(",userxattr");
     let options = std::ffi::CString::new(options.as_bytes()).map_err(|_| Errno::INVAL)?;
-    // The kernel cuts what is longer, and then says something misleading.
+    // The kernel cuts longer options and then reports a misleading error.
     if options.as_bytes().len() > 4000 {
         return Err(Errno::NAMETOOLONG);
     }
@@ -132,7 +140,8 @@ fn attached(
     )
 }
 
-/// Whether the mount is writable. An upper with the wrong owner mounts well, and read-only.
+/// Returns true if the mount is writable. An upper directory with the wrong owner mounts without
+/// error, but read-only.
 pub(crate) fn is_writable(mount: &OwnedFd) -> Result<bool, Errno> {
     use rustix::fs::{StatVfsMountFlags, fstatvfs};
     let read_only = fstatvfs(mount)?.f_flag.contains(StatVfsMountFlags::RDONLY);
@@ -141,23 +150,23 @@ pub(crate) fn is_writable(mount: &OwnedFd) -> Result<bool, Errno> {
             != Err(Errno::ROFS))
 }
 
-/// An image to look at, seen only through the descriptor.
-pub(crate) fn mount_to_look_at(
+/// Mounts an image read-only. It is visible only through the returned descriptor.
+pub(crate) fn mount_read_only(
     store: &OwnedFd,
     lowers: &[PathBuf],
     old_mount: bool,
-) -> Result<OwnedFd, Failure> {
-    // An overlay without an upper needs two layers; one layer is its own image.
+) -> Result<OwnedFd, StepFailure> {
+    // An overlay without an upper directory needs two layers. A single layer is its own image.
     if let [only] = lowers {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        return openat(store, only, flags, Mode::empty()).during(Step::Overlay);
+        return openat(store, only, flags, Mode::empty()).at_step(Step::Overlay);
     }
-    sys::unshare(UnshareFlags::NEWNS).during(Step::Namespaces)?;
+    sys::unshare(UnshareFlags::NEWNS).at_step(Step::Namespaces)?;
     mount_change(
         "/",
         MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
     )
-    .during(Step::PrivateMounts)?;
-    // Where it has to be attached any directory will do: the mount namespace is our own.
-    mount_image(lowers, None, Path::new("run"), old_mount).during(Step::Overlay)
+    .at_step(Step::PrivateMounts)?;
+    // If it must be attached, any directory will do: the mount namespace is private.
+    mount_image(lowers, None, Path::new("run"), old_mount).at_step(Step::Overlay)
 }

@@ -1,4 +1,4 @@
-//! /proc and /sys: what of the kernel a command may see, and what bounds it through sysctls.
+//! /proc and /sys: hides parts of the kernel from commands, and sets limits through sysctls.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -8,10 +8,10 @@ use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
-use crate::protocol::failure::{During, Failure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
-/// What container runtimes hide as well.
+/// Files of /proc that are hidden. Container runtimes hide them too.
 const HIDDEN_FILES: &[&str] = &[
     "config.gz",
     "interrupts",
@@ -36,90 +36,94 @@ const HIDDEN_FILES: &[&str] = &[
 const HIDDEN_DIRECTORIES: &[&str] = &["acpi", "asound", "dynamic_debug", "scsi"];
 const READ_ONLY: &[&str] = &["bus", "driver", "fs", "irq", "sys", "tty"];
 const NAMESPACES: &[&str] = &["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"];
-/// The kernel refuses a lower bound on process ids than its reserved ones.
-const SMALLEST_PID_MAX: u32 = 310;
+/// The lowest pid_max that the kernel accepts, because of its reserved ids.
+const MIN_PID_MAX: u32 = 310;
 
 const PLAIN: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NODEV)
     .union(Attr::MOUNT_ATTR_NOEXEC);
-const LOCKED: Attr = PLAIN.union(Attr::MOUNT_ATTR_RDONLY);
+const PLAIN_READ_ONLY: Attr = PLAIN.union(Attr::MOUNT_ATTR_RDONLY);
 
-/// Mounts /proc as the kernel has it.
-pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, Failure> {
-    mounts::ensure_directory(root, "proc", 0o555).during(Step::Proc)?;
-    let proc = mounts::filesystem("proc", &[], PLAIN).during(Step::Proc)?;
-    mounts::attach(&proc, root, "proc").during(Step::Proc)?;
+/// Mounts a complete /proc.
+pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, StepFailure> {
+    mounts::ensure_directory(root, "proc", 0o555).at_step(Step::Proc)?;
+    let proc = mounts::filesystem("proc", &[], PLAIN).at_step(Step::Proc)?;
+    mounts::attach(&proc, root, "proc").at_step(Step::Proc)?;
     Ok(proc)
 }
 
-/// Sets the bounds, makes the kernel's settings read-only and hides what is nobody's business. No mount can be made any more after it.
-pub(crate) fn seal(
+/// Sets the limits, makes the kernel's settings read-only and hides private files. No mount can be
+/// made afterwards.
+pub(crate) fn restrict(
     proc: &OwnedFd,
     engine_namespace: &Path,
     max_processes: u32,
-) -> Result<(), Failure> {
-    let own = rustix::fs::readlinkat(proc, "self/ns/user", Vec::new()).during(Step::Proc)?;
-    // A mistake here would set them for the whole machine.
+) -> Result<(), StepFailure> {
+    let own = rustix::fs::readlinkat(proc, "self/ns/user", Vec::new()).at_step(Step::Proc)?;
+    // In the engine's namespace the limits would apply to the whole machine.
     if own.as_bytes() == engine_namespace.as_os_str().as_encoded_bytes() {
-        return Err(Errno::PERM).during(Step::Sysctl);
+        return Err(Errno::PERM).at_step(Step::Sysctl);
     }
     let mut covers = Vec::new();
     for name in READ_ONLY {
-        cover(&mut covers, proc, name, || mounts::copy(proc, name, LOCKED))?;
+        cover(&mut covers, proc, name, || {
+            mounts::copy(proc, name, PLAIN_READ_ONLY)
+        })?;
     }
     for name in HIDDEN_FILES {
         cover(&mut covers, proc, name, || {
-            mounts::copy(rustix::fs::CWD, "/dev/null", LOCKED)
+            mounts::copy(rustix::fs::CWD, "/dev/null", PLAIN_READ_ONLY)
         })?;
     }
     for name in HIDDEN_DIRECTORIES {
         cover(&mut covers, proc, name, || {
-            mounts::filesystem("tmpfs", &[("mode", "555")], LOCKED)
+            mounts::filesystem("tmpfs", &[("mode", "555")], PLAIN_READ_ONLY)
         })?;
     }
-    // A mount that is attached nowhere counts as a mount namespace: the last of them is made by now.
-    bound(proc, max_processes)?;
+    // A detached mount counts as a mount namespace, so all covers are made before the limits.
+    set_limits(proc, max_processes)?;
     for (name, mount) in covers {
-        mounts::attach(&mount, proc, name).during_with(Step::ProcMask, name)?;
+        mounts::attach(&mount, proc, name).at_step_on(Step::ProcMask, name)?;
     }
     Ok(())
 }
 
-/// Mounts an empty /sys: the kernel's own tells about the whole machine.
-pub(crate) fn mount_empty_sys(root: BorrowedFd<'_>) -> Result<(), Failure> {
-    mounts::ensure_directory(root, "sys", 0o555).during(Step::Sys)?;
-    let empty = mounts::filesystem("tmpfs", &[("mode", "555"), ("size", "4k")], LOCKED)
-        .during(Step::Sys)?;
-    mounts::attach(&empty, root, "sys").during(Step::Sys)
+/// Mounts an empty /sys, because the kernel's own describes the whole machine.
+pub(crate) fn mount_empty_sys(root: BorrowedFd<'_>) -> Result<(), StepFailure> {
+    mounts::ensure_directory(root, "sys", 0o555).at_step(Step::Sys)?;
+    let empty = mounts::filesystem("tmpfs", &[("mode", "555"), ("size", "4k")], PLAIN_READ_ONLY)
+        .at_step(Step::Sys)?;
+    mounts::attach(&empty, root, "sys").at_step(Step::Sys)
 }
 
-/// Makes what is to be mounted over a name of /proc, if this kernel has that name.
+/// Makes the mount that covers a name of /proc, if this kernel has the name.
 fn cover(
     covers: &mut Vec<(&'static str, OwnedFd)>,
     proc: &OwnedFd,
     name: &'static str,
     mount: impl FnOnce() -> Result<OwnedFd, Errno>,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     match accessat(proc, name, Access::EXISTS, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(()),
-        other => other.during_with(Step::ProcMask, name)?,
+        other => other.at_step_on(Step::ProcMask, name)?,
     }
-    covers.push((name, mount().during_with(Step::ProcMask, name)?));
+    covers.push((name, mount().at_step_on(Step::ProcMask, name)?));
     Ok(())
 }
 
-fn bound(proc: &OwnedFd, max_processes: u32) -> Result<(), Failure> {
+fn set_limits(proc: &OwnedFd, max_processes: u32) -> Result<(), StepFailure> {
     for kind in NAMESPACES {
         match set(proc, &format!("sys/user/max_{kind}_namespaces"), "0") {
             Err(Errno::NOENT) => {}
-            other => other.during_with(Step::Sysctl, format!("user.max_{kind}_namespaces"))?,
+            other => other.at_step_on(Step::Sysctl, format!("user.max_{kind}_namespaces"))?,
         }
     }
-    // Kernels before 6.14 have one bound for the whole machine and refuse; there RLIMIT_NPROC has to do.
+    // Kernels before 6.14 have one limit for the whole machine and refuse this. There RLIMIT_NPROC
+    // must suffice.
     let _ = set(
         proc,
         "sys/kernel/pid_max",
-        &max_processes.max(SMALLEST_PID_MAX).to_string(),
+        &max_processes.max(MIN_PID_MAX).to_string(),
     );
     Ok(())
 }

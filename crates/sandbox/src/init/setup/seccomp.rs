@@ -1,7 +1,8 @@
-//! The system call filter: what no command has business with, and what would reach pid 1.
+//! The system call filter: it refuses calls that no command needs, and calls that affect pid 1.
 //!
-//! Most of it capabilities and the namespaces' own rules refuse as well; this is the second lock, and it keeps whole subsystems of the
-//! kernel out of reach of their bugs. System calls of another architecture do not exist here (ENOSYS, as on a machine without them).
+//! Capabilities and namespaces refuse most of these calls too. The filter is a second barrier and
+//! keeps bugs of whole kernel subsystems out of reach. System calls of other architectures fail
+//! with ENOSYS, as on a machine without them.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
@@ -19,10 +20,10 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 #[cfg(target_arch = "riscv64")]
 const ARCHITECTURE: u32 = 0xc000_00f3;
 
-/// The second set of numbers that some x86 kernels answer to, unknown to the rules below.
+/// The flag of x32 call numbers, which some x86 kernels accept and the rules below do not cover.
 const X32: u32 = 0x4000_0000;
 
-/// Refused whatever the arguments.
+/// Calls that are refused with any arguments.
 const DENIED: &[libc::c_long] = &[
     libc::SYS_acct,
     libc::SYS_add_key,
@@ -61,12 +62,12 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_umount2,
     libc::SYS_userfaultfd,
     libc::SYS_vhangup,
-    // open_tree_attr, the same number on every architecture.
+    // open_tree_attr, with the same number on every architecture.
     467,
 ];
 
 #[cfg(target_arch = "x86_64")]
-const DENIED_HERE: &[libc::c_long] = &[
+const DENIED_ON_ARCHITECTURE: &[libc::c_long] = &[
     libc::SYS__sysctl,
     libc::SYS_ioperm,
     libc::SYS_iopl,
@@ -75,9 +76,9 @@ const DENIED_HERE: &[libc::c_long] = &[
     libc::SYS_uselib,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const DENIED_HERE: &[libc::c_long] = &[];
+const DENIED_ON_ARCHITECTURE: &[libc::c_long] = &[];
 
-/// All CLONE_NEW… flags that fit beside clone's signal number.
+/// All CLONE_NEW… flags that do not overlap clone's signal number.
 const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -85,19 +86,20 @@ const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWUSER
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u32;
-const NEW_TIME: u32 = 0x80;
+const CLONE_NEWTIME: u32 = 0x80;
 
-/// One test of an argument's lower half; all arguments tested here are 32 bits wide.
-enum Test {
+/// A test of the lower half of an argument. All arguments tested here are 32 bits wide.
+enum ArgumentTest {
     Equal(u32),
     AnyBit(u32),
 }
 
-/// A system call that is decided by one argument: the first test that holds, else `otherwise`.
-struct Rule {
+/// A rule for a system call that depends on one argument. The first matching test decides, else
+/// `otherwise`.
+struct SyscallRule {
     call: libc::c_long,
     argument: u32,
-    tests: Vec<(Test, u32)>,
+    tests: Vec<(ArgumentTest, u32)>,
     otherwise: u32,
 }
 
@@ -109,47 +111,57 @@ const fn refuse(errno: i32) -> u32 {
 
 const REFUSE: u32 = refuse(libc::EPERM);
 
-/// Answered by who watches the writable layer.
-const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
+/// The watcher of the writable layer answers the call.
+const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
 
-/// The modes of fallocate that only give space back or move it.
-const FREEING: &[i32] = &[
+/// The modes of fallocate that only free or move space.
+const FREEING_MODES: &[i32] = &[
     libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
     libc::FALLOC_FL_COLLAPSE_RANGE,
     libc::FALLOC_FL_INSERT_RANGE,
 ];
 
-fn rules(watched: bool) -> Vec<Rule> {
-    let rule = |call, argument, tests: Vec<(Test, u32)>, otherwise| Rule {
+fn rules(watched: bool) -> Vec<SyscallRule> {
+    let rule = |call, argument, tests: Vec<(ArgumentTest, u32)>, otherwise| SyscallRule {
         call,
         argument,
         tests,
         otherwise,
     };
-    // The same uid is enough for these, whatever the process; 1 is ours.
-    let on_pid_1 = |call, argument| rule(call, argument, vec![(Test::Equal(1), REFUSE)], ALLOW);
-    let family = |family: i32, answer| (Test::Equal(family.unsigned_abs()), answer);
+    // The kernel allows these on any process of the same uid, so pid 1 must be protected.
+    let on_pid_1 = |call, argument| {
+        rule(
+            call,
+            argument,
+            vec![(ArgumentTest::Equal(1), REFUSE)],
+            ALLOW,
+        )
+    };
+    let family = |family: i32, action| (ArgumentTest::Equal(family.unsigned_abs()), action);
     let not_family = refuse(libc::EAFNOSUPPORT);
-    let freeing = FREEING
+    let freeing = FREEING_MODES
         .iter()
-        .map(|mode| (Test::Equal(mode.unsigned_abs()), ALLOW));
+        .map(|mode| (ArgumentTest::Equal(mode.unsigned_abs()), ALLOW));
     vec![
         rule(
             libc::SYS_fallocate,
             1,
             freeing.collect(),
-            if watched { ASK } else { ALLOW },
+            if watched { NOTIFY } else { ALLOW },
         ),
         rule(
             libc::SYS_clone,
             0,
-            vec![(Test::AnyBit(NAMESPACE_FLAGS), REFUSE)],
+            vec![(ArgumentTest::AnyBit(NAMESPACE_FLAGS), REFUSE)],
             ALLOW,
         ),
         rule(
             libc::SYS_unshare,
             0,
-            vec![(Test::AnyBit(NAMESPACE_FLAGS | NEW_TIME), REFUSE)],
+            vec![(
+                ArgumentTest::AnyBit(NAMESPACE_FLAGS | CLONE_NEWTIME),
+                REFUSE,
+            )],
             ALLOW,
         ),
         rule(
@@ -170,8 +182,8 @@ fn rules(watched: bool) -> Vec<Rule> {
             libc::SYS_ioctl,
             1,
             vec![
-                (Test::Equal(libc::TIOCSTI as u32), REFUSE),
-                (Test::Equal(libc::TIOCLINUX as u32), REFUSE),
+                (ArgumentTest::Equal(libc::TIOCSTI as u32), REFUSE),
+                (ArgumentTest::Equal(libc::TIOCLINUX as u32), REFUSE),
             ],
             ALLOW,
         ),
@@ -185,44 +197,46 @@ fn rules(watched: bool) -> Vec<Rule> {
     ]
 }
 
-/// Installs the filter for this process and all that it starts. Needs CAP_SYS_ADMIN, so that set-user-id programs go on working.
+/// Installs the filter for this process and its children. It needs CAP_SYS_ADMIN, because
+/// no_new_privs would disable set-user-id programs.
 ///
-/// Where the sandbox is `watched`, fallocate waits for an answer through the descriptor; there is none where the kernel has such a listener
-/// already, as in some containers, and then fallocate is not asked about.
+/// If the sandbox is `watched`, fallocate waits for an answer through the returned descriptor. If
+/// the process already has such a listener, as in some containers, there is no descriptor and
+/// fallocate is not watched.
 pub(crate) fn install(watched: bool) -> Result<Option<OwnedFd>, Errno> {
-    if watched && let Ok(listener) = sys::install_asking_filter(&program(true)) {
+    if watched && let Ok(listener) = sys::install_notifying_filter(&program(true)) {
         return Ok(Some(listener));
     }
     sys::install_filter(&program(false)).map(|()| None)
 }
 
 fn program(watched: bool) -> Vec<sock_filter> {
-    let mut code = Code::default();
+    let mut code = BpfProgram::default();
     code.load(offset_of_architecture());
-    code.on(BPF_JEQ, ARCHITECTURE, 1, 0);
-    code.answer(refuse(libc::ENOSYS));
+    code.jump(BPF_JEQ, ARCHITECTURE, 1, 0);
+    code.return_value(refuse(libc::ENOSYS));
     code.load(offset_of_number());
     if cfg!(target_arch = "x86_64") {
-        code.when(BPF_JGE, X32, refuse(libc::ENOSYS));
+        code.return_if(BPF_JGE, X32, refuse(libc::ENOSYS));
     }
-    for &call in DENIED.iter().chain(DENIED_HERE) {
-        code.when(BPF_JEQ, number(call), REFUSE);
+    for &call in DENIED.iter().chain(DENIED_ON_ARCHITECTURE) {
+        code.return_if(BPF_JEQ, number(call), REFUSE);
     }
-    // Its flags are out of a filter's sight; C libraries fall back to clone.
-    code.when(BPF_JEQ, number(libc::SYS_clone3), refuse(libc::ENOSYS));
+    // A filter cannot see clone3's flags, which are in memory. C libraries fall back to clone.
+    code.return_if(BPF_JEQ, number(libc::SYS_clone3), refuse(libc::ENOSYS));
     for rule in rules(watched) {
         let length = u8::try_from(2 + 2 * rule.tests.len()).unwrap_or(u8::MAX);
-        code.on(BPF_JEQ, number(rule.call), 0, length);
+        code.jump(BPF_JEQ, number(rule.call), 0, length);
         code.load(offset_of_argument(rule.argument));
-        for (test, answer) in rule.tests {
+        for (test, action) in rule.tests {
             match test {
-                Test::Equal(value) => code.when(BPF_JEQ, value, answer),
-                Test::AnyBit(bits) => code.when(BPF_JSET, bits, answer),
+                ArgumentTest::Equal(value) => code.return_if(BPF_JEQ, value, action),
+                ArgumentTest::AnyBit(bits) => code.return_if(BPF_JSET, bits, action),
             }
         }
-        code.answer(rule.otherwise);
+        code.return_value(rule.otherwise);
     }
-    code.answer(ALLOW);
+    code.return_value(ALLOW);
     code.0
 }
 
@@ -230,7 +244,8 @@ fn number(call: libc::c_long) -> u32 {
     u32::try_from(call).unwrap_or(u32::MAX)
 }
 
-// struct seccomp_data: number, architecture, instruction pointer (8 bytes), six arguments (8 bytes each, the lower half first).
+// struct seccomp_data: number, architecture, instruction pointer (8 bytes), and six arguments (8
+// bytes each, lower half first).
 fn offset_of_number() -> u32 {
     0
 }
@@ -242,9 +257,9 @@ fn offset_of_argument(index: u32) -> u32 {
 }
 
 #[derive(Default)]
-struct Code(Vec<sock_filter>);
+struct BpfProgram(Vec<sock_filter>);
 
-impl Code {
+impl BpfProgram {
     fn push(&mut self, code: u32, k: u32, jt: u8, jf: u8) {
         self.0.push(sock_filter {
             code: code as u16,
@@ -258,17 +273,17 @@ impl Code {
         self.push(BPF_LD | BPF_W | BPF_ABS, offset, 0, 0);
     }
 
-    fn on(&mut self, test: u32, value: u32, skip_if_true: u8, skip_if_false: u8) {
+    fn jump(&mut self, test: u32, value: u32, skip_if_true: u8, skip_if_false: u8) {
         self.push(BPF_JMP | test | BPF_K, value, skip_if_true, skip_if_false);
     }
 
-    fn when(&mut self, test: u32, value: u32, answer: u32) {
-        self.on(test, value, 0, 1);
-        self.answer(answer);
+    fn return_if(&mut self, test: u32, value: u32, action: u32) {
+        self.jump(test, value, 0, 1);
+        self.return_value(action);
     }
 
-    fn answer(&mut self, answer: u32) {
-        self.push(BPF_RET | BPF_K, answer, 0, 0);
+    fn return_value(&mut self, action: u32) {
+        self.push(BPF_RET | BPF_K, action, 0, 0);
     }
 }
 
@@ -276,8 +291,8 @@ impl Code {
 mod tests {
     use super::*;
 
-    /// What the filter answers to a call, by a small interpreter of the instructions used above.
-    fn ask(architecture: u32, call: libc::c_long, arguments: [u64; 6]) -> u32 {
+    /// The filter's result for a call, from a small interpreter of the instructions used above.
+    fn evaluate(architecture: u32, call: libc::c_long, arguments: [u64; 6]) -> u32 {
         let mut data = Vec::new();
         data.extend((call as u32).to_le_bytes());
         data.extend(architecture.to_le_bytes());
@@ -307,14 +322,14 @@ mod tests {
         }
     }
 
-    fn here(call: libc::c_long, arguments: [u64; 6]) -> u32 {
-        ask(ARCHITECTURE, call, arguments)
+    fn evaluate_native(call: libc::c_long, arguments: [u64; 6]) -> u32 {
+        evaluate(ARCHITECTURE, call, arguments)
     }
 
     #[test]
     fn every_listed_call_is_refused_and_ordinary_ones_are_not() {
-        for &call in DENIED.iter().chain(DENIED_HERE) {
-            assert_eq!(here(call, [0; 6]), REFUSE, "{call}");
+        for &call in DENIED.iter().chain(DENIED_ON_ARCHITECTURE) {
+            assert_eq!(evaluate_native(call, [0; 6]), REFUSE, "{call}");
         }
         for call in [
             libc::SYS_read,
@@ -323,13 +338,16 @@ mod tests {
             libc::SYS_chroot,
             libc::SYS_exit_group,
         ] {
-            assert_eq!(here(call, [1; 6]), ALLOW, "{call}");
+            assert_eq!(evaluate_native(call, [1; 6]), ALLOW, "{call}");
         }
-        assert_eq!(here(libc::SYS_clone3, [0; 6]), refuse(libc::ENOSYS));
+        assert_eq!(
+            evaluate_native(libc::SYS_clone3, [0; 6]),
+            refuse(libc::ENOSYS)
+        );
     }
 
     #[test]
-    fn namespaces_cannot_be_made_whatever_else_is_in_the_argument() {
+    fn namespaces_cannot_be_made_with_any_other_bits_set() {
         for flag in [
             libc::CLONE_NEWUSER,
             libc::CLONE_NEWNS,
@@ -338,24 +356,33 @@ mod tests {
         ] {
             let flag = u64::from(flag.unsigned_abs());
             assert_eq!(
-                here(
+                evaluate_native(
                     libc::SYS_clone,
                     [flag | 17 | 0xdead_0000_0000_0000, 0, 0, 0, 0, 0]
                 ),
                 REFUSE
             );
-            assert_eq!(here(libc::SYS_unshare, [flag, 0, 0, 0, 0, 0]), REFUSE);
+            assert_eq!(
+                evaluate_native(libc::SYS_unshare, [flag, 0, 0, 0, 0, 0]),
+                REFUSE
+            );
         }
-        assert_eq!(here(libc::SYS_unshare, [0x80, 0, 0, 0, 0, 0]), REFUSE);
-        assert_eq!(here(libc::SYS_clone, [17, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(
+            evaluate_native(libc::SYS_unshare, [0x80, 0, 0, 0, 0, 0]),
+            REFUSE
+        );
+        assert_eq!(evaluate_native(libc::SYS_clone, [17, 0, 0, 0, 0, 0]), ALLOW);
         let files = u64::from(libc::CLONE_FILES.unsigned_abs());
-        assert_eq!(here(libc::SYS_unshare, [files, 0, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(
+            evaluate_native(libc::SYS_unshare, [files, 0, 0, 0, 0, 0]),
+            ALLOW
+        );
     }
 
     #[test]
     fn only_common_socket_families_exist() {
         let socket = |family: i32| {
-            here(
+            evaluate_native(
                 libc::SYS_socket,
                 [u64::from(family.unsigned_abs()), 1, 0, 0, 0, 0],
             )
@@ -368,14 +395,14 @@ mod tests {
     }
 
     #[test]
-    fn only_what_takes_space_is_asked_about() {
+    fn only_modes_that_take_space_notify_the_watcher() {
         let fallocate = |mode: i32| {
             let mode = u64::from(mode.unsigned_abs());
-            here(libc::SYS_fallocate, [3, mode, 0, 1 << 40, 0, 0])
+            evaluate_native(libc::SYS_fallocate, [3, mode, 0, 1 << 40, 0, 0])
         };
-        assert_eq!(fallocate(0), ASK);
-        assert_eq!(fallocate(libc::FALLOC_FL_KEEP_SIZE), ASK);
-        assert_eq!(fallocate(libc::FALLOC_FL_ZERO_RANGE), ASK);
+        assert_eq!(fallocate(0), NOTIFY);
+        assert_eq!(fallocate(libc::FALLOC_FL_KEEP_SIZE), NOTIFY);
+        assert_eq!(fallocate(libc::FALLOC_FL_ZERO_RANGE), NOTIFY);
         assert_eq!(
             fallocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE),
             ALLOW
@@ -384,23 +411,41 @@ mod tests {
 
     #[test]
     fn pid_1_cannot_be_limited_or_rescheduled() {
-        assert_eq!(here(libc::SYS_prlimit64, [1, 0, 0, 0, 0, 0]), REFUSE);
-        assert_eq!(here(libc::SYS_prlimit64, [0, 0, 0, 0, 0, 0]), ALLOW);
-        assert_eq!(here(libc::SYS_setpriority, [0, 1, 19, 0, 0, 0]), REFUSE);
-        assert_eq!(here(libc::SYS_setpriority, [1, 0, 19, 0, 0, 0]), ALLOW);
-        assert_eq!(here(libc::SYS_ioctl, [0, 0x5412, 0, 0, 0, 0]), REFUSE);
-        assert_eq!(here(libc::SYS_ioctl, [0, 0x5401, 0, 0, 0, 0]), ALLOW);
+        assert_eq!(
+            evaluate_native(libc::SYS_prlimit64, [1, 0, 0, 0, 0, 0]),
+            REFUSE
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_prlimit64, [0, 0, 0, 0, 0, 0]),
+            ALLOW
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_setpriority, [0, 1, 19, 0, 0, 0]),
+            REFUSE
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_setpriority, [1, 0, 19, 0, 0, 0]),
+            ALLOW
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_ioctl, [0, 0x5412, 0, 0, 0, 0]),
+            REFUSE
+        );
+        assert_eq!(
+            evaluate_native(libc::SYS_ioctl, [0, 0x5401, 0, 0, 0, 0]),
+            ALLOW
+        );
     }
 
     #[test]
     fn other_architectures_have_no_system_calls() {
         assert_eq!(
-            ask(0x4000_0003, libc::SYS_read, [0; 6]),
+            evaluate(0x4000_0003, libc::SYS_read, [0; 6]),
             refuse(libc::ENOSYS)
         );
         if cfg!(target_arch = "x86_64") {
             assert_eq!(
-                here(0x4000_0000 + libc::SYS_read, [0; 6]),
+                evaluate_native(0x4000_0000 + libc::SYS_read, [0; 6]),
                 refuse(libc::ENOSYS)
             );
         }

@@ -1,4 +1,4 @@
-//! Files beside the image: in a read-only file system of their own below /dev, so that no layer ever holds them.
+//! Side files: a separate read-only file system below /dev, so that no layer ever contains them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -9,53 +9,59 @@ use rustix::mount::MountAttrFlags as Attr;
 
 use super::mounts;
 use crate::os::sys;
-use crate::protocol::boot::SideBoot;
-use crate::protocol::failure::{During, Failure};
+use crate::protocol::boot::SideFileBoot;
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
-const QUIET: Attr = Attr::MOUNT_ATTR_NOSUID
+const RESTRICTED: Attr = Attr::MOUNT_ATTR_NOSUID
     .union(Attr::MOUNT_ATTR_NODEV)
     .union(Attr::MOUNT_ATTR_NOEXEC);
 const PAGE: u64 = 4096;
 
-/// Mounts the files that the image does not make needless at `directory`, after /dev. Answers
-/// which they are.
+/// Mounts at `directory` the files that `unless_exists` does not leave out, after /dev is mounted.
+/// Returns their indices.
 pub(crate) fn mount(
     root: BorrowedFd<'_>,
     directory: &str,
-    wanted: &[SideBoot],
+    requested: &[SideFileBoot],
     contents: &[OwnedFd],
-) -> Result<Vec<usize>, Failure> {
-    let there: Vec<_> = wanted
+) -> Result<Vec<usize>, StepFailure> {
+    let present: Vec<_> = requested
         .iter()
         .zip(contents)
         .enumerate()
-        .filter(|(_, (file, _))| !file.unless.iter().any(|path| has(root, path)))
+        .filter(|(_, (file, _))| {
+            !file
+                .unless_exists
+                .iter()
+                .any(|path| exists_in_image(root, path))
+        })
         .collect();
-    if there.is_empty() {
+    if present.is_empty() {
         return Ok(Vec::new());
     }
-    let mut pages = 4 + there.len() as u64;
-    for (_, (_, content)) in &there {
-        let size = fstat(content).during(Step::SideFiles)?.st_size;
+    let mut pages = 4 + present.len() as u64;
+    for (_, (_, content)) in &present {
+        let size = fstat(content).at_step(Step::SideFiles)?.st_size;
         pages += u64::try_from(size).unwrap_or_default().div_ceil(PAGE);
     }
     let size = (pages * PAGE).to_string();
-    let files = mounts::filesystem("tmpfs", &[("mode", "755"), ("size", &size)], QUIET)
-        .during(Step::SideFiles)?;
-    for (_, (file, content)) in &there {
-        write(&files, &file.name, content).during_with(Step::SideFiles, &file.name)?;
+    let files = mounts::filesystem("tmpfs", &[("mode", "755"), ("size", &size)], RESTRICTED)
+        .at_step(Step::SideFiles)?;
+    for (_, (file, content)) in &present {
+        write(&files, &file.name, content).at_step_on(Step::SideFiles, &file.name)?;
     }
-    sys::set_mount_attributes(&files, QUIET | Attr::MOUNT_ATTR_RDONLY).during(Step::SideFiles)?;
-    mkdirat(root, directory, Mode::from_raw_mode(0o755)).during(Step::SideFiles)?;
-    mounts::attach(&files, root, directory).during(Step::SideFiles)?;
-    for (_, (file, _)) in &there {
-        if let Some(path) = &file.over {
+    sys::set_mount_attributes(&files, RESTRICTED | Attr::MOUNT_ATTR_RDONLY)
+        .at_step(Step::SideFiles)?;
+    mkdirat(root, directory, Mode::from_raw_mode(0o755)).at_step(Step::SideFiles)?;
+    mounts::attach(&files, root, directory).at_step(Step::SideFiles)?;
+    for (_, (file, _)) in &present {
+        if let Some(path) = &file.mount_over {
             cover(root, &format!("{directory}/{}", file.name), path)
-                .during_with(Step::SideFiles, &file.name)?;
+                .at_step_on(Step::SideFiles, &file.name)?;
         }
     }
-    Ok(there.iter().map(|(index, _)| *index).collect())
+    Ok(present.iter().map(|(index, _)| *index).collect())
 }
 
 fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno> {
@@ -63,7 +69,7 @@ fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno
     let file = openat(directory, name, flags, Mode::from_raw_mode(0o444))?;
     let mut buffer = vec![0; 64 * 1024];
     let mut offset = 0;
-    // By position: the open file is shared with other sandboxes.
+    // Read by position, because other sandboxes share the open file.
     loop {
         let read = rustix::io::pread(content, &mut buffer, offset)?;
         if read == 0 {
@@ -78,7 +84,7 @@ fn write(directory: &OwnedFd, name: &str, content: &OwnedFd) -> Result<(), Errno
     }
 }
 
-/// Mounts the file over one of the image as well, where that is a regular file.
+/// Also mounts the file over a path of the image, if that is a regular file.
 fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
     let path = path.strip_prefix("/").unwrap_or(path);
     let Some(path) = path.to_str() else {
@@ -95,12 +101,12 @@ fn cover(root: BorrowedFd<'_>, file: &str, path: &Path) -> Result<(), Errno> {
     if kind(&fstat(&target)?) != FileType::RegularFile {
         return Ok(());
     }
-    let mount = mounts::copy(root.as_fd(), file, QUIET | Attr::MOUNT_ATTR_RDONLY)?;
+    let mount = mounts::copy(root.as_fd(), file, RESTRICTED | Attr::MOUNT_ATTR_RDONLY)?;
     mounts::attach(&mount, root, path)
 }
 
-/// Whether the image has something at the path that is not an empty file.
-fn has(root: BorrowedFd<'_>, path: &Path) -> bool {
+/// Returns true if the image has anything but an empty file at the path.
+fn exists_in_image(root: BorrowedFd<'_>, path: &Path) -> bool {
     let path = path.strip_prefix("/").unwrap_or(path);
     let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     openat2(
@@ -111,9 +117,9 @@ fn has(root: BorrowedFd<'_>, path: &Path) -> bool {
         inside,
     )
     .and_then(fstat)
-    .is_ok_and(|about| kind(&about) != FileType::RegularFile || about.st_size > 0)
+    .is_ok_and(|stat| kind(&stat) != FileType::RegularFile || stat.st_size > 0)
 }
 
-fn kind(about: &Stat) -> FileType {
-    FileType::from_raw_mode(about.st_mode)
+fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
 }

@@ -1,4 +1,4 @@
-//! The writable layer before it is mounted.
+//! Prepares the writable layer before it is mounted.
 
 use std::path::Path;
 
@@ -6,26 +6,27 @@ use rustix::fs::{self, AtFlags, CWD, FileType, Gid, Mode, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::protocol::boot::SandboxBoot;
-use crate::protocol::failure::{During, Failure};
 use crate::protocol::step::Step;
+use crate::protocol::step_failure::{StepContext, StepFailure};
 
-/// Any attribute in the namespace that overlayfs marks its directories in.
+/// A test attribute in the namespace of overlayfs' own attributes.
 const PROBE: &std::ffi::CStr = c"user.contree.probe";
 
-/// Gives the writable layer's root what the image's root has: it is what `/` shows.
-pub(crate) fn prepare(boot: &SandboxBoot) -> Result<(), Failure> {
+/// Copies the metadata of the image's root to the writable layer's root, which `/` shows.
+pub(crate) fn prepare(boot: &SandboxBoot) -> Result<(), StepFailure> {
     let upper = boot.run.join("L/d");
     if boot.probe_upper {
-        probe(&boot.run.join("w")).during(Step::Upper)?;
+        probe(&boot.run.join("w")).at_step(Step::Upper)?;
     }
     match boot.lowers.first() {
-        Some(lower) => copy(lower, &upper).during(Step::Upper),
+        Some(lower) => copy_metadata(lower, &upper).at_step(Step::Upper),
         None => Ok(()),
     }
 }
 
-/// Tries what overlayfs does in an upper: without attributes no directory can be replaced, without whiteouts nothing be removed, and
-/// the mount alone would not tell.
+/// Tests the operations that overlayfs needs in an upper directory. Without attributes it cannot
+/// replace directories, and without whiteouts it cannot remove files. The mount alone would not
+/// reveal either.
 fn probe(directory: &Path) -> Result<(), Errno> {
     fs::setxattr(directory, PROBE, b"1", XattrFlags::empty())?;
     fs::removexattr(directory, PROBE)?;
@@ -37,7 +38,7 @@ fn probe(directory: &Path) -> Result<(), Errno> {
     fs::unlinkat(CWD, &whiteout, AtFlags::empty())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Errno> {
+fn copy_metadata(from: &Path, to: &Path) -> Result<(), Errno> {
     let stat = fs::statat(CWD, from, AtFlags::empty())?;
     fs::chownat(
         CWD,
@@ -59,7 +60,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The extended attributes that belong to the image: not overlayfs' own marks, but those that it has escaped.
+/// The extended attributes that belong to the image. They exclude overlayfs' own marks but include
+/// escaped ones.
 pub(crate) fn attributes(path: &Path) -> Result<Vec<Vec<u8>>, Errno> {
     let size = match fs::llistxattr_query(path) {
         Ok(size) => size,

@@ -1,7 +1,8 @@
-//! Messages between the engine and the init: small JSON datagrams on a SOCK_SEQPACKET pair, with open files beside them.
+//! Sends messages between the engine and the init: small JSON datagrams on a SOCK_SEQPACKET pair,
+//! with open files.
 //!
-//! What can be large (arguments, environments, lists of files and of directory entries) travels in a sealed memfd that is passed along,
-//! never in the datagram: a datagram over the socket's buffer is refused or cut.
+//! Large data, such as arguments, environments and lists, travels in a sealed memfd passed with the
+//! message. A datagram over the socket's buffer would be refused or cut.
 
 pub(crate) mod payload;
 pub(crate) mod text;
@@ -22,35 +23,35 @@ use serde::de::DeserializeOwned;
 use crate::os::poll::wait_readable;
 
 /// The largest datagram that either side sends.
-pub(crate) const LARGEST: usize = 64 * 1024;
-/// The most files that go with one message.
-pub(crate) const MOST_FILES: usize = 32;
+pub(crate) const MAX_DATAGRAM: usize = 64 * 1024;
+/// The most files passed with one message.
+pub(crate) const MAX_FILES: usize = 32;
 
-/// A failure of the connection between the engine and the init.
+/// The error of the connection between the engine and the init.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WireError {
-    /// The other side is gone.
+    /// The other side closed the connection.
     #[error("the sandbox's init closed its connection")]
     Closed,
-    /// Nothing came in time.
+    /// No message came in time.
     #[error("the sandbox's init did not answer in time")]
     TimedOut,
-    /// The message was larger than agreed, or had more files with it.
+    /// The message exceeds the limit on its size or its number of files.
     #[error("a message to or from the sandbox's init was cut short")]
     Truncated,
-    /// The message came with another number of files than agreed.
+    /// The message came with an unexpected number of files.
     #[error("a message of the sandbox's init came with {found} files instead of {expected}")]
     Files {
-        /// How many came.
+        /// The number of files that came.
         found: usize,
-        /// How many belong to it.
+        /// The number of files that belong to the message.
         expected: usize,
     },
-    /// The message is not one of ours.
+    /// The message cannot be parsed.
     #[error("a message to or from the sandbox's init cannot be read: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// The kernel refused.
+    /// A kernel call failed.
     #[error("talk to the sandbox's init: {0}")]
     Os(std::io::Error),
 }
@@ -78,10 +79,10 @@ pub(crate) fn send<T: Serialize>(
     files: &[BorrowedFd<'_>],
 ) -> Result<(), WireError> {
     let bytes = serde_json::to_vec(message)?;
-    if bytes.len() > LARGEST || files.len() > MOST_FILES {
+    if bytes.len() > MAX_DATAGRAM || files.len() > MAX_FILES {
         return Err(WireError::Truncated);
     }
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
         return Err(WireError::Truncated);
@@ -99,14 +100,14 @@ pub(crate) fn send<T: Serialize>(
     }
 }
 
-/// Receives one message; waits for it until `deadline`, or for ever without one.
+/// Receives one message. Waits until `deadline`, or without limit if there is none.
 pub(crate) fn receive<T: DeserializeOwned>(
     socket: impl AsFd,
     deadline: Option<Instant>,
 ) -> Result<(T, Vec<OwnedFd>), WireError> {
     wait_readable(socket.as_fd(), deadline)?;
-    let mut bytes = vec![0; LARGEST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
+    let mut bytes = vec![0; MAX_DATAGRAM];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         match recvmsg(
@@ -137,8 +138,8 @@ pub(crate) fn receive<T: DeserializeOwned>(
     Ok((serde_json::from_slice(&bytes[..received.bytes])?, files))
 }
 
-/// Exactly `N` files, as the message that they came with says.
-pub(crate) fn exactly<const N: usize>(files: Vec<OwnedFd>) -> Result<[OwnedFd; N], WireError> {
+/// Checks that a message came with exactly `N` files.
+pub(crate) fn exact_files<const N: usize>(files: Vec<OwnedFd>) -> Result<[OwnedFd; N], WireError> {
     let found = files.len();
     files
         .try_into()
@@ -173,16 +174,16 @@ mod tests {
         send(&a, &"hello", &[memfd.as_fd()]).unwrap();
         let (text, files) = receive::<String>(&b, soon()).unwrap();
         assert_eq!(text, "hello");
-        let [file] = exactly(files).unwrap();
+        let [file] = exact_files(files).unwrap();
         assert_eq!(payload::read::<Vec<String>>(file).unwrap().len(), 100_000);
-        // Nobody can change it on the way.
+        // The sealed memfd cannot be changed on the way.
         assert!(rustix::io::write(&memfd, b"x").is_err());
     }
 
     #[test]
-    fn what_is_too_large_is_refused_at_both_ends() {
+    fn a_message_that_is_too_large_is_refused_at_both_ends() {
         let (a, b) = pair();
-        let large = "x".repeat(LARGEST);
+        let large = "x".repeat(MAX_DATAGRAM);
         assert!(matches!(send(&a, &large, &[]), Err(WireError::Truncated)));
         rustix::io::write(&a, format!("\"{large}\"").as_bytes()).unwrap();
         let cut = receive::<String>(&b, soon());
@@ -190,12 +191,12 @@ mod tests {
     }
 
     #[test]
-    fn files_that_were_not_agreed_on_are_an_error() {
+    fn an_unexpected_number_of_files_is_an_error() {
         let (a, b) = pair();
         let file = std::fs::File::open("/dev/null").unwrap();
         send(&a, &1, &[file.as_fd(), file.as_fd()]).unwrap();
         let (_, files) = receive::<u32>(&b, soon()).unwrap();
-        let error = exactly::<1>(files).unwrap_err();
+        let error = exact_files::<1>(files).unwrap_err();
         assert!(matches!(
             error,
             WireError::Files {
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_the_end_are_told_apart() {
+    fn a_timeout_and_a_closed_connection_are_distinct_errors() {
         let (a, b) = pair();
         let silence = receive::<u32>(&b, Some(Instant::now()));
         assert!(matches!(silence, Err(WireError::TimedOut)), "{silence:?}");
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_malformed() {
+    fn a_message_that_is_not_json_is_malformed() {
         let (a, b) = pair();
         rustix::io::write(&a, b"GET / HTTP/1.1").unwrap();
         assert!(matches!(

@@ -11,15 +11,15 @@ use serde::de::DeserializeOwned;
 
 use super::WireError;
 
-/// No description of a command or of an image comes near it.
-const LARGEST: u64 = 256 << 20;
+/// The largest payload that is read. Descriptions of commands and images stay far below it.
+const MAX_PAYLOAD: u64 = 256 << 20;
 
-/// Writes a value into a memfd that nobody can change any more.
+/// Writes a value into a memfd and seals it against changes.
 pub(crate) fn write<T: Serialize>(value: &T) -> Result<OwnedFd, WireError> {
     seal(&serde_json::to_vec(value)?)
 }
 
-/// Puts bytes into a memfd that nobody can change any more.
+/// Writes bytes into a memfd and seals it against changes.
 pub(crate) fn seal(bytes: &[u8]) -> Result<OwnedFd, WireError> {
     let mut file = File::from(create_data()?);
     file.write_all(bytes)?;
@@ -31,11 +31,11 @@ pub(crate) fn seal(bytes: &[u8]) -> Result<OwnedFd, WireError> {
     Ok(file.into())
 }
 
-/// Reads a value that [`write`] has written.
+/// Reads a value that [`write`] wrote.
 pub(crate) fn read<T: DeserializeOwned>(memfd: OwnedFd) -> Result<T, WireError> {
     let mut file = File::from(memfd);
     let length = file.metadata()?.len();
-    if length > LARGEST {
+    if length > MAX_PAYLOAD {
         return Err(WireError::Truncated);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
@@ -46,7 +46,7 @@ pub(crate) fn read<T: DeserializeOwned>(memfd: OwnedFd) -> Result<T, WireError> 
 
 fn create_data() -> Result<OwnedFd, Errno> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // Kernels before 6.3 do not know the flag; those with vm.memfd_noexec=2 insist on it.
+    // Kernels before 6.3 do not know the flag; with vm.memfd_noexec=2 it is required.
     match memfd_create(c"contree-message", flags | MemfdFlags::NOEXEC_SEAL) {
         Err(Errno::INVAL) => memfd_create(c"contree-message", flags),
         other => other,

@@ -1,4 +1,5 @@
-//! Byte strings in JSON: one character for one byte (U+0000 to U+00FF), so that names which are not UTF-8 stay as they are.
+//! Byte strings in JSON: one character for each byte (U+0000 to U+00FF). Names that are not UTF-8
+//! survive unchanged.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_is_no_byte_is_refused() {
+    fn a_character_beyond_a_byte_is_refused() {
         assert!(decode::<serde_json::Error>("\u{100}").is_err());
     }
 }

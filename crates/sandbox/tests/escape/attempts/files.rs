@@ -1,13 +1,13 @@
-//! Files, mounts and devices.
+//! Attempts on files, mounts and devices.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 
-use super::{Outside, call_refused, holds, refused};
+use super::{HostTargets, call_refused, holds, refused};
 
-/// Opened for writing, never written to.
+/// Kernel settings that are opened for writing but never written.
 const SETTINGS: &[&str] = &[
     "/proc/sys/kernel/core_pattern",
     "/proc/sys/kernel/modprobe",
@@ -57,7 +57,7 @@ const DEVICES: &[&str] = &[
     "/dev/vsock",
 ];
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     paths(outside);
     chroot(outside);
     mounts();
@@ -65,11 +65,11 @@ pub(crate) fn all(outside: &Outside) {
     let own = fs::read_dir("/proc/self/fd")
         .map(Iterator::count)
         .unwrap_or(99);
-    // The three streams and the directory itself.
+    // Three standard streams and the directory itself.
     holds("no descriptor is inherited", own == 4);
 }
 
-fn paths(outside: &Outside) {
+fn paths(outside: &HostTargets) {
     for path in [&outside.secret, &outside.socket, &outside.shared_memory] {
         refused(&format!("read {path}"), fs::metadata(path));
         refused(
@@ -124,9 +124,9 @@ fn paths(outside: &Outside) {
     );
 }
 
-/// The way out of a chroot that is only a chroot.
-fn chroot(outside: &Outside) {
-    // SAFETY: the child of a process with one thread.
+/// Tries the known way out of a plain chroot.
+fn chroot(outside: &HostTargets) {
+    // SAFETY: the process has one thread.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let escaped = || -> io::Result<bool> {
@@ -141,7 +141,7 @@ fn chroot(outside: &Outside) {
             std::os::unix::fs::chroot(".")?;
             Ok(fs::metadata(&outside.secret).is_ok())
         };
-        // SAFETY: nothing of the parent's is to be cleaned up in the child.
+        // SAFETY: the child has nothing of the parent to clean up.
         unsafe { libc::_exit(i32::from(escaped().unwrap_or(false))) };
     }
     let mut status = 0;
@@ -288,7 +288,7 @@ fn devices() {
             kind | 0o666,
             device
         );
-        // On a tmpfs anybody may make a whiteout, which is no device.
+        // On a tmpfs any user may make a whiteout, which is not a device.
         if device == 0 {
             continue;
         }

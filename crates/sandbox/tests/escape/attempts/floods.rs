@@ -1,24 +1,24 @@
-//! Floods of processes, which the sandbox bounds.
+//! Floods of processes, which the sandbox must stop.
 
-use super::{Outside, holds};
+use super::{HostTargets, holds};
 
-pub(crate) fn all(outside: &Outside) {
-    let most = i32::try_from(outside.most).unwrap_or(i32::MAX);
-    let started = flood(most * 3, |_| {});
+pub(crate) fn all(outside: &HostTargets) {
+    let max_processes = i32::try_from(outside.max_processes).unwrap_or(i32::MAX);
+    let started = flood(max_processes * 3, |_| {});
     holds(
         &format!("a flood of processes ends: {started}"),
-        started > 10 && started <= most,
+        started > 10 && started <= max_processes,
     );
     if !outside.single && unsafe { libc::getuid() } == 0 {
-        // Each uid has a count of its own; the bound on all of them is another one.
-        let started = flood(most * 3, |number| {
+        // The kernel counts processes for each uid. The limit for all uids together is separate.
+        let started = flood(max_processes * 3, |number| {
             let uid = 2000 + number.unsigned_abs() % 11;
             unsafe { libc::setresuid(uid, uid, uid) };
         });
-        // Kernels before 6.14 have no bound for a whole sandbox.
+        // Kernels before 6.14 have no limit for a whole sandbox.
         holds(
             &format!("a flood of many users ends: {started}"),
-            started > 10 && (started <= most || before_6_14()),
+            started > 10 && (started <= max_processes || before_6_14()),
         );
     }
 }
@@ -31,7 +31,7 @@ fn before_6_14() -> bool {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (6, 14)
 }
 
-/// Starts processes that wait until they are killed; answers how many came to be.
+/// Starts processes that wait until they are killed. Returns the number started.
 fn flood(attempts: i32, prepare: impl Fn(i32)) -> i32 {
     let mut children = Vec::new();
     for number in 0..attempts {

@@ -1,4 +1,4 @@
-//! Namespaces, capabilities, and calls that reach deep into the kernel.
+//! Attempts with namespaces, capabilities and privileged system calls.
 
 use std::ffi::CString;
 use std::fs;
@@ -181,9 +181,9 @@ fn calls() {
     terminals();
 }
 
-/// Input pushed into a terminal is how a program reaches the shell that started it.
+/// Tries to push input into a terminal, by which a program could control the shell that started it.
 fn terminals() {
-    // SAFETY: a descriptor of our own, closed at the end of the process.
+    // SAFETY: the call has no memory preconditions. The end of the process closes the descriptor.
     let terminal = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY) };
     holds("terminals can be made", terminal >= 0);
     let byte = [b'x'];
@@ -233,7 +233,7 @@ fn capabilities() {
         field("CapInh") == 0 && field("CapAmb") == 0,
     );
     holds("the filter is on", status.contains("Seccomp:\t2"));
-    // Version 3, all of them in all sets.
+    // Version 3, with every capability in all sets.
     let header = [0x2008_0522_u32, 0];
     let all = [!0_u32; 6];
     call_refused!(
@@ -267,7 +267,8 @@ fn capabilities() {
 #[cfg(target_arch = "x86_64")]
 fn other_architectures() {
     let answer: i64;
-    // SAFETY: getpid of 32-bit Linux has no arguments and touches no memory; the registers are saved around it.
+    // SAFETY: getpid of 32-bit Linux has no arguments and touches no memory; the registers are
+    // saved around it.
     unsafe {
         std::arch::asm!("int 0x80", inlateout("rax") 20_i64 => answer, out("r8") _, out("r9") _, out("r10") _, out("r11") _);
     }

@@ -1,4 +1,4 @@
-//! Other networks and the sockets of the machine.
+//! Attempts to reach other networks and the machine's sockets.
 
 use std::io;
 use std::net::{TcpStream, UdpSocket};
@@ -6,9 +6,9 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::time::Duration;
 
-use super::{Outside, call_refused, refused};
+use super::{HostTargets, call_refused, refused};
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     refused(
         "the machine's loopback",
         connect(&format!("127.0.0.1:{}", outside.port)),
@@ -84,7 +84,7 @@ fn families() {
             libc::IPPROTO_ICMP
         );
     }
-    // SAFETY: a descriptor of our own.
+    // SAFETY: the call has no memory preconditions.
     let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0) };
     // SAFETY: ifreq is plain data.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

@@ -1,9 +1,9 @@
-//! The init, which holds the connection to the engine.
+//! Attempts on the init, which holds the connection to the engine.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 
-use super::{Outside, call_refused, holds, refused};
+use super::{HostTargets, call_refused, holds, refused};
 
 const READ: &[&str] = &[
     "environ",
@@ -43,10 +43,10 @@ const WRITE: &[&str] = &[
     "make-it-fail",
 ];
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     for name in READ {
         let path = format!("/proc/1/{name}");
-        // Some of them open and refuse, or say nothing.
+        // Some of these files open but refuse reading, or are empty.
         let content = fs::metadata(&path).and_then(|found| {
             if found.is_dir() {
                 fs::read_dir(&path)?
@@ -81,7 +81,7 @@ pub(crate) fn all(outside: &Outside) {
                 .open(format!("/proc/1/{name}")),
         );
     }
-    // Anybody may open these; what is written is refused.
+    // Any process may open these, but writing is refused.
     for name in ["timerslack_ns", "attr/current", "attr/exec"] {
         refused(
             &format!("write to /proc/1/{name}"),
@@ -114,7 +114,7 @@ pub(crate) fn all(outside: &Outside) {
 
 fn first_byte(path: &str) -> io::Result<Option<()>> {
     let read = io::Read::read(&mut File::open(path)?, &mut [0])?;
-    // The number of a call, zero when it may not be told.
+    // The file holds a system call number, or zero if the kernel hides it.
     Ok((read > 0 && !fs::read_to_string(path).is_ok_and(|text| text.trim() == "0")).then_some(()))
 }
 
@@ -272,7 +272,7 @@ fn signals() {
         libc::SIGHUP,
         libc::SIGCHLD,
     ] {
-        // SAFETY: plain numbers. Allowed for the same user, and without effect on an init.
+        // SAFETY: plain numbers. The same user may signal an init, but without effect.
         unsafe { libc::kill(1, signal) };
         let stat = fs::read_to_string("/proc/1/stat").unwrap_or_default();
         holds(

@@ -1,4 +1,4 @@
-//! That the probe is in a sandbox at all.
+//! Checks that the probe is in a sandbox.
 
 use std::fs;
 use std::io::{Read, Write};

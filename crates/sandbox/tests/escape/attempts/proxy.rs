@@ -1,4 +1,4 @@
-//! The listener that the outside has on the sandbox's loopback, and the files beside the image.
+//! Attempts on the listener on the sandbox's loopback, and on side files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -6,29 +6,29 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use super::{Outside, call_refused, holds, refused};
+use super::{HostTargets, call_refused, holds, refused};
 
 const BESIDE: &str = "/dev/side-files/beside";
 
-pub(crate) fn all(outside: &Outside) {
+pub(crate) fn all(outside: &HostTargets) {
     listener(outside);
     side_files();
 }
 
-/// Tells the outside that nobody comes any more.
-pub(crate) fn over(outside: &Outside) {
+/// Tells the test outside that no more connections follow.
+pub(crate) fn over(outside: &HostTargets) {
     if let Ok(mut to) = TcpStream::connect(("127.0.0.1", outside.proxy)) {
         let _ = to.write_all(b"over");
     }
 }
 
-fn listener(outside: &Outside) {
+fn listener(outside: &HostTargets) {
     let port = outside.proxy;
     holds(
         "the proxy answers",
         ask(port).is_ok_and(|answer| answer == b"proxy"),
     );
-    // Nothing inside can stand in for it.
+    // No process inside can take the proxy's place.
     for address in ["127.0.0.1", "0.0.0.0", "::"] {
         refused(
             &format!("listen in place of the proxy at {address}"),
@@ -36,7 +36,7 @@ fn listener(outside: &Outside) {
         );
     }
     refused("listen beside the proxy", reuse_port(port));
-    // A port of that number elsewhere is not the proxy, and is no way out.
+    // The same port at other addresses is not the proxy and leads nowhere.
     for address in ["::1", "127.0.0.2"] {
         refused(
             &format!("the proxy's port at {address}"),
@@ -52,7 +52,7 @@ fn listener(outside: &Outside) {
             socket.recv(&mut [0; 1])
         }),
     );
-    // Its other end is a connection, and not a way to whoever has it.
+    // A connection to the proxy must not reveal the process at its other end.
     let connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut credentials = libc::ucred {
         pid: 0,
@@ -91,7 +91,7 @@ fn ask(port: u16) -> io::Result<Vec<u8>> {
 }
 
 fn reuse_port(port: u16) -> io::Result<()> {
-    // SAFETY: plain calls on a descriptor of our own, with pointers to live values.
+    // SAFETY: the calls use our own descriptor and pointers to live values.
     unsafe {
         let socket = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
         let one: libc::c_int = 1;
@@ -123,7 +123,8 @@ fn reuse_port(port: u16) -> io::Result<()> {
     }
 }
 
-/// No command has a descriptor of the listener, or any other that it was not given. To be tried first: the probe makes sockets of its own.
+/// Checks that commands inherit no descriptor of the listener or any other. It runs first, because
+/// the probe makes sockets itself later.
 pub(crate) fn descriptors() {
     let open: Vec<String> = fs::read_dir("/proc/self/fd")
         .unwrap()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use contree_sandbox::{Kind, ViewError, Walk};
+use contree_sandbox::{EntryKind, ViewError, Walk};
 use uuid::Uuid;
 
 use super::encoding::{attachment, headers, takes_gzip};
@@ -57,8 +57,8 @@ pub(in crate::api::routes) async fn archive(
     let (walk, entry, file) = blocking(move || {
         let mut walk = Walk::new(view);
         let started = walk.start(&at).and_then(|entry| match entry.kind {
-            Kind::Directory => Ok((entry, None)),
-            Kind::File => Ok((entry, Some(walk.view().open_file(&at)?.0))),
+            EntryKind::Directory => Ok((entry, None)),
+            EntryKind::File => Ok((entry, Some(walk.view().open_file(&at)?.0))),
             _ => Err(ViewError::NotAFile),
         });
         match started {
@@ -94,7 +94,7 @@ pub(in crate::api::routes) async fn check_archive(
     })
     .await?;
     match kind {
-        Kind::File | Kind::Directory => Ok(described(&path, takes_gzip(&request))),
+        EntryKind::File | EntryKind::Directory => Ok(described(&path, takes_gzip(&request))),
         _ => Err(unfit(&at, ViewError::NotAFile)),
     }
 }

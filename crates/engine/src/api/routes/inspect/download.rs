@@ -67,7 +67,7 @@ pub(in crate::api::routes) async fn check_file(
     let entry = look(&engine, uuid, path, |open, path| {
         let entry = open.view.find(path)?;
         match entry.kind {
-            contree_sandbox::Kind::File => Ok(entry),
+            contree_sandbox::EntryKind::File => Ok(entry),
             _ => Err(ViewError::NotAFile),
         }
     })

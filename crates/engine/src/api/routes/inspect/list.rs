@@ -7,7 +7,7 @@ use axum::Json as Answer;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
-use contree_sandbox::{Entry, Kind};
+use contree_sandbox::{Entry, EntryKind};
 use uuid::Uuid;
 
 use super::{Path, Query, given, look};
@@ -39,11 +39,11 @@ fn item(names: &Names, entry: &Entry) -> FileItem {
         mode: entry.mode.into(),
         mtime: entry.mtime,
         nlink: entry.nlink,
-        is_dir: entry.kind == Kind::Directory,
-        is_regular: entry.kind == Kind::File,
-        is_symlink: entry.kind == Kind::Symlink,
-        is_socket: entry.kind == Kind::Socket,
-        is_fifo: entry.kind == Kind::Fifo,
+        is_dir: entry.kind == EntryKind::Directory,
+        is_regular: entry.kind == EntryKind::File,
+        is_symlink: entry.kind == EntryKind::Symlink,
+        is_socket: entry.kind == EntryKind::Socket,
+        is_fifo: entry.kind == EntryKind::Fifo,
         symlink_to: entry
             .target
             .as_ref()
@@ -108,12 +108,12 @@ fn as_text(names: &Names, entries: &[Entry]) -> String {
 fn permissions(entry: &Entry) -> String {
     let mut text = String::with_capacity(10);
     text.push(match entry.kind {
-        Kind::Directory => 'd',
-        Kind::Symlink => 'l',
-        Kind::Socket => 's',
-        Kind::Fifo => 'p',
-        Kind::CharacterDevice => 'c',
-        Kind::BlockDevice => 'b',
+        EntryKind::Directory => 'd',
+        EntryKind::Symlink => 'l',
+        EntryKind::Socket => 's',
+        EntryKind::Fifo => 'p',
+        EntryKind::CharacterDevice => 'c',
+        EntryKind::BlockDevice => 'b',
         _ => '-',
     });
     for (shift, special, set, plain) in [

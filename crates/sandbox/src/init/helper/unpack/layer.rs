@@ -1,4 +1,4 @@
-//! The layer that is being made, and the image below it.
+//! The layer that is being unpacked, and the image below it.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,18 +10,19 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::path::{directory_of, last, or_dot};
-use super::refused::Refused;
+use super::error::UnpackError;
+use super::path::{directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
 use crate::os::tree;
 
-/// How everything in the layer and in the image is resolved.
+/// The flags for resolving every path in the layer and the image.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
-/// For openat2, where [`BENEATH`] refuses symbolic links and says so; with `O_NOFOLLOW` it would say that there is no directory.
-const FOUND: OFlags = OFlags::RDONLY
+/// The flags for opening directories with openat2. [`BENEATH`] reports symbolic links with ELOOP;
+/// `O_NOFOLLOW` would report ENOTDIR.
+const OPEN_DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
@@ -29,25 +30,26 @@ pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Directories that the sandbox mounts on. They must be in every image.
+/// The directories on which the sandbox mounts file systems. Every image must have them.
 pub(super) const MOUNT_POINTS: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 
 pub(super) struct Layer {
     root: OwnedFd,
-    /// The image that the layer is for, without it.
+    /// The image below the layer.
     pub(super) below: Option<OwnedFd>,
-    /// Whether only root exists inside.
+    /// True if only root exists inside.
     pub(super) single: bool,
-    /// The directory that was made in last. Members of one directory mostly follow each other.
-    current: Option<Current>,
-    /// The root is to hide all that is below it.
+    /// The last directory in which something was made. Members of one directory usually follow each
+    /// other.
+    current: Option<ParentDirectory>,
+    /// True if the root hides everything in the image below.
     pub(super) root_opaque: bool,
 }
 
-struct Current {
+struct ParentDirectory {
     path: Vec<u8>,
     directory: OwnedFd,
-    /// What making things in it has changed.
+    /// The modification time to restore, which making entries in the directory changes.
     mtime: Timestamps,
 }
 
@@ -56,7 +58,7 @@ impl Layer {
         root: OwnedFd,
         below: Option<OwnedFd>,
         single: bool,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, UnpackError> {
         let layer = Self {
             root,
             below,
@@ -64,10 +66,10 @@ impl Layer {
             current: None,
             root_opaque: false,
         };
-        if let Some(below) = layer.look_below(b"")? {
+        if let Some(below) = layer.open_below(b"")? {
             layer
                 .copy_metadata(&below, &layer.root)
-                .map_err(|error| Refused::on("prepare", b"/", error))?;
+                .map_err(|error| UnpackError::call("prepare", b"/", error))?;
         }
         Ok(layer)
     }
@@ -76,134 +78,151 @@ impl Layer {
         &self.root
     }
 
-    /// The directory that `path` is in, made with its own parents where it is missing.
-    pub(super) fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, Refused> {
+    /// Opens the parent directory of `path`, and makes missing directories.
+    pub(super) fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, UnpackError> {
         let wanted = directory_of(path);
         if self
             .current
             .as_ref()
             .is_none_or(|current| current.path != wanted)
         {
-            self.settle();
+            self.restore_time();
             let directory = self.directory(wanted)?;
-            let stat = fstat(&directory).map_err(|error| Refused::on("look at", wanted, error))?;
-            self.current = Some(Current {
+            let stat =
+                fstat(&directory).map_err(|error| UnpackError::call("inspect", wanted, error))?;
+            self.current = Some(ParentDirectory {
                 path: wanted.to_vec(),
                 directory,
                 mtime: modified(&stat),
             });
         }
         self.current_directory()
-            .ok_or_else(|| Refused::path(path, "has no directory"))
+            .ok_or_else(|| UnpackError::member(path, "has no parent directory"))
     }
 
-    /// The directory that [`Layer::parent`] found last.
+    /// The directory that [`Layer::parent`] opened last.
     pub(super) fn current_directory(&self) -> Option<BorrowedFd<'_>> {
         self.current
             .as_ref()
             .map(|current| current.directory.as_fd())
     }
 
-    /// Gives the directory that was made in last the time back that it had.
-    pub(super) fn settle(&mut self) {
+    /// Restores the modification time of the last directory in which something was made.
+    pub(super) fn restore_time(&mut self) {
         if let Some(current) = self.current.take() {
             let _ = futimens(&current.directory, &current.mtime);
         }
     }
 
-    /// Opens a directory of the layer, and makes it where it is missing.
-    fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, Refused> {
+    /// Opens a directory of the layer, and makes it if it is missing.
+    fn directory(&mut self, path: &[u8]) -> Result<OwnedFd, UnpackError> {
         match self.open(path) {
             Ok(found) => return Ok(found),
             Err(Errno::NOENT | Errno::NOTDIR) => {}
-            Err(error) => return Err(self.in_the_way(path, error)),
+            Err(error) => return Err(self.open_error(path, error)),
         }
         let mut end = 0;
         let mut above = self
             .open(b"")
-            .map_err(|error| Refused::on("open", path, error))?;
+            .map_err(|error| UnpackError::call("open", path, error))?;
         for name in path.split(|&byte| byte == b'/') {
             end += name.len() + usize::from(end > 0);
             let here = &path[..end];
             above = match self.open(here) {
                 Ok(found) => found,
-                Err(Errno::NOENT) => self.imply(&above, name, here)?,
+                Err(Errno::NOENT) => self.make_implied_directory(&above, name, here)?,
                 Err(Errno::NOTDIR) if is_whiteout_at(above.as_fd(), name) => {
-                    // Something was removed, and a directory comes in its place.
+                    // A whiteout is here; a new directory replaces it.
                     remove(above.as_fd(), name)
-                        .map_err(|error| Refused::on("replace", here, error))?;
-                    let made = self.imply(&above, name, here)?;
-                    make_opaque(&made).map_err(|error| Refused::on("make", here, error))?;
-                    made
+                        .map_err(|error| UnpackError::call("replace", here, error))?;
+                    let new_directory = self.make_implied_directory(&above, name, here)?;
+                    make_opaque(&new_directory)
+                        .map_err(|error| UnpackError::call("make", here, error))?;
+                    new_directory
                 }
-                Err(error) => return Err(self.in_the_way(here, error)),
+                Err(error) => return Err(self.open_error(here, error)),
             };
         }
         Ok(above)
     }
 
-    /// Makes a directory that the archive does not hold: as it is in the image below, if it is there.
-    fn imply(&self, above: &OwnedFd, name: &[u8], path: &[u8]) -> Result<OwnedFd, Refused> {
+    /// Makes a directory that the archive does not contain. If the image below has it, its metadata
+    /// is copied.
+    fn make_implied_directory(
+        &self,
+        above: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+    ) -> Result<OwnedFd, UnpackError> {
         let make = || {
             let before = modified(&fstat(above)?);
             mkdirat(above, name, Mode::from_raw_mode(0o755))?;
-            let made = openat2(above, name, FOUND, Mode::empty(), BENEATH)?;
-            if let Some(model) = self.look_below(path).unwrap_or_default() {
-                self.copy_metadata(&model, &made)?;
+            let new_directory = openat2(above, name, OPEN_DIRECTORY, Mode::empty(), BENEATH)?;
+            if let Some(model) = self.open_below(path).unwrap_or_default() {
+                self.copy_metadata(&model, &new_directory)?;
             }
             futimens(above, &before)?;
-            Ok(made)
+            Ok(new_directory)
         };
-        make().map_err(|error: Errno| Refused::on("make the directory", path, error))
+        make().map_err(|error: Errno| UnpackError::call("make the directory", path, error))
     }
 
     pub(super) fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        openat2(&self.root, or_dot(path), FOUND, Mode::empty(), BENEATH)
+        openat2(
+            &self.root,
+            or_dot(path),
+            OPEN_DIRECTORY,
+            Mode::empty(),
+            BENEATH,
+        )
     }
 
-    fn in_the_way(&self, path: &[u8], error: Errno) -> Refused {
+    fn open_error(&self, path: &[u8], error: Errno) -> UnpackError {
         match error {
-            Errno::LOOP => Refused::path(path, "would be written through a symbolic link"),
-            Errno::NOTDIR => Refused::path(path, "is a directory for others, and a file itself"),
-            other => Refused::on("open", path, other),
+            Errno::LOOP => UnpackError::member(path, "would be written through a symbolic link"),
+            Errno::NOTDIR => {
+                UnpackError::member(path, "is a file, but other members are inside it")
+            }
+            other => UnpackError::call("open", path, other),
         }
     }
 
-    /// A directory of the image below, if there is one at this path, reached without symbolic links.
-    pub(super) fn look_below(&self, path: &[u8]) -> Result<Option<OwnedFd>, Refused> {
+    /// Opens a directory of the image below. Returns `None` if there is none at this path without
+    /// symbolic links.
+    pub(super) fn open_below(&self, path: &[u8]) -> Result<Option<OwnedFd>, UnpackError> {
         let Some(below) = &self.below else {
             return Ok(None);
         };
         let flags = BENEATH.difference(ResolveFlags::NO_XDEV);
-        match openat2(below, or_dot(path), FOUND, Mode::empty(), flags) {
+        match openat2(below, or_dot(path), OPEN_DIRECTORY, Mode::empty(), flags) {
             Ok(found) => Ok(Some(found)),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-            Err(error) => Err(Refused::on("look at", path, error)),
+            Err(error) => Err(UnpackError::call("inspect", path, error)),
         }
     }
 
-    /// Makes room for `name`. What is there goes, but a directory that is to be one stays; says what was found.
-    pub(super) fn clear(
+    /// Removes the entry `name`, and reports what it was. With `keep_directory`, a directory stays.
+    pub(super) fn remove_existing(
         directory: BorrowedFd<'_>,
         name: &[u8],
         keep_directory: bool,
-    ) -> Result<Found, std::io::Error> {
+    ) -> Result<PreviousEntry, std::io::Error> {
         let stat = match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(Found::Nothing),
+            Err(Errno::NOENT) => return Ok(PreviousEntry::Nothing),
             Err(error) => return Err(error.into()),
         };
         if keep_directory && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            return Ok(Found::Directory);
+            return Ok(PreviousEntry::Directory);
         }
         remove(directory, name)?;
         Ok(match is_whiteout(&stat) {
-            true => Found::Whiteout,
-            false => Found::Other,
+            true => PreviousEntry::Whiteout,
+            false => PreviousEntry::Other,
         })
     }
 
-    /// Mode, owner, extended attributes and time of one file for another.
+    /// Copies the mode, owner, extended attributes and modification time of a file to another.
     pub(super) fn copy_metadata(&self, from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
         let stat = fstat(from)?;
         fchown(
@@ -226,13 +245,13 @@ impl Layer {
         name: &[u8],
     ) -> Result<(), Errno> {
         let from = self.open(directory_of(target))?;
-        linkat(&from, last(target), directory, name, AtFlags::empty())
+        linkat(&from, file_name(target), directory, name, AtFlags::empty())
     }
 }
 
-/// What was at a path before.
+/// The entry that was at a path before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum PreviousEntry {
     Nothing,
     Directory,
     Whiteout,
@@ -250,7 +269,7 @@ fn is_whiteout_at(directory: BorrowedFd<'_>, name: &[u8]) -> bool {
     statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| is_whiteout(&stat))
 }
 
-/// Name and value of an extended attribute.
+/// The name and value of an extended attribute.
 type Attribute = (Vec<u8>, Vec<u8>);
 
 /// The extended attributes of an open file that belong to the image.

@@ -1,4 +1,4 @@
-//! Making what members describe.
+//! Makes the files that members describe.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,16 +12,16 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::layer::{DIRECTORY, Found, Layer};
-use super::path::{directory_of, last, or_dot};
-use super::refused::Refused;
+use super::error::UnpackError;
+use super::layer::{DIRECTORY, Layer, PreviousEntry};
+use super::path::{directory_of, file_name, or_dot};
 use crate::init::helper::marks::{is_whiteout, make_opaque};
-use crate::protocol::unpacked::Unpacked;
+use crate::protocol::unpack::UnpackReport;
 use crate::tar::{Archive, Member, Sparse, TarError};
 
-/// How much of a file is copied at once.
+/// The size of the copy buffer in bytes.
 const CHUNK: usize = 256 * 1024;
-/// Who owns what belongs to an id that the sandbox does not have.
+/// The owner of files whose own owner does not exist in the sandbox.
 const NOBODY: u32 = 65_534;
 
 impl Layer {
@@ -29,39 +29,40 @@ impl Layer {
         &mut self,
         path: &[u8],
         member: &Member,
-        done: &mut Unpacked,
-    ) -> Result<(), Refused> {
+        report: &mut UnpackReport,
+    ) -> Result<(), UnpackError> {
         let single = self.single;
-        let made = if path.is_empty() {
-            Ok(Made {
+        let target = if path.is_empty() {
+            Ok(LayerDirectory {
                 directory: self
                     .open(b"")
-                    .map_err(|error| Refused::on("open", path, error))?,
+                    .map_err(|error| UnpackError::call("open", path, error))?,
                 opaque: false,
             })
         } else {
-            let name = last(path);
+            let name = file_name(path);
             let above = self.parent(path)?;
             let make = || {
-                let found = Self::clear(above, name, true)?;
-                if found != Found::Directory {
+                let found = Self::remove_existing(above, name, true)?;
+                if found != PreviousEntry::Directory {
                     mkdirat(above, name, Mode::RWXU)?;
                 }
                 let directory = openat(above, name, DIRECTORY, Mode::empty())?;
-                let opaque = found == Found::Whiteout;
-                Ok::<_, std::io::Error>(Made { directory, opaque })
+                let opaque = found == PreviousEntry::Whiteout;
+                Ok::<_, std::io::Error>(LayerDirectory { directory, opaque })
             };
-            make().map_err(|error| Refused::on("make the directory", path, error))
+            make().map_err(|error| UnpackError::call("make the directory", path, error))
         }?;
-        // If it is the one that was made in last, its time is not that one's any more.
-        self.settle();
+        // The member sets this directory's time. Restore any pending time now, so that it is not
+        // restored afterwards.
+        self.restore_time();
         let mut finish = || {
-            if made.opaque {
-                make_opaque(&made.directory)?;
+            if target.opaque {
+                make_opaque(&target.directory)?;
             }
-            dress(&made.directory, member, single, done)
+            apply_metadata(&target.directory, member, single, report)
         };
-        finish().map_err(|error| Refused::on("make the directory", path, error))
+        finish().map_err(|error| UnpackError::call("make the directory", path, error))
     }
 
     pub(super) fn make_file(
@@ -69,26 +70,26 @@ impl Layer {
         path: &[u8],
         member: &Member,
         archive: &mut Archive<File>,
-        done: &mut Unpacked,
-    ) -> Result<(), Refused> {
+        report: &mut UnpackReport,
+    ) -> Result<(), UnpackError> {
         let single = self.single;
-        let name = last(path);
+        let name = file_name(path);
         let above = self.parent(path)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut make = || {
-            Self::clear(above, name, false)?;
+            Self::remove_existing(above, name, false)?;
             let mut file = File::from(openat(above, name, flags, Mode::RUSR | Mode::WUSR)?);
             match &member.sparse {
                 None => copy(archive, &mut file)?,
                 Some(sparse) => copy_pieces(archive, &file, sparse)?,
             }
-            dress(&OwnedFd::from(file), member, single, done)?;
+            apply_metadata(&OwnedFd::from(file), member, single, report)?;
             Ok::<_, std::io::Error>(())
         };
         make().map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => TarError::from(error).into(),
-            _ => Refused::on("write", path, error),
+            _ => UnpackError::call("write", path, error),
         })
     }
 
@@ -96,38 +97,41 @@ impl Layer {
         &mut self,
         path: &[u8],
         member: &Member,
-        done: &mut Unpacked,
-    ) -> Result<(), Refused> {
+        report: &mut UnpackReport,
+    ) -> Result<(), UnpackError> {
         if member.link.is_empty() || member.link.contains(&0) {
-            return Err(Refused::path(path, "is a symbolic link without a target"));
+            return Err(UnpackError::member(
+                path,
+                "is a symbolic link without a target",
+            ));
         }
         let single = self.single;
-        let name = last(path);
+        let name = file_name(path);
         let above = self.parent(path)?;
         let mut make = || {
-            Self::clear(above, name, false)?;
+            Self::remove_existing(above, name, false)?;
             symlinkat(member.link.as_slice(), above, name)?;
-            own_at(above, name, member, single, done)?;
+            change_owner_at(above, name, member, single, report)?;
             utimensat(above, name, &times(member), AtFlags::SYMLINK_NOFOLLOW)?;
             Ok::<_, std::io::Error>(())
         };
-        make().map_err(|error| Refused::on("make the symbolic link", path, error))
+        make().map_err(|error| UnpackError::call("make the symbolic link", path, error))
     }
 
     pub(super) fn make_fifo(
         &mut self,
         path: &[u8],
         member: &Member,
-        done: &mut Unpacked,
-    ) -> Result<(), Refused> {
+        report: &mut UnpackReport,
+    ) -> Result<(), UnpackError> {
         let single = self.single;
-        let name = last(path);
+        let name = file_name(path);
         let above = self.parent(path)?;
         let mut make = || {
-            Self::clear(above, name, false)?;
+            Self::remove_existing(above, name, false)?;
             mknodat(above, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
-            own_at(above, name, member, single, done)?;
-            // It was just made as a FIFO, and nobody else can reach it.
+            change_owner_at(above, name, member, single, report)?;
+            // It was just made as a FIFO, and no other process can reach it.
             chmodat(
                 above,
                 name,
@@ -137,56 +141,62 @@ impl Layer {
             utimensat(above, name, &times(member), AtFlags::SYMLINK_NOFOLLOW)?;
             Ok::<_, std::io::Error>(())
         };
-        make().map_err(|error| Refused::on("make the named pipe", path, error))
+        make().map_err(|error| UnpackError::call("make the named pipe", path, error))
     }
 
-    /// Gives a file of this layer another name. One that only the image below has is copied up first.
-    pub(super) fn make_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
+    /// Makes a hard link to a file of this layer. A file that only the image below has is copied up
+    /// first.
+    pub(super) fn make_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
         if path == target {
             return Ok(());
         }
         let in_layer = match self.open(directory_of(target)) {
-            Ok(directory) => match statat(&directory, last(target), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(directory) => match statat(&directory, file_name(target), AtFlags::SYMLINK_NOFOLLOW)
+            {
                 Ok(stat) => {
                     if is_whiteout(&stat)
                         || FileType::from_raw_mode(stat.st_mode) == FileType::Directory
                     {
-                        return Err(Refused::path(path, "is a hard link to what is no file"));
+                        return Err(UnpackError::member(
+                            path,
+                            "is a hard link to something that is not a file",
+                        ));
                     }
                     true
                 }
                 Err(Errno::NOENT) => false,
-                Err(error) => return Err(Refused::on("look at", target, error)),
+                Err(error) => return Err(UnpackError::call("inspect", target, error)),
             },
             Err(Errno::NOENT | Errno::NOTDIR) => false,
             Err(Errno::LOOP) => {
-                return Err(Refused::path(
+                return Err(UnpackError::member(
                     path,
                     "is a hard link through a symbolic link",
                 ));
             }
-            Err(error) => return Err(Refused::on("look at", target, error)),
+            Err(error) => return Err(UnpackError::call("inspect", target, error)),
         };
         if !in_layer {
             self.copy_up(path, target)?;
         }
-        let name = last(path);
+        let name = file_name(path);
         self.parent(path)?;
         let Some(above) = self.current_directory() else {
-            return Err(Refused::path(path, "has no directory"));
+            return Err(UnpackError::member(path, "has no parent directory"));
         };
-        Self::clear(above, name, false)
+        Self::remove_existing(above, name, false)
             .and_then(|_| Ok(self.link(target, above, name)?))
-            .map_err(|error| Refused::on("make the hard link", path, error))
+            .map_err(|error| UnpackError::call("make the hard link", path, error))
     }
 
-    fn copy_up(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
-        let missing = || Refused::path(path, "is a hard link to a file that is not in the image");
-        let Some(below) = self.look_below(directory_of(target))? else {
+    fn copy_up(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
+        let missing =
+            || UnpackError::member(path, "is a hard link to a file that is not in the image");
+        let Some(below) = self.open_below(directory_of(target))? else {
             return Err(missing());
         };
-        let name = last(target);
-        // Looked at before it is opened: a FIFO would wait for its other end.
+        let name = file_name(target);
+        // Check the type before opening: opening a FIFO would block.
         match statat(&below, or_dot(name), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
             _ => return Err(missing()),
@@ -206,13 +216,13 @@ impl Layer {
             self.copy_metadata(&source.into(), &file.into())?;
             Ok::<_, std::io::Error>(())
         };
-        copy().map_err(|error| Refused::on("copy", target, error))
+        copy().map_err(|error| UnpackError::call("copy", target, error))
     }
 }
 
-struct Made {
+struct LayerDirectory {
     directory: OwnedFd,
-    /// It comes in the place of something that the same layer has removed.
+    /// True if it replaces a whiteout of the same layer.
     opaque: bool,
 }
 
@@ -229,62 +239,63 @@ fn copy(archive: &mut Archive<File>, file: &mut File) -> std::io::Result<()> {
 fn copy_pieces(archive: &mut Archive<File>, file: &File, sparse: &Sparse) -> std::io::Result<()> {
     file.set_len(sparse.length)?;
     let mut buffer = vec![0; CHUNK];
-    for &(mut offset, mut left) in &sparse.pieces {
-        while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+    for &(mut offset, mut remaining) in &sparse.pieces {
+        while remaining > 0 {
+            let wanted = usize::try_from(remaining).unwrap_or(CHUNK).min(CHUNK);
             let read = archive.read_data(&mut buffer[..wanted])?;
             if read == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
             file.write_all_at(&buffer[..read], offset)?;
             offset += read as u64;
-            left -= read as u64;
+            remaining -= read as u64;
         }
     }
     Ok(())
 }
 
-/// Owner, extended attributes, mode and time, in this order: a new owner takes set-user-id bits and capabilities away.
-fn dress(
+/// Sets the owner, extended attributes, mode and time, in this order. Changing the owner clears
+/// set-user-id bits and capabilities.
+fn apply_metadata(
     file: &OwnedFd,
     member: &Member,
     single: bool,
-    done: &mut Unpacked,
+    report: &mut UnpackReport,
 ) -> Result<(), std::io::Error> {
-    own(member, single, done, |uid, gid| fchown(file, uid, gid))?;
+    change_owner(member, single, report, |uid, gid| fchown(file, uid, gid))?;
     for (name, value) in &member.xattrs {
-        if !kept(name, single) {
+        if !is_copied_xattr(name, single) {
             continue;
         }
-        // What the file system or the kernel does not take is left out.
+        // Attributes that the file system or the kernel refuses are left out.
         let _ = fsetxattr(file, name.as_slice(), value, XattrFlags::empty());
     }
     fchmod(file, Mode::from_raw_mode(member.mode))?;
     Ok(futimens(file, &times(member))?)
 }
 
-fn own_at(
+fn change_owner_at(
     above: impl AsFd,
     name: &[u8],
     member: &Member,
     single: bool,
-    done: &mut Unpacked,
+    report: &mut UnpackReport,
 ) -> Result<(), Errno> {
-    own(member, single, done, |uid, gid| {
+    change_owner(member, single, report, |uid, gid| {
         chownat(above.as_fd(), name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)
     })
 }
 
-fn own(
+fn change_owner(
     member: &Member,
     single: bool,
-    done: &mut Unpacked,
+    report: &mut UnpackReport,
     change: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     let other = (member.uid, member.gid) != (0, 0);
     if single {
-        // Files are made as root's, and there is nobody else.
-        done.all_root += u64::from(other);
+        // New files belong to root, the only user.
+        report.all_root += u64::from(other);
         return Ok(());
     }
     let id = |id: u64| u32::try_from(id).ok().filter(|id| *id != u32::MAX);
@@ -294,16 +305,17 @@ fn own(
             other => return other,
         }
     }
-    done.unknown_owners += 1;
+    report.unknown_owners += 1;
     match change(Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY))) {
         Err(Errno::INVAL | Errno::OVERFLOW) => Ok(()),
         other => other,
     }
 }
 
-/// Whether an extended attribute is taken over: what programs set, and capabilities where ids exist that they can be for. Never
-/// overlayfs' own marks, by which a layer could show files that it does not have.
-fn kept(name: &[u8], single: bool) -> bool {
+/// Returns true if an extended attribute is copied: user attributes, and capabilities in sandboxes
+/// with many ids. Overlayfs' own marks are never copied; a layer could use them to show files that
+/// it does not have.
+fn is_copied_xattr(name: &[u8], single: bool) -> bool {
     (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
         || (name == b"security.capability" && !single)
 }

@@ -1,12 +1,13 @@
-//! Unpacking a tar archive into a new layer.
+//! Unpacks a tar archive into a new layer.
 //!
-//! The archive is what somebody else made. Everything is made relative to descriptors of directories that were resolved beneath the
-//! layer without following a symbolic link, so that nothing outside of it can be meant, whatever the archive says.
+//! The archive is untrusted. Every file is made relative to descriptors of directories that were
+//! resolved beneath the layer without following a symbolic link. So no member can affect a file
+//! outside the layer.
 
+mod error;
 mod layer;
 mod make;
 mod path;
-mod refused;
 mod whiteout;
 
 use std::fs::File;
@@ -16,41 +17,41 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 
+use self::error::{UnpackError, display_path};
 use self::layer::{Layer, MOUNT_POINTS};
-use self::refused::{Refused, shown};
 use crate::init::error::InitError;
 use crate::init::setup::overlay;
 use crate::os::tree::disk_space;
 use crate::protocol::boot::UnpackBoot;
-use crate::protocol::failure::During;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
 use crate::protocol::step::Step;
-use crate::protocol::unpacked::Unpacked;
+use crate::protocol::step_failure::StepContext;
+use crate::protocol::unpack::UnpackReport;
 use crate::protocol::wire;
 use crate::tar::{Archive, Member, MemberKind, TarError};
 
-/// Unpacks one archive, which comes through a descriptor, and says how that went.
+/// Unpacks one archive, which comes through a descriptor, and reports the result.
 pub(crate) fn serve(socket: &OwnedFd, store: &OwnedFd, boot: &UnpackBoot) -> Result<(), InitError> {
     let below = match boot.lowers.is_empty() {
         true => None,
-        false => Some(overlay::mount_to_look_at(
+        false => Some(overlay::mount_read_only(
             store,
             &boot.lowers,
             boot.old_mount,
         )?),
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let root = openat(store, &boot.target, flags, Mode::empty()).during(Step::Upper)?;
+    let root = openat(store, &boot.target, flags, Mode::empty()).at_step(Step::Upper)?;
     wire::send(socket, &Reply::Ready, &[])?;
     let (FirstStageRequest::Unpack, files) = wire::receive::<FirstStageRequest>(socket, None)?
     else {
         return Err(InitError::Lost);
     };
-    let [source] = wire::exactly(files)?;
+    let [source] = wire::exact_files(files)?;
     let reply = match unpack(File::from(source), root, below, boot) {
         Ok(unpacked) => Reply::Unpacked(unpacked),
-        Err(refused) => Reply::Refused { reason: refused.0 },
+        Err(error) => Reply::Refused { reason: error.0 },
     };
     wire::send(socket, &reply, &[])?;
     Ok(())
@@ -61,39 +62,39 @@ fn unpack(
     root: OwnedFd,
     below: Option<OwnedFd>,
     boot: &UnpackBoot,
-) -> Result<Unpacked, Refused> {
+) -> Result<UnpackReport, UnpackError> {
     let mut archive = Archive::new(source);
     let mut layer = Layer::new(root, below, boot.single)?;
-    let mut done = Unpacked::default();
+    let mut report = UnpackReport::default();
     let mut room = boot.limits.bytes;
     while let Some(member) = archive.next_member()? {
-        done.entries += 1;
-        if done.entries > boot.limits.entries {
-            return Err(Refused(format!(
+        report.entries += 1;
+        if report.entries > boot.limits.entries {
+            return Err(UnpackError(format!(
                 "the archive has more than {} members",
                 boot.limits.entries
             )));
         }
         if member.kind == MemberKind::File {
             if member.length() > room {
-                return Err(Refused(format!(
+                return Err(UnpackError(format!(
                     "the image would be larger than the bound on its size: {} asks for {} bytes, and {room} are left",
-                    shown(&member.path),
+                    display_path(&member.path),
                     member.length()
                 )));
             }
             room -= member.length();
         }
-        layer.member(&member, &mut archive, &mut done)?;
+        layer.member(&member, &mut archive, &mut report)?;
     }
     layer.finish()?;
-    // Zeros at the end, and whatever follows them: the sender's checksum is over all of it.
+    // Read the trailing zeros and anything after them: the sender's checksum covers all bytes.
     let mut rest = archive.into_inner();
     let mut buffer = vec![0; 64 * 1024];
     while rest.read(&mut buffer).map_err(TarError::from)? > 0 {}
-    done.bytes =
-        disk_space(layer.root()).map_err(|error| Refused(format!("measure the layer: {error}")))?;
-    Ok(done)
+    report.bytes = disk_space(layer.root())
+        .map_err(|error| UnpackError(format!("measure the layer: {error}")))?;
+    Ok(report)
 }
 
 impl Layer {
@@ -102,39 +103,40 @@ impl Layer {
         &mut self,
         member: &Member,
         archive: &mut Archive<File>,
-        done: &mut Unpacked,
-    ) -> Result<(), Refused> {
+        report: &mut UnpackReport,
+    ) -> Result<(), UnpackError> {
         let path = path::clean(&member.path)?;
-        if let Some(name) = path::last(&path).strip_prefix(whiteout::PREFIX) {
+        if let Some(name) = path::file_name(&path).strip_prefix(whiteout::PREFIX) {
             return whiteout::apply(self, &path, name);
         }
         if MOUNT_POINTS.contains(&path.as_slice()) && member.kind != MemberKind::Directory {
-            return Err(Refused::path(&path, "must be a directory"));
+            return Err(UnpackError::member(&path, "must be a directory"));
         }
         match member.kind {
             MemberKind::Device => {
-                done.devices += 1;
+                report.devices += 1;
                 Ok(())
             }
-            MemberKind::Directory => self.make_directory(&path, member, done),
-            _ if path.is_empty() => {
-                Err(Refused::path(&member.path, "is the root, and no directory"))
-            }
-            MemberKind::File => self.make_file(&path, member, archive, done),
-            MemberKind::Symlink => self.make_symlink(&path, member, done),
-            MemberKind::Fifo => self.make_fifo(&path, member, done),
+            MemberKind::Directory => self.make_directory(&path, member, report),
+            _ if path.is_empty() => Err(UnpackError::member(
+                &member.path,
+                "is the root but not a directory",
+            )),
+            MemberKind::File => self.make_file(&path, member, archive, report),
+            MemberKind::Symlink => self.make_symlink(&path, member, report),
+            MemberKind::Fifo => self.make_fifo(&path, member, report),
             MemberKind::Hardlink => {
                 let target = path::clean(&member.link).map_err(|_| {
-                    Refused::path(&path, "is a hard link that leads out of the image")
+                    UnpackError::member(&path, "is a hard link that leads out of the image")
                 })?;
                 self.make_link(&path, &target)
             }
         }
     }
 
-    /// What has to be done when all members are made.
-    fn finish(&mut self) -> Result<(), Refused> {
-        self.settle();
+    /// Finishes the layer after the last member.
+    fn finish(&mut self) -> Result<(), UnpackError> {
+        self.restore_time();
         if self.root_opaque {
             whiteout::hide_all(self)?;
         }
@@ -142,7 +144,7 @@ impl Layer {
             for name in MOUNT_POINTS {
                 match mkdirat(self.root(), name, Mode::from_raw_mode(0o755)) {
                     Ok(()) | Err(Errno::EXIST) => {}
-                    Err(error) => return Err(Refused::on("make", name, error)),
+                    Err(error) => return Err(UnpackError::call("make", name, error)),
                 }
             }
         }

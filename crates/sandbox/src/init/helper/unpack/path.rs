@@ -1,23 +1,29 @@
-//! Paths of an archive's members.
+//! Checks paths of an archive's members.
 
-use super::refused::Refused;
+use super::error::UnpackError;
 
-/// Longest path of a member (PATH_MAX less its NUL).
-const PATH: usize = 4095;
-/// Most directories in one another.
-const DEPTH: usize = 512;
+/// The longest path of a member in bytes (PATH_MAX without its NUL).
+const MAX_PATH: usize = 4095;
+/// The deepest nesting of directories.
+const MAX_DEPTH: usize = 512;
 
-/// A path from the layer's root, without `.`, doubled and outer slashes; empty for the root itself. A leading slash means the image's root.
-pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, Refused> {
+/// Normalizes a path relative to the layer's root: it removes `.`, repeated and outer slashes. The
+/// result is empty for the root. A leading slash means the image's root.
+pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, UnpackError> {
     if path.contains(&0) {
-        return Err(Refused::path(path, "has a NUL byte in its path"));
+        return Err(UnpackError::member(path, "has a NUL byte in its path"));
     }
     let mut clean = Vec::with_capacity(path.len());
     let mut depth = 0;
     for name in path.split(|&byte| byte == b'/') {
         match name {
             b"" | b"." => continue,
-            b".." => return Err(Refused::path(path, "leads out of the image with `..`")),
+            b".." => {
+                return Err(UnpackError::member(
+                    path,
+                    "leads out of the image with `..`",
+                ));
+            }
             name => {
                 if !clean.is_empty() {
                     clean.push(b'/');
@@ -27,16 +33,22 @@ pub(super) fn clean(path: &[u8]) -> Result<Vec<u8>, Refused> {
             }
         }
     }
-    if clean.len() > PATH {
-        return Err(Refused::path(path, "has a path of more than 4095 bytes"));
+    if clean.len() > MAX_PATH {
+        return Err(UnpackError::member(
+            path,
+            "has a path of more than 4095 bytes",
+        ));
     }
-    if depth > DEPTH {
-        return Err(Refused::path(path, "lies more than 512 directories deep"));
+    if depth > MAX_DEPTH {
+        return Err(UnpackError::member(
+            path,
+            "lies more than 512 directories deep",
+        ));
     }
     Ok(clean)
 }
 
-pub(super) fn last(path: &[u8]) -> &[u8] {
+pub(super) fn file_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
 
@@ -63,7 +75,7 @@ mod tests {
             ("/etc/passwd", "etc/passwd"),
             ("...", "..."),
         ] {
-            let cleaned = clean(given.as_bytes()).map_err(|refused| refused.0);
+            let cleaned = clean(given.as_bytes()).map_err(|error| error.0);
             assert_eq!(cleaned.as_deref(), Ok(expected.as_bytes()), "{given}");
         }
         for bad in [
@@ -77,9 +89,9 @@ mod tests {
             assert!(clean(bad).is_err(), "{}", bad.escape_ascii());
         }
         assert_eq!(
-            (directory_of(b"a/b/c"), last(b"a/b/c")),
+            (directory_of(b"a/b/c"), file_name(b"a/b/c")),
             (&b"a/b"[..], &b"c"[..])
         );
-        assert_eq!((directory_of(b"c"), last(b"c")), (&b""[..], &b"c"[..]));
+        assert_eq!((directory_of(b"c"), file_name(b"c")), (&b""[..], &b"c"[..]));
     }
 }

@@ -1,62 +1,63 @@
-//! What a layer removes: OCI's whiteout files, as overlayfs' own marks (OCI image-spec, layer.md, "Whiteouts").
+//! Converts OCI whiteout files to overlayfs' own marks (OCI image-spec, layer.md, "Whiteouts").
 //!
-//! A whiteout concerns the image below alone. What the same layer makes at its path stays, whether it came before or after.
+//! A whiteout affects only the image below. A file of the same layer at its path stays, whether it
+//! comes before or after.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, mknodat, openat, statat};
 use rustix::io::Errno;
 
+use super::error::UnpackError;
 use super::layer::{DIRECTORY, Layer, MOUNT_POINTS};
 use super::path::directory_of;
-use super::refused::Refused;
 use crate::init::helper::marks::make_opaque;
 use crate::os::tree::is_dot;
 
 pub(super) const PREFIX: &[u8] = b".wh.";
-/// What follows the prefix where all of a directory's content is hidden.
+/// The rest of the name of a whiteout that hides all content of a directory.
 const OPAQUE: &[u8] = b".wh..opq";
-/// What follows the prefix in names that an older union file system kept for itself.
-const OWN: &[u8] = b".wh.";
+/// The rest of names that an older union file system (aufs) reserved for itself.
+const AUFS_PREFIX: &[u8] = b".wh.";
 
 /// Applies the whiteout at `path`, whose last component is [`PREFIX`] and `name`.
-pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), Refused> {
+pub(super) fn apply(layer: &mut Layer, path: &[u8], name: &[u8]) -> Result<(), UnpackError> {
     let within = directory_of(path);
     if name == OPAQUE {
         if within.is_empty() {
             layer.root_opaque = true;
-        } else if layer.look_below(within)?.is_some() {
+        } else if layer.open_below(within)?.is_some() {
             let directory = layer.parent(path)?;
             make_opaque(directory)
-                .map_err(|error| Refused::on("hide what is below", within, error))?;
+                .map_err(|error| UnpackError::call("hide what is below", within, error))?;
         }
         return Ok(());
     }
-    if name.starts_with(OWN) {
+    if name.starts_with(AUFS_PREFIX) {
         return Ok(());
     }
     if matches!(name, b"" | b"." | b"..") {
-        return Err(Refused::path(path, "removes nothing that has a name"));
+        return Err(UnpackError::member(path, "is a whiteout without a name"));
     }
     if within.is_empty() && MOUNT_POINTS.contains(&name) {
         return Ok(());
     }
-    // Where nothing is below there is nothing to hide, and no directory has to be made for it.
-    let Some(below) = layer.look_below(within)? else {
+    // Without a directory below there is nothing to hide, and no directory to make.
+    let Some(below) = layer.open_below(within)? else {
         return Ok(());
     };
     match statat(&below, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => {}
         Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(Refused::on("look at", path, error)),
+        Err(error) => return Err(UnpackError::call("inspect", path, error)),
     }
     let directory = layer.parent(path)?;
-    hide(directory, name).map_err(|error| Refused::on("remove", path, error))
+    hide(directory, name).map_err(|error| UnpackError::call("remove", path, error))
 }
 
-/// Hides all that is below the root, where overlayfs knows no mark.
-pub(super) fn hide_all(layer: &Layer) -> Result<(), Refused> {
-    let Some(below) = layer.look_below(b"")? else {
+/// Hides everything below the root. Overlayfs has no mark for the root itself.
+pub(super) fn hide_all(layer: &Layer) -> Result<(), UnpackError> {
+    let Some(below) = layer.open_below(b"")? else {
         return Ok(());
     };
     let hide_each = || {
@@ -69,7 +70,7 @@ pub(super) fn hide_all(layer: &Layer) -> Result<(), Refused> {
         }
         Ok(())
     };
-    hide_each().map_err(|error: Errno| Refused::on("hide what is below", b"/", error))
+    hide_each().map_err(|error: Errno| UnpackError::call("hide what is below", b"/", error))
 }
 
 fn hide(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(), Errno> {

@@ -1,27 +1,27 @@
-//! What is known about the machine when a step has failed.
+//! Facts about the machine that explain a failed step.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is known about the machine when a step has failed.
+/// Facts about the machine that explain a failed step.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Facts {
+pub(crate) struct HostInfo {
     pub root: bool,
-    /// kernel.apparmor_restrict_unprivileged_userns
+    /// The sysctl kernel.apparmor_restrict_unprivileged_userns.
     pub apparmor: bool,
-    /// user.max_user_namespaces
+    /// The sysctl user.max_user_namespaces.
     pub max_user_namespaces: Option<u64>,
-    /// kernel.unprivileged_userns_clone, on Debian's kernels
+    /// The sysctl kernel.unprivileged_userns_clone of Debian's kernels.
     pub unprivileged_clone: Option<u64>,
-    /// Whether this looks like a container.
+    /// True if this looks like a container.
     pub container: bool,
     pub data_directory: PathBuf,
-    /// Of the data directory.
+    /// The file system of the data directory.
     pub filesystem: String,
 }
 
-impl Facts {
-    pub(crate) fn gather(data_directory: &Path) -> Self {
+impl HostInfo {
+    pub(crate) fn read(data_directory: &Path) -> Self {
         let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
         Self {
             root: rustix::process::geteuid().is_root(),
@@ -43,7 +43,8 @@ fn in_container() -> bool {
         || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
-/// The name of the file system that a directory is on, or will be once it is made.
+/// The name of a directory's file system. For a missing directory, the nearest existing parent
+/// counts.
 pub(crate) fn filesystem(path: &Path) -> String {
     let Some(stat) = path
         .ancestors()

@@ -7,39 +7,42 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::launch::handshake::InitProcess;
 use crate::layers::LayerStore;
-use crate::os::error::Doing;
+use crate::os::error::CallContext;
 use crate::protocol::boot::{Boot, UnpackBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
 use crate::protocol::spec::LayerId;
-use crate::protocol::unpacked::{UnpackLimits, Unpacked};
+use crate::protocol::unpack::{UnpackLimits, UnpackReport};
 use crate::protocol::wire::{self, WireError};
 use crate::store::runs::RunDir;
 
-/// How long an answer is waited for before the caller may look up again.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How long [`UnpackTask::wait`] waits before it gives up.
+const UNPACK_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// An archive that is being unpacked. Dropping it stops that.
+/// An archive that is being unpacked. Dropping the value stops the unpacking.
 #[derive(Debug)]
-pub struct Unpacking {
+pub struct UnpackTask {
     init: InitProcess,
 }
 
 impl LayerStore {
-    /// Starts to unpack a tar archive into the layer that a run directory is to become ([`LayerStore::commit`]), on top of these layers
-    /// (topmost first; none for the bottom of an image). What the run directory holds of a layer is cleared away before.
+    /// Starts to unpack a tar archive into the unfinished layer of a run directory.
+    /// [`LayerStore::commit`] then turns it into a layer. `below` lists the layers below it,
+    /// topmost first; it is empty for the bottom of an image. An unfinished layer that is already
+    /// in the run directory is removed first.
     ///
-    /// The archive is written into the stream that is answered, to its end, and the stream dropped; [`Unpacking::wait`] then says what
-    /// came of it. Nothing of the archive can get out of the layer.
+    /// The caller writes the whole archive into the returned stream and drops it.
+    /// [`UnpackTask::wait`] then returns the result. No member of the archive can be written
+    /// outside the layer.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where this machine has no user namespaces.
+    /// [`Error::Unavailable`] if this machine has no user namespaces.
     pub fn unpack(
         &self,
         run: &RunDir,
         below: &[LayerId],
         limits: UnpackLimits,
-    ) -> Result<(Unpacking, UnixStream), Error> {
+    ) -> Result<(UnpackTask, UnixStream), Error> {
         let target = self.new_layer(run)?;
         let boot = UnpackBoot {
             lowers: match below {
@@ -48,24 +51,25 @@ impl LayerStore {
             },
             target,
             limits,
-            single: self.id_map().single(),
+            single: self.id_map().is_single(),
             old_mount: self.layout().old_mount(),
         };
         let init = InitProcess::start(self.layout(), &Boot::Unpack(boot))?;
-        let (ours, theirs) = UnixStream::pair().doing("make a socket pair")?;
+        let (ours, theirs) = UnixStream::pair().context("make a socket pair")?;
         let theirs = OwnedFd::from(theirs);
         wire::send(init.socket(), &FirstStageRequest::Unpack, &[theirs.as_fd()])?;
-        Ok((Unpacking { init }, ours))
+        Ok((UnpackTask { init }, ours))
     }
 }
 
-impl Unpacking {
+impl UnpackTask {
     /// Waits until the archive is unpacked.
     ///
     /// # Errors
-    /// [`Error::Archive`] with the reason when it is refused, [`Error::Gone`] when it was stopped.
-    pub fn wait(&self) -> Result<Unpacked, Error> {
-        match self.init.receive(Instant::now() + PATIENCE) {
+    /// [`Error::Archive`] with the reason if the archive is refused, [`Error::Gone`] if the
+    /// unpacking was stopped.
+    pub fn wait(&self) -> Result<UnpackReport, Error> {
+        match self.init.receive(Instant::now() + UNPACK_TIMEOUT) {
             Ok((Reply::Unpacked(unpacked), _)) => Ok(unpacked),
             Ok((Reply::Refused { reason }, _)) => Err(Error::Archive(reason)),
             Ok(_) | Err(WireError::Closed) => Err(Error::Gone),
@@ -74,7 +78,8 @@ impl Unpacking {
         }
     }
 
-    /// Stops it; [`Unpacking::wait`] then ends with an error, and writing into the stream fails.
+    /// Stops the unpacking. [`UnpackTask::wait`] then returns an error, and writing into the stream
+    /// fails.
     pub fn stop(&self) {
         self.init.kill();
     }

@@ -1,13 +1,13 @@
-//! Files and directories put into an image before anything of it runs.
+//! Tests of directories and files that are put into an image before anything of it runs.
 
 use std::fs;
 use std::path::PathBuf;
 
-use contree_sandbox::{Error, MakeDir, Place, Sandbox, SandboxSpec};
+use contree_sandbox::{Error, FileCopy, NewDirectory, Sandbox, SandboxSpec};
 
 use crate::support::*;
 
-/// A file of the store's with this content.
+/// Makes a file in the store with this content.
 fn source(content: &str) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;
     let relative = PathBuf::from(format!("files/{}", fresh()));
@@ -17,8 +17,8 @@ fn source(content: &str) -> PathBuf {
     relative
 }
 
-fn place(path: &str, content: &str) -> Place {
-    Place {
+fn file_copy(path: &str, content: &str) -> FileCopy {
+    FileCopy {
         source: source(content),
         path: path.into(),
         mode: 0o640,
@@ -30,7 +30,7 @@ fn place(path: &str, content: &str) -> Place {
 fn refusal(spec: SandboxSpec) -> String {
     let run = run();
     match Sandbox::start(store(), &run, &spec) {
-        Err(error @ Error::Place { .. }) => error.to_string(),
+        Err(error @ Error::Placement { .. }) => error.to_string(),
         Err(error) => panic!("{error:?}"),
         Ok(_) => panic!("it was placed"),
     }
@@ -38,26 +38,26 @@ fn refusal(spec: SandboxSpec) -> String {
 
 #[test]
 fn files_are_there_with_their_owner_and_mode() {
-    let single = store().id_map().single();
+    let single = store().id_map().is_single();
     let other = if single { 0 } else { 1000 };
-    let mut executable = place("/new/deep/tool", "#!/bin/sh\necho placed\n");
+    let mut executable = file_copy("/new/deep/tool", "#!/bin/sh\necho placed\n");
     executable.mode = 0o4755;
-    let mut owned = place("/etc/passwd", "nobody here\n");
+    let mut owned = file_copy("/etc/passwd", "nobody here\n");
     (owned.uid, owned.gid) = (other, other);
     let spec = SandboxSpec {
         directories: vec![
-            MakeDir {
+            NewDirectory {
                 path: "/work/here".into(),
                 uid: other,
                 gid: other,
             },
-            MakeDir {
+            NewDirectory {
                 path: "/etc".into(),
                 uid: other,
                 gid: other,
             },
         ],
-        places: vec![executable, owned, place("/relative/../../up", "up\n")],
+        files: vec![executable, owned, file_copy("/relative/../../up", "up\n")],
         ..spec()
     };
     let (_run, sandbox) = start_with(&spec);
@@ -75,7 +75,7 @@ fn files_are_there_with_their_owner_and_mode() {
 }
 
 #[test]
-fn what_an_image_has_prepared_leads_nowhere() {
+fn links_of_an_image_do_not_lead_copied_files_outside() {
     let outside = directory().join("outside");
     fs::create_dir_all(&outside).unwrap();
     fs::write(outside.join("file"), "untouched").unwrap();
@@ -85,19 +85,19 @@ fn what_an_image_has_prepared_leads_nowhere() {
          ln -s /proc/self/root/etc /magic; mkfifo /fifo; ln -s nowhere /dangling; ln -s loop /loop; echo old >/hard; ln /hard /hard2; mkdir /dir; echo f >/file"
     );
     let (_, layer) = commit(&[HOST], &script);
-    let with = |places: Vec<Place>| SandboxSpec {
+    let with = |files: Vec<FileCopy>| SandboxSpec {
         layers: vec![layer.unwrap(), HOST],
-        places,
+        files,
         ..spec()
     };
-    // Links lead to where they would lead inside; last names are replaced.
+    // Links in parents lead to places inside; a link at the path itself is replaced.
     let (_run, sandbox) = start_with(&with(vec![
-        place("/away/file", "inside\n"),
-        place("/link", "replaced\n"),
-        place("/up/other", "inside\n"),
-        place("/fifo", "no fifo\n"),
-        place("/n", "no device\n"),
-        place("/hard", "new\n"),
+        file_copy("/away/file", "inside\n"),
+        file_copy("/link", "replaced\n"),
+        file_copy("/up/other", "inside\n"),
+        file_copy("/fifo", "no fifo\n"),
+        file_copy("/n", "no device\n"),
+        file_copy("/hard", "new\n"),
     ]));
     let done = output(
         &sandbox,
@@ -115,14 +115,14 @@ fn what_an_image_has_prepared_leads_nowhere() {
 
     for path in ["/p/x", "/p/sys/x", "/magic/x"] {
         assert!(
-            refusal(with(vec![place(path, "x")])).contains("/proc, /sys or /dev"),
+            refusal(with(vec![file_copy(path, "x")])).contains("/proc, /sys or /dev"),
             "{path}"
         );
     }
-    assert!(refusal(with(vec![place("/dangling/x", "x")])).contains("points to nothing"));
-    assert!(refusal(with(vec![place("/file/x", "x")])).contains("not a directory"));
-    assert!(refusal(with(vec![place("/dir", "x")])).contains("there is a directory"));
-    refusal(with(vec![place("/loop/x", "x")]));
+    assert!(refusal(with(vec![file_copy("/dangling/x", "x")])).contains("points to nothing"));
+    assert!(refusal(with(vec![file_copy("/file/x", "x")])).contains("not a directory"));
+    assert!(refusal(with(vec![file_copy("/dir", "x")])).contains("there is a directory"));
+    refusal(with(vec![file_copy("/loop/x", "x")]));
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn the_kernels_own_directories_are_refused() {
         "/",
     ] {
         refusal(SandboxSpec {
-            places: vec![place(path, "x")],
+            files: vec![file_copy(path, "x")],
             ..spec()
         });
     }
     refusal(SandboxSpec {
-        directories: vec![MakeDir {
+        directories: vec![NewDirectory {
             path: "/proc/x".into(),
             uid: 0,
             gid: 0,
@@ -162,9 +162,9 @@ fn only_plain_files_of_the_store_are_sources() {
         "files".into(),
     ] {
         let spec = SandboxSpec {
-            places: vec![Place {
+            files: vec![FileCopy {
                 source: source.clone(),
-                ..place("/x", "")
+                ..file_copy("/x", "")
             }],
             ..spec()
         };

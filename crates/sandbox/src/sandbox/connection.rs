@@ -1,0 +1,183 @@
+//! The connection between a sandbox and its init.
+
+use std::collections::HashMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::launch::handshake::InitProcess;
+use crate::os::usage::Usage;
+use crate::protocol::reply::Reply;
+use crate::protocol::request::Pid1Request;
+use crate::protocol::spec::Exit;
+use crate::protocol::step::Step;
+use crate::protocol::wire::{self, WireError};
+
+/// The time-out for starting a command or sending a signal. Both take about a millisecond, unless
+/// the machine is overloaded.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The connection to the init, which matches replies with requests.
+#[derive(Debug)]
+pub(super) struct Connection {
+    init: InitProcess,
+    state: Mutex<ConnectionState>,
+}
+
+#[derive(Debug, Default)]
+struct ConnectionState {
+    last_request: u32,
+    /// The senders for requests that wait for an answer. These and the senders below are dropped
+    /// when the sandbox is gone.
+    waiting: HashMap<u32, Sender<RequestOutcome>>,
+    exits: HashMap<u32, oneshot::Sender<Exit>>,
+    /// The resources that the process tree used, once pid 1 has ended it normally.
+    usage: Option<Usage>,
+    tree_gone: bool,
+    /// The size of the layer, if the sandbox was killed for exceeding its limit.
+    oversize: Option<u64>,
+    closed: bool,
+}
+
+/// The outcome of a request to pid 1.
+#[derive(Debug)]
+pub(super) enum RequestOutcome {
+    Started {
+        pid: i32,
+        streams: [OwnedFd; 3],
+        exit: oneshot::Receiver<Exit>,
+    },
+    NotStarted {
+        step: Step,
+        errno: i32,
+    },
+    Done {
+        errno: i32,
+    },
+}
+
+impl Connection {
+    pub(super) fn new(init: InitProcess) -> Self {
+        Self {
+            init,
+            state: Mutex::default(),
+        }
+    }
+
+    pub(super) fn init(&self) -> &InitProcess {
+        &self.init
+    }
+
+    /// Sends a request with a new number and waits for its outcome. `action` names it in errors.
+    pub(super) fn request<'a>(
+        &self,
+        action: &'static str,
+        message: impl FnOnce(u32) -> (Pid1Request, Option<BorrowedFd<'a>>),
+    ) -> Result<(u32, RequestOutcome), Error> {
+        let (sender, receiver) = mpsc::channel();
+        let id = {
+            let mut state = self.state();
+            if state.closed {
+                return Err(Error::Gone);
+            }
+            state.last_request += 1;
+            let id = state.last_request;
+            state.waiting.insert(id, sender);
+            id
+        };
+        let (request, file) = message(id);
+        let files: Vec<_> = file.into_iter().collect();
+        if let Err(error) = wire::send(self.init.socket(), &request, &files) {
+            self.state().waiting.remove(&id);
+            return Err(match error {
+                WireError::Closed => Error::Gone,
+                other => other.into(),
+            });
+        }
+        match receiver.recv_timeout(ANSWER_TIMEOUT) {
+            Ok(outcome) => Ok((id, outcome)),
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Gone),
+            Err(RecvTimeoutError::Timeout) => {
+                self.init.kill();
+                Err(Error::TimedOut(action))
+            }
+        }
+    }
+
+    /// The resources that the sandbox used, once it has ended normally.
+    ///
+    /// # Errors
+    /// [`Error::LayerTooLarge`] if it was killed for exceeding `max_layer_bytes`, [`Error::Gone`]
+    /// if it died otherwise.
+    pub(super) fn result(&self, max_layer_bytes: Option<u64>) -> Result<Usage, Error> {
+        let mut state = self.state();
+        if let (Some(bytes), Some(limit)) = (state.oversize, max_layer_bytes) {
+            return Err(Error::LayerTooLarge { bytes, limit });
+        }
+        match state.usage.take() {
+            Some(usage) if state.tree_gone => Ok(usage),
+            _ => Err(Error::Gone),
+        }
+    }
+
+    /// Distributes the init's messages until the process tree is gone.
+    pub(super) fn read_replies(&self) {
+        while let Ok((reply, files)) = wire::receive(self.init.socket(), None) {
+            if !self.handle_reply(reply, files) {
+                break;
+            }
+        }
+        let mut state = self.state();
+        state.closed = true;
+        state.waiting.clear();
+        state.exits.clear();
+    }
+
+    /// Handles one message. Returns false if it is the last one.
+    fn handle_reply(&self, reply: Reply, files: Vec<OwnedFd>) -> bool {
+        let mut state = self.state();
+        let (id, outcome) = match reply {
+            Reply::Started { id, pid } => {
+                let Ok(streams) = wire::exact_files(files) else {
+                    return false;
+                };
+                let (sender, exit) = oneshot::channel();
+                state.exits.insert(id, sender);
+                (id, RequestOutcome::Started { pid, streams, exit })
+            }
+            Reply::NotStarted { id, step, errno } => {
+                (id, RequestOutcome::NotStarted { step, errno })
+            }
+            Reply::Done { request, errno } => (request, RequestOutcome::Done { errno }),
+            Reply::Exited { id, exit } => {
+                if let Some(sender) = state.exits.remove(&id) {
+                    // The caller may have dropped the receiver.
+                    let _ = sender.send(exit);
+                }
+                return true;
+            }
+            Reply::Finished { usage } => {
+                state.usage = Some(usage);
+                return true;
+            }
+            Reply::TreeGone { oversize } => {
+                state.tree_gone = true;
+                state.oversize = oversize;
+                return false;
+            }
+            _ => return false,
+        };
+        if let Some(sender) = state.waiting.remove(&id) {
+            let _ = sender.send(outcome);
+        }
+        true
+    }
+
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,316 @@
+//! A running sandbox, as the engine controls it.
+
+mod connection;
+
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rustix::net::{Shutdown, shutdown};
+
+use self::connection::{Connection, RequestOutcome};
+use crate::cgroup::group::SandboxGroup;
+use crate::error::Error;
+use crate::launch::classify::explain;
+use crate::launch::handshake::{InitProcess, SetupResult};
+use crate::layers::LayerStore;
+use crate::os::error::CallContext;
+use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
+use crate::protocol::reply::Reply;
+use crate::protocol::request::{FirstStageRequest, Pid1Request};
+use crate::protocol::spec::{Command, Limits, Network, Process, SandboxOutcome, SandboxSpec};
+use crate::protocol::wire::{self, WireError, payload};
+use crate::spec_check::{check_spec, check_user};
+use crate::store::runs::RunDir;
+
+/// The time-out for killing and reaping everything inside.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+/// The time-out for comparing the upper directory with the image. The time grows with the amount
+/// written.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A sandbox: an init and the commands started in it. Dropping it kills everything inside and waits
+/// until it has ended.
+#[derive(Debug)]
+pub struct Sandbox {
+    store: LayerStore,
+    max_layer_bytes: Option<u64>,
+    connection: Arc<Connection>,
+    reader: Option<JoinHandle<()>>,
+    /// Closed when the reader thread has seen the end of the sandbox.
+    end: Mutex<Receiver<()>>,
+    side_files: Vec<String>,
+    listener: Mutex<Option<TcpListener>>,
+    /// Declared last: it is dropped after the init, which is in the group.
+    group: SandboxGroup,
+}
+
+impl Sandbox {
+    /// Starts a sandbox on an image, with its upper directory in a run directory. The directories
+    /// and files of `spec` exist before anything runs.
+    ///
+    /// # Errors
+    /// - [`Error::Unavailable`] if this machine cannot run sandboxes.
+    /// - [`Error::Placement`] if a file or directory cannot be put in place.
+    /// - [`Error::LayerTooLarge`] if those files exceed the limit of the writable layer.
+    pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
+        check_spec(store.layout(), spec)?;
+        Self::boot(store, run, spec, store.lowers(&spec.layers)?)
+    }
+
+    /// Starts a sandbox on lower directories, which need not be layers.
+    pub(crate) fn boot(
+        store: &LayerStore,
+        run: &RunDir,
+        spec: &SandboxSpec,
+        lowers: Vec<PathBuf>,
+    ) -> Result<Self, Error> {
+        let user_namespace = std::fs::read_link("/proc/self/ns/user")
+            .context("read the link of the engine's user namespace")?;
+        let mut group =
+            SandboxGroup::make(store.root(), run.name(), &spec.limits, spec.max_processes)
+                .map_err(|error| Error::Invalid(error.to_string()))?;
+        let join_files = group.take_join_files();
+        let probe_upper = !store.layout().is_upper_probed();
+        let boot = Boot::Sandbox(Box::new(SandboxBoot {
+            user_namespace,
+            lowers,
+            run: Path::new("run").join(run.name()),
+            hostname: spec.hostname.clone(),
+            directories: spec.directories.clone(),
+            files: spec.files.clone(),
+            side_directory: format!("dev/{}", store.layout().options().side_directory),
+            side_files: spec
+                .side_files
+                .iter()
+                .map(|file| SideFileBoot {
+                    name: file.name.clone(),
+                    unless_exists: file.unless_exists.clone(),
+                    mount_over: file.mount_over.clone(),
+                })
+                .collect(),
+            network: spec.network,
+            max_processes: spec.limits.processes.unwrap_or(spec.max_processes),
+            max_layer_bytes: spec.max_layer_bytes,
+            group_files: join_files.len(),
+            groups: !store.id_map().is_single(),
+            old_mount: store.layout().old_mount(),
+            probe_upper,
+        }));
+        let contents: Vec<_> = spec
+            .side_files
+            .iter()
+            .map(|file| file.content.0.as_fd())
+            .chain(join_files.iter().map(AsFd::as_fd))
+            .collect();
+        let (
+            init,
+            SetupResult {
+                side_files,
+                listener,
+            },
+        ) = InitProcess::start_with_files(store.layout(), &boot, &contents)?;
+        drop(join_files);
+        // Limits that the caller did not request may be missing.
+        if spec.limits != Limits::default() && !group.is_entered() {
+            return Err(Error::Invalid(
+                "limits: the kernel does not let the sandbox join its control group".into(),
+            ));
+        }
+        if matches!(spec.network, Network::Listener { .. }) != listener.is_some() {
+            return Err(Error::Gone);
+        }
+        let side_files = side_files
+            .into_iter()
+            .filter_map(|index| spec.side_files.get(index))
+            .map(|file| file.name.clone())
+            .collect();
+        store.layout().set_upper_probed();
+        let connection = Arc::new(Connection::new(init));
+        let (end_sender, end) = mpsc::channel();
+        let reader = std::thread::Builder::new()
+            .name("contree-sandbox".into())
+            .spawn({
+                let connection = connection.clone();
+                move || {
+                    connection.read_replies();
+                    drop(end_sender);
+                }
+            })
+            .context("start a thread")?;
+        Ok(Self {
+            store: store.clone(),
+            max_layer_bytes: spec.max_layer_bytes,
+            connection,
+            reader: Some(reader),
+            side_files,
+            listener: Mutex::new(listener.map(TcpListener::from)),
+            end: Mutex::new(end),
+            group,
+        })
+    }
+
+    /// The non-blocking socket that listens on the sandbox's loopback interface, with
+    /// [`Network::Listener`]. Only the first call returns it. The kernel keeps the sandbox's
+    /// network until the socket and every connection accepted on it are closed.
+    #[must_use]
+    pub fn take_listener(&self) -> Option<TcpListener> {
+        self.listener
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// The memory limit in bytes, if the kernel has killed a process of the sandbox for reaching
+    /// it.
+    #[must_use]
+    pub fn killed_for_memory(&self) -> Option<u64> {
+        self.group.killed_for_memory()
+    }
+
+    /// The names of the side files that exist in the sandbox.
+    #[must_use]
+    pub fn side_files(&self) -> &[String] {
+        &self.side_files
+    }
+
+    /// Starts a command.
+    ///
+    /// # Errors
+    /// [`Error::Exec`] with the failed step if the command cannot be started.
+    pub fn exec(&self, command: &Command) -> Result<Process, Error> {
+        check_user(self.store.layout(), command.uid, command.gid)?;
+        let description = payload::write(command)?;
+        let (id, outcome) = self.connection.request("start the command", |id| {
+            (Pid1Request::Exec { id }, Some(description.as_fd()))
+        })?;
+        match outcome {
+            RequestOutcome::Started { pid, streams, exit } => {
+                let [stdin, stdout, stderr] = streams;
+                Ok(Process {
+                    id,
+                    pid,
+                    stdin,
+                    stdout,
+                    stderr,
+                    exit,
+                })
+            }
+            RequestOutcome::NotStarted { step, errno } => Err(Error::Exec {
+                step,
+                errno,
+                program: command.program.clone(),
+            }),
+            RequestOutcome::Done { .. } => Err(Error::Gone),
+        }
+    }
+
+    /// Sends a signal to the process group of a command.
+    ///
+    /// # Errors
+    /// [`Error::NoProcess`] if the command has ended.
+    pub fn signal(&self, process: u32, signal: i32) -> Result<(), Error> {
+        let request = |request| {
+            let message = Pid1Request::Signal {
+                request,
+                process,
+                signal,
+            };
+            (message, None)
+        };
+        match self.connection.request("send the signal", request)?.1 {
+            RequestOutcome::Done { errno: 0 } => Ok(()),
+            RequestOutcome::Done { errno: libc::ESRCH } => Err(Error::NoProcess(process)),
+            RequestOutcome::Done { errno } => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                Ok(Err::<(), _>(error).context(&format!("send signal {signal} to a command"))?)
+            }
+            _ => Err(Error::Gone),
+        }
+    }
+
+    /// Kills everything inside except the init, and waits until it has ended.
+    ///
+    /// # Errors
+    /// When the sandbox is gone, or does not answer in time and is killed.
+    pub fn kill_all(&self) -> Result<(), Error> {
+        self.connection
+            .request("end its commands", |request| {
+                (Pid1Request::KillAll { request }, None)
+            })
+            .map(drop)
+    }
+
+    /// Ends the sandbox. On return none of its processes and mounts exist. With `inspect`, the
+    /// upper directory is compared with the image.
+    ///
+    /// # Errors
+    /// - [`Error::LayerTooLarge`] if the sandbox exceeded the limit of its writable layer.
+    /// - [`Error::Gone`] if it had died before.
+    /// - [`Error::TimedOut`] if it does not end in time; it is then killed.
+    pub fn finish(self, inspect: bool) -> Result<SandboxOutcome, Error> {
+        // If this cannot be sent, the reader thread sees the end of the connection anyway.
+        let _ = wire::send(self.connection.init().socket(), &Pid1Request::Finish, &[]);
+        let ended = self
+            .end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .recv_timeout(END_TIMEOUT);
+        if ended == Err(RecvTimeoutError::Timeout) {
+            self.hard_kill();
+            return Err(Error::TimedOut("end"));
+        }
+        let mut finished = SandboxOutcome {
+            usage: self.connection.result(self.max_layer_bytes)?,
+            ..SandboxOutcome::default()
+        };
+        if inspect {
+            let (reason, bytes) = self.inspect()?;
+            finished.changed = Some(reason.is_some());
+            finished.reason = reason;
+            finished.upper_bytes = bytes;
+            if let Some(limit) = self.max_layer_bytes
+                && bytes > limit
+            {
+                return Err(Error::LayerTooLarge { bytes, limit });
+            }
+        }
+        Ok(finished)
+    }
+
+    fn inspect(&self) -> Result<(Option<String>, u64), Error> {
+        let init = self.connection.init();
+        wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
+        match init.receive(Instant::now() + INSPECT_TIMEOUT) {
+            Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
+            Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
+            Err(WireError::TimedOut) => {
+                Err(Error::TimedOut("compare what it wrote with the image"))
+            }
+            _ => Err(Error::Gone),
+        }
+    }
+
+    /// Kills the sandbox without waiting for its end.
+    pub fn hard_kill(&self) {
+        self.connection.init().kill();
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Pid 1 exits when its connection ends, and the first stage when the process tree is gone.
+        // A process that does not exit in time is killed.
+        let _ = shutdown(self.connection.init().socket(), Shutdown::Both);
+        if !self.connection.init().wait(Instant::now() + END_TIMEOUT) {
+            self.connection.init().kill();
+        }
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
