@@ -1,10 +1,10 @@
-//! Compiles the API document into the types of requests and answers; the work is in `crates/codegen`.
+//! Generates the types of requests and answers from the API document, with `crates/codegen`.
 
 use std::{env, fs, path::PathBuf};
 
 use contree_codegen::server::{self, Settings};
 
-/// The document, through a link that a package has as a file.
+/// The API document: a symbolic link here, and a copy of the file in a published package.
 const DOCUMENT: &str = "openapi/contree.yaml";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,13 +18,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// What this engine decides where the document leaves it open.
+/// The generator's settings: types and defaults that the document leaves open.
 fn settings() -> Settings {
     let mut settings = Settings::new()
         .with_flag("crate::api::flag::Flag")
         // Sizes, counts and times are never negative.
         .with_integer("u64")
-        // What is left out is filled in as the document's texts say.
+        // Defaults that the document states only in its descriptions.
         .refined("/InstanceSpawnRequest/properties/timeout/default", 3600)
         .refined(
             "/InstanceSpawnRequest/properties/files/default",
@@ -34,19 +34,21 @@ fn settings() -> Settings {
         .refined("/InstanceFile/properties/uid/default", 0)
         .refined("/InstanceFile/properties/gid/default", 0)
         .refined("/InstanceFile/properties/mode/default", "0644")
-        // A bound that was left out is not part of the request as it is answered.
+        // An answer repeats the request without a limit that the client left out.
         .refined(
             "/InstanceResourcesLimits/properties/max_layer_bytes/default",
             (),
         )
-        // The engine's own errors are sentences.
+        // The engine's errors are plain sentences.
         .with_type("Error.error", "String")
-        // What an event holds depends on its type, and logs of other releases may have types that this one does not know.
+        // An event's data depends on its type, and logs of other releases may have unknown types.
         .with_type("OperationEvent.type", "String")
         .with_type("OperationEvent.data", "serde_json::Value")
         .with_type("OperationEventSSEFrame", "String")
         .with_type("EventDataCompletion.status", "OperationStatus")
-        // Maps whose order is part of the answer.
+        // A request that another release recorded may have a form that this one cannot read.
+        .with_type("OperationResponse.metadata", "serde_json::Value")
+        // The order of these maps is part of the answer.
         .with_type(
             "WhoAmIResponse.permissions",
             "indexmap::IndexMap<String, bool>",
@@ -56,9 +58,9 @@ fn settings() -> Settings {
             "std::collections::BTreeMap<String, i64>",
         )
         .with_type("WhoAmIResponse.limits", "indexmap::IndexMap<String, u64>")
-        // Lines of one file share its path.
+        // All matches in one file share its path.
         .with_type("GrepMatch.path", "std::sync::Arc<str>")
-        // Parameters whose refusals the routes word themselves.
+        // The routes check these parameters, so that their error messages are clear.
         .with_type("ListOperationsQuery.status", "String")
         .with_type("ListOperationsQuery.kind", "String")
         .with_type("ListImagesQuery.tagged", "crate::api::flag::Flag")
@@ -70,7 +72,7 @@ fn settings() -> Settings {
     settings
 }
 
-/// The numbers that are smaller than 64 bits, or may be negative.
+/// Numbers that are smaller than 64 bits, or may be negative.
 const NUMBERS: &[(&str, &str)] = &[
     ("*.uid", "u32"),
     ("*.gid", "u32"),

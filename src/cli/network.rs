@@ -76,7 +76,7 @@ fn rules(
     } else {
         given.join(",")
     };
-    Ok(EgressRule::list(&text)?)
+    Ok(EgressRule::parse_list(&text)?)
 }
 
 /// Warns of what weakens the sandbox.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use tokio::io::AsyncWriteExt as _;
 
-use contree_registry::{Host, Login, Secret};
+use contree_registry::{Login, RegistryHost, SecretString};
 
 /// How long a helper may take: some ask the user.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -53,7 +53,7 @@ fn config_path() -> Option<PathBuf> {
 }
 
 /// The login that Docker has for a registry. What cannot be read counts as none, with a warning.
-pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
+pub(super) async fn docker_login(registry: &RegistryHost) -> Option<Login> {
     let path = config_path()?;
     let text = match tokio::fs::read(&path).await {
         Ok(text) => text,
@@ -71,7 +71,7 @@ pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
             return None;
         }
     };
-    let key = |key: &str| Host::of_address(key).is_ok_and(|host| host == *registry);
+    let key = |key: &str| RegistryHost::from_docker_key(key).is_ok_and(|host| host == *registry);
     let helper = config
         .cred_helpers
         .iter()
@@ -83,7 +83,7 @@ pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
             .keys()
             .find(|known| key(known))
             .map(String::as_str)
-            .unwrap_or(if registry == &Host::hub() {
+            .unwrap_or(if registry == &RegistryHost::hub() {
                 HUB_KEY
             } else {
                 registry.as_str()
@@ -99,7 +99,7 @@ pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
 impl DockerLogin {
     fn login(self) -> Option<Login> {
         if let Some(token) = self.identitytoken.filter(|token| !token.is_empty()) {
-            return Some(Login::Identity(Secret::new(token)));
+            return Some(Login::Identity(SecretString::new(token)));
         }
         if let Some(auth) = self.auth.filter(|auth| !auth.is_empty()) {
             let decoded = STANDARD.decode(auth.trim()).ok()?;
@@ -156,7 +156,7 @@ async fn ask(name: &str, server: &str) -> Option<Login> {
     }
     let answer: HelperAnswer = serde_json::from_slice(&output.stdout).ok()?;
     Some(if answer.username == TOKEN_USER {
-        Login::Identity(Secret::new(answer.secret))
+        Login::Identity(SecretString::new(answer.secret))
     } else {
         Login::password(answer.username, answer.secret)
     })

@@ -3,10 +3,14 @@
 use super::{Context, docker_login};
 use crate::Client;
 use crate::store::credentials;
-use contree_registry::{Host, Login};
+use contree_registry::{Login, RegistryHost};
 
 /// The credentials for a registry: those stored by `registry_auth`, else Docker's.
-pub(super) async fn stored(cx: &Context, client: &Client, registry: &Host) -> Option<Login> {
+pub(super) async fn stored(
+    cx: &Context,
+    client: &Client,
+    registry: &RegistryHost,
+) -> Option<Login> {
     let backend = client.backend().identity();
     let key = registry.clone();
     let found = cx

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{LocalAccess, ToolError, ToolSelection};
 use crate::Client;
 use crate::store::Store;
-use contree_registry::Http;
+use contree_registry::HttpClients;
 
 /// How long a cancelled operation may take to end before it is left to the backend.
 const CANCEL: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ pub struct Session {
     started: Mutex<BTreeSet<Uuid>>,
     store: Store,
     local: LocalAccess,
-    registries: Http,
+    registries: HttpClients,
     desktop: bool,
 }
 
@@ -61,7 +61,7 @@ impl Session {
             started: Mutex::default(),
             store: Store::in_memory(),
             local: LocalAccess::everything(),
-            registries: Http::default(),
+            registries: HttpClients::default(),
             desktop: false,
         }
     }
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// Connections to registries.
-    pub(crate) fn registries(&self) -> &Http {
+    pub(crate) fn registries(&self) -> &HttpClients {
         &self.registries
     }
 

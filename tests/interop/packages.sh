@@ -133,7 +133,7 @@ everything() {
         getent passwd uuidd'
     if [ "$(field exit_code)" != 0 ]; then
         # With a single id nothing can belong to another user: then that is what the result says.
-        if [ "$name" = single ] && field stderr | grep -q 'contree: this sandbox has one user id alone'; then
+        if [ "$name" = single ] && field stderr | grep -q 'contree: this sandbox has a single user id'; then
             printf 'degraded, and says so: %s\n' "$(field stderr | tail -1)"
         else
             field stdout | tail -20

@@ -183,7 +183,7 @@ inside "$image" "$expected" "$checks"
 
 url="docker://127.0.0.1:$closed/team/small:gzip"
 refusal=$(import "{\"registry\": {\"url\": \"$url\"}}")
-[[ $refusal == *"asks for credentials"* ]] || wrong "without a password: $refusal"
+[[ $refusal == *"requires credentials"* ]] || wrong "without a password: $refusal"
 refusal=$(import "{\"registry\": {\"url\": \"$url\", \"credentials\": {\"username\": \"alice\", \"password\": \"wrong\"}}}")
 [[ $refusal == *"did not accept"* ]] || wrong "with a wrong password: $refusal"
 imported "with a password" "{\"registry\": {\"url\": \"$url\", \"credentials\": {\"username\": \"alice\", \"password\": \"correct horse\"}}}"

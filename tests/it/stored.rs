@@ -12,8 +12,8 @@ use contree::engine::LocalConfig;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::engine::registry::{Access, Image, Layer, Packing, Registry};
-use crate::engine::support::{Local, data_dir, frames};
+use crate::engine::registry::{Authentication, Image, Layer, Packing, Registry};
+use crate::engine::support::{TestEngine, data_dir, frames};
 use crate::support::raw::Raw;
 use crate::support::{Home, repository};
 
@@ -138,9 +138,9 @@ impl Stored {
         config
     }
 
-    async fn engine(&self) -> Local {
+    async fn engine(&self) -> TestEngine {
         // The directory that goes with the engine is an empty one: this one outlives it.
-        Local::with(self.config(), data_dir()).await
+        TestEngine::with(self.config(), data_dir()).await
     }
 
     fn session(&self) -> Raw {
@@ -396,7 +396,7 @@ fn a_directory_that_was_sent_is_not_sent_again() {
 fn stored_credentials_are_still_used() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for stored in Stored::all() {
-        let registry = runtime.block_on(Registry::start(Access::Basic));
+        let registry = runtime.block_on(Registry::start(Authentication::Basic));
         let layer = Layer::new().file("file", "").bytes();
         registry.push("one", &Image::new(&[(layer, Packing::Gzip)], &[]));
         // The registry of that time had another port.

@@ -1,17 +1,17 @@
 //! Generated files are up to date: what clients see, pages, the code made from small manifests, and what the build says of mistakes.
 
 use contree_xtask::fixture::Fixture;
-use contree_xtask::{GENERATE, Mode, generate};
+use contree_xtask::{GENERATE_COMMAND, SyncMode, generate};
 
 use super::root;
 
 #[test]
 fn generated_files_are_up_to_date() {
-    let stale = generate(root(), Mode::Check).unwrap_or_else(|problem| panic!("{problem}"));
+    let stale = generate(root(), SyncMode::Check).unwrap_or_else(|problem| panic!("{problem}"));
     let said: Vec<String> = stale.iter().map(ToString::to_string).collect();
     assert!(
         said.is_empty(),
-        "{}\nRefresh with: {GENERATE}",
+        "{}\nRefresh with: {GENERATE_COMMAND}",
         said.join("\n")
     );
 }

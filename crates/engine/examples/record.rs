@@ -1,16 +1,14 @@
-//! Prints the recording of the API that the test `recorded` compares with.
+//! Prints a recording of the API, in the form that the test `recorded` compares.
 //!
-//! Without an argument it records an engine of this build, with `unix:PATH` the one that listens there.
+//! Without an argument it records an engine of this build. With `unix:PATH` it records the engine
+//! that listens on that socket.
 
 #[cfg(target_os = "linux")]
 #[path = "../tests/recorded/normalise.rs"]
 mod normalise;
 #[cfg(target_os = "linux")]
 #[path = "../tests/recorded/record.rs"]
-#[expect(
-    dead_code,
-    reason = "the test compares recordings, which this program does not"
-)]
+#[expect(dead_code, reason = "only the test compares recordings")]
 mod record;
 #[cfg(target_os = "linux")]
 #[path = "../tests/recorded/script.rs"]
@@ -25,9 +23,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let recording = match std::env::args().nth(1) {
         Some(address) => {
             let path = address.strip_prefix("unix:").ok_or("give unix:PATH")?;
-            record::of(std::path::Path::new(path)).await?
+            record::record_engine(std::path::Path::new(path)).await?
         }
-        None => record::of_this_engine().await?,
+        None => record::record_this_build().await?,
     };
     print!("{recording}");
     Ok(())
@@ -35,5 +33,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("the engine is for Linux");
+    eprintln!("the engine runs only on Linux");
 }

@@ -1,12 +1,12 @@
-//! Work that blocks, off the asynchronous threads.
+//! Running blocking work outside the asynchronous threads.
 
 use crate::error::ApiError;
 
-/// Runs what blocks off the asynchronous threads.
+/// Runs blocking work on a thread that may block. 500 if it panics.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|error| ApiError::internal(format!("the engine's worker failed: {error}")))?
+        .map_err(|error| ApiError::internal(format!("a task of the engine failed: {error}")))?
 }

@@ -1,4 +1,4 @@
-//! Where the engine keeps its data, and how it may be told otherwise.
+//! Settings of the engine, and their environment variables.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -7,43 +7,47 @@ use std::str::FromStr;
 use crate::egress::{EgressRule, EgressSettings, NetworkMode, ProxyVariables};
 use crate::error::{EngineError, SettingError};
 
-/// Untagged images, uploaded files and records of operations are kept for so many days unless `CONTREE_RETENTION_DAYS` says otherwise.
+/// Days for which unused images, uploaded files and records of operations are kept.
+/// `CONTREE_RETENTION_DAYS` overrides it.
 pub const RETENTION_DAYS: u32 = 30;
 
 /// Settings of the embedded engine.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LocalConfig {
-    /// Images, layers, files and records. Made with mode 0700 if missing.
+    /// The directory of images, layers, files and records. Created with mode 0700 if missing.
     pub data_dir: PathBuf,
-    /// Holds the engine's socket, in a directory of its own with mode 0700. `None`: `$XDG_RUNTIME_DIR`, else the
-    /// system's directory for temporary files.
+    /// The directory below which the engine creates a directory with mode 0700 for its socket.
+    /// `None`: `$XDG_RUNTIME_DIR`, else the system's directory for temporary files.
     pub runtime_dir: Option<PathBuf>,
-    /// A program that links this crate, to be started as a sandbox's first process. Only needed where the crate is part
-    /// of a shared library, such as an extension module of an interpreter; any other program is its own.
+    /// A program that links this crate and is started as a sandbox's first process. It is needed
+    /// only where the crate is part of a shared library, such as an extension module of an
+    /// interpreter. Any other program starts itself.
     pub init_program: Option<PathBuf>,
-    /// How many sandboxes may run at once; further ones wait as PENDING.
+    /// Most sandboxes that run at once. Further ones wait as PENDING.
     pub max_concurrency: usize,
-    /// How many images may be imported at once; further imports wait as PENDING.
+    /// Most images that are imported at once. Further imports wait as PENDING.
     pub max_imports: usize,
-    /// Whether images may be imported from paths of this machine (`oci-layout:`, `docker-archive:`, `rootfs:`), which are read with
-    /// this process's rights. Not for an engine that others can reach.
+    /// Whether images may be imported from paths of this machine (`oci-layout:`, `docker-archive:`,
+    /// `rootfs:`). They are read with this process's rights, so an engine that others can reach
+    /// must not allow it.
     pub local_imports: bool,
-    /// Most bytes of an imported image's files, unpacked.
+    /// Most bytes of an imported image's unpacked files.
     pub import_bytes: u64,
     /// Most entries of an imported layer.
     pub import_entries: u64,
-    /// How many commands may wait; beyond that, or where the system allows too few open files for so many, a request is turned
-    /// away with 429.
+    /// Most commands that may wait; a further request gets 429. The number is lower where the
+    /// system allows too few open files.
     pub max_pending: usize,
-    /// What commands reach that ask for a network, which they do by default.
+    /// The network of commands that ask for one, which they do by default.
     pub network: NetworkMode,
-    /// With [`NetworkMode::Proxy`]: all that they may reach. Empty: every public address.
+    /// With [`NetworkMode::Proxy`]: the hosts that commands may reach. Empty: every public address.
     pub egress_allow: Vec<EgressRule>,
-    /// With [`NetworkMode::Proxy`]: what they may not reach, whatever else is allowed.
+    /// With [`NetworkMode::Proxy`]: hosts that commands may not reach. It overrides `egress_allow`.
     pub egress_deny: Vec<EgressRule>,
-    /// After how many days untagged images that nobody used, uploaded files and records of operations are removed, once a day in the
-    /// background; 0 is never. `None`: `CONTREE_RETENTION_DAYS`, else [`RETENTION_DAYS`].
+    /// Days after which unused images without a tag, uploaded files and records of operations are
+    /// removed; 0 is never. It happens once a day, in the background. `None`:
+    /// `CONTREE_RETENTION_DAYS`, else [`RETENTION_DAYS`].
     pub retention_days: Option<u32>,
 }
 
@@ -61,7 +65,7 @@ impl FromStr for NetworkMode {
 }
 
 impl LocalConfig {
-    /// Settings with this data directory and defaults for the rest.
+    /// Settings with a data directory and defaults for the rest.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -82,12 +86,16 @@ impl LocalConfig {
         }
     }
 
-    /// Settings of the environment. The data directory: `CONTREE_DATA_DIR`, else `contree` in `XDG_DATA_HOME`, else
-    /// `~/.local/share/contree`. The network: `CONTREE_NETWORK` (`proxy`, `host`, `none`), `CONTREE_EGRESS_ALLOW` and
-    /// `CONTREE_EGRESS_DENY` (rules, separated by commas).
+    /// Settings from the environment:
+    ///
+    /// - the data directory: `CONTREE_DATA_DIR`, else `contree` in `XDG_DATA_HOME`, else
+    ///   `~/.local/share/contree`;
+    /// - the network: `CONTREE_NETWORK` (`proxy`, `host` or `none`);
+    /// - egress rules, separated by commas: `CONTREE_EGRESS_ALLOW` and `CONTREE_EGRESS_DENY`.
     ///
     /// # Errors
-    /// [`EngineError::NoDataDirectory`] if none of the first variables is set, [`EngineError::Setting`] if one of the last cannot be read.
+    /// [`EngineError::NoDataDirectory`] if no variable names a data directory, and
+    /// [`EngineError::Setting`] if a variable of the network cannot be read.
     pub fn from_env() -> Result<Self, EngineError> {
         let set = |name: &str| {
             std::env::var_os(name)
@@ -103,18 +111,19 @@ impl LocalConfig {
         if let Some(mode) = text("CONTREE_NETWORK") {
             config.network = mode.parse()?;
         }
-        let rules = |name| EgressRule::list(&text(name).unwrap_or_default());
+        let rules = |name| EgressRule::parse_list(&text(name).unwrap_or_default());
         config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(SettingError::from)?;
         config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(SettingError::from)?;
         Ok(config)
     }
 
-    /// After how many days what nobody used is removed. A variable that is no number keeps everything: that can be mended.
+    /// Days after which unused data is removed. If `CONTREE_RETENTION_DAYS` is not a number,
+    /// nothing is removed: the user can still correct the variable.
     pub(super) fn retention(&self) -> u32 {
         let variable = || match std::env::var("CONTREE_RETENTION_DAYS") {
             Ok(text) if !text.trim().is_empty() => Some(text.trim().parse().unwrap_or_else(|_| {
                 tracing::warn!(
-                    "CONTREE_RETENTION_DAYS is no number of days, so nothing is removed"
+                    "CONTREE_RETENTION_DAYS is not a number of days, so nothing is removed"
                 );
                 0
             })),
@@ -125,7 +134,7 @@ impl LocalConfig {
             .unwrap_or(RETENTION_DAYS)
     }
 
-    /// Where the socket's directory is made.
+    /// The directory below which the socket's directory is created.
     pub(super) fn socket_parent(&self) -> PathBuf {
         let user = rustix::process::geteuid().as_raw();
         self.runtime_dir
@@ -138,7 +147,8 @@ impl LocalConfig {
             .unwrap_or_else(std::env::temp_dir)
     }
 
-    /// The settings of the sandboxes' network. How this machine reaches the network is read from the environment.
+    /// The settings of the sandboxes' network. This machine's own proxies come from the
+    /// environment.
     pub(super) fn egress_settings(&self) -> EgressSettings {
         EgressSettings {
             network: self.network,
@@ -177,10 +187,11 @@ fn proxy_variables() -> ProxyVariables {
     }
 }
 
-/// Whether it is a user's own. `su` and the like leave another's in the environment.
+/// Whether a runtime directory belongs to `user`. After `su` or `sudo` the environment may name the
+/// directory of another user.
 fn is_runtime_directory(path: &Path, user: u32) -> bool {
     path.is_absolute()
-        && std::fs::metadata(path).is_ok_and(|about| about.is_dir() && about.uid() == user)
+        && std::fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The data directory: made if it is missing, and checked to be of this release.
+//! The data directory: created if missing, and checked for a layout that this release reads.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use crate::rows::Rows;
 /// The layout of the data directory that this release reads and writes.
 const STORE_VERSION: &str = "1";
 
-/// Whether the records of a data directory can be used by this release. One that is not there yet can.
+/// Checks that this release can use the records of a data directory. A missing directory passes.
 pub(crate) fn check_records(root: &Path) -> Result<(), EngineError> {
     if !root.join("VERSION").exists() {
         return Ok(());
@@ -21,7 +21,7 @@ pub(crate) fn check_records(root: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Makes the data directory and checks that its layout is one this release knows.
+/// Creates the data directory if missing, and checks that this release reads its layout.
 pub(crate) fn prepare(root: &Path) -> Result<(), EngineError> {
     let failed = |action, path: &Path| {
         let path = path.to_owned();
@@ -40,7 +40,7 @@ pub(crate) fn prepare(root: &Path) -> Result<(), EngineError> {
         .recursive(true)
         .mode(0o700)
         .create(root)
-        .map_err(failed("cannot make the data directory", root))?;
+        .map_err(failed("cannot create the data directory", root))?;
     let path = root.join("VERSION");
     match fs::OpenOptions::new()
         .write(true)
@@ -52,17 +52,17 @@ pub(crate) fn prepare(root: &Path) -> Result<(), EngineError> {
             .write_all(STORE_VERSION.as_bytes())
             .map_err(failed("cannot write", &path)),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let found = fs::read_to_string(&path)
+            let version = fs::read_to_string(&path)
                 .map_err(failed("cannot read", &path))?
                 .trim()
                 .to_owned();
-            // Empty: another engine is between making the file and writing it.
-            if found.is_empty() || found == STORE_VERSION {
+            // Empty: another engine has created the file and not yet written it.
+            if version.is_empty() || version == STORE_VERSION {
                 return Ok(());
             }
             Err(EngineError::StoreVersion {
                 path: root.to_owned(),
-                found,
+                found: version,
                 known: STORE_VERSION,
             })
         }

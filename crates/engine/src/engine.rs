@@ -1,4 +1,4 @@
-//! What all requests share: records, layers, running operations, open views.
+//! The state that all requests share: records, layers, running operations, open views.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,10 +19,10 @@ use crate::egress::Egress;
 use crate::error::ApiError;
 use crate::error::EngineError;
 use crate::image::squash_queue::SquashQueue;
-use crate::image::views::Views;
+use crate::image::view_cache::ViewCache;
 use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
-use crate::operation::running::Running;
+use crate::operation::running::RunningOperation;
 use crate::rows::files::StoredFile;
 use crate::rows::{Rows, layers};
 use contree_sqlite::DbError;
@@ -31,29 +31,30 @@ use contree_sqlite::DbError;
 pub(crate) struct Engine {
     pub(crate) rows: Rows,
     pub(crate) store: LayerStore,
-    /// Names the store, whichever process serves it.
+    /// The identity of the store, which is the same in every process that serves it.
     pub(crate) identity: String,
-    /// The machine's boot, by which layers are told that a power loss may have cut.
+    /// The kernel's id of this boot. A layer of an earlier boot that was not synced may be
+    /// incomplete.
     pub(crate) boot: String,
-    /// Operations of this process that are not over.
-    pub(crate) running: Mutex<HashMap<Uuid, Arc<Running>>>,
-    /// Commands that run, and those that wait.
-    pub(crate) instances: Arc<Queue>,
-    /// The socket on which other engines of the store reach this one.
+    /// Unfinished operations of this process.
+    pub(crate) running: Mutex<HashMap<Uuid, Arc<RunningOperation>>>,
+    /// The queue of commands.
+    pub(crate) run_queue: Arc<Queue>,
+    /// The socket on which other engines of the store send requests to this one.
     socket: OnceLock<String>,
     pub(crate) imports: Imports,
     pub(crate) views: Views,
-    /// After how many days what nobody used is removed; 0 is never.
+    /// Days after which unused images, files and records are removed; 0 is never.
     pub(crate) retention_days: u32,
-    /// Chains that have become long.
+    /// Layers whose chains have become long and are to be squashed.
     pub(crate) squash_queue: SquashQueue,
     /// The network of the sandboxes.
     pub(crate) egress: Egress,
-    /// A commit that is not synced yet.
+    /// Notified when a commit has to be synced.
     pub(crate) committed: Notify,
-    /// An operation that was accepted.
+    /// Notified when an operation was accepted.
     pub(crate) accepted: Notify,
-    /// The engine is being stopped.
+    /// Cancelled when the engine stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
@@ -67,17 +68,17 @@ impl Engine {
         let identity = rows.identity()?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim().to_owned();
-        // Before anything is served from them.
+        // Before any layer is served.
         let lost = if boot.is_empty() {
-            // Not to be known here, so that it says nothing about what others have recorded.
+            // Without the boot's id, layers of earlier boots cannot be recognized.
             0
         } else {
-            rows.write(|t| layers::drop_unsynced(t, &boot))?
+            rows.write(|t| layers::mark_lost_images(t, &boot))?
         };
         if lost > 0 {
             tracing::warn!(
                 images = lost,
-                "images were not on disk when the machine went down, and are gone"
+                "these images were not yet on disk when the machine lost power, so they are lost"
             );
         }
         let egress = Egress::new(config.egress_settings(), store.id_map().is_single());
@@ -87,10 +88,10 @@ impl Engine {
             identity,
             boot,
             running: Mutex::default(),
-            instances: Queue::new(config.max_concurrency, most_waiting(config.max_pending)),
+            run_queue: Queue::new(config.max_concurrency, max_waiting(config.max_pending)),
             socket: OnceLock::new(),
             imports: Imports::new(config),
-            views: Views::default(),
+            views: ViewCache::default(),
             retention_days: config.retention(),
             squash_queue: SquashQueue::default(),
             egress,
@@ -101,18 +102,18 @@ impl Engine {
         })
     }
 
-    /// Where other engines of the store reach this one, once it is up.
+    /// The socket for other engines of the store, once this engine listens.
     pub(crate) fn socket(&self) -> Option<&str> {
         self.socket.get().map(String::as_str)
     }
 
-    /// Says where other engines of the store reach this one. Before anything is accepted.
+    /// Sets the socket for other engines of the store. Called before any operation is accepted.
     pub(crate) fn set_socket(&self, socket: &Path) {
         let _ = self.socket.set(socket.to_string_lossy().into_owned());
     }
 
-    /// An operation of this process, if it is not over.
-    pub(crate) fn running(&self, operation: Uuid) -> Option<Arc<Running>> {
+    /// An unfinished operation of this process.
+    pub(crate) fn running(&self, operation: Uuid) -> Option<Arc<RunningOperation>> {
         self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -120,7 +121,7 @@ impl Engine {
             .cloned()
     }
 
-    /// Whether an operation of this process is not over.
+    /// Whether this process has an unfinished operation.
     pub(crate) fn is_busy(&self) -> bool {
         !self
             .running
@@ -129,7 +130,7 @@ impl Engine {
             .is_empty()
     }
 
-    /// Asks all operations of this process to end.
+    /// Cancels all operations of this process.
     pub(crate) fn cancel_all(&self, reason: &str) {
         for running in self
             .running
@@ -141,7 +142,7 @@ impl Engine {
         }
     }
 
-    /// The log of an operation.
+    /// The path of an operation's event log.
     pub(crate) fn log_path(&self, operation: Uuid) -> PathBuf {
         self.store
             .root()
@@ -149,32 +150,34 @@ impl Engine {
             .join(format!("{operation}.jsonl"))
     }
 
-    /// The content of an uploaded file.
+    /// The path of an uploaded file's content.
     pub(crate) fn file_path(&self, sha256: &str) -> PathBuf {
         self.store.root().join("files").join(sha256)
     }
 
-    /// Whether a file's content is there in full; it may have been cut by a power loss.
+    /// Whether a file's content is complete. A power loss may have truncated it.
     pub(crate) fn has_content(&self, file: &StoredFile) -> bool {
         fs::metadata(self.file_path(&file.sha256))
-            .is_ok_and(|found| found.is_file() && found.len() == file.size)
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size)
     }
 
-    /// Runs read-only statements: here if the connection is free, since they take microseconds and no other process's
-    /// write holds them up; else off the asynchronous threads.
+    /// Runs read-only statements.
+    ///
+    /// If the connection is free, they run on this thread: they take microseconds, and no other
+    /// process's write delays them. Otherwise they run on a thread that may block.
     pub(crate) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let statements = match self.rows.read_now(statements) {
-            Ok(done) => return Ok(done?),
-            Err(busy) => busy,
+            Ok(result) => return Ok(result?),
+            Err(statements) => statements,
         };
         let rows = self.rows.clone();
         blocking(move || Ok(rows.read(statements)?)).await
     }
 
-    /// Runs statements in one write transaction off the asynchronous threads.
+    /// Runs statements in one write transaction, on a thread that may block.
     pub(crate) async fn write<T: Send + 'static>(
         self: &Arc<Self>,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
@@ -184,8 +187,11 @@ impl Engine {
     }
 }
 
-/// How many commands may wait. Each holds two descriptors, and what runs needs many more.
-fn most_waiting(wanted: usize) -> usize {
+/// The number of commands that may wait, at most `wanted`.
+///
+/// A waiting command holds two file descriptors and a running one many more, so waiting commands
+/// get a quarter of the process's limit.
+fn max_waiting(wanted: usize) -> usize {
     let descriptors = contree_sandbox::raise_descriptor_limit();
-    usize::try_from(descriptors / 4).map_or(wanted, |fit| fit.min(wanted))
+    usize::try_from(descriptors / 4).map_or(wanted, |available| available.min(wanted))
 }

@@ -1,4 +1,4 @@
-//! Errors of the engine: of starting it, and of answering a request.
+//! Errors of the engine: why it did not start, and error answers of the API.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -11,44 +11,44 @@ use crate::api::types;
 use crate::egress::EgressRuleError;
 use contree_sqlite::DbError;
 
-/// Why the embedded engine did not start.
+/// An error of starting or using the embedded engine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// A setting cannot be read.
     #[error(transparent)]
     Setting(#[from] SettingError),
-    /// Neither `CONTREE_DATA_DIR`, `XDG_DATA_HOME` nor `HOME` says where to keep images.
+    /// None of `CONTREE_DATA_DIR`, `XDG_DATA_HOME` and `HOME` is set.
     #[error("no data directory: set CONTREE_DATA_DIR (HOME and XDG_DATA_HOME are not set)")]
     NoDataDirectory,
-    /// There is something else in the data directory's place.
+    /// The path of the data directory is not a directory.
     #[error(
-        "{path} is not a directory; set CONTREE_DATA_DIR to a directory, or to a path that is free"
+        "{path} is not a directory; set CONTREE_DATA_DIR to a directory, or to a path that does not exist"
     )]
     NotADirectory {
         /// The data directory.
         path: PathBuf,
     },
-    /// A directory or file could not be made or used.
+    /// A directory or file could not be created or used.
     #[error("{action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// On what.
+        /// The directory or file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The store was written by another release in a way that this one does not know.
+    /// Another release wrote the store with a layout that this release does not read.
     #[error(
         "the data directory {path} has store version {found}, but this release reads only {known}; use the release that made it, or set CONTREE_DATA_DIR to another directory"
     )]
     StoreVersion {
         /// The data directory.
         path: PathBuf,
-        /// What is written there.
+        /// The version of the directory's layout.
         found: String,
-        /// What this release reads.
+        /// The version that this release reads.
         known: &'static str,
     },
     /// The records could not be opened or used.
@@ -60,28 +60,28 @@ pub enum EngineError {
     /// The layers could not be opened.
     #[error(transparent)]
     Sandbox(#[from] contree_sandbox::Error),
-    /// Others could reach the engine, and nothing would tell them from its user.
+    /// The engine would listen beyond loopback without a token.
     #[error(
-        "{address} can be reached by others, so clients need a token: write one to a file that only you can read and give it with --token-file, or listen on 127.0.0.1 or unix:PATH"
+        "others can reach {address}, so clients need a token: write one to a file that only you can read and give it with --token-file, or listen on 127.0.0.1 or unix:PATH"
     )]
     NoToken {
-        /// Where it would listen.
+        /// The address to listen on.
         address: std::net::SocketAddr,
     },
-    /// Others than this machine's users could guess the token.
+    /// The engine would listen beyond loopback with a token that can be guessed.
     #[error(
         "beyond loopback ({address}) a token needs at least 16 characters: make one with `openssl rand -hex 32`"
     )]
     ShortToken {
-        /// Where it would listen.
+        /// The address to listen on.
         address: std::net::SocketAddr,
     },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// As it was given.
+        /// The address as the caller gave it.
         address: String,
-        /// Why not.
+        /// The cause.
         source: std::io::Error,
     },
     /// The engine's thread ended before it was ready.
@@ -89,19 +89,19 @@ pub enum EngineError {
     Thread,
 }
 
-/// Why a setting cannot be read.
+/// A setting that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingError {
-    /// The network of sandboxes is none that there is.
+    /// The network mode is unknown.
     #[error("the network of sandboxes is `proxy`, `host` or `none`, not `{}`", .0.escape_debug())]
     Network(String),
-    /// A rule about the network cannot be read.
+    /// An egress rule cannot be read.
     #[error(transparent)]
     EgressRule(#[from] EgressRuleError),
 }
 
-/// What records, files and layers answer when they cannot be used.
+/// A failure of the records, the files or the layers of a data directory.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StorageError {
     /// The records.
@@ -125,13 +125,13 @@ impl From<StorageError> for EngineError {
     }
 }
 
-/// An error answer: a status and a sentence.
+/// An error answer of the API: a status and a sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct ApiError {
     status: StatusCode,
     message: String,
-    /// Seconds until another try makes sense.
+    /// Seconds after which the client may try again.
     retry_after: Option<u32>,
 }
 
@@ -144,23 +144,23 @@ impl ApiError {
         }
     }
 
-    /// The same, with the advice to try again after so many seconds.
+    /// Adds the advice to try again after `seconds`.
     pub(super) fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
 
-    /// 400: the request cannot be understood or is out of bounds.
+    /// 400: the request cannot be read, or a value is out of bounds.
     pub(super) fn bad(message: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message.to_string())
     }
 
-    /// 404: what it names is not there.
+    /// 404: the request names something that does not exist.
     pub(super) fn missing(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// 400 in place of 404: what is missing was named by the body, not by the path.
+    /// Turns a 404 into a 400, for something that the body names and not the path.
     pub(super) fn missing_is_bad(self) -> Self {
         if self.status == StatusCode::NOT_FOUND {
             Self {
@@ -177,27 +177,27 @@ impl ApiError {
         self.status == StatusCode::NOT_FOUND
     }
 
-    /// 429: nothing was done, since there is too much to do.
+    /// 429: the engine is too busy and did nothing.
     pub(super) fn too_many(message: impl Into<String>, seconds: u32) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, message).retry_after(seconds)
     }
 
-    /// 425: nothing was done, since the operation has not begun.
+    /// 425: the operation has not started, so nothing was done.
     pub(super) fn too_early(message: impl Into<String>) -> Self {
         Self::new(StatusCode::TOO_EARLY, message).retry_after(1)
     }
 
-    /// 422: the path is of the wrong kind.
+    /// 422: the path is not of the required kind, such as a directory.
     pub(super) fn kind(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
     }
 
-    /// 500: our own failure.
+    /// 500: a failure of the engine itself.
     pub(super) fn internal(message: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// Whether a sandbox was ended since its layer had become too large.
+    /// Whether a sandbox was ended because its layer had become too large.
     pub(super) fn is_too_large(&self) -> bool {
         self.status == StatusCode::INSUFFICIENT_STORAGE
     }
@@ -240,7 +240,8 @@ impl From<std::io::Error> for ApiError {
 }
 
 impl From<contree_sandbox::Error> for ApiError {
-    /// What a machine cannot do is refused for good (403, never repeated by clients); anything else is our failure.
+    /// 403 for something that this machine cannot do (clients do not repeat it), 507 for a layer
+    /// that is too large, 500 for anything else.
     fn from(error: contree_sandbox::Error) -> Self {
         match error {
             contree_sandbox::Error::Unavailable(_) => {

@@ -1,11 +1,19 @@
-//! The embedded engine: the Contree API on this Linux machine, without account, daemon or container runtime.
+//! The embedded engine: the Contree API on this Linux machine, without account, daemon or container
+//! runtime.
 //!
-//! [`LocalEngine`] is an engine inside the process, on a private unix socket; [`Server`] is one that other processes reach.
-//! It keeps images, files and records in a data directory that several processes may share.
+//! [`LocalEngine`] is an engine inside the process, on a private unix socket. [`Server`] is one for
+//! other processes. Images, files and records are in a data directory that several processes may
+//! share.
 //!
-//! Inside, a request comes through `serve` to a route of `api`. It reads and changes what `engine` holds: records in `rows`,
-//! layers in `contree-sandbox`. What takes time is an `operation`: a command in `run`, or an `import`. `image` looks into images,
-//! `egress` is the network of sandboxes, and `upkeep` frees disk space.
+//! The modules:
+//!
+//! - `serve` accepts connections and passes requests to the routes of `api`;
+//! - `engine` holds the state that routes use: records (`rows`) and layers (`contree-sandbox`);
+//! - `operation` queues, executes and records work that takes time: `run` executes commands, and
+//!   `import` imports images;
+//! - `image` reads and squashes images;
+//! - `egress` is the network of sandboxes;
+//! - `upkeep` reports and frees disk space.
 
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
@@ -35,6 +43,6 @@ pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
 pub use serve::server::{Listen, ListenError, ServeConfig, Server};
 pub use upkeep::{
-    Counted, ImageUsage, LayersUsage, PruneOptions, Pruned, Refreshed, Usage, prune, refresh_host,
-    usage,
+    FilesUsage, ImageUsage, LayersUsage, PruneOptions, Pruned, Refreshed, Usage, prune,
+    refresh_host, usage,
 };

@@ -1,43 +1,45 @@
-//! Bounds of this engine; `whoami` tells clients the ones that matter to them.
+//! Limits of this engine. `whoami` reports those that matter to clients.
 
-/// Longest run of a command, in seconds.
-pub(super) const TIMEOUT: u64 = 3600;
+/// Longest time-out of a command, in seconds.
+pub(super) const MAX_TIMEOUT: u64 = 3600;
 
 /// Most recorded bytes of each output stream.
-pub(super) const OUTPUT_BYTES: u64 = 10 * 1024 * 1024;
+pub(super) const MAX_OUTPUT_BYTES: u64 = 10 * 1024 * 1024;
 
-/// What a command may write to its filesystem unless it asks for something else: the API's default for `max_layer_bytes`.
-pub(super) const LAYER_BYTES: u64 = 12 * 1024 * 1024 * 1024;
+/// Bytes that a command may write to its filesystem by default: the API's default for
+/// `max_layer_bytes`.
+pub(super) const DEFAULT_LAYER_BYTES: u64 = 12 * 1024 * 1024 * 1024;
 
-/// The most that it can ask for; the disk is the real bound.
-pub(super) const MOST_LAYER_BYTES: u64 = 1 << 40;
+/// Largest `max_layer_bytes` of a request. The disk is the real limit.
+pub(super) const MAX_LAYER_BYTES: u64 = 1 << 40;
 
-/// Longest tag.
-pub(super) const TAG_BYTES: usize = 255;
+/// Longest tag, in bytes.
+pub(super) const MAX_TAG_BYTES: usize = 255;
 
-/// Most layers of an image, short of what the kernel takes.
-pub(super) const LAYERS: usize = 480;
+/// Most layers of an image. The kernel's own limit is a little higher.
+pub(super) const MAX_LAYERS: usize = 480;
 
 /// Most processes and threads in one sandbox.
-pub(super) const PROCESSES: u32 = 4096;
+pub(super) const MAX_PROCESSES: u32 = 4096;
 
-/// Least and most memory that a request may bound a sandbox to; a sandbox without a command takes a few MiB.
+/// Smallest and largest memory limit of a sandbox, in bytes. A sandbox without a command takes a
+/// few MiB.
 pub(super) const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 16 << 20..=1 << 50;
 
-/// Fewest and most processors that a request may bound a sandbox to.
+/// Smallest and largest processor limit of a sandbox.
 pub(super) const CPUS: std::ops::RangeInclusive<f64> = 0.01..=4096.0;
 
-/// Fewest processes and threads that a request may bound a sandbox to.
-pub(super) const FEWEST_PROCESSES: u32 = 4;
+/// Smallest limit of processes and threads of a sandbox.
+pub(super) const MIN_PROCESSES: u32 = 4;
 
-/// Largest JSON body, in bytes. Files go through `POST /files`, which has no bound but the disk's.
-pub(super) const BODY_BYTES: usize = 64 * 1024 * 1024;
+/// Largest JSON body, in bytes. Uploads (`POST /files`) are limited only by the disk.
+pub(super) const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Most imports that wait for their turn.
-pub(super) const IMPORTS_WAITING: usize = 1_000;
+/// Most imports that may wait in the queue.
+pub(super) const MAX_IMPORTS_WAITING: usize = 1_000;
 
-/// Most processes that clients run in one sandbox at once, beside its main one.
-pub(super) const SUBPROCESSES: usize = 256;
+/// Most subprocesses that run in one sandbox at once.
+pub(super) const MAX_SUBPROCESSES: usize = 256;
 
-/// Most processes that clients start in one sandbox over its life; each adds to its log.
-pub(super) const SUBPROCESSES_IN_ALL: u64 = 10_000;
+/// Most subprocesses that clients may start in one sandbox. Each adds to its event log.
+pub(super) const MAX_SUBPROCESSES_STARTED: u64 = 10_000;

@@ -1,5 +1,7 @@
-//! The accept loop. It bounds connections and closes silent ones, so that no client can use up this process's descriptors
-//! or keep others out. At shutdown it lets answers be finished.
+//! The accept loop of an HTTP server.
+//!
+//! It bounds the number of connections and closes silent ones, so that no client can exhaust this
+//! process's descriptors or block others. At shutdown it lets open responses finish.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,50 +21,53 @@ use tokio_util::sync::CancellationToken;
 
 use tokio_io_timeout::TimeoutWriter;
 
-/// How long a connection waits for its permit, while idle ones are asked to go.
-const PERMIT: Duration = Duration::from_secs(3);
-/// How long a client may take to send the head of a request, and how long an idle connection is kept.
-const HEAD: Duration = Duration::from_secs(75);
-/// How long a client may take to be told that there are too many.
-const REFUSAL: Duration = Duration::from_millis(100);
+/// How long a connection waits for its permit while idle connections are asked to close.
+const PERMIT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a client may take to send the head of a request. Idle connections close after the same
+/// time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a rejected client may take to read the 503 response.
+const REJECTION_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The address of this machine that a connection was made to; none for a unix socket. An extension of every request.
+/// The local address that a connection was made to, or `None` for a Unix socket. Every request has
+/// it as an extension.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalAddress(pub Option<IpAddr>);
 
 /// Bounds of a server's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
-    /// How many connections there may be at once.
-    pub connections: usize,
-    /// How long a client may leave an answer unread; `None`: as long as it likes.
-    pub unread: Option<Duration>,
-    /// The largest head of a request, in bytes; also what is buffered of an answer. `None`: hyper's own bound.
-    pub buffer: Option<usize>,
-    /// How long last answers may take to be read.
-    pub last: Duration,
+    /// The maximum number of concurrent connections.
+    pub max_connections: usize,
+    /// How long a client may leave a response unread. `None`: without limit.
+    pub write_timeout: Option<Duration>,
+    /// The largest head of a request in bytes, and the size of the write buffer. `None`: hyper's
+    /// default.
+    pub buffer_bytes: Option<usize>,
+    /// How long the last responses may take to be read at shutdown.
+    pub drain_timeout: Duration,
 }
 
 /// The steps of a server's shutdown.
 #[derive(Clone, Default)]
 pub struct Shutdown {
-    /// No more are accepted, and those there are end with their answer.
+    /// Stops accepting. Open connections close after their current response.
     pub stop: CancellationToken,
-    /// No call is under way any more: answers have been given, and are being sent.
+    /// Set once every call has its response. The responses may still be on their way.
     pub answered: CancellationToken,
-    /// Streams that carry no answer never end by themselves, and are cut.
-    pub cut: CancellationToken,
+    /// Closes streams that carry no response and would never end by themselves.
+    pub close_streams: CancellationToken,
 }
 
-/// A connection that knows where it was made to.
+/// An accepted connection that knows its local address.
 pub trait AcceptedStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// The address of this machine that it was made to; none for a unix socket.
-    fn reached(&self) -> Option<IpAddr>;
+    /// The local address of the connection, or `None` for a Unix socket.
+    fn local_ip(&self) -> Option<IpAddr>;
 }
 
 impl AcceptedStream for TcpStream {
-    fn reached(&self) -> Option<IpAddr> {
-        // Progress and short answers go out at once.
+    fn local_ip(&self) -> Option<IpAddr> {
+        // Sends progress and short responses without delay.
         if let Err(error) = self.set_nodelay(true) {
             tracing::debug!("no TCP_NODELAY: {error}");
         }
@@ -72,19 +77,19 @@ impl AcceptedStream for TcpStream {
 
 #[cfg(unix)]
 impl AcceptedStream for tokio::net::UnixStream {
-    fn reached(&self) -> Option<IpAddr> {
+    fn local_ip(&self) -> Option<IpAddr> {
         None
     }
 }
 
-/// Serves `router` until it is to stop, and returns when no connection is left.
+/// Serves `router` until `shutdown.stop`. Returns when no connection is left.
 pub async fn serve<L>(mut listener: L, router: Router, bounds: ConnectionBounds, shutdown: Shutdown)
 where
     L: Listener,
     L::Io: AcceptedStream,
 {
-    let permits = Arc::new(Semaphore::new(bounds.connections));
-    let room = watch::Sender::new(());
+    let permits = Arc::new(Semaphore::new(bounds.max_connections));
+    let close_idle = watch::Sender::new(());
     let mut tasks = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -95,26 +100,26 @@ where
         let permit = match permits.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => {
-                room.send_replace(());
-                let waited = tokio::time::timeout(PERMIT, permits.clone().acquire_owned());
+                close_idle.send_replace(());
+                let waiting = tokio::time::timeout(PERMIT_TIMEOUT, permits.clone().acquire_owned());
                 let permit = tokio::select! {
                     () = shutdown.stop.cancelled() => break,
-                    permit = waited => permit,
+                    permit = waiting => permit,
                 };
                 let Ok(Ok(permit)) = permit else {
-                    refuse(stream).await;
+                    reject(stream).await;
                     continue;
                 };
                 permit
             }
         };
         let connection = Connection {
-            reached: LocalAddress(stream.reached()),
+            local_address: LocalAddress(stream.local_ip()),
             stream,
             bounds,
             _permit: ConnectionPermit(permit),
             shutdown: shutdown.clone(),
-            room: room.subscribe(),
+            close_idle: close_idle.subscribe(),
         };
         tasks.spawn(connection.serve(router.clone()));
     }
@@ -122,50 +127,56 @@ where
     shutdown.answered.cancelled().await;
     for _ in 0..2 {
         let all = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(bounds.last, all).await.is_ok() {
+        if tokio::time::timeout(bounds.drain_timeout, all)
+            .await
+            .is_ok()
+        {
             return;
         }
-        shutdown.cut.cancel();
+        shutdown.close_streams.cancel();
     }
     tasks.shutdown().await;
 }
 
-/// Says that there are too many connections, to a client that may not even read it.
-async fn refuse(mut stream: impl AcceptedStream) {
+/// Answers 503, to a client that may not even read it.
+async fn reject(mut stream: impl AcceptedStream) {
     let text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(REFUSAL, stream.write_all(text.as_bytes())).await;
+    let _ = tokio::time::timeout(REJECTION_TIMEOUT, stream.write_all(text.as_bytes())).await;
 }
 
-/// The right to one of the bounded connections, given back when it is dropped.
+/// The permit of one connection, returned on drop.
 struct ConnectionPermit(#[expect(dead_code, reason = "held, never read")] OwnedSemaphorePermit);
 
+/// An accepted connection that is being served.
 struct Connection<S> {
     stream: S,
-    reached: LocalAddress,
+    local_address: LocalAddress,
     bounds: ConnectionBounds,
     _permit: ConnectionPermit,
     shutdown: Shutdown,
-    room: watch::Receiver<()>,
+    close_idle: watch::Receiver<()>,
 }
 
 impl<S: AcceptedStream> Connection<S> {
     async fn serve(mut self, router: Router) {
         let router = TowerToHyperService::new(router);
-        let reached = self.reached;
+        let local_address = self.local_address;
         let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-            request.extensions_mut().insert(reached);
+            request.extensions_mut().insert(local_address);
             router.call(request)
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEAD);
-        if let Some(buffer) = self.bounds.buffer {
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        if let Some(buffer) = self.bounds.buffer_bytes {
             builder.max_buf_size(buffer);
         }
         let mut stream = TimeoutWriter::new(self.stream);
-        stream.set_timeout(self.bounds.unread);
+        stream.set_timeout(self.bounds.write_timeout);
         let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let mut serving = std::pin::pin!(serving);
-        let mut leaving = false;
+        let mut closing = false;
         loop {
             tokio::select! {
                 served = serving.as_mut() => {
@@ -174,20 +185,20 @@ impl<S: AcceptedStream> Connection<S> {
                     }
                     return;
                 }
-                // Ends the connection after the answer that is under way, or at once.
-                () = self.shutdown.stop.cancelled(), if !leaving => {
-                    leaving = true;
+                // Closes the connection after its current response, or at once if it is idle.
+                () = self.shutdown.stop.cancelled(), if !closing => {
+                    closing = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                Ok(()) = self.room.changed(), if !leaving => {
-                    leaving = true;
+                Ok(()) = self.close_idle.changed(), if !closing => {
+                    closing = true;
                     serving.as_mut().graceful_shutdown();
                 }
-                () = self.shutdown.cut.cancelled() => break,
+                () = self.shutdown.close_streams.cancelled() => break,
             }
         }
-        // Streams have been ended; their last bytes may still be on the way.
-        let _ = tokio::time::timeout(self.bounds.last, serving).await;
+        // The streams have ended; their last bytes may still be on their way.
+        let _ = tokio::time::timeout(self.bounds.drain_timeout, serving).await;
     }
 }
 
@@ -198,28 +209,28 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
     use tokio::net::UnixStream;
 
-    const UNREAD: Duration = Duration::from_millis(50);
-    /// More than a socket holds.
-    const LARGE: usize = 8 * 1024 * 1024;
+    const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
+    /// More than a socket buffers.
+    const LARGE_BYTES: usize = 8 * 1024 * 1024;
 
-    /// Serves one client, which has asked for a large answer; the task ends with its connection.
-    async fn asked() -> (UnixStream, JoinSet<()>) {
+    /// Serves a client that has requested a large response. The task ends with its connection.
+    async fn request_large_response() -> (UnixStream, JoinSet<()>) {
         let (mut client, stream) = UnixStream::pair().unwrap();
         let permits = Arc::new(Semaphore::new(1));
         let connection = Connection {
-            reached: LocalAddress(None),
+            local_address: LocalAddress(None),
             stream,
             bounds: ConnectionBounds {
-                connections: 1,
-                unread: Some(UNREAD),
-                buffer: None,
-                last: Duration::from_secs(1),
+                max_connections: 1,
+                write_timeout: Some(WRITE_TIMEOUT),
+                buffer_bytes: None,
+                drain_timeout: Duration::from_secs(1),
             },
             _permit: ConnectionPermit(permits.try_acquire_owned().unwrap()),
             shutdown: Shutdown::default(),
-            room: watch::Sender::new(()).subscribe(),
+            close_idle: watch::Sender::new(()).subscribe(),
         };
-        let router = Router::new().route("/", get(|| async { "x".repeat(LARGE) }));
+        let router = Router::new().route("/", get(|| async { "x".repeat(LARGE_BYTES) }));
         let mut tasks = JoinSet::new();
         tasks.spawn(connection.serve(router));
         let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -228,20 +239,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_stops_reading_is_given_up() {
-        let (mut client, mut tasks) = asked().await;
+    async fn a_client_that_stops_reading_is_disconnected() {
+        let (mut client, mut tasks) = request_large_response().await;
         tasks.join_next().await.unwrap().unwrap();
         let mut read = Vec::new();
         let _ = client.read_to_end(&mut read).await;
-        assert!(!read.is_empty() && read.len() < LARGE, "{}", read.len());
+        assert!(
+            !read.is_empty() && read.len() < LARGE_BYTES,
+            "{}",
+            read.len()
+        );
     }
 
     #[tokio::test]
-    async fn a_client_that_goes_on_reading_is_not() {
-        let (mut client, mut tasks) = asked().await;
+    async fn a_client_that_keeps_reading_gets_the_whole_response() {
+        let (mut client, mut tasks) = request_large_response().await;
         let mut read = Vec::new();
         client.read_to_end(&mut read).await.unwrap();
-        assert!(read.len() > LARGE, "{}", read.len());
+        assert!(read.len() > LARGE_BYTES, "{}", read.len());
         tasks.join_next().await.unwrap().unwrap();
     }
 }

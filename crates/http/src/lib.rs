@@ -1,6 +1,7 @@
-//! What both HTTP servers do before they look at a request: a bounded accept loop, host and origin checks, bearer tokens.
+//! The first checks of an HTTP server: a bounded accept loop, host and origin checks, bearer
+//! tokens.
 //!
-//! The crate knows neither the engine nor MCP; each writes its own refusals.
+//! The crate knows neither the engine nor MCP; each of them writes its own error responses.
 
 #![forbid(unsafe_code)]
 
@@ -8,5 +9,5 @@ pub mod connections;
 mod origin;
 mod token;
 
-pub use origin::{AllowedHosts, OriginError, RequestOrigin, is_name};
-pub use token::{BearerToken, SHORTEST_TOKEN, TokenError};
+pub use origin::{AllowedHosts, OriginError, RequestOrigin, is_host_name};
+pub use token::{BearerToken, MIN_TOKEN_BYTES, TokenError};

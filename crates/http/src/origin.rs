@@ -1,39 +1,41 @@
-//! Whether a request comes from where it may.
+//! Checks the Host and Origin of a request.
 //!
-//! A page in a browser on this machine can send requests to loopback. It cannot choose the headers `Host`, `Origin` and `Sec-Fetch-Site`,
-//! so these tell it from a client: a request must name a host that the server goes by, and its origin, if it has one, must be that very
-//! host with its port (WHATWG Fetch, section 3.2; RFC 9110, section 7.2; W3C Fetch Metadata).
+//! A page in a browser on this machine can send requests to loopback. It cannot choose the headers
+//! `Host`, `Origin` and `Sec-Fetch-Site`, so these headers distinguish a page from a client. A
+//! request must name an allowed host. If it has an origin, that must be the same host and port
+//! (WHATWG Fetch, section 3.2; RFC 9110, section 7.2; W3C Fetch Metadata).
 
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 
-/// The names that a server goes by.
+/// The host names that requests to a server may use.
 pub struct AllowedHosts {
-    /// Besides those of loopback and the address that was reached. `None`: the name means nothing, as on a unix socket.
-    listed: Option<Vec<Name>>,
+    /// Names beyond loopback and the connection's local address. `None`: the host is not checked,
+    /// as on a Unix socket.
+    listed: Option<Vec<HostName>>,
 }
 
-/// A name, and a port if only that one is meant.
+/// A host name, with a port if only that port is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Name {
+struct HostName {
     host: String,
     port: Option<u16>,
 }
 
-/// Why a request is refused.
+/// The reason why a request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OriginError {
-    /// It says no host, or several.
+    /// It has no host, or several.
     NoHost,
-    /// It is for a host that is not this one.
-    Host(String),
+    /// Its host is not allowed.
+    UnknownHost(String),
     /// It comes from a page of another origin or site.
-    Page(String),
+    CrossOrigin(String),
 }
 
-/// What a request is judged by.
+/// The parts of a request that are checked.
 pub struct RequestOrigin<'a> {
     /// The request's method.
     pub method: &'a Method,
@@ -41,108 +43,119 @@ pub struct RequestOrigin<'a> {
     pub uri: &'a Uri,
     /// The request's headers.
     pub headers: &'a HeaderMap,
-    /// The address of this machine that the connection was made to, if it has one.
-    pub reached: Option<IpAddr>,
-    /// Whether what is asked for is for people, so that links of other sites may lead to it.
-    pub page: bool,
+    /// The local address of the connection, or `None` for a Unix socket.
+    pub local_ip: Option<IpAddr>,
+    /// Whether the answer is a page for people. Other sites may link to pages.
+    pub is_page: bool,
 }
 
 impl AllowedHosts {
-    /// Loopback, the address that is reached, and these.
-    pub fn new(more: &[String]) -> Self {
+    /// Allows loopback, the connection's local address, and these names.
+    pub fn new(additional: &[String]) -> Self {
         Self {
-            listed: Some(more.iter().filter_map(|text| name(text)).collect()),
+            listed: Some(
+                additional
+                    .iter()
+                    .filter_map(|text| parse_name(text))
+                    .collect(),
+            ),
         }
     }
 
-    /// Whatever a request says.
+    /// Allows every host.
     pub fn any() -> Self {
         Self { listed: None }
     }
 
-    /// Whether a request may be answered.
+    /// Checks the host and origin of a request.
     ///
     /// # Errors
-    /// Says what is wrong with it.
-    pub fn judge(&self, asked: &RequestOrigin<'_>) -> Result<(), OriginError> {
-        let host = host(asked.headers, asked.uri);
+    /// Returns the reason why the request is rejected.
+    pub fn check(&self, request: &RequestOrigin<'_>) -> Result<(), OriginError> {
+        let host = request_host(request.headers, request.uri);
         if let Some(listed) = &self.listed {
             let host = host.as_ref().ok_or(OriginError::NoHost)?;
-            if !goes_by(listed, host, asked.reached) {
-                return Err(OriginError::Host(host.host().to_owned()));
+            if !is_allowed(listed, host, request.local_ip) {
+                return Err(OriginError::UnknownHost(host.host().to_owned()));
             }
         }
-        if asked.headers.contains_key(header::ORIGIN) {
-            let origin = only(asked.headers, &header::ORIGIN);
+        if request.headers.contains_key(header::ORIGIN) {
+            let origin = single_value(request.headers, &header::ORIGIN);
             let same = origin
                 .zip(host.as_ref())
-                .is_some_and(|(origin, host)| is_origin(origin, host.as_str()));
+                .is_some_and(|(origin, host)| is_same_origin(origin, host.as_str()));
             if !same {
-                return Err(OriginError::Page(origin.unwrap_or_default().to_owned()));
+                return Err(OriginError::CrossOrigin(
+                    origin.unwrap_or_default().to_owned(),
+                ));
             }
         }
-        // What has no origin, as an image in a page or a link, is told by this.
-        if let Some(site) = asked.headers.get("sec-fetch-site")
+        // Requests without an origin, such as images and links in a page, have this header.
+        if let Some(site) = request.headers.get("sec-fetch-site")
             && site != "same-origin"
             && site != "none"
-            && !(asked.page && is_visit(asked))
+            && !(request.is_page && is_navigation(request))
         {
             let site = site.to_str().unwrap_or_default();
-            return Err(OriginError::Page(site.to_owned()));
+            return Err(OriginError::CrossOrigin(site.to_owned()));
         }
         Ok(())
     }
 }
 
-fn goes_by(listed: &[Name], asked: &Authority, reached: Option<IpAddr>) -> bool {
-    let host = plain(asked.host());
+/// Returns whether the server may be called by this host.
+fn is_allowed(listed: &[HostName], requested: &Authority, local_ip: Option<IpAddr>) -> bool {
+    let host = normalize(requested.host());
     if host == "localhost" {
         return true;
     }
-    // A page can bring a name to point here, but not an address that is another.
+    // A page can make its own name resolve to this machine, but it cannot redirect an address.
     if let Ok(address) = host.parse::<IpAddr>() {
         let address = address.to_canonical();
-        if address.is_loopback() || reached.map(|ip| ip.to_canonical()) == Some(address) {
+        if address.is_loopback() || local_ip.map(|ip| ip.to_canonical()) == Some(address) {
             return true;
         }
     }
     listed.iter().any(|name| {
-        name.host == host && name.port.is_none_or(|only| asked.port_u16() == Some(only))
+        name.host == host
+            && name
+                .port
+                .is_none_or(|only| requested.port_u16() == Some(only))
     })
 }
 
-/// Somebody follows a link, and sees the answer in a window of its own.
-fn is_visit(asked: &RequestOrigin<'_>) -> bool {
-    let says = |name: &'static str, value: &str| {
-        asked
+/// Returns whether the user follows a link, so that the answer opens in its own window.
+fn is_navigation(request: &RequestOrigin<'_>) -> bool {
+    let has = |name: &'static str, value: &str| {
+        request
             .headers
             .get(name)
             .is_some_and(|found| found.as_bytes() == value.as_bytes())
     };
-    asked.method == Method::GET
-        && says("sec-fetch-mode", "navigate")
-        && says("sec-fetch-dest", "document")
+    request.method == Method::GET
+        && has("sec-fetch-mode", "navigate")
+        && has("sec-fetch-dest", "document")
 }
 
-/// The value of a header that is there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+/// The value of a header that occurs exactly once.
+fn single_value<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?.to_str().ok()?.trim();
     values.next().is_none().then_some(value)
 }
 
-/// Host and port that a request is for; none if it says several.
-fn host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
+/// The host and port of a request, or `None` if it has no host or several.
+fn request_host(headers: &HeaderMap, uri: &Uri) -> Option<Authority> {
     let host = match uri.authority() {
         Some(authority) => authority.clone(),
-        None => Authority::try_from(only(headers, &header::HOST)?).ok()?,
+        None => Authority::try_from(single_value(headers, &header::HOST)?).ok()?,
     };
-    // Users are not for this header.
+    // This header has no user information.
     (!host.as_str().contains('@')).then_some(host)
 }
 
-/// Whether a page of `origin` came from `host` itself.
-fn is_origin(origin: &str, host: &str) -> bool {
+/// Returns whether `origin` is the origin of `host`.
+fn is_same_origin(origin: &str, host: &str) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else {
         return false;
     };
@@ -151,56 +164,56 @@ fn is_origin(origin: &str, host: &str) -> bool {
         "https" => ":443",
         _ => return false,
     };
-    let plain = |text: &str| {
+    let without_default_port = |text: &str| {
         text.strip_suffix(default)
             .unwrap_or(text)
             .to_ascii_lowercase()
     };
-    plain(authority) == plain(host)
+    without_default_port(authority) == without_default_port(host)
 }
 
-/// Without the brackets of IPv6, in lower case, without the dot of the root.
-fn plain(host: &str) -> String {
+/// Normalizes a host: lower case, without the brackets of IPv6 and without a trailing dot.
+fn normalize(host: &str) -> String {
     host.trim_start_matches('[')
         .trim_end_matches(']')
         .trim_end_matches('.')
         .to_ascii_lowercase()
 }
 
-/// Reads `NAME`, `NAME:PORT` or an address.
-fn name(text: &str) -> Option<Name> {
+/// Parses `NAME`, `NAME:PORT` or an address.
+fn parse_name(text: &str) -> Option<HostName> {
     let text = text.trim();
     if text.parse::<IpAddr>().is_ok() {
-        return Some(Name {
-            host: plain(text),
+        return Some(HostName {
+            host: normalize(text),
             port: None,
         });
     }
     let authority = Authority::try_from(text).ok()?;
-    let host = plain(authority.host());
-    (!host.is_empty() && !text.contains('@')).then(|| Name {
+    let host = normalize(authority.host());
+    (!host.is_empty() && !text.contains('@')).then(|| HostName {
         host,
         port: authority.port_u16(),
     })
 }
 
-/// Whether a server can go by this.
-pub fn is_name(text: &str) -> bool {
-    name(text).is_some()
+/// Returns whether a text is a valid entry for [`AllowedHosts::new`].
+pub fn is_host_name(text: &str) -> bool {
+    parse_name(text).is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn names(more: &[&str]) -> AllowedHosts {
-        let more: Vec<String> = more.iter().map(|name| (*name).to_owned()).collect();
-        AllowedHosts::new(&more)
+    fn names(additional: &[&str]) -> AllowedHosts {
+        let additional: Vec<String> = additional.iter().map(|name| (*name).to_owned()).collect();
+        AllowedHosts::new(&additional)
     }
 
-    fn judge(
+    fn check(
         names: &AllowedHosts,
-        page: bool,
+        is_page: bool,
         headers: &[(&str, &str)],
     ) -> Result<(), OriginError> {
         let mut map = HeaderMap::new();
@@ -210,17 +223,17 @@ mod tests {
                 value.parse().unwrap(),
             );
         }
-        names.judge(&RequestOrigin {
+        names.check(&RequestOrigin {
             method: &Method::GET,
             uri: &Uri::from_static("/v1/whoami"),
             headers: &map,
-            reached: Some([10, 1, 2, 3].into()),
-            page,
+            local_ip: Some([10, 1, 2, 3].into()),
+            is_page,
         })
     }
 
     #[test]
-    fn names_of_ours_are_known_in_every_spelling() {
+    fn allowed_hosts_match_in_every_spelling() {
         let names = names(&["Engine.Example", "proxied.example:8443", "192.0.2.9"]);
         for host in [
             "localhost",
@@ -238,7 +251,7 @@ mod tests {
             "proxied.example:8443",
             "192.0.2.9:80",
         ] {
-            assert_eq!(judge(&names, false, &[("host", host)]), Ok(()), "{host}");
+            assert_eq!(check(&names, false, &[("host", host)]), Ok(()), "{host}");
         }
         for host in [
             "10.1.2.4:8080",
@@ -250,8 +263,8 @@ mod tests {
             "proxied.example",
             "proxied.example:80",
         ] {
-            let judged = judge(&names, false, &[("host", host)]);
-            assert!(matches!(judged, Err(OriginError::Host(_))), "{host}");
+            let result = check(&names, false, &[("host", host)]);
+            assert!(matches!(result, Err(OriginError::UnknownHost(_))), "{host}");
         }
         for host in [
             "",
@@ -259,12 +272,12 @@ mod tests {
             "other.example@127.0.0.1",
             "a b",
         ] {
-            let judged = judge(&names, false, &[("host", host)]);
-            assert_eq!(judged, Err(OriginError::NoHost), "{host}");
+            let result = check(&names, false, &[("host", host)]);
+            assert_eq!(result, Err(OriginError::NoHost), "{host}");
         }
-        assert_eq!(judge(&names, false, &[]), Err(OriginError::NoHost));
+        assert_eq!(check(&names, false, &[]), Err(OriginError::NoHost));
         let twice = [("host", "localhost"), ("host", "other.example")];
-        assert_eq!(judge(&names, false, &twice), Err(OriginError::NoHost));
+        assert_eq!(check(&names, false, &twice), Err(OriginError::NoHost));
     }
 
     #[test]
@@ -289,21 +302,21 @@ mod tests {
         ] {
             let headers = [("host", host), ("origin", origin)];
             assert_eq!(
-                judge(&names, true, &headers).is_ok(),
+                check(&names, true, &headers).is_ok(),
                 same,
                 "{host} {origin}"
             );
         }
         let origin = ("origin", "http://localhost");
         let twice = [("host", "localhost"), origin, origin];
-        assert!(judge(&names, false, &twice).is_err());
+        assert!(check(&names, false, &twice).is_err());
     }
 
     #[test]
-    fn what_other_sites_load_is_refused_and_their_links_lead_to_pages() {
+    fn other_sites_may_link_to_pages_and_load_nothing() {
         let names = names(&[]);
         let host = ("host", "localhost");
-        for (site, fine) in [
+        for (site, allowed) in [
             ("none", true),
             ("same-origin", true),
             ("same-site", false),
@@ -312,10 +325,10 @@ mod tests {
         ] {
             let headers = [host, ("sec-fetch-site", site)];
             for page in [false, true] {
-                assert_eq!(judge(&names, page, &headers).is_ok(), fine, "{site}");
+                assert_eq!(check(&names, page, &headers).is_ok(), allowed, "{site}");
             }
         }
-        let visit = |dest| {
+        let navigation = |dest| {
             [
                 host,
                 ("sec-fetch-site", "cross-site"),
@@ -323,18 +336,18 @@ mod tests {
                 ("sec-fetch-dest", dest),
             ]
         };
-        assert!(judge(&names, true, &visit("document")).is_ok());
-        assert!(judge(&names, true, &visit("iframe")).is_err());
-        assert!(judge(&names, false, &visit("document")).is_err());
+        assert!(check(&names, true, &navigation("document")).is_ok());
+        assert!(check(&names, true, &navigation("iframe")).is_err());
+        assert!(check(&names, false, &navigation("document")).is_err());
     }
 
     #[test]
-    fn where_names_mean_nothing_pages_are_refused_all_the_same() {
+    fn pages_are_rejected_even_if_every_host_is_allowed() {
         let names = AllowedHosts { listed: None };
-        assert_eq!(judge(&names, false, &[]), Ok(()));
-        assert_eq!(judge(&names, false, &[("host", "whatever")]), Ok(()));
+        assert_eq!(check(&names, false, &[]), Ok(()));
+        assert_eq!(check(&names, false, &[("host", "whatever")]), Ok(()));
         let page = [("host", "whatever"), ("origin", "http://other.example")];
-        assert!(judge(&names, false, &page).is_err());
-        assert!(judge(&names, false, &[("origin", "http://localhost")]).is_err());
+        assert!(check(&names, false, &page).is_err());
+        assert!(check(&names, false, &[("origin", "http://localhost")]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What a server asks for with `WWW-Authenticate` (RFC 9110, section 11).
+//! Parses the challenges in `WWW-Authenticate` (RFC 9110, section 11).
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
@@ -7,67 +7,70 @@ use http::header::WWW_AUTHENTICATE;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Challenge {
-    /// A token from somewhere else (RFC 6750, and the distribution specification's token authentication).
+    /// A token from a token server (RFC 6750, and the distribution specification's token
+    /// authentication).
     Bearer {
-        /// Where to ask for it.
+        /// The URL of the token server.
         realm: String,
-        /// For which service.
+        /// The service that the token is for.
         service: Option<String>,
-        /// With which rights.
+        /// The rights that the token must have.
         scope: Option<String>,
     },
     /// User and password (RFC 7617).
     Basic,
-    /// Something else, by its name in lower case.
+    /// Another scheme, by its name in lower case.
     Other(String),
 }
 
-/// The challenges of an answer, in their order. What cannot be read is left out.
+/// Parses the challenges of a response, in order. Malformed ones are omitted.
 pub fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     for value in headers.get_all(WWW_AUTHENTICATE) {
-        // Header values may hold any bytes; what matters here is ASCII.
-        found.extend(parse(&String::from_utf8_lossy(value.as_bytes())));
+        // Header values may hold any bytes; challenges are ASCII.
+        all.extend(parse(&String::from_utf8_lossy(value.as_bytes())));
     }
-    found
+    all
 }
 
-/// Reads one field value, which may hold several challenges: `auth-scheme [ 1*SP ( token68 / #auth-param ) ]`, separated by
-/// commas as the parameters are. A token that no `=` follows begins a challenge.
+/// Parses one field value. It may hold several challenges: `auth-scheme [ 1*SP ( token68 /
+/// #auth-param ) ]`. Commas separate the challenges as well as their parameters, so a token without
+/// a following `=` begins a challenge.
 fn parse(value: &str) -> Vec<Challenge> {
-    let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
-    let mut input = Input(value);
+    let mut schemes: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    let mut input = ChallengeParser(value);
     loop {
         input.skip(|c| c == ',' || c.is_ascii_whitespace());
         let Some(name) = input.token() else {
-            // Not the beginning of anything: what follows the next comma may be.
+            // Malformed: continues after the next comma.
             if input.skip_to_comma() {
                 continue;
             }
             break;
         };
-        let spaced = input.skip(|c| c == ' ' || c == '\t');
-        if input.peek() == Some('=') && !found.is_empty() {
+        let has_space = input.skip(|c| c == ' ' || c == '\t');
+        if input.peek() == Some('=') && !schemes.is_empty() {
             input.bump();
             input.skip(|c| c == ' ' || c == '\t');
             let value = input.value();
-            if let (Some(value), Some((_, parameters))) = (value, found.last_mut()) {
+            if let (Some(value), Some((_, parameters))) = (value, schemes.last_mut()) {
                 parameters.push((name.to_ascii_lowercase(), value));
             }
             continue;
         }
-        found.push((name.to_ascii_lowercase(), Vec::new()));
-        if spaced {
+        schemes.push((name.to_ascii_lowercase(), Vec::new()));
+        if has_space {
             input.skip_token68();
         }
     }
-    found.into_iter().filter_map(challenge).collect()
+    schemes.into_iter().filter_map(challenge).collect()
 }
 
+/// Builds a challenge from its scheme and parameters.
 fn challenge((scheme, parameters): (String, Vec<(String, String)>)) -> Option<Challenge> {
-    let parameter = |name: &str| {
-        let found = parameters.iter().find(|(known, _)| known == name);
-        found
+    let parameter = |wanted: &str| {
+        let parameter = parameters.iter().find(|(name, _)| name == wanted);
+        parameter
             .map(|(_, value)| value.clone())
             .filter(|value| !value.is_empty())
     };
@@ -82,9 +85,10 @@ fn challenge((scheme, parameters): (String, Vec<(String, String)>)) -> Option<Ch
     }
 }
 
-struct Input<'a>(&'a str);
+/// The unparsed rest of a field value.
+struct ChallengeParser<'a>(&'a str);
 
-impl Input<'_> {
+impl ChallengeParser<'_> {
     fn peek(&self) -> Option<char> {
         self.0.chars().next()
     }
@@ -95,9 +99,9 @@ impl Input<'_> {
         self.0 = rest.as_str();
     }
 
-    /// Skips what fits; whether there was any.
-    fn skip(&mut self, fits: impl Fn(char) -> bool) -> bool {
-        let rest = self.0.trim_start_matches(fits);
+    /// Skips the characters that match. Returns whether there were any.
+    fn skip(&mut self, matches: impl Fn(char) -> bool) -> bool {
+        let rest = self.0.trim_start_matches(matches);
         let skipped = rest.len() < self.0.len();
         self.0 = rest;
         skipped
@@ -113,10 +117,10 @@ impl Input<'_> {
         Some(token.to_owned())
     }
 
-    /// A token or a quoted string.
+    /// Parses a token or a quoted string.
     fn value(&mut self) -> Option<String> {
         if self.peek() != Some('"') {
-            // Realms are URLs, and some servers forget to quote them.
+            // Realms are URLs, and some servers do not quote them.
             let end = self
                 .0
                 .find(|c: char| c == ',' || c.is_ascii_whitespace())
@@ -143,19 +147,20 @@ impl Input<'_> {
                 _ => value.push(c),
             }
         }
-        // It never ends.
+        // The closing quote is missing.
         self.0 = "";
         None
     }
 
-    /// Skips a value without a name, as `Negotiate` has: letters, digits and `-._~+/`, then any number of `=`.
+    /// Skips a value without a name, as in `Negotiate`: letters, digits and `-._~+/`, then any
+    /// number of `=`.
     fn skip_token68(&mut self) {
         let body = self
             .0
             .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "-._~+/".contains(c));
         let rest = body.trim_start_matches('=');
-        let ends = rest.trim_start_matches([' ', '\t']);
-        if body.len() < self.0.len() && (ends.is_empty() || ends.starts_with(',')) {
+        let after = rest.trim_start_matches([' ', '\t']);
+        if body.len() < self.0.len() && (after.is_empty() || after.starts_with(',')) {
             self.0 = rest;
         }
     }
@@ -219,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn several_challenges_stand_in_one_field() {
+    fn one_field_may_hold_several_challenges() {
         // The example of RFC 9110, section 11.6.1.
         let value =
             r#"Basic realm="simple", Newauth realm="apps", type=1, title="Login to \"apps\"""#;
@@ -248,7 +253,7 @@ mod tests {
             parse("Bearer realm=https://t.example/token,service=s"),
             [bearer("https://t.example/token", Some("s"), None)]
         );
-        for none in [
+        for invalid in [
             "",
             ",",
             "Bearer",
@@ -256,7 +261,7 @@ mod tests {
             "=x",
             "\"x\"",
         ] {
-            assert_eq!(parse(none), [], "{none}");
+            assert_eq!(parse(invalid), [], "{invalid}");
         }
     }
 

@@ -1,48 +1,53 @@
-//! Whether a registry accepts credentials.
+//! Checks whether a registry accepts credentials.
 
 use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
 use reqwest::Response;
 use url::Url;
 
-use super::transport::failed;
-use super::{Host, Http, Login, RegistryError, authorize, challenges};
+use super::transport::connection_error;
+use super::{HttpClients, Login, RegistryError, RegistryHost, authorize, challenges};
 
-/// What a registry makes of credentials.
+/// The result of checking credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// It accepts them.
-    Granted,
-    /// It asks for none, so that they could not be tried.
-    Open,
+pub enum CredentialCheck {
+    /// The registry accepts them.
+    Accepted,
+    /// The registry requires no credentials, so they were not checked.
+    NotRequired,
 }
 
-/// Tries a login on the registry's own version check, `GET /v2/`.
+/// Checks a login with the registry's version check, `GET /v2/`.
 ///
 /// # Errors
-/// [`RegistryError::Rejected`] if it is not accepted; others if it could not be tried.
-pub async fn check(http: &Http, registry: &Host, login: &Login) -> Result<Access, RegistryError> {
-    let asked = version(http, registry, None).await?;
-    let status = asked.status();
+/// Returns [`RegistryError::Rejected`] if the registry rejects the login, and other errors if the
+/// check fails.
+pub async fn check(
+    http: &HttpClients,
+    registry: &RegistryHost,
+    login: &Login,
+) -> Result<CredentialCheck, RegistryError> {
+    let response = request_version(http, registry, None).await?;
+    let status = response.status();
     if status.is_success() {
-        return Ok(Access::Open);
+        return Ok(CredentialCheck::NotRequired);
     }
     if status != StatusCode::UNAUTHORIZED {
         return Err(RegistryError::Protocol {
             registry: registry.clone(),
-            why: format!("it is no registry, or is out of order: /v2/ answers {status}"),
+            why: format!("it is not a registry, or it is failing: /v2/ answers {status}"),
         });
     }
-    let asked = challenges(asked.headers());
-    let authorization = authorize(http, registry, &asked, None, Some(login)).await?;
-    let answer = version(http, registry, Some(authorization)).await?;
-    let status = answer.status();
+    let challenges = challenges(response.headers());
+    let authorization = authorize(http, registry, &challenges, None, Some(login)).await?;
+    let response = request_version(http, registry, Some(authorization)).await?;
+    let status = response.status();
     if status.is_success() {
-        return Ok(Access::Granted);
+        return Ok(CredentialCheck::Accepted);
     }
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
         return Err(RegistryError::Rejected {
             registry: registry.clone(),
-            said: status.to_string(),
+            message: status.to_string(),
         });
     }
     Err(RegistryError::Protocol {
@@ -51,14 +56,15 @@ pub async fn check(http: &Http, registry: &Host, login: &Login) -> Result<Access
     })
 }
 
-async fn version(
-    http: &Http,
-    registry: &Host,
+/// Sends `GET /v2/`.
+async fn request_version(
+    http: &HttpClients,
+    registry: &RegistryHost,
     authorization: Option<HeaderValue>,
 ) -> Result<Response, RegistryError> {
     let url = format!("{}/v2/", registry.api());
     let url = Url::parse(&url).map_err(|_| RegistryError::Name {
-        given: registry.to_string(),
+        input: registry.to_string(),
         why: "give HOST or HOST:PORT",
     })?;
     let mut request = http.client(&url)?.get(url.clone());
@@ -68,5 +74,5 @@ async fn version(
     request
         .send()
         .await
-        .map_err(|error| failed(&url, &error.without_url()))
+        .map_err(|error| connection_error(&url, &error.without_url()))
 }

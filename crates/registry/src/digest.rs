@@ -6,18 +6,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// A SHA-256 digest, in lower-case hexadecimal.
+/// A SHA-256 digest in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(String);
 
 impl Digest {
-    /// The digest of bytes.
+    /// Computes the digest of bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self::finish(Sha256::new_with_prefix(bytes))
     }
 
-    /// The digest of all that a hasher has taken.
+    /// The digest of everything that a hasher was given.
     pub fn finish(hasher: Sha256) -> Self {
         Self(
             hasher
@@ -28,12 +28,12 @@ impl Digest {
         )
     }
 
-    /// The hexadecimal digits alone.
+    /// The hexadecimal digits without `sha256:`.
     pub fn hex(&self) -> &str {
         &self.0
     }
 
-    /// The first digits, for people.
+    /// The first 12 digits, for messages.
     pub fn short(&self) -> &str {
         &self.0[..12]
     }
@@ -44,7 +44,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
         let Some(hex) = text.strip_prefix("sha256:") else {
-            return Err("only digests of the kind sha256 are supported");
+            return Err("only sha256 digests are supported");
         };
         if hex.len() == 64
             && hex

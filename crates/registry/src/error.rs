@@ -1,62 +1,63 @@
-//! What can go wrong between us and a registry.
+//! The errors of using a registry.
 
-use super::Host;
+use super::RegistryHost;
 use super::manifest::ManifestError;
 
-/// Why a registry could not be used. No variant carries a secret.
+/// The reason why a registry cannot be used. No variant carries a secret.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// The text names no registry.
-    #[error("`{given}` names no registry: {why}")]
+    /// The text does not name a registry.
+    #[error("`{input}` does not name a registry: {why}")]
     Name {
-        /// What was given.
-        given: String,
-        /// What is wrong with it.
+        /// The text.
+        input: String,
+        /// What to give instead.
         why: &'static str,
     },
-    /// It could not be reached, or the connection broke.
-    #[error("cannot reach {at}: {why}")]
+    /// The registry or its token server cannot be reached, or the connection failed.
+    #[error("cannot reach {host}: {why}")]
     Unreachable {
-        /// A host.
-        at: String,
-        /// What the connection said.
+        /// The host.
+        host: String,
+        /// The error of the connection.
         why: String,
     },
-    /// It does not accept the credentials, or wants some and got none.
-    #[error("{registry} did not accept the credentials ({said})")]
+    /// The registry does not accept the credentials.
+    #[error("{registry} did not accept the credentials ({message})")]
     Rejected {
         /// The registry.
-        registry: Host,
-        /// The status, and the registry's own words.
-        said: String,
+        registry: RegistryHost,
+        /// The status and message of the registry.
+        message: String,
     },
-    /// It asks for credentials and none were given.
-    #[error("{registry} asks for credentials")]
+    /// The registry requires credentials, and none were given.
+    #[error("{registry} requires credentials")]
     LoginNeeded {
         /// The registry.
-        registry: Host,
+        registry: RegistryHost,
     },
-    /// What answers there does not speak the distribution specification, or asks for what is not safe to give.
+    /// The server does not follow the distribution specification, or it requests something unsafe.
     #[error("{registry}: {why}")]
     Protocol {
         /// The registry.
-        registry: Host,
+        registry: RegistryHost,
         /// What is wrong.
         why: String,
     },
-    /// The registry has the image, and it cannot be taken.
+    /// The registry has the image, but the image cannot be used.
     #[error("{registry}: {source}")]
     Image {
         /// The registry.
-        registry: Host,
+        registry: RegistryHost,
         /// What is wrong with the image.
         source: ManifestError,
     },
 }
 
 impl RegistryError {
-    /// Whether it is the credentials that are wrong, not the registry or the way to it.
+    /// Returns whether the credentials are wrong or missing, rather than the registry or the
+    /// connection to it.
     pub fn is_rejection(&self) -> bool {
         matches!(self, Self::Rejected { .. } | Self::LoginNeeded { .. })
     }

@@ -4,32 +4,33 @@ use std::fmt;
 
 use url::{Host as UrlHost, Url};
 
-/// The name that Docker Hub goes by.
+/// The usual name of Docker Hub.
 const HUB_NAME: &str = "docker.io";
-/// Where its registry answers.
+/// The host of Docker Hub's API.
 const HUB_API: &str = "registry-1.docker.io";
 
-/// A registry by its host and, unless it is the default one, its port; always in its one spelling.
+/// A registry by its host, and by its port if that is not the default. Equal registries have equal
+/// texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Host(pub(super) String);
+pub struct RegistryHost(pub(super) String);
 
-impl Host {
+impl RegistryHost {
     /// Docker Hub.
     pub fn hub() -> Self {
         Self(HUB_NAME.to_owned())
     }
 
-    /// The name, as people write it.
+    /// The name as people write it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is on this machine, where nobody listens in.
+    /// Returns whether the registry is on this machine, where plain HTTP is safe.
     pub fn is_loopback(&self) -> bool {
         Url::parse(&format!("http://{}", self.0)).is_ok_and(|url| is_loopback(&url))
     }
 
-    /// Where its API is: `https`, but `http` on this machine.
+    /// The base URL of the API: `http` on this machine, `https` elsewhere.
     pub fn api(&self) -> String {
         if self.0 == HUB_NAME {
             return format!("https://{HUB_API}");
@@ -39,13 +40,13 @@ impl Host {
     }
 }
 
-impl fmt::Display for Host {
+impl fmt::Display for RegistryHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// Whether a URL leads to this machine.
+/// Returns whether a URL leads to this machine.
 pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(UrlHost::Ipv4(address)) => address.is_loopback(),

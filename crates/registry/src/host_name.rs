@@ -1,12 +1,12 @@
-//! The texts that name the host of a registry.
+//! Parses the texts that name a registry's host.
 
 use url::Url;
 
 use super::host::is_loopback;
-use super::{Host, RegistryError};
+use super::{RegistryError, RegistryHost};
 
-/// The names under which Docker Hub is known.
-const HUB: &[&str] = &[
+/// All names of Docker Hub.
+const HUB_NAMES: &[&str] = &[
     "docker.io",
     "www.docker.io",
     "index.docker.io",
@@ -17,40 +17,40 @@ const HUB: &[&str] = &[
     "docker.com",
 ];
 
-impl Host {
-    /// A registry by `HOST` or `HOST:PORT`. All names of Docker Hub mean `docker.io`.
+impl RegistryHost {
+    /// Parses `HOST` or `HOST:PORT`. All names of Docker Hub become `docker.io`.
     ///
     /// # Errors
-    /// [`RegistryError::Name`] for what is no host.
+    /// Returns [`RegistryError::Name`] if the text is not a host.
     pub fn new(authority: &str) -> Result<Self, RegistryError> {
-        let refused = |why| RegistryError::Name {
-            // It may be a URL with a password in it.
-            given: authority.rsplit('@').next().unwrap_or_default().to_owned(),
+        let invalid = |why| RegistryError::Name {
+            // The text may be a URL with a password.
+            input: authority.rsplit('@').next().unwrap_or_default().to_owned(),
             why,
         };
         if authority.contains('@') {
-            return Err(refused("leave out the user and password"));
+            return Err(invalid("leave out the user and password"));
         }
         let url = Url::parse(&format!("https://{authority}"))
-            .map_err(|_| refused("give HOST or HOST:PORT"))?;
-        let alone = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+            .map_err(|_| invalid("give HOST or HOST:PORT"))?;
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         let Some(host) = url
             .host_str()
-            .filter(|_| alone && !authority.ends_with('/'))
+            .filter(|_| is_bare && !authority.ends_with('/'))
         else {
-            return Err(refused("give HOST or HOST:PORT"));
+            return Err(invalid("give HOST or HOST:PORT"));
         };
         let host = host.trim_end_matches('.');
         if host.is_empty() {
-            return Err(refused("give HOST or HOST:PORT"));
+            return Err(invalid("give HOST or HOST:PORT"));
         }
-        if HUB.contains(&host) && url.port().is_none() {
+        if HUB_NAMES.contains(&host) && url.port().is_none() {
             return Ok(Self::hub());
         }
-        // The default port goes without saying, but not on this machine, where `http` is spoken.
+        // The default port is omitted, except on this machine, where the scheme is `http`.
         let port = url.port().or_else(|| {
-            let said = is_loopback(&url) && authority.ends_with(":443");
-            said.then_some(443)
+            let is_given = is_loopback(&url) && authority.ends_with(":443");
+            is_given.then_some(443)
         });
         Ok(Self(match port {
             Some(port) => format!("{host}:{port}"),
@@ -58,71 +58,75 @@ impl Host {
         }))
     }
 
-    /// The registry of an image's reference, or of a registry's own address: `docker://ghcr.io/a/b:tag`, `alpine:3`,
-    /// `https://quay.io`, `localhost:5000/x`. A name without a registry is one of Docker Hub.
+    /// Parses an image reference or the address of a registry: `docker://ghcr.io/a/b:tag`,
+    /// `alpine:3`, `https://quay.io`, `localhost:5000/x`. A name without a registry belongs to
+    /// Docker Hub.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
-    pub fn of(text: &str) -> Result<Self, RegistryError> {
+    /// Fails like [`new`](Self::new).
+    pub fn from_reference(text: &str) -> Result<Self, RegistryError> {
         let text = text.trim();
         let (scheme, rest) = match text.split_once("://") {
             Some((scheme, rest)) => (Some(scheme.to_ascii_lowercase()), rest),
             None => (None, text),
         };
-        let (first, more) = match rest.split_once(['/', '?', '#']) {
+        let (first, has_path) = match rest.split_once(['/', '?', '#']) {
             Some((first, _)) => (first, true),
             None => (rest, false),
         };
         if first.is_empty() {
             return Err(RegistryError::Name {
-                given: text.to_owned(),
+                input: text.to_owned(),
                 why: "it is empty",
             });
         }
-        if matches!(scheme.as_deref(), Some("http" | "https")) || is_host(first, more) {
+        if matches!(scheme.as_deref(), Some("http" | "https")) || is_host(first, has_path) {
             return Self::new(first);
         }
         Ok(Self::hub())
     }
 
-    /// A registry as people name it when they log in: an address, or an image's reference that says it is one or has a
-    /// path. A bare name is no image of Docker Hub here: somebody's password would be tried there.
+    /// Parses a registry to log in to: an address, or an image reference with a scheme or a path.
+    ///
+    /// A bare name is an error here. Reading it as an image of Docker Hub would send a password
+    /// there by mistake.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and for a bare name.
-    pub fn to_log_in(text: &str) -> Result<Self, RegistryError> {
+    /// Fails like [`new`](Self::new), and for a bare name.
+    pub fn for_login(text: &str) -> Result<Self, RegistryError> {
         let bare = text.trim();
         let port = bare.rsplit_once(':').map(|(_, port)| port);
         if bare.contains('/') || is_host(bare, false) {
-            return Self::of(bare);
+            return Self::from_reference(bare);
         }
         if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
             return Self::new(bare);
         }
         Err(RegistryError::Name {
-            given: bare.to_owned(),
+            input: bare.to_owned(),
             why: "give docker.io for Docker Hub, else HOST or HOST:PORT",
         })
     }
 
-    /// A registry by the key of Docker's own configuration: an address, with or without scheme and path.
+    /// Parses a key of Docker's configuration: an address, with or without scheme and path.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
-    pub fn of_address(text: &str) -> Result<Self, RegistryError> {
+    /// Fails like [`new`](Self::new).
+    pub fn from_docker_key(text: &str) -> Result<Self, RegistryError> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         Self::new(rest.split(['/', '?', '#']).next().unwrap_or_default())
     }
 }
 
-/// Whether the first part of a reference is a registry rather than a part of an image's name. As everywhere, it is if it
-/// has a dot or a port or is `localhost`; alone, `name:1` is an image with a tag.
-pub(super) fn is_host(first: &str, more: bool) -> bool {
+/// Returns whether the first part of a reference is a registry, not part of the image's name. As in
+/// other clients, it is one if it has a dot or a port or is `localhost`. A lone `name:1` is an
+/// image with a tag.
+pub(super) fn is_host(first: &str, has_path: bool) -> bool {
     let name = first.split(':').next().unwrap_or_default();
     name.contains('.')
         || name == "localhost"
         || first.starts_with('[')
-        || (more && first.contains(':'))
+        || (has_path && first.contains(':'))
 }
 
 #[cfg(test)]
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn references_and_addresses_name_their_registry() {
-        for (given, host) in [
+        for (input, host) in [
             ("alpine", "docker.io"),
             ("alpine:3", "docker.io"),
             ("python:3.12-slim", "docker.io"),
@@ -152,13 +156,17 @@ mod tests {
             ("localhost:443", "localhost:443"),
             ("127.0.0.1:443/x", "127.0.0.1:443"),
         ] {
-            assert_eq!(Host::of(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(
+                RegistryHost::from_reference(input).unwrap().as_str(),
+                host,
+                "{input}"
+            );
         }
     }
 
     #[test]
-    fn a_bare_name_is_no_registry_to_log_in_to() {
-        for (given, host) in [
+    fn a_login_does_not_accept_a_bare_name() {
+        for (input, host) in [
             ("docker.io", "docker.io"),
             ("docker://python:3.12-slim", "docker.io"),
             ("library/python", "docker.io"),
@@ -167,29 +175,37 @@ mod tests {
             (" ghcr.io ", "ghcr.io"),
             ("[::1]:5000", "[::1]:5000"),
         ] {
-            assert_eq!(Host::to_log_in(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(
+                RegistryHost::for_login(input).unwrap().as_str(),
+                host,
+                "{input}"
+            );
         }
         for bad in ["", "myregistry", "gitlab", "a b", "python:slim", "x:99999"] {
-            let error = Host::to_log_in(bad).unwrap_err().to_string();
+            let error = RegistryHost::for_login(bad).unwrap_err().to_string();
             assert!(error.contains("HOST:PORT"), "{bad}: {error}");
         }
     }
 
     #[test]
     fn a_key_of_dockers_configuration_is_an_address() {
-        for (given, host) in [
+        for (input, host) in [
             ("https://index.docker.io/v1/", "docker.io"),
             ("myregistry", "myregistry"),
             ("myregistry:5000", "myregistry:5000"),
             ("http://localhost:5000", "localhost:5000"),
             ("quay.io/team", "quay.io"),
         ] {
-            assert_eq!(Host::of_address(given).unwrap().as_str(), host, "{given}");
+            assert_eq!(
+                RegistryHost::from_docker_key(input).unwrap().as_str(),
+                host,
+                "{input}"
+            );
         }
     }
 
     #[test]
-    fn what_names_no_registry_is_refused_without_passwords() {
+    fn errors_of_invalid_names_contain_no_passwords() {
         for bad in [
             "",
             "docker://",
@@ -197,14 +213,14 @@ mod tests {
             "a b.c/x",
             "r.example:99999",
         ] {
-            let error = Host::of(bad).unwrap_err().to_string();
+            let error = RegistryHost::from_reference(bad).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
     }
 
     #[test]
-    fn only_this_machine_is_spoken_to_in_the_clear() {
-        for (given, api) in [
+    fn only_this_machine_uses_plain_http() {
+        for (input, api) in [
             ("docker.io", "https://registry-1.docker.io"),
             ("ghcr.io", "https://ghcr.io"),
             ("localhost:5000", "http://localhost:5000"),
@@ -212,7 +228,7 @@ mod tests {
             ("10.0.0.1:1", "https://10.0.0.1:1"),
             ("localhost.example", "https://localhost.example"),
         ] {
-            assert_eq!(Host::new(given).unwrap().api(), api);
+            assert_eq!(RegistryHost::new(input).unwrap().api(), api);
         }
     }
 }

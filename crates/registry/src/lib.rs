@@ -1,5 +1,6 @@
-//! Container registries: their names, their challenges and their tokens, as the OCI distribution specification and RFC 9110
-//! have them. Nothing is stored here.
+//! A client for container registries, after the OCI distribution specification and RFC 9110.
+//!
+//! It covers references, challenges, tokens, manifests and pulling. The crate stores nothing.
 
 #![forbid(unsafe_code)]
 
@@ -19,12 +20,12 @@ mod token;
 mod transport;
 
 pub use challenge::{Challenge, challenges};
-pub use check::{Access, check};
+pub use check::{CredentialCheck, check};
 pub use digest::Digest;
 pub use error::RegistryError;
-pub use host::Host;
-pub use login::{Login, Secret};
+pub use host::RegistryHost;
+pub use login::{Login, SecretString};
 pub use pages::{TokenPage, token_page};
-pub use reference::{BadReference, Reference, is_tag};
+pub use reference::{Reference, ReferenceError, is_tag};
 pub use token::authorize;
-pub use transport::{Http, bounded};
+pub use transport::{HttpClients, read_bounded};

@@ -1,30 +1,30 @@
-//! Credentials, kept out of every log.
+//! Credentials that never appear in logs.
 
 use std::fmt;
 
-/// A text that no output shows.
+/// A text that `Debug` does not show.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct SecretString(String);
 
-impl Secret {
-    /// Hides `text`.
+impl SecretString {
+    /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for a request or a file that only its owner reads.
+    /// Returns the text, for a request or for a file that only its owner may read.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
 }
 
-/// How to log in to a registry.
+/// The credentials for a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Login {
     /// A user with a password or an access token.
@@ -32,18 +32,18 @@ pub enum Login {
         /// The account.
         username: String,
         /// Its password or token.
-        secret: Secret,
+        secret: SecretString,
     },
     /// A refresh token, which other programs call an identity token.
-    Identity(Secret),
+    Identity(SecretString),
 }
 
 impl Login {
-    /// A user with a password or an access token.
+    /// Credentials of a user with a password or an access token.
     pub fn password(username: impl Into<String>, secret: impl Into<String>) -> Self {
         Self::Password {
             username: username.into(),
-            secret: Secret::new(secret),
+            secret: SecretString::new(secret),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Manifests, indexes and configurations of images (OCI image-spec 1.1; Docker's image manifest version 2, schema 2).
+//! Parses manifests, indexes and configurations of images (OCI image-spec 1.1; Docker's image
+//! manifest version 2, schema 2).
 
 use std::collections::BTreeMap;
 
@@ -6,16 +7,16 @@ use serde::Deserialize;
 
 use super::Digest;
 
-/// Largest manifest, index or configuration that is read.
-pub const LARGEST: usize = 4 * 1024 * 1024;
-/// Most layers of an image.
-pub const LAYERS: usize = 127;
+/// The largest manifest, index or configuration, in bytes.
+pub const MAX_DOCUMENT_BYTES: usize = 4 * 1024 * 1024;
+/// The most layers of an image.
+pub const MAX_LAYERS: usize = 127;
 
-/// The kinds of manifest that are asked for.
+/// The media types of manifests for the `Accept` header.
 pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// A piece of content, by its digest.
+/// A reference to content by its digest.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Descriptor {
     /// The media type of the content.
@@ -25,18 +26,18 @@ pub struct Descriptor {
     pub digest: Digest,
     /// The size of the content in bytes.
     pub size: u64,
-    /// Other places that have the content.
+    /// Other locations of the content.
     #[serde(default)]
     pub urls: Vec<String>,
-    /// The platform of the image that the content is the manifest of.
+    /// The platform of the image, if the content is an image's manifest.
     #[serde(default)]
     pub platform: Option<Platform>,
-    /// Arbitrary notes of the image's maker.
+    /// Notes of the image's author.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A machine that an image is for.
+/// The kind of machine that an image runs on.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Platform {
     /// The processor architecture, such as `amd64`.
@@ -60,7 +61,7 @@ impl std::fmt::Display for Platform {
     }
 }
 
-/// What a reference leads to.
+/// The content of a reference: an image or an index.
 #[derive(Clone, Debug)]
 pub enum Document {
     /// One image.
@@ -85,101 +86,103 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
 }
 
-/// What is used of an image's configuration.
+/// The values that are used of an image's configuration.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ImageConfig {
     /// The platform that the image is for.
     pub platform: Platform,
-    /// Of the unpacked layers, the bottom first.
+    /// The digests of the decompressed layers, the bottom first.
     pub diff_ids: Vec<Digest>,
-    /// The variables of commands.
+    /// The environment variables of commands.
     pub env: BTreeMap<String, String>,
 }
 
-/// Why an image cannot be taken, as a sentence about it.
+/// The reason why an image cannot be used, as a sentence about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {
-    /// The manifest or index is no JSON, or lacks what it must have.
-    #[error("its manifest cannot be read: {0}")]
+    /// The manifest or index is not valid JSON, or lacks a required field.
+    #[error("its manifest is not valid: {0}")]
     Manifest(#[source] serde_json::Error),
-    /// The configuration is no JSON, or lacks what it must have.
-    #[error("its configuration cannot be read: {0}")]
+    /// The configuration is not valid JSON, or lacks a required field.
+    #[error("its configuration is not valid: {0}")]
     Configuration(#[source] serde_json::Error),
-    /// The manifest is of the first kind that Docker had.
+    /// The manifest has Docker's oldest format.
     #[error(
-        "its manifest is of Docker's schema 1, which registries gave up in 2017: push the image again with a current tool"
+        "its manifest has Docker's schema 1, which registries abandoned in 2017: push the image again with a current tool"
     )]
     Schema1,
-    /// It is neither an image nor an index.
-    #[error("what it names is no image: its manifest has neither layers nor manifests, or both")]
+    /// The document is neither an image nor an index.
+    #[error("it is not an image: its manifest has neither layers nor manifests, or both")]
     NeitherImageNorIndex,
-    /// The configuration is not that of an image.
-    #[error("what it names is no image, but something of type `{0}`")]
+    /// The configuration is that of another artifact.
+    #[error("it is not an image, but an artifact of type `{0}`")]
     OtherArtifact(String),
     /// The configuration is too large.
-    #[error("its configuration is larger than {LARGEST} bytes")]
+    #[error("its configuration is larger than {MAX_DOCUMENT_BYTES} bytes")]
     LargeConfiguration,
     /// The image has too many layers.
-    #[error("it has {0} layers, and at most {LAYERS} are taken")]
+    #[error("it has {0} layers, and at most {MAX_LAYERS} are supported")]
     TooManyLayers(usize),
-    /// A layer is kept elsewhere.
+    /// A layer is stored outside the registry.
     #[error(
         "its layer {digest} may not be distributed and is not in the registry (type `{kind}`); such layers belong to Windows images"
     )]
     ForeignLayer {
-        /// The layer.
+        /// The layer's digest.
         digest: Digest,
         /// Its media type.
         kind: String,
     },
-    /// A layer is packed in a way that is not known.
+    /// The compression of a layer is not supported.
     #[error("its layer {digest} is of type `{kind}`, which is not supported")]
     UnknownLayer {
-        /// The layer.
+        /// The layer's digest.
         digest: Digest,
         /// Its media type.
         kind: String,
     },
     /// The index has no image for this machine.
-    #[error("it has no image for {here}, which this machine is; it has images for {others}")]
+    #[error("it has no image for this machine ({here}); it has images for {others}")]
     NoPlatform {
-        /// This machine.
+        /// The platform of this machine.
         here: Box<Platform>,
-        /// The platforms that there are, separated by commas.
+        /// The platforms of its images, separated by commas.
         others: String,
     },
-    /// The image is for another machine.
-    #[error("it is an image for {of}, and this machine is {here}")]
+    /// The image is for another kind of machine.
+    #[error("it is an image for {platform}, but this machine is {here}")]
     OtherPlatform {
         /// The image's platform.
-        of: Box<Platform>,
-        /// This machine.
+        platform: Box<Platform>,
+        /// The platform of this machine.
         here: Box<Platform>,
     },
 }
 
-/// Reads a manifest or an index.
+/// Parses a manifest or an index.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn read(bytes: &[u8]) -> Result<Document, ManifestError> {
+/// Returns what is wrong with it.
+pub fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
     #[derive(Deserialize)]
-    struct Probe {
+    struct DocumentFields {
         #[serde(rename = "schemaVersion", default)]
         schema: u32,
         manifests: Option<serde_json::Value>,
         layers: Option<serde_json::Value>,
     }
-    let bad = ManifestError::Manifest;
-    let probe: Probe = serde_json::from_slice(bytes).map_err(bad)?;
-    if probe.schema == 1 {
+    let invalid = ManifestError::Manifest;
+    let fields: DocumentFields = serde_json::from_slice(bytes).map_err(invalid)?;
+    if fields.schema == 1 {
         return Err(ManifestError::Schema1);
     }
-    match (probe.manifests, probe.layers) {
-        (Some(_), None) => Ok(Document::Index(serde_json::from_slice(bytes).map_err(bad)?)),
+    match (fields.manifests, fields.layers) {
+        (Some(_), None) => Ok(Document::Index(
+            serde_json::from_slice(bytes).map_err(invalid)?,
+        )),
         (None, Some(_)) => {
-            let manifest: Manifest = serde_json::from_slice(bytes).map_err(bad)?;
+            let manifest: Manifest = serde_json::from_slice(bytes).map_err(invalid)?;
             check(&manifest)?;
             Ok(Document::Image(manifest))
         }
@@ -192,10 +195,10 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
     if !kind.is_empty() && !kind.contains("container.image") && !kind.contains("oci.image.config") {
         return Err(ManifestError::OtherArtifact(kind.to_owned()));
     }
-    if manifest.config.size > LARGEST as u64 {
+    if manifest.config.size > MAX_DOCUMENT_BYTES as u64 {
         return Err(ManifestError::LargeConfiguration);
     }
-    if manifest.layers.len() > LAYERS {
+    if manifest.layers.len() > MAX_LAYERS {
         return Err(ManifestError::TooManyLayers(manifest.layers.len()));
     }
     manifest.layers.iter().try_for_each(check_layer)
@@ -225,16 +228,16 @@ fn check_layer(layer: &Descriptor) -> Result<(), ManifestError> {
     })
 }
 
-/// The manifest of an index that is for this machine.
+/// Chooses the manifest of an index that is for this machine.
 ///
 /// # Errors
-/// Which platforms there are instead.
+/// Returns the available platforms if none is for this machine.
 pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     let here = this_platform();
     let images: Vec<&Descriptor> = index
         .manifests
         .iter()
-        // Attestations stand among the images, as being for no machine.
+        // Attestations are entries of an index as well, with the platform `unknown`.
         .filter(|entry| entry.platform.as_ref().is_none_or(|p| p.os != "unknown"))
         .collect();
     if let [only] = images.as_slice()
@@ -280,11 +283,11 @@ pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     })
 }
 
-/// How well a variant fits this machine, the best first; `None` if it may not run here.
+/// Ranks a variant for this machine, the best first. `None` if the variant may not run here.
 fn variant_rank(here: &Platform, variant: Option<&str>) -> Option<u8> {
     match (here.architecture.as_str(), variant.unwrap_or_default()) {
         (_, "") => Some(0),
-        // Later variants of amd64 need instructions that this machine may not have.
+        // Later variants of amd64 need instructions that this machine may lack.
         ("amd64", "v1") => Some(1),
         ("arm64", "v8" | "8") => Some(1),
         ("arm", "v7" | "7") => Some(1),
@@ -295,7 +298,7 @@ fn variant_rank(here: &Platform, variant: Option<&str>) -> Option<u8> {
     }
 }
 
-/// This machine, as images call it.
+/// This machine's platform, in the terms of image configurations.
 pub fn this_platform() -> Platform {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -312,18 +315,18 @@ pub fn this_platform() -> Platform {
     }
 }
 
-/// Reads a configuration, and checks that its image can run here.
+/// Parses a configuration and checks that the image can run on this machine.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn config(bytes: &[u8]) -> Result<Config, ManifestError> {
+/// Returns what is wrong with it.
+pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
     #[derive(Deserialize)]
-    struct File {
+    struct ConfigFile {
         #[serde(flatten)]
         platform: Platform,
         rootfs: Rootfs,
         #[serde(default)]
-        config: Option<Settings>,
+        config: Option<RuntimeSettings>,
     }
     #[derive(Deserialize)]
     struct Rootfs {
@@ -331,16 +334,16 @@ pub fn config(bytes: &[u8]) -> Result<Config, ManifestError> {
         diff_ids: Vec<Digest>,
     }
     #[derive(Deserialize, Default)]
-    struct Settings {
+    struct RuntimeSettings {
         #[serde(rename = "Env", default)]
         env: Option<Vec<String>>,
     }
-    let file: File = serde_json::from_slice(bytes).map_err(ManifestError::Configuration)?;
-    let (here, of) = (this_platform(), &file.platform);
-    let fits = |named: &str, wanted: &str| named.is_empty() || named == wanted;
-    if !fits(&of.os, &here.os) || !fits(&of.architecture, &here.architecture) {
+    let file: ConfigFile = serde_json::from_slice(bytes).map_err(ManifestError::Configuration)?;
+    let (here, platform) = (this_platform(), &file.platform);
+    let matches = |stated: &str, wanted: &str| stated.is_empty() || stated == wanted;
+    if !matches(&platform.os, &here.os) || !matches(&platform.architecture, &here.architecture) {
         return Err(ManifestError::OtherPlatform {
-            of: Box::new(of.clone()),
+            platform: Box::new(platform.clone()),
             here: Box::new(here),
         });
     }
@@ -353,7 +356,7 @@ pub fn config(bytes: &[u8]) -> Result<Config, ManifestError> {
         .filter(|(name, value)| !name.is_empty() && !name.contains('\0') && !value.contains('\0'))
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
-    Ok(Config {
+    Ok(ImageConfig {
         platform: file.platform,
         diff_ids: file.rootfs.diff_ids,
         env,
@@ -372,7 +375,7 @@ mod tests {
 
     fn index(platforms: &[serde_json::Value]) -> Index {
         let manifests: Vec<_> = platforms.iter().cloned().map(descriptor).collect();
-        match read(
+        match parse(
             json!({"schemaVersion": 2, "manifests": manifests})
                 .to_string()
                 .as_bytes(),
@@ -385,23 +388,23 @@ mod tests {
     #[test]
     fn this_machines_image_is_chosen() {
         let here = this_platform().architecture;
-        let mine = json!({"os": "linux", "architecture": here});
+        let matching = json!({"os": "linux", "architecture": here});
         let unknown = json!({"os": "unknown", "architecture": "unknown"});
         let windows = json!({"os": "windows", "architecture": here});
-        let strange = json!({"os": "linux", "architecture": "strange"});
+        let other = json!({"os": "linux", "architecture": "strange"});
         let all = index(&[
             windows.clone(),
-            strange.clone(),
+            other.clone(),
             unknown.clone(),
-            mine.clone(),
+            matching.clone(),
         ]);
         assert_eq!(choose(&all).unwrap().digest, all.manifests[3].digest);
-        let said = choose(&index(&[windows, strange, unknown]))
+        let error = choose(&index(&[windows, other, unknown]))
             .unwrap_err()
             .to_string();
         assert!(
-            said.contains("linux/strange, windows/") && !said.contains("unknown"),
-            "{said}"
+            error.contains("linux/strange, windows/") && !error.contains("unknown"),
+            "{error}"
         );
         if here == "amd64" {
             let variants = index(&[
@@ -418,15 +421,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_told() {
+    fn errors_say_why_a_document_is_not_an_image() {
         let digest = Digest::of(b"");
         let layer = |kind: &str| json!({"mediaType": kind, "digest": digest, "size": 1});
         let manifest = |kind: &str, layers: Vec<serde_json::Value>| json!({"schemaVersion": 2, "config": {"mediaType": kind, "digest": digest, "size": 1}, "layers": layers});
         let oci = "application/vnd.oci.image.config.v1+json";
         for (document, word) in [
             (json!({"schemaVersion": 1}), "schema 1"),
-            (json!({"schemaVersion": 2}), "no image"),
-            (json!([1]), "cannot be read"),
+            (json!({"schemaVersion": 2}), "not an image"),
+            (json!([1]), "not valid"),
             (
                 manifest("application/vnd.cncf.helm.config.v1+json", vec![]),
                 "helm",
@@ -451,28 +454,28 @@ mod tests {
             ),
             (manifest(oci, vec![layer(""); 128]), "128 layers"),
         ] {
-            let said = read(document.to_string().as_bytes())
+            let error = parse(document.to_string().as_bytes())
                 .unwrap_err()
                 .to_string();
-            assert!(said.contains(word), "{said}");
+            assert!(error.contains(word), "{error}");
         }
         let bad = json!({"schemaVersion": 2, "layers": [], "config": {"digest": "sha256:../../x", "size": 1}});
-        assert!(read(bad.to_string().as_bytes()).is_err());
+        assert!(parse(bad.to_string().as_bytes()).is_err());
     }
 
     #[test]
-    fn only_env_is_taken_of_a_configuration() {
+    fn env_and_platform_are_read_from_a_configuration() {
         let file = json!({
             "architecture": "", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"")]},
             "config": {"Env": ["A=1=2", "nonsense", "=x", "B="], "Cmd": ["sh"], "WorkingDir": "/w"},
         });
-        let config = config(file.to_string().as_bytes()).unwrap();
+        let config = parse_config(file.to_string().as_bytes()).unwrap();
         let env: Vec<_> = config.env.iter().map(|(k, v)| format!("{k}={v}")).collect();
         assert_eq!(env, ["A=1=2", "B="]);
         let other = json!({"architecture": "strange", "os": "linux", "rootfs": {}});
-        let said = super::config(other.to_string().as_bytes())
+        let error = parse_config(other.to_string().as_bytes())
             .unwrap_err()
             .to_string();
-        assert!(said.contains("linux/strange"), "{said}");
+        assert!(error.contains("linux/strange"), "{error}");
     }
 }

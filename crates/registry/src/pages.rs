@@ -1,20 +1,20 @@
-//! Where people make access tokens of well-known registries.
+//! The pages of well-known registries on which users make access tokens.
 
-use super::Host;
+use super::RegistryHost;
 
-/// Where to make a token, and what to do there.
+/// A page for making a token, with instructions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPage {
-    /// The page.
+    /// The URL of the page.
     pub url: &'static str,
-    /// What to make there, and which user it goes with.
-    pub how: &'static str,
+    /// What to make there, and the user name that goes with it.
+    pub instructions: &'static str,
 }
 
-/// The token page of a registry, if it is a well-known one.
-pub fn token_page(registry: &Host) -> Option<TokenPage> {
+/// Returns the token page of a registry, if the registry is well known.
+pub fn token_page(registry: &RegistryHost) -> Option<TokenPage> {
     let name = registry.as_str();
-    let (url, how) = match name {
+    let (url, instructions) = match name {
         "docker.io" => (
             "https://app.docker.com/settings/personal-access-tokens",
             "make a personal access token that may read; the user is the Docker ID",
@@ -51,15 +51,15 @@ pub fn token_page(registry: &Host) -> Option<TokenPage> {
         ),
         _ => return None,
     };
-    Some(TokenPage { url, how })
+    Some(TokenPage { url, instructions })
 }
 
-/// `gcr.io`, its regions, and Artifact Registry.
+/// Returns whether the host is `gcr.io`, one of its regions, or Artifact Registry.
 fn is_google(name: &str) -> bool {
     name == "gcr.io" || name.ends_with(".gcr.io") || name.ends_with("-docker.pkg.dev")
 }
 
-/// `ACCOUNT.dkr.ecr.REGION.amazonaws.com`, also in China.
+/// Returns whether the host is `ACCOUNT.dkr.ecr.REGION.amazonaws.com`, in China too.
 fn is_ecr(name: &str) -> bool {
     name.contains(".dkr.ecr.")
         && (name.ends_with(".amazonaws.com") || name.ends_with(".amazonaws.com.cn"))
@@ -83,7 +83,7 @@ mod tests {
             "1234.dkr.ecr.eu-west-1.amazonaws.com",
             "x.azurecr.io",
         ] {
-            let page = token_page(&Host::new(name).unwrap()).unwrap();
+            let page = token_page(&RegistryHost::new(name).unwrap()).unwrap();
             assert!(page.url.starts_with("https://"), "{name}");
         }
         for name in [
@@ -92,7 +92,11 @@ mod tests {
             "docker.io.example",
             "x.dkr.ecr.example",
         ] {
-            assert_eq!(token_page(&Host::new(name).unwrap()), None, "{name}");
+            assert_eq!(
+                token_page(&RegistryHost::new(name).unwrap()),
+                None,
+                "{name}"
+            );
         }
     }
 }

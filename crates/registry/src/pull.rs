@@ -1,4 +1,4 @@
-//! Pulling: manifests and blobs of one repository (OCI distribution specification, "Pull").
+//! Pulls manifests and blobs of one repository (OCI distribution specification, "Pull").
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -12,123 +12,132 @@ use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use url::Url;
 
 use super::host::is_loopback;
-use super::manifest::{self, Config, Descriptor, Document, Manifest, ManifestError};
-use super::transport::{bounded, failed};
-use super::{Digest, Http, Login, Reference, RegistryError, authorize, challenges};
+use super::manifest::{self, Descriptor, Document, ImageConfig, Manifest, ManifestError};
+use super::transport::{connection_error, read_bounded};
+use super::{Digest, HttpClients, Login, Reference, RegistryError, authorize, challenges};
 
-/// How often a request is sent again that did not succeed, or a download that makes no progress.
-const RETRIES: usize = 4;
-/// The first wait before a request is sent again; each further one is twice as long.
-const WAIT: Duration = Duration::from_millis(300);
-/// The longest wait that a server may ask for.
+/// The most attempts to repeat a failed request, or a download without progress.
+const MAX_RETRIES: usize = 4;
+/// The wait before the first retry. Each further wait is twice as long.
+const FIRST_WAIT: Duration = Duration::from_millis(300);
+/// The longest wait that a server may request.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
-/// How long an answer may take to begin, or to go on.
-const SILENCE: Duration = Duration::from_secs(60);
-/// How long a download may take; the import's own time-out ends it before.
-const WHOLE: Duration = Duration::from_secs(24 * 3600);
-/// Most redirects of one request.
-const REDIRECTS: usize = 5;
-/// Most indexes in one another.
-const NESTING: usize = 3;
+/// How long a response may take to begin, or to continue.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a download may take. An import's own time-out ends it earlier.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// The most redirects of one request.
+const MAX_REDIRECTS: usize = 5;
+/// The most levels of nested indexes.
+const MAX_NESTING: usize = 3;
 
-/// The waits before a request is sent again, each twice as long as the one before.
+/// The waits before retries, each twice as long as the one before.
 fn retry_waits(first: Duration) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(first)
-        .with_max_times(RETRIES)
+        .with_max_times(MAX_RETRIES)
         .build()
 }
 
-/// One repository of a registry, with what it takes to read from it.
+/// A repository of a registry, with the credentials to read from it.
 pub struct Repository<'a> {
-    http: &'a Http,
+    http: &'a HttpClients,
     reference: Reference,
     login: Option<Login>,
     authorization: Mutex<Option<HeaderValue>>,
     first_wait: Duration,
 }
 
-/// An image of a registry that is for this machine.
+/// An image in a registry that can run on this machine.
 #[derive(Clone, Debug)]
-pub struct Found {
-    /// Of its manifest.
+pub struct ResolvedImage {
+    /// The digest of its manifest.
     pub digest: Digest,
-    /// The manifest itself.
+    /// The manifest.
     pub manifest: Manifest,
 }
 
 impl<'a> Repository<'a> {
-    /// The repository that a reference is in.
-    pub fn new(http: &'a Http, reference: Reference, login: Option<Login>) -> Self {
+    /// The repository of a reference.
+    pub fn new(http: &'a HttpClients, reference: Reference, login: Option<Login>) -> Self {
         Self {
             http,
             reference,
             login,
             authorization: Mutex::new(None),
-            first_wait: WAIT,
+            first_wait: FIRST_WAIT,
         }
     }
 
-    /// The image that the reference leads to.
+    /// Finds the image of the reference.
     ///
     /// # Errors
-    /// If it is not there, not for this machine, no image, or not what its digest says.
-    pub async fn find(&self) -> Result<Found, RegistryError> {
-        let mut wanted = self.reference.wanted();
+    /// Fails if the image does not exist, is not an image for this machine, or does not match its
+    /// digest.
+    pub async fn find_image(&self) -> Result<ResolvedImage, RegistryError> {
+        let mut tag_or_digest = self.reference.tag_or_digest();
         let mut expected = self.reference.digest().cloned();
-        for _ in 0..NESTING {
-            let (digest, bytes) = self.manifest(&wanted, expected.as_ref()).await?;
-            match manifest::read(&bytes).map_err(|error| self.unusable(error))? {
-                Document::Image(manifest) => return Ok(Found { digest, manifest }),
+        for _ in 0..MAX_NESTING {
+            let (digest, bytes) = self
+                .fetch_manifest(&tag_or_digest, expected.as_ref())
+                .await?;
+            match manifest::parse(&bytes).map_err(|error| self.image_error(error))? {
+                Document::Image(manifest) => return Ok(ResolvedImage { digest, manifest }),
                 Document::Index(index) => {
-                    let chosen = manifest::choose(&index).map_err(|error| self.unusable(error))?;
-                    wanted = chosen.digest.to_string();
+                    let chosen =
+                        manifest::choose(&index).map_err(|error| self.image_error(error))?;
+                    tag_or_digest = chosen.digest.to_string();
                     expected = Some(chosen.digest.clone());
                 }
             }
         }
-        Err(self.wrong("its indexes lead to indexes, and to no image".to_owned()))
+        Err(self.protocol_error("its indexes are nested too deeply".to_owned()))
     }
 
-    /// The configuration of an image.
+    /// Fetches the configuration of an image.
     ///
     /// # Errors
-    /// If it cannot be had, is not what its digest says, or is for another machine.
-    pub async fn config(&self, of: &Descriptor) -> Result<Config, RegistryError> {
+    /// Fails if the configuration cannot be fetched, does not match its digest, or is for another
+    /// kind of machine.
+    pub async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, RegistryError> {
         let response = self
-            .get(&self.blob_path(&of.digest), HeaderMap::new())
+            .get_with_retries(&self.blob_path(&descriptor.digest), HeaderMap::new())
             .await?;
-        let bytes = self.body(response).await?;
-        if Digest::of(&bytes) != of.digest {
-            return Err(self.wrong(format!(
-                "sent something else than its configuration {}",
-                of.digest
+        let bytes = self.read_body(response).await?;
+        if Digest::of(&bytes) != descriptor.digest {
+            return Err(self.protocol_error(format!(
+                "sent content that does not match the digest {} of the configuration",
+                descriptor.digest
             )));
         }
-        manifest::config(&bytes).map_err(|error| self.unusable(error))
+        manifest::parse_config(&bytes).map_err(|error| self.image_error(error))
     }
 
-    async fn manifest(
+    /// Fetches a manifest and checks its digest.
+    async fn fetch_manifest(
         &self,
-        wanted: &str,
+        tag_or_digest: &str,
         expected: Option<&Digest>,
     ) -> Result<(Digest, Vec<u8>), RegistryError> {
-        let path = format!("/v2/{}/manifests/{wanted}", self.reference.repository());
+        let path = format!(
+            "/v2/{}/manifests/{tag_or_digest}",
+            self.reference.repository()
+        );
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
-        let response = self.get(&path, headers).await?;
+        let response = self.get_with_retries(&path, headers).await?;
         let stated = response
             .headers()
             .get("docker-content-digest")
             .and_then(|value| value.to_str().ok()?.parse::<Digest>().ok());
-        let bytes = self.body(response).await?;
+        let bytes = self.read_body(response).await?;
         let digest = Digest::of(&bytes);
         if expected
             .or(stated.as_ref())
             .is_some_and(|other| *other != digest)
         {
-            return Err(self.wrong(format!(
-                "sent another manifest than {}",
+            return Err(self.protocol_error(format!(
+                "sent a manifest that does not match the digest {}",
                 expected
                     .or(stated.as_ref())
                     .map(ToString::to_string)
@@ -138,11 +147,14 @@ impl<'a> Repository<'a> {
         Ok((digest, bytes))
     }
 
-    /// Downloads a blob into a new file. What arrived before a connection broke is kept, where the registry can go on from there;
-    /// `progress` is told how many bytes have arrived.
+    /// Downloads a blob into a new file and reports the number of bytes so far to `progress`.
+    ///
+    /// After a broken connection, the download continues where it stopped if the registry supports
+    /// ranges.
     ///
     /// # Errors
-    /// If it cannot be had, is larger than its descriptor says, or is not what its digest says; the file is then of no use.
+    /// Fails if the blob cannot be fetched, is larger than its descriptor states, or does not match
+    /// its digest. The file is then unusable.
     pub async fn download(
         &self,
         blob: &Descriptor,
@@ -151,28 +163,28 @@ impl<'a> Repository<'a> {
     ) -> Result<(), RegistryError> {
         let mut file = tokio::fs::File::create_new(path)
             .await
-            .map_err(|error| self.disk(path, &error))?;
+            .map_err(|error| self.write_error(path, &error))?;
         let mut hasher = Sha256::new();
-        let mut arrived: u64 = 0;
-        // The first wait after progress, and longer ones as long as there is none.
+        let mut downloaded: u64 = 0;
+        // Waits grow until the download makes progress again.
         let mut waits = retry_waits(self.first_wait * 2);
-        while arrived < blob.size {
-            let before = arrived;
-            let ended = self
-                .pour(
+        while downloaded < blob.size {
+            let before = downloaded;
+            let result = self
+                .download_rest(
                     blob,
                     &mut file,
                     path,
                     &mut hasher,
-                    &mut arrived,
+                    &mut downloaded,
                     &mut progress,
                 )
                 .await;
-            match ended {
-                Ok(()) if arrived >= blob.size => break,
-                Err(error) if !worth_another(&error) => return Err(error),
+            match result {
+                Ok(()) if downloaded >= blob.size => break,
+                Err(error) if !is_transient(&error) => return Err(error),
                 other => {
-                    let wait = if arrived > before {
+                    let wait = if downloaded > before {
                         waits = retry_waits(self.first_wait * 2);
                         Some(self.first_wait)
                     } else {
@@ -180,8 +192,8 @@ impl<'a> Repository<'a> {
                     };
                     let Some(wait) = wait else {
                         return Err(other.err().unwrap_or_else(|| {
-                            self.wrong(format!(
-                                "ended the layer {} after {arrived} of {} bytes",
+                            self.protocol_error(format!(
+                                "ended the layer {} after {downloaded} of {} bytes",
                                 blob.digest, blob.size
                             ))
                         }));
@@ -192,62 +204,66 @@ impl<'a> Repository<'a> {
         }
         file.flush()
             .await
-            .map_err(|error| self.disk(path, &error))?;
+            .map_err(|error| self.write_error(path, &error))?;
         if Digest::finish(hasher) != blob.digest {
-            return Err(self.wrong(format!(
-                "sent something else than the layer {}: the digest of what arrived differs",
+            return Err(self.protocol_error(format!(
+                "sent content that does not match the digest of the layer {}",
                 blob.digest
             )));
         }
         Ok(())
     }
 
-    /// Takes what one answer has of a blob.
-    async fn pour(
+    /// Appends the body of one response to the file.
+    async fn download_rest(
         &self,
         blob: &Descriptor,
         file: &mut tokio::fs::File,
         path: &Path,
         hasher: &mut Sha256,
-        arrived: &mut u64,
+        downloaded: &mut u64,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), RegistryError> {
         let mut headers = HeaderMap::new();
-        if *arrived > 0
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes={arrived}-"))
+        if *downloaded > 0
+            && let Ok(range) = HeaderValue::from_str(&format!("bytes={downloaded}-"))
         {
             headers.insert(header::RANGE, range);
         }
-        let mut response = self.get(&self.blob_path(&blob.digest), headers).await?;
-        let goes_on = response.status() == StatusCode::PARTIAL_CONTENT
+        let mut response = self
+            .get_with_retries(&self.blob_path(&blob.digest), headers)
+            .await?;
+        let continues = response.status() == StatusCode::PARTIAL_CONTENT
             && response
                 .headers()
                 .get(header::CONTENT_RANGE)
                 .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| value.starts_with(&format!("bytes {arrived}-")));
-        if *arrived > 0 && !goes_on {
-            *arrived = 0;
+                .is_some_and(|value| value.starts_with(&format!("bytes {downloaded}-")));
+        if *downloaded > 0 && !continues {
+            *downloaded = 0;
             *hasher = Sha256::new();
             file.set_len(0)
                 .await
-                .map_err(|error| self.disk(path, &error))?;
+                .map_err(|error| self.write_error(path, &error))?;
             file.rewind()
                 .await
-                .map_err(|error| self.disk(path, &error))?;
+                .map_err(|error| self.write_error(path, &error))?;
             if response.status() == StatusCode::PARTIAL_CONTENT {
-                return Err(self.broken("it answered with another part than was asked for"));
+                return Err(
+                    self.connection_error("it answered with a different range than requested")
+                );
             }
         }
         loop {
-            let chunk = tokio::time::timeout(SILENCE, response.chunk())
+            let chunk = tokio::time::timeout(SILENCE_TIMEOUT, response.chunk())
                 .await
-                .map_err(|_| self.broken("it went silent"))?
-                .map_err(|error| self.broken(&innermost(&error)))?;
+                .map_err(|_| self.connection_error("it went silent"))?
+                .map_err(|error| self.connection_error(&root_cause(&error)))?;
             let Some(chunk) = chunk else {
                 return Ok(());
             };
-            if chunk.len() as u64 > blob.size - *arrived {
-                return Err(self.wrong(format!(
+            if chunk.len() as u64 > blob.size - *downloaded {
+                return Err(self.protocol_error(format!(
                     "sent more of the layer {} than its {} bytes",
                     blob.digest, blob.size
                 )));
@@ -255,9 +271,9 @@ impl<'a> Repository<'a> {
             hasher.update(&chunk);
             file.write_all(&chunk)
                 .await
-                .map_err(|error| self.disk(path, &error))?;
-            *arrived += chunk.len() as u64;
-            progress(*arrived);
+                .map_err(|error| self.write_error(path, &error))?;
+            *downloaded += chunk.len() as u64;
+            progress(*downloaded);
         }
     }
 
@@ -265,35 +281,45 @@ impl<'a> Repository<'a> {
         format!("/v2/{}/blobs/{digest}", self.reference.repository())
     }
 
-    async fn body(&self, response: Response) -> Result<Vec<u8>, RegistryError> {
+    /// Reads a body of at most [`manifest::MAX_DOCUMENT_BYTES`] bytes.
+    async fn read_body(&self, response: Response) -> Result<Vec<u8>, RegistryError> {
         tokio::time::timeout(
-            SILENCE,
-            bounded(self.reference.host(), response, manifest::LARGEST),
+            SILENCE_TIMEOUT,
+            read_bounded(
+                self.reference.host(),
+                response,
+                manifest::MAX_DOCUMENT_BYTES,
+            ),
         )
         .await
-        .map_err(|_| self.broken("it went silent"))?
+        .map_err(|_| self.connection_error("it went silent"))?
     }
 
-    /// A GET that is sent again when it fails for a reason that may pass.
-    async fn get(&self, path: &str, headers: HeaderMap) -> Result<Response, RegistryError> {
+    /// Sends a GET, and repeats it after errors that may pass.
+    async fn get_with_retries(
+        &self,
+        path: &str,
+        headers: HeaderMap,
+    ) -> Result<Response, RegistryError> {
         let mut waits = retry_waits(self.first_wait);
         loop {
-            let (error, wait) = match self.authorized(path, &headers).await {
-                Ok(response) => match self.judge(response).await {
+            let (error, requested_wait) = match self.get_authorized(path, &headers).await {
+                Ok(response) => match self.check_status(response).await {
                     Ok(response) => return Ok(response),
-                    Err(refused) => refused,
+                    Err(failure) => failure,
                 },
                 Err(error) => (error, None),
             };
-            let Some(own) = waits.next().filter(|_| worth_another(&error)) else {
+            let Some(wait) = waits.next().filter(|_| is_transient(&error)) else {
                 return Err(error);
             };
-            tokio::time::sleep(wait.unwrap_or(own).min(LONGEST_WAIT)).await;
+            tokio::time::sleep(requested_wait.unwrap_or(wait).min(LONGEST_WAIT)).await;
         }
     }
 
-    /// Whether an answer is one. If not, why, and how long to wait before asking again.
-    async fn judge(
+    /// Returns a successful response. Otherwise returns the error, and the wait that the registry
+    /// requests.
+    async fn check_status(
         &self,
         response: Response,
     ) -> Result<Response, (RegistryError, Option<Duration>)> {
@@ -307,44 +333,53 @@ impl<'a> Repository<'a> {
             .get(header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
-        let said = said(response).await;
+        let message = error_message(response).await;
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if self.login.is_none() => {
                 RegistryError::LoginNeeded { registry }
             }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RegistryError::Rejected {
                 registry,
-                said: format!("{status}{said}"),
+                message: format!("{status}{message}"),
             },
-            StatusCode::NOT_FOUND => self.wrong(format!("there is no {}{said}", self.reference)),
+            StatusCode::NOT_FOUND => {
+                self.protocol_error(format!("there is no {}{message}", self.reference))
+            }
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Unreachable {
-                at: registry.to_string(),
-                why: format!("it asks for fewer requests ({status}){said}; wait, or log in"),
+                host: registry.to_string(),
+                why: format!("it asks for fewer requests ({status}){message}; wait, or log in"),
             },
             status if status.is_server_error() => RegistryError::Unreachable {
-                at: registry.to_string(),
-                why: format!("it answers {status}{said}"),
+                host: registry.to_string(),
+                why: format!("it answers {status}{message}"),
             },
-            status => self.wrong(format!("answers {status} for {}{said}", self.reference)),
+            status => {
+                self.protocol_error(format!("answers {status} for {}{message}", self.reference))
+            }
         };
         Err((error, wait))
     }
 
-    /// A GET with the authorization that the registry asks for.
-    async fn authorized(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
-        let response = self.redirected(path, headers).await?;
-        // The challenge of a place that the registry led to says nothing of the registry, and the password is not for it.
-        let is_own = response.url().origin() == self.address(path)?.origin();
-        if response.status() != StatusCode::UNAUTHORIZED || !is_own {
+    /// Sends a GET with the authorization that the registry requires.
+    async fn get_authorized(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, RegistryError> {
+        let response = self.get_following_redirects(path, headers).await?;
+        // A challenge after a redirect to another origin is not the registry's, and the password is
+        // not for that origin.
+        let is_registry = response.url().origin() == self.api_url(path)?.origin();
+        if response.status() != StatusCode::UNAUTHORIZED || !is_registry {
             return Ok(response);
         }
-        let asked = challenges(response.headers());
+        let challenges = challenges(response.headers());
         drop(response);
         let scope = format!("repository:{}:pull", self.reference.repository());
         let authorization = authorize(
             self.http,
             self.reference.host(),
-            &asked,
+            &challenges,
             Some(&scope),
             self.login.as_ref(),
         )
@@ -353,26 +388,30 @@ impl<'a> Repository<'a> {
             .authorization
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(authorization);
-        self.redirected(path, headers).await
+        self.get_following_redirects(path, headers).await
     }
 
-    /// Where the registry itself answers.
-    fn address(&self, path: &str) -> Result<Url, RegistryError> {
+    /// The URL of a path of the registry's API.
+    fn api_url(&self, path: &str) -> Result<Url, RegistryError> {
         Url::parse(&format!("{}{path}", self.reference.host().api()))
-            .map_err(|_| self.wrong("cannot be addressed".to_owned()))
+            .map_err(|_| self.protocol_error("cannot be addressed".to_owned()))
     }
 
-    /// Follows redirects. The authorization stays with the registry's own origin.
-    async fn redirected(&self, path: &str, headers: &HeaderMap) -> Result<Response, RegistryError> {
-        let start = self.address(path)?;
+    /// Sends a GET and follows redirects. The authorization goes only to the registry's own origin.
+    async fn get_following_redirects(
+        &self,
+        path: &str,
+        headers: &HeaderMap,
+    ) -> Result<Response, RegistryError> {
+        let start = self.api_url(path)?;
         let mut url = start.clone();
-        for _ in 0..=REDIRECTS {
+        for _ in 0..=MAX_REDIRECTS {
             let mut request = self
                 .http
                 .client(&url)?
                 .get(url.clone())
                 .headers(headers.clone())
-                .timeout(WHOLE);
+                .timeout(DOWNLOAD_TIMEOUT);
             let authorization = self
                 .authorization
                 .lock()
@@ -382,10 +421,10 @@ impl<'a> Repository<'a> {
             if let Some(authorization) = authorization {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
-            let response = tokio::time::timeout(SILENCE, request.send())
+            let response = tokio::time::timeout(SILENCE_TIMEOUT, request.send())
                 .await
-                .map_err(|_| self.broken("it does not answer"))?
-                .map_err(|error| failed(&url, &error.without_url()))?;
+                .map_err(|_| self.connection_error("it does not answer"))?
+                .map_err(|error| connection_error(&url, &error.without_url()))?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -394,54 +433,56 @@ impl<'a> Repository<'a> {
                 .get(header::LOCATION)
                 .and_then(|value| value.to_str().ok())
                 .and_then(|location| url.join(location).ok())
-                .ok_or_else(|| self.wrong("redirects to nowhere".to_owned()))?;
+                .ok_or_else(|| {
+                    self.protocol_error("redirects without a valid location".to_owned())
+                })?;
             let plain = next.scheme() == "http" && is_loopback(&next) && is_loopback(&start);
             if next.scheme() != "https" && !plain {
-                return Err(self.wrong(
+                return Err(self.protocol_error(
                     "redirects to an address that is not https, which is refused".to_owned(),
                 ));
             }
             url = next;
         }
-        Err(self.wrong(format!("redirects more than {REDIRECTS} times")))
+        Err(self.protocol_error(format!("redirects more than {MAX_REDIRECTS} times")))
     }
 
-    fn unusable(&self, source: ManifestError) -> RegistryError {
+    fn image_error(&self, source: ManifestError) -> RegistryError {
         RegistryError::Image {
             registry: self.reference.host().clone(),
             source,
         }
     }
 
-    fn wrong(&self, why: String) -> RegistryError {
+    fn protocol_error(&self, why: String) -> RegistryError {
         RegistryError::Protocol {
             registry: self.reference.host().clone(),
             why,
         }
     }
 
-    fn broken(&self, why: &str) -> RegistryError {
+    fn connection_error(&self, why: &str) -> RegistryError {
         RegistryError::Unreachable {
-            at: self.reference.host().to_string(),
+            host: self.reference.host().to_string(),
             why: why.to_owned(),
         }
     }
 
-    fn disk(&self, path: &Path, error: &std::io::Error) -> RegistryError {
-        self.wrong(format!(
-            "what it sends cannot be written to {}: {error}",
+    fn write_error(&self, path: &Path, error: &std::io::Error) -> RegistryError {
+        self.protocol_error(format!(
+            "its data cannot be written to {}: {error}",
             path.display()
         ))
     }
 }
 
-/// Whether asking again may help.
-fn worth_another(error: &RegistryError) -> bool {
+/// Returns whether a retry may help.
+fn is_transient(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Unreachable { .. })
 }
 
-/// The registry's own words, if it has some: the first of its errors, bounded.
-async fn said(mut response: Response) -> String {
+/// The registry's message: its first error, bounded in length. Empty if there is none.
+async fn error_message(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Ok(Some(chunk))) =
         tokio::time::timeout(Duration::from_secs(5), response.chunk()).await
@@ -451,7 +492,7 @@ async fn said(mut response: Response) -> String {
             return String::new();
         }
     }
-    let words = serde_json::from_slice::<serde_json::Value>(&body)
+    let message = serde_json::from_slice::<serde_json::Value>(&body)
         .ok()
         .and_then(|body| {
             let first = body.get("errors")?.get(0)?;
@@ -463,20 +504,21 @@ async fn said(mut response: Response) -> String {
             };
             text("message").or_else(|| text("code")).map(str::to_owned)
         });
-    match words {
-        Some(words) => {
-            let words: String = words
+    match message {
+        Some(message) => {
+            let message: String = message
                 .chars()
                 .filter(|c| !c.is_control())
                 .take(200)
                 .collect();
-            format!(": {words}")
+            format!(": {message}")
         }
         None => String::new(),
     }
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
+/// The message of an error's root cause.
+fn root_cause(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(cause) = error.source() {
         error = cause;

@@ -4,48 +4,49 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::host_name::is_host;
-use super::{Digest, Host};
+use super::{Digest, RegistryHost};
 
-/// Longest name of a repository (distribution specification, "Pulling manifests").
-const NAME: usize = 255;
-/// Longest tag.
-const TAG: usize = 128;
+/// The longest name of a repository (distribution specification, "Pulling manifests").
+const MAX_NAME_BYTES: usize = 255;
+/// The longest tag.
+const MAX_TAG_BYTES: usize = 128;
 
-/// An image in a registry.
+/// A reference to an image in a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    host: Host,
+    host: RegistryHost,
     repository: String,
     tag: Option<String>,
     digest: Option<Digest>,
 }
 
-/// Why a text is no reference. It never carries a password.
+/// The error for a text that is not a reference. It never carries a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` names no image: {why}")]
-pub struct BadReference {
-    given: String,
+#[error("`{input}` does not name an image: {why}")]
+pub struct ReferenceError {
+    input: String,
     why: String,
 }
 
 impl Reference {
     /// The registry.
-    pub fn host(&self) -> &Host {
+    pub fn host(&self) -> &RegistryHost {
         &self.host
     }
 
-    /// The repository in it, with Docker Hub's `library/` where it goes without saying.
+    /// The repository, with the implicit `library/` of Docker Hub.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The digest that the image must have.
+    /// The digest that the image must have, if the reference states one.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// What to ask the registry for: the digest, else the tag, else `latest`.
-    pub fn wanted(&self) -> String {
+    /// The digest or tag to request from the registry: the digest if there is one, else the tag,
+    /// else `latest`.
+    pub fn tag_or_digest(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, Some(tag)) => tag.clone(),
@@ -55,44 +56,44 @@ impl Reference {
 }
 
 impl FromStr for Reference {
-    type Err = BadReference;
+    type Err = ReferenceError;
 
-    fn from_str(text: &str) -> Result<Self, BadReference> {
-        let refused = |given: &str, why: &str| BadReference {
-            given: given.chars().take(300).collect(),
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let invalid = |input: &str, why: &str| ReferenceError {
+            input: input.chars().take(300).collect(),
             why: why.to_owned(),
         };
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if is_scheme(scheme) => rest,
             Some((scheme, _)) => {
                 let scheme: String = scheme.chars().take(20).collect();
-                return Err(refused(
+                return Err(invalid(
                     &format!("{scheme}://…"),
                     "write docker://HOST/NAME:TAG, or HOST/NAME:TAG alone",
                 ));
             }
             None => text,
         };
-        // Whatever stands before an `@` in the host's place may be a password.
-        let (first, more) = match rest.split_once('/') {
+        // The text before an `@` in the host may be a password.
+        let (first, has_path) = match rest.split_once('/') {
             Some((first, _)) => (first, true),
             None => (rest, false),
         };
-        let digest_alone = !more
+        let is_digest = !has_path
             && rest.split_once('@').is_some_and(|(_, d)| {
                 ["sha", "md5:", "blake"]
                     .iter()
                     .any(|algorithm| d.starts_with(algorithm))
             });
-        if first.contains('@') && !digest_alone {
-            return Err(refused(
+        if first.contains('@') && !is_digest {
+            return Err(invalid(
                 rest.rsplit('@').next().unwrap_or_default(),
                 "leave out the user and password, and give them as `credentials`",
             ));
         }
         let (name, digest) = match rest.split_once('@') {
             Some((name, digest)) => {
-                let digest = digest.parse().map_err(|why| refused(rest, why))?;
+                let digest = digest.parse().map_err(|why| invalid(rest, why))?;
                 (name, Some(digest))
             }
             None => (rest, None),
@@ -108,26 +109,26 @@ impl FromStr for Reference {
         if let Some(tag) = tag
             && !is_tag(tag)
         {
-            return Err(refused(
+            return Err(invalid(
                 rest,
                 "a tag has at most 128 letters, digits, `_`, `-` and `.`, and does not begin with `-` or `.`",
             ));
         }
         let host = match host {
-            Some(host) => Host::new(host)
-                .map_err(|_| refused(rest, "its registry is no HOST or HOST:PORT"))?,
-            None => Host::hub(),
+            Some(host) => RegistryHost::new(host)
+                .map_err(|_| invalid(rest, "its registry is not HOST or HOST:PORT"))?,
+            None => RegistryHost::hub(),
         };
         if path.is_empty() {
-            return Err(refused(rest, "the image's name is missing"));
+            return Err(invalid(rest, "the image's name is missing"));
         }
-        if !is_name(path) {
-            return Err(refused(
+        if !is_repository_name(path) {
+            return Err(invalid(
                 rest,
                 "a name has parts of lower-case letters and digits, joined by `.`, `_`, `__` or `-`, with `/` between the parts",
             ));
         }
-        let repository = if host == Host::hub() && !path.contains('/') {
+        let repository = if host == RegistryHost::hub() && !path.contains('/') {
             format!("library/{path}")
         } else {
             path.to_owned()
@@ -161,26 +162,28 @@ fn is_scheme(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("docker") || scheme.eq_ignore_ascii_case("oci")
 }
 
-/// Whether a text can be a tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}` (distribution specification).
+/// Returns whether a text is a valid tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}` (distribution
+/// specification).
 pub fn is_tag(tag: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    (1..=TAG).contains(&tag.len())
+    (1..=MAX_TAG_BYTES).contains(&tag.len())
         && word(tag.as_bytes()[0])
         && tag.bytes().all(|byte| word(byte) || b".-".contains(&byte))
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/…)*` (distribution specification).
-fn is_name(name: &str) -> bool {
-    name.len() <= NAME && name.split('/').all(is_part)
+/// Returns whether a text is a valid repository name: `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/…)*`
+/// (distribution specification).
+fn is_repository_name(name: &str) -> bool {
+    name.len() <= MAX_NAME_BYTES && name.split('/').all(is_component)
 }
 
-fn is_part(part: &str) -> bool {
+fn is_component(part: &str) -> bool {
     let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if !part.starts_with(word) || !part.ends_with(word) {
         return false;
     }
-    part.split(word).all(|between| {
-        matches!(between, "" | "." | "_" | "__") || between.chars().all(|c| c == '-')
+    part.split(word).all(|separator| {
+        matches!(separator, "" | "." | "_" | "__") || separator.chars().all(|c| c == '-')
     })
 }
 
@@ -194,12 +197,12 @@ mod tests {
 
     fn read(text: &str) -> String {
         text.parse::<Reference>()
-            .map_or_else(|error| error.to_string(), |found| found.to_string())
+            .map_or_else(|error| error.to_string(), |reference| reference.to_string())
     }
 
     #[test]
     fn references_as_people_write_them() {
-        for (given, meant) in [
+        for (input, full) in [
             ("alpine", "docker.io/library/alpine:latest"),
             ("alpine:3", "docker.io/library/alpine:3"),
             ("bitnami/redis:7", "docker.io/bitnami/redis:7"),
@@ -220,9 +223,9 @@ mod tests {
             ("[::1]:5000/x", "[::1]:5000/x:latest"),
             ("registry:5000/x__y.z--w:1", "registry:5000/x__y.z--w:1"),
         ] {
-            assert_eq!(read(given), meant, "{given}");
-            // A reference in full reads as itself.
-            assert_eq!(read(meant), meant);
+            assert_eq!(read(input), full, "{input}");
+            // The full form parses to itself.
+            assert_eq!(read(full), full);
         }
         for name in [
             "alpine",
@@ -232,14 +235,14 @@ mod tests {
             "localhost:5000/x",
         ] {
             let reference: Reference = format!("{name}@{DIGEST}").parse().unwrap();
-            assert_eq!(reference.wanted(), DIGEST);
+            assert_eq!(reference.tag_or_digest(), DIGEST);
             assert_eq!(reference.digest().unwrap().to_string(), DIGEST);
         }
     }
 
     #[test]
-    fn what_names_no_image() {
-        for (given, word) in [
+    fn invalid_references_are_errors() {
+        for (input, word) in [
             ("", "missing"),
             ("docker://", "missing"),
             ("ghcr.io/", "missing"),
@@ -257,10 +260,10 @@ mod tests {
             ("alpine@md5:12", "sha256"),
             ("r.example:99999/x", "HOST:PORT"),
         ] {
-            let said = read(given);
+            let error = read(input);
             assert!(
-                said.contains("names no image") && said.contains(word),
-                "{given}: {said}"
+                error.contains("does not name an image") && error.contains(word),
+                "{input}: {error}"
             );
         }
         assert!(read(&"x".repeat(300)).contains("lower-case"));
@@ -268,24 +271,24 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_not_repeated() {
-        for given in [
+    fn errors_contain_no_passwords() {
+        for input in [
             "docker://user:hunter2@ghcr.io/a/b:1",
             "user:hunter2@ghcr.io/a/b",
             "docker://user:hunter2@localhost:5000/x",
             "docker://hunter2@ghcr.io",
         ] {
-            let said = read(given);
+            let error = read(input);
             assert!(
-                said.contains("credentials") && !said.contains("hunter2"),
-                "{said}"
+                error.contains("credentials") && !error.contains("hunter2"),
+                "{error}"
             );
         }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,80}") {
+        fn any_text_parses_or_is_an_error(text in "\\PC{0,80}") {
             if let Ok(reference) = text.parse::<Reference>() {
                 let again: Reference = reference.to_string().parse().unwrap();
                 prop_assert_eq!(again.to_string(), reference.to_string());
@@ -294,10 +297,10 @@ mod tests {
         }
 
         #[test]
-        fn well_formed_names_are_read(host in "[a-z]{1,8}\\.[a-z]{2,3}(:[1-9][0-9]{1,3})?", name in "[a-z0-9]{1,8}(/[a-z0-9]{1,8}([._-][a-z0-9]{1,4})?){0,3}", tag in "[A-Za-z0-9_][A-Za-z0-9._-]{0,20}") {
+        fn well_formed_names_are_parsed(host in "[a-z]{1,8}\\.[a-z]{2,3}(:[1-9][0-9]{1,3})?", name in "[a-z0-9]{1,8}(/[a-z0-9]{1,8}([._-][a-z0-9]{1,4})?){0,3}", tag in "[A-Za-z0-9_][A-Za-z0-9._-]{0,20}") {
             let text = format!("{host}/{name}:{tag}");
             let reference: Reference = text.parse().unwrap();
-            prop_assert_eq!(reference.wanted(), tag);
+            prop_assert_eq!(reference.tag_or_digest(), tag);
             prop_assert!(reference.repository().ends_with(&name));
         }
     }

@@ -1,20 +1,21 @@
-//! How connections to registries are encrypted.
+//! The encryption of connections to registries.
 
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, crypto::CryptoProvider};
 
-/// Chooses a cryptography provider for the process, unless the program has chosen one.
+/// Installs a cryptography provider for the process, unless the program has installed one.
 pub(super) fn install_provider() {
     if CryptoProvider::get_default().is_none() {
-        // It fails only if another thread was quicker, which is as well.
+        // Fails only if another thread has just installed one, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }
 
-/// A configuration without certificates, for connections that are never encrypted.
+/// A TLS configuration without root certificates, for clients that never encrypt.
 ///
-/// Without one, rustls loads the system's certificates, which takes long, and fails where there are none.
+/// Without it, rustls would load the system's certificates. That is slow, and fails where there are
+/// none.
 pub(super) fn no_certificates() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)

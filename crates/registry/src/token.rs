@@ -1,4 +1,5 @@
-//! Answering a registry's challenges: the distribution specification's token authentication, and Basic.
+//! Answers a registry's challenges: the distribution specification's token authentication, and
+//! Basic.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,31 +8,33 @@ use serde::Deserialize;
 use url::Url;
 
 use super::host::is_loopback;
-use super::transport::{bounded, failed};
-use super::{Challenge, Host, Http, Login, RegistryError, Secret};
+use super::transport::{connection_error, read_bounded};
+use super::{Challenge, HttpClients, Login, RegistryError, RegistryHost, SecretString};
 
-/// The most that is read of a token server's answer.
-const LIMIT: usize = 256 * 1024;
-/// How we are called where a client's name is asked for.
+/// The largest response of a token server, in bytes.
+const MAX_RESPONSE_BYTES: usize = 256 * 1024;
+/// The client id for token servers.
 const CLIENT_ID: &str = "contree";
 
+/// The response of a token server.
 #[derive(Deserialize)]
-struct Answer {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
 }
 
-/// The `Authorization` that answers the challenges of `registry`: a token for `scope` (else for what the challenge names),
-/// or the login itself. Bearer comes before Basic.
+/// Returns the `Authorization` header that answers the challenges of `registry`. It holds a token,
+/// or the login itself. A Bearer challenge has precedence over Basic.
 ///
-/// A token server on another origin than the registry must speak `https`, except on this machine, and its redirects are not
-/// followed.
+/// The token is for `scope`, or without one for the scope of the challenge. A token server must use
+/// `https`, except on this machine for a registry on this machine. Its redirects are not followed.
 ///
 /// # Errors
-/// [`RegistryError::Rejected`] if the login is refused, [`RegistryError::LoginNeeded`] if there is none and it takes one.
+/// Returns [`RegistryError::Rejected`] if the login is rejected, and [`RegistryError::LoginNeeded`]
+/// if a login is required and there is none.
 pub async fn authorize(
-    http: &Http,
-    registry: &Host,
+    http: &HttpClients,
+    registry: &RegistryHost,
     challenges: &[Challenge],
     scope: Option<&str>,
     login: Option<&Login>,
@@ -40,12 +43,13 @@ pub async fn authorize(
         if let Challenge::Bearer {
             realm,
             service,
-            scope: asked,
+            scope: challenge_scope,
         } = challenge
         {
-            let scope = scope.or(asked.as_deref());
-            let token = token(http, registry, realm, service.as_deref(), scope, login).await?;
-            return header(registry, format!("Bearer {}", token.expose()));
+            let scope = scope.or(challenge_scope.as_deref());
+            let token =
+                request_token(http, registry, realm, service.as_deref(), scope, login).await?;
+            return authorization_header(registry, format!("Bearer {}", token.expose()));
         }
     }
     if !challenges.contains(&Challenge::Basic) {
@@ -57,9 +61,9 @@ pub async fn authorize(
             })
             .collect();
         let why = if names.is_empty() {
-            "it refuses access and does not say how to authenticate".to_owned()
+            "it denies access and does not say how to authenticate".to_owned()
         } else {
-            format!("it wants {}, which is not supported", names.join(" or "))
+            format!("it requires {}, which is not supported", names.join(" or "))
         };
         return Err(RegistryError::Protocol {
             registry: registry.clone(),
@@ -68,11 +72,11 @@ pub async fn authorize(
     }
     match login {
         Some(Login::Password { username, secret }) => {
-            header(registry, basic(username, secret.expose()))
+            authorization_header(registry, basic_authorization(username, secret.expose()))
         }
         Some(Login::Identity(_)) => Err(RegistryError::Rejected {
             registry: registry.clone(),
-            said: "it takes a user and password, and only a refresh token is there".into(),
+            message: "it requires a user and password, and only a refresh token was given".into(),
         }),
         None => Err(RegistryError::LoginNeeded {
             registry: registry.clone(),
@@ -80,18 +84,18 @@ pub async fn authorize(
     }
 }
 
-/// Asks a token server.
-async fn token(
-    http: &Http,
-    registry: &Host,
+/// Requests a token from a token server.
+async fn request_token(
+    http: &HttpClients,
+    registry: &RegistryHost,
     realm: &str,
     service: Option<&str>,
     scope: Option<&str>,
     login: Option<&Login>,
-) -> Result<Secret, RegistryError> {
-    let mut url = checked(registry, realm)?;
+) -> Result<SecretString, RegistryError> {
+    let mut url = token_server(registry, realm)?;
     let client = http.client(&url)?;
-    // Several scopes stand in one parameter each, as in the specification.
+    // The specification puts each scope in its own parameter.
     let scopes: Vec<&str> = scope.unwrap_or_default().split_ascii_whitespace().collect();
     let request = if let Some(Login::Identity(refresh)) = login {
         let scopes = scopes.join(" ");
@@ -125,7 +129,7 @@ async fn token(
         match login {
             Some(Login::Password { username, secret }) => request.header(
                 AUTHORIZATION,
-                header(registry, basic(username, secret.expose()))?,
+                authorization_header(registry, basic_authorization(username, secret.expose()))?,
             ),
             _ => request,
         }
@@ -133,7 +137,7 @@ async fn token(
     let response = request
         .send()
         .await
-        .map_err(|error| failed(&url, &error.without_url()))?;
+        .map_err(|error| connection_error(&url, &error.without_url()))?;
     let status = response.status();
     if matches!(
         status,
@@ -142,59 +146,62 @@ async fn token(
         return Err(match login {
             Some(_) => RegistryError::Rejected {
                 registry: registry.clone(),
-                said: format!("its token server says {status}"),
+                message: format!("its token server answers {status}"),
             },
             None => RegistryError::LoginNeeded {
                 registry: registry.clone(),
             },
         });
     }
-    let broken = |why: String| RegistryError::Protocol {
+    let invalid = |why: String| RegistryError::Protocol {
         registry: registry.clone(),
         why: format!("its token server {why}"),
     };
     if status.is_redirection() {
-        return Err(broken(
+        return Err(invalid(
             "answers with a redirect, which is not followed with credentials".into(),
         ));
     }
     if !status.is_success() {
-        return Err(broken(format!("says {status}")));
+        return Err(invalid(format!("answers {status}")));
     }
-    let body = bounded(registry, response, LIMIT).await?;
-    let answer: Answer = serde_json::from_slice(&body)
-        .map_err(|_| broken("answers with something that is no token".into()))?;
-    answer
+    let body = read_bounded(registry, response, MAX_RESPONSE_BYTES).await?;
+    let response: TokenResponse = serde_json::from_slice(&body)
+        .map_err(|_| invalid("answers without a valid token".into()))?;
+    response
         .token
-        .or(answer.access_token)
+        .or(response.access_token)
         .filter(|token| !token.is_empty())
-        .map(Secret::new)
-        .ok_or_else(|| broken("gives no token".into()))
+        .map(SecretString::new)
+        .ok_or_else(|| invalid("gives no token".into()))
 }
 
-/// The token server's URL, if credentials may be sent there.
-fn checked(registry: &Host, realm: &str) -> Result<Url, RegistryError> {
-    let refused = |why: &str| RegistryError::Protocol {
+/// Parses the token server's URL and checks that credentials may be sent there.
+fn token_server(registry: &RegistryHost, realm: &str) -> Result<Url, RegistryError> {
+    let invalid = |why: &str| RegistryError::Protocol {
         registry: registry.clone(),
         why: format!("it names a token server that cannot be used: {why}"),
     };
-    let url = Url::parse(realm).map_err(|_| refused("its address is no URL"))?;
+    let url = Url::parse(realm).map_err(|_| invalid("its address is not a URL"))?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("its address carries a user or password"));
+        return Err(invalid("its address contains a user or password"));
     }
     match url.scheme() {
         "https" => Ok(url),
-        // A registry elsewhere must not make us talk to programs of this machine.
+        // A remote registry must not make us send requests to programs on this machine.
         "http" if is_loopback(&url) && registry.is_loopback() => Ok(url),
-        _ => Err(refused("it is not `https`")),
+        _ => Err(invalid("it is not `https`")),
     }
 }
 
-fn basic(username: &str, secret: &str) -> String {
+fn basic_authorization(username: &str, secret: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{username}:{secret}")))
 }
 
-fn header(registry: &Host, value: String) -> Result<HeaderValue, RegistryError> {
+fn authorization_header(
+    registry: &RegistryHost,
+    value: String,
+) -> Result<HeaderValue, RegistryError> {
     let mut header = HeaderValue::try_from(value).map_err(|_| RegistryError::Protocol {
         registry: registry.clone(),
         why: "a token holds characters that no header can carry".into(),
@@ -208,10 +215,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_servers_elsewhere_must_be_encrypted() {
-        let far = Host::new("r.example").unwrap();
-        let near = Host::new("127.0.0.1:5000").unwrap();
-        for (registry, realm, good) in [
+    fn token_servers_on_other_machines_must_use_https() {
+        let far = RegistryHost::new("r.example").unwrap();
+        let near = RegistryHost::new("127.0.0.1:5000").unwrap();
+        for (registry, realm, valid) in [
             (&far, "https://auth.example/token", true),
             (&far, "http://r.example/token", false),
             (&far, "http://auth.example/token", false),
@@ -224,7 +231,11 @@ mod tests {
             (&near, "http://auth.example/token", false),
             (&near, "https://auth.example/token", true),
         ] {
-            assert_eq!(checked(registry, realm).is_ok(), good, "{registry} {realm}");
+            assert_eq!(
+                token_server(registry, realm).is_ok(),
+                valid,
+                "{registry} {realm}"
+            );
         }
     }
 }

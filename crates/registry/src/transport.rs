@@ -1,4 +1,5 @@
-//! HTTP as registries are spoken to: no redirect is followed, so that no credentials go where they were not meant to.
+//! HTTP clients for registries. They follow no redirects, so that credentials reach no other
+//! server.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -7,43 +8,47 @@ use reqwest::{Client, ClientBuilder, Response, redirect};
 use url::Url;
 
 use super::tls::{install_provider, no_certificates};
-use super::{Host, RegistryError};
+use super::{RegistryError, RegistryHost};
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long a whole exchange may take; none of them is large.
-const WHOLE: Duration = Duration::from_secs(30);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request and its response may take. All of them are small.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Clients for `https` and for `http` on this machine, each made at its first use.
+/// Clients for `https`, and for `http` on this machine. Each is made when first used.
 #[derive(Debug, Default)]
-pub struct Http {
+pub struct HttpClients {
     encrypted: OnceLock<Client>,
     plain: OnceLock<Client>,
 }
 
-impl Http {
-    /// The client for a URL.
+impl HttpClients {
+    /// Returns the client for a URL.
     ///
     /// # Errors
-    /// If the system's certificates cannot be read.
+    /// Fails if the system's certificates cannot be read.
     pub fn client(&self, url: &Url) -> Result<Client, RegistryError> {
-        let (kept, builder) = if url.scheme() == "https" {
+        let (slot, builder) = if url.scheme() == "https" {
             install_provider();
-            (&self.encrypted, builder())
+            (&self.encrypted, client_builder())
         } else {
-            let certificates = no_certificates().map_err(|error| failed(url, &error))?;
-            let builder = builder().no_proxy().tls_backend_preconfigured(certificates);
+            let certificates = no_certificates().map_err(|error| connection_error(url, &error))?;
+            let builder = client_builder()
+                .no_proxy()
+                .tls_backend_preconfigured(certificates);
             (&self.plain, builder)
         };
-        if let Some(client) = kept.get() {
+        if let Some(client) = slot.get() {
             return Ok(client.clone());
         }
-        let made = builder.build().map_err(|error| failed(url, &error))?;
-        Ok(kept.get_or_init(|| made).clone())
+        let client = builder
+            .build()
+            .map_err(|error| connection_error(url, &error))?;
+        Ok(slot.get_or_init(|| client).clone())
     }
 }
 
-/// How the client names itself.
+/// The value of the `User-Agent` header.
 fn user_agent() -> String {
     format!(
         "contree/{} ({}; {})",
@@ -53,35 +58,35 @@ fn user_agent() -> String {
     )
 }
 
-fn builder() -> ClientBuilder {
+fn client_builder() -> ClientBuilder {
     Client::builder()
         .user_agent(user_agent())
-        .connect_timeout(CONNECT)
-        .timeout(WHOLE)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .redirect(redirect::Policy::none())
 }
 
-/// An error of the HTTP library without the URL, whose query may hold what is nobody's business.
-pub(super) fn failed(url: &Url, error: &dyn std::error::Error) -> RegistryError {
+/// Converts an error of the HTTP library. The URL is omitted, because its query may hold secrets.
+pub(super) fn connection_error(url: &Url, error: &dyn std::error::Error) -> RegistryError {
     let mut why = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         why = cause.to_string();
         source = cause.source();
     }
-    let mut at = url.host_str().unwrap_or_default().to_owned();
+    let mut host = url.host_str().unwrap_or_default().to_owned();
     if let Some(port) = url.port() {
-        at = format!("{at}:{port}");
+        host = format!("{host}:{port}");
     }
-    RegistryError::Unreachable { at, why }
+    RegistryError::Unreachable { host, why }
 }
 
-/// A body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes.
 ///
 /// # Errors
-/// If it is longer, or breaks off.
-pub async fn bounded(
-    registry: &Host,
+/// Fails if the body is longer or the connection breaks.
+pub async fn read_bounded(
+    registry: &RegistryHost,
     mut response: Response,
     limit: usize,
 ) -> Result<Vec<u8>, RegistryError> {
@@ -90,7 +95,7 @@ pub async fn bounded(
     while let Some(chunk) = response
         .chunk()
         .await
-        .map_err(|error| failed(&url, &error.without_url()))?
+        .map_err(|error| connection_error(&url, &error.without_url()))?
     {
         if body.len() + chunk.len() > limit {
             return Err(RegistryError::Protocol {

@@ -1,7 +1,7 @@
-//! Opening SQLite databases: permissions, write-ahead log, busy time-out and migrations.
+//! Opens SQLite databases: permissions, write-ahead log, busy time-out and migrations.
 //!
-//! Every database of the crate is opened here, so that two processes on one file behave alike: readers never block a
-//! writer, a writer waits for another one instead of failing, and the schema is brought forward exactly once.
+//! All processes open a database in the same way. Readers never block a writer, a writer waits for
+//! another one instead of failing, and each migration is applied exactly once.
 
 #![forbid(unsafe_code)]
 
@@ -11,82 +11,84 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
-/// How long a connection waits for another process's write before it gives up.
+/// How long a connection waits for another process's write before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What can go wrong between a path and an open database.
+/// An error of opening or using a database.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DbError {
-    /// The file or its lock could not be made or opened.
+    /// The file or its lock cannot be created or opened.
     #[error("cannot open the database {path}: {source}")]
     Open {
-        /// The file.
+        /// The database file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The file was written by a newer release.
+    /// A newer release has written the file.
     #[error(
-        "the database {path} has schema {found}, but this release knows only up to {known}; use a newer release"
+        "the database {path} has schema {found}, but this release supports schemas up to {known}; use a newer release"
     )]
     TooNew {
-        /// The file.
+        /// The database file.
         path: PathBuf,
         /// The schema number in the file.
         found: usize,
         /// The newest schema of this release.
         known: usize,
     },
-    /// The file is no database, or a broken one.
+    /// The file is not a database, or it is damaged.
     #[error(
-        "the database {path} cannot be read ({source}); restore it from a copy, or move the directory away to begin anew"
+        "the database {path} cannot be read ({source}); restore it from a backup, or move its directory away to start with an empty one"
     )]
     Broken {
-        /// The file.
+        /// The database file.
         path: PathBuf,
-        /// What SQLite found.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// There is no room for what is to be written.
-    #[error("no space is left on the disk of {path}; make some, then try again")]
+    /// The disk is full.
+    #[error("no space is left on the disk of {path}; free some, then try again")]
     Full {
-        /// The file.
+        /// The database file.
         path: PathBuf,
     },
-    /// SQLite refused a statement.
+    /// SQLite failed to run a statement.
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }
 
-/// Opens `path` (made with mode 0600 if missing) and applies the `migrations` that it lacks, in order.
+/// Opens the database at `path` and applies the `migrations` that it lacks, in order. Creates a
+/// missing file with mode 0600.
 ///
-/// The number of applied migrations is kept in `PRAGMA user_version`. A neighbouring `.lock` file serialises opening,
-/// since switching a new file to the write-ahead log does not honour the busy time-out.
+/// `PRAGMA user_version` holds the number of applied migrations. A `.lock` file next to the
+/// database serializes opening, because switching a new file to the write-ahead log ignores the
+/// busy time-out.
 pub fn open(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     let failed = |source| DbError::Open {
         path: path.to_owned(),
         source,
     };
     let _lock = lock(&path.with_extension("lock")).map_err(failed)?;
-    private(path).map_err(failed)?;
-    begin(path, migrations).map_err(|error| explain(path, error))
+    open_private(path).map_err(failed)?;
+    connect(path, migrations).map_err(|error| classify(path, error))
 }
 
-fn begin(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
+fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // In KiB. Statements are about single rows, and the kernel keeps the file's pages anyway.
+    // In KiB. Statements touch single rows, and the kernel caches the file's pages anyway.
     connection.pragma_update(None, "cache_size", -512)?;
     migrate(&mut connection, path, migrations)?;
     Ok(connection)
 }
 
-/// Says what SQLite means.
-fn explain(path: &Path, error: DbError) -> DbError {
+/// Maps SQLite's error codes to our errors.
+fn classify(path: &Path, error: DbError) -> DbError {
     let DbError::Sqlite(source) = error else {
         return error;
     };
@@ -118,14 +120,15 @@ fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Res
     Ok(())
 }
 
-/// An exclusive advisory lock on `path`, held while the file lives.
+/// Takes an exclusive advisory lock on `path`, held until the file is dropped.
 fn lock(path: &Path) -> std::io::Result<File> {
-    let file = private(path)?;
+    let file = open_private(path)?;
     file.lock()?;
     Ok(file)
 }
 
-fn private(path: &Path) -> std::io::Result<File> {
+/// Opens or creates a file that only its owner may read.
+fn open_private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_schema_is_refused_and_kept() {
+    fn a_newer_schema_is_an_error_and_the_file_is_unchanged() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("t.db");
         drop(open(&path, &[FIRST, SECOND]).expect("two"));
@@ -171,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_database_is_named_and_kept() {
+    fn a_file_that_is_not_a_database_is_named_and_unchanged() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("t.db");
         let text = "this is a text, and long enough to be read as a header".repeat(20);

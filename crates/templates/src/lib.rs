@@ -1,11 +1,13 @@
-//! How templates are read: undefined variables are errors, HTML is escaped, block tags leave no blank lines.
+//! The settings of templates: undefined variables are errors, HTML is escaped, and block tags leave
+//! no blank lines.
 //!
-//! The build renders with the same settings as the server does, so that what it has checked holds there.
+//! The build and the server render with the same settings, so the checks of the build also hold for
+//! the server.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
-/// An environment with the settings that all our templates share.
+/// A minijinja environment with the settings that all templates share.
 ///
 /// # Errors
 /// Fails only if minijinja refuses these constant settings.
@@ -30,13 +32,13 @@ pub fn environment<'source>() -> Result<Environment<'source>, minijinja::Error> 
     Ok(environment)
 }
 
-/// A text in double quotes, as an argument in a call such as `run(command="…")`. Unlike `tojson`, it escapes nothing for
-/// HTML.
+/// Puts a text into double quotes, as an argument in a call such as `run(command="…")`. Unlike
+/// `tojson`, it escapes nothing for HTML.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// Whether a text names an image as tools take it: `tag:NAME` or a UUID.
+/// Returns whether a text has the form of an image argument: `tag:NAME` or a UUID.
 fn is_reference(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();

@@ -1,13 +1,13 @@
-//! The small manifest of `tests/manifest/good`, to be compiled as it is and with mistakes in it.
+//! The small manifest in `tests/manifest/good`. Tests compile it unchanged and with mistakes.
 
 use std::path::Path;
 
 use contree_codegen::manifest::{Api, Inputs, Output, Problem, Source, compile, files};
 
-/// Where the small manifest is.
-pub const FOLDER: &str = "tests/manifest/good";
+/// The directory of the small manifest.
+pub const FIXTURE_DIRECTORY: &str = "tests/manifest/good";
 
-/// A small manifest, its API document and its templates.
+/// The small manifest with its API document and templates.
 #[derive(Clone)]
 pub struct Fixture {
     manifest: Source,
@@ -16,12 +16,12 @@ pub struct Fixture {
 }
 
 impl Fixture {
-    /// Reads it from the repository at `root`.
+    /// Reads the fixture from the repository at `root`.
     ///
     /// # Errors
     /// Fails if a file cannot be read.
     pub fn read(root: &Path) -> Result<Self, String> {
-        let folder = root.join(FOLDER);
+        let folder = root.join(FIXTURE_DIRECTORY);
         let read = |name| files::read(&folder, name).map_err(|error| error.to_string());
         let templates = files::read_templates(&folder.join("templates"));
         Ok(Self {
@@ -31,10 +31,10 @@ impl Fixture {
         })
     }
 
-    /// Replaces `from`, which must stand there once, in the named file.
+    /// Replaces `from` in the named file, where it must occur exactly once.
     ///
     /// # Errors
-    /// Fails if there is no such file, or `from` does not stand there once.
+    /// Fails if there is no such file, or if `from` does not occur exactly once.
     pub fn edit(&mut self, file: &str, from: &str, to: &str) -> Result<(), String> {
         let source = match file {
             "tools.yaml" => Some(&mut self.manifest),
@@ -46,13 +46,15 @@ impl Fixture {
         };
         let source = source.ok_or_else(|| format!("there is no {file}"))?;
         if source.text.matches(from).count() != 1 {
-            return Err(format!("{file} should have once: {from}"));
+            return Err(format!(
+                "{file} does not contain this text exactly once: {from}"
+            ));
         }
         source.text = source.text.replace(from, to);
         Ok(())
     }
 
-    /// Compiles it.
+    /// Compiles the fixture.
     ///
     /// # Errors
     /// Returns the mistakes in it.
@@ -69,8 +71,8 @@ impl Fixture {
     }
 }
 
-/// One problem a line.
-pub(crate) fn lines(problems: &[Problem]) -> String {
+/// Joins problems, one per line.
+pub(crate) fn join_problems(problems: &[Problem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n")
 }

@@ -1,4 +1,4 @@
-//! Every generated file of the repository.
+//! The generated files of the repository.
 
 use std::fs;
 use std::path::Path;
@@ -6,18 +6,18 @@ use std::path::Path;
 use contree_codegen::manifest::{Output, documents, files, model};
 use serde_json::{Map, Value};
 
-use crate::fixture::{FOLDER, Fixture, lines};
+use crate::fixture::{FIXTURE_DIRECTORY, Fixture, join_problems};
 use crate::mistakes;
-use crate::sync::Generated;
+use crate::sync::GeneratedFile;
 use crate::yaml_only;
 
-/// The folder with what clients see of each tool.
+/// The directory of the snapshots of what clients see: one file per tool.
 pub const SURFACE: &str = "tests/surface";
 
-/// Compiles the manifest that is shipped.
+/// Compiles the repository's own manifest.
 ///
 /// # Errors
-/// Returns the mistakes in it, one a line.
+/// Returns the mistakes in it, one per line.
 pub fn compile_shipped(root: &Path) -> Result<Output, String> {
     let project = files::Project {
         root,
@@ -30,21 +30,22 @@ pub fn compile_shipped(root: &Path) -> Result<Output, String> {
     };
     files::compile_files(&project)
         .map_err(|error| error.to_string())?
-        .map_err(|problems| lines(&problems))
+        .map_err(|problems| join_problems(&problems))
 }
 
-/// What is made from the manifest that is shipped: the surface, pages, and the schema of the manifest.
+/// Generates the files from the repository's own manifest: the surface, the pages, and the
+/// manifest's JSON Schema.
 ///
 /// # Errors
-/// Fails if the manifest does not compile, and if a page has no region for what is generated.
-pub fn shipped(root: &Path) -> Result<Vec<Generated>, String> {
+/// Fails if the manifest does not compile, or if a page has no region for generated text.
+pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, String> {
     let output = compile_shipped(root)?;
     let extras = ("_extras".to_owned(), output.extras);
     let surface = output.surface.into_iter().chain([extras]);
-    let mut generated: Vec<Generated> = surface
-        .map(|(name, mut seen)| {
-            seen.sort_all_objects();
-            Generated::new(format!("{SURFACE}/{name}.json"), format!("{seen:#}\n"))
+    let mut generated: Vec<GeneratedFile> = surface
+        .map(|(name, mut snapshot)| {
+            snapshot.sort_all_objects();
+            GeneratedFile::new(format!("{SURFACE}/{name}.json"), format!("{snapshot:#}\n"))
         })
         .collect();
     for (path, text) in &output.documents {
@@ -53,42 +54,46 @@ pub fn shipped(root: &Path) -> Result<Vec<Generated>, String> {
             let markers = [documents::BEGIN, documents::END].join("\n");
             format!("{path} needs these lines for its region:\n{markers}")
         })?;
-        generated.push(Generated::new(path, page));
+        generated.push(GeneratedFile::new(path, page));
     }
-    generated.push(Generated::new(
+    generated.push(GeneratedFile::new(
         "tools.schema.json",
         format!("{:#}\n", model::json_schema()),
     ));
     Ok(generated)
 }
 
-/// What the tests of the compiler compare with.
+/// Generates the files that the manifest compiler's tests compare with.
 ///
 /// # Errors
-/// Fails if a good manifest does not compile, or one with a mistake does.
-pub fn fixtures(root: &Path) -> Result<Vec<Generated>, String> {
+/// Fails if a valid manifest does not compile, or if one with a mistake does.
+pub fn fixtures(root: &Path) -> Result<Vec<GeneratedFile>, String> {
     let fixture = Fixture::read(root)?;
-    let output = fixture.compile().map_err(|problems| lines(&problems))?;
+    let output = fixture
+        .compile()
+        .map_err(|problems| join_problems(&problems))?;
     let mut surface: Map<String, Value> = output.surface.into_iter().collect();
     surface.insert("extras".to_owned(), output.extras);
     let mut generated = vec![
-        Generated::new(format!("{FOLDER}/tools.rs"), output.rust),
-        Generated::new(
-            format!("{FOLDER}/surface.json"),
+        GeneratedFile::new(format!("{FIXTURE_DIRECTORY}/tools.rs"), output.rust),
+        GeneratedFile::new(
+            format!("{FIXTURE_DIRECTORY}/surface.json"),
             format!("{:#}\n", Value::Object(surface)),
         ),
     ];
     let pages = output.documents.into_iter();
-    generated.extend(pages.map(|(path, page)| Generated::new(format!("{FOLDER}/{path}"), page)));
-    generated.push(Generated::new(
+    generated.extend(
+        pages.map(|(path, page)| GeneratedFile::new(format!("{FIXTURE_DIRECTORY}/{path}"), page)),
+    );
+    generated.push(GeneratedFile::new(
         "tests/manifest/problems.txt",
-        mistakes::refusals(&fixture, mistakes::MANIFEST)?,
+        mistakes::report(&fixture, mistakes::MANIFEST_MISTAKES)?,
     ));
-    generated.push(Generated::new(
+    generated.push(GeneratedFile::new(
         "tests/manifest/templates.txt",
-        mistakes::refusals(&fixture, mistakes::TEMPLATES)?,
+        mistakes::report(&fixture, mistakes::TEMPLATE_MISTAKES)?,
     ));
-    generated.push(Generated::new(
+    generated.push(GeneratedFile::new(
         "tests/manifest/yaml_only/tools.rs",
         yaml_only::compile_alone(root)?.rust,
     ));

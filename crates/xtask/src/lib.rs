@@ -1,7 +1,8 @@
 //! Tasks of the repository.
 //!
-//! One so far: [`generate`] writes or checks every file that is made from `tools.yaml`, `templates/` and the API document.
-//! The tests of the manifest compiler call the same code.
+//! The only task so far is [`generate`]: it writes or checks every file that is made from
+//! `tools.yaml`, `templates/` and the API document. The tests of the manifest compiler call the
+//! same code.
 
 #![forbid(unsafe_code)]
 
@@ -11,18 +12,19 @@ pub mod mistakes;
 pub mod sync;
 pub mod yaml_only;
 
-pub use sync::{Generated, Mode, Stale};
+pub use sync::{GeneratedFile, StaleFile, SyncMode};
 
 use std::path::Path;
 
 /// The command that writes the generated files.
-pub const GENERATE: &str = "cargo run -q -p contree-xtask -- generate";
+pub const GENERATE_COMMAND: &str = "cargo run -q -p contree-xtask -- generate";
 
-/// Writes or checks the generated files of the repository at `root`. Returns those that were not up to date.
+/// Writes or checks the generated files of the repository at `root`. Returns those that are out of
+/// date.
 ///
 /// # Errors
-/// Fails if a source does not compile, and if a file cannot be read or written.
-pub fn generate(root: &Path, mode: Mode) -> Result<Vec<Stale>, String> {
+/// Fails if a source does not compile, or if a file cannot be read or written.
+pub fn generate(root: &Path, mode: SyncMode) -> Result<Vec<StaleFile>, String> {
     let mut files = generated::shipped(root)?;
     files.extend(generated::fixtures(root)?);
     let mut stale = sync::sync(root, &files, mode)?;

@@ -3,20 +3,20 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use contree_xtask::{GENERATE, Mode, generate};
+use contree_xtask::{GENERATE_COMMAND, SyncMode, generate};
 
 const USAGE: &str = "\
 Usage: cargo run -q -p contree-xtask -- generate [--check]
 
-  generate           Write the files that are made from tools.yaml, templates/ and the API document
-  generate --check   Name those that are not up to date, and write nothing";
+  generate           Write the files that are generated from tools.yaml, templates/ and the API document
+  generate --check   List those that are out of date, and write nothing";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mode = match arguments.as_slice() {
-        ["generate"] => Mode::Write,
-        ["generate", "--check"] => Mode::Check,
+        ["generate"] => SyncMode::Write,
+        ["generate", "--check"] => SyncMode::Check,
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -31,17 +31,17 @@ fn main() -> ExitCode {
         }
     };
     match mode {
-        Mode::Write => {
+        SyncMode::Write => {
             for file in &stale {
                 println!("wrote {}", file.path.display());
             }
         }
-        Mode::Check if stale.is_empty() => {}
-        Mode::Check => {
+        SyncMode::Check if stale.is_empty() => {}
+        SyncMode::Check => {
             for file in &stale {
                 eprintln!("{file}");
             }
-            eprintln!("Refresh them with: {GENERATE}");
+            eprintln!("Refresh them with: {GENERATE_COMMAND}");
             return ExitCode::FAILURE;
         }
     }

@@ -1,30 +1,30 @@
-//! Writing generated files, or comparing them with what they should be.
+//! Writes generated files, or compares them with their expected text.
 
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What to do with a file that is not up to date.
+/// The action for files that are out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Write it.
+pub enum SyncMode {
+    /// Write them.
     Write,
-    /// Report it.
+    /// Report them.
     Check,
 }
 
 /// A generated file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generated {
+pub struct GeneratedFile {
     /// Its path in the repository.
     pub path: PathBuf,
-    /// Its contents.
+    /// Its content.
     pub text: String,
 }
 
-impl Generated {
-    /// A file at `path` with the contents `text`.
+impl GeneratedFile {
+    /// A file at `path` with the content `text`.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
         Self {
             path: path.into(),
@@ -33,46 +33,50 @@ impl Generated {
     }
 }
 
-/// A file that was not up to date.
+/// A file that is out of date.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stale {
+pub struct StaleFile {
     /// Its path in the repository.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The reason, completing "PATH …".
     pub why: String,
 }
 
-impl fmt::Display for Stale {
+impl fmt::Display for StaleFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.path.display(), self.why)
     }
 }
 
-/// Writes or checks `files` below `root`. Returns those that were not up to date.
+/// Writes or checks `files` below `root`. Returns those that are out of date.
 ///
 /// # Errors
 /// Fails if a file cannot be read or written.
-pub fn sync(root: &Path, files: &[Generated], mode: Mode) -> Result<Vec<Stale>, String> {
+pub fn sync(
+    root: &Path,
+    files: &[GeneratedFile],
+    mode: SyncMode,
+) -> Result<Vec<StaleFile>, String> {
     let mut stale = Vec::new();
     for file in files {
         let path = root.join(&file.path);
-        let found = match fs::read_to_string(&path) {
-            Ok(found) => Some(found),
+        let actual = match fs::read_to_string(&path) {
+            Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
         };
-        if found.as_ref() == Some(&file.text) {
+        if actual.as_ref() == Some(&file.text) {
             continue;
         }
-        let why = found.map_or_else(
+        let why = actual.map_or_else(
             || "does not exist".to_owned(),
-            |found| format!("is not up to date, {}", difference(&found, &file.text)),
+            |actual| format!("is out of date: {}", difference(&actual, &file.text)),
         );
-        if mode == Mode::Write {
+        if mode == SyncMode::Write {
             write(&path, &file.text)
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
-        stale.push(Stale {
+        stale.push(StaleFile {
             path: file.path.clone(),
             why,
         });
@@ -80,16 +84,16 @@ pub fn sync(root: &Path, files: &[Generated], mode: Mode) -> Result<Vec<Stale>, 
     Ok(stale)
 }
 
-/// Removes or reports the files in `folder`, a path below `root`, that are none of `files`.
+/// Removes or reports the files in `folder`, a path below `root`, that are not in `files`.
 ///
 /// # Errors
-/// Fails if the folder cannot be read or a file cannot be removed.
+/// Fails if the directory cannot be read or a file cannot be removed.
 pub fn remove_others(
     root: &Path,
     folder: &str,
-    files: &[Generated],
-    mode: Mode,
-) -> Result<Vec<Stale>, String> {
+    files: &[GeneratedFile],
+    mode: SyncMode,
+) -> Result<Vec<StaleFile>, String> {
     let report = |error: io::Error| format!("{folder}: {error}");
     let mut stale = Vec::new();
     for entry in fs::read_dir(root.join(folder)).map_err(report)? {
@@ -97,10 +101,10 @@ pub fn remove_others(
         if files.iter().any(|file| file.path == path) {
             continue;
         }
-        if mode == Mode::Write {
+        if mode == SyncMode::Write {
             fs::remove_file(root.join(&path)).map_err(report)?;
         }
-        stale.push(Stale {
+        stale.push(StaleFile {
             path,
             why: "is no longer generated".to_owned(),
         });
@@ -109,33 +113,33 @@ pub fn remove_others(
     Ok(stale)
 }
 
-/// Replaces a file at once, since a test may be reading it.
+/// Replaces a file atomically, because a test may be reading it.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut whole = path.as_os_str().to_owned();
-    whole.push(format!(".{}.new", std::process::id()));
-    fs::write(&whole, text)?;
-    fs::rename(&whole, path)
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}.new", std::process::id()));
+    fs::write(&temporary, text)?;
+    fs::rename(&temporary, path)
 }
 
-/// The first line that differs.
-fn difference(found: &str, expected: &str) -> String {
-    let pairs = found.lines().map(Some).chain(std::iter::repeat(None));
-    let lines = expected.lines().map(Some).chain([None]);
-    let difference = pairs
-        .zip(lines)
+/// Describes the first line that differs.
+fn difference(actual: &str, expected: &str) -> String {
+    let actual_lines = actual.lines().map(Some).chain(std::iter::repeat(None));
+    let expected_lines = expected.lines().map(Some).chain([None]);
+    let difference = actual_lines
+        .zip(expected_lines)
         .enumerate()
-        .find(|(_, (found, expected))| found != expected);
+        .find(|(_, (actual, expected))| actual != expected);
     difference.map_or_else(
         || "at a line's end".to_owned(),
-        |(index, (found, expected))| {
+        |(index, (actual, expected))| {
             let shown = |line: Option<&str>| line.unwrap_or("(end)").to_owned();
             format!(
-                "line {}:\n  there: {}\n  now:   {}",
+                "line {}:\n  found:    {}\n  expected: {}",
                 index + 1,
-                shown(found),
+                shown(actual),
                 shown(expected)
             )
         },
@@ -149,53 +153,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checking_reports_and_writing_repairs() {
+    fn check_reports_and_write_updates() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         let files = [
-            Generated::new("made/same.txt", "same\n"),
-            Generated::new("made/other.txt", "one\ntwo\n"),
-            Generated::new("made/deep/new.txt", "new\n"),
+            GeneratedFile::new("made/same.txt", "same\n"),
+            GeneratedFile::new("made/other.txt", "one\ntwo\n"),
+            GeneratedFile::new("made/deep/new.txt", "new\n"),
         ];
         fs::create_dir(root.join("made")).unwrap();
         fs::write(root.join("made/same.txt"), "same\n").unwrap();
         fs::write(root.join("made/other.txt"), "one\n2\n").unwrap();
 
-        let stale = sync(root, &files, Mode::Check).unwrap();
-        let said: Vec<String> = stale.iter().map(ToString::to_string).collect();
+        let stale = sync(root, &files, SyncMode::Check).unwrap();
+        let reports: Vec<String> = stale.iter().map(ToString::to_string).collect();
         assert_eq!(
-            said,
+            reports,
             [
-                "made/other.txt is not up to date, line 2:\n  there: 2\n  now:   two",
+                "made/other.txt is out of date: line 2:\n  found:    2\n  expected: two",
                 "made/deep/new.txt does not exist",
             ]
         );
         assert!(!root.join("made/deep").exists());
 
-        assert_eq!(sync(root, &files, Mode::Write).unwrap(), stale);
-        assert!(sync(root, &files, Mode::Check).unwrap().is_empty());
+        assert_eq!(sync(root, &files, SyncMode::Write).unwrap(), stale);
+        assert!(sync(root, &files, SyncMode::Check).unwrap().is_empty());
         assert_eq!(
             fs::read_to_string(root.join("made/other.txt")).unwrap(),
             "one\ntwo\n"
         );
-        // Nothing is left of the writing.
+        // No temporary file is left.
         assert_eq!(fs::read_dir(root.join("made")).unwrap().count(), 3);
     }
 
     #[test]
-    fn what_is_no_longer_generated_goes() {
+    fn files_that_are_no_longer_generated_are_removed() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         fs::create_dir(root.join("made")).unwrap();
         fs::write(root.join("made/old.json"), "{}").unwrap();
         fs::write(root.join("made/kept.json"), "{}").unwrap();
-        let files = [Generated::new("made/kept.json", "{}")];
+        let files = [GeneratedFile::new("made/kept.json", "{}")];
 
-        let stale = remove_others(root, "made", &files, Mode::Check).unwrap();
+        let stale = remove_others(root, "made", &files, SyncMode::Check).unwrap();
         assert_eq!(stale[0].to_string(), "made/old.json is no longer generated");
         assert!(root.join("made/old.json").exists());
         assert_eq!(
-            remove_others(root, "made", &files, Mode::Write).unwrap(),
+            remove_others(root, "made", &files, SyncMode::Write).unwrap(),
             stale
         );
         assert!(!root.join("made/old.json").exists());

@@ -1,12 +1,12 @@
-//! Tools that are an entry in YAML and nothing else, over the API that is shipped.
+//! Tools that consist of a YAML entry alone, without a handler in Rust, over the repository's API.
 
 use std::path::Path;
 
 use contree_codegen::manifest::{Api, Inputs, Output, Source, compile, files};
 
-use crate::fixture::lines;
+use crate::fixture::join_problems;
 
-/// All that a maintainer writes for two tools: one sends a query, the other a body.
+/// The entries of two tools: one sends a query, the other a body.
 pub const TOOLS: &str = "
   list_uploads:
     title: List uploads
@@ -35,7 +35,7 @@ pub const TOOLS: &str = "
 /// Compiles a manifest with these tools alone.
 ///
 /// # Errors
-/// Returns the mistakes in it, one a line.
+/// Returns the mistakes in it, one per line.
 pub fn compile_alone(root: &Path) -> Result<Output, String> {
     let api = api(root)?;
     let others = api.operations.keys();
@@ -50,10 +50,10 @@ pub fn compile_alone(root: &Path) -> Result<Output, String> {
     compiled(&manifest, &api, &[])
 }
 
-/// Compiles the manifest that is shipped with these tools added.
+/// Compiles the repository's own manifest with these tools added.
 ///
 /// # Errors
-/// Returns the mistakes in it, one a line.
+/// Returns the mistakes in it, one per line.
 pub fn compile_added(root: &Path) -> Result<Output, String> {
     let read = |error: std::io::Error| error.to_string();
     let mut shipped = files::read(root, "tools.yaml").map_err(read)?;
@@ -62,7 +62,7 @@ pub fn compile_added(root: &Path) -> Result<Output, String> {
         .text
         .split_once("\ntools:\n")
         .ok_or("tools.yaml has no `tools`")?;
-    // `listFiles` is used now.
+    // The added tool uses `listFiles`, so it is no longer unexposed.
     let after: String = after
         .lines()
         .filter(|line| !line.starts_with("  listFiles:"))
@@ -74,7 +74,7 @@ pub fn compile_added(root: &Path) -> Result<Output, String> {
 
 fn api(root: &Path) -> Result<Api, String> {
     let document = files::read(root, "openapi/contree.yaml").map_err(|error| error.to_string())?;
-    Api::load(&document).map_err(|problems| lines(&problems))
+    Api::load(&document).map_err(|problems| join_problems(&problems))
 }
 
 fn compiled(manifest: &Source, api: &Api, templates: &[Source]) -> Result<Output, String> {
@@ -86,5 +86,5 @@ fn compiled(manifest: &Source, api: &Api, templates: &[Source]) -> Result<Output
         scheme: "contree",
         handlers: "src/tools",
     };
-    compile(&inputs).map_err(|problems| lines(&problems))
+    compile(&inputs).map_err(|problems| join_problems(&problems))
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::HttpOptions;
 use contree_http::connections::LocalAddress;
-use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, is_name};
+use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, is_host_name};
 
 /// What requests are compared with.
 #[derive(Clone)]
@@ -34,23 +34,23 @@ impl Guard {
     /// What is answered to a request that may not pass.
     fn refusal(&self, request: &Request, page: bool) -> Option<Response> {
         let reached = request.extensions().get::<LocalAddress>();
-        let judged = self.0.names.judge(&RequestOrigin {
+        let judged = self.0.names.check(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            reached: reached.and_then(|reached| reached.0),
-            page,
+            local_ip: reached.and_then(|reached| reached.0),
+            is_page: page,
         });
         let (status, why) = match judged.err()? {
             OriginError::NoHost => (StatusCode::BAD_REQUEST, "the Host header is missing\n"),
-            OriginError::Host(name) => {
+            OriginError::UnknownHost(name) => {
                 tracing::warn!("refused a request to the host `{}`", name.escape_debug());
                 (
                     StatusCode::FORBIDDEN,
                     "this server does not answer to that name; --http-allow-host NAME adds one\n",
                 )
             }
-            OriginError::Page(of) => {
+            OriginError::CrossOrigin(of) => {
                 tracing::warn!("refused a request from a page of `{}`", of.escape_debug());
                 (
                     StatusCode::FORBIDDEN,
@@ -72,7 +72,7 @@ impl Guard {
 /// Whether `--http-allow-host` can be this.
 #[must_use]
 pub fn is_host(text: &str) -> bool {
-    is_name(text)
+    is_host_name(text)
 }
 
 /// Refuses requests to a name that is not ours, and from pages that are not.

@@ -29,7 +29,7 @@ use super::ending::Ending;
 use super::server::Server;
 use crate::tools::Session;
 use activity::Activity;
-use contree_http::SHORTEST_TOKEN;
+use contree_http::MIN_TOKEN_BYTES;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 use endpoint::Endpoint;
 use guard::Guard;
@@ -42,10 +42,10 @@ const GRACE: Duration = Duration::from_secs(5);
 const CLEAN_UP: Duration = Duration::from_secs(3);
 /// What connections may do.
 const BOUNDS: ConnectionBounds = ConnectionBounds {
-    connections: 512,
-    unread: Some(Duration::from_secs(60)),
-    buffer: Some(64 * 1024),
-    last: Duration::from_secs(1),
+    max_connections: 512,
+    write_timeout: Some(Duration::from_secs(60)),
+    buffer_bytes: Some(64 * 1024),
+    drain_timeout: Duration::from_secs(1),
 };
 
 /// Where to listen, and for whom.
@@ -72,7 +72,7 @@ pub struct Token(Arc<str>);
 pub enum InvalidToken {
     /// It is so short that others could guess it.
     #[error(
-        "the token has {0} characters, and needs at least {SHORTEST_TOKEN}: make one with `openssl rand -hex 32`"
+        "the token has {0} characters, and needs at least {MIN_TOKEN_BYTES}: make one with `openssl rand -hex 32`"
     )]
     TooShort(usize),
     /// A header cannot carry it.
@@ -86,7 +86,7 @@ impl Token {
     /// # Errors
     /// Says what is wrong with it, without showing it.
     pub fn new(text: &str) -> Result<Self, InvalidToken> {
-        if text.len() < SHORTEST_TOKEN {
+        if text.len() < MIN_TOKEN_BYTES {
             return Err(InvalidToken::TooShort(text.len()));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -167,7 +167,7 @@ impl HttpServer {
         let pages = page::router(session.selection(), self.options.token.is_some());
         let activity = Activity::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, ending.clone()));
-        let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());
+        let endpoint = Endpoint::new(server, ending.clone(), ends.close_streams.clone());
         let router = router(guard, endpoint, activity, pages, stop.clone());
         let connections = connections::serve(self.listener, router, BOUNDS, ends.clone());
         let end = async {

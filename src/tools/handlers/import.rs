@@ -6,7 +6,7 @@ use crate::tools::results::ImportImage;
 use crate::tools::{Context, ToolError, params, registry_login};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
-use contree_registry::{Host, Login, Reference, check};
+use contree_registry::{Login, Reference, RegistryHost, check};
 
 /// What an import asks for in addition to the time of the import itself.
 const GRACE: u64 = 30;
@@ -132,7 +132,7 @@ async fn credentials(
     // The registry that the backend will take it for; a bare name is one of Docker Hub.
     let registry = match url.parse::<Reference>() {
         Ok(reference) => reference.host().clone(),
-        Err(_) => Host::of(url)?,
+        Err(_) => RegistryHost::from_reference(url)?,
     };
     let login = registry_login::stored(cx, client, &registry).await;
     let how = format!(

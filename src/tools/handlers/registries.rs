@@ -4,7 +4,7 @@ use crate::store::credentials;
 use crate::tools::answer::WantedPage;
 use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
 use crate::tools::{Context, Handlers, PageOutcome, RegistriesTools, ToolError, params};
-use contree_registry::{Access, Host, Login, check, token_page};
+use contree_registry::{CredentialCheck, Login, RegistryHost, check, token_page};
 
 /// What both tools answer if they do what they are for; anything else is an error.
 const SUCCESS: &str = "success";
@@ -16,7 +16,7 @@ impl RegistriesTools for Handlers {
         cx: &Context,
     ) -> Result<RegistryTokenObtain, ToolError> {
         let params::RegistryTokenObtain { registry_url } = arguments;
-        let registry = Host::of(&registry_url)?;
+        let registry = RegistryHost::from_reference(&registry_url)?;
         let call = format!(
             "registry_auth(registry_url={:?}, username=…, token=…)",
             registry.as_str()
@@ -29,7 +29,7 @@ impl RegistriesTools for Handlers {
                 "Ask the user for a user and a token or password of {registry}, then call `{call}`: any registry is accepted."
             )));
         };
-        let message = format!("To import from {registry}: {}.", page.how);
+        let message = format!("To import from {registry}: {}.", page.instructions);
         let shown = match cx.show_page(&message, page.url).await? {
             PageOutcome::Unsupported if cx.session().has_desktop() => open_here(page.url),
             shown => shown,
@@ -74,7 +74,7 @@ impl RegistriesTools for Handlers {
             username,
             token,
         } = arguments;
-        let registry = Host::to_log_in(&registry_url)?;
+        let registry = RegistryHost::for_login(&registry_url)?;
         // Pasted and read from files, they come with blanks and line ends around them.
         let username = username.trim().to_owned();
         let secret = token.trim().to_owned();
@@ -95,7 +95,7 @@ impl RegistriesTools for Handlers {
             match token_page(&registry).filter(|_| rejected) {
                 Some(page) => error.with_hint(format!(
                     "Nothing was stored. At {}: {}.",
-                    page.url, page.how
+                    page.url, page.instructions
                 )),
                 None => error.with_hint("Nothing was stored."),
             }
@@ -107,10 +107,10 @@ impl RegistriesTools for Handlers {
             .write(move |c| credentials::keep(c, &backend, kept.as_str(), &username, &secret))
             .await?;
         let message = match access {
-            Access::Granted => {
+            CredentialCheck::Accepted => {
                 format!("{registry} accepts the credentials; imports use them from now on.")
             }
-            Access::Open => format!(
+            CredentialCheck::NotRequired => format!(
                 "{registry} asks for no credentials, so they could not be tried; imports use them from now on."
             ),
         };

@@ -1,4 +1,4 @@
-//! Extractors whose refusals are the API's errors instead of plain text.
+//! Extractors that answer invalid requests with the API's error format instead of plain text.
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -6,10 +6,10 @@ use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
-use crate::api::moment;
+use crate::api::time;
 use crate::error::ApiError;
 
-/// A parameter of the path.
+/// The parameters of the path.
 pub(super) struct Path<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
@@ -23,7 +23,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
-/// The query's parameters.
+/// The parameters of the query.
 pub(super) struct Query<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T> {
@@ -37,7 +37,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
     }
 }
 
-/// A JSON body, whatever its content type says.
+/// A JSON body. Its content type is ignored.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
@@ -49,29 +49,29 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
         axum::Json::from_bytes(&body)
             .map(|axum::Json(value)| Self(value))
-            .map_err(|error: JsonRejection| ApiError::bad(unread(&error.body_text())))
+            .map_err(|error: JsonRejection| ApiError::bad(json_error(&error.body_text())))
     }
 }
 
-/// What is wrong with a body, in words about it rather than about our types.
-fn unread(text: &str) -> String {
+/// The message of a JSON error, without Rust's types and the position in the text.
+fn json_error(text: &str) -> String {
     let text = text
         .strip_prefix("Failed to deserialize the JSON body into the target type: ")
         .unwrap_or(text);
     match text.rsplit_once(" at line ") {
-        Some((what, _)) => what.to_owned(),
+        Some((message, _)) => message.to_owned(),
         None => text.to_owned(),
     }
 }
 
-/// Reads an optional moment of a query.
-pub(super) fn moment(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
-    text.map(|text| moment::parse(text, Utc::now()))
+/// Parses an optional time of a query.
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<DateTime<Utc>>, ApiError> {
+    text.map(|text| time::parse(text, Utc::now()))
         .transpose()
         .map_err(|error| ApiError::bad(format!("`{name}`: {error}")))
 }
 
-/// Reads `limit`: 1 to 1000.
+/// Checks `limit`: 1 to 1000.
 pub(super) fn limit(limit: u32) -> Result<u32, ApiError> {
     match limit {
         limit @ 1..=1000 => Ok(limit),
@@ -81,7 +81,7 @@ pub(super) fn limit(limit: u32) -> Result<u32, ApiError> {
     }
 }
 
-/// Reads `offset`.
+/// Checks `offset`: the database takes at most `i64::MAX`.
 pub(super) fn offset(offset: u64) -> Result<u64, ApiError> {
     match offset {
         offset if i64::try_from(offset).is_ok() => Ok(offset),

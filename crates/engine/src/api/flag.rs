@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A flag: absent or `0` is off; present without a value, or `1`, is on. `true` and `false` are taken as well.
+/// A flag of a query. Present without a value, `1` and `true` mean on. Absent, `0` and `false` mean
+/// off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Flag(pub(crate) bool);
 

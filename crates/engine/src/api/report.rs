@@ -1,4 +1,4 @@
-//! What the API says of a run: the data of its events, and the state and resources of its result.
+//! The data of a run's events, and the state and resources of its result.
 
 use std::time::Duration;
 
@@ -11,8 +11,9 @@ use crate::api::types::{
     EventDataInit, EventDataSpawn, EventResources, InstanceResult, ProcessState, ResourceUsage,
     StreamRepr,
 };
-use crate::operation::events::{Folded, stream, timestamp};
+use crate::operation::events::{RecordedProcess, stream, timestamp};
 
+/// The data of the event about the sandbox's start.
 pub(crate) fn init_event(request: &SpawnRequest) -> EventDataInit {
     EventDataInit {
         started_at: timestamp(Utc::now()),
@@ -26,6 +27,7 @@ pub(crate) fn init_event(request: &SpawnRequest) -> EventDataInit {
     }
 }
 
+/// The data of the event about a process's start.
 pub(crate) fn spawn_event(
     request: &SpawnRequest,
     process: &Process,
@@ -53,9 +55,9 @@ pub(crate) fn spawn_event(
     }
 }
 
-/// The result of one process, as its log has it.
-pub(crate) fn process(folded: &Folded) -> InstanceResult {
-    let exit = folded.exit.as_ref();
+/// The result of one process from the events of its log.
+pub(crate) fn process_result(process: &RecordedProcess) -> InstanceResult {
+    let exit = process.exit.as_ref();
     let number = |name: &str| exit.and_then(|exit| exit.get(name)?.as_i64()).unwrap_or(-1);
     let flag = |name: &str| {
         exit.and_then(|exit| exit.get(name)?.as_bool())
@@ -66,7 +68,7 @@ pub(crate) fn process(folded: &Folded) -> InstanceResult {
             continued: Some(false),
             core_dump: Some(flag("core_dump")),
             exit_code: Some(number("code")),
-            pid: folded.pid,
+            pid: process.pid,
             signal: Some(number("signal")),
             stopped: Some(false),
             timed_out: Some(flag("timed_out")),
@@ -75,14 +77,14 @@ pub(crate) fn process(folded: &Folded) -> InstanceResult {
         stdout: None,
         stderr: None,
     };
-    put_streams(&mut result, folded);
+    add_output(&mut result, process);
     result
 }
 
-/// Puts the recorded output into a result.
-pub(crate) fn put_streams(result: &mut InstanceResult, folded: &Folded) {
-    result.stdout = Some(output(&folded.stdout, folded.stdout_truncated));
-    result.stderr = Some(output(&folded.stderr, folded.stderr_truncated));
+/// Adds the recorded output of a process to its result.
+pub(crate) fn add_output(result: &mut InstanceResult, process: &RecordedProcess) {
+    result.stdout = Some(output(&process.stdout, process.stdout_truncated));
+    result.stderr = Some(output(&process.stderr, process.stderr_truncated));
 }
 
 fn output(bytes: &[u8], truncated: bool) -> StreamRepr {
@@ -94,7 +96,7 @@ fn output(bytes: &[u8], truncated: bool) -> StreamRepr {
     }
 }
 
-/// The resources of one process from its exit event; nothing is known while it runs.
+/// The resources of one process from its exit event. All are 0 while it runs.
 fn process_resources(exit: Option<&Value>) -> ResourceUsage {
     let used = exit.and_then(|exit| exit.get("resources"));
     let count = |name: &str| used.and_then(|used| used.get(name)?.as_u64()).unwrap_or(0);
@@ -122,6 +124,7 @@ fn process_resources(exit: Option<&Value>) -> ResourceUsage {
     }
 }
 
+/// A duration in milliseconds.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -130,7 +133,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// The resources of one process.
+/// The resources of one process, for its exit event.
 pub(crate) fn event_resources(usage: &Usage) -> EventResources {
     EventResources {
         user_time_us: micros(usage.user),
@@ -151,7 +154,7 @@ pub(crate) fn event_resources(usage: &Usage) -> EventResources {
     }
 }
 
-/// The resources of the whole tree of processes.
+/// The resources of all processes of a run together.
 pub(crate) fn resources(usage: &Usage, elapsed: Duration) -> ResourceUsage {
     let elapsed = elapsed.as_secs_f64();
     ResourceUsage {

@@ -1,258 +1,94 @@
-//! Which addresses sandboxes may reach: the table, and the forms of IPv6 that stand for an IPv4 address.
+//! Classifies addresses: which of them sandboxes may reach.
 //!
-//! The networks are written out, after the special-purpose registries of IANA (RFC 6890 and its updates), rather than taken
-//! from a language's idea of "global". Of IPv6 only global unicast (`2000::/3`) and the well-known translation prefix are
-//! public at all.
+//! Of IPv6, only global unicast (`2000::/3`) and the well-known translation prefix are public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{Ipv4Net, Ipv6Net};
+use super::address_class::{AddressClass, GLOBAL_UNICAST, IPV4_NETWORKS, IPV6_NETWORKS};
+use super::embedded_ipv4::{self, MAPPED, NAT64};
 
-/// What an address is, for the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    /// Anybody's on the internet.
-    Public,
-    /// Inside somebody's network: reached only where a rule says that the name may be private.
-    Private,
-    /// This machine, its link, or nothing that is reached by a connection: never.
-    Never,
-}
-
-/// A judgement about an address.
+/// The class of an address and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Judgement {
-    pub(super) kind: Kind,
-    /// Completes "it is …".
-    pub(super) what: &'static str,
-    /// The IPv4 address that was judged in its stead.
-    pub(super) stands_for: Option<Ipv4Addr>,
+pub(super) struct Classification {
+    pub(super) class: AddressClass,
+    /// The reason: completes "it is …".
+    pub(super) description: &'static str,
+    /// The embedded IPv4 address that decided the class.
+    pub(super) embedded: Option<Ipv4Addr>,
 }
 
-const PUBLIC: Judgement = Judgement {
-    kind: Kind::Public,
-    what: "a public address",
-    stands_for: None,
+const PUBLIC: Classification = Classification {
+    class: AddressClass::Public,
+    description: "a public address",
+    embedded: None,
 };
 
-const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> Ipv4Net {
-    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)
-}
-
-const fn v6(segments: [u16; 8], length: u8) -> Ipv6Net {
-    let [a, b, c, d, e, f, g, h] = segments;
-    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), length)
-}
-
-/// The first that holds the address counts. The documentation networks (RFC 5737, RFC 3849) are not among them: they are
-/// nobody's on the internet, and networks without a way out number their mirrors from them.
-const V4: &[(Ipv4Net, Kind, &str)] = &[
-    // Of clouds, in ranges that are otherwise private or public. The usual one is link-local.
-    (v4(100, 100, 100, 200, 32), Kind::Never, METADATA),
-    (v4(168, 63, 129, 16, 32), Kind::Never, METADATA),
-    (v4(192, 0, 0, 192, 32), Kind::Never, METADATA),
-    (v4(0, 0, 0, 0, 8), Kind::Never, "an unspecified address"),
-    (v4(10, 0, 0, 0, 8), Kind::Private, "a private address"),
-    (
-        v4(100, 64, 0, 0, 10),
-        Kind::Private,
-        "a shared (carrier) address",
-    ),
-    (v4(127, 0, 0, 0, 8), Kind::Never, "a loopback address"),
-    (v4(169, 254, 0, 0, 16), Kind::Never, "a link-local address"),
-    (v4(172, 16, 0, 0, 12), Kind::Private, "a private address"),
-    (v4(192, 0, 0, 0, 24), Kind::Never, "a reserved address"),
-    (v4(192, 88, 99, 0, 24), Kind::Never, "a reserved address"),
-    (v4(192, 168, 0, 0, 16), Kind::Private, "a private address"),
-    (
-        v4(198, 18, 0, 0, 15),
-        Kind::Private,
-        "a benchmarking address",
-    ),
-    (v4(224, 0, 0, 0, 4), Kind::Never, "a multicast address"),
-    (
-        v4(255, 255, 255, 255, 32),
-        Kind::Never,
-        "the broadcast address",
-    ),
-    (v4(240, 0, 0, 0, 4), Kind::Never, "a reserved address"),
-];
-
-const METADATA: &str = "a cloud's metadata address";
-
-const V6: &[(Ipv6Net, Kind, &str)] = &[
-    (
-        v6([0, 0, 0, 0, 0, 0, 0, 0], 128),
-        Kind::Never,
-        "the unspecified address",
-    ),
-    (
-        v6([0, 0, 0, 0, 0, 0, 0, 1], 128),
-        Kind::Never,
-        "the loopback address",
-    ),
-    (
-        v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
-        Kind::Never,
-        METADATA,
-    ),
-    (
-        v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0], 32),
-        Kind::Never,
-        METADATA,
-    ),
-    (
-        v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
-        Kind::Private,
-        "a private (unique local) address",
-    ),
-    (
-        v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
-        Kind::Private,
-        "a private (site-local) address",
-    ),
-    (
-        v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
-        Kind::Never,
-        "a link-local address",
-    ),
-    (
-        v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
-        Kind::Never,
-        "a multicast address",
-    ),
-    (
-        v6([0x2001, 2, 0, 0, 0, 0, 0, 0], 48),
-        Kind::Private,
-        "a benchmarking address",
-    ),
-    (
-        v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),
-        Kind::Never,
-        "a reserved address",
-    ),
-];
-
-const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
-
-const MAPPED: Ipv6Net = v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96);
-const TRANSLATED: Ipv6Net = v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96);
-const COMPATIBLE: Ipv6Net = v6([0, 0, 0, 0, 0, 0, 0, 0], 96);
-const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 96);
-const LOCAL_NAT64: Ipv6Net = v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48);
-const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16);
-const TEREDO: Ipv6Net = v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32);
-
-/// Judges an address by what it is written as and by every IPv4 address that it stands for; the worst counts.
-pub(super) fn judge(address: IpAddr) -> Judgement {
+/// Classifies an address by itself and by every IPv4 address embedded in it. The strictest class
+/// wins.
+pub(super) fn classify(address: IpAddr) -> Classification {
     match address {
-        IpAddr::V4(address) => judge_v4(address),
-        IpAddr::V6(address) => judge_v6(address),
+        IpAddr::V4(address) => classify_v4(address),
+        IpAddr::V6(address) => classify_v6(address),
     }
 }
 
-fn judge_v4(address: Ipv4Addr) -> Judgement {
-    V4.iter()
-        .find(|(network, ..)| network.contains(&address))
-        .map_or(PUBLIC, |&(_, kind, what)| Judgement {
-            kind,
-            what,
-            stands_for: None,
-        })
-}
-
-fn judge_v6(address: Ipv6Addr) -> Judgement {
-    let embedded = embedded(address)
-        .into_iter()
-        .map(|inner| Judgement {
-            stands_for: Some(inner),
-            ..judge_v4(inner)
-        })
-        .max_by_key(|judgement| judgement.kind);
-    // These are nothing but another way to write the IPv4 address, or are translated to it.
-    if MAPPED.contains(&address) || NAT64.contains(&address) {
-        return embedded.unwrap_or(PUBLIC);
-    }
-    let own = V6
+fn classify_v4(address: Ipv4Addr) -> Classification {
+    IPV4_NETWORKS
         .iter()
         .find(|(network, ..)| network.contains(&address))
-        .map(|&(_, kind, what)| (kind, what))
+        .map_or(PUBLIC, |&(_, class, description)| Classification {
+            class,
+            description,
+            embedded: None,
+        })
+}
+
+fn classify_v6(address: Ipv6Addr) -> Classification {
+    let strictest = embedded_ipv4::extract_v6(address)
+        .into_iter()
+        .map(|inner| Classification {
+            embedded: Some(inner),
+            ..classify_v4(inner)
+        })
+        .max_by_key(|classification| classification.class);
+    // Such an address is another spelling of an IPv4 address, or is translated to it.
+    if MAPPED.contains(&address) || NAT64.contains(&address) {
+        return strictest.unwrap_or(PUBLIC);
+    }
+    let own = IPV6_NETWORKS
+        .iter()
+        .find(|(network, ..)| network.contains(&address))
+        .map(|&(_, class, description)| (class, description))
         .or_else(|| {
-            (!GLOBAL_UNICAST.contains(&address)).then_some((Kind::Never, "a reserved address"))
+            (!GLOBAL_UNICAST.contains(&address))
+                .then_some((AddressClass::Forbidden, "a reserved address"))
         });
-    let own = own.map_or(PUBLIC, |(kind, what)| Judgement {
-        kind,
-        what,
-        stands_for: None,
+    let own = own.map_or(PUBLIC, |(class, description)| Classification {
+        class,
+        description,
+        embedded: None,
     });
-    match embedded {
-        Some(embedded) if embedded.kind != Kind::Public && own.what == "a reserved address" => {
-            Judgement {
-                kind: Kind::Never,
+    match strictest {
+        Some(embedded)
+            if embedded.class != AddressClass::Public
+                && own.description == "a reserved address" =>
+        {
+            Classification {
+                class: AddressClass::Forbidden,
                 ..embedded
             }
         }
-        Some(embedded) if embedded.kind > own.kind => embedded,
+        Some(embedded) if embedded.class > own.class => embedded,
         _ => own,
     }
 }
 
-/// The IPv4 addresses that an IPv6 address stands for, in the forms that routers, tunnels and translators know.
-/// The IPv4 addresses that an address of IPv6 stands for.
-pub(super) fn stands_for(address: IpAddr) -> Vec<Ipv4Addr> {
-    match address {
-        IpAddr::V4(_) => Vec::new(),
-        IpAddr::V6(address) => embedded(address),
-    }
-}
-
-fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
-    let bytes = address.octets();
-    let at = |positions: [usize; 4]| Ipv4Addr::from(positions.map(|position| bytes[position]));
-    let last = at([12, 13, 14, 15]);
-    let mut found = Vec::new();
-    if [MAPPED, TRANSLATED, NAT64]
-        .iter()
-        .any(|network| network.contains(&address))
-    {
-        found.push(last);
-    }
-    // `::` and `::1` are of their own.
-    if COMPATIBLE.contains(&address) && u128::from(address) > 1 {
-        found.push(last);
-    }
-    if LOCAL_NAT64.contains(&address) {
-        // RFC 6052, section 2.2: the length of the prefix says where, and only its owner knows it. Byte 8 is left out.
-        for positions in [
-            [6, 7, 9, 10],
-            [7, 9, 10, 11],
-            [9, 10, 11, 12],
-            [12, 13, 14, 15],
-        ] {
-            found.push(at(positions));
-        }
-    }
-    if SIX_TO_FOUR.contains(&address) {
-        found.push(at([2, 3, 4, 5]));
-    }
-    if TEREDO.contains(&address) {
-        // RFC 4380, section 4: the server, and the client with every bit turned over.
-        found.push(at([4, 5, 6, 7]));
-        found.push(Ipv4Addr::from(last.octets().map(|byte| !byte)));
-    }
-    // RFC 5214, section 6.1: below any prefix; the universal bit may be set.
-    if bytes[8] & !0x02 == 0 && bytes[9] == 0 && bytes[10] == 0x5e && bytes[11] == 0xfe {
-        found.push(last);
-    }
-    found
-}
-
-impl Judgement {
-    /// A sentence about the address.
+impl Classification {
+    /// Describes the address in a sentence.
     pub(super) fn sentence(&self, address: IpAddr) -> String {
-        match self.stands_for {
-            Some(inner) => format!("{address} stands for {inner}, {}", self.what),
-            None => format!("{address} is {}", self.what),
+        match self.embedded {
+            Some(inner) => format!("{address} stands for {inner}, {}", self.description),
+            None => format!("{address} is {}", self.description),
         }
     }
 }
@@ -263,16 +99,16 @@ mod tests {
 
     use super::*;
 
-    fn kind(text: &str) -> Kind {
-        judge(text.parse().expect(text)).kind
+    fn class(text: &str) -> AddressClass {
+        classify(text.parse().expect(text)).class
     }
 
     #[test]
     fn the_edges_of_every_network() {
-        use Kind::{Never, Private, Public};
+        use AddressClass::{Forbidden, Private, Public};
         for (text, expected) in [
-            ("0.0.0.0", Never),
-            ("0.255.255.255", Never),
+            ("0.0.0.0", Forbidden),
+            ("0.255.255.255", Forbidden),
             ("1.0.0.0", Public),
             ("9.255.255.255", Public),
             ("10.0.0.0", Private),
@@ -283,33 +119,33 @@ mod tests {
             ("100.127.255.255", Private),
             ("100.128.0.0", Public),
             ("100.100.100.199", Private),
-            ("100.100.100.200", Never),
+            ("100.100.100.200", Forbidden),
             ("126.255.255.255", Public),
-            ("127.0.0.0", Never),
-            ("127.0.0.1", Never),
-            ("127.255.255.255", Never),
+            ("127.0.0.0", Forbidden),
+            ("127.0.0.1", Forbidden),
+            ("127.255.255.255", Forbidden),
             ("128.0.0.0", Public),
             ("168.63.129.15", Public),
-            ("168.63.129.16", Never),
+            ("168.63.129.16", Forbidden),
             ("169.253.255.255", Public),
-            ("169.254.0.0", Never),
-            ("169.254.169.254", Never),
-            ("169.254.255.255", Never),
+            ("169.254.0.0", Forbidden),
+            ("169.254.169.254", Forbidden),
+            ("169.254.255.255", Forbidden),
             ("169.255.0.0", Public),
             ("172.15.255.255", Public),
             ("172.16.0.0", Private),
             ("172.31.255.255", Private),
             ("172.32.0.0", Public),
             ("191.255.255.255", Public),
-            ("192.0.0.0", Never),
-            ("192.0.0.170", Never),
-            ("192.0.0.255", Never),
+            ("192.0.0.0", Forbidden),
+            ("192.0.0.170", Forbidden),
+            ("192.0.0.255", Forbidden),
             ("192.0.1.0", Public),
             ("192.0.2.0", Public),
             ("192.0.2.255", Public),
             ("192.0.3.0", Public),
             ("192.88.98.255", Public),
-            ("192.88.99.1", Never),
+            ("192.88.99.1", Forbidden),
             ("192.88.100.0", Public),
             ("192.167.255.255", Public),
             ("192.168.0.0", Private),
@@ -324,18 +160,18 @@ mod tests {
             ("203.0.113.255", Public),
             ("203.0.114.0", Public),
             ("223.255.255.255", Public),
-            ("224.0.0.0", Never),
-            ("239.255.255.255", Never),
-            ("240.0.0.0", Never),
-            ("255.255.255.254", Never),
-            ("255.255.255.255", Never),
-            ("::", Never),
-            ("::1", Never),
-            ("::2", Never),
-            ("1fff:ffff::", Never),
+            ("224.0.0.0", Forbidden),
+            ("239.255.255.255", Forbidden),
+            ("240.0.0.0", Forbidden),
+            ("255.255.255.254", Forbidden),
+            ("255.255.255.255", Forbidden),
+            ("::", Forbidden),
+            ("::1", Forbidden),
+            ("::2", Forbidden),
+            ("1fff:ffff::", Forbidden),
             ("2000::", Public),
-            ("2001::1", Never),
-            ("2001:1ff:ffff::", Never),
+            ("2001::1", Forbidden),
+            ("2001:1ff:ffff::", Forbidden),
             ("2001:2::1", Private),
             ("2001:200::", Public),
             ("2001:db8::", Public),
@@ -346,72 +182,72 @@ mod tests {
             ("3fff::", Public),
             ("3fff:fff:ffff::", Public),
             ("3fff:1000::", Public),
-            ("4000::", Never),
-            ("5f00::", Never),
-            ("100::", Never),
-            ("fbff::", Never),
+            ("4000::", Forbidden),
+            ("5f00::", Forbidden),
+            ("100::", Forbidden),
+            ("fbff::", Forbidden),
             ("fc00::", Private),
             ("fd00::2", Private),
-            ("fd00:ec2::254", Never),
-            ("fd20:ce::254", Never),
+            ("fd00:ec2::254", Forbidden),
+            ("fd20:ce::254", Forbidden),
             ("fdff:ffff::", Private),
-            ("fe00::", Never),
-            ("fe80::1", Never),
-            ("febf::", Never),
+            ("fe00::", Forbidden),
+            ("fe80::1", Forbidden),
+            ("febf::", Forbidden),
             ("fec0::", Private),
             ("feff::", Private),
-            ("ff02::1", Never),
+            ("ff02::1", Forbidden),
         ] {
-            assert_eq!(kind(text), expected, "{text}");
+            assert_eq!(class(text), expected, "{text}");
         }
     }
 
     #[test]
     fn forms_that_embed_an_ipv4_address() {
-        use Kind::{Never, Private, Public};
+        use AddressClass::{Forbidden, Private, Public};
         for (text, expected) in [
-            ("::ffff:127.0.0.1", Never),
-            ("::ffff:7f00:1", Never),
+            ("::ffff:127.0.0.1", Forbidden),
+            ("::ffff:7f00:1", Forbidden),
             ("::ffff:10.0.0.1", Private),
             ("::ffff:8.8.8.8", Public),
-            ("::127.0.0.1", Never),
-            ("::8.8.8.8", Never),
-            ("::ffff:0:127.0.0.1", Never),
-            ("::ffff:0:8.8.8.8", Never),
-            ("64:ff9b::7f00:1", Never),
+            ("::127.0.0.1", Forbidden),
+            ("::8.8.8.8", Forbidden),
+            ("::ffff:0:127.0.0.1", Forbidden),
+            ("::ffff:0:8.8.8.8", Forbidden),
+            ("64:ff9b::7f00:1", Forbidden),
             ("64:ff9b::10.0.0.1", Private),
             ("64:ff9b::8.8.8.8", Public),
-            ("64:ff9b:1::127.0.0.1", Never),
-            ("64:ff9b:1:808:8:800::", Never),
-            ("64:ff9b:2::8.8.8.8", Never),
-            ("2002:7f00:1::", Never),
+            ("64:ff9b:1::127.0.0.1", Forbidden),
+            ("64:ff9b:1:808:8:800::", Forbidden),
+            ("64:ff9b:2::8.8.8.8", Forbidden),
+            ("2002:7f00:1::", Forbidden),
             ("2002:a00:1::1", Private),
             ("2002:808:808::1", Public),
-            ("2001:0:7f00:1::", Never),
-            ("2001:0:808:808:0:0:80ff:fffe", Never),
-            ("2606:4700::5efe:127.0.0.1", Never),
+            ("2001:0:7f00:1::", Forbidden),
+            ("2001:0:808:808:0:0:80ff:fffe", Forbidden),
+            ("2606:4700::5efe:127.0.0.1", Forbidden),
             ("2606:4700::200:5efe:10.0.0.1", Private),
             ("2606:4700::5efe:8.8.8.8", Public),
-            ("fe80::5efe:8.8.8.8", Never),
+            ("fe80::5efe:8.8.8.8", Forbidden),
         ] {
-            assert_eq!(kind(text), expected, "{text}");
+            assert_eq!(class(text), expected, "{text}");
         }
-        let said = |text: &str| {
+        let sentence = |text: &str| {
             let address = text.parse().expect(text);
-            judge(address).sentence(address)
+            classify(address).sentence(address)
         };
-        assert_eq!(said("10.0.0.1"), "10.0.0.1 is a private address");
+        assert_eq!(sentence("10.0.0.1"), "10.0.0.1 is a private address");
         assert_eq!(
-            said("2002:7f00:1::"),
+            sentence("2002:7f00:1::"),
             "2002:7f00:1:: stands for 127.0.0.1, a loopback address"
         );
         assert_eq!(
-            said("::127.0.0.1"),
+            sentence("::127.0.0.1"),
             "::7f00:1 stands for 127.0.0.1, a loopback address"
         );
     }
 
-    /// Every IPv6 address that stands for this IPv4 address.
+    /// All IPv6 addresses that embed this IPv4 address.
     fn forms(inner: Ipv4Addr, host: u64) -> Vec<Ipv6Addr> {
         let bits = u128::from(u32::from(inner));
         let low = u128::from(host);
@@ -451,44 +287,44 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_form_makes_an_address_better(bits: u32, host: u64) {
+        fn no_embedding_loosens_a_class(bits: u32, host: u64) {
             let inner = Ipv4Addr::from(bits);
-            let plain = judge(inner.into()).kind;
+            let plain = classify(inner.into()).class;
             for form in forms(inner, host) {
-                prop_assert!(judge(form.into()).kind >= plain, "{form} for {inner}");
+                prop_assert!(classify(form.into()).class >= plain, "{form} for {inner}");
             }
         }
 
         #[test]
-        fn what_the_standard_library_knows_is_not_public(bits: u32) {
+        fn special_addresses_of_the_standard_library_are_not_public(bits: u32) {
             let address = Ipv4Addr::from(bits);
             if address.is_private() {
-                prop_assert_eq!(judge(address.into()).kind, Kind::Private);
+                prop_assert_eq!(classify(address.into()).class, AddressClass::Private);
             }
             if address.is_loopback() || address.is_link_local() || address.is_multicast() || address.is_broadcast() || address.is_unspecified() {
-                prop_assert_eq!(judge(address.into()).kind, Kind::Never);
+                prop_assert_eq!(classify(address.into()).class, AddressClass::Forbidden);
             }
         }
 
         #[test]
         fn of_ipv6_only_global_unicast_is_public(bits: u128) {
             let address = Ipv6Addr::from(bits);
-            if judge(address.into()).kind == Kind::Public {
+            if classify(address.into()).class == AddressClass::Public {
                 prop_assert!(bits >> 125 == 1 || NAT64.contains(&address) || MAPPED.contains(&address));
             }
             if address.is_loopback() || address.is_multicast() || address.is_unicast_link_local() {
-                prop_assert_eq!(judge(address.into()).kind, Kind::Never);
+                prop_assert_eq!(classify(address.into()).class, AddressClass::Forbidden);
             }
         }
 
         #[test]
-        fn networks_that_random_addresses_seldom_hit(network in prop::sample::select(V4), low: u32) {
-            let (network, kind, _) = network;
+        fn special_networks_keep_their_class_in_every_form(network in prop::sample::select(IPV4_NETWORKS), low: u32) {
+            let (network, class, _) = network;
             let mask = u32::MAX.checked_shr(network.prefix_len().into()).unwrap_or(0);
             let address = Ipv4Addr::from(u32::from(network.addr()) | (low & mask));
-            prop_assert!(judge(address.into()).kind >= kind);
+            prop_assert!(classify(address.into()).class >= class);
             for form in forms(address, low.into()) {
-                prop_assert!(judge(form.into()).kind >= kind, "{}", form);
+                prop_assert!(classify(form.into()).class >= class, "{}", form);
             }
         }
     }

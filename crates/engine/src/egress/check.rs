@@ -1,4 +1,5 @@
-//! The network for `doctor`: what sandboxes reach, and whether package registries are among it.
+//! The network section of `doctor`: what sandboxes may reach, and whether that includes package
+//! registries.
 
 use std::net::ToSocketAddrs as _;
 use std::time::{Duration, Instant};
@@ -8,8 +9,8 @@ use contree_sandbox::{Check, CheckState};
 use super::network::Egress;
 use super::settings::{EgressSettings, NetworkMode};
 
-/// Registries that sandboxes commonly ask, by which `doctor` sees whether they can be reached.
-const REGISTRIES: &[&str] = &[
+/// Package registries that commands commonly use. `doctor` checks whether sandboxes may reach them.
+const PACKAGE_REGISTRIES: &[&str] = &[
     "deb.debian.org",
     "files.pythonhosted.org",
     "index.crates.io",
@@ -18,10 +19,11 @@ const REGISTRIES: &[&str] = &[
     "static.crates.io",
 ];
 
-/// How long looking their names up may take.
-const LOOK: Duration = Duration::from_secs(3);
+/// How long the lookup of all names may take.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For `doctor`: what sandboxes of these settings reach, and whether the policy lets them reach registries of packages.
+/// Reports for `doctor` what sandboxes may reach with these settings, and whether that includes the
+/// package registries.
 pub(crate) fn check(settings: EgressSettings) -> Check {
     const NAME: &str = "network";
     let mode = settings.network;
@@ -32,22 +34,22 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
             NAME,
             CheckState::Degraded,
             about,
-            Some("leave --network and CONTREE_NETWORK out for the filtering proxy".to_owned()),
+            Some("leave out --network and CONTREE_NETWORK to use the filtering proxy".to_owned()),
         ),
         NetworkMode::None => Check::new(
             NAME,
             CheckState::Degraded,
             about,
             Some(
-                "leave --network and CONTREE_NETWORK out to let commands install packages"
+                "leave out --network and CONTREE_NETWORK to let commands install packages"
                     .to_owned(),
             ),
         ),
         NetworkMode::Proxy => match egress.upstream() {
-            Err(why) => Check::new(
+            Err(error) => Check::new(
                 NAME,
-                CheckState::Degraded,
-                format!("{about}: {why}"),
+                State::Degraded,
+                format!("{about}: {error}"),
                 Some(
                     "set https_proxy and http_proxy to an http:// proxy, or unset them".to_owned(),
                 ),
@@ -58,28 +60,30 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
     }
 }
 
+/// Resolves the registries' names here and checks their addresses against the policy.
 fn registries(egress: &Egress, about: String) -> Check {
-    let (tell, told) = std::sync::mpsc::channel();
-    for name in REGISTRIES {
-        let tell = tell.clone();
-        // A resolver that does not answer must not hold anybody up.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    for name in PACKAGE_REGISTRIES {
+        let sender = sender.clone();
+        // A thread for each name, because a silent resolver must not delay the others.
         std::thread::spawn(move || {
-            let found = (*name, 0_u16)
+            let addresses = (*name, 0_u16)
                 .to_socket_addrs()
-                .map(|found| found.map(|address| address.ip()).collect::<Vec<_>>());
-            let _ = tell.send((*name, found));
+                .map(|found| found.map(|found| found.ip()).collect::<Vec<_>>());
+            let _ = sender.send((*name, addresses));
         });
     }
-    drop(tell);
-    let until = Instant::now() + LOOK;
+    drop(sender);
+    let deadline = Instant::now() + LOOKUP_TIMEOUT;
     let mut denied = Vec::new();
     let mut resolved = 0;
-    while let Ok((name, found)) = told.recv_timeout(until.saturating_duration_since(Instant::now()))
+    while let Ok((name, addresses)) =
+        receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
-        let Ok(addresses) = found else { continue };
+        let Ok(addresses) = addresses else { continue };
         resolved += 1;
-        if let Some(why) = egress.hindrance(name, &addresses) {
-            denied.push((name, why));
+        if let Some(reason) = egress.denial_reason(name, &addresses) {
+            denied.push((name, reason));
         }
     }
     denied.sort();
@@ -90,14 +94,14 @@ fn registries(egress: &Egress, about: String) -> Check {
             format!("{about}; this machine cannot resolve the names of package registries"),
             Some("check the machine's resolver, or set https_proxy and http_proxy if it goes through a proxy".to_owned()),
         ),
-        None => check(CheckState::Fine, about, None),
-        Some((_, why)) => {
+        None => check(State::Fine, about, None),
+        Some((_, reason)) => {
             let rules: Vec<String> = denied.iter().map(|(name, _)| format!("{name}+private")).collect();
             check(
-                CheckState::Degraded,
-                format!("{about}; {why}"),
+                State::Degraded,
+                format!("{about}; {reason}"),
                 Some(format!(
-                    "if that is a mirror you trust, let its names be private: CONTREE_EGRESS_ALLOW='*,{}'",
+                    "if you trust this mirror, allow its private addresses: CONTREE_EGRESS_ALLOW='*,{}'",
                     rules.join(",")
                 )),
             )

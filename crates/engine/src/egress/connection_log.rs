@@ -1,43 +1,45 @@
-//! What became of a sandbox's connections: events in the operation's log, and a line at the end.
+//! Records a sandbox's connections: an event for each, and a summary of denials at the end.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::counted::Counters;
 use super::dial::{DialError, Route};
 use super::target::{Target, TargetError};
+use super::traffic::ByteCounters;
 use crate::api::types::{
     EngineConnection, EngineConnections, EventDataNetwork, NetworkInterface, OperationEventType,
 };
 use crate::operation::events::{EventLog, SYSTEM};
 
-/// Connections of one sandbox that are an event each; further ones are counted.
-const EVENTS: u64 = 1000;
+/// Connections of one sandbox that get an event each; later ones are only counted.
+const MAX_EVENTS: u64 = 1000;
 
-/// Denials of one sandbox that are told apart.
-const DENIALS: usize = 64;
+/// Distinct denials of one sandbox that are counted separately.
+const MAX_DENIALS: usize = 64;
 
-/// How many of them the line at the end names.
-const NAMED: usize = 5;
+/// Denials that the summary lists.
+const LISTED_DENIALS: usize = 5;
 
-/// The records of one sandbox's connections.
+/// Records the connections of one sandbox.
 pub(super) struct ConnectionLog {
     log: Arc<EventLog>,
-    pub(super) counters: Arc<Counters>,
-    tally: Mutex<Tally>,
+    pub(super) counters: Arc<ByteCounters>,
+    counts: Mutex<ConnectionCounts>,
 }
 
+/// Numbers of connections by verdict, with the distinct denials.
 #[derive(Default)]
-struct Tally {
+struct ConnectionCounts {
     allowed: u64,
     denied: u64,
     failed: u64,
-    denials: Vec<Denial>,
+    denials: Vec<DenialCount>,
 }
 
-struct Denial {
+/// A denial and how often it occurred.
+struct DenialCount {
     target: String,
-    why: String,
+    reason: String,
     times: u64,
 }
 
@@ -46,81 +48,87 @@ impl ConnectionLog {
         Self {
             log,
             counters: Arc::default(),
-            tally: Mutex::default(),
+            counts: Mutex::default(),
         }
     }
 
-    /// A connection was made.
-    pub(super) fn made(&self, method: &str, target: &Target, route: &Route) {
-        let mut about = connection("allowed", method, target);
+    /// Records an open connection.
+    pub(super) fn record_open(&self, method: &str, target: &Target, route: &Route) {
+        let mut event = connection("allowed", method, target);
         match route {
-            Route::Direct(address) => about.address = Some(address.ip().to_string()),
+            Route::Direct(address) => event.address = Some(address.ip().to_string()),
             Route::Upstream { via, checked } => {
-                about.via = Some(via.to_string());
+                event.via = Some(via.to_string());
                 if !checked {
-                    about.reason = Some(
+                    event.reason = Some(
                         "only the name could be checked: this machine's proxy resolves it"
                             .to_owned(),
                     );
                 }
             }
         }
-        self.count(|tally| tally.allowed += 1, about);
+        self.record(|counts| counts.allowed += 1, event);
     }
 
-    /// There is no connection, and why.
-    pub(super) fn refused(&self, method: &str, target: &Target, failure: &DialError) {
-        let why = failure.to_string();
+    /// Records a connection that was denied or failed.
+    pub(super) fn record_failure(&self, method: &str, target: &Target, failure: &DialError) {
+        let reason = failure.to_string();
         let denied = failure.is_denied();
         let verdict = if denied { "denied" } else { "failed" };
-        let about = EngineConnection {
-            reason: Some(why.clone()),
+        let event = EngineConnection {
+            reason: Some(reason.clone()),
             ..connection(verdict, method, target)
         };
         if denied {
-            self.count(|tally| tally.deny(target.to_string(), &why), about);
+            self.record(|counts| counts.deny(target.to_string(), &reason), event);
         } else {
-            self.count(|tally| tally.failed += 1, about);
+            self.record(|counts| counts.failed += 1, event);
         }
     }
 
-    /// What was asked for could not even be read as a host.
-    pub(super) fn unreadable(&self, method: &str, asked: &str, why: &TargetError) {
-        let why = why.to_string();
-        let asked: String = asked.chars().take(200).collect();
-        let about = EngineConnection {
+    /// Records a target that could not be parsed as a host.
+    pub(super) fn record_invalid_target(
+        &self,
+        method: &str,
+        requested: &str,
+        reason: &TargetError,
+    ) {
+        let reason = reason.to_string();
+        let requested: String = requested.chars().take(200).collect();
+        let event = EngineConnection {
             verdict: "denied".to_owned(),
             method: method.to_owned(),
-            host: asked,
+            host: requested,
             port: None,
             address: None,
             via: None,
-            reason: Some(why.clone()),
+            reason: Some(reason.clone()),
         };
-        self.count(|tally| tally.deny(String::new(), &why), about);
+        self.record(|counts| counts.deny(String::new(), &reason), event);
     }
 
-    fn count(&self, count: impl FnOnce(&mut Tally), about: EngineConnection) {
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        count(&mut tally);
-        let so_far = tally.allowed + tally.denied + tally.failed;
-        drop(tally);
-        if so_far <= EVENTS {
+    fn record(&self, update: impl FnOnce(&mut ConnectionCounts), event: EngineConnection) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        update(&mut counts);
+        let total = counts.allowed + counts.denied + counts.failed;
+        drop(counts);
+        if total <= MAX_EVENTS {
             let data = EventDataNetwork {
                 interfaces: Vec::new(),
                 configured: None,
                 error: None,
-                x_connection: Some(about),
+                x_connection: Some(event),
                 x_connections: None,
             };
             self.log.append(SYSTEM, OperationEventType::Network, data);
         }
     }
 
-    /// Writes the counters down, if there was anything to count. Answers the line for the end of the result, if anything was denied.
+    /// Records the totals, if there was any connection. Returns the summary for the end of the
+    /// result, if any connection was denied.
     pub(super) fn finish(&self) -> Option<String> {
-        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        if tally.allowed + tally.denied + tally.failed > 0 {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.allowed + counts.denied + counts.failed > 0 {
             let proxy = NetworkInterface {
                 name: "proxy".to_owned(),
                 rx_bytes: self.counters.received.load(Ordering::Relaxed),
@@ -138,18 +146,18 @@ impl ConnectionLog {
                 error: None,
                 x_connection: None,
                 x_connections: Some(EngineConnections {
-                    allowed: tally.allowed,
-                    denied: tally.denied,
-                    failed: tally.failed,
+                    allowed: counts.allowed,
+                    denied: counts.denied,
+                    failed: counts.failed,
                 }),
             };
             self.log.append(SYSTEM, OperationEventType::Network, data);
         }
-        tally.summary()
+        counts.summary()
     }
 }
 
-/// A connection that was asked for, before it is known how it went.
+/// The event of a connection, without its outcome.
 fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection {
     EngineConnection {
         verdict: verdict.to_owned(),
@@ -162,40 +170,40 @@ fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection 
     }
 }
 
-impl Tally {
-    fn deny(&mut self, target: String, why: &str) {
+impl ConnectionCounts {
+    fn deny(&mut self, target: String, reason: &str) {
         self.denied += 1;
-        if let Some(known) = self
+        if let Some(denial) = self
             .denials
             .iter_mut()
-            .find(|denial| denial.target == target && denial.why == why)
+            .find(|denial| denial.target == target && denial.reason == reason)
         {
-            known.times += 1;
-        } else if self.denials.len() < DENIALS {
-            self.denials.push(Denial {
+            denial.times += 1;
+        } else if self.denials.len() < MAX_DENIALS {
+            self.denials.push(DenialCount {
                 target,
-                why: why.to_owned(),
+                reason: reason.to_owned(),
                 times: 1,
             });
         }
     }
 
     fn summary(&self) -> Option<String> {
-        let named: Vec<String> = self
+        let listed: Vec<String> = self
             .denials
             .iter()
-            .take(NAMED)
-            .map(Denial::sentence)
+            .take(LISTED_DENIALS)
+            .map(DenialCount::sentence)
             .collect();
-        let told: u64 = self
+        let listed_times: u64 = self
             .denials
             .iter()
-            .take(NAMED)
+            .take(LISTED_DENIALS)
             .map(|denial| denial.times)
             .sum();
-        let mut list = named.join("; ");
-        if self.denied > told {
-            list.push_str(&format!("; and {} more", self.denied - told));
+        let mut list = listed.join("; ");
+        if self.denied > listed_times {
+            list.push_str(&format!("; and {} more", self.denied - listed_times));
         }
         let connections = match self.denied {
             0 => return None,
@@ -208,15 +216,15 @@ impl Tally {
     }
 }
 
-impl Denial {
+impl DenialCount {
     fn sentence(&self) -> String {
-        // Most reasons begin with the host already.
+        // Most reasons already begin with the host.
         let host = self.target.rsplit_once(':').map_or("", |(host, _)| host);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let mut text = if self.target.is_empty() || self.why.starts_with(bare) {
-            self.why.clone()
+        let mut text = if self.target.is_empty() || self.reason.starts_with(bare) {
+            self.reason.clone()
         } else {
-            format!("{}: {}", self.target, self.why)
+            format!("{}: {}", self.target, self.reason)
         };
         if self.times > 1 {
             text.push_str(&format!(" ({} times)", self.times));
@@ -230,22 +238,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_at_the_end_is_bounded_and_counts_everything() {
-        let mut tally = Tally::default();
-        assert_eq!(tally.summary(), None);
-        tally.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+    fn the_summary_is_bounded_and_counts_every_denial() {
+        let mut counts = ConnectionCounts::default();
+        assert_eq!(counts.summary(), None);
+        counts.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
         assert_eq!(
-            tally.summary().expect("a line"),
+            counts.summary().expect("a line"),
             "1 connection was denied by the network policy of this sandbox: 10.0.0.1 is a private address (`contree-mcp doctor` says what may be reached)"
         );
         for n in 0..1000 {
-            tally.deny(
+            counts.deny(
                 format!("host{}.example:443", n % 500),
                 "host is not on the allow list",
             );
         }
-        tally.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
-        let line = tally.summary().expect("a line");
+        counts.deny("10.0.0.1:80".to_owned(), "10.0.0.1 is a private address");
+        let line = counts.summary().expect("a line");
         assert!(line.starts_with("1002 connections were denied"), "{line}");
         assert!(
             line.contains(
@@ -254,6 +262,6 @@ mod tests {
             "{line}"
         );
         assert!(line.len() < 1000, "{line}");
-        assert_eq!(tally.denials.len(), DENIALS);
+        assert_eq!(counts.denials.len(), MAX_DENIALS);
     }
 }

@@ -1,4 +1,4 @@
-//! Making a connection that the policy allows: the address that was checked is the one connected to.
+//! Opens connections that the policy allows, to exactly the address that was checked.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
@@ -11,126 +11,132 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::policy::{Denied, Named, Policy};
+use super::policy::{Denial, NameDecision, Policy};
 use super::target::{Host, Target};
-use super::upstream::{Purpose, Upstream, UpstreamError, Via};
+use super::upstream::{ConnectionPurpose, Upstream, UpstreamError, UpstreamProxy};
 
-/// How long a name may take to be resolved.
-const RESOLVE: Duration = Duration::from_secs(15);
-/// The same where the machine's proxy would resolve it, and the machine itself may not be able to.
-const RESOLVE_BESIDE: Duration = Duration::from_secs(3);
-/// How long one address may take to answer.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Of a name with many addresses, how many are tried.
-const ADDRESSES: usize = 4;
+/// How long the resolver may take for a name.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same when the machine's proxy resolves the name, since the machine itself may be unable to.
+const HINT_RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long connecting to one address may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many addresses of a name are tried.
+const MAX_ADDRESSES: usize = 4;
 /// How long the machine's proxy may take to open a tunnel.
-const HANDSHAKE: Duration = Duration::from_secs(30);
-/// The largest answer to that.
-const HANDSHAKE_BYTES: usize = 16 * 1024;
-/// Names looked up at once by the whole engine: each takes a thread for as long as the resolver takes.
-const LOOKUPS: usize = 32;
+const TUNNEL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest response head of the machine's proxy, in bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Concurrent lookups of the whole engine: each occupies a thread until the resolver responds.
+const MAX_LOOKUPS: usize = 32;
 
-/// Makes connections.
+/// Opens connections.
 pub(super) struct Dialer {
     pub(super) policy: Policy,
     pub(super) upstream: Upstream,
     lookups: Arc<Semaphore>,
 }
 
-/// A connection that was made.
-pub(super) struct Link {
+/// An open connection.
+pub(super) struct OutgoingConnection {
     pub(super) stream: TcpStream,
     pub(super) route: Route,
 }
 
-/// Where a connection leads.
+/// The path of a connection.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    /// To the address that was checked.
+    /// Directly to the address that was checked.
     Direct(SocketAddr),
     /// Through the machine's proxy, which resolves the name itself.
     Upstream {
-        via: Via,
-        /// Whether this machine could resolve the name, and its addresses were checked as well.
+        via: UpstreamProxy,
+        /// True if this machine resolved the name and checked its addresses as well.
         checked: bool,
     },
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DialError {
-    /// The policy says no.
+    /// The policy denies it.
     #[error(transparent)]
-    Denied(#[from] Denied),
-    /// The machine's proxy cannot be used.
+    Denial(#[from] Denial),
+    /// The machine's proxy is not supported.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
-    /// The name is not resolved.
+    /// The name does not resolve.
     #[error("cannot resolve {name}: {source}")]
     Resolve { name: String, source: ResolveError },
-    /// The address does not take the connection.
+    /// The address refuses the connection.
     #[error("cannot connect to {address}: {source}")]
     Connect {
         address: SocketAddr,
         source: io::Error,
     },
-    /// The address does not answer in time.
+    /// The address does not respond in time.
     #[error("{0} does not answer")]
-    Silent(SocketAddr),
-    /// The name has no address.
+    TimedOut(SocketAddr),
+    /// The resolver has no address for the name.
     #[error("the name has no address")]
     NoAddress,
-    /// The machine's proxy does not take the connection.
+    /// The machine's proxy refuses the connection.
     #[error("cannot connect to this machine's proxy {via}: {source}")]
-    ConnectProxy { via: Via, source: io::Error },
+    ConnectProxy {
+        via: UpstreamProxy,
+        source: io::Error,
+    },
     /// The machine's proxy opens no tunnel.
     #[error("this machine's proxy {via}: {source}")]
-    Tunnel { via: Via, source: TunnelError },
+    Tunnel {
+        via: UpstreamProxy,
+        source: TunnelError,
+    },
 }
 
 impl DialError {
-    /// Whether the policy says no.
+    /// Returns whether the policy denies the connection.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self, Self::Denied(_))
+        matches!(self, Self::Denial(_))
     }
 
-    /// The status that tells a client of it.
+    /// The HTTP status for the client.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(_) => StatusCode::FORBIDDEN,
-            Self::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Denial(_) => StatusCode::FORBIDDEN,
+            Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
 }
 
-/// Why a name is not resolved.
+/// The reason why a name does not resolve.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ResolveError {
-    /// The resolver says so.
-    #[error("{}", in_its_words(.0))]
+    /// The resolver reports an error.
+    #[error("{}", resolver_message(.0))]
     Resolver(#[source] io::Error),
-    /// The resolver does not answer in time.
+    /// The resolver does not respond in time.
     #[error("the resolver does not answer")]
-    Silent,
-    /// A task broke down.
+    TimedOut,
+    /// The lookup's task failed.
     #[error(transparent)]
     Task(#[from] tokio::task::JoinError),
-    /// The engine is ending.
+    /// The engine is shutting down.
     #[error(transparent)]
     Closed(#[from] tokio::sync::AcquireError),
 }
 
-/// Why a proxy opens no tunnel.
+/// The reason why the machine's proxy opens no tunnel.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TunnelError {
-    /// The connection broke.
+    /// The connection failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It does not answer in time.
+    /// The proxy does not respond in time.
     #[error("it does not answer")]
-    Silent,
-    /// Its answer is no head of a response.
+    TimedOut,
+    /// The head of its response is too long.
     #[error("its answer is too long")]
     TooLong,
     /// It refuses, with this status line.
@@ -143,85 +149,106 @@ impl Dialer {
         Self {
             policy,
             upstream,
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
         }
     }
 
-    /// Connects to a target. For a tunnel through the machine's proxy, the tunnel is open; for requests it still has to be told the URL.
-    pub(super) async fn dial(&self, target: &Target, purpose: Purpose) -> Result<Link, DialError> {
-        let named = self.policy.name(target)?;
-        match self.upstream.via(target, purpose)? {
-            None => self.direct(target, named).await,
-            Some(via) => self.through(target, named, via, purpose).await,
+    /// Connects to a target. For a tunnel through the machine's proxy, the tunnel is already open.
+    /// For requests, the caller still sends the proxy the absolute URL.
+    pub(super) async fn dial(
+        &self,
+        target: &Target,
+        purpose: ConnectionPurpose,
+    ) -> Result<OutgoingConnection, DialError> {
+        let name_decision = self.policy.check_name(target)?;
+        match self.upstream.proxy_for(target, purpose)? {
+            None => self.connect_directly(target, name_decision).await,
+            Some(via) => {
+                self.connect_through_proxy(target, name_decision, via, purpose)
+                    .await
+            }
         }
     }
 
-    async fn direct(&self, target: &Target, named: Named) -> Result<Link, DialError> {
+    /// Connects to an address of the target itself.
+    async fn connect_directly(
+        &self,
+        target: &Target,
+        name_decision: NameDecision,
+    ) -> Result<OutgoingConnection, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => {
-                self.resolve(name, RESOLVE)
-                    .await
-                    .map_err(|source| DialError::Resolve {
-                        name: name.clone(),
-                        source,
-                    })?
-            }
+            Host::Name(name) => self
+                .resolve(name, RESOLVE_TIMEOUT)
+                .await
+                .map_err(|source| DialError::Resolve {
+                    name: name.clone(),
+                    source,
+                })?,
         };
-        // A name may have addresses of both kinds; only good ones are ever dialled.
-        let mut good = Vec::new();
-        let mut reasons = Vec::new();
+        // A name may have both allowed and denied addresses; only allowed ones are tried.
+        let mut allowed = Vec::new();
+        let mut denials = Vec::new();
         for address in addresses {
-            match self.policy.address(target, named, address) {
-                Ok(()) => good.push(address),
-                Err(why) => reasons.push(why),
+            match self.policy.check_address(target, name_decision, address) {
+                Ok(()) => allowed.push(address),
+                Err(denial) => denials.push(denial),
             }
         }
-        if good.is_empty() {
-            let why = reasons.into_iter().next().unwrap_or(Denied::NoAddress);
-            return Err(why.of(&target.host).into());
+        if allowed.is_empty() {
+            let denial = denials.into_iter().next().unwrap_or(Denial::NoAddress);
+            return Err(denial.for_host(&target.host).into());
         }
-        let mut last = None;
-        for address in good.into_iter().take(ADDRESSES) {
+        let mut last_error = None;
+        for address in allowed.into_iter().take(MAX_ADDRESSES) {
             let address = SocketAddr::new(address, target.port);
-            match timeout(CONNECT, TcpStream::connect(address)).await {
+            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
                     let _ = stream.set_nodelay(true);
-                    return Ok(Link {
+                    return Ok(OutgoingConnection {
                         stream,
                         route: Route::Direct(address),
                     });
                 }
-                Ok(Err(source)) => last = Some(DialError::Connect { address, source }),
-                Err(_) => last = Some(DialError::Silent(address)),
+                Ok(Err(source)) => last_error = Some(DialError::Connect { address, source }),
+                Err(_) => last_error = Some(DialError::TimedOut(address)),
             }
         }
-        Err(last.unwrap_or(DialError::NoAddress))
+        Err(last_error.unwrap_or(DialError::NoAddress))
     }
 
-    async fn through(
+    /// Connects to the machine's proxy.
+    async fn connect_through_proxy(
         &self,
         target: &Target,
-        named: Named,
-        via: Via,
-        purpose: Purpose,
-    ) -> Result<Link, DialError> {
+        name_decision: NameDecision,
+        via: UpstreamProxy,
+        purpose: ConnectionPurpose,
+    ) -> Result<OutgoingConnection, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
-            // The proxy resolves it for itself, so this is a hint; but a name that is known to be bad is refused.
-            Host::Name(name) => self.resolve(name, RESOLVE_BESIDE).await.unwrap_or_default(),
+            // The proxy resolves the name itself, so these addresses are only a hint. A denied one
+            // is still refused.
+            Host::Name(name) => self
+                .resolve(name, HINT_RESOLVE_TIMEOUT)
+                .await
+                .unwrap_or_default(),
         };
         let checked = !addresses.is_empty();
         if !checked {
-            // What only a rule about addresses could allow cannot be seen to be allowed.
-            self.policy.unresolved(target, named)?;
+            // Without addresses, a rule about addresses cannot allow the target.
+            self.policy.check_unresolved(target, name_decision)?;
         }
         for address in addresses {
             self.policy
-                .address(target, named, address)
-                .map_err(|why| why.of(&target.host))?;
+                .check_address(target, name_decision, address)
+                .map_err(|denial| denial.for_host(&target.host))?;
         }
-        let connected = timeout(CONNECT, TcpStream::connect((via.host.as_str(), via.port))).await;
+        let connected = timeout(
+            CONNECT_TIMEOUT,
+            TcpStream::connect((via.host.as_str(), via.port)),
+        )
+        .await;
         let mut stream = connected
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|source| DialError::ConnectProxy {
@@ -229,55 +256,55 @@ impl Dialer {
                 source,
             })?;
         let _ = stream.set_nodelay(true);
-        if purpose == Purpose::Tunnel {
-            timeout(HANDSHAKE, open_tunnel(&mut stream, target, &via))
+        if purpose == ConnectionPurpose::Tunnel {
+            timeout(TUNNEL_TIMEOUT, open_tunnel(&mut stream, target, &via))
                 .await
-                .unwrap_or(Err(TunnelError::Silent))
+                .unwrap_or(Err(TunnelError::TimedOut))
                 .map_err(|source| DialError::Tunnel {
                     via: via.clone(),
                     source,
                 })?;
         }
-        Ok(Link {
+        Ok(OutgoingConnection {
             stream,
             route: Route::Upstream { via, checked },
         })
     }
 
-    /// All addresses of a name, as this machine's resolver has them.
-    async fn resolve(&self, name: &str, patience: Duration) -> Result<Vec<IpAddr>, ResolveError> {
+    /// Resolves a name with this machine's resolver, to each address once.
+    async fn resolve(&self, name: &str, limit: Duration) -> Result<Vec<IpAddr>, ResolveError> {
         let lookup = async {
             let permit = Arc::clone(&self.lookups).acquire_owned().await?;
             let name = name.to_owned();
-            let found = tokio::task::spawn_blocking(move || {
-                // Kept until the resolver is done, even if nobody waits for it any more.
+            let lookup = tokio::task::spawn_blocking(move || {
+                // Held until the resolver is done, even if the caller no longer waits.
                 let _permit = permit;
                 (name.as_str(), 0)
                     .to_socket_addrs()
                     .map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())
             });
-            found.await?.map_err(ResolveError::Resolver)
+            lookup.await?.map_err(ResolveError::Resolver)
         };
-        let mut found = timeout(patience, lookup)
+        let mut addresses = timeout(limit, lookup)
             .await
-            .unwrap_or(Err(ResolveError::Silent))?;
+            .unwrap_or(Err(ResolveError::TimedOut))?;
         let mut seen = std::collections::HashSet::new();
-        found.retain(|address| seen.insert(*address));
-        Ok(found)
+        addresses.retain(|address| seen.insert(*address));
+        Ok(addresses)
     }
 }
 
-/// The resolver's own words, without the library's before them.
-fn in_its_words(error: &io::Error) -> String {
+/// The resolver's message without the prefix that the standard library adds.
+fn resolver_message(error: &io::Error) -> String {
     let text = error.to_string();
     text.rsplit(": ").next().unwrap_or(&text).to_owned()
 }
 
-/// Asks a proxy for a tunnel (RFC 9110, section 9.3.6).
+/// Requests a tunnel from a proxy (RFC 9110, section 9.3.6).
 async fn open_tunnel(
     stream: &mut TcpStream,
     target: &Target,
-    via: &Via,
+    via: &UpstreamProxy,
 ) -> Result<(), TunnelError> {
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
     if let Some(authorization) = &via.authorization {
@@ -287,10 +314,10 @@ async fn open_tunnel(
     }
     request.extend_from_slice(b"\r\n");
     stream.write_all(&request).await?;
-    // Byte by byte, since what follows the head belongs to the tunnel already.
+    // Reads single bytes, since the bytes after the head already belong to the tunnel.
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        if head.len() == HANDSHAKE_BYTES {
+        if head.len() == MAX_HEAD_BYTES {
             return Err(TunnelError::TooLong);
         }
         head.push(stream.read_u8().await?);

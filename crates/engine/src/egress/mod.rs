@@ -1,29 +1,37 @@
 //! The network of sandboxes: HTTP and HTTPS through a filtering proxy in the engine.
 //!
-//! A sandbox has loopback alone. A listening socket on it is handed out to the engine before any command runs; the engine
-//! accepts there and dials on the machine ([`proxy`]). What may be dialled is decided by name ([`target`], [`policy`], [`rules`])
-//! and by address ([`address`], [`own`]), and the address that was checked is the one connected to ([`dial`]).
+//! A sandbox has only its own loopback. Before any command runs, it hands a listening socket on
+//! that loopback to the engine. The engine accepts connections there and opens the outgoing ones
+//! from the machine ([`proxy`]).
+//!
+//! Two checks decide which connections are allowed:
+//! - by name, before it is resolved: [`target`], [`policy`], [`rules`];
+//! - by address, before the engine connects: [`address`], [`local_address`].
+//!
+//! The engine connects to exactly the address that it checked ([`dial`]).
 
-mod access;
 mod address;
+mod address_class;
 mod check;
 mod connection_log;
-mod counted;
 mod dial;
+mod embedded_ipv4;
+mod local_address;
 mod network;
-mod own;
+mod network_access;
 mod policy;
-mod provide;
+mod provisions;
 mod proxy;
 mod rules;
 mod settings;
 mod target;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod upstream;
 
 pub(crate) use check::check;
-pub(crate) use network::{Egress, Variables, refused_event};
+pub(crate) use network::{Egress, NetworkVariables, missing_network_event};
 pub(crate) use proxy::Proxy;
 pub use rules::{EgressRule, EgressRuleError};
 pub use settings::NetworkMode;

@@ -7,37 +7,37 @@ use std::sync::Arc;
 
 use contree_sandbox::{Network, Sandbox, SideFile};
 
-use super::access::{Access, PORT};
 use super::connection_log::ConnectionLog;
 use super::dial::Dialer;
+use super::network_access::{NetworkAccess, PROXY_PORT};
 use super::policy::{self, Policy};
-use super::provide::{self, Provisions};
+use super::provisions::{self, Provisions};
 use super::proxy::Proxy;
 use super::settings::{EgressSettings, NetworkMode, ProxyVariables};
-use super::upstream::{self, Purpose, Upstream};
-use super::{counted, target};
+use super::upstream::{self, ConnectionPurpose, Upstream};
+use super::{target, traffic};
 use crate::api::request::SpawnRequest;
 use crate::api::types::EventDataNetwork;
 use crate::operation::events::EventLog;
 
-/// What the processes of a sandbox are told of its network.
-pub(crate) struct Variables {
-    access: Access,
+/// The environment variables that tell a sandbox's processes about its network.
+pub(crate) struct NetworkVariables {
+    access: NetworkAccess,
     side_files: Vec<PathBuf>,
     machine: Arc<ProxyVariables>,
 }
 
-impl Variables {
-    /// Adds it to a process's environment. It is not part of what `preserve_env` saves.
+impl NetworkVariables {
+    /// Adds the variables to a process's environment. `preserve_env` does not save them.
     pub(crate) fn add(&self, env: &mut BTreeMap<String, String>, request: &SpawnRequest) {
-        provide::add_variables(env, request, self.access, &self.machine, &self.side_files);
+        provisions::add_variables(env, request, self.access, &self.machine, &self.side_files);
     }
 }
 
 /// The network of an engine's sandboxes.
 pub(crate) struct Egress {
     mode: NetworkMode,
-    single: bool,
+    single_user: bool,
     dialer: Arc<Dialer>,
     provisions: Provisions,
     machine: Arc<ProxyVariables>,
@@ -45,13 +45,13 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    /// `single`: sandboxes have one user id alone.
-    pub(crate) fn new(settings: EgressSettings, single: bool) -> Self {
+    /// Builds the network of an engine. `single_user` states that sandboxes have a single user id.
+    pub(crate) fn new(settings: EgressSettings, single_user: bool) -> Self {
         let policy = Policy::new(settings.allow, settings.deny);
         let upstream = Upstream::new(&settings.machine);
         Self {
             mode: settings.network,
-            single,
+            single_user,
             dialer: Arc::new(Dialer::new(policy, upstream)),
             provisions: Provisions::default(),
             machine: Arc::new(settings.machine),
@@ -59,33 +59,36 @@ impl Egress {
         }
     }
 
-    /// What a request gets. The API's default is a network.
-    pub(crate) fn access(&self, request: &SpawnRequest) -> Access {
+    /// The network that a request gets. By default the API enables networking.
+    pub(crate) fn access(&self, request: &SpawnRequest) -> NetworkAccess {
         let wanted = request
             .networking
             .as_ref()
             .is_none_or(|networking| networking.enabled);
         match self.mode {
-            _ if !wanted => Access::Loopback,
-            NetworkMode::Proxy => Access::Proxy,
-            NetworkMode::Host => Access::Host,
-            NetworkMode::None => Access::Refused,
+            _ if !wanted => NetworkAccess::Loopback,
+            NetworkMode::Proxy => NetworkAccess::Proxy,
+            NetworkMode::Host => NetworkAccess::Host,
+            NetworkMode::None => NetworkAccess::Unavailable,
         }
     }
 
-    /// What the sandbox of such a command is started with.
-    pub(crate) fn sandbox(&self, access: Access) -> (Network, Vec<SideFile>) {
+    /// The network and side files that a sandbox starts with.
+    pub(crate) fn sandbox_network(&self, access: NetworkAccess) -> (Network, Vec<SideFile>) {
         let network = match access {
-            Access::Loopback | Access::Refused => Network::Loopback,
-            Access::Proxy => Network::Listener { port: PORT },
-            Access::Host => Network::Host,
+            NetworkAccess::Loopback | NetworkAccess::Unavailable => Network::Loopback,
+            NetworkAccess::Proxy => Network::Listener { port: PROXY_PORT },
+            NetworkAccess::Host => Network::Host,
         };
-        (network, self.provisions.side_files(access, self.single))
+        (
+            network,
+            self.provisions.side_files(access, self.single_user),
+        )
     }
 
-    /// What tools need to use it, for the processes of a sandbox that is up.
-    pub(crate) fn variables(&self, access: Access, sandbox: &Sandbox) -> Variables {
-        Variables {
+    /// The variables that let tools use the network, for processes of a running sandbox.
+    pub(crate) fn variables(&self, access: NetworkAccess, sandbox: &Sandbox) -> NetworkVariables {
+        NetworkVariables {
             access,
             side_files: sandbox
                 .side_files()
@@ -96,30 +99,31 @@ impl Egress {
         }
     }
 
-    /// Begins to serve the sandbox's listener, if it has one. Needs a runtime.
+    /// Starts to serve the sandbox's listener, if it has one. Needs a Tokio runtime.
     pub(crate) fn serve(&self, sandbox: &Sandbox, log: &Arc<EventLog>) -> Option<Proxy> {
         let listener = sandbox.take_listener()?;
         Proxy::start(
             listener,
             Arc::clone(&self.dialer),
             ConnectionLog::new(Arc::clone(log)),
-            counted::IDLE,
+            traffic::IDLE_TIMEOUT,
         )
         .inspect_err(|error| tracing::error!(%error, "cannot serve a sandbox's proxy"))
         .ok()
     }
 
-    /// What stands at the end of a result, and in its log, if the request asked in so many words for what this engine does not give.
-    pub(crate) fn refusal(&self, request: &SpawnRequest) -> Option<&'static str> {
-        let asked = request
+    /// The notice for the result and its log if the request explicitly enables networking and this
+    /// engine gives none.
+    pub(crate) fn missing_network_notice(&self, request: &SpawnRequest) -> Option<&'static str> {
+        let requested = request
             .networking
             .as_ref()
             .is_some_and(|networking| networking.enabled);
-        (asked && self.access(request) == Access::Refused)
-            .then_some("this engine gives sandboxes no network (--network none): the command had its own loopback alone")
+        (requested && self.access(request) == NetworkAccess::Unavailable)
+            .then_some("this engine gives sandboxes no network (--network none): the command had only its own loopback")
     }
 
-    /// One word for `whoami`.
+    /// The mode's name for `whoami`.
     pub(crate) fn name(&self) -> &'static str {
         match self.mode {
             NetworkMode::Proxy => "proxy",
@@ -128,7 +132,7 @@ impl Egress {
         }
     }
 
-    /// Sentences for `whoami` and `doctor`.
+    /// A description for `whoami` and `doctor`.
     pub(crate) fn describe(&self) -> String {
         match self.mode {
             NetworkMode::None => "sandboxes have no network but their own loopback (--network none)".to_owned(),
@@ -141,38 +145,48 @@ impl Egress {
                     self.dialer.policy.describe()
                 );
                 match self.upstream() {
-                    Ok(Some(via)) => text.push_str(&format!("; on through this machine's own proxy {via}, which resolves names for itself")),
+                    Ok(Some(via)) => text.push_str(&format!("; it forwards to this machine's own proxy {via}, which resolves names itself")),
                     Ok(None) => {}
-                    Err(why) => text.push_str(&format!("; {why}")),
+                    Err(error) => text.push_str(&format!("; {error}")),
                 }
                 text
             }
         }
     }
 
-    pub(super) fn upstream(&self) -> Result<Option<upstream::Via>, upstream::UpstreamError> {
-        let anywhere = target::Target {
+    /// The machine's proxy for an HTTPS connection to a public name.
+    pub(super) fn upstream(
+        &self,
+    ) -> Result<Option<upstream::UpstreamProxy>, upstream::UpstreamError> {
+        let example = target::Target {
             host: target::Host::Name("example.com".to_owned()),
             port: 443,
         };
-        self.dialer.upstream.via(&anywhere, Purpose::Tunnel)
+        self.dialer
+            .upstream
+            .proxy_for(&example, ConnectionPurpose::Tunnel)
     }
 
-    /// Why a name with these addresses cannot be reached although its user may want it to be, if so.
-    pub(super) fn hindrance(&self, name: &str, addresses: &[IpAddr]) -> Option<String> {
+    /// The reason why the policy denies a name with these addresses. `None` if it allows them or if
+    /// the rules exclude the name itself.
+    pub(super) fn denial_reason(&self, name: &str, addresses: &[IpAddr]) -> Option<String> {
         let target = target::Target::parse(name, Some(443)).ok()?;
-        // A name that the rules leave out is left out on purpose.
-        let named = self.dialer.policy.name(&target).ok()?;
-        let judged: Result<Vec<()>, policy::Denied> = addresses
+        // Rules that exclude a name do so on purpose.
+        let name_decision = self.dialer.policy.check_name(&target).ok()?;
+        let allowed: Result<Vec<()>, policy::Denial> = addresses
             .iter()
-            .map(|address| self.dialer.policy.address(&target, named, *address))
+            .map(|address| {
+                self.dialer
+                    .policy
+                    .check_address(&target, name_decision, *address)
+            })
             .collect();
-        judged.err().map(|why| format!("{name}: {why}"))
+        allowed.err().map(|denial| format!("{name}: {denial}"))
     }
 }
 
-/// The event that says that there is no network.
-pub(crate) fn refused_event(why: &str) -> EventDataNetwork {
+/// The event that reports a missing network.
+pub(crate) fn missing_network_event(why: &str) -> EventDataNetwork {
     EventDataNetwork {
         interfaces: Vec::new(),
         configured: None,

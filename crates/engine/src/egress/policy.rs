@@ -1,59 +1,62 @@
-//! Whether a connection may be made: by its name before it is resolved, by its address before it is dialled.
+//! Decides which connections are allowed: by name before it is resolved, by address before the
+//! engine connects.
 
 use std::net::IpAddr;
 
-use super::address::{self, Judgement, Kind};
-use super::own;
+use super::address::{self, Classification};
+use super::address_class::AddressClass;
 use super::rules::EgressRule;
 use super::target::{Host, Target};
+use super::{embedded_ipv4, local_address};
 
-/// Names that mean this machine or its surroundings wherever they are resolved (RFC 6761, RFC 6762, and common use).
-const SURROUNDINGS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
+/// Domains that mean this machine or its local network wherever they are resolved (RFC 6761, RFC
+/// 6762, and common use).
+const LOCAL_DOMAINS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
 
-/// Why a target may not be reached.
+/// The reason why a target is denied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Denied {
-    /// A rule says so of its name.
+pub(super) enum Denial {
+    /// A rule denies its name.
     #[error("{host} is denied by the rule {rule}")]
     Name { host: Host, rule: EgressRule },
-    /// A rule says so of its address.
+    /// A rule denies its address.
     #[error("{address} is denied by the rule {rule}")]
     Address { address: IpAddr, rule: EgressRule },
-    /// There are rules about what is allowed, and none names it.
+    /// There is an allow list, and the target is not on it.
     #[error("{0} is not on the allow list")]
     NotListed(Target),
-    /// The same, as far as can be seen without its addresses.
+    /// The allow list does not have its name, and its addresses are unknown.
     #[error("{0} is not on the allow list, and its addresses cannot be looked up here")]
     Unresolved(Target),
-    /// Its name is this machine's.
+    /// Its name means this machine.
     #[error("{0} is this machine")]
     ThisMachine(Host),
     /// Its name is that of a cloud's metadata service.
     #[error("{0} is a cloud's metadata service")]
     Metadata(Host),
-    /// Its name belongs to this machine's surroundings.
+    /// Its name belongs to a local network.
     #[error("{0} is a private name")]
     PrivateName(Host),
     /// Its address is not public.
-    #[error("{}", judgement.sentence(*address))]
+    #[error("{}", classification.sentence(*address))]
     NotPublic {
         address: IpAddr,
-        judgement: Judgement,
+        classification: Classification,
     },
-    /// Its address is this machine's.
+    /// Its address belongs to this machine.
     #[error("{0} is this machine's own address")]
     OwnAddress(IpAddr),
-    /// There is no address to judge.
+    /// There is no address to check.
     #[error("the name has no address")]
     NoAddress,
-    /// An address of its name may not be reached.
+    /// An address of its name is denied.
     #[error("{name}: {source}")]
-    Resolved { name: String, source: Box<Denied> },
+    Resolved { name: String, source: Box<Denial> },
 }
 
-impl Denied {
-    /// The same, said of the name that was resolved to the address.
-    pub(super) fn of(self, host: &Host) -> Self {
+impl Denial {
+    /// Adds the name that resolved to the denied address.
+    pub(super) fn for_host(self, host: &Host) -> Self {
         match host {
             Host::Name(name) => Self::Resolved {
                 name: name.clone(),
@@ -64,22 +67,22 @@ impl Denied {
     }
 }
 
-/// The rules of an engine.
+/// The egress rules of an engine.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
     allow: Vec<EgressRule>,
     deny: Vec<EgressRule>,
-    /// Networks that tests may reach, for servers of their own.
+    /// Networks that tests may reach, for their own servers.
     #[cfg(test)]
     pub(super) open: Vec<ipnet::IpNet>,
 }
 
-/// What is known of a target that may be reached as far as its name goes.
+/// The result of checking a target's name, for the check of its addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Named {
-    /// A rule says that it may be private.
+pub(super) struct NameDecision {
+    /// A rule allows private addresses for this name.
     private: bool,
-    /// No rule allows it by name, but one may by address.
+    /// No rule allows the name; a rule may still allow an address.
     needs_address: bool,
 }
 
@@ -93,73 +96,77 @@ impl Policy {
         }
     }
 
-    /// Judges a target before its name is resolved.
+    /// Checks a target's name before it is resolved.
     ///
     /// # Errors
-    /// Why it is denied.
-    pub(super) fn name(&self, target: &Target) -> Result<Named, Denied> {
-        if let Some(rule) = self.deny.iter().find(|rule| rule.names(target)) {
-            return Err(Denied::Name {
+    /// Returns the denial.
+    pub(super) fn check_name(&self, target: &Target) -> Result<NameDecision, Denial> {
+        if let Some(rule) = self.deny.iter().find(|rule| rule.matches_name(target)) {
+            return Err(Denial::Name {
                 host: target.host.clone(),
                 rule: rule.clone(),
             });
         }
-        let matching = || self.allow.iter().filter(|rule| rule.names(target));
-        let named = Named {
+        let matching = || self.allow.iter().filter(|rule| rule.matches_name(target));
+        let name_decision = NameDecision {
             private: matching().any(EgressRule::may_be_private),
             needs_address: !self.allow.is_empty() && matching().next().is_none(),
         };
-        // Where no rule about addresses can allow it either, it is not even looked up.
-        let by_address = matches!(target.host, Host::Name(_))
-            && self.allow.iter().any(EgressRule::is_of_addresses);
-        if named.needs_address && !by_address {
-            return Err(Denied::NotListed(target.clone()));
+        // If no rule about addresses can allow it either, the name is not resolved at all.
+        let by_address =
+            matches!(target.host, Host::Name(_)) && self.allow.iter().any(EgressRule::is_network);
+        if name_decision.needs_address && !by_address {
+            return Err(Denial::NotListed(target.clone()));
         }
         if target.host.is_within("localhost") {
-            return Err(Denied::ThisMachine(target.host.clone()));
+            return Err(Denial::ThisMachine(target.host.clone()));
         }
         if target.host == Host::Name("metadata.google.internal".to_owned()) {
-            return Err(Denied::Metadata(target.host.clone()));
+            return Err(Denial::Metadata(target.host.clone()));
         }
-        if !named.private
-            && SURROUNDINGS
+        if !name_decision.private
+            && LOCAL_DOMAINS
                 .iter()
                 .any(|domain| target.host.is_within(domain))
         {
-            return Err(Denied::PrivateName(target.host.clone()));
+            return Err(Denial::PrivateName(target.host.clone()));
         }
-        Ok(named)
+        Ok(name_decision)
     }
 
-    /// Judges a target whose addresses are not known, because another proxy is to resolve its name.
+    /// Checks a target whose addresses are unknown because another proxy resolves its name.
     ///
     /// # Errors
-    /// Why it is denied.
-    pub(super) fn unresolved(&self, target: &Target, named: Named) -> Result<(), Denied> {
-        if named.needs_address {
-            return Err(Denied::Unresolved(target.clone()));
+    /// Returns the denial.
+    pub(super) fn check_unresolved(
+        &self,
+        target: &Target,
+        name_decision: NameDecision,
+    ) -> Result<(), Denial> {
+        if name_decision.needs_address {
+            return Err(Denial::Unresolved(target.clone()));
         }
         Ok(())
     }
 
-    /// Judges an address that the target's name was resolved to, or that it is.
+    /// Checks an address that the target's name resolved to, or the target's own address.
     ///
     /// # Errors
-    /// Why it is denied.
-    pub(super) fn address(
+    /// Returns the denial.
+    pub(super) fn check_address(
         &self,
         target: &Target,
-        named: Named,
+        name_decision: NameDecision,
         address: IpAddr,
-    ) -> Result<(), Denied> {
+    ) -> Result<(), Denial> {
         let denies = |rule: &&EgressRule| {
-            rule.addresses(address, target.port)
-                || address::stands_for(address)
+            rule.matches_address(address, target.port)
+                || embedded_ipv4::extract(address)
                     .into_iter()
-                    .any(|inner| rule.addresses(inner.into(), target.port))
+                    .any(|inner| rule.matches_address(inner.into(), target.port))
         };
         if let Some(rule) = self.deny.iter().find(denies) {
-            return Err(Denied::Address {
+            return Err(Denial::Address {
                 address,
                 rule: rule.clone(),
             });
@@ -167,30 +174,35 @@ impl Policy {
         let matching = || {
             self.allow
                 .iter()
-                .filter(|rule| rule.addresses(address, target.port))
+                .filter(|rule| rule.matches_address(address, target.port))
         };
-        if named.needs_address && matching().next().is_none() {
-            return Err(Denied::NotListed(target.clone()));
+        if name_decision.needs_address && matching().next().is_none() {
+            return Err(Denial::NotListed(target.clone()));
         }
         #[cfg(test)]
         if self.open.iter().any(|net| net.contains(&address)) {
             return Ok(());
         }
-        let judgement = address::judge(address);
-        let private = named.private || matching().any(EgressRule::may_be_private);
-        match judgement.kind {
-            Kind::Public => {}
-            Kind::Private if private => {}
-            Kind::Private | Kind::Never => return Err(Denied::NotPublic { address, judgement }),
+        let classification = address::classify(address);
+        let private = name_decision.private || matching().any(EgressRule::may_be_private);
+        match classification.class {
+            AddressClass::Public => {}
+            AddressClass::Private if private => {}
+            AddressClass::Private | AddressClass::Forbidden => {
+                return Err(Denial::NotPublic {
+                    address,
+                    classification,
+                });
+            }
         }
-        let reached = judgement.stands_for.map_or(address, IpAddr::V4);
-        if own::is_own(address) || own::is_own(reached) {
-            return Err(Denied::OwnAddress(address));
+        let embedded = classification.embedded.map_or(address, IpAddr::V4);
+        if local_address::is_local(address) || local_address::is_local(embedded) {
+            return Err(Denial::OwnAddress(address));
         }
         Ok(())
     }
 
-    /// The rules, for people.
+    /// Describes the rules for people.
     pub(super) fn describe(&self) -> String {
         let list = |rules: &[EgressRule]| {
             let shown: Vec<String> = rules.iter().map(ToString::to_string).collect();
@@ -214,19 +226,19 @@ mod tests {
 
     fn policy(allow: &str, deny: &str) -> Policy {
         Policy::new(
-            EgressRule::list(allow).expect(allow),
-            EgressRule::list(deny).expect(deny),
+            EgressRule::parse_list(allow).expect(allow),
+            EgressRule::parse_list(deny).expect(deny),
         )
     }
 
-    /// What becomes of a target whose name is resolved to `address`, or that is one.
+    /// Checks a target whose name resolves to `address`, or that is this address.
     fn decide(policy: &Policy, target: &str, address: &str) -> Result<(), String> {
         let target = Target::parse(target, Some(443)).expect(target);
         let decide = || {
-            let named = policy.name(&target)?;
-            policy.address(&target, named, address.parse().expect(address))
+            let name_decision = policy.check_name(&target)?;
+            policy.check_address(&target, name_decision, address.parse().expect(address))
         };
-        decide().map_err(|why: Denied| why.to_string())
+        decide().map_err(|denial: Denial| denial.to_string())
     }
 
     const PUBLIC: &str = "93.184.216.34";
@@ -250,17 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn names_of_this_machine_are_not_even_resolved() {
-        let opened = policy("*+private, localhost+private", "");
+    fn names_of_this_machine_are_denied_before_resolution() {
+        let private_allowed = policy("*+private, localhost+private", "");
         for name in [
             "localhost",
             "LOCALHOST.",
             "a.localhost",
             "metadata.google.internal",
         ] {
-            for policy in [&policy("", ""), &opened] {
+            for policy in [&policy("", ""), &private_allowed] {
                 let target = Target::parse(name, Some(80)).expect(name);
-                policy.name(&target).expect_err(name);
+                policy.check_name(&target).expect_err(name);
             }
         }
         for name in [
@@ -270,14 +282,14 @@ mod tests {
             "router.home.arpa",
         ] {
             let target = Target::parse(name, Some(80)).expect(name);
-            policy("", "").name(&target).expect_err(name);
-            policy("*", "").name(&target).expect_err(name);
-            opened.name(&target).expect(name);
+            policy("", "").check_name(&target).expect_err(name);
+            policy("*", "").check_name(&target).expect_err(name);
+            private_allowed.check_name(&target).expect(name);
         }
     }
 
     #[test]
-    fn an_allow_list_is_all_there_is_and_deny_wins() {
+    fn only_listed_targets_are_allowed_and_deny_rules_win() {
         let listed = policy(
             "example.com, *.example.org:443, 198.18.0.0/15+private",
             "bad.example.org, 93.184.0.0/16:8443",
@@ -295,29 +307,29 @@ mod tests {
             let why = decide(&listed, target, address).expect_err(target);
             assert!(why.contains(word), "{target}: {why}");
         }
-        // By its address alone.
+        // Allowed by its address alone.
         assert_eq!(decide(&listed, "bench.example", "198.18.0.1"), Ok(()));
         assert_eq!(decide(&listed, "198.18.0.1", "198.18.0.1"), Ok(()));
-        // Without rules about addresses an unlisted name is not looked up.
+        // Without rules about addresses, an unlisted name is not resolved.
         let target = Target::parse("other.example", Some(443)).expect("a target");
         policy("example.com", "")
-            .name(&target)
+            .check_name(&target)
             .expect_err("unlisted");
     }
 
     #[test]
-    fn what_only_an_address_could_allow_is_denied_without_one() {
+    fn a_target_that_needs_an_address_is_denied_without_one() {
         let target = Target::parse("elsewhere.example", Some(443)).expect("a target");
         let listed = policy("93.184.0.0/16", "");
-        let named = listed.name(&target).expect("its addresses decide");
+        let name_decision = listed.check_name(&target).expect("its addresses decide");
         let why = listed
-            .unresolved(&target, named)
+            .check_unresolved(&target, name_decision)
             .expect_err("no address")
             .to_string();
         assert!(why.contains("allow list"), "{why}");
         let open = policy("", "");
-        let named = open.name(&target).expect("a public name");
-        assert_eq!(open.unresolved(&target, named), Ok(()));
+        let name_decision = open.check_name(&target).expect("a public name");
+        assert_eq!(open.check_unresolved(&target, name_decision), Ok(()));
     }
 
     #[test]
@@ -336,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_private_name_is_private_and_nothing_more() {
+    fn a_private_rule_allows_no_forbidden_address() {
         let mirror = policy("*, mirror.example+private, *.corp.example:8443+private", "");
         assert_eq!(decide(&mirror, "mirror.example", "10.1.1.1"), Ok(()));
         assert_eq!(decide(&mirror, "mirror.example", "172.16.0.80"), Ok(()));
@@ -367,8 +379,8 @@ mod tests {
 
     #[test]
     fn this_machines_own_addresses_stay_out_of_reach() {
-        let opened = policy("*+private", "");
-        // Whatever addresses this machine has.
+        let private_allowed = policy("*+private", "");
+        // Any address that this machine has.
         let own = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
             socket
                 .connect("192.0.2.1:9")
@@ -376,9 +388,9 @@ mod tests {
         });
         let Ok(own) = own else { return };
         let own = own.ip().to_string();
-        decide(&opened, "rebinding.example", &own).expect_err(&own);
-        decide(&opened, &own, &own).expect_err(&own);
+        decide(&private_allowed, "rebinding.example", &own).expect_err(&own);
+        decide(&private_allowed, &own, &own).expect_err(&own);
         let mapped = format!("::ffff:{own}");
-        decide(&opened, "rebinding.example", &mapped).expect_err(&mapped);
+        decide(&private_allowed, "rebinding.example", &mapped).expect_err(&mapped);
     }
 }

@@ -1,4 +1,5 @@
-//! The proxy of one sandbox: HTTP/1.1 with CONNECT and with absolute URLs, on the listener that the sandbox has handed out.
+//! The proxy of one sandbox: HTTP/1.1 with CONNECT and absolute URLs. It serves the listener that
+//! the sandbox handed to the engine.
 
 use std::convert::Infallible;
 use std::net::TcpListener as StdListener;
@@ -23,23 +24,25 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::connection_log::ConnectionLog;
-use super::counted::{self, Counted, Traffic};
-use super::dial::{Dialer, Link, Route};
+use super::dial::{Dialer, OutgoingConnection, Route};
 use super::target::Target;
-use super::upstream::Purpose;
+use super::traffic::{self, CountedStream, TrafficMonitor};
+use super::upstream::ConnectionPurpose;
 
-/// Connections of one sandbox at once; further ones wait until one of them ends.
-const CONNECTIONS: usize = 128;
-/// How long a client may take to send the head of a request, the time between two requests included.
-const HEAD: Duration = Duration::from_secs(60);
-/// The largest head of a request.
-const HEAD_BYTES: usize = 64 * 1024;
-/// The longest reason in a status line.
-const REASON: usize = 300;
+/// Concurrent connections of one sandbox; further ones wait for one of them to end.
+const MAX_CONNECTIONS: usize = 128;
+/// How long a client may take to send the head of a request, including the time since its last
+/// request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest head of a request, in bytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The longest reason in a status line, in bytes.
+const MAX_REASON_BYTES: usize = 300;
 
-type Body = BoxBody<Bytes, hyper::Error>;
+type ProxyBody = BoxBody<Bytes, hyper::Error>;
 
-/// What concerns one connection and its next hop alone (RFC 9110, section 7.6.1), and what the proxy answers for itself.
+/// Headers that concern one connection only (RFC 9110, section 7.6.1), and those that the proxy
+/// itself answers.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "expect",
@@ -53,7 +56,7 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// A running proxy. Dropping it ends it, and every connection with it.
+/// A running proxy. Dropping it closes it with all its connections.
 pub(crate) struct Proxy {
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -61,8 +64,10 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Begins to accept. Needs a runtime. A server has `idle` to take the next bytes of a request or to begin its answer, and a tunnel ends
-    /// when nothing goes through it for so long.
+    /// Starts to accept connections. Needs a Tokio runtime.
+    ///
+    /// A server must read the next bytes of a request, or begin its response, within `idle`. A
+    /// tunnel without traffic for `idle` is closed.
     pub(super) fn start(
         listener: StdListener,
         dialer: Arc<Dialer>,
@@ -73,17 +78,17 @@ impl Proxy {
         let listener = TcpListener::from_std(listener)?;
         let log = Arc::new(log);
         let stop = CancellationToken::new();
-        let shared = Shared {
+        let context = ProxyContext {
             dialer,
             log: Arc::clone(&log),
             idle,
         };
-        let task = tokio::spawn(accept(listener, shared, stop.clone()));
+        let task = tokio::spawn(accept(listener, context, stop.clone()));
         Ok(Self { stop, task, log })
     }
 
-    /// Closes the listener and every connection, so that nothing keeps the sandbox's network alive. No event follows after it. Answers
-    /// what was denied, in a sentence, if anything was.
+    /// Closes the listener and all connections, so that nothing keeps the sandbox's network alive.
+    /// No event follows. Returns a summary of the denials, if there were any.
     pub(crate) async fn close(mut self) -> Option<String> {
         self.stop.cancel();
         let _ = (&mut self.task).await;
@@ -97,8 +102,8 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+async fn accept(listener: TcpListener, context: ProxyContext, stop: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let accepting = async {
         loop {
@@ -108,13 +113,13 @@ async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) 
             while connections.try_join_next().is_some() {}
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let connection = Connection::new(shared.clone());
+                    let connection = ClientConnection::new(context.clone());
                     connections.spawn(async move {
                         connection.serve(stream).await;
                         drop(permit);
                     });
                 }
-                // Of descriptors or memory there may be more in a while.
+                // Descriptors or memory may become available soon.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
@@ -127,42 +132,42 @@ async fn accept(listener: TcpListener, shared: Shared, stop: CancellationToken) 
     connections.shutdown().await;
 }
 
-/// What the connections of a proxy share.
+/// The state that all connections of a proxy share.
 #[derive(Clone)]
-struct Shared {
+struct ProxyContext {
     dialer: Arc<Dialer>,
     log: Arc<ConnectionLog>,
     idle: Duration,
 }
 
-/// One client's connection. Its requests come one after the other.
-struct Connection {
-    shared: Shared,
-    /// A tunnel that begins once the answer to CONNECT is sent.
+/// A client's connection. It handles one request at a time.
+struct ClientConnection {
+    context: ProxyContext,
+    /// The tunnel to start once the response to CONNECT is sent.
     tunnel: Mutex<Option<(OnUpgrade, TcpStream)>>,
-    /// The last server, for further requests to it.
-    server: tokio::sync::Mutex<Option<Server>>,
+    /// The connection to the last server, reused for further requests to it.
+    server: tokio::sync::Mutex<Option<ServerConnection>>,
 }
 
-/// A connection to a server, which ends with this.
-struct Server {
+/// A connection to a server, closed on drop.
+struct ServerConnection {
     target: Target,
     route: Route,
     sender: SendRequest<Incoming>,
-    traffic: Traffic,
+    traffic: TrafficMonitor,
     task: AbortHandle,
 }
 
-impl Drop for Server {
+impl Drop for ServerConnection {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Connection {
-    fn new(shared: Shared) -> Arc<Self> {
+impl ClientConnection {
+    fn new(context: ProxyContext) -> Arc<Self> {
         Arc::new(Self {
-            shared,
+            context,
             tunnel: Mutex::default(),
             server: tokio::sync::Mutex::default(),
         })
@@ -173,14 +178,14 @@ impl Connection {
         let serving = Arc::clone(&self);
         let service = service_fn(move |request| {
             let connection = Arc::clone(&serving);
-            async move { Ok::<_, Infallible>(connection.answer(request).await) }
+            async move { Ok::<_, Infallible>(connection.respond(request).await) }
         });
-        // What goes wrong here is the client's, and it knows.
+        // Errors here are the client's, and it notices them itself.
         let _ = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
-            .max_header_size(HEAD_BYTES)
-            .max_buf_size(HEAD_BYTES)
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
             .await;
@@ -192,102 +197,118 @@ impl Connection {
         if let Some((upgrade, outside)) = tunnel
             && let Ok(inside) = upgrade.await
         {
-            let mut outside = Counted::new(outside, Arc::clone(&self.shared.log.counters));
-            counted::tunnel(&mut TokioIo::new(inside), &mut outside, self.shared.idle).await;
+            let mut outside = CountedStream::new(outside, Arc::clone(&self.context.log.counters));
+            traffic::tunnel(&mut TokioIo::new(inside), &mut outside, self.context.idle).await;
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let answered = if request.method() == Method::CONNECT {
+    /// Handles a request of the client.
+    async fn respond(&self, request: Request<Incoming>) -> Response<ProxyBody> {
+        let response = if request.method() == Method::CONNECT {
             self.connect(request).await
         } else {
             self.forward(request).await
         };
-        answered.unwrap_or_else(|refusal| refusal.response())
+        response.unwrap_or_else(|error| error.response())
     }
 
-    /// RFC 9110, section 9.3.6.
-    async fn connect(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        let asked = request.uri().authority().map_or("", |a| a.as_str());
-        let target = self.target(&Method::CONNECT, asked, None)?;
-        let Link { stream, route } = self
-            .dial(&Method::CONNECT, &target, Purpose::Tunnel)
+    /// Opens a tunnel (RFC 9110, section 9.3.6).
+    async fn connect(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> Result<Response<ProxyBody>, ProxyError> {
+        let authority = request.uri().authority().map_or("", |a| a.as_str());
+        let target = self.target(&Method::CONNECT, authority, None)?;
+        let OutgoingConnection { stream, route } = self
+            .dial(&Method::CONNECT, &target, ConnectionPurpose::Tunnel)
             .await?;
-        self.shared.log.made("CONNECT", &target, &route);
+        self.context.log.record_open("CONNECT", &target, &route);
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((on(&mut request), stream));
         Ok(Response::new(empty()))
     }
 
-    /// A request with an absolute URL (RFC 9112, section 3.2.2).
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    /// Forwards a request with an absolute URL (RFC 9112, section 3.2.2).
+    async fn forward(&self, request: Request<Incoming>) -> Result<Response<ProxyBody>, ProxyError> {
         let uri = request.uri().clone();
         let Some(authority) = uri.authority() else {
-            return Err(Refusal::new(
+            return Err(ProxyError::new(
                 StatusCode::BAD_REQUEST,
-                "this is the sandbox's proxy, which takes CONNECT and absolute URLs",
+                "this is the sandbox's proxy: send CONNECT or an absolute URL",
             ));
         };
         if uri.scheme_str() != Some("http") {
-            return Err(Refusal::new(
+            return Err(ProxyError::new(
                 StatusCode::NOT_IMPLEMENTED,
-                "of URLs the proxy takes http://, and for everything else CONNECT",
+                "the proxy forwards http:// URLs: use CONNECT for everything else",
             ));
         }
         let method = request.method().clone();
         let target = self.target(&method, authority.as_str(), Some(80))?;
-        let mut request = outgoing(request, authority.as_str())?;
+        let mut request = outgoing_request(request, authority.as_str())?;
         let mut slot = self.server.lock().await;
-        // The connection was made to an address that was checked for this very target.
+        // The open connection leads to an address that was checked for this very target.
         if let Some(mut server) = slot.take().filter(|server| server.target == target)
             && server.sender.ready().await.is_ok()
         {
-            server.route.address(&mut request, &uri)?;
+            server.route.set_request_target(&mut request, &uri)?;
             let sending = server.sender.try_send_request(request);
-            match server.traffic.during(self.shared.idle, sending).await {
+            match server.traffic.unless_idle(self.context.idle, sending).await {
                 Some(Ok(response)) => {
                     *slot = Some(server);
-                    return Ok(incoming(response));
+                    return Ok(client_response(response));
                 }
-                // It had closed the connection before it saw the request.
+                // The server closed the connection before it read the request.
                 Some(Err(mut error)) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None => return Err(Refusal::broken(&target, error.error())),
+                    None => return Err(ProxyError::failed(&target, error.error())),
                 },
-                None => return Err(Refusal::silent(&target)),
+                None => return Err(ProxyError::timed_out(&target)),
             }
         }
-        let Link { stream, route } = self.dial(&method, &target, Purpose::Requests).await?;
-        self.shared.log.made(method.as_str(), &target, &route);
-        let stream = Counted::new(stream, Arc::clone(&self.shared.log.counters));
+        let OutgoingConnection { stream, route } = self
+            .dial(&method, &target, ConnectionPurpose::Requests)
+            .await?;
+        self.context
+            .log
+            .record_open(method.as_str(), &target, &route);
+        let stream = CountedStream::new(stream, Arc::clone(&self.context.log.counters));
         let traffic = stream.traffic();
         let (sender, connection) = handshake(TokioIo::new(stream))
             .await
-            .map_err(|error| Refusal::broken(&target, &error))?;
+            .map_err(|error| ProxyError::failed(&target, &error))?;
         let task = tokio::spawn(connection).abort_handle();
-        let mut server = Server {
+        let mut server = ServerConnection {
             target,
             route,
             sender,
             traffic,
             task,
         };
-        server.route.address(&mut request, &uri)?;
+        server.route.set_request_target(&mut request, &uri)?;
         let sending = server.sender.send_request(request);
-        match server.traffic.during(self.shared.idle, sending).await {
+        match server.traffic.unless_idle(self.context.idle, sending).await {
             Some(Ok(response)) => {
                 *slot = Some(server);
-                Ok(incoming(response))
+                Ok(client_response(response))
             }
-            Some(Err(error)) => Err(Refusal::broken(&server.target, &error)),
-            None => Err(Refusal::silent(&server.target)),
+            Some(Err(error)) => Err(ProxyError::failed(&server.target, &error)),
+            None => Err(ProxyError::timed_out(&server.target)),
         }
     }
 
-    fn target(&self, method: &Method, asked: &str, port: Option<u16>) -> Result<Target, Refusal> {
-        Target::parse(asked, port).map_err(|why| {
-            self.shared.log.unreadable(method.as_str(), asked, &why);
-            Refusal::denied(&why)
+    /// Parses and logs the target of a request.
+    fn target(
+        &self,
+        method: &Method,
+        requested: &str,
+        port: Option<u16>,
+    ) -> Result<Target, ProxyError> {
+        Target::parse(requested, port).map_err(|error| {
+            self.context
+                .log
+                .record_invalid_target(method.as_str(), requested, &error);
+            ProxyError::denied(&error)
         })
     }
 
@@ -295,27 +316,29 @@ impl Connection {
         &self,
         method: &Method,
         target: &Target,
-        purpose: Purpose,
-    ) -> Result<Link, Refusal> {
-        let dialed = self.shared.dialer.dial(target, purpose).await;
-        dialed.map_err(|failure| {
-            self.shared.log.refused(method.as_str(), target, &failure);
+        purpose: ConnectionPurpose,
+    ) -> Result<OutgoingConnection, ProxyError> {
+        let connection = self.context.dialer.dial(target, purpose).await;
+        connection.map_err(|failure| {
+            self.context
+                .log
+                .record_failure(method.as_str(), target, &failure);
             if failure.is_denied() {
-                Refusal::denied(&failure)
+                ProxyError::denied(&failure)
             } else {
-                Refusal::new(failure.status(), &failure.to_string())
+                ProxyError::new(failure.status(), &failure.to_string())
             }
         })
     }
 }
 
 impl Route {
-    /// Writes the request's target as the next hop wants it.
-    fn address<T>(&self, request: &mut Request<T>, uri: &Uri) -> Result<(), Refusal> {
+    /// Sets the request target in the form that the next hop expects.
+    fn set_request_target<T>(&self, request: &mut Request<T>, uri: &Uri) -> Result<(), ProxyError> {
         match self {
             Self::Direct(_) => {
                 let path = uri.path_and_query().map_or("/", |path| path.as_str());
-                *request.uri_mut() = path.parse().map_err(|_| Refusal::malformed())?;
+                *request.uri_mut() = path.parse().map_err(|_| ProxyError::malformed())?;
             }
             Self::Upstream { via, .. } => {
                 *request.uri_mut() = uri.clone();
@@ -330,41 +353,45 @@ impl Route {
     }
 }
 
-/// The request as it goes on. The body's framing is made anew from what was read, so that nothing can be hidden in it.
-fn outgoing(request: Request<Incoming>, authority: &str) -> Result<Request<Incoming>, Refusal> {
+/// Rewrites a request for the next hop. Its body is framed again from what was parsed, so that the
+/// framing cannot hide a second request.
+fn outgoing_request(
+    request: Request<Incoming>,
+    authority: &str,
+) -> Result<Request<Incoming>, ProxyError> {
     let (mut parts, body) = request.into_parts();
-    // Of a message with both, only the coding counts (RFC 9112, section 6.3).
+    // If a request has both headers, only the transfer coding counts (RFC 9112, section 6.3).
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
         parts.headers.remove(header::CONTENT_LENGTH);
     }
-    strip(&mut parts.headers);
-    let host = HeaderValue::from_str(authority).map_err(|_| Refusal::malformed())?;
+    remove_hop_by_hop(&mut parts.headers);
+    let host = HeaderValue::from_str(authority).map_err(|_| ProxyError::malformed())?;
     parts.headers.insert(header::HOST, host);
     parts.version = http::Version::HTTP_11;
     parts.extensions.clear();
     Ok(Request::from_parts(parts, body))
 }
 
-/// The answer as it goes back.
-fn incoming(response: Response<Incoming>) -> Response<Body> {
+/// Rewrites a response for the client.
+fn client_response(response: Response<Incoming>) -> Response<ProxyBody> {
     let (mut parts, body) = response.into_parts();
-    strip(&mut parts.headers);
+    remove_hop_by_hop(&mut parts.headers);
     parts.version = http::Version::HTTP_11;
     Response::from_parts(parts, body.boxed())
 }
 
-/// Removes what is not for the next hop, with what `Connection` names.
-fn strip(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+/// Removes the headers that are not for the next hop, and those that `Connection` lists.
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let listed: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
-        // These are not anybody's to take out.
+        // A client may not remove these.
         .filter(|name| *name != header::CONTENT_LENGTH && *name != header::HOST)
         .collect();
-    for name in named
+    for name in listed
         .iter()
         .map(HeaderName::as_str)
         .chain(HOP_BY_HOP.iter().copied())
@@ -373,17 +400,17 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-fn empty() -> Body {
+fn empty() -> ProxyBody {
     Empty::new().map_err(|never| match never {}).boxed()
 }
 
-/// An answer of the proxy's own.
-struct Refusal {
+/// An error response of the proxy itself.
+struct ProxyError {
     status: StatusCode,
     reason: String,
 }
 
-impl Refusal {
+impl ProxyError {
     fn new(status: StatusCode, why: &str) -> Self {
         Self {
             status,
@@ -402,21 +429,21 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "the request is malformed")
     }
 
-    fn broken(target: &Target, error: &hyper::Error) -> Self {
+    fn failed(target: &Target, error: &hyper::Error) -> Self {
         Self::new(
             StatusCode::BAD_GATEWAY,
             &format!("the connection to {target} failed: {error}"),
         )
     }
 
-    fn silent(target: &Target) -> Self {
+    fn timed_out(target: &Target) -> Self {
         Self::new(
             StatusCode::GATEWAY_TIMEOUT,
             &format!("{target} does not answer"),
         )
     }
 
-    fn response(&self) -> Response<Body> {
+    fn response(&self) -> Response<ProxyBody> {
         let mut line: String = self
             .reason
             .chars()
@@ -428,14 +455,14 @@ impl Refusal {
                 }
             })
             .collect();
-        line.truncate(REASON);
+        line.truncate(MAX_REASON_BYTES);
         let body = Full::new(Bytes::from(format!("{line}\n")));
         let mut response = Response::new(body.map_err(|never| match never {}).boxed());
         *response.status_mut() = self.status;
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-        // Tools show the status line, and of a refused CONNECT nothing else.
+        // Tools show the status line, and nothing else of a refused CONNECT.
         if let Ok(phrase) = ReasonPhrase::try_from(line) {
             response.extensions_mut().insert(phrase);
         }

@@ -1,4 +1,4 @@
-//! Rules that a user gives: which hosts sandboxes may reach, and which not.
+//! Egress rules: the hosts that sandboxes may or may not reach, as the user sets them.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,61 +8,68 @@ use ipnet::IpNet;
 
 use super::target::{Host, Target, TargetError};
 
-/// What marks a rule whose hosts may be private.
+/// The suffix of a rule whose hosts may have private addresses.
 const PRIVATE: &str = "+private";
 
 /// A rule of `--egress-allow` or `--egress-deny`: `HOST[:PORT][+private]`.
 ///
-/// `HOST` is a name (`example.com`, that name alone), `*.example.com` (every name below it), `*` (every host), an address, or
-/// a network (`10.0.0.0/8`, `[2001:db8::]/32`). Without `:PORT` it holds for every port. `+private` says of an allowed host
-/// that its addresses may be private ones; loopback, link-local, metadata and the machine's own addresses stay out of reach.
+/// `HOST` is one of:
+/// - a name (`example.com`): that name alone;
+/// - `*.example.com`: every name below it;
+/// - `*`: every host;
+/// - an address;
+/// - a network (`10.0.0.0/8`, `[2001:db8::]/32`).
+///
+/// Without `:PORT` the rule applies to every port. `+private` lets an allowed host have private
+/// addresses. Loopback, link-local, metadata and the machine's own addresses stay denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EgressRule {
-    hosts: Hosts,
+    hosts: HostPattern,
     port: Option<u16>,
     private: bool,
 }
 
+/// The hosts of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Hosts {
+enum HostPattern {
     All,
     Name(String),
-    Below(String),
-    Net(IpNet),
+    Subdomains(String),
+    Network(IpNet),
 }
 
-/// A rule that cannot be read.
+/// An error in the text of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{rule}` is no rule for egress: {why}; rules are HOST[:PORT][+private], HOST a name, *.NAME, *, an address or a network"
+    "`{rule}` is not an egress rule: {why}; write HOST[:PORT][+private], where HOST is a name, *.NAME, *, an address or a network"
 )]
 pub struct EgressRuleError {
     rule: String,
     #[source]
-    why: RuleFault,
+    why: RuleSyntaxError,
 }
 
-/// What is wrong with a rule.
+/// The reason why a rule is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum RuleFault {
-    #[error("it is about hosts, so it has no scheme and no path")]
+enum RuleSyntaxError {
+    #[error("a rule names a host: leave out the scheme and the path")]
     Url,
-    #[error("the only mark there is is {PRIVATE}, not +{0}")]
-    Mark(String),
+    #[error("the only suffix is {PRIVATE}, not +{0}")]
+    Suffix(String),
     #[error("the port must be a number from 1 to 65535")]
     Port,
-    #[error("an address has nothing below it; for a network write 10.0.0.0/8")]
+    #[error("`*.` needs a name, not an address; for a network write 10.0.0.0/8")]
     BelowAddress,
     #[error(transparent)]
     Host(#[from] TargetError),
 }
 
 impl EgressRule {
-    /// Reads a comma-separated list; blanks around rules and empty items do not count.
+    /// Parses a comma-separated list. Spaces around rules and empty items are ignored.
     ///
     /// # Errors
-    /// The first rule that cannot be read.
-    pub fn list(text: &str) -> Result<Vec<Self>, EgressRuleError> {
+    /// Returns the first error.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, EgressRuleError> {
         text.split(',')
             .map(str::trim)
             .filter(|rule| !rule.is_empty())
@@ -70,38 +77,39 @@ impl EgressRule {
             .collect()
     }
 
-    /// Whether hosts of the rule may have private addresses.
+    /// Returns whether hosts of the rule may have private addresses.
     #[must_use]
     pub fn may_be_private(&self) -> bool {
         self.private
     }
 
-    /// Whether it holds for the target by its name alone.
-    pub(super) fn names(&self, target: &Target) -> bool {
+    /// Returns whether the rule matches the target before its name is resolved.
+    pub(super) fn matches_name(&self, target: &Target) -> bool {
         self.has_port(target.port)
             && match (&self.hosts, &target.host) {
-                (Hosts::All, _) => true,
-                (Hosts::Name(name), Host::Name(asked)) => name == asked,
-                (Hosts::Below(domain), host @ Host::Name(asked)) => {
-                    asked != domain && host.is_within(domain)
+                (HostPattern::All, _) => true,
+                (HostPattern::Name(name), Host::Name(requested)) => name == requested,
+                (HostPattern::Subdomains(domain), host @ Host::Name(requested)) => {
+                    requested != domain && host.is_within(domain)
                 }
-                (Hosts::Net(net), Host::Address(address)) => holds(net, *address),
-                (Hosts::Name(_) | Hosts::Below(_), Host::Address(_))
-                | (Hosts::Net(_), Host::Name(_)) => false,
+                (HostPattern::Network(net), Host::Address(address)) => contains(net, *address),
+                (HostPattern::Name(_) | HostPattern::Subdomains(_), Host::Address(_))
+                | (HostPattern::Network(_), Host::Name(_)) => false,
             }
     }
 
-    /// Whether it holds for an address that the target's name was resolved to.
-    pub(super) fn addresses(&self, address: IpAddr, port: u16) -> bool {
+    /// Returns whether the rule matches an address that the target's name resolved to.
+    pub(super) fn matches_address(&self, address: IpAddr, port: u16) -> bool {
         match &self.hosts {
-            Hosts::Net(net) => self.has_port(port) && holds(net, address),
-            Hosts::All | Hosts::Name(_) | Hosts::Below(_) => false,
+            HostPattern::Network(net) => self.has_port(port) && contains(net, address),
+            HostPattern::All | HostPattern::Name(_) | HostPattern::Subdomains(_) => false,
         }
     }
 
-    /// Whether it is about addresses, so that names have to be resolved to see if it holds.
-    pub(super) fn is_of_addresses(&self) -> bool {
-        matches!(self.hosts, Hosts::Net(_))
+    /// Returns whether the rule is about addresses. Then a name must be resolved to see if the rule
+    /// matches.
+    pub(super) fn is_network(&self) -> bool {
+        matches!(self.hosts, HostPattern::Network(_))
     }
 
     fn has_port(&self, port: u16) -> bool {
@@ -109,8 +117,9 @@ impl EgressRule {
     }
 }
 
-/// An IPv4 address is the same in every way to write it that connects to it.
-fn holds(net: &IpNet, address: IpAddr) -> bool {
+/// Returns whether a network contains an address. An IPv4-mapped IPv6 address counts as its IPv4
+/// address.
+fn contains(net: &IpNet, address: IpAddr) -> bool {
     net.contains(&address) || net.contains(&address.to_canonical())
 }
 
@@ -118,7 +127,7 @@ impl FromStr for EgressRule {
     type Err = EgressRuleError;
 
     fn from_str(rule: &str) -> Result<Self, EgressRuleError> {
-        let fail = |why: RuleFault| EgressRuleError {
+        let fail = |why: RuleSyntaxError| EgressRuleError {
             rule: rule.to_owned(),
             why,
         };
@@ -127,13 +136,13 @@ impl FromStr for EgressRule {
             None => (rule, false),
         };
         if text.contains("://") {
-            return Err(fail(RuleFault::Url));
+            return Err(fail(RuleSyntaxError::Url));
         }
-        if let Some((_, mark)) = text.split_once('+') {
-            return Err(fail(RuleFault::Mark(mark.to_owned())));
+        if let Some((_, suffix)) = text.split_once('+') {
+            return Err(fail(RuleSyntaxError::Suffix(suffix.to_owned())));
         }
-        let (host, port) = split(text).map_err(fail)?;
-        let hosts = hosts(host).map_err(fail)?;
+        let (host, port) = split_port(text).map_err(fail)?;
+        let hosts = parse_hosts(host).map_err(fail)?;
         Ok(Self {
             hosts,
             port,
@@ -142,8 +151,8 @@ impl FromStr for EgressRule {
     }
 }
 
-/// Host and port; an IPv6 address with a port has brackets.
-fn split(text: &str) -> Result<(&str, Option<u16>), RuleFault> {
+/// Splits host and port. An IPv6 address with a port has brackets.
+fn split_port(text: &str) -> Result<(&str, Option<u16>), RuleSyntaxError> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.contains(']') => (host, port),
         _ => return Ok((text, None)),
@@ -153,40 +162,40 @@ fn split(text: &str) -> Result<(&str, Option<u16>), RuleFault> {
     }
     match port.parse() {
         Ok(port @ 1..) if !port.to_string().is_empty() => Ok((host, Some(port))),
-        _ => Err(RuleFault::Port),
+        _ => Err(RuleSyntaxError::Port),
     }
 }
 
-fn hosts(text: &str) -> Result<Hosts, RuleFault> {
+fn parse_hosts(text: &str) -> Result<HostPattern, RuleSyntaxError> {
     if text == "*" {
-        return Ok(Hosts::All);
+        return Ok(HostPattern::All);
     }
     if let Some(domain) = text.strip_prefix("*.") {
         return match Host::parse(domain)? {
-            Host::Name(name) => Ok(Hosts::Below(name)),
-            Host::Address(_) => Err(RuleFault::BelowAddress),
+            Host::Name(name) => Ok(HostPattern::Subdomains(name)),
+            Host::Address(_) => Err(RuleSyntaxError::BelowAddress),
         };
     }
     let bare = text.replace(['[', ']'], "");
     if let Ok(net) = bare.parse::<IpNet>() {
-        return Ok(Hosts::Net(net.trunc()));
+        return Ok(HostPattern::Network(net.trunc()));
     }
     if let Ok(address) = bare.parse::<IpAddr>() {
-        return Ok(Hosts::Net(address.into()));
+        return Ok(HostPattern::Network(address.into()));
     }
     match Host::parse(text)? {
-        Host::Name(name) => Ok(Hosts::Name(name)),
-        Host::Address(address) => Ok(Hosts::Net(address.into())),
+        Host::Name(name) => Ok(HostPattern::Name(name)),
+        Host::Address(address) => Ok(HostPattern::Network(address.into())),
     }
 }
 
 impl fmt::Display for EgressRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.hosts {
-            Hosts::All => f.write_str("*")?,
-            Hosts::Name(name) => f.write_str(name)?,
-            Hosts::Below(domain) => write!(f, "*.{domain}")?,
-            Hosts::Net(net) => {
+            HostPattern::All => f.write_str("*")?,
+            HostPattern::Name(name) => f.write_str(name)?,
+            HostPattern::Subdomains(domain) => write!(f, "*.{domain}")?,
+            HostPattern::Network(net) => {
                 let (open, close) = match net {
                     IpNet::V6(_) => ("[", "]"),
                     IpNet::V4(_) => ("", ""),
@@ -242,7 +251,7 @@ mod tests {
         assert_eq!(rule("10.1.2.3/8").to_string(), "10.0.0.0/8");
         assert_eq!(rule("Example.Com.").to_string(), "example.com");
         assert_eq!(
-            EgressRule::list(" a.example, b.example:80+private ,,")
+            EgressRule::parse_list(" a.example, b.example:80+private ,,")
                 .expect("a list")
                 .len(),
             2
@@ -250,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rule() {
+    fn invalid_rules_are_errors() {
         for bad in [
             "",
             "*.",
@@ -274,25 +283,39 @@ mod tests {
     }
 
     #[test]
-    fn names_and_what_is_below_them() {
+    fn names_and_subdomains() {
         let exact = rule("example.com");
-        assert!(exact.names(&target("example.com")) && exact.names(&target("EXAMPLE.com.:80")));
-        assert!(!exact.names(&target("a.example.com")) && !exact.names(&target("badexample.com")));
-        let below = rule("*.example.com:443");
-        assert!(below.names(&target("a.b.example.com")));
-        assert!(!below.names(&target("example.com")) && !below.names(&target("a.example.com:80")));
-        assert!(!below.names(&target("badexample.com")));
         assert!(
-            rule("*").names(&target("anything.example")) && rule("*").names(&target("8.8.8.8"))
+            exact.matches_name(&target("example.com"))
+                && exact.matches_name(&target("EXAMPLE.com.:80"))
+        );
+        assert!(
+            !exact.matches_name(&target("a.example.com"))
+                && !exact.matches_name(&target("badexample.com"))
+        );
+        let below = rule("*.example.com:443");
+        assert!(below.matches_name(&target("a.b.example.com")));
+        assert!(
+            !below.matches_name(&target("example.com"))
+                && !below.matches_name(&target("a.example.com:80"))
+        );
+        assert!(!below.matches_name(&target("badexample.com")));
+        assert!(
+            rule("*").matches_name(&target("anything.example"))
+                && rule("*").matches_name(&target("8.8.8.8"))
         );
     }
 
     #[test]
     fn addresses_and_networks() {
         let net = rule("10.0.0.0/8:443");
-        assert!(net.names(&target("10.1.2.3")) && net.names(&target("[::ffff:10.1.2.3]")));
-        assert!(!net.names(&target("11.1.2.3")) && !net.names(&target("10.1.2.3:80")));
-        assert!(net.addresses("10.9.9.9".parse().expect("an address"), 443));
-        assert!(!net.names(&target("example.com")) && net.is_of_addresses());
+        assert!(
+            net.matches_name(&target("10.1.2.3")) && net.matches_name(&target("[::ffff:10.1.2.3]"))
+        );
+        assert!(
+            !net.matches_name(&target("11.1.2.3")) && !net.matches_name(&target("10.1.2.3:80"))
+        );
+        assert!(net.matches_address("10.9.9.9".parse().expect("an address"), 443));
+        assert!(!net.matches_name(&target("example.com")) && net.is_network());
     }
 }

@@ -1,43 +1,46 @@
-//! Settings of the sandboxes' network, as the engine's configuration gives them.
+//! Network settings of sandboxes, as the engine's configuration gives them.
 
 use std::collections::BTreeMap;
 
 use super::rules::EgressRule;
 
-/// What sandboxes reach.
+/// The network that sandboxes get.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NetworkMode {
-    /// HTTP and HTTPS through a filtering proxy of the engine; their own loopback.
+    /// HTTP and HTTPS through the engine's filtering proxy, and their own loopback.
     #[default]
     Proxy,
-    /// Everything that this machine reaches, its loopback services and abstract unix sockets among it. Nothing is filtered.
+    /// Everything that this machine reaches, including its loopback services and abstract Unix
+    /// sockets. Nothing is filtered.
     Host,
-    /// Their own loopback alone.
+    /// Only their own loopback.
     None,
 }
 
-/// Settings of the sandboxes' network.
+/// Network settings of sandboxes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EgressSettings {
-    /// What commands reach that ask for a network.
+    /// The network of commands that enable networking.
     pub(crate) network: NetworkMode,
-    /// All that they may reach through the proxy. Empty: every public address.
+    /// Everything that the proxy allows. If empty, it allows every public address.
     pub(crate) allow: Vec<EgressRule>,
-    /// What they may not reach, whatever else is allowed.
+    /// Hosts that the proxy always denies, even if a rule allows them.
     pub(crate) deny: Vec<EgressRule>,
-    /// How this machine itself reaches the network.
+    /// The proxies through which this machine itself reaches the network.
     pub(crate) machine: ProxyVariables,
     /// The directory of side files below `/dev` in sandboxes.
     pub(crate) side_directory: String,
 }
 
-/// The variables of this machine that name proxies: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in either case.
+/// This machine's proxy variables, in upper or lower case: `http_proxy`, `https_proxy`, `all_proxy`
+/// and `no_proxy`.
 #[derive(Clone, Default)]
 pub(crate) struct ProxyVariables {
-    /// Those that are set, by their names.
+    /// The variables that are set, by name.
     pub(crate) set: BTreeMap<String, String>,
-    /// The engine answers a web server's request (CGI), whose `Proxy` header reads like `HTTP_PROXY`. They do not count then.
+    /// The engine runs under CGI, where a client's `Proxy` header becomes `HTTP_PROXY`. The
+    /// variables are then ignored.
     pub(crate) cgi: bool,
 }
 
@@ -45,7 +48,7 @@ impl ProxyVariables {
     /// The names of the variables, in lower case.
     pub(crate) const NAMES: [&str; 4] = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"];
 
-    /// The value of a variable, whose name in upper case comes first; empty if it is not set.
+    /// The value of a variable, or an empty text. The upper-case name has precedence.
     pub(super) fn first(&self, name: &str) -> &str {
         self.set
             .get(&name.to_uppercase())
@@ -55,7 +58,7 @@ impl ProxyVariables {
 }
 
 impl std::fmt::Debug for ProxyVariables {
-    /// Values may hold passwords.
+    /// Shows the names alone, because values may hold passwords.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.set.keys()).finish()
     }

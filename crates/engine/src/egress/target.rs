@@ -1,44 +1,44 @@
-//! What a request asks for: a host and a port, checked before anything is looked up.
+//! The target of a request: a host and a port, checked before any name is resolved.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longest name of a host, without a trailing dot (RFC 1035, section 2.3.4).
-const NAME: usize = 253;
+/// The longest host name, without a trailing dot (RFC 1035, section 2.3.4).
+const MAX_NAME_BYTES: usize = 253;
 
-/// Longest label of a name.
-const LABEL: usize = 63;
+/// The longest label of a name.
+const MAX_LABEL_BYTES: usize = 63;
 
-/// Why a text is no target. Each has the text as it may be shown.
+/// The reason why a text is not a target. Each variant holds the text in printable form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TargetError {
-    /// It has user information.
-    #[error("{0}: a user name before the host is not taken")]
+    /// It has a user name.
+    #[error("{0}: leave out the user name before the host")]
     UserName(String),
-    /// An IPv6 address is not closed.
+    /// An IPv6 address has no closing bracket.
     #[error("{0} has no closing bracket")]
     Bracket(String),
-    /// Something else than a port follows the host.
+    /// Something other than a port follows the host.
     #[error("{0} is neither a host nor host:port")]
     Form(String),
-    /// There is no IPv6 address in the brackets.
-    #[error("{0} is no IPv6 address (zones are not taken)")]
+    /// The brackets do not hold an IPv6 address.
+    #[error("{0} is not an IPv6 address (zones are not supported)")]
     Ipv6(String),
-    /// What stands for a port is none.
-    #[error("{0} has no port from 1 to 65535")]
+    /// The port is not a number from 1 to 65535.
+    #[error("{0}: the port must be a number from 1 to 65535")]
     BadPort(String),
-    /// A port is needed.
+    /// The port is missing, and there is no default.
     #[error("{0} has no port")]
     NoPort(String),
-    /// It is no name of a host.
-    #[error("{0} is no name of a host (labels of letters, digits and -)")]
+    /// It is not a host name.
+    #[error("{0} is not a host name (labels of letters, digits and -)")]
     Name(String),
-    /// Resolvers would take it for an address.
-    #[error("{0} is no name, and no IPv4 address in the usual form")]
+    /// It is not a name, but resolvers would read it as an address.
+    #[error("{0} is neither a host name nor an IPv4 address with four decimal parts")]
     Number(String),
 }
 
-/// Where a connection is to go.
+/// The destination of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) host: Host,
@@ -48,18 +48,19 @@ pub(super) struct Target {
 /// A host as the request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
-    /// In lower case, without a trailing dot, of labels of letters, digits, `-` and `_`, and no way to write an address.
+    /// A name that no resolver reads as an address: lower case, no trailing dot, labels of letters,
+    /// digits, `-` and `_`.
     Name(String),
     Address(IpAddr),
 }
 
 impl Target {
-    /// Reads `HOST[:PORT]` of a request.
+    /// Parses `HOST[:PORT]` of a request.
     ///
     /// # Errors
-    /// A reason that names what is wrong with it.
+    /// Returns what is wrong with it.
     pub(super) fn parse(authority: &str, default_port: Option<u16>) -> Result<Self, TargetError> {
-        let shown = shown(authority);
+        let shown = printable(authority);
         if authority.contains('@') {
             return Err(TargetError::UserName(shown));
         }
@@ -101,28 +102,29 @@ impl Target {
 }
 
 impl Host {
-    /// Reads a name or an address without brackets.
+    /// Parses a name or an address without brackets.
     ///
     /// # Errors
-    /// A reason that names what is wrong with it.
+    /// Returns what is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Self, TargetError> {
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        let shown = shown(text);
-        let label = |label: &str| {
-            (1..=LABEL).contains(&label.len())
+        let shown = printable(text);
+        let is_label = |label: &str| {
+            (1..=MAX_LABEL_BYTES).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
                 && label
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
         };
-        if name.is_empty() || name.len() > NAME || !name.split('.').all(label) {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.split('.').all(is_label) {
             return Err(TargetError::Name(shown));
         }
         if let Ok(address) = name.parse::<Ipv4Addr>() {
             return Ok(Self::Address(address.into()));
         }
-        // Resolvers read 127.1, 2130706433, 0x7f.1 and 0177.0.0.1 as addresses. No top-level domain is a number.
+        // Resolvers read 127.1, 2130706433, 0x7f.1 and 0177.0.0.1 as addresses. No top-level domain
+        // is a number.
         let last = name.rsplit('.').next().unwrap_or_default();
         let hexadecimal = last
             .strip_prefix("0x")
@@ -133,7 +135,7 @@ impl Host {
         Ok(Self::Name(name))
     }
 
-    /// Whether it is `domain` or below it.
+    /// Returns whether the host is `domain` or a name below it.
     pub(super) fn is_within(&self, domain: &str) -> bool {
         match self {
             Self::Name(name) => name
@@ -144,15 +146,15 @@ impl Host {
     }
 }
 
-/// What was asked for, short and printable, for reasons that end up in a status line.
-fn shown(text: &str) -> String {
-    const LONGEST: usize = 100;
+/// Shortens a text and escapes it, since errors end up in status lines.
+fn printable(text: &str) -> String {
+    const MAX_CHARS: usize = 100;
     let mut shown: String = text
         .chars()
-        .take(LONGEST)
+        .take(MAX_CHARS)
         .flat_map(char::escape_default)
         .collect();
-    if text.chars().count() > LONGEST {
+    if text.chars().count() > MAX_CHARS {
         shown.push_str("...");
     }
     if shown.is_empty() {
@@ -186,28 +188,31 @@ mod tests {
 
     use super::*;
 
-    fn good(text: &str) -> String {
+    fn normalized(text: &str) -> String {
         Target::parse(text, Some(80)).expect(text).to_string()
     }
 
     #[test]
     fn hosts_and_ports() {
-        assert_eq!(good("Example.COM"), "example.com:80");
-        assert_eq!(good("example.com."), "example.com:80");
-        assert_eq!(good("example.com:8443"), "example.com:8443");
-        assert_eq!(good("example.com:"), "example.com:80");
-        assert_eq!(good("127.0.0.1."), "127.0.0.1:80");
-        assert_eq!(good("[::1]"), "[::1]:80");
-        assert_eq!(good("[2001:db8::1]:443"), "[2001:db8::1]:443");
-        assert_eq!(good("xn--bcher-kva.example"), "xn--bcher-kva.example:80");
-        assert_eq!(good("a_b.example"), "a_b.example:80");
-        assert_eq!(good("1password.com"), "1password.com:80");
-        assert_eq!(good("0xample.com"), "0xample.com:80");
+        assert_eq!(normalized("Example.COM"), "example.com:80");
+        assert_eq!(normalized("example.com."), "example.com:80");
+        assert_eq!(normalized("example.com:8443"), "example.com:8443");
+        assert_eq!(normalized("example.com:"), "example.com:80");
+        assert_eq!(normalized("127.0.0.1."), "127.0.0.1:80");
+        assert_eq!(normalized("[::1]"), "[::1]:80");
+        assert_eq!(normalized("[2001:db8::1]:443"), "[2001:db8::1]:443");
+        assert_eq!(
+            normalized("xn--bcher-kva.example"),
+            "xn--bcher-kva.example:80"
+        );
+        assert_eq!(normalized("a_b.example"), "a_b.example:80");
+        assert_eq!(normalized("1password.com"), "1password.com:80");
+        assert_eq!(normalized("0xample.com"), "0xample.com:80");
         assert!(Target::parse("example.com", None).is_err());
     }
 
     #[test]
-    fn what_is_no_host_is_refused_unresolved() {
+    fn invalid_hosts_are_errors() {
         for bad in [
             "",
             ".",
@@ -250,8 +255,8 @@ mod tests {
             "example.com:80:80",
             "example.com:http",
         ] {
-            let refused = Target::parse(bad, Some(80));
-            assert!(refused.is_err(), "{bad:?} {refused:?}");
+            let parsed = Target::parse(bad, Some(80));
+            assert!(parsed.is_err(), "{bad:?} {parsed:?}");
         }
         let long = format!("{}.example", "a".repeat(64));
         assert!(Target::parse(&long, Some(80)).is_err());
@@ -268,18 +273,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_breaks_it_and_reasons_fit_a_status_line(text in "\\PC{0,300}|[\\x00-\\x7f]{0,40}") {
+        fn any_text_parses_or_gives_an_error_that_fits_a_status_line(text in "\\PC{0,300}|[\\x00-\\x7f]{0,40}") {
             match Target::parse(&text, Some(80)) {
                 Ok(target) => {
-                    // What is printed means the same again.
+                    // The printed form parses to the same target.
                     prop_assert_eq!(Target::parse(&target.to_string(), None).expect("a target"), target);
                 }
-                Err(reason) => prop_assert!(reason.to_string().bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", reason),
+                Err(error) => prop_assert!(error.to_string().bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{}", error),
             }
         }
 
         #[test]
-        fn a_name_is_never_what_a_resolver_takes_for_an_address(text in "[0-9xXa-f.]{1,20}") {
+        fn no_name_is_one_that_resolvers_read_as_an_address(text in "[0-9xXa-f.]{1,20}") {
             if let Ok(Host::Name(name)) = Host::parse(&text) {
                 let last = name.rsplit('.').next().expect("a label");
                 prop_assert!(last.bytes().any(|byte| byte.is_ascii_alphabetic()));

@@ -1,4 +1,5 @@
-//! The proxy's data path over real sockets. Servers of these tests are on loopback, which a policy made here lets through.
+//! Tests of the proxy over real sockets. Their servers listen on loopback, which the tests' policy
+//! allows.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::connection_log::ConnectionLog;
-use super::counted;
 use super::dial::Dialer;
 use super::policy::Policy;
 use super::proxy::Proxy;
 use super::rules::EgressRule;
+use super::traffic;
 use super::upstream::Upstream;
 use crate::operation::events;
 
@@ -26,20 +27,20 @@ struct Fixture {
 
 impl Fixture {
     fn new(deny: &str, upstream: Upstream) -> Self {
-        let mut policy = Policy::new(Vec::new(), EgressRule::list(deny).expect(deny));
+        let mut policy = Policy::new(Vec::new(), EgressRule::parse_list(deny).expect(deny));
         policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
         Self::with(policy, upstream)
     }
 
-    /// On whose connections nothing may move for so long.
-    fn impatient(idle: Duration) -> Self {
+    /// A proxy that closes connections without traffic for `idle`.
+    fn with_idle_timeout(idle: Duration) -> Self {
         let mut policy = Policy::new(Vec::new(), Vec::new());
         policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
         Self::start(policy, Upstream::none(), idle)
     }
 
     fn with(policy: Policy, upstream: Upstream) -> Self {
-        Self::start(policy, upstream, counted::IDLE)
+        Self::start(policy, upstream, traffic::IDLE_TIMEOUT)
     }
 
     fn start(policy: Policy, upstream: Upstream, idle: Duration) -> Self {
@@ -60,14 +61,14 @@ impl Fixture {
         TcpStream::connect(self.address).await.expect("connect")
     }
 
-    /// Sends this, and answers all that comes back.
+    /// Sends a request on a new connection and returns the whole response.
     async fn ask(&self, request: &str) -> String {
         let mut client = self.client().await;
         client.write_all(request.as_bytes()).await.expect("write");
         all(&mut client).await
     }
 
-    /// Ends the proxy. Answers what was denied, and the events.
+    /// Closes the proxy. Returns the summary of denials, and the events.
     async fn end(self) -> (Option<String>, Vec<Value>) {
         let denied = self.proxy.close().await;
         assert!(
@@ -75,32 +76,34 @@ impl Fixture {
             "it still listens"
         );
         let mut reader = events::EventReader::open(&self.folder.path().join("log")).expect("a log");
-        let mut found = Vec::new();
+        let mut events = Vec::new();
         loop {
             let records = reader.next().expect("events");
             if records.is_empty() {
-                return (denied, found);
+                return (denied, events);
             }
             for record in records {
                 assert_eq!((record.kind.as_str(), record.spid), ("network", 0));
-                found.push(record.data());
+                events.push(record.data());
             }
         }
     }
 }
 
-/// A server that answers each request with the next of `answers` and then, or when told `close`, hangs up. Tells what it was sent.
+/// Starts a server that answers each request with the next of `answers`. It hangs up after the
+/// last, and after one with `X-Hang-Up`. The receiver yields `connected` for each connection and
+/// the text of each request.
 async fn server(answers: &[&'static str]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let address = listener.local_addr().expect("an address");
-    let (tell, told) = mpsc::unbounded_channel();
+    let (sender, received) = mpsc::unbounded_channel();
     let answers = answers.to_vec();
     tokio::spawn(async move {
         let mut answers = answers.into_iter();
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = tell.send("connected".to_owned());
+            let _ = sender.send("connected".to_owned());
             while let Some(request) = request(&mut stream).await {
-                let _ = tell.send(request);
+                let _ = sender.send(request);
                 let Some(answer) = answers.next() else { break };
                 if stream.write_all(answer.as_bytes()).await.is_err() {
                     break;
@@ -111,10 +114,10 @@ async fn server(answers: &[&'static str]) -> (SocketAddr, mpsc::UnboundedReceive
             }
         }
     });
-    (address, told)
+    (address, received)
 }
 
-/// The head of a request and its body, which is short.
+/// Reads the head of a request and its short body.
 async fn request(stream: &mut TcpStream) -> Option<String> {
     let mut text = String::new();
     while !text.ends_with("\r\n\r\n") {
@@ -146,9 +149,9 @@ const OK: &str =
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: timeout=5\r\nX-Seen: yes\r\n\r\nhi";
 
 #[tokio::test]
-async fn a_tunnel_carries_bytes_as_they_are() {
+async fn a_tunnel_carries_bytes_unchanged() {
     let fixture = Fixture::new("", Upstream::none());
-    let (address, mut told) = server(&[OK]).await;
+    let (address, mut received) = server(&[OK]).await;
     let mut client = fixture.client().await;
     let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     client.write_all(connect.as_bytes()).await.expect("write");
@@ -163,11 +166,11 @@ async fn a_tunnel_carries_bytes_as_they_are() {
     let mut answer = vec![0; OK.len()];
     client.read_exact(&mut answer).await.expect("an answer");
     assert_eq!(answer, OK.as_bytes());
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    assert_eq!(told.recv().await.as_deref(), Some(inner));
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    assert_eq!(received.recv().await.as_deref(), Some(inner));
     let (denied, events) = fixture.end().await;
     assert_eq!(denied, None);
-    // What was open is closed with the proxy.
+    // Closing the proxy closes its connections.
     assert_eq!(client.read(&mut [0; 1]).await.unwrap_or(0), 0);
     assert_eq!(events[0]["x-connection"]["verdict"], "allowed");
     assert_eq!(events[0]["x-connection"]["method"], "CONNECT");
@@ -178,11 +181,11 @@ async fn a_tunnel_carries_bytes_as_they_are() {
 }
 
 #[tokio::test]
-async fn requests_are_passed_on_without_what_is_the_proxys() {
+async fn hop_by_hop_headers_are_not_forwarded() {
     let fixture = Fixture::new("", Upstream::none());
-    let (address, mut told) = server(&[OK, OK, OK]).await;
+    let (address, mut received) = server(&[OK, OK, OK]).await;
     let mut client = fixture.client().await;
-    // Two at once: the second waits for its turn.
+    // Two requests at once: the second waits for its turn.
     let text = format!(
         "GET http://{address}/one?q=1 HTTP/1.1\r\nHost: elsewhere.example\r\nProxy-Connection: keep-alive\r\n\
          Proxy-Authorization: Basic eDp5\r\nConnection: X-Private, host, content-length\r\nX-Private: secret\r\nTE: trailers\r\n\
@@ -205,15 +208,15 @@ async fn requests_are_passed_on_without_what_is_the_proxys() {
         !answers.to_lowercase().contains("keep-alive: timeout"),
         "{answers}"
     );
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let first = told.recv().await.expect("a request");
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let first = received.recv().await.expect("a request");
     assert!(first.starts_with("GET /one?q=1 HTTP/1.1\r\n"), "{first}");
     let lower = first.to_lowercase();
     assert!(
         lower.contains(&format!("host: {address}\r\n")) && lower.contains("x-public: stays"),
         "{first}"
     );
-    for gone in [
+    for removed in [
         "elsewhere",
         "proxy-",
         "x-private",
@@ -221,24 +224,24 @@ async fn requests_are_passed_on_without_what_is_the_proxys() {
         "upgrade",
         "connection",
     ] {
-        assert!(!lower.contains(gone), "{gone}: {first}");
+        assert!(!lower.contains(removed), "{removed}: {first}");
     }
-    let second = told.recv().await.expect("a request");
+    let second = received.recv().await.expect("a request");
     assert!(second.starts_with("POST / HTTP/1.1\r\n"), "{second}");
     assert!(second.ends_with("4\r\nbody\r\n0\r\n\r\n"), "{second}");
-    let third = told.recv().await.expect("a request");
+    let third = received.recv().await.expect("a request");
     assert!(third.starts_with("GET /three "), "{third}");
     let (_, events) = fixture.end().await;
-    // One connection for all of them.
+    // All requests share one connection.
     assert_eq!(events.len(), 2, "{events:?}");
     assert_eq!(events[0]["x-connection"]["method"], "GET");
 }
 
 #[tokio::test]
-async fn a_server_that_hung_up_is_dialled_again() {
+async fn a_connection_that_the_server_closed_is_opened_again() {
     let fixture = Fixture::new("", Upstream::none());
     let hang_up = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Hang-Up: yes\r\n\r\nhi";
-    let (address, mut told) = server(&[hang_up, OK]).await;
+    let (address, mut received) = server(&[hang_up, OK]).await;
     let mut client = fixture.client().await;
     let request = format!("GET http://{address}/ HTTP/1.1\r\nHost: {address}\r\n\r\n");
     client.write_all(request.as_bytes()).await.expect("write");
@@ -254,7 +257,7 @@ async fn a_server_that_hung_up_is_dialled_again() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     drop(fixture);
     let mut connected = 0;
-    while let Some(text) = told.recv().await {
+    while let Some(text) = received.recv().await {
         connected += usize::from(text == "connected");
         if connected == 2 {
             break;
@@ -263,9 +266,9 @@ async fn a_server_that_hung_up_is_dialled_again() {
 }
 
 #[tokio::test]
-async fn denials_say_why_in_the_status_line() {
+async fn the_status_line_gives_the_reason_of_a_denial() {
     let fixture = Fixture::with(Policy::default(), Upstream::none());
-    let (address, mut told) = server(&[OK]).await;
+    let (address, mut received) = server(&[OK]).await;
     for (request, line) in [
         (
             format!("CONNECT {address} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
@@ -303,7 +306,7 @@ async fn denials_say_why_in_the_status_line() {
         assert!(answer.starts_with(line), "{request}{answer}");
         assert!(answer.contains("text/plain"), "{answer}");
     }
-    assert!(told.try_recv().is_err(), "the server was reached");
+    assert!(received.try_recv().is_err(), "the server was reached");
     let (denied, events) = fixture.end().await;
     let denied = denied.expect("a line");
     assert!(denied.starts_with("5 connections were denied"), "{denied}");
@@ -316,7 +319,7 @@ async fn denials_say_why_in_the_status_line() {
 }
 
 #[tokio::test]
-async fn a_rule_is_named_and_a_closed_port_is_no_denial() {
+async fn a_denial_names_its_rule_and_a_closed_port_is_a_failure() {
     let fixture = Fixture::new("127.0.0.2, bad.example", Upstream::none());
     let answer = fixture
         .ask("CONNECT bad.example:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -329,7 +332,7 @@ async fn a_rule_is_named_and_a_closed_port_is_no_denial() {
         .ask("CONNECT 127.0.0.2:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .await;
     assert!(answer.contains("denied by the rule 127.0.0.2"), "{answer}");
-    // Bound, so that nobody else gets the port, and not listening.
+    // Bound without listening, so that no other process gets the port.
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     let any = "127.0.0.1:0".parse().expect("an address");
     socket.bind(any).expect("bind");
@@ -349,9 +352,9 @@ async fn a_rule_is_named_and_a_closed_port_is_no_denial() {
 }
 
 #[tokio::test]
-async fn requests_that_two_readers_would_read_differently_are_refused() {
+async fn ambiguous_framing_is_refused() {
     let fixture = Fixture::new("", Upstream::none());
-    let (address, mut told) = server(&[OK]).await;
+    let (address, mut received) = server(&[OK]).await;
     for head in [
         "Content-Length: 3\r\nContent-Length: 4\r\n",
         "Content-Length: +3\r\n",
@@ -377,16 +380,16 @@ async fn requests_that_two_readers_would_read_differently_are_refused() {
         answer.is_empty() || answer.starts_with("HTTP/1.1 431"),
         "{answer}"
     );
-    assert!(told.try_recv().is_err(), "the server was reached");
-    // One that says both is framed anew, and what comes after its body is no part of it.
+    assert!(received.try_recv().is_err(), "the server was reached");
+    // A request with both headers is framed again. Bytes after its body are not part of it.
     let both = format!(
         "POST http://{address}/first HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n\
          0\r\n\r\nGET http://{address}/second HTTP/1.1\r\nHost: x\r\n\r\n"
     );
     let answer = fixture.ask(&both).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let first = told.recv().await.expect("a request").to_lowercase();
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let first = received.recv().await.expect("a request").to_lowercase();
     assert!(
         first.starts_with("post /first ")
             && !first.contains("content-length")
@@ -396,12 +399,12 @@ async fn requests_that_two_readers_would_read_differently_are_refused() {
 }
 
 #[tokio::test]
-async fn a_slow_upload_is_not_cut_and_a_silent_server_is() {
+async fn a_silent_server_times_out_and_a_slow_upload_does_not() {
     let idle = Duration::from_secs(1);
-    let fixture = Fixture::impatient(idle);
-    let (address, _told) = server(&[OK, OK]).await;
+    let fixture = Fixture::with_idle_timeout(idle);
+    let (address, _received) = server(&[OK, OK]).await;
     let mut client = fixture.client().await;
-    // The second goes over the connection of the first.
+    // The second upload reuses the connection of the first.
     for connection in ["keep-alive", "close"] {
         let begun = Instant::now();
         let head = format!(
@@ -434,8 +437,8 @@ async fn a_slow_upload_is_not_cut_and_a_silent_server_is() {
 }
 
 #[tokio::test]
-async fn the_machines_own_proxy_is_gone_through() {
-    let (address, mut told) = server(&[
+async fn the_machines_own_proxy_is_used() {
+    let (address, mut received) = server(&[
         "HTTP/1.1 200 Fine\r\n\r\n",
         OK,
         "HTTP/1.1 407 Who are you\r\n\r\n",
@@ -455,15 +458,15 @@ async fn the_machines_own_proxy_is_gone_through() {
         head.push(char::from(client.read_u8().await.expect("a head")));
     }
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let asked = told.recv().await.expect("a request");
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let forwarded = received.recv().await.expect("a request");
     assert!(
-        asked.starts_with("CONNECT nowhere.invalid:443 HTTP/1.1\r\n"),
-        "{asked}"
+        forwarded.starts_with("CONNECT nowhere.invalid:443 HTTP/1.1\r\n"),
+        "{forwarded}"
     );
     assert!(
-        asked.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
-        "{asked}"
+        forwarded.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"),
+        "{forwarded}"
     );
     drop(client);
     let mut client = fixture.client().await;
@@ -473,17 +476,17 @@ async fn the_machines_own_proxy_is_gone_through() {
         .expect("write");
     let answer = all(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(told.recv().await.as_deref(), Some("connected"));
-    let asked = told.recv().await.expect("a request");
+    assert_eq!(received.recv().await.as_deref(), Some("connected"));
+    let forwarded = received.recv().await.expect("a request");
     assert!(
-        asked.starts_with("GET http://nowhere.invalid/path HTTP/1.1\r\n"),
-        "{asked}"
+        forwarded.starts_with("GET http://nowhere.invalid/path HTTP/1.1\r\n"),
+        "{forwarded}"
     );
     assert!(
-        asked
+        forwarded
             .to_lowercase()
             .contains("proxy-authorization: basic dxnlcjpzzwnyzxq="),
-        "{asked}"
+        "{forwarded}"
     );
     let answer = fixture
         .ask("CONNECT nowhere.invalid:443 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -492,7 +495,7 @@ async fn the_machines_own_proxy_is_gone_through() {
         answer.starts_with("HTTP/1.1 502 this machine's proxy"),
         "{answer}"
     );
-    // Addresses are still checked, whatever the proxy would do with them.
+    // Addresses are checked even though the proxy resolves names itself.
     let answer = fixture
         .ask("CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .await;

@@ -1,4 +1,4 @@
-//! The machine's own proxy settings, which hold for what the engine dials as well.
+//! This machine's own proxies, which the engine uses for outgoing connections of sandboxes as well.
 
 use http::{HeaderValue, Uri};
 use hyper_util::client::proxy::matcher::Matcher;
@@ -6,29 +6,30 @@ use hyper_util::client::proxy::matcher::Matcher;
 use super::settings::ProxyVariables;
 use super::target::Target;
 
-/// What [`ProxyVariables`] say of the way to a target.
+/// Chooses the machine's proxy for a target by [`ProxyVariables`].
 pub(super) struct Upstream(Matcher);
 
-/// What a connection is for: `http_proxy` is for requests that the proxy reads, `https_proxy` for tunnels.
+/// The use of a connection: `http_proxy` applies to requests that the proxy reads, `https_proxy` to
+/// tunnels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum ConnectionPurpose {
     Requests,
     Tunnel,
 }
 
-/// The proxy to go through. Its password is in no text about it.
+/// A proxy of the machine. Its `Debug` and `Display` forms omit the password.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Via {
-    /// Host and port; the host without brackets.
+pub(super) struct UpstreamProxy {
+    /// The host name or address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
-    /// For `Proxy-Authorization`.
+    /// The value of `Proxy-Authorization`.
     pub(super) authorization: Option<HeaderValue>,
 }
 
-/// The machine's proxy is of a kind that cannot be used.
+/// The error for a proxy of an unsupported scheme.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this machine's proxy setting is for a {scheme} proxy, and only http:// ones can be used")]
+#[error("this machine's proxy setting names a {scheme} proxy; only http:// proxies are supported")]
 pub(super) struct UpstreamError {
     scheme: String,
 }
@@ -63,18 +64,18 @@ impl Upstream {
         )
     }
 
-    /// The proxy for a target, if the settings have one.
+    /// Returns the proxy for a target, if the settings name one.
     ///
     /// # Errors
-    /// That it is of a kind that cannot be used.
-    pub(super) fn via(
+    /// Fails if the proxy's scheme is not supported.
+    pub(super) fn proxy_for(
         &self,
         target: &Target,
-        purpose: Purpose,
-    ) -> Result<Option<Via>, UpstreamError> {
+        purpose: ConnectionPurpose,
+    ) -> Result<Option<UpstreamProxy>, UpstreamError> {
         let scheme = match purpose {
-            Purpose::Requests => "http",
-            Purpose::Tunnel => "https",
+            ConnectionPurpose::Requests => "http",
+            ConnectionPurpose::Tunnel => "https",
         };
         let Ok(uri) = format!("{scheme}://{target}/").parse::<Uri>() else {
             return Ok(None);
@@ -85,11 +86,11 @@ impl Upstream {
         let uri = proxy.uri();
         if uri.scheme_str() != Some("http") {
             return Err(UpstreamError {
-                scheme: uri.scheme_str().unwrap_or("strange").to_owned(),
+                scheme: uri.scheme_str().unwrap_or("unknown").to_owned(),
             });
         }
         let host = uri.host().unwrap_or_default();
-        Ok(Some(Via {
+        Ok(Some(UpstreamProxy {
             host: host
                 .trim_start_matches('[')
                 .trim_end_matches(']')
@@ -100,13 +101,13 @@ impl Upstream {
     }
 }
 
-impl std::fmt::Debug for Via {
+impl std::fmt::Debug for UpstreamProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
     }
 }
 
-impl std::fmt::Display for Via {
+impl std::fmt::Display for UpstreamProxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
     }
@@ -119,12 +120,12 @@ mod tests {
     fn via(upstream: &Upstream, target: &str) -> Result<Option<String>, UpstreamError> {
         let target = Target::parse(target, Some(443)).expect(target);
         upstream
-            .via(&target, Purpose::Tunnel)
+            .proxy_for(&target, ConnectionPurpose::Tunnel)
             .map(|via| via.map(|via| via.to_string()))
     }
 
     #[test]
-    fn settings_are_followed_and_passwords_are_not_shown() {
+    fn proxies_are_chosen_by_the_settings_and_passwords_are_hidden() {
         let upstream = Upstream::all(
             "http://user:secret@proxy.corp.example:8080",
             "inside.example,10.0.0.0/8",
@@ -136,12 +137,12 @@ mod tests {
         assert_eq!(via(&upstream, "a.inside.example"), Ok(None));
         assert_eq!(via(&upstream, "10.1.2.3"), Ok(None));
         let target = Target::parse("example.com", Some(80)).expect("a target");
-        let found = upstream
-            .via(&target, Purpose::Requests)
+        let proxy = upstream
+            .proxy_for(&target, ConnectionPurpose::Requests)
             .expect("a proxy")
             .expect("a proxy");
         assert_eq!(
-            found.authorization.expect("a header"),
+            proxy.authorization.expect("a header"),
             "Basic dXNlcjpzZWNyZXQ="
         );
         assert_eq!(via(&Upstream::none(), "example.com"), Ok(None));

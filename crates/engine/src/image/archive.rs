@@ -1,4 +1,5 @@
-//! A file or directory of an image as a tar archive, written as it is read: memory does not grow with the tree.
+//! Writes a file or directory of an image as a tar archive while reading it. Memory does not grow
+//! with the tree.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,61 +8,63 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use contree_sandbox::{Entry, EntryKind, ViewError, Walk, WalkEntry};
 
-use crate::image::tar_writer::{END, Header, Type, padding};
-use crate::image::views::Names;
+use crate::image::tar_writer::{END_OF_ARCHIVE, EntryType, TarHeader, padding};
+use crate::image::view_cache::AccountNames;
 
-/// How much of a file is read at once.
-const CHUNK: usize = 64 * 1024;
-/// The most that names of hard links take in memory. Beyond it files with several names are written whole each time.
-const MOST_LINKS: usize = 64 << 20;
+/// Bytes that are read from a file at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// Bytes of memory for the names of hard links. Beyond it, every name of a file gets a full copy.
+const MAX_LINK_BYTES: usize = 64 << 20;
 
-/// An archive being written.
-pub(crate) struct Archive<'a> {
+/// A tar archive that is being written.
+pub(crate) struct ArchiveWriter<'a> {
     out: &'a mut dyn Write,
-    names: &'a Names,
-    /// Where a file with several names was written.
+    names: &'a AccountNames,
+    /// The path under which each file with several names was written.
     links: HashMap<(u64, u64), Vec<u8>>,
-    links_held: usize,
+    link_bytes: usize,
     header: Vec<u8>,
     chunk: Vec<u8>,
 }
 
-impl<'a> Archive<'a> {
-    /// Of an image with these users and groups.
-    pub(crate) fn new(out: &'a mut dyn Write, names: &'a Names) -> Self {
+impl<'a> ArchiveWriter<'a> {
+    /// An archive of an image with these users and groups.
+    pub(crate) fn new(out: &'a mut dyn Write, names: &'a AccountNames) -> Self {
         Self {
             out,
             names,
             links: HashMap::new(),
-            links_held: 0,
+            link_bytes: 0,
             header: Vec::new(),
-            chunk: vec![0; CHUNK],
+            chunk: vec![0; CHUNK_BYTES],
         }
     }
 
-    /// A regular file alone, under this name.
+    /// Writes one regular file under this name.
     pub(crate) fn file(mut self, name: &[u8], entry: &Entry, file: File) -> io::Result<()> {
-        self.regular(name, entry, file)?;
-        self.end()
+        self.write_file(name, entry, file)?;
+        self.finish()
     }
 
-    /// The directory where `walk` has been started, under this name, and all below it. Sockets and devices are left out.
+    /// Writes the directory where `walk` has started, and everything below it, under this name.
+    /// Sockets and devices are omitted.
     pub(crate) fn directory(
         mut self,
         name: &[u8],
         entry: &Entry,
         mut walk: Walk,
     ) -> io::Result<()> {
-        self.head(name, entry, Type::Directory)?;
-        let mut more = walk.next(false).map_err(failed)?;
+        self.write_header(name, entry, EntryType::Directory)?;
+        let mut more = walk.next(false).map_err(to_io_error)?;
         while more {
-            self.batch(name, &walk)?;
-            more = walk.next(true).map_err(failed)?;
+            self.write_batch(name, &walk)?;
+            more = walk.next(true).map_err(to_io_error)?;
         }
-        self.end()
+        self.finish()
     }
 
-    fn batch(&mut self, name: &[u8], walk: &Walk) -> io::Result<()> {
+    /// Writes a batch of entries of one directory.
+    fn write_batch(&mut self, name: &[u8], walk: &Walk) -> io::Result<()> {
         let mut parent = name.to_vec();
         if !walk.directory().as_os_str().is_empty() {
             parent.push(b'/');
@@ -69,19 +72,23 @@ impl<'a> Archive<'a> {
         }
         parent.push(b'/');
         let mut open: Vec<(usize, File)> = Vec::new();
-        let mut from = 0;
-        for (at, item) in walk.entries().iter().enumerate() {
-            if at == from {
-                // As many as may be open at once, and not one that is already in the archive.
-                let slice = &walk.entries()[at..];
-                let size = slice.len().min(Walk::MAX_OPEN);
-                let which: Vec<usize> = (at..at + size)
-                    .filter(|&at| self.needs_content(&walk.entries()[at]))
+        let mut next_open = 0;
+        for (at, item) in walk.items().iter().enumerate() {
+            if at == next_open {
+                // Opens as many files as may be open at once, except those that are already in the
+                // archive.
+                let slice = &walk.items()[at..];
+                let size = slice.len().min(Walk::AT_ONCE);
+                let to_open: Vec<usize> = (at..at + size)
+                    .filter(|&at| self.needs_content(&walk.items()[at]))
                     .collect();
-                from = at + size;
+                next_open = at + size;
                 open.clear();
-                if !which.is_empty() {
-                    for (at, file) in which.iter().zip(walk.open(&which).map_err(failed)?) {
+                if !to_open.is_empty() {
+                    for (at, file) in to_open
+                        .iter()
+                        .zip(walk.open(&to_open).map_err(to_io_error)?)
+                    {
                         open.push((*at, file?));
                     }
                     open.reverse();
@@ -92,7 +99,7 @@ impl<'a> Archive<'a> {
                 Some((next, _)) if *next == at => open.pop().map(|(_, file)| file),
                 _ => None,
             };
-            self.item(&path, item, file)?;
+            self.write_item(&path, item, file)?;
         }
         Ok(())
     }
@@ -101,55 +108,58 @@ impl<'a> Archive<'a> {
         item.entry.kind == EntryKind::File && !self.links.contains_key(&item.identity)
     }
 
-    fn item(&mut self, path: &[u8], item: &WalkEntry, file: Option<File>) -> io::Result<()> {
+    fn write_item(&mut self, path: &[u8], item: &Item, file: Option<File>) -> io::Result<()> {
         let entry = &item.entry;
         match entry.kind {
-            EntryKind::Directory => self.head(path, entry, Type::Directory),
-            EntryKind::Fifo => self.head(path, entry, Type::Fifo),
-            EntryKind::Symlink => {
+            Kind::Directory => self.write_header(path, entry, EntryType::Directory),
+            Kind::Fifo => self.write_header(path, entry, EntryType::Fifo),
+            Kind::Symlink => {
                 let target = entry.target.clone().unwrap_or_default();
                 let target = target.as_bytes();
-                self.head(path, entry, Type::Symlink { target })
+                self.write_header(path, entry, EntryType::Symlink { target })
             }
-            EntryKind::File => {
-                // Two names of one file can have been opened together.
+            Kind::File => {
+                // Two names of one file may have been opened in the same batch.
                 if let Some(target) = self.links.get(&item.identity).cloned() {
-                    return self.head(path, entry, Type::HardLink { target: &target });
+                    return self.write_header(path, entry, EntryType::HardLink { target: &target });
                 }
                 let file = file.ok_or_else(|| io::Error::other("a file was not opened"))?;
-                if entry.nlink > 1 && self.links_held < MOST_LINKS {
-                    self.links_held += path.len();
+                if entry.nlink > 1 && self.link_bytes < MAX_LINK_BYTES {
+                    self.link_bytes += path.len();
                     self.links.insert(item.identity, path.to_vec());
                 }
-                self.regular(path, entry, file)
+                self.write_file(path, entry, file)
             }
-            // Sockets have no meaning without the process that listens, and devices none without this machine.
+            // A socket means nothing without its listening process, and a device nothing without
+            // this machine.
             _ => Ok(()),
         }
     }
 
-    fn regular(&mut self, path: &[u8], entry: &Entry, mut file: File) -> io::Result<()> {
+    fn write_file(&mut self, path: &[u8], entry: &Entry, mut file: File) -> io::Result<()> {
         let size = entry.size;
-        self.head(path, entry, Type::File { size })?;
-        let mut left = size;
-        while left > 0 {
-            let most = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+        self.write_header(path, entry, EntryType::File { size })?;
+        let mut remaining = size;
+        while remaining > 0 {
+            let most =
+                usize::try_from(remaining).map_or(CHUNK_BYTES, |bytes| bytes.min(CHUNK_BYTES));
             let read = match file.read(&mut self.chunk[..most]) {
-                // An image is immutable; should a disk think otherwise then the archive must not go out of step.
+                // Images are immutable. If the disk returns less anyway, an error must stop the
+                // archive, because its header already states the size.
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
             self.out.write_all(&self.chunk[..read])?;
-            left -= read as u64;
+            remaining -= read as u64;
         }
-        self.out.write_all(&END[..padding(size)])
+        self.out.write_all(&END_OF_ARCHIVE[..padding(size)])
     }
 
-    fn head(&mut self, path: &[u8], entry: &Entry, kind: Type<'_>) -> io::Result<()> {
+    fn write_header(&mut self, path: &[u8], entry: &Entry, kind: EntryType<'_>) -> io::Result<()> {
         self.header.clear();
-        Header {
+        TarHeader {
             path,
             kind,
             mode: entry.mode,
@@ -163,12 +173,12 @@ impl<'a> Archive<'a> {
         self.out.write_all(&self.header)
     }
 
-    fn end(self) -> io::Result<()> {
-        self.out.write_all(&END)
+    fn finish(self) -> io::Result<()> {
+        self.out.write_all(&END_OF_ARCHIVE)
     }
 }
 
-fn failed(error: ViewError) -> io::Error {
+fn to_io_error(error: ViewError) -> io::Error {
     match error {
         ViewError::Io(error) => error,
         other => io::Error::other(other),

@@ -1,4 +1,4 @@
-//! The image `tag:host`: this machine's own programs, copied once, without any download.
+//! The image `tag:host`: a copy of this machine's own programs, made once and without a download.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -20,16 +20,16 @@ use contree_sqlite::DbError;
 /// The tag of the image.
 const TAG: &str = "host";
 
-/// Names the image once it was made; its tag may be moved to another image after that.
-const MADE: &str = "host_image";
+/// The key of the metadata row that names the image. The tag may move to another image later.
+const META_KEY: &str = "host_image";
 
-/// The image of this machine's programs, made anew.
+/// The result of copying this machine's programs into a new image.
 #[derive(Clone, Debug, serde::Serialize)]
 #[non_exhaustive]
-pub struct Refreshed {
+pub struct HostImageRefresh {
     /// The new image.
     pub image: uuid::Uuid,
-    /// The image that `tag:host` named before.
+    /// The image that had `tag:host` before.
     pub previous: Option<uuid::Uuid>,
     /// Files copied.
     pub files: u64,
@@ -37,28 +37,30 @@ pub struct Refreshed {
     pub bytes: u64,
 }
 
-/// Makes the image if the store never had it. Called by whatever lists or resolves images, never at start.
+/// Makes the image if the store never had it. Routes that list or resolve images call this; startup
+/// does not.
 pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
-    if engine.read(is_there).await? {
+    if engine.read(exists).await? {
         return Ok(());
     }
     let engine = Arc::clone(engine);
-    blocking(move || Ok(make(&engine)?)).await
+    blocking(move || Ok(make_once(&engine)?)).await
 }
 
-/// Whether the image was made and the tag names an image, be it another one.
-fn is_there(c: &Connection) -> Result<bool, DbError> {
-    Ok(Rows::meta(c, MADE)?.is_some() && images::by_tag(c, TAG)?.is_some())
+/// Returns whether the image was made before and its tag names an image, even another one.
+fn exists(c: &Connection) -> Result<bool, DbError> {
+    Ok(Rows::meta(c, META_KEY)?.is_some() && images::by_tag(c, TAG)?.is_some())
 }
 
-/// The image that was made, if there is one.
-fn made(c: &Connection) -> Result<Option<Uuid>, DbError> {
-    Ok(Rows::meta(c, MADE)?.and_then(|uuid| Uuid::parse_str(&uuid).ok()))
+/// The image that was made before, if any.
+fn recorded_image(c: &Connection) -> Result<Option<Uuid>, DbError> {
+    Ok(Rows::meta(c, META_KEY)?.and_then(|uuid| Uuid::parse_str(&uuid).ok()))
 }
 
-/// The layer of the image that was made. It can be made again, so a process need not wait at its end until it is on disk.
+/// The layer of the image, if it was made. The layer can be made again, so shutdown need not wait
+/// until it is on disk.
 pub(crate) fn layer(c: &Connection) -> Result<Option<u64>, DbError> {
-    let image = match made(c)? {
+    let image = match recorded_image(c)? {
         Some(uuid) => images::by_uuid(c, uuid)?,
         None => None,
     };
@@ -75,7 +77,7 @@ fn lock_file(engine: &Engine) -> std::io::Result<File> {
         .open(path)
 }
 
-/// The lock under which the image is made, if nobody holds it.
+/// Takes the lock of the image's creation, if it is free.
 pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
     let lock = lock_file(engine)?;
     match lock.try_lock() {
@@ -85,42 +87,42 @@ pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
     }
 }
 
-/// Copies the programs under a lock of the store, so that of several engines one does it and the others wait.
-fn make(engine: &Engine) -> Result<(), StorageError> {
+/// Makes the image under a lock of the store: one of several engines makes it, and the others wait.
+fn make_once(engine: &Engine) -> Result<(), StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
-    if engine.rows.read(is_there)? {
+    if engine.rows.read(exists)? {
         return Ok(());
     }
-    // The tag was removed, and everything begins with it: it goes back to where it was.
-    if let Some(image) = engine.rows.read(made)? {
+    // Someone removed the tag, which clients start from. It returns to the image that was made.
+    if let Some(image) = engine.rows.read(recorded_image)? {
         return Ok(engine.rows.write(|t| images::set_tag(t, TAG, image))?);
     }
-    copy(engine).map(drop)
+    copy_programs(engine).map(drop)
 }
 
 /// Makes a new image of this machine's programs and moves the tag to it.
-pub(crate) fn refresh(engine: &Engine) -> Result<Refreshed, StorageError> {
+pub(crate) fn refresh(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
     let lock = lock_file(engine)?;
     lock.lock()?;
     let previous = engine.rows.read(|c| images::by_tag(c, TAG))?;
-    Ok(Refreshed {
+    Ok(HostImageRefresh {
         previous: previous.map(|image| image.uuid),
-        ..copy(engine)?
+        ..copy_programs(engine)?
     })
 }
 
-/// Makes the image. The caller holds the lock.
-fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
-    let maker = Uuid::new_v4();
+/// Copies the programs into a new image. The caller holds the lock.
+fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
+    let run_id = Uuid::new_v4();
     let layer = engine
         .rows
-        .write(|t| layers::reserve(t, None, maker, &engine.boot))?;
+        .write(|t| layers::reserve(t, None, run_id, &engine.boot))?;
     let report = engine
         .store
         .stage_host_layer(LayerId(layer))
         .inspect_err(|_| {
-            let _ = engine.rows.write(|t| layers::forget(t, layer));
+            let _ = engine.rows.write(|t| layers::remove(t, layer));
         })?;
     let image = images::Image {
         uuid: Uuid::new_v4(),
@@ -135,10 +137,10 @@ fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
         created_at: Utc::now(),
     };
     engine.rows.write(|t| {
-        layers::ready(t, layer, report.bytes)?;
+        layers::mark_ready(t, layer, report.bytes)?;
         images::insert(t, &image)?;
         images::set_tag(t, TAG, image.uuid)?;
-        Rows::set_meta(t, MADE, &image.uuid.to_string())
+        Rows::set_meta(t, META_KEY, &image.uuid.to_string())
     })?;
     engine.committed.notify_one();
     tracing::info!(
@@ -146,7 +148,7 @@ fn copy(engine: &Engine) -> Result<Refreshed, StorageError> {
         bytes = report.bytes,
         "made tag:host from this machine's programs"
     );
-    Ok(Refreshed {
+    Ok(HostImageRefresh {
         image: image.uuid,
         previous: None,
         files: report.files,

@@ -1,4 +1,4 @@
-//! Finding the image that a request names.
+//! Finds the image that a request names.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::error::ApiError;
 use crate::image::host;
 use crate::rows::images::{self, Image};
 
-/// The image of a UUID, or 404; a lost one says so.
+/// Finds an image by its UUID. Answers 404 if it does not exist or was lost.
 pub(crate) async fn find(engine: &Arc<Engine>, uuid: Uuid) -> Result<Image, ApiError> {
     host::ensure(engine).await?;
     match engine.read(move |c| images::by_uuid(c, uuid)).await? {
@@ -25,7 +25,7 @@ fn lost(uuid: Uuid) -> ApiError {
     ))
 }
 
-/// The image of a tag, or 404.
+/// Finds the image that has a tag. Answers 404 if there is none or it was lost.
 pub(crate) async fn find_tag(engine: &Arc<Engine>, tag: String) -> Result<Image, ApiError> {
     host::ensure(engine).await?;
     let wanted = tag.clone();

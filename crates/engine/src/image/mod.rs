@@ -1,4 +1,4 @@
-//! Images: the one of this machine's programs, views into them, archives, searches, and short chains of layers.
+//! Images: the host image, views, archives, searches, and squashing of layer chains.
 
 pub(crate) mod archive;
 pub(crate) mod host;
@@ -7,8 +7,8 @@ pub(crate) mod search;
 pub(crate) mod squash;
 pub(crate) mod squash_queue;
 pub(crate) mod tar_writer;
-pub(crate) mod views;
+pub(crate) mod view_cache;
 
-/// `PATH` of a command whose image and request give none.
+/// The `PATH` of a command when neither its image nor its request sets one.
 pub(crate) const DEFAULT_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,7 +1,12 @@
-//! Searching the files of an image for lines, on ripgrep's own crates.
+//! Searches the files of an image for lines, with ripgrep's own crates.
 //!
-//! What bounds it: the pattern's compiled size, the memory for one line, matches and bytes of the answer, and time, which is looked at between
-//! entries and between reads of a file. It is over soon after its client is gone.
+//! These bounds apply:
+//! - the compiled size of the pattern;
+//! - the memory for one line;
+//! - the matches and bytes of the answer;
+//! - the time, which is checked between entries and between reads of a file.
+//!
+//! A search ends soon after its client disconnects.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,39 +28,41 @@ use crate::api::types::{
     GrepMatch, GrepMatchType, GrepSubmatch, InspectImageGrepQuery, InspectImageGrepQueryCase,
 };
 
-/// How long a search may take. What was found until then is answered as truncated.
-pub(crate) const TIME: Duration = Duration::from_secs(30);
-/// The most that the patterns may take when compiled, and what speeds them up.
-const PATTERN_BYTES: usize = 8 << 20;
-const PATTERN_CACHE_BYTES: usize = 16 << 20;
-/// The longest line that is searched; a file with a longer one is left at it, and the answer is truncated.
-const LONGEST_LINE: usize = 16 << 20;
-/// How much of a line is answered.
-const SHOWN_LINE: usize = 4096;
-/// The most parts of one line that are pointed out.
-const MOST_PARTS: usize = 4096;
-/// The most text in an answer, lines of context included.
-const MOST_TEXT: usize = 32 << 20;
+/// How long a search may take. Then it answers with the matches so far, marked as truncated.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(30);
+/// The most memory for the compiled patterns.
+const MAX_PATTERN_BYTES: usize = 8 << 20;
+/// The most memory for the automata that speed the patterns up.
+const MAX_AUTOMATON_BYTES: usize = 16 << 20;
+/// The longest line that is searched. A search of a file ends at a longer line, and the answer is
+/// marked as truncated.
+const MAX_LINE_BYTES: usize = 16 << 20;
+/// The most bytes of a line in the answer.
+const MAX_SHOWN_BYTES: usize = 4096;
+/// The most matches within one line in the answer.
+const MAX_SUBMATCHES: usize = 4096;
+/// The most bytes of text in an answer, including context lines.
+const MAX_TEXT_BYTES: usize = 32 << 20;
 
-/// Why a search cannot be run.
+/// The reason why a search cannot run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
-    /// The patterns are no regular expressions, or too large ones.
+    /// The patterns are not valid regular expressions, or too large.
     #[error("`pattern`: {0}")]
     Pattern(#[source] grep_regex::Error),
-    /// A glob cannot be read.
+    /// A glob is not valid.
     #[error("`glob`: {0}")]
     Glob(#[source] ignore::Error),
 }
 
-/// What was found.
+/// The matches of a search.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub(crate) struct SearchResult {
     pub(crate) lines: Vec<GrepMatch>,
     pub(crate) truncated: bool,
 }
 
-/// A search that can be run.
+/// A prepared search.
 pub(crate) struct Search {
     matcher: RegexMatcher,
     searcher: Searcher,
@@ -63,36 +70,37 @@ pub(crate) struct Search {
     progress: SearchProgress,
 }
 
-/// How far a search has come, and what ends it.
+/// The progress of a search, and the conditions that end it.
 struct SearchProgress {
     max_total: usize,
-    /// Set when nobody waits for the answer any more.
+    /// Set when the client no longer waits for the answer.
     stop: Arc<AtomicBool>,
     deadline: Instant,
-    found: Found,
+    result: SearchResult,
     matches: usize,
     text: usize,
 }
 
 impl SearchProgress {
-    /// Whether there is time, room and somebody who waits.
-    fn goes_on(&mut self) -> bool {
-        if self.full() {
+    /// Returns whether the client still waits and neither the time nor the answer's size is
+    /// exhausted.
+    fn can_continue(&mut self) -> bool {
+        if self.is_full() {
             return false;
         }
-        if over(&self.stop, self.deadline) {
-            self.found.truncated = true;
+        if is_interrupted(&self.stop, self.deadline) {
+            self.result.truncated = true;
             return false;
         }
         true
     }
 
-    fn full(&self) -> bool {
-        self.matches > self.max_total || self.text > MOST_TEXT
+    fn is_full(&self) -> bool {
+        self.matches > self.max_total || self.text > MAX_TEXT_BYTES
     }
 }
 
-fn over(stop: &AtomicBool, deadline: Instant) -> bool {
+fn is_interrupted(stop: &AtomicBool, deadline: Instant) -> bool {
     stop.load(Ordering::Relaxed) || Instant::now() >= deadline
 }
 
@@ -100,7 +108,7 @@ impl Search {
     /// Prepares a search.
     ///
     /// # Errors
-    /// What is wrong with a pattern or a glob.
+    /// Returns the pattern or glob that is not valid.
     pub(crate) fn new(
         query: &InspectImageGrepQuery,
         stop: Arc<AtomicBool>,
@@ -112,8 +120,8 @@ impl Search {
             .line_terminator(Some(b'\n'))
             .case_insensitive(query.case == InspectImageGrepQueryCase::Insensitive)
             .case_smart(query.case == InspectImageGrepQueryCase::Smart)
-            .size_limit(PATTERN_BYTES)
-            .dfa_size_limit(PATTERN_CACHE_BYTES)
+            .size_limit(MAX_PATTERN_BYTES)
+            .dfa_size_limit(MAX_AUTOMATON_BYTES)
             .build_many(&query.pattern)
             .map_err(QueryError::Pattern)?;
         let mut globs = OverrideBuilder::new("/");
@@ -126,7 +134,7 @@ impl Search {
             .before_context(usize::try_from(query.before).unwrap_or(usize::MAX))
             .after_context(usize::try_from(query.after).unwrap_or(usize::MAX))
             .max_matches(query.max_count)
-            .heap_limit(Some(LONGEST_LINE))
+            .heap_limit(Some(MAX_LINE_BYTES))
             .binary_detection(BinaryDetection::quit(0))
             .build();
         Ok(Self {
@@ -136,69 +144,70 @@ impl Search {
             progress: SearchProgress {
                 max_total: usize::try_from(query.max_total).unwrap_or(usize::MAX),
                 stop,
-                deadline: Instant::now() + TIME,
-                found: Found::default(),
+                deadline: Instant::now() + TIME_LIMIT,
+                result: SearchResult::default(),
                 matches: 0,
                 text: 0,
             },
         })
     }
 
-    /// Searches the file or directory that each path leads to, in this order.
+    /// Searches the file or directory at each path, in this order.
     ///
     /// # Errors
-    /// When a path is not there, or the image cannot be read.
+    /// Fails if a path does not exist or the image cannot be read.
     pub(crate) fn run(
         mut self,
         walk: &mut Walk,
         paths: &[PathBuf],
-    ) -> Result<Found, (PathBuf, ViewError)> {
-        // First all of them, so that the answer does not hang on how much another had.
+    ) -> Result<SearchResult, (PathBuf, ViewError)> {
+        // All paths are checked first, so that a missing path is an error no matter how many
+        // matches the others have.
         for path in paths {
             walk.view()
                 .find(path)
                 .map_err(|error| (path.clone(), error))?;
         }
         for path in paths {
-            if !self.progress.goes_on() {
+            if !self.progress.can_continue() {
                 break;
             }
-            self.root(walk, path)
+            self.search_path(walk, path)
                 .map_err(|error| (path.clone(), error))?;
         }
-        Ok(self.progress.found)
+        Ok(self.progress.result)
     }
 
-    fn root(&mut self, walk: &mut Walk, root: &Path) -> Result<(), ViewError> {
+    fn search_path(&mut self, walk: &mut Walk, root: &Path) -> Result<(), ViewError> {
         match walk.start(root)?.kind {
-            // A file that is named is searched whatever the globs say, as ripgrep does.
-            EntryKind::File => {
+            // Like ripgrep, searches a file that is named explicitly even if the globs exclude it.
+            Kind::File => {
                 let (file, _) = walk.view().open_file(root)?;
-                self.file(root, file);
+                self.search_file(root, file);
                 return Ok(());
             }
             EntryKind::Directory => {}
             _ => return Ok(()),
         }
         let mut enter = false;
-        while self.progress.goes_on() {
+        while self.progress.can_continue() {
             match walk.next(enter) {
                 Ok(true) => {}
                 Ok(false) => break,
-                // Deeper or wider than can be held: what is beyond was not searched.
+                // The tree is deeper or wider than the walk can hold. The rest is not searched.
                 Err(ViewError::TooMany | ViewError::NotFound) => {
-                    self.progress.found.truncated = true;
+                    self.progress.result.truncated = true;
                     break;
                 }
                 Err(error) => return Err(error),
             }
-            enter = self.batch(walk, root)?;
+            enter = self.search_batch(walk, root)?;
         }
         Ok(())
     }
 
-    /// Searches the files of a batch; answers whether to go into the directory that it ends with.
-    fn batch(&mut self, walk: &Walk, root: &Path) -> Result<bool, ViewError> {
+    /// Searches the files of a batch. Returns whether to enter the directory that ends the batch.
+    fn search_batch(&mut self, walk: &Walk, root: &Path) -> Result<bool, ViewError> {
         let directory = root.join(walk.directory());
         let path = |at: usize| directory.join(&walk.entries()[at].entry.name);
         let wanted: Vec<usize> = (0..walk.entries().len())
@@ -209,13 +218,13 @@ impl Search {
                     && !self.globs.matched(path(at), false).is_ignore()
             })
             .collect();
-        for which in wanted.chunks(Walk::MAX_OPEN) {
-            for (at, file) in which.iter().zip(walk.open(which)?) {
+        for chunk in wanted.chunks(Walk::AT_ONCE) {
+            for (at, file) in chunk.iter().zip(walk.open(chunk)?) {
                 match file {
-                    Ok(file) => self.file(&path(*at), file),
-                    Err(_) => self.progress.found.truncated = true,
+                    Ok(file) => self.search_file(&path(*at), file),
+                    Err(_) => self.progress.result.truncated = true,
                 }
-                if !self.progress.goes_on() {
+                if !self.progress.can_continue() {
                     return Ok(false);
                 }
             }
@@ -226,15 +235,15 @@ impl Search {
         })
     }
 
-    fn file(&mut self, path: &Path, file: File) {
+    fn search_file(&mut self, path: &Path, file: File) {
         let progress = &mut self.progress;
-        let before = (progress.found.lines.len(), progress.matches, progress.text);
-        let reader = Watched {
+        let before = (progress.result.lines.len(), progress.matches, progress.text);
+        let reader = InterruptibleFile {
             file,
             stop: Arc::clone(&progress.stop),
             deadline: progress.deadline,
         };
-        let mut lines = Lines {
+        let mut lines = LineCollector {
             path: path.to_string_lossy().into(),
             matcher: &self.matcher,
             progress,
@@ -246,25 +255,25 @@ impl Search {
             .search_reader(&self.matcher, reader, &mut lines);
         if lines.binary {
             let (lines, matches, text) = before;
-            progress.found.lines.truncate(lines);
+            progress.result.lines.truncate(lines);
             (progress.matches, progress.text) = (matches, text);
         } else if done.is_err() {
-            progress.found.truncated = true;
+            progress.result.truncated = true;
         }
     }
 }
 
-/// Takes the lines of one file.
-struct Lines<'a> {
+/// Collects the matching and context lines of one file.
+struct LineCollector<'a> {
     path: Arc<str>,
     matcher: &'a RegexMatcher,
     progress: &'a mut SearchProgress,
-    /// How many lines were taken because a match comes next.
+    /// Context lines collected since the last match, for a match that may follow.
     leading: usize,
     binary: bool,
 }
 
-impl Lines<'_> {
+impl LineCollector<'_> {
     fn push(
         &mut self,
         bytes: &[u8],
@@ -273,7 +282,7 @@ impl Lines<'_> {
         submatches: Vec<GrepSubmatch>,
         r#type: GrepMatchType,
     ) {
-        let shown = &bytes[..cut(bytes)];
+        let shown = &bytes[..shown_length(bytes)];
         let line_text = String::from_utf8_lossy(shown).into_owned();
         self.progress.text += line_text.len()
             + submatches
@@ -281,7 +290,7 @@ impl Lines<'_> {
                 .map(|part| part.text.len() + 64)
                 .sum::<usize>()
             + 128;
-        self.progress.found.lines.push(GrepMatch {
+        self.progress.result.lines.push(GrepMatch {
             path: Arc::clone(&self.path),
             line_number: number.unwrap_or_default(),
             absolute_offset: offset,
@@ -290,62 +299,63 @@ impl Lines<'_> {
             submatches,
             r#type,
         });
-        if self.progress.text > MOST_TEXT {
-            self.progress.found.truncated = true;
+        if self.progress.text > MAX_TEXT_BYTES {
+            self.progress.result.truncated = true;
         }
     }
 
-    fn parts(&self, line: &[u8]) -> io::Result<Vec<GrepSubmatch>> {
-        let mut parts = Vec::new();
+    /// Finds the matches within a line.
+    fn submatches(&self, line: &[u8]) -> io::Result<Vec<GrepSubmatch>> {
+        let mut submatches = Vec::new();
         self.matcher.find_iter(line, |found| {
             let text = &line[found.start()..found.end()];
-            parts.push(GrepSubmatch {
-                text: String::from_utf8_lossy(&text[..cut(text)]).into_owned(),
+            submatches.push(GrepSubmatch {
+                text: String::from_utf8_lossy(&text[..shown_length(text)]).into_owned(),
                 start: found.start(),
                 end: found.end(),
             });
-            parts.len() < MOST_PARTS
+            submatches.len() < MAX_SUBMATCHES
         })?;
-        Ok(parts)
+        Ok(submatches)
     }
 }
 
-/// Where a line is cut: not within a character.
-fn cut(bytes: &[u8]) -> usize {
-    if bytes.len() <= SHOWN_LINE {
+/// The length to which a line is cut, never within a UTF-8 character.
+fn shown_length(bytes: &[u8]) -> usize {
+    if bytes.len() <= MAX_SHOWN_BYTES {
         return bytes.len();
     }
     let begins = |at: usize| bytes[at] & 0xc0 != 0x80;
-    (SHOWN_LINE - 3..=SHOWN_LINE)
+    (MAX_SHOWN_BYTES - 3..=MAX_SHOWN_BYTES)
         .rev()
         .find(|&at| begins(at))
-        .unwrap_or(SHOWN_LINE)
+        .unwrap_or(MAX_SHOWN_BYTES)
 }
 
-impl Sink for Lines<'_> {
+impl Sink for LineCollector<'_> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, io::Error> {
         self.progress.matches += 1;
         if self.progress.matches > self.progress.max_total {
-            self.progress.found.truncated = true;
-            // What stands before a match that is not answered is not answered either.
-            let lines = &mut self.progress.found.lines;
+            self.progress.result.truncated = true;
+            // The context before a match that is not reported is not reported either.
+            let lines = &mut self.progress.result.lines;
             lines.truncate(lines.len().saturating_sub(self.leading));
             return Ok(false);
         }
         self.leading = 0;
         let line = found.bytes();
         let trimmed = line.strip_suffix(b"\n").unwrap_or(line);
-        let parts = self.parts(trimmed)?;
+        let submatches = self.submatches(trimmed)?;
         self.push(
             line,
             found.line_number(),
             found.absolute_byte_offset(),
-            parts,
+            submatches,
             GrepMatchType::Match,
         );
-        Ok(!self.progress.full())
+        Ok(!self.progress.is_full())
     }
 
     fn context(&mut self, _: &Searcher, context: &SinkContext<'_>) -> Result<bool, io::Error> {
@@ -360,7 +370,7 @@ impl Sink for Lines<'_> {
             Vec::new(),
             GrepMatchType::Context,
         );
-        Ok(!self.progress.full())
+        Ok(!self.progress.is_full())
     }
 
     fn binary_data(&mut self, _: &Searcher, _: u64) -> Result<bool, io::Error> {
@@ -374,16 +384,16 @@ impl Sink for Lines<'_> {
     }
 }
 
-/// A file whose reading ends in an error when the time is over or nobody waits any more.
-struct Watched {
+/// A file whose reads fail once the time is up or the client no longer waits.
+struct InterruptibleFile {
     file: File,
     stop: Arc<AtomicBool>,
     deadline: Instant,
 }
 
-impl Read for Watched {
+impl Read for InterruptibleFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if over(&self.stop, self.deadline) {
+        if is_interrupted(&self.stop, self.deadline) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         self.file.read(buffer)

@@ -1,8 +1,11 @@
-//! Keeping chains of layers short, so that the thousandth step on an image starts like the first.
+//! Squashes chains of layers, so that the thousandth step on an image starts as fast as the first.
 //!
-//! Some layers in a row become one that stands for them ([`contree_sandbox::LayerStore::squash`]). Images keep their UUIDs and their own
-//! layers; what is mounted for them, and for everything built upon them, is shorter. It is done on the image that was built upon, not on the
-//! result, since all its further branches profit from it.
+//! A squash merges several consecutive layers into one that replaces them
+//! ([`contree_sandbox::LayerStore::squash`]). Images keep their UUIDs and their own layers. Mounts
+//! of these images, and of all images built on them, have fewer layers.
+//!
+//! The engine squashes the base image of a run, not its result, because all further branches of the
+//! base benefit.
 
 use std::sync::Arc;
 
@@ -14,86 +17,91 @@ use crate::engine::Engine;
 use crate::error::StorageError;
 use crate::rows::layers::{self, Layer};
 
-/// So many layers in a row that stand for themselves become one.
-const PLAIN: usize = 32;
+/// The number of consecutive unsquashed layers that triggers a squash.
+const MIN_UNSQUASHED: usize = 32;
 
-/// A chain that is still as long becomes one of half the length: what stands for others is put together once more.
-const LONG: usize = 96;
+/// The chain length that triggers a second squash of layers that are already squashed. It merges
+/// the upper half.
+const MAX_CHAIN: usize = 96;
 
-/// Beyond this an operation waits for it.
-pub(crate) const TOO_LONG: usize = 240;
+/// Beyond this length, an operation waits for the squash.
+pub(crate) const BLOCKING_CHAIN: usize = 240;
 
-/// How many layers from the top on are to become one; none if the chain is short enough. The lowest is never among them: it is the large
-/// one, and with it below every removal stays a removal.
-fn wanted(chain: &[Layer]) -> Option<usize> {
-    let most = chain.len().saturating_sub(1);
-    let plain = chain
+/// The number of layers to squash, from the top of the chain. `None` if the chain is short enough.
+///
+/// The lowest layer is never included, because it is the large one. As long as a layer lies below,
+/// whiteouts in the squashed layer keep their meaning.
+fn layers_to_squash(chain: &[Layer]) -> Option<usize> {
+    let max = chain.len().saturating_sub(1);
+    let unsquashed = chain
         .iter()
         .take_while(|layer| !layer.squashed)
         .count()
-        .min(most);
-    if plain >= PLAIN {
-        return Some(plain);
+        .min(max);
+    if unsquashed >= MIN_UNSQUASHED {
+        return Some(unsquashed);
     }
-    (chain.len() > LONG && plain > 0).then_some(most.min(LONG / 2))
+    (chain.len() > MAX_CHAIN && unsquashed > 0).then_some(max.min(MAX_CHAIN / 2))
 }
 
-/// Whether it is time to shorten a chain.
+/// Returns whether a chain is due for a squash.
 pub(crate) fn is_due(chain: &[Layer]) -> bool {
-    wanted(chain).is_some()
+    layers_to_squash(chain).is_some()
 }
 
-/// Shortens chains while the engine runs, one at a time. What fails is tried again with the next commit.
-pub(crate) async fn look_after(engine: Arc<Engine>) {
+/// Squashes queued chains while the engine runs, one at a time. A failed squash is tried again
+/// after the next commit.
+pub(crate) async fn run_queue(engine: Arc<Engine>) {
     loop {
         tokio::select! {
             () = engine.stopping.cancelled() => return,
-            () = engine.squash_queue.asked() => {}
+            () = engine.squash_queue.requested() => {}
         }
         let Some(layer) = engine.squash_queue.take() else {
             continue;
         };
-        let shared = Arc::clone(&engine);
-        if let Err(error) = blocking(move || Ok(squash(&shared, layer)?)).await {
+        let task_engine = Arc::clone(&engine);
+        if let Err(error) = blocking(move || Ok(squash(&task_engine, layer)?)).await {
             tracing::warn!(
                 layer,
                 %error,
-                "cannot make one layer of several"
+                "cannot squash layers"
             );
         }
     }
 }
 
-/// Shortens the chain of a layer now, if it is due.
+/// Squashes the chain of a layer now, if it is due.
 pub(crate) fn squash(engine: &Engine, layer: u64) -> Result<(), StorageError> {
     let chain = engine.rows.read(|c| layers::chain(c, layer))?;
-    let Some(count) = wanted(&chain) else {
+    let Some(count) = layers_to_squash(&chain) else {
         return Ok(());
     };
-    let (several, below) = chain.split_at(count);
-    let Some(parent) = several.last().and_then(|last| last.parent) else {
+    let (upper, lower) = chain.split_at(count);
+    let Some(parent) = upper.last().and_then(|last| last.parent) else {
         return Ok(());
     };
-    // Its lock tells other engines that somebody is at it.
-    let maker = Uuid::new_v4();
-    let run = engine.store.create_run(&maker.to_string())?;
-    let made = fill(engine, &run, maker, layer, parent, several, below);
-    let cleared = engine.store.remove_run(run.name());
-    made.and(Ok(cleared?))
+    // The run's lock shows other engines that this squash is in progress.
+    let run_id = Uuid::new_v4();
+    let run = engine.store.create_run(&run_id.to_string())?;
+    let result = write_squashed(engine, &run, run_id, layer, parent, upper, lower);
+    let removed = engine.store.remove_run(run.name());
+    result.and(Ok(removed?))
 }
 
-fn fill(
+/// Writes the squashed layer in `run` and commits it.
+fn write_squashed(
     engine: &Engine,
     run: &contree_sandbox::RunDir,
-    maker: Uuid,
+    run_id: Uuid,
     layer: u64,
     parent: u64,
-    several: &[Layer],
-    below: &[Layer],
+    upper: &[Layer],
+    lower: &[Layer],
 ) -> Result<(), StorageError> {
-    let Some(one) = engine
+    let Some(squashed) = engine
         .rows
-        .write(|t| layers::reserve_squash(t, layer, parent, maker, &engine.boot))?
+        .write(|t| layers::reserve_squash(t, layer, parent, run_id, &engine.boot))?
     else {
         return Ok(());
     };
@@ -103,25 +111,20 @@ fn fill(
             .map(|layer| LayerId(layer.id))
             .collect::<Vec<_>>()
     };
-    let bytes = several.iter().map(|layer| layer.bytes).sum();
-    let made = engine
+    let bytes = upper.iter().map(|layer| layer.bytes).sum();
+    let result = engine
         .store
-        .squash(run, &ids(several), &ids(below))
-        .and_then(|()| engine.store.commit(run, LayerId(one)))
+        .squash(run, &ids(upper), &ids(lower))
+        .and_then(|()| engine.store.commit(run, LayerId(squashed)))
         .map_err(StorageError::from)
-        .and_then(|()| Ok(engine.rows.write(|t| layers::ready(t, one, bytes))?));
+        .and_then(|()| Ok(engine.rows.write(|t| layers::mark_ready(t, one, bytes))?));
     if made.is_err() {
         let _ = engine.store.remove_layer(LayerId(one));
-        let _ = engine.rows.write(|t| layers::forget(t, one));
+        let _ = engine.rows.write(|t| layers::remove(t, one));
     }
-    made?;
+    result?;
     engine.committed.notify_one();
-    tracing::debug!(
-        layer,
-        one,
-        several = several.len(),
-        "made one layer of several"
-    );
+    tracing::debug!(layer, squashed, count = upper.len(), "squashed layers");
     Ok(())
 }
 
@@ -140,35 +143,38 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_layer_is_left_alone() {
-        assert_eq!(wanted(&chain(&[false; 1])), None);
-        assert_eq!(wanted(&chain(&[false; PLAIN])), None);
-        assert_eq!(wanted(&chain(&[false; PLAIN + 1])), Some(PLAIN));
+    fn the_lowest_layer_is_never_squashed() {
+        assert_eq!(layers_to_squash(&chain(&[false; 1])), None);
+        assert_eq!(layers_to_squash(&chain(&[false; MIN_UNSQUASHED])), None);
+        assert_eq!(
+            layers_to_squash(&chain(&[false; MIN_UNSQUASHED + 1])),
+            Some(MIN_UNSQUASHED)
+        );
     }
 
     #[test]
-    fn what_stands_for_others_is_put_together_when_there_is_much_of_it() {
-        let mut layers = vec![true; LONG];
+    fn a_long_chain_of_squashed_layers_is_squashed_again() {
+        let mut layers = vec![true; MAX_CHAIN];
         layers[0] = false;
-        assert_eq!(wanted(&chain(&layers)), None);
+        assert_eq!(layers_to_squash(&chain(&layers)), None);
         layers.push(false);
-        assert_eq!(wanted(&chain(&layers)), Some(LONG / 2));
-        // It stands for something already.
+        assert_eq!(layers_to_squash(&chain(&layers)), Some(MAX_CHAIN / 2));
+        // The top layer is already squashed.
         layers[0] = true;
-        assert_eq!(wanted(&chain(&layers)), None);
+        assert_eq!(layers_to_squash(&chain(&layers)), None);
     }
 
     #[test]
-    fn a_chain_of_any_depth_stays_short() {
+    fn the_chain_stays_short_at_any_depth() {
         let mut layers = chain(&[false]);
         let mut longest = 0;
         for _ in 0..20_000 {
-            if let Some(count) = wanted(&layers) {
+            if let Some(count) = layers_to_squash(&layers) {
                 layers.splice(..count, chain(&[true]));
             }
             layers.splice(..0, chain(&[false]));
             longest = longest.max(layers.len());
         }
-        assert!(longest <= LONG + 2, "{longest}");
+        assert!(longest <= MAX_CHAIN + 2, "{longest}");
     }
 }

@@ -1,24 +1,25 @@
-//! Which chain of layers is to be shortened.
+//! The queue of the squash task, with room for one layer.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-/// The layer whose chain is to be shortened next. Who comes while it is being done comes again with the next commit, if it is needed.
+/// The layer whose chain is squashed next. A newer request replaces an older one. A chain that is
+/// still due is requested again by the next commit.
 #[derive(Default)]
 pub(crate) struct SquashQueue {
     layer: Mutex<Option<u64>>,
-    asked: Notify,
+    requested: Notify,
 }
 
 impl SquashQueue {
-    /// Asks for the chain of a layer to be shortened in the background.
-    pub(crate) fn ask(&self, layer: u64) {
+    /// Requests a squash of a layer's chain in the background.
+    pub(crate) fn request(&self, layer: u64) {
         *self.layer.lock().unwrap_or_else(PoisonError::into_inner) = Some(layer);
-        self.asked.notify_one();
+        self.requested.notify_one();
     }
 
-    /// Takes the layer that was asked for, if there is one.
+    /// Takes the requested layer, if any.
     pub(crate) fn take(&self) -> Option<u64> {
         self.layer
             .lock()
@@ -26,8 +27,8 @@ impl SquashQueue {
             .take()
     }
 
-    /// Waits until a layer is asked for.
-    pub(crate) async fn asked(&self) {
-        self.asked.notified().await;
+    /// Waits for a request.
+    pub(crate) async fn requested(&self) {
+        self.requested.notified().await;
     }
 }

@@ -1,20 +1,21 @@
-//! Headers of a tar archive in the pax interchange format (POSIX.1-2017, `pax`): a ustar header, and before it an extended one for
-//! what ustar cannot hold.
+//! Headers of tar archives in the pax interchange format (POSIX.1-2017, `pax`). A ustar header
+//! describes an entry. An extended header before it holds the values that do not fit into ustar.
 
-/// Tar counts in blocks of so many bytes.
-pub(crate) const BLOCK: usize = 512;
+/// The size of a tar block in bytes.
+pub(crate) const BLOCK_BYTES: usize = 512;
 
-/// The most that octal fields of 8 bytes and of 12 bytes hold.
-const MOST_ID: u64 = 0o7_777_777;
-const MOST_SIZE: u64 = 0o77_777_777_777;
+/// The largest value of an octal field with 8 bytes.
+const MAX_ID: u64 = 0o7_777_777;
+/// The largest value of an octal field with 12 bytes.
+const MAX_SIZE: u64 = 0o77_777_777_777;
 
-/// What kind of entry it is, with what belongs to the kind.
+/// The type of an entry, with its type-specific values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Type<'a> {
+pub(crate) enum EntryType<'a> {
     File {
         size: u64,
     },
-    /// Another name of a file that came before.
+    /// Another name of an earlier file in the archive.
     HardLink {
         target: &'a [u8],
     },
@@ -25,40 +26,42 @@ pub(crate) enum Type<'a> {
     Fifo,
 }
 
-/// An entry.
+/// The header of an entry.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Header<'a> {
-    /// Without a slash at either end.
+pub(crate) struct TarHeader<'a> {
+    /// The path, without a slash at either end.
     pub(crate) path: &'a [u8],
-    pub(crate) kind: Type<'a>,
-    /// The permission bits, with set-user-id, set-group-id and sticky.
+    pub(crate) kind: EntryType<'a>,
+    /// The permission bits, including set-user-id, set-group-id and sticky.
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// Seconds since 1970.
+    /// The modification time in seconds since 1970.
     pub(crate) mtime: i64,
-    /// Empty if the id has no name.
+    /// The name of the user, or an empty text if the id has no name.
     pub(crate) user: &'a str,
+    /// The name of the group, or an empty text if the id has no name.
     pub(crate) group: &'a str,
 }
 
-impl Header<'_> {
-    /// Appends the header's blocks. A file's content follows, and [`padding`].
+impl TarHeader<'_> {
+    /// Appends the header's blocks. The caller writes a file's content and its [`padding`] after
+    /// them.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let (letter, size, target): (u8, u64, &[u8]) = match self.kind {
-            Type::File { size } => (b'0', size, b""),
-            Type::HardLink { target } => (b'1', 0, target),
-            Type::Symlink { target } => (b'2', 0, target),
-            Type::Directory => (b'5', 0, b""),
-            Type::Fifo => (b'6', 0, b""),
+            EntryType::File { size } => (b'0', size, b""),
+            EntryType::HardLink { target } => (b'1', 0, target),
+            EntryType::Symlink { target } => (b'2', 0, target),
+            EntryType::Directory => (b'5', 0, b""),
+            EntryType::Fifo => (b'6', 0, b""),
         };
         let mut path = self.path.to_vec();
-        if self.kind == Type::Directory {
+        if self.kind == EntryType::Directory {
             path.push(b'/');
         }
-        let records = self.records(&path, size, target);
+        let records = self.pax_records(&path, size, target);
         if !records.is_empty() {
-            let mut block = Block::new(b"PaxHeaders/entry", b'x');
+            let mut block = HeaderBlock::new(b"PaxHeaders/entry", b'x');
             block.octal(100, 8, 0o644);
             block.octal(108, 8, 0);
             block.octal(116, 8, 0);
@@ -68,72 +71,73 @@ impl Header<'_> {
             out.extend_from_slice(&records);
             out.resize(out.len() + padding(records.len() as u64), 0);
         }
-        let mut block = Block::new(&path, letter);
+        let mut block = HeaderBlock::new(&path, letter);
         block.octal(100, 8, u64::from(self.mode & 0o7777));
-        block.octal(108, 8, u64::from(self.uid).min(MOST_ID));
-        block.octal(116, 8, u64::from(self.gid).min(MOST_ID));
-        block.octal(124, 12, size.min(MOST_SIZE));
+        block.octal(108, 8, u64::from(self.uid).min(MAX_ID));
+        block.octal(116, 8, u64::from(self.gid).min(MAX_ID));
+        block.octal(124, 12, size.min(MAX_SIZE));
         let mtime = u64::try_from(self.mtime).unwrap_or_default();
-        block.octal(136, 12, mtime.min(MOST_SIZE));
+        block.octal(136, 12, mtime.min(MAX_SIZE));
         block.text(157, 100, target);
         block.text(265, 32, self.user.as_bytes());
         block.text(297, 32, self.group.as_bytes());
         block.finish(out);
     }
 
-    /// What the ustar header cannot say, as pax records.
-    fn records(&self, path: &[u8], size: u64, target: &[u8]) -> Vec<u8> {
+    /// The pax records for values that do not fit into the ustar header.
+    fn pax_records(&self, path: &[u8], size: u64, target: &[u8]) -> Vec<u8> {
         let mut records = Vec::new();
         if [path, target]
             .iter()
             .any(|name| std::str::from_utf8(name).is_err())
         {
-            record(&mut records, "hdrcharset", b"BINARY");
+            push_record(&mut records, "hdrcharset", b"BINARY");
         }
         if !fits(path, 100) {
-            record(&mut records, "path", path);
+            push_record(&mut records, "path", path);
         }
         if !fits(target, 100) {
-            record(&mut records, "linkpath", target);
+            push_record(&mut records, "linkpath", target);
         }
         if !fits(self.user.as_bytes(), 31) {
-            record(&mut records, "uname", self.user.as_bytes());
+            push_record(&mut records, "uname", self.user.as_bytes());
         }
         if !fits(self.group.as_bytes(), 31) {
-            record(&mut records, "gname", self.group.as_bytes());
+            push_record(&mut records, "gname", self.group.as_bytes());
         }
-        for (name, value, most) in [
-            ("uid", u64::from(self.uid), MOST_ID),
-            ("gid", u64::from(self.gid), MOST_ID),
-            ("size", size, MOST_SIZE),
+        for (name, value, limit) in [
+            ("uid", u64::from(self.uid), MAX_ID),
+            ("gid", u64::from(self.gid), MAX_ID),
+            ("size", size, MAX_SIZE),
         ] {
-            if value > most {
-                record(&mut records, name, value.to_string().as_bytes());
+            if value > limit {
+                push_record(&mut records, name, value.to_string().as_bytes());
             }
         }
-        if u64::try_from(self.mtime).map_or(true, |mtime| mtime > MOST_SIZE) {
-            record(&mut records, "mtime", self.mtime.to_string().as_bytes());
+        if u64::try_from(self.mtime).map_or(true, |mtime| mtime > MAX_SIZE) {
+            push_record(&mut records, "mtime", self.mtime.to_string().as_bytes());
         }
         records
     }
 }
 
 /// The two blocks of zeros that end an archive.
-pub(crate) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
+pub(crate) const END_OF_ARCHIVE: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 
-/// How many zeros follow content of this size.
+/// The number of zero bytes after content of this size.
 pub(crate) fn padding(size: u64) -> usize {
-    let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
-    if over == 0 { 0 } else { BLOCK - over }
+    let over = usize::try_from(size % BLOCK_BYTES as u64).unwrap_or_default();
+    if over == 0 { 0 } else { BLOCK_BYTES - over }
 }
 
-/// Whether a ustar field of that length can hold it. Its encoding is not told, so only ASCII is sure to arrive.
+/// Returns whether a ustar field of this length can hold the text. Ustar states no encoding, so
+/// only ASCII is portable.
 fn fits(text: &[u8], length: usize) -> bool {
     text.len() <= length && text.is_ascii()
 }
 
-/// `LENGTH NAME=VALUE\n`, where the length counts itself.
-fn record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
+/// Appends a record `LENGTH NAME=VALUE\n`. The length includes its own digits.
+fn push_record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
     let rest = 3 + name.len() + value.len();
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
@@ -144,11 +148,12 @@ fn record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
     records.push(b'\n');
 }
 
-struct Block([u8; BLOCK]);
+/// A header block of 512 bytes.
+struct HeaderBlock([u8; BLOCK_BYTES]);
 
-impl Block {
+impl HeaderBlock {
     fn new(path: &[u8], letter: u8) -> Self {
-        let mut block = Self([0; BLOCK]);
+        let mut block = Self([0; BLOCK_BYTES]);
         block.text(0, 100, path);
         block.0[156] = letter;
         block.text(257, 8, b"ustar\x0000");
@@ -179,8 +184,8 @@ impl Block {
 mod tests {
     use super::*;
 
-    fn header<'a>(path: &'a [u8], kind: Type<'a>) -> Header<'a> {
-        Header {
+    fn header<'a>(path: &'a [u8], kind: EntryType<'a>) -> TarHeader<'a> {
+        TarHeader {
             path,
             kind,
             mode: 0o100_644,
@@ -193,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn what_ustar_holds_is_one_block() {
+    fn an_entry_that_fits_ustar_is_one_block() {
         let mut out = Vec::new();
-        header(b"etc/hosts", Type::File { size: 5 }).write(&mut out);
-        assert_eq!(out.len(), BLOCK);
+        header(b"etc/hosts", EntryType::File { size: 5 }).write(&mut out);
+        assert_eq!(out.len(), BLOCK_BYTES);
         assert_eq!(&out[..10], b"etc/hosts\0");
         assert_eq!(&out[100..108], b"0000644\0");
         assert_eq!(&out[116..124], b"0000005\0");
@@ -218,22 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_hold_comes_before_as_records() {
+    fn larger_values_are_records_before_the_header() {
         let long = [b'x'; 300];
         let mut out = Vec::new();
-        Header {
+        TarHeader {
             uid: u32::MAX - 1,
             mtime: -5,
-            ..header(
-                &long,
-                Type::File {
-                    size: MOST_SIZE + 1,
-                },
-            )
+            ..header(&long, EntryType::File { size: MAX_SIZE + 1 })
         }
         .write(&mut out);
-        assert_eq!((out.len(), out[156]), (3 * BLOCK, b'x'));
-        let records = String::from_utf8_lossy(&out[BLOCK..2 * BLOCK]);
+        assert_eq!((out.len(), out[156]), (3 * BLOCK_BYTES, b'x'));
+        let records = String::from_utf8_lossy(&out[BLOCK_BYTES..2 * BLOCK_BYTES]);
         for line in [
             format!("310 path={}\n", "x".repeat(300)),
             "18 uid=4294967294\n".into(),
@@ -243,8 +243,8 @@ mod tests {
             assert!(records.contains(&line), "{records}");
         }
         let mut out = Vec::new();
-        header(b"caf\xe9", Type::Symlink { target: b"to" }).write(&mut out);
-        let records = String::from_utf8_lossy(&out[BLOCK..]);
+        header(b"caf\xe9", EntryType::Symlink { target: b"to" }).write(&mut out);
+        let records = String::from_utf8_lossy(&out[BLOCK_BYTES..]);
         assert!(
             records.starts_with("21 hdrcharset=BINARY\n13 path=caf"),
             "{records}"
@@ -255,10 +255,10 @@ mod tests {
     fn the_length_of_a_record_counts_itself() {
         for length in 1..2000 {
             let mut records = Vec::new();
-            record(&mut records, "path", &vec![b'y'; length]);
+            push_record(&mut records, "path", &vec![b'y'; length]);
             let text = String::from_utf8(records.clone()).unwrap();
-            let said: usize = text.split(' ').next().unwrap().parse().unwrap();
-            assert_eq!(said, records.len());
+            let stated: usize = text.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(stated, records.len());
         }
     }
 }

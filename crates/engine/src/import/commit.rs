@@ -1,4 +1,4 @@
-//! Turning layers into an image: all of it in one transaction.
+//! Commits the layers of an import as an image, in one transaction.
 
 use std::collections::BTreeMap;
 
@@ -10,37 +10,38 @@ use super::prepared::{PreparedImage, PreparedLayer};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
-use crate::rows::operations::{self, Ending, Status};
+use crate::rows::operations::{self, OperationEnding, Status};
 use crate::rows::{images, imports, layers};
 use contree_sqlite::DbError;
 
-/// Why an import cannot be kept after all. What it found is held, so that this takes more than pruning.
-const GONE: &str =
-    "layers that the image shares with others were lost in the meantime; import it again";
+/// The error of an import whose shared layers were removed before the commit. Held layers are not
+/// pruned, so this needs a lost layer.
+const LOST_LAYERS: &str =
+    "layers that the image shares with others were lost during the import; import it again";
 
-/// Makes the image, points the tag to it, and ends the operation.
+/// Makes the image, moves the tag to it, and ends the operation.
 pub(super) fn commit(
     engine: &Engine,
     operation: Uuid,
     prepared: &PreparedImage,
     tag: Option<&str>,
-) -> Result<Ending, ApiError> {
+) -> Result<OperationEnding, ApiError> {
     let done = engine.rows.write(|t| {
         let image = match prepared {
-            PreparedImage::Known { image, .. } => {
+            PreparedImage::Existing { image, .. } => {
                 images::by_uuid(t, *image)?.filter(|image| !image.lost)
             }
             PreparedImage::New {
                 key, env, layers, ..
             } => match imports::find(t, key)? {
-                // Another engine was quicker.
+                // Another engine has made the image first.
                 Some(image) => images::by_uuid(t, image)?,
-                None => make(t, operation, key, env, layers)?,
+                None => make_image(t, operation, key, env, layers)?,
             },
         };
-        // From here on the image itself holds what it is made of.
+        // From here on, the image itself keeps its layers from being pruned.
         if let Some(held) = prepared.held() {
-            layers::forget(t, held)?;
+            layers::remove(t, held)?;
         }
         let Some(image) = image else {
             return Ok(None);
@@ -52,7 +53,7 @@ pub(super) fn commit(
             .iter()
             .map(|layer| layer.bytes)
             .sum();
-        let ending = Ending {
+        let ending = OperationEnding {
             status: Status::Success,
             error: None,
             result_image: Some(image.uuid),
@@ -63,26 +64,26 @@ pub(super) fn commit(
         Ok(Some(ending))
     })?;
     engine.committed.notify_one();
-    done.ok_or_else(|| ApiError::internal(GONE))
+    committed.ok_or_else(|| ApiError::internal(LOST_LAYERS))
 }
 
-/// Makes the image of these layers, the bottom first. Those that another import has made in the meantime take the place of our own.
-/// `None` if one that was shared is gone.
-fn make(
+/// Makes an image of these layers, the bottom first. A layer that another import has completed
+/// meanwhile replaces this import's copy. Returns `None` if a shared layer is gone.
+fn make_image(
     t: &Connection,
     operation: Uuid,
     key: &str,
     env: &BTreeMap<String, String>,
-    pieces: &[PreparedLayer],
+    prepared: &[PreparedLayer],
 ) -> Result<Option<images::Image>, DbError> {
     let mut top = None;
-    for piece in pieces {
-        let chain = piece.chain.to_string();
-        let there = layers::by_chain(t, &chain)?;
-        top = match (there, piece.made) {
+    for layer in prepared {
+        let chain = layer.chain.to_string();
+        let existing = layers::by_chain(t, &chain)?;
+        top = match (existing, layer.unpacked_bytes) {
             (Some(id), _) => Some(id),
             (None, Some(bytes)) => {
-                layers::ready_imported(t, piece.id, top, bytes, &chain)?;
+                layers::mark_imported_ready(t, piece.id, top, bytes, &chain)?;
                 Some(piece.id)
             }
             (None, None) => return Ok(None),

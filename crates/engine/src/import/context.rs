@@ -1,4 +1,4 @@
-//! What the parts of one import share.
+//! The context that the steps of one import share.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::tasks::ImportTasks;
 use crate::engine::Engine;
 
-/// One import on its way.
+/// The context of one import.
 pub(super) struct ImportContext<'a> {
     pub(super) engine: &'a Arc<Engine>,
     pub(super) operation: Uuid,
@@ -20,7 +20,7 @@ pub(super) struct ImportContext<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// A sum of sizes that somebody else states.
+/// Adds up sizes that a manifest states, saturating on overflow.
 pub(super) fn total(sizes: impl Iterator<Item = u64>) -> u64 {
     sizes.fold(0, u64::saturating_add)
 }

@@ -1,4 +1,5 @@
-//! Unpacking what archives are packed with: gzip (RFC 1952), Zstandard (RFC 8878), xz. What it is stands in its first bytes.
+//! Decompresses archives: gzip (RFC 1952), Zstandard (RFC 8878) and xz. The first bytes of a file
+//! give its format.
 
 use std::io::{self, BufRead, Cursor, Read};
 
@@ -7,46 +8,49 @@ use lzma_rust2::XzReader;
 use ruzstd::decoding::FrameDecoder;
 use ruzstd::decoding::StreamingDecoder;
 
-/// The most memory that xz may ask for, in KiB: level 9 takes 65 MiB.
-const XZ_MEMORY: u32 = 256 * 1024;
+/// The most memory that xz may use, in KiB. Level 9 needs 65 MiB.
+const MAX_XZ_MEMORY_KIB: u32 = 256 * 1024;
 
-/// A reader of the unpacked bytes.
+/// A reader of the decompressed bytes.
 pub(super) enum Decoder<R: BufRead> {
     Plain(R),
     Gzip(Box<MultiGzDecoder<R>>),
-    Zstd(Box<Zstd<R>>),
+    Zstd(Box<ZstdDecoder<R>>),
     Xz(Box<XzReader<R>>),
 }
 
 impl<R: BufRead> Decoder<R> {
-    /// A decoder of whatever `source` begins with.
+    /// Chooses the decoder by the first bytes of `source`.
     ///
     /// # Errors
-    /// If it cannot be read, or is packed in a way that is not supported.
+    /// Fails if `source` cannot be read or its compression is not supported.
     pub(super) fn new(mut source: R) -> io::Result<Self> {
-        // A reader with a buffer fills it from a file at once; what is shorter than these marks is not packed.
+        // A buffered reader fills its buffer from a file in one read. Input that is shorter than
+        // these magic numbers is not compressed.
         let start = source.fill_buf()?;
-        let begins = |mark: &[u8]| start.starts_with(mark);
+        let begins = |magic: &[u8]| start.starts_with(magic);
         if begins(&[0x1f, 0x8b]) {
             return Ok(Self::Gzip(Box::new(MultiGzDecoder::new(source))));
         }
         if begins(&[0x28, 0xb5, 0x2f, 0xfd]) || (start.len() >= 4 && is_skippable(start)) {
-            return Ok(Self::Zstd(Box::new(Zstd::new(source))));
+            return Ok(Self::Zstd(Box::new(ZstdDecoder::new(source))));
         }
         if begins(&[0xfd, b'7', b'z', b'X', b'Z', 0]) {
             return Ok(Self::Xz(Box::new(XzReader::new_mem_limit(
-                source, true, XZ_MEMORY,
+                source,
+                true,
+                MAX_XZ_MEMORY_KIB,
             ))));
         }
         if begins(b"BZh") {
             return Err(io::Error::other(
-                "it is packed with bzip2, which is not supported: pack it with gzip, zstd or xz",
+                "it is compressed with bzip2, which is not supported: use gzip, zstd or xz",
             ));
         }
         Ok(Self::Plain(source))
     }
 
-    /// Whether nothing has to be unpacked.
+    /// Returns whether the input is not compressed.
     pub(super) fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
@@ -63,30 +67,31 @@ impl<R: BufRead> Read for Decoder<R> {
     }
 }
 
-type Frame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
+/// The decoder of one Zstandard frame, whose magic number was already read.
+type ZstdFrame<R> = StreamingDecoder<io::Chain<Cursor<[u8; 4]>, R>, FrameDecoder>;
 
-/// Zstandard's frames, one after the other, without those that are to be skipped.
-pub(super) struct Zstd<R: BufRead> {
+/// Decodes consecutive Zstandard frames and skips the skippable ones.
+pub(super) struct ZstdDecoder<R: BufRead> {
     state: FrameState<R>,
 }
 
 enum FrameState<R: BufRead> {
-    Between(R),
-    Within(Box<Frame<R>>),
-    Over,
+    BetweenFrames(R),
+    InFrame(Box<ZstdFrame<R>>),
+    End,
 }
 
-impl<R: BufRead> Zstd<R> {
+impl<R: BufRead> ZstdDecoder<R> {
     fn new(source: R) -> Self {
         Self {
-            state: FrameState::Between(source),
+            state: FrameState::BetweenFrames(source),
         }
     }
 
     fn next(mut source: R) -> io::Result<FrameState<R>> {
         loop {
             if source.fill_buf()?.is_empty() {
-                return Ok(FrameState::Over);
+                return Ok(FrameState::End);
             }
             let mut magic = [0; 4];
             source.read_exact(&mut magic)?;
@@ -100,25 +105,25 @@ impl<R: BufRead> Zstd<R> {
                 continue;
             }
             return StreamingDecoder::new(Cursor::new(magic).chain(source))
-                .map(|frame| FrameState::Within(Box::new(frame)))
+                .map(|frame| FrameState::InFrame(Box::new(frame)))
                 .map_err(io::Error::other);
         }
     }
 }
 
-impl<R: BufRead> Read for Zstd<R> {
+impl<R: BufRead> Read for ZstdDecoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);
         }
         loop {
-            self.state = match std::mem::replace(&mut self.state, FrameState::Over) {
-                FrameState::Over => return Ok(0),
-                FrameState::Between(source) => Self::next(source)?,
-                FrameState::Within(mut frame) => match frame.read(buffer)? {
-                    0 => FrameState::Between(frame.into_inner().into_inner().1),
+            self.state = match std::mem::replace(&mut self.state, FrameState::End) {
+                FrameState::End => return Ok(0),
+                FrameState::BetweenFrames(source) => Self::next(source)?,
+                FrameState::InFrame(mut frame) => match frame.read(buffer)? {
+                    0 => FrameState::BetweenFrames(frame.into_inner().into_inner().1),
                     read => {
-                        self.state = FrameState::Within(frame);
+                        self.state = FrameState::InFrame(frame);
                         return Ok(read);
                     }
                 },
@@ -127,7 +132,7 @@ impl<R: BufRead> Read for Zstd<R> {
     }
 }
 
-/// Whether these bytes begin a frame that decoders pass over (RFC 8878, section 3.1.2).
+/// Returns whether these bytes begin a skippable frame (RFC 8878, section 3.1.2).
 fn is_skippable(start: &[u8]) -> bool {
     start[0] & 0xf0 == 0x50 && start[1..4] == [0x2a, 0x4d, 0x18]
 }
@@ -139,7 +144,7 @@ mod tests {
     use super::*;
 
     fn unpack(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        // Small reads, so that marks and ends fall between them.
+        // Small reads, so that magic numbers and frame ends fall between them.
         let mut out = Vec::new();
         let mut decoder = Decoder::new(BufReader::with_capacity(16, bytes))?;
         decoder.read_to_end(&mut out)?;
@@ -157,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_bytes_in_several_parts() {
+    fn consecutive_streams_are_joined() {
         let (one, two) = (b"one ".repeat(5000), b"two".to_vec());
         let whole = [one.clone(), two.clone()].concat();
         assert_eq!(unpack(&whole).unwrap(), whole);
@@ -176,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_unknown_is_an_error() {
+    fn truncated_or_unknown_input_is_an_error() {
         for packed in [gzip(&b"text".repeat(1000)), zstd(&b"text".repeat(1000))] {
             for cut in [packed.len() - 1, packed.len() / 2, 6] {
                 assert!(unpack(&packed[..cut]).is_err(), "{cut} of {}", packed.len());
@@ -188,6 +193,6 @@ mod tests {
                 .to_string()
                 .contains("bzip2")
         );
-        assert!(unpack(b"\xfd7zXZ\0garbage that is none").is_err());
+        assert!(unpack(b"\xfd7zXZ\0garbage").is_err());
     }
 }

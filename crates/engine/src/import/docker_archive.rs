@@ -1,4 +1,4 @@
-//! Images in an archive of this machine, as `docker save` writes it.
+//! Reads images from a local archive that `docker save` wrote.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,59 +10,59 @@ use serde::Deserialize;
 
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
-use super::plan::{Content, Plan, PlanError};
-use contree_registry::manifest::{self, LARGEST, LAYERS, ManifestError};
+use super::plan::{ArchiveLocation, ImportPlan, PlanError};
+use contree_registry::manifest::{self, MAX_DOCUMENT_BYTES, MAX_LAYERS, ManifestError};
 use contree_registry::{Digest, Reference};
 
-/// Most members of such an archive.
-const MEMBERS: usize = 100_000;
-/// Most links from name to name.
-const LINKS: usize = 8;
+/// The most members of an archive.
+const MAX_MEMBERS: usize = 100_000;
+/// The most links to follow from one member to another.
+const MAX_LINKS: usize = 8;
 
-/// Why an archive gives no image.
+/// The reason why an archive cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
-    /// It cannot be read.
+    /// The archive cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is no archive, or a damaged one.
+    /// It is not a tar archive, or it is damaged.
     #[error(transparent)]
     Tar(#[from] TarError),
-    /// Unpacked it is larger than an image may be.
-    #[error("it is larger than {0} bytes when it is unpacked")]
+    /// It is larger than an image may be once it is decompressed.
+    #[error("it is larger than {0} bytes when decompressed")]
     TooLarge(u64),
     /// It has too many members.
-    #[error("it has more than {MEMBERS} members")]
+    #[error("it has more than {MAX_MEMBERS} members")]
     TooManyMembers,
-    /// A member that every such archive has is missing.
-    #[error("it is no archive of `docker save`: it has no member {0}")]
+    /// It lacks a member that `docker save` always writes.
+    #[error("it is not an archive of `docker save`: it has no member {0}")]
     NoMember(String),
-    /// A member that is held in memory is too large for that.
-    #[error("its member {0} is larger than {LARGEST} bytes")]
+    /// A member to be read into memory is too large.
+    #[error("its member {0} is larger than {MAX_DOCUMENT_BYTES} bytes")]
     LargeMember(String),
-    /// Its list of images is not as it should be.
-    #[error("its manifest.json cannot be read: {0}")]
+    /// Its list of images is not valid.
+    #[error("its manifest.json is not valid: {0}")]
     List(#[source] serde_json::Error),
-    /// No image has this name.
+    /// No image in it has this name.
     #[error("it has no image `{name}`; it has {names}")]
     NoImage { name: String, names: String },
-    /// Nothing tells which of its images is meant.
-    #[error("it has {count} images: say which, as in docker-archive:FILE:NAME:TAG; it has {names}")]
+    /// It has several images, and the request names none of them.
+    #[error("it has {count} images: name one, as in docker-archive:FILE:NAME:TAG; it has {names}")]
     Ambiguous { count: usize, names: String },
     /// The image has too many layers.
-    #[error("it has {0} layers, and at most {LAYERS} are taken")]
+    #[error("it has {0} layers, and at most {MAX_LAYERS} are supported")]
     TooManyLayers(usize),
-    /// The configuration is not as it should be.
+    /// The image's configuration is not valid, or for another machine.
     #[error(transparent)]
     Configuration(#[from] ManifestError),
-    /// The image's parts do not fit each other.
+    /// The manifest and the configuration of the image do not match.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
 
-/// An image in `manifest.json`.
+/// An image in the archive's `manifest.json`.
 #[derive(Deserialize)]
-struct Saved {
+struct SavedImage {
     #[serde(rename = "Config")]
     config: String,
     #[serde(rename = "RepoTags", default)]
@@ -71,24 +71,26 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// Where the members of an archive are.
-struct Members {
+/// The positions of the members of an archive, by name.
+struct ArchiveMembers {
     path: PathBuf,
+    /// Offset and length of each regular file.
     files: HashMap<String, (u64, u64)>,
+    /// The target of each hard or symbolic link.
     links: HashMap<String, String>,
 }
 
-/// The plan of the image that `name` names; without one, of the only image. An archive that is packed as a whole is unpacked into
-/// `scratch`, up to `limit` bytes.
+/// Makes the plan of the image with this name, or of the only image if there is no name. A
+/// compressed archive is decompressed into `scratch`, up to `limit` bytes.
 pub(super) fn plan(
     path: &Path,
     name: Option<&str>,
     scratch: &Path,
     limit: u64,
-) -> Result<Plan, ArchiveError> {
-    let members = Members::read(&plain(path, scratch, limit)?)?;
-    let list = members.content("manifest.json")?;
-    let mut images: Vec<Saved> = serde_json::from_slice(&list).map_err(ArchiveError::List)?;
+) -> Result<ImportPlan, ArchiveError> {
+    let members = ArchiveMembers::read(&decompressed_path(path, scratch, limit)?)?;
+    let list = members.read_member("manifest.json")?;
+    let mut images: Vec<SavedImage> = serde_json::from_slice(&list).map_err(ArchiveError::List)?;
     let all = || {
         let names: Vec<&str> = images
             .iter()
@@ -98,10 +100,10 @@ pub(super) fn plan(
             .collect();
         names.join(", ")
     };
-    let at = match name {
+    let index = match name {
         Some(name) => images
             .iter()
-            .position(|image| image.is_called(name))
+            .position(|image| image.has_name(name))
             .ok_or_else(|| ArchiveError::NoImage {
                 name: name.to_owned(),
                 names: all(),
@@ -114,17 +116,17 @@ pub(super) fn plan(
             });
         }
     };
-    let image = images.swap_remove(at);
-    if image.layers.len() > LAYERS {
+    let image = images.swap_remove(index);
+    if image.layers.len() > MAX_LAYERS {
         return Err(ArchiveError::TooManyLayers(image.layers.len()));
     }
-    let config = members.content(&image.config)?;
-    let contents = image
+    let config = members.read_member(&image.config)?;
+    let locations = image
         .layers
         .iter()
         .map(|layer| {
             let (offset, length) = members.find(layer)?;
-            Ok(Content::File {
+            Ok(ArchiveLocation::File {
                 path: members.path.clone(),
                 offset,
                 length,
@@ -132,27 +134,31 @@ pub(super) fn plan(
             })
         })
         .collect::<Result<_, ArchiveError>>()?;
-    let about = manifest::config(&config).map_err(ArchiveError::Configuration)?;
-    Ok(Plan::of(&Digest::of(&config), about, contents)?)
+    let image_config = manifest::parse_config(&config).map_err(ArchiveError::Configuration)?;
+    Ok(ImportPlan::from_config(
+        &Digest::of(&config),
+        image_config,
+        locations,
+    )?)
 }
 
-impl Saved {
-    fn is_called(&self, name: &str) -> bool {
-        let full = |name: &str| {
+impl SavedImage {
+    fn has_name(&self, name: &str) -> bool {
+        let full_name = |name: &str| {
             name.parse::<Reference>()
                 .map(|reference| reference.to_string())
                 .ok()
         };
-        let wanted = full(name);
+        let wanted = full_name(name);
         self.names
             .iter()
             .flatten()
-            .any(|known| known == name || (wanted.is_some() && full(known) == wanted))
+            .any(|known| known == name || (wanted.is_some() && full_name(known) == wanted))
     }
 }
 
-/// The archive itself, or what it was packed from.
-fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
+/// Returns the archive's own path, or that of a decompressed copy if it is compressed.
+fn decompressed_path(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
     let (file, _) = local_file::open(path)?;
     let failed = FileError::read(path);
     let mut decoder = Decoder::new(BufReader::new(file)).map_err(&failed)?;
@@ -161,15 +167,15 @@ fn plain(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveErro
     }
     let unpacked = scratch.join("archive.tar");
     let mut to = File::create_new(&unpacked).map_err(&failed)?;
-    let copied = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(&failed)?;
+    let size = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(&failed)?;
     to.flush().map_err(&failed)?;
-    if copied > limit {
+    if size > limit {
         return Err(ArchiveError::TooLarge(limit));
     }
     Ok(unpacked)
 }
 
-impl Members {
+impl ArchiveMembers {
     fn read(path: &Path) -> Result<Self, ArchiveError> {
         let (file, _) = local_file::open(path)?;
         let mut archive = Archive::new(BufReader::with_capacity(1 << 20, file));
@@ -179,24 +185,24 @@ impl Members {
             links: HashMap::new(),
         };
         while let Some(member) = archive.next_member()? {
-            if members.files.len() + members.links.len() >= MEMBERS {
+            if members.files.len() + members.links.len() >= MAX_MEMBERS {
                 return Err(ArchiveError::TooManyMembers);
             }
-            let name = tidy(&String::from_utf8_lossy(&member.path), "");
+            let name = resolve_name(&String::from_utf8_lossy(&member.path), "");
             let link = String::from_utf8_lossy(&member.link);
             match member.kind {
                 MemberKind::File if member.sparse.is_none() => {
                     members.files.insert(name, (member.offset, member.size));
                 }
                 MemberKind::Symlink => {
-                    let within = name
+                    let directory = name
                         .rsplit_once('/')
-                        .map_or("", |(within, _)| within)
+                        .map_or("", |(directory, _)| directory)
                         .to_owned();
-                    members.links.insert(name, tidy(&link, &within));
+                    members.links.insert(name, resolve_name(&link, &directory));
                 }
                 MemberKind::Hardlink => {
-                    members.links.insert(name, tidy(&link, ""));
+                    members.links.insert(name, resolve_name(&link, ""));
                 }
                 _ => {}
             }
@@ -204,9 +210,10 @@ impl Members {
         Ok(members)
     }
 
+    /// Finds the offset and length of a member, following links.
     fn find(&self, name: &str) -> Result<(u64, u64), ArchiveError> {
-        let mut at = tidy(name, "");
-        for _ in 0..LINKS {
+        let mut at = resolve_name(name, "");
+        for _ in 0..MAX_LINKS {
             if let Some(found) = self.files.get(&at) {
                 return Ok(*found);
             }
@@ -218,9 +225,10 @@ impl Members {
         Err(ArchiveError::NoMember(name.to_owned()))
     }
 
-    fn content(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
+    /// Reads a member into memory.
+    fn read_member(&self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let (offset, length) = self.find(name)?;
-        if length > LARGEST as u64 {
+        if length > MAX_DOCUMENT_BYTES as u64 {
             return Err(ArchiveError::LargeMember(name.to_owned()));
         }
         let (mut file, _) = local_file::open(&self.path)?;
@@ -232,9 +240,13 @@ impl Members {
     }
 }
 
-/// A name relative to the archive's root; these are only ever looked up in it.
-fn tidy(name: &str, within: &str) -> String {
-    let mut parts: Vec<&str> = within.split('/').filter(|part| !part.is_empty()).collect();
+/// Resolves a name in `directory`, relative to the root of the archive. The result is only
+/// looked up in the archive.
+fn resolve_name(name: &str, directory: &str) -> String {
+    let mut parts: Vec<&str> = directory
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .collect();
     for part in name.split('/') {
         match part {
             "" | "." => {}

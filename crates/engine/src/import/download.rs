@@ -1,4 +1,4 @@
-//! Downloading the layers of an image, three at once.
+//! Downloads the layers of an image, at most three at once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,55 +11,56 @@ use tokio::task::JoinHandle;
 
 use super::context::{ImportContext, total};
 use super::error::FetchError;
-use super::plan::{Content, LayerPlan};
-use super::source::Origin;
+use super::plan::{ArchiveLocation, LayerPlan};
+use super::source::ImageSource;
 
-/// How many layers are downloaded at once.
-const DOWNLOADS: usize = 3;
+/// Concurrent downloads of one import.
+const MAX_DOWNLOADS: usize = 3;
 
-/// A layer that is being downloaded; `None` if that was stopped.
-pub(super) type Download = JoinHandle<Option<Result<Content, FetchError>>>;
+/// The task of a layer's download. It yields `None` if the import was stopped.
+pub(super) type Download = JoinHandle<Option<Result<ArchiveLocation, FetchError>>>;
 
 impl ImportContext<'_> {
-    /// Starts the downloads, which wait for each other so that not all run at once. What is on this machine has none.
+    /// Starts the downloads of a registry's layers, which take turns. Layers on this machine have
+    /// no download.
     pub(super) fn download(
         &self,
-        origin: &Origin,
+        image_source: &ImageSource,
         missing: &[LayerPlan],
         scratch: &Path,
     ) -> Vec<Option<Download>> {
-        let Origin::Registry(reference, _) = origin else {
+        let ImageSource::Registry(reference, _) = image_source else {
             return missing.iter().map(|_| None).collect();
         };
         self.progress
-            .expect(total(missing.iter().map(|layer| layer.content.length())));
-        let slots = Arc::new(Semaphore::new(DOWNLOADS));
+            .set_total(total(missing.iter().map(|layer| layer.location.length())));
+        let permits = Arc::new(Semaphore::new(MAX_DOWNLOADS));
         let start = |(number, layer): (usize, &LayerPlan)| {
             let blob = remote(layer)?.clone();
             let path = scratch.join(number.to_string());
-            let slots = Arc::clone(&slots);
+            let permits = Arc::clone(&permits);
             let progress = self.progress.clone();
             let engine = Arc::clone(self.engine);
             let (reference, login) = (reference.as_ref().clone(), self.login.cloned());
             Some(self.tasks.spawn(async move {
                 // The semaphore is never closed.
-                let _slot = slots.acquire().await.map_err(|_| FetchError::Stopped)?;
+                let _permit = permits.acquire().await.map_err(|_| FetchError::Stopped)?;
                 let repository = Repository::new(&engine.imports.http, reference, login);
                 let mut before = 0;
                 repository
-                    .download(&blob, &path, |arrived| {
-                        progress.arrived(
-                            arrived.saturating_sub(before),
-                            before.saturating_sub(arrived),
+                    .download(&blob, &path, |downloaded| {
+                        progress.record(
+                            downloaded.saturating_sub(before),
+                            before.saturating_sub(downloaded),
                         );
-                        before = arrived;
+                        before = downloaded;
                     })
                     .await?;
-                Ok(Content::File {
+                Ok(ArchiveLocation::File {
                     path,
                     offset: 0,
                     length: blob.size,
-                    // It was checked on its way.
+                    // `Repository::download` has checked the digest.
                     digest: None,
                 })
             }))
@@ -77,10 +78,10 @@ impl ImportContext<'_> {
     }
 }
 
-/// The layer's descriptor in its registry. `None` if the layer is on this machine.
+/// The layer's descriptor in its registry, or `None` if the layer is on this machine.
 pub(super) fn remote(layer: &LayerPlan) -> Option<&Descriptor> {
-    match &layer.content {
-        Content::Remote(descriptor) => Some(descriptor),
-        Content::File { .. } => None,
+    match &layer.location {
+        ArchiveLocation::Remote(descriptor) => Some(descriptor),
+        ArchiveLocation::File { .. } => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Why an image is not imported.
+//! The errors of imports.
 
 use std::path::PathBuf;
 
@@ -10,65 +10,65 @@ use super::docker_archive::ArchiveError;
 use super::local_file::FileError;
 use super::oci_layout::LayoutError;
 use super::plan::PlanError;
-use super::progress::size;
+use super::progress::format_size;
 use super::verify::VerifyError;
 use crate::error::ApiError;
 
-/// Why an import fails, as a sentence for the operation's record.
+/// The reason why an import fails, as a sentence for the operation's record.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ImportError {
-    /// There is no room for what is downloaded.
+    /// The directory for downloads cannot be made.
     #[error("cannot make {}: {source}", path.display())]
     Scratch {
         path: PathBuf,
         source: std::io::Error,
     },
-    /// The image cannot be had from where it is.
+    /// The image cannot be fetched from its source.
     #[error("cannot import {url}: {source}")]
     Source { url: String, source: FetchError },
-    /// The records cannot be asked or changed.
+    /// The engine's database cannot be read or changed.
     #[error(transparent)]
     Engine(#[from] ApiError),
-    /// It took too long.
+    /// The import took longer than its `timeout`.
     #[error("the import took longer than its `timeout` of {0} s: give it more time")]
     TimedOut(u64),
 }
 
-/// Why an image cannot be had from where it is.
+/// The reason why an image cannot be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    /// The registry.
+    /// The registry does not provide it.
     #[error("{}{}", .0, advice(.0))]
     Registry(#[source] Box<RegistryError>),
-    /// The directory.
+    /// The OCI layout is not valid.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// The archive of `docker save`.
+    /// The archive of `docker save` is not valid.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
-    /// The archive of files.
+    /// The root filesystem archive cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The image's parts do not fit each other.
+    /// The manifest and the configuration of the image do not match.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// Its layers are too large before they are even unpacked.
+    /// The compressed layers already exceed the size limit of an image.
     #[error(
-        "its layers are larger than the bound on an image's size: {}, and at most {} are taken",
-        size(*packed),
-        size(*most)
+        "its layers exceed the size limit of an image: they have {}, and at most {} are allowed",
+        format_size(*packed),
+        format_size(*limit)
     )]
-    TooLarge { packed: u64, most: u64 },
-    /// The records cannot be asked or changed.
+    TooLarge { packed: u64, limit: u64 },
+    /// The engine's database cannot be read or changed.
     #[error(transparent)]
     Engine(#[from] ApiError),
     /// A layer cannot be unpacked.
     #[error("{name}: {source}")]
     Layer { name: String, source: UnpackError },
-    /// The import is to end.
+    /// The import was stopped.
     #[error("it was stopped")]
     Stopped,
-    /// A task broke down.
+    /// A task of the import panicked.
     #[error(transparent)]
     Task(#[from] JoinError),
 }
@@ -79,41 +79,43 @@ impl From<RegistryError> for FetchError {
     }
 }
 
-/// What to do about an error of a registry.
+/// The advice for an error of a registry.
 fn advice(error: &RegistryError) -> &'static str {
     match error {
         RegistryError::LoginNeeded { .. } => {
-            "; the image may be private or not exist: give `registry.credentials` if it is private, and check its name"
+            "; the image may be private or not exist: check its name, and give `registry.credentials` if it is private"
         }
         RegistryError::Rejected { .. } => {
-            "; check user and password, and that they may pull this image"
+            "; check the user and password, and that this user may pull the image"
         }
         _ => "",
     }
 }
 
-/// Why a layer cannot be unpacked.
+/// The reason why a layer cannot be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UnpackError {
-    /// Its archive is at fault, or the disk.
+    /// The layer's archive is not valid, or the disk fails.
     #[error(transparent)]
     Archive(#[from] VerifyError),
-    /// The helper that unpacks it is not started, or refuses something of it.
+    /// The helper process does not start, or it rejects an entry of the archive.
     #[error(transparent)]
     Sandbox(#[from] contree_sandbox::Error),
-    /// The records.
+    /// The engine's database cannot be read or changed.
     #[error(transparent)]
     Records(#[from] DbError),
-    /// It is not what the configuration says.
-    #[error("unpacked it has the digest {found}, and the image's configuration says {expected}")]
+    /// The unpacked layer does not have the digest that the configuration states.
+    #[error(
+        "its digest after decompression is {found}, but the image's configuration states {expected}"
+    )]
     WrongDigest {
         found: contree_registry::Digest,
         expected: contree_registry::Digest,
     },
-    /// The import is to end.
+    /// The import was stopped.
     #[error("it was stopped")]
     Stopped,
-    /// A task broke down.
+    /// The unpacking task panicked.
     #[error(transparent)]
     Task(#[from] JoinError),
 }

@@ -1,4 +1,4 @@
-//! One import from its acceptance to its end.
+//! Runs one import, from the acceptance of its request to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use super::prepared::PreparedImage;
 use super::progress::Progress;
 use super::tasks::ImportTasks;
 use super::unpack::discard;
-use crate::api::request::import::Checked;
+use crate::api::request::import::CheckedImport;
 use crate::api::types::ImageImportRequest;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::lifecycle::{self, CommitWork, Task, WorkEnding};
+use crate::operation::lifecycle::{self, CommitWork, OperationTask, WorkEnding};
 use crate::rows::operations::Status;
 
-/// Checks a request, records its operation and starts it on `runtime`. Blocks.
+/// Checks a request, records its operation, and starts it on `runtime`. Blocks.
 pub(crate) fn begin(
     engine: &Arc<Engine>,
     request: ImageImportRequest,
     runtime: &tokio::runtime::Handle,
 ) -> Result<Uuid, ApiError> {
     let checked = request.check()?;
-    if checked.origin.is_local() && !engine.imports.local {
+    if checked.origin.is_local() && !engine.imports.allow_local {
         return Err(ApiError::new(
             StatusCode::FORBIDDEN,
             "this engine does not import from paths of its own machine: start it with `--allow-local-imports` if its clients may read them",
@@ -43,20 +43,21 @@ pub(crate) fn begin(
         &serde_json::to_value(checked.masked())
             .map_err(|error| ApiError::internal(error.to_string()))?,
     )?;
-    let shared = Arc::clone(engine);
+    let task_engine = Arc::clone(engine);
     engine.tasks.spawn_on(
         async move {
             let work = |engine, task| run(engine, task, checked);
-            lifecycle::carry_out(Arc::clone(&shared), accepted, work).await;
-            // What was not kept after all, and layers that another import was quicker with.
-            discard(&shared, operation).await;
+            lifecycle::carry_out(Arc::clone(&task_engine), accepted, work).await;
+            // Removes layers that were not committed, including those that another import completed
+            // first.
+            discard(&task_engine, operation).await;
         },
         runtime,
     );
     Ok(operation)
 }
 
-async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
+async fn run(engine: Arc<Engine>, task: OperationTask, checked: CheckedImport) -> WorkEnding {
     if let Err(error) = task.begin(&engine).await {
         return WorkEnding::failed(error.message());
     }
@@ -64,18 +65,18 @@ async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
     match prepared {
         Some(Ok(prepared)) => {
             let operation = task.operation;
-            let keep: CommitWork = Box::new(move |engine, _| {
+            let commit_work: CommitWork = Box::new(move |engine, _| {
                 commit(engine, operation, &prepared, checked.tag.as_deref())
             });
             WorkEnding {
                 status: Status::Success,
                 error: None,
                 outcome: None,
-                keep: Some(keep),
+                commit: Some(commit_work),
             }
         }
         failed => {
-            // Before the end is told: who sees it finds nothing of it any more.
+            // Before the end is visible, so that whoever sees it finds no layers of the import.
             discard(&engine, task.operation).await;
             match failed {
                 Some(Err(error)) => WorkEnding::failed(error.to_string()),
@@ -85,14 +86,15 @@ async fn run(engine: Arc<Engine>, task: Task, checked: Checked) -> WorkEnding {
     }
 }
 
-/// Gets everything that the image is made of; `None` if it was cancelled. When this is over, no task of the import is left.
+/// Fetches and unpacks everything that the image needs. Returns `None` if the import was cancelled.
+/// No task of the import remains afterwards.
 async fn execute(
     engine: &Arc<Engine>,
-    task: &Task,
-    checked: &Checked,
+    task: &OperationTask,
+    checked: &CheckedImport,
 ) -> Option<Result<PreparedImage, ImportError>> {
     let tasks = ImportTasks::default();
-    let preparing = ImportContext {
+    let context = ImportContext {
         engine,
         operation: task.operation,
         run: &task.run,
@@ -100,12 +102,12 @@ async fn execute(
         tasks: &tasks,
         progress: &Progress::new(Arc::clone(&task.running)),
     };
-    let time = checked.timeout;
+    let seconds = checked.timeout;
     let prepared = tokio::select! {
         biased;
         () = task.running.cancel.cancelled() => None,
-        prepared = preparing.prepare(&checked.origin) => Some(prepared),
-        () = tokio::time::sleep(Duration::from_secs(time)) => Some(Err(ImportError::TimedOut(time))),
+        prepared = context.prepare(&checked.origin) => Some(prepared),
+        () = tokio::time::sleep(Duration::from_secs(seconds)) => Some(Err(ImportError::TimedOut(seconds))),
     };
     tasks.stop_all().await;
     prepared

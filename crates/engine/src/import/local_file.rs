@@ -1,27 +1,27 @@
-//! Reading files of this machine.
+//! Reads files of this machine.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use contree_registry::manifest::LARGEST;
+use contree_registry::manifest::MAX_DOCUMENT_BYTES;
 
-/// Why a file of this machine is not read.
+/// The reason why a local file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
     /// It cannot be opened or read.
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    /// It is a directory, a pipe or the like.
+    /// It is a directory, a pipe or another special file.
     #[error("{} is not a regular file", .0.display())]
     NotRegular(PathBuf),
-    /// It is to be held in memory, and too large for that.
-    #[error("{} is larger than {LARGEST} bytes", .0.display())]
+    /// It is too large to be read into memory.
+    #[error("{} is larger than {MAX_DOCUMENT_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
 }
 
 impl FileError {
-    /// What reading this path failed with.
+    /// Converts I/O errors of reading this path.
     pub(super) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self::Read {
             path: path.to_owned(),
@@ -30,10 +30,11 @@ impl FileError {
     }
 }
 
-/// Opens a regular file and says how long it is. Nothing else is opened: a pipe would wait for its other end.
+/// Opens a regular file and returns its length. Opening a pipe would block until its other end
+/// opens.
 pub(super) fn open(path: &Path) -> Result<(File, u64), FileError> {
     let failed = FileError::read(path);
-    // Before it is opened, and again after it.
+    // Checked before opening, so that no pipe is opened, and again on the open file.
     if !fs::metadata(path).map_err(&failed)?.is_file() {
         return Err(FileError::NotRegular(path.to_owned()));
     }
@@ -45,14 +46,14 @@ pub(super) fn open(path: &Path) -> Result<(File, u64), FileError> {
     Ok((file, about.len()))
 }
 
-/// Reads a small file whole.
+/// Reads a small file into memory.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     let (file, length) = open(path)?;
-    if length > LARGEST as u64 {
+    if length > MAX_DOCUMENT_BYTES as u64 {
         return Err(FileError::TooLarge(path.to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(LARGEST as u64)
+    file.take(MAX_DOCUMENT_BYTES as u64)
         .read_to_end(&mut bytes)
         .map_err(FileError::read(path))?;
     Ok(bytes)

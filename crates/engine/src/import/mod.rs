@@ -1,8 +1,13 @@
-//! Importing images: from registries, from layouts and archives on this machine's disk.
+//! Imports images from registries, and from OCI layouts and archives on this machine's disk.
 //!
-//! `request` -> `source` (which image) -> `prepare` (layers that are missing: downloaded and verified, then unpacked by a helper
-//! of the sandbox crate inside the user namespace) -> `commit` (one transaction). What is under way lives in the operation's run
-//! directory and in layer rows that are not ready, so that whatever ends an import leaves nothing behind.
+//! The steps of an import:
+//! 1. `source` parses which image to import.
+//! 2. `prepare` downloads and verifies the missing layers. A helper of the sandbox crate unpacks
+//!   them inside the user namespace.
+//! 3. `commit` makes the image in one transaction.
+//!
+//! Until then, all data is in the operation's run directory and in layer rows that are not ready.
+//! Cleanup removes both, so an import that ends early leaves nothing behind.
 
 mod commit;
 mod context;

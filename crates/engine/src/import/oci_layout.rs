@@ -1,22 +1,22 @@
-//! Images in a directory of this machine (OCI image-spec, image-layout.md).
+//! Reads images from a local OCI layout directory (OCI image-spec, image-layout.md).
 
 use std::path::{Path, PathBuf};
 
 use super::local_file::{self, FileError};
-use super::plan::{Content, Plan, PlanError};
+use super::plan::{ArchiveLocation, ImportPlan, PlanError};
 use contree_registry::Digest;
 use contree_registry::manifest::{self, Descriptor, Document, Index, ManifestError};
 
-/// Names an image in an index.
-const NAME: &str = "org.opencontainers.image.ref.name";
-/// Most indexes in one another.
-const NESTING: usize = 3;
+/// The annotation that names an image in an index.
+const NAME_ANNOTATION: &str = "org.opencontainers.image.ref.name";
+/// The most levels of nested indexes.
+const MAX_NESTING: usize = 3;
 
-/// Why a layout gives no image.
+/// The reason why a layout cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LayoutError {
     /// It has no index.
-    #[error("{} is no OCI layout: {source}", directory.display())]
+    #[error("{} is not an OCI layout: {source}", directory.display())]
     NoIndex {
         directory: PathBuf,
         source: FileError,
@@ -24,73 +24,78 @@ pub(super) enum LayoutError {
     /// A blob cannot be read.
     #[error(transparent)]
     Blob(#[from] FileError),
-    /// A blob is not what its name says.
-    #[error("its blob {0} holds something else")]
+    /// A blob does not have the digest in its name.
+    #[error("the content of its blob {0} does not match this digest")]
     WrongBlob(Digest),
-    /// A manifest or configuration is not as it should be.
+    /// A manifest or configuration is not valid.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// No image has this name.
+    /// No image in it has this name.
     #[error("it has no image `{name}`; {names}")]
     NoImage { name: String, names: String },
-    /// Nothing tells which of its images is meant.
-    #[error("it has several images, or none: say which, as in oci-layout:DIR:NAME; {names}")]
+    /// It does not have exactly one image, and the request names none.
+    #[error("it does not have exactly one image: name one, as in oci-layout:DIR:NAME; {names}")]
     Ambiguous { names: String },
-    /// There are too many indexes in one another.
-    #[error("its indexes lead to indexes, and to no image")]
+    /// Its indexes are nested too deeply.
+    #[error("its indexes are nested more than {MAX_NESTING} levels deep")]
     Nested,
-    /// The image's parts do not fit each other.
+    /// The manifest and the configuration of the image do not match.
     #[error(transparent)]
     Plan(#[from] PlanError),
 }
 
-/// The plan of the image that `name` names; without one, of the only image.
-pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<Plan, LayoutError> {
+/// Makes the plan of the image with this name, or of the only image if there is no name.
+pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, LayoutError> {
     let index =
         local_file::read(&directory.join("index.json")).map_err(|source| LayoutError::NoIndex {
             directory: directory.to_owned(),
             source,
         })?;
-    let mut document = manifest::read(&index).map_err(LayoutError::Manifest)?;
+    let mut document = manifest::parse(&index).map_err(LayoutError::Manifest)?;
     if let (Document::Index(index), Some(name)) = (&document, name) {
-        document = Document::Index(named(index, name)?);
+        document = Document::Index(entries_named(index, name)?);
     }
-    for _ in 0..=NESTING {
+    for _ in 0..=MAX_NESTING {
         match document {
             Document::Index(index) => {
-                let chosen = the_one(&index)?;
-                document =
-                    manifest::read(&blob(directory, chosen)?).map_err(LayoutError::Manifest)?;
+                let chosen = choose_image(&index)?;
+                document = manifest::parse(&read_blob(directory, chosen)?)
+                    .map_err(LayoutError::Manifest)?;
             }
             Document::Image(image) => {
-                let config = manifest::config(&blob(directory, &image.config)?)
+                let config = manifest::parse_config(&read_blob(directory, &image.config)?)
                     .map_err(LayoutError::Manifest)?;
-                let contents = image
+                let locations = image
                     .layers
                     .iter()
-                    .map(|layer| Content::File {
-                        path: place(directory, &layer.digest),
+                    .map(|layer| ArchiveLocation::File {
+                        path: blob_path(directory, &layer.digest),
                         offset: 0,
                         length: layer.size,
                         digest: Some(layer.digest.clone()),
                     })
                     .collect();
-                return Ok(Plan::of(&image.config.digest, config, contents)?);
+                return Ok(ImportPlan::from_config(
+                    &image.config.digest,
+                    config,
+                    locations,
+                )?);
             }
         }
     }
     Err(LayoutError::Nested)
 }
 
-fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
+/// The entries of an index with this name or digest.
+fn entries_named(index: &Index, name: &str) -> Result<Index, LayoutError> {
     let found: Vec<Descriptor> = index
         .manifests
         .iter()
         .filter(|entry| {
             entry
                 .annotations
-                .get(NAME)
-                .is_some_and(|given| given == name)
+                .get(NAME_ANNOTATION)
+                .is_some_and(|value| value == name)
                 || entry.digest.to_string() == name
         })
         .cloned()
@@ -104,8 +109,8 @@ fn named(index: &Index, name: &str) -> Result<Index, LayoutError> {
     Ok(Index { manifests: found })
 }
 
-/// The only image of an index, or the one for this machine.
-fn the_one(index: &Index) -> Result<&Descriptor, LayoutError> {
+/// Chooses the only image of an index, or the one for this machine.
+fn choose_image(index: &Index) -> Result<&Descriptor, LayoutError> {
     if let [only] = index.manifests.as_slice() {
         return Ok(only);
     }
@@ -121,7 +126,7 @@ fn names(index: &Index) -> String {
     let names: Vec<&str> = index
         .manifests
         .iter()
-        .filter_map(|entry| entry.annotations.get(NAME).map(String::as_str))
+        .filter_map(|entry| entry.annotations.get(NAME_ANNOTATION).map(String::as_str))
         .take(20)
         .collect();
     if names.is_empty() {
@@ -131,14 +136,14 @@ fn names(index: &Index) -> String {
     }
 }
 
-fn blob(directory: &Path, of: &Descriptor) -> Result<Vec<u8>, LayoutError> {
-    let bytes = local_file::read(&place(directory, &of.digest))?;
-    if Digest::of(&bytes) != of.digest {
-        return Err(LayoutError::WrongBlob(of.digest.clone()));
+fn read_blob(directory: &Path, descriptor: &Descriptor) -> Result<Vec<u8>, LayoutError> {
+    let bytes = local_file::read(&blob_path(directory, &descriptor.digest))?;
+    if Digest::of(&bytes) != descriptor.digest {
+        return Err(LayoutError::WrongBlob(descriptor.digest.clone()));
     }
     Ok(bytes)
 }
 
-fn place(directory: &Path, digest: &Digest) -> PathBuf {
+fn blob_path(directory: &Path, digest: &Digest) -> PathBuf {
     directory.join("blobs/sha256").join(digest.hex())
 }

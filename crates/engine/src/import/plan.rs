@@ -1,4 +1,4 @@
-//! What an import has to do: which layers make up the image, and where they are.
+//! Plans an import: the layers of the image, and where their archives are.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,59 +6,62 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 
 use contree_registry::Digest;
-use contree_registry::manifest::{Config, Descriptor, Platform, this_platform};
+use contree_registry::manifest::{Descriptor, ImageConfig, Platform, this_platform};
 
-/// Why the parts of an image do not make one.
+/// The reason why a manifest and a configuration do not describe one image.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PlanError {
-    /// Manifest and configuration disagree.
-    #[error("its manifest has {manifest} layers, and its configuration tells of {configuration}")]
+    /// They have different numbers of layers.
+    #[error("its manifest has {manifest} layers, but its configuration lists {configuration}")]
     LayerCount {
         manifest: usize,
         configuration: usize,
     },
-    /// There is nothing to unpack.
+    /// The image has no layers.
     #[error("it has no layers")]
     NoLayers,
 }
 
-/// An image to be made.
-pub(super) struct Plan {
-    /// What the image is known by when it is imported again.
+/// The plan of an image.
+pub(super) struct ImportPlan {
+    /// The key that identifies the image when it is imported again: the digest of its
+    /// configuration.
     pub(super) key: Option<String>,
+    /// The environment variables of the image.
     pub(super) env: BTreeMap<String, String>,
     pub(super) platform: Platform,
-    /// The bottom first.
+    /// The layers, the bottom first.
     pub(super) layers: Vec<LayerPlan>,
 }
 
-/// One layer of it.
+/// The plan of one layer.
 #[derive(Clone, Debug)]
 pub(super) struct LayerPlan {
-    /// The digest of the unpacked archive, if it is known before.
+    /// The digest of the decompressed archive, if it is known before decompression.
     pub(super) diff: Option<Digest>,
-    /// The layer and all below it (OCI image-spec, config.md, "Layer ChainID").
+    /// The ChainID of the layer, which covers it and all layers below it (OCI image-spec,
+    /// config.md, "Layer ChainID").
     pub(super) chain: Option<Digest>,
-    pub(super) content: Content,
+    pub(super) location: ArchiveLocation,
 }
 
-/// Where a layer's archive is.
+/// The location of a layer's archive.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(super) enum ArchiveLocation {
     /// In the registry.
     Remote(Descriptor),
-    /// A part of a file of this machine.
+    /// A part of a local file.
     File {
         path: PathBuf,
         offset: u64,
         length: u64,
-        /// Of that part, to be checked while it is read.
+        /// The digest of that part, to be checked while it is read.
         digest: Option<Digest>,
     },
 }
 
-impl Content {
-    /// Bytes of the archive as it is packed.
+impl ArchiveLocation {
+    /// The size of the archive in bytes, before decompression.
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Remote(descriptor) => descriptor.size,
@@ -67,37 +70,37 @@ impl Content {
     }
 }
 
-impl Plan {
-    /// The plan of an image with this configuration, whose digest is `key`.
+impl ImportPlan {
+    /// Plans an image with this configuration, whose digest is `key`.
     ///
     /// # Errors
-    /// If the configuration tells of another number of layers.
-    pub(super) fn of(
+    /// Fails if the configuration lists a different number of layers, or none.
+    pub(super) fn from_config(
         key: &Digest,
-        config: Config,
-        contents: Vec<Content>,
+        config: ImageConfig,
+        locations: Vec<ArchiveLocation>,
     ) -> Result<Self, PlanError> {
-        if config.diff_ids.len() != contents.len() {
+        if config.diff_ids.len() != locations.len() {
             return Err(PlanError::LayerCount {
-                manifest: contents.len(),
+                manifest: locations.len(),
                 configuration: config.diff_ids.len(),
             });
         }
-        if contents.is_empty() {
+        if locations.is_empty() {
             return Err(PlanError::NoLayers);
         }
         let mut chain: Option<Digest> = None;
         let layers = config
             .diff_ids
             .into_iter()
-            .zip(contents)
-            .map(|(diff, content)| {
+            .zip(locations)
+            .map(|(diff, location)| {
                 let here = chain_id(chain.as_ref(), &diff);
                 chain = Some(here.clone());
                 LayerPlan {
                     diff: Some(diff),
                     chain: Some(here),
-                    content,
+                    location,
                 }
             })
             .collect();
@@ -109,8 +112,8 @@ impl Plan {
         })
     }
 
-    /// The plan of an archive of files.
-    pub(super) fn of_files(content: Content) -> Self {
+    /// Plans the import of a root filesystem archive as a single layer.
+    pub(super) fn from_rootfs(location: ArchiveLocation) -> Self {
         Self {
             key: None,
             env: BTreeMap::new(),
@@ -118,13 +121,13 @@ impl Plan {
             layers: vec![LayerPlan {
                 diff: None,
                 chain: None,
-                content,
+                location,
             }],
         }
     }
 }
 
-/// Names a layer with all that is below it.
+/// Computes the ChainID of a layer.
 pub(super) fn chain_id(below: Option<&Digest>, diff: &Digest) -> Digest {
     match below {
         None => diff.clone(),

@@ -1,4 +1,4 @@
-//! Getting the layers of an image: those that are missing are downloaded and unpacked in their order.
+//! Prepares the layers of an image: downloads the missing ones and unpacks them in order.
 
 use std::path::{Path, PathBuf};
 
@@ -8,39 +8,42 @@ use uuid::Uuid;
 use super::context::{ImportContext, total};
 use super::download::remote;
 use super::error::{FetchError, ImportError};
-use super::plan::{Content, LayerPlan, Plan};
+use super::plan::{ArchiveLocation, ImportPlan, LayerPlan};
 use super::prepared::{PreparedImage, PreparedLayer};
-use super::progress::size;
-use super::source::{Kind, Origin, split};
+use super::progress::format_size;
+use super::source::{ImageSource, LocalFormat, split_name};
 use super::{docker_archive, local_file, oci_layout};
 use crate::error::ApiError;
 use crate::rows::{images, imports, layers};
 
 impl ImportContext<'_> {
-    /// Does all that is needed.
-    pub(super) async fn prepare(&self, origin: &Origin) -> Result<PreparedImage, ImportError> {
+    /// Prepares the image of this source.
+    pub(super) async fn prepare(
+        &self,
+        image_source: &ImageSource,
+    ) -> Result<PreparedImage, ImportError> {
         let scratch = self.run.path().join("b");
         std::fs::create_dir(&scratch).map_err(|source| ImportError::Scratch {
             path: scratch.clone(),
             source,
         })?;
-        let of = |source: FetchError| ImportError::Source {
-            url: origin.url(),
+        let failed = |source: FetchError| ImportError::Source {
+            url: image_source.url(),
             source,
         };
-        let plan = match origin {
-            Origin::Registry(reference, _) => self.find(reference).await,
-            Origin::Local(kind, text) => self.look(*kind, text, &scratch).await,
+        let plan = match image_source {
+            ImageSource::Registry(reference, _) => self.plan_remote(reference).await,
+            ImageSource::Local(format, text) => self.plan_local(*format, text, &scratch).await,
         }
-        .map_err(of)?;
-        // Two imports of one image: the second finds what the first has made.
+        .map_err(failed)?;
+        // Of two imports of the same image, the second waits for the first and finds its image.
         let lock = plan
             .key
             .as_deref()
-            .map(|key| self.engine.imports.lock_of(key));
-        let _alone = match &lock {
+            .map(|key| self.engine.imports.image_lock(key));
+        let _guard = match &lock {
             Some(lock) => Some(match lock.try_lock() {
-                Ok(held) => held,
+                Ok(guard) => guard,
                 Err(_) => {
                     self.progress
                         .line("the same image is being imported already; waiting for it");
@@ -50,17 +53,20 @@ impl ImportContext<'_> {
             None => None,
         };
         if let Some(key) = plan.key.clone()
-            && let Some((image, held)) = self.known(key).await?
+            && let Some((image, held)) = self.find_known(key).await?
         {
-            self.progress.line("the image is there already");
-            return Ok(PreparedImage::Known { image, held });
+            self.progress.line("the image already exists");
+            return Ok(PreparedImage::Existing { image, held });
         }
-        self.make(origin, plan, &scratch).await.map_err(of)
+        self.fetch_layers(image_source, plan, &scratch)
+            .await
+            .map_err(failed)
     }
 
-    async fn find(&self, reference: &Reference) -> Result<Plan, FetchError> {
+    /// Plans the import of a registry's image.
+    async fn plan_remote(&self, reference: &Reference) -> Result<ImportPlan, FetchError> {
         let repository = self.repository(reference);
-        let found = repository.find().await?;
+        let found = repository.find_image().await?;
         let config = repository.config(&found.manifest.config).await?;
         let bytes = total(found.manifest.layers.iter().map(|layer| layer.size));
         self.progress.line(&format!(
@@ -68,31 +74,37 @@ impl ImportContext<'_> {
             found.digest.short(),
             config.platform,
             found.manifest.layers.len(),
-            size(bytes)
+            format_size(bytes)
         ));
         let key = found.manifest.config.digest.clone();
-        let contents = found
+        let locations = found
             .manifest
             .layers
             .into_iter()
-            .map(Content::Remote)
+            .map(ArchiveLocation::Remote)
             .collect();
-        Ok(Plan::of(&key, config, contents)?)
+        Ok(ImportPlan::from_config(&key, config, locations)?)
     }
 
-    async fn look(&self, kind: Kind, text: &str, scratch: &Path) -> Result<Plan, FetchError> {
+    /// Plans the import of a local image.
+    async fn plan_local(
+        &self,
+        format: LocalFormat,
+        text: &str,
+        scratch: &Path,
+    ) -> Result<ImportPlan, FetchError> {
         let (text, scratch) = (text.to_owned(), scratch.to_owned());
         let limit = self.engine.imports.limits.bytes;
-        let looked = self
+        let plan = self
             .tasks
-            .spawn_blocking(move || -> Result<Plan, FetchError> {
-                match kind {
-                    Kind::Layout => {
-                        let (path, name) = split(&text);
+            .spawn_blocking(move || -> Result<ImportPlan, FetchError> {
+                match format {
+                    LocalFormat::Layout => {
+                        let (path, name) = split_name(&text);
                         Ok(oci_layout::plan(&path, name.as_deref())?)
                     }
-                    Kind::Archive => {
-                        let (path, name) = split(&text);
+                    LocalFormat::Archive => {
+                        let (path, name) = split_name(&text);
                         Ok(docker_archive::plan(
                             &path,
                             name.as_deref(),
@@ -100,10 +112,10 @@ impl ImportContext<'_> {
                             limit,
                         )?)
                     }
-                    Kind::Rootfs => {
+                    LocalFormat::Rootfs => {
                         let path = PathBuf::from(text);
                         let (_, length) = local_file::open(&path)?;
-                        Ok(Plan::of_files(Content::File {
+                        Ok(ImportPlan::from_rootfs(ArchiveLocation::File {
                             path,
                             offset: 0,
                             length,
@@ -112,79 +124,81 @@ impl ImportContext<'_> {
                     }
                 }
             });
-        let plan = looked.await??;
-        let bytes = total(plan.layers.iter().map(|layer| layer.content.length()));
+        let plan = plan.await??;
+        let bytes = total(plan.layers.iter().map(|layer| layer.location.length()));
         self.progress.line(&format!(
             "an image for {}, {} layers, {}",
             plan.platform,
             plan.layers.len(),
-            size(bytes)
+            format_size(bytes)
         ));
         Ok(plan)
     }
 
-    async fn make(
+    /// Downloads and unpacks the layers that are missing.
+    async fn fetch_layers(
         &self,
-        origin: &Origin,
-        plan: Plan,
+        image_source: &ImageSource,
+        plan: ImportPlan,
         scratch: &Path,
     ) -> Result<PreparedImage, FetchError> {
         let count = plan.layers.len();
-        let (mut pieces, held) = self.shared(&plan.layers).await?;
-        if !pieces.is_empty() {
+        let (mut prepared, held) = self.find_shared(&plan.layers).await?;
+        if !prepared.is_empty() {
             self.progress.line(&format!(
-                "{} of {count} layers are there already",
-                pieces.len()
+                "{} of {count} layers already exist",
+                prepared.len()
             ));
         }
-        let missing = &plan.layers[pieces.len()..];
-        let (packed, most) = (
-            total(missing.iter().map(|layer| layer.content.length())),
+        let missing = &plan.layers[prepared.len()..];
+        let (packed, limit) = (
+            total(missing.iter().map(|layer| layer.location.length())),
             self.engine.imports.limits.bytes,
         );
-        if packed > most {
-            return Err(FetchError::TooLarge { packed, most });
+        if packed > limit {
+            return Err(FetchError::TooLarge { packed, limit });
         }
-        let downloads = self.download(origin, missing, scratch);
+        let downloads = self.download(image_source, missing, scratch);
         let mut key = plan.key.clone();
         for (layer, download) in missing.iter().zip(downloads) {
-            let content = match download {
+            let location = match download {
                 Some(download) => download.await?.unwrap_or(Err(FetchError::Stopped))?,
-                None => layer.content.clone(),
+                None => layer.location.clone(),
             };
             let name = layer
                 .diff
                 .as_ref()
                 .map_or("files".to_owned(), |diff| format!("layer {}", diff.short()));
-            let unpacked = self.unpack(layer, &content, &pieces).await;
-            let (piece, verified, unpacked) = unpacked.map_err(|source| FetchError::Layer {
-                name: name.clone(),
-                source,
-            })?;
-            if let (Some(_), Content::File { path, .. }) = (remote(layer), &content) {
+            let unpacked = self.unpack(layer, &location, &prepared).await;
+            let (unpacked_layer, verified, unpacked) =
+                unpacked.map_err(|source| FetchError::Layer {
+                    name: name.clone(),
+                    source,
+                })?;
+            if let (Some(_), ArchiveLocation::File { path, .. }) = (remote(layer), &location) {
                 let _ = std::fs::remove_file(path);
             }
             self.progress.line(&format!(
                 "unpacked {name} ({} of {count}): {} entries, {}",
-                pieces.len() + 1,
+                prepared.len() + 1,
                 unpacked.entries,
-                size(unpacked.bytes)
+                format_size(unpacked.bytes)
             ));
-            self.progress.differences(&unpacked);
-            // Files without a manifest are known by their archive.
+            self.progress.report_differences(&unpacked);
+            // An archive without a manifest is identified by its own digest.
             key.get_or_insert_with(|| format!("rootfs:{}", verified.packed));
-            pieces.push(piece);
+            prepared.push(unpacked_layer);
         }
         Ok(PreparedImage::New {
             key: key.unwrap_or_default(),
             env: plan.env,
-            layers: pieces,
+            layers: prepared,
             held,
         })
     }
 
-    /// The image that was made of `key` before, held.
-    async fn known(&self, key: String) -> Result<Option<(Uuid, u64)>, ApiError> {
+    /// Finds the image that an earlier import made under `key`, and holds it.
+    async fn find_known(&self, key: String) -> Result<Option<(Uuid, u64)>, ApiError> {
         let (operation, boot) = (self.operation, self.engine.boot.clone());
         let known = self.engine.write(move |t| {
             let Some(image) = imports::find(t, &key)? else {
@@ -199,9 +213,11 @@ impl ImportContext<'_> {
         known.await
     }
 
-    /// The lowest layers of the image that other images have as well, held: a layer that is not ready rests on them, so that they are not
-    /// pruned before the image is there. It never becomes one.
-    async fn shared(
+    /// Finds the lowest layers that other images already have, and holds them.
+    ///
+    /// To hold them, it reserves a layer on top that never becomes ready. Layers with such a child
+    /// are not pruned before the image exists.
+    async fn find_shared(
         &self,
         plan: &[LayerPlan],
     ) -> Result<(Vec<PreparedLayer>, Option<u64>), ApiError> {
@@ -219,7 +235,7 @@ impl ImportContext<'_> {
                 found.push(PreparedLayer {
                     id,
                     chain,
-                    made: None,
+                    unpacked_bytes: None,
                 });
             }
             let held = match found.last() {

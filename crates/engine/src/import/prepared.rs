@@ -1,39 +1,39 @@
-//! What an import has got, before it becomes an image.
+//! The result of preparing an import, before its commit.
 
 use std::collections::BTreeMap;
 
 use contree_registry::Digest;
 use uuid::Uuid;
 
-/// What is ready to become an image.
+/// An image that is ready to be committed.
 pub(super) enum PreparedImage {
-    /// It is one already, and the layer that holds it.
-    Known { image: Uuid, held: u64 },
-    /// Layers, the bottom first.
+    /// An image that exists already, and the reserved layer that holds it.
+    Existing { image: Uuid, held: u64 },
+    /// The layers of a new image, the bottom first.
     New {
         key: String,
         env: BTreeMap<String, String>,
         layers: Vec<PreparedLayer>,
-        /// The layer that holds those that other images have as well.
+        /// The reserved layer that holds the layers shared with other images.
         held: Option<u64>,
     },
 }
 
 impl PreparedImage {
-    /// The layer that holds what the import counts on.
+    /// The reserved layer that keeps shared layers from being pruned.
     pub(super) fn held(&self) -> Option<u64> {
         match self {
-            Self::Known { held, .. } => Some(*held),
+            Self::Existing { held, .. } => Some(*held),
             Self::New { held, .. } => *held,
         }
     }
 }
 
-/// A layer of an image that is being made.
+/// A layer of an image that is being imported.
 #[derive(Clone, Debug)]
 pub(super) struct PreparedLayer {
     pub(super) id: u64,
     pub(super) chain: Digest,
-    /// Disk space, if it was unpacked by this import.
-    pub(super) made: Option<u64>,
+    /// Bytes on disk, if this import unpacked it.
+    pub(super) unpacked_bytes: Option<u64>,
 }

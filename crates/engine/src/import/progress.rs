@@ -1,6 +1,6 @@
-//! What an import tells of itself: lines in its operation's log.
+//! Reports the progress of an import as lines in its operation's log.
 //!
-//! The API's events know no import of their own, so these are `stdout` of the system (`spid` 0).
+//! The API has no events for imports, so these are `stdout` events of the system (`spid` 0).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,37 +10,37 @@ use contree_sandbox::UnpackReport;
 
 use crate::api::types::OperationEventType;
 use crate::operation::events::stream;
-use crate::operation::running::Running;
+use crate::operation::running::RunningOperation;
 
-/// How often a download tells how far it is.
-const EVERY: Duration = Duration::from_secs(1);
+/// The time between progress lines of a download.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The log of an import.
+/// Writes the progress of an import to its log.
 #[derive(Clone)]
 pub(super) struct Progress {
-    running: Arc<Running>,
+    running: Arc<RunningOperation>,
     download: Arc<Download>,
 }
 
-struct Download {
-    arrived: AtomicU64,
+struct DownloadCounters {
+    downloaded: AtomicU64,
     total: AtomicU64,
-    told: Mutex<Instant>,
+    last_report: Mutex<Instant>,
 }
 
 impl Progress {
-    pub(super) fn new(running: Arc<Running>) -> Self {
+    pub(super) fn new(running: Arc<RunningOperation>) -> Self {
         Self {
             running,
-            download: Arc::new(Download {
-                arrived: AtomicU64::new(0),
+            download: Arc::new(DownloadCounters {
+                downloaded: AtomicU64::new(0),
                 total: AtomicU64::new(0),
-                told: Mutex::new(Instant::now()),
+                last_report: Mutex::new(Instant::now()),
             }),
         }
     }
 
-    /// Adds a line.
+    /// Appends a line.
     pub(super) fn line(&self, text: &str) {
         let text = format!("{text}\n");
         self.running
@@ -48,53 +48,57 @@ impl Progress {
             .append(0, OperationEventType::Stdout, stream(text.as_bytes()));
     }
 
-    /// How many bytes there are to download.
-    pub(super) fn expect(&self, bytes: u64) {
+    /// Sets the number of bytes to download.
+    pub(super) fn set_total(&self, bytes: u64) {
         self.download.total.store(bytes, Ordering::Relaxed);
     }
 
-    /// Counts bytes of the download; `back` are those that have to come again.
-    pub(super) fn arrived(&self, more: u64, back: u64) {
-        let arrived = &self.download.arrived;
-        arrived.fetch_sub(back, Ordering::Relaxed);
-        let now = arrived.fetch_add(more, Ordering::Relaxed) + more;
+    /// Counts downloaded bytes. `back` is the number of bytes that must be downloaded again.
+    pub(super) fn record(&self, more: u64, back: u64) {
+        let downloaded = &self.download.downloaded;
+        downloaded.fetch_sub(back, Ordering::Relaxed);
+        let now = downloaded.fetch_add(more, Ordering::Relaxed) + more;
         let total = self.download.total.load(Ordering::Relaxed);
-        let mut told = self
+        let mut last_report = self
             .download
-            .told
+            .last_report
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() >= EVERY && now < total {
-            *told = Instant::now();
-            drop(told);
-            self.line(&format!("downloaded {} of {}", size(now), size(total)));
+        if last_report.elapsed() >= REPORT_INTERVAL && now < total {
+            *last_report = Instant::now();
+            drop(last_report);
+            self.line(&format!(
+                "downloaded {} of {}",
+                format_size(now),
+                format_size(total)
+            ));
         }
     }
 
-    /// Says what is not as it was in the image.
-    pub(super) fn differences(&self, of: &UnpackReport) {
-        let told = |count: u64, what: &str| {
+    /// Reports how the unpacked files differ from those in the image.
+    pub(super) fn report_differences(&self, unpacked: &Unpacked) {
+        let report = |count: u64, what: &str| {
             if count > 0 {
                 self.line(&format!("{count} {what}"));
             }
         };
-        told(
-            of.devices,
-            "device nodes were left out: a sandbox has a /dev of its own",
+        report(
+            unpacked.devices,
+            "device nodes were omitted: a sandbox has its own /dev",
         );
-        told(
-            of.all_root,
-            "files of other users belong to root: this data directory has one user id alone",
+        report(
+            unpacked.all_root,
+            "files of other users now belong to root: this data directory has a single user id",
         );
-        told(
-            of.unknown_owners,
-            "files whose owners are beyond this data directory's range of ids belong to nobody (65534)",
+        report(
+            unpacked.unknown_owners,
+            "files with owners outside this data directory's id range now belong to nobody (65534)",
         );
     }
 }
 
-/// Bytes for people.
-pub(super) fn size(bytes: u64) -> String {
+/// Formats a number of bytes for people.
+pub(super) fn format_size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
     let mut shown = None;
@@ -122,7 +126,7 @@ mod tests {
             (77_620_000, "77.6 MB"),
             (u64::MAX, "18446744.1 TB"),
         ] {
-            assert_eq!(super::size(bytes), text);
+            assert_eq!(super::format_size(bytes), text);
         }
     }
 }

@@ -1,41 +1,41 @@
-//! Where an image comes from.
+//! Parses the source of an image.
 
 use std::path::{Path, PathBuf};
 
-use contree_registry::{BadReference, Reference};
+use contree_registry::{Reference, ReferenceError};
 
-/// Why a text names no image that could be imported.
+/// The reason why a text is not an image source.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
-    /// A path counts from nowhere.
-    #[error("`{0}` takes an absolute path of this machine")]
+    /// The path is not absolute.
+    #[error("`{0}` needs an absolute path on this machine")]
     RelativePath(&'static str),
-    /// It is no reference to an image of a registry.
+    /// It is not an image reference.
     #[error(transparent)]
-    Reference(#[from] BadReference),
+    Reference(#[from] ReferenceError),
 }
 
-/// Where an image comes from.
+/// The source of an image.
 #[derive(Debug)]
-pub(crate) enum Origin {
-    /// A registry; with the text as it was given.
+pub(crate) enum ImageSource {
+    /// An image in a registry, with the text of the request.
     Registry(Box<Reference>, String),
-    /// A path of this machine.
-    Local(Kind, String),
+    /// A path on this machine.
+    Local(LocalFormat, String),
 }
 
-/// What is at a path.
+/// The format of a local image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A directory as of the OCI image-spec, image-layout.md.
+pub(crate) enum LocalFormat {
+    /// An OCI layout directory (OCI image-spec, image-layout.md).
     Layout,
-    /// A tar archive as `docker save` writes it.
+    /// A tar archive that `docker save` wrote.
     Archive,
-    /// A tar archive of files, packed or not.
+    /// A tar archive of a root filesystem, compressed or not.
     Rootfs,
 }
 
-impl Kind {
+impl LocalFormat {
     const ALL: [Self; 3] = [Self::Layout, Self::Archive, Self::Rootfs];
 
     fn prefix(self) -> &'static str {
@@ -47,27 +47,28 @@ impl Kind {
     }
 }
 
-impl Origin {
-    /// Reads `docker://…`, `oci://…`, a bare reference, or one of the local forms, whose paths are absolute.
-    pub(crate) fn read(url: &str) -> Result<Self, SourceError> {
-        for kind in Kind::ALL {
-            let Some(rest) = url.strip_prefix(kind.prefix()) else {
+impl ImageSource {
+    /// Parses `docker://…`, `oci://…`, a bare reference, or one of the local forms with an absolute
+    /// path.
+    pub(crate) fn parse(url: &str) -> Result<Self, SourceError> {
+        for format in LocalFormat::ALL {
+            let Some(rest) = url.strip_prefix(format.prefix()) else {
                 continue;
             };
             if !rest.starts_with('/') || rest.contains('\0') {
-                return Err(SourceError::RelativePath(kind.prefix()));
+                return Err(SourceError::RelativePath(format.prefix()));
             }
-            return Ok(Self::Local(kind, rest.to_owned()));
+            return Ok(Self::Local(format, rest.to_owned()));
         }
         let reference = url.parse::<Reference>()?;
         Ok(Self::Registry(Box::new(reference), url.to_owned()))
     }
 
-    /// The text that it was read from. It holds no password.
+    /// The text that it was parsed from. It holds no password.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Registry(_, url) => url.clone(),
-            Self::Local(kind, rest) => format!("{}{rest}", kind.prefix()),
+            Self::Local(format, rest) => format!("{}{rest}", format.prefix()),
         }
     }
 
@@ -76,8 +77,8 @@ impl Origin {
     }
 }
 
-/// Splits `PATH[:NAME]`. Either may hold colons: the longest path that is there counts.
-pub(crate) fn split(text: &str) -> (PathBuf, Option<String>) {
+/// Splits `PATH[:NAME]`. Either part may contain colons, so the longest existing path wins.
+pub(crate) fn split_name(text: &str) -> (PathBuf, Option<String>) {
     let mut end = text.len();
     loop {
         let (path, name) = (&text[..end], text.get(end + 1..));
@@ -99,21 +100,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_after_paths() {
+    fn names_are_split_from_paths() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a:b");
         std::fs::write(&path, "").unwrap();
         let text = path.to_str().unwrap();
-        assert_eq!(split(text), (path.clone(), None));
+        assert_eq!(split_name(text), (path.clone(), None));
         assert_eq!(
-            split(&format!("{text}:x:1")),
+            split_name(&format!("{text}:x:1")),
             (path.clone(), Some("x:1".into()))
         );
-        assert_eq!(split("/missing:x"), (PathBuf::from("/missing:x"), None));
+        assert_eq!(
+            split_name("/missing:x"),
+            (PathBuf::from("/missing:x"), None)
+        );
     }
 
     #[test]
-    fn forms() {
+    fn sources_print_as_they_were_parsed() {
         for (url, local) in [
             ("alpine", false),
             ("docker://ghcr.io/a/b", false),
@@ -122,9 +126,9 @@ mod tests {
             ("oci-layout:/a:1", true),
             ("docker-archive:/a", true),
         ] {
-            let origin = Origin::read(url).unwrap();
-            assert_eq!((origin.is_local(), origin.url()), (local, url.to_owned()));
+            let source = ImageSource::parse(url).unwrap();
+            assert_eq!((source.is_local(), source.url()), (local, url.to_owned()));
         }
-        assert!(Origin::read("oci-layout:a").is_err());
+        assert!(ImageSource::parse("oci-layout:a").is_err());
     }
 }

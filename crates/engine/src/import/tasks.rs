@@ -1,4 +1,4 @@
-//! The tasks of one import, which all have to be over before its run directory can go.
+//! The tasks of one import. All must end before its run directory can be removed.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Downloads and unpackings of one import.
+/// Downloads and unpacking tasks of one import.
 #[derive(Clone, Default)]
 pub(super) struct ImportTasks {
     tasks: TaskTracker,
@@ -17,7 +17,7 @@ pub(super) struct ImportTasks {
 }
 
 impl ImportTasks {
-    /// Runs a task that may be stopped wherever it waits; then it answers `None`.
+    /// Spawns a task that `stop_all` cancels at any await point. It then yields `None`.
     pub(super) fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -27,7 +27,7 @@ impl ImportTasks {
             .spawn(async move { stop.run_until_cancelled_owned(task).await })
     }
 
-    /// Runs what blocks, which ends by itself when its unpacking is stopped.
+    /// Spawns a blocking task. It ends by itself when its unpacking is stopped.
     pub(super) fn spawn_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -35,8 +35,8 @@ impl ImportTasks {
         self.tasks.spawn_blocking(work)
     }
 
-    /// Says which unpacking is to be stopped when the import is. False if it was already.
-    pub(super) fn register(&self, unpacking: &Arc<UnpackTask>) -> bool {
+    /// Registers an unpacking for `stop_all`. Returns false if the import is already stopped.
+    pub(super) fn register(&self, unpacking: &Arc<Unpacking>) -> bool {
         let mut current = self
             .unpacking
             .lock()
@@ -48,12 +48,12 @@ impl ImportTasks {
         !self.stop.is_cancelled()
     }
 
-    /// Whether the import is to end.
+    /// Returns whether the import is being stopped.
     pub(super) fn is_stopped(&self) -> bool {
         self.stop.is_cancelled()
     }
 
-    /// Ends all tasks and waits for them.
+    /// Stops all tasks and waits for them.
     pub(super) async fn stop_all(&self) {
         self.stop.cancel();
         if let Some(unpacking) = self

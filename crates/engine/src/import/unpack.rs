@@ -1,4 +1,5 @@
-//! Unpacking a layer by a helper of the sandbox crate, and clearing layers away that no image has.
+//! Unpacks a layer through a helper of the sandbox crate, and removes the layers of a failed
+//! import.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use uuid::Uuid;
 
 use super::context::ImportContext;
 use super::error::UnpackError;
-use super::plan::{Content, LayerPlan};
+use super::plan::{ArchiveLocation, LayerPlan};
 use super::prepared::PreparedLayer;
 use super::verify::{VerifiedArchive, VerifyError, copy_verified};
 use crate::blocking::blocking;
@@ -15,21 +16,22 @@ use crate::engine::Engine;
 use crate::rows::layers;
 
 impl ImportContext<'_> {
-    /// Unpacks one layer on those below it (the bottom first), and keeps it as one that is not ready yet.
+    /// Unpacks one layer on top of `below` (the bottom first) and stores it as a layer that is not
+    /// ready yet.
     pub(super) async fn unpack(
         &self,
         layer: &LayerPlan,
-        content: &Content,
+        location: &ArchiveLocation,
         below: &[PreparedLayer],
     ) -> Result<(PreparedLayer, VerifiedArchive, UnpackReport), UnpackError> {
         let engine = Arc::clone(self.engine);
         let (operation, run, tasks) = (self.operation, Arc::clone(self.run), self.tasks.clone());
-        let (layer, content) = (layer.clone(), content.clone());
+        let (layer, location) = (layer.clone(), location.clone());
         let parent = below.last().map(|layer| layer.id);
-        let used: u64 = below.iter().filter_map(|layer| layer.made).sum();
+        let used_bytes: u64 = below.iter().filter_map(|layer| layer.unpacked_bytes).sum();
         let work = self.tasks.spawn_blocking(move || {
             let mut limits = engine.imports.limits;
-            limits.bytes = limits.bytes.saturating_sub(used);
+            limits.bytes = limits.bytes.saturating_sub(used_bytes);
             let lowers = match parent {
                 None => Vec::new(),
                 Some(top) => engine
@@ -44,7 +46,7 @@ impl ImportContext<'_> {
             if !tasks.register(&unpacking) {
                 return Err(UnpackError::Stopped);
             }
-            let verified = copy_verified(&content, limits.bytes, &mut stream);
+            let verified = copy_verified(&location, limits.bytes, &mut stream);
             drop(stream);
             let verified = match verified {
                 Ok(verified) => verified,
@@ -71,28 +73,28 @@ impl ImportContext<'_> {
                 .rows
                 .write(|t| layers::reserve(t, parent, operation, &engine.boot))?;
             engine.store.commit(&run, LayerId(id))?;
-            let made = PreparedLayer {
+            let prepared = PreparedLayer {
                 id,
                 chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
-                made: Some(unpacked.bytes),
+                unpacked_bytes: Some(unpacked.bytes),
             };
-            Ok((made, verified, unpacked))
+            Ok((prepared, verified, unpacked))
         });
         work.await?
     }
 }
 
-/// Removes the layers that an import has made and that no image has.
+/// Removes the layers that an import unpacked and that no image uses.
 pub(super) async fn discard(engine: &Arc<Engine>, operation: Uuid) {
     let shared = Arc::clone(engine);
     let done = blocking(move || {
         for layer in shared.rows.read(|c| layers::of_run(c, operation))? {
             shared.store.remove_layer(LayerId(layer))?;
-            shared.rows.write(|t| layers::forget(t, layer))?;
+            shared.rows.write(|t| layers::remove(t, layer))?;
         }
         Ok(())
     });
-    if let Err(error) = done.await {
-        tracing::warn!(%operation, error = error.message(), "cannot clear the layers of an import away; the next start tries again");
+    if let Err(error) = removal.await {
+        tracing::warn!(%operation, error = error.message(), "cannot remove the layers of a failed import; the next start tries again");
     }
 }

@@ -1,4 +1,5 @@
-//! Checking an archive on its way to the helper that unpacks it: decoded, measured and hashed.
+//! Verifies an archive while sending it to the unpacking helper: decompresses, measures and hashes
+//! it.
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
@@ -9,54 +10,57 @@ use sha2::{Digest as _, Sha256};
 
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
-use super::plan::Content;
+use super::plan::ArchiveLocation;
 use contree_registry::Digest;
 
-/// How much is handed over at once.
-const CHUNK: usize = 256 * 1024;
-/// From here on the ratio of packing counts: what is smaller harms nobody.
-const LARGE: u64 = 4 << 30;
-/// How many times larger than when it was packed a large archive may be. Real ones stay below 20.
-const RATIO: u64 = 250;
-/// What the headers of an archive may take besides its files.
-const HEADERS: u64 = 8 << 30;
+/// Bytes that are written at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// The decompressed size from which the compression ratio is checked. Smaller archives are
+/// harmless.
+const MIN_CHECKED_BYTES: u64 = 4 << 30;
+/// The highest compression ratio of such an archive. Real ones stay below 20.
+const MAX_RATIO: u64 = 250;
+/// The most bytes that an archive's headers may add to its files.
+const MAX_HEADER_BYTES: u64 = 8 << 30;
 
-/// The digests of an archive that went through.
+/// The digests of a verified archive.
 pub(super) struct VerifiedArchive {
-    /// Of the unpacked archive.
+    /// The digest of the decompressed archive.
     pub(super) diff: Digest,
-    /// Of the archive as it was.
+    /// The digest of the archive as stored.
     pub(super) packed: Digest,
 }
 
-/// Why an archive did not go through.
+/// The reason why an archive is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum VerifyError {
-    /// Its content is still in the registry.
+    /// The archive is still in the registry.
     #[error("a layer was not downloaded")]
     NotDownloaded,
-    /// It cannot be opened.
+    /// The archive cannot be opened.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is shorter than was promised, or cut.
+    /// The archive is shorter than stated, or truncated.
     #[error("it ends too early")]
     EndsEarly,
-    /// It is damaged, packed in an unknown way, or cannot be read.
-    #[error("it cannot be unpacked: {0}")]
+    /// The archive is damaged, its compression is unknown, or it cannot be read.
+    #[error("it cannot be decompressed: {0}")]
     Unpack(#[source] io::Error),
-    /// It is not what was promised.
-    #[error("it holds something else than its digest says")]
+    /// The archive does not have the stated digest.
+    #[error("its content does not match its digest")]
     WrongDigest,
     /// Its files are larger than an image may be.
-    #[error("unpacked it is larger than {0} bytes")]
+    #[error("it is larger than {0} bytes when unpacked")]
     TooLarge(u64),
-    /// It is packed more tightly than any real archive.
-    #[error("it looks like a decompression bomb: {packed} bytes give more than {unpacked}")]
-    Bomb { packed: u64, unpacked: u64 },
-    /// It cannot be handed over.
+    /// Its compression ratio is higher than that of any real archive.
+    #[error(
+        "it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}"
+    )]
+    DecompressionBomb { packed: u64, unpacked: u64 },
+    /// The archive cannot be written to the helper.
     #[error("{0}")]
     Write(#[source] io::Error),
-    /// The other side has ended, and knows why.
+    /// The helper has ended; its own error tells why.
     #[error("the helper that unpacks it ended too early")]
     Refused,
 }
@@ -70,18 +74,19 @@ impl VerifyError {
     }
 }
 
-/// Writes the unpacked archive to `to`, and checks that it is what was promised. `bytes` bounds the files of the archive.
+/// Writes the decompressed archive to `to` and verifies it. `max_bytes` limits the size of its
+/// files.
 pub(super) fn copy_verified(
-    content: &Content,
-    bytes: u64,
+    location: &ArchiveLocation,
+    max_bytes: u64,
     to: &mut impl Write,
 ) -> Result<VerifiedArchive, VerifyError> {
-    let Content::File {
+    let ArchiveLocation::File {
         path,
         offset,
         length,
         digest,
-    } = content
+    } = location
     else {
         return Err(VerifyError::NotDownloaded);
     };
@@ -89,16 +94,18 @@ pub(super) fn copy_verified(
     let failed = VerifyError::reading;
     file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
     let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Sha256::new())));
-    let meter = |file: File| Meter {
+    let hashing = |file: File| HashingReader {
         inner: file.take(*length),
         count: Rc::clone(&count),
         hasher: Rc::clone(&hasher),
     };
-    let mut rest = meter(file.try_clone().map_err(failed)?);
-    let mut decoder = Decoder::new(BufReader::with_capacity(CHUNK, meter(file))).map_err(failed)?;
-    let diff = pour(&mut decoder, bytes, &count, to)?;
+    let mut rest = hashing(file.try_clone().map_err(failed)?);
+    let mut decoder =
+        Decoder::new(BufReader::with_capacity(CHUNK_BYTES, hashing(file))).map_err(failed)?;
+    let diff = copy_decompressed(&mut decoder, max_bytes, &count, to)?;
     drop(decoder);
-    // Both share one position: what the decoder did not want belongs to the digest as well.
+    // Both readers share one file position. The digest also covers bytes after the compressed
+    // stream, which the decoder leaves unread.
     rest.inner.set_limit(length.saturating_sub(count.get()));
     io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
     if count.get() < *length {
@@ -111,14 +118,14 @@ pub(super) fn copy_verified(
     Ok(VerifiedArchive { diff, packed })
 }
 
-fn pour(
+fn copy_decompressed(
     decoder: &mut impl Read,
-    bytes: u64,
+    max_bytes: u64,
     packed: &Cell<u64>,
     to: &mut impl Write,
 ) -> Result<Digest, VerifyError> {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; CHUNK];
+    let mut buffer = vec![0; CHUNK_BYTES];
     let mut unpacked: u64 = 0;
     loop {
         let read = match decoder.read(&mut buffer) {
@@ -128,8 +135,8 @@ fn pour(
             Err(error) => return Err(VerifyError::reading(error)),
         };
         unpacked += read as u64;
-        if let Some(why) = excess(unpacked, packed.get(), bytes) {
-            return Err(why);
+        if let Some(error) = size_error(unpacked, packed.get(), max_bytes) {
+            return Err(error);
         }
         hasher.update(&buffer[..read]);
         match to.write_all(&buffer[..read]) {
@@ -147,23 +154,23 @@ fn pour(
     }
 }
 
-/// Why so many unpacked bytes are too many.
-fn excess(unpacked: u64, packed: u64, bytes: u64) -> Option<VerifyError> {
-    if unpacked > bytes.saturating_add(HEADERS) {
-        return Some(VerifyError::TooLarge(bytes));
+/// Returns the error for too many decompressed bytes, if there are too many.
+fn size_error(unpacked: u64, packed: u64, max_bytes: u64) -> Option<VerifyError> {
+    if unpacked > max_bytes.saturating_add(MAX_HEADER_BYTES) {
+        return Some(VerifyError::TooLarge(max_bytes));
     }
-    (unpacked > LARGE && unpacked / RATIO > packed)
-        .then_some(VerifyError::Bomb { packed, unpacked })
+    (unpacked > MIN_CHECKED_BYTES && unpacked / MAX_RATIO > packed)
+        .then_some(VerifyError::DecompressionBomb { packed, unpacked })
 }
 
-/// Counts and hashes what is read.
-struct Meter {
+/// Counts and hashes the bytes that it reads.
+struct HashingReader {
     inner: io::Take<File>,
     count: Rc<Cell<u64>>,
     hasher: Rc<RefCell<Sha256>>,
 }
 
-impl Read for Meter {
+impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.count.set(self.count.get() + read as u64);
@@ -176,74 +183,74 @@ impl Read for Meter {
 mod tests {
     use super::*;
 
-    fn file(bytes: &[u8]) -> (tempfile::NamedTempFile, Content) {
+    fn file(bytes: &[u8]) -> (tempfile::NamedTempFile, ArchiveLocation) {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"before").unwrap();
         file.write_all(bytes).unwrap();
         file.write_all(b"after").unwrap();
-        let content = Content::File {
+        let location = ArchiveLocation::File {
             path: file.path().to_owned(),
             offset: 6,
             length: bytes.len() as u64,
             digest: Some(Digest::of(bytes)),
         };
-        (file, content)
+        (file, location)
     }
 
     #[test]
-    fn what_is_promised_is_checked() {
+    fn length_and_digest_are_checked() {
         let bytes = b"some archive".repeat(1000);
-        let (_kept, mut content) = file(&bytes);
+        let (_file, mut location) = file(&bytes);
         let mut out = Vec::new();
-        let fed = copy_verified(&content, 1 << 20, &mut out)
+        let verified = copy_verified(&location, 1 << 20, &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
-            (out, fed.diff, fed.packed),
+            (out, verified.diff, verified.packed),
             (bytes.clone(), Digest::of(&bytes), Digest::of(&bytes))
         );
-        if let Content::File { length, .. } = &mut content {
+        if let ArchiveLocation::File { length, .. } = &mut location {
             *length -= 1;
         }
         assert!(matches!(
-            copy_verified(&content, 1 << 20, &mut Vec::new()),
+            copy_verified(&location, 1 << 20, &mut Vec::new()),
             Err(VerifyError::WrongDigest)
         ));
-        if let Content::File { length, .. } = &mut content {
+        if let ArchiveLocation::File { length, .. } = &mut location {
             *length += 100;
         }
-        let cut = copy_verified(&content, 1 << 20, &mut Vec::new());
-        assert!(matches!(cut, Err(VerifyError::EndsEarly)));
+        let result = copy_verified(&location, 1 << 20, &mut Vec::new());
+        assert!(matches!(result, Err(VerifyError::EndsEarly)));
     }
 
     #[test]
-    fn what_follows_packed_bytes_belongs_to_the_digest() {
+    fn the_digest_covers_bytes_after_the_compressed_stream() {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(b"text").unwrap();
         let packed = encoder.finish().unwrap();
-        let (_kept, content) = file(&packed);
+        let (_file, location) = file(&packed);
         let mut out = Vec::new();
-        let fed = copy_verified(&content, 1 << 20, &mut out)
+        let verified = copy_verified(&location, 1 << 20, &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
-            (out.as_slice(), fed.diff),
+            (out.as_slice(), verified.diff),
             (&b"text"[..], Digest::of(b"text"))
         );
     }
 
     #[test]
-    fn bombs() {
-        assert!(excess(LARGE, 1, u64::MAX).is_none());
+    fn decompression_bombs_are_detected() {
+        assert!(size_error(MIN_CHECKED_BYTES, 1, u64::MAX).is_none());
         assert!(
-            excess(LARGE + 250, 1, u64::MAX)
+            size_error(MIN_CHECKED_BYTES + 250, 1, u64::MAX)
                 .unwrap()
                 .to_string()
                 .contains("bomb")
         );
-        assert!(excess(10 * LARGE, LARGE, u64::MAX).is_none());
+        assert!(size_error(10 * MIN_CHECKED_BYTES, MIN_CHECKED_BYTES, u64::MAX).is_none());
         assert!(
-            excess(HEADERS + 11, HEADERS, 10)
+            size_error(MAX_HEADER_BYTES + 11, MAX_HEADER_BYTES, 10)
                 .unwrap()
                 .to_string()
                 .contains("larger")

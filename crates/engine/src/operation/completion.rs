@@ -1,7 +1,7 @@
-//! How an operation ended, as its record has it and its log tells it.
+//! The end of an operation, made from its record, and its completion event in the log.
 //!
-//! The completion event is written once: by the engine that ran the operation or,
-//! where that engine is gone, by the first one that notices. Everybody else reads it from the log.
+//! One engine appends the completion event: the operation's owner or, if the owner is gone, the
+//! first engine that notices. All others read it from the log.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::api::types::EventDataCompletion;
 use crate::error::StorageError;
 use crate::operation::events::{self, EventLine, EventLog};
 use crate::rows::Rows;
-use crate::rows::operations::{self, Ending, Operation, Status};
+use crate::rows::operations::{self, Operation, OperationEnding, Status};
 
 /// The end of an operation.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Completion {
 }
 
 impl Completion {
-    /// The end of an operation as its record has it. `None` if it is not over.
+    /// Reads the end of an operation from its record. `None` if it is not over.
     pub(crate) fn of(operation: &Operation) -> Option<Self> {
         if !operation.status.is_terminal() {
             return None;
@@ -41,8 +41,8 @@ impl Completion {
         })
     }
 
-    /// The end of an operation whose record cannot be read just now.
-    pub(crate) fn now(created_at: DateTime<Utc>, ending: &Ending) -> Self {
+    /// The end of an operation whose record cannot be read at the moment.
+    pub(crate) fn now(created_at: DateTime<Utc>, ending: &OperationEnding) -> Self {
         Self {
             status: ending.status,
             error: ending.error.clone(),
@@ -53,7 +53,7 @@ impl Completion {
         }
     }
 
-    /// A failure that is not recorded.
+    /// A failure that could not be recorded.
     pub(crate) fn failed(created_at: DateTime<Utc>, error: String) -> Self {
         Self {
             status: Status::Failed,
@@ -65,7 +65,8 @@ impl Completion {
         }
     }
 
-    /// The data of the event. Its duration is the record's, so whoever makes the event makes the same one.
+    /// The data of the event. The duration comes from the record, so every engine makes the same
+    /// event.
     fn data(&self) -> EventDataCompletion {
         let took = self.ended_at - self.created_at;
         EventDataCompletion {
@@ -77,24 +78,24 @@ impl Completion {
         }
     }
 
-    /// Appends it to the log of an operation of this process.
+    /// Appends the event to the log of an operation of this process.
     pub(crate) fn append_to(&self, log: &EventLog) {
         log.complete(self.ended_at, &self.data());
     }
 
-    /// Appends it to a log that nobody writes to any more, unless it is there.
+    /// Appends the event to a log whose owner is gone, unless the log has it.
     pub(crate) fn append_abandoned(&self, log: &Path) -> std::io::Result<()> {
         events::complete_abandoned(log, self.ended_at, &self.data())
     }
 
-    /// The event that a log lacks which takes no line any more.
+    /// The event as a line, for a log to which it cannot be appended.
     pub(crate) fn line(&self, id: u64) -> EventLine {
         EventLine::completion(id, self.ended_at, &self.data())
     }
 }
 
-/// The end of an operation, as its record has it now. `None` if it is not over.
+/// Reads the end of an operation from the database. `None` if it is not over.
 pub(crate) fn recorded(rows: &Rows, operation: Uuid) -> Result<Option<Completion>, StorageError> {
-    let found = rows.read(|c| operations::by_uuid(c, operation))?;
-    Ok(found.as_ref().and_then(Completion::of))
+    let record = rows.read(|c| operations::by_uuid(c, operation))?;
+    Ok(record.as_ref().and_then(Completion::of))
 }

@@ -1,8 +1,12 @@
-//! The life of an operation, whatever it does: accepted, waiting for its turn, carried out, settled.
+//! The life cycle of every kind of operation: accepted, queued, executed, recorded.
 //!
-//! A kind of operation calls [`accept`] in its route, and hands its work to [`carry_out`]. The work says by
-//! [`Task::begin`] that it has begun, appends its events to the log, ends early when [`Running::cancel`] says so, and
-//! gives back its [`WorkEnding`]; what it leaves is kept by a closure that records image and ending in one transaction.
+//! A route calls [`accept`] and passes the operation's work to [`carry_out`]. The work
+//!
+//! - calls [`OperationTask::begin`] when it starts;
+//! - appends its events to the log;
+//! - ends early when [`RunningOperation::cancel`] was called;
+//! - returns its [`WorkEnding`], with a closure that records the result image and the ending in one
+//!   transaction.
 
 use std::sync::{Arc, PoisonError};
 
@@ -19,50 +23,53 @@ use crate::error::ApiError;
 use crate::operation::completion::{self, Completion};
 use crate::operation::events::EventLog;
 use crate::operation::queue::{Queue, Ticket};
-use crate::operation::running::Running;
+use crate::operation::running::RunningOperation;
 use crate::operation::running::STOPPED;
 use crate::rows::images;
-use crate::rows::operations::{self, Ending, Status};
+use crate::rows::operations::{self, OperationEnding, Status};
 
-/// An operation that was accepted: it is recorded and has its place in a queue.
-pub(crate) struct Accepted {
-    task: Task,
+/// An accepted operation: it is recorded and has a place in the queue.
+pub(crate) struct QueuedOperation {
+    task: OperationTask,
     ticket: Ticket,
 }
 
-/// An operation that is carried out.
+/// An operation that is executed.
 #[derive(Clone)]
-pub(crate) struct Task {
+pub(crate) struct OperationTask {
     pub(crate) operation: Uuid,
-    /// When it was accepted.
+    /// The time of its acceptance.
     created_at: DateTime<Utc>,
-    /// Locked by this process until the operation is over; by that other engines know that its owner lives. Removed
-    /// with all in it at the end.
+    /// The operation's directory. This process locks it until the operation is over, so other
+    /// engines know that its owner is alive. It is removed at the end.
     pub(crate) run: Arc<RunDir>,
-    pub(crate) running: Arc<Running>,
+    pub(crate) running: Arc<RunningOperation>,
 }
 
-/// Makes what is kept of an operation, and records its ending together with it. Called on a thread that may block, once
-/// nobody can cancel the operation any more; not called if somebody did. A failure makes the operation FAILED.
-pub(crate) type CommitWork = Box<dyn FnOnce(&Engine, &Ending) -> Result<Ending, ApiError> + Send>;
+/// Makes the result of an operation and records it together with its ending.
+///
+/// It is called on a thread that may block, and only if nobody has cancelled the operation; from
+/// then on nobody can. A failure makes the operation FAILED.
+pub(crate) type CommitWork =
+    Box<dyn FnOnce(&Engine, &OperationEnding) -> Result<OperationEnding, ApiError> + Send>;
 
-/// How an operation's work came to its end.
+/// The end of an operation's work, before it is recorded.
 pub(crate) struct WorkEnding {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
     pub(crate) outcome: Option<InstanceResult>,
-    /// Keeps what it left, if there is anything to keep.
-    pub(crate) keep: Option<CommitWork>,
+    /// Commits the result, if there is one.
+    pub(crate) commit: Option<CommitWork>,
 }
 
 impl WorkEnding {
-    /// Ended so, without anything to tell or to keep.
+    /// An end with only a status.
     pub(crate) fn of(status: Status) -> Self {
         Self {
             status,
             error: None,
             outcome: None,
-            keep: None,
+            commit: None,
         }
     }
 
@@ -73,22 +80,23 @@ impl WorkEnding {
         }
     }
 
-    /// Ended from outside. The reason is added when the ending is recorded.
+    /// An end from outside. The reason is added when the ending is recorded.
     pub(crate) fn cancelled() -> Self {
         Self::of(Status::Cancelled)
     }
 }
 
-impl Task {
-    /// Records that the work begins, and lets others follow it.
+impl OperationTask {
+    /// Records that the work begins, and lets clients follow it.
     pub(crate) async fn begin(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
-        self.executing(engine).await?;
+        self.record_executing(engine).await?;
         self.running.begin(None);
         Ok(())
     }
 
-    /// Records that the work begins. [`Running::begin`] then lets others follow it and reach its instance.
-    pub(crate) async fn executing(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
+    /// Records that the work begins. [`RunningOperation::begin`] then lets clients follow it and use its
+    /// sandbox.
+    pub(crate) async fn record_executing(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
         let operation = self.operation;
         engine
             .write(move |t| operations::set_status(t, operation, Status::Executing))
@@ -96,9 +104,11 @@ impl Task {
     }
 }
 
-/// Accepts an operation, of kind `kind` and with the request as it will be shown. Blocks. 429 if too many wait.
+/// Accepts an operation of kind `kind`, with the request as answers show it. Blocks. 429 if too
+/// many wait.
 ///
-/// Its run directory and the lock in it are there before it is visible, so that no other engine takes it for orphaned.
+/// The run directory and its lock exist before the record does, so no other engine takes the
+/// operation for orphaned.
 pub(crate) fn accept(
     engine: &Arc<Engine>,
     queue: &Arc<Queue>,
@@ -106,7 +116,7 @@ pub(crate) fn accept(
     kind: &str,
     image: Option<Uuid>,
     request: &Value,
-) -> Result<Accepted, ApiError> {
+) -> Result<QueuedOperation, ApiError> {
     if engine.stopping.is_cancelled() {
         return Err(ApiError::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -120,15 +130,15 @@ pub(crate) fn accept(
     };
     let run = Arc::new(engine.store.create_run(&operation.to_string())?);
     let log = EventLog::create(&engine.log_path(operation)).inspect_err(|_| withdraw())?;
-    let running = Arc::new(Running::new(log));
-    let status = if ticket.is_due() {
+    let running = Arc::new(RunningOperation::new(log));
+    let status = if ticket.is_granted() {
         Status::Assigned
     } else {
         Status::Pending
     };
     let created_at = Utc::now();
     let recorded = engine.rows.write(|t| {
-        // In the same transaction as the record, by which it is known to be in use.
+        // In the transaction that records the operation: from then on the record keeps the image.
         if let Some(image) = image
             && images::by_uuid(t, image)?.is_none()
         {
@@ -136,13 +146,13 @@ pub(crate) fn accept(
         }
         operations::insert(
             t,
-            &operations::New {
+            &operations::NewOperation {
                 uuid: operation,
                 kind,
                 status,
                 image,
                 request,
-                door: engine.socket(),
+                owner_socket: engine.socket(),
                 created_at,
             },
         )
@@ -151,7 +161,7 @@ pub(crate) fn accept(
     let recorded = recorded.inspect_err(|_| withdraw())?;
     if !recorded {
         withdraw();
-        return Err(ApiError::bad("the image was removed just now"));
+        return Err(ApiError::bad("the image was removed meanwhile"));
     }
     engine
         .running
@@ -159,12 +169,12 @@ pub(crate) fn accept(
         .unwrap_or_else(PoisonError::into_inner)
         .insert(operation, Arc::clone(&running));
     engine.accepted.notify_one();
-    // Stopping may have begun in between, and would not have seen this operation.
+    // If the engine began to stop meanwhile, it has not cancelled this operation.
     if engine.stopping.is_cancelled() {
         running.cancel(STOPPED);
     }
-    Ok(Accepted {
-        task: Task {
+    Ok(QueuedOperation {
+        task: OperationTask {
             operation,
             created_at,
             run,
@@ -174,45 +184,45 @@ pub(crate) fn accept(
     })
 }
 
-/// Waits for the operation's turn, does its work and records how it ended. Never fails: what goes wrong is the
-/// operation's error.
+/// Waits in the queue, executes the operation's work and records its ending. It never fails: an
+/// error becomes the operation's error.
 pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
     engine: Arc<Engine>,
-    accepted: Accepted,
-    work: impl FnOnce(Arc<Engine>, Task) -> F + Send,
+    queued: QueuedOperation,
+    work: impl FnOnce(Arc<Engine>, OperationTask) -> F + Send,
 ) {
-    let Accepted { task, ticket } = accepted;
-    let waited = !ticket.is_due();
-    let slot = tokio::select! {
-        slot = ticket.turn() => slot,
+    let QueuedOperation { task, ticket } = queued;
+    let waited = !ticket.is_granted();
+    let permit = tokio::select! {
+        permit = ticket.permit() => permit,
         () = task.running.cancel.cancelled() => None,
     };
-    let ran = match &slot {
-        // A cancelled one never begins, also if its turn has come at the same time.
+    let work_ending = match &permit {
+        // A cancelled operation never begins, even if it gets its permit at the same time.
         Some(_) if !task.running.cancel.is_cancelled() => {
             task.running.assign();
-            let assigned = async {
+            let record_assigned = async {
                 if waited {
                     let operation = task.operation;
                     let set = engine
                         .write(move |t| operations::set_status(t, operation, Status::Assigned));
                     if let Err(error) = set.await {
-                        tracing::warn!(%operation, error = error.message(), "cannot record an operation's state");
+                        tracing::warn!(%operation, error = error.message(), "cannot record that an operation is ASSIGNED");
                     }
                 }
             };
             let work = work(Arc::clone(&engine), task.clone());
-            let ((), ran) = tokio::join!(assigned, work);
-            ran
+            let ((), work_ending) = tokio::join!(record_assigned, work);
+            work_ending
         }
         _ => WorkEnding::cancelled(),
     };
-    settle(&engine, task, ran).await;
+    settle(&engine, task, work_ending).await;
 }
 
-/// Keeps the result if asked, records the ending, closes the log and clears the run directory away.
-async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
-    let Task {
+/// Commits the result, records the ending, completes the log and removes the run directory.
+async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEnding) {
+    let OperationTask {
         operation,
         created_at,
         run,
@@ -222,31 +232,31 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
         status,
         error,
         outcome,
-        mut keep,
-    } = ran;
-    let mut ending = Ending {
+        mut commit,
+    } = work_ending;
+    let mut ending = OperationEnding {
         status,
         error,
         result_image: None,
         outcome,
         image_size: None,
     };
-    let ended = {
+    let completion = {
         let engine = Arc::clone(engine);
-        let closing = Arc::clone(&running);
+        let running = Arc::clone(&running);
         blocking(move || {
-            // From here on nobody is told any more that it was cancelled; who was told so is not wrong.
-            if let Some(verdict) = closing.close() {
-                ending.status = verdict.status;
-                ending.error = Some(verdict.reason);
-                keep = None;
+            // Later cancellations are refused; earlier ones are honored.
+            if let Some(early_end) = running.refuse_early_end() {
+                ending.status = early_end.status;
+                ending.error = Some(early_end.reason);
+                commit = None;
             }
-            let mut kept = false;
-            if let Some(keep) = keep {
-                match keep(&engine, &ending) {
-                    Ok(whole) => {
-                        ending = whole;
-                        kept = true;
+            let mut recorded = false;
+            if let Some(commit) = commit {
+                match commit(&engine, &ending) {
+                    Ok(committed) => {
+                        ending = committed;
+                        recorded = true;
                     }
                     Err(error) => {
                         ending.status = Status::Failed;
@@ -254,19 +264,19 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
                     }
                 }
             }
-            if !kept {
-                let recorded = engine
+            if !recorded {
+                let written = engine
                     .rows
                     .write(|t| operations::end(t, operation, &ending));
-                if let Err(error) = recorded {
-                    // The log must not promise what the record does not have.
+                if let Err(error) = written {
+                    // The log must not promise a result that the record does not have.
                     return Ok(Completion::failed(
                         created_at,
                         format!("the operation's ending could not be recorded: {error}"),
                     ));
                 }
             }
-            // It is recorded, so a record that cannot be read back does not make it another ending.
+            // The ending is recorded, so it is valid even if the record cannot be read back.
             Ok(completion::recorded(&engine.rows, operation)
                 .inspect_err(|error| tracing::warn!(%operation, %error, "cannot read an operation's ending back"))
                 .ok()
@@ -275,12 +285,12 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
         })
         .await
     };
-    let ended = match ended {
-        Ok(ended) => ended,
+    let completion = match completion {
+        Ok(completion) => completion,
         Err(error) => Completion::failed(created_at, error.message().to_owned()),
     };
-    ended.append_to(&running.log);
-    // Whoever waits for it to begin need not wait any longer.
+    completion.append_to(&running.log);
+    // Requests that wait for it to start must not wait any longer.
     running.begin(None);
     engine
         .running
@@ -288,12 +298,12 @@ async fn settle(engine: &Arc<Engine>, task: Task, ran: WorkEnding) {
         .unwrap_or_else(PoisonError::into_inner)
         .remove(&operation);
     let store = engine.store.clone();
-    let cleared = blocking(move || {
+    let removal = blocking(move || {
         store.remove_run(&operation.to_string())?;
         drop(run);
         Ok(())
     });
-    if let Err(error) = cleared.await {
-        tracing::warn!(%operation, error = error.message(), "cannot clear a run directory; the next start tries again");
+    if let Err(error) = removal.await {
+        tracing::warn!(%operation, error = error.message(), "cannot remove a run directory; the next start tries again");
     }
 }

@@ -10,20 +10,20 @@ use crate::error::ApiError;
 use crate::operation::recover;
 use crate::rows::operations::{self, Operation};
 
-/// An operation, or 404. One whose engine is gone is FAILED from now on.
+/// Finds an operation, or answers 404. An unfinished operation whose owner is gone becomes FAILED.
 pub(crate) async fn find(engine: &Arc<Engine>, uuid: Uuid) -> Result<Operation, ApiError> {
     let shared = Arc::clone(engine);
-    let found = blocking(move || {
-        let found = shared.rows.read(|c| operations::by_uuid(c, uuid))?;
-        match found {
+    let record = blocking(move || {
+        let record = shared.rows.read(|c| operations::by_uuid(c, uuid))?;
+        match record {
             Some(open)
                 if !open.status.is_terminal() && recover::fail_if_orphaned(&shared, uuid)? =>
             {
                 Ok(shared.rows.read(|c| operations::by_uuid(c, uuid))?)
             }
-            found => Ok(found),
+            record => Ok(record),
         }
     })
     .await?;
-    found.ok_or_else(|| ApiError::missing(format!("there is no operation {uuid}")))
+    record.ok_or_else(|| ApiError::missing(format!("there is no operation {uuid}")))
 }

@@ -1,10 +1,12 @@
-//! Operations from their acceptance to their end, whatever they do: the queue, the log, and what ended engines leave.
+//! The part that all kinds of operations share: queue, life cycle, event log, and cleaning up after
+//! killed engines.
 
-pub(crate) mod begun;
 pub(crate) mod completion;
 pub(crate) mod events;
 pub(crate) mod lifecycle;
 pub(crate) mod lookup;
+pub(crate) mod maintenance;
 pub(crate) mod queue;
 pub(crate) mod recover;
 pub(crate) mod running;
+pub(crate) mod start;

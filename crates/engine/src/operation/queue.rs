@@ -1,4 +1,4 @@
-//! Who may run now and who waits: first come, first served, and only so many.
+//! The queue of operations: first in, first out, with limits on running and on waiting operations.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,135 +7,139 @@ use tokio::sync::oneshot;
 
 use crate::error::ApiError;
 
-/// How many seconds a client should wait that was turned away.
+/// Seconds after which a refused client should try again.
 const RETRY_AFTER: u32 = 5;
 
-/// A number of slots, and those who wait for one.
+/// A queue of operations with a limited number of permits to run.
 pub(crate) struct Queue {
-    slots: usize,
-    most_waiting: usize,
-    places: Mutex<Places>,
+    max_running: usize,
+    max_waiting: usize,
+    state: Mutex<QueueState>,
 }
 
-/// Free slots, and those who wait for one.
-struct Places {
+/// The free permits and the waiting tickets.
+struct QueueState {
     free: usize,
-    next: u64,
-    waiting: BTreeMap<u64, oneshot::Sender<Slot>>,
+    next_ticket: u64,
+    waiting: BTreeMap<u64, oneshot::Sender<RunPermit>>,
 }
 
-/// A place in the queue; dropping it gives the place up.
+/// A place in the queue. Dropping it leaves the queue.
 pub(crate) struct Ticket {
     queue: Arc<Queue>,
     number: u64,
-    turn: Turn,
+    admission: Admission,
 }
 
-enum Turn {
-    Now(Slot),
-    Later(oneshot::Receiver<Slot>),
+/// Whether a ticket has its permit already.
+enum Admission {
+    Granted(RunPermit),
+    Waiting(oneshot::Receiver<RunPermit>),
 }
 
-/// The right to run; dropping it lets the next one in.
-pub(crate) struct Slot(Option<Arc<Queue>>);
+/// The permission to run. Dropping it admits the next operation.
+pub(crate) struct RunPermit(Option<Arc<Queue>>);
 
 impl Queue {
-    /// A queue that lets `slots` run at once and `most_waiting` wait.
-    pub(crate) fn new(slots: usize, most_waiting: usize) -> Arc<Self> {
-        let slots = slots.max(1);
+    /// A queue of which `max_running` operations (at least one) run at once and `max_waiting` wait.
+    pub(crate) fn new(max_running: usize, max_waiting: usize) -> Arc<Self> {
+        let max_running = max_running.max(1);
         Arc::new(Self {
-            slots,
-            most_waiting,
-            places: Mutex::new(Places {
-                free: slots,
-                next: 0,
+            max_running,
+            max_waiting,
+            state: Mutex::new(QueueState {
+                free: max_running,
+                next_ticket: 0,
                 waiting: BTreeMap::new(),
             }),
         })
     }
 
-    /// How many may run at once.
-    pub(crate) fn slots(&self) -> usize {
-        self.slots
+    /// Most operations that run at once.
+    pub(crate) fn max_running(&self) -> usize {
+        self.max_running
     }
 
-    /// How many may wait.
-    pub(crate) fn most_waiting(&self) -> usize {
-        self.most_waiting
+    /// Most operations that wait.
+    pub(crate) fn max_waiting(&self) -> usize {
+        self.max_waiting
     }
 
-    /// Takes a place. 429 if too many wait already; then nothing was done.
+    /// Enters the queue. 429 if it is full.
     pub(crate) fn enter(self: &Arc<Self>) -> Result<Ticket, ApiError> {
-        let mut places = self.places();
-        if places.free == 0 && places.waiting.len() >= self.most_waiting {
+        let mut state = self.state();
+        if state.free == 0 && state.waiting.len() >= self.max_waiting {
             return Err(ApiError::too_many(
                 format!(
-                    "{} operations wait for their turn already, and no more can; try again later",
-                    self.most_waiting
+                    "{} operations are already waiting, which is the limit; try again later",
+                    self.max_waiting
                 ),
                 RETRY_AFTER,
             ));
         }
-        let number = places.next;
-        places.next += 1;
-        let turn = if places.free > 0 {
-            places.free -= 1;
-            Turn::Now(Slot(Some(Arc::clone(self))))
+        let number = state.next_ticket;
+        state.next_ticket += 1;
+        let admission = if state.free > 0 {
+            state.free -= 1;
+            Admission::Granted(RunPermit(Some(Arc::clone(self))))
         } else {
             let (sender, receiver) = oneshot::channel();
-            places.waiting.insert(number, sender);
-            Turn::Later(receiver)
+            state.waiting.insert(number, sender);
+            Admission::Waiting(receiver)
         };
-        drop(places);
+        drop(state);
         Ok(Ticket {
             queue: Arc::clone(self),
             number,
-            turn,
+            admission,
         })
     }
 
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn release(self: &Arc<Self>) {
-        let mut places = self.places();
-        while let Some((_, next)) = places.waiting.pop_first() {
-            match next.send(Slot(Some(Arc::clone(self)))) {
+        let mut state = self.state();
+        while let Some((_, next)) = state.waiting.pop_first() {
+            match next.send(RunPermit(Some(Arc::clone(self)))) {
                 Ok(()) => return,
-                // It gave up just now. The slot must not come back here, where the lock is held.
-                Err(mut slot) => drop(slot.0.take()),
+                // The ticket was dropped meanwhile. Emptying the permit keeps its `Drop` from
+                // calling this function again while the lock is held.
+                Err(mut permit) => drop(permit.0.take()),
             }
         }
-        places.free += 1;
+        state.free += 1;
     }
 }
 
 impl Ticket {
-    /// Whether it need not wait.
-    pub(crate) fn is_due(&self) -> bool {
-        matches!(self.turn, Turn::Now(_))
+    /// Whether the permit was granted on entering the queue.
+    pub(crate) fn is_granted(&self) -> bool {
+        matches!(self.admission, Admission::Granted(_))
     }
 
-    /// Waits for the turn. Dropping the future gives the place up.
-    pub(crate) async fn turn(mut self) -> Option<Slot> {
-        match &mut self.turn {
-            Turn::Now(slot) => Some(Slot(slot.0.take())),
-            Turn::Later(turn) => turn.await.ok(),
+    /// Waits for the permit. Dropping the future leaves the queue.
+    pub(crate) async fn permit(mut self) -> Option<RunPermit> {
+        match &mut self.admission {
+            Admission::Granted(permit) => Some(RunPermit(permit.0.take())),
+            Admission::Waiting(permit) => permit.await.ok(),
         }
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if matches!(self.turn, Turn::Later(_)) {
-            let left = self.queue.places().waiting.remove(&self.number);
-            drop(left);
+        if matches!(self.admission, Admission::Waiting(_)) {
+            // A permit that was sent already is in the receiver, which returns it when it is
+            // dropped.
+            let sender = self.queue.state().waiting.remove(&self.number);
+            drop(sender);
         }
     }
 }
 
-impl Drop for Slot {
+impl Drop for RunPermit {
     fn drop(&mut self) {
         if let Some(queue) = self.0.take() {
             queue.release();
@@ -153,43 +157,43 @@ mod tests {
     }
 
     #[test]
-    fn the_first_to_come_is_the_first_to_run() {
+    fn permits_are_granted_in_the_order_of_entering() {
         let queue = Queue::new(1, 10);
-        let slot = now(queue.enter().unwrap().turn()).unwrap().unwrap();
-        let [one, gone, two] = [(); 3].map(|()| queue.enter().unwrap());
-        assert!(!one.is_due());
-        let mut one = Box::pin(one.turn());
-        let mut two = Box::pin(two.turn());
-        // The later one asks first, which changes nothing.
-        assert!(now(two.as_mut()).is_none() && now(one.as_mut()).is_none());
-        drop(gone);
-        drop(slot);
-        assert!(now(two.as_mut()).is_none());
-        let slot = now(one).unwrap();
-        drop(slot);
-        assert!(now(two).unwrap().is_some());
-        assert!(queue.enter().unwrap().is_due());
+        let permit = now(queue.enter().unwrap().permit()).unwrap().unwrap();
+        let [first, dropped, second] = [(); 3].map(|()| queue.enter().unwrap());
+        assert!(!first.is_granted());
+        let mut first = Box::pin(first.permit());
+        let mut second = Box::pin(second.permit());
+        // Polling the second one first changes nothing.
+        assert!(now(second.as_mut()).is_none() && now(first.as_mut()).is_none());
+        drop(dropped);
+        drop(permit);
+        assert!(now(second.as_mut()).is_none());
+        let permit = now(first).unwrap();
+        drop(permit);
+        assert!(now(second).unwrap().is_some());
+        assert!(queue.enter().unwrap().is_granted());
     }
 
     #[test]
-    fn a_slot_given_to_one_who_leaves_goes_on() {
+    fn the_permit_of_a_dropped_ticket_is_granted_again() {
         let queue = Queue::new(1, 10);
-        let slot = now(queue.enter().unwrap().turn()).unwrap();
-        let leaves = queue.enter().unwrap();
-        drop(slot);
-        // It has its slot by now, and never looks.
-        drop(leaves);
-        assert!(queue.enter().unwrap().is_due());
+        let permit = now(queue.enter().unwrap().permit()).unwrap();
+        let unused = queue.enter().unwrap();
+        drop(permit);
+        // It has its permit by now, and never takes it.
+        drop(unused);
+        assert!(queue.enter().unwrap().is_granted());
     }
 
     #[test]
-    fn too_many_are_turned_away() {
+    fn a_full_queue_refuses() {
         let queue = Queue::new(1, 1);
-        let runs = queue.enter().unwrap();
-        let waits = queue.enter().unwrap();
+        let running = queue.enter().unwrap();
+        let waiting = queue.enter().unwrap();
         assert!(queue.enter().is_err());
-        drop(waits);
+        drop(waiting);
         assert!(queue.enter().is_ok());
-        drop(runs);
+        drop(running);
     }
 }

@@ -1,4 +1,4 @@
-//! An operation of this process that is not over, as others reach it.
+//! An unfinished operation of this process: its log, its progress, and ending it from outside.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -7,119 +7,123 @@ use tokio_util::sync::CancellationToken;
 
 use crate::operation::events::EventLog;
 use crate::rows::operations::Status;
-use crate::run::instance::Instance;
+use crate::run::running_sandbox::RunningSandbox;
 
-/// Why operations are CANCELLED that run when their engine is stopped.
+/// The reason of operations that are CANCELLED because their engine is stopped.
 pub(crate) const STOPPED: &str = "the engine that ran this operation was stopped";
 
-/// An operation of this process that is not over.
-pub(crate) struct Running {
+/// An unfinished operation of this process.
+pub(crate) struct RunningOperation {
     pub(crate) log: Arc<EventLog>,
-    /// Its end was asked for, by whomever.
+    /// Cancelled when the operation is to end early.
     pub(crate) cancel: CancellationToken,
-    interruption: Mutex<Interruption>,
-    stage: watch::Sender<Stage>,
-    instance: OnceLock<Arc<Instance>>,
+    early_end: Mutex<EarlyEndState>,
+    stage: watch::Sender<OperationStage>,
+    sandbox: OnceLock<Arc<RunningSandbox>>,
 }
 
-/// How far an operation has come.
+/// The progress of an operation that is not over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// Others are before it.
-    Waiting,
-    /// What it needs is being prepared.
+pub(crate) enum OperationStage {
+    /// It waits in the queue.
+    Queued,
+    /// It has left the queue and is prepared.
     Assigned,
-    /// It does its work, or it is over.
-    Begun,
+    /// It is executed, or it is over.
+    Started,
 }
 
-/// Whether an operation may still be ended from outside.
-enum Interruption {
-    Open,
-    Requested(Verdict),
-    Closed,
+/// Whether an operation can be, or was, ended from outside.
+enum EarlyEndState {
+    /// It can be ended, and it was not.
+    Possible,
+    /// It was ended from outside.
+    Requested(EarlyEnd),
+    /// Its result is being recorded, so it can no longer be ended.
+    Impossible,
 }
 
-/// How an operation ends that was ended from outside.
+/// The status and reason of an operation that was ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct EarlyEnd {
     pub(crate) status: Status,
     pub(crate) reason: String,
 }
 
-impl Running {
+impl RunningOperation {
     pub(crate) fn new(log: EventLog) -> Self {
         Self {
             log: Arc::new(log),
             cancel: CancellationToken::new(),
-            interruption: Mutex::new(Interruption::Open),
-            stage: watch::Sender::new(Stage::Waiting),
-            instance: OnceLock::new(),
+            early_end: Mutex::new(EarlyEndState::Possible),
+            stage: watch::Sender::new(OperationStage::Queued),
+            sandbox: OnceLock::new(),
         }
     }
 
-    /// Asks for its end as CANCELLED; the first reason counts. False if its result is being recorded already.
+    /// Ends it as CANCELLED. Only the first reason counts. False if its result is already being
+    /// recorded.
     pub(crate) fn cancel(&self, reason: &str) -> bool {
-        self.end(Status::Cancelled, reason)
+        self.end_early(Status::Cancelled, reason)
     }
 
-    /// Ends it as FAILED, for instance because it passed a bound; the first reason counts. False if its result is being
-    /// recorded already.
+    /// Ends it as FAILED, for sandbox because it exceeded a limit. Only the first reason counts.
+    /// False if its result is already being recorded.
     pub(crate) fn fail(&self, reason: &str) -> bool {
-        self.end(Status::Failed, reason)
+        self.end_early(Status::Failed, reason)
     }
 
-    fn end(&self, status: Status, reason: &str) -> bool {
-        let mut interruption = self
-            .interruption
+    fn end_early(&self, status: Status, reason: &str) -> bool {
+        let mut state = self
+            .early_end
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match *interruption {
-            Interruption::Open => {
-                *interruption = Interruption::Requested(Verdict {
+        match *state {
+            EarlyEndState::Possible => {
+                *state = EarlyEndState::Requested(EarlyEnd {
                     status,
                     reason: reason.to_owned(),
                 });
             }
-            Interruption::Requested(_) => {}
-            Interruption::Closed => return false,
+            EarlyEndState::Requested(_) => {}
+            EarlyEndState::Impossible => return false,
         }
         self.cancel.cancel();
         true
     }
 
-    /// From here on it cannot be ended from outside. The verdict, if somebody did so before.
-    pub(crate) fn close(&self) -> Option<Verdict> {
-        let mut interruption = self
-            .interruption
+    /// Refuses to end it from outside from now on. Returns the earlier request to end it, if any.
+    pub(crate) fn refuse_early_end(&self) -> Option<EarlyEnd> {
+        let mut state = self
+            .early_end
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *interruption, Interruption::Closed) {
-            Interruption::Requested(verdict) => Some(verdict),
-            Interruption::Open | Interruption::Closed => None,
+        match std::mem::replace(&mut *state, EarlyEndState::Impossible) {
+            EarlyEndState::Requested(early_end) => Some(early_end),
+            EarlyEndState::Possible | EarlyEndState::Impossible => None,
         }
     }
 
-    /// Says that its turn has come.
+    /// Marks it as out of the queue.
     pub(crate) fn assign(&self) {
-        self.stage.send_replace(Stage::Assigned);
+        self.stage.send_replace(OperationStage::Assigned);
     }
 
-    /// Says that it does its work now: its events can be followed. An instance is reached from here on.
-    pub(crate) fn begin(&self, instance: Option<Arc<Instance>>) {
-        if let Some(instance) = instance {
-            let _ = self.instance.set(instance);
+    /// Marks it as started: its events can be followed, and its sandbox, if it has one, can be used.
+    pub(crate) fn begin(&self, sandbox: Option<Arc<RunningSandbox>>) {
+        if let Some(sandbox) = sandbox {
+            let _ = self.sandbox.set(sandbox);
         }
-        self.stage.send_replace(Stage::Begun);
+        self.stage.send_replace(OperationStage::Started);
     }
 
-    /// How far it has come; tells of changes.
-    pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
+    /// Subscribes to its progress.
+    pub(crate) fn stage(&self) -> watch::Receiver<OperationStage> {
         self.stage.subscribe()
     }
 
-    /// Its sandbox and the processes in it, if it has or had one.
-    pub(crate) fn instance(&self) -> Option<&Arc<Instance>> {
-        self.instance.get()
+    /// Its sandbox with the processes in it, if one was started.
+    pub(crate) fn sandbox(&self) -> Option<&Arc<RunningSandbox>> {
+        self.sandbox.get()
     }
 }

@@ -1,60 +1,67 @@
-//! Uploaded files: content once per digest, under a UUID.
+//! Statements about uploaded files. The same content is stored once and has one UUID.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
-use super::{micros, moment};
+use super::{from_micros, to_micros};
 use contree_sqlite::DbError;
 
-/// An uploaded file; its content is `files/<sha256>`.
+/// An uploaded file. Its content is in `files/<sha256>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredFile {
     pub(crate) uuid: Uuid,
-    /// Lower-case hexadecimal.
+    /// The digest in lower-case hexadecimal.
     pub(crate) sha256: String,
     pub(crate) size: u64,
     pub(crate) created_at: DateTime<Utc>,
-    /// When the content was last sent.
+    /// The time of the newest upload of this content.
     pub(crate) updated_at: DateTime<Utc>,
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<StoredFile> {
+fn from_row(row: &Row<'_>) -> rusqlite::Result<StoredFile> {
     Ok(StoredFile {
-        uuid: super::uuid(row.get(0)?),
+        uuid: super::parse_uuid(row.get(0)?),
         sha256: row.get(1)?,
         size: row.get(2)?,
-        created_at: moment(row.get(3)?),
-        updated_at: moment(row.get(4)?),
+        created_at: from_micros(row.get(3)?),
+        updated_at: from_micros(row.get(4)?),
     })
 }
 
 const COLUMNS: &str = "uuid, sha256, size, created_at, updated_at";
 
-/// Records content; the same content keeps its UUID.
+/// Records an upload. Content that is recorded already keeps its UUID.
 pub(crate) fn record(c: &Connection, sha256: &str, size: u64) -> Result<StoredFile, DbError> {
     let mut statement = c.prepare_cached(&format!(
         "INSERT INTO files ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?4)
          ON CONFLICT (sha256) DO UPDATE SET updated_at = excluded.updated_at RETURNING {COLUMNS}"
     ))?;
     Ok(statement.query_row(
-        params![Uuid::new_v4().to_string(), sha256, size, micros(Utc::now())],
-        stored,
+        params![
+            Uuid::new_v4().to_string(),
+            sha256,
+            size,
+            to_micros(Utc::now())
+        ],
+        from_row,
     )?)
 }
 
-/// The file of a digest.
+/// Finds a file by its digest.
 pub(crate) fn by_digest(c: &Connection, sha256: &str) -> Result<Option<StoredFile>, DbError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM files WHERE sha256 = ?1"))?;
-    Ok(statement.query_row([sha256], stored).optional()?)
+    Ok(statement.query_row([sha256], from_row).optional()?)
 }
 
-/// The file of a UUID.
+/// Finds a file by its UUID.
 pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<StoredFile>, DbError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM files WHERE uuid = ?1"))?;
-    Ok(statement.query_row([uuid.to_string()], stored).optional()?)
+    Ok(statement
+        .query_row([uuid.to_string()], from_row)
+        .optional()?)
 }
 
 /// Lists files, newest first.
@@ -71,8 +78,8 @@ pub(crate) fn list(
          ORDER BY created_at DESC, uuid LIMIT ?3 OFFSET ?4"
     ))?;
     let rows = statement.query_map(
-        params![since.map(micros), until.map(micros), limit, offset],
-        stored,
+        params![since.map(to_micros), until.map(to_micros), limit, offset],
+        from_row,
     )?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

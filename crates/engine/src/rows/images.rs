@@ -1,4 +1,4 @@
-//! Images and their tags.
+//! Statements about images and their tags.
 
 use std::collections::BTreeMap;
 
@@ -6,45 +6,45 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
-use super::{micros, moment};
+use super::{from_micros, to_micros};
 use contree_sqlite::DbError;
 
-/// An immutable filesystem state, with what is saved beside it.
+/// An immutable file system snapshot with its saved settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Image {
-    /// Names the image for ever.
+    /// The permanent identifier.
     pub(crate) uuid: Uuid,
-    /// The top layer of its chain.
+    /// The id of its top layer.
     pub(crate) layer: u64,
-    /// Saved environment.
+    /// The saved environment.
     pub(crate) env: BTreeMap<String, String>,
-    /// Saved working directory; empty for `/`.
+    /// The saved working directory. Empty for `/`.
     pub(crate) cwd: String,
-    /// The operation that made it; none for the image of this machine's programs.
+    /// The operation that made it. `None` for the image of this machine's programs.
     pub(crate) operation: Option<Uuid>,
-    /// Its files did not survive a power loss.
+    /// Whether a power loss has destroyed its files.
     pub(crate) lost: bool,
-    /// When it was made.
+    /// The time of its creation.
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// A line of a listing: an image under one of its tags, or under none.
+/// An entry of a listing: an image with one of its tags, or without a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct ImageListEntry {
     /// The image.
     pub(crate) image: Image,
-    /// The tag, if it has one.
+    /// The tag.
     pub(crate) tag: Option<String>,
 }
 
-/// What a listing is narrowed by.
+/// The filter of a listing of images.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
+pub(crate) struct ImageFilter {
     pub(crate) limit: u32,
     pub(crate) offset: u64,
-    /// Only images that carry a tag.
+    /// Only images with a tag.
     pub(crate) tagged: bool,
-    /// Only tags that begin so.
+    /// Only tags with this prefix.
     pub(crate) tag_prefix: Option<String>,
     pub(crate) uuid: Option<Uuid>,
     pub(crate) since: Option<DateTime<Utc>>,
@@ -53,21 +53,21 @@ pub(crate) struct Filter {
 
 const COLUMNS: &str = "i.uuid, i.layer, i.env, i.cwd, i.operation, i.lost, i.created_at";
 
-fn image(row: &Row<'_>) -> rusqlite::Result<Image> {
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Image> {
     Ok(Image {
-        uuid: super::uuid(row.get(0)?),
+        uuid: super::parse_uuid(row.get(0)?),
         layer: row.get(1)?,
         env: serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default(),
         cwd: row.get(3)?,
-        operation: row.get::<_, Option<String>>(4)?.map(super::uuid),
+        operation: row.get::<_, Option<String>>(4)?.map(super::parse_uuid),
         lost: row.get(5)?,
-        created_at: moment(row.get(6)?),
+        created_at: from_micros(row.get(6)?),
     })
 }
 
-fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
-    Ok(Listed {
-        image: image(row)?,
+fn entry_from_row(row: &Row<'_>) -> rusqlite::Result<ImageListEntry> {
+    Ok(ImageListEntry {
+        image: from_row(row)?,
         tag: row.get(7)?,
     })
 }
@@ -83,28 +83,30 @@ pub(crate) fn insert(c: &Connection, image: &Image) -> Result<(), DbError> {
             image.cwd,
             image.operation.map(|u| u.to_string()),
             image.lost,
-            micros(image.created_at)
+            to_micros(image.created_at)
         ],
     )?;
     Ok(())
 }
 
-/// The image of a UUID.
+/// Finds an image by its UUID.
 pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Image>, DbError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM images i WHERE i.uuid = ?1"))?;
-    Ok(statement.query_row([uuid.to_string()], image).optional()?)
+    Ok(statement
+        .query_row([uuid.to_string()], from_row)
+        .optional()?)
 }
 
-/// The image that a tag points to.
+/// Finds the image of a tag.
 pub(crate) fn by_tag(c: &Connection, tag: &str) -> Result<Option<Image>, DbError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM images i JOIN tags t ON t.image = i.uuid WHERE t.tag = ?1"
     ))?;
-    Ok(statement.query_row([tag], image).optional()?)
+    Ok(statement.query_row([tag], from_row).optional()?)
 }
 
-/// The tag of an image that was set last.
+/// Finds the tag of an image that was set last.
 pub(crate) fn newest_tag(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError> {
     let mut statement = c.prepare_cached(
         "SELECT tag FROM tags WHERE image = ?1 ORDER BY updated_at DESC, tag LIMIT 1",
@@ -114,17 +116,17 @@ pub(crate) fn newest_tag(c: &Connection, uuid: Uuid) -> Result<Option<String>, D
         .optional()?)
 }
 
-/// Points a tag to an image, away from the one it pointed to.
+/// Points a tag to an image. It no longer points to its earlier image.
 pub(crate) fn set_tag(c: &Connection, tag: &str, uuid: Uuid) -> Result<(), DbError> {
     c.execute(
         "INSERT INTO tags (tag, image, updated_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (tag) DO UPDATE SET image = excluded.image, updated_at = excluded.updated_at",
-        params![tag, uuid.to_string(), micros(Utc::now())],
+        params![tag, uuid.to_string(), to_micros(Utc::now())],
     )?;
     Ok(())
 }
 
-/// Removes one tag of an image, or all of them, and says how many went.
+/// Removes one tag of an image, or all of them. Returns the number of removed tags.
 pub(crate) fn remove_tags(c: &Connection, uuid: Uuid, tag: Option<&str>) -> Result<usize, DbError> {
     Ok(match tag {
         Some(tag) => c.execute(
@@ -135,8 +137,8 @@ pub(crate) fn remove_tags(c: &Connection, uuid: Uuid, tag: Option<&str>) -> Resu
     })
 }
 
-/// Lists images, newest first; an image with several tags stands once under each.
-pub(crate) fn list(c: &Connection, filter: &Filter) -> Result<Vec<Listed>, DbError> {
+/// Lists images, newest first. An image with several tags has an entry for each.
+pub(crate) fn list(c: &Connection, filter: &ImageFilter) -> Result<Vec<ImageListEntry>, DbError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS}, t.tag FROM images i LEFT JOIN tags t ON t.image = i.uuid
          WHERE i.lost = 0
@@ -152,12 +154,12 @@ pub(crate) fn list(c: &Connection, filter: &Filter) -> Result<Vec<Listed>, DbErr
             filter.tagged || filter.tag_prefix.is_some(),
             filter.tag_prefix,
             filter.uuid.map(|u| u.to_string()),
-            filter.since.map(micros),
-            filter.until.map(micros),
+            filter.since.map(to_micros),
+            filter.until.map(to_micros),
             filter.limit,
             filter.offset
         ],
-        listed,
+        entry_from_row,
     )?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

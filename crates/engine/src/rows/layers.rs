@@ -1,24 +1,24 @@
-//! Overlay layers: each names its parent, so an image's chain is followed upwards.
+//! Statements about overlay layers. Each layer names its parent, the layer below it.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
 use contree_sqlite::DbError;
 
-/// One layer, top or below.
+/// One layer of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Layer {
-    /// Names the directory `layers/<id>`.
+    /// The id. The layer's directory is `layers/<id>`.
     pub(crate) id: u64,
-    /// The layer below, if any.
+    /// The layer below.
     pub(crate) parent: Option<u64>,
-    /// Apparent bytes of the layer's own files.
+    /// The apparent size of the layer's own files, in bytes.
     pub(crate) bytes: u64,
-    /// Whether it stands for several layers.
+    /// Whether it is a squashed layer, which replaces several layers.
     pub(crate) squashed: bool,
 }
 
-/// Reserves an id for a layer that `run` is about to commit on `parent`.
+/// Reserves an id for a layer that the operation `run` will commit on `parent`.
 pub(crate) fn reserve(
     c: &Connection,
     parent: Option<u64>,
@@ -34,7 +34,7 @@ pub(crate) fn reserve(
 }
 
 /// Marks a reserved layer as committed.
-pub(crate) fn ready(c: &Connection, id: u64, bytes: u64) -> Result<(), DbError> {
+pub(crate) fn mark_ready(c: &Connection, id: u64, bytes: u64) -> Result<(), DbError> {
     c.execute(
         "UPDATE layers SET ready = 1, run = NULL, bytes = ?2 WHERE id = ?1",
         params![id, bytes],
@@ -42,9 +42,11 @@ pub(crate) fn ready(c: &Connection, id: u64, bytes: u64) -> Result<(), DbError> 
     Ok(())
 }
 
-/// Marks a reserved layer of an import as committed, on a parent that may be another than it was reserved for: one with the same
-/// content, which another import has made.
-pub(crate) fn ready_imported(
+/// Marks a reserved layer of an import as committed.
+///
+/// `parent` may differ from the reserved one: another import may have made a layer with the same
+/// content first.
+pub(crate) fn mark_imported_ready(
     c: &Connection,
     id: u64,
     parent: Option<u64>,
@@ -58,13 +60,13 @@ pub(crate) fn ready_imported(
     Ok(())
 }
 
-/// The layer of imported images that is this one with all below it.
+/// Finds the imported layer with an OCI chain id, which identifies a layer and all layers below it.
 pub(crate) fn by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DbError> {
     let mut statement = c.prepare_cached("SELECT id FROM layers WHERE chain = ?1 AND ready = 1")?;
     Ok(statement.query_row([chain], |row| row.get(0)).optional()?)
 }
 
-/// The layers of a run that are not ready, the newest first.
+/// Lists the uncommitted layers of a run, the newest first.
 pub(crate) fn of_run(c: &Connection, run: Uuid) -> Result<Vec<u64>, DbError> {
     let mut statement =
         c.prepare_cached("SELECT id FROM layers WHERE run = ?1 AND ready = 0 ORDER BY id DESC")?;
@@ -72,7 +74,7 @@ pub(crate) fn of_run(c: &Connection, run: Uuid) -> Result<Vec<u64>, DbError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Layers whose commit was begun and not finished, with the run that began it.
+/// Lists uncommitted layers with their runs.
 pub(crate) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
     let mut statement =
         c.prepare_cached("SELECT id, run FROM layers WHERE ready = 0 ORDER BY id DESC")?;
@@ -80,14 +82,14 @@ pub(crate) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
         Ok((
             row.get(0)?,
             row.get::<_, Option<String>>(1)?
-                .map(super::uuid)
+                .map(super::parse_uuid)
                 .unwrap_or_default(),
         ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether a layer's commit was begun and is not finished.
+/// Whether a layer is reserved and not committed.
 pub(crate) fn is_unfinished(c: &Connection, id: u64) -> Result<bool, DbError> {
     Ok(c.query_row(
         "SELECT EXISTS (SELECT 1 FROM layers WHERE id = ?1 AND ready = 0)",
@@ -96,13 +98,14 @@ pub(crate) fn is_unfinished(c: &Connection, id: u64) -> Result<bool, DbError> {
     )?)
 }
 
-/// Forgets a layer that no image uses.
-pub(crate) fn forget(c: &Connection, id: u64) -> Result<(), DbError> {
+/// Removes the record of a layer that no image uses.
+pub(crate) fn remove(c: &Connection, id: u64) -> Result<(), DbError> {
     c.execute("DELETE FROM layers WHERE id = ?1", [id])?;
     Ok(())
 }
 
-/// Reserves an id for a layer that is to show on `parent` what `stands_for` shows, in the place of several; none if there is one.
+/// Reserves an id for a squashed layer. On `parent` it replaces the chain from `stands_for` down to
+/// there. `None` if such a layer exists.
 pub(crate) fn reserve_squash(
     c: &Connection,
     stands_for: u64,
@@ -110,15 +113,16 @@ pub(crate) fn reserve_squash(
     run: Uuid,
     boot: &str,
 ) -> Result<Option<u64>, DbError> {
-    let made = c.execute(
+    let inserted = c.execute(
         "INSERT OR IGNORE INTO layers (parent, depth, bytes, run, stands_for, ready, synced, boot_id)
          VALUES (?1, 1 + coalesce((SELECT depth FROM layers WHERE id = ?1), 0), 0, ?2, ?3, 0, 0, ?4)",
         params![parent, run.to_string(), stands_for, boot],
     )?;
-    Ok((made > 0).then(|| c.last_insert_rowid().unsigned_abs()))
+    Ok((inserted > 0).then(|| c.last_insert_rowid().unsigned_abs()))
 }
 
-/// The chain of a layer, itself first, as it is mounted: what stands for several layers is there in their place.
+/// Lists the chain of a layer as it is mounted, the layer itself first. A squashed layer is in the
+/// place of the layers that it replaces.
 pub(crate) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
     let mut statement = c.prepare_cached(
         "WITH RECURSIVE chain (id, parent, bytes, squashed, step) AS (
@@ -140,7 +144,7 @@ pub(crate) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Committed layers that a sync has not covered yet.
+/// Lists committed layers that are not synced to disk yet.
 pub(crate) fn unsynced(c: &Connection) -> Result<Vec<u64>, DbError> {
     let mut statement = c.prepare_cached("SELECT id FROM layers WHERE ready = 1 AND synced = 0")?;
     let rows = statement.query_map([], |row| row.get(0))?;
@@ -148,7 +152,7 @@ pub(crate) fn unsynced(c: &Connection) -> Result<Vec<u64>, DbError> {
 }
 
 /// Marks layers as safe against a power loss.
-pub(crate) fn synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+pub(crate) fn mark_synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
     let mut statement = c.prepare_cached("UPDATE layers SET synced = 1 WHERE id = ?1")?;
     for id in ids {
         statement.execute([id])?;
@@ -156,10 +160,13 @@ pub(crate) fn synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Marks the images lost that rest on a layer which was not synced when the machine went down (it was committed under
-/// another boot than `boot`). Such a layer's files may be there in part, and are never served.
-pub(crate) fn drop_unsynced(c: &Connection, boot: &str) -> Result<usize, DbError> {
-    // What stands for others can be made again. Nobody will finish it, so that it is cleared away.
+/// Marks images as lost whose layers were not synced when the machine lost power. Returns their
+/// number.
+///
+/// Such a layer was committed in another boot than `boot`. Its files may be incomplete, so it is
+/// never served.
+pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DbError> {
+    // A squashed layer can be made again. Marked as uncommitted and without a run, it is removed.
     c.execute(
         "UPDATE layers SET ready = 0, run = NULL WHERE synced = 0 AND boot_id <> ?1 AND stands_for IS NOT NULL",
         [boot],
@@ -171,7 +178,7 @@ pub(crate) fn drop_unsynced(c: &Connection, boot: &str) -> Result<usize, DbError
          ) UPDATE images SET lost = 1 WHERE lost = 0 AND layer IN (SELECT id FROM gone)",
         [boot],
     )?;
-    // Nobody is to build on them.
+    // Later imports must not use these layers.
     c.execute(
         "WITH RECURSIVE gone (id) AS (
              SELECT id FROM layers WHERE synced = 0 AND boot_id <> ?1

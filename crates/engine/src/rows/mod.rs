@@ -1,7 +1,7 @@
 //! The engine's records: images, tags, layers, files and operations in one SQLite file.
 //!
-//! The functions of the submodules are statements, nothing more: they take a connection and return rows. What has to be
-//! atomic is put into one transaction by the caller.
+//! The functions of the submodules are single statements or short sequences of them: they take a
+//! connection and return rows. Callers combine them into transactions.
 
 pub(super) mod files;
 pub(super) mod images;
@@ -20,19 +20,20 @@ use uuid::Uuid;
 
 use contree_sqlite::{self as sqlite, DbError};
 
-/// The schema's history; a release appends, it never edits.
+/// The migrations of the schema. A release appends to them and never edits one.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
-/// A shared handle to the engine's database. One connection a process: statements take microseconds.
+/// A shared handle to the engine's database. One connection for each process is enough, because
+/// statements take microseconds.
 #[derive(Clone)]
 pub(super) struct Rows {
     connection: Arc<Mutex<Connection>>,
-    /// SQLite's write-ahead log, beside the database.
+    /// The path of SQLite's write-ahead log.
     log: PathBuf,
 }
 
 impl Rows {
-    /// Opens the database, and makes it with a fresh store identity if it is new.
+    /// Opens the database. A new one is created with a new store identity.
     pub(super) fn open(path: &Path) -> Result<Self, DbError> {
         let connection = sqlite::open(path, MIGRATIONS)?;
         connection.execute(
@@ -45,17 +46,18 @@ impl Rows {
         })
     }
 
-    /// Makes what was written safe against a power loss. Transactions alone are not: they survive a killed process.
+    /// Makes all committed transactions safe against a power loss. Without it they survive a killed
+    /// process, but not a power loss.
     pub(super) fn sync(&self) -> std::io::Result<()> {
         match File::open(&self.log) {
             Ok(log) => log.sync_data(),
-            // Moved into the database, which SQLite syncs before it removes the log.
+            // SQLite has moved the log into the database, which it syncs before it removes the log.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// The store's identity, by which caches of its content are keyed.
+    /// The store's identity. Caches of its content use it as a key.
     pub(super) fn identity(&self) -> Result<String, DbError> {
         self.read(|c| {
             Ok(
@@ -84,7 +86,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Runs statements on this thread if nobody else uses the connection; else gives them back.
+    /// Runs statements on this thread if the connection is free. Otherwise returns them unused.
     pub(super) fn read_now<T, S>(&self, statements: S) -> Result<Result<T, DbError>, S>
     where
         S: FnOnce(&Connection) -> Result<T, DbError>,
@@ -95,12 +97,12 @@ impl Rows {
         }
     }
 
-    /// Runs statements on this thread. Only for threads that may block.
+    /// Runs read-only statements on this thread, which must be allowed to block.
     pub(super) fn read<T>(
         &self,
         statements: impl FnOnce(&Connection) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        // A panic while the lock was held left no half-done transaction: rusqlite rolls back on drop.
+        // A poisoned lock is safe to use: rusqlite rolls a transaction back when a panic drops it.
         statements(
             &self
                 .connection
@@ -109,8 +111,8 @@ impl Rows {
         )
     }
 
-    /// Runs statements as [`Rows::write`] does, and undoes what they did.
-    pub(super) fn rehearse<T>(
+    /// Runs statements in a write transaction and rolls it back.
+    pub(super) fn dry_run<T>(
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
@@ -119,12 +121,12 @@ impl Rows {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let done = statements(&transaction)?;
+        let result = statements(&transaction)?;
         transaction.rollback()?;
-        Ok(done)
+        Ok(result)
     }
 
-    /// Runs statements in one write transaction on this thread. Only for threads that may block.
+    /// Runs statements in one write transaction on this thread, which must be allowed to block.
     pub(super) fn write<T>(
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
@@ -134,23 +136,23 @@ impl Rows {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let done = statements(&transaction)?;
+        let result = statements(&transaction)?;
         transaction.commit()?;
-        Ok(done)
+        Ok(result)
     }
 }
 
-/// A moment as it is stored: microseconds since the Unix epoch.
-pub(super) fn micros(at: DateTime<Utc>) -> i64 {
+/// Converts a time to its stored form: microseconds since the Unix epoch.
+pub(super) fn to_micros(at: DateTime<Utc>) -> i64 {
     at.timestamp_micros()
 }
 
-/// The moment that [`micros`] stored; a value outside the calendar reads as the epoch.
-pub(super) fn moment(micros: i64) -> DateTime<Utc> {
+/// Converts a stored time back. A value outside the calendar becomes the Unix epoch.
+pub(super) fn from_micros(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
-/// Reads a UUID column. What is no UUID is a broken row and reads as the nil UUID, which names nothing.
-fn uuid(text: String) -> Uuid {
+/// Parses a UUID column. An invalid UUID, which only a damaged row has, becomes the nil UUID.
+fn parse_uuid(text: String) -> Uuid {
     Uuid::parse_str(&text).unwrap_or_default()
 }

@@ -1,48 +1,49 @@
-//! Operations: what was asked for, how it stands, and how it ended.
+//! Statements about operations: their request, status and ending.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{micros, moment};
+use super::{from_micros, to_micros};
 use crate::api::types::InstanceResult;
 use contree_sqlite::DbError;
 
 pub(crate) use crate::api::types::OperationStatus as Status;
 
 impl Status {
-    /// Whether nothing will change any more.
+    /// Whether the operation is over.
     pub(crate) fn is_terminal(self) -> bool {
         matches!(self, Self::Success | Self::Failed | Self::Cancelled)
     }
 }
 
-/// One operation.
+/// An operation as it is recorded.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Operation {
     pub(crate) uuid: Uuid,
     /// `instance` or `image_import`.
     pub(crate) kind: String,
     pub(crate) status: Status,
-    /// Why it failed or was cancelled.
+    /// The reason of a failure or cancellation.
     pub(crate) error: Option<String>,
-    /// The image that it started from.
+    /// The image on which it started.
     pub(crate) image: Option<Uuid>,
-    /// The image that it made or kept.
+    /// The image that it made. A run that changed nothing has the image on which it started.
     pub(crate) result_image: Option<Uuid>,
-    /// The accepted request.
+    /// The accepted request, without secrets.
     pub(crate) request: serde_json::Value,
-    /// Exit state and resources, once it is over and a process ran.
+    /// Exit state and resources of the main process, once the operation is over.
     pub(crate) outcome: Option<InstanceResult>,
-    /// Bytes of the result image, all layers together.
+    /// The size of all layers of the result image, in bytes.
     pub(crate) image_size: Option<u64>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) ended_at: Option<DateTime<Utc>>,
 }
 
-/// How an operation ended.
+/// The ending of an operation, to record.
 #[derive(Clone, Debug)]
-pub(crate) struct Ending {
+pub(crate) struct OperationEnding {
     pub(crate) status: Status,
     pub(crate) error: Option<String>,
     pub(crate) result_image: Option<Uuid>,
@@ -50,9 +51,9 @@ pub(crate) struct Ending {
     pub(crate) image_size: Option<u64>,
 }
 
-/// What a listing is narrowed by.
+/// The filter of a listing of operations.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
+pub(crate) struct OperationFilter {
     pub(crate) limit: u32,
     pub(crate) offset: u64,
     pub(crate) status: Option<String>,
@@ -63,56 +64,66 @@ pub(crate) struct Filter {
 
 const COLUMNS: &str = "uuid, kind, status, error, image, result_image, request, outcome, image_size, created_at, ended_at";
 
-fn operation(row: &Row<'_>) -> rusqlite::Result<Operation> {
+fn from_row(row: &Row<'_>) -> rusqlite::Result<Operation> {
+    let uuid = super::parse_uuid(row.get(0)?);
     Ok(Operation {
-        uuid: super::uuid(row.get(0)?),
+        uuid,
         kind: row.get(1)?,
         status: row.get::<_, String>(2)?.parse().unwrap_or(Status::Failed),
         error: row.get(3)?,
-        image: row.get::<_, Option<String>>(4)?.map(super::uuid),
-        result_image: row.get::<_, Option<String>>(5)?.map(super::uuid),
-        request: serde_json::from_str(&row.get::<_, String>(6)?).unwrap_or_default(),
+        image: row.get::<_, Option<String>>(4)?.map(super::parse_uuid),
+        result_image: row.get::<_, Option<String>>(5)?.map(super::parse_uuid),
+        request: parse_json(uuid, "request", &row.get::<_, String>(6)?).unwrap_or_default(),
         outcome: row
             .get::<_, Option<String>>(7)?
-            .and_then(|text| serde_json::from_str(&text).ok()),
+            .and_then(|text| parse_json(uuid, "outcome", &text)),
         image_size: row.get(8)?,
-        created_at: moment(row.get(9)?),
-        ended_at: row.get::<_, Option<i64>>(10)?.map(moment),
+        created_at: from_micros(row.get(9)?),
+        ended_at: row.get::<_, Option<i64>>(10)?.map(from_micros),
     })
 }
 
-/// An operation to record.
+/// Parses a JSON column. A value that this release cannot read is logged and ignored.
+fn parse_json<T: DeserializeOwned>(operation: Uuid, column: &str, text: &str) -> Option<T> {
+    serde_json::from_str(text)
+        .inspect_err(
+            |error| tracing::warn!(%operation, column, %error, "cannot read a record of an operation"),
+        )
+        .ok()
+}
+
+/// A new operation, to record.
 #[derive(Clone, Debug)]
-pub(crate) struct New<'a> {
+pub(crate) struct NewOperation<'a> {
     pub(crate) uuid: Uuid,
     pub(crate) kind: &'a str,
-    /// Whether it waits, or has its turn already.
+    /// PENDING if it waits in the queue, else ASSIGNED.
     pub(crate) status: Status,
     pub(crate) image: Option<Uuid>,
     pub(crate) request: &'a serde_json::Value,
-    /// The socket of the engine that runs it.
-    pub(crate) door: Option<&'a str>,
+    /// The socket of its owner.
+    pub(crate) owner_socket: Option<&'a str>,
     pub(crate) created_at: DateTime<Utc>,
 }
 
 /// Records a new operation.
-pub(crate) fn insert(c: &Connection, new: &New<'_>) -> Result<(), DbError> {
+pub(crate) fn insert(c: &Connection, operation: &NewOperation<'_>) -> Result<(), DbError> {
     c.prepare_cached(
         "INSERT INTO operations (uuid, kind, status, image, request, door, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
-        new.uuid.to_string(),
-        new.kind,
-        new.status.as_str(),
-        new.image.map(|u| u.to_string()),
-        new.request.to_string(),
-        new.door,
-        micros(new.created_at)
+        operation.uuid.to_string(),
+        operation.kind,
+        operation.status.as_str(),
+        operation.image.map(|u| u.to_string()),
+        operation.request.to_string(),
+        operation.owner_socket,
+        to_micros(operation.created_at)
     ])?;
     Ok(())
 }
 
-/// Moves an open operation on; never back.
+/// Advances the status of an unfinished operation. An earlier status is ignored.
 pub(crate) fn set_status(c: &Connection, uuid: Uuid, status: Status) -> Result<(), DbError> {
     let before = match status {
         Status::Assigned => "('PENDING')",
@@ -125,18 +136,18 @@ pub(crate) fn set_status(c: &Connection, uuid: Uuid, status: Status) -> Result<(
     Ok(())
 }
 
-/// The socket of the engine that runs an open operation, if it has one.
-pub(crate) fn door(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError> {
+/// Finds the socket of an unfinished operation's owner.
+pub(crate) fn owner_socket(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError> {
     let mut statement =
         c.prepare_cached("SELECT door FROM operations WHERE uuid = ?1 AND ended_at IS NULL")?;
-    let found: Option<Option<String>> = statement
+    let socket: Option<Option<String>> = statement
         .query_row([uuid.to_string()], |row| row.get(0))
         .optional()?;
-    Ok(found.flatten())
+    Ok(socket.flatten())
 }
 
-/// Ends an open operation; false if it was over already, and then nothing is changed.
-pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &Ending) -> Result<bool, DbError> {
+/// Ends an unfinished operation. Returns false, and changes nothing, if it is over already.
+pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &OperationEnding) -> Result<bool, DbError> {
     let outcome = ending
         .outcome
         .as_ref()
@@ -151,24 +162,24 @@ pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &Ending) -> Result<bool, D
             ending.result_image.map(|u| u.to_string()),
             outcome,
             ending.image_size,
-            micros(Utc::now())
+            to_micros(Utc::now())
         ],
     )?;
     Ok(changed > 0)
 }
 
-/// The operation of a UUID.
+/// Finds an operation by its UUID.
 pub(crate) fn by_uuid(c: &Connection, uuid: Uuid) -> Result<Option<Operation>, DbError> {
     let mut statement =
         c.prepare_cached(&format!("SELECT {COLUMNS} FROM operations WHERE uuid = ?1"))?;
     Ok(statement
-        .query_row([uuid.to_string()], operation)
+        .query_row([uuid.to_string()], from_row)
         .optional()?)
 }
 
 /// Lists operations, newest first, without their requests.
-pub(crate) fn list(c: &Connection, filter: &Filter) -> Result<Vec<Operation>, DbError> {
-    // Requests may be large, and a listing has none of them.
+pub(crate) fn list(c: &Connection, filter: &OperationFilter) -> Result<Vec<Operation>, DbError> {
+    // Requests may be large, and a listing does not show them.
     let columns = COLUMNS.replace("request", "'null'");
     let mut statement = c.prepare_cached(&format!(
         "SELECT {columns} FROM operations
@@ -180,35 +191,35 @@ pub(crate) fn list(c: &Connection, filter: &Filter) -> Result<Vec<Operation>, Db
         params![
             filter.status,
             filter.kind,
-            filter.since.map(micros),
-            filter.until.map(micros),
+            filter.since.map(to_micros),
+            filter.until.map(to_micros),
             filter.limit,
             filter.offset
         ],
-        operation,
+        from_row,
     )?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The operations that are not over.
-pub(crate) fn open(c: &Connection) -> Result<Vec<Uuid>, DbError> {
+/// Lists unfinished operations.
+pub(crate) fn unfinished(c: &Connection) -> Result<Vec<Uuid>, DbError> {
     let mut statement = c.prepare_cached(
         "SELECT uuid FROM operations WHERE status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
     )?;
-    let rows = statement.query_map([], |row| row.get(0).map(super::uuid))?;
+    let rows = statement.query_map([], |row| row.get(0).map(super::parse_uuid))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// How many operations stand in each state.
-pub(crate) fn count(c: &Connection) -> Result<Vec<(String, i64)>, DbError> {
+/// Counts the operations of each status.
+pub(crate) fn count_by_status(c: &Connection) -> Result<Vec<(String, i64)>, DbError> {
     let mut statement =
         c.prepare_cached("SELECT status, count(*) FROM operations GROUP BY status")?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Asks the engine that runs an operation to end it.
-pub(crate) fn ask_cancel(c: &Connection, uuid: Uuid, reason: &str) -> Result<(), DbError> {
+/// Asks the owner of an unfinished operation to cancel it.
+pub(crate) fn request_cancel(c: &Connection, uuid: Uuid, reason: &str) -> Result<(), DbError> {
     c.execute(
         "UPDATE operations SET cancel = ?2 WHERE uuid = ?1 AND ended_at IS NULL",
         [&uuid.to_string(), reason],
@@ -216,12 +227,75 @@ pub(crate) fn ask_cancel(c: &Connection, uuid: Uuid, reason: &str) -> Result<(),
     Ok(())
 }
 
-/// Open operations that somebody asked to end, with the reason given.
-pub(crate) fn asked_to_cancel(c: &Connection) -> Result<Vec<(Uuid, String)>, DbError> {
+/// Lists unfinished operations that another process has asked to cancel, with the reasons.
+pub(crate) fn cancel_requests(c: &Connection) -> Result<Vec<(Uuid, String)>, DbError> {
     let mut statement = c.prepare_cached(
         "SELECT uuid, cancel FROM operations
          WHERE cancel IS NOT NULL AND status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
     )?;
-    let rows = statement.query_map([], |row| Ok((super::uuid(row.get(0)?), row.get(1)?)))?;
+    let rows = statement.query_map([], |row| Ok((super::parse_uuid(row.get(0)?), row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::super::Rows;
+    use super::*;
+
+    /// A writer that collects log lines.
+    #[derive(Clone, Default)]
+    struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for LogLines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_outcome_that_cannot_be_read_is_logged() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(&folder.path().join("store.db")).unwrap();
+        let uuid = Uuid::from_u128(7);
+        rows.write(|t| {
+            insert(
+                t,
+                &NewOperation {
+                    uuid,
+                    kind: "instance",
+                    status: Status::Assigned,
+                    image: None,
+                    request: &serde_json::json!({"command": "true"}),
+                    owner_socket: None,
+                    created_at: Utc::now(),
+                },
+            )?;
+            t.execute("UPDATE operations SET outcome = '{\"state\":7}'", [])?;
+            Ok(())
+        })
+        .unwrap();
+        let lines = LogLines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        let operation = tracing::subscriber::with_default(subscriber, || {
+            rows.read(|c| by_uuid(c, uuid)).unwrap().unwrap()
+        });
+        assert_eq!(operation.outcome, None);
+        assert_eq!(operation.request["command"], "true");
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(
+            text.contains(&uuid.to_string()) && text.contains("outcome"),
+            "{text}"
+        );
+    }
 }

@@ -3,8 +3,8 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT;
 
--- A layer's directory is layers/<id>. `run` names the operation that is committing it, until `ready` is 1. One that `stands_for` another shows on
--- its parent what that other shows on its own chain down to there: several layers made one. No image names it.
+-- A layer's directory is layers/<id>. `run` is the operation that is committing it, until `ready` is 1. A layer with `stands_for` is
+-- a squashed layer: on its parent it shows the same files as the whole chain from `stands_for` down to there. No image names it.
 CREATE TABLE layers (
     id      INTEGER PRIMARY KEY AUTOINCREMENT,
     parent  INTEGER REFERENCES layers (id),
@@ -18,7 +18,7 @@ CREATE TABLE layers (
     chain   TEXT
 ) STRICT;
 CREATE INDEX layers_parent ON layers (parent);
--- A layer of an imported image with all below it (OCI's chain id): images share what they have in common.
+-- The OCI chain id of an imported layer, which identifies it with all layers below it. Images share layers by it.
 CREATE UNIQUE INDEX layers_chain ON layers (chain) WHERE chain IS NOT NULL;
 
 CREATE TABLE images (
@@ -33,7 +33,7 @@ CREATE TABLE images (
 CREATE INDEX images_layer ON images (layer);
 CREATE INDEX images_created ON images (created_at);
 
--- What was imported, by the digest of an image's configuration or of an archive.
+-- Imported images by key: the digest of an image's configuration or of an archive.
 CREATE TABLE imports (
     key   TEXT PRIMARY KEY,
     image TEXT NOT NULL REFERENCES images (uuid) ON DELETE CASCADE

@@ -1,4 +1,4 @@
-//! What upkeep asks of the records: everything at once, rather than row by row.
+//! Statements for upkeep. They read whole tables at once rather than single rows.
 
 use std::collections::HashSet;
 
@@ -7,25 +7,27 @@ use uuid::Uuid;
 
 use contree_sqlite::DbError;
 
-/// A layer with whom it depends on.
+/// A layer with the layers on which it depends.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerRow {
     pub(crate) id: u64,
     pub(crate) parent: Option<u64>,
-    /// How many layers there are down to the lowest, itself included.
+    /// The length of its chain, itself included.
     pub(crate) depth: u64,
+    /// For a squashed layer: the top of the chain that it replaces.
     pub(crate) stands_for: Option<u64>,
     pub(crate) bytes: u64,
     pub(crate) ready: bool,
 }
 
-/// An image with what tells whether somebody needs it.
+/// An image with the facts that decide whether it is kept.
 #[derive(Clone, Debug)]
 pub(crate) struct ImageRow {
     pub(crate) uuid: Uuid,
     pub(crate) layer: u64,
     pub(crate) tags: Vec<String>,
-    /// When it was made or an operation last began with it; microseconds since the Unix epoch.
+    /// The time of its creation or of the newest operation that used or made it, in microseconds
+    /// since the Unix epoch.
     pub(crate) used_at: i64,
 }
 
@@ -41,15 +43,15 @@ impl ImageRow {
     }
 }
 
-/// An uploaded file's content and size.
+/// An uploaded file.
 #[derive(Clone, Debug)]
-pub(crate) struct Content {
+pub(crate) struct FileRow {
     pub(crate) uuid: Uuid,
     pub(crate) sha256: String,
     pub(crate) size: u64,
 }
 
-/// All layers.
+/// Lists all layers.
 pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
     let mut statement =
         c.prepare("SELECT id, parent, depth, stands_for, bytes, ready FROM layers")?;
@@ -66,7 +68,7 @@ pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// All images, the newest first.
+/// Lists all images, the newest first.
 pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
     let mut statement = c.prepare(
         "SELECT i.uuid, i.layer, (SELECT group_concat(t.tag, char(10)) FROM tags t WHERE t.image = i.uuid),
@@ -81,7 +83,7 @@ pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
     let rows = statement.query_map([], |row| {
         let tags: Option<String> = row.get(2)?;
         Ok(ImageRow {
-            uuid: super::uuid(row.get(0)?),
+            uuid: super::parse_uuid(row.get(0)?),
             layer: row.get(1)?,
             tags: tags
                 .iter()
@@ -94,8 +96,8 @@ pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What open operations name: their images, and their requests as text.
-pub(crate) fn open(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbError> {
+/// Lists the images of unfinished operations, and their requests as text.
+pub(crate) fn in_use(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbError> {
     let mut statement = c.prepare(
         "SELECT image, result_image, request FROM operations WHERE status IN ('PENDING', 'ASSIGNED', 'EXECUTING')",
     )?;
@@ -103,19 +105,19 @@ pub(crate) fn open(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbErr
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         for column in 0..2 {
-            images.extend(row.get::<_, Option<String>>(column)?.map(super::uuid));
+            images.extend(row.get::<_, Option<String>>(column)?.map(super::parse_uuid));
         }
         requests.push(row.get(2)?);
     }
     Ok((images, requests))
 }
 
-/// Files that were last sent before a moment.
-pub(crate) fn files_before(c: &Connection, before: i64) -> Result<Vec<Content>, DbError> {
+/// Lists files whose newest upload was before a time.
+pub(crate) fn files_before(c: &Connection, before: i64) -> Result<Vec<FileRow>, DbError> {
     let mut statement = c.prepare("SELECT uuid, sha256, size FROM files WHERE updated_at < ?1")?;
     let rows = statement.query_map([before], |row| {
-        Ok(Content {
-            uuid: super::uuid(row.get(0)?),
+        Ok(FileRow {
+            uuid: super::parse_uuid(row.get(0)?),
             sha256: row.get(1)?,
             size: row.get(2)?,
         })
@@ -123,32 +125,34 @@ pub(crate) fn files_before(c: &Connection, before: i64) -> Result<Vec<Content>, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Operations that ended before a moment, and whether an image is there that they made: then the record stays, since it tells the image's
-/// parent.
+/// Lists operations that ended before a time, each with whether an image that it made still exists.
+/// The record of such an operation is kept, because it names the image's parent.
 pub(crate) fn operations_before(c: &Connection, before: i64) -> Result<Vec<(Uuid, bool)>, DbError> {
     let mut statement = c.prepare(
         "SELECT uuid, coalesce(result_image <> coalesce(image, ''), 0) AND result_image IN (SELECT uuid FROM images)
          FROM operations WHERE ended_at < ?1",
     )?;
-    let rows = statement.query_map([before], |row| Ok((super::uuid(row.get(0)?), row.get(1)?)))?;
+    let rows = statement.query_map([before], |row| {
+        Ok((super::parse_uuid(row.get(0)?), row.get(1)?))
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// All operations' UUIDs.
+/// Lists the UUIDs of all operations.
 pub(crate) fn operations(c: &Connection) -> Result<HashSet<Uuid>, DbError> {
     let mut statement = c.prepare("SELECT uuid FROM operations")?;
-    let rows = statement.query_map([], |row| row.get(0).map(super::uuid))?;
+    let rows = statement.query_map([], |row| row.get(0).map(super::parse_uuid))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// All files' digests.
+/// Lists the digests of all files.
 pub(crate) fn digests(c: &Connection) -> Result<HashSet<String>, DbError> {
     let mut statement = c.prepare("SELECT sha256 FROM files")?;
     let rows = statement.query_map([], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Removes an image's record.
+/// Removes the record of an image, and its tags.
 pub(crate) fn remove_image(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
     c.prepare_cached("DELETE FROM tags WHERE image = ?1")?
         .execute([uuid.to_string()])?;
@@ -157,14 +161,14 @@ pub(crate) fn remove_image(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Removes a file's record.
+/// Removes the record of a file.
 pub(crate) fn remove_file(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
     c.prepare_cached("DELETE FROM files WHERE uuid = ?1")?
         .execute([uuid.to_string()])?;
     Ok(())
 }
 
-/// Removes an operation's record.
+/// Removes the record of an operation.
 pub(crate) fn remove_operation(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
     c.prepare_cached("DELETE FROM operations WHERE uuid = ?1")?
         .execute(params![uuid.to_string()])?;

@@ -1,4 +1,4 @@
-//! Keeping what a run left, as an image.
+//! Committing the upper directory of a run as an image.
 
 use chrono::Utc;
 use contree_sandbox::{LayerId, RunDir, SandboxOutcome};
@@ -9,28 +9,28 @@ use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::rows::images::{self, Image};
 use crate::rows::layers::{self, Layer};
-use crate::rows::operations::{self, Ending};
+use crate::rows::operations::{self, OperationEnding};
 
-/// Commits what a run left, if it changed anything, and records image and ending in one transaction.
+/// Commits the changes of a run, if there are any, and records image and ending in one transaction.
 #[expect(clippy::too_many_arguments, reason = "all parts of one transaction")]
-pub(crate) fn keep(
+pub(crate) fn commit_run(
     engine: &Engine,
     operation: Uuid,
     request: &SpawnRequest,
     image: &Image,
     chain: &[Layer],
     run: &RunDir,
-    finished: &SandboxOutcome,
-    ending: &Ending,
-) -> Result<Ending, ApiError> {
+    finished: &Finished,
+    ending: &OperationEnding,
+) -> Result<OperationEnding, ApiError> {
     let env = request.saved_env(image);
     let cwd = request.saved_cwd(image);
-    let below: u64 = chain.iter().map(|layer| layer.bytes).sum();
+    let chain_bytes: u64 = chain.iter().map(|layer| layer.bytes).sum();
     let changed = finished.changed.unwrap_or(false);
     let mut ending = ending.clone();
     if !changed && env == image.env && cwd == image.cwd {
         ending.result_image = Some(image.uuid);
-        ending.image_size = Some(below);
+        ending.image_size = Some(chain_bytes);
         engine
             .rows
             .write(|t| operations::end(t, operation, &ending))?;
@@ -55,10 +55,10 @@ pub(crate) fn keep(
         created_at: Utc::now(),
     };
     ending.result_image = Some(result.uuid);
-    ending.image_size = Some(below + bytes);
+    ending.image_size = Some(chain_bytes + bytes);
     engine.rows.write(|t| {
         if changed {
-            layers::ready(t, layer, bytes)?;
+            layers::mark_ready(t, layer, bytes)?;
         }
         images::insert(t, &result)?;
         operations::end(t, operation, &ending)

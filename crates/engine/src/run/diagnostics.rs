@@ -1,4 +1,4 @@
-//! Lines that the engine adds at the end of a command's standard error: what it was refused, and why.
+//! Lines that the engine adds at the end of a command's standard error: refusals and their reasons.
 
 use contree_sandbox::Exit;
 
@@ -6,14 +6,14 @@ use crate::api::request::SpawnRequest;
 use crate::api::types::OperationEventType;
 use crate::engine::Engine;
 use crate::operation::events::{self, SYSTEM, stream};
-use crate::operation::lifecycle::Task;
-use crate::run::instance::MAIN;
+use crate::operation::lifecycle::OperationTask;
+use crate::run::running_sandbox::MAIN;
 
-/// Begins each of them, so that it is not taken for the command's own.
-const MARK: &str = "contree: ";
+/// The prefix that tells these lines from the command's own output.
+const PREFIX: &str = "contree: ";
 
-/// Words by which tools name what needs a second user id, and the errors that they get.
-const OWNERS: &[&str] = &[
+/// Words in error messages about actions that need a second user id.
+const OWNERSHIP_WORDS: &[&str] = &[
     "chown",
     "ownership",
     "changing group",
@@ -25,56 +25,62 @@ const OWNERS: &[&str] = &[
     "setresgid",
     "setresuid",
 ];
+
+/// The errors with which the kernel refuses such actions.
 const REFUSALS: &[&str] = &["Invalid argument", "Operation not permitted"];
 
-const ONE_ID: &str = "this sandbox has one user id alone, so nothing in it can belong to, or become, another user: \
+/// The explanation for a command that failed because the sandbox has a single user id.
+const SINGLE_ID: &str = "this sandbox has a single user id, so files in it cannot belong to another user and processes cannot change theirs: \
     install newuidmap (Debian: uidmap), give this machine's user entries in /etc/subuid and /etc/subgid, and use a new data directory \
     (CONTREE_DATA_DIR)";
 
-/// Adds the lines there are reason for, beyond what the recorded output is cut at: they are few and short. A command whose output
+/// Appends the lines for which there is a reason.
+///
+/// They are few and short, so `truncate_output_at` does not apply to them. A command whose output
 /// is not recorded at all gets none.
-pub(crate) fn add(
+pub(crate) fn append(
     engine: &Engine,
-    task: &Task,
+    task: &OperationTask,
     request: &SpawnRequest,
-    denied: Option<String>,
-    starved: Option<u64>,
+    denial: Option<String>,
+    exceeded_memory_limit: Option<u64>,
     exit: Option<&Exit>,
 ) {
     let log = &task.running.log;
     let failed = exit.is_some_and(|exit| exit.code != Some(0));
-    let single = engine.store.id_map().is_single();
+    let single = engine.store.id_map().single();
     let refusal = engine.egress.refusal(request).map(str::to_owned);
-    if let Some(why) = &refusal {
+    if let Some(reason) = &refusal {
         log.append(
             SYSTEM,
             OperationEventType::Network,
-            crate::egress::refused_event(why),
+            crate::egress::refused_event(reason),
         );
     }
-    let mut lines: Vec<String> = denied
+    let mut lines: Vec<String> = denial
         .into_iter()
         .chain(refusal)
-        .chain(starved.map(out_of_memory))
+        .chain(exceeded_memory_limit.map(out_of_memory))
         .collect();
     if request.truncate_output_at == 0 || (lines.is_empty() && !(failed && single)) {
         return;
     }
-    let said = events::fold(&engine.log_path(task.operation), MAIN).unwrap_or_default();
-    let wants_ids = |bytes: &[u8]| needs_ids(&String::from_utf8_lossy(bytes));
-    // Many a script sends both to one stream.
-    if single && failed && (wants_ids(&said.stderr) || wants_ids(&said.stdout)) {
-        lines.push(ONE_ID.to_owned());
+    let main = events::read_process(&engine.log_path(task.operation), MAIN).unwrap_or_default();
+    let reports_missing_ids = |bytes: &[u8]| needs_ids(&String::from_utf8_lossy(bytes));
+    // Many scripts send both streams to one.
+    if single && failed && (reports_missing_ids(&main.stderr) || reports_missing_ids(&main.stdout))
+    {
+        lines.push(SINGLE_ID.to_owned());
     }
     if lines.is_empty() {
         return;
     }
     let mut text = String::new();
-    if said.stderr.last().is_some_and(|last| *last != b'\n') {
+    if main.stderr.last().is_some_and(|last| *last != b'\n') {
         text.push('\n');
     }
     for line in lines {
-        text.push_str(MARK);
+        text.push_str(PREFIX);
         text.push_str(&line);
         text.push('\n');
     }
@@ -92,10 +98,10 @@ fn out_of_memory(limit: u64) -> String {
     )
 }
 
-/// Whether a command failed at giving something to another user, as far as its words tell.
-fn needs_ids(said: &str) -> bool {
-    said.lines().any(|line| {
-        OWNERS.iter().any(|word| line.contains(word))
+/// Whether the output reports an action that the kernel refused for lack of user ids.
+fn needs_ids(output: &str) -> bool {
+    output.lines().any(|line| {
+        OWNERSHIP_WORDS.iter().any(|word| line.contains(word))
             && REFUSALS.iter().any(|error| line.contains(error))
     })
 }
@@ -105,13 +111,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_memory_limit_is_told_in_a_unit_that_fits() {
+    fn the_memory_limit_is_shown_in_a_suitable_unit() {
         assert!(out_of_memory(1 << 30).contains("limit of 1.0 GiB was"));
         assert!(out_of_memory(64 << 20).contains("limit of 64.0 MiB was"));
     }
 
     #[test]
-    fn what_tools_say_for_want_of_ids() {
+    fn messages_of_tools_that_lack_user_ids_are_recognized() {
         for line in [
             "E: setgroups 65534 failed - setgroups (1: Operation not permitted)",
             "chown: changing ownership of '/x': Invalid argument",

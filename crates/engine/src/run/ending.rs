@@ -1,4 +1,4 @@
-//! How a run ends, and what its operation becomes by it.
+//! The ending of a run, and the ending of its operation that follows from it.
 
 use contree_sandbox::SandboxOutcome;
 
@@ -7,52 +7,56 @@ use crate::error::ApiError;
 use crate::operation::lifecycle::{CommitWork, WorkEnding};
 use crate::rows::operations::Status;
 
-/// How a run ended.
+/// The ending of a run.
 pub(crate) enum RunEnding {
     /// The main process ended by itself.
-    Exited(SandboxOutcome),
-    /// The time-out passed. `None`: the processes were ended by force, and what they wrote is not to be trusted.
-    TimedOut(Option<SandboxOutcome>),
-    /// The time-out passed, and the processes did not end when they were killed.
+    Exited(Finished),
+    /// The time-out passed. `None`: the processes were ended by force, so their files may be
+    /// inconsistent and are not committed.
+    TimedOut(Option<Finished>),
+    /// The time-out passed, and the processes did not end in time when they were killed.
     Stuck,
-    /// Somebody asked for its end.
+    /// A client cancelled it.
     Cancelled,
     /// The engine that runs it is being stopped.
     EngineStopped,
-    /// The command wrote more than it may.
+    /// The command wrote more than `max_layer_bytes`.
     TooLarge(ApiError),
-    /// The sandbox went down, and the main process with it.
+    /// The sandbox ended unexpectedly, and the main process with it.
     SandboxLost,
-    /// The sandbox is not this run's any more.
-    Taken,
-    /// The sandbox could not be ended in good order.
-    Unfinished(ApiError),
+    /// Another task has already closed the sandbox.
+    AlreadyClosed,
+    /// The sandbox could not be ended cleanly.
+    NotFinished(ApiError),
 }
 
 impl RunEnding {
-    /// What the operation becomes. `keep` makes an image of what a sandbox that ended in good order has left.
+    /// Turns it into the ending of the operation's work. `commit` makes an image of a sandbox that
+    /// ended cleanly.
     pub(crate) fn into_work_ending(
         self,
         outcome: Option<InstanceResult>,
-        keep: impl FnOnce(SandboxOutcome) -> Option<CommitWork>,
+        commit: impl FnOnce(Finished) -> Option<CommitWork>,
     ) -> WorkEnding {
-        let ran = match self {
+        let ending = match self {
             Self::Exited(finished) | Self::TimedOut(Some(finished)) => WorkEnding {
-                keep: keep(finished),
+                commit: commit(finished),
                 ..WorkEnding::of(Status::Success)
             },
             Self::TimedOut(None) => WorkEnding::of(Status::Success),
             Self::Stuck => WorkEnding::failed(
-                "the command ran out of time, and its processes did not end in time when they were killed",
+                "the command exceeded its time-out, and its processes did not end in time when they were killed",
             ),
             // The reason is added when the ending is recorded.
             Self::Cancelled | Self::EngineStopped => WorkEnding::cancelled(),
-            Self::TooLarge(error) | Self::Unfinished(error) => WorkEnding::failed(error.message()),
+            Self::TooLarge(error) | Self::NotFinished(error) => WorkEnding::failed(error.message()),
             Self::SandboxLost => WorkEnding::failed(
                 "the sandbox ended unexpectedly: its first process was killed or crashed",
             ),
-            Self::Taken => WorkEnding::failed("the sandbox was ended by somebody else"),
+            Self::AlreadyClosed => {
+                WorkEnding::failed("another part of the engine has already ended the sandbox")
+            }
         };
-        WorkEnding { outcome, ..ran }
+        WorkEnding { outcome, ..ending }
     }
 }

@@ -1,9 +1,9 @@
-//! Running commands in sandboxes: processes, their streams, and the image that a run leaves.
+//! Running commands in sandboxes: processes, their streams, and committing the result.
 
 pub(crate) mod commit;
 pub(crate) mod diagnostics;
 pub(crate) mod ending;
-pub(crate) mod instance;
 pub(crate) mod runner;
+pub(crate) mod running_sandbox;
 pub(crate) mod signals;
 pub(crate) mod streams;

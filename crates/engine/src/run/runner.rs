@@ -1,4 +1,4 @@
-//! Running one command: sandbox, streams, time-out, cancellation, and keeping the result.
+//! Running one command: sandbox, streams, time-out, cancellation and commit.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,34 +23,34 @@ use crate::error::ApiError;
 use crate::image::squash;
 use crate::limits;
 use crate::operation::events::{EventLog, SYSTEM, timestamp};
-use crate::operation::lifecycle::{CommitWork, Task, WorkEnding};
+use crate::operation::lifecycle::{CommitWork, OperationTask, WorkEnding};
 use crate::rows::images::Image;
 use crate::rows::layers::Layer;
-use crate::run::commit::keep;
+use crate::run::commit::commit_run;
 use crate::run::diagnostics;
 use crate::run::ending::RunEnding;
-use crate::run::instance::{AttendedProcess, Instance};
+use crate::run::running_sandbox::{RunningSandbox, StartedProcess};
 
-/// How long a killed tree may take to go before the sandbox is ended by force.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long killed processes may take to end before the sandbox is ended by force.
+const KILL_WAIT: Duration = Duration::from_secs(5);
 
-/// A command to run.
-pub(crate) struct Job {
+/// A checked request to run a command, with its image.
+pub(crate) struct RunPlan {
     pub(crate) request: SpawnRequest,
     pub(crate) image: Image,
-    /// The image's chain, top first.
+    /// The layers of the image, the top one first.
     pub(crate) chain: Vec<Layer>,
-    /// Files to place before the command starts.
-    pub(crate) places: Vec<FileCopy>,
+    /// Files to copy into the sandbox before the command starts.
+    pub(crate) files: Vec<Place>,
 }
 
 /// Runs a command to its end.
-pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> WorkEnding {
+pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan) -> WorkEnding {
     let log = Arc::clone(&task.running.log);
-    let cwd = job.request.start_directory(&job.image);
-    let access = engine.egress.access(&job.request);
-    let spec = spec(&job, &cwd, engine.egress.sandbox(access));
-    let begun = Instant::now();
+    let cwd = plan.request.start_directory(&plan.image);
+    let access = engine.egress.access(&plan.request);
+    let spec = spec(&plan, &cwd, engine.egress.sandbox(access));
+    let started_at = Instant::now();
     let sandbox = {
         let store = engine.store.clone();
         let run = Arc::clone(&task.run);
@@ -59,121 +59,146 @@ pub(crate) async fn run(engine: Arc<Engine>, task: Task, job: Job) -> WorkEnding
     let sandbox = match sandbox {
         Ok(sandbox) => sandbox,
         Err(error) => {
-            shut_down(&log, EventDataShutdownReason::SpawnFailed);
+            append_shutdown(&log, EventDataShutdownReason::SpawnFailed);
             return WorkEnding::failed(error.message());
         }
     };
-    log.append(SYSTEM, OperationEventType::Init, init_event(&job.request));
+    log.append(SYSTEM, OperationEventType::Init, init_event(&plan.request));
     let proxy = engine.egress.serve(&sandbox, &log);
     let variables = engine.egress.variables(access, &sandbox);
-    let instance = Instance::new(
+    let running_sandbox = RunningSandbox::new(
         sandbox,
         Arc::clone(&log),
-        job.image.clone(),
-        job.request.timeout,
+        plan.image.clone(),
+        plan.request.timeout,
         variables,
     );
-    let (recorded, main) = tokio::join!(task.executing(&engine), instance.start_main(&job.request));
+    let (recorded, main) = tokio::join!(
+        task.record_executing(&engine),
+        running_sandbox.start_main(&plan.request)
+    );
     let main = match main {
         Ok(main) => main,
-        Err(error) => return not_started(&instance, &log, &error).await,
+        Err(error) => return not_started(&running_sandbox, &log, &error).await,
     };
     if let Err(error) = recorded {
-        // What cannot be recorded is not run.
+        // A command whose start cannot be recorded must not run.
         task.running.fail(error.message());
     }
-    task.running.begin(Some(Arc::clone(&instance)));
-    let (ending, outcome) = watch(&engine, &task, &job, &instance, main, proxy, begun).await;
+    task.running.begin(Some(Arc::clone(&running_sandbox)));
+    let (ending, outcome) = run_to_end(
+        &engine,
+        &task,
+        &plan,
+        &running_sandbox,
+        main,
+        proxy,
+        started_at,
+    )
+    .await;
     ending.into_work_ending(outcome, |finished| {
-        (!job.request.disposable).then(|| keeping(task, job, finished))
+        (!plan.request.disposable).then(|| commit_work(task, plan, finished))
     })
 }
 
-async fn not_started(instance: &Instance, log: &EventLog, error: &ApiError) -> WorkEnding {
-    let ended = match instance.close(false).await {
+/// Ends the sandbox of a command that could not be started.
+async fn not_started(
+    running_sandbox: &RunningSandbox,
+    log: &EventLog,
+    error: &ApiError,
+) -> WorkEnding {
+    let finish_error = match running_sandbox.close(false).await {
         Some(sandbox) => finish(Arc::new(sandbox), false, log).await.err(),
         None => None,
     };
-    shut_down(log, EventDataShutdownReason::SpawnFailed);
-    // What was placed before it may have been too much already.
-    match ended {
-        Some(ended) if ended.is_too_large() => WorkEnding::failed(ended.message()),
+    append_shutdown(log, EventDataShutdownReason::SpawnFailed);
+    // The files of the request alone may have exceeded the layer's limit.
+    match finish_error {
+        Some(too_large) if too_large.is_too_large() => WorkEnding::failed(too_large.message()),
         _ => WorkEnding::failed(error.message()),
     }
 }
 
-/// What ended the wait for the main process.
-enum Cause {
-    /// It ended; without an exit its sandbox is gone.
+/// The reason for which the engine stopped waiting for the main process.
+enum StopCause {
+    /// It ended. `None`: its sandbox ended with it.
     Exit(Option<Exit>),
     TimeOut,
     Cancel,
     EngineStop,
 }
 
-/// Follows the main process to its end, then ends the sandbox. Answers how it ended, with the process's part of the
-/// operation's result.
-async fn watch(
+/// Follows the main process to its end, then ends the sandbox. Returns the run's ending, and the
+/// exit state and resources of the main process.
+async fn run_to_end(
     engine: &Engine,
-    task: &Task,
-    job: &Job,
-    instance: &Arc<Instance>,
-    mut main: AttendedProcess,
+    task: &OperationTask,
+    plan: &RunPlan,
+    running_sandbox: &Arc<RunningSandbox>,
+    mut main: StartedProcess,
     proxy: Option<Proxy>,
-    begun: Instant,
+    started_at: Instant,
 ) -> (RunEnding, Option<InstanceResult>) {
     let log = &task.running.log;
     let pid = main.pid;
     let cause = tokio::select! {
         biased;
         () = task.running.cancel.cancelled() => {
-            if engine.stopping.is_cancelled() { Cause::EngineStop } else { Cause::Cancel }
+            if engine.stopping.is_cancelled() { StopCause::EngineStop } else { StopCause::Cancel }
         }
-        exit = &mut main.exit => Cause::Exit(exit.ok()),
-        () = tokio::time::sleep(Duration::from_secs(job.request.timeout)) => Cause::TimeOut,
+        exit = &mut main.exit => StopCause::Exit(exit.ok()),
+        () = tokio::time::sleep(Duration::from_secs(plan.request.timeout)) => StopCause::TimeOut,
     };
-    let timed_out = matches!(cause, Cause::TimeOut);
-    // The main process's end is the end of all that was started in the sandbox.
-    let Some(sandbox) = instance.close(timed_out).await.map(Arc::new) else {
-        return (RunEnding::Taken, None);
+    let timed_out = matches!(cause, StopCause::TimeOut);
+    // When the main process ends, all other processes in the sandbox end too.
+    let Some(sandbox) = running_sandbox.close(timed_out).await.map(Arc::new) else {
+        return (RunEnding::AlreadyClosed, None);
     };
     kill_all(&sandbox).await;
-    let seen = match &cause {
-        Cause::Exit(exit) => exit.clone(),
-        Cause::TimeOut | Cause::Cancel | Cause::EngineStop => {
-            let exit = tokio::time::timeout(GRACE, &mut main.exit).await;
+    let observed_exit = match &cause {
+        StopCause::Exit(exit) => exit.clone(),
+        StopCause::TimeOut | StopCause::Cancel | StopCause::EngineStop => {
+            let exit = tokio::time::timeout(KILL_WAIT, &mut main.exit).await;
             exit.ok().and_then(Result::ok)
         }
     };
-    let forced = seen.is_none();
+    let forced = observed_exit.is_none();
     if forced {
         sandbox.hard_kill();
     }
-    // Out of time is out of time, however long the end took on a machine that is on its knees. What was written is another matter:
-    // nobody has seen it come to rest.
-    let exit = seen.or_else(|| (timed_out && job.request.disposable).then(killed));
-    let last_words = async {
+    // A disposable run that timed out counts as killed by its time-out, even if a very busy machine
+    // took too long to end it. A run with a result does not: its files may still have been
+    // changing.
+    let exit = observed_exit.or_else(|| (timed_out && plan.request.disposable).then(killed));
+    let append_diagnostics = async {
         // An open connection would keep the sandbox's network alive.
-        let denied = match proxy {
+        let denial = match proxy {
             Some(proxy) => proxy.close().await,
             None => None,
         };
-        let starved = sandbox.killed_for_memory();
-        diagnostics::add(engine, task, &job.request, denied, starved, exit.as_ref());
+        let exceeded_memory_limit = sandbox.killed_for_memory();
+        diagnostics::append(
+            engine,
+            task,
+            &plan.request,
+            denial,
+            exceeded_memory_limit,
+            exit.as_ref(),
+        );
     };
-    instance
-        .conclude_main(main, exit.as_ref(), last_words)
+    running_sandbox
+        .record_main_end(main, exit.as_ref(), append_diagnostics)
         .await;
-    instance.rest().await;
-    let elapsed = begun.elapsed();
-    let cancelled = matches!(cause, Cause::Cancel | Cause::EngineStop);
-    let kept = exit.is_some() && !job.request.disposable && !cancelled;
-    let finished = finish(sandbox, kept, log).await;
-    shut_down(
+    running_sandbox.wait_for_subprocesses().await;
+    let elapsed = started_at.elapsed();
+    let cancelled = matches!(cause, StopCause::Cancel | StopCause::EngineStop);
+    let to_commit = exit.is_some() && !plan.request.disposable && !cancelled;
+    let finished = finish(sandbox, to_commit, log).await;
+    append_shutdown(
         log,
         match cause {
-            Cause::TimeOut if exit.is_some() => EventDataShutdownReason::Timeout,
-            Cause::Exit(_) if exit.is_some() => EventDataShutdownReason::JobComplete,
+            StopCause::TimeOut if exit.is_some() => EventDataShutdownReason::Timeout,
+            StopCause::Exit(_) if exit.is_some() => EventDataShutdownReason::JobComplete,
             _ => EventDataShutdownReason::Signal,
         },
     );
@@ -197,20 +222,20 @@ async fn watch(
         }
     });
     let ending = match (cause, finished) {
-        (Cause::Cancel, _) => RunEnding::Cancelled,
-        (Cause::EngineStop, _) => RunEnding::EngineStopped,
+        (StopCause::Cancel, _) => RunEnding::Cancelled,
+        (StopCause::EngineStop, _) => RunEnding::EngineStopped,
         (_, Err(error)) if error.is_too_large() => RunEnding::TooLarge(error),
-        (Cause::Exit(None), _) => RunEnding::SandboxLost,
-        (Cause::TimeOut, _) if outcome.is_none() => RunEnding::Stuck,
-        (Cause::TimeOut, Err(_)) if forced => RunEnding::TimedOut(None),
-        (_, Err(error)) => RunEnding::Unfinished(error),
-        (Cause::TimeOut, Ok(finished)) => RunEnding::TimedOut(Some(finished)),
-        (Cause::Exit(Some(_)), Ok(finished)) => RunEnding::Exited(finished),
+        (StopCause::Exit(None), _) => RunEnding::SandboxLost,
+        (StopCause::TimeOut, _) if outcome.is_none() => RunEnding::Stuck,
+        (StopCause::TimeOut, Err(_)) if forced => RunEnding::TimedOut(None),
+        (_, Err(error)) => RunEnding::NotFinished(error),
+        (StopCause::TimeOut, Ok(finished)) => RunEnding::TimedOut(Some(finished)),
+        (StopCause::Exit(Some(_)), Ok(finished)) => RunEnding::Exited(finished),
     };
     (ending, outcome)
 }
 
-/// The end of a command whose sandbox was ended by force.
+/// The exit of a command whose sandbox was ended by force.
 fn killed() -> Exit {
     Exit {
         code: None,
@@ -220,67 +245,68 @@ fn killed() -> Exit {
     }
 }
 
-/// Keeps what the command left as an image.
-fn keeping(task: Task, job: Job, finished: SandboxOutcome) -> CommitWork {
+/// The closure that commits the command's changes as an image.
+fn commit_work(task: OperationTask, plan: RunPlan, finished: Finished) -> CommitWork {
     Box::new(move |engine, ending| {
-        keep(
+        commit_run(
             engine,
             task.operation,
-            &job.request,
-            &job.image,
-            &job.chain,
+            &plan.request,
+            &plan.image,
+            &plan.chain,
             &task.run,
             &finished,
             ending,
         )
         .map_err(|error| {
             ApiError::internal(format!(
-                "the command ran, but its result could not be kept: {}",
+                "the command ran, but its result could not be committed: {}",
                 error.message()
             ))
         })
-        .inspect(|kept| {
-            if kept.result_image != Some(job.image.uuid) && squash::is_due(&job.chain) {
-                engine.squash_queue.ask(job.image.layer);
+        .inspect(|committed| {
+            if committed.result_image != Some(plan.image.uuid) && squash::is_due(&plan.chain) {
+                engine.squash_queue.ask(plan.image.layer);
             }
         })
     })
 }
 
-fn spec(job: &Job, cwd: &str, (network, side_files): (Network, Vec<SideFile>)) -> SandboxSpec {
+fn spec(plan: &RunPlan, cwd: &str, (network, side_files): (Network, Vec<SideFile>)) -> SandboxSpec {
     SandboxSpec {
-        layers: job.chain.iter().map(|layer| LayerId(layer.id)).collect(),
-        hostname: job.request.hostname.clone(),
-        // The kernel's own file systems are there, and nothing is made in them.
+        layers: plan.chain.iter().map(|layer| LayerId(layer.id)).collect(),
+        hostname: plan.request.hostname.clone(),
+        // The kernel's own file systems exist already, and no directory is created in them.
         directories: Some(PathBuf::from(cwd))
             .filter(|path| {
                 !["/proc", "/sys", "/dev"]
                     .iter()
-                    .any(|of| path.starts_with(of))
+                    .any(|mount| path.starts_with(mount))
             })
             .map(|path| NewDirectory {
                 path,
-                uid: job.request.uid,
-                gid: job.request.gid,
+                uid: plan.request.uid,
+                gid: plan.request.gid,
             })
             .into_iter()
             .collect(),
-        files: job.places.clone(),
+        places: plan.files.clone(),
         side_files,
         network,
-        max_processes: limits::PROCESSES,
-        max_layer_bytes: Some(job.request.max_layer_bytes()),
-        limits: job.request.sandbox_limits(),
+        max_processes: limits::MAX_PROCESSES,
+        max_layer_bytes: Some(plan.request.max_layer_bytes()),
+        limits: plan.request.sandbox_limits(),
     }
 }
 
 async fn kill_all(sandbox: &Arc<Sandbox>) {
     let sandbox = Arc::clone(sandbox);
-    // What cannot be killed politely is ended with the sandbox.
+    // Processes that survive an error here end together with the sandbox.
     let _ = blocking(move || Ok(sandbox.kill_all()?)).await;
 }
 
-/// Ends the sandbox and waits until nothing of it is left.
+/// Ends the sandbox, waits until all of it is gone, and logs if its layer was too large. `inspect`:
+/// also check whether the upper directory has changes.
 async fn finish(
     sandbox: Arc<Sandbox>,
     inspect: bool,
@@ -301,7 +327,7 @@ async fn finish(
     Ok(ended?)
 }
 
-fn shut_down(log: &EventLog, reason: EventDataShutdownReason) {
+fn append_shutdown(log: &EventLog, reason: EventDataShutdownReason) {
     log.append(
         SYSTEM,
         OperationEventType::Shutdown,

@@ -1,6 +1,6 @@
-//! Signals as clients write them.
+//! Parsing signals that clients send.
 
-/// Linux's numbers on the architectures that engines run on (signal(7)).
+/// Names and numbers of signals on x86, ARM and most other architectures (signal(7)).
 const NAMES: &[(&str, i32)] = &[
     ("HUP", 1),
     ("INT", 2),
@@ -38,13 +38,13 @@ const NAMES: &[(&str, i32)] = &[
     ("SYS", 31),
 ];
 
-/// The signal that nothing survives.
+/// SIGKILL, which a process cannot catch or ignore.
 pub(crate) const KILL: i32 = 9;
 
-/// The first and the last of the real-time signals, as C libraries count them.
+/// The first and the last real-time signal, as C libraries number them.
 const REAL_TIME: (i32, i32) = (34, 64);
 
-/// A text that names no signal.
+/// The error for a text that is not a signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`signal` must be a name such as TERM or SIGTERM, or a number from 1 to {}, not `{}`",
@@ -55,10 +55,10 @@ pub(crate) struct SignalError(String);
 
 /// Reads a signal: a name with or without `SIG`, in any case, or a number.
 pub(crate) fn parse(text: &str) -> Result<i32, SignalError> {
-    let bad = || SignalError(text.to_owned());
+    let error = || SignalError(text.to_owned());
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         let number = text.parse().ok().filter(|n| (1..=REAL_TIME.1).contains(n));
-        return number.ok_or_else(bad);
+        return number.ok_or_else(error);
     }
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -79,7 +79,7 @@ pub(crate) fn parse(text: &str) -> Result<i32, SignalError> {
     };
     number
         .filter(|n| (first..=last).contains(n))
-        .ok_or_else(bad)
+        .ok_or_else(error)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A process's standard streams: input sent whole, output recorded up to its cap.
+//! A process's standard streams: writing its input and recording its output.
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -15,37 +15,38 @@ use crate::api::types::{EventDataTruncated, EventDataTruncatedStream, OperationE
 use crate::error::ApiError;
 use crate::operation::events::{EventLog, stream};
 
-/// How long the output of a command that writes in tiny pieces is gathered for one event.
-const GATHER: Duration = Duration::from_millis(5);
+/// How long small writes are collected into one event.
+const COLLECT: Duration = Duration::from_millis(5);
 
-/// How many quick pieces are an event each, before they are gathered.
+/// The number of small writes in quick succession that become an event each. Further ones are
+/// collected.
 const BURST: u32 = 64;
 
-/// How much of a stream is read at once.
+/// Bytes of a stream that are read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// How much input is held for a process that does not read; one piece may be larger.
-const HELD: usize = 1024 * 1024;
+/// Bytes of input that are queued for a process that does not read. A single chunk may be larger.
+const MAX_QUEUED: usize = 1024 * 1024;
 
-/// How long a client waits for a process to read.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client's request waits for a process to read its input.
+const INPUT_WAIT: Duration = Duration::from_secs(30);
 
-/// A process's standard input: what was taken for it and is not written yet.
+/// A process's standard input, with a queue of bytes that are not written yet.
 pub(crate) struct ProcessInput {
     log: Arc<EventLog>,
     spid: u64,
-    /// How much of it is recorded; all of it is delivered.
-    cap: u64,
+    /// Most bytes that are recorded. The process gets all of them.
+    max_recorded: u64,
     state: Mutex<PendingInput>,
-    /// There is something to write, or to close.
+    /// Notified when bytes were queued or the input was closed.
     filled: Notify,
-    /// There is room again, or never will be.
+    /// Notified when the queue has room again, or the input is closed.
     room: Notify,
 }
 
 #[derive(Default)]
 struct PendingInput {
-    pieces: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Vec<u8>>,
     bytes: usize,
     closed: bool,
     recorded: u64,
@@ -53,30 +54,31 @@ struct PendingInput {
 }
 
 impl ProcessInput {
-    pub(crate) fn new(log: Arc<EventLog>, spid: u64, cap: u64) -> Self {
+    pub(crate) fn new(log: Arc<EventLog>, spid: u64, max_recorded: u64) -> Self {
         Self {
             log,
             spid,
-            cap,
+            max_recorded,
             state: Mutex::default(),
             filled: Notify::new(),
             room: Notify::new(),
         }
     }
 
-    /// Takes the bytes that the process starts with.
+    /// Queues the bytes of the request that starts the process.
     pub(crate) fn begin(&self, bytes: Vec<u8>, close: bool) {
-        self.take(&mut self.state(), bytes, close);
+        self.enqueue(&mut self.state(), bytes, close);
     }
 
-    /// Takes bytes. Waits while too many are held; 409 if the input is closed, 504 if the process does not read. What is
-    /// refused, or given up, was not taken at all.
+    /// Queues bytes, and waits while the queue is full. 409 if the input is closed, 504 if the
+    /// process does not read in time. After an error, or if the future is dropped, none of the
+    /// bytes is queued.
     pub(crate) async fn push(&self, bytes: Vec<u8>, close: bool) -> Result<(), ApiError> {
-        let until = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + INPUT_WAIT;
         loop {
             let room = self.room.notified();
             tokio::pin!(room);
-            // Before the look, so that what happens after it is not missed.
+            // Before the check, so that a notification after it is not missed.
             room.as_mut().enable();
             {
                 let mut state = self.state();
@@ -86,56 +88,56 @@ impl ProcessInput {
                         "the standard input of this process is closed",
                     ));
                 }
-                if state.bytes == 0 || state.bytes + bytes.len() <= HELD {
-                    self.take(&mut state, bytes, close);
+                if state.bytes == 0 || state.bytes + bytes.len() <= MAX_QUEUED {
+                    self.enqueue(&mut state, bytes, close);
                     return Ok(());
                 }
             }
-            if tokio::time::timeout_at(until, room).await.is_err() {
+            if tokio::time::timeout_at(deadline, room).await.is_err() {
                 return Err(ApiError::new(
                     StatusCode::GATEWAY_TIMEOUT,
                     format!(
-                        "the process has not read its input for {} seconds; nothing of this was taken",
-                        PATIENCE.as_secs()
+                        "the process has not read its input for {} seconds; none of these bytes was written",
+                        INPUT_WAIT.as_secs()
                     ),
                 ));
             }
         }
     }
 
-    fn take(&self, state: &mut PendingInput, bytes: Vec<u8>, close: bool) {
+    fn enqueue(&self, state: &mut PendingInput, bytes: Vec<u8>, close: bool) {
         if !bytes.is_empty() {
-            let room =
-                usize::try_from(self.cap.saturating_sub(state.recorded)).unwrap_or(usize::MAX);
-            let shown = bytes.len().min(room);
-            let dropped = bytes.len() - shown;
-            if shown > 0 {
-                let mut data = stream(&bytes[..shown]);
+            let room = usize::try_from(self.max_recorded.saturating_sub(state.recorded))
+                .unwrap_or(usize::MAX);
+            let recorded = bytes.len().min(room);
+            let dropped = bytes.len() - recorded;
+            if recorded > 0 {
+                let mut data = stream(&bytes[..recorded]);
                 if dropped > 0 {
                     data.truncated = Some(true);
                 }
                 self.log.append(self.spid, OperationEventType::Stdin, data);
             }
-            state.recorded += shown as u64;
+            state.recorded += recorded as u64;
             state.dropped += dropped as u64;
             state.bytes += bytes.len();
-            state.pieces.push_back(bytes);
+            state.chunks.push_back(bytes);
         }
         state.closed |= close;
         self.filled.notify_one();
     }
 
-    /// Writes what is taken until the input is closed, or the process does not read any more.
-    pub(crate) async fn deliver(&self, fd: OwnedFd) {
+    /// Writes queued bytes to the process until the input is closed or the process stops reading.
+    pub(crate) async fn write_to(&self, fd: OwnedFd) {
         if let Ok(mut sender) = pipe::Sender::from_owned_fd(fd) {
             loop {
                 let (next, closed) = {
                     let mut state = self.state();
-                    (state.pieces.pop_front(), state.closed)
+                    (state.chunks.pop_front(), state.closed)
                 };
                 match next {
                     Some(bytes) => {
-                        // A command may end without reading all of it.
+                        // A command may end without reading all of its input.
                         if sender.write_all(&bytes).await.is_err() {
                             break;
                         }
@@ -147,27 +149,27 @@ impl ProcessInput {
                 }
             }
         }
-        self.shut();
+        self.close();
     }
 
-    /// Nothing is taken any more, since nobody will read it.
-    fn shut(&self) {
+    /// Closes the input and drops queued bytes, because the process will not read them.
+    fn close(&self) {
         let mut state = self.state();
         state.closed = true;
-        state.pieces.clear();
+        state.chunks.clear();
         state.bytes = 0;
         drop(state);
         self.room.notify_waiters();
     }
 
-    /// The process has ended: says what of its input was not recorded.
+    /// Closes the input of a process that has ended, and logs how much of it was not recorded.
     pub(crate) fn end(&self) {
-        self.shut();
+        self.close();
         let (recorded, dropped) = {
             let state = self.state();
             (state.recorded, state.dropped)
         };
-        truncated(
+        append_truncated(
             &self.log,
             self.spid,
             EventDataTruncatedStream::Stdin,
@@ -181,13 +183,14 @@ impl ProcessInput {
     }
 }
 
-/// Records one output stream up to `cap` bytes, and reads on past it so that the command never blocks.
-pub(crate) fn record(
+/// Records an output stream up to `max_recorded` bytes. It reads on after that, so that the command
+/// never blocks.
+pub(crate) fn record_output(
     log: Arc<EventLog>,
     spid: u64,
     fd: OwnedFd,
     which: EventDataTruncatedStream,
-    cap: u64,
+    max_recorded: u64,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         let Ok(mut receiver) = pipe::Receiver::from_owned_fd(fd) else {
@@ -196,10 +199,10 @@ pub(crate) fn record(
         let mut buffer = vec![0; CHUNK];
         let mut emitted: u64 = 0;
         let mut dropped: u64 = 0;
-        let mut pace = Pace::default();
+        let mut collector = WriteCollector::default();
         while let Ok(read @ 1..) = receiver.read(&mut buffer).await {
-            let read = pace.gather(&mut receiver, &mut buffer, read).await;
-            let room = usize::try_from(cap - emitted)
+            let read = collector.collect(&mut receiver, &mut buffer, read).await;
+            let room = usize::try_from(max_recorded - emitted)
                 .unwrap_or(usize::MAX)
                 .min(read);
             if room > 0 {
@@ -207,7 +210,7 @@ pub(crate) fn record(
                 if room < read {
                     data.truncated = Some(true);
                 }
-                // What could not be written, for want of disk, is missing like what was cut.
+                // An event that a full disk refuses counts as truncated output.
                 if log.append(spid, event_type(which), data) {
                     emitted += room as u64;
                 } else {
@@ -216,12 +219,12 @@ pub(crate) fn record(
             }
             dropped += (read - room) as u64;
         }
-        truncated(&log, spid, which, emitted, dropped);
+        append_truncated(&log, spid, which, emitted, dropped);
     })
 }
 
-/// Says how much of a stream is not in the log, if anything.
-fn truncated(
+/// Logs how much of a stream is missing from the log, if anything is.
+fn append_truncated(
     log: &EventLog,
     spid: u64,
     stream: EventDataTruncatedStream,
@@ -238,7 +241,7 @@ fn truncated(
     }
 }
 
-/// The type of a stream's events.
+/// The event type of a stream.
 fn event_type(stream: EventDataTruncatedStream) -> OperationEventType {
     match stream {
         EventDataTruncatedStream::Stdin => OperationEventType::Stdin,
@@ -247,13 +250,14 @@ fn event_type(stream: EventDataTruncatedStream) -> OperationEventType {
     }
 }
 
-/// Keeps a stream of tiny writes from becoming an event each: after a burst, what comes within [`GATHER`] is one.
-struct Pace {
+/// Collects small writes into one event. After a burst of [`BURST`] small writes, all output within
+/// [`COLLECT`] becomes one event.
+struct WriteCollector {
     last: Instant,
     quick: u32,
 }
 
-impl Default for Pace {
+impl Default for WriteCollector {
     fn default() -> Self {
         Self {
             last: Instant::now(),
@@ -262,18 +266,23 @@ impl Default for Pace {
     }
 }
 
-impl Pace {
-    /// Fills the buffer behind the `read` bytes with what is there, or soon will be. Answers how much is in it.
-    async fn gather(&mut self, from: &mut pipe::Receiver, buffer: &mut [u8], read: usize) -> usize {
-        let quick = self.last.elapsed() < GATHER && read < CHUNK / 2;
+impl WriteCollector {
+    /// Appends output that arrives soon to the `read` bytes in the buffer. Returns the new length.
+    async fn collect(
+        &mut self,
+        from: &mut pipe::Receiver,
+        buffer: &mut [u8],
+        read: usize,
+    ) -> usize {
+        let quick = self.last.elapsed() < COLLECT && read < CHUNK / 2;
         self.quick = if quick { self.quick + 1 } else { 0 };
         let mut filled = read;
         if self.quick > BURST {
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep(COLLECT).await;
             while filled < buffer.len() {
                 match from.try_read(&mut buffer[filled..]) {
                     Ok(more @ 1..) => filled += more,
-                    // Nothing now, or the end, which the next read sees again.
+                    // No more output yet, or the end of the stream: the next read handles both.
                     Ok(0) | Err(_) => break,
                 }
             }

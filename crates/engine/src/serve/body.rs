@@ -1,4 +1,5 @@
-//! Bodies that a thread writes: in chunks, at the pace of the client, and over when the client is gone.
+//! Answer bodies that a thread writes in chunks. It waits for a slow client, and stops when the
+//! client goes away.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -11,59 +12,62 @@ use futures_util::stream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// How much goes out at once.
+/// Bytes of a chunk.
 const CHUNK: usize = 128 * 1024;
-/// How many chunks wait for the client.
+/// Chunks that may wait for the client.
 const AHEAD: usize = 4;
-/// A client that takes nothing for so long is given up.
-const STALL: Duration = Duration::from_secs(600);
+/// How long the thread waits for the client to take a chunk.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The most that waits for one client at any time, besides what is being read: a figure for tests of memory.
+/// Most bytes that one answer holds at any time. Tests of memory use it.
 #[cfg(test)]
-pub(crate) const HELD: usize = CHUNK * (AHEAD + 2);
+pub(crate) const MAX_HELD: usize = CHUNK * (AHEAD + 2);
 
-/// `None` ends the body. If it never comes then the writer failed, and the body must not look whole.
-type Piece = Option<Bytes>;
+/// A message to the body: a chunk, or `None` at the end. Without the end, the body breaks off.
+type BodyMessage = Option<Bytes>;
 
-/// A body that `work` writes, on a thread for blocking work, compressed if so wished. An error of `work` breaks the connection off, since a
-/// status is no longer possible; so nobody takes half a body for the whole.
+/// A body that `write` produces on a thread that may block. `gzip`: compress it.
+///
+/// The status is already sent when `write` fails, so an error breaks the connection off. No client
+/// can take an incomplete body for a complete one.
 pub(crate) fn body(
     gzip: bool,
-    work: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> Body {
     let (sender, receiver) = channel(AHEAD);
-    let mut pipe = Pipe {
+    let mut writer = ChunkWriter {
         chunk: Vec::with_capacity(CHUNK),
         sender,
         handle: Handle::current(),
     };
     tokio::task::spawn_blocking(move || {
-        let done = if gzip {
-            compressed(&mut pipe, work)
+        let result = if gzip {
+            write_compressed(&mut writer, write)
         } else {
-            work(&mut pipe)
+            write(&mut writer)
         };
-        match done.and_then(|()| pipe.end()) {
+        match result.and_then(|()| writer.end()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            Err(error) => tracing::warn!("an answer was broken off: {error}"),
+            Err(error) => tracing::warn!(%error, "cannot finish an answer's body"),
         }
     });
-    Body::from_stream(stream::unfold(Some(receiver), pieces))
+    Body::from_stream(stream::unfold(Some(receiver), next_chunk))
 }
 
-fn compressed(
-    pipe: &mut Pipe,
-    work: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+fn write_compressed(
+    writer: &mut ChunkWriter,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut encoder = GzEncoder::new(pipe, Compression::fast());
-    work(&mut encoder)?;
+    let mut encoder = GzEncoder::new(writer, Compression::fast());
+    write(&mut encoder)?;
     encoder.finish().map(|_| ())
 }
 
-async fn pieces(
-    receiver: Option<Receiver<Piece>>,
-) -> Option<(io::Result<Bytes>, Option<Receiver<Piece>>)> {
+/// Receives the next chunk. A writer that ended without the end message yields an error.
+async fn next_chunk(
+    receiver: Option<Receiver<BodyMessage>>,
+) -> Option<(io::Result<Bytes>, Option<Receiver<BodyMessage>>)> {
     let mut receiver = receiver?;
     match receiver.recv().await {
         Some(Some(chunk)) => Some((Ok(chunk), Some(receiver))),
@@ -72,22 +76,23 @@ async fn pieces(
     }
 }
 
-/// Collects what is written into chunks and sends them.
-struct Pipe {
+/// A writer that collects bytes into chunks and sends them to the body.
+struct ChunkWriter {
     chunk: Vec<u8>,
-    sender: Sender<Piece>,
+    sender: Sender<BodyMessage>,
     handle: Handle,
 }
 
-impl Pipe {
-    fn send(&self, piece: Piece) -> io::Result<()> {
-        let sent = async { tokio::time::timeout(STALL, self.sender.send(piece)).await };
-        match self.handle.block_on(sent) {
+impl ChunkWriter {
+    fn send(&self, message: BodyMessage) -> io::Result<()> {
+        let sending =
+            async { tokio::time::timeout(CHUNK_TIMEOUT, self.sender.send(message)).await };
+        match self.handle.block_on(sending) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the client took nothing for too long",
+                "the client did not read the answer in time",
             )),
         }
     }
@@ -98,14 +103,14 @@ impl Pipe {
     }
 }
 
-impl Write for Pipe {
+impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = bytes.len().min(CHUNK - self.chunk.len());
-        self.chunk.extend_from_slice(&bytes[..taken]);
+        let length = bytes.len().min(CHUNK - self.chunk.len());
+        self.chunk.extend_from_slice(&bytes[..length]);
         if self.chunk.len() == CHUNK {
             self.flush()?;
         }
-        Ok(taken)
+        Ok(length)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -127,7 +132,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_failure_breaks_the_body_off() {
+    async fn an_error_of_the_writer_breaks_the_body_off() {
         let body = body(false, |out| {
             out.write_all(b"half")?;
             out.flush()?;
@@ -139,9 +144,9 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_client_sets_the_pace_and_its_leaving_ends_the_work() {
+    async fn the_writer_waits_for_the_client_and_stops_when_it_goes_away() {
         let written = Arc::new(AtomicUsize::new(0));
-        let (done, over) = tokio::sync::oneshot::channel();
+        let (sender, error_kind) = tokio::sync::oneshot::channel();
         let count = Arc::clone(&written);
         let body = body(false, move |out| {
             let result = loop {
@@ -150,14 +155,14 @@ mod tests {
                 }
                 count.fetch_add(4096, Ordering::SeqCst);
             };
-            let _ = done.send(result.kind());
+            let _ = sender.send(result.kind());
             Err(result)
         });
         let mut stream = body.into_data_stream();
         let first = stream.next().await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(written.load(Ordering::SeqCst) <= HELD + first.len());
+        assert!(written.load(Ordering::SeqCst) <= MAX_HELD + first.len());
         drop(stream);
-        assert_eq!(over.await.unwrap(), io::ErrorKind::BrokenPipe);
+        assert_eq!(error_kind.await.unwrap(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -1,7 +1,8 @@
-//! Reading what a client still sends when its answer is already known.
+//! Reading the rest of a request's body when its answer is already known.
 //!
-//! A request that is refused before its body was read (401, 404) would otherwise have its connection closed while the client is writing,
-//! and the client would see a broken pipe in place of the answer.
+//! Some requests are refused before their body was read (401, 404). Without this, the connection
+//! would close while the client is writing, and the client would see a broken pipe instead of the
+//! answer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,38 +16,38 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Body as _, Frame, SizeHint};
 
-/// How much is read. A client that sends more than that for nothing sees its connection close.
-const MOST: usize = 1024 * 1024;
-/// For how long.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Most bytes that are read. The connection closes if a client sends more.
+const MAX_BYTES: usize = 1024 * 1024;
+/// Longest time of reading.
+const MAX_TIME: Duration = Duration::from_secs(2);
 
-/// Answers a request, and reads what nobody read of its body.
+/// Answers a request, and reads the rest of its body.
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
-    // Whoever waits to be told to go on has not begun to send.
+    // A client that sent `Expect: 100-continue` has not begun to send its body.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let mut rest = Shared(Arc::new(Mutex::new(body)));
-    let body = Body::new(Shared(Arc::clone(&rest.0)));
+    let mut rest = SharedBody(Arc::new(Mutex::new(body)));
+    let body = Body::new(SharedBody(Arc::clone(&rest.0)));
     let answer = next.run(Request::from_parts(parts, body)).await;
     let reading = async {
         let mut read = 0;
-        while read < MOST {
+        while read < MAX_BYTES {
             match std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await {
                 Some(Ok(frame)) => read += frame.data_ref().map_or(0, Bytes::len),
                 _ => break,
             }
         }
     };
-    let _ = tokio::time::timeout(PATIENCE, reading).await;
+    let _ = tokio::time::timeout(MAX_TIME, reading).await;
     answer
 }
 
-/// A body that is still there when its reader is gone.
-struct Shared(Arc<Mutex<Body>>);
+/// A body with two owners, so the rest can be read after the route has dropped it.
+struct SharedBody(Arc<Mutex<Body>>);
 
-impl http_body::Body for Shared {
+impl http_body::Body for SharedBody {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,4 +1,4 @@
-//! Starting the engine inside this process, and stopping it with its last client.
+//! Starting the engine inside this process, and stopping it when it is dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,8 @@ use crate::config::LocalConfig;
 use crate::error::EngineError;
 use crate::serve::service::Service;
 
-/// Probes this machine for what sandboxes need, by really making one in the data directory.
+/// Checks whether this machine meets the requirements of sandboxes, by starting one in the data
+/// directory.
 #[must_use]
 pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     let mut checks = contree_sandbox::diagnose(&config.data_dir, &config.store_options());
@@ -26,15 +27,16 @@ pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     checks
 }
 
-/// Where a started engine listens, and which store it serves.
-struct Ready {
+/// The socket of a started engine, and the identity of its store.
+struct StartedEngine {
     socket: PathBuf,
     store: String,
 }
 
-/// An engine on a thread and a runtime of its own, so the caller's runtime may be of any kind.
+/// An engine on its own thread with its own runtime, so the caller may use any runtime.
 ///
-/// Dropping it stops the engine and waits for it. Operations that still run become CANCELLED.
+/// Dropping it stops the engine and waits until it has stopped. Running operations become
+/// CANCELLED.
 #[derive(Debug)]
 pub struct LocalEngine {
     socket: PathBuf,
@@ -46,11 +48,11 @@ impl LocalEngine {
     /// Starts an engine and waits until it listens.
     ///
     /// # Errors
-    /// If the data directory cannot be used. A machine that cannot make sandboxes is no error here: listing, tagging and
-    /// uploading work, and the first run says what is missing.
+    /// If the data directory cannot be used. A machine that cannot start sandboxes is not an error
+    /// here: listing, tagging and uploading work, and the first run reports the reason.
     pub async fn start(config: LocalConfig) -> Result<Self, EngineError> {
-        let (thread, ready) = EngineThread::start(config);
-        let Ready { socket, store } = ready.await.unwrap_or(Err(EngineError::Thread))?;
+        let (thread, started) = EngineThread::start(config);
+        let StartedEngine { socket, store } = started.await.unwrap_or(Err(EngineError::Thread))?;
         Ok(Self {
             socket,
             store,
@@ -64,14 +66,14 @@ impl LocalEngine {
         &self.socket
     }
 
-    /// The identity of the data directory's store, which stays when the socket moves.
+    /// The identity of the data directory's store. It stays the same when the socket changes.
     #[must_use]
     pub fn store(&self) -> &str {
         &self.store
     }
 }
 
-/// The engine's thread.
+/// The thread of an engine. Dropping it stops the thread.
 #[derive(Debug)]
 struct EngineThread {
     stop: CancellationToken,
@@ -79,9 +81,9 @@ struct EngineThread {
 }
 
 impl EngineThread {
-    fn start(config: LocalConfig) -> (Self, oneshot::Receiver<Result<Ready, EngineError>>) {
+    fn start(config: LocalConfig) -> (Self, oneshot::Receiver<Result<StartedEngine, EngineError>>) {
         let stop = CancellationToken::new();
-        let (tell, ready) = oneshot::channel();
+        let (sender, started) = oneshot::channel();
         let stopping = stop.clone();
         let thread = std::thread::Builder::new()
             .name("contree-engine".to_owned())
@@ -93,12 +95,12 @@ impl EngineThread {
                     .build();
                 match runtime {
                     Ok(runtime) => {
-                        runtime.block_on(serve(config, stopping, tell));
+                        runtime.block_on(serve(config, stopping, sender));
                         runtime.shutdown_timeout(Duration::from_secs(1));
                     }
                     Err(source) => {
                         let path = PathBuf::from("/proc/self");
-                        let _ = tell.send(Err(EngineError::Io {
+                        let _ = sender.send(Err(EngineError::Io {
                             action: "cannot start the runtime of",
                             path,
                             source,
@@ -111,7 +113,7 @@ impl EngineThread {
                 stop,
                 thread: Mutex::new(thread.ok()),
             },
-            ready,
+            started,
         )
     }
 }
@@ -130,23 +132,24 @@ impl Drop for EngineThread {
     }
 }
 
+/// Serves an engine until `stop`. Sends its socket, or the error of starting it, to `sender`.
 async fn serve(
     config: LocalConfig,
     stop: CancellationToken,
-    tell: oneshot::Sender<Result<Ready, EngineError>>,
+    sender: oneshot::Sender<Result<StartedEngine, EngineError>>,
 ) {
     let service = match Service::start(&config) {
         Ok(service) => service,
         Err(error) => {
-            let _ = tell.send(Err(error));
+            let _ = sender.send(Err(error));
             return;
         }
     };
-    let ready = Ready {
+    let started = StartedEngine {
         socket: service.socket(),
         store: service.engine().identity.clone(),
     };
-    if tell.send(Ok(ready)).is_ok() {
+    if sender.send(Ok(started)).is_ok() {
         stop.cancelled().await;
     }
     service.stop().await;

@@ -1,9 +1,9 @@
-//! Serving an engine: on a private socket for its own process, or where other programs reach it.
+//! Serving an engine: on a private socket for its own process, or on an address for other programs.
 
-mod access;
 pub(crate) mod body;
 mod drain;
 pub(crate) mod local;
+mod request_guard;
 pub(crate) mod server;
 mod service;
 mod socket;

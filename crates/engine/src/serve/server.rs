@@ -1,4 +1,4 @@
-//! The engine as a server for any client of the API: on TCP, or on a unix socket at a path of one's choice.
+//! The engine as a server for any client of the API: on TCP, or on a unix socket at a chosen path.
 
 use std::fmt;
 use std::fs;
@@ -19,40 +19,40 @@ use tokio::task::JoinHandle;
 use crate::api::routes;
 use crate::config::LocalConfig;
 use crate::error::EngineError;
-use crate::serve::access::{self, Access, is_loopback};
 use crate::serve::drain::drain;
+use crate::serve::request_guard::{RequestGuard, check_request, is_loopback};
 use crate::serve::service::Service;
-use contree_http::SHORTEST_TOKEN;
+use contree_http::MIN_TOKEN_BYTES;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 
-/// How long the connections may take to end when the server is stopped, at the very most.
-const CLOSE: Duration = Duration::from_secs(2);
+/// Longest time that connections may take to end when the server stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What connections may do. Who follows a stream of events may pause as long as it likes.
+/// Limits of connections. A client that follows an event stream may pause for any time.
 const BOUNDS: ConnectionBounds = ConnectionBounds {
-    connections: 1024,
-    unread: None,
-    buffer: None,
-    last: Duration::from_millis(250),
+    max_connections: 1024,
+    write_timeout: None,
+    buffer_bytes: None,
+    drain_timeout: Duration::from_millis(250),
 };
 
-/// Where to listen.
+/// The address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// `HOST:PORT`; port 0 is any that is free.
+    /// `HOST:PORT`. Port 0 chooses a free port.
     Tcp(String),
     /// `unix:PATH`.
     Unix(PathBuf),
 }
 
-/// A text that says nowhere to listen.
+/// A text that is not an address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// The path of a socket is missing.
-    #[error("`unix:` is followed by a path")]
+    /// The socket's path is missing.
+    #[error("`unix:` needs a path after it")]
     NoPath,
-    /// It is of no known form.
+    /// The text has neither form.
     #[error("`{0}` is neither HOST:PORT nor unix:PATH")]
     Form(String),
 }
@@ -77,23 +77,23 @@ impl FromStr for Listen {
     }
 }
 
-/// How an engine is served.
+/// Settings of a server.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ServeConfig {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: Listen,
-    /// What clients must send as `Authorization: Bearer`. Needed beyond loopback.
+    /// The token that clients must send as `Authorization: Bearer`. Required beyond loopback.
     pub token: Option<String>,
-    /// Names that the server goes by, besides those of loopback and the address itself.
+    /// Further host names of the server, besides loopback and the address itself.
     pub allow_hosts: Vec<String>,
-    /// Whether clients may import images from paths of this machine, which are read with this process's rights. This counts, and not
-    /// [`LocalConfig::local_imports`].
+    /// Whether clients may import images from paths of this machine. They are read with this
+    /// process's rights. It overrides [`LocalConfig::local_imports`].
     pub local_imports: bool,
 }
 
 impl ServeConfig {
-    /// Serves there, without a token, under no further name.
+    /// Settings with an address, without a token and without further host names.
     #[must_use]
     pub fn new(listen: Listen) -> Self {
         Self {
@@ -124,7 +124,7 @@ pub struct Server {
     service: Service,
     address: String,
     serving: JoinHandle<()>,
-    /// Removed at the end, if it is still the one made here.
+    /// The socket's path and inode. It is removed at the end if the inode is still the same.
     path: Option<(PathBuf, u64)>,
 }
 
@@ -132,9 +132,10 @@ impl Server {
     /// Opens the data directory and begins to listen.
     ///
     /// # Errors
-    /// [`EngineError::NoToken`] beyond loopback without a token, [`EngineError::ShortToken`] with one that can be guessed,
-    /// [`EngineError::Listen`] if the address cannot be had, and what
-    /// opening a data directory may fail with.
+    /// - [`EngineError::NoToken`] beyond loopback without a token;
+    /// - [`EngineError::ShortToken`] beyond loopback with a token that can be guessed;
+    /// - [`EngineError::Listen`] if the address cannot be used;
+    /// - the errors of opening a data directory.
     pub async fn start(config: &LocalConfig, serve: &ServeConfig) -> Result<Self, EngineError> {
         let mut config = config.clone();
         config.local_imports = serve.local_imports;
@@ -145,7 +146,7 @@ impl Server {
             },
             source,
         };
-        let access = |names| Arc::new(Access::new(serve.token.as_deref(), names));
+        let guard = |hosts| Arc::new(RequestGuard::new(serve.token.as_deref(), hosts));
         match &serve.listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -154,15 +155,15 @@ impl Server {
                     return Err(EngineError::NoToken { address: local });
                 }
                 if let Some(token) = &serve.token
-                    && token.len() < SHORTEST_TOKEN
+                    && token.len() < MIN_TOKEN_BYTES
                     && !is_loopback(local.ip())
                 {
                     return Err(EngineError::ShortToken { address: local });
                 }
                 let service = Service::start(&config)?;
-                let router = guarded(&service, access(Some(&serve.allow_hosts)));
-                let ends = ends(&service);
-                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, ends));
+                let router = guarded_router(&service, guard(Some(&serve.allow_hosts)));
+                let shutdown = shutdown(&service);
+                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, shutdown));
                 Ok(Self {
                     service,
                     address: url(local),
@@ -175,9 +176,9 @@ impl Server {
                 let service = Service::start(&config).inspect_err(|_| {
                     let _ = fs::remove_file(path);
                 })?;
-                let router = guarded(&service, access(None));
-                let ends = ends(&service);
-                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, ends));
+                let router = guarded_router(&service, guard(None));
+                let shutdown = shutdown(&service);
+                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, shutdown));
                 Ok(Self {
                     service,
                     address: format!("unix:{}", path.display()),
@@ -188,47 +189,51 @@ impl Server {
         }
     }
 
-    /// Where it listens, as clients give it: `http://127.0.0.1:8080` or `unix:PATH`.
+    /// The server's address in the form that clients use: `http://127.0.0.1:8080` or `unix:PATH`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Serves until `stop` is ready. Then running operations become CANCELLED, streams of events end, and connections are closed.
+    /// Serves until `stop` completes. Then running operations become CANCELLED, event streams end
+    /// and connections are closed.
     ///
     /// # Errors
-    /// [`EngineError::Listen`] if listening fails before.
+    /// [`EngineError::Listen`] if listening fails before that.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), EngineError> {
         let ended = tokio::select! {
             () = stop => false,
-            // It accepts until it is told to stop.
+            // It ends only after it was stopped, or on an error.
             _ = &mut self.serving => true,
         };
         self.service.stop().await;
         if !ended {
             let abort = self.serving.abort_handle();
-            if tokio::time::timeout(CLOSE, self.serving).await.is_err() {
+            if tokio::time::timeout(CLOSE_TIMEOUT, self.serving)
+                .await
+                .is_err()
+            {
                 abort.abort();
             }
         }
         if let Some((path, inode)) = self.path
-            && fs::symlink_metadata(&path).is_ok_and(|found| found.ino() == inode)
+            && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.ino() == inode)
         {
             let _ = fs::remove_file(path);
         }
         if ended {
             return Err(EngineError::Listen {
                 address: self.address,
-                source: io::Error::other("the server ended by itself"),
+                source: io::Error::other("the server ended unexpectedly"),
             });
         }
         Ok(())
     }
 }
 
-fn guarded(service: &Service, access: Arc<Access>) -> Router {
+fn guarded_router(service: &Service, guard: Arc<RequestGuard>) -> Router {
     routes::router(Arc::clone(service.engine()))
-        .layer(from_fn_with_state(access, access::check))
+        .layer(from_fn_with_state(guard, check_request))
         .layer(from_fn(drain))
 }
 
@@ -236,8 +241,8 @@ fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// Connections end when the service says so; by then its operations have.
-fn ends(service: &Service) -> Shutdown {
+/// Ends connections when the service closes. Its operations have ended by then.
+fn shutdown(service: &Service) -> Shutdown {
     Shutdown {
         stop: service.closing(),
         answered: service.closing(),
@@ -245,13 +250,14 @@ fn ends(service: &Service) -> Shutdown {
     }
 }
 
-/// Listens at a path that only this user may connect to. A socket that is there is replaced if nobody listens on it.
+/// Listens on a socket that only this user can connect to, and returns its inode. A socket on which
+/// no process listens is replaced.
 fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.file_type().is_socket() => {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "there is something else than a socket at this path",
+                "a file that is not a socket exists at this path",
             ));
         }
         Ok(_) => match UnixStream::connect(path) {
@@ -271,15 +277,15 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // Nobody else gets at it before its mode is set.
+    // In a private directory, so that no other user can connect before the mode is set.
     let private = tempfile::Builder::new()
         .prefix(".contree-")
         .tempdir_in(parent)?;
-    let first = private.path().join("s");
-    let listener = UnixListener::bind(&first)?;
-    fs::set_permissions(&first, fs::Permissions::from_mode(0o600))?;
-    let inode = fs::symlink_metadata(&first)?.ino();
-    fs::rename(&first, path)?;
+    let unpublished = private.path().join("s");
+    let listener = UnixListener::bind(&unpublished)?;
+    fs::set_permissions(&unpublished, fs::Permissions::from_mode(0o600))?;
+    let inode = fs::symlink_metadata(&unpublished)?.ino();
+    fs::rename(&unpublished, path)?;
     Ok((listener, inode))
 }
 
@@ -288,7 +294,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_to_listen() {
+    fn addresses_to_listen_on_are_parsed() {
         for good in ["127.0.0.1:0", "[::1]:8080", "localhost:80"] {
             assert_eq!(good.parse(), Ok(Listen::Tcp(good.to_owned())));
         }

@@ -1,4 +1,4 @@
-//! An engine that is up: on its private socket, with what looks after it, until it is stopped in good order.
+//! A running engine: its private socket, its background tasks, and stopping it cleanly.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,28 +12,30 @@ use crate::config::LocalConfig;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::image::squash;
+use crate::operation::maintenance::{maintain, sync_at_end};
 use crate::operation::recover;
 use crate::operation::running::STOPPED;
 use crate::serve::socket::SocketDirectory;
 use crate::upkeep;
 
-/// How long running operations may take to end when the engine is stopped.
-const STOP: Duration = Duration::from_secs(10);
+/// Longest time that running operations may take to end when the engine stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long connections may take to end after that.
-const CLOSE: Duration = Duration::from_millis(200);
+/// Longest time that connections may take to end after that.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// An engine that is up.
+/// A running engine.
 pub(crate) struct Service {
     engine: Arc<Engine>,
     socket: SocketDirectory,
     server: JoinHandle<()>,
-    /// Connections are to end.
+    /// Cancelled when connections are to end.
     closing: CancellationToken,
 }
 
 impl Service {
-    /// Opens the data directory and listens on a private socket. To be called on the runtime that serves it.
+    /// Opens the data directory and listens on a private socket. Must be called on the runtime that
+    /// serves it.
     pub(crate) fn start(config: &LocalConfig) -> Result<Self, EngineError> {
         contree_sandbox::raise_descriptor_limit();
         let engine = Arc::new(Engine::open(config)?);
@@ -43,22 +45,24 @@ impl Service {
             path: parent.clone(),
             source,
         };
-        let socket = SocketDirectory::make(&parent).map_err(failed)?;
+        let socket = SocketDirectory::create(&parent).map_err(failed)?;
         let listener = socket.listen().map_err(failed)?;
         engine.set_socket(&socket.path());
-        let tidying = Arc::clone(&engine);
-        // Not waited for when the engine is stopped: what it does not get to, the next start does.
+        let recovering = Arc::clone(&engine);
+        // Stopping the engine does not wait for this: the next start does the rest.
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = recover::recover(&tidying) {
+            if let Err(error) = recover::recover(&recovering) {
                 tracing::warn!(
                     %error,
-                    "cannot bring the data directory in order"
+                    "cannot clean up the data directory after killed engines"
                 );
             }
         });
-        engine.tasks.spawn(recover::look_after(Arc::clone(&engine)));
+        engine.tasks.spawn(maintain(Arc::clone(&engine)));
         engine.tasks.spawn(squash::look_after(Arc::clone(&engine)));
-        engine.tasks.spawn(upkeep::look_after(Arc::clone(&engine)));
+        engine
+            .tasks
+            .spawn(upkeep::apply_retention(Arc::clone(&engine)));
         let closing = CancellationToken::new();
         let router = routes::router(Arc::clone(&engine));
         let server = tokio::spawn({
@@ -68,7 +72,7 @@ impl Service {
                     .with_graceful_shutdown(closing.cancelled_owned())
                     .await;
                 if let Err(error) = served {
-                    tracing::error!(%error, "the engine's server ended by itself");
+                    tracing::error!(%error, "the engine's server ended unexpectedly");
                 }
             }
         });
@@ -85,17 +89,18 @@ impl Service {
         &self.engine
     }
 
-    /// Where it listens.
+    /// The path of its private socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.socket.path()
     }
 
-    /// Tells other servers of this engine that connections are to end, after its operations have.
+    /// The signal for other servers of this engine to end their connections. It comes after the
+    /// operations have ended.
     pub(crate) fn closing(&self) -> CancellationToken {
         self.closing.clone()
     }
 
-    /// Cancels what runs, waits for it, makes what was committed safe and ends the connections.
+    /// Cancels running operations, waits for their end, syncs commits and closes connections.
     pub(crate) async fn stop(self) {
         let Self {
             engine,
@@ -106,18 +111,18 @@ impl Service {
         engine.stopping.cancel();
         engine.cancel_all(STOPPED);
         engine.tasks.close();
-        if tokio::time::timeout(STOP, engine.tasks.wait())
+        if tokio::time::timeout(STOP_TIMEOUT, engine.tasks.wait())
             .await
             .is_err()
         {
-            tracing::warn!("operations did not end in time; the next start clears them away");
+            tracing::warn!("operations did not end in time; the next start cleans up after them");
         }
-        recover::sync_at_end(Arc::clone(&engine)).await;
+        sync_at_end(Arc::clone(&engine)).await;
         engine.views.close();
-        // Streams of events have seen their completion by now; connections that stay idle are not waited for.
+        // Event streams have sent their completion event by now. Idle connections need no waiting.
         closing.cancel();
         let abort = server.abort_handle();
-        if tokio::time::timeout(CLOSE, server).await.is_err() {
+        if tokio::time::timeout(CLOSE_TIMEOUT, server).await.is_err() {
             abort.abort();
         }
         drop(socket);

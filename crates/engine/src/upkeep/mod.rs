@@ -1,11 +1,18 @@
-//! Looking after a data directory: what uses its disk space, and removing what nobody needs any more.
+//! Upkeep of a data directory: reporting its disk usage, and removing unused data.
 //!
-//! Several engines may be at work on it meanwhile. What they use is told by open operations in the records: an operation checks in the
-//! transaction that records it that its image and its files are still there, and what is removed is chosen in one transaction that looks
-//! at open operations. Directories go after their records; where that is cut, the next time finds them as orphans.
+//! Several engines may use the directory at the same time. Unfinished operations in the records
+//! show which data they use:
+//!
+//! - the transaction that records an operation checks that its image still exists;
+//! - one transaction selects unused data and removes its records, and it keeps the data of
+//!   unfinished operations;
+//! - directories and files are removed after their records. If that is interrupted, the next upkeep
+//!   removes them as orphans.
 
 mod prune;
+mod removal;
 mod retention;
+mod selection;
 mod usage;
 
 use crate::config::LocalConfig;
@@ -14,14 +21,16 @@ use crate::error::EngineError;
 use crate::image::host;
 
 pub use crate::image::host::Refreshed;
-pub use prune::{PruneOptions, Pruned, prune};
-pub(super) use retention::look_after;
-pub use usage::{Counted, ImageUsage, LayersUsage, Usage, usage};
+pub use prune::{PruneOptions, prune};
+pub use removal::Pruned;
+pub(super) use retention::apply_retention;
+pub use usage::{FilesUsage, ImageUsage, LayersUsage, Usage, usage};
 
-/// Makes a new image of this machine's programs and moves `tag:host` to it. The one before stays until it is pruned.
+/// Makes a new image of this machine's programs and moves `tag:host` to it. The earlier image stays
+/// until it is pruned.
 ///
 /// # Errors
-/// When the data directory cannot be used, or the programs cannot be copied.
+/// If the data directory cannot be used, or the programs cannot be copied.
 pub fn refresh_host(config: &LocalConfig) -> Result<Refreshed, EngineError> {
     let engine = Engine::open(config)?;
     let refreshed = host::refresh(&engine)?;
@@ -29,7 +38,7 @@ pub fn refresh_host(config: &LocalConfig) -> Result<Refreshed, EngineError> {
     let layer = engine.rows.read(host::layer)?;
     engine
         .rows
-        .write(|t| crate::rows::layers::synced(t, layer.as_slice()))?;
+        .write(|t| crate::rows::layers::mark_synced(t, layer.as_slice()))?;
     engine.rows.sync().map_err(EngineError::File)?;
     Ok(refreshed)
 }

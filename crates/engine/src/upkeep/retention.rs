@@ -1,4 +1,4 @@
-//! Removing once a day, in the background, what was not used for long.
+//! Retention: removing unused data once a day, in the background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,22 +6,25 @@ use std::time::Duration;
 use chrono::Utc;
 use rusqlite::Connection;
 
-use super::prune::{PruneOptions, run};
+use super::prune::{PruneOptions, prune_engine};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::rows::Rows;
 use contree_sqlite::DbError;
 
-/// When it was done last, in the `meta` table: microseconds since the Unix epoch.
-const DONE: &str = "retention_at";
+/// The key of the `meta` table for the time of the last retention, in microseconds since the Unix
+/// epoch.
+const LAST_RETENTION: &str = "retention_at";
 
+/// A day in microseconds.
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
-/// How often an engine that runs for long looks whether it is time.
-const LOOK: Duration = Duration::from_secs(3600);
+/// How often an engine checks whether retention is due.
+const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// Looks while the engine runs. Of several engines on one store one does it.
-pub(crate) async fn look_after(engine: Arc<Engine>) {
+/// Applies retention once a day until the engine stops. Only one of several engines on a store does
+/// it each day.
+pub(crate) async fn apply_retention(engine: Arc<Engine>) {
     if engine.retention_days == 0 {
         return;
     }
@@ -30,16 +33,16 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
         match engine.read(move |c| is_due(c, now)).await {
             Ok(true) => {
                 let shared = Arc::clone(&engine);
-                let done = blocking(move || {
+                let pruning = blocking(move || {
                     if !shared.rows.write(|t| claim(t, now))? {
                         return Ok(None);
                     }
-                    Ok(Some(run(
+                    Ok(Some(prune_engine(
                         &shared,
                         PruneOptions::new(shared.retention_days),
                     )?))
                 });
-                match done.await {
+                match pruning.await {
                     Ok(None) => {}
                     Ok(Some(pruned)) => tracing::info!(
                         images = pruned.images.len(),
@@ -47,39 +50,41 @@ pub(crate) async fn look_after(engine: Arc<Engine>) {
                         files = pruned.files,
                         operations = pruned.operations,
                         bytes = pruned.bytes,
-                        "removed what was not used for {} days",
+                        "removed data that was unused for {} days",
                         engine.retention_days
                     ),
                     Err(error) => tracing::warn!(
                         error = error.message(),
-                        "cannot remove what was not used for long; another try follows tomorrow"
+                        "cannot remove unused data; the engine tries again tomorrow"
                     ),
                 }
             }
             Ok(false) => {}
             Err(error) => tracing::warn!(
                 error = error.message(),
-                "cannot see whether it is time to tidy up"
+                "cannot read whether removing unused data is due"
             ),
         }
         tokio::select! {
             () = engine.stopping.cancelled() => return,
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(CHECK_INTERVAL) => {}
         }
     }
 }
 
 fn is_due(c: &Connection, now: i64) -> Result<bool, DbError> {
-    let done = Rows::meta(c, DONE)?.and_then(|text| text.parse::<i64>().ok());
-    Ok(done.is_none_or(|done| now - done >= DAY || done > now))
+    let last = Rows::meta(c, LAST_RETENTION)?.and_then(|text| text.parse::<i64>().ok());
+    // A time in the future comes from a clock that was wrong.
+    Ok(last.is_none_or(|last| now - last >= DAY || last > now))
 }
 
-/// Takes today's turn, if nobody has. A new store has nothing that is old.
+/// Claims today's retention for this engine. False if another engine has it, and for a new store,
+/// which has no old data.
 fn claim(c: &Connection, now: i64) -> Result<bool, DbError> {
-    let first = Rows::meta(c, DONE)?.is_none();
+    let new_store = Rows::meta(c, LAST_RETENTION)?.is_none();
     let due = is_due(c, now)?;
     if due {
-        Rows::set_meta(c, DONE, &now.to_string())?;
+        Rows::set_meta(c, LAST_RETENTION, &now.to_string())?;
     }
-    Ok(due && !first)
+    Ok(due && !new_store)
 }

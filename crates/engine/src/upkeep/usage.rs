@@ -1,4 +1,4 @@
-//! What uses the disk.
+//! Disk usage of a data directory.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,82 +13,83 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::rows::upkeep::{ImageRow, LayerRow, images, layers};
 
-/// The disk space of a data directory, by what it is for. Sizes of layers are what was measured when they were made.
+/// The disk usage of a data directory. Sizes of layers are those measured at their commit.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// The data directory.
     pub data_dir: String,
-    /// All of the below together, in bytes.
+    /// The sum of all parts, in bytes.
     pub total_bytes: u64,
     /// All images, the newest first.
     pub images: Vec<ImageUsage>,
-    /// What images are made of.
+    /// The layers of images.
     pub layers: LayersUsage,
     /// Uploaded files.
-    pub files: Counted,
-    /// Logs of operations.
-    pub logs: Counted,
-    /// The records themselves.
+    pub files: FilesUsage,
+    /// Event logs of operations.
+    pub logs: FilesUsage,
+    /// The size of the database of records, in bytes.
     pub records_bytes: u64,
-    /// Sandboxes that run now, or were left behind.
+    /// The number of run directories: of running operations, or left behind by killed engines.
     pub runs: u64,
 }
 
-/// One image's part.
+/// The disk usage of one image.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct ImageUsage {
-    /// The image.
+    /// The image's UUID.
     pub uuid: Uuid,
     /// Its tags.
     pub tags: Vec<String>,
-    /// All of its layers, in bytes.
+    /// The size of all its layers, in bytes.
     pub bytes: u64,
-    /// Those that no other image has, in bytes.
+    /// The size of the layers that no other image has, in bytes.
     pub unique_bytes: u64,
 }
 
-/// All layers.
+/// The disk usage of all layers.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct LayersUsage {
-    /// How many there are, without those that stand for several.
+    /// The number of layers, without squashed ones.
     pub count: u64,
-    /// Layers of two images or more, in bytes.
+    /// The size of layers that two or more images have, in bytes.
     pub shared_bytes: u64,
-    /// Layers of one image alone, in bytes.
+    /// The size of layers that only one image has, in bytes.
     pub unique_bytes: u64,
-    /// Layers of no image, in bytes.
+    /// The size of layers that no image has, in bytes.
     pub unused_bytes: u64,
-    /// Layers that stand for several others; their contents are those others'.
+    /// The number of squashed layers. Their files are hard links to those of the layers they
+    /// replace.
     pub squashed: u64,
 }
 
-/// Some things of one kind.
+/// The number and size of the files in a directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counted {
-    /// How many.
+pub struct FilesUsage {
+    /// The number of files.
     pub count: u64,
-    /// Their disk space in bytes.
+    /// Their disk space, in bytes.
     pub bytes: u64,
 }
 
-/// Tells what uses the disk space of a data directory.
+/// Measures the disk usage of a data directory.
 ///
 /// # Errors
-/// When it cannot be read.
+/// If the directory cannot be read.
 pub fn usage(config: &LocalConfig) -> Result<Usage, EngineError> {
     let engine = Engine::open(config)?;
     let (all_layers, all_images) = engine.rows.read(|c| Ok((layers(c)?, images(c)?)))?;
     let root = engine.store.root();
-    let files = counted(&root.join("files"));
-    let logs = counted(&root.join("events"));
+    let files = files_usage(&root.join("files"));
+    let logs = files_usage(&root.join("events"));
     let records_bytes = ["store.db", "store.db-wal", "store.db-shm"]
         .iter()
-        .map(|name| on_disk(&root.join(name)))
+        .map(|name| disk_space(&root.join(name)))
         .sum();
-    let (layers, images) = share(&all_layers, all_images);
+    let (layers, images) = layers_and_images(&all_layers, all_images);
     Ok(Usage {
         data_dir: root.display().to_string(),
         total_bytes: layers.shared_bytes
@@ -106,8 +107,9 @@ pub fn usage(config: &LocalConfig) -> Result<Usage, EngineError> {
     })
 }
 
-/// Counts for every layer how many images have it, in one pass from the deepest on.
-fn share(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageUsage>) {
+/// Computes the usage of layers and images. It counts how many images have each layer, in one pass
+/// from the top layers to the lowest.
+fn layers_and_images(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageUsage>) {
     let mut sum = LayersUsage::default();
     let mut users: HashMap<u64, u64> = HashMap::new();
     for image in &images {
@@ -134,20 +136,20 @@ fn share(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageU
             _ => sum.shared_bytes += layer.bytes,
         }
     }
-    // All bytes down to a layer, and those of them that one image alone has.
-    let mut down: HashMap<u64, (u64, u64)> = HashMap::new();
+    // For each layer: the bytes of its chain, and those of them that only one image has.
+    let mut chain_bytes: HashMap<u64, (u64, u64)> = HashMap::new();
     for layer in own {
         let below = layer
             .parent
-            .and_then(|parent| down.get(&parent))
+            .and_then(|parent| chain_bytes.get(&parent))
             .copied()
             .unwrap_or_default();
         let alone = users.get(&layer.id) == Some(&1);
         let unique = if alone { below.1 + layer.bytes } else { 0 };
-        down.insert(layer.id, (below.0 + layer.bytes, unique));
+        chain_bytes.insert(layer.id, (below.0 + layer.bytes, unique));
     }
     let images = images.into_iter().map(|image| {
-        let (bytes, unique_bytes) = down.get(&image.layer).copied().unwrap_or_default();
+        let (bytes, unique_bytes) = chain_bytes.get(&image.layer).copied().unwrap_or_default();
         ImageUsage {
             uuid: image.uuid,
             tags: image.tags,
@@ -158,16 +160,17 @@ fn share(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageU
     (sum, images.collect())
 }
 
-fn counted(directory: &Path) -> Counted {
+fn files_usage(directory: &Path) -> FilesUsage {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.fold(Counted::default(), |sum, entry| Counted {
+    entries.fold(FilesUsage::default(), |sum, entry| FilesUsage {
         count: sum.count + 1,
-        bytes: sum.bytes + on_disk(&entry.path()),
+        bytes: sum.bytes + disk_space(&entry.path()),
     })
 }
 
-fn on_disk(path: &Path) -> u64 {
-    fs::symlink_metadata(path).map_or(0, |about| about.blocks() * 512)
+fn disk_space(path: &Path) -> u64 {
+    // `st_blocks` counts units of 512 bytes (stat(2)).
+    fs::symlink_metadata(path).map_or(0, |metadata| metadata.blocks() * 512)
 }
 
 #[cfg(test)]
@@ -178,7 +181,7 @@ mod tests {
         LayerRow {
             id,
             parent,
-            // As deep as it is young.
+            // The higher the id, the longer the chain.
             depth: id,
             stands_for,
             bytes: 10_u64.pow(u32::try_from(id).unwrap_or_default()),
@@ -187,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn what_several_images_have_is_shared() {
-        // 1 <- 2 <- 3, 2 <- 4; 5 has no image; 6 stands for 3.
+    fn layers_of_several_images_are_shared() {
+        // 1 <- 2 <- 3, 2 <- 4; 5 has no image; 6 is the squashed layer for 3.
         let layers = [
             layer(1, None, None),
             layer(2, Some(1), None),
@@ -198,7 +201,7 @@ mod tests {
             layer(6, Some(1), Some(3)),
         ];
         let image = |layer| ImageRow::new(Uuid::nil(), layer);
-        let (sum, images) = share(&layers, vec![image(3), image(4)]);
+        let (sum, images) = layers_and_images(&layers, vec![image(3), image(4)]);
         assert_eq!((sum.count, sum.squashed), (5, 1));
         assert_eq!(sum.shared_bytes, 110);
         assert_eq!(sum.unique_bytes, 11_000);
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_may_be_older_than_the_one_below_it() {
+    fn a_layer_may_have_a_lower_id_than_its_parent() {
         let mut layers = [
             layer(1, Some(2), None),
             layer(2, None, None),
@@ -218,7 +221,7 @@ mod tests {
             layer.depth = depth;
         }
         let image = |layer| ImageRow::new(Uuid::nil(), layer);
-        let (sum, images) = share(&layers, vec![image(1), image(3)]);
+        let (sum, images) = layers_and_images(&layers, vec![image(1), image(3)]);
         assert_eq!((sum.shared_bytes, sum.unique_bytes), (100, 1010));
         assert_eq!((images[0].bytes, images[0].unique_bytes), (110, 10));
         assert_eq!((images[1].bytes, images[1].unique_bytes), (1100, 1000));

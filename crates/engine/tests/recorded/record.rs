@@ -1,4 +1,4 @@
-//! Asks what the script says and writes down the answers.
+//! Sends the requests of the script and records the answers.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,7 +9,7 @@ use contree_engine::{Listen, LocalConfig, ServeConfig, Server};
 use serde_json::Value;
 
 use crate::normalise::Normaliser;
-use crate::script::{self, Ask, Step};
+use crate::script::{self, ScriptRequest, Step};
 use crate::wire::{self, Answer};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -27,17 +27,17 @@ const HEADERS: [&str; 9] = [
     "www-authenticate",
 ];
 
-/// A body beyond what the engine takes.
+/// The size of a body that is larger than the engine accepts.
 const TOO_LARGE: usize = 64 * 1024 * 1024 + 1;
 
-/// How long an event may be waited for on a machine that is very busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest wait for an event. A very busy machine needs long.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The recording of an engine of this build, on a data directory of its own.
+/// Records an engine of this build on a new data directory.
 ///
 /// # Errors
 /// If the engine cannot be started or does not answer.
-pub(crate) async fn of_this_engine() -> Result<String, Failure> {
+pub(crate) async fn record_this_build() -> Result<String, Failure> {
     let parent = std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
     let directory = tempfile::Builder::new()
         .prefix("contree-test-")
@@ -50,28 +50,28 @@ pub(crate) async fn of_this_engine() -> Result<String, Failure> {
     let serving = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    let recorded = of(&socket).await;
+    let recorded = record_engine(&socket).await;
     let _ = stop.send(());
     serving.await??;
     recorded
 }
 
-/// The recording of the engine that listens on a socket; its data directory has to be empty.
+/// Records the engine that listens on a socket. Its data directory must be empty.
 ///
 /// # Errors
-/// If the engine does not answer, or not as the script needs it to go on.
-pub(crate) async fn of(socket: &Path) -> Result<String, Failure> {
+/// If the engine does not answer, or an answer lacks a value that the script needs.
+pub(crate) async fn record_engine(socket: &Path) -> Result<String, Failure> {
     let directory = tempfile::tempdir()?;
     make_archive(directory.path())?;
     let directory = directory.path().to_string_lossy().into_owned();
     let mut normaliser = Normaliser::new(&directory);
     let mut variables = BTreeMap::from([("$directory".to_owned(), directory)]);
     let mut recording = String::new();
-    for step in script::read(include_str!("requests.txt")) {
+    for step in script::parse(include_str!("requests.txt")) {
         match step {
-            Step::Ask(ask) => {
-                let answer = send(socket, &ask, &variables).await?;
-                for (name, pointer) in &ask.kept {
+            Step::Send(request) => {
+                let answer = send(socket, &request, &variables).await?;
+                for (name, pointer) in &request.saved {
                     let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
                     let value = json.pointer(pointer).and_then(|value| match value {
                         Value::String(text) => Some(text.clone()),
@@ -79,11 +79,11 @@ pub(crate) async fn of(socket: &Path) -> Result<String, Failure> {
                         _ => None,
                     });
                     let text = String::from_utf8_lossy(&answer.body);
-                    let value =
-                        value.ok_or_else(|| format!("{}: no {pointer} in {text}", ask.written))?;
+                    let value = value
+                        .ok_or_else(|| format!("{}: no {pointer} in {text}", request.source))?;
                     variables.insert(name.clone(), value);
                 }
-                recording.push_str(&written(&ask, &answer, &mut normaliser));
+                recording.push_str(&format_exchange(&request, &answer, &mut normaliser));
             }
             Step::Until {
                 operation,
@@ -119,42 +119,46 @@ fn fill(text: &str, variables: &BTreeMap<String, String>) -> String {
 
 async fn send(
     socket: &Path,
-    ask: &Ask,
+    request: &ScriptRequest,
     variables: &BTreeMap<String, String>,
 ) -> Result<Answer, Failure> {
-    let body = match ask.body.as_str() {
+    let body = match request.body.as_str() {
         "<too large>" => vec![b' '; TOO_LARGE],
         "<not UTF-8>" => b"{\"command\":\"\xff\"}".to_vec(),
         body => fill(body, variables).into_bytes(),
     };
-    let path = fill(&ask.path, variables);
+    let path = fill(&request.path, variables);
     loop {
-        let answer = wire::ask(socket, &ask.method, &path, &ask.headers, &body).await?;
-        // Nothing was done: the operation had not begun.
+        let answer = wire::send(socket, &request.method, &path, &request.headers, &body).await?;
+        // The operation had not started, so nothing was done.
         if answer.status != "425" {
             return Ok(answer);
         }
     }
 }
 
-/// Asks for the events that there are until one of this type is among them.
+/// Requests an operation's events until they include one of a type.
 async fn until(socket: &Path, path: &str, event: &str) -> Result<(), Failure> {
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     let wanted = format!("event: {event}\n");
     loop {
-        let answer = wire::ask(socket, "GET", path, &[], b"").await?;
+        let answer = wire::send(socket, "GET", path, &[], b"").await?;
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         if text.contains(&wanted) {
             return Ok(());
         }
-        if begun.elapsed() > PATIENCE {
+        if started.elapsed() > EVENT_TIMEOUT {
             return Err(format!("{path}: no event {event} in {text}").into());
         }
     }
 }
 
-fn written(ask: &Ask, answer: &Answer, normaliser: &mut Normaliser) -> String {
-    let mut text = format!("== {}\n{}\n", ask.written, answer.status);
+fn format_exchange(
+    request: &ScriptRequest,
+    answer: &Answer,
+    normaliser: &mut Normaliser,
+) -> String {
+    let mut text = format!("== {}\n{}\n", request.source, answer.status);
     for name in HEADERS {
         for (_, value) in answer.headers.iter().filter(|(given, _)| given == name) {
             text.push_str(&format!("{name}: {}\n", normaliser.text(value)));
@@ -177,7 +181,7 @@ fn written(ask: &Ask, answer: &Answer, normaliser: &mut Normaliser) -> String {
     text
 }
 
-/// A small root filesystem to import.
+/// Writes a small root file system to import.
 fn make_archive(directory: &Path) -> std::io::Result<()> {
     let mut archive = tar::Builder::new(std::fs::File::create(directory.join("rootfs.tar"))?);
     let mut header = tar::Header::new_gnu();

@@ -1,9 +1,10 @@
-//! What is asked: a line for each request, with what belongs to it indented below.
+//! Parses the script: one line for each request, with indented lines for its headers and variables.
 
-/// One line of the script with what belongs to it.
+/// A step of the script.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Ask(Ask),
+    /// Sends a request and records the answer.
+    Send(ScriptRequest),
     /// Waits for an event of a process of an operation.
     Until {
         operation: String,
@@ -12,21 +13,21 @@ pub(crate) enum Step {
     },
 }
 
-/// A request, with its variables as they are written.
+/// A request whose variables are not replaced yet.
 #[derive(Debug)]
-pub(crate) struct Ask {
+pub(crate) struct ScriptRequest {
     /// The lines of the script.
-    pub(crate) written: String,
+    pub(crate) source: String,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) body: String,
     pub(crate) headers: Vec<(String, String)>,
-    /// Names of variables, and where in the JSON answer their values are.
-    pub(crate) kept: Vec<(String, String)>,
+    /// The variables to set, with JSON pointers to their values in the answer.
+    pub(crate) saved: Vec<(String, String)>,
 }
 
-/// Reads a script. Lines that begin with `#` are comments.
-pub(crate) fn read(text: &str) -> Vec<Step> {
+/// Parses a script. Lines that begin with `#` are comments.
+pub(crate) fn parse(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for line in text.lines() {
         let word = |n: usize| line.splitn(3, ' ').nth(n).unwrap_or_default().to_owned();
@@ -34,17 +35,17 @@ pub(crate) fn read(text: &str) -> Vec<Step> {
             continue;
         }
         if let Some(rest) = line.strip_prefix("  ") {
-            let Some(Step::Ask(ask)) = steps.last_mut() else {
+            let Some(Step::Send(request)) = steps.last_mut() else {
                 panic!("`{line}` belongs to no request");
             };
             if let Some(header) = rest.strip_prefix("+ ") {
                 let (name, value) = header.split_once(": ").expect("a header");
-                ask.headers.push((name.to_owned(), value.to_owned()));
-                ask.written.push('\n');
-                ask.written.push_str(line);
+                request.headers.push((name.to_owned(), value.to_owned()));
+                request.source.push('\n');
+                request.source.push_str(line);
             } else {
                 let (name, pointer) = rest.split_once(" = ").expect("a variable");
-                ask.kept.push((name.to_owned(), pointer.to_owned()));
+                request.saved.push((name.to_owned(), pointer.to_owned()));
             }
         } else if let Some(rest) = line.strip_prefix("UNTIL ") {
             let mut words = rest.split(' ').map(str::to_owned);
@@ -55,13 +56,13 @@ pub(crate) fn read(text: &str) -> Vec<Step> {
                 event: next(),
             });
         } else {
-            steps.push(Step::Ask(Ask {
-                written: line.to_owned(),
+            steps.push(Step::Send(ScriptRequest {
+                source: line.to_owned(),
                 method: word(0),
                 path: word(1),
                 body: word(2),
                 headers: Vec::new(),
-                kept: Vec::new(),
+                saved: Vec::new(),
             }));
         }
     }

@@ -1,4 +1,4 @@
-//! HTTP as it is on the wire: no client library stands between the recording and the engine.
+//! HTTP without a client library, so that the recording has exactly what the engine sends.
 
 use std::io;
 use std::path::Path;
@@ -10,13 +10,13 @@ use tokio::net::UnixStream;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: String,
-    /// Names in lower case, in the order in which they came.
+    /// The headers in the order of the answer, with names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-/// Asks once on a connection of its own.
-pub(crate) async fn ask(
+/// Sends a request on a new connection.
+pub(crate) async fn send(
     socket: &Path,
     method: &str,
     path: &str,
@@ -37,7 +37,7 @@ pub(crate) async fn ask(
         writing.write_all(body).await
     };
     let mut bytes = Vec::new();
-    // A server may answer before it has read everything, and reads no more then.
+    // A server may answer and stop reading before it has read the complete body.
     let (_, read) = tokio::join!(write, reading.read_to_end(&mut bytes));
     if bytes.is_empty() {
         read?;
@@ -57,14 +57,18 @@ pub(crate) async fn ask(
     let body = &bytes[end + 4..];
     Ok(Answer {
         status: status.split(' ').nth(1).unwrap_or_default().to_owned(),
-        body: if chunked { joined(body) } else { body.to_vec() },
+        body: if chunked {
+            join_chunks(body)
+        } else {
+            body.to_vec()
+        },
         headers,
     })
 }
 
-/// The body of an answer that came in chunks (RFC 9112, section 7.1).
-fn joined(mut bytes: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
+/// Joins the chunks of an answer's body (RFC 9112, section 7.1).
+fn join_chunks(mut bytes: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
     while let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") {
         let size = std::str::from_utf8(&bytes[..end]).unwrap_or_default();
         let size = usize::from_str_radix(size, 16).unwrap_or_default();
@@ -74,8 +78,8 @@ fn joined(mut bytes: &[u8]) -> Vec<u8> {
         if size == 0 {
             break;
         }
-        whole.extend_from_slice(chunk);
+        body.extend_from_slice(chunk);
         bytes = &bytes[(end + size + 4).min(bytes.len())..];
     }
-    whole
+    body
 }

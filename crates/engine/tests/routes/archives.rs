@@ -1,4 +1,4 @@
-//! Archives of an image's files, read by another implementation of tar.
+//! Tests of archives of an image's files, which another implementation of tar reads.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -8,9 +8,9 @@ use http::Method;
 use serde_json::json;
 use tar::EntryType;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
-/// What a tar archive says of an entry.
+/// The attributes of an entry in a tar archive.
 #[derive(Debug, PartialEq)]
 struct Member {
     kind: EntryType,
@@ -51,15 +51,15 @@ fn members(archive: &[u8]) -> (Vec<Vec<u8>>, BTreeMap<Vec<u8>, Member>) {
     (order, members)
 }
 
-async fn image(local: &Local, script: &str) -> String {
+async fn image(local: &TestEngine, script: &str) -> String {
     let done = local.run(script, json!({"disposable": false})).await;
     assert_eq!(done.exit_code, 0, "{done:?}");
     done.result.unwrap()
 }
 
 #[tokio::test]
-async fn a_directory_keeps_all_that_tar_can_say() {
-    let local = Local::shared().await;
+async fn an_archive_of_a_directory_keeps_all_attributes() {
+    let local = TestEngine::shared().await;
     let long = "long-name-".repeat(20);
     let script = format!(
         "set -e; mkdir -p /a/tree/sub/.hidden /a/tree/empty; cd /a/tree; printf 1234567890 >file; touch -d @1600000000 file; chmod 4751 file; \
@@ -113,7 +113,7 @@ async fn a_directory_keeps_all_that_tar_can_say() {
             "tree/sub/again".into(),
             "tree/sub/.hidden/".into(),
         ],
-        "parents come first, and neither whiteouts, sockets nor what was deleted"
+        "parents come first, and there are no whiteouts, sockets or deleted files"
     );
     names.clear();
     let member = |name: &str| &members[name.as_bytes()];
@@ -148,7 +148,7 @@ async fn a_directory_keeps_all_that_tar_can_say() {
     assert_eq!(members[&b"tree/caf\xe9"[..]].content, b"n");
     assert_eq!(member("tree/big").content, vec![b'z'; 200_000]);
 
-    // Compressed it is the same, and a weight of zero is a refusal.
+    // The compressed archive has the same content, and a weight of zero refuses compression.
     let path = format!("/inspect/{image}/archive?path=a/tree");
     let answer = local
         .fetch(Method::GET, &path, &[("accept-encoding", "br, gzip;q=0.5")])
@@ -170,8 +170,8 @@ async fn a_directory_keeps_all_that_tar_can_say() {
 }
 
 #[tokio::test]
-async fn files_links_and_the_root_can_be_archived_too() {
-    let local = Local::shared().await;
+async fn files_links_and_the_root_can_be_archived() {
+    let local = TestEngine::shared().await;
     let image = image(
         &local,
         "mkdir /s; echo one >/s/f; ln -s f /s/l; ln -s /s /t; mkfifo /s/p; chmod 0 /s/f; ln -s loop /s/loop; echo u:x:33:33::/: >>/etc/passwd; chown 33 /s/f || true",
@@ -201,7 +201,7 @@ async fn files_links_and_the_root_can_be_archived_too() {
     if file.uid == 33 {
         assert_ne!(file.user, "");
     }
-    // Links that the path itself is are followed, inside the image.
+    // If the path itself is a link, it is followed inside the image.
     assert_eq!(archive("/s/l").await.1.1[&b"l"[..]].content, b"one\n");
     let (_, (order, _)) = archive("/t").await;
     assert_eq!(order[0], b"t/");
@@ -229,10 +229,10 @@ async fn files_links_and_the_root_can_be_archived_too() {
         let head = local.head(&at).await;
         assert_eq!((head.status, head.text.as_str()), (status, ""), "{path}");
     }
-    let nobody = "00000000-0000-4000-8000-000000000000";
+    let unknown = "00000000-0000-4000-8000-000000000000";
     assert_eq!(
         local
-            .get(&format!("/inspect/{nobody}/archive?path=/"))
+            .get(&format!("/inspect/{unknown}/archive?path=/"))
             .await
             .status,
         404
@@ -244,8 +244,8 @@ async fn files_links_and_the_root_can_be_archived_too() {
 }
 
 #[tokio::test]
-async fn heads_have_the_headers_and_no_body() {
-    let local = Local::shared().await;
+async fn head_answers_have_the_headers_and_no_body() {
+    let local = TestEngine::shared().await;
     let image = image(&local, "mkdir /h; printf 12345 >/h/f; mkfifo /h/p").await;
     let head = async |path: String, encoding: &str| {
         let answer = local
@@ -290,7 +290,7 @@ async fn heads_have_the_headers_and_no_body() {
             .0,
         422
     );
-    // The same for a body that is compressed on its way.
+    // The same for a compressed body.
     let answer = local
         .fetch(
             Method::GET,
@@ -306,9 +306,9 @@ async fn heads_have_the_headers_and_no_body() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_ends_the_work() {
-    let local = Local::new().await;
-    // As large as it likes to be: nothing of it is written anywhere.
+async fn a_client_that_disconnects_ends_the_archive() {
+    let local = TestEngine::new().await;
+    // The file is sparse, so its size takes no disk space.
     let image = image(
         &local,
         "mkdir /big; truncate -s 1T /big/hole; echo x >/big/x",
@@ -340,7 +340,7 @@ async fn a_client_that_leaves_ends_the_work() {
     }
     let ours: Vec<String> = helpers().difference(&before).cloned().collect();
     drop(answer);
-    // Other tests of this program have helpers as well; these are gone when their requests are over.
+    // Other tests of this program have helper processes too. These end with their requests.
     for _ in 0..600 {
         let now = helpers();
         if ours.iter().all(|pid| !now.contains(pid)) {
@@ -348,5 +348,5 @@ async fn a_client_that_leaves_ends_the_work() {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("a helper works on for nobody");
+    panic!("a helper process still works after its client has gone");
 }

@@ -1,15 +1,15 @@
-//! Images that were built upon many times.
+//! Tests of images with long chains of layers.
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
-/// Deeper than the kernel mounts without help, in short: the layers of a chain are made one while it grows.
+/// A chain longer than an overlay mount could hold: its layers are squashed while it grows.
 #[tokio::test]
-async fn a_deep_chain_is_made_short_and_shows_the_same() {
-    let local = Local::new().await;
+async fn a_long_chain_is_squashed_and_shows_the_same_files() {
+    let local = TestEngine::new().await;
     let mut image = local.host().await;
     let mut at_40 = String::new();
     for step in 0..80 {
@@ -43,19 +43,19 @@ async fn a_deep_chain_is_made_short_and_shows_the_same() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(squashed() >= 2);
-    let looked = local
+    let listing = local
         .run(
             "grep -c '' /log; tail -1 /log; ls /work; ls /work/* | wc -l",
             json!({"image": image}),
         )
         .await;
-    let lines: Vec<&str> = looked.stdout.lines().collect();
-    assert_eq!(&lines[..2], ["80", "79"], "{looked:?}");
+    let lines: Vec<&str> = listing.stdout.lines().collect();
+    assert_eq!(&lines[..2], ["80", "79"], "{listing:?}");
     let earlier = local
         .run("grep -c '' /log; tail -1 /log", json!({"image": at_40}))
         .await;
     assert_eq!(earlier.stdout, "41\n40\n");
-    // What the same steps leave in an ordinary directory.
+    // The same steps in an ordinary directory must leave the same files.
     let script = "cd /tmp; i=0; while [ $i -lt 80 ]; do mkdir -p w/$((i % 7)); echo $i > w/$((i % 7))/$i; rm -rf w/$(((i + 3) % 7)); i=$((i+1)); done; find w -type f | sort | cut -d/ -f2- > /tmp/expected; cd /work; find * -type f | sort | diff - /tmp/expected && echo same";
     let same = local.run(script, json!({"image": image})).await;
     assert_eq!(same.stdout, "same\n", "{same:?}");

@@ -1,9 +1,9 @@
 use serde_json::json;
 
-use crate::support::{Answer, Local};
+use crate::support::{Answer, TestEngine};
 
-/// Every refusal is the API's `Error`, with its own status in it.
-fn refused(answer: &Answer, status: u16, word: &str) {
+/// Checks an error answer: it is the API's `Error` and repeats the status.
+fn assert_refused(answer: &Answer, status: u16, word: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
     assert_eq!(answer.json["status"], status, "{answer:?}");
     let error = answer.json["error"]
@@ -13,36 +13,36 @@ fn refused(answer: &Answer, status: u16, word: &str) {
 }
 
 #[tokio::test]
-async fn spawn_says_what_is_wrong() {
-    let local = Local::new().await;
-    let nobody = "00000000-0000-4000-8000-000000000000";
+async fn errors_of_spawning_name_the_invalid_field() {
+    let local = TestEngine::new().await;
+    let unknown = "00000000-0000-4000-8000-000000000000";
     for (body, word) in [
         (json!({}), "command"),
         (json!({"command": "x"}), "image"),
         (json!({"command": "x", "image": "ubuntu"}), "tag:NAME"),
         (json!({"command": "x", "image": "tag:none"}), "none"),
-        (json!({"command": "x", "image": nobody}), nobody),
+        (json!({"command": "x", "image": unknown}), unknown),
         (
             json!({"command": "x", "image": "tag:host", "timeout": -1}),
             "timeout",
         ),
         (
-            json!({"command": "x", "image": "tag:host", "files": {"/a": {"uuid": nobody}}}),
-            nobody,
+            json!({"command": "x", "image": "tag:host", "files": {"/a": {"uuid": unknown}}}),
+            unknown,
         ),
         (
             json!({"command": "x", "image": "tag:host", "resources_limits": {"max_layer_bytes": 0}}),
             "max_layer_bytes",
         ),
     ] {
-        refused(&local.post("/instances", &body).await, 400, word);
+        assert_refused(&local.post("/instances", &body).await, 400, word);
     }
     assert_eq!(local.get("/operations").await.json, json!([]));
 }
 
 #[tokio::test]
-async fn bodies_and_queries_that_cannot_be_meant() {
-    let local = Local::shared().await;
+async fn invalid_bodies_and_queries_are_refused() {
+    let local = TestEngine::shared().await;
     for body in [
         &b""[..],
         b"{",
@@ -52,10 +52,10 @@ async fn bodies_and_queries_that_cannot_be_meant() {
         b"{\"command\": 1, \"image\": \"tag:host\"}",
     ] {
         let answer = local.post_bytes("/instances", body.to_vec()).await;
-        refused(&answer, 400, "");
+        assert_refused(&answer, 400, "");
     }
     let large = vec![b' '; 64 * 1024 * 1024 + 1];
-    refused(&local.post_bytes("/instances", large).await, 413, "");
+    assert_refused(&local.post_bytes("/instances", large).await, 413, "");
     for query in [
         "limit=0",
         "limit=1001",
@@ -66,7 +66,7 @@ async fn bodies_and_queries_that_cannot_be_meant() {
         "kind=",
         "status=",
     ] {
-        refused(&local.get(&format!("/operations?{query}")).await, 400, "");
+        assert_refused(&local.get(&format!("/operations?{query}")).await, 400, "");
     }
     for query in [
         "limit=0",
@@ -77,64 +77,64 @@ async fn bodies_and_queries_that_cannot_be_meant() {
         "tagged=2",
         "tag=a:",
     ] {
-        refused(&local.get(&format!("/images?{query}")).await, 400, "");
+        assert_refused(&local.get(&format!("/images?{query}")).await, 400, "");
     }
-    // What is not known is passed over.
+    // Unknown parameters are ignored.
     assert_eq!(local.get("/operations?unknown=1&limit=1").await.status, 200);
     let put = local.put("/instances").await;
-    refused(&put, 405, "PUT");
+    assert_refused(&put, 405, "PUT");
     assert_eq!(put.allow.as_deref(), Some("POST"));
 }
 
 #[tokio::test]
-async fn unknown_paths_methods_and_ids() {
-    let local = Local::shared().await;
-    let nobody = "00000000-0000-4000-8000-000000000000";
-    refused(&local.get("/nothing").await, 404, "/v1/nothing");
-    refused(&local.delete("/whoami").await, 405, "DELETE");
-    refused(&local.get("/operations/x").await, 400, "");
-    refused(
-        &local.get(&format!("/operations/{nobody}")).await,
+async fn unknown_paths_methods_and_ids_are_refused() {
+    let local = TestEngine::shared().await;
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    assert_refused(&local.get("/nothing").await, 404, "/v1/nothing");
+    assert_refused(&local.delete("/whoami").await, 405, "DELETE");
+    assert_refused(&local.get("/operations/x").await, 400, "");
+    assert_refused(
+        &local.get(&format!("/operations/{unknown}")).await,
         404,
-        nobody,
+        unknown,
     );
-    refused(
-        &local.delete(&format!("/operations/{nobody}")).await,
+    assert_refused(
+        &local.delete(&format!("/operations/{unknown}")).await,
         404,
-        nobody,
+        unknown,
     );
-    refused(
-        &local.get(&format!("/inspect/{nobody}/")).await,
+    assert_refused(
+        &local.get(&format!("/inspect/{unknown}/")).await,
         404,
-        nobody,
+        unknown,
     );
-    refused(
+    assert_refused(
         &local
-            .patch(&format!("/images/{nobody}/tag"), &json!({"tag": "x"}))
+            .patch(&format!("/images/{unknown}/tag"), &json!({"tag": "x"}))
             .await,
         404,
-        nobody,
+        unknown,
     );
-    refused(
+    assert_refused(
         &local
-            .patch(&format!("/images/{nobody}/tag"), &json!({"tag": "a b"}))
+            .patch(&format!("/images/{unknown}/tag"), &json!({"tag": "a b"}))
             .await,
         400,
         "a b",
     );
-    refused(&local.get("/files/abc").await, 400, "abc");
-    refused(
+    assert_refused(&local.get("/files/abc").await, 400, "abc");
+    assert_refused(
         &local.get(&format!("/files/{}", "0".repeat(64))).await,
         404,
         "000",
     );
-    refused(&local.get("/operations?status=DONE").await, 400, "DONE");
-    refused(&local.get("/operations?kind=x").await, 400, "kind");
+    assert_refused(&local.get("/operations?status=DONE").await, 400, "DONE");
+    assert_refused(&local.get("/operations?kind=x").await, 400, "kind");
 }
 
 #[tokio::test]
-async fn whoami_tells_what_this_engine_is() {
-    let local = Local::new().await;
+async fn whoami_describes_this_engine() {
+    let local = TestEngine::new().await;
     local.run("true", json!({})).await;
     let who = local.get("/whoami").await.json;
     assert_eq!(who["permissions"]["spawn"], true);

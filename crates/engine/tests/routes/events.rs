@@ -1,10 +1,10 @@
 use serde_json::json;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 #[tokio::test]
 async fn events_come_in_order_and_end_with_completion() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let done = local
         .run("echo out", json!({"stdin": {"value": "in"}}))
         .await;
@@ -36,8 +36,8 @@ async fn events_come_in_order_and_end_with_completion() {
 }
 
 #[tokio::test]
-async fn resuming_neither_loses_nor_repeats() {
-    let local = Local::shared().await;
+async fn resuming_neither_loses_nor_repeats_events() {
+    let local = TestEngine::shared().await;
     let done = local
         .run(
             "for i in 1 2 3 4 5; do echo $i; done; echo e >&2",
@@ -46,12 +46,14 @@ async fn resuming_neither_loses_nor_repeats() {
         .await;
     let all = local.events(&done.operation, "follow=0", None).await;
     assert_eq!(all, done.events);
-    for seen in 0..all.len() as u64 {
-        let rest = local.events(&done.operation, "follow=1", Some(seen)).await;
-        assert_eq!(rest, all[seen as usize..], "after {seen}");
+    for last_id in 0..all.len() as u64 {
+        let rest = local
+            .events(&done.operation, "follow=1", Some(last_id))
+            .await;
+        assert_eq!(rest, all[last_id as usize..], "after {last_id}");
         assert_eq!(
             local
-                .events(&done.operation, &format!("since={seen}"), None)
+                .events(&done.operation, &format!("since={last_id}"), None)
                 .await,
             rest
         );
@@ -61,8 +63,8 @@ async fn resuming_neither_loses_nor_repeats() {
 }
 
 #[tokio::test]
-async fn without_follow_a_running_log_ends_where_it_is() {
-    let local = Local::shared().await;
+async fn without_follow_the_stream_of_a_running_operation_ends_at_the_last_event() {
+    let local = TestEngine::shared().await;
     let operation = local.spawn("echo begun; sleep 600", json!({})).await;
     loop {
         let events = local.events(&operation, "follow=0", None).await;
@@ -82,12 +84,12 @@ async fn without_follow_a_running_log_ends_where_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_asked_wrongly_is_refused() {
-    let local = Local::shared().await;
-    let nobody = "00000000-0000-4000-8000-000000000000";
+async fn invalid_requests_for_events_are_refused() {
+    let local = TestEngine::shared().await;
+    let unknown = "00000000-0000-4000-8000-000000000000";
     assert_eq!(
         local
-            .get(&format!("/operations/{nobody}/events"))
+            .get(&format!("/operations/{unknown}/events"))
             .await
             .status,
         404

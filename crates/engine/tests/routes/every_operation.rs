@@ -1,6 +1,9 @@
-//! Every operation of the API document over HTTP against a real engine: status, headers, body and effect, and each error answer that the
-//! document declares. What an operation answers is checked against the document as it is called, and at the end every declared answer must have
-//! been had, or stand in [`OUT_OF_REACH`] with a reason. So an operation or an answer that is new in the document fails here until it is tried.
+//! Calls every operation of the API document over HTTP on a real engine: status, headers, body and
+//! effect, and each error answer that the document declares.
+//!
+//! Each answer is checked against the document. At the end every declared answer must have
+//! occurred, or be in [`OUT_OF_REACH`] with a reason. So the test fails for a new operation or
+//! answer of the document until it is called here.
 
 use std::collections::BTreeSet;
 
@@ -11,39 +14,47 @@ use tokio::sync::oneshot;
 use crate::support::data_dir;
 
 const TOKEN: &str = "every-operation";
-const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
+const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
 
-/// Declared answers that a healthy engine does not give: operation (`*` for all), status, why not.
+/// Declared answers that a healthy engine does not give: operation (`*` for all), status, reason.
 const OUT_OF_REACH: &[(&str, u16, &str)] = &[
     ("*", 403, "the engine's one token may do everything"),
     ("*", 502, "there is no proxy before the engine"),
-    ("*", 504, "there is no guest that could fail to answer"),
+    (
+        "*",
+        504,
+        "there is no guest agent that could fail to answer",
+    ),
     (
         "importImage",
         404,
-        "what is not in a registry fails the operation, not the request",
+        "an image that a registry does not have fails the operation, not the request",
     ),
     (
         "uploadFile",
         404,
         "an upload names nothing that could be missing",
     ),
-    ("uploadFile", 400, "any bytes are a file"),
+    ("uploadFile", 400, "any bytes are a valid file"),
     (
         "getOperationEvents",
         410,
-        "finalising takes the engine no time that a request could fall into",
+        "the engine finalises an operation too quickly for a request to meet that state",
     ),
-    ("operationSubprocessStdin", 501, "standard input is there"),
+    (
+        "operationSubprocessStdin",
+        501,
+        "the engine supports standard input",
+    ),
     (
         "*",
         413,
-        "the bound is 64 MiB; errors.rs here sends more once",
+        "the limit is 64 MiB; errors.rs sends a larger body",
     ),
     (
         "*",
         429,
-        "thousands would have to wait; subprocesses.rs here brings it about for processes",
+        "thousands of operations would have to wait; subprocesses.rs tests it for processes",
     ),
     ("*", 503, "only while the engine is being stopped"),
 ];
@@ -75,7 +86,7 @@ enum Body<'a> {
     Bytes(&'a [u8]),
 }
 
-/// The document, an engine that is served, and what was had so far.
+/// The API document, a running server, and the answers that have occurred so far.
 struct Api {
     document: Value,
     http: reqwest::Client,
@@ -117,7 +128,7 @@ impl Api {
         }
     }
 
-    /// Path, method and description of an operation.
+    /// The path, method and description of an operation.
     fn operations(&self) -> Vec<(String, String, Value)> {
         let mut all = Vec::new();
         for (path, methods) in self.document["paths"].as_object().unwrap() {
@@ -140,7 +151,8 @@ impl Api {
         }
     }
 
-    /// Calls an operation with these parts in place of its path's parameters, and checks what comes against the document.
+    /// Calls an operation with `parts` as the parameters of its path, and checks the answer against
+    /// the document.
     async fn call(
         &mut self,
         id: &str,
@@ -193,11 +205,11 @@ impl Api {
         let got = answer.status().as_u16();
         let headers = answer.headers().clone();
         let body = answer.bytes().await.unwrap().to_vec();
-        let shown = String::from_utf8_lossy(&body).into_owned();
-        assert_eq!(got, status, "{id} {url}: {shown}");
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert_eq!(got, status, "{id} {url}: {text}");
         let declared = operation["responses"]
             .get(status.to_string())
-            .unwrap_or_else(|| panic!("{id} does not declare {status}: {shown}"));
+            .unwrap_or_else(|| panic!("{id} does not declare {status}: {text}"));
         let declared = self.resolve(declared);
         for name in declared["headers"]
             .as_object()
@@ -219,7 +231,7 @@ impl Api {
             .get("content-type")
             .map(|kind| kind.to_str().unwrap().split(';').next().unwrap().to_owned());
         if method == "HEAD" || kinds.is_empty() {
-            assert!(body.is_empty(), "{id} {status} has a body: {shown}");
+            assert!(body.is_empty(), "{id} {status} has a body: {text}");
         } else {
             assert!(
                 kind.as_ref().is_some_and(|kind| kinds.contains(&kind)),
@@ -228,12 +240,12 @@ impl Api {
         }
         let json: Value = serde_json::from_slice(&body).unwrap_or_default();
         if status >= 400 && method != "HEAD" {
-            assert_eq!(json["status"], status, "{id}: {shown}");
+            assert_eq!(json["status"], status, "{id}: {text}");
             assert!(
                 json["error"]
                     .as_str()
                     .is_some_and(|error| !error.is_empty()),
-                "{id}: {shown}"
+                "{id}: {text}"
             );
         }
         self.had.insert((id.to_owned(), status));
@@ -245,7 +257,7 @@ impl Api {
         }
     }
 
-    /// A command that runs until its standard input ends, when it has begun.
+    /// Starts a command that runs until its standard input ends, and waits until it has started.
     async fn waiting(&mut self) -> String {
         let body = json!({"command": "echo begun; cat", "shell": true, "image": "tag:host", "disposable": true, "stdin": {"value": "", "close": false}});
         let operation = self
@@ -262,7 +274,7 @@ impl Api {
         operation
     }
 
-    /// Follows an operation to its end.
+    /// Follows an operation until its end.
     async fn events(&mut self, operation: &str) -> Vec<Value> {
         let answer = self
             .call(
@@ -311,10 +323,10 @@ impl Api {
 }
 
 #[tokio::test]
-async fn every_operation_and_every_declared_answer() {
+async fn every_operation_gives_every_declared_answer() {
     let data = data_dir();
     let mut api = Api::start(data.path()).await;
-    nobody_without_the_token(&mut api).await;
+    requests_without_the_token(&mut api).await;
     let host = account_and_images(&mut api).await;
     files(&mut api).await;
     let image = commands(&mut api, &host).await;
@@ -324,11 +336,11 @@ async fn every_operation_and_every_declared_answer() {
     api.end().await;
 }
 
-async fn nobody_without_the_token(api: &mut Api) {
+async fn requests_without_the_token(api: &mut Api) {
     for (_, _, operation) in api.operations() {
         let id = operation["operationId"].as_str().unwrap();
         if operation["responses"].get("401").is_some() {
-            api.call_as("wrong", id, &[NOBODY, "1"], "", Body::None, 401)
+            api.call_as("wrong", id, &[UNKNOWN, "1"], "", Body::None, 401)
                 .await;
         }
     }
@@ -371,13 +383,13 @@ async fn account_and_images(api: &mut Api) -> String {
     .await;
     api.call(
         "updateImageTag",
-        &[NOBODY],
+        &[UNKNOWN],
         "",
         Body::Json(json!({"tag": "x"})),
         404,
     )
     .await;
-    let found = api
+    let answer = api
         .call(
             "inspectFindImageByTag",
             &[],
@@ -386,10 +398,10 @@ async fn account_and_images(api: &mut Api) -> String {
             302,
         )
         .await;
-    assert_eq!(found.header("location"), format!("/v1/inspect/{host}/"));
+    assert_eq!(answer.header("location"), format!("/v1/inspect/{host}/"));
     api.call("inspectFindImageByTag", &[], "", Body::None, 400)
         .await;
-    let gone = api
+    let removed = api
         .call(
             "deleteImageTag",
             &[&host],
@@ -398,7 +410,7 @@ async fn account_and_images(api: &mut Api) -> String {
             204,
         )
         .await;
-    assert_eq!(gone.status, 204);
+    assert_eq!(removed.status, 204);
     api.call(
         "inspectFindImageByTag",
         &[],
@@ -409,7 +421,7 @@ async fn account_and_images(api: &mut Api) -> String {
     .await;
     api.call("deleteImageTag", &["no-uuid"], "", Body::None, 400)
         .await;
-    api.call("deleteImageTag", &[NOBODY], "", Body::None, 404)
+    api.call("deleteImageTag", &[UNKNOWN], "", Body::None, 404)
         .await;
 
     let to = api
@@ -422,16 +434,16 @@ async fn account_and_images(api: &mut Api) -> String {
     assert_eq!(to.header("location"), format!("/v1/inspect/{host}/"));
     api.call("inspectImageRedirect", &["no-uuid"], "", Body::None, 400)
         .await;
-    let shown = api
+    let image_with_tag = api
         .call("inspectImage", &[&host], "", Body::None, 200)
         .await;
     assert_eq!(
-        (shown.text("/uuid"), shown.text("/tag")),
+        (image_with_tag.text("/uuid"), image_with_tag.text("/tag")),
         (host.as_str(), "host")
     );
     api.call("inspectImage", &["no-uuid"], "", Body::None, 400)
         .await;
-    api.call("inspectImage", &[NOBODY], "", Body::None, 404)
+    api.call("inspectImage", &[UNKNOWN], "", Body::None, 404)
         .await;
     host
 }
@@ -469,7 +481,7 @@ async fn files(api: &mut Api) {
         .await;
 }
 
-/// Makes an image with files of each kind.
+/// Makes an image with a file of each kind.
 async fn commands(api: &mut Api, host: &str) -> String {
     let script = "mkdir /d; echo content >/d/f; mkfifo /d/p; echo out; exit 3";
     let spawned = api
@@ -502,10 +514,10 @@ async fn commands(api: &mut Api, host: &str) -> String {
     assert_eq!(done.text("/metadata/result/stdout/value"), "out\n");
     let image = done.text("/result_image_uuid").to_owned();
     assert_ne!(image, host);
-    let made = api
+    let created = api
         .call("inspectImage", &[&image], "", Body::None, 200)
         .await;
-    assert_eq!(made.text("/operation_uuid"), operation);
+    assert_eq!(created.text("/operation_uuid"), operation);
 
     api.call(
         "spawnInstance",
@@ -541,7 +553,7 @@ async fn commands(api: &mut Api, host: &str) -> String {
         "getOperationEvents",
     ] {
         api.call(id, &["no-uuid"], "", Body::None, 400).await;
-        api.call(id, &[NOBODY], "", Body::None, 404).await;
+        api.call(id, &[UNKNOWN], "", Body::None, 404).await;
     }
     api.call("cancelOperation", &[&operation], "", Body::None, 409)
         .await;
@@ -550,7 +562,7 @@ async fn commands(api: &mut Api, host: &str) -> String {
 
 async fn processes(api: &mut Api) {
     let first = api.waiting().await;
-    // There is one place, and it is taken.
+    // The engine runs one command at once, and one is running.
     let body = json!({"command": "true", "shell": true, "image": "tag:host", "disposable": true});
     let second = api
         .call("spawnInstance", &[], "", Body::Json(body), 201)
@@ -596,12 +608,12 @@ async fn processes(api: &mut Api) {
     )
     .await;
 
-    let made = api
+    let created = api
         .call("operationSubprocessCreate", &[&first], "", command(), 201)
         .await;
-    let spid = made.json["spid"].to_string();
+    let spid = created.json["spid"].to_string();
     assert_eq!(
-        made.header("location"),
+        created.header("location"),
         format!("/v1/operations/{first}/subprocesses/{spid}")
     );
     api.call(
@@ -613,11 +625,11 @@ async fn processes(api: &mut Api) {
     )
     .await;
     let ended = loop {
-        let seen = api
+        let process = api
             .call("operationSubprocess", &[&first, &spid], "", Body::None, 200)
             .await;
-        if seen.json["state"]["exit_code"] != -1 {
-            break seen;
+        if process.json["state"]["exit_code"] != -1 {
+            break process;
         }
     };
     assert_eq!(
@@ -636,10 +648,10 @@ async fn processes(api: &mut Api) {
     )
     .await;
     let sleeper = Body::Json(json!({"command": "sleep", "args": ["600"], "shell": false}));
-    let made = api
+    let created = api
         .call("operationSubprocessCreate", &[&first], "", sleeper, 201)
         .await;
-    let spid = made.json["spid"].to_string();
+    let spid = created.json["spid"].to_string();
     api.call(
         "operationSubprocessStdin",
         &[&first, &spid],
@@ -668,7 +680,7 @@ async fn processes(api: &mut Api) {
         ("operationSubprocessStdin", Some(json!({"value": ""}))),
     ] {
         for (parts, status) in [
-            ([NOBODY, "1"], 404),
+            ([UNKNOWN, "1"], 404),
             ([first.as_str(), "99"], 404),
             ([first.as_str(), "x"], 400),
         ] {
@@ -692,7 +704,7 @@ async fn processes(api: &mut Api) {
         400,
     )
     .await;
-    api.call("operationSubprocessCreate", &[NOBODY], "", command(), 404)
+    api.call("operationSubprocessCreate", &[UNKNOWN], "", command(), 404)
         .await;
 
     api.call("cancelOperation", &[&first], "", Body::None, 202)
@@ -720,7 +732,7 @@ async fn processes(api: &mut Api) {
     assert_eq!(
         api.events(&second).await.last().unwrap()["data"]["status"],
         "SUCCESS",
-        "whoever waited has its turn"
+        "the waiting operation has started"
     );
 }
 
@@ -767,7 +779,7 @@ async fn inspection(api: &mut Api, image: &str) {
         head.header("content-disposition"),
         "attachment; filename=\"d.tar\""
     );
-    let found = api
+    let answer = api
         .call(
             "inspectImageGrep",
             &[image],
@@ -778,8 +790,8 @@ async fn inspection(api: &mut Api, image: &str) {
         .await;
     assert_eq!(
         (
-            found.text("/matches/0/path"),
-            found.text("/matches/0/line_text")
+            answer.text("/matches/0/path"),
+            answer.text("/matches/0/line_text")
         ),
         ("/d/f", "content\n")
     );
@@ -793,7 +805,7 @@ async fn inspection(api: &mut Api, image: &str) {
         api.call(id, &[image], &format!("?path={wrong}"), Body::None, 422)
             .await;
         api.call(id, &[image], "?path=/none", Body::None, 404).await;
-        api.call(id, &[NOBODY], "?path=/", Body::None, 404).await;
+        api.call(id, &[UNKNOWN], "?path=/", Body::None, 404).await;
         api.call(id, &[image], "", Body::None, 400).await;
     }
     api.call(
@@ -808,7 +820,7 @@ async fn inspection(api: &mut Api, image: &str) {
         .await;
 }
 
-/// An archive of an image becomes an image again.
+/// Imports an archive of an image as a new image.
 async fn imports(api: &mut Api, image: &str, directory: &std::path::Path) {
     let archive = api
         .call("inspectImageArchive", &[image], "?path=/d", Body::None, 200)
@@ -830,7 +842,7 @@ async fn imports(api: &mut Api, image: &str, directory: &std::path::Path) {
         "SUCCESS",
         "{events:?}"
     );
-    let found = api
+    let answer = api
         .call(
             "inspectFindImageByTag",
             &[],
@@ -839,7 +851,7 @@ async fn imports(api: &mut Api, image: &str, directory: &std::path::Path) {
             302,
         )
         .await;
-    let imported = found
+    let imported = answer
         .header("location")
         .split('/')
         .nth(3)

@@ -3,21 +3,21 @@ use std::io::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Local, frames};
+use crate::support::{Answer, TestEngine, frames};
 
-/// The whole stream of an operation's events, as it arrives.
+/// The complete stream of an operation's events, as text.
 async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String {
     loop {
         let answer = get(format!("/operations/{operation}/events?follow=1")).await;
-        // Others are before it, as they may be on a slow machine.
+        // It waits in the queue, which happens on a slow machine.
         if answer.status != 425 {
             return answer.text;
         }
     }
 }
 
-/// The stream that the log of an operation stands for.
-fn stream_of_log(local: &Local, operation: &str) -> String {
+/// The stream that the log of an operation should produce.
+fn stream_of_log(local: &TestEngine, operation: &str) -> String {
     let log = local.engine.data.path().join("events");
     let text = std::fs::read_to_string(log.join(format!("{operation}.jsonl"))).unwrap();
     let frame = |line: &str| {
@@ -30,47 +30,60 @@ fn stream_of_log(local: &Local, operation: &str) -> String {
 
 #[tokio::test]
 async fn another_engine_follows_without_loss() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
     let operation = local
         .spawn(
             "for i in 1 2 3 4 5 6; do echo $i; sleep 0.1; done",
             json!({}),
         )
         .await;
-    let (here, there) = tokio::join!(local.done(&operation), twin.done(&operation));
-    assert_eq!(here.events, there.events);
-    assert_eq!(there.stdout, "1\n2\n3\n4\n5\n6\n");
+    let (same_engine, other_engine) = tokio::join!(local.done(&operation), other.done(&operation));
+    assert_eq!(same_engine.events, other_engine.events);
+    assert_eq!(other_engine.stdout, "1\n2\n3\n4\n5\n6\n");
 }
 
 #[tokio::test]
-async fn every_follower_reads_the_logs_own_bytes() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
+async fn every_follower_gets_the_unchanged_lines_of_the_log() {
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
     for _ in 0..20 {
-        let operation = local.spawn("echo said; sleep 0.01", json!({})).await;
-        let here = || stream(async |path| local.get(&path).await, &operation);
-        let there = || stream(async |path| twin.get(&path).await, &operation);
-        // Several elsewhere, since each looks at another moment.
-        let (one, two, three, four, five) =
-            tokio::join!(here(), there(), there(), there(), there());
+        let operation = local.spawn("echo output; sleep 0.01", json!({})).await;
+        let same_engine = || stream(async |path| local.get(&path).await, &operation);
+        let other_engine = || stream(async |path| other.get(&path).await, &operation);
+        // Several in the other engine, because each reads the log at a different time.
+        let (one, two, three, four, five) = tokio::join!(
+            same_engine(),
+            other_engine(),
+            other_engine(),
+            other_engine(),
+            other_engine()
+        );
         let log = stream_of_log(&local, &operation);
-        for followed in [one, two, three, four, five, here().await, there().await] {
+        for followed in [
+            one,
+            two,
+            three,
+            four,
+            five,
+            same_engine().await,
+            other_engine().await,
+        ] {
             assert_eq!(followed, log);
         }
     }
 }
 
 #[tokio::test]
-async fn a_follower_elsewhere_waits_for_the_completion_that_is_being_written() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
-    let done = local.run("echo said", json!({})).await;
+async fn a_follower_in_another_engine_waits_for_the_owners_completion_event() {
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
         tokio::task::yield_now().await;
     }
-    // As if its engine had recorded the end, and had yet to write the log's last line.
+    // The state of an owner that has recorded the end and not yet appended the completion event.
     let run = data.join("run").join(&done.operation);
     std::fs::create_dir(&run).unwrap();
     let lock = File::create_new(run.join("lock")).unwrap();
@@ -85,9 +98,9 @@ async fn a_follower_elsewhere_waits_for_the_completion_that_is_being_written() {
     let write = async {
         let path = format!("/operations/{}", done.operation);
         for _ in 0..50 {
-            assert_eq!(twin.get(&path).await.json["status"], "SUCCESS");
+            assert_eq!(other.get(&path).await.json["status"], "SUCCESS");
         }
-        // Nobody else would write it in this way.
+        // A line that no engine would write in this form.
         let line = format!(
             r#"{{ "spid":0, "id": {id}, "type":"completion", "ts":"2000-01-01T00:00:00Z", "data":{{"status":"SUCCESS","duration_ms": 1}} }}"#
         );
@@ -97,21 +110,56 @@ async fn a_follower_elsewhere_waits_for_the_completion_that_is_being_written() {
         drop(lock);
     };
     let events = format!("/operations/{}/events", done.operation);
-    let (followed, asked, ()) = tokio::join!(
-        stream(async |path| twin.get(&path).await, &done.operation),
-        twin.get(&events),
+    let (followed, not_followed, ()) = tokio::join!(
+        stream(async |path| other.get(&path).await, &done.operation),
+        other.get(&events),
         write
     );
     let log = stream_of_log(&local, &done.operation);
     assert!(log.contains("2000-01-01"), "{log}");
-    assert_eq!((&followed, &asked.text), (&log, &log));
+    assert_eq!((&followed, &not_followed.text), (&log, &log));
 }
 
 #[tokio::test]
-async fn what_a_dead_engine_owed_is_written_once() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
-    let done = local.run("echo said", json!({})).await;
+async fn a_follower_in_another_engine_does_not_wait_for_a_stopped_owner() {
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    let done = local.run("echo output", json!({})).await;
+    let data = local.engine.data.path();
+    while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    // The state of an owner that was stopped by a signal after it had recorded the operation's end:
+    // its run directory is locked, and the log has no completion event.
+    let run = data.join("run").join(&done.operation);
+    std::fs::create_dir(&run).unwrap();
+    let lock = File::create_new(run.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let log = data
+        .join("events")
+        .join(format!("{}.jsonl", done.operation));
+    let complete = std::fs::read_to_string(&log).unwrap();
+    let last_line = complete.trim_end().rfind('\n').unwrap() + 1;
+    std::fs::write(&log, &complete[..last_line]).unwrap();
+    let followed = tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        stream(async |path| other.get(&path).await, &done.operation),
+    )
+    .await
+    .unwrap();
+    // The follower sends the event of the record and leaves the log to the owner.
+    assert_eq!(frames(&followed), done.events);
+    assert_eq!(
+        std::fs::read_to_string(&log).unwrap(),
+        complete[..last_line]
+    );
+}
+
+#[tokio::test]
+async fn the_completion_event_of_a_gone_owner_is_appended_once() {
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
         tokio::task::yield_now().await;
@@ -122,33 +170,33 @@ async fn what_a_dead_engine_owed_is_written_once() {
     let text = std::fs::read_to_string(&log).unwrap();
     let before = text.trim_end().rfind('\n').unwrap() + 1;
     std::fs::write(&log, format!("{}{{\"id\":", &text[..before])).unwrap();
-    let here = || stream(async |path| local.get(&path).await, &done.operation);
-    let there = || stream(async |path| twin.get(&path).await, &done.operation);
-    let followed = tokio::join!(here(), there(), here(), there());
-    let of_log = stream_of_log(&local, &done.operation);
+    let same_engine = || stream(async |path| local.get(&path).await, &done.operation);
+    let other_engine = || stream(async |path| other.get(&path).await, &done.operation);
+    let followed = tokio::join!(same_engine(), other_engine(), same_engine(), other_engine());
+    let expected = stream_of_log(&local, &done.operation);
     for followed in [
         followed.0,
         followed.1,
         followed.2,
         followed.3,
-        there().await,
+        other_engine().await,
     ] {
-        assert_eq!(followed, of_log);
+        assert_eq!(followed, expected);
     }
-    // It is made of the record, as its engine would have made it.
+    // The event is made from the record, as its owner would have made it.
     assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
 }
 
 #[tokio::test]
-async fn what_a_dead_engine_owed_is_told_and_stays_the_same() {
-    let local = Local::new().await;
-    let done = local.run("echo said", json!({})).await;
+async fn an_orphaned_operation_gets_a_completion_event_that_stays_the_same() {
+    let local = TestEngine::new().await;
+    let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
-    // Its process has let go of it.
+    // Until the owner has removed the run directory.
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
         tokio::task::yield_now().await;
     }
-    // As if it had been killed after the command's exit, within its next line.
+    // The state of an owner that was killed after the command's exit, while it wrote the next line.
     let log = data
         .join("events")
         .join(format!("{}.jsonl", done.operation));
@@ -175,7 +223,8 @@ async fn what_a_dead_engine_owed_is_told_and_stays_the_same() {
     );
     assert_eq!(
         answer.json["metadata"]["result"]["stdout"]["value"],
-        "said\n"
+        "output
+"
     );
     let all = local.events(&done.operation, "follow=1", None).await;
     let (last, before) = all.split_last().unwrap();
@@ -194,7 +243,7 @@ async fn what_a_dead_engine_owed_is_told_and_stays_the_same() {
 
 #[tokio::test]
 async fn a_log_that_cannot_be_read_ends_with_an_error_frame() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let done = local.run("true", json!({})).await;
     let log = local
         .engine
@@ -216,24 +265,26 @@ async fn a_log_that_cannot_be_read_ends_with_an_error_frame() {
 }
 
 #[tokio::test]
-async fn a_client_that_resumes_anywhere_sees_each_event_once() {
-    let local = Local::shared().await;
+async fn a_client_that_resumes_within_a_frame_gets_each_event_once() {
+    let local = TestEngine::shared().await;
     let operation = local
         .spawn(
             "for i in $(seq 40); do echo $i; sleep 0.02; done",
             json!({}),
         )
         .await;
-    let mut seen: Vec<Value> = Vec::new();
-    // Each connection is left after a few bytes of a frame, wherever that is.
-    while seen
+    let mut events: Vec<Value> = Vec::new();
+    // Each connection is dropped after a few hundred bytes, also in the middle of a frame.
+    while events
         .last()
         .is_none_or(|event| event["type"] != "completion")
     {
-        let last = seen.last().map_or(0, |event| event["id"].as_u64().unwrap());
+        let last = events
+            .last()
+            .map_or(0, |event| event["id"].as_u64().unwrap());
         let text = local.some_of(&operation, last, 700).await;
-        let whole = text.rfind("\n\n").map_or("", |end| &text[..end + 2]);
-        seen.extend(frames(whole));
+        let complete = text.rfind("\n\n").map_or("", |end| &text[..end + 2]);
+        events.extend(frames(complete));
     }
-    assert_eq!(seen, local.events(&operation, "", None).await);
+    assert_eq!(events, local.events(&operation, "", None).await);
 }

@@ -1,10 +1,10 @@
-//! Searching in images.
+//! Tests of searching images.
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Local};
+use crate::support::{Answer, TestEngine};
 
-async fn image(local: &Local) -> String {
+async fn image(local: &TestEngine) -> String {
     let script = r"set -e; mkdir -p /g/src/.git /g/node_modules/m /g/bin; cd /g
         printf 'one\ntwo Foo\nthree foo foo\nfour\nfive\nsix foo\n' >src/a.txt
         printf 'foo\r\nbar\n' >src/b.rs; printf '*.txt\nfoo ignored\n' >src/.gitignore; echo foo >src/.git/config
@@ -17,15 +17,15 @@ async fn image(local: &Local) -> String {
     done.result.unwrap()
 }
 
-async fn ask(local: &Local, image: &str, query: &str) -> Value {
+async fn search(local: &TestEngine, image: &str, query: &str) -> Value {
     let answer = local.get(&format!("/inspect/{image}/grep?{query}")).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     answer.json
 }
 
 /// `path:line` of each match, `path-line` of each line of context.
-fn places(found: &Value) -> Vec<String> {
-    let places = found["matches"].as_array().unwrap().iter().map(|line| {
+fn matched_lines(result: &Value) -> Vec<String> {
+    let matched_lines = result["matches"].as_array().unwrap().iter().map(|line| {
         let sign = if line["type"] == "match" { ':' } else { '-' };
         format!(
             "{}{sign}{}",
@@ -33,21 +33,21 @@ fn places(found: &Value) -> Vec<String> {
             line["line_number"]
         )
     });
-    places.collect()
+    matched_lines.collect()
 }
 
 #[tokio::test]
-async fn what_is_found_and_what_is_passed_over() {
-    let local = Local::shared().await;
+async fn regular_text_files_are_searched_and_others_are_skipped() {
+    let local = TestEngine::shared().await;
     let image = image(&local).await;
-    let found = ask(&local, &image, "pattern=foo&path=/g").await;
+    let result = search(&local, &image, "pattern=foo&path=/g").await;
     assert_eq!(
-        (&found["path"], &found["patterns"]),
+        (&result["path"], &result["patterns"]),
         (&json!("/g"), &json!(["foo"]))
     );
-    assert_eq!(found["truncated"], false);
+    assert_eq!(result["truncated"], false);
     assert_eq!(
-        places(&found),
+        matched_lines(&result),
         [
             "/g/node_modules/m/x.js:1",
             "/g/src/.gitignore:2",
@@ -62,8 +62,11 @@ async fn what_is_found_and_what_is_passed_over() {
         "neither binary files, links nor FIFOs"
     );
     let line = |at: &str| {
-        let lines = found["matches"].as_array().unwrap();
-        let at = places(&found).iter().position(|place| place == at).unwrap();
+        let lines = result["matches"].as_array().unwrap();
+        let at = matched_lines(&result)
+            .iter()
+            .position(|place| place == at)
+            .unwrap();
         lines[at].clone()
     };
     assert_eq!(
@@ -84,8 +87,8 @@ async fn what_is_found_and_what_is_passed_over() {
 }
 
 #[tokio::test]
-async fn parameters_choose() {
-    let local = Local::shared().await;
+async fn parameters_restrict_the_search() {
+    let local = TestEngine::shared().await;
     let image = image(&local).await;
     for (query, expected) in [
         (
@@ -128,34 +131,34 @@ async fn parameters_choose() {
         ("pattern=foo&path=/g/src/pipe", &[]),
         ("pattern=nothing-like-it&path=/g", &[]),
     ] {
-        let found = ask(&local, &image, query).await;
-        assert_eq!(places(&found), expected, "{query}");
-        assert_eq!(found["truncated"], false, "{query}");
+        let result = search(&local, &image, query).await;
+        assert_eq!(matched_lines(&result), expected, "{query}");
+        assert_eq!(result["truncated"], false, "{query}");
     }
-    let found = ask(
+    let result = search(
         &local,
         &image,
         "pattern=foo&path=/g/src/a.txt&before=9&after=1&max_total=1",
     )
     .await;
     assert_eq!(
-        places(&found),
+        matched_lines(&result),
         [
             "/g/src/a.txt-1",
             "/g/src/a.txt-2",
             "/g/src/a.txt:3",
             "/g/src/a.txt-4"
         ],
-        "what stands before the match that is left out is left out too"
+        "the context of an omitted match is omitted too"
     );
-    assert_eq!(found["truncated"], true);
-    let found = ask(&local, &image, "pattern=foo&path=/g/src/a.txt&max_total=2").await;
-    assert_eq!(found["truncated"], false, "there were no more than two");
+    assert_eq!(result["truncated"], true);
+    let result = search(&local, &image, "pattern=foo&path=/g/src/a.txt&max_total=2").await;
+    assert_eq!(result["truncated"], false, "there were no more than two");
 }
 
 #[tokio::test]
-async fn what_cannot_be_meant_is_refused() {
-    let local = Local::shared().await;
+async fn invalid_parameters_are_refused() {
+    let local = TestEngine::shared().await;
     let image = local.host().await;
     let refused = |answer: Answer, status: u16, word: &str| {
         assert_eq!(
@@ -186,17 +189,17 @@ async fn what_cannot_be_meant_is_refused() {
             word,
         );
     }
-    let nobody = "00000000-0000-4000-8000-000000000000";
+    let unknown = "00000000-0000-4000-8000-000000000000";
     refused(
         local
-            .get(&format!("/inspect/{nobody}/grep?pattern=x"))
+            .get(&format!("/inspect/{unknown}/grep?pattern=x"))
             .await,
         404,
-        nobody,
+        unknown,
     );
     refused(
         local
-            .get(&format!("/inspect/{nobody}/grep?pattern=("))
+            .get(&format!("/inspect/{unknown}/grep?pattern=("))
             .await,
         400,
         "pattern",
@@ -204,8 +207,8 @@ async fn what_cannot_be_meant_is_refused() {
 }
 
 #[tokio::test]
-async fn files_out_of_all_proportion_are_left_at_their_bounds() {
-    let local = Local::shared().await;
+async fn a_search_stops_at_the_limits_of_files_and_lines() {
+    let local = TestEngine::shared().await;
     let script = "mkdir -p /p; truncate -s 8T /p/hole; head -c 17000000 /dev/zero | tr '\\0' x >/p/line; echo needle >>/p/line; echo needle >/p/z; \
                   yes xneedle | head -n 20000 >/p/many";
     let image = local
@@ -213,25 +216,26 @@ async fn files_out_of_all_proportion_are_left_at_their_bounds() {
         .await
         .result
         .unwrap();
-    // A line beyond all bounds is left, and said to be; what else there is is found.
-    let found = ask(&local, &image, "pattern=%5Eneedle&path=/p").await;
+    // A line that is too long ends the search of its file and is reported. Other files are
+    // searched.
+    let result = search(&local, &image, "pattern=%5Eneedle&path=/p").await;
     assert_eq!(
-        (places(&found), &found["truncated"]),
+        (matched_lines(&result), &result["truncated"]),
         (vec!["/p/z:1".to_owned()], &json!(true))
     );
-    let found = ask(
+    let result = search(
         &local,
         &image,
         "pattern=needle&path=/p/many&max_total=10000",
     )
     .await;
     assert_eq!(
-        (places(&found).len(), &found["truncated"]),
+        (matched_lines(&result).len(), &result["truncated"]),
         (10_000, &json!(true))
     );
-    let found = ask(&local, &image, "pattern=needle&path=/p/many").await;
+    let result = search(&local, &image, "pattern=needle&path=/p/many").await;
     assert_eq!(
-        (places(&found).len(), &found["truncated"]),
+        (matched_lines(&result).len(), &result["truncated"]),
         (1000, &json!(true))
     );
 }

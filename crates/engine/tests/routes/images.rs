@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 fn tags(answer: &Value) -> Vec<&str> {
     answer["images"]
@@ -12,8 +12,8 @@ fn tags(answer: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn tags_move_and_go() {
-    let local = Local::new().await;
+async fn tags_are_set_moved_and_removed() {
+    let local = TestEngine::new().await;
     let host = local.get("/images?tag=host").await.json["images"][0]["uuid"]
         .as_str()
         .unwrap()
@@ -41,7 +41,7 @@ async fn tags_move_and_go() {
         (found.status, found.location.as_deref()),
         (302, Some(format!("/v1/inspect/{made}/").as_str()))
     );
-    // The tag moves to another image.
+    // The tag is moved to another image.
     assert_eq!(
         local
             .patch(
@@ -69,8 +69,8 @@ async fn tags_move_and_go() {
 }
 
 #[tokio::test]
-async fn listings_are_narrowed() {
-    let local = Local::new().await;
+async fn listings_are_filtered() {
+    let local = TestEngine::new().await;
     let mut made = Vec::new();
     for n in 0..3 {
         let image = local
@@ -119,7 +119,7 @@ async fn listings_are_narrowed() {
 
 #[tokio::test]
 async fn an_image_names_the_operation_that_made_it() {
-    let local = Local::new().await;
+    let local = TestEngine::new().await;
     let done = local.run("echo x >/x", json!({"disposable": false})).await;
     let image = local
         .get(&format!("/inspect/{}/", done.result.clone().unwrap()))
@@ -141,8 +141,8 @@ async fn an_image_names_the_operation_that_made_it() {
 }
 
 #[tokio::test]
-async fn tag_host_comes_back_and_may_be_moved() {
-    let local = Local::new().await;
+async fn tag_host_is_made_again_and_can_be_moved() {
+    let local = TestEngine::new().await;
     let host = local.host().await;
     assert_eq!(
         local.delete(&format!("/images/{host}/tag")).await.status,

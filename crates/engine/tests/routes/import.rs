@@ -1,4 +1,4 @@
-//! Importing images: from a registry that behaves and one that does not, and from files.
+//! Tests of importing images: from a registry, from a faulty registry, and from local files.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,44 +8,50 @@ use serde_json::{Value, json};
 use tar::EntryType;
 
 use crate::registry::{
-    Access, Fault, Image, Layer, PASSWORD, Packing, Registry, USER, digest, gzip, program, zstd,
+    Authentication, Fault, Image, Layer, PASSWORD, Packing, Registry, USER, digest, gzip, program,
+    zstd,
 };
-use crate::support::{Answer, Done, Local, Twin, data_dir};
+use crate::support::{Answer, FinishedOperation, OtherEngine, TestEngine, data_dir};
 
-/// The operation of an import that has begun.
-fn begun(answer: Answer) -> String {
+/// The operation of an accepted import.
+fn operation_of(answer: Answer) -> String {
     assert_eq!(answer.status, 201, "{answer:?}");
     let uuid = answer.json["uuid"].as_str().unwrap().to_owned();
     assert_eq!(answer.location.unwrap(), format!("/v1/operations/{uuid}"));
     uuid
 }
 
-impl Twin {
+impl OtherEngine {
     async fn begin(&self, body: Value) -> String {
-        begun(self.post("/images/import", &body).await)
+        operation_of(self.post("/images/import", &body).await)
     }
 }
 
-impl Local {
+impl TestEngine {
     async fn begin(&self, body: Value) -> String {
-        begun(self.post("/images/import", &body).await)
+        operation_of(self.post("/images/import", &body).await)
     }
 
-    async fn import(&self, url: &str) -> Done {
+    async fn import(&self, url: &str) -> FinishedOperation {
         let operation = self.begin(json!({"registry": {"url": url}})).await;
         self.done(&operation).await
     }
 
-    /// What a data directory holds of layers and of what is under way.
-    fn left(&self) -> BTreeSet<PathBuf> {
-        left(self.engine.data.path())
+    /// The layers, run directories and temporary files of the data directory.
+    fn files_in_data_directory(&self) -> BTreeSet<PathBuf> {
+        files_in_data_directory(self.engine.data.path())
     }
 
-    /// Waits until nothing is left but this. The end of an operation is told just before its run directory goes.
-    async fn settled(&self, before: &BTreeSet<PathBuf>) {
-        let begun = std::time::Instant::now();
-        while self.left() != *before {
-            assert!(begun.elapsed().as_secs() < 60, "{:?}", self.left());
+    /// Waits until the data directory has only these files. A run directory is removed shortly
+    /// after the operation's end is visible.
+    async fn wait_until_cleaned_up(&self, before: &BTreeSet<PathBuf>) {
+        let started = std::time::Instant::now();
+        while self.files_in_data_directory() != *before {
+            assert!(
+                started.elapsed().as_secs() < 60,
+                "{:?}",
+                self.files_in_data_directory()
+            );
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }
@@ -55,7 +61,7 @@ impl Local {
     }
 }
 
-fn left(data: &Path) -> BTreeSet<PathBuf> {
+fn files_in_data_directory(data: &Path) -> BTreeSet<PathBuf> {
     ["layers", "l", "run"]
         .into_iter()
         .flat_map(|name| std::fs::read_dir(data.join(name)).unwrap())
@@ -63,7 +69,7 @@ fn left(data: &Path) -> BTreeSet<PathBuf> {
         .collect()
 }
 
-fn base() -> Vec<u8> {
+fn base_layer() -> Vec<u8> {
     Layer::new()
         .add("bin/", EntryType::Directory, "", b"")
         .file("bin/greet", program())
@@ -72,7 +78,7 @@ fn base() -> Vec<u8> {
         .bytes()
 }
 
-fn greeting() -> Image {
+fn greeting_image() -> Image {
     let upper = Layer::new()
         .file("etc/motd", "from above\n")
         .file("etc/.wh.gone", "")
@@ -82,7 +88,7 @@ fn greeting() -> Image {
         .bytes();
     Image::new(
         &[
-            (base(), Packing::Gzips),
+            (base_layer(), Packing::Gzips),
             (upper, Packing::Zstd),
             (top, Packing::Plain),
         ],
@@ -92,9 +98,9 @@ fn greeting() -> Image {
 
 #[tokio::test]
 async fn an_image_of_a_registry_runs_and_is_imported_once() {
-    let local = Local::new().await;
-    let registry = Registry::start(Access::Open).await;
-    let image = greeting();
+    let local = TestEngine::new().await;
+    let registry = Registry::start(Authentication::Open).await;
+    let image = greeting_image();
     let manifest = registry.push("one", &image);
     let index = json!({"schemaVersion": 2, "manifests": [
         {"digest": digest(b"other"), "size": 5, "platform": {"os": "linux", "architecture": "strange"}},
@@ -129,7 +135,7 @@ async fn an_image_of_a_registry_runs_and_is_imported_once() {
     let shown = local.get(&format!("/images?uuid={uuid}")).await.json;
     assert_eq!(shown["images"][0]["tag"], "team/app:1");
     assert_eq!(shown["images"][0]["operation_uuid"], operation);
-    // The image's own program, environment and files; what it drops is dropped.
+    // The run uses the image's program, environment and files. Deleted files are missing.
     let fields = json!({"image": "tag:team/app:1", "shell": false, "disposable": false, "env": {"GREETING": "good day"}});
     let ran = local.run("/bin/hello", fields).await;
     assert_eq!(
@@ -147,18 +153,23 @@ async fn an_image_of_a_registry_runs_and_is_imported_once() {
         .await
         .json;
     assert_eq!(names["files"].as_array().unwrap().len(), 1, "{names}");
-    // Again, by another name: no layer is asked for.
-    registry.asked();
+    // Again under another name: no layer is requested.
+    registry.take_requests();
     let again = local
         .import(&format!("{}/team/app@{manifest}", registry.address))
         .await;
     assert_eq!(again.result, Some(uuid.clone()));
     let config = digest(&image.config);
-    assert!(registry.asked().iter().all(|(blob, _)| *blob == config));
-    // Another image on the same layer: only its own is asked for.
+    assert!(
+        registry
+            .take_requests()
+            .iter()
+            .all(|(blob, _)| *blob == config)
+    );
+    // Another image on the same layer: only its own layer is requested.
     let other = Image::new(
         &[
-            (base(), Packing::Gzips),
+            (base_layer(), Packing::Gzips),
             (Layer::new().file("x", "x").bytes(), Packing::Gzip),
         ],
         &[],
@@ -166,23 +177,27 @@ async fn an_image_of_a_registry_runs_and_is_imported_once() {
     registry.push("two", &other);
     let two = local.import(&registry.url("two")).await;
     assert_ne!(two.result, Some(uuid));
-    let asked: BTreeSet<String> = registry.asked().into_iter().map(|(blob, _)| blob).collect();
+    let requested: BTreeSet<String> = registry
+        .take_requests()
+        .into_iter()
+        .map(|(blob, _)| blob)
+        .collect();
     assert_eq!(
-        asked,
+        requested,
         BTreeSet::from([digest(&other.config), other.blob(1)])
     );
 }
 
 #[tokio::test]
-async fn private_registries_and_what_is_told_of_secrets() {
-    let local = Local::new().await;
-    for access in [Access::Basic, Access::Bearer] {
+async fn private_registries_need_a_login_which_stays_secret() {
+    let local = TestEngine::new().await;
+    for access in [Authentication::Basic, Authentication::Bearer] {
         let registry = Registry::start(access).await;
-        registry.push("one", &greeting());
+        registry.push("one", &greeting_image());
         let url = registry.url("one");
         let anonymous = local.import(&url).await;
         assert!(
-            anonymous.error.contains("asks for credentials"),
+            anonymous.error.contains("requires credentials"),
             "{}",
             anonymous.error
         );
@@ -209,7 +224,7 @@ async fn private_registries_and_what_is_told_of_secrets() {
             json!({"username": "***", "password": "***"})
         );
     }
-    // Neither the records nor the logs hold them.
+    // Neither the records nor the logs contain the secrets.
     let data = local.engine.data.path();
     let mut files: Vec<PathBuf> = std::fs::read_dir(data.join("events"))
         .unwrap()
@@ -227,18 +242,18 @@ async fn private_registries_and_what_is_told_of_secrets() {
     }
 }
 
-/// A registry may keep its layers where others answer.
+/// A registry may redirect downloads of layers to another server.
 #[tokio::test]
-async fn where_a_registry_leads_to_gets_no_password() {
+async fn a_server_to_which_a_registry_redirects_gets_no_password() {
     use axum::http::{HeaderMap, StatusCode, Uri};
     use std::sync::{Arc, Mutex};
     let seen: Arc<Mutex<Vec<(String, bool)>>> = Arc::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let asked = seen.clone();
+    let requested = seen.clone();
     let answer = async move |uri: Uri, headers: HeaderMap| {
         let has_password = headers.contains_key("authorization");
-        asked
+        requested
             .lock()
             .unwrap()
             .push((uri.path().to_owned(), has_password));
@@ -248,12 +263,12 @@ async fn where_a_registry_leads_to_gets_no_password() {
     let router = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
 
-    let local = Local::new().await;
-    let registry = Registry::start(Access::Open).await;
-    let image = greeting();
+    let local = TestEngine::new().await;
+    let registry = Registry::start(Authentication::Open).await;
+    let image = greeting_image();
     registry.push("one", &image);
     registry.fault(&image.blob(0), Fault::Elsewhere(port));
-    // It asks for none itself, so that the first answer is the other's.
+    // The registry itself needs no login, so the first 401 comes from the other server.
     let credentials = json!({"username": USER, "password": PASSWORD});
     let url = registry.url("one");
     let operation = local
@@ -269,9 +284,9 @@ async fn where_a_registry_leads_to_gets_no_password() {
 }
 
 #[tokio::test]
-async fn broken_downloads_go_on_and_wrong_ones_leave_nothing() {
-    let local = Local::new().await;
-    let registry = Registry::start(Access::Open).await;
+async fn broken_downloads_are_resumed_and_wrong_ones_leave_nothing() {
+    let local = TestEngine::new().await;
+    let registry = Registry::start(Authentication::Open).await;
     let noise: Vec<u8> = (0..300_000_u32)
         .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
@@ -281,61 +296,67 @@ async fn broken_downloads_go_on_and_wrong_ones_leave_nothing() {
     );
     registry.push("one", &image);
     registry.fault(&image.blob(0), Fault::Wrong);
-    let before = local.left();
+    let before = local.files_in_data_directory();
     let wrong = local.import(&registry.url("one")).await;
     assert_eq!(wrong.status, "FAILED");
     assert!(
-        wrong.error.contains("digest of what arrived differs"),
+        wrong
+            .error
+            .contains("does not match the digest of the layer"),
         "{}",
         wrong.error
     );
-    local.settled(&before).await;
-    registry.asked();
+    local.wait_until_cleaned_up(&before).await;
+    registry.take_requests();
     registry.fault(&image.blob(0), Fault::Break(500_000, 2));
     let done = local.import(&registry.url("one")).await;
     assert_eq!((done.status.as_str(), done.error.as_str()), ("SUCCESS", ""));
-    let asked: Vec<u64> = registry
-        .asked()
+    let requested: Vec<u64> = registry
+        .take_requests()
         .into_iter()
         .filter(|(blob, _)| *blob == image.blob(0))
         .map(|(_, from)| from)
         .collect();
-    assert_eq!(asked, [0, 500_000, 1_000_000]);
-    // A layer that is not what the configuration says.
-    let mut lying = greeting();
+    assert_eq!(requested, [0, 500_000, 1_000_000]);
+    // A layer whose digest differs from the one in the configuration.
+    let mut lying = greeting_image();
     let config = String::from_utf8(lying.config)
         .unwrap()
-        .replace(&digest(&base()), &digest(b"other"));
+        .replace(&digest(&base_layer()), &digest(b"other"));
     lying.config = config.into_bytes();
     lying.manifest["config"]["digest"] = json!(digest(&lying.config));
     registry.push("lying", &lying);
     registry.fault(&lying.blob(0), Fault::Fail(1));
-    let before = local.left();
+    let before = local.files_in_data_directory();
     let lied = local.import(&registry.url("lying")).await;
-    assert!(lied.error.contains("configuration says"), "{}", lied.error);
+    assert!(
+        lied.error.contains("configuration states"),
+        "{}",
+        lied.error
+    );
     let missing = local.import(&registry.url("none")).await;
     assert!(
         missing.error.contains("manifest unknown"),
         "{}",
         missing.error
     );
-    let nobody = local.import("docker://127.0.0.1:1/x").await;
+    let unreachable = local.import("docker://127.0.0.1:1/x").await;
     assert!(
-        nobody.error.contains("cannot reach 127.0.0.1:1"),
+        unreachable.error.contains("cannot reach 127.0.0.1:1"),
         "{}",
-        nobody.error
+        unreachable.error
     );
-    local.settled(&before).await;
+    local.wait_until_cleaned_up(&before).await;
 }
 
 #[tokio::test]
 async fn cancelled_and_slow_imports_leave_nothing_and_others_wait() {
-    let local = Local::changed(|config| config.max_imports = 1).await;
-    let registry = Registry::start(Access::Open).await;
-    let image = greeting();
+    let local = TestEngine::changed(|config| config.max_imports = 1).await;
+    let registry = Registry::start(Authentication::Open).await;
+    let image = greeting_image();
     registry.push("one", &image);
     registry.fault(&image.blob(1), Fault::Hang);
-    let before = local.left();
+    let before = local.files_in_data_directory();
     let slow = local
         .begin(json!({"registry": {"url": registry.url("one")}}))
         .await;
@@ -361,39 +382,42 @@ async fn cancelled_and_slow_imports_leave_nothing_and_others_wait() {
     );
     let done = local.done(&slow).await;
     assert_eq!((done.status.as_str(), done.result), ("CANCELLED", None));
-    // Now it is the other's turn, and its time is short.
+    // The waiting import starts now, and its time-out is short.
     let late = local.done(&waiting).await;
     assert!(
         late.status == "FAILED" && late.error.contains("`timeout` of 1 s"),
         "{}",
         late.error
     );
-    local.settled(&before).await;
+    local.wait_until_cleaned_up(&before).await;
     let listed = local.get("/images").await.json;
     assert_eq!(listed["images"].as_array().unwrap().len(), 1, "{listed}");
 }
 
 #[tokio::test]
-async fn what_an_import_counts_on_is_not_pruned() {
-    let local = Local::new().await;
+async fn layers_that_an_import_uses_are_not_pruned() {
+    let local = TestEngine::new().await;
     local.host().await;
-    let registry = Registry::start(Access::Open).await;
+    let registry = Registry::start(Authentication::Open).await;
     let image = |name: &str| {
         let upper = Layer::new().file("name", name).bytes();
-        Image::new(&[(base(), Packing::Gzips), (upper, Packing::Gzip)], &[])
+        Image::new(
+            &[(base_layer(), Packing::Gzips), (upper, Packing::Gzip)],
+            &[],
+        )
     };
     let (one, two) = (image("one"), image("two"));
     registry.push("one", &one);
     registry.push("two", &two);
     let first = local.import(&registry.url("one")).await.result.unwrap();
     registry.fault(&two.blob(1), Fault::Wait);
-    registry.asked();
+    registry.take_requests();
     let operation = local
         .begin(json!({"registry": {"url": registry.url("two")}}))
         .await;
-    // By now it knows which layers it need not download.
+    // By now the import has decided which layers it does not download.
     while !registry
-        .asked()
+        .take_requests()
         .iter()
         .any(|(blob, _)| *blob == two.blob(1))
     {
@@ -413,7 +437,7 @@ async fn what_an_import_counts_on_is_not_pruned() {
         .run("/bin/greet", json!({"image": done.result, "shell": false}))
         .await;
     assert_eq!((ran.exit_code, ran.error.as_str()), (0, ""));
-    // Nothing but the image and that of this machine is left, with no record of what held it.
+    // Only the new image and this machine's image are left, and no record of the earlier image.
     let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
     let count = |what: &str| -> u32 {
         let query = format!("SELECT count(*) FROM layers WHERE {what}");
@@ -426,42 +450,43 @@ async fn what_an_import_counts_on_is_not_pruned() {
 
 #[tokio::test]
 async fn two_imports_of_one_image_make_one() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
-    let registry = Registry::start(Access::Open).await;
-    registry.push("one", &greeting());
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    let registry = Registry::start(Authentication::Open).await;
+    registry.push("one", &greeting_image());
     let body = json!({"registry": {"url": registry.url("one")}});
     let import = async || {
         let operation = local.begin(body.clone()).await;
         local.done(&operation).await.result
     };
     let elsewhere = async || {
-        let operation = twin.begin(body.clone()).await;
-        twin.done(&operation).await.result
+        let operation = other.begin(body.clone()).await;
+        other.done(&operation).await.result
     };
     let (one, two, three) = tokio::join!(import(), import(), elsewhere());
     assert!(
         one.is_some() && one == two && two == three,
         "{one:?} {two:?} {three:?}"
     );
-    // tag:host is not made by imports, so these are the image's. What the slower one made goes.
+    // Imports do not make `tag:host`, so all layers are the image's. Those of the slower import are
+    // removed.
     let layers = local.engine.data.path().join("layers");
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     while std::fs::read_dir(&layers).unwrap().count() != 3 {
-        assert!(begun.elapsed().as_secs() < 60);
+        assert!(started.elapsed().as_secs() < 60);
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn hostile_layers_fail_and_leave_nothing() {
-    let local = Local::changed(|config| {
+async fn malicious_layers_fail_and_leave_nothing() {
+    let local = TestEngine::changed(|config| {
         config.import_entries = 500;
         config.import_bytes = 10 << 20;
     })
     .await;
-    let registry = Registry::start(Access::Open).await;
-    let before = local.left();
+    let registry = Registry::start(Authentication::Open).await;
+    let before = local.files_in_data_directory();
     let many = (0..501).fold(Layer::new(), |layer, n| layer.file(&n.to_string(), ""));
     let mut huge = Layer::new().file("huge", "").bytes();
     huge[124..136].copy_from_slice(b"77777777777\0");
@@ -503,14 +528,20 @@ async fn hostile_layers_fail_and_leave_nothing() {
             done.error
         );
     }
-    let mut boasting = Image::new(&[(base(), Packing::Gzip), (base(), Packing::Plain)], &[]);
+    let mut boasting = Image::new(
+        &[
+            (base_layer(), Packing::Gzip),
+            (base_layer(), Packing::Plain),
+        ],
+        &[],
+    );
     for layer in [0, 1] {
         boasting.manifest["layers"][layer]["size"] = json!(u64::MAX);
     }
     registry.push("boasting", &boasting);
     let done = local.import(&registry.url("boasting")).await;
     assert!(done.error.contains("bound on an image"), "{}", done.error);
-    // Cut within what is packed.
+    // Truncated within the compressed data.
     let mut cut = gzip(&Layer::new().file("a", "b".repeat(5000)).bytes());
     cut.truncate(cut.len() - 10);
     let image = Image::new(&[(cut, Packing::Plain)], &[]);
@@ -518,16 +549,16 @@ async fn hostile_layers_fail_and_leave_nothing() {
     let done = local.import(&registry.url("cut")).await;
     assert!(done.error.contains("too early"), "{}", done.error);
     assert!(!Path::new("/tmp/escaped").exists());
-    local.settled(&before).await;
+    local.wait_until_cleaned_up(&before).await;
 }
 
 #[tokio::test]
-async fn images_of_files() {
-    let local = Local::new().await;
-    let image = greeting();
+async fn images_are_imported_from_local_files() {
+    let local = TestEngine::new().await;
+    let image = greeting_image();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    // A layout.
+    // An OCI layout.
     let blobs = folder.path().join("layout/blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let manifest = image.manifest.to_string().into_bytes();
@@ -546,7 +577,7 @@ async fn images_of_files() {
     );
     let which = local.import(&format!("oci-layout:{}", at("layout"))).await;
     assert!(which.error.contains("1.0, 2.0"), "{}", which.error);
-    // What `docker save` writes, packed or not: the same image.
+    // An archive of `docker save`, compressed or not, is the same image.
     let saved = json!([{"Config": "config.json", "RepoTags": ["team/app:1"], "Layers": ["0/layer.tar", "1/layer.tar", "2/layer.tar"]}]);
     let mut archive = Layer::new()
         .file("manifest.json", saved.to_string())
@@ -573,8 +604,8 @@ async fn images_of_files() {
             "{url}"
         );
     }
-    // Files alone.
-    std::fs::write(at("files.tar.zst"), zstd(&base())).unwrap();
+    // A plain archive of files.
+    std::fs::write(at("files.tar.zst"), zstd(&base_layer())).unwrap();
     let files = local
         .import(&format!("rootfs:{}", at("files.tar.zst")))
         .await;
@@ -596,7 +627,7 @@ async fn images_of_files() {
             format!("docker-archive:{}", at("files.tar.zst")),
             "manifest.json",
         ),
-        (format!("oci-layout:{}", at("missing")), "no OCI layout"),
+        (format!("oci-layout:{}", at("missing")), "not an OCI layout"),
     ] {
         let done = local.import(&url).await;
         assert!(
@@ -608,8 +639,8 @@ async fn images_of_files() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_imported_is_refused_at_once() {
-    let local = Local::changed(|config| config.local_imports = false).await;
+async fn invalid_imports_are_refused_at_once() {
+    let local = TestEngine::changed(|config| config.local_imports = false).await;
     for (body, status, word) in [
         (
             json!({"registry": {"url": "docker://UPPER"}}),
@@ -650,7 +681,7 @@ async fn what_cannot_be_imported_is_refused_at_once() {
     assert_eq!(local.get("/operations").await.json, json!([]));
 }
 
-/// Not a test of its own: the process that [`a_killed_import_leaves_nothing`] kills.
+/// Not a test by itself: the process that [`a_killed_import_leaves_nothing`] kills.
 #[tokio::test]
 async fn driver() {
     let (Some(data), Ok(url)) = (
@@ -659,15 +690,15 @@ async fn driver() {
     ) else {
         return;
     };
-    let engine = Twin::on(data.as_ref()).await;
+    let engine = OtherEngine::on(data.as_ref()).await;
     let operation = engine.begin(json!({"registry": {"url": url}})).await;
     engine.done(&operation).await;
 }
 
 #[tokio::test]
 async fn a_killed_import_leaves_nothing() {
-    let registry = Registry::start(Access::Open).await;
-    let image = greeting();
+    let registry = Registry::start(Authentication::Open).await;
+    let image = greeting_image();
     registry.push("one", &image);
     registry.fault(&image.blob(1), Fault::Hang);
     let data = data_dir();
@@ -678,7 +709,7 @@ async fn a_killed_import_leaves_nothing() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    // The first layer is unpacked, the second is on its way.
+    // The first layer is unpacked, and the second is being downloaded.
     while !data
         .path()
         .join("layers")
@@ -689,8 +720,8 @@ async fn a_killed_import_leaves_nothing() {
     }
     driver.kill().unwrap();
     driver.wait().unwrap();
-    let engine = Twin::on(data.path()).await;
-    while !left(data.path()).is_empty() {
+    let engine = OtherEngine::on(data.path()).await;
+    while !files_in_data_directory(data.path()).is_empty() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let operations = engine.get("/operations").await.json;

@@ -1,10 +1,10 @@
 use serde_json::json;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 #[tokio::test]
-async fn lists_and_reads_without_running_anything() {
-    let local = Local::new().await;
+async fn images_are_listed_and_read_without_running_a_command() {
+    let local = TestEngine::new().await;
     let command = "mkdir -p /d/sub; echo content >/d/file; chmod 640 /d/file; ln -s file /d/link; mkfifo /d/pipe; \
                    ln -s /etc/shadow /d/out; ln -s ../../../../../../etc/hostname /d/up; ln -s /d/loop /d/loop";
     let image = local
@@ -64,7 +64,7 @@ async fn lists_and_reads_without_running_anything() {
     assert_eq!(read("/d").await.status, 422);
     assert_eq!(read("/d/loop").await.status, 422);
     assert_eq!(read("/none").await.status, 404);
-    // Links that point out of the image end inside it, where there is no such file.
+    // Links that point outside the image are resolved inside it, where no such file exists.
     assert_eq!(read("/d/out").await.status, 404);
     assert_eq!(
         read("/d/up").await.status,
@@ -128,8 +128,8 @@ async fn lists_and_reads_without_running_anything() {
 }
 
 #[tokio::test]
-async fn files_of_any_mode_and_deleted_ones() {
-    let local = Local::shared().await;
+async fn unreadable_files_are_read_and_deleted_ones_are_missing() {
+    let local = TestEngine::shared().await;
     let image = local
         .run("mkdir /locked; echo s >/locked/secret; chmod 0 /locked/secret /locked; rm /etc/services", json!({"disposable": false}))
         .await
@@ -153,7 +153,7 @@ async fn files_of_any_mode_and_deleted_ones() {
 
 #[tokio::test]
 async fn redirects_lead_to_the_canonical_path() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let image = local.host().await;
     let answer = local.get(&format!("/inspect/{image}")).await;
     assert_eq!(

@@ -1,12 +1,12 @@
-//! Bounds that a run is held to.
+//! Tests of the limits of a run.
 
 use serde_json::json;
 
-use crate::support::Local;
+use crate::support::TestEngine;
 
 #[tokio::test]
-async fn what_is_placed_before_a_command_counts() {
-    let local = Local::shared().await;
+async fn files_of_the_request_count_towards_the_layer_limit() {
+    let local = TestEngine::shared().await;
     let file = local.upload(&vec![7; 5 << 20]).await;
     let done = local
         .run(
@@ -20,13 +20,13 @@ async fn what_is_placed_before_a_command_counts() {
 }
 
 #[tokio::test]
-async fn a_run_that_writes_more_than_it_may_fails_and_leaves_nothing() {
-    let local = Local::new().await;
+async fn a_run_that_exceeds_its_layer_limit_fails_and_leaves_nothing() {
+    let local = TestEngine::new().await;
     let before = local.get("/images").await.json;
     for (disposable, script) in [
         (false, "head -c 500M /dev/zero > /large; sleep 60"),
         (true, "head -c 500M /dev/zero > /large; sleep 60"),
-        // Over before anybody could look.
+        // The run ends before the engine measures its layer.
         (true, "head -c 30M /dev/zero > /large"),
         (false, "head -c 30M /dev/zero > /large"),
     ] {
@@ -45,7 +45,7 @@ async fn a_run_that_writes_more_than_it_may_fails_and_leaves_nothing() {
     assert_eq!(local.get("/images").await.json, before);
     let layers = std::fs::read_dir(local.engine.data.path().join("layers"));
     assert_eq!(layers.unwrap().count(), 1);
-    // As soon as its operation is over, but for the removal.
+    // The run directory is removed shortly after the operation is over.
     let runs = local.engine.data.path().join("run");
     for _ in 0..500 {
         if std::fs::read_dir(&runs).unwrap().count() == 0 {
@@ -59,8 +59,8 @@ async fn a_run_that_writes_more_than_it_may_fails_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_that_keeps_to_its_limit_is_kept() {
-    let local = Local::shared().await;
+async fn a_run_within_its_layer_limit_is_committed() {
+    let local = TestEngine::shared().await;
     let limits = json!({"disposable": false, "resources_limits": {"max_layer_bytes": 1000}});
     let done = local.run("ln -s x /small; echo kept", limits).await;
     assert_eq!(
@@ -72,19 +72,19 @@ async fn a_run_that_keeps_to_its_limit_is_kept() {
 }
 
 #[tokio::test]
-async fn a_command_is_held_to_the_memory_that_it_may_have_or_refused() {
-    let local = Local::shared().await;
+async fn a_memory_limit_is_enforced_or_refused() {
+    let local = TestEngine::shared().await;
     let whoami = local.get("/whoami").await.json;
     let notes = whoami["x-engine"]["notes"].as_array().unwrap().iter();
     let note = notes
         .filter_map(|note| note.as_str())
         .find(|note| note.starts_with("control groups"))
         .unwrap();
-    let asked = json!({"x-limits": {"memory_bytes": 64 << 20}});
+    let limits = json!({"x-limits": {"memory_bytes": 64 << 20}});
     let hog = "head -c 300M /dev/zero | tail -c 300M | wc -c";
     if whoami["limits"].get("instance_memory_bytes").is_none() {
         let mut body = json!({"command": hog, "shell": true, "image": "tag:host"});
-        body["x-limits"] = asked["x-limits"].clone();
+        body["x-limits"] = limits["x-limits"].clone();
         let refused = local.post("/instances", &body).await;
         assert_eq!(refused.status, 400, "{refused:?}");
         assert!(refused.text.contains("x-limits"), "{refused:?}");
@@ -92,17 +92,17 @@ async fn a_command_is_held_to_the_memory_that_it_may_have_or_refused() {
         assert!(refused.text.contains(remedy), "{refused:?}\n{note}");
         return;
     }
-    let done = local.run(hog, asked).await;
+    let done = local.run(hog, limits).await;
     assert_eq!(done.stdout, "0\n", "{done:?}");
-    let said = "contree: the kernel killed a process because the sandbox's memory limit of 64.0 MiB was reached\n";
-    assert!(done.stderr.ends_with(said), "{done:?}");
+    let diagnostic = "contree: the kernel killed a process because the sandbox's memory limit of 64.0 MiB was reached\n";
+    assert!(done.stderr.ends_with(diagnostic), "{done:?}");
     let done = local.run(":", json!({})).await;
     assert_eq!(done.stderr, "", "{done:?}");
 }
 
 #[tokio::test]
 async fn limits_out_of_bounds_are_refused() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     for limits in [
         json!({"memory_bytes": 1000}),
         json!({"memory_bytes": -1}),

@@ -1,4 +1,5 @@
-//! The embedded engine by its API: real sandboxes, plain HTTP over its unix socket.
+//! Tests of the embedded engine through its API: real sandboxes, and plain HTTP over its unix
+//! socket.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -1,4 +1,5 @@
-//! The network of sandboxes: what a command reaches, and that nothing of this machine is among it.
+//! Tests of the sandboxes' network: which addresses a command reaches, and that this machine's
+//! services are not among them.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -7,38 +8,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use contree_engine::NetworkMode;
 use serde_json::{Value, json};
 
-use crate::support::{Done, Local};
+use crate::support::{FinishedOperation, TestEngine};
 
-/// Where a sandbox finds its proxy.
+/// The address of the proxy inside a sandbox.
 const PROXY: &str = "127.0.0.1/3128";
 
-/// A service of this machine that nobody may reach: it counts who does.
-struct Service {
+/// A service of this machine that no sandbox may reach. It counts connections.
+struct ProtectedService {
     port: u16,
-    reached: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
 }
 
-impl Service {
-    /// On 127.0.0.1 and, where there is IPv6, on ::1.
+impl ProtectedService {
+    /// Listens on 127.0.0.1 and, if the machine has IPv6, on ::1.
     fn start() -> Self {
         let first = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = first.local_addr().unwrap().port();
-        let reached = Arc::new(AtomicUsize::new(0));
+        let connections = Arc::new(AtomicUsize::new(0));
         for listener in [Some(first), TcpListener::bind(("::1", port)).ok()] {
             let Some(listener) = listener else { continue };
-            let reached = Arc::clone(&reached);
+            let connections = Arc::clone(&connections);
             std::thread::spawn(move || {
                 for _ in listener.incoming().flatten() {
-                    reached.fetch_add(1, Ordering::SeqCst);
+                    connections.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
-        Self { port, reached }
+        Self { port, connections }
     }
 }
 
-/// Runs a script of bash, with the environment of the request and what the engine adds, alone.
-async fn bash(local: &Local, script: &str, fields: Value) -> Done {
+/// Runs a bash script with only the environment of the request and the engine's variables.
+async fn bash(local: &TestEngine, script: &str, fields: Value) -> FinishedOperation {
     let mut body = json!({"shell": false, "args": ["-c", script]});
     body.as_object_mut()
         .unwrap()
@@ -46,7 +47,7 @@ async fn bash(local: &Local, script: &str, fields: Value) -> Done {
     local.run("bash", body).await
 }
 
-fn connections(done: &Done) -> Vec<&Value> {
+fn connections(done: &FinishedOperation) -> Vec<&Value> {
     done.events
         .iter()
         .filter(|event| event["type"] == "network")
@@ -55,8 +56,8 @@ fn connections(done: &Done) -> Vec<&Value> {
 }
 
 #[tokio::test]
-async fn a_service_of_this_machine_is_not_reached_by_any_spelling() {
-    let service = Service::start();
+async fn no_spelling_of_an_address_reaches_a_service_of_this_machine() {
+    let service = ProtectedService::start();
     let port = service.port;
     let spellings = [
         "127.0.0.1",
@@ -107,7 +108,7 @@ async fn a_service_of_this_machine_is_not_reached_by_any_spelling() {
             ));
         }
     }
-    // A name of the header is no way either, and neither is the sandbox's own loopback.
+    // Neither the Host header nor the sandbox's own loopback leads to the service.
     script.push_str(&format!(
         "ask 'GET / HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\nConnection: close\\r\\n\\r\\n'\n"
     ));
@@ -116,12 +117,12 @@ async fn a_service_of_this_machine_is_not_reached_by_any_spelling() {
             "if (: </dev/tcp/{host}/{port}) 2>/dev/null; then echo REACHED {host}; fi\n"
         ));
     }
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let done = bash(&local, &script, json!({})).await;
     let lines: Vec<&str> = done.stdout.lines().collect();
     assert_eq!(lines.len(), 2 * spellings.len() + 1, "{done:?}");
     for (line, spelling) in lines.iter().zip(spellings.iter().flat_map(|s| [s, s])) {
-        // What cannot even be a URL is a bad request.
+        // A spelling that is not a valid URL is a bad request.
         let refused = [
             "HTTP/1.1 403 Forbidden by sandbox policy: ",
             "HTTP/1.1 400 ",
@@ -131,8 +132,8 @@ async fn a_service_of_this_machine_is_not_reached_by_any_spelling() {
             "{spelling}: {line}"
         );
     }
-    assert_eq!(service.reached.load(Ordering::SeqCst), 0);
-    // The result says so, and the log says it of every connection.
+    assert_eq!(service.connections.load(Ordering::SeqCst), 0);
+    // The output has a summary, and the log has an event for each connection.
     let last = done.stderr.lines().last().unwrap();
     assert!(
         last.starts_with("contree: ")
@@ -144,19 +145,19 @@ async fn a_service_of_this_machine_is_not_reached_by_any_spelling() {
     assert_eq!(network[0]["x-connection"]["verdict"], "denied");
     assert_eq!(network[0]["x-connection"]["host"], "127.0.0.1");
     assert_eq!(network.last().unwrap()["x-connections"]["allowed"], 0);
-    // The service does work: what counts is that nobody came.
+    // The service works, so the count of 0 means that no connection reached it.
     drop(std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
-    while service.reached.load(Ordering::SeqCst) == 0 {
+    while service.connections.load(Ordering::SeqCst) == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn commands_are_told_of_the_proxy_and_images_are_not() {
-    let local = Local::shared().await;
+async fn commands_get_the_proxy_variables_and_images_do_not_save_them() {
+    let local = TestEngine::shared().await;
     let source = local.host().await;
-    let told = "env | grep -i '^[a-z]*_proxy=' | sort; grep -c : /proc/net/dev";
-    let done = bash(&local, told, json!({})).await;
+    let print_variables = "env | grep -i '^[a-z]*_proxy=' | sort; grep -c : /proc/net/dev";
+    let done = bash(&local, print_variables, json!({})).await;
     let lines: Vec<&str> = done.stdout.lines().collect();
     assert_eq!(
         lines,
@@ -167,17 +168,17 @@ async fn commands_are_told_of_the_proxy_and_images_are_not() {
             "http_proxy=http://127.0.0.1:3128",
             "https_proxy=http://127.0.0.1:3128",
             "no_proxy=localhost,127.0.0.1,::1",
-            // Loopback alone, all the same.
+            // The only network device is loopback.
             "1",
         ],
         "{done:?}"
     );
-    // What the request says counts, in either case.
+    // The request's own variables override the engine's, in upper and lower case.
     let own = json!({"env": {"http_proxy": "http://own:1", "HTTPS_PROXY": null}});
-    let done = bash(&local, told, own).await;
+    let done = bash(&local, print_variables, own).await;
     assert!(done.stdout.contains("http_proxy=http://own:1"), "{done:?}");
     assert!(!done.stdout.contains("3128"), "{done:?}");
-    // Nothing of it is kept.
+    // The image does not save the engine's variables.
     let kept = json!({"disposable": false, "preserve_env": true});
     let done = local.run("true", kept).await;
     assert_eq!(done.result.as_deref(), Some(source.as_str()), "{done:?}");
@@ -185,8 +186,8 @@ async fn commands_are_told_of_the_proxy_and_images_are_not() {
 }
 
 #[tokio::test]
-async fn without_a_network_there_is_loopback_alone() {
-    let local = Local::shared().await;
+async fn without_a_network_there_is_only_loopback() {
+    let local = TestEngine::shared().await;
     let script = format!(
         "env | grep -ic proxy; (: </dev/tcp/{PROXY}) 2>/dev/null && echo REACHED; grep -c : /proc/net/dev"
     );
@@ -196,13 +197,13 @@ async fn without_a_network_there_is_loopback_alone() {
 }
 
 #[tokio::test]
-async fn images_without_certificates_are_lent_this_machines() {
+async fn images_without_certificates_get_this_machines() {
     let bundle = "/etc/ssl/certs/ca-certificates.crt";
     if !std::path::Path::new(bundle).exists() {
-        // Nothing to lend.
+        // This machine has no certificates.
         return;
     }
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let script = "cat \"$SSL_CERT_FILE\" | head -c 0 && echo \"$SSL_CERT_FILE\"";
     let with = local
         .run("echo \"${SSL_CERT_FILE:-its own}\"", json!({}))
@@ -216,19 +217,19 @@ async fn images_without_certificates_are_lent_this_machines() {
         .await
         .result
         .unwrap();
-    let lent = local
+    let with_bundle = local
         .run(script, json!({"image": without, "disposable": false}))
         .await;
     assert_eq!(
-        lent.stdout, "/dev/contree/ca-certificates.crt\n",
-        "{lent:?}"
+        with_bundle.stdout, "/dev/contree/ca-certificates.crt\n",
+        "{with_bundle:?}"
     );
-    assert_eq!(lent.result, Some(without), "{lent:?}");
+    assert_eq!(with_bundle.result, Some(without), "{with_bundle:?}");
 }
 
 #[tokio::test]
-async fn an_engine_may_give_no_network() {
-    let local = Local::changed(|config| config.network = NetworkMode::None).await;
+async fn an_engine_can_deny_the_network() {
+    let local = TestEngine::changed(|config| config.network = NetworkMode::None).await;
     assert_eq!(
         local.get("/whoami").await.json["x-engine"]["network"],
         "loopback"
@@ -240,7 +241,7 @@ async fn an_engine_may_give_no_network() {
         ("0\n", ""),
         "{done:?}"
     );
-    // Who asks for it in so many words is told.
+    // A request that explicitly enables the network gets a diagnostic.
     let done = local
         .run(
             "printf unended >&2",
@@ -260,8 +261,8 @@ async fn an_engine_may_give_no_network() {
 }
 
 #[tokio::test]
-async fn an_engine_may_share_this_machines_network() {
-    let local = Local::changed(|config| config.network = NetworkMode::Host).await;
+async fn an_engine_can_share_this_machines_network() {
+    let local = TestEngine::changed(|config| config.network = NetworkMode::Host).await;
     let whoami = local.get("/whoami").await.json;
     assert_eq!(whoami["x-engine"]["network"], "host");
     assert!(
@@ -270,18 +271,18 @@ async fn an_engine_may_share_this_machines_network() {
             .contains("nothing is filtered"),
         "{whoami}"
     );
-    let service = Service::start();
+    let service = ProtectedService::start();
     let script = format!(": </dev/tcp/127.0.0.1/{}", service.port);
     let done = bash(&local, &script, json!({})).await;
     assert_eq!(done.exit_code, 0, "{done:?}");
-    // Not for who wants none.
+    // A request without a network does not get it.
     let done = bash(&local, &script, json!({"networking": {"enabled": false}})).await;
     assert_ne!(done.exit_code, 0, "{done:?}");
 }
 
 #[tokio::test]
-async fn rules_are_the_engines() {
-    let local = Local::changed(|config| {
+async fn the_engines_egress_rules_apply() {
+    let local = TestEngine::changed(|config| {
         config.egress_allow = contree_engine::EgressRule::list("allowed.example:443").unwrap();
     })
     .await;

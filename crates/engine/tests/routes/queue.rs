@@ -1,43 +1,43 @@
 use contree_engine::LocalConfig;
 use serde_json::{Value, json};
 
-use crate::support::{Local, data_dir};
+use crate::support::{TestEngine, data_dir};
 
-/// An engine that runs one command at once, and lets so many wait.
-async fn narrow(waiting: usize) -> Local {
+/// Starts an engine that runs one command at once and lets `waiting` commands wait.
+async fn with_one_slot(waiting: usize) -> TestEngine {
     let data = data_dir();
     let mut config = LocalConfig::new(data.path());
     config.max_concurrency = 1;
     config.max_pending = waiting;
-    Local::with(config, data).await
+    TestEngine::with(config, data).await
 }
 
-async fn status(local: &Local, operation: &str) -> String {
+async fn status(local: &TestEngine, operation: &str) -> String {
     let answer = local.get(&format!("/operations/{operation}")).await;
     answer.json["status"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn who_waits_is_pending_and_comes_in_turn() {
-    let local = narrow(100).await;
+async fn waiting_operations_are_pending_and_start_in_order() {
+    let local = with_one_slot(100).await;
     let first = local
         .spawn("cat", json!({"stdin": {"value": "", "close": false}}))
         .await;
     while status(&local, &first).await != "EXECUTING" {}
     let one = local.spawn("true", json!({})).await;
-    let gone = local.spawn("true", json!({})).await;
+    let cancelled = local.spawn("true", json!({})).await;
     let two = local.spawn("true", json!({})).await;
     let stat = &local.get("/whoami").await.json;
     assert_eq!(stat["limits"]["instance_max_concurrency"], 1);
     assert_eq!(stat["operations_stat"]["PENDING"], 3);
-    for operation in [&one, &gone, &two] {
+    for operation in [&one, &cancelled, &two] {
         assert_eq!(status(&local, operation).await, "PENDING");
     }
     let answer = local.get(&format!("/operations/{one}?inflight=1")).await;
     assert_eq!(answer.retry_after.as_deref(), Some("1"));
     assert!(answer.json["metadata"]["result"].is_null(), "{answer:?}");
 
-    // Nothing can be followed or reached that has not begun.
+    // An operation that has not started cannot be followed, and its processes cannot be used.
     let process = format!("/operations/{one}/subprocesses");
     let (followed, read, written) = (
         format!("/operations/{one}/events?follow=1"),
@@ -61,25 +61,31 @@ async fn who_waits_is_pending_and_comes_in_turn() {
         assert_eq!(answer.retry_after.as_deref(), Some("1"));
     }
 
-    // One that is cancelled before it began has a log as well.
+    // An operation that is cancelled before it starts has a log too.
     assert_eq!(
-        local.delete(&format!("/operations/{gone}")).await.status,
+        local
+            .delete(&format!("/operations/{cancelled}"))
+            .await
+            .status,
         202
     );
-    let done = local.done(&gone).await;
+    let done = local.done(&cancelled).await;
     assert_eq!(
         (done.status.as_str(), done.kinds()),
         ("CANCELLED", vec!["completion"])
     );
     assert_eq!(done.error, "cancelled on request");
     assert_eq!(
-        local.delete(&format!("/operations/{gone}")).await.status,
+        local
+            .delete(&format!("/operations/{cancelled}"))
+            .await
+            .status,
         409
     );
     assert_eq!(
         local
             .post(
-                &format!("/operations/{gone}/subprocesses"),
+                &format!("/operations/{cancelled}/subprocesses"),
                 &json!({"command": "true"})
             )
             .await
@@ -88,7 +94,7 @@ async fn who_waits_is_pending_and_comes_in_turn() {
     );
     assert_eq!(
         local
-            .get(&format!("/operations/{gone}/subprocesses/1"))
+            .get(&format!("/operations/{cancelled}/subprocesses/1"))
             .await
             .status,
         404
@@ -96,18 +102,18 @@ async fn who_waits_is_pending_and_comes_in_turn() {
 
     let path = format!("/operations/{first}/subprocesses/1/stdin");
     assert_eq!(local.post(&path, &json!({"value": ""})).await.status, 204);
-    let begun = async |operation: &str| {
+    let start_time = async |operation: &str| {
         while status(&local, operation).await != "SUCCESS" {}
         let events = local.done(operation).await.events;
         events[0]["ts"].as_str().unwrap().to_owned()
     };
-    let (one, two) = (begun(&one).await, begun(&two).await);
+    let (one, two) = (start_time(&one).await, start_time(&two).await);
     assert!(one < two, "{one} {two}");
 }
 
 #[tokio::test]
-async fn what_runs_shows_its_output() {
-    let local = Local::shared().await;
+async fn a_running_command_shows_its_output_so_far() {
+    let local = TestEngine::shared().await;
     let operation = local
         .spawn("echo out; echo err >&2; sleep 600", json!({}))
         .await;
@@ -115,12 +121,12 @@ async fn what_runs_shows_its_output() {
     let result = loop {
         let answer = local.get(&format!("{path}?inflight=1")).await;
         let result = answer.json["metadata"]["result"].clone();
-        let shown = |name: &str| {
+        let has_output = |name: &str| {
             result[name]["value"]
                 .as_str()
                 .is_some_and(|text| !text.is_empty())
         };
-        if shown("stdout") && shown("stderr") {
+        if has_output("stdout") && has_output("stderr") {
             assert_eq!(answer.retry_after.as_deref(), Some("1"));
             break result;
         }
@@ -143,8 +149,8 @@ async fn what_runs_shows_its_output() {
 }
 
 #[tokio::test]
-async fn too_many_are_turned_away_and_nothing_is_left_of_them() {
-    let local = narrow(2).await;
+async fn a_full_queue_refuses_requests_and_keeps_nothing_of_them() {
+    let local = with_one_slot(2).await;
     let first = local.spawn("sleep 600", json!({})).await;
     let waiting = [
         local.spawn("true", json!({})).await,
@@ -168,7 +174,7 @@ async fn too_many_are_turned_away_and_nothing_is_left_of_them() {
         local.get("/whoami").await.json["limits"]["instance_max_pending"],
         2
     );
-    // A place that is given up is free again.
+    // A cancelled operation leaves the queue.
     assert_eq!(
         local
             .delete(&format!("/operations/{}", waiting[0]))
@@ -188,8 +194,8 @@ async fn too_many_are_turned_away_and_nothing_is_left_of_them() {
 }
 
 #[tokio::test]
-async fn operations_are_listed_by_age_and_narrowed() {
-    let local = Local::new().await;
+async fn operations_are_listed_by_age_and_filtered() {
+    let local = TestEngine::new().await;
     let mut all = Vec::new();
     for command in ["true", "exit 3", "true"] {
         all.push(local.run(command, json!({})).await.operation);

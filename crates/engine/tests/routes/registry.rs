@@ -1,4 +1,4 @@
-//! A registry in this process, which can be told to misbehave, and images to put into it.
+//! A registry in this process that can be set to misbehave, and images to push to it.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -18,28 +18,28 @@ use tar::{Builder, EntryType, Header};
 pub(crate) const USER: &str = "alice";
 pub(crate) const PASSWORD: &str = "correct-horse-battery";
 
-/// How a registry asks who is there.
+/// The authentication that a registry requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum Authentication {
     Open,
     Basic,
     Bearer,
 }
 
-/// What a registry does with a blob.
+/// The way in which a registry serves a blob.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Ends the connection after so many bytes, this often.
+    /// Ends the connection after a number of bytes, a number of times.
     Break(usize, usize),
     /// Sends other bytes of the same length.
     Wrong,
-    /// Sends half of it, and then nothing.
+    /// Sends half of it, then nothing.
     Hang,
-    /// Sends nothing before it is healed.
+    /// Sends nothing until the fault is removed.
     Wait,
-    /// Answers 500 this often.
+    /// Answers 500 a number of times.
     Fail(usize),
-    /// Leads to the server on this port of the loopback interface.
+    /// Redirects to the server on this port of the loopback interface.
     Elsewhere(u16),
 }
 
@@ -50,13 +50,13 @@ pub(crate) struct Registry {
 }
 
 struct Stub {
-    access: Access,
+    authentication: Authentication,
     address: OnceLock<String>,
     blobs: Mutex<HashMap<String, Bytes>>,
     manifests: Mutex<HashMap<String, Bytes>>,
     faults: Mutex<HashMap<String, Fault>>,
-    /// Digests of blobs in the order they were asked for, with where from.
-    asked: Mutex<Vec<(String, u64)>>,
+    /// The digests of requested blobs in order, each with the first requested byte.
+    requests: Mutex<Vec<(String, u64)>>,
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {
@@ -68,14 +68,14 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 impl Registry {
-    pub(crate) async fn start(access: Access) -> Self {
+    pub(crate) async fn start(authentication: Authentication) -> Self {
         let state = Arc::new(Stub {
-            access,
+            authentication,
             address: OnceLock::new(),
             blobs: Mutex::default(),
             manifests: Mutex::default(),
             faults: Mutex::default(),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
         });
         let router = Router::new()
             .route("/token", get(token))
@@ -89,7 +89,7 @@ impl Registry {
         Self { state, address }
     }
 
-    /// The reference of what was pushed under a tag.
+    /// The reference of the image that was pushed under a tag.
     pub(crate) fn url(&self, tag: &str) -> String {
         format!("docker://{}/team/app:{tag}", self.address)
     }
@@ -104,7 +104,7 @@ impl Registry {
         (name, length)
     }
 
-    /// Pushes an image; its digest.
+    /// Pushes an image and returns its digest.
     pub(crate) fn push(&self, tag: &str, image: &Image) -> String {
         let blobs = image.blobs.iter().chain([&image.config]);
         for bytes in blobs {
@@ -134,25 +134,27 @@ impl Registry {
         self.state.faults.lock().unwrap().clear();
     }
 
-    /// The blobs that were asked for since the last time, with the first byte that was wanted.
-    pub(crate) fn asked(&self) -> Vec<(String, u64)> {
-        std::mem::take(&mut *self.state.asked.lock().unwrap())
+    /// The blobs that were requested since the last call, each with the first requested byte.
+    pub(crate) fn take_requests(&self) -> Vec<(String, u64)> {
+        std::mem::take(&mut *self.state.requests.lock().unwrap())
     }
 }
 
 impl Stub {
-    /// What is answered to somebody who may not read.
+    /// The answer to a client without authentication.
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
-        let given = headers
+        let authorization = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let address = self.address.get().unwrap();
-        let challenge = match self.access {
-            Access::Open => return None,
-            Access::Basic if given == Some(&basic()) => return None,
-            Access::Bearer if given == Some("Bearer the-token") => return None,
-            Access::Basic => "Basic realm=\"test\"".to_owned(),
-            Access::Bearer => format!("Bearer realm=\"http://{address}/token\",service=\"test\""),
+        let challenge = match self.authentication {
+            Authentication::Open => return None,
+            Authentication::Basic if authorization == Some(&basic()) => return None,
+            Authentication::Bearer if authorization == Some("Bearer the-token") => return None,
+            Authentication::Basic => "Basic realm=\"test\"".to_owned(),
+            Authentication::Bearer => {
+                format!("Bearer realm=\"http://{address}/token\",service=\"test\"")
+            }
         };
         let body =
             json!({"errors": [{"code": "UNAUTHORIZED", "message": "authentication required"}]});
@@ -177,10 +179,10 @@ fn basic() -> String {
 }
 
 async fn token(headers: HeaderMap, Query(query): Query<HashMap<String, String>>) -> Response {
-    let given = headers
+    let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    if given != Some(&basic()) {
+    if authorization != Some(&basic()) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     assert_eq!(
@@ -229,8 +231,8 @@ async fn blob(
             .parse()
             .unwrap()
     });
-    stub.asked.lock().unwrap().push((name.clone(), from));
-    let whole = bytes.len();
+    stub.requests.lock().unwrap().push((name.clone(), from));
+    let length = bytes.len();
     let bytes_left = bytes.split_off(usize::try_from(from).unwrap());
     let fault = stub.faults.lock().unwrap().get(&name).copied();
     let body = match fault {
@@ -251,7 +253,7 @@ async fn blob(
                 .unwrap()
                 .insert(name, Fault::Break(after, times - 1));
             let part = Ok(bytes_left.slice(..after.min(bytes_left.len())));
-            // Later, so that what came before is not thrown away with the connection.
+            // With a delay, so that the client reads the bytes before the connection ends.
             let end = async {
                 tokio::time::sleep(std::time::Duration::from_millis(30)).await;
                 Err(std::io::Error::other("broken on purpose"))
@@ -276,7 +278,7 @@ async fn blob(
         _ => Body::from(bytes_left),
     };
     if range.is_some() {
-        let range = format!("bytes {from}-{}/{whole}", whole - 1);
+        let range = format!("bytes {from}-{}/{length}", length - 1);
         return (
             StatusCode::PARTIAL_CONTENT,
             [(header::CONTENT_RANGE, range)],
@@ -287,17 +289,17 @@ async fn blob(
     body.into_response()
 }
 
-/// How a layer is packed.
+/// The compression of a layer.
 #[derive(Clone, Copy)]
 pub(crate) enum Packing {
     Plain,
     Gzip,
-    /// In two members.
+    /// Gzip with two members.
     Gzips,
     Zstd,
 }
 
-/// An image before it is pushed.
+/// An image to push.
 pub(crate) struct Image {
     pub(crate) config: Vec<u8>,
     pub(crate) manifest: Value,
@@ -324,7 +326,7 @@ pub(crate) fn architecture() -> &'static str {
 }
 
 impl Image {
-    /// An image of these layers, the bottom first.
+    /// An image with these layers, the bottom one first.
     pub(crate) fn new(layers: &[(Vec<u8>, Packing)], env: &[&str]) -> Self {
         let mut entries = Vec::new();
         let mut blobs = Vec::new();
@@ -363,13 +365,13 @@ impl Image {
         }
     }
 
-    /// The digest of a layer as it is packed.
+    /// The digest of a compressed layer.
     pub(crate) fn blob(&self, layer: usize) -> String {
         digest(&self.blobs[layer])
     }
 }
 
-/// A layer's archive.
+/// The tar archive of a layer.
 pub(crate) struct Layer(Builder<Vec<u8>>);
 
 impl Layer {
@@ -379,7 +381,7 @@ impl Layer {
 
     pub(crate) fn add(mut self, path: &str, kind: EntryType, link: &str, content: &[u8]) -> Self {
         let mut header = Header::new_gnu();
-        // Not by the crate's setters, which refuse what is bad.
+        // Written directly, because the crate's setters refuse invalid values.
         header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
         header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
         header.set_entry_type(kind);
@@ -402,7 +404,8 @@ impl Layer {
     }
 }
 
-/// A program that needs nothing but the kernel: it prints a variable and a file, and writes another.
+/// A static program that needs only the kernel. It prints a variable and a file, and writes another
+/// file.
 pub(crate) fn program() -> Vec<u8> {
     static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
     PROGRAM

@@ -2,11 +2,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Local, bytes};
+use crate::support::{TestEngine, bytes};
 
 #[tokio::test]
-async fn a_command_really_runs_isolated() {
-    let local = Local::shared().await;
+async fn a_command_runs_isolated() {
+    let local = TestEngine::shared().await;
     let done = local
         .run(
             "id -u; echo $((6*7)); hostname; ls /proc | grep -c '^[0-9]'; exit 3",
@@ -18,7 +18,7 @@ async fn a_command_really_runs_isolated() {
     assert_eq!(done.signal, -1);
     let lines: Vec<&str> = done.stdout.lines().collect();
     assert_eq!(&lines[..2], ["0", "42"]);
-    // The shell, ls and grep beside pid 1: no process of the host.
+    // Pid 1, the shell, ls and grep, and no process of the host.
     assert!(
         lines.last().unwrap().parse::<u32>().unwrap() <= 5,
         "{done:?}"
@@ -27,8 +27,8 @@ async fn a_command_really_runs_isolated() {
 }
 
 #[tokio::test]
-async fn a_result_branches() {
-    let local = Local::shared().await;
+async fn several_runs_start_from_one_image() {
+    let local = TestEngine::shared().await;
     let parent = local.host().await;
     let first = local
         .run(
@@ -38,11 +38,11 @@ async fn a_result_branches() {
         .await;
     let image = first.result.clone().expect("a new image");
     assert_ne!(image, parent);
-    let seen = local
+    let observed = local
         .run("cat /a; ls /etc/services", json!({"image": image}))
         .await;
-    assert_eq!(seen.stdout, "one\n");
-    assert_ne!(seen.exit_code, 0);
+    assert_eq!(observed.stdout, "one\n");
+    assert_ne!(observed.exit_code, 0);
     let beside = local
         .run("cat /a; ls /etc/services", json!({"image": parent}))
         .await;
@@ -60,8 +60,8 @@ async fn a_result_branches() {
 }
 
 #[tokio::test]
-async fn what_changes_nothing_is_the_source() {
-    let local = Local::shared().await;
+async fn a_run_that_changes_nothing_has_its_source_as_result() {
+    let local = TestEngine::shared().await;
     let parent = local.host().await;
     for command in [
         "true",
@@ -78,21 +78,21 @@ async fn what_changes_nothing_is_the_source() {
         )
         .await;
     assert_ne!(env.result.as_deref(), Some(parent.as_str()));
-    let seen = local.run("echo $KEPT", json!({"image": env.result})).await;
-    assert_eq!(seen.stdout, "yes\n");
+    let observed = local.run("echo $KEPT", json!({"image": env.result})).await;
+    assert_eq!(observed.stdout, "yes\n");
     let cwd = local
         .run(
             "true",
             json!({"disposable": false, "preserve_cwd": true, "cwd": "/tmp"}),
         )
         .await;
-    let seen = local.run("pwd", json!({"image": cwd.result})).await;
-    assert_eq!(seen.stdout, "/tmp\n");
+    let observed = local.run("pwd", json!({"image": cwd.result})).await;
+    assert_eq!(observed.stdout, "/tmp\n");
 }
 
 #[tokio::test]
-async fn environment_directory_and_input_arrive() {
-    let local = Local::shared().await;
+async fn a_command_gets_its_environment_directory_and_input() {
+    let local = TestEngine::shared().await;
     let done = local
         .run(
             "pwd; echo \"$A\"; cat; echo err >&2",
@@ -119,8 +119,8 @@ async fn environment_directory_and_input_arrive() {
 }
 
 #[tokio::test]
-async fn large_input_arrives_whole_and_output_is_capped() {
-    let local = Local::shared().await;
+async fn large_input_is_delivered_completely_and_output_is_truncated() {
+    let local = TestEngine::shared().await;
     let value = "0123456789abcde\n".repeat(1 << 17);
     let done = local.run("wc -c", json!({"stdin": {"value": value}})).await;
     assert_eq!(done.stdout.trim(), (16 << 17).to_string());
@@ -149,8 +149,8 @@ async fn large_input_arrives_whole_and_output_is_capped() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_survive() {
-    let local = Local::shared().await;
+async fn binary_output_is_recorded_exactly() {
+    let local = TestEngine::shared().await;
     let done = local.run("printf '\\000\\377\\n'", json!({})).await;
     let chunk = done
         .events
@@ -161,8 +161,8 @@ async fn bytes_that_are_no_text_survive() {
 }
 
 #[tokio::test]
-async fn files_are_in_place() {
-    let local = Local::shared().await;
+async fn files_of_the_request_are_placed() {
+    let local = TestEngine::shared().await;
     let file = local.upload(b"#!/bin/sh\necho placed\n").await;
     let again = local.upload(b"#!/bin/sh\necho placed\n").await;
     assert_eq!(file["uuid"], again["uuid"]);
@@ -177,8 +177,8 @@ async fn files_are_in_place() {
 }
 
 #[tokio::test]
-async fn a_timeout_ends_the_whole_tree_and_keeps_the_result() {
-    let local = Local::shared().await;
+async fn a_timeout_ends_all_processes_and_commits_the_result() {
+    let local = TestEngine::shared().await;
     let begun = Instant::now();
     let command = "trap '' TERM; (setsid sleep 600 &); echo here >/a; echo out; sleep 600";
     let done = local
@@ -191,18 +191,18 @@ async fn a_timeout_ends_the_whole_tree_and_keeps_the_result() {
         ("SUCCESS", -1, 9)
     );
     assert_eq!(done.stdout, "out\n");
-    let seen = local.run("cat /a", json!({"image": done.result})).await;
-    assert_eq!(seen.stdout, "here\n");
+    let observed = local.run("cat /a", json!({"image": done.result})).await;
+    assert_eq!(observed.stdout, "here\n");
 }
 
-/// A field of a process's status.
+/// Reads a field of a process's status.
 fn status(process: &str, field: &str) -> Option<String> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.split_whitespace().last()?.to_owned())
 }
 
-/// The process that runs this very command.
+/// Finds the process with exactly this command line.
 fn running(command: &[u8]) -> Option<String> {
     let processes = std::fs::read_dir("/proc").unwrap();
     processes
@@ -212,7 +212,7 @@ fn running(command: &[u8]) -> Option<String> {
         })
 }
 
-/// Stops the first process of the sandbox in which this very command runs.
+/// Stops the first process of the sandbox that runs a process with exactly this command line.
 async fn stop_first_process(command: &[u8]) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut process = loop {
@@ -222,7 +222,7 @@ async fn stop_first_process(command: &[u8]) {
         assert!(Instant::now() < deadline, "it does not run");
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    // Its number in the sandbox is the last.
+    // The last number is the process id inside the sandbox.
     while status(&process, "NSpid:").unwrap() != "1" {
         process = status(&process, "PPid:").unwrap();
     }
@@ -233,36 +233,36 @@ async fn stop_first_process(command: &[u8]) {
 }
 
 #[tokio::test]
-async fn out_of_time_is_told_although_the_end_was_forced() {
-    let local = Local::new().await;
-    // Nothing else on this machine is called so.
+async fn a_timeout_is_reported_even_if_the_sandbox_is_ended_by_force() {
+    let local = TestEngine::new().await;
+    // No other process on this machine has this command line.
     let [first, second] = [1, 2].map(|n| format!("8317{n}.{}", std::process::id()));
     let [one, other] = [&first, &second].map(|time| format!("exec sleep {time}"));
-    let seen = [&first, &second].map(|time| format!("sleep\0{time}\0").into_bytes());
-    let (thrown_away, kept, ..) = tokio::join!(
+    let commands = [&first, &second].map(|time| format!("sleep\0{time}\0").into_bytes());
+    let (disposable, kept, ..) = tokio::join!(
         local.run(&one, json!({"timeout": 8})),
         local.run(&other, json!({"timeout": 8, "disposable": false})),
-        stop_first_process(&seen[0]),
-        stop_first_process(&seen[1]),
+        stop_first_process(&commands[0]),
+        stop_first_process(&commands[1]),
     );
-    assert!(thrown_away.timed_out, "{thrown_away:?}");
+    assert!(disposable.timed_out, "{disposable:?}");
     let ended = (
-        thrown_away.status.as_str(),
-        thrown_away.exit_code,
-        thrown_away.signal,
+        disposable.status.as_str(),
+        disposable.exit_code,
+        disposable.signal,
     );
     assert_eq!(ended, ("SUCCESS", -1, 9));
-    // Nobody can say what would have been kept.
+    // The files of such a run may be inconsistent, so there is no result.
     assert_eq!((kept.status.as_str(), &kept.result), ("FAILED", &None));
-    assert!(kept.error.contains("ran out of time"), "{kept:?}");
-    for command in &seen {
+    assert!(kept.error.contains("exceeded its time-out"), "{kept:?}");
+    for command in &commands {
         assert_eq!(running(command), None);
     }
 }
 
 #[tokio::test]
-async fn cancelling_ends_it_and_keeps_nothing() {
-    let local = Local::shared().await;
+async fn cancelling_ends_a_run_and_commits_nothing() {
+    let local = TestEngine::shared().await;
     let operation = local
         .spawn("echo begun; sleep 600", json!({"disposable": false}))
         .await;
@@ -281,8 +281,8 @@ async fn cancelling_ends_it_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_is_failed() {
-    let local = Local::shared().await;
+async fn a_command_that_cannot_start_is_failed() {
+    let local = TestEngine::shared().await;
     let done = local.run("/no/such/program", json!({"shell": false})).await;
     assert_eq!(done.status, "FAILED");
     assert!(done.error.contains("/no/such/program"), "{}", done.error);
@@ -291,15 +291,15 @@ async fn what_cannot_start_is_failed() {
 }
 
 #[tokio::test]
-async fn signals_are_told() {
-    let local = Local::shared().await;
+async fn a_fatal_signal_is_reported() {
+    let local = TestEngine::shared().await;
     let done = local.run("kill -SEGV $$", json!({})).await;
     assert_eq!((done.exit_code, done.signal), (-1, 11));
 }
 
 #[tokio::test]
 async fn resources_are_measured() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let done = local
         .run(
             "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done",
@@ -321,13 +321,13 @@ async fn resources_are_measured() {
 }
 
 #[tokio::test]
-async fn another_user_where_there_are_ids() {
-    let local = Local::shared().await;
+async fn another_user_is_used_or_refused() {
+    let local = TestEngine::shared().await;
     let body = json!({"command": "id -u; id -g; touch /tmp/mine; stat -c %u /tmp/mine", "shell": true,
                       "image": "tag:host", "disposable": true, "uid": 1000, "gid": 1001});
     let answer = local.post("/instances", &body).await;
     if answer.status == 400 {
-        // One id alone: the answer says why and what to do.
+        // A single user id: the error gives the reason and a fix.
         assert!(
             answer.json["error"].as_str().unwrap().contains("newuidmap"),
             "{answer:?}"
@@ -339,8 +339,8 @@ async fn another_user_where_there_are_ids() {
 }
 
 #[tokio::test]
-async fn many_at_once() {
-    let local = Local::shared().await;
+async fn many_runs_at_once_succeed() {
+    let local = TestEngine::shared().await;
     let runs =
         (0..24).map(|n| local.run(Box::leak(format!("echo {n}").into_boxed_str()), json!({})));
     let done = futures_util::future::join_all(runs).await;
@@ -350,12 +350,12 @@ async fn many_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_while_it_spawns_leaves_nothing_pending() {
-    let local = Local::new().await;
+async fn a_client_that_disconnects_while_spawning_leaves_nothing_pending() {
+    let local = TestEngine::new().await;
     local.host().await;
     let body = json!({"command": "true", "shell": true, "image": "tag:host", "disposable": true});
     for _ in 0..10 {
-        // Dropped as soon as the request is on its way, answered or not.
+        // The request is dropped shortly after it was sent, whether or not it was answered.
         let _ =
             tokio::time::timeout(Duration::from_millis(1), local.post("/instances", &body)).await;
     }
@@ -370,8 +370,8 @@ async fn a_client_that_goes_away_while_it_spawns_leaves_nothing_pending() {
 }
 
 #[tokio::test]
-async fn tiny_writes_are_gathered_and_none_is_lost() {
-    let local = Local::shared().await;
+async fn small_writes_are_collected_and_none_is_lost() {
+    let local = TestEngine::shared().await;
     let done = local
         .run(
             "i=0; while [ $i -lt 20000 ]; do echo $i; i=$((i+1)); done",
@@ -393,8 +393,8 @@ async fn tiny_writes_are_gathered_and_none_is_lost() {
 }
 
 #[tokio::test]
-async fn the_kernels_file_systems_can_be_started_in() {
-    let local = Local::shared().await;
+async fn a_command_can_start_in_a_file_system_of_the_kernel() {
+    let local = TestEngine::shared().await;
     for path in ["/proc", "/dev/shm", "/sys"] {
         let done = local.run("pwd", json!({"cwd": path})).await;
         assert_eq!(done.stdout.trim(), path, "{done:?}");
@@ -403,7 +403,7 @@ async fn the_kernels_file_systems_can_be_started_in() {
 
 #[tokio::test]
 async fn a_null_unsets_a_variable_of_the_image() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let done = local
         .run("echo ${LANG-unset}", json!({"env": {"LANG": null}}))
         .await;

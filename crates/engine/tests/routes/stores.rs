@@ -1,41 +1,42 @@
-//! The data directory: shared, restarted, left by a killed engine.
+//! Tests of the data directory: shared by engines, reopened, and left behind by a killed engine.
 
 use serde_json::json;
 
-use crate::support::{Local, Twin, data_dir};
+use crate::support::{OtherEngine, TestEngine, data_dir};
 
 #[tokio::test]
 async fn two_engines_share_a_store() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
-    assert_eq!(local.engine.local.store(), twin.local.store());
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
+    assert_eq!(local.engine.local.store(), other.local.store());
     let (one, two) = tokio::join!(
         local.run("echo one >/one", json!({"disposable": false})),
-        twin.run("echo two >/two", json!({"disposable": false})),
+        other.run("echo two >/two", json!({"disposable": false})),
     );
-    let seen = twin.run("cat /one", json!({"image": one.result})).await;
-    assert_eq!(seen.stdout, "one\n");
-    let seen = local.run("cat /two", json!({"image": two.result})).await;
-    assert_eq!(seen.stdout, "two\n");
+    let done = other.run("cat /one", json!({"image": one.result})).await;
+    assert_eq!(done.stdout, "one\n");
+    let done = local.run("cat /two", json!({"image": two.result})).await;
+    assert_eq!(done.stdout, "two\n");
 }
 
 #[tokio::test]
 async fn an_operation_is_followed_and_cancelled_from_another_engine() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
     let operation = local.spawn("echo begun; sleep 600", json!({})).await;
-    let (done, asked) = tokio::join!(twin.done(&operation), async {
+    let (done, status) = tokio::join!(other.done(&operation), async {
         while !local
             .events(&operation, "", None)
             .await
             .iter()
             .any(|event| event["type"] == "stdout")
         {}
-        twin.delete(&format!("/operations/{operation}"))
+        other
+            .delete(&format!("/operations/{operation}"))
             .await
             .status
     });
-    assert_eq!((done.status.as_str(), asked), ("CANCELLED", 202));
+    assert_eq!((done.status.as_str(), status), ("CANCELLED", 202));
     assert_eq!(done.stdout, "begun\n");
 }
 
@@ -43,35 +44,35 @@ async fn an_operation_is_followed_and_cancelled_from_another_engine() {
 async fn a_stopped_engine_leaves_its_history() {
     let data = data_dir();
     let image = {
-        let engine = Twin::on(data.path()).await;
+        let engine = OtherEngine::on(data.path()).await;
         let kept = json!({"disposable": false});
         let done = engine.run("echo kept >/kept", kept).await;
         done.result.unwrap()
     };
-    let engine = Twin::on(data.path()).await;
-    let found = engine.get(&format!("/inspect/{image}/")).await;
-    assert_eq!(found.json["uuid"], image.as_str(), "{found:?}");
+    let engine = OtherEngine::on(data.path()).await;
+    let answer = engine.get(&format!("/inspect/{image}/")).await;
+    assert_eq!(answer.json["uuid"], image.as_str(), "{answer:?}");
 }
 
 #[tokio::test]
-async fn stopping_cancels_what_runs() {
-    let local = Local::new().await;
+async fn stopping_cancels_running_operations() {
+    let local = TestEngine::new().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     let engine = std::sync::Arc::into_inner(local.engine).unwrap();
     drop(engine.local);
-    let again = Twin::on(engine.data.path()).await;
+    let again = OtherEngine::on(engine.data.path()).await;
     let record = again.get(&format!("/operations/{operation}")).await.json;
     assert_eq!(record["status"], "CANCELLED");
     assert!(record["error"].as_str().unwrap().contains("stopped"));
 }
 
-/// Not a test of its own: the process that [`a_killed_engine_leaves_nothing_behind`] kills.
+/// Not a test by itself: the process that [`a_killed_engine_leaves_nothing_behind`] kills.
 #[tokio::test]
 async fn driver() {
     let Some(data) = std::env::var_os("CONTREE_TEST_DRIVER") else {
         return;
     };
-    let engine = Twin::on(data.as_ref()).await;
+    let engine = OtherEngine::on(data.as_ref()).await;
     let sleep = std::env::var("CONTREE_TEST_SLEEP").unwrap();
     let command = format!("echo $$ >/pid; (setsid {sleep} &); echo begun; exec {sleep}");
     let operation = engine.spawn(&command, json!({"disposable": false})).await;
@@ -84,7 +85,7 @@ async fn a_killed_engine_leaves_nothing_behind() {
     use std::io::{BufRead as _, BufReader};
     let data = data_dir();
     let kept = {
-        let engine = Twin::on(data.path()).await;
+        let engine = OtherEngine::on(data.path()).await;
         images(&engine).await
     };
     let mut driver = std::process::Command::new(std::env::current_exe().unwrap())
@@ -100,7 +101,7 @@ async fn a_killed_engine_leaves_nothing_behind() {
         .find(|line| line.contains("operation "))
         .unwrap();
     let operation: uuid::Uuid = line.rsplit(' ').next().unwrap().parse().unwrap();
-    let local = Twin::on(data.path()).await;
+    let local = OtherEngine::on(data.path()).await;
     let record = async || local.get(&format!("/operations/{operation}")).await.json;
     while sleepers() == 0 {
         tokio::task::yield_now().await;
@@ -110,7 +111,8 @@ async fn a_killed_engine_leaves_nothing_behind() {
     assert_eq!(!groups(operation).is_empty(), bounded);
     driver.kill().unwrap();
     driver.wait().unwrap();
-    // The lock goes with the process; what was in the sandbox is killed by the kernel a moment later.
+    // The lock is released with the process. The kernel kills the processes of the sandbox shortly
+    // after that.
     while record().await["status"] != "FAILED" {}
     let error = record().await["error"].clone();
     assert!(error.as_str().unwrap().contains("ended before"), "{error}");
@@ -120,84 +122,84 @@ async fn a_killed_engine_leaves_nothing_behind() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(data.path().to_str().unwrap()), "{mounts}");
     drop(local);
-    let next = Twin::on(data.path()).await;
+    let next = OtherEngine::on(data.path()).await;
     assert_eq!(images(&next).await, kept);
-    let left = || std::fs::read_dir(data.path().join("run")).unwrap().count();
-    while left() > 0 || !groups(operation).is_empty() {
+    let remaining = || std::fs::read_dir(data.path().join("run")).unwrap().count();
+    while remaining() > 0 || !groups(operation).is_empty() {
         tokio::task::yield_now().await;
     }
 }
 
-/// How many images there are.
-async fn images(engine: &Twin) -> usize {
+/// The number of images.
+async fn images(engine: &OtherEngine) -> usize {
     let listed = engine.get("/images").await.json;
     listed["images"].as_array().unwrap().len()
 }
 
 /// The control groups of an operation, in all hierarchies.
 fn groups(operation: uuid::Uuid) -> Vec<std::path::PathBuf> {
-    let mut found = Vec::new();
+    let mut paths = Vec::new();
     let mut directories = vec![std::path::PathBuf::from("/sys/fs/cgroup")];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 let name = entry.file_name().to_string_lossy().into_owned();
                 if name.ends_with(&operation.to_string()) {
-                    found.push(entry.path());
+                    paths.push(entry.path());
                 }
                 directories.push(entry.path());
             }
         }
     }
-    found
+    paths
 }
 
-/// What the driver's sandbox runs, and nothing else on this machine.
+/// A command that only the driver's sandbox runs on this machine.
 fn sleep() -> String {
     format!("sleep 987654.{}", std::process::id())
 }
 
-/// Processes of the driver's sandbox, seen from outside.
+/// Counts the processes of the driver's sandbox from outside.
 fn sleepers() -> usize {
     let line = sleep().replace(' ', "\0").into_bytes();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .filter(|seen| seen.starts_with(&line))
+        .filter(|line_of_process| line_of_process.starts_with(&line))
         .count()
 }
 
-/// Another boot is all that tells a power loss, so that is what the record is made to say.
+/// An engine detects a power loss by another boot id in the records, so the test changes that id.
 #[tokio::test]
-async fn what_was_not_on_disk_is_lost_and_said_so_and_tag_host_is_made_again() {
+async fn images_not_on_disk_are_reported_as_lost_and_tag_host_is_made_again() {
     let data = data_dir();
     let (synced, host) = {
-        let engine = Twin::on(data.path()).await;
+        let engine = OtherEngine::on(data.path()).await;
         let host = engine.host().await;
         let kept = json!({"disposable": false});
         let done = engine.run("echo kept >/kept", kept).await;
         (done.result.unwrap(), host)
     };
     let records = rusqlite::Connection::open(data.path().join("store.db")).unwrap();
-    // Stopping the engine has synced everything: another boot alone loses nothing.
-    let left: i64 = records
+    // Stopping the engine has synced everything, so another boot alone loses nothing.
+    let remaining: i64 = records
         .query_row("SELECT count(*) FROM layers WHERE synced = 0", [], |row| {
             row.get(0)
         })
         .unwrap();
-    assert_eq!(left, 0);
+    assert_eq!(remaining, 0);
     records
         .execute("UPDATE layers SET boot_id = 'before'", [])
         .unwrap();
-    let engine = Twin::on(data.path()).await;
+    let engine = OtherEngine::on(data.path()).await;
     let path = format!("/inspect/{synced}/");
     assert_eq!(engine.get(&path).await.status, 200);
     drop(engine);
-    // As if the power had gone before the bottom layer was on disk.
+    // The state after a power loss before the bottom layer was on disk.
     records
         .execute("UPDATE layers SET synced = 0, boot_id = 'before'", [])
         .unwrap();
-    let engine = Twin::on(data.path()).await;
+    let engine = OtherEngine::on(data.path()).await;
     let lost = engine.get(&path).await;
     assert_eq!(lost.status, 404);
     assert!(lost.text.contains("lost"), "{lost:?}");

@@ -2,10 +2,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Local, bytes};
+use crate::support::{Answer, TestEngine, bytes};
 
-/// The state and output of a process once it has ended.
-async fn ended(local: &Local, operation: &str, spid: u64) -> Value {
+/// Waits for the end of a process, and returns its state and output.
+async fn ended(local: &TestEngine, operation: &str, spid: u64) -> Value {
     loop {
         let answer = process(local, operation, spid).await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -17,13 +17,13 @@ async fn ended(local: &Local, operation: &str, spid: u64) -> Value {
     }
 }
 
-async fn process(local: &Local, operation: &str, spid: u64) -> Answer {
+async fn process(local: &TestEngine, operation: &str, spid: u64) -> Answer {
     local
         .get(&format!("/operations/{operation}/subprocesses/{spid}"))
         .await
 }
 
-async fn start(local: &Local, operation: &str, body: Value) -> u64 {
+async fn start(local: &TestEngine, operation: &str, body: Value) -> u64 {
     let answer = local
         .post(&format!("/operations/{operation}/subprocesses"), &body)
         .await;
@@ -36,12 +36,12 @@ async fn start(local: &Local, operation: &str, body: Value) -> u64 {
     spid
 }
 
-async fn write(local: &Local, operation: &str, spid: u64, body: Value) -> u16 {
+async fn write(local: &TestEngine, operation: &str, spid: u64, body: Value) -> u16 {
     let path = format!("/operations/{operation}/subprocesses/{spid}/stdin");
     local.post(&path, &body).await.status
 }
 
-async fn signal(local: &Local, operation: &str, spid: u64, query: &str) -> u16 {
+async fn signal(local: &TestEngine, operation: &str, spid: u64, query: &str) -> u16 {
     local
         .delete(&format!(
             "/operations/{operation}/subprocesses/{spid}{query}"
@@ -55,8 +55,8 @@ fn output(result: &Value, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_process_beside_the_main_one_shares_its_sandbox() {
-    let local = Local::shared().await;
+async fn a_subprocess_shares_the_sandbox_of_the_main_process() {
+    let local = TestEngine::shared().await;
     let operation = local
         .spawn("echo seen >/file; sleep 600", json!({"env": {"MAIN": "1"}}))
         .await;
@@ -79,7 +79,7 @@ async fn a_process_beside_the_main_one_shares_its_sandbox() {
         result["resources"]["max_rss"].as_u64().unwrap() > 0,
         "{result}"
     );
-    // The main process goes on, and is seen the same way.
+    // The main process still runs, and its result is read in the same way.
     let main = process(&local, &operation, 1).await.json;
     assert_eq!(main["state"]["exit_code"], -1);
     let next = start(&local, &operation, json!({"command": "true"})).await;
@@ -99,13 +99,13 @@ async fn a_process_beside_the_main_one_shares_its_sandbox() {
     );
     let done = local.done(&operation).await;
     assert_eq!(done.status, "CANCELLED");
-    // What they were stays known.
+    // Their results stay available.
     assert_eq!(ended(&local, &operation, 2).await["state"]["exit_code"], 3);
 }
 
 #[tokio::test]
 async fn input_arrives_in_order_until_it_is_closed() {
-    let local = Local::shared().await;
+    let local = TestEngine::shared().await;
     let operation = local
         .spawn(
             "cat; echo end",
@@ -129,7 +129,7 @@ async fn input_arrives_in_order_until_it_is_closed() {
         json!({"command": "cat", "stdin": {"value": "", "close": false}}),
     )
     .await;
-    // More than a pipe and the engine hold: what does not fit waits for its reader, and arrives whole.
+    // More input than the pipe and the engine's queue hold. The rest waits, and all of it arrives.
     let big = "x".repeat(3_000_000);
     for _ in 0..2 {
         assert_eq!(
@@ -213,7 +213,7 @@ async fn input_arrives_in_order_until_it_is_closed() {
         write(&local, &operation, 1, json!({"value": "x"})).await,
         410
     );
-    // The end of the sandbox ended what was left, and it is recorded.
+    // The end of the sandbox has ended the remaining processes, and it is recorded.
     assert_eq!(
         ended(&local, &operation, closed).await["state"]["signal"],
         9
@@ -232,8 +232,8 @@ async fn input_arrives_in_order_until_it_is_closed() {
 }
 
 #[tokio::test]
-async fn signals_reach_the_group() {
-    let local = Local::shared().await;
+async fn signals_reach_the_process_group() {
+    let local = TestEngine::shared().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     for (query, number) in [
         ("", 9),
@@ -241,7 +241,7 @@ async fn signals_reach_the_group() {
         ("?signal=int", 2),
         ("?signal=10", 10),
     ] {
-        // Leader and child: the group gets it.
+        // The process and its child: the whole group gets the signal.
         let sub = start(
             &local,
             &operation,
@@ -270,8 +270,8 @@ async fn signals_reach_the_group() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused() {
-    let local = Local::shared().await;
+async fn invalid_requests_for_subprocesses_are_refused() {
+    let local = TestEngine::shared().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     let path = format!("/operations/{operation}/subprocesses");
     for (body, word) in [
@@ -301,7 +301,7 @@ async fn what_cannot_be_is_refused() {
             "{answer:?}"
         );
     }
-    // A process that could not be started was never there.
+    // A process that could not be started does not exist.
     for (spid, status) in [("2", 404), ("0", 400), ("x", 400), ("-1", 400)] {
         assert_eq!(
             local.get(&format!("{path}/{spid}")).await.status,
@@ -309,23 +309,23 @@ async fn what_cannot_be_is_refused() {
             "{spid}"
         );
     }
-    let nobody = "00000000-0000-4000-8000-000000000000";
+    let unknown = "00000000-0000-4000-8000-000000000000";
     for answer in [
         local
-            .get(&format!("/operations/{nobody}/subprocesses/1"))
+            .get(&format!("/operations/{unknown}/subprocesses/1"))
             .await,
         local
-            .delete(&format!("/operations/{nobody}/subprocesses/1"))
+            .delete(&format!("/operations/{unknown}/subprocesses/1"))
             .await,
         local
             .post(
-                &format!("/operations/{nobody}/subprocesses"),
+                &format!("/operations/{unknown}/subprocesses"),
                 &json!({"command": "true"}),
             )
             .await,
         local
             .post(
-                &format!("/operations/{nobody}/subprocesses/1/stdin"),
+                &format!("/operations/{unknown}/subprocesses/1/stdin"),
                 &json!({"value": ""}),
             )
             .await,
@@ -347,8 +347,8 @@ async fn what_cannot_be_is_refused() {
 }
 
 #[tokio::test]
-async fn so_many_and_no_more() {
-    let local = Local::new().await;
+async fn the_number_of_subprocesses_is_limited() {
+    let local = TestEngine::new().await;
     let operation = local.spawn("sleep 600", json!({})).await;
     let path = format!("/operations/{operation}/subprocesses");
     let most = local.get("/whoami").await.json["limits"]["instance_max_subprocesses"]
@@ -371,19 +371,19 @@ async fn so_many_and_no_more() {
     local.delete(&format!("/operations/{operation}")).await;
     let done = local.done(&operation).await;
     let exits = done.events.iter().filter(|e| e["type"] == "exit").count() as u64;
-    // Every process's end is recorded, the main one's too.
+    // The end of every process is recorded, including the main process.
     assert_eq!(exits, most + 2);
 }
 
 #[tokio::test]
-async fn another_engine_of_the_store_reaches_in() {
-    let local = Local::new().await;
-    let twin = local.twin().await;
+async fn another_engine_of_the_store_uses_the_sandbox() {
+    let local = TestEngine::new().await;
+    let other = local.other_engine().await;
     let operation = local
         .spawn("cat", json!({"stdin": {"value": "", "close": false}}))
         .await;
     let path = format!("/operations/{operation}/subprocesses");
-    let answer = twin
+    let answer = other
         .post(&path, &json!({"command": "sleep", "args": ["600"]}))
         .await;
     assert_eq!(
@@ -393,27 +393,28 @@ async fn another_engine_of_the_store_reaches_in() {
     );
     assert_eq!(answer.location.unwrap(), format!("/v1{path}/2"));
     assert_eq!(
-        twin.delete(&format!("{path}/2?signal=TERM")).await.status,
+        other.delete(&format!("{path}/2?signal=TERM")).await.status,
         204
     );
     assert_eq!(ended(&local, &operation, 2).await["state"]["signal"], 15);
     assert_eq!(
-        twin.get(&format!("{path}/2")).await.json["state"]["signal"],
+        other.get(&format!("{path}/2")).await.json["state"]["signal"],
         15
     );
-    let refused = twin.delete(&format!("{path}/2")).await;
+    let refused = other.delete(&format!("{path}/2")).await;
     assert_eq!(
         (refused.status, &refused.json["status"]),
         (404, &json!(404)),
         "{refused:?}"
     );
-    let said = twin
+    let written = other
         .post(&format!("{path}/1/stdin"), &json!({"value": "from afar\n"}))
         .await;
-    assert_eq!(said.status, 204, "{said:?}");
+    assert_eq!(written.status, 204, "{written:?}");
     assert_eq!(local.done(&operation).await.stdout, "from afar\n");
     assert_eq!(
-        twin.post(&format!("{path}/1/stdin"), &json!({"value": ""}))
+        other
+            .post(&format!("{path}/1/stdin"), &json!({"value": ""}))
             .await
             .status,
         410

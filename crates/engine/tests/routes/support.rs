@@ -1,4 +1,4 @@
-//! An engine on a data directory of its own, and what tests ask of it.
+//! Test support: an engine on its own data directory, with an HTTP client.
 
 use std::path::Path;
 use std::sync::{Arc, Weak};
@@ -11,21 +11,21 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 /// A running engine with a plain HTTP client on its socket.
-pub(crate) struct Local {
-    pub(crate) engine: Arc<Engine>,
+pub(crate) struct TestEngine {
+    pub(crate) engine: Arc<EngineWithData>,
     http: reqwest::Client,
 }
 
-/// An engine and its data directory, which goes with it.
-pub(crate) struct Engine {
+/// An engine with its data directory, which is removed when this is dropped.
+pub(crate) struct EngineWithData {
     pub(crate) local: LocalEngine,
     pub(crate) data: TempDir,
 }
 
-/// The engine of tests that do not mind each other. It lives while one of them does.
-static SHARED: Mutex<Weak<Engine>> = Mutex::const_new(Weak::new());
+/// The engine that independent tests share. It is stopped when the last of them ends.
+static SHARED: Mutex<Weak<EngineWithData>> = Mutex::const_new(Weak::new());
 
-/// An answer: status, headers of interest, JSON body (null if it is none).
+/// An answer: status, some headers, and the JSON body (null if the body is not JSON).
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -36,9 +36,9 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
 }
 
-/// An operation that is over.
+/// A finished operation.
 #[derive(Debug)]
-pub(crate) struct Done {
+pub(crate) struct FinishedOperation {
     pub(crate) operation: String,
     pub(crate) status: String,
     pub(crate) error: String,
@@ -51,8 +51,8 @@ pub(crate) struct Done {
     pub(crate) events: Vec<Value>,
 }
 
-impl Done {
-    /// The events' types in order, neighbours of one type once.
+impl FinishedOperation {
+    /// The types of the events in order, without repetitions in a row.
     pub(crate) fn kinds(&self) -> Vec<&str> {
         let mut kinds: Vec<&str> = self
             .events
@@ -64,8 +64,10 @@ impl Done {
     }
 }
 
-/// A data directory for a test. Not below the folder of temporary files where that is a filesystem that cannot carry an
-/// overlay's upper directory; `CONTREE_TEST_DIR` says where instead.
+/// Creates a data directory for a test.
+///
+/// It is below `CONTREE_TEST_DIR`, if that is set. It must be set if the file system of temporary
+/// files cannot hold an overlay's upper directory.
 pub(crate) fn data_dir() -> TempDir {
     let parent = std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
     tempfile::Builder::new()
@@ -74,13 +76,13 @@ pub(crate) fn data_dir() -> TempDir {
         .unwrap()
 }
 
-impl Local {
-    /// An engine of the caller's own.
+impl TestEngine {
+    /// Starts an engine for one test.
     pub(crate) async fn new() -> Self {
-        Self::of(Arc::new(Engine::start().await))
+        Self::of(Arc::new(EngineWithData::start().await))
     }
 
-    /// An engine of the caller's own with other settings.
+    /// Starts an engine for one test, with changed settings.
     pub(crate) async fn changed(change: impl FnOnce(&mut LocalConfig)) -> Self {
         let data = data_dir();
         let mut config = LocalConfig::new(data.path());
@@ -88,31 +90,32 @@ impl Local {
         Self::with(config, data).await
     }
 
-    /// An engine with these settings, on this data directory.
+    /// Starts an engine with settings, on a data directory.
     pub(crate) async fn with(config: LocalConfig, data: TempDir) -> Self {
         let local = LocalEngine::start(config).await.unwrap();
-        Self::of(Arc::new(Engine { local, data }))
+        Self::of(Arc::new(EngineWithData { local, data }))
     }
 
-    /// An engine that other tests use too: nothing may be expected of its listings.
+    /// The engine that other tests use too, so its listings have their operations and images as
+    /// well.
     pub(crate) async fn shared() -> Self {
         let mut shared = SHARED.lock().await;
         let engine = match shared.upgrade() {
             Some(engine) => engine,
-            None => Arc::new(Engine::start().await),
+            None => Arc::new(EngineWithData::start().await),
         };
         *shared = Arc::downgrade(&engine);
         Self::of(engine)
     }
 
-    fn of(engine: Arc<Engine>) -> Self {
+    fn of(engine: Arc<EngineWithData>) -> Self {
         let http = http(&engine.local);
         Self { engine, http }
     }
 
-    /// A second engine on the same data directory.
-    pub(crate) async fn twin(&self) -> Twin {
-        Twin::on(self.engine.data.path()).await
+    /// Starts a second engine on the same data directory.
+    pub(crate) async fn other_engine(&self) -> OtherEngine {
+        OtherEngine::on(self.engine.data.path()).await
     }
 
     /// The UUID of `tag:host`.
@@ -125,7 +128,7 @@ impl Local {
         answer(self.http.get(url(path))).await
     }
 
-    /// The whole answer, with these request headers: for bodies that are not text and for headers.
+    /// Sends a request with headers, and returns the complete answer. For bodies that are not text.
     pub(crate) async fn fetch(
         &self,
         method: http::Method,
@@ -161,23 +164,23 @@ impl Local {
         answer.json
     }
 
-    /// Spawns with these fields over `command` in `tag:host` through a shell.
+    /// Spawns `command` in `tag:host` through a shell. `fields` override the fields of the request.
     pub(crate) async fn spawn(&self, command: &str, fields: Value) -> String {
         spawn(&self.http, command, fields).await
     }
 
-    /// Runs to the end.
-    pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
+    /// Spawns a command and waits for its end.
+    pub(crate) async fn run(&self, command: &str, fields: Value) -> FinishedOperation {
         let operation = self.spawn(command, fields).await;
         self.done(&operation).await
     }
 
-    /// Waits for an operation's end by its events.
-    pub(crate) async fn done(&self, operation: &str) -> Done {
+    /// Follows an operation's events until its end.
+    pub(crate) async fn done(&self, operation: &str) -> FinishedOperation {
         done(&self.http, operation).await
     }
 
-    /// A body as it is.
+    /// Posts a body unchanged.
     pub(crate) async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Answer {
         answer(self.http.post(url(path)).body(body)).await
     }
@@ -186,7 +189,8 @@ impl Local {
         answer(self.http.put(url(path))).await
     }
 
-    /// At least so many bytes of a stream of events after `last`, or all of it; then the connection is left.
+    /// Reads at least `bytes` bytes of the event stream after `last`, or all of it, and then drops
+    /// the connection.
     pub(crate) async fn some_of(&self, operation: &str, last: u64, bytes: usize) -> String {
         let mut response = self
             .http
@@ -225,14 +229,14 @@ impl Local {
     }
 }
 
-/// Another engine on the data directory of a [`Local`].
-pub(crate) struct Twin {
+/// Another engine on the data directory of a [`TestEngine`].
+pub(crate) struct OtherEngine {
     pub(crate) local: LocalEngine,
     http: reqwest::Client,
 }
 
-impl Twin {
-    /// An engine on a data directory that somebody else looks after.
+impl OtherEngine {
+    /// Starts an engine on a data directory that the caller owns.
     pub(crate) async fn on(data: &Path) -> Self {
         let local = LocalEngine::start(LocalConfig::new(data)).await.unwrap();
         let http = http(&local);
@@ -245,17 +249,17 @@ impl Twin {
         answer["images"][0]["uuid"].as_str().unwrap().to_owned()
     }
 
-    /// Spawns as [`Local::spawn`] does.
+    /// Spawns as [`TestEngine::spawn`] does.
     pub(crate) async fn spawn(&self, command: &str, fields: Value) -> String {
         spawn(&self.http, command, fields).await
     }
 
-    pub(crate) async fn run(&self, command: &str, fields: Value) -> Done {
+    pub(crate) async fn run(&self, command: &str, fields: Value) -> FinishedOperation {
         let operation = spawn(&self.http, command, fields).await;
         done(&self.http, &operation).await
     }
 
-    pub(crate) async fn done(&self, operation: &str) -> Done {
+    pub(crate) async fn done(&self, operation: &str) -> FinishedOperation {
         done(&self.http, operation).await
     }
 
@@ -272,7 +276,7 @@ impl Twin {
     }
 }
 
-impl Engine {
+impl EngineWithData {
     async fn start() -> Self {
         let data = data_dir();
         let local = LocalEngine::start(LocalConfig::new(data.path())).await;
@@ -284,7 +288,7 @@ impl Engine {
 }
 
 fn http(engine: &LocalEngine) -> reqwest::Client {
-    // Another test of this process may have installed it.
+    // Another test of this process may have installed the provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .unix_socket(engine.socket())
@@ -331,11 +335,11 @@ async fn spawn(http: &reqwest::Client, command: &str, fields: Value) -> String {
     uuid
 }
 
-async fn done(http: &reqwest::Client, operation: &str) -> Done {
+async fn done(http: &reqwest::Client, operation: &str) -> FinishedOperation {
     let response = loop {
         let path = url(&format!("/operations/{operation}/events?follow=1"));
         let response = http.get(path).send().await.unwrap();
-        // Others are before it, as they may be on a slow machine.
+        // It waits in the queue, which happens on a slow machine.
         if response.status() != 425 {
             break response;
         }
@@ -355,7 +359,7 @@ async fn done(http: &reqwest::Client, operation: &str) -> Done {
         .iter()
         .find(|event| event["type"] == "exit" && event["spid"] == 1)
         .map_or(Value::Null, |event| event["data"].clone());
-    Done {
+    FinishedOperation {
         operation: operation.to_owned(),
         status: last["data"]["status"].as_str().unwrap().to_owned(),
         error: last["data"]["error"]
@@ -374,7 +378,7 @@ async fn done(http: &reqwest::Client, operation: &str) -> Done {
     }
 }
 
-/// The bytes of a `StreamRepr`.
+/// Decodes the bytes of a `StreamRepr`.
 pub(crate) fn bytes(data: &Value) -> Vec<u8> {
     let value = data["value"].as_str().unwrap();
     if data["encoding"] == "base64" {
@@ -384,7 +388,7 @@ pub(crate) fn bytes(data: &Value) -> Vec<u8> {
     }
 }
 
-/// The events of a whole stream, each checked against its frame.
+/// The events of a stream. The id and type of each are checked against its frame.
 pub(crate) fn frames(text: &str) -> Vec<Value> {
     let mut events = Vec::new();
     for frame in text

@@ -1,35 +1,35 @@
-//! What uses the disk, and what is removed, while an engine is at work on the store.
+//! Tests of disk usage and pruning while an engine uses the store.
 
 use std::time::Duration;
 
 use contree_engine::{LocalConfig, LocalEngine, PruneOptions, Usage, prune, refresh_host, usage};
 use serde_json::json;
 
-use crate::registry::{Access, Image, Layer, Packing, Registry};
-use crate::support::Local;
+use crate::registry::{Authentication, Image, Layer, Packing, Registry};
+use crate::support::TestEngine;
 
-fn config(local: &Local) -> LocalConfig {
+fn config(local: &TestEngine) -> LocalConfig {
     LocalConfig::new(local.engine.data.path())
 }
 
-fn measured(local: &Local) -> Usage {
+fn disk_usage(local: &TestEngine) -> Usage {
     usage(&config(local)).unwrap()
 }
 
-/// Prunes everything that may go, whatever its age.
-fn prune_all(local: &Local, dry_run: bool) -> contree_engine::Pruned {
+/// Prunes all unused data of any age.
+fn prune_all(local: &TestEngine, dry_run: bool) -> contree_engine::Pruned {
     let mut options = PruneOptions::new(0);
     options.dry_run = dry_run;
     prune(&config(local), options).unwrap()
 }
 
-fn layers(local: &Local) -> usize {
+fn layers(local: &TestEngine) -> usize {
     std::fs::read_dir(local.engine.data.path().join("layers"))
         .unwrap()
         .count()
 }
 
-async fn kept(local: &Local, image: &str, script: &str) -> String {
+async fn commit(local: &TestEngine, image: &str, script: &str) -> String {
     let done = local
         .run(script, json!({"image": image, "disposable": false}))
         .await;
@@ -38,12 +38,12 @@ async fn kept(local: &Local, image: &str, script: &str) -> String {
 }
 
 #[tokio::test]
-async fn only_what_nobody_needs_is_pruned() {
-    let local = Local::new().await;
+async fn only_unused_data_is_pruned() {
+    let local = TestEngine::new().await;
     let host = local.host().await;
-    let below = kept(&local, &host, "echo below > /a").await;
-    let tagged = kept(&local, &below, "echo tagged > /b").await;
-    let untagged = kept(&local, &below, "head -c 1M /dev/zero > /c").await;
+    let below = commit(&local, &host, "echo below > /a").await;
+    let tagged = commit(&local, &below, "echo tagged > /b").await;
+    let untagged = commit(&local, &below, "head -c 1M /dev/zero > /c").await;
     let path = format!("/images/{tagged}/tag");
     assert_eq!(
         local.patch(&path, &json!({"tag": "kept"})).await.status,
@@ -53,7 +53,7 @@ async fn only_what_nobody_needs_is_pruned() {
     let orphan = local.engine.data.path().join("layers/4711");
     std::fs::create_dir_all(orphan.join("d")).unwrap();
 
-    let used = measured(&local);
+    let used = disk_usage(&local);
     assert_eq!(
         (used.images.len(), used.layers.count, used.files.count),
         (4, 4, 1),
@@ -84,7 +84,7 @@ async fn only_what_nobody_needs_is_pruned() {
     assert_eq!(layers(&local), 3);
     assert!(!orphan.exists());
 
-    // The engine that was at work all the while sees it.
+    // The running engine sees the change.
     let refused = local
         .post("/instances", &json!({"command": "true", "image": untagged}))
         .await;
@@ -106,10 +106,10 @@ async fn only_what_nobody_needs_is_pruned() {
 }
 
 #[tokio::test]
-async fn what_runs_keeps_its_image() {
-    let local = Local::new().await;
+async fn a_running_operation_keeps_its_image() {
+    let local = TestEngine::new().await;
     let host = local.host().await;
-    let image = kept(&local, &host, "echo used > /a").await;
+    let image = commit(&local, &host, "echo used > /a").await;
     let operation = local
         .spawn(
             "until test -e /go; do sleep 0.05; done; cat /a",
@@ -121,7 +121,7 @@ async fn what_runs_keeps_its_image() {
     assert!(local.done(&operation).await.timed_out);
     let pruned = prune_all(&local, false);
     assert_eq!((pruned.images.len(), pruned.layers), (1, 1), "{pruned:?}");
-    // Its history goes as well.
+    // Its record and log are removed too.
     assert_eq!(
         local.get(&format!("/operations/{operation}")).await.status,
         404
@@ -129,10 +129,10 @@ async fn what_runs_keeps_its_image() {
 }
 
 #[tokio::test]
-async fn the_image_of_this_machine_is_made_anew() {
-    let local = Local::new().await;
+async fn the_image_of_this_machines_programs_is_refreshed() {
+    let local = TestEngine::new().await;
     let before = local.host().await;
-    let child = kept(&local, &before, "echo child > /a").await;
+    let child = commit(&local, &before, "echo child > /a").await;
     let config = config(&local);
     let refreshed = tokio::task::spawn_blocking(move || refresh_host(&config))
         .await
@@ -163,9 +163,9 @@ async fn the_image_of_this_machine_is_made_anew() {
 }
 
 #[tokio::test]
-async fn to_import_an_image_again_is_to_use_it() {
-    let local = Local::new().await;
-    let registry = Registry::start(Access::Open).await;
+async fn importing_an_image_again_counts_as_use() {
+    let local = TestEngine::new().await;
+    let registry = Registry::start(Authentication::Open).await;
     let mut images = Vec::new();
     for name in ["again", "once"] {
         let layer = Layer::new().file("name", name).bytes();
@@ -184,7 +184,7 @@ async fn to_import_an_image_again_is_to_use_it() {
     assert_eq!(pruned, [images[1].clone()]);
 }
 
-async fn imported(local: &Local, url: &str) -> String {
+async fn imported(local: &TestEngine, url: &str) -> String {
     let body = json!({"registry": {"url": url}});
     let begun = local.post("/images/import", &body).await;
     let done = local.done(begun.json["uuid"].as_str().unwrap()).await;
@@ -193,11 +193,11 @@ async fn imported(local: &Local, url: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_engine_removes_by_itself_what_was_not_used_for_long() {
-    let local = Local::new().await;
+async fn an_engine_removes_unused_data_in_the_background() {
+    let local = TestEngine::new().await;
     let host = local.host().await;
-    let image = kept(&local, &host, "echo old > /a").await;
-    let young = kept(&local, &host, "echo young > /a").await;
+    let image = commit(&local, &host, "echo old > /a").await;
+    let young = commit(&local, &host, "echo young > /a").await;
     let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
     let long_ago = 40_i64 * 24 * 3600 * 1_000_000;
     records
@@ -222,7 +222,7 @@ async fn an_engine_removes_by_itself_what_was_not_used_for_long() {
             .unwrap()
             > 0
     };
-    // Never, if it is told so.
+    // With 0 days, data is never removed.
     let mut config = config(&local);
     config.retention_days = Some(0);
     let never = LocalEngine::start(config.clone()).await.unwrap();

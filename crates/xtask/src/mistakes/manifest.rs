@@ -1,9 +1,9 @@
 //! Mistakes in the manifest.
 
-use super::Case;
+use super::Mistake;
 
-/// Every case must be refused. `tests/manifest/problems.txt` holds the texts.
-pub const MANIFEST: &[Case] = &[
+/// Mistakes that must not compile. Their error messages are in `tests/manifest/problems.txt`.
+pub const MANIFEST_MISTAKES: &[Mistake] = &[
     (
         "unknown key of a tool",
         &[("tools.yaml", "title: About", "titel: About")],
@@ -17,7 +17,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "unknown key at the top",
+        "unknown top-level key",
         &[("tools.yaml", "unexposed:", "unexposd:")],
     ),
     (
@@ -37,19 +37,19 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "      days: {", "      book: {")],
     ),
     (
-        "dangling from: field",
+        "`from` with an unknown field",
         &[("tools.yaml", "LendRequest.book", "LendRequest.bok")],
     ),
     (
-        "dangling from: schema",
+        "`from` with an unknown schema",
         &[("tools.yaml", "LendRequest.book", "LendRequst.book")],
     ),
     (
-        "dangling from: parameter",
+        "`from` with an unknown parameter",
         &[("tools.yaml", "listBooks.shelf", "listBooks.shelv")],
     ),
     (
-        "dangling from: no dot",
+        "`from` without a dot",
         &[("tools.yaml", "LendRequest.book", "LendRequest")],
     ),
     (
@@ -151,7 +151,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "read_only denied",
+        "read_only is false, but it only reads",
         &[(
             "tools.yaml",
             "office\n    local: none\n    hints: {read_only: true",
@@ -159,7 +159,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "destructive denied",
+        "destructive is false, but it deletes",
         &[
             (
                 "tools.yaml",
@@ -194,7 +194,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "why of hints explains nothing",
+        "`why` of hints that need none",
         &[(
             "tools.yaml",
             "destructive: true, ",
@@ -258,7 +258,7 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "uses: [renameBook]", "operation: renameBook")],
     ),
     (
-        "body without what it requires",
+        "body without a required field",
         &[(
             "tools.yaml",
             "      binding: {from: orderBook.binding, doc: Binding}\n",
@@ -266,7 +266,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "field that the body has not",
+        "field that the body lacks",
         &[("tools.yaml", "orderBook.note,", "orderBook.not,")],
     ),
     (
@@ -282,11 +282,11 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "orderBook.note,", "orderBook.labels,")],
     ),
     (
-        "choice in a body that may be left out",
+        "optional choice in a body",
         &[("tools.yaml", "orderBook.note,", "orderBook.colour,")],
     ),
     (
-        "number in a body that is another number in Rust",
+        "number in a body with another type in Rust",
         &[(
             "api.yaml",
             "gift: {type: boolean}",
@@ -298,7 +298,7 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "orderBook.languages,", "orderBook.colours,")],
     ),
     (
-        "body that is no JSON",
+        "body that is not JSON",
         &[(
             "api.yaml",
             "application/json:\n            schema: {$ref: '#/components/schemas/OrderRequest'}",
@@ -322,7 +322,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "operation without what it requires",
+        "operation without a required parameter",
         &[(
             "tools.yaml",
             "      book_id: {from: getBook.bookId, doc: The book}",
@@ -330,7 +330,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "generated handler with an argument of its own",
+        "argument that a generated handler cannot pass on",
         &[("tools.yaml", "{from: listBooks.shelf,", "{type: string,")],
     ),
     (
@@ -370,7 +370,7 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "LendRequest.book", "LendRequest.friend")],
     ),
     (
-        "schema that cannot be told",
+        "schema with an unsupported keyword",
         &[("tools.yaml", "LendRequest.book", "LendRequest.fee")],
     ),
     (
@@ -458,7 +458,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "alias that stands there twice",
+        "repeated alias",
         &[(
             "tools.yaml",
             "aliases: [retitle]",
@@ -466,11 +466,11 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "alias in another case",
+        "alias in the wrong case",
         &[("tools.yaml", "aliases: [retitle]", "aliases: [re-title]")],
     ),
     (
-        "choice that stands there twice",
+        "repeated choice",
         &[(
             "tools.yaml",
             "enum: [print, emboss]",
@@ -494,7 +494,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "task whose id is no field",
+        "task whose id is not a field",
         &[("tools.yaml", "id: loan_id", "id: loan-id")],
     ),
     (
@@ -502,15 +502,15 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "id: loan_id, ", "")],
     ),
     (
-        "task that waits by an unknown argument",
+        "task with an unknown `waits` argument",
         &[("tools.yaml", "waits: wait}", "waits: wat}")],
     ),
     (
-        "task that waits by a number",
+        "task whose `waits` argument is a number",
         &[("tools.yaml", "waits: wait}", "waits: days}")],
     ),
     (
-        "tasks that no tool serves",
+        "task without a tool that looks it up",
         &[(
             "tools.yaml",
             "tasks: {look_up: get_book, cancel: rename}\n",
@@ -518,11 +518,11 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "tasks that an unknown tool serves",
+        "task that an unknown tool looks up",
         &[("tools.yaml", "look_up: get_book", "look_up: get_bok")],
     ),
     (
-        "tasks that no tool makes",
+        "task tools without a tool that makes tasks",
         &[(
             "tools.yaml",
             "    makes_task: {operation: lendBook, id: loan_id, waits: wait}\n",
@@ -530,11 +530,11 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "name in another case",
+        "argument in the wrong case",
         &[("tools.yaml", "      tags: {", "      Tags: {")],
     ),
     (
-        "tool in another case",
+        "tool in the wrong case",
         &[("tools.yaml", "  about:\n", "  About-us:\n")],
     ),
     (
@@ -558,7 +558,7 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "local: read", "local: reads")],
     ),
     (
-        "boolean of another language",
+        "boolean written as `yes`",
         &[("tools.yaml", "destructive: true", "destructive: yes")],
     ),
     (
@@ -626,7 +626,7 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "  find-book:", "  find_book:")],
     ),
     (
-        "prompt whose text is no template",
+        "prompt whose text is not a template",
         &[(
             "tools.yaml",
             "template: prompts/find-book.md.j2",
@@ -646,7 +646,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "prompt argument that completes as nothing does",
+        "prompt argument with an unknown completion",
         &[(
             "tools.yaml",
             "default: fiction}",
@@ -654,7 +654,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "prompt argument that is a path of no image",
+        "prompt argument that completes paths without an image",
         &[(
             "tools.yaml",
             "default: fiction}",
@@ -666,7 +666,7 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "tool: get_book", "tool: get_bok")],
     ),
     (
-        "resource whose URI is another's",
+        "resource with the URI of another one",
         &[(
             "tools.yaml",
             "  page:\n",
@@ -686,7 +686,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "resource with a variable that is no whole part",
+        "resource with a variable inside a part of its URI",
         &[("tools.yaml", "{book}/page", "no-{book}/page")],
     ),
     (
@@ -694,7 +694,7 @@ pub const MANIFEST: &[Case] = &[
         &[("tools.yaml", "page: path}", "pge: path}")],
     ),
     (
-        "plain answer of a handler that is not generated",
+        "plain answer of a handwritten handler",
         &[(
             "tools.yaml",
             "uses: [renameBook]",
@@ -702,7 +702,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "link to a host that is not named",
+        "link to a host that is not listed",
         &[("tools.yaml", "links: [books.example]", "links: []")],
     ),
     (
@@ -714,7 +714,7 @@ pub const MANIFEST: &[Case] = &[
         )],
     ),
     (
-        "character that nobody sees",
+        "invisible character",
         &[(
             "tools.yaml",
             "doc: The book}\n\n  rename",

@@ -1,26 +1,26 @@
-//! Mistakes, and what the build says about each: file, line and remedy.
+//! Mistakes in the small manifest, and the compiler's messages about them: file, line and fix.
 
 mod manifest;
 mod templates;
 
-pub use manifest::MANIFEST;
-pub use templates::TEMPLATES;
+pub use manifest::MANIFEST_MISTAKES;
+pub use templates::TEMPLATE_MISTAKES;
 
 use crate::fixture::Fixture;
 
-/// A name, and edits of the small manifest: file, what stands there, what it becomes.
-pub type Case = (
+/// The name of a mistake, and the edits that make it: file, old text, new text.
+pub type Mistake = (
     &'static str,
     &'static [(&'static str, &'static str, &'static str)],
 );
 
-/// What the build says about each case.
+/// Reports the compiler's messages about each mistake.
 ///
 /// # Errors
-/// Fails if a case compiles, or cannot be made of the small manifest.
-pub fn refusals(good: &Fixture, cases: &[Case]) -> Result<String, String> {
+/// Fails if a mistake compiles, or if its edits do not apply.
+pub fn report(good: &Fixture, mistakes: &[Mistake]) -> Result<String, String> {
     let mut report = String::new();
-    for (name, edits) in cases {
+    for (name, edits) in mistakes {
         let mut fixture = good.clone();
         for (file, from, to) in *edits {
             fixture
@@ -28,7 +28,7 @@ pub fn refusals(good: &Fixture, cases: &[Case]) -> Result<String, String> {
                 .map_err(|problem| format!("{name}: {problem}"))?;
         }
         let problems = match fixture.compile() {
-            Ok(_) => return Err(format!("the mistake `{name}` is not refused")),
+            Ok(_) => return Err(format!("the mistake `{name}` compiles")),
             Err(problems) => problems,
         };
         report.push_str(&format!("# {name}\n"));

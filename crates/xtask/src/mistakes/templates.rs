@@ -1,9 +1,9 @@
 //! Mistakes in templates and prose.
 
-use super::Case;
+use super::Mistake;
 
-/// Every case must be refused. `tests/manifest/templates.txt` holds the texts.
-pub const TEMPLATES: &[Case] = &[
+/// Mistakes that must not compile. Their error messages are in `tests/manifest/templates.txt`.
+pub const TEMPLATE_MISTAKES: &[Mistake] = &[
     (
         "undefined variable",
         &[(
@@ -53,7 +53,7 @@ pub const TEMPLATES: &[Case] = &[
         )],
     ),
     (
-        "default that an argument has not",
+        "default of an argument without one",
         &[(
             "tools/lend.md.j2",
             "Lend a book for {{ tool.params.days.default }}",
@@ -105,7 +105,7 @@ pub const TEMPLATES: &[Case] = &[
         )],
     ),
     (
-        "macro with a global that is not there",
+        "macro that reads a global variable",
         &[("macros.md.j2", "{{ name }}", "{{ tools.lend.name }}")],
     ),
     (
@@ -157,11 +157,11 @@ pub const TEMPLATES: &[Case] = &[
         &[("tools.yaml", "days=3", "dais=3")],
     ),
     (
-        "character that turns the order of others around",
+        "character that reverses the text direction",
         &[("guides/house.md.j2", "Be quiet.", "Be \u{202e}quiet.")],
     ),
     (
-        "prompt that reads what is no argument",
+        "prompt that reads an unknown argument",
         &[(
             "prompts/find-book.md.j2",
             "among {{ shelf }}",
@@ -169,7 +169,7 @@ pub const TEMPLATES: &[Case] = &[
         )],
     ),
     (
-        "prompt that reads an argument which may be left out",
+        "prompt that reads an optional argument",
         &[(
             "prompts/find-book.md.j2",
             "among {{ shelf }}",

@@ -1,4 +1,4 @@
-//! What no type says of a request.
+//! Checks of a request to run a command that its types cannot express.
 
 use contree_sandbox::ControlGroups;
 
@@ -7,20 +7,24 @@ use crate::api::types::EngineLimits;
 use crate::limits;
 
 impl SpawnRequest {
-    /// Checks what no type says. `single` is whether the store has one user id alone.
-    pub(crate) fn check(&self, single: bool) -> Result<(), RequestError> {
+    /// Checks values that no type restricts. `single_id`: the store has only one user id.
+    pub(crate) fn check(&self, single_id: bool) -> Result<(), RequestError> {
         if self.command.is_empty() {
             return Err(RequestError::EmptyCommand);
         }
         if self.shell && !self.args.is_empty() {
             return Err(RequestError::ArgumentsWithShell);
         }
-        let zero = |text: &str| text.contains('\0');
-        if zero(&self.command) || self.args.iter().any(|arg| zero(arg)) || zero(&self.cwd) {
+        let has_nul = |text: &str| text.contains('\0');
+        if has_nul(&self.command) || self.args.iter().any(|arg| has_nul(arg)) || has_nul(&self.cwd)
+        {
             return Err(RequestError::NulByte);
         }
         for (name, value) in self.env.iter().flatten() {
-            if name.is_empty() || name.contains(['=', '\0']) || value.as_deref().is_some_and(zero) {
+            if name.is_empty()
+                || name.contains(['=', '\0'])
+                || value.as_deref().is_some_and(has_nul)
+            {
                 return Err(RequestError::Variable(name.clone()));
             }
         }
@@ -28,46 +32,46 @@ impl SpawnRequest {
             return Err(RequestError::RelativeDirectory(self.cwd.clone()));
         }
         check_hostname(&self.hostname)?;
-        if !(1..=limits::TIMEOUT).contains(&self.timeout) {
+        if !(1..=limits::MAX_TIMEOUT).contains(&self.timeout) {
             return Err(RequestError::OutOfBounds {
                 field: "timeout",
                 least: "1".to_owned(),
-                most: format!("{} seconds", limits::TIMEOUT),
+                most: format!("{} seconds", limits::MAX_TIMEOUT),
                 given: self.timeout.to_string(),
             });
         }
-        if self.truncate_output_at > limits::OUTPUT_BYTES {
+        if self.truncate_output_at > limits::MAX_OUTPUT_BYTES {
             return Err(RequestError::TooMuchOutput {
-                most: limits::OUTPUT_BYTES,
+                most: limits::MAX_OUTPUT_BYTES,
                 given: self.truncate_output_at,
             });
         }
-        if !(1..=limits::MOST_LAYER_BYTES).contains(&self.max_layer_bytes()) {
+        if !(1..=limits::MAX_LAYER_BYTES).contains(&self.max_layer_bytes()) {
             return Err(RequestError::OutOfBounds {
                 field: "max_layer_bytes",
                 least: "1".to_owned(),
-                most: limits::MOST_LAYER_BYTES.to_string(),
+                most: limits::MAX_LAYER_BYTES.to_string(),
                 given: self.max_layer_bytes().to_string(),
             });
         }
         if let Some(limits) = &self.x_limits {
             limits.check()?;
         }
-        if let Some(why) = ControlGroups::get().refusal(&self.sandbox_limits()) {
-            return Err(RequestError::LimitsUnenforced(why));
+        if let Some(reason) = ControlGroups::get().refusal(&self.sandbox_limits()) {
+            return Err(RequestError::LimitsUnenforced(reason));
         }
-        if single {
-            let others = self
+        if single_id {
+            let owners = self
                 .files
                 .values()
                 .map(|file| (file.uid, file.gid))
                 .chain([(self.uid, self.gid)]);
-            if others.into_iter().any(|ids| ids != (0, 0)) {
+            if owners.into_iter().any(|ids| ids != (0, 0)) {
                 return Err(RequestError::SingleId);
             }
         }
         for (path, file) in &self.files {
-            if !path.starts_with('/') || path.ends_with('/') || zero(path) {
+            if !path.starts_with('/') || path.ends_with('/') || has_nul(path) {
                 return Err(RequestError::FilePath(path.clone()));
             }
             file.mode()?;
@@ -100,12 +104,12 @@ impl EngineLimits {
             });
         }
         if let Some(processes) = self.processes
-            && !(limits::FEWEST_PROCESSES..=limits::PROCESSES).contains(&processes)
+            && !(limits::MIN_PROCESSES..=limits::MAX_PROCESSES).contains(&processes)
         {
             return Err(RequestError::OutOfBounds {
                 field: "x-limits.processes",
-                least: limits::FEWEST_PROCESSES.to_string(),
-                most: limits::PROCESSES.to_string(),
+                least: limits::MIN_PROCESSES.to_string(),
+                most: limits::MAX_PROCESSES.to_string(),
                 given: processes.to_string(),
             });
         }
@@ -134,7 +138,7 @@ mod tests {
     use super::super::tests::request;
 
     #[test]
-    fn bad_requests_are_told_what_is_wrong() {
+    fn errors_name_the_invalid_field() {
         for (extra, word) in [
             (serde_json::json!({"command": ""}), "`command`"),
             (serde_json::json!({"shell": true, "args": ["x"]}), "`args`"),

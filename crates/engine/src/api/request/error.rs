@@ -1,30 +1,33 @@
-//! Why a request is refused before anything is done.
+//! Errors of requests, which are found before anything is done.
 
 use crate::error::ApiError;
 use crate::import::source::SourceError;
 
-/// What is wrong with a request. Each is answered with 400 and its sentence.
+/// An error of a request. Each is answered with 400 and its message.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
-    /// There is nothing to run.
+    /// The command is empty.
     #[error("`command` is empty")]
     EmptyCommand,
-    /// A shell takes no arguments beside its command.
-    #[error("`args` go with `shell: false`; with a shell, write them into `command`")]
+    /// Arguments were given for a shell, which takes only a command.
+    #[error("`args` need `shell: false`; with a shell, write the arguments into `command`")]
     ArgumentsWithShell,
-    /// The kernel ends such texts at a NUL byte.
-    #[error("`command`, `args` and `cwd` cannot hold a NUL byte")]
+    /// A text has a NUL byte, at which the kernel would end it.
+    #[error("`command`, `args` and `cwd` cannot contain a NUL byte")]
     NulByte,
-    /// A variable that no environment can hold.
-    #[error("`env` cannot set `{}`: a name has no `=`, and neither part a NUL byte", .0.escape_debug())]
+    /// A name or value that an environment variable cannot have.
+    #[error(
+        "`env` cannot set `{}`: a name cannot be empty or contain `=`, and name and value cannot contain a NUL byte",
+        .0.escape_debug()
+    )]
     Variable(String),
     /// The working directory is relative.
-    #[error("`cwd` must be absolute, not `{0}`")]
+    #[error("`cwd` must be an absolute path, not `{0}`")]
     RelativeDirectory(String),
-    /// The name cannot be one of a host.
+    /// The hostname is invalid.
     #[error("`hostname` takes at most 64 letters, digits, `-` and `.`, not `{}`", .0.escape_debug())]
     Hostname(String),
-    /// A number is out of its bounds.
+    /// A number is out of bounds.
     #[error("`{field}` must be from {least} to {most}, not {given}")]
     OutOfBounds {
         /// The field, as the document names it.
@@ -36,39 +39,39 @@ pub(crate) enum RequestError {
         /// The number that was sent.
         given: String,
     },
-    /// More output than is ever kept.
+    /// The limit of recorded output is too high.
     #[error("`truncate_output_at` must be at most {most}, not {given}")]
     TooMuchOutput {
-        /// The most bytes.
+        /// The highest limit, in bytes.
         most: u64,
-        /// The bytes that were asked for.
+        /// The limit that was sent.
         given: u64,
     },
-    /// This machine cannot hold a sandbox to its limits.
-    #[error("`x-limits` cannot be enforced here: {0}")]
+    /// This machine cannot enforce the limits of a sandbox.
+    #[error("this machine cannot enforce `x-limits`: {0}")]
     LimitsUnenforced(String),
-    /// The store has one user id.
+    /// The store has a single user id, and the request names another one.
     #[error(
         "this machine gives the embedded engine a single user id, so `uid` and `gid` can only be 0; \
          for more, install newuidmap (Debian: uidmap), give this user entries in /etc/subuid and /etc/subgid, \
          and use a new data directory (CONTREE_DATA_DIR)"
     )]
     SingleId,
-    /// A path that no file can have.
-    #[error("`files` takes absolute paths of files, not `{}`", .0.escape_debug())]
+    /// A path of `files` is invalid.
+    #[error("a path in `files` must be absolute and not end in `/`, unlike `{}`", .0.escape_debug())]
     FilePath(String),
-    /// Permission bits that are none.
+    /// The mode of a file is invalid.
     #[error("`mode` of a file must be octal permission bits such as \"0644\", not `{0}`")]
     Mode(String),
-    /// Standard input is not encoded as it says.
-    #[error("`stdin` is no base64: {0}")]
+    /// Standard input is not base64, although its encoding says so.
+    #[error("`stdin` is not base64: {0}")]
     Stdin(#[from] base64::DecodeError),
-    /// An image reference that is none.
+    /// The image is neither a UUID nor a tag.
     #[error("`image` must be a UUID or `tag:NAME`, not `{0}`")]
     Image(String),
-    /// A name that no tag can have.
+    /// The name of a tag is invalid.
     #[error(
-        "`{tag}` is no tag: it takes segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`, \
+        "`{tag}` is not a valid tag: a tag has segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`, \
          begins with a letter or digit, and has at most {most} bytes"
     )]
     Tag {
@@ -77,10 +80,10 @@ pub(crate) enum RequestError {
         /// The most bytes of a tag.
         most: usize,
     },
-    /// Where the image should come from cannot be read.
+    /// The source of an import cannot be parsed.
     #[error("`registry.url`: {0}")]
     Registry(#[from] SourceError),
-    /// Half of the credentials.
+    /// A user name without a password, or the reverse.
     #[error("`registry.credentials` need both `username` and `password`")]
     HalfCredentials,
 }

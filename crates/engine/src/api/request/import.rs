@@ -1,19 +1,19 @@
-//! Requests to import an image.
+//! Checking requests to import an image.
 
 use crate::api::request::{RequestError, check_tag};
 use crate::api::types::{
     ImageImportMetadata, ImageImportRequest, MaskedRegistry, MaskedRegistryCredentials,
 };
-use crate::import::source::Origin;
+use crate::import::source::ImageSource;
 use contree_registry::Login;
 
-/// Longest import, in seconds.
+/// The longest time-out of an import, in seconds.
 const TIMEOUT: u64 = 24 * 3600;
-/// What stands in answers in the place of what is secret.
+/// The text that replaces secrets in answers.
 const MASK: &str = "***";
 
-/// A request that was checked.
-pub(crate) struct Checked {
+/// A checked request to import an image.
+pub(crate) struct CheckedImport {
     pub(crate) origin: Origin,
     pub(crate) login: Option<Login>,
     pub(crate) tag: Option<String>,
@@ -21,8 +21,8 @@ pub(crate) struct Checked {
 }
 
 impl ImageImportRequest {
-    /// Checks what no type says, and reads the reference.
-    pub(crate) fn check(self) -> Result<Checked, RequestError> {
+    /// Checks values that no type restricts, and parses the source.
+    pub(crate) fn check(self) -> Result<CheckedImport, RequestError> {
         let tag = self.tag.filter(|tag| !tag.is_empty());
         if let Some(tag) = &tag {
             check_tag(tag)?;
@@ -36,19 +36,19 @@ impl ImageImportRequest {
             });
         }
         let origin = Origin::read(&self.registry.url)?;
-        let set = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let given = self
+        let non_empty = |text: Option<String>| text.filter(|text| !text.is_empty());
+        let credentials = self
             .registry
             .credentials
-            .map(|given| (set(given.username), set(given.password)));
-        let login = match given {
+            .map(|login| (non_empty(login.username), non_empty(login.password)));
+        let login = match credentials {
             None | Some((None, None)) => None,
             Some((Some(username), Some(password))) => Some(Login::password(username, password)),
             Some(_) => {
                 return Err(RequestError::HalfCredentials);
             }
         };
-        Ok(Checked {
+        Ok(CheckedImport {
             origin,
             login,
             tag,
@@ -57,8 +57,8 @@ impl ImageImportRequest {
     }
 }
 
-impl Checked {
-    /// The request as it is recorded and shown: without what is secret.
+impl CheckedImport {
+    /// The request as it is recorded and shown: with masked secrets.
     pub(crate) fn masked(&self) -> ImageImportMetadata {
         let credentials = self.login.as_ref().map(|_| MaskedRegistryCredentials {
             username: Some(MASK.to_owned()),
@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    fn check(body: Value) -> Result<Checked, RequestError> {
+    fn check(body: Value) -> Result<CheckedImport, RequestError> {
         serde_json::from_value::<ImageImportRequest>(body)
             .unwrap()
             .check()
@@ -96,18 +96,18 @@ mod tests {
             !text.contains("hunter2") && !text.contains("alice") && text.contains(MASK),
             "{text}"
         );
-        let open = check(json!({"registry": {"url": "alpine"}}))
+        let without_login = check(json!({"registry": {"url": "alpine"}}))
             .map_err(drop)
             .unwrap()
             .masked();
         assert_eq!(
-            serde_json::to_value(open).unwrap(),
+            serde_json::to_value(without_login).unwrap(),
             json!({"registry": {"url": "alpine"}, "tag": null, "timeout": 300})
         );
     }
 
     #[test]
-    fn bad_requests_are_told_what_is_wrong() {
+    fn errors_name_the_invalid_field() {
         for (body, word) in [
             (json!({"registry": {"url": ""}}), "`registry.url`"),
             (
@@ -129,8 +129,11 @@ mod tests {
                 "both",
             ),
         ] {
-            let said = check(body).map(drop).unwrap_err().to_string();
-            assert!(said.contains(word) && !said.contains("hunter2"), "{said}");
+            let error = check(body).map(drop).unwrap_err().to_string();
+            assert!(
+                error.contains(word) && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
 }

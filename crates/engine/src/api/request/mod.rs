@@ -1,10 +1,10 @@
-//! Requests to run a command: read, checked and completed with what the image saves.
+//! Requests to run a command: checking them, and completing them with the image's saved settings.
 
 mod check;
 mod error;
+mod image_selector;
 pub(crate) mod import;
 mod resolve;
-mod source;
 
 use std::collections::BTreeMap;
 
@@ -16,24 +16,24 @@ use crate::api::types::{ClosableStreamRepr, ExecSpec, InstanceFile, StreamEncodi
 use crate::limits;
 
 pub(crate) use error::RequestError;
-pub(crate) use source::{Source, check_tag};
+pub(crate) use image_selector::{ImageSelector, check_tag};
 
 impl SpawnRequest {
-    /// How many bytes the command may write to its filesystem.
+    /// Most bytes that the command may write to its file system.
     pub(crate) fn max_layer_bytes(&self) -> u64 {
         self.resources_limits
             .as_ref()
             .and_then(|limits| limits.max_layer_bytes)
-            .unwrap_or(limits::LAYER_BYTES)
+            .unwrap_or(limits::DEFAULT_LAYER_BYTES)
     }
 
-    /// What the sandbox as a whole must be held to.
+    /// The limits of the sandbox as a whole.
     pub(crate) fn sandbox_limits(&self) -> contree_sandbox::Limits {
-        let asked = self.x_limits.as_ref();
+        let requested = self.x_limits.as_ref();
         contree_sandbox::Limits {
-            memory_bytes: asked.and_then(|limits| limits.memory_bytes),
-            processes: asked.and_then(|limits| limits.processes),
-            cpus: asked.and_then(|limits| limits.cpus),
+            memory_bytes: requested.and_then(|limits| limits.memory_bytes),
+            processes: requested.and_then(|limits| limits.processes),
+            cpus: requested.and_then(|limits| limits.cpus),
         }
     }
 
@@ -44,14 +44,14 @@ impl SpawnRequest {
             .map_or(Ok(Vec::new()), ClosableStreamRepr::bytes)
     }
 
-    /// Whether standard input stays open after the bytes given.
-    pub(crate) fn keeps_stdin(&self) -> bool {
+    /// Whether standard input stays open after the bytes of the request.
+    pub(crate) fn keeps_stdin_open(&self) -> bool {
         self.stdin.as_ref().is_some_and(|stdin| !stdin.close)
     }
 }
 
 impl ClosableStreamRepr {
-    /// The bytes that its text stands for.
+    /// Decodes the bytes.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, RequestError> {
         match self.encoding {
             StreamEncoding::Ascii => Ok(self.value.as_bytes().to_vec()),
@@ -61,7 +61,8 @@ impl ClosableStreamRepr {
 }
 
 impl ExecSpec {
-    /// The same as a command of its own; what concerns the sandbox was said when that was made.
+    /// Converts it to a request to run a command. Fields about the sandbox get defaults, because
+    /// the sandbox exists already.
     pub(crate) fn into_spawn(self) -> SpawnRequest {
         SpawnRequest {
             command: self.command,
@@ -103,13 +104,13 @@ mod tests {
     use crate::limits;
 
     #[test]
-    fn what_is_left_out_is_what_the_engine_allows() {
+    fn the_default_limits_are_those_of_the_engine() {
         let request = request(serde_json::json!({}));
-        assert_eq!(request.timeout, limits::TIMEOUT);
-        assert_eq!(request.max_layer_bytes(), limits::LAYER_BYTES);
+        assert_eq!(request.timeout, limits::MAX_TIMEOUT);
+        assert_eq!(request.max_layer_bytes(), limits::DEFAULT_LAYER_BYTES);
     }
 
-    /// A request for `true` with these fields.
+    /// A request to run `true` with further fields.
     pub(crate) fn request(extra: serde_json::Value) -> SpawnRequest {
         let mut body = serde_json::json!({"command": "true", "image": "tag:host"});
         body.as_object_mut()

@@ -1,4 +1,5 @@
-//! A request completed with what the image saves, and what the result saves.
+//! Completing a request with the image's saved settings, and the settings that the result image
+//! saves.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use crate::image::DEFAULT_PATH;
 use crate::rows::images::Image;
 
 impl SpawnRequest {
-    /// Where the command starts: as asked, else as the image saved, else `/`.
+    /// The directory in which the command starts: that of the request, else the image's, else `/`.
     pub(crate) fn start_directory(&self, image: &Image) -> String {
         [&self.cwd, &image.cwd]
             .into_iter()
@@ -15,7 +16,10 @@ impl SpawnRequest {
             .map_or_else(|| "/".to_owned(), Clone::clone)
     }
 
-    /// The command's environment: with a shell the image's under the request's, else the request's alone; `PATH` always.
+    /// The command's environment.
+    ///
+    /// A shell gets the image's variables, which the request's override. A program gets only the
+    /// request's variables. Both get `PATH`, and a shell `HOME`, unless the request unsets it.
     pub(crate) fn environment(&self, image: &Image) -> BTreeMap<String, String> {
         let mut env = if self.shell {
             image.env.clone()
@@ -28,16 +32,16 @@ impl SpawnRequest {
                 None => env.remove(name),
             };
         }
-        let unset = |name: &str| {
+        let is_unset = |name: &str| {
             self.env
                 .iter()
                 .flatten()
                 .any(|(n, v)| n == name && v.is_none())
         };
-        if !env.contains_key("PATH") && !unset("PATH") {
+        if !env.contains_key("PATH") && !is_unset("PATH") {
             env.insert("PATH".to_owned(), DEFAULT_PATH.to_owned());
         }
-        if self.shell && !env.contains_key("HOME") && !unset("HOME") {
+        if self.shell && !env.contains_key("HOME") && !is_unset("HOME") {
             env.insert(
                 "HOME".to_owned(),
                 if self.uid == 0 { "/root" } else { "/" }.to_owned(),
@@ -46,7 +50,7 @@ impl SpawnRequest {
         env
     }
 
-    /// The program and its arguments.
+    /// The program and its arguments: the command itself, or a shell that runs it.
     pub(crate) fn program(&self, env: &BTreeMap<String, String>) -> (String, Vec<String>) {
         if !self.shell {
             return (self.command.clone(), self.args.clone());
@@ -61,7 +65,7 @@ impl SpawnRequest {
         )
     }
 
-    /// What the result image saves as its environment: an empty or null value removes a variable.
+    /// The environment that the result image saves. An empty or null value removes a variable.
     pub(crate) fn saved_env(&self, image: &Image) -> BTreeMap<String, String> {
         let mut env = image.env.clone();
         if self.preserve_env {
@@ -75,7 +79,7 @@ impl SpawnRequest {
         env
     }
 
-    /// What the result image saves as its working directory.
+    /// The working directory that the result image saves.
     pub(crate) fn saved_cwd(&self, image: &Image) -> String {
         if self.preserve_cwd {
             self.start_directory(image)
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_sees_the_images_environment_and_a_program_does_not() {
+    fn a_shell_gets_the_images_environment_and_a_program_does_not() {
         let env = serde_json::json!({"env": {"B": "request", "A": null}});
         let shell = SpawnRequest {
             shell: true,
@@ -123,20 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn saved_environment_changes_only_when_asked() {
+    fn the_saved_environment_changes_only_with_preserve_env() {
         let change = request(serde_json::json!({"env": {"A": "", "C": "new"}}));
         assert_eq!(change.saved_env(&image()), image().env);
-        let kept = SpawnRequest {
+        let saved = SpawnRequest {
             preserve_env: true,
             ..change
         }
         .saved_env(&image());
-        assert_eq!(kept.get("A"), None);
-        assert_eq!(kept.get("C").map(String::as_str), Some("new"));
+        assert_eq!(saved.get("A"), None);
+        assert_eq!(saved.get("C").map(String::as_str), Some("new"));
     }
 
     #[test]
-    fn the_start_directory_falls_back() {
+    fn the_start_directory_falls_back_to_the_saved_one() {
         assert_eq!(
             request(serde_json::json!({"cwd": "/x"})).start_directory(&image()),
             "/x"

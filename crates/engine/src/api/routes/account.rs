@@ -1,4 +1,4 @@
-//! Who asks, and what this engine can do.
+//! The route `whoami`: permissions, limits and properties of this engine.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::limits;
 use crate::rows::operations;
 
-/// What every user of this engine may do.
+/// The permissions of every user of this engine.
 const PERMISSIONS: [&str; 6] = [
     "import",
     "spawn",
@@ -27,33 +27,37 @@ const PERMISSIONS: [&str; 6] = [
 pub(super) async fn whoami(
     State(engine): State<Arc<Engine>>,
 ) -> Result<Json<WhoAmIResponse>, ApiError> {
-    let operations_stat = engine.read(operations::count).await?.into_iter().collect();
+    let operations_stat = engine
+        .read(operations::count_by_status)
+        .await?
+        .into_iter()
+        .collect();
     let ids = engine.store.id_map();
     let mut limits = IndexMap::from([
-        ("instance_max_timeout".to_owned(), limits::TIMEOUT),
+        ("instance_max_timeout".to_owned(), limits::MAX_TIMEOUT),
         (
             "instance_max_concurrency".to_owned(),
-            engine.instances.slots() as u64,
+            engine.run_queue.max_running() as u64,
         ),
         (
             "instance_max_pending".to_owned(),
-            engine.instances.most_waiting() as u64,
+            engine.run_queue.max_waiting() as u64,
         ),
         (
             "images_import_max_concurrency".to_owned(),
-            engine.imports.queue.slots() as u64,
+            engine.imports.queue.max_running() as u64,
         ),
         (
             "instance_max_layer_bytes".to_owned(),
-            limits::MOST_LAYER_BYTES,
+            limits::MAX_LAYER_BYTES,
         ),
         (
             "instance_max_processes".to_owned(),
-            limits::PROCESSES.into(),
+            limits::MAX_PROCESSES.into(),
         ),
         (
             "instance_max_subprocesses".to_owned(),
-            limits::SUBPROCESSES as u64,
+            limits::MAX_SUBPROCESSES as u64,
         ),
     ]);
     if let Some(bytes) = ControlGroups::get().memory_bytes() {
@@ -76,20 +80,20 @@ pub(super) async fn whoami(
     }))
 }
 
-/// What differs from the hosted service, in sentences.
-fn notes(engine: &Engine, single: bool) -> Vec<String> {
+/// Differences from the hosted service, in sentences.
+fn notes(engine: &Engine, single_id: bool) -> Vec<String> {
     let mut notes = vec![
         engine.egress.describe(),
-        "the bound on commands that run at once holds for each process that serves this store, not for all together".to_owned(),
+        "the limit on concurrent commands applies to each process that serves this store, not to all of them together".to_owned(),
     ];
     let groups = ControlGroups::get();
-    let mut said = groups.describe();
+    let mut note = groups.describe();
     if let Some(remedy) = groups.remedy() {
-        said = format!("{said}; to bound sandboxes as a whole, {remedy}");
+        note = format!("{note}; to limit sandboxes as a whole, {remedy}");
     }
-    notes.push(said);
-    if single {
-        notes.push("one user id alone: uid and gid other than 0 are refused".to_owned());
+    notes.push(note);
+    if single_id {
+        notes.push("a single user id: uid and gid other than 0 are refused".to_owned());
     }
     notes
 }

@@ -1,4 +1,4 @@
-//! Uploaded files.
+//! Routes of uploaded files.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -18,10 +18,10 @@ use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::events::timestamp;
-use crate::operation::recover::PART;
+use crate::operation::recover::UPLOAD_PREFIX;
 use crate::rows::files::{self, StoredFile};
 
-fn shown(file: &StoredFile) -> File {
+fn to_answer(file: &StoredFile) -> File {
     File {
         uuid: file.uuid,
         sha256: file.sha256.clone(),
@@ -31,14 +31,18 @@ fn shown(file: &StoredFile) -> File {
     }
 }
 
-/// `POST /files`: content is hashed as it arrives, and kept once per digest.
+/// `POST /files`: the content is hashed as it arrives, and stored once for each digest.
 pub(super) async fn upload(
     State(engine): State<Arc<Engine>>,
     body: Body,
 ) -> Result<(StatusCode, Answer<FileResponse>), ApiError> {
     let folder = engine.store.root().join("files");
-    let mut file =
-        blocking(move || Ok(tempfile::Builder::new().prefix(PART).tempfile_in(folder)?)).await?;
+    let mut file = blocking(move || {
+        Ok(tempfile::Builder::new()
+            .prefix(UPLOAD_PREFIX)
+            .tempfile_in(folder)?)
+    })
+    .await?;
     let mut hash = Sha256::new();
     let mut size: u64 = 0;
     let mut chunks = body.into_data_stream();
@@ -62,7 +66,8 @@ pub(super) async fn upload(
             text
         });
     let stored = blocking(move || {
-        // Readable for a sandbox's first process, whose user is another one; the data directory itself is private.
+        // Readable by all: a sandbox's first process runs as another user. The data directory
+        // itself is private.
         file.as_file()
             .set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.persist(engine.file_path(&digest))
@@ -85,14 +90,14 @@ pub(super) async fn get(
 ) -> Result<Answer<File>, ApiError> {
     if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ApiError::bad(format!(
-            "`{}` is no SHA-256: it takes 64 hexadecimal digits",
+            "`{}` is not a SHA-256 digest, which has 64 hexadecimal digits",
             sha256.escape_debug()
         )));
     }
     let digest = sha256.to_ascii_lowercase();
-    let found = engine.read(move |c| files::by_digest(c, &digest)).await?;
-    match found.filter(|file| engine.has_content(file)) {
-        Some(file) => Ok(Answer(shown(&file))),
+    let file = engine.read(move |c| files::by_digest(c, &digest)).await?;
+    match file.filter(|file| engine.has_content(file)) {
+        Some(file) => Ok(Answer(to_answer(&file))),
         None => Err(ApiError::missing(format!(
             "no file has the digest {sha256}"
         ))),
@@ -105,10 +110,10 @@ pub(super) async fn list(
     Query(query): Query<ListFilesQuery>,
 ) -> Result<Answer<FilesListResponse>, ApiError> {
     let (limit, offset) = (limit(query.limit)?, offset(query.offset)?);
-    let listed = engine
+    let files = engine
         .read(move |c| files::list(c, limit, offset, query.since, query.until))
         .await?;
     Ok(Answer(FilesListResponse {
-        files: Some(listed.iter().map(shown).collect()),
+        files: Some(files.iter().map(to_answer).collect()),
     }))
 }

@@ -1,4 +1,5 @@
-//! An operation's events as server-sent events (WHATWG HTML, section 9.2).
+//! The route for following an operation: its events as server-sent events (WHATWG HTML, section
+//! 9.2).
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -11,6 +12,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::api::extract::{Path, Query};
@@ -18,12 +20,17 @@ use crate::api::types::GetOperationEventsQuery;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::completion;
+use crate::operation::completion::{self, Completion};
 use crate::operation::events::{EventLine, EventReader, POLL};
-use crate::operation::{begun, lookup};
+use crate::operation::lookup;
+use crate::operation::start::wait_until_started;
 
-/// How often an idle stream says that it lives.
+/// How often an idle stream sends a comment, which keeps the connection alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long a follower waits for an owner that has recorded an operation's end to append the
+/// completion event. Normally this takes milliseconds.
+const COMPLETION_WAIT: Duration = Duration::from_secs(10);
 
 /// `GET /operations/{operationId}/events`.
 pub(super) async fn events(
@@ -32,20 +39,21 @@ pub(super) async fn events(
     Query(query): Query<GetOperationEventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let resumed = last_event_id(&headers)?;
+    let last_event_id = last_event_id(&headers)?;
     let operation = lookup::find(&engine, uuid).await?;
-    begun::wait(&engine, operation).await?;
+    wait_until_started(&engine, operation).await?;
     let follower = Follower {
-        live: engine.running(uuid).map(|running| running.log.watch()),
+        growth: engine.running(uuid).map(|running| running.log.watch()),
         reader: EventReader::open(&engine.log_path(uuid))?,
         engine,
         uuid,
         follow: query.follow.0,
         spid: query.spid,
-        after: resumed.or(query.since).unwrap_or(0),
-        ready: VecDeque::new(),
-        last: 0,
-        over: false,
+        after: last_event_id.or(query.since).unwrap_or(0),
+        to_send: VecDeque::new(),
+        last_read: 0,
+        completing_since: None,
+        ended: false,
     };
     let frames = stream::unfold(follower, |mut follower| async move {
         follower
@@ -69,165 +77,201 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
         })
         .map(|id| {
             id.ok_or_else(|| {
-                ApiError::bad("the header Last-Event-Id must be the number of an event")
+                ApiError::bad(
+                    "the header Last-Event-Id must be the id of an event, which is a number",
+                )
             })
         })
         .transpose()
 }
 
-/// Reads a log to its completion, waiting for it to grow if asked.
+/// The reader of an operation's log for one client. With `follow`, it waits for new events up to
+/// the completion event.
 struct Follower {
     engine: Arc<Engine>,
     uuid: Uuid,
     reader: EventReader,
-    /// Growth of a log of this process; another process's log is looked at again and again.
-    live: Option<watch::Receiver<bool>>,
+    /// Announces growth of a log of this process. `None`: the log is another process's, and is read
+    /// every [`POLL`].
+    growth: Option<watch::Receiver<bool>>,
     follow: bool,
+    /// Only events of this process are sent.
     spid: Option<u64>,
-    /// Events up to this one were seen by the client.
+    /// The id of the last event that the client has.
     after: u64,
-    ready: VecDeque<EventLine>,
-    /// The newest event read.
-    last: u64,
-    over: bool,
+    to_send: VecDeque<EventLine>,
+    /// The id of the newest event that was read.
+    last_read: u64,
+    /// When the follower first saw [`WriterState::Completing`].
+    completing_since: Option<Instant>,
+    ended: bool,
 }
 
 impl Follower {
+    /// The next event for the client. `None` at the end of the stream.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(record) = self.ready.pop_front() {
-                return Some(frame(&record));
+            if let Some(line) = self.to_send.pop_front() {
+                return Some(frame(&line));
             }
-            if self.over {
+            if self.ended {
                 return None;
             }
             if let Err(error) = self.advance().await {
-                self.over = true;
-                return Some(broken(error.message()));
+                self.ended = true;
+                return Some(error_frame(error.message()));
             }
         }
     }
 
-    /// Reads what is there; if there is nothing, waits for more or finds that nothing will come.
+    /// Reads new events. If there are none, waits for more or ends the stream.
     async fn advance(&mut self) -> Result<(), ApiError> {
-        // The order counts: the log is read after its writer is known to be done.
-        let writer = self.writer().await?;
+        // The order matters: if the writer is done, this read sees all of its events.
+        let writer = self.writer_state().await?;
         if self.read()? {
             return Ok(());
         }
         match writer {
-            Writer::Done => self.complete().await,
-            Writer::Working if !self.follow => {
-                self.over = true;
+            WriterState::Done => self.complete().await,
+            WriterState::Working if !self.follow => {
+                self.ended = true;
                 Ok(())
             }
-            Writer::Working | Writer::Completing => self.wait().await,
+            WriterState::Completing if self.completion_is_late() => self.send_completion().await,
+            WriterState::Working | WriterState::Completing => self.wait().await,
         }
     }
 
-    /// How far the engine is that writes the log.
-    async fn writer(&mut self) -> Result<Writer, ApiError> {
-        if let Some(live) = &mut self.live {
-            return Ok(if *live.borrow_and_update() {
-                Writer::Done
+    /// Finds out whether the operation's owner still writes the log.
+    async fn writer_state(&mut self) -> Result<WriterState, ApiError> {
+        if let Some(growth) = &mut self.growth {
+            return Ok(if *growth.borrow_and_update() {
+                WriterState::Done
             } else {
-                Writer::Working
+                WriterState::Working
             });
         }
         let operation = lookup::find(&self.engine, self.uuid).await?;
         if !operation.status.is_terminal() {
-            return Ok(Writer::Working);
+            return Ok(WriterState::Working);
         }
         let (engine, run) = (Arc::clone(&self.engine), self.uuid.to_string());
-        // It lets go of its run once the completion is in the log.
-        let live = blocking(move || Ok(engine.store.run_is_live(&run)?)).await?;
-        Ok(if live {
-            Writer::Completing
+        // The owner unlocks its run directory after it has appended the completion event.
+        let locked = blocking(move || Ok(engine.store.run_is_live(&run)?)).await?;
+        Ok(if locked {
+            WriterState::Completing
         } else {
-            Writer::Done
+            WriterState::Done
         })
+    }
+
+    /// Whether the owner has not appended the completion event in time, for instance because it is
+    /// stopped by a signal.
+    fn completion_is_late(&mut self) -> bool {
+        self.completing_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
+            >= COMPLETION_WAIT
     }
 
     /// Waits until the log may have grown.
     async fn wait(&mut self) -> Result<(), ApiError> {
-        if let Some(live) = &mut self.live {
-            // An error means that the log was dropped, which is complete or orphaned then.
-            if live.changed().await.is_err() {
-                self.live = None;
+        if let Some(growth) = &mut self.growth {
+            // An error means that the owner's handle was dropped. The log is then complete or
+            // orphaned.
+            if growth.changed().await.is_err() {
+                self.growth = None;
             }
             return Ok(());
         }
         tokio::select! {
             () = tokio::time::sleep(POLL) => Ok(()),
-            // Streams of our own operations end with their completion.
+            // Stopping cancels this process's own operations, so their streams end by themselves.
             () = self.engine.stopping.cancelled() => {
-                Err(ApiError::internal("this engine is being stopped; the operation goes on in another process"))
+                Err(ApiError::internal("this engine is stopping; the operation continues in another process"))
             }
         }
     }
 
-    /// Reads a bounded part of the log; false if there was nothing new.
+    /// Reads a bounded part of the log. False if there was nothing new.
     fn read(&mut self) -> Result<bool, ApiError> {
-        // Of the page cache and bounded, so not worth a thread of its own.
-        let records = self.reader.next()?;
-        let grew = !records.is_empty();
-        for record in records {
-            self.last = record.id;
-            self.over |= record.is_completion();
-            self.offer(record);
+        // It reads a bounded amount from the page cache, so it needs no thread that may block.
+        let lines = self.reader.next()?;
+        let grew = !lines.is_empty();
+        for line in lines {
+            self.last_read = line.id;
+            self.ended |= line.is_completion();
+            self.send(line);
         }
         Ok(grew)
     }
 
-    fn offer(&mut self, record: EventLine) {
-        if record.id > self.after && self.spid.is_none_or(|spid| spid == record.spid) {
-            self.ready.push_back(record);
+    /// Queues an event for the client, unless the client has it or has filtered it out.
+    fn send(&mut self, line: EventLine) {
+        if line.id > self.after && self.spid.is_none_or(|spid| spid == line.spid) {
+            self.to_send.push_back(line);
         }
     }
 
-    /// Sees to it that a log without a writer has its completion, and reads it from there.
+    /// Ends the stream with a completion event made from the record. The log stays as it is,
+    /// because its owner may still append the same event.
+    async fn send_completion(&mut self) -> Result<(), ApiError> {
+        let (engine, uuid) = (Arc::clone(&self.engine), self.uuid);
+        let completion = blocking(move || Ok(completion::recorded(&engine.rows, uuid)?)).await?;
+        self.end_with(completion);
+        Ok(())
+    }
+
+    /// Ends the stream. The completion event, if there is one, is the last event.
+    fn end_with(&mut self, completion: Option<Completion>) {
+        self.ended = true;
+        if let Some(completion) = completion {
+            self.send(completion.line(self.last_read + 1));
+        }
+    }
+
+    /// Appends the completion event to a log whose owner is gone, unless the log has one, and reads
+    /// it.
     async fn complete(&mut self) -> Result<(), ApiError> {
         let (engine, uuid) = (Arc::clone(&self.engine), self.uuid);
-        let ended = blocking(move || {
-            let ended = completion::recorded(&engine.rows, uuid)?;
-            if let Some(ended) = &ended
-                && let Err(error) = ended.append_abandoned(&engine.log_path(uuid))
+        let completion = blocking(move || {
+            let completion = completion::recorded(&engine.rows, uuid)?;
+            if let Some(completion) = &completion
+                && let Err(error) = completion.append_abandoned(&engine.log_path(uuid))
             {
-                tracing::warn!(operation = %uuid, %error, "cannot append an operation's completion to its log");
-            }
-            Ok(ended)
+                tracing::warn!(operation = %uuid, %error, "cannot append the completion event to an operation's log");
+                }
+                Ok(completion)
         })
         .await?;
         if !self.read()? {
-            // The log takes nothing: it is gone, or the disk is full. What it would have is the same each time.
-            self.over = true;
-            if let Some(ended) = ended {
-                self.offer(ended.line(self.last + 1));
-            }
+            // The event could not be appended: the log is missing, or the disk is full. Made from
+            // the record, the event is the same each time.
+            self.end_with(completion);
         }
         Ok(())
     }
 }
 
-/// How far the engine is that writes a log.
-enum Writer {
-    /// More events may come.
+/// The state of the process that writes a log: the operation's owner.
+enum WriterState {
+    /// It may append more events.
     Working,
-    /// The operation is over, and its last event is on its way.
+    /// It has recorded the operation's end, and is about to append the completion event.
     Completing,
-    /// Nothing will be written any more.
+    /// It appends no more events.
     Done,
 }
 
-/// Says that the stream ends before the log does.
-fn broken(why: &str) -> Event {
+/// The last frame of a stream that ends because of an error.
+fn error_frame(reason: &str) -> Event {
     Event::default()
-        .comment("the stream ends here; go on after the last event")
+        .comment("the stream ends here; resume after the last event")
         .event("sse_error")
-        .data(why.replace(['\r', '\n'], " "))
+        .data(reason.replace(['\r', '\n'], " "))
 }
 
-/// The frame of an event, whose data is the log's line as it stands there.
+/// The frame of an event. Its data is the unchanged line of the log.
 fn frame(line: &EventLine) -> Event {
     Event::default()
         .id(line.id.to_string())

@@ -1,4 +1,4 @@
-//! Requests for a sandbox that another process has: sent on to that process's private socket, and its answer back.
+//! Forwarding requests about a sandbox of another process to that process's private socket.
 
 use std::time::Duration;
 
@@ -11,23 +11,24 @@ use tokio::net::UnixStream;
 
 use crate::error::ApiError;
 
-/// Says that a request was sent on once, and is not again.
+/// The header that marks a forwarded request, which must not be forwarded again.
 const FORWARDED: HeaderName = HeaderName::from_static("contree-forwarded");
 
-/// How long the other process may take; it gives up sooner itself.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the other process may take to answer. Its own time-outs are shorter.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest answer: a status and a sentence.
-const LARGEST: u64 = 1024 * 1024;
+/// The largest answer in bytes. An answer is a status and a short body.
+const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// Whether another engine of the store sent this request on.
+/// Whether another engine of the store forwarded this request.
 pub(super) fn is_forwarded(headers: &HeaderMap) -> bool {
     headers.contains_key(FORWARDED)
 }
 
-/// Sends a request on. 504 if the other process does not answer; what was asked may have been done then.
-pub(super) async fn forward(door: &str, request: Request) -> Result<Response, ApiError> {
-    // The router has taken the prefix off.
+/// Forwards a request. 504 if the other process does not answer; it may have carried out the
+/// request even then.
+pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, ApiError> {
+    // The router has removed the prefix `/v1`.
     let head = format!(
         "{} /v1{} HTTP/1.1\r\nhost: localhost\r\n{FORWARDED}: 1\r\nconnection: close\r\n",
         request.method(),
@@ -41,14 +42,14 @@ pub(super) async fn forward(door: &str, request: Request) -> Result<Response, Ap
         .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     let head = format!("{head}content-length: {}\r\n\r\n", bytes.len());
     let exchange = async {
-        let mut stream = UnixStream::connect(door).await?;
+        let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(&bytes).await?;
         let mut answer = Vec::new();
-        stream.take(LARGEST).read_to_end(&mut answer).await?;
+        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await;
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
     let answer = answer.ok().and_then(Result::ok);
     answer.as_deref().and_then(parse).ok_or_else(|| {
         ApiError::new(
@@ -58,7 +59,8 @@ pub(super) async fn forward(door: &str, request: Request) -> Result<Response, Ap
     })
 }
 
-/// Reads an answer of our own router, whose length is told.
+/// Parses an HTTP answer of another engine. It is complete because the engine closes the
+/// connection.
 fn parse(answer: &[u8]) -> Option<Response> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
@@ -67,10 +69,10 @@ fn parse(answer: &[u8]) -> Option<Response> {
     let mut response = Response::new(Body::from(answer[end + 4..].to_vec()));
     *response.status_mut() = StatusCode::from_u16(status).ok()?;
     for (name, value) in lines.filter_map(|line| line.split_once(':')) {
-        let wanted = [header::CONTENT_TYPE, header::LOCATION, header::RETRY_AFTER];
-        if let Some(name) = wanted
+        let forwarded = [header::CONTENT_TYPE, header::LOCATION, header::RETRY_AFTER];
+        if let Some(name) = forwarded
             .into_iter()
-            .find(|wanted| name.eq_ignore_ascii_case(wanted.as_str()))
+            .find(|header| name.eq_ignore_ascii_case(header.as_str()))
         {
             response
                 .headers_mut()

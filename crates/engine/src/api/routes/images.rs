@@ -1,4 +1,4 @@
-//! Listing and tagging images.
+//! Routes for listing and tagging images.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use uuid::Uuid;
 
-use crate::api::extract::{Json, Path, Query, limit, moment, offset};
+use crate::api::extract::{Json, Path, Query, limit, offset, time};
 use crate::api::request::check_tag;
 use crate::api::types::{
     self, DeleteImageTagQuery, ImageListResponse, ImageTagRequest, ListImagesQuery,
@@ -17,10 +17,10 @@ use crate::error::ApiError;
 use crate::image::host;
 use crate::image::lookup;
 use crate::operation::events::timestamp;
-use crate::rows::images::{self, Filter, Image};
+use crate::rows::images::{self, Image, ImageFilter};
 
-/// An image as the API shows it.
-pub(super) fn shown(image: &Image, tag: Option<&str>) -> types::Image {
+/// An image as answers show it.
+pub(super) fn to_answer(image: &Image, tag: Option<&str>) -> types::Image {
     types::Image {
         uuid: Some(image.uuid),
         tag: tag.map(str::to_owned),
@@ -40,23 +40,23 @@ pub(super) async fn list(
         .is_some_and(|tag| tag.ends_with([':', '/', '.']))
     {
         return Err(ApiError::bad(
-            "`tag` is a prefix and cannot end in `:`, `/` or `.`; leave that off",
+            "`tag` is a prefix and cannot end in `:`, `/` or `.`; remove the last character",
         ));
     }
-    let filter = Filter {
+    let filter = ImageFilter {
         limit: limit(query.limit)?,
         offset: offset(query.offset)?,
         tagged: query.tagged.unwrap_or_default().0,
         tag_prefix: query.tag.filter(|tag| !tag.is_empty()),
         uuid: query.uuid,
-        since: moment("since", query.since.as_deref())?,
-        until: moment("until", query.until.as_deref())?,
+        since: time("since", query.since.as_deref())?,
+        until: time("until", query.until.as_deref())?,
     };
     host::ensure(&engine).await?;
-    let listed = engine.read(move |c| images::list(c, &filter)).await?;
-    let images = listed
+    let entries = engine.read(move |c| images::list(c, &filter)).await?;
+    let images = entries
         .iter()
-        .map(|row| shown(&row.image, row.tag.as_deref()))
+        .map(|entry| to_answer(&entry.image, entry.tag.as_deref()))
         .collect();
     Ok(Answer(ImageListResponse {
         images: Some(images),
@@ -75,7 +75,7 @@ pub(super) async fn set_tag(
     engine
         .write(move |t| images::set_tag(t, &tag, uuid))
         .await?;
-    Ok(Answer(shown(&image, Some(&body.tag))))
+    Ok(Answer(to_answer(&image, Some(&body.tag))))
 }
 
 /// `DELETE /images/{imageUUID}/tag`.
@@ -86,11 +86,11 @@ pub(super) async fn remove_tag(
 ) -> Result<StatusCode, ApiError> {
     lookup::find(&engine, uuid).await?;
     let tag = query.tag.filter(|tag| !tag.is_empty());
-    let named = tag.clone();
+    let requested = tag.clone();
     let removed = engine
         .write(move |t| images::remove_tags(t, uuid, tag.as_deref()))
         .await?;
-    match named {
+    match requested {
         Some(tag) if removed == 0 => Err(ApiError::missing(format!(
             "the image {uuid} does not have the tag `{tag}`"
         ))),

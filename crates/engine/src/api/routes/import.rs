@@ -1,4 +1,4 @@
-//! Importing images.
+//! The route for importing images.
 
 use std::sync::Arc;
 
@@ -13,19 +13,21 @@ use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::import;
 
-type Created = (
+/// An answer with status, location and body.
+type CreatedResponse = (
     StatusCode,
     [(HeaderName, String); 1],
     Answer<ImageImportResponse>,
 );
 
-/// `POST /images/import`: checks everything that can be checked, records the operation, and starts it.
+/// `POST /images/import`: checks the request, records the operation and starts it.
 pub(super) async fn import(
     State(engine): State<Arc<Engine>>,
     Json(request): Json<ImageImportRequest>,
-) -> Result<Created, ApiError> {
+) -> Result<CreatedResponse, ApiError> {
     let runtime = tokio::runtime::Handle::current();
-    // There, since a client that goes away ends this handler, but not what was accepted.
+    // On that thread, because a client that goes away ends this handler, but must not end the
+    // operation.
     let operation = blocking(move || import::begin(&engine, request, &runtime)).await?;
     Ok((
         StatusCode::CREATED,

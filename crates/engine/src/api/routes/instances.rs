@@ -1,4 +1,4 @@
-//! Spawning commands.
+//! The route for running commands.
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::extract::Json;
-use crate::api::request::{Source, SpawnRequest};
+use crate::api::request::{ImageSelector, SpawnRequest};
 use crate::api::types::InstanceSpawnResponse;
 use crate::blocking::blocking;
 use crate::engine::Engine;
@@ -20,26 +20,27 @@ use crate::error::ApiError;
 use crate::image::lookup;
 use crate::image::squash;
 use crate::limits;
-use crate::operation::lifecycle::{self, Accepted};
+use crate::operation::lifecycle::{self, QueuedOperation};
 use crate::rows::images::Image;
 use crate::rows::{files, layers};
-use crate::run::runner::{self, Job};
+use crate::run::runner::{self, RunPlan};
 
-type Created = (
+/// An answer with status, location and body.
+type CreatedResponse = (
     StatusCode,
     [(HeaderName, String); 1],
     Answer<InstanceSpawnResponse>,
 );
 
-/// `POST /instances`: checks everything that can be checked, records the operation, and starts it.
+/// `POST /instances`: checks the request, records the operation and starts it.
 pub(super) async fn spawn(
     State(engine): State<Arc<Engine>>,
     Json(request): Json<SpawnRequest>,
-) -> Result<Created, ApiError> {
-    request.check(engine.store.id_map().is_single())?;
-    let image = match Source::from_str(&request.image)? {
-        Source::Uuid(uuid) => lookup::find(&engine, uuid).await,
-        Source::Tag(tag) => lookup::find_tag(&engine, tag).await,
+) -> Result<CreatedResponse, ApiError> {
+    request.check(engine.store.id_map().single())?;
+    let image = match ImageSelector::from_str(&request.image)? {
+        ImageSelector::Uuid(uuid) => lookup::find(&engine, uuid).await,
+        ImageSelector::Tag(tag) => lookup::find_tag(&engine, tag).await,
     }
     .map_err(ApiError::missing_is_bad)?;
     let request = SpawnRequest {
@@ -47,17 +48,18 @@ pub(super) async fn spawn(
         ..request
     };
     let operation = Uuid::new_v4();
-    let answer = accepted(operation, image.uuid, request.clone());
+    let answer = to_answer(operation, image.uuid, request.clone());
     let recorded =
         serde_json::to_value(&request).map_err(|error| ApiError::internal(error.to_string()))?;
     let shared = Arc::clone(&engine);
     let runtime = tokio::runtime::Handle::current();
     blocking(move || {
-        let (accepted, job) = accept(&shared, operation, request, image, &recorded)?;
-        let work = |engine, task| runner::run(engine, task, job);
-        // Here, since a client that goes away ends this handler, but not what was accepted.
+        let (queued, plan) = accept(&shared, operation, request, image, &recorded)?;
+        let work = |engine, task| runner::run(engine, task, plan);
+        // On this thread, because a client that goes away ends the handler, but must not end the
+        // operation.
         shared.tasks.spawn_on(
-            lifecycle::carry_out(Arc::clone(&shared), accepted, work),
+            lifecycle::carry_out(Arc::clone(&shared), queued, work),
             &runtime,
         );
         Ok(())
@@ -70,8 +72,8 @@ pub(super) async fn spawn(
     ))
 }
 
-/// The request as it is carried out.
-fn accepted(operation: Uuid, image: Uuid, request: SpawnRequest) -> InstanceSpawnResponse {
+/// The answer to an accepted request: the request with its defaults, and the operation.
+fn to_answer(operation: Uuid, image: Uuid, request: SpawnRequest) -> InstanceSpawnResponse {
     InstanceSpawnResponse {
         command: Some(request.command),
         args: Some(request.args),
@@ -97,45 +99,46 @@ fn accepted(operation: Uuid, image: Uuid, request: SpawnRequest) -> InstanceSpaw
     }
 }
 
-/// Checks what takes looking at the store, and accepts the operation.
+/// Checks the request against the store, and accepts the operation.
 fn accept(
     engine: &Arc<Engine>,
     operation: Uuid,
     request: SpawnRequest,
     image: Image,
     recorded: &Value,
-) -> Result<(Accepted, Job), ApiError> {
-    let places = places(engine, &request)?;
+) -> Result<(QueuedOperation, RunPlan), ApiError> {
+    let files = files_to_place(engine, &request)?;
     let mut chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
-    if chain.len() > squash::TOO_LONG {
+    if chain.len() > squash::BLOCKING_CHAIN {
         squash::squash(engine, image.layer)?;
         chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
     }
-    if !request.disposable && chain.len() >= limits::LAYERS {
+    if !request.disposable && chain.len() >= limits::MAX_LAYERS {
         return Err(ApiError::bad(format!(
-            "the image {} has {} layers, and no more can be put on it; go on from an earlier image, doing more in one command",
+            "the image {} has {} layers, which is the limit; start from an earlier image, and do more in one command",
             image.uuid,
             chain.len()
         )));
     }
-    let accepted = lifecycle::accept(
+    let queued = lifecycle::accept(
         engine,
-        &engine.instances,
+        &engine.run_queue,
         operation,
         "instance",
         Some(image.uuid),
         recorded,
     )?;
-    let job = Job {
+    let plan = RunPlan {
         request,
         image,
         chain,
-        places,
+        files,
     };
-    Ok((accepted, job))
+    Ok((queued, plan))
 }
 
-fn places(engine: &Engine, request: &SpawnRequest) -> Result<Vec<FileCopy>, ApiError> {
+/// The uploaded files that the request puts into the sandbox.
+fn files_to_place(engine: &Engine, request: &SpawnRequest) -> Result<Vec<Place>, ApiError> {
     request
         .files
         .iter()

@@ -1,4 +1,4 @@
-//! The API's paths over the engine. One file a group of operations, as the API document groups them.
+//! The routes of the API, in one file for each group of the API document.
 
 mod account;
 mod files;
@@ -69,20 +69,20 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/inspect/{image}/grep", get(inspect::grep));
     Router::new()
         .nest("/v1", v1)
-        .fallback(unknown)
-        .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(limits::BODY_BYTES))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(limits::MAX_BODY_BYTES))
         .with_state(engine)
 }
 
-async fn unknown(uri: Uri) -> ApiError {
+async fn unknown_path(uri: Uri) -> ApiError {
     ApiError::missing(format!(
         "the API has no path {}; all paths begin with /v1",
         uri.path()
     ))
 }
 
-async fn not_allowed(method: Method, uri: Uri) -> ApiError {
-    let message = format!("{} does not take {method}", uri.path());
+async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    let message = format!("{} does not support {method}", uri.path());
     ApiError::new(axum::http::StatusCode::METHOD_NOT_ALLOWED, message)
 }

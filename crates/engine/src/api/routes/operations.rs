@@ -1,4 +1,4 @@
-//! Operations: status, listing, cancelling.
+//! Routes of operations: status, listing, cancelling.
 
 use std::sync::Arc;
 
@@ -7,13 +7,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::Utc;
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::extract::{Path, Query, limit, moment, offset};
+use crate::api::extract::{Path, Query, limit, offset, time};
 use crate::api::report;
 use crate::api::types::{
-    GetOperationStatusQuery, InstanceResult, ListOperationsQuery, OperationInstanceMetadata,
-    OperationKind, OperationMetadata, OperationResponse, OperationResult, OperationSummary,
+    GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
+    OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary,
 };
 use crate::blocking::blocking;
 use crate::engine::Engine;
@@ -21,25 +22,26 @@ use crate::error::ApiError;
 use crate::operation::events::{self, timestamp};
 use crate::operation::lookup;
 use crate::operation::recover;
-use crate::rows::operations::{self, Filter, Operation, Status};
-use crate::run::instance::MAIN;
+use crate::rows::operations::{self, Operation, OperationFilter, Status};
+use crate::run::running_sandbox::MAIN;
 
-/// Why an operation is CANCELLED when a client asked for it.
-const ASKED: &str = "cancelled on request";
+/// The reason of operations that a client cancelled.
+const CANCELLED_ON_REQUEST: &str = "cancelled on request";
 
-/// Seconds after which a client should ask for a running operation again.
-const ASK_AGAIN: &str = "1";
+/// Seconds after which a client should request the status of a running operation again.
+const RETRY_AFTER: &str = "1";
 
 /// The kind of an operation that runs a command.
 const INSTANCE: &str = OperationKind::Instance.as_str();
 
+/// The fields that listing and status have in common.
 fn summary(operation: &Operation) -> OperationSummary {
-    let used = operation
+    let resources = operation
         .outcome
         .as_ref()
         .and_then(|outcome| outcome.resources.as_ref());
-    let cpu = used.and_then(|used| Some(used.user_cpu_time? + used.system_cpu_time?));
-    // So far, of one that is not over.
+    let cpu = resources.and_then(|used| Some(used.user_cpu_time? + used.system_cpu_time?));
+    // An unfinished operation has its duration up to now.
     let end = operation.ended_at.unwrap_or_else(Utc::now);
     let duration = (end - operation.created_at)
         .to_std()
@@ -54,29 +56,43 @@ fn summary(operation: &Operation) -> OperationSummary {
         duration: Some(duration),
         image_size: operation.image_size,
         consumed_cpu: cpu,
-        consumed_memory: used.and_then(|used| Some(used.max_rss? * 1024)),
+        consumed_memory: resources.and_then(|used| Some(used.max_rss? * 1024)),
         image_uuid: operation.image,
         result_image_uuid: operation.result_image,
     }
 }
 
-/// What an operation was asked to do; none if another release wrote it in a way that this one cannot read.
-fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<OperationMetadata> {
+/// The request of an operation, and the result of a run. A request that another release recorded in
+/// a form that this one cannot read is answered as it is recorded.
+fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
     let request = operation.request.clone();
-    let read = if operation.kind == INSTANCE {
-        serde_json::from_value(request).map(|request| {
-            OperationMetadata::OperationInstanceMetadata(OperationInstanceMetadata {
-                result,
+    let typed = if operation.kind == INSTANCE {
+        serde_json::from_value(request).and_then(|request| {
+            serde_json::to_value(OperationInstanceMetadata {
+                result: result.clone(),
                 ..request
             })
         })
     } else {
-        serde_json::from_value(request).map(OperationMetadata::ImageImportMetadata)
+        serde_json::from_value::<ImageImportMetadata>(request).and_then(serde_json::to_value)
     };
-    read.inspect_err(|error| {
-        tracing::warn!(operation = %operation.uuid, %error, "cannot read a recorded request");
-    })
-    .ok()
+    match typed {
+        Ok(metadata) => Some(metadata),
+        Err(error) => {
+            tracing::warn!(operation = %operation.uuid, %error, "cannot read a recorded request");
+            recorded_metadata(operation, result)
+        }
+    }
+}
+
+/// The recorded request as it is, with the result of a run. `None` if no JSON is recorded.
+fn recorded_metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
+    let mut metadata = Some(operation.request.clone()).filter(|request| !request.is_null())?;
+    if let (Some(fields), Some(result)) = (metadata.as_object_mut(), result) {
+        let result = serde_json::to_value(result).unwrap_or_default();
+        fields.insert("result".to_owned(), result);
+    }
+    Some(metadata)
 }
 
 /// `GET /operations`.
@@ -98,23 +114,23 @@ pub(super) async fn list(
             "`kind` must be image_import or instance, not `{kind}`"
         )));
     }
-    let filter = Filter {
+    let filter = OperationFilter {
         limit: limit(query.limit)?,
         offset: offset(query.offset)?,
         status: query.status,
         kind: query.kind,
-        since: moment("since", query.since.as_deref())?,
-        until: moment("until", query.until.as_deref())?,
+        since: time("since", query.since.as_deref())?,
+        until: time("until", query.until.as_deref())?,
     };
     let shared = Arc::clone(&engine);
-    let listed = blocking(move || {
-        for open in shared.rows.read(operations::open)? {
-            recover::fail_if_orphaned(&shared, open)?;
+    let operations = blocking(move || {
+        for unfinished in shared.rows.read(operations::unfinished)? {
+            recover::fail_if_orphaned(&shared, unfinished)?;
         }
         Ok(shared.rows.read(|c| operations::list(c, &filter))?)
     })
     .await?;
-    Ok(Answer(listed.iter().map(summary).collect()))
+    Ok(Answer(operations.iter().map(summary).collect()))
 }
 
 /// `GET /operations/{operationId}`.
@@ -127,7 +143,7 @@ pub(super) async fn get(
     let terminal = operation.status.is_terminal();
     let inflight = operation.status == Status::Executing && query.inflight.0;
     let result = if operation.kind == INSTANCE && (terminal || inflight) {
-        result(&engine, &operation).await?
+        instance_result(&engine, &operation).await?
     } else {
         None
     };
@@ -157,17 +173,17 @@ pub(super) async fn get(
         image_uuid,
         result_image_uuid,
         metadata: metadata(&operation, result),
-        result: terminal.then(|| made(&operation)),
+        result: terminal.then(|| operation_result(&operation)),
     };
     if terminal {
         return Ok(Answer(answer).into_response());
     }
-    Ok(([(header::RETRY_AFTER, ASK_AGAIN)], Answer(answer)).into_response())
+    Ok(([(header::RETRY_AFTER, RETRY_AFTER)], Answer(answer)).into_response())
 }
 
-/// What an operation that is over made.
-fn made(operation: &Operation) -> OperationResult {
-    // An import's tag was set together with its image.
+/// The image of a finished operation, with its tag.
+fn operation_result(operation: &Operation) -> OperationResult {
+    // An import sets its tag together with its image.
     let tag = operation
         .result_image
         .filter(|_| operation.kind != INSTANCE)
@@ -179,18 +195,18 @@ fn made(operation: &Operation) -> OperationResult {
     }
 }
 
-/// What came of a command, so far if it runs.
-async fn result(
+/// The result of a command. While it runs, the result so far.
+async fn instance_result(
     engine: &Arc<Engine>,
     operation: &Operation,
 ) -> Result<Option<InstanceResult>, ApiError> {
     let path = engine.log_path(operation.uuid);
-    let main = blocking(move || Ok(events::fold(&path, MAIN)?)).await?;
+    let main = blocking(move || Ok(events::read_process(&path, MAIN)?)).await?;
     Ok(match operation.outcome.clone() {
         Some(mut result) => {
-            report::put_streams(&mut result, &main);
+            report::add_output(&mut result, &main);
             if main.pid.is_none() {
-                // Its log was cut to its end since, as upkeep does with old ones.
+                // Upkeep has trimmed its log to the completion event.
                 for stream in [&mut result.stdout, &mut result.stderr]
                     .into_iter()
                     .flatten()
@@ -200,8 +216,8 @@ async fn result(
             }
             Some(result)
         }
-        // It runs, or its engine died: what the log has is all there is.
-        None if main.pid.is_some() => Some(report::process(&main)),
+        // It runs, or its owner is gone: there is only the log.
+        None if main.pid.is_some() => Some(report::process_result(&main)),
         None => None,
     })
 }
@@ -223,14 +239,14 @@ pub(super) async fn cancel(
     }
     match engine.running(uuid) {
         Some(running) => {
-            if !running.cancel(ASKED) {
+            if !running.cancel(CANCELLED_ON_REQUEST) {
                 let message = format!("the operation {uuid} is over; its result is being recorded");
                 return Err(ApiError::new(StatusCode::CONFLICT, message));
             }
         }
         None => {
             engine
-                .write(move |t| operations::ask_cancel(t, uuid, ASKED))
+                .write(move |t| operations::request_cancel(t, uuid, CANCELLED_ON_REQUEST))
                 .await?
         }
     }
@@ -241,7 +257,7 @@ pub(super) async fn cancel(
 mod tests {
     use super::*;
 
-    /// A record of a release whose types were written by hand.
+    /// A record of an earlier release.
     fn recorded(kind: &str, request: &str, outcome: Option<&str>) -> Operation {
         Operation {
             uuid: Uuid::nil(),
@@ -259,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_earlier_releases_recorded_is_answered_as_they_wrote_it() {
+    fn records_of_earlier_releases_are_answered_unchanged() {
         const PLAIN: &str = r#"{"command":"true","args":[],"shell":true,"image":"4d9c505f-03c1-45d0-8ec0-abd56800598b","disposable":false,"hostname":"linuxkit","env":null,"preserve_env":false,"preserve_cwd":false,"cwd":"","uid":0,"gid":0,"timeout":3600,"truncate_output_at":1048576,"files":{}}"#;
         const FULL: &str = r#"{"command":"echo","args":["a","b c"],"shell":false,"image":"4d9c505f-03c1-45d0-8ec0-abd56800598b","disposable":true,"hostname":"box","env":{"A":"1","B":null},"preserve_env":true,"preserve_cwd":true,"cwd":"/tmp","uid":1,"gid":2,"resources_limits":{"max_layer_bytes":1000000000},"x-limits":{"memory_bytes":16777216,"cpus":0.5,"processes":4},"networking":{"enabled":false},"stdin":{"value":"aGk=","encoding":"base64","close":true},"timeout":60,"truncate_output_at":1000,"files":{"/srv/hello":{"uuid":"72a9914e-c11b-4776-968c-76a99e5c413b","uid":0,"gid":0,"mode":"0600"}}}"#;
         const OUTCOME: &str = r#"{"state":{"continued":false,"core_dump":false,"exit_code":-1,"pid":2,"signal":9,"stopped":false,"timed_out":false},"resources":{"block_input":0,"block_output":32,"cost":0.0,"elapsed_time":0.400683204,"involuntary_switches":3,"max_rss":2408,"monotonic_time":0.400683204,"page_faults":243,"page_faults_io":0,"shared_memory":0,"signals":0,"swaps":0,"system_cpu_time":0.0,"unshared_memory":0,"user_cpu_time":0.006865,"voluntary_switches":7}}"#;
@@ -285,9 +301,24 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_cannot_be_read_does_not_hide_its_operation() {
-        let operation = recorded("instance", r#"{"command":["of", "another", "kind"]}"#, None);
-        assert!(metadata(&operation, None).is_none());
+    fn a_request_that_cannot_be_read_is_answered_as_it_is_recorded() {
+        const REQUEST: &str = r#"{"command":["of","another","kind"]}"#;
+        let operation = recorded("instance", REQUEST, None);
+        let request: Value = serde_json::from_str(REQUEST).unwrap();
+        assert_eq!(metadata(&operation, None), Some(request.clone()));
         assert_eq!(summary(&operation).kind, Some(OperationKind::Instance));
+        let result = InstanceResult {
+            state: None,
+            resources: None,
+            stdout: None,
+            stderr: None,
+        };
+        let answer = metadata(&operation, Some(result.clone())).unwrap();
+        assert_eq!(answer["command"], request["command"]);
+        assert_eq!(answer["result"], serde_json::to_value(result).unwrap());
+        let import = recorded("image_import", r#"{"registry":"alpine"}"#, None);
+        assert_eq!(metadata(&import, None), Some(import.request.clone()));
+        let unreadable = recorded("instance", "null", None);
+        assert_eq!(metadata(&unreadable, None), None);
     }
 }

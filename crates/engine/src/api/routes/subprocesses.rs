@@ -1,4 +1,4 @@
-//! Further processes in a running sandbox.
+//! Routes of subprocesses: further processes in a running sandbox.
 
 use std::sync::Arc;
 
@@ -17,9 +17,10 @@ use crate::api::types::{
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::operation::{begun, events, lookup};
+use crate::operation::start::wait_until_started;
+use crate::operation::{events, lookup};
 use crate::rows::operations::{self as rows, Operation};
-use crate::run::instance::{self, Instance};
+use crate::run::running_sandbox::{RunningSandbox, main_process_ended};
 use crate::run::signals;
 
 /// `POST /operations/{operationId}/subprocesses`.
@@ -28,15 +29,15 @@ pub(super) async fn create(
     Path(uuid): Path<Uuid>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let instance = match reach(&engine, uuid, request.headers()).await? {
-        Reached::Here(instance) => instance,
-        Reached::There(door) => return forward::forward(&door, request).await,
-        Reached::Over => return Err(instance::over()),
+    let sandbox = match locate(&engine, uuid, request.headers()).await? {
+        SandboxLocation::Local(sandbox) => sandbox,
+        SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
+        SandboxLocation::Ended => return Err(main_process_ended()),
     };
     let Json(body) = Json::<ExecSpec>::from_request(request, &()).await?;
     let body = body.into_spawn();
-    body.check(engine.store.id_map().is_single())?;
-    let spid = instance.start(body).await?;
+    body.check(engine.store.id_map().single())?;
+    let spid = sandbox.start(body).await?;
     let location = format!("/v1/operations/{uuid}/subprocesses/{spid}");
     Ok((
         StatusCode::CREATED,
@@ -46,23 +47,23 @@ pub(super) async fn create(
         .into_response())
 }
 
-/// `GET /operations/{operationId}/subprocesses/{spid}`: from the log, so also of a sandbox that is over, and of one in
-/// another process.
+/// `GET /operations/{operationId}/subprocesses/{spid}`: read from the log, so it also works for a
+/// sandbox that has ended and for a sandbox of another process.
 pub(super) async fn get(
     State(engine): State<Arc<Engine>>,
     Path((uuid, spid)): Path<(Uuid, u64)>,
 ) -> Result<Answer<InstanceResult>, ApiError> {
     check_spid(spid)?;
     let operation = lookup::find(&engine, uuid).await?;
-    let operation = begun::wait(&engine, operation).await?;
+    let operation = wait_until_started(&engine, operation).await?;
     let path = engine.log_path(operation.uuid);
-    let process = blocking(move || Ok(events::fold(&path, spid)?)).await?;
+    let process = blocking(move || Ok(events::read_process(&path, spid)?)).await?;
     if process.pid.is_none() {
         return Err(ApiError::missing(format!(
-            "the operation {uuid} never had a process {spid}"
+            "the operation {uuid} has no process {spid}"
         )));
     }
-    Ok(Answer(report::process(&process)))
+    Ok(Answer(report::process_result(&process)))
 }
 
 /// `DELETE /operations/{operationId}/subprocesses/{spid}`.
@@ -77,10 +78,10 @@ pub(super) async fn kill(
         .signal
         .map_or(Ok(signals::KILL), |text| signals::parse(&text))
         .map_err(ApiError::bad)?;
-    match reach(&engine, uuid, request.headers()).await? {
-        Reached::Here(instance) => instance.signal(spid, signal).await?,
-        Reached::There(door) => return forward::forward(&door, request).await,
-        Reached::Over => return Err(instance::over()),
+    match locate(&engine, uuid, request.headers()).await? {
+        SandboxLocation::Local(sandbox) => sandbox.signal(spid, signal).await?,
+        SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
+        SandboxLocation::Ended => return Err(main_process_ended()),
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -92,25 +93,25 @@ pub(super) async fn stdin(
     request: Request,
 ) -> Result<Response, ApiError> {
     check_spid(spid)?;
-    let instance = match reach(&engine, uuid, request.headers()).await? {
-        Reached::Here(instance) => instance,
-        Reached::There(door) => return forward::forward(&door, request).await,
-        Reached::Over => return Err(gone()),
+    let sandbox = match locate(&engine, uuid, request.headers()).await? {
+        SandboxLocation::Local(sandbox) => sandbox,
+        SandboxLocation::Remote(socket) => return forward::forward(&socket, request).await,
+        SandboxLocation::Ended => return Err(stdin_gone()),
     };
     let Json(body) = Json::<ClosableStreamRepr>::from_request(request, &()).await?;
     let bytes = body.bytes()?;
-    match instance.write(spid, bytes, body.close).await {
-        // It ended between the two looks, or its main process did.
-        Err(_) if instance.is_over().await => Err(gone()),
+    match sandbox.write(spid, bytes, body.close).await {
+        // The sandbox ended meanwhile.
+        Err(_) if sandbox.is_closed().await => Err(stdin_gone()),
         written => written.map(|()| StatusCode::NO_CONTENT.into_response()),
     }
 }
 
-/// 410: nobody is left who would read.
-fn gone() -> ApiError {
+/// 410: the process that would read the input has ended.
+fn stdin_gone() -> ApiError {
     ApiError::new(
         StatusCode::GONE,
-        "the main process has ended, and the sandbox with it; nobody reads any more",
+        "the main process has ended, and the sandbox with it, so no process reads the input",
     )
 }
 
@@ -123,16 +124,22 @@ fn check_spid(spid: u64) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Where a sandbox is.
-enum Reached {
-    Here(Arc<Instance>),
-    /// In the process that listens there.
-    There(String),
-    Over,
+/// The location of a sandbox.
+enum SandboxLocation {
+    /// In this process.
+    Local(Arc<RunningSandbox>),
+    /// In another process, which listens on this socket.
+    Remote(String),
+    /// The sandbox has ended.
+    Ended,
 }
 
-/// Finds the sandbox of an operation that has begun; 425 if it has not.
-async fn reach(engine: &Arc<Engine>, uuid: Uuid, headers: &HeaderMap) -> Result<Reached, ApiError> {
+/// Locates the sandbox of an operation. 425 if the operation has not started.
+async fn locate(
+    engine: &Arc<Engine>,
+    uuid: Uuid,
+    headers: &HeaderMap,
+) -> Result<SandboxLocation, ApiError> {
     let operation: Operation = lookup::find(engine, uuid).await?;
     if operation.kind != "instance" {
         return Err(ApiError::new(
@@ -143,16 +150,18 @@ async fn reach(engine: &Arc<Engine>, uuid: Uuid, headers: &HeaderMap) -> Result<
             ),
         ));
     }
-    let operation = begun::wait(engine, operation).await?;
+    let operation = wait_until_started(engine, operation).await?;
     if let Some(running) = engine.running(uuid) {
-        return Ok(match running.instance() {
-            Some(instance) if !instance.is_over().await => Reached::Here(Arc::clone(instance)),
-            _ => Reached::Over,
+        return Ok(match running.sandbox() {
+            Some(sandbox) if !sandbox.is_closed().await => {
+                SandboxLocation::Local(Arc::clone(sandbox))
+            }
+            _ => SandboxLocation::Ended,
         });
     }
     if operation.status.is_terminal() || forward::is_forwarded(headers) {
-        return Ok(Reached::Over);
+        return Ok(SandboxLocation::Ended);
     }
-    let door = engine.read(move |c| rows::door(c, uuid)).await?;
-    Ok(door.map_or(Reached::Over, Reached::There))
+    let socket = engine.read(move |c| rows::owner_socket(c, uuid)).await?;
+    Ok(socket.map_or(SandboxLocation::Ended, SandboxLocation::Remote))
 }

@@ -1,16 +1,17 @@
-//! Whether an answer is compressed, and under which name it is offered.
+//! Headers of file answers: compression and file name.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// Whether the client takes gzip (RFC 9110, section 12.5.3). Without a word from it the answer is not compressed.
-pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
+/// Whether the client accepts gzip (RFC 9110, section 12.5.3). Without the header
+/// `Accept-Encoding`, answers are not compressed.
+pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = None;
     let mut gzip = None;
     for value in headers.get_all(header::ACCEPT_ENCODING) {
         for item in value.to_str().unwrap_or_default().split(',') {
             let mut parts = item.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let wanted = parts.all(|part| match part.split_once('=') {
+            let accepted = parts.all(|part| match part.split_once('=') {
                 Some((name, weight)) if name.trim().eq_ignore_ascii_case("q") => weight
                     .trim()
                     .parse::<f32>()
@@ -18,16 +19,16 @@ pub(super) fn takes_gzip(headers: &HeaderMap) -> bool {
                 _ => true,
             });
             if name == "*" {
-                any = Some(wanted);
+                any = Some(accepted);
             } else if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-                gzip = Some(wanted);
+                gzip = Some(accepted);
             }
         }
     }
     gzip.or(any).unwrap_or(false)
 }
 
-/// Headers that depend on whether the answer is compressed.
+/// The headers of a file answer, which may be compressed.
 pub(super) fn headers(gzip: bool, kind: &'static str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -38,7 +39,8 @@ pub(super) fn headers(gzip: bool, kind: &'static str) -> HeaderMap {
     headers
 }
 
-/// `attachment` with a file name (RFC 6266): plain ASCII, and as UTF-8 beside it if it is not.
+/// The header value `attachment` with a file name (RFC 6266). A name that is not plain ASCII is
+/// also given in UTF-8.
 pub(super) fn attachment(name: &str) -> HeaderValue {
     let plain: String = name
         .chars()
@@ -67,8 +69,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_of_zero_are_refusals() {
-        for (value, wanted) in [
+    fn a_weight_of_zero_refuses_gzip() {
+        for (value, accepted) in [
             ("gzip", true),
             ("br, GZIP;q=0.5", true),
             ("x-gzip", true),
@@ -84,13 +86,13 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(value));
-            assert_eq!(takes_gzip(&headers), wanted, "{value}");
+            assert_eq!(accepts_gzip(&headers), accepted, "{value}");
         }
-        assert!(!takes_gzip(&HeaderMap::new()));
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 
     #[test]
-    fn names_of_any_kind_are_headers() {
+    fn any_file_name_becomes_a_valid_header() {
         assert_eq!(
             attachment("bin_true.tar"),
             "attachment; filename=\"bin_true.tar\""

@@ -1,4 +1,4 @@
-//! Searching the files of an image.
+//! The route for searching the files of an image.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -12,34 +12,36 @@ use contree_sandbox::{ViewError, Walk};
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::{Path, inside, own_view, refused};
+use super::{Path, image_path, own_view, view_error};
 use crate::api::types::{GrepResult, InspectImageGrepQuery, InspectImageGrepQueryCase};
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::image::search::{Found, Search, TIME};
+use crate::image::search::{Search, SearchResult, TIME_LIMIT};
 
-/// The most patterns, paths and globs.
-const MOST_PATTERNS: usize = 16;
-const MOST_PATHS: usize = 16;
-const MOST_GLOBS: usize = 64;
+/// Most patterns of a request.
+const MAX_PATTERNS: usize = 16;
+/// Most paths of a request.
+const MAX_PATHS: usize = 16;
+/// Most globs of a request.
+const MAX_GLOBS: usize = 64;
 /// The longest pattern or glob, in characters.
-const LONGEST: usize = 1024;
-/// The bound of `max_count` and `max_total`.
-const MOST_MATCHES: u64 = 10_000;
-/// The bound of `before` and `after`.
-const MOST_CONTEXT: u64 = 50;
+const MAX_CHARACTERS: usize = 1024;
+/// The largest `max_count` and `max_total`.
+const MAX_MATCHES: u64 = 10_000;
+/// The largest `before` and `after`.
+const MAX_CONTEXT: u64 = 50;
 
-/// What a request asks for.
-struct Asked {
+/// The parsed parameters of a search.
+struct SearchRequest {
     query: InspectImageGrepQuery,
     paths: Vec<PathBuf>,
 }
 
-impl Asked {
-    fn read(query: &str) -> Result<Self, ApiError> {
+impl SearchRequest {
+    fn parse(text: &str) -> Result<Self, ApiError> {
         let mut paths = Vec::new();
-        let mut asked = InspectImageGrepQuery {
+        let mut query = InspectImageGrepQuery {
             pattern: Vec::new(),
             path: Vec::new(),
             glob: Vec::new(),
@@ -49,34 +51,34 @@ impl Asked {
             before: 0,
             after: 0,
         };
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match &*name {
-                "pattern" => push(&mut asked.pattern, "pattern", value, MOST_PATTERNS)?,
-                "glob" => push(&mut asked.glob, "glob", value, MOST_GLOBS)?,
-                "path" if paths.len() == MOST_PATHS => {
-                    return Err(too_many("path", MOST_PATHS));
+                "pattern" => push(&mut query.pattern, "pattern", value, MAX_PATTERNS)?,
+                "glob" => push(&mut query.glob, "glob", value, MAX_GLOBS)?,
+                "path" if paths.len() == MAX_PATHS => {
+                    return Err(too_many("path", MAX_PATHS));
                 }
                 "path" => {
-                    paths.push(inside(&value)?);
-                    asked.path.push(value.into_owned());
+                    paths.push(image_path(&value)?);
+                    query.path.push(value.into_owned());
                 }
                 "max_count" => {
-                    asked.max_count = Some(number("max_count", &value, 1, MOST_MATCHES)?);
+                    query.max_count = Some(number("max_count", &value, 1, MAX_MATCHES)?);
                 }
-                "max_total" => asked.max_total = number("max_total", &value, 1, MOST_MATCHES)?,
-                "before" => asked.before = number("before", &value, 0, MOST_CONTEXT)?,
-                "after" => asked.after = number("after", &value, 0, MOST_CONTEXT)?,
+                "max_total" => query.max_total = number("max_total", &value, 1, MAX_MATCHES)?,
+                "before" => query.before = number("before", &value, 0, MAX_CONTEXT)?,
+                "after" => query.after = number("after", &value, 0, MAX_CONTEXT)?,
                 "case" => {
-                    asked.case = value.parse::<InspectImageGrepQueryCase>().map_err(|()| {
+                    query.case = value.parse::<InspectImageGrepQueryCase>().map_err(|()| {
                         ApiError::bad(format!(
-                            "`case` is sensitive, insensitive or smart, not `{value}`"
+                            "`case` must be sensitive, insensitive or smart, not `{value}`"
                         ))
                     })?;
                 }
                 _ => {}
             }
         }
-        if asked.pattern.is_empty() {
+        if query.pattern.is_empty() {
             return Err(ApiError::bad(
                 "`pattern` is missing: give a regular expression",
             ));
@@ -84,10 +86,7 @@ impl Asked {
         if paths.is_empty() {
             paths.push(PathBuf::from("/"));
         }
-        Ok(Self {
-            query: asked,
-            paths,
-        })
+        Ok(Self { query, paths })
     }
 }
 
@@ -95,41 +94,41 @@ fn push(
     list: &mut Vec<String>,
     name: &str,
     value: Cow<'_, str>,
-    most: usize,
+    max: usize,
 ) -> Result<(), ApiError> {
-    if list.len() == most {
-        return Err(too_many(name, most));
+    if list.len() == max {
+        return Err(too_many(name, max));
     }
     let length = value.chars().count();
-    if length > LONGEST {
+    if length > MAX_CHARACTERS {
         return Err(ApiError::bad(format!(
-            "`{name}` can have {LONGEST} characters, not {length}"
+            "`{name}` can have at most {MAX_CHARACTERS} characters, not {length}"
         )));
     }
     list.push(value.into_owned());
     Ok(())
 }
 
-fn too_many(name: &str, most: usize) -> ApiError {
-    ApiError::bad(format!("`{name}` can be given {most} times, not more"))
+fn too_many(name: &str, max: usize) -> ApiError {
+    ApiError::bad(format!("`{name}` can be given at most {max} times"))
 }
 
-fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64, ApiError> {
+fn number(name: &str, value: &str, min: u64, max: u64) -> Result<u64, ApiError> {
     value
         .parse()
         .ok()
-        .filter(|number| (least..=most).contains(number))
+        .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| {
             ApiError::bad(format!(
-                "`{name}` must be a whole number from {least} to {most}, not `{value}`"
+                "`{name}` must be a whole number from {min} to {max}, not `{value}`"
             ))
         })
 }
 
-/// Tells a search that nobody waits for it any more.
-struct Waiting(Arc<AtomicBool>);
+/// A flag that stops the search when its request is dropped.
+struct StopOnDrop(Arc<AtomicBool>);
 
-impl Drop for Waiting {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -141,48 +140,50 @@ pub(in crate::api::routes) async fn grep(
     Path(uuid): Path<Uuid>,
     uri: Uri,
 ) -> Result<Answer<GrepResult>, ApiError> {
-    let Asked { query, paths } = Asked::read(uri.query().unwrap_or_default())?;
-    let waiting = Waiting(Arc::default());
-    let stop = Arc::clone(&waiting.0);
+    let SearchRequest { query, paths } = SearchRequest::parse(uri.query().unwrap_or_default())?;
+    let stop_on_drop = StopOnDrop(Arc::default());
+    let stop = Arc::clone(&stop_on_drop.0);
     let patterns = query.pattern.clone();
-    let first = paths[0].to_string_lossy().into_owned();
-    // A pattern that cannot be meant is told before an image that is not there, and compiling can take a while.
-    let prepared = blocking(move || Search::new(&query, stop).map_err(ApiError::bad)).await?;
+    let first_path = paths[0].to_string_lossy().into_owned();
+    // Before the image is looked up, so an invalid pattern is reported even if the image is
+    // missing. Compiling patterns can take a while.
+    let search = blocking(move || Search::new(&query, stop).map_err(ApiError::bad)).await?;
     let view = own_view(&engine, uuid).await?.view;
-    let slot = Arc::clone(&engine.views.searches).acquire_owned();
-    let found = match tokio::time::timeout(TIME, slot).await {
-        Ok(Ok(slot)) => {
+    let permit = Arc::clone(&engine.views.searches).acquire_owned();
+    let found = match tokio::time::timeout(TIME, permit).await {
+        Ok(Ok(permit)) => {
             blocking(move || {
-                let _slot = slot;
+                let _permit = permit;
                 let mut walk = Walk::new(view);
-                prepared
+                search
                     .run(&mut walk, &paths)
-                    .map_err(|(path, error)| unfit(&path, error))
+                    .map_err(|(path, error)| search_error(&path, error))
             })
             .await?
         }
-        // Others have taken all the time there was.
+        // Other searches have used up the time.
         _ => Found {
             truncated: true,
-            ..Found::default()
+            ..SearchResult::default()
         },
     };
-    drop(waiting);
+    drop(stop_on_drop);
     Ok(Answer(GrepResult {
-        path: first,
+        path: first_path,
         patterns,
         matches: found.lines,
         truncated: found.truncated,
     }))
 }
 
-/// The API has no 422 here: a path that leads nowhere is not there.
-fn unfit(path: &std::path::Path, error: ViewError) -> ApiError {
+/// The answer to an error of a search. The API has no 422 for it, so a path of the wrong kind gets
+/// 404.
+fn search_error(path: &std::path::Path, error: ViewError) -> ApiError {
     match error {
         ViewError::NotADirectory | ViewError::TooManyLinks | ViewError::NotAFile => {
             ApiError::missing(format!("the image has no {}: {error}", path.display()))
         }
-        other => refused(path, other),
+        other => view_error(path, other),
     }
 }
 
@@ -191,16 +192,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_have_bounds_and_repeat() {
-        let asked = Asked::read("pattern=a&pattern=b%26c&path=etc/&path=/x&glob=*.rs&glob=!y&max_count=3&max_total=10&case=smart&before=1&after=50")
+    fn parameters_repeat_up_to_their_bounds() {
+        let request = SearchRequest::parse("pattern=a&pattern=b%26c&path=etc/&path=/x&glob=*.rs&glob=!y&max_count=3&max_total=10&case=smart&before=1&after=50")
             .unwrap();
-        assert_eq!(asked.query.pattern, ["a", "b&c"]);
-        assert_eq!(asked.paths, [PathBuf::from("/etc"), PathBuf::from("/x")]);
-        assert_eq!(asked.query.glob, ["*.rs", "!y"]);
-        assert_eq!(asked.query.max_count, Some(3));
-        assert_eq!((asked.query.before, asked.query.after), (1, 50));
+        assert_eq!(request.query.pattern, ["a", "b&c"]);
+        assert_eq!(request.paths, [PathBuf::from("/etc"), PathBuf::from("/x")]);
+        assert_eq!(request.query.glob, ["*.rs", "!y"]);
+        assert_eq!(request.query.max_count, Some(3));
+        assert_eq!((request.query.before, request.query.after), (1, 50));
         assert_eq!(
-            Asked::read("pattern=x").unwrap().paths,
+            SearchRequest::parse("pattern=x").unwrap().paths,
             [PathBuf::from("/")]
         );
         for bad in [
@@ -217,8 +218,8 @@ mod tests {
             format!("pattern={}", "é".repeat(1025)),
             format!("pattern=x{}", "&path=/".repeat(17)),
         ] {
-            assert!(Asked::read(&bad).is_err(), "{bad}");
+            assert!(SearchRequest::parse(&bad).is_err(), "{bad}");
         }
-        assert!(Asked::read(&format!("pattern={}", "é".repeat(1024))).is_ok());
+        assert!(SearchRequest::parse(&format!("pattern={}", "é".repeat(1024))).is_ok());
     }
 }

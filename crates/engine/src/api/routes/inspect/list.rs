@@ -1,4 +1,4 @@
-//! Listing a directory of an image, for programs and for people.
+//! The route for listing a directory of an image, as JSON or as text.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,20 +10,21 @@ use chrono::DateTime;
 use contree_sandbox::{Entry, EntryKind};
 use uuid::Uuid;
 
-use super::{Path, Query, given, look};
+use super::{Path, Query, required_path, with_view};
 use crate::api::types::{
     DirectoryList, FileItem, FileItemGroup, FileItemOwner, InspectImageFileQuery,
 };
 use crate::engine::Engine;
 use crate::error::ApiError;
-use crate::image::views::Names;
+use crate::image::view_cache::AccountNames;
 
-/// A name, or the number of who has none.
-fn owner(name: Option<&str>, id: u32) -> String {
+/// The name of a user or group, or its number if it has no name.
+fn name_or_id(name: Option<&str>, id: u32) -> String {
     name.map_or_else(|| id.to_string(), str::to_owned)
 }
 
-fn item(names: &Names, entry: &Entry) -> FileItem {
+/// An entry as JSON answers show it.
+fn file_item(names: &Names, entry: &Entry) -> FileItem {
     let (user, group) = (names.user(entry.uid), names.group(entry.gid));
     FileItem {
         size: entry.size,
@@ -58,9 +59,9 @@ pub(in crate::api::routes) async fn list(
     Path(uuid): Path<Uuid>,
     Query(query): Query<InspectImageFileQuery>,
 ) -> Result<Response, ApiError> {
-    let path = given(query.path.as_deref())?;
+    let path = required_path(query.path.as_deref())?;
     let text = query.text.0;
-    look(&engine, uuid, path, move |open, path| {
+    with_view(&engine, uuid, path, move |open, path| {
         let entries = open.view.list(path)?;
         Ok(if text {
             as_text(&open.names, &entries).into_response()
@@ -69,7 +70,7 @@ pub(in crate::api::routes) async fn list(
                 path: path.to_string_lossy().into_owned(),
                 files: entries
                     .iter()
-                    .map(|entry| item(&open.names, entry))
+                    .map(|entry| file_item(&open.names, entry))
                     .collect(),
             })
             .into_response()
@@ -78,7 +79,7 @@ pub(in crate::api::routes) async fn list(
     .await
 }
 
-/// Entries as `ls -l` would print them.
+/// Formats entries like `ls -l`.
 fn as_text(names: &Names, entries: &[Entry]) -> String {
     let mut text = String::new();
     for entry in entries {
@@ -95,8 +96,8 @@ fn as_text(names: &Names, entries: &[Entry]) -> String {
             "{} {:>3} {:<8} {:<8} {:>10} {when} {}{target}",
             permissions(entry),
             entry.nlink,
-            owner(names.user(entry.uid), entry.uid),
-            owner(names.group(entry.gid), entry.gid),
+            name_or_id(names.user(entry.uid), entry.uid),
+            name_or_id(names.group(entry.gid), entry.gid),
             entry.size,
             entry.name.to_string_lossy().escape_debug(),
         );

@@ -1,4 +1,4 @@
-//! Looking into images without running anything of theirs. One file an operation.
+//! Routes that read images without running a command. One file for each operation.
 
 mod archive;
 mod download;
@@ -29,25 +29,25 @@ use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::lookup;
-use crate::image::views::OpenView;
+use crate::image::view_cache::OpenView;
 use crate::rows::{images, layers};
 
-/// The path of a query. Without a leading slash it counts from the root too.
-fn given(path: Option<&str>) -> Result<PathBuf, ApiError> {
+/// The required `path` of a query. A path without a leading slash starts at the root too.
+fn required_path(path: Option<&str>) -> Result<PathBuf, ApiError> {
     let path =
         path.ok_or_else(|| ApiError::bad("`path` is missing: give a path inside the image"))?;
-    inside(path)
+    image_path(path)
 }
 
-/// A path inside an image.
-fn inside(path: &str) -> Result<PathBuf, ApiError> {
+/// Converts a text to an absolute path inside an image.
+fn image_path(path: &str) -> Result<PathBuf, ApiError> {
     if path.contains('\0') {
-        return Err(ApiError::bad("`path` cannot hold a NUL byte"));
+        return Err(ApiError::bad("`path` cannot contain a NUL byte"));
     }
     Ok(PathBuf::from("/").join(path).components().collect())
 }
 
-fn see(status: StatusCode, location: String) -> Response {
+fn redirect_to(status: StatusCode, location: String) -> Response {
     (status, [(header::LOCATION, location)]).into_response()
 }
 
@@ -56,7 +56,7 @@ pub(super) async fn redirect(uri: axum::http::Uri) -> Response {
     let query = uri
         .query()
         .map_or_else(String::new, |query| format!("?{query}"));
-    see(
+    redirect_to(
         StatusCode::TEMPORARY_REDIRECT,
         format!("/v1/inspect/{query}"),
     )
@@ -64,7 +64,7 @@ pub(super) async fn redirect(uri: axum::http::Uri) -> Response {
 
 /// `GET /inspect/{imageUUID}`.
 pub(super) async fn redirect_image(Path(uuid): Path<Uuid>) -> Response {
-    see(
+    redirect_to(
         StatusCode::TEMPORARY_REDIRECT,
         format!("/v1/inspect/{uuid}/"),
     )
@@ -78,7 +78,7 @@ pub(super) async fn find(
     let tag = query.tag.ok_or_else(|| ApiError::bad("`tag` is missing"))?;
     check_tag(&tag)?;
     let image = lookup::find_tag(&engine, tag).await?;
-    Ok(see(
+    Ok(redirect_to(
         StatusCode::FOUND,
         format!("/v1/inspect/{}/", image.uuid),
     ))
@@ -91,34 +91,35 @@ pub(super) async fn image(
 ) -> Result<Answer<Image>, ApiError> {
     let image = lookup::find(&engine, uuid).await?;
     let tag = engine.read(move |c| images::newest_tag(c, uuid)).await?;
-    Ok(Answer(image_routes::shown(&image, tag.as_deref())))
+    Ok(Answer(image_routes::to_answer(&image, tag.as_deref())))
 }
 
-/// Looks into an image; a view whose helper has ended is opened anew once.
-async fn look<T: Send + 'static>(
+/// Reads from a shared view of an image. If the view's helper process has ended, opens the view
+/// once again.
+async fn with_view<T: Send + 'static>(
     engine: &Arc<Engine>,
     uuid: Uuid,
-    at: PathBuf,
-    ask: impl Fn(&OpenView, &std::path::Path) -> Result<T, ViewError> + Send + 'static,
+    path: PathBuf,
+    read: impl Fn(&OpenView, &std::path::Path) -> Result<T, ViewError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let image = lookup::find(engine, uuid).await?;
     let engine = Arc::clone(engine);
     blocking(move || {
         let chain = engine.rows.read(|c| layers::chain(c, image.layer))?;
         let chain: Vec<u64> = chain.iter().map(|layer| layer.id).collect();
-        let answer = match ask(&*engine.views.get(&engine.store, &chain)?, &at) {
+        let result = match read(&*engine.views.get(&engine.store, &chain)?, &path) {
             Err(ViewError::Sandbox(_)) => {
                 engine.views.forget(image.layer);
-                ask(&*engine.views.get(&engine.store, &chain)?, &at)
+                read(&*engine.views.get(&engine.store, &chain)?, &path)
             }
-            answer => answer,
+            result => result,
         };
-        answer.map_err(|error| refused(&at, error))
+        result.map_err(|error| view_error(&path, error))
     })
     .await
 }
 
-/// A view for one request alone, which may keep it as long as it takes.
+/// Opens a view for a single request, which may use it for long.
 async fn own_view(engine: &Arc<Engine>, uuid: Uuid) -> Result<OpenView, ApiError> {
     let image = lookup::find(engine, uuid).await?;
     let engine = Arc::clone(engine);
@@ -130,14 +131,15 @@ async fn own_view(engine: &Arc<Engine>, uuid: Uuid) -> Result<OpenView, ApiError
     .await
 }
 
-fn refused(path: &std::path::Path, error: ViewError) -> ApiError {
+/// The answer to an error of reading an image.
+fn view_error(path: &std::path::Path, error: ViewError) -> ApiError {
     let path = path.display();
     match error {
         ViewError::NotFound => ApiError::missing(format!("the image has no {path}")),
         ViewError::NotADirectory => ApiError::kind(format!("{path} is not a directory")),
         ViewError::NotAFile => ApiError::kind(format!("{path} is not a regular file")),
         ViewError::TooManyLinks => {
-            ApiError::kind(format!("{path} leads through too many symbolic links"))
+            ApiError::kind(format!("{path} has too many symbolic links to follow"))
         }
         ViewError::TooMany => ApiError::kind(format!(
             "{path} has too many entries to list; read it as an archive"

@@ -1,4 +1,4 @@
-//! What commands are given so that ordinary tools use the network there is: variables, and files beside the image.
+//! Environment variables and side files that let ordinary tools use a sandbox's network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,20 +7,20 @@ use std::sync::OnceLock;
 
 use contree_sandbox::{SideFile, SideFileContent};
 
-use super::access::{Access, PORT};
+use super::network_access::{NetworkAccess, PROXY_PORT};
 use super::settings::ProxyVariables;
 
 use crate::api::request::SpawnRequest;
 
-/// Certificates of the machine, for images that have none.
-const CERTIFICATES: &str = "ca-certificates.crt";
-/// Settings of apt where a sandbox has a single user id.
-const APT: &str = "apt.conf";
-/// The machine's resolvers, where its network is shared.
-const RESOLVERS: &str = "resolv.conf";
+/// The machine's CA certificates, for images that have none.
+const CERTIFICATES_FILE: &str = "ca-certificates.crt";
+/// Settings of apt for sandboxes with a single user id.
+const APT_FILE: &str = "apt.conf";
+/// The machine's DNS resolvers, for sandboxes that share its network.
+const RESOLVERS_FILE: &str = "resolv.conf";
 
-/// Where distributions keep their certificates in one file.
-const BUNDLES: &[&str] = &[
+/// Files in which distributions keep all CA certificates.
+const SYSTEM_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -29,7 +29,7 @@ const BUNDLES: &[&str] = &[
     "/etc/pki/tls/cacert.pem",
 ];
 
-/// Variables by which tools are told of a file with certificates.
+/// Variables that name a certificate file for tools.
 const BUNDLE_VARIABLES: &[&str] = &[
     "SSL_CERT_FILE",
     "CURL_CA_BUNDLE",
@@ -40,10 +40,10 @@ const BUNDLE_VARIABLES: &[&str] = &[
     "NODE_EXTRA_CA_CERTS",
 ];
 
-/// What stays with the sandbox.
+/// Hosts that tools reach without the proxy: the sandbox itself.
 const NO_PROXY: &str = "localhost,127.0.0.1,::1";
 
-/// Files of the machine that are read once.
+/// Contents of side files, each read once from the machine.
 #[derive(Default)]
 pub(super) struct Provisions {
     certificates: OnceLock<Option<SideFileContent>>,
@@ -52,8 +52,8 @@ pub(super) struct Provisions {
 }
 
 impl Provisions {
-    /// The files that a sandbox gets.
-    pub(super) fn side_files(&self, access: Access, single: bool) -> Vec<SideFile> {
+    /// The side files of a sandbox.
+    pub(super) fn side_files(&self, access: NetworkAccess, single_user: bool) -> Vec<SideFile> {
         let mut files = Vec::new();
         let mut add =
             |name: &str, content: Option<SideFileContent>, unless: &[&str], over: Option<&str>| {
@@ -64,69 +64,83 @@ impl Provisions {
                     mount_over: over.map(PathBuf::from),
                 }));
             };
-        if single {
+        if single_user {
             let apt = self.apt.get_or_init(|| {
                 SideFileContent::new(b"// One user id: apt cannot become another user to download.\nAPT::Sandbox::User \"root\";\n").ok()
             });
-            add(APT, apt.clone(), &[], None);
+            add(APT_FILE, apt.clone(), &[], None);
         }
-        if access == Access::Proxy || access == Access::Host {
-            let certificates = self.certificates.get_or_init(|| read(BUNDLES));
-            add(CERTIFICATES, certificates.clone(), BUNDLES, None);
+        if access == NetworkAccess::Proxy || access == NetworkAccess::Host {
+            let certificates = self.certificates.get_or_init(|| read_first(SYSTEM_BUNDLES));
+            add(
+                CERTIFICATES_FILE,
+                certificates.clone(),
+                SYSTEM_BUNDLES,
+                None,
+            );
         }
-        if access == Access::Host {
-            let resolvers = self.resolvers.get_or_init(|| read(&["/etc/resolv.conf"]));
-            add(RESOLVERS, resolvers.clone(), &[], Some("/etc/resolv.conf"));
+        if access == NetworkAccess::Host {
+            let resolvers = self
+                .resolvers
+                .get_or_init(|| read_first(&["/etc/resolv.conf"]));
+            add(
+                RESOLVERS_FILE,
+                resolvers.clone(),
+                &[],
+                Some("/etc/resolv.conf"),
+            );
         }
         files
     }
 }
 
-fn read(paths: &[&str]) -> Option<SideFileContent> {
+/// Reads the first of these files that exists and is not empty.
+fn read_first(paths: &[&str]) -> Option<Content> {
     let bytes = paths
         .iter()
         .find_map(|path| fs::read(path).ok().filter(|bytes| !bytes.is_empty()))?;
     SideFileContent::new(&bytes).ok()
 }
 
-/// Adds the variables to a command's environment. What the request says of a variable, in either case, counts.
+/// Adds the variables to a command's environment. A variable that the request sets, in upper or
+/// lower case, is left alone.
 pub(super) fn add_variables(
     env: &mut BTreeMap<String, String>,
     request: &SpawnRequest,
-    access: Access,
+    access: NetworkAccess,
     machine: &ProxyVariables,
     side_files: &[PathBuf],
 ) {
-    let of_request = |name: &str| {
+    let in_request = |name: &str| {
         request
             .env
             .iter()
             .flatten()
-            .any(|(given, _)| given.eq_ignore_ascii_case(name))
+            .any(|(requested, _)| requested.eq_ignore_ascii_case(name))
     };
     let mut set = |name: &str, value: &str| {
-        if !of_request(name) {
+        if !in_request(name) {
             env.insert(name.to_owned(), value.to_owned());
         }
     };
     match access {
-        Access::Proxy => {
-            let proxy = format!("http://{}:{PORT}", contree_sandbox::Network::LISTENER);
+        NetworkAccess::Proxy => {
+            let proxy = format!("http://{}:{PROXY_PORT}", contree_sandbox::Network::LISTENER);
             for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
                 set(name, &proxy);
             }
             for name in ["no_proxy", "NO_PROXY"] {
                 set(name, NO_PROXY);
             }
-            // Newer versions of node look at the variables above only if told so.
+            // Newer versions of Node.js use the variables above only with this one.
             set("NODE_USE_ENV_PROXY", "1");
         }
-        Access::Host => {
+        NetworkAccess::Host => {
             for (name, value) in &machine.set {
                 set(name, value);
             }
         }
-        Access::Loopback | Access::Refused => {}
+        NetworkAccess::Loopback | NetworkAccess::Unavailable => {}
     }
     let path_of = |name: &str| {
         side_files
@@ -134,12 +148,12 @@ pub(super) fn add_variables(
             .find(|path| path.ends_with(name))
             .map(|path| path.to_string_lossy())
     };
-    if let Some(path) = path_of(CERTIFICATES) {
+    if let Some(path) = path_of(CERTIFICATES_FILE) {
         for variable in BUNDLE_VARIABLES {
             set(variable, &path);
         }
     }
-    if let Some(path) = path_of(APT) {
+    if let Some(path) = path_of(APT_FILE) {
         set("APT_CONFIG", &path);
     }
 }
@@ -156,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_comes_first_in_either_case() {
+    fn variables_of_the_request_win_in_either_case() {
         let request = request(
             serde_json::json!({"HTTPS_PROXY": null, "no_proxy": "example.com", "SSL_CERT_FILE": "/own"}),
         );
@@ -165,9 +179,9 @@ mod tests {
         add_variables(
             &mut env,
             &request,
-            Access::Proxy,
+            NetworkAccess::Proxy,
             &ProxyVariables::default(),
-            &[PathBuf::from("/dev/contree").join(CERTIFICATES)],
+            &[PathBuf::from("/dev/contree").join(CERTIFICATES_FILE)],
         );
         assert_eq!(env["http_proxy"], "http://127.0.0.1:3128");
         assert_eq!(env["HTTP_PROXY"], "http://127.0.0.1:3128");
@@ -182,11 +196,17 @@ mod tests {
         ] {
             assert!(!env.contains_key(absent), "{absent}");
         }
-        // None of it is saved with the image.
+        // A sandbox without network gets none of the proxy variables.
         let mut env = BTreeMap::new();
-        let apt = PathBuf::from("/dev/contree").join(APT);
+        let apt = PathBuf::from("/dev/contree").join(APT_FILE);
         let machine = ProxyVariables::default();
-        add_variables(&mut env, &request, Access::Loopback, &machine, &[apt]);
+        add_variables(
+            &mut env,
+            &request,
+            NetworkAccess::Loopback,
+            &machine,
+            &[apt],
+        );
         assert_eq!(env.into_keys().collect::<Vec<_>>(), ["APT_CONFIG"]);
     }
 }

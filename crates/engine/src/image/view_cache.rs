@@ -1,4 +1,5 @@
-//! Open views into images, kept for a while: a second look into an image costs no new helper.
+//! A cache of open views into images. While a view is open, further requests for its image start no
+//! new helper process.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -9,29 +10,29 @@ use std::time::{Duration, Instant};
 use contree_sandbox::{LayerId, LayerStore, View};
 use tokio::sync::Semaphore;
 
-/// How many views are kept open.
-const KEPT: usize = 4;
+/// The number of open views in the cache.
+const MAX_OPEN_VIEWS: usize = 4;
 
-/// How long an unused view is kept open.
-pub(crate) const IDLE: Duration = Duration::from_secs(20);
+/// How long an unused view stays open.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How much of an image's `/etc/passwd` is looked at.
-const NAMES_LIMIT: u64 = 1024 * 1024;
+/// Bytes of an image's `/etc/passwd` and `/etc/group` that are read.
+const MAX_ACCOUNT_FILE_BYTES: u64 = 1024 * 1024;
 
-/// A view, and the names of an image's users and groups.
+/// A view, with the names of its image's users and groups.
 pub(crate) struct OpenView {
     pub(crate) view: View,
-    pub(crate) names: Names,
+    pub(crate) names: AccountNames,
 }
 
-/// The names of an image's users and groups, by ids.
+/// The names of an image's users and groups, by id.
 #[derive(Default)]
-pub(crate) struct Names {
+pub(crate) struct AccountNames {
     users: HashMap<u32, String>,
     groups: HashMap<u32, String>,
 }
 
-impl Names {
+impl AccountNames {
     /// A user's name.
     pub(crate) fn user(&self, id: u32) -> Option<&str> {
         self.users.get(&id).map(String::as_str)
@@ -44,43 +45,45 @@ impl Names {
 }
 
 impl OpenView {
-    /// A view of a chain, top layer first, for one user alone. Blocks for some milliseconds.
+    /// Opens a new view of a chain, top layer first. Blocks for some milliseconds.
     pub(crate) fn open(store: &LayerStore, chain: &[u64]) -> Result<Self, contree_sandbox::Error> {
         let layers: Vec<LayerId> = chain.iter().map(|id| LayerId(*id)).collect();
         let view = View::open(store, &layers)?;
-        let names = Names {
-            users: names(&view, Path::new("/etc/passwd")),
-            groups: names(&view, Path::new("/etc/group")),
+        let names = AccountNames {
+            users: read_names(&view, Path::new("/etc/passwd")),
+            groups: read_names(&view, Path::new("/etc/group")),
         };
         Ok(Self { view, names })
     }
 }
 
-/// How many searches run at once, and how many archives are being written.
-const SEARCHES: usize = 4;
-const ARCHIVES: usize = 32;
+/// The most concurrent searches.
+const MAX_SEARCHES: usize = 4;
+/// The most archives that are written concurrently.
+const MAX_ARCHIVES: usize = 32;
 
-/// The views that are open.
-pub(crate) struct Views {
+/// The cache of open views.
+pub(crate) struct ViewCache {
     open: Mutex<Vec<(u64, Arc<OpenView>, Instant)>>,
-    /// Held while a search runs.
+    /// One permit for each running search.
     pub(crate) searches: Arc<Semaphore>,
-    /// Held while an archive is being written.
+    /// One permit for each archive that is being written.
     pub(crate) archives: Arc<Semaphore>,
 }
 
-impl Default for Views {
+impl Default for ViewCache {
     fn default() -> Self {
         Self {
             open: Mutex::default(),
-            searches: Arc::new(Semaphore::new(SEARCHES)),
-            archives: Arc::new(Semaphore::new(ARCHIVES)),
+            searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
+            archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
         }
     }
 }
 
-impl Views {
-    /// The view of a chain, top layer first. Blocks for some milliseconds if it is not open.
+impl ViewCache {
+    /// Returns the view of a chain, top layer first. If it is not in the cache, opening it blocks
+    /// for some milliseconds.
     pub(crate) fn get(
         &self,
         store: &LayerStore,
@@ -93,8 +96,9 @@ impl Views {
         let view = Arc::new(OpenView::open(store, chain)?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.push((top, Arc::clone(&view), Instant::now()));
-        let oldest = (open.len() > KEPT).then(|| open.remove(0));
-        // Closing waits for the helper, and others need not wait for that.
+        let oldest = (open.len() > MAX_OPEN_VIEWS).then(|| open.remove(0));
+        // Closing waits for the helper. Other requests need not wait for that, so the lock is
+        // released first.
         drop(open);
         drop(oldest);
         Ok(view)
@@ -108,7 +112,7 @@ impl Views {
         Some(view)
     }
 
-    /// Closes the view of a layer, for instance because its helper has ended.
+    /// Removes the view of a layer, for instance because its helper process has ended.
     pub(crate) fn forget(&self, top: u64) {
         self.open
             .lock()
@@ -116,15 +120,16 @@ impl Views {
             .retain(|(id, ..)| *id != top);
     }
 
-    /// Takes out what nobody used for [`IDLE`]. It closes when dropped, which blocks.
+    /// Removes and returns the views that were unused for [`IDLE_TIMEOUT`]. Dropping them closes
+    /// them, which blocks.
     pub(crate) fn take_idle(&self) -> Vec<Arc<OpenView>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.extract_if(.., |(_, _, used)| used.elapsed() >= IDLE)
+        open.extract_if(.., |(_, _, used)| used.elapsed() >= IDLE_TIMEOUT)
             .map(|(_, view, _)| view)
             .collect()
     }
 
-    /// Closes all.
+    /// Closes all views.
     pub(crate) fn close(&self) {
         self.open
             .lock()
@@ -134,12 +139,16 @@ impl Views {
 }
 
 /// Reads `name:…:id:…` lines. An image without the file has no names.
-fn names(view: &View, path: &Path) -> HashMap<u32, String> {
+fn read_names(view: &View, path: &Path) -> HashMap<u32, String> {
     let Ok((file, _)) = view.open_file(path) else {
         return HashMap::new();
     };
     let mut text = Vec::new();
-    if file.take(NAMES_LIMIT).read_to_end(&mut text).is_err() {
+    if file
+        .take(MAX_ACCOUNT_FILE_BYTES)
+        .read_to_end(&mut text)
+        .is_err()
+    {
         return HashMap::new();
     }
     parse_names(&String::from_utf8_lossy(&text))
@@ -161,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_name_of_an_id_counts() {
+    fn the_first_name_of_an_id_is_used() {
         let names = parse_names(
             "root:x:0:0:root:/root:/bin/sh\nbad line\ntoor:x:0:0::/:\nwww:x:33:33::/:\n",
         );

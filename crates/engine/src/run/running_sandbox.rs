@@ -1,4 +1,4 @@
-//! A sandbox that is up, and the processes in it: the main one, and those that clients start beside it.
+//! A running sandbox and its processes: the main process, and subprocesses that clients start.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,47 +16,50 @@ use crate::api::report::{event_resources, millis, spawn_event};
 use crate::api::request::SpawnRequest;
 use crate::api::types::{EventDataExit, EventDataTruncatedStream, OperationEventType};
 use crate::blocking::blocking;
-use crate::egress::Variables;
+use crate::egress::NetworkVariables;
 use crate::error::ApiError;
 use crate::limits;
 use crate::operation::events::EventLog;
 use crate::rows::images::Image;
-use crate::run::streams::{ProcessInput, record};
+use crate::run::streams::{ProcessInput, record_output};
 
-/// The main process, as the events' `spid`.
+/// The `spid` of the main process in events.
 pub(crate) const MAIN: u64 = 1;
 
-/// How long what a killed process has written may take to be read.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long the engine reads the remaining output of killed processes.
+const KILLED_OUTPUT_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the output of a process that ended by itself is waited for. What it started may hold its streams open for long.
-const REST: Duration = Duration::from_secs(1);
+/// How long the exit event of a subprocess waits for its remaining output. Processes that the
+/// subprocess started may keep its streams open for long.
+const EXITED_OUTPUT_WAIT: Duration = Duration::from_secs(1);
 
-/// A sandbox that is up.
-pub(crate) struct Instance {
-    /// Taken out when the instance is over; held for reading while something is asked of it.
+/// A running sandbox.
+pub(crate) struct RunningSandbox {
+    /// `None` once the sandbox is closed. A call into the sandbox holds the read lock.
     sandbox: Arc<RwLock<Option<Sandbox>>>,
     log: Arc<EventLog>,
-    /// What processes start with.
+    /// The image, whose environment and working directory are the defaults of processes.
     image: Image,
-    /// Seconds until all of it is killed.
+    /// Seconds until all processes are killed.
     timeout: u64,
-    /// What they are told of the network.
+    /// Environment variables about the network, such as the proxy's address.
     variables: Variables,
     timed_out: AtomicBool,
     processes: Mutex<Processes>,
-    attended: TaskTracker,
+    /// The tasks that start and follow subprocesses.
+    tasks: TaskTracker,
 }
 
+/// The processes of a sandbox.
 struct Processes {
-    /// The number of the next one.
+    /// The `spid` of the next subprocess.
     next: u64,
-    /// How many are being started.
+    /// The number of processes that are being started.
     starting: usize,
     live: HashMap<u64, LiveProcess>,
 }
 
-/// A process that runs.
+/// A running process.
 #[derive(Clone)]
 struct LiveProcess {
     /// Its number in the sandbox crate.
@@ -64,25 +67,26 @@ struct LiveProcess {
     input: Arc<ProcessInput>,
 }
 
-/// A process and all that is kept of it.
-pub(crate) struct AttendedProcess {
+/// A started process with the tasks that serve its streams.
+pub(crate) struct StartedProcess {
     spid: u64,
     pub(crate) pid: i32,
-    begun: Instant,
+    started_at: Instant,
     input: Arc<ProcessInput>,
-    /// Writes its input, and reads its two output streams.
-    feeder: JoinHandle<()>,
+    /// The task that writes its input.
+    writer: JoinHandle<()>,
+    /// The tasks that read its two output streams.
     readers: [JoinHandle<()>; 2],
     pub(crate) exit: oneshot::Receiver<Exit>,
 }
 
-impl Instance {
+impl RunningSandbox {
     pub(crate) fn new(
         sandbox: Sandbox,
         log: Arc<EventLog>,
         image: Image,
         timeout: u64,
-        variables: Variables,
+        variables: NetworkVariables,
     ) -> Arc<Self> {
         Arc::new(Self {
             sandbox: Arc::new(RwLock::new(Some(sandbox))),
@@ -96,7 +100,7 @@ impl Instance {
                 starting: 0,
                 live: HashMap::new(),
             }),
-            attended: TaskTracker::new(),
+            tasks: TaskTracker::new(),
         })
     }
 
@@ -104,33 +108,35 @@ impl Instance {
     pub(crate) async fn start_main(
         &self,
         request: &SpawnRequest,
-    ) -> Result<AttendedProcess, ApiError> {
+    ) -> Result<StartedProcess, ApiError> {
         self.launch(MAIN, request).await
     }
 
-    /// Starts a further process, and gives its number. It is attended to until it ends, whoever asked for it.
+    /// Starts a subprocess and returns its `spid`. The engine follows it until it ends, even if the
+    /// client goes away.
     pub(crate) async fn start(self: &Arc<Self>, request: SpawnRequest) -> Result<u64, ApiError> {
-        let starting = Starting::new(self)?;
+        let starting = StartingProcess::new(self)?;
         let spid = starting.spid;
-        let instance = Arc::clone(self);
-        // On its own, since a client that goes away must not leave a process without anybody who reads its output.
-        let started = self.attended.spawn(async move {
-            let attended = instance.launch(spid, &request).await;
+        let running_sandbox = Arc::clone(self);
+        // In a task of its own: if the client goes away, the process still needs a reader of its
+        // output.
+        let started = self.tasks.spawn(async move {
+            let process = running_sandbox.launch(spid, &request).await;
             drop(starting);
-            let attended = attended?;
-            let attending = Arc::clone(&instance);
-            instance
-                .attended
-                .spawn(async move { attending.attend(attended).await });
+            let process = process?;
+            let following = Arc::clone(&running_sandbox);
+            running_sandbox
+                .tasks
+                .spawn(async move { following.follow(process).await });
             Ok(())
         });
         started
             .await
-            .map_err(|error| ApiError::internal(format!("the engine's worker failed: {error}")))?
+            .map_err(|error| ApiError::internal(format!("a task of the engine failed: {error}")))?
             .map(|()| spid)
     }
 
-    async fn launch(&self, spid: u64, request: &SpawnRequest) -> Result<AttendedProcess, ApiError> {
+    async fn launch(&self, spid: u64, request: &SpawnRequest) -> Result<StartedProcess, ApiError> {
         let mut env = request.environment(&self.image);
         self.variables.add(&mut env, request);
         let cwd = request.start_directory(&self.image);
@@ -146,98 +152,112 @@ impl Instance {
             uid: request.uid,
             gid: request.gid,
         };
-        let process = self.ask(move |sandbox| sandbox.exec(&command)).await?;
+        let process = self
+            .with_sandbox(move |sandbox| sandbox.exec(&command))
+            .await?;
         self.log.append(
             spid,
             OperationEventType::Spawn,
             spawn_event(request, &process, &program, &args, &cwd, self.timeout),
         );
-        Ok(self.take(spid, process, request))
+        Ok(self.connect_streams(spid, process, request))
     }
 
-    fn take(&self, spid: u64, process: Process, request: &SpawnRequest) -> AttendedProcess {
-        let cap = request.truncate_output_at;
-        let input = Arc::new(ProcessInput::new(Arc::clone(&self.log), spid, cap));
+    /// Starts the tasks that write the input and record the output of a process.
+    fn connect_streams(
+        &self,
+        spid: u64,
+        process: Process,
+        request: &SpawnRequest,
+    ) -> StartedProcess {
+        let max_recorded = request.truncate_output_at;
+        let input = Arc::new(ProcessInput::new(Arc::clone(&self.log), spid, max_recorded));
         input.begin(
             request.stdin_bytes().unwrap_or_default(),
-            !request.keeps_stdin(),
+            !request.keeps_stdin_open(),
         );
-        let feeder = {
+        let writer = {
             let input = Arc::clone(&input);
-            tokio::spawn(async move { input.deliver(process.stdin).await })
+            tokio::spawn(async move { input.write_to(process.stdin).await })
         };
         let readers = [
             (process.stdout, EventDataTruncatedStream::Stdout),
             (process.stderr, EventDataTruncatedStream::Stderr),
         ]
-        .map(|(fd, name)| record(Arc::clone(&self.log), spid, fd, name, cap));
+        .map(|(fd, name)| record_output(Arc::clone(&self.log), spid, fd, name, max_recorded));
         let live = LiveProcess {
             id: process.id,
             input: Arc::clone(&input),
         };
         self.processes().live.insert(spid, live);
-        AttendedProcess {
+        StartedProcess {
             spid,
             pid: process.pid,
-            begun: Instant::now(),
+            started_at: Instant::now(),
             input,
-            feeder,
+            writer,
             readers,
             exit: process.exit,
         }
     }
 
-    /// Waits for the end of a further process and records it.
-    async fn attend(&self, mut attended: AttendedProcess) {
-        let exit = (&mut attended.exit).await.ok();
-        self.conclude(attended, exit.as_ref(), REST, async {}).await;
+    /// Waits for the end of a subprocess and records it.
+    async fn follow(&self, mut process: StartedProcess) {
+        let exit = (&mut process.exit).await.ok();
+        self.record_end(process, exit.as_ref(), EXITED_OUTPUT_WAIT, async {})
+            .await;
     }
 
-    /// Records the end of the main process, after all in the sandbox was killed. `last_words` may add to its output.
-    pub(crate) async fn conclude_main(
+    /// Records the end of the main process, after all processes in the sandbox were killed.
+    /// `diagnostics` may append to its output.
+    pub(crate) async fn record_main_end(
         &self,
-        attended: AttendedProcess,
+        process: StartedProcess,
         exit: Option<&Exit>,
-        last_words: impl Future<Output = ()>,
+        diagnostics: impl Future<Output = ()>,
     ) {
-        self.conclude(attended, exit, GRACE, last_words).await;
+        self.record_end(process, exit, KILLED_OUTPUT_WAIT, diagnostics)
+            .await;
     }
 
-    /// Records the end of a process. One without an exit went down with its sandbox.
-    async fn conclude(
+    /// Records the end of a process. A process without an exit ended together with its sandbox.
+    async fn record_end(
         &self,
-        attended: AttendedProcess,
+        process: StartedProcess,
         exit: Option<&Exit>,
-        rest: Duration,
-        last_words: impl Future<Output = ()>,
+        output_wait: Duration,
+        diagnostics: impl Future<Output = ()>,
     ) {
-        let AttendedProcess {
+        let StartedProcess {
             spid,
             pid,
-            begun,
+            started_at,
             input,
-            feeder,
+            writer,
             readers,
             ..
-        } = attended;
-        let elapsed = begun.elapsed();
+        } = process;
+        let elapsed = started_at.elapsed();
         self.processes().live.remove(&spid);
-        feeder.abort();
-        let _ = feeder.await;
+        writer.abort();
+        let _ = writer.await;
         input.end();
-        let until = tokio::time::Instant::now() + rest;
+        let deadline = tokio::time::Instant::now() + output_wait;
         for mut reader in readers {
-            if tokio::time::timeout_at(until, &mut reader).await.is_err() {
+            if tokio::time::timeout_at(deadline, &mut reader)
+                .await
+                .is_err()
+            {
                 if spid == MAIN {
                     reader.abort();
                     let _ = reader.await;
                 } else {
-                    // What it started goes on writing, and must not be held up.
-                    self.attended.spawn(reader);
+                    // Processes that it started may still write, and must not block.
+                    self.tasks.spawn(reader);
                 }
             }
         }
-        last_words.await;
+        diagnostics.await;
         let killed = Exit {
             code: None,
             signal: Some(9),
@@ -265,8 +285,8 @@ impl Instance {
 
     /// Sends a signal to the process group of a process.
     pub(crate) async fn signal(&self, spid: u64, signal: i32) -> Result<(), ApiError> {
-        let id = self.live(spid)?.id;
-        self.ask(move |sandbox| sandbox.signal(id, signal))
+        let id = self.live_process(spid)?.id;
+        self.with_sandbox(move |sandbox| sandbox.signal(id, signal))
             .await
             .map_err(|error| {
                 if error.is_missing() {
@@ -277,32 +297,34 @@ impl Instance {
             })
     }
 
-    /// Writes to a process's standard input, and closes it if asked. Waits while it does not read.
+    /// Writes to a process's standard input, and closes it if `close` is set. Waits while the
+    /// process does not read.
     pub(crate) async fn write(
         &self,
         spid: u64,
         bytes: Vec<u8>,
         close: bool,
     ) -> Result<(), ApiError> {
-        let input = self.live(spid)?.input;
+        let input = self.live_process(spid)?.input;
         input.push(bytes, close).await
     }
 
-    /// Whether it is over: its main process has ended, and nothing can be asked of it any more.
-    pub(crate) async fn is_over(&self) -> bool {
+    /// Whether the sandbox is closed: its main process has ended, and further calls fail.
+    pub(crate) async fn is_closed(&self) -> bool {
         self.sandbox.read().await.is_none()
     }
 
-    /// Ends the instance for everybody else: what is being asked of it is answered first, nothing after that is.
+    /// Closes the sandbox and returns it. Calls in progress finish first; later ones fail.
     pub(crate) async fn close(&self, timed_out: bool) -> Option<Sandbox> {
         self.timed_out.store(timed_out, Ordering::Release);
         self.sandbox.write().await.take()
     }
 
-    /// Waits until the end of every further process is recorded, after all in the sandbox was killed.
-    pub(crate) async fn rest(&self) {
-        self.attended.close();
-        if tokio::time::timeout(GRACE, self.attended.wait())
+    /// Waits until the end of every subprocess is recorded, after all processes in the sandbox were
+    /// killed.
+    pub(crate) async fn wait_for_subprocesses(&self) {
+        self.tasks.close();
+        if tokio::time::timeout(KILLED_OUTPUT_WAIT, self.tasks.wait())
             .await
             .is_err()
         {
@@ -310,19 +332,20 @@ impl Instance {
         }
     }
 
-    async fn ask<T: Send + 'static>(
+    /// Calls into the sandbox, on a thread that may block. 409 if the sandbox is closed.
+    async fn with_sandbox<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Sandbox) -> Result<T, contree_sandbox::Error> + Send + 'static,
+        call: impl FnOnce(&Sandbox) -> Result<T, contree_sandbox::Error> + Send + 'static,
     ) -> Result<T, ApiError> {
         let sandbox = Arc::clone(&self.sandbox).read_owned().await;
         blocking(move || match &*sandbox {
-            Some(sandbox) => question(sandbox).map_err(refusal),
-            None => Err(over()),
+            Some(sandbox) => call(sandbox).map_err(sandbox_error),
+            None => Err(main_process_ended()),
         })
         .await
     }
 
-    fn live(&self, spid: u64) -> Result<LiveProcess, ApiError> {
+    fn live_process(&self, spid: u64) -> Result<LiveProcess, ApiError> {
         self.processes()
             .live
             .get(&spid)
@@ -337,8 +360,8 @@ impl Instance {
     }
 }
 
-/// 409: nothing can be asked of an instance that is over.
-pub(crate) fn over() -> ApiError {
+/// 409: the sandbox is closed.
+pub(crate) fn main_process_ended() -> ApiError {
     ApiError::new(
         StatusCode::CONFLICT,
         "the main process has ended, and the sandbox with it",
@@ -351,43 +374,43 @@ fn no_process(spid: u64) -> ApiError {
     ))
 }
 
-/// What a sandbox refuses on account of the request is the client's to mend.
-fn refusal(error: contree_sandbox::Error) -> ApiError {
+/// The answer to an error of the sandbox: 400, 404 or 409 if the request caused it.
+fn sandbox_error(error: contree_sandbox::Error) -> ApiError {
     use contree_sandbox::Error;
     match &error {
         Error::Exec { .. } | Error::Invalid(_) => ApiError::bad(error.to_string()),
         Error::NoProcess(_) => ApiError::missing(error.to_string()),
-        Error::Gone => over(),
+        Error::Gone => main_process_ended(),
         Error::TimedOut(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
         _ => error.into(),
     }
 }
 
-/// A process that is being started counts as one that runs.
-struct Starting {
+/// A reserved place for a process that is being started. It counts as a running process.
+struct StartingProcess {
     spid: u64,
-    instance: Arc<Instance>,
+    running_sandbox: Arc<RunningSandbox>,
 }
 
-impl Starting {
-    fn new(instance: &Arc<Instance>) -> Result<Self, ApiError> {
-        let mut processes = instance.processes();
-        if processes.starting + processes.live.len() > limits::SUBPROCESSES {
+impl StartingProcess {
+    fn new(running_sandbox: &Arc<RunningSandbox>) -> Result<Self, ApiError> {
+        let mut processes = running_sandbox.processes();
+        if processes.starting + processes.live.len() > limits::MAX_SUBPROCESSES {
             return Err(ApiError::too_many(
                 format!(
-                    "{} processes run in this sandbox beside its main one, and no more may",
-                    limits::SUBPROCESSES
+                    "{} subprocesses run in this sandbox, which is the limit",
+                    limits::MAX_SUBPROCESSES
                 ),
                 1,
             ));
         }
         let spid = processes.next;
-        if spid > MAIN + limits::SUBPROCESSES_IN_ALL {
+        if spid > MAIN + limits::MAX_SUBPROCESSES_STARTED {
             return Err(ApiError::new(
                 StatusCode::CONFLICT,
                 format!(
-                    "{} processes were started in this sandbox, and no more may be",
-                    limits::SUBPROCESSES_IN_ALL
+                    "{} subprocesses were started in this sandbox, which is the limit",
+                    limits::MAX_SUBPROCESSES_STARTED
                 ),
             ));
         }
@@ -396,13 +419,13 @@ impl Starting {
         drop(processes);
         Ok(Self {
             spid,
-            instance: Arc::clone(instance),
+            running_sandbox: Arc::clone(running_sandbox),
         })
     }
 }
 
-impl Drop for Starting {
+impl Drop for StartingProcess {
     fn drop(&mut self) {
-        self.instance.processes().starting -= 1;
+        self.running_sandbox.processes().starting -= 1;
     }
 }

@@ -1,4 +1,4 @@
-//! The image that a request names.
+//! The image of a request, by UUID or tag.
 
 use std::str::FromStr;
 
@@ -7,16 +7,16 @@ use uuid::Uuid;
 use super::RequestError;
 use crate::limits;
 
-/// An image as a request names it.
+/// The image of a request: `UUID` or `tag:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// By its UUID.
+pub(crate) enum ImageSelector {
+    /// The image with this UUID.
     Uuid(Uuid),
-    /// By a tag, without the prefix `tag:`.
+    /// The image of this tag, without the prefix `tag:`.
     Tag(String),
 }
 
-impl FromStr for Source {
+impl FromStr for ImageSelector {
     type Err = RequestError;
 
     fn from_str(text: &str) -> Result<Self, RequestError> {
@@ -41,12 +41,12 @@ pub(crate) fn check_tag(tag: &str) -> Result<(), RequestError> {
         .bytes()
         .next()
         .is_some_and(|b| b.is_ascii_alphanumeric());
-    if first && tag.len() <= limits::TAG_BYTES && tag.split([':', '/', '.']).all(segment) {
+    if first && tag.len() <= limits::MAX_TAG_BYTES && tag.split([':', '/', '.']).all(segment) {
         return Ok(());
     }
     Err(RequestError::Tag {
         tag: tag.to_owned(),
-        most: limits::TAG_BYTES,
+        most: limits::MAX_TAG_BYTES,
     })
 }
 
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags() {
+    fn tags_are_checked() {
         for good in ["host", "a/b:c.d", "A-1_x", "0"] {
             assert!(check_tag(good).is_ok(), "{good}");
         }

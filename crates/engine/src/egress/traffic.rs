@@ -1,4 +1,4 @@
-//! Counting what goes through, and seeing when nothing does.
+//! Counts the bytes of outgoing connections and detects idle ones.
 
 use std::io;
 use std::pin::Pin;
@@ -10,82 +10,83 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::net::TcpStream;
 
-/// A connection to the outside through which nothing goes for this long is taken down.
-pub(super) const IDLE: Duration = Duration::from_secs(600);
+/// An outgoing connection without traffic for this long is closed.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How often it is looked at in that time.
-const LOOKS: u32 = 8;
+/// Samples of the traffic within that time.
+const IDLE_SAMPLES: u32 = 8;
 
-/// Bytes of all connections of a sandbox, seen from inside.
+/// Bytes of all connections of one sandbox, as seen from inside it.
 #[derive(Debug, Default)]
-pub(super) struct Counters {
+pub(super) struct ByteCounters {
     pub(super) received: AtomicU64,
     pub(super) sent: AtomicU64,
 }
 
-/// A connection to the outside that counts.
-pub(super) struct Counted {
+/// An outgoing connection whose bytes are counted.
+pub(super) struct CountedStream {
     stream: TcpStream,
-    all: Arc<Counters>,
-    /// Of this connection, in both directions.
-    own: Arc<AtomicU64>,
+    sandbox: Arc<ByteCounters>,
+    /// Bytes of this connection alone, in both directions.
+    connection: Arc<AtomicU64>,
 }
 
-impl Counted {
-    pub(super) fn new(stream: TcpStream, all: Arc<Counters>) -> Self {
+impl CountedStream {
+    pub(super) fn new(stream: TcpStream, sandbox: Arc<ByteCounters>) -> Self {
         Self {
             stream,
-            all,
-            own: Arc::default(),
+            sandbox,
+            connection: Arc::default(),
         }
     }
 
-    /// Tells whether anything goes through this connection.
-    pub(super) fn traffic(&self) -> Traffic {
-        Traffic(Arc::clone(&self.own))
+    /// A monitor of this connection's traffic.
+    pub(super) fn traffic(&self) -> TrafficMonitor {
+        TrafficMonitor(Arc::clone(&self.connection))
     }
 }
 
-/// What went through one connection so far.
+/// Watches the traffic of one connection.
 #[derive(Clone)]
-pub(super) struct Traffic(Arc<AtomicU64>);
+pub(super) struct TrafficMonitor(Arc<AtomicU64>);
 
-impl Traffic {
-    /// Waits for `work`; `None` once nothing has gone through for `idle`.
-    pub(super) async fn during<T>(
+impl TrafficMonitor {
+    /// Waits for `work`. Returns `None` if the connection has no traffic for `idle`.
+    pub(super) async fn unless_idle<T>(
         &self,
         idle: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
         let watch = async {
-            let (mut before, mut quiet) = (self.0.load(Ordering::Relaxed), 0);
-            while quiet < LOOKS {
-                tokio::time::sleep(idle / LOOKS).await;
+            let (mut before, mut idle_samples) = (self.0.load(Ordering::Relaxed), 0);
+            while idle_samples < IDLE_SAMPLES {
+                tokio::time::sleep(idle / IDLE_SAMPLES).await;
                 let now = self.0.load(Ordering::Relaxed);
-                quiet = if now == before { quiet + 1 } else { 0 };
+                idle_samples = if now == before { idle_samples + 1 } else { 0 };
                 before = now;
             }
         };
         tokio::select! {
-            done = work => Some(done),
+            output = work => Some(output),
             () = watch => None,
         }
     }
 }
 
-/// Passes bytes in both directions until both have ended, one breaks, or nothing has come for `idle`.
+/// Copies bytes in both directions until both have ended, one fails, or there is no traffic for
+/// `idle`.
 pub(super) async fn tunnel(
     inside: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    outside: &mut Counted,
+    outside: &mut CountedStream,
     idle: Duration,
 ) {
     let traffic = outside.traffic();
     traffic
-        .during(idle, copy_bidirectional(inside, outside))
+        .unless_idle(idle, copy_bidirectional(inside, outside))
         .await;
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountedStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -94,13 +95,13 @@ impl AsyncRead for Counted {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let read = (buffer.filled().len() - before) as u64;
-        self.all.received.fetch_add(read, Ordering::Relaxed);
-        self.own.fetch_add(read, Ordering::Relaxed);
+        self.sandbox.received.fetch_add(read, Ordering::Relaxed);
+        self.connection.fetch_add(read, Ordering::Relaxed);
         polled
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountedStream {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -108,8 +109,11 @@ impl AsyncWrite for Counted {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
-            self.all.sent.fetch_add(*written as u64, Ordering::Relaxed);
-            self.own.fetch_add(*written as u64, Ordering::Relaxed);
+            self.sandbox
+                .sent
+                .fetch_add(*written as u64, Ordering::Relaxed);
+            self.connection
+                .fetch_add(*written as u64, Ordering::Relaxed);
         }
         polled
     }
@@ -138,33 +142,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn both_ways_are_passed_on_and_counted() {
-        let counters = Arc::new(Counters::default());
+    async fn bytes_are_copied_and_counted_in_both_directions() {
+        let counters = Arc::new(ByteCounters::default());
         let (mut client, mut inside) = pair().await;
         let (mut server, outside) = pair().await;
-        let mut outside = Counted::new(outside, Arc::clone(&counters));
-        let passing = tokio::spawn(async move { tunnel(&mut inside, &mut outside, IDLE).await });
+        let mut outside = CountedStream::new(outside, Arc::clone(&counters));
+        let tunnel =
+            tokio::spawn(
+                async move { super::tunnel(&mut inside, &mut outside, IDLE_TIMEOUT).await },
+            );
         client.write_all(b"question").await.expect("write");
         client.shutdown().await.expect("shutdown");
-        let mut seen = String::new();
-        server.read_to_string(&mut seen).await.expect("read");
-        assert_eq!(seen, "question");
-        // The other way is still open.
+        let mut text = String::new();
+        server.read_to_string(&mut text).await.expect("read");
+        assert_eq!(text, "question");
+        // The other direction is still open.
         server.write_all(b"the answer").await.expect("write");
         drop(server);
-        seen.clear();
-        client.read_to_string(&mut seen).await.expect("read");
-        assert_eq!(seen, "the answer");
-        passing.await.expect("passing");
+        text.clear();
+        client.read_to_string(&mut text).await.expect("read");
+        assert_eq!(text, "the answer");
+        tunnel.await.expect("the tunnel");
         assert_eq!(counters.sent.load(Ordering::Relaxed), 8);
         assert_eq!(counters.received.load(Ordering::Relaxed), 10);
     }
 
     #[tokio::test]
-    async fn a_tunnel_that_is_not_used_ends() {
+    async fn an_idle_tunnel_ends() {
         let (client, mut inside) = pair().await;
         let (server, outside) = pair().await;
-        let mut outside = Counted::new(outside, Arc::default());
+        let mut outside = CountedStream::new(outside, Arc::default());
         tunnel(&mut inside, &mut outside, Duration::from_millis(20)).await;
         drop((client, server));
     }

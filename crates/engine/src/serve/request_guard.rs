@@ -1,4 +1,4 @@
-//! Who may use an engine that listens where others can reach it.
+//! Checks requests to an engine that other programs can reach: host, origin and token.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,36 +12,37 @@ use crate::error::ApiError;
 use contree_http::connections::LocalAddress;
 use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, TokenError};
 
-/// What a request must bring.
-pub(crate) struct Access {
+/// The checks that each request must pass.
+pub(crate) struct RequestGuard {
     token: Option<BearerToken>,
-    names: AllowedHosts,
+    hosts: AllowedHosts,
 }
 
-impl Access {
-    /// `names`: those that the engine goes by besides loopback and its address; `None` on a unix socket, where they mean nothing.
-    pub(crate) fn new(token: Option<&str>, names: Option<&[String]>) -> Self {
+impl RequestGuard {
+    /// Allows requests with the token, if one is given, to loopback, to the engine's address and to
+    /// `hosts`. `None` allows any host: on a unix socket the Host header means nothing.
+    pub(crate) fn new(token: Option<&str>, hosts: Option<&[String]>) -> Self {
         Self {
             token: token.map(BearerToken::new),
-            names: names.map_or_else(AllowedHosts::any, AllowedHosts::new),
+            hosts: hosts.map_or_else(AllowedHosts::any, AllowedHosts::new),
         }
     }
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
-        let reached = request.extensions().get::<LocalAddress>();
-        let judged = self.names.judge(&RequestOrigin {
+        let local_address = request.extensions().get::<LocalAddress>();
+        let judgement = self.hosts.judge(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            reached: reached.and_then(|reached| reached.0),
+            reached: local_address.and_then(|address| address.0),
             page: false,
         });
-        judged.map_err(|stranger| {
-            forbidden(match stranger {
+        judgement.map_err(|error| {
+        forbidden(match error {
                 OriginError::NoHost | OriginError::Host(_) => {
-                    "the request names another host than this engine's; start it with --allow-host NAME to go by that name"
+                    "the request's Host is not a name of this engine; start the engine with --allow-host NAME to allow it"
                 }
-                OriginError::Page(_) => "pages of other origins and sites may not use this engine",
+                OriginError::Page(_) => "web pages of other origins and sites may not use this engine",
             })
         })?;
         let Some(token) = &self.token else {
@@ -50,19 +51,19 @@ impl Access {
         token.check(request.headers()).map_err(|error| {
             unauthorized(match error {
                 TokenError::Missing => "the header `Authorization: Bearer TOKEN` is missing",
-                TokenError::Wrong => "this token is not the engine's",
+                TokenError::Wrong => "the token is wrong",
             })
         })
     }
 }
 
-/// Lets a request through, or answers it.
-pub(crate) async fn check(
-    State(access): State<Arc<Access>>,
+/// Passes a request on if all checks pass, and answers it with the error otherwise.
+pub(crate) async fn check_request(
+    State(guard): State<Arc<RequestGuard>>,
     request: Request,
     next: Next,
 ) -> Response {
-    match access.check(&request) {
+    match guard.check(&request) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
@@ -76,7 +77,7 @@ fn unauthorized(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, message)
 }
 
-/// Whether an address is one of loopback, also as an IPv4 address in an IPv6 one.
+/// Whether an address is a loopback address, including an IPv4 address mapped to IPv6.
 pub(crate) fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback() || address == IpAddr::V6(Ipv6Addr::LOCALHOST)
 }
@@ -85,22 +86,22 @@ pub(crate) fn is_loopback(address: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn verdict(access: &Access, headers: &[(&str, &str)]) -> u16 {
+    fn status_of(guard: &RequestGuard, headers: &[(&str, &str)]) -> u16 {
         let mut request = Request::builder().uri("/v1/whoami");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(axum::body::Body::empty()).unwrap();
-        match access.check(&request) {
+        match guard.check(&request) {
             Ok(()) => 200,
             Err(error) => error.into_response().status().as_u16(),
         }
     }
 
     #[test]
-    fn on_tcp_host_and_page_count_before_the_token() {
-        let names = ["engine.example".to_owned()];
-        let access = Access::new(Some("s3cret"), Some(&names));
+    fn on_tcp_host_and_origin_are_checked_before_the_token() {
+        let hosts = ["engine.example".to_owned()];
+        let guard = RequestGuard::new(Some("s3cret"), Some(&hosts));
         let token = ("authorization", "Bearer s3cret");
         for (headers, status) in [
             (vec![("host", "engine.example"), token], 200),
@@ -131,17 +132,17 @@ mod tests {
                 403,
             ),
         ] {
-            assert_eq!(verdict(&access, &headers), status, "{headers:?}");
+            assert_eq!(status_of(&guard, &headers), status, "{headers:?}");
         }
     }
 
     #[test]
-    fn on_a_unix_socket_the_host_means_nothing() {
-        let access = Access::new(None, None);
-        assert_eq!(verdict(&access, &[("host", "whatever")]), 200);
+    fn on_a_unix_socket_any_host_is_allowed() {
+        let guard = RequestGuard::new(None, None);
+        assert_eq!(status_of(&guard, &[("host", "whatever")]), 200);
         let page = [("host", "whatever"), ("origin", "http://other.example")];
-        assert_eq!(verdict(&access, &page), 403);
-        let access = Access::new(Some("s3cret"), None);
-        assert_eq!(verdict(&access, &[]), 401);
+        assert_eq!(status_of(&guard, &page), 403);
+        let guard = RequestGuard::new(Some("s3cret"), None);
+        assert_eq!(status_of(&guard, &[]), 401);
     }
 }

@@ -1,21 +1,21 @@
-//! Moments in queries: an ISO 8601 time, a Unix time, or an age such as `15m`.
+//! Times in queries: an ISO 8601 time, a Unix time, or an age such as `15m`.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
-/// A text that is no moment.
+/// The error for a text that is not a time.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{0}` is no time: give ISO 8601 (2026-01-31T12:00:00Z), Unix seconds, or an age (600s, 15m, 2h, 3d, 1w)"
+    "`{0}` is not a time: give ISO 8601 (2026-01-31T12:00:00Z), Unix seconds, or an age (600s, 15m, 2h, 3d, 1w)"
 )]
-pub(crate) struct MomentError(String);
+pub(crate) struct TimeError(String);
 
-/// Reads `since` and `until`. An age counts back from `now`; its units are s, m, h, d and w.
-pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, MomentError> {
+/// Parses `since` and `until`. An age counts back from `now`. Its units are s, m, h, d and w.
+pub(crate) fn parse(text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, TimeError> {
     age(text)
         .and_then(|age| now.checked_sub_signed(age))
         .or_else(|| unix(text))
         .or_else(|| iso(text))
-        .ok_or_else(|| MomentError(text.to_owned()))
+        .ok_or_else(|| TimeError(text.to_owned()))
 }
 
 fn age(text: &str) -> Option<TimeDelta> {
@@ -37,7 +37,7 @@ fn unix(text: &str) -> Option<DateTime<Utc>> {
 }
 
 fn iso(text: &str) -> Option<DateTime<Utc>> {
-    // A `+` of an offset that was not escaped arrives as a space.
+    // An unescaped `+` of a time zone offset arrives as a space.
     let text = text.trim().replace(' ', "+");
     DateTime::parse_from_rfc3339(&text)
         .map(|at| at.to_utc())
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_spellings() {
+    fn all_forms_are_parsed() {
         let now = DateTime::from_timestamp(1_000_000_000, 0).expect("a time");
         for (text, seconds) in [
             ("600s", 999_999_400),
