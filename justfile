@@ -1,17 +1,17 @@
-# What developers run here. `just` lists the recipes; .ci/run checks everything.
+# Commands for developers. `just` lists them. `.ci/run` checks everything.
 
 _list:
     @just --list
 
-# Compile without building: `just check`, `just check contree-engine`
+# Check code without building it: `just check`, `just check contree-engine`
 check crate='':
     cargo clippy {{ if crate == '' { '--workspace' } else { '-p ' + crate } }} --all-targets
 
-# Run all tests, or what `cargo test` takes: `just test -p contree-registry`
+# Run all tests, or pass arguments to `cargo test`: `just test -p contree-registry`
 test *arguments='--workspace':
     cargo test {{ arguments }}
 
-# Run tests of the program by a part of their names: `just one call::`
+# Run the tests of the program with a text in their names: `just one call::`
 one name *arguments:
     cargo test -p contree-mcp --test it -- {{ name }} {{ arguments }}
 
@@ -19,11 +19,11 @@ one name *arguments:
 format:
     cargo fmt --all
 
-# Write the generated files anew: `just generate`, `just generate --check`
+# Refresh the generated files, or only compare them: `just generate`, `just generate --check`
 generate *arguments:
     cargo run --quiet -p contree-xtask -- generate {{ arguments }}
 
-# Run .ci/run and keep what it builds: `just ci`, `just ci clippy kills`, `just ci full`
+# Run all checks and keep the build: `just ci`, `just ci clippy kills`, `just ci full`
 ci *arguments:
     .ci/run --target-dir /var/tmp/contree-ci-warm {{ arguments }}
 
@@ -35,10 +35,10 @@ docs:
 bench:
     cargo bench --profile dist --bench stdio
 
-# Run tests on a busy machine, again and again: `just load`, `just load 20 -p contree-engine`
+# Run tests repeatedly on a busy machine: `just load`, `just load 20 -p contree-engine`
 load *arguments:
     .ci/load {{ arguments }}
 
-# Build the program as packages have it
+# Build the program with the profile of packages
 dist:
     cargo build --profile dist -p contree-mcp

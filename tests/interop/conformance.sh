@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# The protocol's official conformance suite against the server over HTTP, for both generations of the protocol.
+# Runs the protocol's official conformance suite against the server over HTTP, for both generations
+# of the protocol.
 #
-# usage: conformance.sh PATH_OF_CONTREE_MCP_WITH_FIXTURES PATH_OF_CONFORMANCE   (needs node >= 22 on PATH)
-# The program is built with `--features conformance`; the suite is the npm package @modelcontextprotocol/conformance.
+# usage: conformance.sh PATH_OF_CONTREE_MCP_WITH_FIXTURES PATH_OF_CONFORMANCE
+#
+# Needs node >= 22 on PATH. Build the program with `--features conformance`. The suite is the npm
+# package @modelcontextprotocol/conformance.
 set -euo pipefail
 program=$1
 suite=$2

@@ -1,8 +1,8 @@
-"""Every operation of the API through the official client `contree-client`, against an engine that is being served.
+"""Calls every operation of the API with the official client `contree-client`, on a served engine.
 
     CONTREE_URL=http://127.0.0.1:PORT CONTREE_TOKEN=... python -P contree_client.py [http|httpx|requests|urllib3 ...]
 
-Nothing is mocked but the registry that an image is imported from, which is in this file.
+The only mock is the registry for the import; it is in this file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PATIENCE = 120
 
 
 def refused(error: type[Exception], call, *args, **kwargs):
-    """The call must fail with this error of the client; answers it."""
+    """Returns the client's error. The call must fail with this type of error."""
     try:
         call(*args, **kwargs)
     except error as caught:
@@ -46,7 +46,7 @@ def text(stream: models.StreamRepr) -> str:
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
-    """Just enough of an OCI registry to pull one image from it."""
+    """A minimal OCI registry with one image to pull."""
 
     blobs: dict[str, bytes] = {}
     manifest = b""
@@ -83,7 +83,7 @@ def digest(content: bytes) -> str:
 
 
 def serve_registry(mark: str) -> str:
-    """Starts the registry with an image that holds this mark; answers its address."""
+    """Starts the registry with an image that contains `mark`, and returns its address."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for name, content in (("etc/mark", mark.encode()), ("etc/passwd", b"root:x:0:0::/:/bin/sh\nweb:x:33:33::/:\n")):
@@ -119,7 +119,7 @@ def serve_registry(mark: str) -> str:
 
 
 class Checks:
-    """One after the other: later ones build on what earlier ones made."""
+    """Runs the checks in order, since later ones use results of earlier ones."""
 
     def __init__(self, backend: str) -> None:
         self.make = importlib.import_module(f"contree_client.{backend}").ContreeClient
@@ -138,7 +138,7 @@ class Checks:
         return self.client.wait_operation(operation, timeout=PATIENCE)
 
     def spawn(self, command: str, image: str = "tag:host", **fields) -> models.OperationResponse:
-        """Runs a command to its end; through a shell unless told otherwise."""
+        """Runs a command to its end, with a shell by default."""
         fields.setdefault("shell", True)
         fields.setdefault("disposable", True)
         spawned = self.client.spawn_instance(command, image, **fields)

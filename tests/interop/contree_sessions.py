@@ -1,4 +1,4 @@
-"""Sessions with the official command line `contree-cli` and the official `contree-sdk`, against an engine that is being served.
+"""Runs sessions of the official `contree-cli` and `contree-sdk` against a served engine.
 
     CONTREE_URL=http://127.0.0.1:PORT CONTREE_TOKEN=... python -P contree_sessions.py
 """
@@ -35,7 +35,7 @@ RUN cat /from/greeting /from/copied/file.txt /from/folder/inner >/result
 
 
 class Cli:
-    """The program in a home of its own."""
+    """The program with its own home directory."""
 
     def __init__(self, home: Path) -> None:
         self.home = home

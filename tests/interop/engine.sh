@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Serves the embedded engine on a free port of loopback, with a token and a data directory of its own, and runs a command against it:
+# Serves the embedded engine on a free port of loopback, with its own token and data directory, and
+# runs a command against it:
 #
 #   engine.sh PROGRAM COMMAND [ARG...]
 #
-# The command finds CONTREE_URL and CONTREE_TOKEN in its environment. Its status is the script's, unless the engine did not end well.
+# The command has CONTREE_URL and CONTREE_TOKEN in its environment. The script exits with the
+# command's status, or with an error if the engine did not shut down in order.
 set -euo pipefail
 program=$1
 shift

@@ -1,25 +1,35 @@
 #!/usr/bin/env bash
-# Tries the engine with requests that schemathesis makes from the API document, valid and invalid ones, within a bounded time and always the same:
+# Sends the engine valid and invalid requests that schemathesis makes from the API document. The
+# time is limited, and the requests are the same in every run:
 #
 #   engine.sh PROGRAM bash fuzz.sh SCHEMATHESIS SECONDS
 #
-# Checked of every answer: no undeclared status, no 5xx, the declared content type, headers and schema, and that an answer comes at all within
-# the time-out. Left out, with the reason:
-#   negative_data_rejection   the document lets servers ignore what they do not know (query parameters, fields), and takes numbers as text in queries
-#   positive_data_acceptance  a valid id that names nothing, a tag that is not there, a file that was not uploaded: 400 and 404 are right
-#   unsupported_method, allow_header_conformance   the document says nothing of methods that it does not list
-#   ignored_auth              tried for each operation by the test `every_operation` of the engine
-#   use_after_free, ensure_resource_availability   guess from names what a DELETE means: that of an operation cancels it and keeps its record
-# `importImage` is left out because a random URL names a machine beyond this one.
-# The first round makes up all ids; the second has those of an image and of an operation that is over, and so gets further in.
+# Every answer must arrive within the time-out. It must have a declared status other than 5xx, and
+# the declared content type, headers and schema. These checks are left out, for the reasons given:
+#   negative_data_rejection
+#       The document lets servers ignore unknown query parameters and fields, and accepts numbers as
+#       text in queries.
+#   positive_data_acceptance
+#       400 and 404 are right for a valid id that names nothing, a missing tag, or a missing upload.
+#   unsupported_method, allow_header_conformance
+#       The document does not describe methods that it does not list.
+#   ignored_auth
+#       The engine's test `every_operation` tries this for each operation.
+#   use_after_free, ensure_resource_availability
+#       They guess the meaning of a DELETE from names. The DELETE of an operation cancels it and
+#       keeps its record.
+# `importImage` is left out, because a random URL names another machine. The first round invents all
+# ids. The second round has the ids of an image and of a finished operation, so it reaches more
+# code.
 set -euo pipefail
 schemathesis=$1 seconds=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 document=$(cd "$(dirname "$0")/../.." && pwd)/openapi/contree.yaml
 cd "$work"
-# Two statements of the document are put in the words of the fuzzer: what an operation was asked to do is told apart by `kind` beside it, which
-# `oneOf` alone cannot see; and events are a stream of text, which the fuzzer hands to the schema as one object each.
+# Two statements of the document are rewritten for the fuzzer. First, the field `kind` tells which
+# request an operation has; `oneOf` alone does not see that field. Second, events are a stream of
+# text, but the fuzzer passes each to the schema as one object.
 "$(dirname "$schemathesis")/python" - "$document" >api.json <<'END'
 import json, sys, yaml
 

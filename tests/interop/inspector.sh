@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# The Inspector's command line against the server, over stdio and over HTTP.
+# Runs the Inspector's command line against the server, over stdio and over HTTP.
 #
-# usage: inspector.sh PATH_OF_CONTREE_MCP DIRECTORY_WITH_NODE_MODULES   (needs node >= 22 on PATH)
+# usage: inspector.sh PATH_OF_CONTREE_MCP DIRECTORY_WITH_NODE_MODULES
+#
+# Needs node >= 22 on PATH.
 set -euo pipefail
 program=$1
 inspector=$2/node_modules/.bin/mcp-inspector
@@ -13,11 +15,11 @@ clean_up() {
     rm -rf "$scratch"
 }
 trap clean_up EXIT
-# The Inspector hands few variables on to the server; the home directory is among them.
+# The Inspector passes only a few variables to the server. HOME is one of them.
 unset "${!CONTREE_@}" "${!XDG_@}"
 export HOME=$scratch
 
-# has WHAT TEXT ARGS...: runs the Inspector with ARGS and looks for TEXT in what it prints.
+# has WHAT TEXT ARGS...: runs the Inspector with ARGS and looks for TEXT in its output.
 has() {
     local what=$1 text=$2 found
     shift 2
@@ -40,7 +42,7 @@ session() {
     has "resources/read" 'contree' "$@" --method resources/read --uri contree://guide/reference
 }
 
-# Both generations of the protocol; the newer one turns a call of three seconds into a task.
+# Both generations of the protocol. The newer one turns a call of three seconds into a task.
 printf 'Inspector over stdio\n'
 session "$program"
 session "$program" --protocol-era modern

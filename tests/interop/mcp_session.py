@@ -1,4 +1,4 @@
-"""The whole session with the official Python client, in each way that it connects: over stdio and over HTTP.
+"""Runs the whole session with the official Python client, over stdio and over HTTP.
 
 usage: mcp_session.py PATH_OF_CONTREE_MCP (needs the package `mcp`)
 """
@@ -81,7 +81,7 @@ async def main(program):
 
 
 def differences(error):
-    """The client raises what happens in a session as a group."""
+    """Unwraps the exception groups in which the client raises errors of a session."""
     for inner in getattr(error, "exceptions", [error]):
         if inner is error:
             yield error

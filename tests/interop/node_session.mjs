@@ -1,4 +1,4 @@
-// A whole session with the official TypeScript SDK, over stdio and over HTTP.
+// Runs a whole session with the official TypeScript SDK, over stdio and over HTTP.
 //
 // usage: node node_session.mjs PATH_OF_CONTREE_MCP DIRECTORY_WITH_NODE_MODULES
 
@@ -65,7 +65,7 @@ async function session(name, transport, scratch, near) {
   that("no progress names a line", progress.some((message) => message?.includes("line")), progress);
   said("progress while a command runs");
 
-  // A call that is given up cancels its sandbox.
+  // If the client abandons a call, the server cancels its sandbox.
   const before = new Set((await call("list_operations", { limit: 100 })).operations.map((operation) => operation.uuid));
   const abort = new AbortController();
   const given = call("run", { image: "tag:host", command: "echo begun; sleep 600", timeout: 600 }, { signal: abort.signal, onprogress: ({ message }) => { if (message?.includes("begun")) abort.abort(); } });

@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
-# Packages on the embedded engine: a Debian made with debootstrap and imported, apt-get and pip inside through the egress proxy, and a service on
-# this machine's 127.0.0.1 that must not be reached meanwhile. Needs root, debootstrap, python3, curl and a way to the registries.
+# Installs packages on the embedded engine. The script makes a Debian with debootstrap, imports it,
+# and runs apt-get and pip in it through the egress proxy. Meanwhile no command may reach a service
+# on this machine's 127.0.0.1. Needs root, debootstrap, python3, curl and access to the package
+# registries.
 #
-# usage: packages.sh PATH_OF_CONTREE_MCP [USER...]     USERs do the same after root, on the same root filesystem
+# usage: packages.sh PATH_OF_CONTREE_MCP [USER...]
+#
+# After root, each USER does the same on the same root filesystem.
 set -euo pipefail
 unset "${!CONTREE_@}" "${!NEBIUS_@}" XDG_RUNTIME_DIR
 program=$(realpath "$1")
@@ -17,7 +21,7 @@ clean_up() {
 }
 trap clean_up EXIT
 
-# Mirrors may have private addresses, as behind a company's proxy; that is for rules to say.
+# Behind a company's proxy, mirrors may have private addresses. Rules allow that.
 registries=(deb.debian.org pypi.org files.pythonhosted.org)
 allow='*'
 for name in "${registries[@]}"; do allow+=",$name+private"; done
@@ -34,7 +38,7 @@ rm -rf "$work"/root/var/cache/apt/archives/*.deb
 tar -C "$work/root" --one-file-system --numeric-owner -cf "$work/debian.tar" .
 rm -rf "$work/root"
 
-# A service of this machine: whoever reaches it leaves a trace.
+# A service of this machine. Every connection to it leaves a line in a file.
 cat >"$work/service.py" <<'PYTHON'
 import socket, sys, threading
 
@@ -64,7 +68,7 @@ servers+=($!)
 until [ -s "$work/port" ]; do sleep 0.05; done
 port=$(cat "$work/port")
 
-# What runs inside: every spelling, direct and through the proxy.
+# This runs inside, and tries every spelling, directly and through the proxy.
 cat >"$work/reach.py" <<'PYTHON'
 import http.client, socket, sys, urllib.error, urllib.request
 
@@ -87,7 +91,7 @@ for host in spellings:
             line = proxy.makefile("rb").readline().decode("latin-1").strip()
         if not line.startswith(("HTTP/1.1 403 Forbidden by sandbox policy: ", "HTTP/1.1 400 ")):
             reached.append(f"{method} {target}: {line}")
-# urllib as tools use it: no_proxy sends these to the sandbox's own loopback.
+# urllib as tools use it. no_proxy sends these to the sandbox's own loopback.
 for host in ("127.0.0.1", "localhost", "[::1]"):
     try:
         urllib.request.urlopen(f"http://{host}:{port}/", timeout=10)
@@ -139,8 +143,8 @@ everything() {
     else
         field stdout | grep '^uuidd:'
     fi
-    # The packages of pip belong to root alone. The image has no certificates when this begins, so it is lent this machine's, which may have one of
-    # a mirror's own among them.
+    # All files of pip's packages belong to root. The image has no certificates yet, so the engine
+    # lends it this machine's, which may include that of a mirror.
     printf -- '--- %s: pip\n' "$name"
     kept image=tag:debian 'command=set -e
         test ! -e /etc/ssl/certs/ca-certificates.crt
@@ -176,7 +180,7 @@ for user in "$@"; do
     everything "$name" "$work/home-$user" runuser -u "$user" -- env -i PATH="$PATH"
 done
 
-# The service does answer: what counts is that nobody came.
+# The service does answer, so an empty file shows that no command reached it.
 curl -sS --max-time 5 "http://127.0.0.1:$port/" >/dev/null 2>&1 || true
 sleep 0.2
 [ -s "$work/reached" ] || fail "the service of this machine does not work, so nothing was shown"

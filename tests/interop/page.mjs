@@ -1,5 +1,5 @@
-// The page in headless Chromium: a run through /mcp appears in the tree and streams its output, hostile text stays
-// text, the search works, and nothing breaks the page's policy.
+// Tests the page in headless Chromium. A run through /mcp appears in the tree and streams its
+// output. Hostile text stays text, the search works, and nothing violates the page's policy.
 //
 // usage: node page.mjs PATH_OF_CONTREE_MCP [DIRECTORY_FOR_SCREENSHOTS]   (node >= 22, chromium)
 
@@ -135,7 +135,7 @@ async function main() {
   same("title", await tab.eval("document.title"), "Contree: sandboxes that branch like git");
   said("the tree shows the images with their tags");
 
-  // A run that another client starts now.
+  // Another client starts a run now.
   const slow = call(url, "run", { image: "tag:common/app/base", command: "for n in 1 2 3 4 5 6; do echo line $n; echo warning $n >&2; sleep 3; done; echo made > /new", disposable: false });
   const entry = `[...document.querySelectorAll("#operations .operation")].find((one) => one.textContent.includes("line $n"))`;
   await tab.until("the running operation", `${entry}?.querySelector(".dot.EXECUTING")`);
@@ -154,7 +154,7 @@ async function main() {
   same("standard error", await tab.eval(`document.querySelector("#output .err").textContent`), "warning 1\n");
   said("a run through /mcp appears in the list and in the tree, and streams its output");
 
-  // Text of others stays text.
+  // Text of commands stays text.
   const hostile = `<img src=x onerror="alert(1)"><script>alert(2)</script>`;
   const shell = `echo '${hostile}'; printf '\\033]0;title\\007\\033[31mred \\342\\200\\256\\n'; mkdir -p '/srv/${hostile.replaceAll("/", "")}'; ls /srv`;
   const attacked = await call(url, "run", { image: base.result_image_uuid, command: shell, disposable: false });
@@ -168,7 +168,7 @@ async function main() {
   if (/[\u0000-\u0008\u001b\u202e]/.test(shown)) fail("controls of a terminal or of the direction of text are shown");
   said("hostile text in commands, file names and output stays text");
 
-  // More of a tree, for the eye.
+  // A larger tree, for the screenshot.
   const tools = await call(url, "run", { image: "tag:common/app/base", command: "pip install -r requirements.txt 2>/dev/null; mkdir -p /opt/venv && echo ok > /opt/venv/done", disposable: false });
   await call(url, "set_tag", { image_uuid: tools.result_image_uuid, tag: "common/python-ml/base" });
   for (const command of ["pytest -q > /report 2>&1 || true; date +%N >> /report", "make lint > /lint 2>&1 || true; date +%N >> /lint"]) {
@@ -209,7 +209,7 @@ async function main() {
   same("requests to elsewhere", strange, []);
   same("complaints of the browser", tab.complaints, []);
 
-  // Without scripts the documentation is there, and the live part is not.
+  // Without scripts, the page shows the documentation but no live data.
   await tab.send("Emulation.setScriptExecutionDisabled", { value: true });
   await tab.send("Page.navigate", { url });
   const entries = async () => {
@@ -217,7 +217,7 @@ async function main() {
     const { nodeIds } = await tab.send("DOM.querySelectorAll", { nodeId: root.nodeId, selector: "#tools .entry" });
     return nodeIds.length;
   };
-  // Without scripts the browser cannot be asked to wait for them.
+  // Without scripts, the browser has no promise to wait for.
   let listed = 0;
   for (const until = Date.now() + 30_000; listed < 13 && Date.now() < until; await sleep(50)) listed = await entries().catch(() => 0);
   if (listed < 13) fail(`only ${listed} tools without scripts`);
@@ -225,7 +225,7 @@ async function main() {
   await tab.send("Emulation.setScriptExecutionDisabled", { value: false });
   said("the documentation needs no script");
 
-  // With a token, the page asks for it before it shows anything live.
+  // If a token is required, the page asks for it before it shows live data.
   const secret = "0123456789-abcdefgh";
   writeFileSync(join(scratch, "token"), secret);
   const [, locked] = await serve("--http-token-file", join(scratch, "token"));

@@ -1,4 +1,4 @@
-"""Speaks JSON-RPC to the server by hand: no library has a say in what is on the wire.
+"""Speaks JSON-RPC to the server without a library, so that the test controls every byte.
 
 usage: raw_session.py PATH_OF_CONTREE_MCP
 """
@@ -18,7 +18,7 @@ LINE = 32 * 1024 * 1024
 
 
 class Server:
-    """One server process, and what it wrote."""
+    """One server process and its output."""
 
     def __init__(self, process, version):
         self.process = process
@@ -87,7 +87,7 @@ class Server:
         return Answer(bool(result.get("isError")), text, result.get("structuredContent"), self.progress.get(token, []))
 
     async def cancelling(self, arguments):
-        """Cancels a run once its command has said something."""
+        """Cancels a run after the first output of its command."""
         id, _ = self.request("tools/call", {"name": "run", "arguments": arguments}, {"progressToken": "cancelled"})
         for _ in range(200):
             if any("begun" in message for message in self.progress.get("cancelled", [])):
@@ -101,7 +101,7 @@ class Server:
         self.waiting.pop(id)
 
     async def end(self):
-        """At the end of its input the server leaves, quietly."""
+        """The server exits without an error at the end of its input."""
         start = time.monotonic()
         self.process.stdin.close()
         status = await asyncio.wait_for(self.process.wait(), 10)
@@ -115,7 +115,7 @@ async def session(program, version):
     with scenario.home() as home:
         server = await Server.start(program, home, version)
         if version == MODERN:
-            # No handshake: any request may be the first.
+            # There is no handshake, so any request may be the first.
             found = await server.ask("server/discover")
             that("discover does not offer the version", MODERN in str(found), found)
         else:
@@ -137,7 +137,7 @@ async def session(program, version):
 
 
 class Web:
-    """A server over HTTP; each request is written by hand on a connection of its own."""
+    """A server over HTTP. Each request has its own connection."""
 
     def __init__(self, url, version):
         self.host, self.port = url.removeprefix("http://").split("/")[0].split(":")
@@ -212,7 +212,7 @@ class Web:
         return Answer(bool(result.get("isError")), text, result.get("structuredContent"), progress)
 
     async def cancelling(self, arguments):
-        """Closes the connection of a run once its command has said something."""
+        """Closes the connection of a run after the first output of its command."""
         begun = asyncio.Event()
 
         def on_progress(message):
@@ -247,7 +247,7 @@ async def over_http(program, version):
 
 
 async def malformed(program):
-    """Rubbish on the input costs an error or nothing, never the connection."""
+    """Malformed input causes at most an error, and never ends the connection."""
     print("raw JSON-RPC, malformed input", flush=True)
     with scenario.home() as home:
         server = await Server.start(program, home, MODERN)
@@ -263,7 +263,7 @@ async def malformed(program):
 
 
 async def terminated(program):
-    """SIGTERM ends a server with a running command, and its sandbox with it."""
+    """SIGTERM ends a server with a running command, and the command's sandbox."""
     print("raw JSON-RPC, SIGTERM", flush=True)
     with scenario.home() as home:
         server = await Server.start(program, home, MODERN)

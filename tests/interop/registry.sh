@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Images made by other tools (umoci, skopeo, debootstrap), served by a real registry with and without a password, imported by a real engine
-# and run. Needs root, for debootstrap, and Debian's packages docker-registry, umoci, skopeo, busybox-static, debootstrap, apache2-utils, curl
-# and python3. Only loopback is listened on; debootstrap downloads packages.
+# Imports and runs images that other tools made (umoci, skopeo, debootstrap). A real registry serves
+# them, with and without a password. Needs root, for debootstrap, and Debian's packages
+# docker-registry, umoci, skopeo, busybox-static, debootstrap, apache2-utils, curl and python3. The
+# servers listen on loopback only. debootstrap downloads packages.
 #
 # usage: registry.sh PATH_OF_CONTREE_MCP
 set -euo pipefail
 unset "${!CONTREE_@}" "${!NEBIUS_@}" "${!REGISTRY_@}"
 program=$(realpath "$1")
 work=$(mktemp -d /var/tmp/contree-registry.XXXXXX)
-# Ids inside own files of the data directory, and have to search the way to it.
+# Ids inside own files of the data directory, and need search permission on the path to it.
 chmod 711 "$work"
 started=()
 problems=0
@@ -34,7 +35,7 @@ wrong() {
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# registry PORT [AUTH]: serves one storage, waits until it answers.
+# registry PORT [AUTH]: serves one storage, and waits until it answers.
 registry() {
     local port=$1 config=$work/registry-$1.yml answer
     printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n%s\n' \
@@ -52,7 +53,8 @@ registry() {
 
 # ---- images
 
-# A small image of three layers: files, a change with a whiteout and an opaque directory, an environment.
+# A small image of three layers: files; a change with a whiteout and an opaque directory; an
+# environment.
 small_image() {
     local root=$work/root oci=$work/oci
     mkdir -p "$root"/{bin,etc,tmp,home/old,srv/kept}
@@ -96,7 +98,7 @@ copy() { skopeo --insecure-policy copy --quiet --src-tls-verify=false --dest-tls
 
 api() { curl -sS --unix-socket "$work/engine" "$@"; }
 
-# import JSON: the completion of the import's operation.
+# import JSON: prints the completion event of the import's operation.
 import() {
     local operation
     operation=$(api -H 'content-type: application/json' -d "$1" http://engine/v1/images/import | python3 -c 'import json, sys; print(json.load(sys.stdin)["uuid"])')
@@ -110,7 +112,7 @@ print(json.dumps(last["data"]))'
 
 field() { python3 -c 'import json, sys; print(json.load(sys.stdin).get(sys.argv[1]) or "")' "$1"; }
 
-# imported NAME JSON: sets $image, or says why there is none.
+# imported NAME JSON: sets $image, or fails with the reason.
 imported() {
     local completion start
     start=$(date +%s%N)
@@ -120,7 +122,7 @@ imported() {
     printf '%s: %s after %d ms\n' "$1" "${image:-no image}" $((($(date +%s%N) - start) / 1000000))
 }
 
-# inside IMAGE EXPECTED COMMAND: runs it, and compares what it prints.
+# inside IMAGE EXPECTED COMMAND: runs the command, and compares its output.
 inside() {
     local output
     output=$(python3 -c 'import json, sys; print(json.dumps({"image": sys.argv[1], "command": sys.argv[2], "shell": True, "disposable": True, "timeout": 60}))' "$1" "$3" |
@@ -165,7 +167,8 @@ done
 
 checks='cat /etc/motd 2>/dev/null || echo gone; ls /home; cat /srv/kept/other; stat -c "%a %u %h" /bin/su /srv/kept/file; echo $GREETING $PWD'
 expected=$'gone\nfile\nkept\n4755 0 1\n644 33 2\nhello /'
-# The first of them is downloaded; the other has the same configuration and is the same image. Debian's is packed with gzip.
+# The first is downloaded. The other has the same configuration, so it is the same image. Debian's
+# is packed with gzip.
 for kind in zstd gzip; do
     imported "$kind" "{\"registry\": {\"url\": \"docker://127.0.0.1:$open/team/small:$kind\"}, \"tag\": \"small:$kind\"}"
     inside "tag:small:$kind" "$expected" "$checks"

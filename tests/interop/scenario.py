@@ -1,6 +1,6 @@
-"""One whole session with the server, whatever speaks the protocol: run, keep, look, branch, upload, cancel, tag.
+"""One whole session with the server, for any client: run, keep, look, branch, upload, cancel, tag.
 
-`call(tool, arguments)` answers a `Answer`; everything is checked here, against real output of real commands.
+`call(tool, arguments)` returns an `Answer`. All checks are here, on the output of real commands.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class Answer:
 
 
 class Difference(Exception):
-    """What the server said is not what it should have said."""
+    """An answer of the server that differs from the expected one."""
 
 
 def same(what, found, expected):
@@ -58,7 +58,7 @@ def said(text):
 
 
 def environment(home):
-    """Nothing but an empty home: no credentials, so that the server is on its embedded engine."""
+    """An environment with an empty home and no credentials, so the server uses its embedded engine."""
     found = {
         "HOME": home,
         "PATH": os.environ["PATH"],
@@ -74,7 +74,7 @@ def home():
 
 @contextlib.asynccontextmanager
 async def http_server(program, home, *arguments):
-    """A server over HTTP that may touch the files in `home`; gives the URL of its endpoint, and lets nothing remain."""
+    """Runs a server over HTTP that may touch the files in `home`. Yields its URL, and cleans up."""
     process = await asyncio.create_subprocess_exec(
         program, "--mode", "http", "--http-port", "0", "--allow-path", home, *arguments,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=environment(home),
@@ -106,7 +106,7 @@ def fine(tool, answer):
 
 
 def tools_are_complete(tools):
-    """`tools`: name -> (annotations, input schema), both as on the wire."""
+    """`tools` maps a name to its annotations and input schema, as on the wire."""
     that("tools are missing", TOOLS <= set(tools), sorted(TOOLS - set(tools)))
     for name, (annotations, schema) in tools.items():
         hints = {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
@@ -124,7 +124,7 @@ async def whole_session(call, scratch):
     that("whoami does not tell the backend", "local" in str(who).lower() or "embedded" in str(who).lower(), who)
     said("whoami: the embedded engine")
 
-    # A command really runs, in an image of its own and kept apart from this machine.
+    # A real command runs, on its own image and isolated from this machine.
     marker = os.path.join(scratch, "of-the-host")
     pathlib.Path(marker).write_text("host")
     first = await ok(
@@ -147,7 +147,7 @@ async def whole_session(call, scratch):
     same("network interfaces", interfaces, 1)
     said("run: no process and no network of this machine is visible")
 
-    # What is read from the image is what the command wrote.
+    # The image has the file that the command wrote.
     listed = await ok("list_files", image=kept, path="/")
     names = {entry["path"].rstrip("/").rsplit("/", 1)[-1] for entry in listed["files"]}
     that("the file is not in the list", {"first.txt", "srv", "usr"} <= names, names)
@@ -159,7 +159,7 @@ async def whole_session(call, scratch):
     same("content downloaded", pathlib.Path(copy).read_text(), "one\n")
     said("list_files, read_file, download: the file that the command wrote")
 
-    # Branches of one parent do not see each other, and the parent stays as it was.
+    # Branches of one parent do not see each other, and the parent is unchanged.
     other = await ok("run", image="tag:host", command="test ! -e /first.txt && echo two > /second.txt", disposable=False)
     same("exit code of the second branch", other["exit_code"], 0)
     that("two branches are one image", other["result_image_uuid"] != kept, kept)
@@ -169,7 +169,7 @@ async def whole_session(call, scratch):
     same("image of a command that changed nothing", unchanged["result_image_uuid"], kept)
     said("a second branch from the same parent sees nothing of the first")
 
-    # Work that goes on while the client does something else.
+    # A run continues while the client does other things.
     started = [(await ok("run", image="tag:host", command=f"sleep 0.{n}; echo {n}", wait=False))["operation_id"] for n in (3, 1)]
     waited = await ok("wait_operations", operation_ids=started)
     same("completed", sorted(waited["completed"]), sorted(started))
@@ -179,7 +179,7 @@ async def whole_session(call, scratch):
     same("get_operation", (await ok("get_operation", operation_id=started[0]))["exit_code"], 0)
     said("run wait=false, wait_operations, list_operations, get_operation")
 
-    # Files from here, of any bytes.
+    # Local files may have any bytes.
     content = bytes(range(256)) * 100
     local = os.path.join(scratch, "bytes.bin")
     pathlib.Path(local).write_bytes(content)
@@ -191,7 +191,7 @@ async def whole_session(call, scratch):
     same("files inside", placed["stdout"], f"{sent['sha256']}  /in/bytes.bin\nhéllo\ntyped")
     said("upload by path, base64 and text; run with files and stdin")
 
-    # What is cancelled is over at once and keeps nothing.
+    # A cancelled run ends at once and keeps nothing.
     id = (await ok("run", image="tag:host", command="echo begun; sleep 600", disposable=False, wait=False))["operation_id"]
     same("cancelled", (await ok("cancel_operation", operation_id=id))["cancelled"], True)
     gone = (await ok("wait_operations", operation_ids=[id], timeout=20))["results"][id]
@@ -217,7 +217,7 @@ async def whole_session(call, scratch):
 
 
 async def live_output(call):
-    """`call` with progress: the newest line of output arrives while the command runs."""
+    """With progress, `call` receives the newest line of output while the command runs."""
     answer = await call("run", {"image": "tag:host", "command": "for n in 1 2 3; do echo line $n; sleep 0.6; done"})
     same("standard output", fine("run", answer)["stdout"], "line 1\nline 2\nline 3\n")
     that("no progress names a line of output", any("line" in message for message in answer.progress), answer.progress)
@@ -225,7 +225,7 @@ async def live_output(call):
 
 
 async def cancelled_call(call_ok, cancelling):
-    """`cancelling` starts a long run, waits until it is on its way, and cancels the call: its sandbox must end."""
+    """`cancelling` starts a long run and cancels the call once it runs. The sandbox must end."""
     before = {entry["uuid"] for entry in (await call_ok("list_operations", limit=1000))["operations"]}
     await cancelling({"image": "tag:host", "command": "echo begun; sleep 600", "timeout": 900})
     for _ in range(100):

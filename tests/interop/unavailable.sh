@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Places where no sandbox can run, made for real: each must be told in one sentence with the remedy, by `doctor` and by the first run, while
-# everything that needs no sandbox goes on working. Needs root, to make the places; nothing outlives the namespaces they are made in.
+# Makes environments in which no sandbox can run. In each, `doctor` and the first run must report
+# the reason in one sentence with the remedy, and everything that needs no sandbox must keep
+# working. Needs root, to make the environments. They end with the namespaces they are made in.
 #
 # usage: unavailable.sh PATH_OF_CONTREE_MCP
 #
-# Not here: AppArmor's restriction, which only a kernel with AppArmor has, and network file systems.
+# Not tested: AppArmor's restriction, since only a kernel with AppArmor has it, and network file
+# systems.
 set -euo pipefail
 unset "${!CONTREE_@}" "${!NEBIUS_@}"
 program=$(realpath "$1")
 self=$(realpath "$0")
 
-# inside NAME LOOKS WANTED [HOME]: the checks, run in the place itself. LOOKS says whether images can be looked into, WANTED is in the sentence.
+# inside NAME LOOKS WANTED [HOME]: runs the checks in the environment. LOOKS is yes if the engine
+# can look into images there. The sentence must contain WANTED.
 if [ "${2-}" = inside ]; then
     name=$3 looks=$4 wanted=$5
     home=${6:-$(mktemp -d)}
@@ -20,7 +23,7 @@ if [ "${2-}" = inside ]; then
         printf '  %s: %s\n' "$name" "$1"
         problems=$((problems + 1))
     }
-    # call STATUS TOOL ARG...: output and errors in files, and the status compared.
+    # call STATUS TOOL ARG...: writes output and errors to files, and compares the status.
     call() {
         local expected=$1 status=0
         shift
@@ -48,7 +51,7 @@ if [ "${2-}" = inside ]; then
     call 0 upload content=hello
     call 0 list_operations
     call 0 whoami
-    # Looking into an image needs a user namespace and an overlay without a writable layer, and no more.
+    # Looking into an image needs only a user namespace and an overlay without an upper directory.
     if [ "$looks" = yes ]; then
         call 0 list_files image=tag:host path=/
         call 0 read_file image=tag:host path=/etc/hosts
@@ -67,7 +70,8 @@ fi
 [ "$(id -u)" = 0 ] || { echo "unavailable.sh needs root" >&2; exit 1; }
 failures=0
 
-# place NAME LOOKS WANTED COMMAND...: the command ends by running its arguments, which are the checks.
+# place NAME LOOKS WANTED COMMAND...: makes the environment with COMMAND, which then runs its last
+# arguments, the checks.
 place() {
     local name=$1 looks=$2 wanted=$3
     shift 3
@@ -85,7 +89,7 @@ place '/proc mounted over' yes 'parts of /proc are mounted over' \
 place 'memfd_noexec' no 'vm.memfd_noexec' \
     unshare --mount --pid --fork --mount-proc sh -c 'echo 2 > /proc/sys/vm/memfd_noexec && exec bash "$@"' sh
 
-# The data directory is on an overlay, as everything inside a container is.
+# The data directory is on an overlay, like all files inside a container.
 place 'data directory on overlayfs' yes 'cannot hold the writable layer' \
     unshare --mount --propagation private sh -c '
         base=$(mktemp -d /var/tmp/contree-overlay.XXXXXX) && trap "umount \"$base/merged\"; rm -rf \"$base\"" EXIT
@@ -93,7 +97,7 @@ place 'data directory on overlayfs' yes 'cannot hold the writable layer' \
         mount -t overlay overlay -o "lowerdir=$base/lower,upperdir=$base/upper,workdir=$base/work" "$base/merged" && bash "$@" "$base/merged"' sh
 
 if [ "$failures" != 0 ]; then
-    printf '%d places failed\n' "$failures"
+    printf '%d environments failed\n' "$failures"
     exit 1
 fi
-printf 'in each, doctor and the first run say why, and what needs no sandbox goes on\n'
+printf 'in each, doctor and the first run give the reason, and everything else works\n'

@@ -1,4 +1,4 @@
-//! The documents say what is there: every direct dependency has its reason, and every link leads somewhere.
+//! Checks of the documents: every direct dependency has a reason, and every link has a target.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ fn dependencies(manifest: &str) -> Vec<(&str, &str, &str)> {
     found
 }
 
-/// The packages of `[workspace.dependencies]` that come from a registry, by their names there.
+/// The packages of `[workspace.dependencies]` from a registry, by their names in the registry.
 fn registry_dependencies() -> BTreeSet<String> {
     let manifest = read("Cargo.toml");
     dependencies(&manifest)
@@ -99,7 +99,7 @@ fn every_dependency_is_declared_once() {
     }
 }
 
-/// What a Markdown page links to in this repository.
+/// The links of a Markdown page within this repository.
 fn links(page: &str) -> Vec<String> {
     let targets = page
         .split("](")
@@ -112,12 +112,13 @@ fn links(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_have_a_target() {
     let mut pages: Vec<PathBuf> = [
         "README.md",
         "CHANGELOG.md",
         "CONTRIBUTING.md",
         "SECURITY.md",
+        "STYLE.md",
     ]
     .iter()
     .map(PathBuf::from)
@@ -149,7 +150,7 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
-fn every_document_is_found_from_the_front_page() {
+fn the_readme_links_to_every_document() {
     let front = read("README.md");
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -161,7 +162,7 @@ fn every_document_is_found_from_the_front_page() {
 }
 
 #[test]
-fn the_commands_of_the_front_page_are_the_ones_that_are_tried() {
+fn the_commands_of_the_readme_are_those_that_ci_runs() {
     let front = read("README.md");
     for command in [
         "\ncargo run --release -- call --raw run image=tag:host",
@@ -172,4 +173,140 @@ fn the_commands_of_the_front_page_are_the_ones_that_are_tried() {
             "README.md lacks {command:?}, which .ci/run looks for"
         );
     }
+}
+
+/// The code spans of a page, without its code blocks.
+fn code_spans(page: &str) -> Vec<&str> {
+    let mut is_block = false;
+    let lines = page.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_block ^= is_fence;
+        !is_block && !is_fence
+    });
+    lines
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .collect()
+}
+
+/// The paths of this repository among code spans. Each begins with a directory of the root, or is
+/// the name of a document or manifest at the root.
+fn paths<'a>(spans: &[&'a str], directories: &[String]) -> BTreeSet<&'a str> {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    spans
+        .iter()
+        .copied()
+        .filter(|span| span.chars().all(is_path))
+        .filter(|span| match span.split_once('/') {
+            Some((first, _)) => directories.iter().any(|directory| directory == first),
+            None => span.ends_with(".md") || span.ends_with(".yaml"),
+        })
+        .collect()
+}
+
+#[test]
+fn paths_in_documents_exist() {
+    let directories: Vec<String> = fs::read_dir(root())
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|entry| entry.file_type().unwrap().is_dir())
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    let mut missing = Vec::new();
+    for page in ["docs/architecture.md", "CONTRIBUTING.md", "STYLE.md"] {
+        let text = read(page);
+        let named = paths(&code_spans(&text), &directories);
+        assert!(!named.is_empty(), "{page} names no file");
+        let gone = named.into_iter().filter(|path| !root().join(path).exists());
+        missing.extend(gone.map(|path| format!("{page} names {path}, which does not exist")));
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn paths_are_told_from_other_code() {
+    let page = "`src/a.rs`, `README.md`, `src/` and `tools/call`, `mod.rs`, `x.y(a/b)`\n\
+                ```\n`src/code.rs`\n```\n`docs/b.md`";
+    let directories = ["src".to_owned(), "docs".to_owned()];
+    let found = paths(&code_spans(page), &directories);
+    let found: Vec<&str> = found.into_iter().collect();
+    assert_eq!(found, ["README.md", "docs/b.md", "src/", "src/a.rs"]);
+}
+
+/// The names of Rust items among code spans: those with an underscore, a capital, `::` or `!`.
+fn names<'a>(spans: &[&'a str]) -> BTreeSet<&'a str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "_:!".contains(c);
+    let is_item = |c: char| c.is_ascii_uppercase() || "_:!".contains(c);
+    spans
+        .iter()
+        .copied()
+        .filter(|span| span.chars().all(is_name) && span.contains(is_item))
+        .collect()
+}
+
+/// The paragraphs and list items of a page.
+fn paragraphs(page: &str) -> Vec<String> {
+    let mut found = vec![String::new()];
+    for line in page.lines() {
+        let text = line.trim_start();
+        let number = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        let is_item =
+            text.starts_with("- ") || (number.len() < text.len() && number.starts_with(". "));
+        if text.is_empty() || is_item {
+            found.push(String::new());
+        }
+        let paragraph = found.last_mut().unwrap();
+        paragraph.push_str(line);
+        paragraph.push('\n');
+    }
+    found
+}
+
+/// Adds the text of every Rust file below a directory.
+fn add_sources(directory: &Path, text: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + word.len()..]);
+        !before.ends_with(is_name) && !after.starts_with(is_name)
+    })
+}
+
+/// If a paragraph names Rust files, its names have to be in one of them.
+#[test]
+fn names_in_the_architecture_exist() {
+    let mut sources = String::new();
+    for directory in ["src", "crates", "tests"] {
+        add_sources(&root().join(directory), &mut sources);
+    }
+    let mut gone = Vec::new();
+    let mut count = 0;
+    for paragraph in paragraphs(&read("docs/architecture.md")) {
+        let spans = code_spans(&paragraph);
+        let files = spans.iter().filter(|span| span.ends_with(".rs"));
+        let files = files.filter_map(|file| fs::read_to_string(root().join(file)).ok());
+        let files: String = files.collect();
+        let text = if files.is_empty() { &sources } else { &files };
+        for name in names(&spans) {
+            count += 1;
+            if !has_word(text, name) {
+                gone.push(format!("`{name}` in: {}", paragraph.trim()));
+            }
+        }
+    }
+    assert!(count > 20, "{count}");
+    assert!(
+        gone.is_empty(),
+        "docs/architecture.md names what the sources lack:\n{}",
+        gone.join("\n")
+    );
 }

@@ -18,6 +18,7 @@ mod mcp_stdio;
 mod mcp_surface;
 mod mcp_tasks;
 mod openapi;
+mod prose;
 mod registry;
 mod rsync;
 #[cfg(target_os = "linux")]
