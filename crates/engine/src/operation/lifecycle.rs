@@ -94,8 +94,8 @@ impl OperationTask {
         Ok(())
     }
 
-    /// Records that the work begins. [`RunningOperation::begin`] then lets clients follow it and use its
-    /// sandbox.
+    /// Records that the work begins. [`RunningOperation::begin`] then lets clients follow it and
+    /// use its sandbox.
     pub(crate) async fn record_executing(&self, engine: &Arc<Engine>) -> Result<(), ApiError> {
         let operation = self.operation;
         engine

@@ -109,7 +109,8 @@ impl RunningOperation {
         self.stage.send_replace(OperationStage::Assigned);
     }
 
-    /// Marks it as started: its events can be followed, and its sandbox, if it has one, can be used.
+    /// Marks it as started: its events can be followed, and its sandbox, if it has one, can be
+    /// used.
     pub(crate) fn begin(&self, sandbox: Option<Arc<RunningSandbox>>) {
         if let Some(sandbox) = sandbox {
             let _ = self.sandbox.set(sandbox);
