@@ -1,4 +1,4 @@
-//! Listing and calling tools.
+//! Lists and calls tools.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,54 +21,54 @@ use super::result;
 use super::tasks::{CallTracker, PATIENCE, Tasks};
 use crate::tools::{self, Answer, Context, Handlers, Session, ToolError};
 
-/// How many calls run at once; further ones wait.
-const RUNNING: usize = 256;
-/// How many calls wait; further ones are refused.
-const WAITING: usize = 16 * 1024;
+/// Most calls that run at once; further calls wait.
+const MAX_RUNNING: usize = 256;
+/// Most calls that wait; further calls are refused.
+const MAX_WAITING: usize = 16 * 1024;
 
-/// The calls of all sessions of this process: those that run and those that wait for their turn.
+/// Tool calls of all sessions of this process, running or waiting for a permit.
 pub(super) struct Calls {
     session: Arc<Session>,
     ending: Ending,
     tasks: Arc<Tasks>,
-    /// The tools as they are listed, which never change while the server runs.
+    /// Descriptions of the offered tools. They never change while the server runs.
     listed: Vec<Tool>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
-/// Why a call does not get its turn.
+/// Reasons why a call gets no permit to run.
 #[derive(Debug, thiserror::Error)]
 enum QueueError {
-    #[error("{WAITING} calls are waiting already; wait for answers before you send more")]
+    #[error("{MAX_WAITING} calls are already waiting; wait for answers before sending more calls")]
     Full,
-    #[error("the server takes no more calls")]
+    #[error("the server is shutting down and accepts no more calls")]
     Closed,
-    #[error("cancelled before it began")]
+    #[error("the call was cancelled before it started; nothing ran")]
     Cancelled,
-    #[error("the session ended before the call began")]
+    #[error("the session ended before the call started; nothing ran")]
     SessionOver,
 }
 
 impl Calls {
-    /// Calls of the tools that `session` offers. Those that take long become `tasks`.
+    /// Creates the calls of the tools that `session` offers. A long call may become one of `tasks`.
     pub(super) fn new(session: Arc<Session>, ending: Ending, tasks: Arc<Tasks>) -> Self {
         Self {
             listed: session.selection().tools().map(shown).collect(),
             session,
             ending,
             tasks,
-            running: Arc::new(Semaphore::new(RUNNING)),
+            running: Arc::new(Semaphore::new(MAX_RUNNING)),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// A tool as it is listed, if it is offered.
+    /// Finds the description of an offered tool.
     pub(super) fn find(&self, name: &str) -> Option<Tool> {
         self.listed.iter().find(|tool| tool.name == name).cloned()
     }
 
-    /// One page of the tools.
+    /// Returns one page of the list of tools.
     pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
@@ -79,7 +79,8 @@ impl Calls {
         Ok(list)
     }
 
-    /// Calls a tool.
+    /// Calls a tool. An unknown tool is a protocol error; other failures are results with
+    /// `isError`.
     pub(super) async fn call(
         &self,
         request: CallToolRequestParams,
@@ -94,7 +95,8 @@ impl Calls {
         if !offer.has(tool.name) {
             return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
         }
-        // A transport that knows when its input ends counts requests from there; any other is counted here.
+        // The transports count a request when they read it. This counts the call as well, for any
+        // transport that does not.
         let _counted = self.ending.call();
         let permit = match self.turn(context).await {
             Ok(permit) => permit,
@@ -106,7 +108,7 @@ impl Calls {
         Ok(self.run(request, permit, context).await)
     }
 
-    /// Waits until the call may run.
+    /// Waits for a permit to run.
     async fn turn(
         &self,
         context: &RequestContext<RoleServer>,
@@ -119,7 +121,7 @@ impl Calls {
         }
     }
 
-    /// Runs a call to its end.
+    /// Runs a call until it ends.
     async fn run(
         &self,
         request: CallToolRequestParams,
@@ -129,7 +131,7 @@ impl Calls {
         let newest = Arc::new(NewestLine::new());
         let stop = CancellationToken::new();
         let pages = Arc::new(ClientPages::of(&request, context));
-        // Boxed, so that a call that waits for its turn holds little.
+        // Boxed to keep the future of a call small.
         let work = Box::pin(async {
             let work = perform(
                 self.session.clone(),
@@ -144,7 +146,7 @@ impl Calls {
                 done = &mut work => return done,
                 () = self.ending.gives_up(&context.ct) => {}
             }
-            // The handler is told and goes on until it has cleaned up.
+            // The handler sees `stop` and returns once it has cleaned up.
             stop.cancel();
             work.await
         });
@@ -154,7 +156,9 @@ impl Calls {
         self.result(done, context)
     }
 
-    /// Runs a call for a client that takes tasks: one that has started an operation and is not over soon becomes one.
+    /// Runs a call for a client that supports tasks.
+    ///
+    /// A call becomes a task if it has started an operation and still runs after [`TASK_DELAY`].
     async fn begin(
         &self,
         request: CallToolRequestParams,
@@ -185,7 +189,7 @@ impl Calls {
                 tokio::time::sleep(PATIENCE).await;
                 loop {
                     newest.operation().await;
-                    // It may have come to nothing this very moment.
+                    // The handler may have given the operation up in between.
                     if let Some(operation) = newest.promise() {
                         return operation;
                     }
@@ -197,7 +201,7 @@ impl Calls {
                 () = self.ending.gives_up(&context.ct) => {}
                 operation = ripe => match self.tasks.promote(operation, newest.clone()).await {
                     Ok(task) => return CallToolResponse::Task(task),
-                    Err(error) => tracing::warn!("the call does not become a task: {error}"),
+                    Err(error) => tracing::warn!("cannot turn the call into a task: {error}"),
                 }
             }
             if context.ct.is_cancelled() || self.ending.is_cancelled() {
@@ -220,7 +224,7 @@ impl Calls {
     ) -> CallToolResponse {
         match done {
             Ok(done) => self.result(done, context),
-            Err(error) => refused(format!("the call broke off: {error}")).into(),
+            Err(error) => refused(format!("the call ended unexpectedly: {error}")).into(),
         }
     }
 
@@ -246,9 +250,11 @@ impl Calls {
     }
 }
 
-/// Whether the client takes a task for an answer. The extension is one of protocol 2026-07-28 and later, and a server must not
-/// answer with a task before (SEP-2663, backward compatibility): clients which declare it for every server they meet, and then
-/// shake hands in an older version, do not follow tasks.
+/// Reports whether the client accepts a task as an answer.
+///
+/// Tasks need protocol 2026-07-28 or later. A server must not answer with a task in earlier
+/// versions (SEP-2663, backward compatibility). Some clients declare the extension to every server,
+/// then negotiate an older version and do not follow tasks.
 fn takes_tasks(context: &RequestContext<RoleServer>) -> bool {
     let knows = context
         .protocol_version()
@@ -259,7 +265,7 @@ fn takes_tasks(context: &RequestContext<RoleServer>) -> bool {
             .is_some_and(|capabilities| capabilities.supports_tasks())
 }
 
-/// Calls the tool; `stop` tells it to end early, and it then returns when it has cleaned up.
+/// Calls a tool's handler. When `stop` is cancelled, the handler cleans up and returns early.
 async fn perform(
     session: Arc<Session>,
     request: CallToolRequestParams,
@@ -272,14 +278,14 @@ async fn perform(
     tools::dispatch(&Handlers, &request.name, arguments, &tool).await
 }
 
-/// One call that waits for its turn. It is counted until this is dropped.
+/// A call that waits for its permit. It is counted until dropped.
 struct WaitingCall<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingCall<'a> {
     fn begin(count: &'a AtomicUsize) -> Option<Self> {
         let before = count.fetch_add(1, Ordering::AcqRel);
         let waiting = Self(count);
-        (before < WAITING).then_some(waiting)
+        (before < MAX_WAITING).then_some(waiting)
     }
 }
 
@@ -307,7 +313,7 @@ fn shown(tool: &'static tools::Tool) -> Tool {
     listed
 }
 
-/// A schema's fields; schemas of tools are objects.
+/// Returns a schema's fields. Schemas of tools are always objects.
 fn object(schema: Value) -> JsonObject {
     match schema {
         Value::Object(fields) => fields,

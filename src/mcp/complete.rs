@@ -1,4 +1,4 @@
-//! Completing arguments of prompts and variables of resources.
+//! Completes arguments of prompts and variables of resources.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorDa
 use super::quiet::quiet;
 use crate::tools::{self, Complete, PROMPTS, RESOURCES, Session, ToolSelection};
 
-/// Proposals for a half-typed argument. One that cannot be completed has none.
+/// Returns completions for a partly typed argument; none if the argument has no completion.
 pub(super) async fn proposals(
     session: &Arc<Session>,
     request: CompleteRequestParams,
@@ -34,7 +34,9 @@ pub(super) async fn proposals(
     Ok(answer(found))
 }
 
-/// The arguments of what is referred to, and what completes each. What is not offered is not looked into either.
+/// Returns the arguments of the referenced prompt or resource, each with its kind of completion.
+///
+/// A prompt or resource that is not offered is an error, so that completion reveals nothing of it.
 fn completable(
     reference: &Reference,
     offer: &ToolSelection,
@@ -68,7 +70,7 @@ fn completable(
 
 fn answer(found: tools::Completions) -> CompleteResult {
     let total = found.total.and_then(|total| u32::try_from(total).ok());
-    // Never too many: `complete` is bounded by the same number.
+    // Cannot fail: `complete` returns at most as many values as rmcp allows.
     let info = CompletionInfo::with_pagination(found.values, total, found.more);
     CompleteResult::new(info.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Listing and rendering prompts.
+//! Lists and renders prompts.
 
 use std::sync::Arc;
 
@@ -10,15 +10,15 @@ use rmcp::model::{
 use super::paging::{LIST_KEPT_MS, PAGE, page};
 use crate::tools::{self, PROMPTS, Session};
 
-/// The prompts that go with the tools that are offered.
+/// Prompts whose tools are all offered.
 pub(super) struct Prompts {
     session: Arc<Session>,
-    /// The prompts as they are listed, which never change while the server runs.
+    /// Descriptions of the prompts. They never change while the server runs.
     listed: Vec<Prompt>,
 }
 
 impl Prompts {
-    /// The prompts of `session`.
+    /// Creates the prompts that `session` offers.
     pub(super) fn new(session: Arc<Session>) -> Self {
         Self {
             listed: session.selection().prompts().map(shown).collect(),
@@ -26,7 +26,7 @@ impl Prompts {
         }
     }
 
-    /// One page of the prompts.
+    /// Returns one page of the list of prompts.
     pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
@@ -37,7 +37,7 @@ impl Prompts {
         Ok(list)
     }
 
-    /// A prompt's text for its arguments.
+    /// Renders a prompt for its arguments.
     pub(super) fn get(
         &self,
         request: GetPromptRequestParams,

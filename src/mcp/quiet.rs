@@ -1,4 +1,4 @@
-//! The context of what the server itself asks of the backend.
+//! Context for requests that the server makes on its own.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::tools::{Context, Quiet, Session};
 
-/// A context that tells nobody of progress and is never cancelled.
+/// Creates a context that reports no progress and is never cancelled.
 pub(super) fn quiet(session: &Arc<Session>) -> Context {
     Context::new(session.clone(), Arc::new(Quiet), CancellationToken::new())
 }

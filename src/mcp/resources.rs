@@ -1,4 +1,4 @@
-//! Listing and reading resources.
+//! Lists and reads resources.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,15 +16,16 @@ use super::ending::Ending;
 use super::paging::{LIST_KEPT_MS, PAGE, page};
 use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Quiet, Session};
 
-/// The type of what is listed, which are guides.
+/// Media type of the guides, which are the only listed resources.
 const MARKDOWN: &str = "text/markdown";
-/// The type of contents that are no text.
+/// Media type of contents that are not text.
 const BYTES: &str = "application/octet-stream";
 
 const DAY_MS: u64 = 24 * 3_600_000;
-/// How long a guide may be kept: as long as this version is used, which a client cannot know to be over.
+/// How long clients may cache a guide. It is valid for this server version, and clients cannot see
+/// an upgrade.
 const FOREVER_MS: u64 = 365 * DAY_MS;
-/// How long what cannot change may be kept; it may be removed.
+/// How long clients may cache contents that cannot change but can be deleted.
 const LONG_MS: u64 = 30 * DAY_MS;
 
 static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
@@ -38,16 +39,16 @@ static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     guides.collect()
 });
 
-/// The guides, and the resources that go with the tools that are offered.
+/// The guides, and the resources whose tool is offered.
 pub(super) struct Resources {
     session: Arc<Session>,
     ending: Ending,
-    /// The resources with variables as they are listed, which never change while the server runs.
+    /// Descriptions of the resource templates. They never change while the server runs.
     templates: Vec<ResourceTemplate>,
 }
 
 impl Resources {
-    /// The resources of `session`.
+    /// Creates the resources that `session` offers.
     pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
         let templates = session.selection().resources().map(|resource| {
             ResourceTemplate::new(resource.uri, resource.name)
@@ -62,7 +63,7 @@ impl Resources {
         }
     }
 
-    /// One page of the resources that have no variables.
+    /// Returns one page of the resources without variables.
     pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
@@ -73,7 +74,7 @@ impl Resources {
         Ok(list)
     }
 
-    /// One page of the resources that have variables.
+    /// Returns one page of the resource templates.
     pub(super) fn template_page(
         &self,
         request: Option<PaginatedRequestParams>,
@@ -106,7 +107,7 @@ impl Resources {
         };
         let (resource, variables) =
             tools::find_resource(&uri).ok_or_else(|| failed(tools::unknown_resource(&uri)))?;
-        // Guides are listed whatever is offered.
+        // Guides can be read whichever tools are offered.
         let listed = LISTED.iter().any(|known| known.uri == uri);
         if !listed && !self.session.selection().has(resource.tool) {
             return Err(failed(
@@ -125,7 +126,8 @@ impl Resources {
                 read.await
             }
         };
-        // What a server with a choice of tools says is for its own clients.
+        // A server that offers only some tools answers differently, so shared caches must not keep
+        // its guides.
         let shared = match self.session.selection().is_whole() {
             true => CacheScope::Public,
             false => CacheScope::Private,

@@ -1,7 +1,7 @@
-//! The handler of the protocol's requests, whichever transport brings them.
+//! Handler of the protocol's requests, for every transport.
 //!
-//! One `Server` serves every session of a process: it is shared through an [`Arc`](std::sync::Arc), which is a handler
-//! as well. It hands each request to the part that answers it, and has no state besides.
+//! One `Server` serves all sessions of a process through an [`Arc`](std::sync::Arc), which is a
+//! handler too. It passes each request to the part that answers it.
 
 use std::sync::Arc;
 
@@ -24,8 +24,9 @@ use super::resources::Resources;
 use super::tasks::Tasks;
 use crate::tools::Session;
 
-/// The methods whose malformed parameters are to be called so. rmcp takes such a request for one of an unknown
-/// method. `initialize` and `logging/setLevel` are not here, since protocol 2026-07-28 has neither.
+/// Methods with known parameters. rmcp treats a request with malformed parameters as one of an
+/// unknown method, and this list tells them apart. `initialize` and `logging/setLevel` are absent,
+/// since protocol 2026-07-28 has neither.
 const KNOWN_METHODS: &[&str] = &[
     "tools/call",
     "tools/list",
@@ -42,7 +43,7 @@ const KNOWN_METHODS: &[&str] = &[
     "server/discover",
 ];
 
-/// The handler of all requests.
+/// Handler of all requests.
 pub(super) struct Server {
     session: Arc<Session>,
     calls: Calls,
@@ -53,7 +54,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves `session` until `ending` says that it is over.
+    /// Creates a server of `session`, which ends through `ending`.
     pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
         let tasks = Arc::new(Tasks::new(session.clone()));
         Self {
@@ -181,7 +182,7 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         if KNOWN_METHODS.contains(&request.method.as_str()) {
-            let message = format!("the parameters of `{}` are malformed", request.method);
+            let message = format!("the parameters of `{}` do not match its schema", request.method);
             return Err(ErrorData::invalid_params(message, None));
         }
         Err(ErrorData::new(

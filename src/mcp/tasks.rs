@@ -1,7 +1,7 @@
-//! The tasks extension: a call that takes long is answered with a task, which the client asks for later.
+//! The tasks extension: a long call is answered with a task, which the client polls.
 //!
-//! A task is one operation of the backend, and its id says which and on which backend. So it outlives the server: what is
-//! kept here only knows the newest line of output.
+//! A task is one operation of the backend; its id names operation and backend. A task therefore
+//! outlives the server. This process only adds the newest line of output.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,18 +21,18 @@ use crate::tools::{
     self, Context, OperationSnapshot, OperationState, Session, TASK_TOOLS, TaskTools, ToolError,
 };
 
-/// How long a call may take before it becomes a task.
+/// How long a call runs before it becomes a task.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-/// How often a client should ask, in milliseconds.
+/// Poll interval proposed to clients, in milliseconds.
 const POLL_MS: u64 = 500;
 
-/// The tasks of a session.
+/// Tasks of a session.
 pub(super) struct Tasks {
     session: Arc<Session>,
     running: RunningTasks,
 }
 
-/// The calls that became tasks and go on in this process.
+/// Calls that became tasks and still run in this process.
 #[derive(Default)]
 struct RunningTasks(Mutex<HashMap<Uuid, RunningTask>>);
 
@@ -43,7 +43,7 @@ struct RunningTask {
 }
 
 impl RunningTasks {
-    /// Remembers a call that goes on although its request is answered, unless it is over by now.
+    /// Adds a call that goes on after its request was answered, unless it has ended meanwhile.
     fn begin(&self, operation: Uuid, newest: Arc<NewestLine>, created_at: String) {
         let mut running = self.lock();
         if !newest.is_over() {
@@ -51,7 +51,7 @@ impl RunningTasks {
         }
     }
 
-    /// Forgets it: from now on the backend knows more.
+    /// Removes a call. From now on the backend's record is more complete.
     fn end(&self, newest: &NewestLine) {
         newest.set_over();
         if let Some(operation) = newest.known_operation() {
@@ -59,7 +59,7 @@ impl RunningTasks {
         }
     }
 
-    /// What is known of it without asking the backend.
+    /// Returns a snapshot from this process, without asking the backend.
     fn find(&self, operation: Uuid) -> Option<OperationSnapshot> {
         let running = self.lock().get(&operation).cloned()?;
         let state = OperationState::Working(running.newest.message());
@@ -75,14 +75,14 @@ impl RunningTasks {
     }
 }
 
-/// Ends a call's task when it is dropped, also by a call that breaks off.
+/// Removes a call from the running tasks when dropped, also if the call panics.
 pub(super) struct CallTracker {
     tasks: Arc<Tasks>,
     newest: Arc<NewestLine>,
 }
 
 impl CallTracker {
-    /// Tracks the call that `newest` is told of.
+    /// Tracks the call whose progress is `newest`.
     pub(super) fn new(tasks: Arc<Tasks>, newest: Arc<NewestLine>) -> Self {
         Self { tasks, newest }
     }
@@ -95,7 +95,7 @@ impl Drop for CallTracker {
 }
 
 impl Tasks {
-    /// The tasks of `session`.
+    /// Creates the tasks of `session`.
     pub(super) fn new(session: Arc<Session>) -> Self {
         Self {
             session,
@@ -103,7 +103,7 @@ impl Tasks {
         }
     }
 
-    /// Answers a call with a task for the operation that it has started and goes on following.
+    /// Creates a task for the operation that a call has started and still follows.
     pub(super) async fn promote(
         &self,
         operation: Uuid,
@@ -113,7 +113,7 @@ impl Tasks {
         let now = tools::now();
         let message = newest.message();
         self.running.begin(operation, newest, now.clone());
-        // It ends with this process, or does not, as an operation that nobody waits for.
+        // Like a run with wait=false: if it would end with this process, shutdown handles it.
         self.session.leave_running(operation);
         let mut task =
             Task::new(id, TaskStatus::Working, now.clone(), now).with_poll_interval_ms(POLL_MS);
@@ -123,7 +123,7 @@ impl Tasks {
         Ok(CreateTaskResult::new(task))
     }
 
-    /// How far a task is.
+    /// Returns the state of a task, with the result if it has ended.
     pub(super) async fn get(&self, id: String) -> Result<GetTaskResult, ErrorData> {
         let operation = self.operation_of(&id, |tasks| tasks.look_up).await?;
         let followed = match self.running.find(operation) {
@@ -139,7 +139,7 @@ impl Tasks {
             OperationState::Cancelled(why) => (TaskStatus::Cancelled, TaskPayload::Cancelled, why),
             OperationState::Ended(answer) => {
                 let result = match answer {
-                    // Whoever takes tasks takes links.
+                    // Clients that support tasks support links.
                     Ok(answer) => result::answer(answer, Some(&ProtocolVersion::LATEST)),
                     Err(error) => result::error(&self.session.explain(error)),
                 };
@@ -157,7 +157,7 @@ impl Tasks {
         Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
     }
 
-    /// Stops the operation of a task. Whether it was stopped in time is told by the task.
+    /// Cancels the operation of a task. The task's status tells whether that was in time.
     pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
         let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
         tools::stop_operation(operation, &self.quiet())
@@ -165,34 +165,37 @@ impl Tasks {
             .map_err(|error| self.refused(error))
     }
 
-    /// Takes answers to what a task has asked for. None asks for anything, so there is nothing to do but to know it.
+    /// Accepts a client's input for a task. No task requests input, so this only checks that the
+    /// task exists.
     pub(super) async fn answer(&self, id: String) -> Result<(), ErrorData> {
         self.get(id).await.map(drop)
     }
 
-    /// The operation of a task, if it is one of the backend in use, and this server offers a tool that makes tasks, or the one
-    /// that `serves` what is to be done with it.
+    /// Returns the operation of a task.
+    ///
+    /// The operation must belong to the backend in use. The server must offer a tool that makes
+    /// tasks, or the tool that `required_tool` selects.
     async fn operation_of(
         &self,
         id: &str,
-        serves: impl Fn(&TaskTools) -> &'static str,
+        required_tool: impl Fn(&TaskTools) -> &'static str,
     ) -> Result<Uuid, ErrorData> {
         let invalid = |why: &str| {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
         let offer = self.session.selection();
-        let makes = offer.tools().any(|tool| tool.task.is_some());
-        let serves = TASK_TOOLS.is_some_and(|tasks| offer.has(serves(&tasks)));
-        if !makes && !serves {
-            return Err(invalid(": this server offers no tool that makes any"));
+        let makes_tasks = offer.tools().any(|tool| tool.task.is_some());
+        let serves_tasks = TASK_TOOLS.is_some_and(|tasks| offer.has(required_tool(&tasks)));
+        if !makes_tasks && !serves_tasks {
+            return Err(invalid(": this server offers no tool that creates or serves tasks"));
         }
         let (operation, backend) = parts(id).ok_or_else(|| invalid(""))?;
         let here = tools::fingerprint(&self.quiet())
             .await
             .map_err(|error| self.refused(error))?;
         if backend != here {
-            return Err(invalid(": it belongs to another backend"));
+            return Err(invalid(": it belongs to another backend than the one in use"));
         }
         Ok(operation)
     }
@@ -207,7 +210,7 @@ impl Tasks {
         }
     }
 
-    /// A context for what is asked of the backend on the way.
+    /// Creates a context for the requests of this module.
     fn quiet(&self) -> Context {
         quiet(&self.session)
     }
@@ -226,7 +229,7 @@ fn object(result: &CallToolResult) -> Result<JsonObject, ErrorData> {
     match serde_json::to_value(result) {
         Ok(Value::Object(fields)) => Ok(fields),
         _ => Err(ErrorData::internal_error(
-            "the answer is no JSON object",
+            "the answer is not a JSON object",
             None,
         )),
     }
@@ -237,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_which_operation_and_where() {
+    fn a_task_id_names_operation_and_backend() {
         let operation = Uuid::from_u128(7);
         let id = task_id(operation, "0123456789ab");
         assert_eq!(parts(&id), Some((operation, "0123456789ab")));
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_forgotten_whichever_comes_first() {
+    fn an_ended_call_is_removed_in_either_order() {
         use crate::tools::Watcher;
         let tasks = RunningTasks::default();
         let operation = Uuid::from_u128(1);

@@ -1,9 +1,12 @@
-//! Messages over standard input and output.
+//! Transport of messages over standard input and output.
 //!
-//! rmcp's own stdio transport is not used, because four things are decided here: a request that is too long
-//! is answered instead of dropped; the end of the input is kept back while calls are still running, so that
-//! their progress and answers are written; nothing more is read while the client leaves our answers unread;
-//! and notifications that come before the first request are ignored instead of ending the session.
+//! It replaces rmcp's own stdio transport, for four reasons:
+//!
+//! - An overlong request is answered instead of dropped.
+//! - The end of the input is withheld while calls run, so that their progress and answers are
+//!   written.
+//! - Reading stops while the client leaves answers unread.
+//! - Notifications before the first request are ignored instead of ending the session.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,12 +24,12 @@ use super::ending::Ending;
 use super::lines::{LONGEST_LINE, Line, Lines};
 use super::message::{Parsed, invalid, parse};
 
-/// How many bytes of answers may wait to be written before reading stops.
+/// Most bytes of unwritten answers before reading stops.
 const UNREAD_BOUND: usize = 32 * 1024 * 1024;
-/// What a waiting answer costs besides its bytes, about.
+/// Approximate cost of an unwritten answer besides its bytes.
 const UNREAD_OVERHEAD: usize = 1024;
 
-/// How long calls in flight may go on after the end of the input.
+/// How long calls in flight may continue after the end of the input.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(3);
@@ -35,13 +38,13 @@ pub(super) struct LineTransport<R, W> {
     lines: Lines<R>,
     writer: Writer<W>,
     ending: Ending,
-    /// Messages of a line that held more than one, still to be taken.
+    /// Messages of a line with several messages that are not yet returned.
     queued: VecDeque<Vec<u8>>,
     started: bool,
     over: Option<EndOfInput>,
 }
 
-/// The input is over, or the process is to stop.
+/// Deadlines after the end of the input, or after the process was asked to stop.
 struct EndOfInput {
     grace_until: Instant,
     cancelled_at: Option<Instant>,
@@ -59,7 +62,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> LineTransport
         }
     }
 
-    /// Waits until the calls in flight are done: first in peace, then cancelled. Safe to drop and call again.
+    /// Waits for the calls in flight and cancels them after the grace period. Cancel-safe.
     async fn finish(&mut self) {
         let Some(over) = &mut self.over else { return };
         if over.cancelled_at.is_none() {
@@ -118,7 +121,7 @@ where
                 Ok(Line::TooLong(id)) => invalid(
                     id.and_then(|id| serde_json::from_value(id).ok()),
                     format!(
-                        "the message is longer than {} MiB; give large content by path instead",
+                        "the message is longer than {} MiB; send large content by path",
                         LONGEST_LINE / 1024 / 1024
                     ),
                 ),
@@ -142,7 +145,8 @@ where
                 Parsed::Message(mut message) => {
                     if let ClientJsonRpcMessage::Request(request) = &mut *message {
                         self.started = true;
-                        // Counted from here, since the end of the input may be read before its task runs.
+                        // Counted from here, since the end of the input may be read before the
+                        // request's task runs.
                         request.request.extensions_mut().insert(self.ending.call());
                     }
                     if self.started {
@@ -155,8 +159,8 @@ where
                 Parsed::Refused(id, why) => {
                     tracing::warn!("refused a message: {}", why.message);
                     let answer = ServerJsonRpcMessage::error(why, id);
-                    // Not awaited: reading must go on although the client does not read. Counted as a call, so that the end
-                    // waits for it.
+                    // Not awaited, since reading must continue although the client does not read.
+                    // Counted as a call, so that shutdown waits for it.
                     let (sending, counted) = (self.writer.send(&answer), self.ending.call());
                     tokio::spawn(async move {
                         let _ = sending.await;
@@ -172,7 +176,7 @@ where
     }
 }
 
-/// Writes whole messages, in the order of their turns, and knows how much is waiting.
+/// Writes whole messages in order, and counts the bytes not yet written.
 struct Writer<W> {
     write: Arc<Mutex<W>>,
     waiting: Arc<UnreadAnswers>,
@@ -184,7 +188,7 @@ struct UnreadAnswers {
     less: Notify,
 }
 
-/// One message's part of what is waiting; given back when it is written, or dropped.
+/// A message's share of the unwritten bytes. Dropping it releases the share.
 struct UnreadShare(Arc<UnreadAnswers>, usize);
 
 impl Drop for UnreadShare {
@@ -224,7 +228,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Writer<W> {
         }
     }
 
-    /// Resolves when less is waiting than the bound.
+    /// Resolves when fewer bytes are unwritten than the bound.
     async fn drained(&self) {
         loop {
             let less = self.waiting.less.notified();

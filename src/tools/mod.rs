@@ -1,7 +1,8 @@
-//! The tools: what an agent can do with sandboxes, whichever way it reaches them.
+//! The tools: operations on sandboxes that agents call over MCP or the command line.
 //!
-//! Names, arguments, texts and hints stand in `tools.yaml`; the build turns them into the parameter structs, the
-//! traits and the table included below. `handlers` implements the traits; the other modules are what it stands on.
+//! `tools.yaml` defines names, arguments, texts and hints. The build turns it into parameter
+//! structs, traits and the table included below. `handlers` implements the traits; the other
+//! modules support it.
 
 mod answer;
 mod argument_problem;
@@ -58,7 +59,7 @@ pub use watcher::{Quiet, Stream, Watcher};
 
 use tool::{Schema, input_schema, output_schema};
 
-/// The handlers of all tools. It has no state: what a call needs is in its [`Context`].
+/// Handlers of all tools. Stateless: a call's state is in its [`Context`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Handlers;
 

@@ -1,4 +1,4 @@
-//! What the page asks for: lists in JSON, and server-sent events. Nothing can be changed here.
+//! Read-only API of the web page: lists in JSON, and server-sent events.
 
 use std::convert::Infallible;
 
@@ -18,9 +18,9 @@ use super::activity::Activity;
 use crate::events::Payload;
 use crate::tools::ToolError;
 
-/// The longest page.
+/// Most entries of a page.
 const LONGEST: u64 = 200;
-/// How much output of one operation is shown, in bytes.
+/// Bytes of an operation's output that are shown.
 const OUTPUT: usize = 2 * 1024 * 1024;
 
 pub(super) fn router(activity: Activity) -> Router {
@@ -30,7 +30,7 @@ pub(super) fn router(activity: Activity) -> Router {
         .route("/operations", get(operations))
         .route("/operations/{id}/output", get(output))
         .route("/changes", get(changes))
-        .fallback(|| async { refused(StatusCode::NOT_FOUND, "no such list") })
+        .fallback(|| async { refused(StatusCode::NOT_FOUND, "there is no such list; see /api/images and /api/operations") })
         .with_state(activity)
 }
 
@@ -38,11 +38,11 @@ pub(super) fn router(activity: Activity) -> Router {
 struct PageQuery {
     #[serde(default)]
     offset: u64,
-    #[serde(default = "usual")]
+    #[serde(default = "default_limit")]
     limit: u64,
 }
 
-fn usual() -> u64 {
+fn default_limit() -> u64 {
     100
 }
 
@@ -69,7 +69,7 @@ fn answer<T: Serialize>(activity: &Activity, found: Result<T, ToolError>) -> Res
     }
 }
 
-fn bad(problem: &QueryRejection) -> Response {
+fn bad_query(problem: &QueryRejection) -> Response {
     refused(StatusCode::BAD_REQUEST, problem.body_text())
 }
 
@@ -79,28 +79,28 @@ async fn about(State(activity): State<Activity>) -> Response {
 
 async fn images(
     State(activity): State<Activity>,
-    part: Result<Query<PageQuery>, QueryRejection>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    match part {
-        Ok(Query(part)) => answer(&activity, activity.images(part.offset, part.limit()).await),
-        Err(problem) => bad(&problem),
+    match query {
+        Ok(Query(page)) => answer(&activity, activity.images(page.offset, page.limit()).await),
+        Err(problem) => bad_query(&problem),
     }
 }
 
 async fn operations(
     State(activity): State<Activity>,
-    part: Result<Query<PageQuery>, QueryRejection>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    match part {
-        Ok(Query(part)) => answer(
+    match query {
+        Ok(Query(page)) => answer(
             &activity,
-            activity.operations(part.offset, part.limit()).await,
+            activity.operations(page.offset, page.limit()).await,
         ),
-        Err(problem) => bad(&problem),
+        Err(problem) => bad_query(&problem),
     }
 }
 
-/// One event now, and one after every change.
+/// Streams one event now, and one after every change.
 async fn changes(State(activity): State<Activity>) -> Response {
     let changes = activity.changes();
     let events = stream::unfold((changes, true), |(mut changes, first)| async move {
@@ -116,10 +116,10 @@ async fn changes(State(activity): State<Activity>) -> Response {
     streamed(&activity, events)
 }
 
-/// The output of an operation, from its beginning and as it comes, and then its end.
+/// Streams the output of an operation from its beginning, then its end.
 async fn output(State(activity): State<Activity>, Path(operation): Path<String>) -> Response {
     let Ok(operation) = operation.parse::<Uuid>() else {
-        return refused(StatusCode::BAD_REQUEST, "not the UUID of an operation");
+        return refused(StatusCode::BAD_REQUEST, "the path needs the UUID of an operation");
     };
     let events = match activity.client().await {
         Ok(client) => client.follow(operation, None),
@@ -157,7 +157,7 @@ fn event(name: &str, data: &Value) -> Event {
     Event::default().event(name).data(data.to_string())
 }
 
-/// How much was shown, and the beginnings of characters that have not come whole.
+/// Converts the output of an operation to events. Holds back incomplete UTF-8 characters.
 #[derive(Default)]
 struct ShownOutput {
     bytes: usize,
@@ -187,7 +187,7 @@ impl ShownOutput {
             _ => &mut self.stderr,
         };
         waiting.extend_from_slice(bytes);
-        let text = whole(waiting);
+        let text = take_complete(waiting);
         if text.is_empty() {
             return Vec::new();
         }
@@ -202,12 +202,12 @@ impl ShownOutput {
     }
 }
 
-/// Takes what is whole: all but the beginning of a character at the end. Bytes that are no UTF-8 are replaced.
-fn whole(waiting: &mut Vec<u8>) -> String {
-    let kept = match std::str::from_utf8(waiting) {
+/// Takes all complete characters. An incomplete one at the end stays; invalid UTF-8 is replaced.
+fn take_complete(waiting: &mut Vec<u8>) -> String {
+    let incomplete = match std::str::from_utf8(waiting) {
         Ok(_) => 0,
         Err(_) => {
-            // At most three bytes can begin a character without ending it.
+            // An incomplete character has at most three bytes.
             let from = waiting.len().saturating_sub(3);
             let begun = (from..waiting.len()).find(|at| {
                 matches!(std::str::from_utf8(&waiting[*at..]), Err(error)
@@ -216,7 +216,7 @@ fn whole(waiting: &mut Vec<u8>) -> String {
             begun.map_or(0, |at| waiting.len() - at)
         }
     };
-    let rest = waiting.split_off(waiting.len() - kept);
+    let rest = waiting.split_off(waiting.len() - incomplete);
     let text = String::from_utf8_lossy(waiting).into_owned();
     *waiting = rest;
     text
@@ -227,22 +227,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_come_whole() {
+    fn characters_are_never_split() {
         let mut waiting = Vec::new();
         let mut all = String::new();
         let text = "aä€𝄞z";
         for byte in text.bytes() {
             waiting.push(byte);
-            all.push_str(&whole(&mut waiting));
+            all.push_str(&take_complete(&mut waiting));
         }
         assert_eq!(all, text);
         assert!(waiting.is_empty());
     }
 
     #[test]
-    fn what_is_no_text_does_not_wait_for_ever() {
+    fn invalid_utf8_is_not_held_back() {
         let mut waiting = b"a\xff\xfe\xfd\xfcb".to_vec();
-        let text = whole(&mut waiting);
+        let text = take_complete(&mut waiting);
         assert!(
             text.starts_with("a\u{fffd}") && text.ends_with('b'),
             "{text:?}"

@@ -1,4 +1,4 @@
-//! What can be read as a resource: the same as with the tools, under a URI.
+//! Handlers of the resources, which return the same as the tools.
 
 use uuid::Uuid;
 
@@ -11,9 +11,9 @@ use crate::tools::{
 };
 use crate::{ImageRef, OperationKind, OperationStatus};
 
-/// The most bytes that a resource holds, and entries that it lists: as much as the tools give at once.
-const MOST_BYTES: u64 = 1024 * 1024;
-const MOST_ENTRIES: u64 = 10_000;
+/// Most bytes of a resource, and most entries of a listing. The tools have the same limits.
+const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_ENTRIES: u64 = 10_000;
 
 impl ResourceHandlers for Handlers {
     async fn read_file(&self, uri: uris::ReadFile, cx: &Context) -> Result<Content, ToolError> {
@@ -21,16 +21,16 @@ impl ResourceHandlers for Handlers {
             image: uri.image.clone(),
             path: absolute(&uri.path),
             offset: 0,
-            limit: MOST_BYTES,
+            limit: MAX_BYTES,
         };
         let read = FilesTools::read_file(self, arguments, cx).await?;
         if read.next.is_some() {
             return Err(ToolError::invalid(format!(
-                "`{}` has {} bytes, and a resource holds at most {MOST_BYTES}",
+                "`{}` has {} bytes, but a resource can have at most {MAX_BYTES}",
                 read.path, read.bytes_size
             ))
             .with_hint(format!(
-                "`read_file(image={:?}, path={:?})` reads it in parts, `download` saves it whole",
+                "Call `read_file(image={:?}, path={:?})` to read it in parts, or `download` to save it.",
                 uri.image, read.path
             )));
         }
@@ -49,7 +49,7 @@ impl ResourceHandlers for Handlers {
             image: uri.image.clone(),
             path: absolute(&uri.path),
             offset: 0,
-            limit: MOST_ENTRIES,
+            limit: MAX_ENTRIES,
         };
         let list = FilesTools::list_files(self, arguments, cx).await?;
         Ok(Content::text(list.text(), kept(&uri.image)))
@@ -62,8 +62,8 @@ impl ResourceHandlers for Handlers {
     ) -> Result<Content, ToolError> {
         let lineage = lineage(cx, &uri.image).await?;
         let text = serde_json::to_string_pretty(&lineage)
-            .map_err(|error| ToolError::internal("the lineage is no JSON", error))?;
-        // An image may have another child at once.
+            .map_err(|error| ToolError::internal("cannot serialise the lineage", error))?;
+        // An image may get a new child at any time.
         Ok(Content::text(text, Kept::No))
     }
 
@@ -106,13 +106,13 @@ impl Handlers {
         let operation = OperationsTools::get_operation(self, arguments, cx).await?;
         if !operation.kind.is_empty() && operation.kind != kind.to_string() {
             return Err(ToolError::not_found(format!(
-                "operation {operation_id} is of the kind {}",
+                "operation {operation_id} is of kind {}, not {kind}",
                 operation.kind
             )));
         }
         let over = OperationStatus::from(operation.status.as_str()).is_terminal();
         let text = serde_json::to_string_pretty(&operation)
-            .map_err(|error| ToolError::internal("the operation is no JSON", error))?;
+            .map_err(|error| ToolError::internal("cannot serialise the operation", error))?;
         Ok(Content::text(
             text,
             if over { Kept::Long } else { Kept::No },
@@ -120,7 +120,7 @@ impl Handlers {
     }
 }
 
-/// A path of a URI, which has no slash at its beginning, as tools take it.
+/// Converts the path in a URI, which has no leading slash, to an absolute path.
 fn absolute(path: &str) -> String {
     let path = path.trim_start_matches('/');
     let path = path.strip_prefix("./").unwrap_or(path);
@@ -130,7 +130,8 @@ fn absolute(path: &str) -> String {
     }
 }
 
-/// What is read by UUID stays true; a tag may point elsewhere at once.
+/// Returns how long content of an image may be cached: by UUID it never changes, but a tag can
+/// move.
 fn kept(image: &str) -> Kept {
     match image.parse() {
         Ok(ImageRef::Uuid(_)) => Kept::Long,

@@ -1,4 +1,4 @@
-//! Images, and where they come from.
+//! Results of the tools for images, and the lineage of an image.
 
 use std::fmt::Write;
 
@@ -11,12 +11,12 @@ use super::{Render, counted};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Image {
-    /// The image
+    /// UUID of the image
     pub uuid: String,
-    /// Its tag
+    /// A tag of the image
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// When it was made
+    /// When it was created
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
     /// The operation that made it
@@ -43,18 +43,18 @@ impl Render for Image {
     }
 }
 
-/// What `get_image` answers.
+/// Result of `get_image`.
 pub type GetImage = Image;
-/// What `set_tag` answers.
+/// Result of `set_tag`.
 pub type SetTag = Image;
 
-/// What `list_images` answers.
+/// Result of `list_images`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ListImages {
     /// Newest first
     pub images: Vec<Image>,
-    /// The call for more
+    /// The call that lists more
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -72,34 +72,34 @@ impl Render for ListImages {
     }
 }
 
-/// Where an image comes from.
+/// Lineage of an image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Lineage {
-    /// The image
+    /// UUID of the image
     pub image: String,
-    /// The image it was made from
+    /// UUID of the image
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// The images made directly from it
+    /// UUID of the image
     pub children: Vec<String>,
-    /// Its parent, the parent of that, and so on
+    /// Its ancestors, nearest first
     pub ancestors: Vec<String>,
-    /// Whether there are more of them than are listed
+    /// Whether there are more ancestors than are listed
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
-    /// The last ancestor, or the image itself
+    /// The farthest ancestor, or the image itself
     pub root: String,
-    /// How many ancestors there are
+    /// Number of ancestors
     pub depth: u64,
-    /// Whether the operation that made it is known
+    /// Whether its origin is known
     pub is_known: bool,
-    /// How it was made
+    /// Its origin, if it is known
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<LineageData>,
 }
 
-/// How an image was made.
+/// Origin of an image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct LineageData {

@@ -1,4 +1,4 @@
-//! Sending a directory, so that `run` can put it into sandboxes.
+//! Sends a directory to the backend, for `run` to place in sandboxes.
 
 mod directory_state;
 mod hash;
@@ -24,19 +24,19 @@ pub(super) use directory_state::DirectoryState;
 pub(super) use hash::{digest, hex};
 pub(super) use walk::executable;
 
-/// How often a directory that changes while it is sent is read again.
+/// Attempts to send a directory that changes meanwhile.
 const TRIES: usize = 3;
 
-/// Sends what has changed since the last time and keeps what there is as a state.
+/// Sends the files that the backend lacks and stores a directory state.
 pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
     let params::Rsync {
         source,
         destination: wanted,
         exclude,
     } = arguments;
-    let given = super::paths::local_path("source", &source)?;
+    let source_path = super::paths::local_path("source", &source)?;
     let destination = destination(&wanted)?;
-    let source = cx.session().local().resolved("source", &given)?;
+    let source = cx.session().local().resolved("source", &source_path)?;
     let client = cx.client().await?;
     let backend = client.backend().identity();
 
@@ -55,11 +55,11 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         }
         if tries == TRIES {
             hashed.retain(|file| {
-                let arrived = !sent.changed.contains(&file.sha256);
-                if !arrived {
+                let was_sent = !sent.changed.contains(&file.sha256);
+                if !was_sent {
                     skipped.add(Path::new(&file.found.relative), SkipReason::Changed);
                 }
-                arrived
+                was_sent
             });
             break (hashed, skipped);
         }
@@ -80,7 +80,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
     })
 }
 
-/// Where the files go in the sandbox, without a slash at the end unless it was given.
+/// Normalises the destination in the sandbox. A trailing slash is kept.
 fn destination(given: &str) -> Result<String, ToolError> {
     let parts: Vec<&str> = given
         .split('/')
@@ -109,14 +109,14 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
         }
         if !about.is_file() {
             return Err(ToolError::unusable_file(format!(
-                "{} is neither a directory nor a regular file",
+                "{} is neither a directory nor a regular file; `source` needs one of them",
                 source.display()
             )));
         }
         cx.session().local().check_file("source", &source, &about)?;
         let name = source.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {
-            ToolError::unusable_file(format!("the name of {} is not UTF-8", source.display()))
+            ToolError::unusable_file(format!("the name of {} is not UTF-8; rename the file", source.display()))
         })?;
         Ok(FoundFiles {
             files: vec![FoundFile {
@@ -133,7 +133,7 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
         .map_err(|error| ToolError::internal("reading the directory failed", error))?
 }
 
-/// The contents that the backend is not known to have, each once.
+/// Returns the contents that the backend is not known to store, each once.
 async fn missing(
     cx: &Context,
     backend: &str,
@@ -163,7 +163,7 @@ async fn missing(
         .map_err(ToolError::from)
 }
 
-/// Keeps the state and gives its id.
+/// Stores a directory state and returns its id.
 async fn keep(
     cx: &Context,
     backend: String,
@@ -172,8 +172,8 @@ async fn keep(
     hashed: Vec<HashedFile>,
 ) -> Result<i64, ToolError> {
     let is_file = source.is_file();
-    let whole = |relative: &str| match (is_file, destination.ends_with('/')) {
-        // One file goes where it is said, or into a directory.
+    let target = |relative: &str| match (is_file, destination.ends_with('/')) {
+        // A single file goes to `destination` itself, or into it if it ends in a slash.
         (true, false) => destination.to_owned(),
         (_, true) => format!("{destination}{relative}"),
         (false, false) => format!("{destination}/{relative}"),
@@ -181,7 +181,7 @@ async fn keep(
     let files: Vec<StateFile> = hashed
         .into_iter()
         .map(|file| StateFile {
-            path: whole(&file.found.relative),
+            path: target(&file.found.relative),
             sha256: file.sha256,
             executable: file.found.executable,
             source: file.found.path.to_string_lossy().into_owned(),

@@ -1,4 +1,4 @@
-//! What a directory holds, and what of it cannot be sent.
+//! Walks a directory and finds the files to send.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -10,33 +10,33 @@ use super::super::{Context, ToolError};
 use super::skipped::{SkipReason, SkippedPaths};
 use crate::store::hashes::FileStamp;
 
-/// How many files pass between two looks at whether anybody still waits.
+/// Files between two checks for cancellation.
 const STEP: usize = 512;
 
 /// A file to be sent.
 #[derive(Clone, Debug)]
 pub(super) struct FoundFile {
     pub(super) path: PathBuf,
-    /// Its path below the directory, with `/`.
+    /// Path below the directory, with `/` as separator.
     pub(super) relative: String,
     pub(super) stamp: FileStamp,
     pub(super) executable: bool,
 }
 
-/// What a walk came to.
+/// Result of a walk.
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
     pub(super) files: Vec<FoundFile>,
     pub(super) skipped: SkippedPaths,
 }
 
-/// The patterns as `.gitignore` has them, relative to `root`.
+/// Compiles patterns in the syntax of `.gitignore`, relative to `root`.
 pub(super) fn excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
         builder.add_line(None, pattern).map_err(|error| {
             ToolError::invalid_because("`exclude`", error).with_hint(
-                "Patterns are those of .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
+                "Use patterns as in .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
             )
         })?;
     }
@@ -45,7 +45,7 @@ pub(super) fn excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, To
         .map_err(|error| ToolError::invalid_because("`exclude`", error))
 }
 
-/// Walks `root`, a real path. Links are not followed. May block.
+/// Walks `root`, which must be a real path. Links are not followed. May block.
 pub(super) fn walk(
     root: &Path,
     excludes: &Gitignore,
@@ -75,13 +75,13 @@ pub(super) fn walk(
                 }
             };
             if walked.files.len().is_multiple_of(STEP) && cx.is_cancelled() {
-                return Err(ToolError::cancelled("cancelled"));
+                return Err(ToolError::cancelled("the call was cancelled"));
             }
             let path = entry.path();
             let relative = below(root, &path);
             let about = match entry.metadata() {
                 Ok(about) => about,
-                // It went away meanwhile.
+                // The entry was removed meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     is_empty = false;
@@ -95,7 +95,7 @@ pub(super) fn walk(
             is_empty = false;
             match access.judge_file(&path, &about) {
                 Ok(()) => {}
-                // A part of it may be allowed all the same.
+                // Some paths below the directory may still be allowed.
                 Err(AccessRefusal::Outside) if about.is_dir() => {}
                 Err(AccessRefusal::Outside) => {
                     walked.skipped.add(relative, SkipReason::Outside);
@@ -212,7 +212,7 @@ mod tests {
         ];
         let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
         let excludes = excludes(root, &patterns).unwrap();
-        let gone = |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
+        let is_excluded = |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
         for (path, is_dir, expected) in [
             ("build", true, true),
             ("deep/build", true, true),
@@ -228,7 +228,7 @@ mod tests {
             ("only", true, true),
             ("only", false, false),
         ] {
-            assert_eq!(gone(path, is_dir), expected, "{path}");
+            assert_eq!(is_excluded(path, is_dir), expected, "{path}");
         }
         assert!(super::excludes(root, &["a{b".into()]).is_err());
     }
