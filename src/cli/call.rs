@@ -324,7 +324,7 @@ async fn stay(session: &Arc<Session>, cancelled: &CancellationToken) {
         names.join(", ")
     ));
     tokio::select! {
-        () = session.wait_for_left() => {}
-        () = cancelled.cancelled() => session.cancel_left().await,
+        () = session.wait_for_unattended() => {}
+        () = cancelled.cancelled() => session.cancel_unattended().await,
     }
 }

@@ -99,7 +99,7 @@ impl Resources {
             let text = self.session.explain(error.clone()).to_string();
             if error.is_missing() {
                 ErrorData::resource_not_found(text, data)
-            } else if error.is_ours() {
+            } else if error.is_backend_fault() {
                 ErrorData::internal_error(text, data)
             } else {
                 ErrorData::invalid_params(text, data)

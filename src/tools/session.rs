@@ -148,7 +148,7 @@ impl Session {
     #[must_use]
     pub fn explain(&self, error: ToolError) -> ToolError {
         if self.is_local() {
-            return error.in_own_words();
+            return error.without_status();
         }
         match self.client.get() {
             Some(client) if error.is_unreachable() => error.and_hint(format_args!(

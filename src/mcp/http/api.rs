@@ -60,7 +60,7 @@ fn answer<T: Serialize>(activity: &Activity, found: Result<T, ToolError>) -> Res
     match found {
         Ok(found) => ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response(),
         Err(error) => {
-            let status = match error.is_ours() {
+            let status = match error.is_backend_fault() {
                 true => StatusCode::BAD_GATEWAY,
                 false => StatusCode::BAD_REQUEST,
             };

@@ -2,9 +2,6 @@
 //!
 //! One session and one engine serve all connections. Protocol sessions exist only for clients
 //! before 2026-07-28, and are kept in memory. Each request of a later client stands alone.
-//!
-//! One session and one engine serve all connections. Sessions of clients before protocol 2026-07-28 are kept in memory;
-//! later clients have none, and each of their requests stands alone.
 
 mod activity;
 mod api;

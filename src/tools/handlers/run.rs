@@ -35,7 +35,7 @@ impl RunTools for Handlers {
         let mut retried = false;
         let ended = loop {
             if let Some(state) = &state {
-                request.files = state.placed();
+                request.files = state.run_files();
                 request.files.extend(argument_files.clone());
             }
             let first = !std::mem::replace(&mut retried, true);
@@ -130,7 +130,7 @@ async fn attempt(
     // FAILED means that the command did not run, so a retry is safe.
     let why = ended.error.as_deref().unwrap_or_default();
     let error = failed(&ended);
-    if ended.stdout.is_empty() && state.is_some_and(|state| state.is_named(why)) {
+    if ended.stdout.is_empty() && state.is_some_and(|state| state.may_concern(why)) {
         return Ok(RunAttempt::Lost(error));
     }
     Err(error)

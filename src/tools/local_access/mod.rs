@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use credential_paths::{CredentialFiles, is_environment, secrets};
 use real_paths::{both, handle, is_named_again, links, normal, number, real};
-pub(super) use real_paths::{open_quietly, place_of};
+pub(super) use real_paths::{open_quietly, real_path_of};
 
 use super::ToolError;
 use super::failure::Failure;
@@ -231,7 +231,7 @@ impl LocalAccess {
         let failed = |error| ToolError::local_file(path, error);
         let file = open_quietly(&resolved).map_err(failed)?;
         let about = file.metadata().map_err(failed)?;
-        let place = place_of(&file, &resolved, &about).map_err(failed)?;
+        let place = real_path_of(&file, &resolved, &about).map_err(failed)?;
         self.check_file(argument, &place, &about)?;
         Ok(OpenedFile { file, about })
     }
@@ -304,7 +304,7 @@ impl LocalAccess {
             .metadata()
             .map_err(|error| failed(directory, error))?;
         let really =
-            place_of(&opened, directory, &about).map_err(|error| failed(directory, error))?;
+            real_path_of(&opened, directory, &about).map_err(|error| failed(directory, error))?;
         self.check(argument, &really.join(name))?;
         Ok(WriteDestination {
             path: handle(&opened, &really).join(name),

@@ -103,7 +103,7 @@ pub struct Lineage {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct LineageData {
-    /// The operation
+    /// The operation that made it
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation_uuid: Option<String>,
     /// instance or image_import
@@ -112,7 +112,7 @@ pub struct LineageData {
     /// The command, or the reference that was imported
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// When
+    /// When it was created
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
 }

@@ -66,7 +66,7 @@ pub struct FileEntry {
     /// file, directory, symlink or other
     #[serde(rename = "type")]
     pub kind: String,
-    /// Bytes
+    /// Size in bytes
     pub size: u64,
     /// Permissions, octal
     #[serde(skip_serializing_if = "Option::is_none")]

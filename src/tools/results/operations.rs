@@ -84,7 +84,7 @@ pub struct Operation {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct OperationResult {
-    /// The image
+    /// UUID of the image
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Tag of the image
