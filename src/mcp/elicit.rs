@@ -16,20 +16,20 @@ use rmcp::model::{
 use rmcp::service::{Peer, RequestContext};
 use uuid::Uuid;
 
-use crate::tools::{PageOutcome, Pages};
+use crate::tools::{PageOutcome, PagePresenter};
 
 /// Key of the only input request that is ever made.
 const KEY: &str = "page";
 
 /// Shows pages through the client of one call.
-pub(super) struct ClientPages {
+pub(super) struct ClientPagePresenter {
     peer: Peer<RoleServer>,
     is_supported: bool,
     client_repeats_call: bool,
     response: Option<PageOutcome>,
 }
 
-impl ClientPages {
+impl ClientPagePresenter {
     pub(super) fn of(
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
@@ -41,23 +41,21 @@ impl ClientPages {
         let responses = request.input_responses.as_ref();
         let response = responses
             .and_then(|responses| responses.get(KEY))
-            .map(|response| {
-            match response["action"].as_str() {
+            .map(|response| match response["action"].as_str() {
                 Some("accept") => PageOutcome::Opened,
                 _ => PageOutcome::Declined,
-            }
-        });
+            });
         let version = context.protocol_version();
         Self {
             peer: context.peer.clone(),
             is_supported: declared,
             client_repeats_call: version.is_some_and(|version| !version.has_initialize()),
-                        response,
+            response,
         }
     }
 }
 
-impl Pages for ClientPages {
+impl PagePresenter for ClientPagePresenter {
     fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, PageOutcome> {
         async move {
             if !self.is_supported {

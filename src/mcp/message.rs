@@ -3,16 +3,16 @@
 use rmcp::model::{ClientJsonRpcMessage, ErrorData, RequestId};
 use serde::de::IgnoredAny;
 
-use super::lines::request_id;
+use super::line_reader::request_id;
 
 /// Most JSON values in a message. A value may take two bytes as text and far more in memory.
 const MAX_VALUES: usize = 200_000;
 
-/// Reason in [`Parsed::Ignored`] for an unknown notification.
+/// Reason in [`ParseOutcome::Ignored`] for an unknown notification.
 pub(super) const UNKNOWN_NOTIFICATION: &str = "an unknown notification";
 
 /// Result of parsing a text.
-pub(super) enum Parsed {
+pub(super) enum ParseOutcome {
     Message(Box<ClientJsonRpcMessage>),
     /// Several messages on one line.
     Several(Vec<Vec<u8>>),
@@ -22,8 +22,8 @@ pub(super) enum Parsed {
 }
 
 /// Builds the refusal of an invalid message.
-pub(super) fn invalid(id: Option<RequestId>, why: impl Into<String>) -> Parsed {
-    Parsed::Refused(id, ErrorData::invalid_request(why.into(), None))
+pub(super) fn invalid(id: Option<RequestId>, why: impl Into<String>) -> ParseOutcome {
+    ParseOutcome::Refused(id, ErrorData::invalid_request(why.into(), None))
 }
 
 /// Finds the id of the request in a text, even if the text is malformed.
@@ -43,19 +43,19 @@ pub(super) fn too_many_values(text: &[u8]) -> Option<ErrorData> {
 }
 
 /// Parses one message.
-pub(super) fn parse(line: &[u8]) -> Parsed {
+pub(super) fn parse(line: &[u8]) -> ParseOutcome {
     let line = line
         .strip_prefix(b"\xEF\xBB\xBF")
         .unwrap_or(line)
         .trim_ascii();
     if line.is_empty() {
-        return Parsed::Ignored("empty");
+        return ParseOutcome::Ignored("empty");
     }
     if let Some(why) = too_many_values(line) {
-        return Parsed::Refused(id_of(line), why);
+        return ParseOutcome::Refused(id_of(line), why);
     }
     let error = match serde_json::from_slice(line) {
-        Ok(message) => return Parsed::Message(Box::new(message)),
+        Ok(message) => return ParseOutcome::Message(Box::new(message)),
         Err(error) => error,
     };
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
@@ -69,27 +69,24 @@ pub(super) fn parse(line: &[u8]) -> Parsed {
         .get("method")
         .is_some_and(serde_json::Value::is_string);
     match (id, is_call) {
-        (None, true) if value.get("id").is_none() => Parsed::Ignored(UNKNOWN_NOTIFICATION),
+        (None, true) if value.get("id").is_none() => ParseOutcome::Ignored(UNKNOWN_NOTIFICATION),
         (id, true) => invalid(id, format!("not a JSON-RPC 2.0 request: {error}")),
         (_, false) if value.is_array() => {
             invalid(None, "batches are not supported; send one message per line")
         }
-        (_, false) => invalid(
-            None,
-            "not a JSON-RPC 2.0 request, notification or response",
-        ),
+        (_, false) => invalid(None, "not a JSON-RPC 2.0 request, notification or response"),
     }
 }
 
 /// Handles a line that is not one JSON value, or is nested too deeply.
-fn unparsable(line: &[u8], error: &serde_json::Error) -> Parsed {
+fn unparsable(line: &[u8], error: &serde_json::Error) -> ParseOutcome {
     if let Some(messages) = split_objects(line) {
-        return Parsed::Several(messages);
+        return ParseOutcome::Several(messages);
     }
     let Some(id) = id_of(line) else {
         // Without an id there is nothing to answer to, and answering could start an echo between
         // two programs.
-        return Parsed::Ignored("not JSON");
+        return ParseOutcome::Ignored("not JSON");
     };
     let deep = serde_json::from_slice::<IgnoredAny>(line).is_ok();
     let why = if deep {
@@ -97,7 +94,7 @@ fn unparsable(line: &[u8], error: &serde_json::Error) -> Parsed {
     } else {
         format!("not JSON: {error}")
     };
-    Parsed::Refused(Some(id), ErrorData::parse_error(why, None))
+    ParseOutcome::Refused(Some(id), ErrorData::parse_error(why, None))
 }
 
 /// Splits a line of two or more JSON objects. Returns `None` for any other line.
@@ -161,7 +158,7 @@ mod tests {
             r#"{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{{"name":"run","arguments":{{"a":[{}1]}}}}}}"#,
             "1,".repeat(MAX_VALUES)
         );
-        let Parsed::Refused(Some(id), why) = parse(many.as_bytes()) else {
+        let ParseOutcome::Refused(Some(id), why) = parse(many.as_bytes()) else {
             panic!("it was read");
         };
         assert_eq!(id, RequestId::Number(5));

@@ -4,24 +4,24 @@
 //! No tool name appears here. The manifest's table lists the tools, and the generated dispatch
 //! calls them.
 
-mod calls;
+mod background_context;
+mod call_shutdown;
 mod complete;
 #[cfg(feature = "conformance")]
 #[path = "../../tests/conformance/fixtures.rs"]
 mod conformance;
 mod elicit;
-mod ending;
 mod http;
-mod lines;
+mod line_reader;
 mod message;
 mod paging;
 mod progress;
 mod prompts;
-mod quiet;
 mod resources;
 mod result;
 mod server;
 mod tasks;
+mod tool_calls;
 mod transport;
 
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use rmcp::service::ServerInitializeError;
 use tokio_util::sync::CancellationToken;
 
 use crate::tools::Session;
-use ending::Ending;
+use call_shutdown::CallShutdown;
 use server::Server;
 use transport::LineTransport;
 
@@ -61,9 +61,9 @@ pub enum ServeError {
 /// If the handshake or the session fails. The end of the input is not an error.
 pub async fn serve(session: Arc<Session>, stop: CancellationToken) -> Result<(), ServeError> {
     let (read, write) = rmcp::transport::stdio_pipes();
-    let ending = Ending::new(stop);
-    let transport = LineTransport::new(read, write, ending.clone());
-    let server = Server::new(session, ending);
+    let shutdown = CallShutdown::new(stop);
+    let transport = LineTransport::new(read, write, shutdown.clone());
+    let server = Server::new(session, shutdown);
     // rmcp does not get `stop`: the transport ends the input instead, once the calls have ended.
     let running = match server.serve(transport).await {
         Ok(running) => running,

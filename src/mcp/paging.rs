@@ -3,9 +3,9 @@
 use rmcp::model::{Cursor, ErrorData, PaginatedRequestParams};
 
 /// Entries of a page. Every list is shorter, so that ordinary clients ask once.
-pub(super) const PAGE: usize = 200;
+pub(super) const PAGE_SIZE: usize = 200;
 /// How long clients may cache a list, in milliseconds.
-pub(super) const LIST_KEPT_MS: u64 = 3_600_000;
+pub(super) const LIST_TTL_MS: u64 = 3_600_000;
 
 /// Prefix of every cursor, so that a number from elsewhere is refused.
 const PREFIX: &str = "from-";
@@ -27,7 +27,9 @@ pub(super) fn page<T: Clone>(
             .filter(|from| *from > 0 && *from < items.len() && from % size == 0)
             .ok_or_else(|| {
                 ErrorData::invalid_params(
-                    format!("there is no cursor `{cursor}`; request the list again without a cursor"),
+                    format!(
+                        "there is no cursor `{cursor}`; request the list again without a cursor"
+                    ),
                     None,
                 )
             })?,

@@ -23,22 +23,22 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 const LONGEST: usize = 200;
 
 /// Progress of one call: the newest line, and the operation that the call follows.
-pub(super) struct NewestLine {
+pub(super) struct CallProgress {
     message: watch::Sender<String>,
-    operation: watch::Sender<Operation>,
+    operation: watch::Sender<FollowedOperation>,
     over: AtomicBool,
     partial: Mutex<Vec<u8>>,
 }
 
 /// The operation that a call follows.
 #[derive(Clone, Copy, Default)]
-struct Operation {
+struct FollowedOperation {
     id: Option<Uuid>,
     /// Whether the client has this operation's id as a task.
-    promised: bool,
+    is_pinned: bool,
 }
 
-impl NewestLine {
+impl CallProgress {
     pub(super) fn new() -> Self {
         Self {
             message: watch::Sender::new(String::new()),
@@ -70,13 +70,13 @@ impl NewestLine {
 
     /// Pins the operation, since the client gets it as a task. Another one can no longer replace
     /// it.
-    pub(super) fn promise(&self) -> Option<Uuid> {
-        let mut promised = None;
+    pub(super) fn pin_operation(&self) -> Option<Uuid> {
+        let mut pinned = None;
         self.operation.send_modify(|operation| {
-            operation.promised = operation.id.is_some();
-            promised = operation.id;
+            operation.is_pinned = operation.id.is_some();
+            pinned = operation.id;
         });
-        promised
+        pinned
     }
 
     /// Waits until the call follows an operation, and returns it. Never resolves if none is
@@ -110,7 +110,7 @@ impl NewestLine {
     }
 }
 
-impl Watcher for NewestLine {
+impl Watcher for CallProgress {
     fn output(&self, _stream: Stream, bytes: &[u8]) {
         let mut partial = self
             .partial
@@ -149,11 +149,11 @@ impl Watcher for NewestLine {
 
     fn restarts(&self) -> bool {
         self.operation.send_if_modified(|operation| {
-            let may = !operation.promised;
-            if may {
+            let may_restart = !operation.is_pinned;
+            if may_restart {
                 operation.id = None;
             }
-            may
+            may_restart
         })
     }
 
@@ -169,14 +169,14 @@ impl Watcher for NewestLine {
 pub(super) async fn report<T>(
     peer: &Peer<RoleServer>,
     token: Option<ProgressToken>,
-    newest: &NewestLine,
+    progress: &CallProgress,
     work: impl Future<Output = T>,
 ) -> T {
     let Some(token) = token else {
         return work.await;
     };
     let started = Instant::now();
-    let mut lines = newest.message.subscribe();
+    let mut lines = progress.message.subscribe();
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
@@ -221,12 +221,12 @@ mod tests {
     use super::*;
 
     fn shown(pieces: &[&str]) -> Vec<String> {
-        let newest = NewestLine::new();
+        let progress = CallProgress::new();
         pieces
             .iter()
             .map(|piece| {
-                newest.output(Stream::Stdout, piece.as_bytes());
-                newest.message.borrow().clone()
+                progress.output(Stream::Stdout, piece.as_bytes());
+                progress.message.borrow().clone()
             })
             .collect()
     }
@@ -242,15 +242,15 @@ mod tests {
 
     #[test]
     fn a_pinned_operation_is_not_replaced() {
-        let newest = NewestLine::new();
-        assert_eq!(newest.promise(), None);
-        newest.started(Uuid::from_u128(1));
-        assert!(newest.restarts());
-        assert_eq!(newest.promise(), None);
-        newest.started(Uuid::from_u128(2));
-        assert_eq!(newest.promise(), Some(Uuid::from_u128(2)));
-        assert!(!newest.restarts());
-        assert_eq!(newest.known_operation(), Some(Uuid::from_u128(2)));
+        let progress = CallProgress::new();
+        assert_eq!(progress.pin_operation(), None);
+        progress.started(Uuid::from_u128(1));
+        assert!(progress.restarts());
+        assert_eq!(progress.pin_operation(), None);
+        progress.started(Uuid::from_u128(2));
+        assert_eq!(progress.pin_operation(), Some(Uuid::from_u128(2)));
+        assert!(!progress.restarts());
+        assert_eq!(progress.known_operation(), Some(Uuid::from_u128(2)));
     }
 
     #[test]

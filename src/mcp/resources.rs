@@ -12,9 +12,9 @@ use rmcp::service::RequestContext;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::ending::Ending;
-use super::paging::{LIST_KEPT_MS, PAGE, page};
-use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Quiet, Session};
+use super::call_shutdown::CallShutdown;
+use super::paging::{LIST_TTL_MS, PAGE_SIZE, page};
+use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Session, SilentWatcher};
 
 /// Media type of the guides, which are the only listed resources.
 const MARKDOWN: &str = "text/markdown";
@@ -42,14 +42,14 @@ static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
 /// The guides, and the resources whose tool is offered.
 pub(super) struct Resources {
     session: Arc<Session>,
-    ending: Ending,
+    shutdown: CallShutdown,
     /// Descriptions of the resource templates. They never change while the server runs.
     templates: Vec<ResourceTemplate>,
 }
 
 impl Resources {
     /// Creates the resources that `session` offers.
-    pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
+    pub(super) fn new(session: Arc<Session>, shutdown: CallShutdown) -> Self {
         let templates = session.selection().resources().map(|resource| {
             ResourceTemplate::new(resource.uri, resource.name)
                 .with_title(resource.title)
@@ -59,7 +59,7 @@ impl Resources {
         Self {
             templates: templates.collect(),
             session,
-            ending,
+            shutdown,
         }
     }
 
@@ -68,8 +68,8 @@ impl Resources {
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let (resources, next) = page(&LISTED, request.as_ref(), PAGE)?;
-        let mut list = ListResourcesResult::with_all_items(resources).with_ttl_ms(LIST_KEPT_MS);
+        let (resources, next) = page(&LISTED, request.as_ref(), PAGE_SIZE)?;
+        let mut list = ListResourcesResult::with_all_items(resources).with_ttl_ms(LIST_TTL_MS);
         list.next_cursor = next;
         Ok(list)
     }
@@ -79,9 +79,9 @@ impl Resources {
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let (templates, next) = page(&self.templates, request.as_ref(), PAGE)?;
+        let (templates, next) = page(&self.templates, request.as_ref(), PAGE_SIZE)?;
         let mut list =
-            ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_KEPT_MS);
+            ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_TTL_MS);
         list.next_cursor = next;
         Ok(list)
     }
@@ -92,7 +92,7 @@ impl Resources {
         request: ReadResourceRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let _counted = self.ending.call();
+        let _in_flight = self.shutdown.track_call();
         let uri = request.uri;
         let failed = |error: tools::ToolError| {
             let data = Some(json!({"uri": uri}));
@@ -115,13 +115,17 @@ impl Resources {
             ));
         }
         let cancelled = CancellationToken::new();
-        let tool = Context::new(self.session.clone(), Arc::new(Quiet), cancelled.clone());
+        let tool = Context::new(
+            self.session.clone(),
+            Arc::new(SilentWatcher),
+            cancelled.clone(),
+        );
         let read = tools::read_resource(&Handlers, resource.name, variables, &tool);
         let mut read = std::pin::pin!(read);
         let read = tokio::select! {
             biased;
             read = &mut read => read,
-            () = self.ending.gives_up(&context.ct) => {
+            () = self.shutdown.abandoned(&context.ct) => {
                 cancelled.cancel();
                 read.await
             }

@@ -16,12 +16,12 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
-use super::calls::Calls;
-use super::complete::proposals;
-use super::ending::Ending;
+use super::call_shutdown::CallShutdown;
+use super::complete::completions;
 use super::prompts::Prompts;
 use super::resources::Resources;
 use super::tasks::Tasks;
+use super::tool_calls::ToolCalls;
 use crate::tools::Session;
 
 /// Methods with known parameters. rmcp treats a request with malformed parameters as one of an
@@ -46,7 +46,7 @@ const KNOWN_METHODS: &[&str] = &[
 /// Handler of all requests.
 pub(super) struct Server {
     session: Arc<Session>,
-    calls: Calls,
+    calls: ToolCalls,
     prompts: Prompts,
     resources: Resources,
     tasks: Arc<Tasks>,
@@ -54,13 +54,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Creates a server of `session`, which ends through `ending`.
-    pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
+    /// Creates a server of `session`, which ends through `shutdown`.
+    pub(super) fn new(session: Arc<Session>, shutdown: CallShutdown) -> Self {
         let tasks = Arc::new(Tasks::new(session.clone()));
         Self {
-            calls: Calls::new(session.clone(), ending.clone(), tasks.clone()),
+            calls: ToolCalls::new(session.clone(), shutdown.clone(), tasks.clone()),
             prompts: Prompts::new(session.clone()),
-            resources: Resources::new(session.clone(), ending),
+            resources: Resources::new(session.clone(), shutdown),
             tasks,
             instructions: session.selection().instructions(),
             session,
@@ -149,7 +149,7 @@ impl ServerHandler for Server {
         request: CompleteRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        proposals(&self.session, request).await
+        completions(&self.session, request).await
     }
 
     async fn get_task(
@@ -182,7 +182,10 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         if KNOWN_METHODS.contains(&request.method.as_str()) {
-            let message = format!("the parameters of `{}` do not match its schema", request.method);
+            let message = format!(
+                "the parameters of `{}` do not match its schema",
+                request.method
+            );
             return Err(ErrorData::invalid_params(message, None));
         }
         Err(ErrorData::new(

@@ -14,15 +14,15 @@ use rmcp::model::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::progress::NewestLine;
-use super::quiet::quiet;
+use super::background_context::background_context;
+use super::progress::CallProgress;
 use super::result;
 use crate::tools::{
     self, Context, OperationSnapshot, OperationState, Session, TASK_TOOLS, TaskTools, ToolError,
 };
 
 /// How long a call runs before it becomes a task.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+pub(super) const TASK_DELAY: Duration = Duration::from_millis(500);
 /// Poll interval proposed to clients, in milliseconds.
 const POLL_MS: u64 = 500;
 
@@ -38,23 +38,29 @@ struct RunningTasks(Mutex<HashMap<Uuid, RunningTask>>);
 
 #[derive(Clone)]
 struct RunningTask {
-    newest: Arc<NewestLine>,
+    progress: Arc<CallProgress>,
     created_at: String,
 }
 
 impl RunningTasks {
     /// Adds a call that goes on after its request was answered, unless it has ended meanwhile.
-    fn begin(&self, operation: Uuid, newest: Arc<NewestLine>, created_at: String) {
+    fn begin(&self, operation: Uuid, progress: Arc<CallProgress>, created_at: String) {
         let mut running = self.lock();
-        if !newest.is_over() {
-            running.insert(operation, RunningTask { newest, created_at });
+        if !progress.is_over() {
+            running.insert(
+                operation,
+                RunningTask {
+                    progress,
+                    created_at,
+                },
+            );
         }
     }
 
     /// Removes a call. From now on the backend's record is more complete.
-    fn end(&self, newest: &NewestLine) {
-        newest.set_over();
-        if let Some(operation) = newest.known_operation() {
+    fn end(&self, progress: &CallProgress) {
+        progress.set_over();
+        if let Some(operation) = progress.known_operation() {
             self.lock().remove(&operation);
         }
     }
@@ -62,7 +68,7 @@ impl RunningTasks {
     /// Returns a snapshot from this process, without asking the backend.
     fn find(&self, operation: Uuid) -> Option<OperationSnapshot> {
         let running = self.lock().get(&operation).cloned()?;
-        let state = OperationState::Working(running.newest.message());
+        let state = OperationState::Working(running.progress.message());
         Some(OperationSnapshot::new(
             state,
             running.created_at,
@@ -76,21 +82,21 @@ impl RunningTasks {
 }
 
 /// Removes a call from the running tasks when dropped, also if the call panics.
-pub(super) struct CallTracker {
+pub(super) struct RunningTaskGuard {
     tasks: Arc<Tasks>,
-    newest: Arc<NewestLine>,
+    progress: Arc<CallProgress>,
 }
 
-impl CallTracker {
-    /// Tracks the call whose progress is `newest`.
-    pub(super) fn new(tasks: Arc<Tasks>, newest: Arc<NewestLine>) -> Self {
-        Self { tasks, newest }
+impl RunningTaskGuard {
+    /// Tracks the call whose progress is `progress`.
+    pub(super) fn new(tasks: Arc<Tasks>, progress: Arc<CallProgress>) -> Self {
+        Self { tasks, progress }
     }
 }
 
-impl Drop for CallTracker {
+impl Drop for RunningTaskGuard {
     fn drop(&mut self) {
-        self.tasks.running.end(&self.newest);
+        self.tasks.running.end(&self.progress);
     }
 }
 
@@ -107,12 +113,15 @@ impl Tasks {
     pub(super) async fn promote(
         &self,
         operation: Uuid,
-        newest: Arc<NewestLine>,
+        progress: Arc<CallProgress>,
     ) -> Result<CreateTaskResult, ToolError> {
-        let id = task_id(operation, &tools::fingerprint(&self.quiet()).await?);
+        let id = task_id(
+            operation,
+            &tools::fingerprint(&self.background_context()).await?,
+        );
         let now = tools::now();
-        let message = newest.message();
-        self.running.begin(operation, newest, now.clone());
+        let message = progress.message();
+        self.running.begin(operation, progress, now.clone());
         // Like a run with wait=false: if it would end with this process, shutdown handles it.
         self.session.leave_running(operation);
         let mut task =
@@ -128,7 +137,7 @@ impl Tasks {
         let operation = self.operation_of(&id, |tasks| tasks.look_up).await?;
         let followed = match self.running.find(operation) {
             Some(followed) => followed,
-            None => tools::operation_snapshot(operation, &self.quiet())
+            None => tools::operation_snapshot(operation, &self.background_context())
                 .await
                 .map_err(|error| self.refused(error))?,
         };
@@ -160,7 +169,7 @@ impl Tasks {
     /// Cancels the operation of a task. The task's status tells whether that was in time.
     pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
         let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
-        tools::stop_operation(operation, &self.quiet())
+        tools::stop_operation(operation, &self.background_context())
             .await
             .map_err(|error| self.refused(error))
     }
@@ -184,18 +193,22 @@ impl Tasks {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
-        let offer = self.session.selection();
-        let makes_tasks = offer.tools().any(|tool| tool.task.is_some());
-        let serves_tasks = TASK_TOOLS.is_some_and(|tasks| offer.has(required_tool(&tasks)));
+        let selection = self.session.selection();
+        let makes_tasks = selection.tools().any(|tool| tool.task.is_some());
+        let serves_tasks = TASK_TOOLS.is_some_and(|tasks| selection.has(required_tool(&tasks)));
         if !makes_tasks && !serves_tasks {
-            return Err(invalid(": this server offers no tool that creates or serves tasks"));
+            return Err(invalid(
+                ": this server offers no tool that creates or serves tasks",
+            ));
         }
         let (operation, backend) = parts(id).ok_or_else(|| invalid(""))?;
-        let here = tools::fingerprint(&self.quiet())
+        let here = tools::fingerprint(&self.background_context())
             .await
             .map_err(|error| self.refused(error))?;
         if backend != here {
-            return Err(invalid(": it belongs to another backend than the one in use"));
+            return Err(invalid(
+                ": it belongs to another backend than the one in use",
+            ));
         }
         Ok(operation)
     }
@@ -211,8 +224,8 @@ impl Tasks {
     }
 
     /// Creates a context for the requests of this module.
-    fn quiet(&self) -> Context {
-        quiet(&self.session)
+    fn background_context(&self) -> Context {
+        background_context(&self.session)
     }
 }
 
@@ -253,15 +266,15 @@ mod tests {
         use crate::tools::Watcher;
         let tasks = RunningTasks::default();
         let operation = Uuid::from_u128(1);
-        let newest = Arc::new(NewestLine::new());
-        newest.started(operation);
-        tasks.begin(operation, newest.clone(), tools::now());
-        newest.progress("half");
+        let progress = Arc::new(CallProgress::new());
+        progress.started(operation);
+        tasks.begin(operation, progress.clone(), tools::now());
+        progress.progress("half");
         let found = tasks.find(operation).unwrap();
         assert!(matches!(found.state, OperationState::Working(line) if line == "half"));
-        tasks.end(&newest);
+        tasks.end(&progress);
         assert!(tasks.find(operation).is_none());
-        tasks.begin(operation, newest, tools::now());
+        tasks.begin(operation, progress, tools::now());
         assert!(tasks.find(operation).is_none());
     }
 }

@@ -81,6 +81,9 @@ pub(crate) fn prune(c: &Connection, removed: &[Vec<u8>]) -> Result<(), DbError> 
     for path in removed {
         statement.execute(params![path])?;
     }
-    c.execute("DELETE FROM hashes WHERE used_at < ?1", [now() - RETENTION_MS])?;
+    c.execute(
+        "DELETE FROM hashes WHERE used_at < ?1",
+        [now() - RETENTION_MS],
+    )?;
     Ok(())
 }

@@ -21,7 +21,7 @@ pub trait Render {
     }
 
     /// A page that the client must show the user before it repeats the call.
-    fn wanted_page(&self) -> Option<WantedPage> {
+    fn page_request(&self) -> Option<PageRequest> {
         None
     }
 }
@@ -39,7 +39,7 @@ pub struct Answer {
     /// Whether the answer describes a failure.
     pub is_failure: bool,
     /// A page that the client must show the user before it repeats the call.
-    pub wanted_page: Option<WantedPage>,
+    pub page_request: Option<PageRequest>,
 }
 
 /// A link to a resource of this server.
@@ -57,7 +57,7 @@ pub struct Link {
 /// A page that the client must show the user, with a sentence about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct WantedPage {
+pub struct PageRequest {
     /// Why the user should open the page.
     pub message: String,
     /// URL of the page.
@@ -88,7 +88,7 @@ impl Answer {
             text: result.text(),
             links: result.links(),
             is_failure: result.is_failure(),
-            wanted_page: result.wanted_page(),
+            page_request: result.page_request(),
         })
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::ToolError;
 use super::argument_problem::{ArgumentProblem, ArgumentProblems};
-use super::failure::Failure;
+use super::error_details::ErrorDetails;
 use super::suggestion::{brief, nearest};
 
 /// Arguments of a call.
@@ -66,8 +66,8 @@ pub(super) fn normalise(
         });
     }
     if !problems.is_empty() {
-        let failure = Failure::of(ArgumentProblems(problems));
-        return Err(ToolError::InvalidArgument(failure));
+        let details = ErrorDetails::of(ArgumentProblems(problems));
+        return Err(ToolError::InvalidArgument(details));
     }
     // In the schema's order, independent of the order sent.
     Ok(properties

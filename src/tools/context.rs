@@ -23,7 +23,7 @@ pub enum PageOutcome {
 }
 
 /// Shows pages to the user through the client.
-pub trait Pages: Send + Sync {
+pub trait PagePresenter: Send + Sync {
     /// Shows `url` with a sentence about it.
     fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, PageOutcome>;
 }
@@ -34,7 +34,7 @@ pub struct Context {
     session: Arc<Session>,
     watcher: Arc<dyn Watcher>,
     cancelled: CancellationToken,
-    pages: Option<Arc<dyn Pages>>,
+    pages: Option<Arc<dyn PagePresenter>>,
 }
 
 impl Context {
@@ -55,7 +55,7 @@ impl Context {
 
     /// Sets how pages are shown to the user.
     #[must_use]
-    pub fn with_pages(self, pages: Arc<dyn Pages>) -> Self {
+    pub fn with_pages(self, pages: Arc<dyn PagePresenter>) -> Self {
         Self {
             pages: Some(pages),
             ..self

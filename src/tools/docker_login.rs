@@ -67,7 +67,10 @@ pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
         Ok(config) => config,
         Err(_) => {
             // The parser's message could contain part of a secret.
-            tracing::warn!("{} is not a valid Docker configuration; its credentials are ignored", path.display());
+            tracing::warn!(
+                "{} is not a valid Docker configuration; its credentials are ignored",
+                path.display()
+            );
             return None;
         }
     };
@@ -146,7 +149,10 @@ async fn run_helper(name: &str, server: &str) -> Option<Login> {
             return None;
         }
         Err(_) => {
-            tracing::warn!("{program} did not answer within {} s", HELPER_TIMEOUT.as_secs());
+            tracing::warn!(
+                "{program} did not answer within {} s",
+                HELPER_TIMEOUT.as_secs()
+            );
             return None;
         }
     };

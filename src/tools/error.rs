@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::failure::{Failure, names_remedy};
+use super::error_details::{ErrorDetails, names_remedy};
 use crate::Error;
 use crate::store::StoreError;
 use contree_registry::RegistryError;
@@ -15,56 +15,56 @@ use contree_registry::RegistryError;
 pub enum ToolError {
     /// The arguments are invalid: send others.
     #[error(transparent)]
-    InvalidArgument(Failure),
+    InvalidArgument(ErrorDetails),
     /// The named thing does not exist: look up its name.
     #[error(transparent)]
-    NotFound(Failure),
+    NotFound(ErrorDetails),
     /// The settings of this server forbid it: its user can change them.
     #[error(transparent)]
-    Refused(Failure),
+    Refused(ErrorDetails),
     /// The user declined: ask what to do instead.
     #[error(transparent)]
-    Declined(Failure),
+    Declined(ErrorDetails),
     /// A local file cannot be used.
     #[error(transparent)]
-    LocalFile(Failure),
+    LocalFile(ErrorDetails),
     /// A registry rejected the credentials, is unreachable, or needs credentials that are not
     /// stored.
     #[error(transparent)]
-    Registry(Failure),
+    Registry(ErrorDetails),
     /// There is no backend: the settings are incomplete, or the embedded engine cannot start.
     #[error(transparent)]
-    NoBackend(Failure),
+    NoBackend(ErrorDetails),
     /// The backend does not answer: check the network, or retry later.
     #[error(transparent)]
-    Unreachable(Failure),
+    Unreachable(ErrorDetails),
     /// The backend failed: retry.
     #[error(transparent)]
-    BackendFailed(Failure),
+    BackendFailed(ErrorDetails),
     /// The backend refused the request, or its answer cannot be used.
     #[error(transparent)]
-    BackendRefused(Failure),
+    BackendRefused(ErrorDetails),
     /// An operation could not run, or its input is lost.
     #[error(transparent)]
-    OperationFailed(Failure),
+    OperationFailed(ErrorDetails),
     /// An operation still runs after the wait ended: wait again.
     #[error(transparent)]
-    StillRunning(Failure),
+    StillRunning(ErrorDetails),
     /// The call was cancelled.
     #[error(transparent)]
-    Cancelled(Failure),
+    Cancelled(ErrorDetails),
     /// The state store cannot be read or written.
     #[error(transparent)]
-    Store(Failure),
+    Store(ErrorDetails),
     /// This program failed.
     #[error(transparent)]
-    Internal(Failure),
+    Internal(ErrorDetails),
 }
 
 impl ToolError {
     /// Creates an error for invalid arguments.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self::InvalidArgument(Failure::new(message))
+        Self::InvalidArgument(ErrorDetails::new(message))
     }
 
     /// Creates an error for invalid arguments that `source` caused.
@@ -72,63 +72,63 @@ impl ToolError {
         context: impl fmt::Display,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self::InvalidArgument(Failure::new(format!("{context}: {source}")).because_of(source))
+        Self::InvalidArgument(ErrorDetails::new(format!("{context}: {source}")).because_of(source))
     }
 
     /// Creates an error for something that does not exist.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self::NotFound(Failure::new(message))
+        Self::NotFound(ErrorDetails::new(message))
     }
 
     /// Creates an error for something that the server's settings forbid.
     pub(super) fn refused(message: impl Into<String>) -> Self {
-        Self::Refused(Failure::new(message))
+        Self::Refused(ErrorDetails::new(message))
     }
 
     /// Creates an error for something that the user declined.
     pub(super) fn declined(message: impl Into<String>) -> Self {
-        Self::Declined(Failure::new(message))
+        Self::Declined(ErrorDetails::new(message))
     }
 
     /// Creates an error for a local file of the wrong kind.
     pub(super) fn unusable_file(message: impl Into<String>) -> Self {
-        Self::LocalFile(Failure::new(message))
+        Self::LocalFile(ErrorDetails::new(message))
     }
 
     /// Creates an error for a local file that cannot be read or written.
     pub(super) fn local_file(path: &Path, source: io::Error) -> Self {
-        let failure = Failure::new(format!("{}: {source}", path.display()));
-        Self::LocalFile(failure.because_of(source))
+        let details = ErrorDetails::new(format!("{}: {source}", path.display()));
+        Self::LocalFile(details.because_of(source))
     }
 
     /// Creates an error for missing registry credentials.
     pub(super) fn no_login(message: impl Into<String>) -> Self {
-        Self::Registry(Failure::new(message))
+        Self::Registry(ErrorDetails::new(message))
     }
 
     /// Creates an error for settings that select no backend. The message must say what to do.
     pub fn no_backend_because(message: impl Into<String>) -> Self {
-        Self::NoBackend(Failure::new(message))
+        Self::NoBackend(ErrorDetails::new(message))
     }
 
     /// Creates an error for a backend that cannot be used.
     pub fn no_backend(source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::NoBackend(Failure::of(source))
+        Self::NoBackend(ErrorDetails::of(source))
     }
 
     /// Creates an error for an unusable answer of the backend.
     pub(super) fn unusable_answer(message: impl Into<String>) -> Self {
-        Self::BackendRefused(Failure::new(message))
+        Self::BackendRefused(ErrorDetails::new(message))
     }
 
     /// Creates an error for a failed operation.
     pub(super) fn operation_failed(message: impl Into<String>) -> Self {
-        Self::OperationFailed(Failure::new(message))
+        Self::OperationFailed(ErrorDetails::new(message))
     }
 
     /// Creates an error for a cancelled call.
     pub(super) fn cancelled(message: impl Into<String>) -> Self {
-        Self::Cancelled(Failure::new(message))
+        Self::Cancelled(ErrorDetails::new(message))
     }
 
     /// Creates an error for a failure of this program.
@@ -136,7 +136,7 @@ impl ToolError {
         context: impl fmt::Display,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self::Internal(Failure::new(format!("{context}: {source}")).because_of(source))
+        Self::Internal(ErrorDetails::new(format!("{context}: {source}")).because_of(source))
     }
 
     /// Reports whether the backend or the network is at fault, not the request.
@@ -159,75 +159,75 @@ impl ToolError {
     /// Sets the hint: a sentence that says what to do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.failure_mut().set_hint(hint.into());
+        self.details_mut().set_hint(hint.into());
         self
     }
 
     /// Adds a line to the hint.
     pub(super) fn and_hint(mut self, more: impl fmt::Display) -> Self {
-        self.failure_mut().add_hint(&more);
+        self.details_mut().add_hint(&more);
         self
     }
 
     /// Exempts the message from shortening, because the caller chose the bound of its length.
     pub(super) fn whole(mut self) -> Self {
-        self.failure_mut().show_whole();
+        self.details_mut().show_whole();
         self
     }
 
     /// Replaces a file's path in the message.
     pub(super) fn renamed(mut self, from: &Path, to: &Path) -> Self {
         let (from, to) = (from.display().to_string(), to.display().to_string());
-        self.failure_mut().replace(&from, &to);
+        self.details_mut().replace(&from, &to);
         self
     }
 
     /// Removes "the backend answered" and the status from the message. They mean nothing to a user
     /// whose backend is this process.
     pub(super) fn without_status(mut self) -> Self {
-        self.failure_mut().remove_status();
+        self.details_mut().remove_status();
         self
     }
 
     /// Returns the message, hint and cause.
     #[must_use]
-    pub fn failure(&self) -> &Failure {
+    pub fn details(&self) -> &ErrorDetails {
         match self {
-            Self::InvalidArgument(failure)
-            | Self::NotFound(failure)
-            | Self::Refused(failure)
-            | Self::Declined(failure)
-            | Self::LocalFile(failure)
-            | Self::Registry(failure)
-            | Self::NoBackend(failure)
-            | Self::Unreachable(failure)
-            | Self::BackendFailed(failure)
-            | Self::BackendRefused(failure)
-            | Self::OperationFailed(failure)
-            | Self::StillRunning(failure)
-            | Self::Cancelled(failure)
-            | Self::Store(failure)
-            | Self::Internal(failure) => failure,
+            Self::InvalidArgument(details)
+            | Self::NotFound(details)
+            | Self::Refused(details)
+            | Self::Declined(details)
+            | Self::LocalFile(details)
+            | Self::Registry(details)
+            | Self::NoBackend(details)
+            | Self::Unreachable(details)
+            | Self::BackendFailed(details)
+            | Self::BackendRefused(details)
+            | Self::OperationFailed(details)
+            | Self::StillRunning(details)
+            | Self::Cancelled(details)
+            | Self::Store(details)
+            | Self::Internal(details) => details,
         }
     }
 
-    fn failure_mut(&mut self) -> &mut Failure {
+    fn details_mut(&mut self) -> &mut ErrorDetails {
         match self {
-            Self::InvalidArgument(failure)
-            | Self::NotFound(failure)
-            | Self::Refused(failure)
-            | Self::Declined(failure)
-            | Self::LocalFile(failure)
-            | Self::Registry(failure)
-            | Self::NoBackend(failure)
-            | Self::Unreachable(failure)
-            | Self::BackendFailed(failure)
-            | Self::BackendRefused(failure)
-            | Self::OperationFailed(failure)
-            | Self::StillRunning(failure)
-            | Self::Cancelled(failure)
-            | Self::Store(failure)
-            | Self::Internal(failure) => failure,
+            Self::InvalidArgument(details)
+            | Self::NotFound(details)
+            | Self::Refused(details)
+            | Self::Declined(details)
+            | Self::LocalFile(details)
+            | Self::Registry(details)
+            | Self::NoBackend(details)
+            | Self::Unreachable(details)
+            | Self::BackendFailed(details)
+            | Self::BackendRefused(details)
+            | Self::OperationFailed(details)
+            | Self::StillRunning(details)
+            | Self::Cancelled(details)
+            | Self::Store(details)
+            | Self::Internal(details) => details,
         }
     }
 }
@@ -245,9 +245,9 @@ impl From<Error> for ToolError {
             Error::WaitTimedOut { .. } => Self::StillRunning,
             Error::Engine(_) => Self::NoBackend,
         };
-        let mut failure = Failure::of(error);
+        let mut details = ErrorDetails::of(error);
         let hint = match status {
-            _ if names_remedy(failure.message()) => None,
+            _ if names_remedy(details.message()) => None,
             Some(401) => {
                 Some("The backend rejected the credentials: ask the user to check the token.")
             }
@@ -257,16 +257,16 @@ impl From<Error> for ToolError {
             Some(404) => Some(
                 "Check the id or path: `list_images()`, `list_operations()` and `list_files(image=…)` show which exist.",
             ),
-            Some(429) => {
-                Some("Too many requests or operations at once: wait for running operations before you start more.")
-            }
+            Some(429) => Some(
+                "Too many requests or operations at once: wait for running operations before you start more.",
+            ),
             Some(502..=504) => Some("The service is temporarily unavailable: retry later."),
             _ => None,
         };
         if let Some(hint) = hint {
-            failure.set_hint(hint.to_owned());
+            details.set_hint(hint.to_owned());
         }
-        variant(failure)
+        variant(details)
     }
 }
 
@@ -282,15 +282,15 @@ where
 impl From<RegistryError> for ToolError {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::Name { .. } => Self::InvalidArgument(Failure::of(error)),
-            error => Self::Registry(Failure::of(error)),
+            RegistryError::Name { .. } => Self::InvalidArgument(ErrorDetails::of(error)),
+            error => Self::Registry(ErrorDetails::of(error)),
         }
     }
 }
 
 impl From<StoreError> for ToolError {
     fn from(error: StoreError) -> Self {
-        Self::Store(Failure::of(error))
+        Self::Store(ErrorDetails::of(error))
     }
 }
 
@@ -318,7 +318,10 @@ mod tests {
             (503, true, false),
         ] {
             let error = ToolError::from(api_error(status, "why"));
-            assert_eq!((error.is_backend_fault(), error.is_missing()), (backend_fault, missing));
+            assert_eq!(
+                (error.is_backend_fault(), error.is_missing()),
+                (backend_fault, missing)
+            );
             let source = error.source().and_then(|source| source.downcast_ref());
             assert!(matches!(source, Some(Error::Api { .. })), "{status}");
         }
@@ -331,7 +334,7 @@ mod tests {
     #[test]
     fn a_message_that_names_the_remedy_gets_no_other_hint() {
         let error = ToolError::from(api_error(403, "not allowed; ask somebody"));
-        assert_eq!(error.failure().hint(), None);
+        assert_eq!(error.details().hint(), None);
         let error = ToolError::from(api_error(403, "not allowed"));
         assert!(
             error

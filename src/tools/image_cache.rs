@@ -16,7 +16,7 @@ use crate::types::{FileItem, GrepResult, InspectImageGrepCase};
 const MAX_WHOLE_FILE: u64 = 4 * 1024 * 1024;
 
 /// A range of a file, with the size of the whole file.
-pub(super) struct FilePart {
+pub(super) struct FileRange {
     pub(super) bytes: Vec<u8>,
     pub(super) offset: u64,
     pub(super) size: u64,
@@ -111,7 +111,7 @@ pub(super) async fn read(
     path: &str,
     offset: u64,
     limit: u64,
-) -> Result<FilePart, ToolError> {
+) -> Result<FileRange, ToolError> {
     let client = cx.client().await?;
     cx.unless_cancelled(async {
         let image = resolve(client, image).await?;
@@ -124,14 +124,14 @@ pub(super) async fn read(
             let to = offset.saturating_add(limit).min(size);
             // Both are at most the body's length, so they fit into usize.
             let bytes = found.body[from as usize..to as usize].to_vec();
-            return Ok::<_, ToolError>(FilePart {
+            return Ok::<_, ToolError>(FileRange {
                 bytes,
                 offset: from,
                 size,
             });
         }
         if let Some(found) = cache.find(&part).await {
-            return Ok(FilePart {
+            return Ok(FileRange {
                 bytes: found.body,
                 offset: offset.min(found.whole),
                 size: found.whole,
@@ -156,11 +156,11 @@ async fn fetch(
     path: &str,
     offset: u64,
     limit: u64,
-) -> Result<(FilePart, Option<Vec<u8>>), ToolError> {
+) -> Result<(FileRange, Option<Vec<u8>>), ToolError> {
     let mut content = client.read(image, path).await?;
     let size = content.size;
     if let Some(size) = size.filter(|size| *size > MAX_WHOLE_FILE && offset >= *size) {
-        let empty = FilePart {
+        let empty = FileRange {
             bytes: Vec::new(),
             offset: size,
             size,
@@ -168,7 +168,9 @@ async fn fetch(
         return Ok((empty, None));
     }
     let end = offset.saturating_add(limit);
-    let mut all = size.is_none_or(|size| size <= MAX_WHOLE_FILE).then(Vec::new);
+    let mut all = size
+        .is_none_or(|size| size <= MAX_WHOLE_FILE)
+        .then(Vec::new);
     let mut bytes = Vec::new();
     let mut position = 0u64;
     while let Some(chunk) = content.next().await {
@@ -188,7 +190,7 @@ async fn fetch(
         }
     }
     let size = size.unwrap_or(position);
-    let part = FilePart {
+    let part = FileRange {
         bytes,
         offset: offset.min(size),
         size,

@@ -117,7 +117,10 @@ pub(super) async fn remember(
 }
 
 fn shortened(command: &str) -> String {
-    match command.char_indices().find(|(at, _)| *at >= MAX_COMMAND_BYTES) {
+    match command
+        .char_indices()
+        .find(|(at, _)| *at >= MAX_COMMAND_BYTES)
+    {
         Some((at, _)) => format!("{}…", &command[..at]),
         None => command.to_owned(),
     }

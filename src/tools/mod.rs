@@ -13,7 +13,7 @@ mod context;
 mod convert;
 mod docker_login;
 mod error;
-mod failure;
+mod error_details;
 mod handlers;
 mod image;
 mod image_cache;
@@ -34,16 +34,16 @@ mod templates;
 mod tool;
 mod watcher;
 
-pub use answer::{Answer, WantedPage};
+pub use answer::{Answer, PageRequest};
 pub use arguments::Arguments;
 pub use catalogue::{
     Body, Complete, Content, Guide, Kept, Prompt, PromptArgument, Resource, Variables, encoded,
     find_resource, unknown_resource,
 };
 pub use complete::{Completions, complete};
-pub use context::{Context, PageOutcome, Pages};
+pub use context::{Context, PageOutcome, PagePresenter};
 pub use error::ToolError;
-pub use failure::Failure;
+pub use error_details::ErrorDetails;
 pub use lineage::lineage;
 pub use local_access::{AllowedPathError, LocalAccess};
 pub use operation_status::{
@@ -52,10 +52,10 @@ pub use operation_status::{
 pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
-pub use session::{BackendInfo, Connect, Session};
+pub use session::{BackendInfo, ClientFactory, Session};
 pub use templates::{facts, render};
 pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
-pub use watcher::{Quiet, Stream, Watcher};
+pub use watcher::{SilentWatcher, Stream, Watcher};
 
 use tool::{Schema, input_schema, output_schema};
 

@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::failure::names_remedy;
+use super::error_details::names_remedy;
 use super::results::Operation;
 use super::{Context, Stream, ToolError};
 use crate::events::Payload;
@@ -122,9 +122,9 @@ pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<Operation
 /// Builds the error of a cancelled call.
 fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
     match ended {
-        Ok(OperationStatus::Cancelled) => {
-            ToolError::cancelled(format!("the call was cancelled and operation {operation} was stopped"))
-        }
+        Ok(OperationStatus::Cancelled) => ToolError::cancelled(format!(
+            "the call was cancelled and operation {operation} was stopped"
+        )),
         Ok(status) => ToolError::cancelled(format!(
             "the call was cancelled, but operation {operation} had already ended with status {}",
             status.as_str()

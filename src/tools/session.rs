@@ -35,12 +35,13 @@ pub struct BackendInfo {
 }
 
 /// Creates the client at its first use.
-pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, ToolError>> + Send + Sync>;
+pub type ClientFactory =
+    Box<dyn Fn() -> BoxFuture<'static, Result<Client, ToolError>> + Send + Sync>;
 
 /// State that all calls of a process share.
 pub struct Session {
     info: BackendInfo,
-    connect: Connect,
+    connect: ClientFactory,
     selection: ToolSelection,
     client: OnceCell<Client>,
     /// Operations that no call waits for and that would end with this process.
@@ -54,7 +55,7 @@ pub struct Session {
 impl Session {
     /// Creates a session. It connects when a tool first needs the backend.
     #[must_use]
-    pub fn new(info: BackendInfo, connect: Connect) -> Self {
+    pub fn new(info: BackendInfo, connect: ClientFactory) -> Self {
         Self {
             info,
             connect,
@@ -203,7 +204,9 @@ impl Session {
         let Some(client) = self.client.get() else {
             return;
         };
-        let unattended: Vec<Uuid> = std::mem::take(&mut *self.unattended()).into_iter().collect();
+        let unattended: Vec<Uuid> = std::mem::take(&mut *self.unattended())
+            .into_iter()
+            .collect();
         let all = unattended.into_iter().map(|operation| async move {
             match client.cancel(operation).await {
                 Ok(true) => drop(client.wait(operation, Some(CANCEL_TIMEOUT)).await),
@@ -215,6 +218,8 @@ impl Session {
     }
 
     fn unattended(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
-        self.unattended.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unattended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -253,7 +253,11 @@ mod tests {
         for tool in &TOOLS {
             let Some(task) = &tool.task else { continue };
             let id = &tool.output_schema["properties"][task.id];
-            assert_eq!(id["type"], "string", "{} never returns {}", tool.name, task.id);
+            assert_eq!(
+                id["type"], "string",
+                "{} never returns {}",
+                tool.name, task.id
+            );
             let required = tool.output_schema["required"].as_array();
             let always = required.is_some_and(|names| names.iter().any(|name| name == task.id));
             assert!(!always, "{} always returns {}", tool.name, task.id);

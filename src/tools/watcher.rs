@@ -40,6 +40,6 @@ pub trait Watcher: Send + Sync {
 
 /// A watcher that ignores all progress.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
+pub struct SilentWatcher;
 
-impl Watcher for Quiet {}
+impl Watcher for SilentWatcher {}

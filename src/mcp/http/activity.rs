@@ -33,9 +33,9 @@ const LONGEST_COMMAND: usize = 4000;
 
 /// Monitors the backend for all open pages. Clones share their state.
 #[derive(Clone)]
-pub(super) struct Activity(Arc<Shared>);
+pub(super) struct ActivityMonitor(Arc<MonitorState>);
 
-struct Shared {
+struct MonitorState {
     session: Arc<Session>,
     stop: CancellationToken,
     /// Number of changes so far.
@@ -48,7 +48,7 @@ struct Shared {
 
 /// The backend in use, why it was chosen, and this server's version.
 #[derive(Serialize)]
-pub(super) struct About {
+pub(super) struct ServerInfo {
     backend: &'static str,
     why: String,
     version: &'static str,
@@ -57,7 +57,7 @@ pub(super) struct About {
 /// A page of the list of images.
 #[derive(Serialize)]
 pub(super) struct ImagePage {
-    images: Vec<ShownImage>,
+    images: Vec<ImageEntry>,
     /// Rows of the backend's list in this page. An image has one row per tag.
     rows: usize,
     more: bool,
@@ -65,7 +65,7 @@ pub(super) struct ImagePage {
 
 /// An image with its origin.
 #[derive(Serialize)]
-struct ShownImage {
+struct ImageEntry {
     #[serde(flatten)]
     origin: Option<Origin>,
     uuid: Option<Uuid>,
@@ -85,14 +85,14 @@ struct Origin {
 /// A page of the list of operations.
 #[derive(Serialize)]
 pub(super) struct OperationPage {
-    operations: Vec<ShownOperation>,
+    operations: Vec<OperationEntry>,
     rows: usize,
     more: bool,
 }
 
 /// An operation's list entry, with details from its record.
 #[derive(Serialize)]
-struct ShownOperation {
+struct OperationEntry {
     #[serde(flatten)]
     details: Option<OperationDetails>,
     #[serde(flatten)]
@@ -123,14 +123,14 @@ struct OperationRecord {
 
 /// State of the backend, compared to detect a change.
 #[derive(PartialEq)]
-enum Snapshot {
+enum BackendSnapshot {
     Lists(Vec<types::OperationSummary>, Vec<types::Image>),
     Failed(String),
 }
 
-impl Activity {
+impl ActivityMonitor {
     pub(super) fn new(session: Arc<Session>, stop: CancellationToken) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(MonitorState {
             session,
             stop,
             changes: watch::Sender::new(0),
@@ -152,9 +152,9 @@ impl Activity {
     }
 
     /// The backend in use, why it was chosen, and this server's version.
-    pub(super) fn about(&self) -> About {
+    pub(super) fn server_info(&self) -> ServerInfo {
         let info = self.0.session.info();
-        About {
+        ServerInfo {
             backend: info.name,
             why: info.why.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -175,7 +175,7 @@ impl Activity {
                 command: record.details.command.clone(),
                 registry: record.details.registry.clone(),
             });
-            ShownImage {
+            ImageEntry {
                 origin,
                 uuid: image.uuid,
                 tags: image.tag.into_iter().collect(),
@@ -204,7 +204,7 @@ impl Activity {
         let named = page.iter().map(|operation| operation.uuid).collect();
         let records = self.records(client, named).await;
         let operations = page.into_iter().zip(records);
-        let operations = operations.map(|(summary, record)| ShownOperation {
+        let operations = operations.map(|(summary, record)| OperationEntry {
             details: record.map(|record| record.details.clone()),
             summary,
         });
@@ -304,7 +304,7 @@ impl Activity {
         }
     }
 
-    async fn snapshot(&self) -> Snapshot {
+    async fn snapshot(&self) -> BackendSnapshot {
         let lists = async {
             let client = self.client().await?;
             let operations = client.list_operations().limit(COMPARED).send().await?;
@@ -312,15 +312,15 @@ impl Activity {
             Ok::<_, ToolError>((operations.into_inner(), images.into_inner().images))
         };
         match lists.await {
-            Ok((operations, images)) => Snapshot::Lists(operations, images),
-            Err(error) => Snapshot::Failed(error.to_string()),
+            Ok((operations, images)) => BackendSnapshot::Lists(operations, images),
+            Err(error) => BackendSnapshot::Failed(error.to_string()),
         }
     }
 }
 
 /// Merges rows of the same image into one entry with all tags.
-fn merged(images: impl Iterator<Item = ShownImage>) -> Vec<ShownImage> {
-    let mut all: Vec<ShownImage> = Vec::new();
+fn merged(images: impl Iterator<Item = ImageEntry>) -> Vec<ImageEntry> {
+    let mut all: Vec<ImageEntry> = Vec::new();
     let mut positions: HashMap<Option<Uuid>, usize> = HashMap::new();
     for image in images {
         if let Some(position) = positions.get(&image.uuid) {
@@ -401,14 +401,14 @@ mod tests {
 
     #[test]
     fn an_image_with_several_tags_is_listed_once() {
-        let shown = |uuid: u128, tag: &str| ShownImage {
+        let entry = |uuid: u128, tag: &str| ImageEntry {
             origin: None,
             uuid: Some(Uuid::from_u128(uuid)),
             tags: vec![tag.to_owned()],
             created_at: None,
             operation: None,
         };
-        let all = merged([shown(1, "a"), shown(2, "b"), shown(1, "c")].into_iter());
+        let all = merged([entry(1, "a"), entry(2, "b"), entry(1, "c")].into_iter());
         assert_eq!(all.len(), 2);
         assert_eq!(
             json!(all[0]),

@@ -14,23 +14,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::activity::Activity;
+use super::activity::ActivityMonitor;
 use crate::events::Payload;
 use crate::tools::ToolError;
 
 /// Most entries of a page.
-const LONGEST: u64 = 200;
+const MAX_PAGE_SIZE: u64 = 200;
 /// Bytes of an operation's output that are shown.
-const OUTPUT: usize = 2 * 1024 * 1024;
+const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
 
-pub(super) fn router(activity: Activity) -> Router {
+pub(super) fn router(activity: ActivityMonitor) -> Router {
     Router::new()
         .route("/about", get(about))
         .route("/images", get(images))
         .route("/operations", get(operations))
         .route("/operations/{id}/output", get(output))
         .route("/changes", get(changes))
-        .fallback(|| async { refused(StatusCode::NOT_FOUND, "there is no such list; see /api/images and /api/operations") })
+        .fallback(|| async {
+            refused(
+                StatusCode::NOT_FOUND,
+                "there is no such list; see /api/images and /api/operations",
+            )
+        })
         .with_state(activity)
 }
 
@@ -48,7 +53,7 @@ fn default_limit() -> u64 {
 
 impl PageQuery {
     fn limit(&self) -> u64 {
-        self.limit.clamp(1, LONGEST)
+        self.limit.clamp(1, MAX_PAGE_SIZE)
     }
 }
 
@@ -56,7 +61,7 @@ fn refused(status: StatusCode, why: impl Into<String>) -> Response {
     (status, Json(json!({"error": why.into()}))).into_response()
 }
 
-fn answer<T: Serialize>(activity: &Activity, found: Result<T, ToolError>) -> Response {
+fn answer<T: Serialize>(activity: &ActivityMonitor, found: Result<T, ToolError>) -> Response {
     match found {
         Ok(found) => ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response(),
         Err(error) => {
@@ -73,12 +78,12 @@ fn bad_query(problem: &QueryRejection) -> Response {
     refused(StatusCode::BAD_REQUEST, problem.body_text())
 }
 
-async fn about(State(activity): State<Activity>) -> Response {
-    answer(&activity, Ok(activity.about()))
+async fn about(State(activity): State<ActivityMonitor>) -> Response {
+    answer(&activity, Ok(activity.server_info()))
 }
 
 async fn images(
-    State(activity): State<Activity>,
+    State(activity): State<ActivityMonitor>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
     match query {
@@ -88,7 +93,7 @@ async fn images(
 }
 
 async fn operations(
-    State(activity): State<Activity>,
+    State(activity): State<ActivityMonitor>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
     match query {
@@ -101,7 +106,7 @@ async fn operations(
 }
 
 /// Streams one event now, and one after every change.
-async fn changes(State(activity): State<Activity>) -> Response {
+async fn changes(State(activity): State<ActivityMonitor>) -> Response {
     let changes = activity.changes();
     let events = stream::unfold((changes, true), |(mut changes, first)| async move {
         if !first {
@@ -117,18 +122,24 @@ async fn changes(State(activity): State<Activity>) -> Response {
 }
 
 /// Streams the output of an operation from its beginning, then its end.
-async fn output(State(activity): State<Activity>, Path(operation): Path<String>) -> Response {
+async fn output(
+    State(activity): State<ActivityMonitor>,
+    Path(operation): Path<String>,
+) -> Response {
     let Ok(operation) = operation.parse::<Uuid>() else {
-        return refused(StatusCode::BAD_REQUEST, "the path needs the UUID of an operation");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "the path needs the UUID of an operation",
+        );
     };
     let events = match activity.client().await {
         Ok(client) => client.follow(operation, None),
         Err(error) => return answer::<Value>(&activity, Err(error)),
     };
-    let (explaining, mut shown) = (activity.clone(), ShownOutput::default());
+    let (explaining, mut encoder) = (activity.clone(), OutputEncoder::default());
     let events = events.flat_map(move |event| {
         let frames = match event {
-            Ok(event) => shown.frames(event.payload),
+            Ok(event) => encoder.frames(event.payload),
             Err(error) => {
                 let why = explaining.explain(ToolError::from(error));
                 vec![self::event("failed", &json!({"error": why}))]
@@ -139,7 +150,10 @@ async fn output(State(activity): State<Activity>, Path(operation): Path<String>)
     streamed(&activity, events)
 }
 
-fn streamed(activity: &Activity, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+fn streamed(
+    activity: &ActivityMonitor,
+    events: impl Stream<Item = Event> + Send + 'static,
+) -> Response {
     let stop = activity.stop().clone();
     let events = events
         .take_until(stop.cancelled_owned())
@@ -159,14 +173,14 @@ fn event(name: &str, data: &Value) -> Event {
 
 /// Converts the output of an operation to events. Holds back incomplete UTF-8 characters.
 #[derive(Default)]
-struct ShownOutput {
+struct OutputEncoder {
     bytes: usize,
     cut: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl ShownOutput {
+impl OutputEncoder {
     fn frames(&mut self, payload: Payload) -> Vec<Event> {
         match payload {
             Payload::Stdout(chunk) => self.output("stdout", &chunk.bytes),
@@ -178,7 +192,7 @@ impl ShownOutput {
     }
 
     fn output(&mut self, stream: &str, bytes: &[u8]) -> Vec<Event> {
-        if self.bytes >= OUTPUT {
+        if self.bytes >= MAX_OUTPUT_BYTES {
             return self.cut();
         }
         self.bytes += bytes.len();

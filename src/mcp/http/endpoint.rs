@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sessions::Sessions;
-use crate::mcp::ending::Ending;
-use crate::mcp::lines::{LONGEST_LINE, calls_method};
-use crate::mcp::message::{self, Parsed};
+use crate::mcp::call_shutdown::CallShutdown;
+use crate::mcp::line_reader::{MAX_MESSAGE_BYTES, calls_method};
+use crate::mcp::message::{self, ParseOutcome};
 use crate::mcp::server::Server;
 
 /// How long a client may pause while sending a message.
@@ -30,7 +30,7 @@ const MAX_LARGE: usize = 4;
 /// Length up to which a message does not count as large, in bytes.
 const SMALL: usize = 256 * 1024;
 /// Bytes of an overlong message that are read before the connection is closed.
-const MOST_DRAINED: usize = 4 * LONGEST_LINE;
+const MAX_DRAINED_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
 /// `Retry-After` in seconds when there are too many sessions.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
@@ -43,13 +43,13 @@ type Handler = Server;
 pub(super) struct Endpoint {
     service: StreamableHttpService<Arc<Handler>, Sessions>,
     sessions: Sessions,
-    ending: Ending,
+    shutdown: CallShutdown,
     reading: Arc<Semaphore>,
 }
 
 impl Endpoint {
     /// Creates the endpoint. `cut` ends all its streams.
-    pub(super) fn new(server: Arc<Server>, ending: Ending, cut: CancellationToken) -> Self {
+    pub(super) fn new(server: Arc<Server>, shutdown: CallShutdown, cut: CancellationToken) -> Self {
         #[cfg(feature = "conformance")]
         let server = Arc::new(crate::mcp::conformance::Fixtures::new(server));
         let sessions = Sessions::new();
@@ -58,7 +58,7 @@ impl Endpoint {
             .disable_allowed_hosts()
             .disable_allowed_origins()
             .with_json_response(true)
-            .with_max_request_body_bytes(LONGEST_LINE)
+            .with_max_request_body_bytes(MAX_MESSAGE_BYTES)
             .with_cancellation_token(cut);
         let service = StreamableHttpService::new(
             move || Ok(server.clone()),
@@ -68,7 +68,7 @@ impl Endpoint {
         Self {
             service,
             sessions,
-            ending,
+            shutdown,
             reading: Arc::new(Semaphore::new(MAX_LARGE)),
         }
     }
@@ -96,13 +96,16 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
     let begins =
         !parts.headers.contains_key("mcp-session-id") && calls_method(&bytes, "initialize");
     if begins && !endpoint.sessions.has_room().await {
-        let why = ErrorData::internal_error("there are too many sessions; retry in 5 seconds", None);
+        let why =
+            ErrorData::internal_error("there are too many sessions; retry in 5 seconds", None);
         let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, message::id_of(&bytes), why);
-        answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+        answer
+            .headers_mut()
+            .insert(header::RETRY_AFTER, RETRY_AFTER);
         return answer;
     }
     // Counted as in flight until its handler is done.
-    parts.extensions.insert(endpoint.ending.call());
+    parts.extensions.insert(endpoint.shutdown.track_call());
     let request = Request::from_parts(parts, Body::from(bytes.clone()));
     let answer = endpoint.service.handle(request).await.map(Body::new);
     drop(reading);
@@ -122,20 +125,20 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
 /// Builds the answer to an invalid message; `None` if the message is valid.
 fn refusal(text: &[u8]) -> Option<Response> {
     Some(match message::parse(text) {
-        Parsed::Message(_) => return None,
+        ParseOutcome::Message(_) => return None,
         // JSON-RPC 2.0, section 4.1: a notification is never answered.
-        Parsed::Ignored(why) if why == message::UNKNOWN_NOTIFICATION => {
+        ParseOutcome::Ignored(why) if why == message::UNKNOWN_NOTIFICATION => {
             StatusCode::ACCEPTED.into_response()
         }
-        Parsed::Ignored(why) => {
+        ParseOutcome::Ignored(why) => {
             let why = ErrorData::parse_error(why, None);
             error(StatusCode::BAD_REQUEST, None, why)
         }
-        Parsed::Several(_) => {
+        ParseOutcome::Several(_) => {
             let why = ErrorData::invalid_request("send one message per HTTP request", None);
             error(StatusCode::BAD_REQUEST, None, why)
         }
-        Parsed::Refused(id, why) => error(StatusCode::BAD_REQUEST, id, why),
+        ParseOutcome::Refused(id, why) => error(StatusCode::BAD_REQUEST, id, why),
     })
 }
 
@@ -174,10 +177,10 @@ async fn read(
             Err(_) => return Err(closing(StatusCode::REQUEST_TIMEOUT.into_response())),
         };
         length += piece.len();
-        if length > MOST_DRAINED {
+        if length > MAX_DRAINED_BYTES {
             break;
         }
-        if length > LONGEST_LINE {
+        if length > MAX_MESSAGE_BYTES {
             // Read to the end, since few clients look for an answer before they have sent
             // everything.
             continue;
@@ -192,12 +195,15 @@ async fn read(
         }
         bytes.extend_from_slice(&piece);
     }
-    if length <= LONGEST_LINE {
+    if length <= MAX_MESSAGE_BYTES {
         return Ok((bytes.into(), permit));
     }
     let id = message::id_of(&bytes);
-    let limit = LONGEST_LINE / 1024 / 1024;
-    let why = ErrorData::invalid_request(format!("the message is longer than {limit} MiB; send large content by path"), None);
+    let limit = MAX_MESSAGE_BYTES / 1024 / 1024;
+    let why = ErrorData::invalid_request(
+        format!("the message is longer than {limit} MiB; send large content by path"),
+        None,
+    );
     Err(closing(error(StatusCode::PAYLOAD_TOO_LARGE, id, why)))
 }
 

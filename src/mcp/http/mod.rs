@@ -6,9 +6,9 @@
 mod activity;
 mod api;
 mod endpoint;
-mod guard;
 mod markdown;
 mod page;
+mod request_filter;
 mod sessions;
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,16 +25,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use super::ending::Ending;
+use super::call_shutdown::CallShutdown;
 use super::server::Server;
 use crate::tools::Session;
-use activity::Activity;
+use activity::ActivityMonitor;
 use contree_http::SHORTEST_TOKEN;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 use endpoint::Endpoint;
-use guard::Guard;
+use request_filter::RequestFilter;
 
-pub use guard::is_host;
+pub use request_filter::is_host;
 
 /// How long calls in flight may continue after the process was asked to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -77,7 +77,9 @@ pub enum InvalidToken {
     )]
     TooShort(usize),
     /// The text has characters that a header cannot carry.
-    #[error("the token may contain only printable ASCII characters and no spaces; create one with `openssl rand -hex 32`")]
+    #[error(
+        "the token may contain only printable ASCII characters and no spaces; create one with `openssl rand -hex 32`"
+    )]
     Characters,
 }
 
@@ -160,23 +162,26 @@ impl HttpServer {
     ///
     /// Returns when they have cleaned up, or after three seconds more.
     pub async fn run(self, session: Arc<Session>, stop: CancellationToken) {
-        let ending = Ending::new(stop.clone());
+        let shutdown = CallShutdown::new(stop.clone());
         let ends = Shutdown {
             stop: stop.clone(),
             ..Shutdown::default()
         };
-        let guard = Guard::new(&self.options);
+        let filter = RequestFilter::new(&self.options);
         let pages = page::router(session.selection(), self.options.token.is_some());
-        let activity = Activity::new(session.clone(), stop.clone());
-        let server = Arc::new(Server::new(session, ending.clone()));
-        let endpoint = Endpoint::new(server, ending.clone(), ends.cut.clone());
-        let router = router(guard, endpoint, activity, pages, stop.clone());
+        let activity = ActivityMonitor::new(session.clone(), stop.clone());
+        let server = Arc::new(Server::new(session, shutdown.clone()));
+        let endpoint = Endpoint::new(server, shutdown.clone(), ends.cut.clone());
+        let router = router(filter, endpoint, activity, pages, stop.clone());
         let connections = connections::serve(self.listener, router, BOUNDS, ends.clone());
         let end = async {
             stop.cancelled().await;
-            if tokio::time::timeout(GRACE, ending.idle()).await.is_err() {
-                ending.cancel_calls();
-                if tokio::time::timeout(CLEAN_UP, ending.idle()).await.is_err() {
+            if tokio::time::timeout(GRACE, shutdown.idle()).await.is_err() {
+                shutdown.cancel_calls();
+                if tokio::time::timeout(CLEAN_UP, shutdown.idle())
+                    .await
+                    .is_err()
+                {
                     tracing::warn!("calls were still cleaning up when the server ended");
                 }
             }
@@ -187,9 +192,9 @@ impl HttpServer {
 }
 
 fn router(
-    guard: Guard,
+    filter: RequestFilter,
     endpoint: Endpoint,
-    activity: Activity,
+    activity: ActivityMonitor,
     pages: Router,
     stop: CancellationToken,
 ) -> Router {
@@ -198,12 +203,26 @@ fn router(
         .route("/mcp/", any(endpoint::handle))
         .with_state(endpoint)
         .nest("/api", api::router(activity))
-        .layer(from_fn_with_state(guard.clone(), guard::check_token))
-        .layer(from_fn_with_state(guard.clone(), guard::check_origin));
+        .layer(from_fn_with_state(
+            filter.clone(),
+            request_filter::check_token,
+        ))
+        .layer(from_fn_with_state(
+            filter.clone(),
+            request_filter::check_origin,
+        ));
     // The page itself is public. Its script needs the token to fetch data.
     let pages = pages
-        .fallback(|| async { (StatusCode::NOT_FOUND, "there is no such page; the MCP endpoint is /mcp\n") })
-        .layer(from_fn_with_state(guard, guard::check_page_origin));
+        .fallback(|| async {
+            (
+                StatusCode::NOT_FOUND,
+                "there is no such page; the MCP endpoint is /mcp\n",
+            )
+        })
+        .layer(from_fn_with_state(
+            filter,
+            request_filter::check_page_origin,
+        ));
     // Health probes may use any host name; the answer reveals nothing else.
     let health = Router::new()
         .route("/healthz", get(health))

@@ -99,9 +99,9 @@ impl FilesTools for Handlers {
         let mut destination = local_path("destination", &destination)?;
         let path = path_in_image(&path);
         if destination.is_dir() {
-            let name = Path::new(&path)
-                .file_name()
-                .ok_or_else(|| ToolError::invalid("`path` names no file; give the path of a file in the image"))?;
+            let name = Path::new(&path).file_name().ok_or_else(|| {
+                ToolError::invalid("`path` names no file; give the path of a file in the image")
+            })?;
             destination.push(name);
         }
         let destination = cx

@@ -148,7 +148,8 @@ async fn credentials(
             return Ok(None);
         }
         return Err(
-            ToolError::no_login(format!("there are no stored credentials for {registry}")).with_hint(remedy),
+            ToolError::no_login(format!("there are no stored credentials for {registry}"))
+                .with_hint(remedy),
         );
     };
     cx.watcher()

@@ -1,7 +1,7 @@
 //! Handlers for registry credentials: shows where to create them, checks them and stores them.
 
 use crate::store::credentials;
-use crate::tools::answer::WantedPage;
+use crate::tools::answer::PageRequest;
 use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
 use crate::tools::{Context, Handlers, PageOutcome, RegistriesTools, ToolError, params};
 use contree_registry::{Access, Host, Login, check, token_page};
@@ -57,7 +57,7 @@ impl RegistriesTools for Handlers {
             url: page.url.into(),
             message: done,
             agent_instruction: format!("{request}, then call {call}."),
-            wanted_page: (shown == PageOutcome::CallAgain).then(|| WantedPage {
+            page_request: (shown == PageOutcome::CallAgain).then(|| PageRequest {
                 message,
                 url: page.url.to_owned(),
             }),

@@ -19,7 +19,7 @@ const MAX_RECORDED_BYTES: u64 = 10 * 1024 * 1024;
 
 impl RunTools for Handlers {
     async fn run(&self, arguments: params::Run, cx: &Context) -> Result<Run, ToolError> {
-        let Planned {
+        let RunPlan {
             mut request,
             wait,
             cut_at,
@@ -170,7 +170,7 @@ async fn mark_executables(
 }
 
 /// The request and options that the arguments specify.
-struct Planned {
+struct RunPlan {
     /// The request, without the files of a directory state.
     request: types::InstanceSpawnRequest,
     /// Whether to wait for the end.
@@ -181,7 +181,7 @@ struct Planned {
     state: Option<i64>,
 }
 
-fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
+fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
     let params::Run {
         command,
         image,
@@ -204,8 +204,10 @@ fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
     let mut files = BTreeMap::new();
     for (path, uuid) in uploaded {
         let uuid: Uuid = uuid.parse().map_err(|_| {
-            ToolError::invalid(format!("`files`: `{uuid}` is not the UUID of an uploaded file"))
-                .with_hint("call `upload` and pass the UUID that it returns")
+            ToolError::invalid(format!(
+                "`files`: `{uuid}` is not the UUID of an uploaded file"
+            ))
+            .with_hint("call `upload` and pass the UUID that it returns")
         })?;
         files.insert(
             path,
@@ -246,7 +248,7 @@ fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
         uid: Some(uid),
         x_limits: None,
     };
-    Ok(Planned {
+    Ok(RunPlan {
         request,
         wait,
         cut_at: truncate_output_at,
@@ -300,7 +302,9 @@ fn propose_limit(ended: &Operation, cut_at: u64) -> Option<String> {
         .stdout_bytes
         .max(ended.stderr_bytes)
         .unwrap_or_default();
-    let bytes = largest.max(cut_at * 2).clamp(MIN_PROPOSED_BYTES, MAX_RECORDED_BYTES);
+    let bytes = largest
+        .max(cut_at * 2)
+        .clamp(MIN_PROPOSED_BYTES, MAX_RECORDED_BYTES);
     Some(format!(
         "run the command again with truncate_output_at={bytes}, or filter its output in the command"
     ))

@@ -19,7 +19,7 @@ use real_paths::{both, handle, is_named_again, links, normal, number, real};
 pub(super) use real_paths::{open_quietly, real_path_of};
 
 use super::ToolError;
-use super::failure::Failure;
+use super::error_details::ErrorDetails;
 use super::paths::expand_home;
 
 /// A path of `--allow-path` does not exist or cannot be resolved.
@@ -271,7 +271,7 @@ impl LocalAccess {
     ) -> Result<WriteDestination, ToolError> {
         let failed = |path: &Path, error: io::Error| {
             let context = format_args!("`{argument}`: {}", path.display());
-            ToolError::LocalFile(Failure::new(format!("{context}: {error}")).because_of(error))
+            ToolError::LocalFile(ErrorDetails::new(format!("{context}: {error}")).because_of(error))
         };
         // A symbolic link is followed, and its target is replaced.
         let whole = if path.is_symlink() {
@@ -296,7 +296,9 @@ impl LocalAccess {
             )));
         }
         let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
-            return Err(ToolError::invalid(format!("`{argument}` names no file; give the path of a file")));
+            return Err(ToolError::invalid(format!(
+                "`{argument}` names no file; give the path of a file"
+            )));
         };
         std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
         let opened = File::open(directory).map_err(|error| failed(directory, error))?;
@@ -317,7 +319,7 @@ impl LocalAccess {
 /// Reasons why access is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccessRefusal {
-        /// The path is outside of the allowed paths.
+    /// The path is outside of the allowed paths.
     Outside,
     /// The path is a credential path.
     Secret,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Render;
-use crate::tools::answer::WantedPage;
+use crate::tools::answer::PageRequest;
 
 /// Result of `registry_token_obtain`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -25,7 +25,7 @@ pub struct RegistryTokenObtain {
     pub agent_instruction: String,
     /// The page that the client must show before it repeats the call.
     #[serde(skip)]
-    pub wanted_page: Option<WantedPage>,
+    pub page_request: Option<PageRequest>,
 }
 
 impl Render for RegistryTokenObtain {
@@ -36,8 +36,8 @@ impl Render for RegistryTokenObtain {
         )
     }
 
-    fn wanted_page(&self) -> Option<WantedPage> {
-        self.wanted_page.clone()
+    fn page_request(&self) -> Option<PageRequest> {
+        self.page_request.clone()
     }
 }
 

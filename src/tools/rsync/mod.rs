@@ -116,7 +116,10 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
         cx.session().local().check_file("source", &source, &about)?;
         let name = source.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {
-            ToolError::unusable_file(format!("the name of {} is not UTF-8; rename the file", source.display()))
+            ToolError::unusable_file(format!(
+                "the name of {} is not UTF-8; rename the file",
+                source.display()
+            ))
         })?;
         Ok(FoundFiles {
             files: vec![FoundFile {

@@ -53,7 +53,13 @@ pub(super) async fn send(
             let open = move || open_here(&path);
             let look_up_first = content.size > SMALL;
             let stored = client
-                .upload_known(open, &content.path, &content.sha256, content.size, look_up_first)
+                .upload_known(
+                    open,
+                    &content.path,
+                    &content.sha256,
+                    content.size,
+                    look_up_first,
+                )
                 .await;
             (content, stored)
         })

@@ -212,7 +212,8 @@ mod tests {
         ];
         let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
         let excludes = excludes(root, &patterns).unwrap();
-        let is_excluded = |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
+        let is_excluded =
+            |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
         for (path, is_dir, expected) in [
             ("build", true, true),
             ("deep/build", true, true),

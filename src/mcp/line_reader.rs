@@ -4,11 +4,11 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 /// Length of the longest accepted message, in bytes. rmcp has the same bound for its other
 /// transports.
-pub(super) const LONGEST_LINE: usize = 16 * 1024 * 1024;
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A line of input, or its end.
 #[derive(Debug, PartialEq)]
-pub(super) enum Line {
+pub(super) enum InputLine {
     /// A line, without its line feed.
     Whole(Vec<u8>),
     /// A line longer than the bound, which was dropped. Holds the id if it was a request.
@@ -18,14 +18,14 @@ pub(super) enum Line {
 }
 
 /// Reads lines and never holds more than the bound.
-pub(super) struct Lines<R> {
+pub(super) struct LineReader<R> {
     read: BufReader<R>,
     line: Vec<u8>,
     bound: usize,
     dropping: Option<EnvelopeFinder>,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> LineReader<R> {
     pub(super) fn new(read: R, bound: usize) -> Self {
         Self {
             read: BufReader::new(read),
@@ -36,18 +36,18 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 
     /// Reads the next line. Cancel-safe: a partly read line stays in `self`.
-    pub(super) async fn next(&mut self) -> std::io::Result<Line> {
+    pub(super) async fn next(&mut self) -> std::io::Result<InputLine> {
         loop {
             let available = self.read.fill_buf().await?;
             if available.is_empty() {
                 // A last line without a line feed counts as a message too.
                 if let Some(finder) = self.dropping.take() {
-                    return Ok(Line::TooLong(finder.request_id()));
+                    return Ok(InputLine::TooLong(finder.request_id()));
                 }
                 return Ok(if self.line.is_empty() {
-                    Line::End
+                    InputLine::End
                 } else {
-                    Line::Whole(std::mem::take(&mut self.line))
+                    InputLine::Whole(std::mem::take(&mut self.line))
                 });
             }
             let end = available.iter().position(|byte| *byte == b'\n');
@@ -67,8 +67,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.read.consume(consumed);
             if end.is_some() {
                 return Ok(match self.dropping.take() {
-                    Some(finder) => Line::TooLong(finder.request_id()),
-                    None => Line::Whole(std::mem::take(&mut self.line)),
+                    Some(finder) => InputLine::TooLong(finder.request_id()),
+                    None => InputLine::Whole(std::mem::take(&mut self.line)),
                 });
             }
         }
@@ -105,7 +105,7 @@ struct EnvelopeFinder {
 
 impl EnvelopeFinder {
     /// Bytes kept of a key or value.
-    const LONGEST: usize = 256;
+    const MAX_PART_BYTES: usize = 256;
 
     fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -153,7 +153,7 @@ impl EnvelopeFinder {
             } else {
                 &mut self.key
             };
-            if part.len() < Self::LONGEST {
+            if part.len() < Self::MAX_PART_BYTES {
                 part.push(byte);
             }
         }
@@ -185,12 +185,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    async fn all(input: &[u8], bound: usize) -> Vec<Line> {
-        let mut lines = Lines::new(input, bound);
+    async fn all(input: &[u8], bound: usize) -> Vec<InputLine> {
+        let mut lines = LineReader::new(input, bound);
         let mut found = Vec::new();
         loop {
             match lines.next().await.unwrap() {
-                Line::End => return found,
+                InputLine::End => return found,
                 line => found.push(line),
             }
         }
@@ -201,9 +201,9 @@ mod tests {
         assert_eq!(
             all(b"one\n\ntwo", 10).await,
             [
-                Line::Whole(b"one".into()),
-                Line::Whole(Vec::new()),
-                Line::Whole(b"two".into())
+                InputLine::Whole(b"one".into()),
+                InputLine::Whole(Vec::new()),
+                InputLine::Whole(b"two".into())
             ]
         );
     }
@@ -216,9 +216,9 @@ mod tests {
         assert_eq!(
             all(&input, 40).await,
             [
-                Line::TooLong(id.clone()),
-                Line::Whole(b"next".into()),
-                Line::TooLong(id)
+                InputLine::TooLong(id.clone()),
+                InputLine::Whole(b"next".into()),
+                InputLine::TooLong(id)
             ]
         );
     }

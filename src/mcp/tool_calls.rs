@@ -13,12 +13,12 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::elicit::{ClientPages, input_required};
-use super::ending::Ending;
-use super::paging::{LIST_KEPT_MS, PAGE, page};
-use super::progress::{self, NewestLine};
+use super::call_shutdown::CallShutdown;
+use super::elicit::{ClientPagePresenter, input_required};
+use super::paging::{LIST_TTL_MS, PAGE_SIZE, page};
+use super::progress::{self, CallProgress};
 use super::result;
-use super::tasks::{CallTracker, PATIENCE, Tasks};
+use super::tasks::{RunningTaskGuard, TASK_DELAY, Tasks};
 use crate::tools::{self, Answer, Context, Handlers, Session, ToolError};
 
 /// Most calls that run at once; further calls wait.
@@ -27,9 +27,9 @@ const MAX_RUNNING: usize = 256;
 const MAX_WAITING: usize = 16 * 1024;
 
 /// Tool calls of all sessions of this process, running or waiting for a permit.
-pub(super) struct Calls {
+pub(super) struct ToolCalls {
     session: Arc<Session>,
-    ending: Ending,
+    shutdown: CallShutdown,
     tasks: Arc<Tasks>,
     /// Descriptions of the offered tools. They never change while the server runs.
     listed: Vec<Tool>,
@@ -50,13 +50,13 @@ enum QueueError {
     SessionOver,
 }
 
-impl Calls {
+impl ToolCalls {
     /// Creates the calls of the tools that `session` offers. A long call may become one of `tasks`.
-    pub(super) fn new(session: Arc<Session>, ending: Ending, tasks: Arc<Tasks>) -> Self {
+    pub(super) fn new(session: Arc<Session>, shutdown: CallShutdown, tasks: Arc<Tasks>) -> Self {
         Self {
-            listed: session.selection().tools().map(shown).collect(),
+            listed: session.selection().tools().map(describe).collect(),
             session,
-            ending,
+            shutdown,
             tasks,
             running: Arc::new(Semaphore::new(MAX_RUNNING)),
             waiting: AtomicUsize::new(0),
@@ -73,8 +73,8 @@ impl Calls {
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let (tools, next) = page(&self.listed, request.as_ref(), PAGE)?;
-        let mut list = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_KEPT_MS);
+        let (tools, next) = page(&self.listed, request.as_ref(), PAGE_SIZE)?;
+        let mut list = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS);
         list.next_cursor = next;
         Ok(list)
     }
@@ -91,25 +91,25 @@ impl Calls {
             let error = tools::unknown_tool(name);
             return Err(ErrorData::invalid_params(error.to_string(), None));
         };
-        let offer = self.session.selection();
-        if !offer.has(tool.name) {
-            return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
+        let selection = self.session.selection();
+        if !selection.has(tool.name) {
+            return Ok(result::error(&selection.refusal(&format!("`{name}`"))).into());
         }
         // The transports count a request when they read it. This counts the call as well, for any
         // transport that does not.
-        let _counted = self.ending.call();
-        let permit = match self.turn(context).await {
+        let _in_flight = self.shutdown.track_call();
+        let permit = match self.wait_for_permit(context).await {
             Ok(permit) => permit,
-            Err(error) => return Ok(refused(error.to_string()).into()),
+            Err(error) => return Ok(error_result(error.to_string()).into()),
         };
-        if tool.task.is_some() && takes_tasks(context) {
+        if tool.task.is_some() && accepts_tasks(context) {
             return Ok(self.begin(request, permit, context).await);
         }
         Ok(self.run(request, permit, context).await)
     }
 
     /// Waits for a permit to run.
-    async fn turn(
+    async fn wait_for_permit(
         &self,
         context: &RequestContext<RoleServer>,
     ) -> Result<OwnedSemaphorePermit, QueueError> {
@@ -117,7 +117,7 @@ impl Calls {
         tokio::select! {
             permit = self.running.clone().acquire_owned() => permit.map_err(|_| QueueError::Closed),
             () = context.ct.cancelled() => Err(QueueError::Cancelled),
-            () = self.ending.cancelled() => Err(QueueError::SessionOver),
+            () = self.shutdown.cancelled() => Err(QueueError::SessionOver),
         }
     }
 
@@ -128,30 +128,30 @@ impl Calls {
         permit: OwnedSemaphorePermit,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
-        let newest = Arc::new(NewestLine::new());
+        let progress = Arc::new(CallProgress::new());
         let stop = CancellationToken::new();
-        let pages = Arc::new(ClientPages::of(&request, context));
+        let pages = Arc::new(ClientPagePresenter::of(&request, context));
         // Boxed to keep the future of a call small.
         let work = Box::pin(async {
-            let work = perform(
+            let work = run_handler(
                 self.session.clone(),
                 request,
                 pages,
-                newest.clone(),
+                progress.clone(),
                 stop.clone(),
             );
             let mut work = std::pin::pin!(work);
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = self.ending.gives_up(&context.ct) => {}
+                () = self.shutdown.abandoned(&context.ct) => {}
             }
             // The handler sees `stop` and returns once it has cleaned up.
             stop.cancel();
             work.await
         });
         let token = context.meta.get_progress_token();
-        let done = progress::report(&context.peer, token, &newest, work).await;
+        let done = progress::report(&context.peer, token, &progress, work).await;
         drop(permit);
         self.result(done, context)
     }
@@ -165,66 +165,66 @@ impl Calls {
         permit: OwnedSemaphorePermit,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
-        let newest = Arc::new(NewestLine::new());
+        let progress = Arc::new(CallProgress::new());
         let stop = CancellationToken::new();
-        let pages = Arc::new(ClientPages::of(&request, context));
+        let pages = Arc::new(ClientPagePresenter::of(&request, context));
         let follow = {
-            let work = perform(
+            let work = run_handler(
                 self.session.clone(),
                 request,
                 pages,
-                newest.clone(),
+                progress.clone(),
                 stop.clone(),
             );
-            let tracker = CallTracker::new(self.tasks.clone(), newest.clone());
+            let guard = RunningTaskGuard::new(self.tasks.clone(), progress.clone());
             async move {
                 let done = work.await;
-                drop((tracker, permit));
+                drop((guard, permit));
                 done
             }
         };
         let mut follow = tokio::spawn(follow);
         let work = async {
-            let ripe = async {
-                tokio::time::sleep(PATIENCE).await;
+            let promotable = async {
+                tokio::time::sleep(TASK_DELAY).await;
                 loop {
-                    newest.operation().await;
+                    progress.operation().await;
                     // The handler may have given the operation up in between.
-                    if let Some(operation) = newest.promise() {
+                    if let Some(operation) = progress.pin_operation() {
                         return operation;
                     }
                 }
             };
             tokio::select! {
                 biased;
-                done = &mut follow => return self.joined(done, context),
-                () = self.ending.gives_up(&context.ct) => {}
-                operation = ripe => match self.tasks.promote(operation, newest.clone()).await {
+                done = &mut follow => return self.join_result(done, context),
+                () = self.shutdown.abandoned(&context.ct) => {}
+                operation = promotable => match self.tasks.promote(operation, progress.clone()).await {
                     Ok(task) => return CallToolResponse::Task(task),
                     Err(error) => tracing::warn!("cannot turn the call into a task: {error}"),
                 }
             }
-            if context.ct.is_cancelled() || self.ending.is_cancelled() {
+            if context.ct.is_cancelled() || self.shutdown.is_cancelled() {
                 stop.cancel();
             }
             tokio::select! {
-                done = &mut follow => return self.joined(done, context),
-                () = self.ending.gives_up(&context.ct) => stop.cancel(),
+                done = &mut follow => return self.join_result(done, context),
+                () = self.shutdown.abandoned(&context.ct) => stop.cancel(),
             }
-            self.joined(follow.await, context)
+            self.join_result(follow.await, context)
         };
         let token = context.meta.get_progress_token();
-        progress::report(&context.peer, token, &newest, work).await
+        progress::report(&context.peer, token, &progress, work).await
     }
 
-    fn joined(
+    fn join_result(
         &self,
         done: Result<Result<Answer, ToolError>, tokio::task::JoinError>,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
         match done {
             Ok(done) => self.result(done, context),
-            Err(error) => refused(format!("the call ended unexpectedly: {error}")).into(),
+            Err(error) => error_result(format!("the call ended unexpectedly: {error}")).into(),
         }
     }
 
@@ -235,13 +235,13 @@ impl Calls {
     ) -> CallToolResponse {
         match done {
             Ok(mut answer) => {
-                if let Some(page) = answer.wanted_page {
+                if let Some(page) = answer.page_request {
                     return input_required(&page.message, &page.url).into();
                 }
-                let offer = self.session.selection();
+                let selection = self.session.selection();
                 answer.links.retain(|link| {
                     tools::find_resource(&link.uri)
-                        .is_some_and(|(resource, _)| offer.has(resource.tool))
+                        .is_some_and(|(resource, _)| selection.has(resource.tool))
                 });
                 result::answer(answer, context.protocol_version().as_ref()).into()
             }
@@ -255,7 +255,7 @@ impl Calls {
 /// Tasks need protocol 2026-07-28 or later. A server must not answer with a task in earlier
 /// versions (SEP-2663, backward compatibility). Some clients declare the extension to every server,
 /// then negotiate an older version and do not follow tasks.
-fn takes_tasks(context: &RequestContext<RoleServer>) -> bool {
+fn accepts_tasks(context: &RequestContext<RoleServer>) -> bool {
     let knows = context
         .protocol_version()
         .is_some_and(|version| !version.has_initialize());
@@ -266,14 +266,14 @@ fn takes_tasks(context: &RequestContext<RoleServer>) -> bool {
 }
 
 /// Calls a tool's handler. When `stop` is cancelled, the handler cleans up and returns early.
-async fn perform(
+async fn run_handler(
     session: Arc<Session>,
     request: CallToolRequestParams,
-    pages: Arc<ClientPages>,
-    newest: Arc<NewestLine>,
+    pages: Arc<ClientPagePresenter>,
+    progress: Arc<CallProgress>,
     stop: CancellationToken,
 ) -> Result<Answer, ToolError> {
-    let tool = Context::new(session, newest, stop).with_pages(pages);
+    let tool = Context::new(session, progress, stop).with_pages(pages);
     let arguments = request.arguments.unwrap_or_default();
     tools::dispatch(&Handlers, &request.name, arguments, &tool).await
 }
@@ -295,11 +295,11 @@ impl Drop for WaitingCall<'_> {
     }
 }
 
-fn refused(why: String) -> CallToolResult {
+fn error_result(why: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(why)])
 }
 
-fn shown(tool: &'static tools::Tool) -> Tool {
+fn describe(tool: &'static tools::Tool) -> Tool {
     let mut listed = Tool::new(tool.name, tool.description, object(tool.input_schema()));
     listed.title = Some(tool.title.to_owned());
     listed.output_schema = Some(Arc::new(object(tool.output_schema())));

@@ -13,17 +13,17 @@ use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, is_nam
 
 /// Checks of requests. Clones share the settings.
 #[derive(Clone)]
-pub(super) struct Guard(Arc<Checks>);
+pub(super) struct RequestFilter(Arc<FilterRules>);
 
-struct Checks {
-    names: AllowedHosts,
+struct FilterRules {
+    allowed_hosts: AllowedHosts,
     token: Option<BearerToken>,
 }
 
-impl Guard {
+impl RequestFilter {
     pub(super) fn new(options: &HttpOptions) -> Self {
-        Self(Arc::new(Checks {
-            names: AllowedHosts::new(&options.allowed_hosts),
+        Self(Arc::new(FilterRules {
+            allowed_hosts: AllowedHosts::new(&options.allowed_hosts),
             token: options
                 .token
                 .as_ref()
@@ -34,15 +34,18 @@ impl Guard {
     /// Returns the answer to a refused request. `page` allows links from other sites.
     fn refusal(&self, request: &Request, page: bool) -> Option<Response> {
         let local = request.extensions().get::<LocalAddress>();
-        let judged = self.0.names.judge(&RequestOrigin {
+        let judged = self.0.allowed_hosts.judge(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            local: local.and_then(|local| local.0),
+            reached: local.and_then(|local| local.0),
             page,
         });
         let (status, why) = match judged.err()? {
-            OriginError::NoHost => (StatusCode::BAD_REQUEST, "the Host header is missing; send the host name of this server\n"),
+            OriginError::NoHost => (
+                StatusCode::BAD_REQUEST,
+                "the Host header is missing; send the host name of this server\n",
+            ),
             OriginError::Host(name) => {
                 tracing::warn!("refused a request to the host `{}`", name.escape_debug());
                 (
@@ -77,11 +80,11 @@ pub fn is_host(text: &str) -> bool {
 
 /// Refuses requests to other host names, and from pages of other origins.
 pub(super) async fn check_origin(
-    State(guard): State<Guard>,
+    State(filter): State<RequestFilter>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.refusal(&request, false) {
+    match filter.refusal(&request, false) {
         None => next.run(request).await,
         Some(refused) => refused,
     }
@@ -89,11 +92,11 @@ pub(super) async fn check_origin(
 
 /// The same, but links on other sites may lead here.
 pub(super) async fn check_page_origin(
-    State(guard): State<Guard>,
+    State(filter): State<RequestFilter>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.refusal(&request, true) {
+    match filter.refusal(&request, true) {
         None => next.run(request).await,
         Some(refused) => refused,
     }
@@ -101,11 +104,11 @@ pub(super) async fn check_page_origin(
 
 /// Refuses requests without the token.
 pub(super) async fn check_token(
-    State(guard): State<Guard>,
+    State(filter): State<RequestFilter>,
     request: Request,
     next: Next,
 ) -> Response {
-    if guard.has_token(request.headers()) {
+    if filter.has_token(request.headers()) {
         return next.run(request).await;
     }
     let challenge = if request.headers().contains_key(header::AUTHORIZATION) {

@@ -11,7 +11,7 @@ const TAIL_BYTES: usize = 1_000;
 
 /// Details of an error: the message, a hint that says what to do, and the cause.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct ErrorDetails {
     message: String,
     hint: Option<String>,
     /// Whether the message is exempt from shortening.
@@ -19,7 +19,7 @@ pub struct Failure {
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-impl Failure {
+impl ErrorDetails {
     /// Creates details without a cause.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ErrorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.whole {
             f.write_str(&self.message)?;
@@ -101,7 +101,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Error for Failure {
+impl Error for ErrorDetails {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let source = self.source.as_deref()?;
         Some(source)
@@ -132,28 +132,28 @@ mod tests {
     #[test]
     fn a_long_message_loses_its_middle_unless_exempt() {
         let long = format!("begin {} end", "ä".repeat(5_000));
-        let mut failure = Failure::new(long.clone());
-        let shown = failure.to_string();
+        let mut details = ErrorDetails::new(long.clone());
+        let shown = details.to_string();
         assert!(shown.len() < 4_100, "{}", shown.len());
         assert!(shown.starts_with("begin ") && shown.ends_with(" end"));
-        failure.show_whole();
-        assert_eq!(failure.to_string(), long);
+        details.show_whole();
+        assert_eq!(details.to_string(), long);
     }
 
     #[test]
     fn each_hint_is_a_line() {
-        let mut failure = Failure::new("it failed");
-        failure.add_hint(&"try again");
-        failure.add_hint(&"or do not");
-        assert_eq!(failure.to_string(), "it failed\ntry again\nor do not");
+        let mut details = ErrorDetails::new("it failed");
+        details.add_hint(&"try again");
+        details.add_hint(&"or do not");
+        assert_eq!(details.to_string(), "it failed\ntry again\nor do not");
     }
 
     #[test]
     fn the_status_is_removed_and_the_message_stays() {
-        let mut failure = Failure::new("the backend answered 404 Not Found: no image: x");
-        failure.remove_status();
-        assert_eq!(failure.message(), "no image: x");
-        failure.remove_status();
-        assert_eq!(failure.message(), "no image: x");
+        let mut details = ErrorDetails::new("the backend answered 404 Not Found: no image: x");
+        details.remove_status();
+        assert_eq!(details.message(), "no image: x");
+        details.remove_status();
+        assert_eq!(details.message(), "no image: x");
     }
 }

@@ -6,13 +6,13 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// State shared by the transport, which ends the session, and the calls, which react to that.
 #[derive(Clone)]
-pub(super) struct Ending {
+pub(super) struct CallShutdown {
     stop: CancellationToken,
     over: CancellationToken,
     calls: TaskTracker,
 }
 
-impl Ending {
+impl CallShutdown {
     /// `stop` is cancelled when a signal asks the process to end.
     pub(super) fn new(stop: CancellationToken) -> Self {
         let calls = TaskTracker::new();
@@ -26,7 +26,7 @@ impl Ending {
     }
 
     /// Counts a call as in flight until the token is dropped.
-    pub(super) fn call(&self) -> TaskTrackerToken {
+    pub(super) fn track_call(&self) -> TaskTrackerToken {
         self.calls.token()
     }
 
@@ -42,7 +42,7 @@ impl Ending {
 
     /// Resolves when a request is to be abandoned: its client cancelled it, or all calls are
     /// cancelled.
-    pub(super) async fn gives_up(&self, request: &CancellationToken) {
+    pub(super) async fn abandoned(&self, request: &CancellationToken) {
         tokio::select! {
             () = request.cancelled() => {}
             () = self.cancelled() => {}
@@ -55,7 +55,7 @@ impl Ending {
     }
 
     /// Resolves when the process is asked to stop.
-    pub(super) async fn stopped(&self) {
+    pub(super) async fn stop_requested(&self) {
         self.stop.cancelled().await;
     }
 
