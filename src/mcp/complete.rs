@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rmcp::model::{CompleteRequestParams, CompleteResult, CompletionInfo, ErrorData, Reference};
 
 use super::background_context::background_context;
-use crate::tools::{self, Complete, PROMPTS, RESOURCES, Session, ToolSelection};
+use crate::tools::{self, CompletionSource, PROMPTS, RESOURCES, Session, ToolSelection};
 
 /// Returns completions for a partly typed argument; none if the argument has no completion.
 pub(super) async fn completions(
@@ -26,7 +26,7 @@ pub(super) async fn completions(
         .unwrap_or_default();
     let image = arguments
         .iter()
-        .find(|(_, kind)| *kind == Some(Complete::Image))
+        .find(|(_, kind)| *kind == Some(CompletionSource::Image))
         .and_then(|(name, _)| context_values.get(*name));
     let tool = background_context(session);
     let typed = &request.argument.value;
@@ -40,7 +40,7 @@ pub(super) async fn completions(
 fn completable(
     reference: &Reference,
     selection: &ToolSelection,
-) -> Result<Vec<(&'static str, Option<Complete>)>, ErrorData> {
+) -> Result<Vec<(&'static str, Option<CompletionSource>)>, ErrorData> {
     let invalid = |error: tools::ToolError| ErrorData::invalid_params(error.to_string(), None);
     match reference {
         Reference::Prompt(prompt) => {

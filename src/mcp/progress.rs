@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::tools::{Stream, Watcher};
+use crate::tools::{OutputStream, Watcher};
 
 /// Shortest time between two notifications.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -111,7 +111,7 @@ impl CallProgress {
 }
 
 impl Watcher for CallProgress {
-    fn output(&self, _stream: Stream, bytes: &[u8]) {
+    fn output(&self, _stream: OutputStream, bytes: &[u8]) {
         let mut partial = self
             .partial
             .lock()
@@ -225,7 +225,7 @@ mod tests {
         pieces
             .iter()
             .map(|piece| {
-                progress.output(Stream::Stdout, piece.as_bytes());
+                progress.output(OutputStream::Stdout, piece.as_bytes());
                 progress.message.borrow().clone()
             })
             .collect()

@@ -14,19 +14,22 @@ use tokio_util::sync::CancellationToken;
 
 use super::call_shutdown::CallShutdown;
 use super::paging::{LIST_TTL_MS, PAGE_SIZE, page};
-use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Session, SilentWatcher};
+use crate::tools::{
+    self, CacheLifetime, ContentBody, Context, GUIDES, Handlers, ResourceContent, Session,
+    SilentWatcher,
+};
 
 /// Media type of the guides, which are the only listed resources.
 const MARKDOWN: &str = "text/markdown";
 /// Media type of contents that are not text.
-const BYTES: &str = "application/octet-stream";
+const OCTETS: &str = "application/octet-stream";
 
 const DAY_MS: u64 = 24 * 3_600_000;
 /// How long clients may cache a guide. It is valid for this server version, and clients cannot see
 /// an upgrade.
-const FOREVER_MS: u64 = 365 * DAY_MS;
+const GUIDE_TTL_MS: u64 = 365 * DAY_MS;
 /// How long clients may cache contents that cannot change but can be deleted.
-const LONG_MS: u64 = 30 * DAY_MS;
+const IMMUTABLE_TTL_MS: u64 = 30 * DAY_MS;
 
 static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     let guides = GUIDES.iter().map(|guide| {
@@ -132,30 +135,30 @@ impl Resources {
         };
         // A server that offers only some tools answers differently, so shared caches must not keep
         // its guides.
-        let shared = match self.session.selection().is_whole() {
+        let guide_scope = match self.session.selection().is_whole() {
             true => CacheScope::Public,
             false => CacheScope::Private,
         };
-        Ok(contents(&uri, resource, read.map_err(failed)?, shared))
+        Ok(contents(&uri, resource, read.map_err(failed)?, guide_scope))
     }
 }
 
 fn contents(
     uri: &str,
     resource: &tools::Resource,
-    content: Content,
-    shared: CacheScope,
+    content: ResourceContent,
+    guide_scope: CacheScope,
 ) -> ReadResourceResult {
-    let held = match content.body {
-        Body::Text(text) => ResourceContents::text(text, uri).with_mime_type(resource.mime),
-        Body::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(BYTES),
+    let contents = match content.body {
+        ContentBody::Text(text) => ResourceContents::text(text, uri).with_mime_type(resource.mime),
+        ContentBody::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(OCTETS),
     };
-    let (kept_ms, scope) = match content.kept {
-        Kept::Forever => (FOREVER_MS, shared),
-        Kept::Long => (LONG_MS, CacheScope::Private),
-        Kept::No => (0, CacheScope::Private),
+    let (ttl_ms, scope) = match content.lifetime {
+        CacheLifetime::ThisVersion => (GUIDE_TTL_MS, guide_scope),
+        CacheLifetime::Immutable => (IMMUTABLE_TTL_MS, CacheScope::Private),
+        CacheLifetime::None => (0, CacheScope::Private),
     };
-    ReadResourceResult::new(vec![held])
-        .with_ttl_ms(kept_ms)
+    ReadResourceResult::new(vec![contents])
+        .with_ttl_ms(ttl_ms)
         .with_cache_scope(scope)
 }

@@ -2,12 +2,12 @@
 
 use rmcp::model::{CallToolResult, ContentBlock, ProtocolVersion, Resource};
 
-use crate::tools::{Answer, ToolError};
+use crate::tools::{ToolAnswer, ToolError};
 
 /// Builds a result with the text and the structured content of an answer.
 ///
 /// Clients show either, so each is complete. Links need protocol 2025-06-18 or later.
-pub(super) fn answer(answer: Answer, version: Option<&ProtocolVersion>) -> CallToolResult {
+pub(super) fn answer(answer: ToolAnswer, version: Option<&ProtocolVersion>) -> CallToolResult {
     let mut content = vec![ContentBlock::text(answer.text)];
     if version.is_some_and(|version| *version >= ProtocolVersion::V_2025_06_18) {
         content.extend(answer.links.into_iter().map(|link| {

@@ -19,7 +19,7 @@ use super::paging::{LIST_TTL_MS, PAGE_SIZE, page};
 use super::progress::{self, CallProgress};
 use super::result;
 use super::tasks::{RunningTaskGuard, TASK_DELAY, Tasks};
-use crate::tools::{self, Answer, Context, Handlers, Session, ToolError};
+use crate::tools::{self, Context, Handlers, Session, ToolAnswer, ToolError};
 
 /// Most calls that run at once; further calls wait.
 const MAX_RUNNING: usize = 256;
@@ -219,7 +219,7 @@ impl ToolCalls {
 
     fn join_result(
         &self,
-        done: Result<Result<Answer, ToolError>, tokio::task::JoinError>,
+        done: Result<Result<ToolAnswer, ToolError>, tokio::task::JoinError>,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
         match done {
@@ -230,7 +230,7 @@ impl ToolCalls {
 
     fn result(
         &self,
-        done: Result<Answer, ToolError>,
+        done: Result<ToolAnswer, ToolError>,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
         match done {
@@ -272,7 +272,7 @@ async fn run_handler(
     pages: Arc<ClientPagePresenter>,
     progress: Arc<CallProgress>,
     stop: CancellationToken,
-) -> Result<Answer, ToolError> {
+) -> Result<ToolAnswer, ToolError> {
     let tool = Context::new(session, progress, stop).with_pages(pages);
     let arguments = request.arguments.unwrap_or_default();
     tools::dispatch(&Handlers, &request.name, arguments, &tool).await

@@ -6,12 +6,12 @@ use serde_json::Value;
 use super::ToolError;
 
 /// Rendering of a tool's result.
-pub trait Render {
+pub trait ToolResult {
     /// Renders the whole result as text, for clients that show only text.
     fn text(&self) -> String;
 
     /// Returns resources of this server to follow up with, for clients that support links.
-    fn links(&self) -> Vec<Link> {
+    fn links(&self) -> Vec<ResourceLink> {
         Vec::new()
     }
 
@@ -29,13 +29,13 @@ pub trait Render {
 /// An answer as structured content and as text.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Answer {
+pub struct ToolAnswer {
     /// A JSON object that matches the tool's output schema.
     pub structured: Value,
     /// The same as text.
     pub text: String,
     /// Resources of this server to follow up with.
-    pub links: Vec<Link>,
+    pub links: Vec<ResourceLink>,
     /// Whether the answer describes a failure.
     pub is_failure: bool,
     /// A page that the client must show the user before it repeats the call.
@@ -45,7 +45,7 @@ pub struct Answer {
 /// A link to a resource of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Link {
+pub struct ResourceLink {
     /// URI for `resources/read`.
     pub uri: String,
     /// Name for people.
@@ -64,7 +64,7 @@ pub struct PageRequest {
     pub url: String,
 }
 
-impl Link {
+impl ResourceLink {
     /// Creates a link to the listing of an image's root directory.
     pub(super) fn files_of(image: &str) -> Self {
         Self {
@@ -75,12 +75,12 @@ impl Link {
     }
 }
 
-impl Answer {
+impl ToolAnswer {
     /// Renders a result.
     ///
     /// # Errors
     /// If the result cannot be serialised, which no result type allows.
-    pub(super) fn of<T: Render + Serialize>(result: T) -> Result<Self, ToolError> {
+    pub(super) fn of<T: ToolResult + Serialize>(result: T) -> Result<Self, ToolError> {
         let structured = serde_json::to_value(&result)
             .map_err(|error| ToolError::internal("cannot serialise the result", error))?;
         Ok(Self {

@@ -58,13 +58,13 @@ pub struct PromptArgument {
     /// Default value.
     pub default: Option<&'static str>,
     /// Source of its completions, if it has one.
-    pub complete: Option<Complete>,
+    pub complete: Option<CompletionSource>,
 }
 
 /// Source of completions for an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Complete {
+pub enum CompletionSource {
     /// Tags of images, as `tag:NAME`.
     Image,
     /// Paths in the image that another argument names.
@@ -96,22 +96,22 @@ pub struct Resource {
     /// Tool that reads the same. The resource is offered together with it.
     pub tool: &'static str,
     /// Variables in the order of the URI, each with the source of its completions.
-    pub variables: &'static [(&'static str, Option<Complete>)],
+    pub variables: &'static [(&'static str, Option<CompletionSource>)],
 }
 
 /// Content of a resource.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Content {
+pub struct ResourceContent {
     /// Text or bytes.
-    pub body: Body,
+    pub body: ContentBody,
     /// How long clients may cache it.
-    pub kept: Kept,
+    pub lifetime: CacheLifetime,
 }
 
 /// Body of a resource's content.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Body {
+pub enum ContentBody {
     /// Text.
     Text(String),
     /// Bytes in base64.
@@ -120,31 +120,31 @@ pub enum Body {
 
 /// How long content stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub enum CacheLifetime {
     /// Valid as long as this server version is used.
-    Forever,
+    ThisVersion,
     /// Never changes, but its image or operation can be deleted.
-    Long,
-    /// May change at any time.
-    No,
+    Immutable,
+    /// May change at any time, so it must not be cached.
+    None,
 }
 
-impl Content {
+impl ResourceContent {
     /// Creates text content.
     #[must_use]
-    pub fn text(text: impl Into<String>, kept: Kept) -> Self {
+    pub fn text(text: impl Into<String>, lifetime: CacheLifetime) -> Self {
         Self {
-            body: Body::Text(text.into()),
-            kept,
+            body: ContentBody::Text(text.into()),
+            lifetime,
         }
     }
 }
 
 /// Decoded variables of a URI.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Variables(Vec<(&'static str, String)>);
+pub struct UriVariables(Vec<(&'static str, String)>);
 
-impl Variables {
+impl UriVariables {
     /// Takes the value of a variable. It exists if the URI matched the template.
     pub(super) fn take(&mut self, name: &str) -> Result<String, ToolError> {
         let known = self.0.iter_mut().find(|(known, _)| *known == name);
@@ -176,7 +176,7 @@ pub(super) fn find_guide(name: &str) -> Result<&'static Guide, ToolError> {
 /// A variable matches one part between slashes; the last variable matches the rest. If a name such
 /// as a tag has unencoded slashes, the shortest match wins.
 #[must_use]
-pub fn find_resource(uri: &str) -> Option<(&'static Resource, Variables)> {
+pub fn find_resource(uri: &str) -> Option<(&'static Resource, UriVariables)> {
     if uri.len() > MAX_URI_BYTES {
         return None;
     }
@@ -197,7 +197,7 @@ pub fn find_resource(uri: &str) -> Option<(&'static Resource, Variables)> {
     })?;
     let variables = resource.variables.iter().zip(values);
     let variables = variables.map(|((name, _), parts)| (*name, decoded(&parts.join("/"))));
-    Some((resource, Variables(variables.collect())))
+    Some((resource, UriVariables(variables.collect())))
 }
 
 /// Reports whether the parts of a URI match a pattern, and collects each variable's parts in

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Complete, Context, GUIDES, ToolError};
+use super::{CompletionSource, Context, GUIDES, ToolError};
 use crate::{Client, ImageRef, OperationKind};
 
 /// Most completions in one answer.
@@ -43,25 +43,25 @@ impl Completions {
 /// If the backend fails or is slow, no completions are offered: clients do not show errors here.
 ///
 pub async fn complete(
-    kind: Complete,
+    kind: CompletionSource,
     typed: &str,
     image: Option<&str>,
     cx: &Context,
 ) -> Completions {
     let found = async {
         match kind {
-            Complete::Guide => Ok(guides(typed)),
-            Complete::Image => images(cx.client().await?, typed).await,
-            Complete::Operation => operations(cx.client().await?, None, typed).await,
-            Complete::Import => {
+            CompletionSource::Guide => Ok(guides(typed)),
+            CompletionSource::Image => images(cx.client().await?, typed).await,
+            CompletionSource::Operation => operations(cx.client().await?, None, typed).await,
+            CompletionSource::Import => {
                 let kind = Some(OperationKind::ImageImport);
                 operations(cx.client().await?, kind, typed).await
             }
-            Complete::Instance => {
+            CompletionSource::Instance => {
                 let kind = Some(OperationKind::Instance);
                 operations(cx.client().await?, kind, typed).await
             }
-            Complete::Path => match image {
+            CompletionSource::Path => match image {
                 Some(image) => paths(cx.client().await?, image, typed).await,
                 None => Ok(Completions::default()),
             },

@@ -34,11 +34,11 @@ mod templates;
 mod tool;
 mod watcher;
 
-pub use answer::{Answer, PageRequest};
+pub use answer::{PageRequest, ToolAnswer};
 pub use arguments::Arguments;
 pub use catalogue::{
-    Body, Complete, Content, Guide, Kept, Prompt, PromptArgument, Resource, Variables, encoded,
-    find_resource, unknown_resource,
+    CacheLifetime, CompletionSource, ContentBody, Guide, Prompt, PromptArgument, Resource,
+    ResourceContent, UriVariables, encoded, find_resource, unknown_resource,
 };
 pub use complete::{Completions, complete};
 pub use context::{Context, PageOutcome, PagePresenter};
@@ -54,8 +54,8 @@ pub use prompts::unknown_prompt;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};
 pub use templates::{facts, render};
-pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
-pub use watcher::{SilentWatcher, Stream, Watcher};
+pub use tool::{LocalFileUse, TaskSource, TaskTools, Tool, ToolHints, find_tool, unknown_tool};
+pub use watcher::{OutputStream, SilentWatcher, Watcher};
 
 use tool::{Schema, input_schema, output_schema};
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::error_details::names_remedy;
 use super::results::Operation;
-use super::{Context, Stream, ToolError};
+use super::{Context, OutputStream, ToolError};
 use crate::events::Payload;
 use crate::{Client, Error, OperationStatus, types};
 
@@ -30,7 +30,7 @@ pub(super) async fn ended(
     let read_events = async {
         while let Some(Ok(event)) = events.next().await {
             if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
-                cx.watcher().output(Stream::Stdout, &chunk.bytes);
+                cx.watcher().output(OutputStream::Stdout, &chunk.bytes);
             }
         }
     };

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::operation::failed;
 use super::results::{Operation, Run};
-use super::{Answer, Context, ToolError};
+use super::{Context, ToolAnswer, ToolError};
 use crate::{OperationStatus, types};
 
 /// Snapshot of an operation: its state, and the answer of its call if it has ended.
@@ -40,7 +40,7 @@ pub enum OperationState {
     /// Not ended. The text is a status message.
     Working(String),
     /// Ended, with the answer of its call.
-    Ended(Result<Answer, ToolError>),
+    Ended(Result<ToolAnswer, ToolError>),
     /// Cancelled. The text is the reason, if it is known.
     Cancelled(Option<String>),
 }
@@ -65,7 +65,7 @@ pub async fn operation_snapshot(
     let state = match OperationStatus::from(operation.status.as_str()) {
         OperationStatus::Failed => OperationState::Ended(Err(failed(&operation))),
         OperationStatus::Cancelled => OperationState::Cancelled(operation.error),
-        OperationStatus::Success => OperationState::Ended(Answer::of(Run::over(operation))),
+        OperationStatus::Success => OperationState::Ended(ToolAnswer::of(Run::over(operation))),
         _ => OperationState::Working(operation.status),
     };
     let updated = match state {

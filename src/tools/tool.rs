@@ -29,9 +29,9 @@ pub struct Tool {
     /// Toolset that it belongs to.
     pub toolset: &'static str,
     /// Hints for clients.
-    pub hints: Hints,
+    pub hints: ToolHints,
     /// Use of local files.
-    pub local: Local,
+    pub local: LocalFileUse,
     /// API operations that it calls.
     pub uses: &'static [&'static str],
     /// How a call becomes a task, for clients that support tasks.
@@ -47,7 +47,7 @@ pub struct Tool {
 /// Hints about a tool, as the Model Context Protocol defines them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Hints {
+pub struct ToolHints {
     /// The tool changes nothing.
     pub read_only: bool,
     /// The tool may overwrite or delete something.
@@ -84,7 +84,7 @@ pub struct TaskTools {
 /// How a tool uses local files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Local {
+pub enum LocalFileUse {
     /// Not at all.
     None,
     /// Reads files.
@@ -230,7 +230,7 @@ mod tests {
             description: "",
             toolset: "",
             hints: TOOLS[0].hints,
-            local: Local::None,
+            local: LocalFileUse::None,
             uses: &[],
             task: None,
             param_aliases: &[],

@@ -5,7 +5,7 @@ use uuid::Uuid;
 /// An output stream of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stream {
+pub enum OutputStream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -15,7 +15,7 @@ pub enum Stream {
 /// Receives the progress of a call while it runs. Methods must not block for long.
 pub trait Watcher: Send + Sync {
     /// Receives bytes that the command wrote.
-    fn output(&self, stream: Stream, bytes: &[u8]) {
+    fn output(&self, stream: OutputStream, bytes: &[u8]) {
         let _ = (stream, bytes);
     }
 

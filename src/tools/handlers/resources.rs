@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use crate::tools::catalogue::find_guide;
 use crate::tools::lineage::lineage;
-use crate::tools::results::Render;
+use crate::tools::results::ToolResult;
 use crate::tools::{
-    Body, Content, Context, FilesTools, Handlers, Kept, OperationsTools, ResourceHandlers,
-    ToolError, params, uris,
+    CacheLifetime, ContentBody, Context, FilesTools, Handlers, OperationsTools, ResourceContent,
+    ResourceHandlers, ToolError, params, uris,
 };
 use crate::{ImageRef, OperationKind, OperationStatus};
 
@@ -16,7 +16,11 @@ const MAX_BYTES: u64 = 1024 * 1024;
 const MAX_ENTRIES: u64 = 10_000;
 
 impl ResourceHandlers for Handlers {
-    async fn read_file(&self, uri: uris::ReadFile, cx: &Context) -> Result<Content, ToolError> {
+    async fn read_file(
+        &self,
+        uri: uris::ReadFile,
+        cx: &Context,
+    ) -> Result<ResourceContent, ToolError> {
         let arguments = params::ReadFile {
             image: uri.image.clone(),
             path: absolute(&uri.path),
@@ -35,16 +39,20 @@ impl ResourceHandlers for Handlers {
             )));
         }
         let body = match read.encoding.as_str() {
-            "base64" => Body::Base64(read.content),
-            _ => Body::Text(read.content),
+            "base64" => ContentBody::Base64(read.content),
+            _ => ContentBody::Text(read.content),
         };
-        Ok(Content {
+        Ok(ResourceContent {
             body,
-            kept: kept(&uri.image),
+            lifetime: lifetime(&uri.image),
         })
     }
 
-    async fn image_ls(&self, uri: uris::ImageLs, cx: &Context) -> Result<Content, ToolError> {
+    async fn image_ls(
+        &self,
+        uri: uris::ImageLs,
+        cx: &Context,
+    ) -> Result<ResourceContent, ToolError> {
         let arguments = params::ListFiles {
             image: uri.image.clone(),
             path: absolute(&uri.path),
@@ -52,26 +60,26 @@ impl ResourceHandlers for Handlers {
             limit: MAX_ENTRIES,
         };
         let list = FilesTools::list_files(self, arguments, cx).await?;
-        Ok(Content::text(list.text(), kept(&uri.image)))
+        Ok(ResourceContent::text(list.text(), lifetime(&uri.image)))
     }
 
     async fn image_lineage(
         &self,
         uri: uris::ImageLineage,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         let lineage = lineage(cx, &uri.image).await?;
         let text = serde_json::to_string_pretty(&lineage)
             .map_err(|error| ToolError::internal("cannot serialise the lineage", error))?;
         // An image may get a new child at any time.
-        Ok(Content::text(text, Kept::No))
+        Ok(ResourceContent::text(text, CacheLifetime::None))
     }
 
     async fn instance_operation(
         &self,
         uri: uris::InstanceOperation,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         self.operation(&uri.operation_id, OperationKind::Instance, cx)
             .await
     }
@@ -80,14 +88,14 @@ impl ResourceHandlers for Handlers {
         &self,
         uri: uris::ImportOperation,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         self.operation(&uri.operation_id, OperationKind::ImageImport, cx)
             .await
     }
 
-    async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<Content, ToolError> {
+    async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<ResourceContent, ToolError> {
         let text = cx.session().selection().guide(find_guide(&uri.section)?);
-        Ok(Content::text(text, Kept::Forever))
+        Ok(ResourceContent::text(text, CacheLifetime::ThisVersion))
     }
 }
 
@@ -97,7 +105,7 @@ impl Handlers {
         id: &str,
         kind: OperationKind,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         let operation_id: Uuid = id
             .trim()
             .parse()
@@ -113,9 +121,13 @@ impl Handlers {
         let over = OperationStatus::from(operation.status.as_str()).is_terminal();
         let text = serde_json::to_string_pretty(&operation)
             .map_err(|error| ToolError::internal("cannot serialise the operation", error))?;
-        Ok(Content::text(
+        Ok(ResourceContent::text(
             text,
-            if over { Kept::Long } else { Kept::No },
+            if over {
+                CacheLifetime::Immutable
+            } else {
+                CacheLifetime::None
+            },
         ))
     }
 }
@@ -132,9 +144,9 @@ fn absolute(path: &str) -> String {
 
 /// Returns how long content of an image may be cached: by UUID it never changes, but a tag can
 /// move.
-fn kept(image: &str) -> Kept {
+fn lifetime(image: &str) -> CacheLifetime {
     match image.parse() {
-        Ok(ImageRef::Uuid(_)) => Kept::Long,
-        _ => Kept::No,
+        Ok(ImageRef::Uuid(_)) => CacheLifetime::Immutable,
+        _ => CacheLifetime::None,
     }
 }

@@ -9,7 +9,7 @@ use crate::store::uploads;
 use crate::tools::operation::{StartedOperation, failed, waiting_call};
 use crate::tools::results::{Operation, Run};
 use crate::tools::rsync::DirectoryState;
-use crate::tools::{Context, Handlers, RunTools, Stream, ToolError, lineage, params};
+use crate::tools::{Context, Handlers, OutputStream, RunTools, ToolError, lineage, params};
 use crate::{Client, Error, ImageRef, OperationStatus, types};
 
 /// Smallest `truncate_output_at` proposed after output was cut.
@@ -267,8 +267,8 @@ async fn follow(
     let outcome = client
         .outcome(operation, |event| {
             let (stream, name, chunk, shown) = match &event.payload {
-                Payload::Stdout(chunk) => (Stream::Stdout, "stdout", chunk, &mut out),
-                Payload::Stderr(chunk) => (Stream::Stderr, "stderr", chunk, &mut err),
+                Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk, &mut out),
+                Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk, &mut err),
                 _ => return,
             };
             cx.watcher().output(stream, &chunk.bytes);
@@ -283,8 +283,8 @@ async fn follow(
         .await?;
     // If the event stream broke off, the record has the rest.
     for (stream, captured, shown) in [
-        (Stream::Stdout, &outcome.stdout, out),
-        (Stream::Stderr, &outcome.stderr, err),
+        (OutputStream::Stdout, &outcome.stdout, out),
+        (OutputStream::Stderr, &outcome.stderr, err),
     ] {
         if let Some(rest) = captured.bytes.get(shown..).filter(|rest| !rest.is_empty()) {
             cx.watcher().output(stream, rest);

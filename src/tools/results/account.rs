@@ -6,7 +6,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Render;
+use super::ToolResult;
 use crate::tools::answer::PageRequest;
 
 /// Result of `registry_token_obtain`.
@@ -28,7 +28,7 @@ pub struct RegistryTokenObtain {
     pub page_request: Option<PageRequest>,
 }
 
-impl Render for RegistryTokenObtain {
+impl ToolResult for RegistryTokenObtain {
     fn text(&self) -> String {
         format!(
             "{}\n{}\nnext: {}\n",
@@ -53,7 +53,7 @@ pub struct RegistryAuth {
     pub message: String,
 }
 
-impl Render for RegistryAuth {
+impl ToolResult for RegistryAuth {
     fn text(&self) -> String {
         format!("{}\n", self.message)
     }
@@ -90,7 +90,7 @@ pub struct Whoami {
     pub notes: Vec<String>,
 }
 
-impl Render for Whoami {
+impl ToolResult for Whoami {
     fn text(&self) -> String {
         let mut text = format!(
             "backend {} at {} ({})\n",

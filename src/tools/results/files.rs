@@ -6,7 +6,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Render;
+use super::ToolResult;
 
 /// Result of `upload`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -20,7 +20,7 @@ pub struct Upload {
     pub size: u64,
 }
 
-impl Render for Upload {
+impl ToolResult for Upload {
     fn text(&self) -> String {
         format!(
             "file {}, {} bytes, sha256 {}\n",
@@ -59,7 +59,7 @@ pub struct Rsync {
     pub skipped_counts: BTreeMap<String, u64>,
 }
 
-impl Render for Rsync {
+impl ToolResult for Rsync {
     fn text(&self) -> String {
         let mut text = format!(
             "directory state {}: {} files, {} bytes, {} uploaded\n",
@@ -106,7 +106,7 @@ pub struct Download {
     pub executable: bool,
 }
 
-impl Render for Download {
+impl ToolResult for Download {
     fn text(&self) -> String {
         let how = if self.executable { ", executable" } else { "" };
         format!(

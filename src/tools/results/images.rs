@@ -5,7 +5,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Render, counted};
+use super::{ToolResult, counted};
 
 /// An image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -24,7 +24,7 @@ pub struct Image {
     pub operation_uuid: Option<String>,
 }
 
-impl Render for Image {
+impl ToolResult for Image {
     fn text(&self) -> String {
         let mut text = format!("image {}", self.uuid);
         for (name, value) in [
@@ -59,7 +59,7 @@ pub struct ListImages {
     pub next: Option<String>,
 }
 
-impl Render for ListImages {
+impl ToolResult for ListImages {
     fn text(&self) -> String {
         let mut text = format!("{}\n", counted(self.images.len(), "image"));
         for image in &self.images {
@@ -117,7 +117,7 @@ pub struct LineageData {
     pub created_at: Option<String>,
 }
 
-impl Render for Lineage {
+impl ToolResult for Lineage {
     fn text(&self) -> String {
         let mut text = format!(
             "image {}, {} from its root {}\n",

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Render;
+use super::ToolResult;
 
 /// A matching line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -37,7 +37,7 @@ pub struct Grep {
     pub next: Option<String>,
 }
 
-impl Render for Grep {
+impl ToolResult for Grep {
     fn text(&self) -> String {
         let count = self.matches.len();
         let mut text = format!("{count} {}\n", if count == 1 { "match" } else { "matches" });
@@ -100,7 +100,7 @@ fn one_line(name: &str) -> Cow<'_, str> {
     }
 }
 
-impl Render for ListFiles {
+impl ToolResult for ListFiles {
     fn text(&self) -> String {
         let mut text = format!(
             "{}: {}\n",
@@ -152,7 +152,7 @@ pub struct ReadFile {
     pub next: Option<String>,
 }
 
-impl Render for ReadFile {
+impl ToolResult for ReadFile {
     fn text(&self) -> String {
         // Some clients cannot pass on an empty text.
         let is_whole = self.offset.is_none() && self.next.is_none();

@@ -2,7 +2,7 @@
 //! schema.
 //!
 //! Null, "", [], {} and false are omitted, except in fields that every answer of a tool has.
-//! [`Render`] produces the text rendering with the same facts, for clients that show only text.
+//! [`ToolResult`] produces the text rendering with the same facts, for clients that show only text.
 //!
 
 mod account;
@@ -14,7 +14,7 @@ mod operations;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use super::answer::Render;
+pub use super::answer::ToolResult;
 
 pub use account::{RegistryAuth, RegistryTokenObtain, Whoami};
 pub use files::{Download, DownloadSource, Rsync, SkippedPath, Upload};
@@ -51,7 +51,7 @@ pub struct GetGuide {
     pub available_sections: Vec<String>,
 }
 
-impl Render for GetGuide {
+impl ToolResult for GetGuide {
     fn text(&self) -> String {
         format!(
             "{}\n\nOther guides: {}\n",
@@ -64,9 +64,9 @@ impl Render for GetGuide {
 /// An unchanged answer of the API, for tools without a result type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Plain(serde_json::Map<String, serde_json::Value>);
+pub struct ApiAnswer(serde_json::Map<String, serde_json::Value>);
 
-impl Plain {
+impl ApiAnswer {
     /// Wraps an answer. One that is not an object becomes the field `result` of an object.
     #[allow(
         dead_code,
@@ -82,9 +82,9 @@ impl Plain {
     }
 }
 
-impl JsonSchema for Plain {
+impl JsonSchema for ApiAnswer {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Plain".into()
+        "ApiAnswer".into()
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -92,7 +92,7 @@ impl JsonSchema for Plain {
     }
 }
 
-impl Render for Plain {
+impl ToolResult for ApiAnswer {
     fn text(&self) -> String {
         let value = serde_json::Value::Object(self.0.clone());
         format!("{value:#}\n")

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Render, counted, is_false};
-use crate::tools::answer::Link;
+use super::{ToolResult, counted, is_false};
+use crate::tools::answer::ResourceLink;
 
 /// An operation: a run or an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -92,7 +92,7 @@ pub struct OperationResult {
     pub tag: Option<String>,
 }
 
-impl Render for Operation {
+impl ToolResult for Operation {
     fn is_failure(&self) -> bool {
         self.status == crate::OperationStatus::Failed.to_string()
     }
@@ -166,10 +166,10 @@ impl Render for Operation {
         text
     }
 
-    fn links(&self) -> Vec<Link> {
+    fn links(&self) -> Vec<ResourceLink> {
         let made = self.result_image_uuid.as_deref();
         made.filter(|made| self.image_uuid.as_deref() != Some(made))
-            .map(Link::files_of)
+            .map(ResourceLink::files_of)
             .into_iter()
             .collect()
     }
@@ -197,7 +197,7 @@ impl Run {
     }
 }
 
-impl Render for Run {
+impl ToolResult for Run {
     fn text(&self) -> String {
         match (&self.operation_id, &self.ended) {
             (_, Some(ended)) => ended.text(),
@@ -208,8 +208,11 @@ impl Render for Run {
         }
     }
 
-    fn links(&self) -> Vec<Link> {
-        self.ended.as_ref().map(Render::links).unwrap_or_default()
+    fn links(&self) -> Vec<ResourceLink> {
+        self.ended
+            .as_ref()
+            .map(ToolResult::links)
+            .unwrap_or_default()
     }
 }
 
@@ -255,7 +258,7 @@ pub struct ListOperations {
     pub operations: Vec<OperationSummary>,
 }
 
-impl Render for ListOperations {
+impl ToolResult for ListOperations {
     fn text(&self) -> String {
         let mut text = format!("{}\n", counted(self.operations.len(), "operation"));
         for operation in &self.operations {
@@ -306,7 +309,7 @@ pub struct WaitOperations {
     pub next: Option<String>,
 }
 
-impl Render for WaitOperations {
+impl ToolResult for WaitOperations {
     fn text(&self) -> String {
         let mut text = format!("{} completed", self.completed.len());
         for (count, what) in [
@@ -348,7 +351,7 @@ pub struct CancelOperation {
     pub operation_id: String,
 }
 
-impl Render for CancelOperation {
+impl ToolResult for CancelOperation {
     fn text(&self) -> String {
         let Self {
             cancelled,
