@@ -54,17 +54,17 @@ pub(crate) fn touch(c: &Connection, backend: &str, key: &str) -> Result<(), DbEr
 }
 
 /// Stores a body and deletes the entries unused for longest, down to [`MAX_TOTAL_BYTES`].
-pub(crate) fn keep(
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     key: &str,
     body: &[u8],
     whole: u64,
 ) -> Result<(), DbError> {
-    keep_within(c, backend, key, body, whole, MAX_TOTAL_BYTES)
+    insert_within(c, backend, key, body, whole, MAX_TOTAL_BYTES)
 }
 
-fn keep_within(
+fn insert_within(
     c: &Connection,
     backend: &str,
     key: &str,
@@ -101,7 +101,7 @@ mod tests {
         let c = super::super::in_memory().unwrap();
         let body = vec![0; 1000];
         for n in 0..20 {
-            keep_within(&c, "b", &n.to_string(), &body, 1000, 10_000).unwrap();
+            insert_within(&c, "b", &n.to_string(), &body, 1000, 10_000).unwrap();
             // All entries could get the same millisecond; this fixes their order.
             c.execute(
                 "UPDATE contents SET used_at = ?1 WHERE key = ?2",
@@ -116,7 +116,7 @@ mod tests {
         assert!(find(&c, "b", "0").unwrap().is_none());
         assert_eq!(find(&c, "b", "19").unwrap().unwrap().body, body);
         assert!(find(&c, "other", "19").unwrap().is_none());
-        keep_within(&c, "b", "huge", &vec![0; 5000], 5000, 10_000).unwrap();
+        insert_within(&c, "b", "huge", &vec![0; 5000], 5000, 10_000).unwrap();
         assert!(find(&c, "b", "huge").unwrap().is_none());
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct StoredCredentials {
 }
 
 /// Stores the credentials for a registry, replacing earlier ones.
-pub(crate) fn keep(
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     registry: &str,

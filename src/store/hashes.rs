@@ -52,7 +52,7 @@ pub(crate) fn below(
 }
 
 /// Stores a file's hash.
-pub(crate) fn remember(
+pub(crate) fn insert(
     c: &Connection,
     path: &[u8],
     stamp: FileStamp,

@@ -32,7 +32,7 @@ fn origin(row: &Row<'_>) -> rusqlite::Result<ImageOrigin> {
 }
 
 /// Stores an image's origin. For a known image, only a missing source or time is filled in.
-pub(crate) fn remember(c: &Connection, backend: &str, origin: &ImageOrigin) -> Result<(), DbError> {
+pub(crate) fn insert(c: &Connection, backend: &str, origin: &ImageOrigin) -> Result<(), DbError> {
     c.prepare_cached(
         "INSERT INTO lineage (backend, image, parent, operation, kind, source, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (backend, image) DO UPDATE SET

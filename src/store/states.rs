@@ -37,7 +37,7 @@ pub(crate) struct StoredDirectoryState {
 }
 
 /// Stores a state and returns its id. An equal state keeps the id it already has.
-pub(crate) fn keep(
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     digest: &str,
@@ -111,11 +111,11 @@ mod tests {
     fn an_equal_state_keeps_its_id_and_old_states_are_deleted() {
         let c = super::super::in_memory().unwrap();
         let large = vec![b' '; 10 * 1024 * 1024];
-        let first = keep(&c, "b", "0", "/s", &large).unwrap();
-        assert_eq!(keep(&c, "b", "0", "/s", &large).unwrap(), first);
-        assert_ne!(keep(&c, "other", "0", "/s", b"[]").unwrap(), first);
+        let first = insert(&c, "b", "0", "/s", &large).unwrap();
+        assert_eq!(insert(&c, "b", "0", "/s", &large).unwrap(), first);
+        assert_ne!(insert(&c, "other", "0", "/s", b"[]").unwrap(), first);
         for n in 1..40 {
-            keep(&c, "b", &n.to_string(), "/s", &large).unwrap();
+            insert(&c, "b", &n.to_string(), "/s", &large).unwrap();
         }
         let (count, size): (i64, i64) = c
             .query_row("SELECT count(*), sum(size) FROM states", [], |row| {

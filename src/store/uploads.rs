@@ -8,7 +8,7 @@ use super::now;
 use contree_sqlite::DbError;
 
 /// Records that a backend stores a file with this SHA-256.
-pub(crate) fn remember(
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     sha256: &str,
@@ -46,7 +46,7 @@ pub(crate) fn find(c: &Connection, backend: &str, sha256: &str) -> Result<Option
 }
 
 /// Finds which of the `wanted` hashes are uploaded, with their UUIDs.
-pub(crate) fn known<'a>(
+pub(crate) fn find_all<'a>(
     c: &Connection,
     backend: &str,
     wanted: impl Iterator<Item = &'a str>,
@@ -72,7 +72,7 @@ pub(crate) fn is_executable(c: &Connection, backend: &str, uuid: &str) -> Result
 /// Deletes the record of a file that a backend has lost.
 ///
 /// A record used since `checked_at` stays: another call has sent the file again.
-pub(crate) fn forget(
+pub(crate) fn delete(
     c: &Connection,
     backend: &str,
     sha256: &str,

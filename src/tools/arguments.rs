@@ -27,7 +27,7 @@ pub(super) fn normalise(
 ) -> Result<Arguments, ToolError> {
     let none = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&none);
-    let mut given = Arguments::new();
+    let mut accepted = Arguments::new();
     let mut problems = Vec::new();
     for (name, value) in sent {
         let alias = aliases.iter().find(|(alias, _)| *alias == name);
@@ -41,12 +41,12 @@ pub(super) fn normalise(
         }
         let nulls = null_values.contains(&name.as_str());
         match convert(&name, property, value, nulls) {
-            Ok(value) => match given.get(&name) {
+            Ok(value) => match accepted.get(&name) {
                 Some(other) if *other != value => {
                     problems.push(ArgumentProblem::GivenTwice(name));
                 }
                 _ => {
-                    given.insert(name, value);
+                    accepted.insert(name, value);
                 }
             },
             Err(problem) => problems.push(problem),
@@ -57,7 +57,9 @@ pub(super) fn normalise(
         .into_iter()
         .flatten()
         .filter_map(Value::as_str);
-    let missing: Vec<_> = required.filter(|name| !given.contains_key(*name)).collect();
+    let missing: Vec<_> = required
+        .filter(|name| !accepted.contains_key(*name))
+        .collect();
     if problems.is_empty() && !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
         problems.push(ArgumentProblem::Missing {
@@ -73,7 +75,7 @@ pub(super) fn normalise(
     Ok(properties
         .iter()
         .filter_map(|(name, property)| {
-            let value = given
+            let value = accepted
                 .remove(name)
                 .or_else(|| property.get("default").cloned())?;
             Some((name.clone(), value))

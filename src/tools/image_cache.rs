@@ -55,11 +55,11 @@ impl<'a> ImageCache<'a> {
         Some(found)
     }
 
-    async fn keep(&self, key: String, body: Vec<u8>, whole: u64) {
+    async fn insert(&self, key: String, body: Vec<u8>, whole: u64) {
         let backend = self.backend.clone();
         let store = self.cx.session().store();
-        let kept = store.write(move |c| contents::keep(c, &backend, &key, &body, whole));
-        if let Err(error) = kept.await {
+        let written = store.write(move |c| contents::insert(c, &backend, &key, &body, whole));
+        if let Err(error) = written.await {
             tracing::warn!("cannot write the cache of image contents: {error}");
         }
     }
@@ -68,10 +68,10 @@ impl<'a> ImageCache<'a> {
         serde_json::from_slice(&self.find(key).await?.body).ok()
     }
 
-    async fn keep_json<T: Serialize>(&self, key: String, value: &T) {
+    async fn insert_json<T: Serialize>(&self, key: String, value: &T) {
         if let Ok(body) = serde_json::to_vec(value) {
             let whole = body.len() as u64;
-            self.keep(key, body, whole).await;
+            self.insert(key, body, whole).await;
         }
     }
 }
@@ -98,7 +98,7 @@ pub(super) async fn list(
             .await?;
         let mut list = answer.into_inner().files;
         list.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        cache.keep_json(key, &list).await;
+        cache.insert_json(key, &list).await;
         Ok::<_, ToolError>(list)
     })
     .await
@@ -122,7 +122,7 @@ pub(super) async fn read(
             let size = found.body.len() as u64;
             let from = offset.min(size);
             let to = offset.saturating_add(limit).min(size);
-            // Both are at most the body's length, so they fit into usize.
+            // Both are at most the body's length, so they fit into `usize`.
             let bytes = found.body[from as usize..to as usize].to_vec();
             return Ok::<_, ToolError>(FileRange {
                 bytes,
@@ -139,8 +139,8 @@ pub(super) async fn read(
         }
         let (read, all) = fetch(client, image, path, offset, limit).await?;
         match all {
-            Some(all) => cache.keep(whole, all, read.size).await,
-            None => cache.keep(part, read.bytes.clone(), read.size).await,
+            Some(all) => cache.insert(whole, all, read.size).await,
+            None => cache.insert(part, read.bytes.clone(), read.size).await,
         }
         Ok(read)
     })
@@ -179,7 +179,7 @@ async fn fetch(
         position = to;
         let start = offset.clamp(from, to) - from;
         let stop = end.clamp(from, to) - from;
-        // Both are at most the chunk's length, so they fit into usize.
+        // Both are at most the chunk's length, so they fit into `usize`.
         bytes.extend_from_slice(&chunk[start as usize..stop as usize]);
         match &mut all {
             Some(whole) if position <= MAX_WHOLE_FILE => whole.extend_from_slice(&chunk),
@@ -251,7 +251,7 @@ pub(super) async fn grep(cx: &Context, search: &ImageSearch<'_>) -> Result<GrepR
         let found = request.case(case).send().await?.into_inner();
         // A backend that ran out of time may find more the next time.
         if !found.truncated || found.matches.len() as u64 >= search.max_total {
-            cache.keep_json(key, &found).await;
+            cache.insert_json(key, &found).await;
         }
         Ok::<_, ToolError>(found)
     })

@@ -36,12 +36,12 @@ pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
         backend: client.backend().identity(),
     };
     let uuid = match &image {
-        ImageRef::Uuid(uuid) if sources.known(&uuid.to_string()).await.is_some() => *uuid,
+        ImageRef::Uuid(uuid) if sources.find_stored(&uuid.to_string()).await.is_some() => *uuid,
         image => client.resolve(image).await?.uuid.ok_or_else(|| {
             ToolError::unusable_answer(format!("the backend returned no UUID for `{image}`"))
         })?,
     };
-    if let Err(error) = sources.learn().await {
+    if let Err(error) = sources.read_operations().await {
         tracing::warn!("cannot list operations, so children may be missing: {error}");
     }
     let mut origin = sources.origin(uuid).await?;
@@ -90,7 +90,7 @@ pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
 }
 
 /// Stores the origin of a run's result image. A failure is logged and does not fail the run.
-pub(super) async fn remember(
+pub(super) async fn record(
     cx: &Context,
     image: Uuid,
     parent: Uuid,
@@ -113,7 +113,7 @@ pub(super) async fn remember(
         source: Some(shortened(command)),
         made_at: Some(chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
     };
-    sources.keep(vec![origin]).await;
+    sources.store_origins(vec![origin]).await;
 }
 
 fn shortened(command: &str) -> String {
@@ -134,7 +134,7 @@ struct LineageSources<'a> {
 
 impl LineageSources<'_> {
     /// Finds an image's stored origin. A failing store counts as empty.
-    async fn known(&self, image: &str) -> Option<ImageOrigin> {
+    async fn find_stored(&self, image: &str) -> Option<ImageOrigin> {
         let (backend, image) = (self.backend.clone(), image.to_owned());
         self.store
             .read(move |c| lineage::find(c, &backend, &image))
@@ -153,21 +153,21 @@ impl LineageSources<'_> {
     }
 
     /// Stores origins.
-    async fn keep(&self, origins: Vec<ImageOrigin>) {
+    async fn store_origins(&self, origins: Vec<ImageOrigin>) {
         let backend = self.backend.clone();
-        let kept = self.store.write(move |c| {
+        let written = self.store.write(move |c| {
             for origin in &origins {
-                lineage::remember(c, &backend, origin)?;
+                lineage::insert(c, &backend, origin)?;
             }
             Ok(())
         });
-        if let Err(error) = kept.await {
+        if let Err(error) = written.await {
             tracing::warn!("cannot store the origins of images: {error}");
         }
     }
 
     /// Reports whether all of these origins are stored.
-    async fn are_known(&self, origins: &[ImageOrigin]) -> bool {
+    async fn are_stored(&self, origins: &[ImageOrigin]) -> bool {
         let images: Vec<String> = origins.iter().map(|origin| origin.image.clone()).collect();
         let backend = self.backend.clone();
         let known = self.store.read(move |c| {
@@ -185,8 +185,8 @@ impl LineageSources<'_> {
     ///
     /// The origins are stored together at the end. If an interrupted read had stored the newest
     /// ones, the next read would stop at them and miss the older ones.
-    async fn learn(&self) -> Result<(), ToolError> {
-        let mut learnt = Vec::new();
+    async fn read_operations(&self) -> Result<(), ToolError> {
+        let mut origins_read = Vec::new();
         for page in 0..MAX_PAGES {
             let operations = self
                 .client
@@ -198,19 +198,19 @@ impl LineageSources<'_> {
                 .into_inner();
             let last = (operations.len() as u64) < PAGE;
             let origins: Vec<ImageOrigin> = operations.into_iter().filter_map(of_summary).collect();
-            let known = !origins.is_empty() && self.are_known(&origins).await;
-            learnt.extend(origins);
+            let known = !origins.is_empty() && self.are_stored(&origins).await;
+            origins_read.extend(origins);
             if last || known {
                 break;
             }
         }
-        self.keep(learnt).await;
+        self.store_origins(origins_read).await;
         Ok(())
     }
 
     /// Returns an image's origin, from the store or from the backend.
     async fn origin(&self, image: Uuid) -> Result<Option<ImageOrigin>, ToolError> {
-        if let Some(known) = self.known(&image.to_string()).await {
+        if let Some(known) = self.find_stored(&image.to_string()).await {
             return Ok(Some(known));
         }
         let found = match self.client.resolve(&ImageRef::Uuid(image)).await {
@@ -262,7 +262,7 @@ impl LineageSources<'_> {
             source,
             made_at: record.created_at,
         };
-        self.keep(vec![origin.clone()]).await;
+        self.store_origins(vec![origin.clone()]).await;
         Some(origin)
     }
 }

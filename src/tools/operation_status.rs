@@ -1,5 +1,5 @@
-//! State of an operation that a call started. It can be asked for by any client, also after the
-//! server that started the operation has ended.
+//! State of an operation that a call started. Any client can ask for it, also after the server that
+//! started the operation has ended.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use sha2::{Digest, Sha256};

@@ -13,10 +13,10 @@ impl Prompt {
     ///
     /// # Errors
     /// Names each argument that is missing, unknown or not a string.
-    pub fn render(&self, given: &Map<String, Value>) -> Result<String, ToolError> {
+    pub fn render(&self, values: &Map<String, Value>) -> Result<String, ToolError> {
         let mut context = facts();
         let mut problems = Vec::new();
-        for (name, value) in given {
+        for (name, value) in values {
             let Some(argument) = self.arguments.iter().find(|known| known.name == name) else {
                 problems.push(self.unknown(name));
                 continue;

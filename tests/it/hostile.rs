@@ -81,7 +81,11 @@ fn ten_thousand_calls_at_once_over_stdio() {
         assert!(raw.answer(id).get("result").is_some(), "{id}");
     }
     assert_memory_is_bounded(raw.pid());
-    assert_eq!(stub.take_requests(), [], "these calls must not reach the backend");
+    assert_eq!(
+        stub.take_requests(),
+        [],
+        "these calls must not reach the backend"
+    );
 }
 
 #[test]
@@ -172,7 +176,8 @@ fn a_client_that_stops_reading_does_not_affect_others() {
     let list = modern("tools/list", json!({}), 2);
     let body = list.to_string();
     let mut stalled = std::net::TcpStream::connect(web.address).unwrap();
-    stalled.set_write_timeout(Some(Duration::from_secs(2)))
+    stalled
+        .set_write_timeout(Some(Duration::from_secs(2)))
         .unwrap();
     let request = format!(
         "POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: */*\r\nmcp-protocol-version: 2026-07-28\r\n\

@@ -94,7 +94,11 @@ fn unchanged_files_are_not_sent_again() {
     let again = session.sync(&tree);
     assert_eq!(again["uploaded"], 0);
     assert_eq!(again["directory_state_id"], first["directory_state_id"]);
-    assert_eq!(session.requests(), (0, 0), "an unchanged directory needs no request");
+    assert_eq!(
+        session.requests(),
+        (0, 0),
+        "an unchanged directory needs no request"
+    );
 
     write(&tree.join("3/3"), "changed");
     let changed = session.sync(&tree);
@@ -333,10 +337,7 @@ fn credentials_are_not_sent() {
         json!({"source": "~", "destination": "/h", "exclude": ["tree", "state"]}),
     );
     assert_eq!(state["files"], 1, "{state}");
-    assert_eq!(
-        state["skipped_counts"]["credentials"], 2,
-        "{state}"
-    );
+    assert_eq!(state["skipped_counts"]["credentials"], 2, "{state}");
 }
 
 /// Credentials kept elsewhere behind links, and hard links to credentials.

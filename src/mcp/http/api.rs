@@ -171,7 +171,8 @@ fn event(name: &str, data: &Value) -> Event {
     Event::default().event(name).data(data.to_string())
 }
 
-/// Converts the output of an operation to events. Holds back incomplete UTF-8 characters.
+/// Converts the output of an operation to events. Counts the bytes and holds back incomplete UTF-8
+/// characters.
 #[derive(Default)]
 struct OutputEncoder {
     bytes: usize,

@@ -7,6 +7,7 @@ mod activity;
 mod api;
 mod endpoint;
 mod markdown;
+mod operation_record;
 mod page;
 mod request_filter;
 mod sessions;

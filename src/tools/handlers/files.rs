@@ -48,11 +48,11 @@ impl FilesTools for Handlers {
         };
         let (backend, sha256) = (client.backend().identity(), stored.sha256.clone());
         let uuid = stored.uuid.to_string();
-        let kept = cx.session().store().write(move |c| {
-            uploads::remember(c, &backend, &sha256, &uuid)?;
+        let written = cx.session().store().write(move |c| {
+            uploads::insert(c, &backend, &sha256, &uuid)?;
             uploads::set_executable(c, &backend, &sha256, executable)
         });
-        if let Err(error) = kept.await {
+        if let Err(error) = written.await {
             tracing::warn!("cannot record an upload: {error}");
         }
         Ok(stored.into())
@@ -199,7 +199,7 @@ async fn upload_path(
     cx: &Context,
 ) -> Result<(FileResponse, bool), ToolError> {
     let opened = cx.session().local().open("path", path)?;
-    if !opened.about.is_file() {
+    if !opened.metadata.is_file() {
         return Err(ToolError::unusable_file(format!(
             "{} is not a regular file; only regular files can be uploaded",
             path.display()
@@ -222,7 +222,7 @@ async fn upload_path(
     };
     let stored = client.upload_known(open, path, &sha256, size, true);
     let stored = cx.unless_cancelled(stored).await?;
-    Ok((stored, rsync::executable(&opened.about)))
+    Ok((stored, rsync::executable(&opened.metadata)))
 }
 
 enum UploadSource {

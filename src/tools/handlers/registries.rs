@@ -104,7 +104,7 @@ impl RegistriesTools for Handlers {
         let key = registry.clone();
         cx.session()
             .store()
-            .write(move |c| credentials::keep(c, &backend, key.as_str(), &username, &secret))
+            .write(move |c| credentials::insert(c, &backend, key.as_str(), &username, &secret))
             .await?;
         let message = match access {
             Access::Granted => {

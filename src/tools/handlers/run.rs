@@ -74,7 +74,7 @@ impl RunTools for Handlers {
         if let (Some(made), Some(parent)) = (made, started.image)
             && made != parent
         {
-            lineage::remember(cx, made, parent, started.operation, &request.command).await;
+            lineage::record(cx, made, parent, started.operation, &request.command).await;
         }
         if ended.truncated {
             ended.next = propose_limit(&ended, cut_at);

@@ -74,35 +74,35 @@ impl CredentialFiles {
             let mut left = MAX_ENTRIES;
             let mut pending = vec![(secret.clone(), 0)];
             while let Some((path, depth)) = pending.pop() {
-                let Ok(about) = path.symlink_metadata() else {
+                let Ok(metadata) = path.symlink_metadata() else {
                     continue;
                 };
-                if about.is_dir() && depth < MAX_DEPTH {
+                if metadata.is_dir() && depth < MAX_DEPTH {
                     let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
                     let before = pending.len();
                     pending.extend(entries.take(left).map(|entry| (entry.path(), depth + 1)));
                     left -= pending.len() - before;
                 } else {
-                    inside.add(&path, &about);
+                    inside.add(&path, &metadata);
                 }
             }
         }
         inside
     }
 
-    fn add(&mut self, path: &Path, about: &Metadata) {
-        if !about.is_symlink() {
-            self.files.extend(number(about));
+    fn add(&mut self, path: &Path, metadata: &Metadata) {
+        if !metadata.is_symlink() {
+            self.files.extend(number(metadata));
             return;
         }
         let target = path.canonicalize();
         let target = target.and_then(|target| Ok((target.metadata()?, target)));
         // A link to a directory may lead to anything, such as all of the user's work, so only files
         // are protected.
-        if let Ok((about, target)) = target
-            && about.is_file()
+        if let Ok((metadata, target)) = target
+            && metadata.is_file()
         {
-            self.files.extend(number(&about));
+            self.files.extend(number(&metadata));
             self.targets.insert(target);
         }
     }

@@ -140,10 +140,10 @@ impl LocalAccess {
     }
 
     /// Checks an existing file, which may be a hard link to a forbidden one.
-    pub(super) fn judge_file(&self, path: &Path, about: &Metadata) -> Result<(), AccessRefusal> {
+    pub(super) fn judge_file(&self, path: &Path, metadata: &Metadata) -> Result<(), AccessRefusal> {
         self.judge(path)?;
-        let is_known = is_named_again(about)
-            && number(about).is_some_and(|number| self.inside().files.contains(&number));
+        let is_known = is_named_again(metadata)
+            && number(metadata).is_some_and(|number| self.inside().files.contains(&number));
         // Paths below a credential path were judged by their path already.
         let is_judged = || {
             let mut places = self.named.iter().filter(|named| *named == path);
@@ -230,10 +230,10 @@ impl LocalAccess {
         let resolved = self.resolved(argument, path)?;
         let failed = |error| ToolError::local_file(path, error);
         let file = open_quietly(&resolved).map_err(failed)?;
-        let about = file.metadata().map_err(failed)?;
-        let place = real_path_of(&file, &resolved, &about).map_err(failed)?;
-        self.check_file(argument, &place, &about)?;
-        Ok(OpenedFile { file, about })
+        let metadata = file.metadata().map_err(failed)?;
+        let place = real_path_of(&file, &resolved, &metadata).map_err(failed)?;
+        self.check_file(argument, &place, &metadata)?;
+        Ok(OpenedFile { file, metadata })
     }
 
     /// Refuses a file, given by its real path, that is forbidden under any of its names.
@@ -241,9 +241,9 @@ impl LocalAccess {
         &self,
         argument: &str,
         place: &Path,
-        about: &Metadata,
+        metadata: &Metadata,
     ) -> Result<(), ToolError> {
-        self.judge_file(place, about)
+        self.judge_file(place, metadata)
             .map_err(|refusal| self.refused(argument, place, refusal))
     }
 
@@ -302,15 +302,15 @@ impl LocalAccess {
         };
         std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
         let opened = File::open(directory).map_err(|error| failed(directory, error))?;
-        let about = opened
+        let metadata = opened
             .metadata()
             .map_err(|error| failed(directory, error))?;
-        let really =
-            real_path_of(&opened, directory, &about).map_err(|error| failed(directory, error))?;
-        self.check(argument, &really.join(name))?;
+        let real_directory = real_path_of(&opened, directory, &metadata)
+            .map_err(|error| failed(directory, error))?;
+        self.check(argument, &real_directory.join(name))?;
         Ok(WriteDestination {
-            path: handle(&opened, &really).join(name),
-            shown: really.join(name),
+            path: handle(&opened, &real_directory).join(name),
+            shown: real_directory.join(name),
             _directory: opened,
         })
     }
@@ -329,7 +329,7 @@ pub(super) enum AccessRefusal {
 #[derive(Debug)]
 pub(super) struct OpenedFile {
     pub(super) file: File,
-    pub(super) about: Metadata,
+    pub(super) metadata: Metadata,
 }
 
 /// A file to be written.

@@ -25,7 +25,7 @@ pub(in super::super) fn open_quietly(path: &Path) -> io::Result<File> {
 pub(in super::super) fn real_path_of(
     file: &File,
     path: &Path,
-    about: &Metadata,
+    metadata: &Metadata,
 ) -> io::Result<PathBuf> {
     #[cfg(target_os = "linux")]
     {
@@ -36,7 +36,7 @@ pub(in super::super) fn real_path_of(
     }
     let _ = file;
     let place = path.canonicalize()?;
-    if same(&std::fs::metadata(&place)?, about) {
+    if same(&std::fs::metadata(&place)?, metadata) {
         Ok(place)
     } else {
         Err(io::Error::other(
@@ -47,9 +47,9 @@ pub(in super::super) fn real_path_of(
 
 /// Returns device and inode of a file, which are equal for all its hard links.
 #[cfg(unix)]
-pub(super) fn number(about: &Metadata) -> Option<(u64, u64)> {
+pub(super) fn number(metadata: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
-    about.is_file().then(|| (about.dev(), about.ino()))
+    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
@@ -59,9 +59,9 @@ pub(super) fn number(_: &Metadata) -> Option<(u64, u64)> {
 
 /// Reports whether a file has several hard links.
 #[cfg(unix)]
-pub(super) fn is_named_again(about: &Metadata) -> bool {
+pub(super) fn is_named_again(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    about.nlink() > 1
+    metadata.nlink() > 1
 }
 
 #[cfg(not(unix))]
@@ -108,7 +108,7 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
 }
 
 /// Returns a path to an open directory that does not depend on the directory's name.
-pub(super) fn handle(directory: &File, really: &Path) -> PathBuf {
+pub(super) fn handle(directory: &File, real_path: &Path) -> PathBuf {
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd as _;
@@ -118,7 +118,7 @@ pub(super) fn handle(directory: &File, really: &Path) -> PathBuf {
         }
     }
     let _ = directory;
-    really.to_owned()
+    real_path.to_owned()
 }
 
 /// Removes `.` and `..` from a path by its spelling alone.

@@ -104,9 +104,9 @@ fn links_to_credentials_are_refused() {
         assert!(error.to_string().contains("credentials"), "{bad}: {error}");
         let found = home.join(bad).canonicalize().unwrap();
         if !bad.contains("one") {
-            let about = found.metadata().unwrap();
+            let metadata = found.metadata().unwrap();
             assert_eq!(
-                all.judge_file(&found, &about),
+                all.judge_file(&found, &metadata),
                 Err(AccessRefusal::Secret),
                 "{bad}"
             );
@@ -116,7 +116,7 @@ fn links_to_credentials_are_refused() {
         let error = all.destination("destination", &home.join(bad)).unwrap_err();
         assert!(error.to_string().contains("credentials"), "{bad}: {error}");
     }
-    // Files that are only linked from a credential path's directory stay allowed.
+    // Files in a directory that a credential path links to stay allowed.
     for good in ["work/one", "work/two"] {
         all.open("path", &home.join(good)).unwrap();
     }
@@ -154,5 +154,5 @@ fn a_pipe_is_opened_without_waiting() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     let opened = LocalAccess::everything().open("path", &pipe).unwrap();
-    assert!(!opened.about.is_file());
+    assert!(!opened.metadata.is_file());
 }

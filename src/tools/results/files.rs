@@ -108,9 +108,9 @@ pub struct Download {
 
 impl ToolResult for Download {
     fn text(&self) -> String {
-        let how = if self.executable { ", executable" } else { "" };
+        let suffix = if self.executable { ", executable" } else { "" };
         format!(
-            "saved {} of image {} as {}: {} bytes{how}\n",
+            "saved {} of image {} as {}: {} bytes{suffix}\n",
             self.source.path, self.source.image, self.destination, self.size
         )
     }

@@ -78,12 +78,12 @@ impl ToolResult for ListImages {
 pub struct Lineage {
     /// UUID of the image
     pub image: String,
-    /// UUID of the image
+    /// UUID of the image it was made from
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// UUID of the image
+    /// UUIDs of the images made directly from it
     pub children: Vec<String>,
-    /// Its ancestors, nearest first
+    /// UUIDs of its ancestors, nearest first
     pub ancestors: Vec<String>,
     /// Whether there are more ancestors than are listed
     #[serde(skip_serializing_if = "std::ops::Not::not")]

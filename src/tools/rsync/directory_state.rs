@@ -76,7 +76,7 @@ impl DirectoryState {
             .store()
             .write(move |c| {
                 states::touch(c, id)?;
-                uploads::known(c, &backend, hashes.iter().map(String::as_str))
+                uploads::find_all(c, &backend, hashes.iter().map(String::as_str))
             })
             .await
             .map_err(ToolError::from)?;
@@ -168,10 +168,10 @@ impl DirectoryState {
             .store()
             .write(move |c| {
                 for sha256 in &forgotten {
-                    uploads::forget(c, &key, sha256, checked_at)?;
+                    uploads::delete(c, &key, sha256, checked_at)?;
                 }
                 for (sha256, uuid) in &known {
-                    uploads::remember(c, &key, sha256, uuid)?;
+                    uploads::insert(c, &key, sha256, uuid)?;
                 }
                 Ok(())
             })
@@ -239,8 +239,8 @@ fn find_sources(
     for (sha256, paths) in wanted {
         let source = paths.into_iter().find_map(|path| {
             let file = open_here(&path).ok()?;
-            let about = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            cx.session().local().judge_file(&path, &about).ok()?;
+            let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            cx.session().local().judge_file(&path, &metadata).ok()?;
             let (found, size) = digest(&file, cx).ok()?;
             (found == sha256).then_some((path, size))
         });

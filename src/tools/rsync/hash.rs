@@ -90,13 +90,13 @@ pub(super) async fn hash(
             Err(reason) => skipped.add(Path::new(&found.relative), reason),
         }
     }
-    let kept = cx.session().store().write(move |c| {
+    let written = cx.session().store().write(move |c| {
         for (path, stamp, sha256) in &fresh {
-            hashes::remember(c, path, *stamp, sha256)?;
+            hashes::insert(c, path, *stamp, sha256)?;
         }
         hashes::prune(c, &removed)
     });
-    if let Err(error) = kept.await {
+    if let Err(error) = written.await {
         tracing::warn!("cannot cache hashes: {error}");
     }
     hashed.sort_unstable_by(|a, b| a.found.relative.cmp(&b.found.relative));
@@ -155,11 +155,11 @@ fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome
     for _ in 0..TRIES {
         let begun = now();
         let file = open_here(path)?;
-        let about = file.metadata()?;
-        if !about.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(SkipReason::Changed);
         }
-        let before = stamp(&about);
+        let before = stamp(&metadata);
         let (sha256, _) = digest(&file, cx)?;
         let after = file.metadata()?;
         if stamp(&after) == before {
@@ -187,8 +187,8 @@ pub(super) fn open_here(path: &Path) -> std::io::Result<File> {
         options.custom_flags(flags.bits().cast_signed());
     }
     let file = options.open(path)?;
-    let about = file.metadata()?;
-    if real_path_of(&file, path, &about)? == path {
+    let metadata = file.metadata()?;
+    if real_path_of(&file, path, &metadata)? == path {
         Ok(file)
     } else {
         Err(std::io::Error::other("the file is no longer at its path"))

@@ -69,7 +69,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         .map(|file| u64::try_from(file.found.stamp.size).unwrap_or_default())
         .sum();
     let count = hashed.len() as u64;
-    let id = keep(cx, backend, &source, &destination, hashed).await?;
+    let id = store_state(cx, backend, &source, &destination, hashed).await?;
     Ok(Rsync {
         directory_state_id: id,
         files: count,
@@ -81,17 +81,17 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
 }
 
 /// Normalises the destination in the sandbox. A trailing slash is kept.
-fn destination(given: &str) -> Result<String, ToolError> {
-    let parts: Vec<&str> = given
+fn destination(path: &str) -> Result<String, ToolError> {
+    let parts: Vec<&str> = path
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
-    if !given.starts_with('/') || parts.contains(&"..") {
+    if !path.starts_with('/') || parts.contains(&"..") {
         return Err(ToolError::invalid(format!(
-            "`destination` must be an absolute path in the sandbox without `..`, not `{given}`"
+            "`destination` must be an absolute path in the sandbox without `..`, not `{path}`"
         )));
     }
-    let slash = if given.ends_with('/') { "/" } else { "" };
+    let slash = if path.ends_with('/') { "/" } else { "" };
     Ok(match parts.is_empty() {
         true => "/".to_owned(),
         false => format!("/{}{slash}", parts.join("/")),
@@ -101,19 +101,21 @@ fn destination(given: &str) -> Result<String, ToolError> {
 async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundFiles, ToolError> {
     let (source, patterns, cx) = (source.to_owned(), patterns.to_vec(), cx.clone());
     let walk = move || {
-        let about =
+        let metadata =
             std::fs::metadata(&source).map_err(|error| ToolError::local_file(&source, error))?;
-        if about.is_dir() {
+        if metadata.is_dir() {
             let excludes = walk::excludes(&source, &patterns)?;
             return walk::walk(&source, &excludes, cx.session().local(), &cx);
         }
-        if !about.is_file() {
+        if !metadata.is_file() {
             return Err(ToolError::unusable_file(format!(
                 "{} is neither a directory nor a regular file; `source` needs one of them",
                 source.display()
             )));
         }
-        cx.session().local().check_file("source", &source, &about)?;
+        cx.session()
+            .local()
+            .check_file("source", &source, &metadata)?;
         let name = source.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {
             ToolError::unusable_file(format!(
@@ -124,8 +126,8 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
         Ok(FoundFiles {
             files: vec![FoundFile {
                 relative: name.to_owned(),
-                stamp: walk::stamp(&about),
-                executable: executable(&about),
+                stamp: walk::stamp(&metadata),
+                executable: executable(&metadata),
                 path: source.clone(),
             }],
             skipped: SkippedPaths::default(),
@@ -155,7 +157,7 @@ async fn missing(
     cx.session()
         .store()
         .read(move |c| {
-            let known = uploads::known(c, &backend, contents.keys().map(String::as_str))?;
+            let known = uploads::find_all(c, &backend, contents.keys().map(String::as_str))?;
             Ok(contents
                 .into_iter()
                 .filter(|(sha256, _)| !known.contains_key(sha256))
@@ -167,7 +169,7 @@ async fn missing(
 }
 
 /// Stores a directory state and returns its id.
-async fn keep(
+async fn store_state(
     cx: &Context,
     backend: String,
     source: &Path,
@@ -191,15 +193,15 @@ async fn keep(
         })
         .collect();
     let source = source.to_string_lossy().into_owned();
-    let kept = cx.session().store().write(move |c| {
+    let written = cx.session().store().write(move |c| {
         let files = serde_json::to_vec(&files).unwrap_or_default();
         let mut digest = Sha256::new();
         digest.update(source.as_bytes());
         digest.update([0]);
         digest.update(&files);
-        states::keep(c, &backend, &hex(&digest.finalize()), &source, &files)
+        states::insert(c, &backend, &hex(&digest.finalize()), &source, &files)
     });
-    kept.await.map_err(ToolError::from)
+    written.await.map_err(ToolError::from)
 }
 
 #[cfg(test)]

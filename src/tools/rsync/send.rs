@@ -92,14 +92,14 @@ pub(super) async fn send(
             sent.count
         ));
         if fresh.len() >= STEP {
-            remember(cx, &backend, std::mem::take(&mut fresh)).await?;
+            record(cx, &backend, std::mem::take(&mut fresh)).await?;
         }
     };
-    remember(cx, &backend, fresh).await?;
+    record(cx, &backend, fresh).await?;
     ended.map(|()| sent)
 }
 
-async fn remember(
+async fn record(
     cx: &Context,
     backend: &str,
     fresh: BTreeMap<String, String>,
@@ -112,7 +112,7 @@ async fn remember(
         .store()
         .write(move |c| {
             for (sha256, uuid) in &fresh {
-                uploads::remember(c, &backend, sha256, uuid)?;
+                uploads::insert(c, &backend, sha256, uuid)?;
             }
             Ok(())
         })

@@ -58,8 +58,8 @@ impl From<std::io::Error> for SkipReason {
 
 impl SkipReason {
     /// Returns why a path that is not a directory cannot be sent; `None` for a regular file.
-    pub(super) fn of_kind(about: &Metadata) -> Option<Self> {
-        let kind = about.file_type();
+    pub(super) fn of_kind(metadata: &Metadata) -> Option<Self> {
+        let kind = metadata.file_type();
         if kind.is_file() {
             return None;
         }

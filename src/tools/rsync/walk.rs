@@ -79,8 +79,8 @@ pub(super) fn walk(
             }
             let path = entry.path();
             let relative = below(root, &path);
-            let about = match entry.metadata() {
-                Ok(about) => about,
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
                 // The entry was removed meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
@@ -89,14 +89,14 @@ pub(super) fn walk(
                     continue;
                 }
             };
-            if excludes.matched(&path, about.is_dir()).is_ignore() {
+            if excludes.matched(&path, metadata.is_dir()).is_ignore() {
                 continue;
             }
             is_empty = false;
-            match access.judge_file(&path, &about) {
+            match access.judge_file(&path, &metadata) {
                 Ok(()) => {}
                 // Some paths below the directory may still be allowed.
-                Err(AccessRefusal::Outside) if about.is_dir() => {}
+                Err(AccessRefusal::Outside) if metadata.is_dir() => {}
                 Err(AccessRefusal::Outside) => {
                     walked.skipped.add(relative, SkipReason::Outside);
                     continue;
@@ -106,11 +106,11 @@ pub(super) fn walk(
                     continue;
                 }
             }
-            if about.is_dir() {
+            if metadata.is_dir() {
                 directories.push(path);
                 continue;
             }
-            if let Some(reason) = SkipReason::of_kind(&about) {
+            if let Some(reason) = SkipReason::of_kind(&metadata) {
                 walked.skipped.add(relative, reason);
                 continue;
             }
@@ -120,8 +120,8 @@ pub(super) fn walk(
             };
             walked.files.push(FoundFile {
                 relative: portable(name),
-                stamp: stamp(&about),
-                executable: executable(&about),
+                stamp: stamp(&metadata),
+                executable: executable(&metadata),
                 path,
             });
         }
@@ -154,22 +154,22 @@ fn portable(relative: &str) -> String {
 }
 
 #[cfg(unix)]
-pub(super) fn stamp(about: &Metadata) -> FileStamp {
+pub(super) fn stamp(metadata: &Metadata) -> FileStamp {
     use std::os::unix::fs::MetadataExt as _;
     let nanoseconds =
         |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
     FileStamp {
-        device: about.dev().cast_signed(),
-        inode: about.ino().cast_signed(),
-        size: about.size().cast_signed(),
-        mtime: nanoseconds(about.mtime(), about.mtime_nsec()),
-        ctime: nanoseconds(about.ctime(), about.ctime_nsec()),
+        device: metadata.dev().cast_signed(),
+        inode: metadata.ino().cast_signed(),
+        size: metadata.size().cast_signed(),
+        mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
     }
 }
 
 #[cfg(not(unix))]
-pub(super) fn stamp(about: &Metadata) -> FileStamp {
-    let modified = about
+pub(super) fn stamp(metadata: &Metadata) -> FileStamp {
+    let modified = metadata
         .modified()
         .ok()
         .and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok())
@@ -177,16 +177,16 @@ pub(super) fn stamp(about: &Metadata) -> FileStamp {
     FileStamp {
         device: 0,
         inode: 0,
-        size: i64::try_from(about.len()).unwrap_or(i64::MAX),
+        size: i64::try_from(metadata.len()).unwrap_or(i64::MAX),
         mtime: modified,
         ctime: modified,
     }
 }
 
 #[cfg(unix)]
-pub(in super::super) fn executable(about: &Metadata) -> bool {
+pub(in super::super) fn executable(metadata: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    about.permissions().mode() & 0o111 != 0
+    metadata.permissions().mode() & 0o111 != 0
 }
 
 #[cfg(not(unix))]
