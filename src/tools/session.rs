@@ -199,7 +199,7 @@ impl Session {
         }
     }
 
-    /// Cancels the unattended operations and waits up to [`CANCEL_TIMEOUT`] for each to end.
+    /// Cancels the unattended operations and waits up to 10 seconds for each to end.
     pub async fn cancel_unattended(&self) {
         let Some(client) = self.client.get() else {
             return;
