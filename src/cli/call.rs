@@ -16,7 +16,7 @@ use super::secret::{self, SecretError};
 use super::setup::Setup;
 use super::{USAGE, signals};
 use crate::tools::{
-    self, Answer, Context, Handlers, Session, Tool, ToolError, ToolSelection, Watcher,
+    self, Context, Handlers, Session, Tool, ToolAnswer, ToolError, ToolSelection, Watcher,
 };
 
 /// A tool said no.
@@ -257,7 +257,7 @@ fn print_json(value: &Value) -> u8 {
     }
 }
 
-fn print_raw(shape: RawShape, answer: &Answer, raw: &RawOutput) -> u8 {
+fn print_raw(shape: RawShape, answer: &ToolAnswer, raw: &RawOutput) -> u8 {
     let result = &answer.structured;
     let text = |name: &str| result[name].as_str().unwrap_or_default();
     if shape == RawShape::Content {
@@ -267,7 +267,7 @@ fn print_raw(shape: RawShape, answer: &Answer, raw: &RawOutput) -> u8 {
                 .unwrap_or_default(),
             _ => text("content").as_bytes().to_vec(),
         };
-        raw.output(tools::Stream::Stdout, &bytes);
+        raw.output(tools::OutputStream::Stdout, &bytes);
         if let Some(next) = result["next"].as_str() {
             say(format_args!("this is a part; go on with {next}"));
         }
@@ -275,8 +275,8 @@ fn print_raw(shape: RawShape, answer: &Answer, raw: &RawOutput) -> u8 {
     }
     // What was followed live is on the terminal already; what was looked up is printed now.
     if !raw.has_written() {
-        raw.output(tools::Stream::Stdout, text("stdout").as_bytes());
-        raw.output(tools::Stream::Stderr, text("stderr").as_bytes());
+        raw.output(tools::OutputStream::Stdout, text("stdout").as_bytes());
+        raw.output(tools::OutputStream::Stderr, text("stderr").as_bytes());
     }
     if result["truncated"] == true {
         let bytes = |name: &str| {
@@ -324,7 +324,7 @@ async fn stay(session: &Arc<Session>, cancelled: &CancellationToken) {
         names.join(", ")
     ));
     tokio::select! {
-        () = session.wait_for_left() => {}
-        () = cancelled.cancelled() => session.cancel_left().await,
+        () = session.wait_for_unattended() => {}
+        () = cancelled.cancelled() => session.cancel_unattended().await,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::process::ProcessError;
-use crate::tools::{Stream, Watcher};
+use crate::tools::{OutputStream, Watcher};
 
 /// Prints to standard output; a reader that went away is no failure of ours.
 ///
@@ -73,13 +73,13 @@ impl RawOutput {
 }
 
 impl Watcher for RawOutput {
-    fn output(&self, stream: Stream, bytes: &[u8]) {
+    fn output(&self, stream: OutputStream, bytes: &[u8]) {
         self.written.store(true, Ordering::Release);
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         match stream {
             // Output with a hole is worse than output that ends.
-            Stream::Stdout if *writing != WriteState::Fine => {}
-            Stream::Stdout => match write(bytes) {
+            OutputStream::Stdout if *writing != WriteState::Fine => {}
+            OutputStream::Stdout => match write(bytes) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                     *writing = WriteState::Closed;
@@ -90,7 +90,7 @@ impl Watcher for RawOutput {
                     say(ProcessError::Output(error));
                 }
             },
-            Stream::Stderr => {
+            OutputStream::Stderr => {
                 let failed = std::io::stderr().lock().write_all(bytes).err();
                 if *writing == WriteState::Fine
                     && failed.is_some_and(|error| error.kind() != ErrorKind::BrokenPipe)
@@ -112,7 +112,7 @@ impl TerminalOutput {
 }
 
 impl Watcher for TerminalOutput {
-    fn output(&self, _stream: Stream, bytes: &[u8]) {
+    fn output(&self, _stream: OutputStream, bytes: &[u8]) {
         if self.0 {
             let _ = std::io::stderr().lock().write_all(bytes);
         }

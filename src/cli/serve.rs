@@ -45,7 +45,7 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
             Some(options) => over_http(session.clone(), options, stop).await,
         };
         // What was left running ends with an engine in this process; a service's operations go on.
-        if tokio::time::timeout(LAST, session.cancel_left())
+        if tokio::time::timeout(LAST, session.cancel_unattended())
             .await
             .is_err()
         {

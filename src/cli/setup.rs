@@ -15,7 +15,7 @@ use super::options::{Level, Options};
 use crate::config::{
     Cloud, Decision, Directories, DirectoryError, Environment, ProfileFiles, Selected, decide,
 };
-use crate::tools::{BackendInfo, Connect, LocalAccess, Session, ToolError, ToolSelection};
+use crate::tools::{BackendInfo, ClientFactory, LocalAccess, Session, ToolError, ToolSelection};
 use crate::{Client, Error};
 
 /// Said by `whoami`, beside what the engine says of itself.
@@ -98,7 +98,7 @@ impl Setup {
         let mut info = BackendInfo::default();
         info.why.clone_from(&self.decision.why);
         info.notes.clone_from(&self.decision.notes);
-        let connect: Connect = match (&self.decision.selected, &self.directories) {
+        let connect: ClientFactory = match (&self.decision.selected, &self.directories) {
             (Ok(Selected::Cloud(cloud)), _) => {
                 info.name = "cloud";
                 let cloud = cloud.clone();
@@ -158,7 +158,7 @@ impl Setup {
     }
 
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    fn local(&self, _directories: &Directories, stays: bool) -> Connect {
+    fn local(&self, _directories: &Directories, stays: bool) -> ClientFactory {
         match self.local_config() {
             Ok(config) => {
                 super::network::warn(&config);
@@ -169,7 +169,7 @@ impl Setup {
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
-    fn local(&self, _directories: &Directories, _stays: bool) -> Connect {
+    fn local(&self, _directories: &Directories, _stays: bool) -> ClientFactory {
         failing(super::error::NO_ENGINE.to_owned())
     }
 }
@@ -196,7 +196,7 @@ fn filter(level: Level) -> LevelFilter {
     }
 }
 
-fn failing(why: String) -> Connect {
+fn failing(why: String) -> ClientFactory {
     let error = ToolError::no_backend_because(why);
     Box::new(move || std::future::ready(Err(error.clone())).boxed())
 }
@@ -206,7 +206,7 @@ fn connect(cloud: &Cloud) -> Result<Client, Error> {
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn local(config: crate::engine::LocalConfig, stays: bool) -> Connect {
+fn local(config: crate::engine::LocalConfig, stays: bool) -> ClientFactory {
     Box::new(move || {
         let config = config.clone();
         async move {

@@ -1,7 +1,8 @@
-//! Showing the user a page through the client: elicitation by URL, in both generations of the protocol.
+//! Shows the user a page through the client, by URL elicitation.
 //!
-//! Up to 2025-11-25 the server asks the client and waits. From 2026-07-28 on a call is answered with what is to be shown, and
-//! the client calls again with the user's answer; the call that comes again is judged by itself, so there is no state to keep.
+//! Up to protocol 2025-11-25 the server sends the client a request and waits. From 2026-07-28 on,
+//! the call's answer names the page, and the client repeats the call with the user's response. The
+//! repeated call carries all it needs, so the server keeps no state.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +16,20 @@ use rmcp::model::{
 use rmcp::service::{Peer, RequestContext};
 use uuid::Uuid;
 
-use crate::tools::{PageOutcome, Pages};
+use crate::tools::{PageOutcome, PagePresenter};
 
-/// The name of the one thing that is ever asked for.
+/// Key of the only input request that is ever made.
 const KEY: &str = "page";
 
-/// The client of one call.
-pub(super) struct ClientPages {
+/// Shows pages through the client of one call.
+pub(super) struct ClientPagePresenter {
     peer: Peer<RoleServer>,
     is_supported: bool,
-    asks_itself: bool,
-    answer: Option<PageOutcome>,
+    client_repeats_call: bool,
+    response: Option<PageOutcome>,
 }
 
-impl ClientPages {
+impl ClientPagePresenter {
     pub(super) fn of(
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
@@ -37,31 +38,31 @@ impl ClientPages {
             .client_capabilities()
             .and_then(|capabilities| capabilities.elicitation)
             .is_some_and(|elicitation| elicitation.url.is_some());
-        let answers = request.input_responses.as_ref();
-        let answer = answers.and_then(|answers| answers.get(KEY)).map(|answer| {
-            match answer["action"].as_str() {
+        let responses = request.input_responses.as_ref();
+        let response = responses
+            .and_then(|responses| responses.get(KEY))
+            .map(|response| match response["action"].as_str() {
                 Some("accept") => PageOutcome::Opened,
                 _ => PageOutcome::Declined,
-            }
-        });
+            });
         let version = context.protocol_version();
         Self {
             peer: context.peer.clone(),
             is_supported: declared,
-            asks_itself: version.is_some_and(|version| !version.has_initialize()),
-            answer,
+            client_repeats_call: version.is_some_and(|version| !version.has_initialize()),
+            response,
         }
     }
 }
 
-impl Pages for ClientPages {
+impl PagePresenter for ClientPagePresenter {
     fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, PageOutcome> {
         async move {
             if !self.is_supported {
                 return PageOutcome::Unsupported;
             }
-            if self.asks_itself {
-                return self.answer.unwrap_or(PageOutcome::CallAgain);
+            if self.client_repeats_call {
+                return self.response.unwrap_or(PageOutcome::CallAgain);
             }
             match self
                 .peer
@@ -80,12 +81,12 @@ impl Pages for ClientPages {
     }
 }
 
-/// The answer to a call that is to come again, once the user has seen the page.
+/// Builds the answer that makes the client show a page and then repeat the call.
 pub(super) fn input_required(message: &str, url: &str) -> InputRequiredResult {
-    let asked = ElicitRequest::new(page(message, url, String::new()));
+    let request = ElicitRequest::new(page(message, url, String::new()));
     InputRequiredResult::from_input_requests(BTreeMap::from([(
         KEY.to_owned(),
-        InputRequest::Elicitation(asked),
+        InputRequest::Elicitation(request),
     )]))
 }
 

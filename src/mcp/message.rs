@@ -1,65 +1,65 @@
-//! A text as a message of JSON-RPC, and what to say of one that is none.
+//! Parses a text as a JSON-RPC message and explains why an invalid one is refused.
 
 use rmcp::model::{ClientJsonRpcMessage, ErrorData, RequestId};
 use serde::de::IgnoredAny;
 
-use super::lines::request_id;
+use super::line_reader::request_id;
 
-/// The most values that a message may hold: each costs far more memory than the two bytes it may have as text.
-const MOST_VALUES: usize = 200_000;
+/// Most JSON values in a message. A value may take two bytes as text and far more in memory.
+const MAX_VALUES: usize = 200_000;
 
-/// What [`Parsed::Ignored`] says of a notification that is not known.
+/// Reason in [`ParseOutcome::Ignored`] for an unknown notification.
 pub(super) const UNKNOWN_NOTIFICATION: &str = "an unknown notification";
 
-/// What a text is.
-pub(super) enum Parsed {
+/// Result of parsing a text.
+pub(super) enum ParseOutcome {
     Message(Box<ClientJsonRpcMessage>),
-    /// A line of several messages.
+    /// Several messages on one line.
     Several(Vec<Vec<u8>>),
     Ignored(&'static str),
-    /// What is to be answered, to the request with this id.
+    /// The error to answer, and the id of the request if it is known.
     Refused(Option<RequestId>, ErrorData),
 }
 
-/// A refusal of what is no message.
-pub(super) fn invalid(id: Option<RequestId>, why: impl Into<String>) -> Parsed {
-    Parsed::Refused(id, ErrorData::invalid_request(why.into(), None))
+/// Builds the refusal of an invalid message.
+pub(super) fn invalid(id: Option<RequestId>, why: impl Into<String>) -> ParseOutcome {
+    ParseOutcome::Refused(id, ErrorData::invalid_request(why.into(), None))
 }
 
-/// The id of the request that a text is, or was meant to be.
+/// Finds the id of the request in a text, even if the text is malformed.
 pub(super) fn id_of(text: &[u8]) -> Option<RequestId> {
     request_id(text).and_then(|id| serde_json::from_value(id).ok())
 }
 
-/// Why a text is not to be read, if it has so many values that it would take far more memory than its length.
+/// Returns the error for a text with more than [`MAX_VALUES`] values.
 pub(super) fn too_many_values(text: &[u8]) -> Option<ErrorData> {
     let why = || {
         let text = format!(
-            "the message has more than {MOST_VALUES} values; give large content as text or by path instead"
+            "the message has more than {MAX_VALUES} JSON values; send large content as one string, or by path"
         );
         ErrorData::invalid_request(text, None)
     };
-    (values(text) > MOST_VALUES).then(why)
+    (count_values(text) > MAX_VALUES).then(why)
 }
 
-/// Reads one message.
-pub(super) fn parse(line: &[u8]) -> Parsed {
+/// Parses one message.
+pub(super) fn parse(line: &[u8]) -> ParseOutcome {
     let line = line
         .strip_prefix(b"\xEF\xBB\xBF")
         .unwrap_or(line)
         .trim_ascii();
     if line.is_empty() {
-        return Parsed::Ignored("empty");
+        return ParseOutcome::Ignored("empty");
     }
     if let Some(why) = too_many_values(line) {
-        return Parsed::Refused(id_of(line), why);
+        return ParseOutcome::Refused(id_of(line), why);
     }
     let error = match serde_json::from_slice(line) {
-        Ok(message) => return Parsed::Message(Box::new(message)),
+        Ok(message) => return ParseOutcome::Message(Box::new(message)),
         Err(error) => error,
     };
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
-        return unread(line, &error);
+        return unparsable(line, &error);
     };
     let id = value
         .get("id")
@@ -69,39 +69,38 @@ pub(super) fn parse(line: &[u8]) -> Parsed {
         .get("method")
         .is_some_and(serde_json::Value::is_string);
     match (id, is_call) {
-        (None, true) if value.get("id").is_none() => Parsed::Ignored(UNKNOWN_NOTIFICATION),
-        (id, true) => invalid(id, format!("not a request of JSON-RPC 2.0: {error}")),
+        (None, true) if value.get("id").is_none() => ParseOutcome::Ignored(UNKNOWN_NOTIFICATION),
+        (id, true) => invalid(id, format!("not a JSON-RPC 2.0 request: {error}")),
         (_, false) if value.is_array() => {
-            invalid(None, "batches are not supported: send one message a line")
+            invalid(None, "batches are not supported; send one message per line")
         }
-        (_, false) => invalid(
-            None,
-            "neither a request, a notification nor a response of JSON-RPC 2.0",
-        ),
+        (_, false) => invalid(None, "not a JSON-RPC 2.0 request, notification or response"),
     }
 }
 
-/// What to do with a line that is not one JSON value, or one that is nested too deeply.
-fn unread(line: &[u8], error: &serde_json::Error) -> Parsed {
-    if let Some(messages) = several(line) {
-        return Parsed::Several(messages);
+/// Handles a line that is not one JSON value, or is nested too deeply.
+fn unparsable(line: &[u8], error: &serde_json::Error) -> ParseOutcome {
+    if let Some(messages) = split_objects(line) {
+        return ParseOutcome::Several(messages);
     }
     let Some(id) = id_of(line) else {
-        // Answering what is no request could start an echo between two programs, and has no id to answer to.
-        return Parsed::Ignored("not JSON");
+        // Without an id there is nothing to answer to, and answering could start an echo between
+        // two programs.
+        return ParseOutcome::Ignored("not JSON");
     };
     let deep = serde_json::from_slice::<IgnoredAny>(line).is_ok();
     let why = if deep {
-        "the message is nested too deeply: give such content by path instead".to_owned()
+        "the message is nested too deeply; send such content by path".to_owned()
     } else {
         format!("not JSON: {error}")
     };
-    Parsed::Refused(Some(id), ErrorData::parse_error(why, None))
+    ParseOutcome::Refused(Some(id), ErrorData::parse_error(why, None))
 }
 
-/// The objects of a line that holds more than one and nothing else. They are found without being read, so that their
-/// depth is no matter.
-fn several(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+/// Splits a line of two or more JSON objects. Returns `None` for any other line.
+///
+/// The objects are not parsed, so their depth does not matter.
+fn split_objects(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut values = serde_json::Deserializer::from_slice(line).into_iter::<IgnoredAny>();
     let (mut messages, mut begin) = (Vec::new(), 0);
     while let Some(value) = values.next() {
@@ -117,8 +116,10 @@ fn several(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     (messages.len() > 1).then_some(messages)
 }
 
-/// How many values the text holds, at most: every one but the first of a list or object follows a comma or colon.
-fn values(text: &[u8]) -> usize {
+/// Returns an upper bound for the number of JSON values in a text.
+///
+/// Every value but the first of a list or object follows a comma or colon.
+fn count_values(text: &[u8]) -> usize {
     let (mut count, mut in_string, mut escaped) = (1, false, false);
     for byte in text {
         if in_string {
@@ -144,20 +145,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_counted_outside_of_texts() {
-        assert_eq!(values(b"1"), 1);
-        assert_eq!(values(br#"{"a":[1,2],"b":"x,y:[{\",,"}"#), 7);
+    fn separators_within_strings_are_not_counted() {
+        assert_eq!(count_values(b"1"), 1);
+        assert_eq!(count_values(br#"{"a":[1,2],"b":"x,y:[{\",,"}"#), 7);
         let long = format!(r#"{{"text":"{}"}}"#, ",".repeat(1000));
-        assert!(values(long.as_bytes()) < 4);
+        assert!(count_values(long.as_bytes()) < 4);
     }
 
     #[test]
-    fn a_message_of_too_many_values_is_answered_and_not_read() {
+    fn a_message_of_too_many_values_is_refused() {
         let many = format!(
             r#"{{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{{"name":"run","arguments":{{"a":[{}1]}}}}}}"#,
-            "1,".repeat(MOST_VALUES)
+            "1,".repeat(MAX_VALUES)
         );
-        let Parsed::Refused(Some(id), why) = parse(many.as_bytes()) else {
+        let ParseOutcome::Refused(Some(id), why) = parse(many.as_bytes()) else {
             panic!("it was read");
         };
         assert_eq!(id, RequestId::Number(5));

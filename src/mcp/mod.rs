@@ -1,26 +1,27 @@
-//! The Model Context Protocol over standard input and output, and over HTTP: the only place that knows rmcp.
+//! The Model Context Protocol over standard input and output, and over HTTP. Only this module uses
+//! rmcp.
 //!
-//! No tool is known by name here. What there is to call comes from the manifest's table, and a call goes
-//! through its dispatch.
+//! No tool name appears here. The manifest's table lists the tools, and the generated dispatch
+//! calls them.
 
-mod calls;
+mod background_context;
+mod call_shutdown;
 mod complete;
 #[cfg(feature = "conformance")]
 #[path = "../../tests/conformance/fixtures.rs"]
 mod conformance;
 mod elicit;
-mod ending;
 mod http;
-mod lines;
+mod line_reader;
 mod message;
 mod paging;
 mod progress;
 mod prompts;
-mod quiet;
 mod resources;
 mod result;
 mod server;
 mod tasks;
+mod tool_calls;
 mod transport;
 
 use std::sync::Arc;
@@ -30,18 +31,18 @@ use rmcp::service::ServerInitializeError;
 use tokio_util::sync::CancellationToken;
 
 use crate::tools::Session;
-use ending::Ending;
+use call_shutdown::CallShutdown;
 use server::Server;
 use transport::LineTransport;
 
 pub use http::{HttpOptions, HttpServer, InvalidToken, Token, is_host};
 
-/// Why a session ended badly.
+/// A failure to serve a session.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The client did not get through the handshake.
-    #[error("the MCP session could not begin: {0}")]
+    /// The handshake failed.
+    #[error("the MCP handshake failed: {0}")]
     Handshake(String),
     /// The session's own task failed.
     #[error("the MCP session failed: {0}")]
@@ -53,17 +54,17 @@ pub enum ServeError {
 
 /// Serves one session over standard input and output, until the input ends or `stop` is cancelled.
 ///
-/// At the end of the input, calls in flight get five seconds to finish; then they are cancelled, as they are at
-/// once by `stop`. Returns when they have cleaned up, or after a few seconds more.
+/// At the end of the input, calls in flight get five seconds to finish; then they are cancelled.
+/// `stop` cancels them at once. Returns when they have cleaned up, or after three seconds more.
 ///
 /// # Errors
-/// When the handshake or the session fails. The end of the input is no error.
+/// If the handshake or the session fails. The end of the input is not an error.
 pub async fn serve(session: Arc<Session>, stop: CancellationToken) -> Result<(), ServeError> {
     let (read, write) = rmcp::transport::stdio_pipes();
-    let ending = Ending::new(stop);
-    let transport = LineTransport::new(read, write, ending.clone());
-    let server = Server::new(session, ending);
-    // rmcp is not given `stop`: the transport ends the input instead, once the calls have ended.
+    let shutdown = CallShutdown::new(stop);
+    let transport = LineTransport::new(read, write, shutdown.clone());
+    let server = Server::new(session, shutdown);
+    // rmcp does not get `stop`: the transport ends the input instead, once the calls have ended.
     let running = match server.serve(transport).await {
         Ok(running) => running,
         Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),

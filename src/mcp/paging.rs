@@ -1,19 +1,19 @@
-//! Pages of lists that never change while the server runs.
+//! Pages of lists that do not change while the server runs.
 
 use rmcp::model::{Cursor, ErrorData, PaginatedRequestParams};
 
-/// How many entries a page has: more than any of our lists, so that ordinary clients ask once.
-pub(super) const PAGE: usize = 200;
-/// How long clients may keep a list, in milliseconds.
-pub(super) const LIST_KEPT_MS: u64 = 3_600_000;
+/// Entries of a page. Every list is shorter, so that ordinary clients ask once.
+pub(super) const PAGE_SIZE: usize = 200;
+/// How long clients may cache a list, in milliseconds.
+pub(super) const LIST_TTL_MS: u64 = 3_600_000;
 
-/// What stands before the position in a cursor, so that a number from elsewhere is refused.
-const MARK: &str = "from-";
+/// Prefix of every cursor, so that a number from elsewhere is refused.
+const PREFIX: &str = "from-";
 
-/// The page that was asked for, and the cursor of the next one.
+/// Returns the requested page, and the cursor of the next one.
 ///
 /// # Errors
-/// When the cursor is none that a page of this list has answered.
+/// If no page of this list has returned the cursor.
 pub(super) fn page<T: Clone>(
     items: &[T],
     request: Option<&PaginatedRequestParams>,
@@ -22,18 +22,20 @@ pub(super) fn page<T: Clone>(
     let from = match request.and_then(|request| request.cursor.as_deref()) {
         None => 0,
         Some(cursor) => cursor
-            .strip_prefix(MARK)
+            .strip_prefix(PREFIX)
             .and_then(|position| position.parse::<usize>().ok())
             .filter(|from| *from > 0 && *from < items.len() && from % size == 0)
             .ok_or_else(|| {
                 ErrorData::invalid_params(
-                    format!("no such cursor: `{cursor}` (ask for the list anew, without a cursor)"),
+                    format!(
+                        "there is no cursor `{cursor}`; request the list again without a cursor"
+                    ),
                     None,
                 )
             })?,
     };
     let until = items.len().min(from + size);
-    let next = (until < items.len()).then(|| format!("{MARK}{until}"));
+    let next = (until < items.len()).then(|| format!("{PREFIX}{until}"));
     Ok((items[from..until].to_vec(), next))
 }
 

@@ -1,4 +1,4 @@
-//! Progress notifications: the newest line of a running command, never more often than a reader needs.
+//! Progress notifications: the newest output line of a running command, at a bounded rate.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,34 +11,34 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::tools::{Stream, Watcher};
+use crate::tools::{OutputStream, Watcher};
 
-/// The least time between two notifications.
+/// Shortest time between two notifications.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// The longest time without one: clients take silence for a hang.
+/// Longest time without a notification. Clients take silence for a hang.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long the last notification may hold up the answer.
-const LAST: Duration = Duration::from_secs(1);
-/// The longest line shown, in bytes.
+/// How long the last notification may delay the answer.
+const LAST_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes of a line that are shown.
 const LONGEST: usize = 200;
 
-/// Keeps the newest line, and the operation that the call follows.
-pub(super) struct NewestLine {
+/// Progress of one call: the newest line, and the operation that the call follows.
+pub(super) struct CallProgress {
     message: watch::Sender<String>,
-    operation: watch::Sender<Operation>,
+    operation: watch::Sender<FollowedOperation>,
     over: AtomicBool,
     partial: Mutex<Vec<u8>>,
 }
 
-/// What a call follows.
+/// The operation that a call follows.
 #[derive(Clone, Copy, Default)]
-struct Operation {
+struct FollowedOperation {
     id: Option<Uuid>,
-    /// Whether the client was told to ask for this one.
-    promised: bool,
+    /// Whether the client has this operation's id as a task.
+    is_pinned: bool,
 }
 
-impl NewestLine {
+impl CallProgress {
     pub(super) fn new() -> Self {
         Self {
             message: watch::Sender::new(String::new()),
@@ -48,37 +48,39 @@ impl NewestLine {
         }
     }
 
-    /// The newest line; empty if there is none yet.
+    /// Returns the newest line, empty if there is none yet.
     pub(super) fn message(&self) -> String {
         self.message.borrow().clone()
     }
 
-    /// Whether the call is over.
+    /// Reports whether the call has ended.
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
 
-    /// The call is over.
+    /// Records that the call has ended.
     pub(super) fn set_over(&self) {
         self.over.store(true, Ordering::Release);
     }
 
-    /// The operation, if the call follows one by now.
+    /// Returns the operation, if the call follows one.
     pub(super) fn known_operation(&self) -> Option<Uuid> {
         self.operation.borrow().id
     }
 
-    /// Takes the operation for the one that the client will ask for. From now on it is not replaced.
-    pub(super) fn promise(&self) -> Option<Uuid> {
-        let mut promised = None;
+    /// Pins the operation, since the client gets it as a task. Another one can no longer replace
+    /// it.
+    pub(super) fn pin_operation(&self) -> Option<Uuid> {
+        let mut pinned = None;
         self.operation.send_modify(|operation| {
-            operation.promised = operation.id.is_some();
-            promised = operation.id;
+            operation.is_pinned = operation.id.is_some();
+            pinned = operation.id;
         });
-        promised
+        pinned
     }
 
-    /// The operation, once the call follows one. Pending for ever if it never does.
+    /// Waits until the call follows an operation, and returns it. Never resolves if none is
+    /// started.
     pub(super) async fn operation(&self) -> Uuid {
         let mut operation = self.operation.subscribe();
         loop {
@@ -93,7 +95,7 @@ impl NewestLine {
 
     fn show(&self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        // A carriage return begins a line anew, as progress bars do.
+        // A carriage return restarts the line, as progress bars do.
         let text = text
             .trim_end()
             .rsplit('\r')
@@ -108,8 +110,8 @@ impl NewestLine {
     }
 }
 
-impl Watcher for NewestLine {
-    fn output(&self, _stream: Stream, bytes: &[u8]) {
+impl Watcher for CallProgress {
+    fn output(&self, _stream: OutputStream, bytes: &[u8]) {
         let mut partial = self
             .partial
             .lock()
@@ -147,11 +149,11 @@ impl Watcher for NewestLine {
 
     fn restarts(&self) -> bool {
         self.operation.send_if_modified(|operation| {
-            let may = !operation.promised;
-            if may {
+            let may_restart = !operation.is_pinned;
+            if may_restart {
                 operation.id = None;
             }
-            may
+            may_restart
         })
     }
 
@@ -160,21 +162,21 @@ impl Watcher for NewestLine {
     }
 }
 
-/// Runs `work` and meanwhile tells the client the newest line, until `work` is done.
+/// Runs `work` and sends the client the newest line until it is done.
 ///
-/// Updates that the client is too slow for are skipped. None is under way any more when this returns, so that
-/// no progress follows its answer.
+/// Updates that a slow client cannot take are skipped. No notification is in flight when this
+/// returns, so that none follows the answer.
 pub(super) async fn report<T>(
     peer: &Peer<RoleServer>,
     token: Option<ProgressToken>,
-    newest: &NewestLine,
+    progress: &CallProgress,
     work: impl Future<Output = T>,
 ) -> T {
     let Some(token) = token else {
         return work.await;
     };
     let started = Instant::now();
-    let mut lines = newest.message.subscribe();
+    let mut lines = progress.message.subscribe();
     let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
@@ -196,14 +198,14 @@ pub(super) async fn report<T>(
         let notification =
             ProgressNotificationParam::new(token.clone(), elapsed).with_message(message);
         let mut notify = std::pin::pin!(peer.notify_progress(notification));
-        let told = tokio::select! {
-            told = &mut notify => told,
+        let sent = tokio::select! {
+            sent = &mut notify => sent,
             done = &mut work => {
-                let _ = tokio::time::timeout(LAST, notify).await;
+                let _ = tokio::time::timeout(LAST_TIMEOUT, notify).await;
                 return done;
             }
         };
-        if told.is_err() {
+        if sent.is_err() {
             return work.await;
         }
         tokio::select! {
@@ -219,12 +221,12 @@ mod tests {
     use super::*;
 
     fn shown(pieces: &[&str]) -> Vec<String> {
-        let newest = NewestLine::new();
+        let progress = CallProgress::new();
         pieces
             .iter()
             .map(|piece| {
-                newest.output(Stream::Stdout, piece.as_bytes());
-                newest.message.borrow().clone()
+                progress.output(OutputStream::Stdout, piece.as_bytes());
+                progress.message.borrow().clone()
             })
             .collect()
     }
@@ -239,16 +241,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_promised_is_not_replaced() {
-        let newest = NewestLine::new();
-        assert_eq!(newest.promise(), None);
-        newest.started(Uuid::from_u128(1));
-        assert!(newest.restarts());
-        assert_eq!(newest.promise(), None);
-        newest.started(Uuid::from_u128(2));
-        assert_eq!(newest.promise(), Some(Uuid::from_u128(2)));
-        assert!(!newest.restarts());
-        assert_eq!(newest.known_operation(), Some(Uuid::from_u128(2)));
+    fn a_pinned_operation_is_not_replaced() {
+        let progress = CallProgress::new();
+        assert_eq!(progress.pin_operation(), None);
+        progress.started(Uuid::from_u128(1));
+        assert!(progress.restarts());
+        assert_eq!(progress.pin_operation(), None);
+        progress.started(Uuid::from_u128(2));
+        assert_eq!(progress.pin_operation(), Some(Uuid::from_u128(2)));
+        assert!(!progress.restarts());
+        assert_eq!(progress.known_operation(), Some(Uuid::from_u128(2)));
     }
 
     #[test]

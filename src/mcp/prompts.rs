@@ -1,4 +1,4 @@
-//! Listing and rendering prompts.
+//! Lists and renders prompts.
 
 use std::sync::Arc;
 
@@ -7,37 +7,37 @@ use rmcp::model::{
     Prompt, PromptArgument, PromptMessage, Role,
 };
 
-use super::paging::{LIST_KEPT_MS, PAGE, page};
+use super::paging::{LIST_TTL_MS, PAGE_SIZE, page};
 use crate::tools::{self, PROMPTS, Session};
 
-/// The prompts that go with the tools that are offered.
+/// Prompts whose tools are all offered.
 pub(super) struct Prompts {
     session: Arc<Session>,
-    /// The prompts as they are listed, which never change while the server runs.
+    /// Descriptions of the prompts. They never change while the server runs.
     listed: Vec<Prompt>,
 }
 
 impl Prompts {
-    /// The prompts of `session`.
+    /// Creates the prompts that `session` offers.
     pub(super) fn new(session: Arc<Session>) -> Self {
         Self {
-            listed: session.selection().prompts().map(shown).collect(),
+            listed: session.selection().prompts().map(describe).collect(),
             session,
         }
     }
 
-    /// One page of the prompts.
+    /// Returns one page of the list of prompts.
     pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let (prompts, next) = page(&self.listed, request.as_ref(), PAGE)?;
-        let mut list = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LIST_KEPT_MS);
+        let (prompts, next) = page(&self.listed, request.as_ref(), PAGE_SIZE)?;
+        let mut list = ListPromptsResult::with_all_items(prompts).with_ttl_ms(LIST_TTL_MS);
         list.next_cursor = next;
         Ok(list)
     }
 
-    /// A prompt's text for its arguments.
+    /// Renders a prompt for its arguments.
     pub(super) fn get(
         &self,
         request: GetPromptRequestParams,
@@ -48,9 +48,9 @@ impl Prompts {
             .iter()
             .find(|prompt| prompt.name == *name)
             .ok_or_else(|| invalid(tools::unknown_prompt(name)))?;
-        let offer = self.session.selection();
-        if !offer.prompts().any(|offered| offered.name == *name) {
-            let refusal = offer.refusal(&format!("a tool of the prompt `{name}`"));
+        let selection = self.session.selection();
+        if !selection.prompts().any(|offered| offered.name == *name) {
+            let refusal = selection.refusal(&format!("a tool of the prompt `{name}`"));
             return Err(invalid(refusal));
         }
         let text = prompt
@@ -63,7 +63,7 @@ impl Prompts {
     }
 }
 
-fn shown(prompt: &tools::Prompt) -> Prompt {
+fn describe(prompt: &tools::Prompt) -> Prompt {
     let arguments = prompt.arguments.iter().map(|argument| {
         let doc = match argument.default {
             Some(default) => format!("{} (default: {default})", argument.doc),

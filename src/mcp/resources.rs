@@ -1,4 +1,4 @@
-//! Listing and reading resources.
+//! Lists and reads resources.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,20 +12,24 @@ use rmcp::service::RequestContext;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::ending::Ending;
-use super::paging::{LIST_KEPT_MS, PAGE, page};
-use crate::tools::{self, Body, Content, Context, GUIDES, Handlers, Kept, Quiet, Session};
+use super::call_shutdown::CallShutdown;
+use super::paging::{LIST_TTL_MS, PAGE_SIZE, page};
+use crate::tools::{
+    self, CacheLifetime, ContentBody, Context, GUIDES, Handlers, ResourceContent, Session,
+    SilentWatcher,
+};
 
-/// The type of what is listed, which are guides.
+/// Media type of the guides, which are the only listed resources.
 const MARKDOWN: &str = "text/markdown";
-/// The type of contents that are no text.
-const BYTES: &str = "application/octet-stream";
+/// Media type of contents that are not text.
+const OCTETS: &str = "application/octet-stream";
 
 const DAY_MS: u64 = 24 * 3_600_000;
-/// How long a guide may be kept: as long as this version is used, which a client cannot know to be over.
-const FOREVER_MS: u64 = 365 * DAY_MS;
-/// How long what cannot change may be kept; it may be removed.
-const LONG_MS: u64 = 30 * DAY_MS;
+/// How long clients may cache a guide. It is valid for this server version, and clients cannot see
+/// an upgrade.
+const GUIDE_TTL_MS: u64 = 365 * DAY_MS;
+/// How long clients may cache contents that cannot change but can be deleted.
+const IMMUTABLE_TTL_MS: u64 = 30 * DAY_MS;
 
 static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     let guides = GUIDES.iter().map(|guide| {
@@ -38,17 +42,17 @@ static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     guides.collect()
 });
 
-/// The guides, and the resources that go with the tools that are offered.
+/// The guides, and the resources whose tool is offered.
 pub(super) struct Resources {
     session: Arc<Session>,
-    ending: Ending,
-    /// The resources with variables as they are listed, which never change while the server runs.
+    shutdown: CallShutdown,
+    /// Descriptions of the resource templates. They never change while the server runs.
     templates: Vec<ResourceTemplate>,
 }
 
 impl Resources {
-    /// The resources of `session`.
-    pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
+    /// Creates the resources that `session` offers.
+    pub(super) fn new(session: Arc<Session>, shutdown: CallShutdown) -> Self {
         let templates = session.selection().resources().map(|resource| {
             ResourceTemplate::new(resource.uri, resource.name)
                 .with_title(resource.title)
@@ -58,29 +62,29 @@ impl Resources {
         Self {
             templates: templates.collect(),
             session,
-            ending,
+            shutdown,
         }
     }
 
-    /// One page of the resources that have no variables.
+    /// Returns one page of the resources without variables.
     pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let (resources, next) = page(&LISTED, request.as_ref(), PAGE)?;
-        let mut list = ListResourcesResult::with_all_items(resources).with_ttl_ms(LIST_KEPT_MS);
+        let (resources, next) = page(&LISTED, request.as_ref(), PAGE_SIZE)?;
+        let mut list = ListResourcesResult::with_all_items(resources).with_ttl_ms(LIST_TTL_MS);
         list.next_cursor = next;
         Ok(list)
     }
 
-    /// One page of the resources that have variables.
+    /// Returns one page of the resource templates.
     pub(super) fn template_page(
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let (templates, next) = page(&self.templates, request.as_ref(), PAGE)?;
+        let (templates, next) = page(&self.templates, request.as_ref(), PAGE_SIZE)?;
         let mut list =
-            ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_KEPT_MS);
+            ListResourceTemplatesResult::with_all_items(templates).with_ttl_ms(LIST_TTL_MS);
         list.next_cursor = next;
         Ok(list)
     }
@@ -91,14 +95,14 @@ impl Resources {
         request: ReadResourceRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Result<ReadResourceResult, ErrorData> {
-        let _counted = self.ending.call();
+        let _in_flight = self.shutdown.track_call();
         let uri = request.uri;
         let failed = |error: tools::ToolError| {
             let data = Some(json!({"uri": uri}));
             let text = self.session.explain(error.clone()).to_string();
             if error.is_missing() {
                 ErrorData::resource_not_found(text, data)
-            } else if error.is_ours() {
+            } else if error.is_backend_fault() {
                 ErrorData::internal_error(text, data)
             } else {
                 ErrorData::invalid_params(text, data)
@@ -106,7 +110,7 @@ impl Resources {
         };
         let (resource, variables) =
             tools::find_resource(&uri).ok_or_else(|| failed(tools::unknown_resource(&uri)))?;
-        // Guides are listed whatever is offered.
+        // Guides can be read whichever tools are offered.
         let listed = LISTED.iter().any(|known| known.uri == uri);
         if !listed && !self.session.selection().has(resource.tool) {
             return Err(failed(
@@ -114,42 +118,47 @@ impl Resources {
             ));
         }
         let cancelled = CancellationToken::new();
-        let tool = Context::new(self.session.clone(), Arc::new(Quiet), cancelled.clone());
+        let tool = Context::new(
+            self.session.clone(),
+            Arc::new(SilentWatcher),
+            cancelled.clone(),
+        );
         let read = tools::read_resource(&Handlers, resource.name, variables, &tool);
         let mut read = std::pin::pin!(read);
         let read = tokio::select! {
             biased;
             read = &mut read => read,
-            () = self.ending.gives_up(&context.ct) => {
+            () = self.shutdown.abandoned(&context.ct) => {
                 cancelled.cancel();
                 read.await
             }
         };
-        // What a server with a choice of tools says is for its own clients.
-        let shared = match self.session.selection().is_whole() {
+        // A server that offers only some tools answers differently, so shared caches must not keep
+        // its guides.
+        let guide_scope = match self.session.selection().is_whole() {
             true => CacheScope::Public,
             false => CacheScope::Private,
         };
-        Ok(contents(&uri, resource, read.map_err(failed)?, shared))
+        Ok(contents(&uri, resource, read.map_err(failed)?, guide_scope))
     }
 }
 
 fn contents(
     uri: &str,
     resource: &tools::Resource,
-    content: Content,
-    shared: CacheScope,
+    content: ResourceContent,
+    guide_scope: CacheScope,
 ) -> ReadResourceResult {
-    let held = match content.body {
-        Body::Text(text) => ResourceContents::text(text, uri).with_mime_type(resource.mime),
-        Body::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(BYTES),
+    let contents = match content.body {
+        ContentBody::Text(text) => ResourceContents::text(text, uri).with_mime_type(resource.mime),
+        ContentBody::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(OCTETS),
     };
-    let (kept_ms, scope) = match content.kept {
-        Kept::Forever => (FOREVER_MS, shared),
-        Kept::Long => (LONG_MS, CacheScope::Private),
-        Kept::No => (0, CacheScope::Private),
+    let (ttl_ms, scope) = match content.lifetime {
+        CacheLifetime::ThisVersion => (GUIDE_TTL_MS, guide_scope),
+        CacheLifetime::Immutable => (IMMUTABLE_TTL_MS, CacheScope::Private),
+        CacheLifetime::None => (0, CacheScope::Private),
     };
-    ReadResourceResult::new(vec![held])
-        .with_ttl_ms(kept_ms)
+    ReadResourceResult::new(vec![contents])
+        .with_ttl_ms(ttl_ms)
         .with_cache_scope(scope)
 }

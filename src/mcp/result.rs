@@ -1,12 +1,13 @@
-//! Answers and errors of tools as results of the protocol.
+//! Converts answers and errors of tools to results of the protocol.
 
 use rmcp::model::{CallToolResult, ContentBlock, ProtocolVersion, Resource};
 
-use crate::tools::{Answer, ToolError};
+use crate::tools::{ToolAnswer, ToolError};
 
-/// Both renderings of an answer. Clients show either, so each is complete by itself.
-/// Links go to clients of a protocol that has them alone.
-pub(super) fn answer(answer: Answer, version: Option<&ProtocolVersion>) -> CallToolResult {
+/// Builds a result with the text and the structured content of an answer.
+///
+/// Clients show either, so each is complete. Links need protocol 2025-06-18 or later.
+pub(super) fn answer(answer: ToolAnswer, version: Option<&ProtocolVersion>) -> CallToolResult {
     let mut content = vec![ContentBlock::text(answer.text)];
     if version.is_some_and(|version| *version >= ProtocolVersion::V_2025_06_18) {
         content.extend(answer.links.into_iter().map(|link| {
@@ -21,7 +22,7 @@ pub(super) fn answer(answer: Answer, version: Option<&ProtocolVersion>) -> CallT
     result
 }
 
-/// An error the model sees and can act upon, rather than a protocol error, which many clients hide.
+/// Builds an error that the model sees and can act upon. Many clients hide protocol errors.
 pub(super) fn error(error: &ToolError) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(error.to_string())])
 }

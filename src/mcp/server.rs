@@ -1,7 +1,7 @@
-//! The handler of the protocol's requests, whichever transport brings them.
+//! Handler of the protocol's requests, for every transport.
 //!
-//! One `Server` serves every session of a process: it is shared through an [`Arc`](std::sync::Arc), which is a handler
-//! as well. It hands each request to the part that answers it, and has no state besides.
+//! One `Server` serves all sessions of a process through an [`Arc`](std::sync::Arc), which is a
+//! handler too. It passes each request to the part that answers it.
 
 use std::sync::Arc;
 
@@ -16,16 +16,17 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
 
-use super::calls::Calls;
-use super::complete::proposals;
-use super::ending::Ending;
+use super::call_shutdown::CallShutdown;
+use super::complete::completions;
 use super::prompts::Prompts;
 use super::resources::Resources;
 use super::tasks::Tasks;
+use super::tool_calls::ToolCalls;
 use crate::tools::Session;
 
-/// The methods whose malformed parameters are to be called so. rmcp takes such a request for one of an unknown
-/// method. `initialize` and `logging/setLevel` are not here, since protocol 2026-07-28 has neither.
+/// Methods with known parameters. rmcp treats a request with malformed parameters as one of an
+/// unknown method, and this list tells them apart. `initialize` and `logging/setLevel` are absent,
+/// since protocol 2026-07-28 has neither.
 const KNOWN_METHODS: &[&str] = &[
     "tools/call",
     "tools/list",
@@ -42,10 +43,10 @@ const KNOWN_METHODS: &[&str] = &[
     "server/discover",
 ];
 
-/// The handler of all requests.
+/// Handler of all requests.
 pub(super) struct Server {
     session: Arc<Session>,
-    calls: Calls,
+    calls: ToolCalls,
     prompts: Prompts,
     resources: Resources,
     tasks: Arc<Tasks>,
@@ -53,13 +54,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Serves `session` until `ending` says that it is over.
-    pub(super) fn new(session: Arc<Session>, ending: Ending) -> Self {
+    /// Creates a server of `session`, which ends through `shutdown`.
+    pub(super) fn new(session: Arc<Session>, shutdown: CallShutdown) -> Self {
         let tasks = Arc::new(Tasks::new(session.clone()));
         Self {
-            calls: Calls::new(session.clone(), ending.clone(), tasks.clone()),
+            calls: ToolCalls::new(session.clone(), shutdown.clone(), tasks.clone()),
             prompts: Prompts::new(session.clone()),
-            resources: Resources::new(session.clone(), ending),
+            resources: Resources::new(session.clone(), shutdown),
             tasks,
             instructions: session.selection().instructions(),
             session,
@@ -148,7 +149,7 @@ impl ServerHandler for Server {
         request: CompleteRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        proposals(&self.session, request).await
+        completions(&self.session, request).await
     }
 
     async fn get_task(
@@ -181,7 +182,10 @@ impl ServerHandler for Server {
         _context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         if KNOWN_METHODS.contains(&request.method.as_str()) {
-            let message = format!("the parameters of `{}` are malformed", request.method);
+            let message = format!(
+                "the parameters of `{}` do not match its schema",
+                request.method
+            );
             return Err(ErrorData::invalid_params(message, None));
         }
         Err(ErrorData::new(

@@ -1,7 +1,7 @@
-//! The tasks extension: a call that takes long is answered with a task, which the client asks for later.
+//! The tasks extension: a long call is answered with a task, which the client polls.
 //!
-//! A task is one operation of the backend, and its id says which and on which backend. So it outlives the server: what is
-//! kept here only knows the newest line of output.
+//! A task is one operation of the backend; its id names operation and backend. A task therefore
+//! outlives the server. This process only adds the newest line of output.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,55 +14,61 @@ use rmcp::model::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::progress::NewestLine;
-use super::quiet::quiet;
+use super::background_context::background_context;
+use super::progress::CallProgress;
 use super::result;
 use crate::tools::{
     self, Context, OperationSnapshot, OperationState, Session, TASK_TOOLS, TaskTools, ToolError,
 };
 
-/// How long a call may take before it becomes a task.
-pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-/// How often a client should ask, in milliseconds.
+/// How long a call runs before it becomes a task.
+pub(super) const TASK_DELAY: Duration = Duration::from_millis(500);
+/// Poll interval proposed to clients, in milliseconds.
 const POLL_MS: u64 = 500;
 
-/// The tasks of a session.
+/// Tasks of a session.
 pub(super) struct Tasks {
     session: Arc<Session>,
     running: RunningTasks,
 }
 
-/// The calls that became tasks and go on in this process.
+/// Calls that became tasks and still run in this process.
 #[derive(Default)]
 struct RunningTasks(Mutex<HashMap<Uuid, RunningTask>>);
 
 #[derive(Clone)]
 struct RunningTask {
-    newest: Arc<NewestLine>,
+    progress: Arc<CallProgress>,
     created_at: String,
 }
 
 impl RunningTasks {
-    /// Remembers a call that goes on although its request is answered, unless it is over by now.
-    fn begin(&self, operation: Uuid, newest: Arc<NewestLine>, created_at: String) {
+    /// Adds a call that goes on after its request was answered, unless it has ended meanwhile.
+    fn begin(&self, operation: Uuid, progress: Arc<CallProgress>, created_at: String) {
         let mut running = self.lock();
-        if !newest.is_over() {
-            running.insert(operation, RunningTask { newest, created_at });
+        if !progress.is_over() {
+            running.insert(
+                operation,
+                RunningTask {
+                    progress,
+                    created_at,
+                },
+            );
         }
     }
 
-    /// Forgets it: from now on the backend knows more.
-    fn end(&self, newest: &NewestLine) {
-        newest.set_over();
-        if let Some(operation) = newest.known_operation() {
+    /// Removes a call. From now on the backend's record is more complete.
+    fn end(&self, progress: &CallProgress) {
+        progress.set_over();
+        if let Some(operation) = progress.known_operation() {
             self.lock().remove(&operation);
         }
     }
 
-    /// What is known of it without asking the backend.
+    /// Returns a snapshot from this process, without asking the backend.
     fn find(&self, operation: Uuid) -> Option<OperationSnapshot> {
         let running = self.lock().get(&operation).cloned()?;
-        let state = OperationState::Working(running.newest.message());
+        let state = OperationState::Working(running.progress.message());
         Some(OperationSnapshot::new(
             state,
             running.created_at,
@@ -75,27 +81,27 @@ impl RunningTasks {
     }
 }
 
-/// Ends a call's task when it is dropped, also by a call that breaks off.
-pub(super) struct CallTracker {
+/// Removes a call from the running tasks when dropped, also if the call panics.
+pub(super) struct RunningTaskGuard {
     tasks: Arc<Tasks>,
-    newest: Arc<NewestLine>,
+    progress: Arc<CallProgress>,
 }
 
-impl CallTracker {
-    /// Tracks the call that `newest` is told of.
-    pub(super) fn new(tasks: Arc<Tasks>, newest: Arc<NewestLine>) -> Self {
-        Self { tasks, newest }
+impl RunningTaskGuard {
+    /// Tracks the call whose progress is `progress`.
+    pub(super) fn new(tasks: Arc<Tasks>, progress: Arc<CallProgress>) -> Self {
+        Self { tasks, progress }
     }
 }
 
-impl Drop for CallTracker {
+impl Drop for RunningTaskGuard {
     fn drop(&mut self) {
-        self.tasks.running.end(&self.newest);
+        self.tasks.running.end(&self.progress);
     }
 }
 
 impl Tasks {
-    /// The tasks of `session`.
+    /// Creates the tasks of `session`.
     pub(super) fn new(session: Arc<Session>) -> Self {
         Self {
             session,
@@ -103,17 +109,20 @@ impl Tasks {
         }
     }
 
-    /// Answers a call with a task for the operation that it has started and goes on following.
+    /// Creates a task for the operation that a call has started and still follows.
     pub(super) async fn promote(
         &self,
         operation: Uuid,
-        newest: Arc<NewestLine>,
+        progress: Arc<CallProgress>,
     ) -> Result<CreateTaskResult, ToolError> {
-        let id = task_id(operation, &tools::fingerprint(&self.quiet()).await?);
+        let id = task_id(
+            operation,
+            &tools::fingerprint(&self.background_context()).await?,
+        );
         let now = tools::now();
-        let message = newest.message();
-        self.running.begin(operation, newest, now.clone());
-        // It ends with this process, or does not, as an operation that nobody waits for.
+        let message = progress.message();
+        self.running.begin(operation, progress, now.clone());
+        // Like a run with wait=false: if it would end with this process, shutdown handles it.
         self.session.leave_running(operation);
         let mut task =
             Task::new(id, TaskStatus::Working, now.clone(), now).with_poll_interval_ms(POLL_MS);
@@ -123,12 +132,12 @@ impl Tasks {
         Ok(CreateTaskResult::new(task))
     }
 
-    /// How far a task is.
+    /// Returns the state of a task, with the result if it has ended.
     pub(super) async fn get(&self, id: String) -> Result<GetTaskResult, ErrorData> {
         let operation = self.operation_of(&id, |tasks| tasks.look_up).await?;
         let followed = match self.running.find(operation) {
             Some(followed) => followed,
-            None => tools::operation_snapshot(operation, &self.quiet())
+            None => tools::operation_snapshot(operation, &self.background_context())
                 .await
                 .map_err(|error| self.refused(error))?,
         };
@@ -139,7 +148,7 @@ impl Tasks {
             OperationState::Cancelled(why) => (TaskStatus::Cancelled, TaskPayload::Cancelled, why),
             OperationState::Ended(answer) => {
                 let result = match answer {
-                    // Whoever takes tasks takes links.
+                    // Clients that support tasks support links.
                     Ok(answer) => result::answer(answer, Some(&ProtocolVersion::LATEST)),
                     Err(error) => result::error(&self.session.explain(error)),
                 };
@@ -157,42 +166,49 @@ impl Tasks {
         Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
     }
 
-    /// Stops the operation of a task. Whether it was stopped in time is told by the task.
+    /// Cancels the operation of a task. The task's status tells whether that was in time.
     pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
         let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
-        tools::stop_operation(operation, &self.quiet())
+        tools::stop_operation(operation, &self.background_context())
             .await
             .map_err(|error| self.refused(error))
     }
 
-    /// Takes answers to what a task has asked for. None asks for anything, so there is nothing to do but to know it.
+    /// Accepts a client's input for a task. No task requests input, so this only checks that the
+    /// task exists.
     pub(super) async fn answer(&self, id: String) -> Result<(), ErrorData> {
         self.get(id).await.map(drop)
     }
 
-    /// The operation of a task, if it is one of the backend in use, and this server offers a tool that makes tasks, or the one
-    /// that `serves` what is to be done with it.
+    /// Returns the operation of a task.
+    ///
+    /// The operation must belong to the backend in use. The server must offer a tool that makes
+    /// tasks, or the tool that `required_tool` selects.
     async fn operation_of(
         &self,
         id: &str,
-        serves: impl Fn(&TaskTools) -> &'static str,
+        required_tool: impl Fn(&TaskTools) -> &'static str,
     ) -> Result<Uuid, ErrorData> {
         let invalid = |why: &str| {
             let data = Some(json!({"taskId": id}));
             ErrorData::invalid_params(format!("there is no task `{id}`{why}"), data)
         };
-        let offer = self.session.selection();
-        let makes = offer.tools().any(|tool| tool.task.is_some());
-        let serves = TASK_TOOLS.is_some_and(|tasks| offer.has(serves(&tasks)));
-        if !makes && !serves {
-            return Err(invalid(": this server offers no tool that makes any"));
+        let selection = self.session.selection();
+        let makes_tasks = selection.tools().any(|tool| tool.task.is_some());
+        let serves_tasks = TASK_TOOLS.is_some_and(|tasks| selection.has(required_tool(&tasks)));
+        if !makes_tasks && !serves_tasks {
+            return Err(invalid(
+                ": this server offers no tool that creates or serves tasks",
+            ));
         }
         let (operation, backend) = parts(id).ok_or_else(|| invalid(""))?;
-        let here = tools::fingerprint(&self.quiet())
+        let here = tools::fingerprint(&self.background_context())
             .await
             .map_err(|error| self.refused(error))?;
         if backend != here {
-            return Err(invalid(": it belongs to another backend"));
+            return Err(invalid(
+                ": it belongs to another backend than the one in use",
+            ));
         }
         Ok(operation)
     }
@@ -207,9 +223,9 @@ impl Tasks {
         }
     }
 
-    /// A context for what is asked of the backend on the way.
-    fn quiet(&self) -> Context {
-        quiet(&self.session)
+    /// Creates a context for the requests of this module.
+    fn background_context(&self) -> Context {
+        background_context(&self.session)
     }
 }
 
@@ -226,7 +242,7 @@ fn object(result: &CallToolResult) -> Result<JsonObject, ErrorData> {
     match serde_json::to_value(result) {
         Ok(Value::Object(fields)) => Ok(fields),
         _ => Err(ErrorData::internal_error(
-            "the answer is no JSON object",
+            "the answer is not a JSON object",
             None,
         )),
     }
@@ -237,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_which_operation_and_where() {
+    fn a_task_id_names_operation_and_backend() {
         let operation = Uuid::from_u128(7);
         let id = task_id(operation, "0123456789ab");
         assert_eq!(parts(&id), Some((operation, "0123456789ab")));
@@ -246,19 +262,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_forgotten_whichever_comes_first() {
+    fn an_ended_call_is_removed_in_either_order() {
         use crate::tools::Watcher;
         let tasks = RunningTasks::default();
         let operation = Uuid::from_u128(1);
-        let newest = Arc::new(NewestLine::new());
-        newest.started(operation);
-        tasks.begin(operation, newest.clone(), tools::now());
-        newest.progress("half");
+        let progress = Arc::new(CallProgress::new());
+        progress.started(operation);
+        tasks.begin(operation, progress.clone(), tools::now());
+        progress.progress("half");
         let found = tasks.find(operation).unwrap();
         assert!(matches!(found.state, OperationState::Working(line) if line == "half"));
-        tasks.end(&newest);
+        tasks.end(&progress);
         assert!(tasks.find(operation).is_none());
-        tasks.begin(operation, newest, tools::now());
+        tasks.begin(operation, progress, tools::now());
         assert!(tasks.find(operation).is_none());
     }
 }

@@ -1,9 +1,12 @@
-//! Messages over standard input and output.
+//! Transport of messages over standard input and output.
 //!
-//! rmcp's own stdio transport is not used, because four things are decided here: a request that is too long
-//! is answered instead of dropped; the end of the input is kept back while calls are still running, so that
-//! their progress and answers are written; nothing more is read while the client leaves our answers unread;
-//! and notifications that come before the first request are ignored instead of ending the session.
+//! It replaces rmcp's own stdio transport, for four reasons:
+//!
+//! - An overlong request is answered instead of dropped.
+//! - The end of the input is withheld while calls run, so that their progress and answers are
+//!   written.
+//! - Reading stops while the client leaves answers unread.
+//! - Notifications before the first request are ignored instead of ending the session.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,64 +20,66 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use super::ending::Ending;
-use super::lines::{LONGEST_LINE, Line, Lines};
-use super::message::{Parsed, invalid, parse};
+use super::call_shutdown::CallShutdown;
+use super::line_reader::{InputLine, LineReader, MAX_MESSAGE_BYTES};
+use super::message::{ParseOutcome, invalid, parse};
 
-/// How many bytes of answers may wait to be written before reading stops.
-const UNREAD_BOUND: usize = 32 * 1024 * 1024;
-/// What a waiting answer costs besides its bytes, about.
-const UNREAD_OVERHEAD: usize = 1024;
+/// Most bytes of unwritten answers before reading stops.
+const MAX_BACKLOG_BYTES: usize = 32 * 1024 * 1024;
+/// Approximate cost of an unwritten answer besides its bytes.
+const BACKLOG_OVERHEAD_BYTES: usize = 1024;
 
-/// How long calls in flight may go on after the end of the input.
+/// How long calls in flight may continue after the end of the input.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 
 pub(super) struct LineTransport<R, W> {
-    lines: Lines<R>,
-    writer: Writer<W>,
-    ending: Ending,
-    /// Messages of a line that held more than one, still to be taken.
+    lines: LineReader<R>,
+    writer: MessageWriter<W>,
+    shutdown: CallShutdown,
+    /// Messages of a line with several messages that are not yet returned.
     queued: VecDeque<Vec<u8>>,
     started: bool,
-    over: Option<EndOfInput>,
+    end_of_input: Option<EndOfInput>,
 }
 
-/// The input is over, or the process is to stop.
+/// Deadlines after the end of the input, or after the process was asked to stop.
 struct EndOfInput {
     grace_until: Instant,
     cancelled_at: Option<Instant>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> LineTransport<R, W> {
-    pub(super) fn new(read: R, write: W, ending: Ending) -> Self {
+    pub(super) fn new(read: R, write: W, shutdown: CallShutdown) -> Self {
         Self {
-            lines: Lines::new(read, LONGEST_LINE),
-            writer: Writer::new(write),
-            ending,
+            lines: LineReader::new(read, MAX_MESSAGE_BYTES),
+            writer: MessageWriter::new(write),
+            shutdown,
             queued: VecDeque::new(),
             started: false,
-            over: None,
+            end_of_input: None,
         }
     }
 
-    /// Waits until the calls in flight are done: first in peace, then cancelled. Safe to drop and call again.
+    /// Waits for the calls in flight and cancels them after the grace period. Cancel-safe.
     async fn finish(&mut self) {
-        let Some(over) = &mut self.over else { return };
-        if over.cancelled_at.is_none() {
+        let Some(end_of_input) = &mut self.end_of_input else {
+            return;
+        };
+        if end_of_input.cancelled_at.is_none() {
             tokio::select! {
-                () = self.ending.idle() => return,
-                () = self.ending.stopped() => {}
-                () = tokio::time::sleep_until(over.grace_until) => {}
+                () = self.shutdown.idle() => return,
+                () = self.shutdown.stop_requested() => {}
+                () = tokio::time::sleep_until(end_of_input.grace_until) => {}
             }
-            self.ending.cancel_calls();
+            self.shutdown.cancel_calls();
         }
-        let until = *over
+        let until = *end_of_input
             .cancelled_at
             .get_or_insert_with(|| Instant::now() + CLEAN_UP);
         tokio::select! {
-            () = self.ending.idle() => {}
+            () = self.shutdown.idle() => {}
             () = tokio::time::sleep_until(until) => {
                 tracing::warn!("calls were still cleaning up when the session ended");
             }
@@ -98,32 +103,32 @@ where
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
         loop {
-            if self.over.is_some() {
+            if self.end_of_input.is_some() {
                 self.finish().await;
                 return None;
             }
             let line = tokio::select! {
                 biased;
-                () = self.ending.stopped() => Ok(Line::End),
+                () = self.shutdown.stop_requested() => Ok(InputLine::End),
                 line = async {
                     self.writer.drained().await;
                     match self.queued.pop_front() {
-                        Some(message) => Ok(Line::Whole(message)),
+                        Some(message) => Ok(InputLine::Whole(message)),
                         None => self.lines.next().await,
                     }
                 } => line,
             };
             let parsed = match line {
-                Ok(Line::Whole(line)) => parse(&line),
-                Ok(Line::TooLong(id)) => invalid(
+                Ok(InputLine::Whole(line)) => parse(&line),
+                Ok(InputLine::TooLong(id)) => invalid(
                     id.and_then(|id| serde_json::from_value(id).ok()),
                     format!(
-                        "the message is longer than {} MiB; give large content by path instead",
-                        LONGEST_LINE / 1024 / 1024
+                        "the message is longer than {} MiB; send large content by path",
+                        MAX_MESSAGE_BYTES / 1024 / 1024
                     ),
                 ),
-                Ok(Line::End) => {
-                    self.over = Some(EndOfInput {
+                Ok(InputLine::End) => {
+                    self.end_of_input = Some(EndOfInput {
                         grace_until: Instant::now() + GRACE,
                         cancelled_at: None,
                     });
@@ -131,7 +136,7 @@ where
                 }
                 Err(error) => {
                     tracing::error!("cannot read standard input: {error}");
-                    self.over = Some(EndOfInput {
+                    self.end_of_input = Some(EndOfInput {
                         grace_until: Instant::now(),
                         cancelled_at: None,
                     });
@@ -139,25 +144,30 @@ where
                 }
             };
             match parsed {
-                Parsed::Message(mut message) => {
+                ParseOutcome::Message(mut message) => {
                     if let ClientJsonRpcMessage::Request(request) = &mut *message {
                         self.started = true;
-                        // Counted from here, since the end of the input may be read before its task runs.
-                        request.request.extensions_mut().insert(self.ending.call());
+                        // Counted from here, since the end of the input may be read before the
+                        // request's task runs.
+                        request
+                            .request
+                            .extensions_mut()
+                            .insert(self.shutdown.track_call());
                     }
                     if self.started {
                         return Some(*message);
                     }
                     tracing::debug!("ignored a message before the first request");
                 }
-                Parsed::Ignored(why) => tracing::debug!("ignored a line: {why}"),
-                Parsed::Several(messages) => self.queued.extend(messages),
-                Parsed::Refused(id, why) => {
+                ParseOutcome::Ignored(why) => tracing::debug!("ignored a line: {why}"),
+                ParseOutcome::Several(messages) => self.queued.extend(messages),
+                ParseOutcome::Refused(id, why) => {
                     tracing::warn!("refused a message: {}", why.message);
                     let answer = ServerJsonRpcMessage::error(why, id);
-                    // Not awaited: reading must go on although the client does not read. Counted as a call, so that the end
-                    // waits for it.
-                    let (sending, counted) = (self.writer.send(&answer), self.ending.call());
+                    // Not awaited, since reading must continue although the client does not read.
+                    // Counted as a call, so that shutdown waits for it.
+                    let (sending, counted) =
+                        (self.writer.send(&answer), self.shutdown.track_call());
                     tokio::spawn(async move {
                         let _ = sending.await;
                         drop(counted);
@@ -172,33 +182,33 @@ where
     }
 }
 
-/// Writes whole messages, in the order of their turns, and knows how much is waiting.
-struct Writer<W> {
+/// Writes whole messages in order, and counts the bytes not yet written.
+struct MessageWriter<W> {
     write: Arc<Mutex<W>>,
-    waiting: Arc<UnreadAnswers>,
+    backlog: Arc<WriteBacklog>,
 }
 
 #[derive(Default)]
-struct UnreadAnswers {
-    cost: AtomicUsize,
-    less: Notify,
+struct WriteBacklog {
+    bytes: AtomicUsize,
+    decreased: Notify,
 }
 
-/// One message's part of what is waiting; given back when it is written, or dropped.
-struct UnreadShare(Arc<UnreadAnswers>, usize);
+/// A message's share of the unwritten bytes. Dropping it releases the share.
+struct BacklogShare(Arc<WriteBacklog>, usize);
 
-impl Drop for UnreadShare {
+impl Drop for BacklogShare {
     fn drop(&mut self) {
-        self.0.cost.fetch_sub(self.1, Ordering::AcqRel);
-        self.0.less.notify_waiters();
+        self.0.bytes.fetch_sub(self.1, Ordering::AcqRel);
+        self.0.decreased.notify_waiters();
     }
 }
 
-impl<W: AsyncWrite + Unpin + Send + 'static> Writer<W> {
+impl<W: AsyncWrite + Unpin + Send + 'static> MessageWriter<W> {
     fn new(write: W) -> Self {
         Self {
             write: Arc::new(Mutex::new(write)),
-            waiting: Arc::default(),
+            backlog: Arc::default(),
         }
     }
 
@@ -210,9 +220,9 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Writer<W> {
             text.push(b'\n');
             text
         });
-        let cost = text.as_ref().map_or(0, Vec::len) + UNREAD_OVERHEAD;
-        self.waiting.cost.fetch_add(cost, Ordering::AcqRel);
-        let share = UnreadShare(self.waiting.clone(), cost);
+        let bytes = text.as_ref().map_or(0, Vec::len) + BACKLOG_OVERHEAD_BYTES;
+        self.backlog.bytes.fetch_add(bytes, Ordering::AcqRel);
+        let share = BacklogShare(self.backlog.clone(), bytes);
         let write = self.write.clone();
         async move {
             let text = text?;
@@ -224,14 +234,14 @@ impl<W: AsyncWrite + Unpin + Send + 'static> Writer<W> {
         }
     }
 
-    /// Resolves when less is waiting than the bound.
+    /// Resolves when fewer bytes are unwritten than the bound.
     async fn drained(&self) {
         loop {
-            let less = self.waiting.less.notified();
-            if self.waiting.cost.load(Ordering::Acquire) < UNREAD_BOUND {
+            let decreased = self.backlog.decreased.notified();
+            if self.backlog.bytes.load(Ordering::Acquire) < MAX_BACKLOG_BYTES {
                 return;
             }
-            less.await;
+            decreased.await;
         }
     }
 }

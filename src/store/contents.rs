@@ -1,29 +1,31 @@
-//! What was read of images by their UUIDs. An image never changes, so nothing here grows old; what was not used for longest
-//! makes room.
+//! Cache of image contents, keyed by image UUID.
+//!
+//! An image never changes, so an entry never goes stale. The entries unused for longest are deleted
+//! when space runs out.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::now;
 use contree_sqlite::DbError;
 
-/// How many bytes all contents may take.
-const MOST: i64 = 256 * 1024 * 1024;
-/// What an entry costs beside its body, about.
-const OVERHEAD: i64 = 256;
-/// How old a note of use may be before it is renewed, in milliseconds: most reads are to write nothing.
-const FRESH: i64 = 60_000;
+/// Most bytes that all entries may take together.
+const MAX_TOTAL_BYTES: i64 = 256 * 1024 * 1024;
+/// Approximate cost of an entry besides its key and body, in bytes.
+const ENTRY_OVERHEAD: i64 = 256;
+/// Age at which an entry's time of use is renewed, in milliseconds. Most reads thus write nothing.
+const USE_RENEWAL_MS: i64 = 60_000;
 
-/// A part of a file, or another answer about an image.
+/// A cached part of a file, or another cached answer about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CachedContent {
     pub(crate) body: Vec<u8>,
-    /// Bytes of the whole.
+    /// Size of the whole file in bytes.
     pub(crate) whole: u64,
-    /// The note of its use should be renewed.
+    /// Whether the entry's time of use should be renewed.
     pub(crate) stale: bool,
 }
 
-/// Looks up what was kept under a key.
+/// Finds the entry under a key.
 pub(crate) fn find(
     c: &Connection,
     backend: &str,
@@ -36,13 +38,13 @@ pub(crate) fn find(
         Ok(CachedContent {
             body: row.get(0)?,
             whole: row.get(1)?,
-            stale: row.get::<_, i64>(2)? < now() - FRESH,
+            stale: row.get::<_, i64>(2)? < now() - USE_RENEWAL_MS,
         })
     })
     .optional()?)
 }
 
-/// Notes that it was used.
+/// Sets an entry's time of use to now.
 pub(crate) fn touch(c: &Connection, backend: &str, key: &str) -> Result<(), DbError> {
     c.execute(
         "UPDATE contents SET used_at = ?3 WHERE backend = ?1 AND key = ?2",
@@ -51,28 +53,28 @@ pub(crate) fn touch(c: &Connection, backend: &str, key: &str) -> Result<(), DbEr
     Ok(())
 }
 
-/// Keeps a body, and makes room for it.
-pub(crate) fn keep(
+/// Stores a body and deletes the entries unused for longest, down to [`MAX_TOTAL_BYTES`].
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     key: &str,
     body: &[u8],
     whole: u64,
 ) -> Result<(), DbError> {
-    keep_within(c, backend, key, body, whole, MOST)
+    insert_within(c, backend, key, body, whole, MAX_TOTAL_BYTES)
 }
 
-fn keep_within(
+fn insert_within(
     c: &Connection,
     backend: &str,
     key: &str,
     body: &[u8],
     whole: u64,
-    most: i64,
+    max_total: i64,
 ) -> Result<(), DbError> {
-    let size = i64::try_from(body.len() + key.len()).unwrap_or(i64::MAX / 2) + OVERHEAD;
-    // One entry is not worth all others.
-    if size > most / 4 {
+    let size = i64::try_from(body.len() + key.len()).unwrap_or(i64::MAX / 2) + ENTRY_OVERHEAD;
+    // A single large entry must not displace most others.
+    if size > max_total / 4 {
         return Ok(());
     }
     c.execute(
@@ -85,7 +87,7 @@ fn keep_within(
                 SELECT rowid, sum(size) OVER (ORDER BY used_at DESC, rowid DESC) AS bytes FROM contents
             ) WHERE bytes > ?1
         )",
-        [most],
+        [max_total],
     )?;
     Ok(())
 }
@@ -95,12 +97,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_used_for_longest_makes_room() {
+    fn the_least_recently_used_entries_are_deleted_first() {
         let c = super::super::in_memory().unwrap();
         let body = vec![0; 1000];
         for n in 0..20 {
-            keep_within(&c, "b", &n.to_string(), &body, 1000, 10_000).unwrap();
-            // Time has a resolution, and the order is what matters here.
+            insert_within(&c, "b", &n.to_string(), &body, 1000, 10_000).unwrap();
+            // All entries could get the same millisecond; this fixes their order.
             c.execute(
                 "UPDATE contents SET used_at = ?1 WHERE key = ?2",
                 params![n, n.to_string()],
@@ -114,7 +116,7 @@ mod tests {
         assert!(find(&c, "b", "0").unwrap().is_none());
         assert_eq!(find(&c, "b", "19").unwrap().unwrap().body, body);
         assert!(find(&c, "other", "19").unwrap().is_none());
-        keep_within(&c, "b", "huge", &vec![0; 5000], 5000, 10_000).unwrap();
+        insert_within(&c, "b", "huge", &vec![0; 5000], 5000, 10_000).unwrap();
         assert!(find(&c, "b", "huge").unwrap().is_none());
     }
 }

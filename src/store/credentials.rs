@@ -1,17 +1,17 @@
-//! Credentials of registries, as `registry_auth` found them to be good.
+//! Registry credentials that `registry_auth` has verified.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use contree_sqlite::DbError;
 
-/// A user of a registry and the secret. It has no `Debug`, so that no log shows it.
+/// A registry's user name and secret. Has no `Debug`, so that no log can show it.
 pub(crate) struct StoredCredentials {
     pub(crate) username: String,
     pub(crate) secret: String,
 }
 
-/// Keeps a user's credentials for a registry.
-pub(crate) fn keep(
+/// Stores the credentials for a registry, replacing earlier ones.
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     registry: &str,
@@ -25,7 +25,7 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// The credentials kept for a registry.
+/// Finds the credentials stored for a registry.
 pub(crate) fn find(
     c: &Connection,
     backend: &str,

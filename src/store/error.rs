@@ -1,8 +1,8 @@
-//! What can go wrong with the store.
+//! The error of the store.
 
 use contree_sqlite::DbError;
 
-/// Why the store could not be read or written.
+/// A failure to read or write the store.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct StoreError(#[from] DbError);

@@ -1,4 +1,4 @@
-//! Hashes of local files, good as long as nothing about a file has changed.
+//! Cached hashes of local files. A hash is valid while the file's stamp is unchanged.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use rusqlite::{Connection, params};
 use super::now;
 use contree_sqlite::DbError;
 
-/// How long a hash is kept that nobody asks for, in milliseconds.
-const KEPT: i64 = 90 * 24 * 3600 * 1000;
+/// How long a hash is kept after it was computed, in milliseconds.
+const RETENTION_MS: i64 = 90 * 24 * 3600 * 1000;
 
-/// All that changes with a file's content, or may.
+/// Metadata that changes whenever a file's content changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStamp {
     pub(crate) device: i64,
@@ -22,12 +22,12 @@ pub(crate) struct FileStamp {
     pub(crate) ctime: i64,
 }
 
-/// The hashes of a path and of all below it.
+/// Finds the hashes of a path and of everything below it.
 pub(crate) fn below(
     c: &Connection,
     root: &[u8],
 ) -> Result<HashMap<Vec<u8>, (FileStamp, String)>, DbError> {
-    // `/` sorts right before `0`.
+    // `0` is the byte after `/`, so this range covers exactly the paths below `root`.
     let (mut from, mut to) = (root.to_vec(), root.to_vec());
     while from.last() == Some(&b'/') {
         from.pop();
@@ -51,8 +51,8 @@ pub(crate) fn below(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Remembers a hash.
-pub(crate) fn remember(
+/// Stores a file's hash.
+pub(crate) fn insert(
     c: &Connection,
     path: &[u8],
     stamp: FileStamp,
@@ -75,12 +75,15 @@ pub(crate) fn remember(
     Ok(())
 }
 
-/// Forgets what is gone from a directory, and what was made long ago.
-pub(crate) fn prune(c: &Connection, gone: &[Vec<u8>]) -> Result<(), DbError> {
+/// Deletes the hashes of removed files, and hashes older than [`RETENTION_MS`].
+pub(crate) fn prune(c: &Connection, removed: &[Vec<u8>]) -> Result<(), DbError> {
     let mut statement = c.prepare_cached("DELETE FROM hashes WHERE path = ?1")?;
-    for path in gone {
+    for path in removed {
         statement.execute(params![path])?;
     }
-    c.execute("DELETE FROM hashes WHERE used_at < ?1", [now() - KEPT])?;
+    c.execute(
+        "DELETE FROM hashes WHERE used_at < ?1",
+        [now() - RETENTION_MS],
+    )?;
     Ok(())
 }

@@ -1,14 +1,14 @@
-//! Where images come from.
+//! Origins of images.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use contree_sqlite::DbError;
 
-/// How an image came about. It never changes.
+/// How an image was made. An image's origin never changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ImageOrigin {
     pub(crate) image: String,
-    /// None for an import.
+    /// `None` for an import.
     pub(crate) parent: Option<String>,
     pub(crate) operation: Option<String>,
     /// `instance` or `image_import`.
@@ -31,8 +31,8 @@ fn origin(row: &Row<'_>) -> rusqlite::Result<ImageOrigin> {
     })
 }
 
-/// Remembers an image's origin; what is known already is only added to.
-pub(crate) fn remember(c: &Connection, backend: &str, origin: &ImageOrigin) -> Result<(), DbError> {
+/// Stores an image's origin. For a known image, only a missing source or time is filled in.
+pub(crate) fn insert(c: &Connection, backend: &str, origin: &ImageOrigin) -> Result<(), DbError> {
     c.prepare_cached(
         "INSERT INTO lineage (backend, image, parent, operation, kind, source, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (backend, image) DO UPDATE SET
@@ -50,7 +50,7 @@ pub(crate) fn remember(c: &Connection, backend: &str, origin: &ImageOrigin) -> R
     Ok(())
 }
 
-/// An image's origin, if it is known.
+/// Finds an image's origin.
 pub(crate) fn find(
     c: &Connection,
     backend: &str,
@@ -63,7 +63,7 @@ pub(crate) fn find(
     .optional()?)
 }
 
-/// The images known to be made of an image, in their order.
+/// Finds the known images made directly from an image, oldest first.
 pub(crate) fn children(
     c: &Connection,
     backend: &str,

@@ -1,8 +1,12 @@
-//! What the tools remember between calls: one SQLite file, readable by its owner alone and shared by all servers of a home.
+//! State that tools keep between calls, in one SQLite file.
 //!
-//! Nothing is opened before it is needed. A store that cannot be opened, or that a newer release has written, is replaced by
-//! one in memory for as long as the process lives; a broken one is set aside. Both are said, and neither is an error.
-//! The functions of the submodules are statements, nothing more.
+//! Only its owner can read the file. All servers of a state directory share it.
+//!
+//! The file is opened at first use. If it cannot be opened, or a newer release wrote it, a database
+//! in memory replaces it until the process ends. A corrupt file is renamed and a new one started.
+//! Both cases are reported as notes, not as errors.
+//!
+//! The submodules hold only SQL statements.
 
 pub(crate) mod contents;
 pub(crate) mod credentials;
@@ -22,30 +26,30 @@ use contree_sqlite::{self as sqlite, DbError};
 
 pub(crate) use error::StoreError;
 
-/// The schema's history; a release appends, it never edits.
+/// Schema migrations, oldest first. A release appends one and never edits earlier ones.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
-/// The database, within the directory.
+/// Name of the database file.
 const FILE: &str = "store.db";
 
-/// A shared handle.
+/// A shared handle to the store. Clones use the same connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Store(Arc<StoreState>);
 
 #[derive(Debug)]
 struct StoreState {
-    /// None: in memory.
+    /// `None` for a store in memory.
     directory: Option<PathBuf>,
     connection: Mutex<Option<Connection>>,
     notes: Mutex<Vec<String>>,
 }
 
 impl Store {
-    /// The store in a directory, which is made when the store is first used.
+    /// Creates a store in a directory. Directory and database are created at first use.
     pub(crate) fn at(directory: PathBuf) -> Self {
         Self::of(Some(directory))
     }
 
-    /// A store that is forgotten with the process.
+    /// Creates a store in memory, which ends with the process.
     pub(crate) fn in_memory() -> Self {
         Self::of(None)
     }
@@ -58,12 +62,12 @@ impl Store {
         }))
     }
 
-    /// What the user should know: that the store could not be opened, or was set aside.
+    /// Problems to report to the user: the store could not be opened, or was set aside.
     pub(crate) fn notes(&self) -> Vec<String> {
         self.0.notes().clone()
     }
 
-    /// Runs statements that change nothing.
+    /// Runs statements that only read.
     ///
     /// # Errors
     /// If SQLite fails.
@@ -77,13 +81,14 @@ impl Store {
     /// Runs statements in one transaction that writes.
     ///
     /// # Errors
-    /// If SQLite fails; then nothing is written.
+    /// If SQLite fails. Then nothing is written.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.with(|connection| {
-            // Begun as a writer: one that becomes a writer half-way would be refused instead of waiting.
+            // A transaction that starts as a reader and then writes fails at once with SQLITE_BUSY
+            // instead of waiting for the other writer.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let done = statements(&transaction)?;
@@ -122,22 +127,22 @@ impl StoreState {
         &self,
         statements: impl FnOnce(&mut Connection) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        // A panic while the lock was held left no half-done transaction: rusqlite rolls back on drop.
-        let mut kept = self
+        // A panic under the lock leaves no open transaction: rusqlite rolls back on drop.
+        let mut slot = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let connection = match kept.take() {
+        let connection = match slot.take() {
             Some(connection) => connection,
             None => self.open()?,
         };
-        let connection = kept.insert(connection);
+        let connection = slot.insert(connection);
         let done = statements(connection);
         if let Err(DbError::Sqlite(error)) = &done
             && is_broken(error)
         {
-            // The next call opens it anew, finds it broken, and sets it aside.
-            *kept = None;
+            // The next call opens a new database.
+            *slot = None;
             if let Some(directory) = &self.directory {
                 self.set_aside(&directory.join(FILE), &error.to_string());
             }
@@ -168,14 +173,14 @@ impl StoreState {
             Err(error) => error,
         };
         self.note(format!(
-            "{error}; until the server is started again, what the tools remember is kept in memory only"
+            "{error}; until the server restarts, tools keep their state in memory only"
         ));
         in_memory()
     }
 
-    /// Moves a broken database away, so that a new one can take its place.
+    /// Renames a corrupt database, so that a new one can be created.
     fn set_aside(&self, path: &Path, why: &str) {
-        // Another server may have done it already, and made a sound one: that stays.
+        // Another server may have replaced the file already. A sound file is left in place.
         let Ok(lock) = std::fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -200,7 +205,7 @@ impl StoreState {
             let _ = std::fs::rename(name(path), name(&aside));
         }
         self.note(format!(
-            "the store {} cannot be read ({why}); it was moved to {} and begun anew",
+            "the store {} cannot be read ({why}); it was moved to {}, and a new store was started",
             path.display(),
             aside.display()
         ));
@@ -225,10 +230,11 @@ fn is_broken(error: &rusqlite::Error) -> bool {
 fn is_sound(path: &Path) -> bool {
     let checked = Connection::open(path)
         .and_then(|c| c.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)));
-    checked.is_ok_and(|said| said == "ok")
+    checked.is_ok_and(|answer| answer == "ok")
 }
 
-/// Makes the directory for its owner alone; one that is there already is closed to others, unless it is a shared one.
+/// Creates the directory with mode 0700. An existing one gets that mode too, unless it is shared
+/// (sticky bit).
 fn private_directory(path: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
@@ -239,7 +245,8 @@ fn private_directory(path: &Path) -> std::io::Result<()> {
         builder.mode(0o700).create(path)?;
         let mode = std::fs::metadata(path)?.permissions().mode();
         if mode & 0o077 != 0 && mode & STICKY == 0 {
-            // It is not ours to close if that fails, and the file itself is private.
+            // Failure is acceptable: another user may own the directory, and the database file
+            // itself is private.
             let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
         }
         Ok(())
@@ -257,165 +264,4 @@ pub(crate) fn now() -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run<T>(work: impl Future<Output = T>) -> T {
-        tokio::runtime::Runtime::new().unwrap().block_on(work)
-    }
-
-    async fn remember(store: &Store, sha256: &'static str) -> Result<(), StoreError> {
-        store
-            .write(move |c| uploads::remember(c, "b", sha256, "u"))
-            .await
-    }
-
-    async fn known(store: &Store, sha256: &'static str) -> Option<String> {
-        store
-            .read(move |c| uploads::find(c, "b", sha256))
-            .await
-            .unwrap()
-    }
-
-    #[test]
-    fn what_was_sent_again_meanwhile_is_not_forgotten() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = folder.path().to_owned();
-        run(async {
-            let store = Store::at(directory);
-            remember(&store, "a").await.unwrap();
-            for (asked, left) in [(0, Some("u".to_owned())), (i64::MAX, None)] {
-                let forget = move |c: &Transaction<'_>| uploads::forget(c, "b", "a", asked);
-                store.write(forget).await.unwrap();
-                assert_eq!(known(&store, "a").await, left);
-            }
-        });
-    }
-
-    #[test]
-    fn what_is_remembered_is_for_the_owner_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let directory = folder.path().join("a/state");
-        run(async {
-            let store = Store::at(directory.clone());
-            assert!(!directory.exists(), "it is opened at its first use");
-            remember(&store, "s").await.unwrap();
-            let again = Store::at(directory.clone());
-            assert_eq!(known(&again, "s").await, Some("u".into()));
-            assert!(store.notes().is_empty());
-        });
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-            assert_eq!(mode(&directory), 0o700);
-            for entry in std::fs::read_dir(&directory).unwrap() {
-                let path = entry.unwrap().path();
-                assert_eq!(mode(&path), 0o600, "{}", path.display());
-            }
-        }
-    }
-
-    #[test]
-    fn a_broken_store_is_set_aside() {
-        let folder = tempfile::tempdir().unwrap();
-        let text = "this is a text, and long enough to be read as a header".repeat(20);
-        std::fs::write(folder.path().join(FILE), &text).unwrap();
-        run(async {
-            let store = Store::at(folder.path().to_owned());
-            remember(&store, "s").await.unwrap();
-            assert_eq!(known(&store, "s").await, Some("u".into()));
-            assert!(
-                store.notes()[0].contains("begun anew"),
-                "{:?}",
-                store.notes()
-            );
-            let again = Store::at(folder.path().to_owned());
-            assert_eq!(known(&again, "s").await, Some("u".into()));
-            assert!(again.notes().is_empty());
-        });
-        let kept = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.to_string_lossy().contains("broken-"))
-            .unwrap();
-        assert_eq!(std::fs::read_to_string(kept).unwrap(), text);
-    }
-
-    #[test]
-    fn a_store_that_breaks_while_it_is_open_is_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        run(async {
-            let store = Store::at(folder.path().to_owned());
-            for sha256 in ["a", "b", "c"] {
-                remember(&store, sha256).await.unwrap();
-            }
-            drop(store);
-            let path = folder.path().join(FILE);
-            let mut bytes = std::fs::read(&path).unwrap();
-            // The header stays, every page behind it is spoilt.
-            bytes[4096..].fill(0xa5);
-            std::fs::write(&path, bytes).unwrap();
-            let store = Store::at(folder.path().to_owned());
-            assert!(remember(&store, "d").await.is_err());
-            remember(&store, "d").await.unwrap();
-            assert_eq!(known(&store, "d").await, Some("u".into()));
-            assert!(!store.notes().is_empty());
-        });
-    }
-
-    #[test]
-    fn a_newer_or_unreachable_store_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let newer = folder.path().join("newer");
-        std::fs::create_dir(&newer).unwrap();
-        let connection = Connection::open(newer.join(FILE)).unwrap();
-        connection.pragma_update(None, "user_version", 99).unwrap();
-        drop(connection);
-        let file = folder.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        for (directory, why) in [
-            (newer, "newer release"),
-            (file.join("below"), "cannot open"),
-        ] {
-            run(async {
-                let store = Store::at(directory);
-                remember(&store, "s").await.unwrap();
-                assert_eq!(known(&store, "s").await, Some("u".into()));
-                assert!(store.notes()[0].contains(why), "{:?}", store.notes());
-            });
-        }
-    }
-
-    #[test]
-    fn many_writers_wait_for_each_other() {
-        let folder = tempfile::tempdir().unwrap();
-        std::thread::scope(|scope| {
-            for writer in 0..6 {
-                let directory = folder.path().to_owned();
-                scope.spawn(move || {
-                    run(async {
-                        let store = Store::at(directory);
-                        for n in 0..40 {
-                            let sha256 = format!("{writer}-{n}");
-                            store
-                                .write(move |c| {
-                                    uploads::find(c, "b", &sha256)?;
-                                    uploads::remember(c, "b", &sha256, "u")
-                                })
-                                .await
-                                .unwrap();
-                        }
-                    });
-                });
-            }
-        });
-        let store = Store::at(folder.path().to_owned());
-        let count = run(store.read(|c| {
-            Ok(c.query_row("SELECT count(*) FROM uploads", [], |row| {
-                row.get::<_, i64>(0)
-            })?)
-        }));
-        assert_eq!(count.unwrap(), 240);
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
--- What the tools remember. Everything about a backend is keyed by the backend's identity.
+-- State of the tools. All rows about a backend are keyed by the backend's identity.
 
--- Where images come from. `parent` is null for imports.
+-- Origins of images. `parent` is null for imports.
 CREATE TABLE lineage (
     backend   TEXT NOT NULL,
     image     TEXT NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE lineage (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lineage_parent ON lineage (backend, parent);
 
--- What was read of images, which never change.
+-- Cached contents of images, which never change.
 CREATE TABLE contents (
     backend TEXT    NOT NULL,
     key     TEXT    NOT NULL,
@@ -27,19 +27,19 @@ CREATE TABLE contents (
 ) STRICT;
 CREATE INDEX contents_used ON contents (used_at, size);
 
--- Contents that a backend was seen to have.
+-- Files that a backend is known to store.
 CREATE TABLE uploads (
     backend    TEXT    NOT NULL,
     sha256     TEXT    NOT NULL,
     uuid       TEXT    NOT NULL,
-    -- Whether the path it was uploaded from last was executable.
+    -- 1 if the path uploaded last was executable.
     executable INTEGER NOT NULL DEFAULT 0,
     used_at    INTEGER NOT NULL,
     PRIMARY KEY (backend, sha256)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX uploads_uuid ON uploads (backend, uuid);
 
--- Hashes of files of this machine; of no backend.
+-- Hashes of files on this machine. They depend on no backend.
 CREATE TABLE hashes (
     path    BLOB    PRIMARY KEY,
     device  INTEGER NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE hashes (
     used_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Directories as they were when they were sent.
+-- Directory states: the files of a directory when it was sent.
 CREATE TABLE states (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     backend     TEXT    NOT NULL,

@@ -1,4 +1,5 @@
-//! Directories as they were sent: what `run` puts into a sandbox.
+//! Directory states: the files of a directory when `rsync` sent it, for `run` to place in a
+//! sandbox.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
@@ -6,27 +7,28 @@ use serde::{Deserialize, Serialize};
 use super::now;
 use contree_sqlite::DbError;
 
-/// How many bytes all states may take; beyond it, those that were not used for longest go.
-const MOST: i64 = 128 * 1024 * 1024;
-/// How many stay whatever their size.
-const ALWAYS: i64 = 16;
+/// Most bytes that all states may take together. Beyond it, the states unused for longest are
+/// deleted.
+const MAX_TOTAL_BYTES: i64 = 128 * 1024 * 1024;
+/// Number of most recently used states that are kept whatever their size.
+const ALWAYS_KEPT: i64 = 16;
 
-/// One file of a state.
+/// One file of a directory state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StateFile {
-    /// Where it goes in the sandbox.
+    /// Path in the sandbox.
     #[serde(rename = "p")]
     pub(crate) path: String,
     #[serde(rename = "h")]
     pub(crate) sha256: String,
     #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) executable: bool,
-    /// Where it came from, on this machine.
+    /// Path on this machine.
     #[serde(rename = "s")]
     pub(crate) source: String,
 }
 
-/// A state as it is kept.
+/// A stored directory state.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredDirectoryState {
     pub(crate) backend: String,
@@ -34,8 +36,8 @@ pub(crate) struct StoredDirectoryState {
     pub(crate) files: Vec<StateFile>,
 }
 
-/// Keeps a state and gives its id; the same one again has the id that it has.
-pub(crate) fn keep(
+/// Stores a state and returns its id. An equal state keeps the id it already has.
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     digest: &str,
@@ -65,16 +67,16 @@ pub(crate) fn keep(
     c.execute(
         "DELETE FROM states WHERE id IN (
             SELECT id FROM (
-                SELECT id, sum(size) OVER newest AS bytes, row_number() OVER newest AS place FROM states
+                SELECT id, sum(size) OVER newest AS bytes, row_number() OVER newest AS position FROM states
                 WINDOW newest AS (ORDER BY used_at DESC, id DESC)
-            ) WHERE bytes > ?1 AND place > ?2
+            ) WHERE bytes > ?1 AND position > ?2
         )",
-        [MOST, ALWAYS],
+        [MAX_TOTAL_BYTES, ALWAYS_KEPT],
     )?;
     Ok(id)
 }
 
-/// A state by its id.
+/// Finds a state by its id. A state that cannot be decoded counts as missing.
 pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<StoredDirectoryState>, DbError> {
     let row: Option<(String, String, Vec<u8>)> = c
         .query_row(
@@ -83,7 +85,6 @@ pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<StoredDirectoryStat
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;
-    // What cannot be read is as good as gone.
     Ok(row.and_then(|(backend, source, files)| {
         Some(StoredDirectoryState {
             backend,
@@ -93,7 +94,7 @@ pub(crate) fn find(c: &Connection, id: i64) -> Result<Option<StoredDirectoryStat
     }))
 }
 
-/// Notes that a state is in use.
+/// Sets a state's time of use to now.
 pub(crate) fn touch(c: &Connection, id: i64) -> Result<(), DbError> {
     c.execute(
         "UPDATE states SET used_at = ?2 WHERE id = ?1",
@@ -107,21 +108,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_state_keeps_its_id_and_old_ones_make_room() {
+    fn an_equal_state_keeps_its_id_and_old_states_are_deleted() {
         let c = super::super::in_memory().unwrap();
         let large = vec![b' '; 10 * 1024 * 1024];
-        let first = keep(&c, "b", "0", "/s", &large).unwrap();
-        assert_eq!(keep(&c, "b", "0", "/s", &large).unwrap(), first);
-        assert_ne!(keep(&c, "other", "0", "/s", b"[]").unwrap(), first);
+        let first = insert(&c, "b", "0", "/s", &large).unwrap();
+        assert_eq!(insert(&c, "b", "0", "/s", &large).unwrap(), first);
+        assert_ne!(insert(&c, "other", "0", "/s", b"[]").unwrap(), first);
         for n in 1..40 {
-            keep(&c, "b", &n.to_string(), "/s", &large).unwrap();
+            insert(&c, "b", &n.to_string(), "/s", &large).unwrap();
         }
         let (count, size): (i64, i64) = c
             .query_row("SELECT count(*), sum(size) FROM states", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })
             .unwrap();
-        assert!(count >= ALWAYS && size <= MOST + ALWAYS * 10 * 1024 * 1024);
+        assert!(count >= ALWAYS_KEPT && size <= MAX_TOTAL_BYTES + ALWAYS_KEPT * 10 * 1024 * 1024);
         assert!(find(&c, first).unwrap().is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! Which contents a backend has, and under which UUID.
+//! Files that a backend stores, by SHA-256, with their UUIDs there.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::now;
 use contree_sqlite::DbError;
 
-/// Remembers that a backend has a content.
-pub(crate) fn remember(
+/// Records that a backend stores a file with this SHA-256.
+pub(crate) fn insert(
     c: &Connection,
     backend: &str,
     sha256: &str,
@@ -22,7 +22,7 @@ pub(crate) fn remember(
     Ok(())
 }
 
-/// Remembers whether the path that a content came from was executable.
+/// Records whether the path that a file was uploaded from was executable.
 pub(crate) fn set_executable(
     c: &Connection,
     backend: &str,
@@ -36,7 +36,7 @@ pub(crate) fn set_executable(
     Ok(())
 }
 
-/// The UUID of a content, if it is known.
+/// Finds the UUID of an uploaded file.
 pub(crate) fn find(c: &Connection, backend: &str, sha256: &str) -> Result<Option<String>, DbError> {
     Ok(
         c.prepare_cached("SELECT uuid FROM uploads WHERE backend = ?1 AND sha256 = ?2")?
@@ -45,8 +45,8 @@ pub(crate) fn find(c: &Connection, backend: &str, sha256: &str) -> Result<Option
     )
 }
 
-/// Those of `wanted` that are known, with their UUIDs.
-pub(crate) fn known<'a>(
+/// Finds which of the `wanted` hashes are uploaded, with their UUIDs.
+pub(crate) fn find_all<'a>(
     c: &Connection,
     backend: &str,
     wanted: impl Iterator<Item = &'a str>,
@@ -60,7 +60,7 @@ pub(crate) fn known<'a>(
     Ok(found)
 }
 
-/// Whether a file came from an executable path.
+/// Reports whether a file was uploaded from an executable path. Unknown files were not.
 pub(crate) fn is_executable(c: &Connection, backend: &str, uuid: &str) -> Result<bool, DbError> {
     let found = c
         .prepare_cached("SELECT executable FROM uploads WHERE backend = ?1 AND uuid = ?2")?
@@ -69,14 +69,16 @@ pub(crate) fn is_executable(c: &Connection, backend: &str, uuid: &str) -> Result
     Ok(found.unwrap_or_default())
 }
 
-/// Forgets a content that a backend was found to have lost, unless somebody has used it since `asked`: it was sent again meanwhile.
-pub(crate) fn forget(
+/// Deletes the record of a file that a backend has lost.
+///
+/// A record used since `checked_at` stays: another call has sent the file again.
+pub(crate) fn delete(
     c: &Connection,
     backend: &str,
     sha256: &str,
-    asked: i64,
+    checked_at: i64,
 ) -> Result<(), DbError> {
     c.prepare_cached("DELETE FROM uploads WHERE backend = ?1 AND sha256 = ?2 AND used_at < ?3")?
-        .execute(params![backend, sha256, asked])?;
+        .execute(params![backend, sha256, checked_at])?;
     Ok(())
 }

@@ -1,71 +1,71 @@
-//! What a tool answers, in both of its renderings.
+//! Answers of tools: structured content and text.
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::ToolError;
 
-/// The text rendering of an answer.
-pub trait Render {
-    /// All of the answer, for a reader who sees nothing else.
+/// Rendering of a tool's result.
+pub trait ToolResult {
+    /// Renders the whole result as text, for clients that show only text.
     fn text(&self) -> String;
 
-    /// Resources of this server that the answer leads to, for clients that follow links.
-    fn links(&self) -> Vec<Link> {
+    /// Returns resources of this server to follow up with, for clients that support links.
+    fn links(&self) -> Vec<ResourceLink> {
         Vec::new()
     }
 
-    /// Whether it tells of a failure, which clients should see at once.
+    /// Reports whether the result describes a failure, so that clients mark it as an error.
     fn is_failure(&self) -> bool {
         false
     }
 
-    /// A page that the client is to show the user before it calls again.
-    fn wanted_page(&self) -> Option<WantedPage> {
+    /// A page that the client must show the user before it repeats the call.
+    fn page_request(&self) -> Option<PageRequest> {
         None
     }
 }
 
-/// An answer in both renderings.
+/// An answer as structured content and as text.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Answer {
-    /// A JSON object, as the tool's output schema says.
+pub struct ToolAnswer {
+    /// A JSON object that matches the tool's output schema.
     pub structured: Value,
     /// The same as text.
     pub text: String,
-    /// Resources of this server that it leads to.
-    pub links: Vec<Link>,
-    /// Whether it tells of a failure: it is an answer all the same.
+    /// Resources of this server to follow up with.
+    pub links: Vec<ResourceLink>,
+    /// Whether the answer describes a failure.
     pub is_failure: bool,
-    /// A page that the client is to show the user before it calls again.
-    pub wanted_page: Option<WantedPage>,
+    /// A page that the client must show the user before it repeats the call.
+    pub page_request: Option<PageRequest>,
 }
 
-/// A resource of this server that an answer leads to.
+/// A link to a resource of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Link {
-    /// Its address, which `resources/read` takes.
+pub struct ResourceLink {
+    /// URI for `resources/read`.
     pub uri: String,
-    /// What it is, for people.
+    /// Name for people.
     pub name: &'static str,
-    /// The media type of its content.
+    /// Media type of the content.
     pub mime: &'static str,
 }
 
-/// A page that the client is to show the user, and a sentence about it.
+/// A page that the client must show the user, with a sentence about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct WantedPage {
-    /// Why the user is to see it.
+pub struct PageRequest {
+    /// Why the user should open the page.
     pub message: String,
-    /// Its address.
+    /// URL of the page.
     pub url: String,
 }
 
-impl Link {
-    /// The files of an image, as a listing of its root.
+impl ResourceLink {
+    /// Creates a link to the listing of an image's root directory.
     pub(super) fn files_of(image: &str) -> Self {
         Self {
             uri: format!("contree://image/{image}/ls/."),
@@ -75,20 +75,20 @@ impl Link {
     }
 }
 
-impl Answer {
+impl ToolAnswer {
     /// Renders a result.
     ///
     /// # Errors
-    /// Fails only for a result that is no JSON, which a result type cannot be.
-    pub(super) fn of<T: Render + Serialize>(result: T) -> Result<Self, ToolError> {
+    /// If the result cannot be serialised, which no result type allows.
+    pub(super) fn of<T: ToolResult + Serialize>(result: T) -> Result<Self, ToolError> {
         let structured = serde_json::to_value(&result)
-            .map_err(|error| ToolError::internal("the result is no JSON", error))?;
+            .map_err(|error| ToolError::internal("cannot serialise the result", error))?;
         Ok(Self {
             structured,
             text: result.text(),
             links: result.links(),
             is_failure: result.is_failure(),
-            wanted_page: result.wanted_page(),
+            page_request: result.page_request(),
         })
     }
 }

@@ -1,11 +1,11 @@
-//! What can be wrong with the arguments of a call.
+//! Problems with the arguments of a call.
 
 use std::fmt;
 
-/// What is wrong with one argument.
+/// A problem with one argument.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArgumentProblem {
-    #[error("`{tool}` takes no arguments, so no `{name}`")]
+    #[error("`{tool}` takes no arguments; leave out `{name}`")]
     NoneTaken { tool: String, name: String },
     #[error("`{tool}` has no argument `{name}`{} It takes: {known}", suggestion(.meant.as_deref()))]
     Unknown {
@@ -14,7 +14,7 @@ pub(super) enum ArgumentProblem {
         meant: Option<String>,
         known: String,
     },
-    #[error("`{0}` is given twice, under two names and with different values")]
+    #[error("`{0}` is given twice, under two names and with different values; give it once")]
     GivenTwice(String),
     #[error("`{tool}` needs {names}")]
     Missing { tool: String, names: String },
@@ -73,7 +73,7 @@ fn suggestion(meant: Option<&str>) -> String {
     )
 }
 
-/// Everything that is wrong with the arguments of a call, one line each.
+/// All problems with the arguments of a call, one per line.
 #[derive(Debug)]
 pub(super) struct ArgumentProblems(pub(super) Vec<ArgumentProblem>);
 

@@ -1,23 +1,23 @@
-//! Arguments as agents send them, made into what the published schema says.
+//! Converts arguments that agents send to what the published schema requires.
 //!
-//! Agents quote numbers, send null for "not given", pass JSON as text and misspell names. Whatever can be understood
-//! without guessing is converted; the rest is refused with everything that is wrong in one answer.
+//! Agents quote numbers, send null for "not given", pass JSON as text and misspell names. A value
+//! is converted if its meaning is certain. All other problems are reported together in one error.
 
 use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
 use super::ToolError;
 use super::argument_problem::{ArgumentProblem, ArgumentProblems};
-use super::failure::Failure;
+use super::error_details::ErrorDetails;
 use super::suggestion::{brief, nearest};
 
-/// The arguments of a call.
+/// Arguments of a call.
 pub type Arguments = serde_json::Map<String, Value>;
 
-/// Makes `sent` what `schema` says: names, types, bounds, defaults.
+/// Converts `sent` to what `schema` requires: names, types, bounds and defaults.
 ///
 /// # Errors
-/// Says everything that is wrong, naming each argument.
+/// Lists every problem with the name of its argument.
 pub(super) fn normalise(
     tool: &str,
     schema: &Value,
@@ -27,7 +27,7 @@ pub(super) fn normalise(
 ) -> Result<Arguments, ToolError> {
     let none = Map::new();
     let properties = schema["properties"].as_object().unwrap_or(&none);
-    let mut given = Arguments::new();
+    let mut accepted = Arguments::new();
     let mut problems = Vec::new();
     for (name, value) in sent {
         let alias = aliases.iter().find(|(alias, _)| *alias == name);
@@ -41,12 +41,12 @@ pub(super) fn normalise(
         }
         let nulls = null_values.contains(&name.as_str());
         match convert(&name, property, value, nulls) {
-            Ok(value) => match given.get(&name) {
+            Ok(value) => match accepted.get(&name) {
                 Some(other) if *other != value => {
                     problems.push(ArgumentProblem::GivenTwice(name));
                 }
                 _ => {
-                    given.insert(name, value);
+                    accepted.insert(name, value);
                 }
             },
             Err(problem) => problems.push(problem),
@@ -57,7 +57,9 @@ pub(super) fn normalise(
         .into_iter()
         .flatten()
         .filter_map(Value::as_str);
-    let missing: Vec<_> = required.filter(|name| !given.contains_key(*name)).collect();
+    let missing: Vec<_> = required
+        .filter(|name| !accepted.contains_key(*name))
+        .collect();
     if problems.is_empty() && !missing.is_empty() {
         let names: Vec<_> = missing.iter().map(|name| format!("`{name}`")).collect();
         problems.push(ArgumentProblem::Missing {
@@ -66,14 +68,14 @@ pub(super) fn normalise(
         });
     }
     if !problems.is_empty() {
-        let failure = Failure::of(ArgumentProblems(problems));
-        return Err(ToolError::InvalidArgument(failure));
+        let details = ErrorDetails::of(ArgumentProblems(problems));
+        return Err(ToolError::InvalidArgument(details));
     }
-    // In the order of the schema, whatever order they came in.
+    // In the schema's order, independent of the order sent.
     Ok(properties
         .iter()
         .filter_map(|(name, property)| {
-            let value = given
+            let value = accepted
                 .remove(name)
                 .or_else(|| property.get("default").cloned())?;
             Some((name.clone(), value))
@@ -96,7 +98,7 @@ fn unknown(tool: &str, name: &str, properties: &Map<String, Value>) -> ArgumentP
     }
 }
 
-/// Converts one value, or says what is wrong with it at `path`.
+/// Converts one value, or returns the problem with it. `path` names the value in messages.
 fn convert(
     path: &str,
     schema: &Value,
@@ -155,7 +157,7 @@ fn convert(
     Ok(value)
 }
 
-/// Whole numbers and booleans have one spelling each; `3.10` would become another version number.
+/// Converts a value to a string. Other numbers are refused: a version `3.10` would become `3.1`.
 fn text(value: Value) -> Result<Value, Value> {
     match value {
         Value::String(_) => Ok(value),
@@ -184,7 +186,7 @@ fn integer(value: Value) -> Result<Value, Value> {
     whole.map(Value::Number).ok_or(value)
 }
 
-/// A float as an integer, if it is one that floats hold exactly.
+/// Converts a float to an integer, if it is whole and floats represent it exactly.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "checked to be whole and in range"
@@ -217,7 +219,7 @@ fn boolean(value: Value) -> Result<Value, Value> {
     flag.map(Value::Bool).ok_or(value)
 }
 
-/// JSON text, or one bare text for a list of texts.
+/// Converts JSON text to a list, or one bare string to a list of strings.
 fn array(value: Value, items: &Value) -> Result<Value, Value> {
     match &value {
         Value::Array(_) => Ok(value),
@@ -243,7 +245,7 @@ fn object(value: Value) -> Result<Value, Value> {
     }
 }
 
-/// One of the choices, in whatever case it came.
+/// Returns the choice that a value names, ignoring case.
 fn choice(path: &str, schema: &Value, value: Value) -> Result<Value, ArgumentProblem> {
     let Some(choices) = schema["enum"].as_array() else {
         return Ok(value);
@@ -266,7 +268,7 @@ fn choice(path: &str, schema: &Value, value: Value) -> Result<Value, ArgumentPro
     })
 }
 
-/// A text in the one spelling of its format, that matches its pattern.
+/// Converts a UUID to its standard spelling, and checks times and patterns.
 fn formatted(path: &str, schema: &Value, value: Value) -> Result<Value, ArgumentProblem> {
     let Some(text) = value.as_str() else {
         return Ok(value);
@@ -338,7 +340,7 @@ fn bounds(path: &str, schema: &Value, value: &Value) -> Result<(), ArgumentProbl
     Ok(())
 }
 
-/// Compares exactly where both are whole: floats would round large numbers.
+/// Compares two numbers. Integers are compared exactly, since floats would round large ones.
 fn compare(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
     let whole = |value: &Value| {
         value
@@ -352,7 +354,7 @@ fn compare(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
     }
 }
 
-/// A value for a message: its beginning if it is long.
+/// Shows a value in a message, shortened if it is long.
 fn short(value: &Value) -> String {
     brief(&value.to_string())
 }

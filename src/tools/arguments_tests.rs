@@ -1,4 +1,4 @@
-//! What arguments become, case by case, and laws that hold for all of them.
+//! Tests of argument conversion: single cases, and properties that hold for all tools.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn refused(name: &str, sent: Value) -> String {
 }
 
 #[test]
-fn defaults_are_filled_in_and_null_means_left_out() {
+fn defaults_are_filled_in_and_null_counts_as_absent() {
     let expected = json!({
         "command": "ls", "image": "tag:host", "shell": true, "preserve_env": false, "cwd": "", "uid": 0, "gid": 0,
         "timeout": 30, "disposable": true, "wait": true, "truncate_output_at": 8000,
@@ -165,16 +165,16 @@ fn an_unknown_argument_is_refused_with_the_nearest_name() {
     );
     assert_eq!(
         refused("whoami", json!({"a": 1})),
-        "`whoami` takes no arguments, so no `a`"
+        "`whoami` takes no arguments; leave out `a`"
     );
-    // A null under an unknown name is a misspelt name as well.
+    // An unknown name is an error even if its value is null.
     assert!(
         refused("get_image", json!({"image": "x", "tags": null})).contains("no argument `tags`")
     );
 }
 
 #[test]
-fn everything_wrong_is_said_at_once() {
+fn all_problems_are_reported_at_once() {
     let error = refused("run", json!({"timeout": "soon", "uid": -1, "comand": "ls"}));
     let lines: Vec<_> = error.lines().collect();
     assert_eq!(lines.len(), 3, "{error}");
@@ -185,7 +185,7 @@ fn everything_wrong_is_said_at_once() {
 }
 
 #[test]
-fn an_alias_stands_for_its_argument() {
+fn an_alias_sets_its_argument() {
     let got = normalised("list_operations", json!({"kind": "instance"}));
     assert_eq!(got, json!({"limit": 100, "type": "instance"}));
     assert_eq!(
@@ -201,7 +201,7 @@ fn an_alias_stands_for_its_argument() {
     );
     assert_eq!(
         error,
-        "`type` is given twice, under two names and with different values"
+        "`type` is given twice, under two names and with different values; give it once"
     );
 }
 
@@ -213,7 +213,7 @@ fn large_numbers_are_compared_exactly() {
     assert_eq!(got["uid"], json!(u64::MAX));
 }
 
-/// Any JSON, shallow enough to be an argument.
+/// Generates any JSON value of little depth.
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -239,7 +239,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// A tool with arguments that are mostly its own.
+/// Generates a tool with arguments, most of them known to it.
 fn any_call() -> impl Strategy<Value = (&'static Tool, Arguments)> {
     (0..TOOLS.len()).prop_flat_map(|index| {
         let tool = &TOOLS[index];
@@ -263,14 +263,14 @@ fn any_call() -> impl Strategy<Value = (&'static Tool, Arguments)> {
 
 proptest! {
     #[test]
-    fn normalising_twice_is_normalising_once((tool, sent) in any_call()) {
+    fn normalising_is_idempotent((tool, sent) in any_call()) {
         if let Ok(once) = tool.normalise(sent) {
             prop_assert_eq!(tool.normalise(once.clone()).unwrap(), once);
         }
     }
 
     #[test]
-    fn whatever_is_accepted_is_as_published((tool, sent) in any_call()) {
+    fn accepted_arguments_match_the_published_schema((tool, sent) in any_call()) {
         let schema = tool.input_schema();
         if let Ok(arguments) = tool.normalise(sent) {
             for (name, value) in arguments {

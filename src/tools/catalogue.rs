@@ -1,76 +1,77 @@
-//! What the manifest says of guides, prompts and resources, before any is used.
+//! Guides, prompts and resources as the manifest describes them.
 
 use super::suggestion::{brief, nearest};
 use super::{GUIDES, RESOURCES, ToolError};
 
-/// What stands before the path of every URI of ours.
+/// Prefix of every resource URI of this server.
 const SCHEME: &str = "contree://";
-/// The longest URI, in bytes: a path in an image may have 4,096, each of them encoded by three.
-const LONGEST: usize = 16 * 1024;
+/// Length of the longest URI, in bytes. A path in an image has at most 4,096 bytes, each encoded as
+/// three.
+const MAX_URI_BYTES: usize = 16 * 1024;
 
 /// A longer text that agents read on demand.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Guide {
-    /// Its name.
+    /// Unique name.
     pub name: &'static str,
-    /// Where it is read.
+    /// URI of its resource.
     pub uri: &'static str,
-    /// Its name for people.
+    /// Title for people.
     pub title: &'static str,
-    /// What it is about.
+    /// One-sentence description.
     pub doc: &'static str,
-    /// The text, in Markdown.
+    /// Text in Markdown.
     pub text: &'static str,
-    /// The tools that it speaks of.
+    /// Tools that the text mentions.
     pub tools: &'static [&'static str],
 }
 
-/// A prompt: what a person starts an agent with.
+/// A prompt, with which a person starts an agent.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Prompt {
-    /// Its name.
+    /// Unique name.
     pub name: &'static str,
-    /// Its name for people.
+    /// Title for people.
     pub title: &'static str,
-    /// What it makes an agent do.
+    /// What the prompt makes an agent do.
     pub description: &'static str,
-    /// The name of its template.
+    /// Name of its template.
     pub template: &'static str,
-    /// Its arguments.
+    /// Arguments in their order.
     pub arguments: &'static [PromptArgument],
-    /// The tools that its text calls.
+    /// Tools that the text calls.
     pub tools: &'static [&'static str],
 }
 
-/// An argument of a prompt. All are texts.
+/// An argument of a prompt. Its value is always a string.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct PromptArgument {
-    /// Its name.
+    /// Unique name.
     pub name: &'static str,
-    /// What it means.
+    /// One-sentence description.
     pub doc: &'static str,
-    /// Whether it must be given.
+    /// Whether it is required.
     pub required: bool,
-    /// Its value when left out.
+    /// Default value.
     pub default: Option<&'static str>,
-    /// What completes it.
-    pub complete: Option<Complete>,
+    /// Source of its completions, if it has one.
+    pub complete: Option<CompletionSource>,
 }
 
-/// What can complete a half-typed argument.
+/// Source of completions for an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Complete {
-    /// Tags of images, written `tag:NAME`.
+pub enum CompletionSource {
+    /// Tags of images, as `tag:NAME`.
     Image,
     /// Paths in the image that another argument names.
     Path,
     /// Ids of operations.
     Operation,
-    /// Ids of operations that ran commands.
+    /// Ids of runs.
     Instance,
     /// Ids of imports.
     Import,
@@ -78,73 +79,73 @@ pub enum Complete {
     Guide,
 }
 
-/// A resource template: what can be read under a URI with variables.
+/// A resource template: a URI with variables, under which content can be read.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Resource {
-    /// Its name.
+    /// Unique name.
     pub name: &'static str,
-    /// Its URI with variables.
+    /// URI template.
     pub uri: &'static str,
-    /// Its name for people.
+    /// Title for people.
     pub title: &'static str,
-    /// What is read there.
+    /// One-sentence description.
     pub doc: &'static str,
-    /// The type of its contents, where they are text.
+    /// Media type of its content if it is text.
     pub mime: &'static str,
-    /// The tool that it goes with.
+    /// Tool that reads the same. The resource is offered together with it.
     pub tool: &'static str,
-    /// Its variables, in the order of the URI, and what completes each.
-    pub variables: &'static [(&'static str, Option<Complete>)],
+    /// Variables in the order of the URI, each with the source of its completions.
+    pub variables: &'static [(&'static str, Option<CompletionSource>)],
 }
 
-/// What a resource holds.
+/// Content of a resource.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Content {
-    /// The contents.
-    pub body: Body,
-    /// How long a reader may keep them.
-    pub kept: Kept,
+pub struct ResourceContent {
+    /// Text or bytes.
+    pub body: ContentBody,
+    /// How long clients may cache it.
+    pub lifetime: CacheLifetime,
 }
 
-/// The contents of a resource.
+/// Body of a resource's content.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Body {
-    /// A text.
+pub enum ContentBody {
+    /// Text.
     Text(String),
-    /// Bytes that are no text, in base64.
+    /// Bytes in base64.
     Base64(String),
 }
 
-/// How long something that was read stays true.
+/// How long content stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// As long as this version of the server is used.
-    Forever,
-    /// It belongs to an image or operation that does not change any more.
-    Long,
-    /// It may be different at once.
-    No,
+pub enum CacheLifetime {
+    /// Valid as long as this server version is used.
+    ThisVersion,
+    /// Never changes, but its image or operation can be deleted.
+    Immutable,
+    /// May change at any time, so it must not be cached.
+    None,
 }
 
-impl Content {
-    /// A text.
+impl ResourceContent {
+    /// Creates text content.
     #[must_use]
-    pub fn text(text: impl Into<String>, kept: Kept) -> Self {
+    pub fn text(text: impl Into<String>, lifetime: CacheLifetime) -> Self {
         Self {
-            body: Body::Text(text.into()),
-            kept,
+            body: ContentBody::Text(text.into()),
+            lifetime,
         }
     }
 }
 
-/// The variables of a URI, decoded.
+/// Decoded variables of a URI.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Variables(Vec<(&'static str, String)>);
+pub struct UriVariables(Vec<(&'static str, String)>);
 
-impl Variables {
-    /// The value of a variable, which is there if the URI matched the template.
+impl UriVariables {
+    /// Takes the value of a variable. It exists if the URI matched the template.
     pub(super) fn take(&mut self, name: &str) -> Result<String, ToolError> {
         let known = self.0.iter_mut().find(|(known, _)| *known == name);
         known
@@ -153,7 +154,7 @@ impl Variables {
     }
 }
 
-/// The guide with this name, or with this URI.
+/// Finds a guide by its name or URI.
 pub(super) fn find_guide(name: &str) -> Result<&'static Guide, ToolError> {
     let wanted = name.trim().to_lowercase();
     let known = GUIDES
@@ -166,61 +167,62 @@ pub(super) fn find_guide(name: &str) -> Result<&'static Guide, ToolError> {
             Some(meant) => ToolError::not_found(format!("{message}; did you mean `{meant}`?")),
             None => ToolError::not_found(message),
         }
-        .with_hint(format!("There are: {}.", names.join(", ")))
+        .with_hint(format!("The guides are: {}.", names.join(", ")))
     })
 }
 
-/// The resource template that `uri` is one of, and its variables.
+/// Finds the resource template that `uri` matches, and the values of its variables.
 ///
-/// Each variable is one part between slashes, the last one all the rest. Where a name has slashes that were not encoded,
-/// such as a tag, the shortest that fits is taken.
+/// A variable matches one part between slashes; the last variable matches the rest. If a name such
+/// as a tag has unencoded slashes, the shortest match wins.
 #[must_use]
-pub fn find_resource(uri: &str) -> Option<(&'static Resource, Variables)> {
-    if uri.len() > LONGEST {
+pub fn find_resource(uri: &str) -> Option<(&'static Resource, UriVariables)> {
+    if uri.len() > MAX_URI_BYTES {
         return None;
     }
     let path = uri.strip_prefix(SCHEME)?;
     let parts: Vec<&str> = path.split('/').collect();
     let found = RESOURCES.iter().filter_map(|resource| {
         let pattern: Vec<&'static str> = resource.uri.strip_prefix(SCHEME)?.split('/').collect();
-        let mut taken = Vec::new();
-        fits(&pattern, &parts, &mut taken).then_some((resource, taken))
+        let mut values = Vec::new();
+        fits(&pattern, &parts, &mut values).then_some((resource, values))
     });
-    let (resource, taken) = found.min_by_key(|(_, taken)| {
-        // The last variable may be as long as it likes.
-        let inner = taken.len().saturating_sub(1);
-        taken[..inner]
+    let (resource, values) = found.min_by_key(|(_, values)| {
+        // The last variable always takes the rest, so its length does not count.
+        let inner = values.len().saturating_sub(1);
+        values[..inner]
             .iter()
             .map(|parts| parts.len())
             .sum::<usize>()
     })?;
-    let variables = resource.variables.iter().zip(taken);
+    let variables = resource.variables.iter().zip(values);
     let variables = variables.map(|((name, _), parts)| (*name, decoded(&parts.join("/"))));
-    Some((resource, Variables(variables.collect())))
+    Some((resource, UriVariables(variables.collect())))
 }
 
-/// Whether the parts of a URI fit a pattern; `taken` is what each variable stands for then.
-fn fits<'p, 'a>(pattern: &[&str], parts: &'p [&'a str], taken: &mut Vec<&'p [&'a str]>) -> bool {
+/// Reports whether the parts of a URI match a pattern, and collects each variable's parts in
+/// `values`.
+fn fits<'p, 'a>(pattern: &[&str], parts: &'p [&'a str], values: &mut Vec<&'p [&'a str]>) -> bool {
     match pattern {
         [] => parts.is_empty(),
         [last] if last.starts_with('{') => {
-            taken.push(parts);
+            values.push(parts);
             true
         }
         [variable, rest @ ..] if variable.starts_with('{') => (1..=parts.len()).any(|length| {
-            let before = taken.len();
-            taken.push(&parts[..length]);
-            let fits = !parts[0].is_empty() && fits(rest, &parts[length..], taken);
+            let before = values.len();
+            values.push(&parts[..length]);
+            let fits = !parts[0].is_empty() && fits(rest, &parts[length..], values);
             if !fits {
-                taken.truncate(before);
+                values.truncate(before);
             }
             fits
         }),
-        [word, rest @ ..] => parts.first() == Some(word) && fits(rest, &parts[1..], taken),
+        [word, rest @ ..] => parts.first() == Some(word) && fits(rest, &parts[1..], values),
     }
 }
 
-/// Resolves `%XX`. What is no such code stays as it is, and bytes that are no UTF-8 are replaced.
+/// Decodes `%XX`. Invalid codes stay as they are, and invalid UTF-8 is replaced.
 fn decoded(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -251,7 +253,7 @@ pub fn encoded(name: &str) -> String {
     encoded
 }
 
-/// The error for a URI that no template has.
+/// Builds the error for a URI that matches no template.
 #[must_use]
 pub fn unknown_resource(uri: &str) -> ToolError {
     let known: Vec<&str> = RESOURCES.iter().map(|resource| resource.uri).collect();
@@ -259,7 +261,7 @@ pub fn unknown_resource(uri: &str) -> ToolError {
     let message = format!("there is no resource `{}`", brief(uri));
     ToolError::not_found(match meant {
         Some(meant) => format!("{message}; did you mean `{meant}`?"),
-        None => format!("{message}; there are: {}", known.join(", ")),
+        None => format!("{message}; the resources are: {}", known.join(", ")),
     })
 }
 
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_may_have_slashes_and_codes() {
+    fn paths_may_contain_slashes_and_percent_codes() {
         for (uri, name, values) in [
             (
                 "contree://image/u/read/etc/hosts",
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_resource_is_not_found() {
+    fn other_uris_match_no_resource() {
         for uri in [
             "",
             "contree:",
@@ -341,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_one_part_and_comes_back() {
+    fn an_encoded_name_is_one_part_and_decodes_to_itself() {
         for name in ["tag:common/numpy/python", "a b%", "ä/?#", ""] {
             assert!(!encoded(name).contains('/'));
             assert_eq!(decoded(&encoded(name)), name);

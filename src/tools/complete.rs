@@ -1,75 +1,76 @@
-//! Completing half-typed arguments of prompts and resources.
+//! Completes partly typed arguments of prompts and resources.
 
 use std::time::Duration;
 
-use super::{Complete, Context, GUIDES, ToolError};
+use super::{CompletionSource, Context, GUIDES, ToolError};
 use crate::{Client, ImageRef, OperationKind};
 
-/// How many proposals there are at most.
-const MOST: usize = 100;
-/// How many entries are asked for to find them among.
-const ASKED: u64 = 1000;
-/// How long a person who types waits for them.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Most completions in one answer.
+const MAX_VALUES: usize = 100;
+/// Entries requested from the backend to choose completions from.
+const LIST_LIMIT: u64 = 1000;
+/// Longest wait for the backend, since a person is typing.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Proposals for an argument.
+/// Completions of an argument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completions {
-    /// The proposals, at most 100.
+    /// The completions, at most 100.
     pub values: Vec<String>,
-    /// How many there are in all, if that is known.
+    /// Number of all completions, if it is known.
     pub total: Option<usize>,
     /// Whether there are more.
     pub more: bool,
 }
 
 impl Completions {
-    /// Those of `all`; there may be more if `all` is not all.
-    fn of(all: Vec<String>, whole: bool) -> Self {
+    /// Takes the first of `all`. With `complete` unset, the backend may have more.
+    fn of(all: Vec<String>, complete: bool) -> Self {
         let total = all.len();
         let mut values = all;
-        values.truncate(MOST);
+        values.truncate(MAX_VALUES);
         Self {
-            more: !whole || total > values.len(),
-            total: whole.then_some(total),
+            more: !complete || total > values.len(),
+            total: complete.then_some(total),
             values,
         }
     }
 }
 
-/// What `typed` may become. `image` is the image that a path is in, if the client has said.
+/// Returns completions of `typed`. `image` is the image of a path, if the client has named it.
 ///
-/// Whatever fails, or takes long, has no proposals: nobody would read an error there.
+/// If the backend fails or is slow, no completions are offered: clients do not show errors here.
+///
 pub async fn complete(
-    kind: Complete,
+    kind: CompletionSource,
     typed: &str,
     image: Option<&str>,
     cx: &Context,
 ) -> Completions {
     let found = async {
         match kind {
-            Complete::Guide => Ok(guides(typed)),
-            Complete::Image => images(cx.client().await?, typed).await,
-            Complete::Operation => operations(cx.client().await?, None, typed).await,
-            Complete::Import => {
+            CompletionSource::Guide => Ok(guides(typed)),
+            CompletionSource::Image => images(cx.client().await?, typed).await,
+            CompletionSource::Operation => operations(cx.client().await?, None, typed).await,
+            CompletionSource::Import => {
                 let kind = Some(OperationKind::ImageImport);
                 operations(cx.client().await?, kind, typed).await
             }
-            Complete::Instance => {
+            CompletionSource::Instance => {
                 let kind = Some(OperationKind::Instance);
                 operations(cx.client().await?, kind, typed).await
             }
-            Complete::Path => match image {
+            CompletionSource::Path => match image {
                 Some(image) => paths(cx.client().await?, image, typed).await,
                 None => Ok(Completions::default()),
             },
         }
     };
-    match tokio::time::timeout(PATIENCE, found).await {
+    match tokio::time::timeout(TIMEOUT, found).await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => {
-            tracing::debug!("nothing to complete `{typed}` with: {error}");
+            tracing::debug!("cannot complete `{typed}`: {error}");
             Completions::default()
         }
         Err(_) => Completions::default(),
@@ -84,15 +85,15 @@ fn guides(typed: &str) -> Completions {
 
 async fn images(client: &Client, typed: &str) -> Result<Completions, ToolError> {
     let typed = typed.strip_prefix("tag:").unwrap_or(typed);
-    // Those who begin to write `tag:` want to see all.
+    // A beginning of `tag:` itself selects all tags.
     let typed = if "tag:".starts_with(typed) { "" } else { typed };
-    let mut request = client.list_images().limit(ASKED).tagged("1");
+    let mut request = client.list_images().limit(LIST_LIMIT).tagged("1");
     let prefix = typed.trim_end_matches([':', '/', '.']);
     if !prefix.is_empty() {
         request = request.tag(prefix);
     }
     let images = request.send().await?.into_inner().images;
-    let whole = (images.len() as u64) < ASKED;
+    let whole = (images.len() as u64) < LIST_LIMIT;
     let tags = images.into_iter().filter_map(|image| image.tag);
     let mut tags: Vec<String> = tags
         .filter(|tag| tag.starts_with(typed))
@@ -108,12 +109,12 @@ async fn operations(
     kind: Option<OperationKind>,
     typed: &str,
 ) -> Result<Completions, ToolError> {
-    let mut request = client.list_operations().limit(ASKED);
+    let mut request = client.list_operations().limit(LIST_LIMIT);
     if let Some(kind) = kind {
         request = request.kind(kind);
     }
     let operations = request.send().await?.into_inner();
-    let whole = (operations.len() as u64) < ASKED;
+    let whole = (operations.len() as u64) < LIST_LIMIT;
     let typed = typed.to_lowercase();
     let ids = operations
         .into_iter()
@@ -130,11 +131,11 @@ async fn paths(client: &Client, image: &str, typed: &str) -> Result<Completions,
         tag @ ImageRef::Tag(_) => {
             let found = client.resolve(&tag).await?.uuid;
             found.ok_or_else(|| {
-                ToolError::unusable_answer("the backend answered an image without a UUID")
+                ToolError::unusable_answer("the backend returned an image without a UUID")
             })?
         }
     };
-    let (directory, begun) = match typed.rfind('/') {
+    let (directory, prefix) = match typed.rfind('/') {
         Some(at) => typed.split_at(at + 1),
         None => ("", typed),
     };
@@ -146,8 +147,8 @@ async fn paths(client: &Client, image: &str, typed: &str) -> Result<Completions,
         .await?
         .into_inner();
     let entries = list.files.into_iter().filter(|entry| {
-        // What begins with a dot is for those who ask for it.
-        entry.path.starts_with(begun) && (!entry.path.starts_with('.') || begun.starts_with('.'))
+        // Hidden files are offered only after a dot.
+        entry.path.starts_with(prefix) && (!entry.path.starts_with('.') || prefix.starts_with('.'))
     });
     let mut paths: Vec<String> = entries
         .map(|entry| {
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proposals_are_bounded_and_say_so() {
+    fn completions_are_bounded_and_report_more() {
         let many: Vec<String> = (0..250).map(|n| n.to_string()).collect();
         let some = Completions::of(many, true);
         assert_eq!(
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn guides_are_proposed_by_their_beginning() {
+    fn guides_are_completed_by_prefix() {
         let all = guides("");
         assert!(all.values.len() >= 7 && !all.more);
         assert_eq!(guides("work").values, ["workflow"]);

@@ -1,4 +1,4 @@
-//! What a tool call has besides its arguments: the session, somewhere to show progress and pages, and cancellation.
+//! Context of a tool call: the session, progress, pages for the user, and cancellation.
 
 use std::sync::Arc;
 
@@ -8,37 +8,37 @@ use tokio_util::sync::CancellationToken;
 use super::{Session, ToolError, Watcher};
 use crate::Client;
 
-/// What became of a page that the user is to see.
+/// Outcome of showing the user a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PageOutcome {
-    /// The user has it open.
+    /// The user opened it.
     Opened,
-    /// The user does not want to.
+    /// The user declined.
     Declined,
-    /// The client has no means to show pages.
+    /// The client cannot show pages.
     Unsupported,
-    /// The client shows it once the call is answered, and then calls again.
+    /// The client shows it after this call is answered, and then repeats the call.
     CallAgain,
 }
 
-/// How the client shows the user a page.
-pub trait Pages: Send + Sync {
+/// Shows pages to the user through the client.
+pub trait PagePresenter: Send + Sync {
     /// Shows `url` with a sentence about it.
     fn show<'a>(&'a self, message: &'a str, url: &'a str) -> BoxFuture<'a, PageOutcome>;
 }
 
-/// What a handler is given besides its arguments.
+/// Context of a tool call, passed to its handler.
 #[derive(Clone)]
 pub struct Context {
     session: Arc<Session>,
     watcher: Arc<dyn Watcher>,
     cancelled: CancellationToken,
-    pages: Option<Arc<dyn Pages>>,
+    pages: Option<Arc<dyn PagePresenter>>,
 }
 
 impl Context {
-    /// A context whose call is cancelled through `cancelled`.
+    /// Creates a context of a call that `cancelled` cancels.
     #[must_use]
     pub fn new(
         session: Arc<Session>,
@@ -53,16 +53,16 @@ impl Context {
         }
     }
 
-    /// Shows pages through the client.
+    /// Sets how pages are shown to the user.
     #[must_use]
-    pub fn with_pages(self, pages: Arc<dyn Pages>) -> Self {
+    pub fn with_pages(self, pages: Arc<dyn PagePresenter>) -> Self {
         Self {
             pages: Some(pages),
             ..self
         }
     }
 
-    /// Shows the user a page, if the client can.
+    /// Shows the user a page, if the client supports it.
     pub(super) async fn show_page(
         &self,
         message: &str,
@@ -71,14 +71,14 @@ impl Context {
         match &self.pages {
             Some(pages) => tokio::select! {
                 biased;
-                () = self.cancelled() => Err(ToolError::cancelled("cancelled")),
+                () = self.cancelled() => Err(ToolError::cancelled("the call was cancelled")),
                 shown = pages.show(message, url) => Ok(shown),
             },
             None => Ok(PageOutcome::Unsupported),
         }
     }
 
-    /// The client of the backend in use.
+    /// Returns the client of the backend in use.
     ///
     /// # Errors
     /// See [`Session::client`].
@@ -86,36 +86,36 @@ impl Context {
         self.session.client().await
     }
 
-    /// What this process shares between calls.
+    /// Returns the session, which all calls of this process share.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Where to show what happens meanwhile.
+    /// Returns the receiver of progress and output.
     #[must_use]
     pub fn watcher(&self) -> &dyn Watcher {
         &*self.watcher
     }
 
-    /// Resolves when the caller no longer wants the answer.
+    /// Resolves when the call is cancelled.
     pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;
     }
 
-    /// Whether the caller no longer wants the answer.
+    /// Reports whether the call was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.is_cancelled()
     }
-    /// Does something that leaves nothing behind when it is dropped, unless the caller no longer wants the answer.
+    /// Runs `work` until the call is cancelled. Dropping `work` half-way must leave nothing behind.
     pub(super) async fn unless_cancelled<T, E: Into<ToolError>>(
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, ToolError> {
         tokio::select! {
             biased;
-            () = self.cancelled() => Err(ToolError::cancelled("cancelled")),
+            () = self.cancelled() => Err(ToolError::cancelled("the call was cancelled")),
             done = work => done.map_err(Into::into),
         }
     }

@@ -1,4 +1,4 @@
-//! From the API's types to the tools' answers.
+//! Converts the API's types to results of tools.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -8,10 +8,10 @@ use super::results::{Image, ListOperations, Operation, OperationResult, Operatio
 use crate::Outcome;
 use crate::types;
 
-/// The exit status of a command that a signal ended, as the API writes it.
+/// Exit code that the API reports for a command killed by a signal.
 const KILLED: i64 = -1;
 
-/// Seconds, to the millisecond: more digits are noise to a reader.
+/// Rounds seconds to milliseconds.
 pub(super) fn seconds(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
@@ -76,7 +76,8 @@ impl From<types::OperationResponse> for Operation {
             kind: text(operation.kind).unwrap_or_default(),
             error: operation.error,
             created_at: operation.created_at.unwrap_or_default(),
-            // The image is among the fields already; only an import's tag says more.
+            // A run's result image has its own field; only an import's result adds something, the
+            // tag.
             result: result.filter(|result| result.tag.is_some()),
             duration: operation.duration.map(seconds),
             image_size: operation.image_size,
@@ -112,7 +113,7 @@ impl Operation {
         self.add_streams((&stdout, stdout_cut), (&stderr, stderr_cut));
     }
 
-    /// Sets both streams; the flags tell whether each was cut.
+    /// Sets both streams. The flags tell whether each was cut.
     fn add_streams(&mut self, stdout: (&[u8], bool), stderr: (&[u8], bool)) {
         let out = DecodedText::new(stdout.0, stdout.1);
         let err = DecodedText::new(stderr.0, stderr.1);
@@ -122,7 +123,7 @@ impl Operation {
         self.stderr = err.text;
     }
 
-    /// What a followed command came to.
+    /// Creates the result of a followed run from its outcome.
     pub(super) fn of_outcome(outcome: &Outcome) -> Self {
         let mut answer = Self {
             uuid: outcome.operation.to_string(),
@@ -146,8 +147,7 @@ impl Operation {
         answer
     }
 
-    /// A command that ended always has an exit status, so that a reader need not know how else it can end: one that was
-    /// killed has none of its own.
+    /// Sets exit code -1 for a killed command, so that every ended command has one.
     fn settle_exit(&mut self) {
         if self.status == crate::OperationStatus::Success.as_str() {
             self.exit_code.get_or_insert(KILLED);

@@ -1,4 +1,4 @@
-//! Docker's own credentials: `config.json`, and the helper programs that it names.
+//! Docker's own credentials, from `config.json` and the credential helpers that it names.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,11 +12,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use contree_registry::{Login, RegistryHost, SecretString};
 
-/// How long a helper may take: some ask the user.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// The key of Docker Hub.
+/// Longest wait for a credential helper. Some ask the user.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Docker's key for Docker Hub.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
-/// The user that stands for "the secret is a refresh token".
+/// User name that marks the secret as a refresh token.
 const TOKEN_USER: &str = "<token>";
 
 #[derive(Default, Deserialize)]
@@ -43,7 +43,7 @@ struct HelperAnswer {
     secret: String,
 }
 
-/// Docker's configuration file.
+/// Returns the path of Docker's configuration file.
 fn config_path() -> Option<PathBuf> {
     let folder = match std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()) {
         Some(folder) => PathBuf::from(folder),
@@ -52,8 +52,8 @@ fn config_path() -> Option<PathBuf> {
     Some(folder.join("config.json"))
 }
 
-/// The login that Docker has for a registry. What cannot be read counts as none, with a warning.
-pub(super) async fn docker_login(registry: &RegistryHost) -> Option<Login> {
+/// Finds Docker's login for a registry. An unreadable configuration counts as none, with a warning.
+pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
     let path = config_path()?;
     let text = match tokio::fs::read(&path).await {
         Ok(text) => text,
@@ -66,8 +66,11 @@ pub(super) async fn docker_login(registry: &RegistryHost) -> Option<Login> {
     let config: DockerConfig = match serde_json::from_slice(&text) {
         Ok(config) => config,
         Err(_) => {
-            // The parser's message could repeat a part of a secret.
-            tracing::warn!("{} is not what Docker writes", path.display());
+            // The parser's message could contain part of a secret.
+            tracing::warn!(
+                "{} is not a valid Docker configuration; its credentials are ignored",
+                path.display()
+            );
             return None;
         }
     };
@@ -88,7 +91,7 @@ pub(super) async fn docker_login(registry: &RegistryHost) -> Option<Login> {
             } else {
                 registry.as_str()
             });
-        if let Some(login) = ask(name, server).await {
+        if let Some(login) = run_helper(name, server).await {
             return Some(login);
         }
     }
@@ -111,17 +114,17 @@ impl DockerLogin {
     }
 }
 
-/// Asks `docker-credential-NAME get`.
-async fn ask(name: &str, server: &str) -> Option<Login> {
-    let sane = name
+/// Runs `docker-credential-NAME get` for a server.
+async fn run_helper(name: &str, server: &str) -> Option<Login> {
+    let is_valid = name
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    if name.is_empty() || !sane {
-        tracing::warn!("Docker's configuration names no usable credential helper");
+    if name.is_empty() || !is_valid {
+        tracing::warn!("Docker's configuration names an invalid credential helper; it is ignored");
         return None;
     }
     let program = format!("docker-credential-{name}");
-    let asked = async {
+    let output = async {
         let mut child = tokio::process::Command::new(&program)
             .arg("get")
             .stdin(Stdio::piped())
@@ -130,28 +133,31 @@ async fn ask(name: &str, server: &str) -> Option<Login> {
             .kill_on_drop(true)
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            let question = format!("{server}\n");
-            match stdin.write_all(question.as_bytes()).await {
-                // It knows what to say without being asked, or has nothing to say; its status tells.
+            let request = format!("{server}\n");
+            match stdin.write_all(request.as_bytes()).await {
+                // The helper ended without reading its input; its exit status tells the rest.
                 Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
                 written => written?,
             }
         }
         child.wait_with_output().await
     };
-    let output = match tokio::time::timeout(PATIENCE, asked).await {
+    let output = match tokio::time::timeout(HELPER_TIMEOUT, output).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) => {
             tracing::warn!("cannot run {program}: {error}");
             return None;
         }
         Err(_) => {
-            tracing::warn!("{program} did not answer within {} s", PATIENCE.as_secs());
+            tracing::warn!(
+                "{program} did not answer within {} s",
+                HELPER_TIMEOUT.as_secs()
+            );
             return None;
         }
     };
     if !output.status.success() {
-        // So it says that it has none.
+        // Helpers fail if they have no credentials for the server.
         return None;
     }
     let answer: HelperAnswer = serde_json::from_slice(&output.stdout).ok()?;

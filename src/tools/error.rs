@@ -1,231 +1,233 @@
-//! The error of a tool, by what a caller can do about it.
+//! The error of a tool. Its variants differ in what the caller can do.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-use super::failure::{Failure, names_remedy};
+use super::error_details::{ErrorDetails, names_remedy};
 use crate::Error;
 use crate::store::StoreError;
 use contree_registry::RegistryError;
 
-/// A failed call. Each variant says in words what failed, and what to do about it.
+/// The error of a failed call. Its message says what failed and what to do.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ToolError {
-    /// The arguments cannot be meant: give others.
+    /// The arguments are invalid: send others.
     #[error(transparent)]
-    InvalidArgument(Failure),
-    /// What was asked for does not exist: look for its name.
+    InvalidArgument(ErrorDetails),
+    /// The named thing does not exist: look up its name.
     #[error(transparent)]
-    NotFound(Failure),
-    /// The settings of this server do not allow it: its user can change them.
+    NotFound(ErrorDetails),
+    /// The settings of this server forbid it: its user can change them.
     #[error(transparent)]
-    Refused(Failure),
-    /// The user does not want it: ask what to do instead.
+    Refused(ErrorDetails),
+    /// The user declined: ask what to do instead.
     #[error(transparent)]
-    Declined(Failure),
-    /// A file of this machine cannot be used as it is.
+    Declined(ErrorDetails),
+    /// A local file cannot be used.
     #[error(transparent)]
-    LocalFile(Failure),
-    /// A registry does not accept the credentials, cannot be reached, or needs some that are not known.
+    LocalFile(ErrorDetails),
+    /// A registry rejected the credentials, is unreachable, or needs credentials that are not
+    /// stored.
     #[error(transparent)]
-    Registry(Failure),
+    Registry(ErrorDetails),
     /// There is no backend: the settings are incomplete, or the embedded engine cannot start.
     #[error(transparent)]
-    NoBackend(Failure),
-    /// The backend does not answer: check the network, or try later.
+    NoBackend(ErrorDetails),
+    /// The backend does not answer: check the network, or retry later.
     #[error(transparent)]
-    Unreachable(Failure),
-    /// The backend failed: try again.
+    Unreachable(ErrorDetails),
+    /// The backend failed: retry.
     #[error(transparent)]
-    BackendFailed(Failure),
-    /// The backend refuses the request, or its answer cannot be used.
+    BackendFailed(ErrorDetails),
+    /// The backend refused the request, or its answer cannot be used.
     #[error(transparent)]
-    BackendRefused(Failure),
-    /// An operation could not run, or what it ran on is lost.
+    BackendRefused(ErrorDetails),
+    /// An operation could not run, or its input is lost.
     #[error(transparent)]
-    OperationFailed(Failure),
-    /// An operation goes on although nobody waits for it any more: wait again.
+    OperationFailed(ErrorDetails),
+    /// An operation still runs after the wait ended: wait again.
     #[error(transparent)]
-    StillRunning(Failure),
-    /// The caller does not want the answer any more.
+    StillRunning(ErrorDetails),
+    /// The call was cancelled.
     #[error(transparent)]
-    Cancelled(Failure),
-    /// What tools remember between calls can be neither read nor written.
+    Cancelled(ErrorDetails),
+    /// The state store cannot be read or written.
     #[error(transparent)]
-    Store(Failure),
+    Store(ErrorDetails),
     /// This program failed.
     #[error(transparent)]
-    Internal(Failure),
+    Internal(ErrorDetails),
 }
 
 impl ToolError {
-    /// An error in the arguments.
+    /// Creates an error for invalid arguments.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
-        Self::InvalidArgument(Failure::new(message))
+        Self::InvalidArgument(ErrorDetails::new(message))
     }
 
-    /// An error in the arguments that another one is behind.
+    /// Creates an error for invalid arguments that `source` caused.
     pub(super) fn invalid_because(
         context: impl fmt::Display,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self::InvalidArgument(Failure::new(format!("{context}: {source}")).because_of(source))
+        Self::InvalidArgument(ErrorDetails::new(format!("{context}: {source}")).because_of(source))
     }
 
-    /// An error for something that does not exist.
+    /// Creates an error for something that does not exist.
     pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self::NotFound(Failure::new(message))
+        Self::NotFound(ErrorDetails::new(message))
     }
 
-    /// An error for what the settings of this server do not allow.
+    /// Creates an error for something that the server's settings forbid.
     pub(super) fn refused(message: impl Into<String>) -> Self {
-        Self::Refused(Failure::new(message))
+        Self::Refused(ErrorDetails::new(message))
     }
 
-    /// An error for what the user does not want.
+    /// Creates an error for something that the user declined.
     pub(super) fn declined(message: impl Into<String>) -> Self {
-        Self::Declined(Failure::new(message))
+        Self::Declined(ErrorDetails::new(message))
     }
 
-    /// An error for a file of this machine that is not what it has to be.
+    /// Creates an error for a local file of the wrong kind.
     pub(super) fn unusable_file(message: impl Into<String>) -> Self {
-        Self::LocalFile(Failure::new(message))
+        Self::LocalFile(ErrorDetails::new(message))
     }
 
-    /// An error for a file of this machine that cannot be read or written.
+    /// Creates an error for a local file that cannot be read or written.
     pub(super) fn local_file(path: &Path, source: io::Error) -> Self {
-        let failure = Failure::new(format!("{}: {source}", path.display()));
-        Self::LocalFile(failure.because_of(source))
+        let details = ErrorDetails::new(format!("{}: {source}", path.display()));
+        Self::LocalFile(details.because_of(source))
     }
 
-    /// An error for a login that a registry needs.
+    /// Creates an error for missing registry credentials.
     pub(super) fn no_login(message: impl Into<String>) -> Self {
-        Self::Registry(Failure::new(message))
+        Self::Registry(ErrorDetails::new(message))
     }
 
-    /// An error for settings that name no backend; the message says what to do.
+    /// Creates an error for settings that select no backend. The message must say what to do.
     pub fn no_backend_because(message: impl Into<String>) -> Self {
-        Self::NoBackend(Failure::new(message))
+        Self::NoBackend(ErrorDetails::new(message))
     }
 
-    /// An error for a backend that cannot be had.
+    /// Creates an error for a backend that cannot be used.
     pub fn no_backend(source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self::NoBackend(Failure::of(source))
+        Self::NoBackend(ErrorDetails::of(source))
     }
 
-    /// An error for an answer of the backend that cannot be used.
+    /// Creates an error for an unusable answer of the backend.
     pub(super) fn unusable_answer(message: impl Into<String>) -> Self {
-        Self::BackendRefused(Failure::new(message))
+        Self::BackendRefused(ErrorDetails::new(message))
     }
 
-    /// An error for an operation that did not come to a good end.
+    /// Creates an error for a failed operation.
     pub(super) fn operation_failed(message: impl Into<String>) -> Self {
-        Self::OperationFailed(Failure::new(message))
+        Self::OperationFailed(ErrorDetails::new(message))
     }
 
-    /// An error for a call that was cancelled.
+    /// Creates an error for a cancelled call.
     pub(super) fn cancelled(message: impl Into<String>) -> Self {
-        Self::Cancelled(Failure::new(message))
+        Self::Cancelled(ErrorDetails::new(message))
     }
 
-    /// An error of this program.
+    /// Creates an error for a failure of this program.
     pub(super) fn internal(
         context: impl fmt::Display,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self::Internal(Failure::new(format!("{context}: {source}")).because_of(source))
+        Self::Internal(ErrorDetails::new(format!("{context}: {source}")).because_of(source))
     }
 
-    /// Whether the fault is with the backend or the way to it rather than with what was asked for.
+    /// Reports whether the backend or the network is at fault, not the request.
     #[must_use]
-    pub fn is_ours(&self) -> bool {
+    pub fn is_backend_fault(&self) -> bool {
         matches!(self, Self::BackendFailed(_) | Self::Unreachable(_))
     }
 
-    /// Whether what was asked for does not exist.
+    /// Reports whether the named thing does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::NotFound(_))
     }
 
-    /// Whether the backend did not answer at all.
+    /// Reports whether the backend did not answer at all.
     pub(super) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Unreachable(_))
     }
 
-    /// Says what to do, as a sentence of its own.
+    /// Sets the hint: a sentence that says what to do.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.failure_mut().set_hint(hint.into());
+        self.details_mut().set_hint(hint.into());
         self
     }
 
-    /// Adds a line to what there is to do.
+    /// Adds a line to the hint.
     pub(super) fn and_hint(mut self, more: impl fmt::Display) -> Self {
-        self.failure_mut().add_hint(&more);
+        self.details_mut().add_hint(&more);
         self
     }
 
-    /// Says that the message is to be shown whole, for what bounds its length is the caller's wish.
+    /// Exempts the message from shortening, because the caller chose the bound of its length.
     pub(super) fn whole(mut self) -> Self {
-        self.failure_mut().show_whole();
+        self.details_mut().show_whole();
         self
     }
 
-    /// The same with another name for a file.
+    /// Replaces a file's path in the message.
     pub(super) fn renamed(mut self, from: &Path, to: &Path) -> Self {
         let (from, to) = (from.display().to_string(), to.display().to_string());
-        self.failure_mut().replace(&from, &to);
+        self.details_mut().replace(&from, &to);
         self
     }
 
-    /// The message without "the backend answered" and its status, which mean nothing to a user whose backend is this process.
-    pub(super) fn in_own_words(mut self) -> Self {
-        self.failure_mut().remove_status();
+    /// Removes "the backend answered" and the status from the message. They mean nothing to a user
+    /// whose backend is this process.
+    pub(super) fn without_status(mut self) -> Self {
+        self.details_mut().remove_status();
         self
     }
 
-    /// What failed, and what to do about it.
+    /// Returns the message, hint and cause.
     #[must_use]
-    pub fn failure(&self) -> &Failure {
+    pub fn details(&self) -> &ErrorDetails {
         match self {
-            Self::InvalidArgument(failure)
-            | Self::NotFound(failure)
-            | Self::Refused(failure)
-            | Self::Declined(failure)
-            | Self::LocalFile(failure)
-            | Self::Registry(failure)
-            | Self::NoBackend(failure)
-            | Self::Unreachable(failure)
-            | Self::BackendFailed(failure)
-            | Self::BackendRefused(failure)
-            | Self::OperationFailed(failure)
-            | Self::StillRunning(failure)
-            | Self::Cancelled(failure)
-            | Self::Store(failure)
-            | Self::Internal(failure) => failure,
+            Self::InvalidArgument(details)
+            | Self::NotFound(details)
+            | Self::Refused(details)
+            | Self::Declined(details)
+            | Self::LocalFile(details)
+            | Self::Registry(details)
+            | Self::NoBackend(details)
+            | Self::Unreachable(details)
+            | Self::BackendFailed(details)
+            | Self::BackendRefused(details)
+            | Self::OperationFailed(details)
+            | Self::StillRunning(details)
+            | Self::Cancelled(details)
+            | Self::Store(details)
+            | Self::Internal(details) => details,
         }
     }
 
-    fn failure_mut(&mut self) -> &mut Failure {
+    fn details_mut(&mut self) -> &mut ErrorDetails {
         match self {
-            Self::InvalidArgument(failure)
-            | Self::NotFound(failure)
-            | Self::Refused(failure)
-            | Self::Declined(failure)
-            | Self::LocalFile(failure)
-            | Self::Registry(failure)
-            | Self::NoBackend(failure)
-            | Self::Unreachable(failure)
-            | Self::BackendFailed(failure)
-            | Self::BackendRefused(failure)
-            | Self::OperationFailed(failure)
-            | Self::StillRunning(failure)
-            | Self::Cancelled(failure)
-            | Self::Store(failure)
-            | Self::Internal(failure) => failure,
+            Self::InvalidArgument(details)
+            | Self::NotFound(details)
+            | Self::Refused(details)
+            | Self::Declined(details)
+            | Self::LocalFile(details)
+            | Self::Registry(details)
+            | Self::NoBackend(details)
+            | Self::Unreachable(details)
+            | Self::BackendFailed(details)
+            | Self::BackendRefused(details)
+            | Self::OperationFailed(details)
+            | Self::StillRunning(details)
+            | Self::Cancelled(details)
+            | Self::Store(details)
+            | Self::Internal(details) => details,
         }
     }
 }
@@ -243,29 +245,28 @@ impl From<Error> for ToolError {
             Error::WaitTimedOut { .. } => Self::StillRunning,
             Error::Engine(_) => Self::NoBackend,
         };
-        let mut failure = Failure::of(error);
+        let mut details = ErrorDetails::of(error);
         let hint = match status {
-            _ if names_remedy(failure.message()) => None,
+            _ if names_remedy(details.message()) => None,
             Some(401) => {
-                Some("The backend did not accept the credentials: ask the user to check them.")
+                Some("The backend rejected the credentials: ask the user to check the token.")
             }
             Some(403) => {
                 Some("The credentials do not allow this; `whoami()` lists what they allow.")
             }
             Some(404) => Some(
-                "Check the id or path: `list_images()` and `list_operations()` show what there is, `list_files()` looks \
-                 into an image.",
+                "Check the id or path: `list_images()`, `list_operations()` and `list_files(image=…)` show which exist.",
             ),
-            Some(429) => {
-                Some("Too much at once: wait for running operations before starting more.")
-            }
-            Some(502..=504) => Some("The service is out of reach for the moment: try again later."),
+            Some(429) => Some(
+                "Too many requests or operations at once: wait for running operations before you start more.",
+            ),
+            Some(502..=504) => Some("The service is temporarily unavailable: retry later."),
             _ => None,
         };
         if let Some(hint) = hint {
-            failure.set_hint(hint.to_owned());
+            details.set_hint(hint.to_owned());
         }
-        variant(failure)
+        variant(details)
     }
 }
 
@@ -281,15 +282,15 @@ where
 impl From<RegistryError> for ToolError {
     fn from(error: RegistryError) -> Self {
         match error {
-            RegistryError::Name { .. } => Self::InvalidArgument(Failure::of(error)),
-            error => Self::Registry(Failure::of(error)),
+            RegistryError::Name { .. } => Self::InvalidArgument(ErrorDetails::of(error)),
+            error => Self::Registry(ErrorDetails::of(error)),
         }
     }
 }
 
 impl From<StoreError> for ToolError {
     fn from(error: StoreError) -> Self {
-        Self::Store(Failure::of(error))
+        Self::Store(ErrorDetails::of(error))
     }
 }
 
@@ -299,7 +300,7 @@ mod tests {
 
     use super::*;
 
-    fn answered(status: u16, message: &str) -> Error {
+    fn api_error(status: u16, message: &str) -> Error {
         Error::Api {
             status: http::StatusCode::from_u16(status).unwrap(),
             message: message.to_owned(),
@@ -308,30 +309,33 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_backend_are_told_apart_and_keep_their_source() {
-        for (status, ours, missing) in [
+    fn backend_errors_are_classified_and_keep_their_source() {
+        for (status, backend_fault, missing) in [
             (400, false, false),
             (404, false, true),
             (429, false, false),
             (500, true, false),
             (503, true, false),
         ] {
-            let error = ToolError::from(answered(status, "why"));
-            assert_eq!((error.is_ours(), error.is_missing()), (ours, missing));
+            let error = ToolError::from(api_error(status, "why"));
+            assert_eq!(
+                (error.is_backend_fault(), error.is_missing()),
+                (backend_fault, missing)
+            );
             let source = error.source().and_then(|source| source.downcast_ref());
             assert!(matches!(source, Some(Error::Api { .. })), "{status}");
         }
         let lost = ToolError::from(Error::Connection("refused".into()));
-        assert!(lost.is_unreachable() && lost.is_ours());
+        assert!(lost.is_unreachable() && lost.is_backend_fault());
         let odd = ToolError::from(Error::Protocol("odd".into()));
-        assert!(!odd.is_ours() && !odd.is_missing());
+        assert!(!odd.is_backend_fault() && !odd.is_missing());
     }
 
     #[test]
     fn a_message_that_names_the_remedy_gets_no_other_hint() {
-        let error = ToolError::from(answered(403, "not allowed; ask somebody"));
-        assert_eq!(error.failure().hint(), None);
-        let error = ToolError::from(answered(403, "not allowed"));
+        let error = ToolError::from(api_error(403, "not allowed; ask somebody"));
+        assert_eq!(error.details().hint(), None);
+        let error = ToolError::from(api_error(403, "not allowed"));
         assert!(
             error
                 .to_string()
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_keeps_what_the_system_said() {
+    fn a_file_error_keeps_its_source() {
         let error = ToolError::local_file(Path::new("/x"), io::ErrorKind::NotFound.into());
         assert!(error.to_string().starts_with("/x: "), "{error}");
         assert!(error.source().is_some());

@@ -1,11 +1,11 @@
-//! Images as arguments name them.
+//! Resolves images that arguments name.
 
 use uuid::Uuid;
 
 use super::ToolError;
 use crate::{Client, ImageRef};
 
-/// Finds the UUID of an image that is given by UUID or as `tag:NAME`.
+/// Returns the UUID of an image that is given by UUID or as `tag:NAME`.
 pub(super) async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolError> {
     let image: ImageRef = image.parse()?;
     if let ImageRef::Uuid(uuid) = image {
@@ -13,6 +13,6 @@ pub(super) async fn resolve(client: &Client, image: &str) -> Result<Uuid, ToolEr
     }
     let found = client.resolve(&image).await?;
     found.uuid.ok_or_else(|| {
-        ToolError::unusable_answer(format!("the backend knows no UUID of `{image}`"))
+        ToolError::unusable_answer(format!("the backend returned no UUID for `{image}`"))
     })
 }

@@ -1,4 +1,5 @@
-//! Looks into images, which are remembered: an image never changes.
+//! Reads files and directories of images through a cache. An image never changes, so entries stay
+//! valid.
 
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -11,17 +12,17 @@ use crate::Client;
 use crate::store::contents;
 use crate::types::{FileItem, GrepResult, InspectImageGrepCase};
 
-/// Files of at most so many bytes are remembered whole.
-const WHOLE: u64 = 4 * 1024 * 1024;
+/// Size up to which files are cached whole, in bytes.
+const MAX_WHOLE_FILE: u64 = 4 * 1024 * 1024;
 
-/// A part of a file, and how large the file is.
-pub(super) struct FilePart {
+/// A range of a file, with the size of the whole file.
+pub(super) struct FileRange {
     pub(super) bytes: Vec<u8>,
     pub(super) offset: u64,
     pub(super) size: u64,
 }
 
-/// What was read of the images of one backend.
+/// Cache of the images of one backend.
 struct ImageCache<'a> {
     cx: &'a Context,
     backend: String,
@@ -35,7 +36,7 @@ impl<'a> ImageCache<'a> {
         }
     }
 
-    /// A cache that fails has nothing.
+    /// Finds an entry. A failing cache counts as empty.
     async fn find(&self, key: &str) -> Option<contents::CachedContent> {
         let store = self.cx.session().store();
         let (backend, key) = (self.backend.clone(), key.to_owned());
@@ -44,7 +45,7 @@ impl<'a> ImageCache<'a> {
             .read(move |c| contents::find(c, &backend, &key))
             .await
             .unwrap_or_else(|error| {
-                tracing::warn!("cannot look up what was read: {error}");
+                tracing::warn!("cannot read the cache of image contents: {error}");
                 None
             })?;
         if found.stale {
@@ -54,12 +55,12 @@ impl<'a> ImageCache<'a> {
         Some(found)
     }
 
-    async fn keep(&self, key: String, body: Vec<u8>, whole: u64) {
+    async fn insert(&self, key: String, body: Vec<u8>, whole: u64) {
         let backend = self.backend.clone();
         let store = self.cx.session().store();
-        let kept = store.write(move |c| contents::keep(c, &backend, &key, &body, whole));
-        if let Err(error) = kept.await {
-            tracing::warn!("cannot remember what was read: {error}");
+        let written = store.write(move |c| contents::insert(c, &backend, &key, &body, whole));
+        if let Err(error) = written.await {
+            tracing::warn!("cannot write the cache of image contents: {error}");
         }
     }
 
@@ -67,15 +68,15 @@ impl<'a> ImageCache<'a> {
         serde_json::from_slice(&self.find(key).await?.body).ok()
     }
 
-    async fn keep_json<T: Serialize>(&self, key: String, value: &T) {
+    async fn insert_json<T: Serialize>(&self, key: String, value: &T) {
         if let Ok(body) = serde_json::to_vec(value) {
             let whole = body.len() as u64;
-            self.keep(key, body, whole).await;
+            self.insert(key, body, whole).await;
         }
     }
 }
 
-/// The entries of a directory, by name.
+/// Lists the entries of a directory, sorted by name.
 pub(super) async fn list(
     cx: &Context,
     image: &str,
@@ -97,20 +98,20 @@ pub(super) async fn list(
             .await?;
         let mut list = answer.into_inner().files;
         list.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        cache.keep_json(key, &list).await;
+        cache.insert_json(key, &list).await;
         Ok::<_, ToolError>(list)
     })
     .await
 }
 
-/// A part of a file.
+/// Reads a range of a file.
 pub(super) async fn read(
     cx: &Context,
     image: &str,
     path: &str,
     offset: u64,
     limit: u64,
-) -> Result<FilePart, ToolError> {
+) -> Result<FileRange, ToolError> {
     let client = cx.client().await?;
     cx.unless_cancelled(async {
         let image = resolve(client, image).await?;
@@ -121,16 +122,16 @@ pub(super) async fn read(
             let size = found.body.len() as u64;
             let from = offset.min(size);
             let to = offset.saturating_add(limit).min(size);
-            // Both are at most the length.
+            // Both are at most the body's length, so they fit into `usize`.
             let bytes = found.body[from as usize..to as usize].to_vec();
-            return Ok::<_, ToolError>(FilePart {
+            return Ok::<_, ToolError>(FileRange {
                 bytes,
                 offset: from,
                 size,
             });
         }
         if let Some(found) = cache.find(&part).await {
-            return Ok(FilePart {
+            return Ok(FileRange {
                 bytes: found.body,
                 offset: offset.min(found.whole),
                 size: found.whole,
@@ -138,35 +139,38 @@ pub(super) async fn read(
         }
         let (read, all) = fetch(client, image, path, offset, limit).await?;
         match all {
-            Some(all) => cache.keep(whole, all, read.size).await,
-            None => cache.keep(part, read.bytes.clone(), read.size).await,
+            Some(all) => cache.insert(whole, all, read.size).await,
+            None => cache.insert(part, read.bytes.clone(), read.size).await,
         }
         Ok(read)
     })
     .await
 }
 
-/// Reads `limit` bytes from `offset` on, and the whole file if it is small. Where the backend tells the size beforehand, no
-/// more than needed is transferred.
+/// Fetches `limit` bytes from `offset` on, and the whole file if it is small.
+///
+/// If the backend reports the size beforehand, no more than needed is transferred.
 async fn fetch(
     client: &Client,
     image: Uuid,
     path: &str,
     offset: u64,
     limit: u64,
-) -> Result<(FilePart, Option<Vec<u8>>), ToolError> {
+) -> Result<(FileRange, Option<Vec<u8>>), ToolError> {
     let mut content = client.read(image, path).await?;
     let size = content.size;
-    if let Some(size) = size.filter(|size| *size > WHOLE && offset >= *size) {
-        let nothing = FilePart {
+    if let Some(size) = size.filter(|size| *size > MAX_WHOLE_FILE && offset >= *size) {
+        let empty = FileRange {
             bytes: Vec::new(),
             offset: size,
             size,
         };
-        return Ok((nothing, None));
+        return Ok((empty, None));
     }
     let end = offset.saturating_add(limit);
-    let mut all = size.is_none_or(|size| size <= WHOLE).then(Vec::new);
+    let mut all = size
+        .is_none_or(|size| size <= MAX_WHOLE_FILE)
+        .then(Vec::new);
     let mut bytes = Vec::new();
     let mut position = 0u64;
     while let Some(chunk) = content.next().await {
@@ -175,10 +179,10 @@ async fn fetch(
         position = to;
         let start = offset.clamp(from, to) - from;
         let stop = end.clamp(from, to) - from;
-        // Both are at most the chunk's length.
+        // Both are at most the chunk's length, so they fit into `usize`.
         bytes.extend_from_slice(&chunk[start as usize..stop as usize]);
         match &mut all {
-            Some(whole) if position <= WHOLE => whole.extend_from_slice(&chunk),
+            Some(whole) if position <= MAX_WHOLE_FILE => whole.extend_from_slice(&chunk),
             _ => all = None,
         }
         if all.is_none() && position >= end && size.is_some() {
@@ -186,23 +190,23 @@ async fn fetch(
         }
     }
     let size = size.unwrap_or(position);
-    let part = FilePart {
+    let part = FileRange {
         bytes,
         offset: offset.min(size),
         size,
     };
-    // What broke off is no whole.
+    // A transfer that ended early is not the whole file.
     Ok((part, all.filter(|all| all.len() as u64 == size)))
 }
 
-/// A search in the files of an image.
+/// Parameters of a search in the files of an image.
 pub(super) struct ImageSearch<'a> {
     /// A UUID or `tag:NAME`.
     pub(super) image: &'a str,
     pub(super) pattern: &'a str,
     /// The file or directory to search.
     pub(super) path: &'a str,
-    /// Which files to search; all if `None`.
+    /// Pattern of the files to search; `None` searches all.
     pub(super) glob: Option<&'a str>,
     pub(super) max_count: Option<u64>,
     pub(super) max_total: u64,
@@ -215,7 +219,7 @@ pub(super) async fn grep(cx: &Context, search: &ImageSearch<'_>) -> Result<GrepR
     cx.unless_cancelled(async {
         let image = resolve(client, search.image).await?;
         let cache = ImageCache::of(cx, client);
-        let asked = serde_json::json!([
+        let search_key = serde_json::json!([
             search.path,
             search.pattern,
             search.glob,
@@ -223,7 +227,7 @@ pub(super) async fn grep(cx: &Context, search: &ImageSearch<'_>) -> Result<GrepR
             search.max_total,
             search.case.as_str()
         ]);
-        let key = format!("grep\n{image}\n{asked}");
+        let key = format!("grep\n{image}\n{search_key}");
         if let Some(found) = cache.find_json(&key).await {
             return Ok(found);
         }
@@ -245,9 +249,9 @@ pub(super) async fn grep(cx: &Context, search: &ImageSearch<'_>) -> Result<GrepR
             params::GrepCase::Smart => InspectImageGrepCase::Smart,
         };
         let found = request.case(case).send().await?.into_inner();
-        // Where a busy backend ran out of time, there may be more the next time.
+        // A backend that ran out of time may find more the next time.
         if !found.truncated || found.matches.len() as u64 >= search.max_total {
-            cache.keep_json(key, &found).await;
+            cache.insert_json(key, &found).await;
         }
         Ok::<_, ToolError>(found)
     })

@@ -1,4 +1,4 @@
-//! Where an image comes from, and what was made of it.
+//! Lineage of images: parents, ancestors and children.
 
 use std::collections::BTreeSet;
 
@@ -11,42 +11,43 @@ use crate::store::lineage::{self, ImageOrigin};
 use crate::types::{OperationMetadata, OperationSummary};
 use crate::{Client, ImageRef, OperationKind, OperationStatus};
 
-/// How many ancestors are listed; those beyond are counted.
-const LISTED: usize = 1000;
-/// How many operations are asked for at once, and how often.
+/// Most ancestors in an answer. Further ones are only counted.
+const MAX_LISTED: usize = 1000;
+/// Operations in one request, and most such requests.
 const PAGE: u64 = 1000;
-const PAGES: u64 = 10;
-/// How much of a command is kept.
-const LONGEST: usize = 4096;
+const MAX_PAGES: u64 = 10;
+/// Bytes of a command that are stored.
+const MAX_COMMAND_BYTES: usize = 4096;
 
-/// The origin of an image, its ancestors up to the root, and the images made directly from it.
+/// Returns the origin of an image, its ancestors up to the root, and its direct children.
 ///
-/// What this home's servers ran is remembered; the rest, such as images that other clients made, is found through the
-/// backend's operations.
+/// The state store has the origins of images that servers with this state directory made. Other
+/// origins come from the backend's operations.
+///
 ///
 /// # Errors
-/// If there is no such image, or the backend cannot be asked.
+/// If there is no such image, or the backend cannot be reached.
 pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
     let image: ImageRef = image.parse()?;
     let client = cx.client().await?;
-    let family = LineageSources {
+    let sources = LineageSources {
         client,
         store: cx.session().store(),
         backend: client.backend().identity(),
     };
     let uuid = match &image {
-        ImageRef::Uuid(uuid) if family.known(&uuid.to_string()).await.is_some() => *uuid,
+        ImageRef::Uuid(uuid) if sources.find_stored(&uuid.to_string()).await.is_some() => *uuid,
         image => client.resolve(image).await?.uuid.ok_or_else(|| {
-            ToolError::unusable_answer(format!("the backend knows no UUID of `{image}`"))
+            ToolError::unusable_answer(format!("the backend returned no UUID for `{image}`"))
         })?,
     };
-    if let Err(error) = family.learn().await {
-        tracing::warn!("cannot list operations, so that children may be missing: {error}");
+    if let Err(error) = sources.read_operations().await {
+        tracing::warn!("cannot list operations, so children may be missing: {error}");
     }
-    let mut origin = family.origin(uuid).await?;
+    let mut origin = sources.origin(uuid).await?;
     if let Some(known) = &mut origin
         && known.source.is_none()
-        && let Some(more) = family.ask_operation(known).await
+        && let Some(more) = sources.ask_operation(known).await
     {
         *known = more;
     }
@@ -55,28 +56,28 @@ pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
     let mut seen = BTreeSet::from([root.clone()]);
     let mut next = origin.as_ref().and_then(|origin| origin.parent.clone());
     while let Some(parent) = next {
-        // No backend makes a circle; a record that says so must not lead us around for ever.
+        // No backend creates a cycle, but a wrong record must not cause an endless loop.
         if cx.is_cancelled() || !seen.insert(parent.clone()) {
             break;
         }
         next = match parent.parse() {
-            Ok(uuid) => family.origin(uuid).await?.and_then(|origin| origin.parent),
+            Ok(uuid) => sources.origin(uuid).await?.and_then(|origin| origin.parent),
             Err(_) => None,
         };
         depth += 1;
-        if ancestors.len() < LISTED {
+        if ancestors.len() < MAX_LISTED {
             ancestors.push(parent.clone());
         }
         root = parent;
     }
-    let children = family.children(&uuid.to_string()).await;
+    let children = sources.children(&uuid.to_string()).await;
     Ok(Lineage {
         image: uuid.to_string(),
         parent: ancestors.first().cloned(),
         root,
         depth,
         children,
-        truncated: depth > LISTED as u64,
+        truncated: depth > MAX_LISTED as u64,
         ancestors,
         is_known: origin.is_some(),
         data: origin.map(|origin| LineageData {
@@ -88,8 +89,8 @@ pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
     })
 }
 
-/// Remembers what a command made. Failing to is no failure of the command.
-pub(super) async fn remember(
+/// Stores the origin of a run's result image. A failure is logged and does not fail the run.
+pub(super) async fn record(
     cx: &Context,
     image: Uuid,
     parent: Uuid,
@@ -99,7 +100,7 @@ pub(super) async fn remember(
     let Ok(client) = cx.client().await else {
         return;
     };
-    let family = LineageSources {
+    let sources = LineageSources {
         client,
         store: cx.session().store(),
         backend: client.backend().identity(),
@@ -112,11 +113,14 @@ pub(super) async fn remember(
         source: Some(shortened(command)),
         made_at: Some(chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
     };
-    family.keep(vec![origin]).await;
+    sources.store_origins(vec![origin]).await;
 }
 
 fn shortened(command: &str) -> String {
-    match command.char_indices().find(|(at, _)| *at >= LONGEST) {
+    match command
+        .char_indices()
+        .find(|(at, _)| *at >= MAX_COMMAND_BYTES)
+    {
         Some((at, _)) => format!("{}…", &command[..at]),
         None => command.to_owned(),
     }
@@ -129,8 +133,8 @@ struct LineageSources<'a> {
 }
 
 impl LineageSources<'_> {
-    /// What is remembered of an image. A store that fails knows nothing.
-    async fn known(&self, image: &str) -> Option<ImageOrigin> {
+    /// Finds an image's stored origin. A failing store counts as empty.
+    async fn find_stored(&self, image: &str) -> Option<ImageOrigin> {
         let (backend, image) = (self.backend.clone(), image.to_owned());
         self.store
             .read(move |c| lineage::find(c, &backend, &image))
@@ -148,22 +152,22 @@ impl LineageSources<'_> {
         children.into_iter().map(|child| child.image).collect()
     }
 
-    /// Remembers origins.
-    async fn keep(&self, origins: Vec<ImageOrigin>) {
+    /// Stores origins.
+    async fn store_origins(&self, origins: Vec<ImageOrigin>) {
         let backend = self.backend.clone();
-        let kept = self.store.write(move |c| {
+        let written = self.store.write(move |c| {
             for origin in &origins {
-                lineage::remember(c, &backend, origin)?;
+                lineage::insert(c, &backend, origin)?;
             }
             Ok(())
         });
-        if let Err(error) = kept.await {
-            tracing::warn!("cannot remember where images come from: {error}");
+        if let Err(error) = written.await {
+            tracing::warn!("cannot store the origins of images: {error}");
         }
     }
 
-    /// Whether all of these are remembered.
-    async fn are_known(&self, origins: &[ImageOrigin]) -> bool {
+    /// Reports whether all of these origins are stored.
+    async fn are_stored(&self, origins: &[ImageOrigin]) -> bool {
         let images: Vec<String> = origins.iter().map(|origin| origin.image.clone()).collect();
         let backend = self.backend.clone();
         let known = self.store.read(move |c| {
@@ -177,11 +181,13 @@ impl LineageSources<'_> {
         known.await.unwrap_or_default()
     }
 
-    /// Reads the backend's operations, newest first, until what they say is known already. What they say is remembered at the end, as one:
-    /// of an interrupted reading the newest would be known, and the older ones never read.
-    async fn learn(&self) -> Result<(), ToolError> {
-        let mut learnt = Vec::new();
-        for page in 0..PAGES {
+    /// Reads the backend's operations, newest first, until a page holds only known origins.
+    ///
+    /// The origins are stored together at the end. If an interrupted read had stored the newest
+    /// ones, the next read would stop at them and miss the older ones.
+    async fn read_operations(&self) -> Result<(), ToolError> {
+        let mut origins_read = Vec::new();
+        for page in 0..MAX_PAGES {
             let operations = self
                 .client
                 .list_operations()
@@ -192,39 +198,39 @@ impl LineageSources<'_> {
                 .into_inner();
             let last = (operations.len() as u64) < PAGE;
             let origins: Vec<ImageOrigin> = operations.into_iter().filter_map(of_summary).collect();
-            let known = !origins.is_empty() && self.are_known(&origins).await;
-            learnt.extend(origins);
+            let known = !origins.is_empty() && self.are_stored(&origins).await;
+            origins_read.extend(origins);
             if last || known {
                 break;
             }
         }
-        self.keep(learnt).await;
+        self.store_origins(origins_read).await;
         Ok(())
     }
 
-    /// An image's origin, from memory or from the backend.
+    /// Returns an image's origin, from the store or from the backend.
     async fn origin(&self, image: Uuid) -> Result<Option<ImageOrigin>, ToolError> {
-        if let Some(known) = self.known(&image.to_string()).await {
+        if let Some(known) = self.find_stored(&image.to_string()).await {
             return Ok(Some(known));
         }
         let found = match self.client.resolve(&ImageRef::Uuid(image)).await {
             Ok(found) => found,
-            // An ancestor that is gone ends the line.
+            // A deleted ancestor ends the lineage.
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let Some(operation) = found.operation_uuid else {
             return Ok(None);
         };
-        let asked = ImageOrigin {
+        let incomplete = ImageOrigin {
             image: image.to_string(),
             operation: Some(operation.to_string()),
             ..ImageOrigin::default()
         };
-        Ok(self.ask_operation(&asked).await)
+        Ok(self.ask_operation(&incomplete).await)
     }
 
-    /// What the operation that made an image says of it.
+    /// Asks the backend for the operation that made an image, and stores the origin.
     async fn ask_operation(&self, known: &ImageOrigin) -> Option<ImageOrigin> {
         let operation: Uuid = known.operation.as_ref()?.parse().ok()?;
         let record = self
@@ -256,12 +262,12 @@ impl LineageSources<'_> {
             source,
             made_at: record.created_at,
         };
-        self.keep(vec![origin.clone()]).await;
+        self.store_origins(vec![origin.clone()]).await;
         Some(origin)
     }
 }
 
-/// What an operation in a list says of the image it made, if it made one.
+/// Returns the origin of an operation's result image, if the operation made one.
 fn of_summary(operation: OperationSummary) -> Option<ImageOrigin> {
     if operation.status? != OperationStatus::Success {
         return None;
@@ -270,7 +276,7 @@ fn of_summary(operation: OperationSummary) -> Option<ImageOrigin> {
     let kind = operation.kind?;
     let parent = match kind {
         OperationKind::ImageImport => None,
-        // A run that changed nothing gives the image it ran on.
+        // The result of a run that changed nothing is the image it ran on.
         _ => Some(operation.image_uuid.filter(|image| *image != made)?),
     };
     Some(ImageOrigin {

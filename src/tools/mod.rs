@@ -1,7 +1,8 @@
-//! The tools: what an agent can do with sandboxes, whichever way it reaches them.
+//! The tools: operations on sandboxes that agents call over MCP or the command line.
 //!
-//! Names, arguments, texts and hints stand in `tools.yaml`; the build turns them into the parameter structs, the
-//! traits and the table included below. `handlers` implements the traits; the other modules are what it stands on.
+//! `tools.yaml` defines names, arguments, texts and hints. The build turns it into parameter
+//! structs, traits and the table included below. `handlers` implements the traits; the other
+//! modules support it.
 
 mod answer;
 mod argument_problem;
@@ -12,7 +13,7 @@ mod context;
 mod convert;
 mod docker_login;
 mod error;
-mod failure;
+mod error_details;
 mod handlers;
 mod image;
 mod image_cache;
@@ -33,16 +34,16 @@ mod templates;
 mod tool;
 mod watcher;
 
-pub use answer::{Answer, WantedPage};
+pub use answer::{PageRequest, ToolAnswer};
 pub use arguments::Arguments;
 pub use catalogue::{
-    Body, Complete, Content, Guide, Kept, Prompt, PromptArgument, Resource, Variables, encoded,
-    find_resource, unknown_resource,
+    CacheLifetime, CompletionSource, ContentBody, Guide, Prompt, PromptArgument, Resource,
+    ResourceContent, UriVariables, encoded, find_resource, unknown_resource,
 };
 pub use complete::{Completions, complete};
-pub use context::{Context, PageOutcome, Pages};
+pub use context::{Context, PageOutcome, PagePresenter};
 pub use error::ToolError;
-pub use failure::Failure;
+pub use error_details::ErrorDetails;
 pub use lineage::lineage;
 pub use local_access::{AllowedPathError, LocalAccess};
 pub use operation_status::{
@@ -51,14 +52,14 @@ pub use operation_status::{
 pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
-pub use session::{BackendInfo, Connect, Session};
+pub use session::{BackendInfo, ClientFactory, Session};
 pub use templates::{facts, render};
-pub use tool::{Hints, Local, TaskSource, TaskTools, Tool, find_tool, unknown_tool};
-pub use watcher::{Quiet, Stream, Watcher};
+pub use tool::{LocalFileUse, TaskSource, TaskTools, Tool, ToolHints, find_tool, unknown_tool};
+pub use watcher::{OutputStream, SilentWatcher, Watcher};
 
 use tool::{Schema, input_schema, output_schema};
 
-/// The handlers of all tools. It has no state: what a call needs is in its [`Context`].
+/// Handlers of all tools. Stateless: a call's state is in its [`Context`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Handlers;
 

@@ -1,4 +1,4 @@
-//! Operations: starting, following, cancelling, and what is told of their ends.
+//! Starts, follows and cancels operations, and reports their ends.
 
 use std::time::Duration;
 
@@ -6,16 +6,18 @@ use futures_util::StreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::failure::names_remedy;
+use super::error_details::names_remedy;
 use super::results::Operation;
-use super::{Context, Stream, ToolError};
+use super::{Context, OutputStream, ToolError};
 use crate::events::Payload;
 use crate::{Client, Error, OperationStatus, types};
 
-/// How long a cancelled operation may take to be over before its end is no longer waited for.
-const CANCEL: Duration = Duration::from_secs(10);
+/// How long to wait for the end of a cancelled operation.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The record of an operation once it is over. Its events tell when, so that nothing is asked in vain.
+/// Waits for an operation to end and returns its record.
+///
+/// It reads the operation's events, so that the backend is not polled.
 pub(super) async fn ended(
     client: &Client,
     operation: Uuid,
@@ -24,21 +26,22 @@ pub(super) async fn ended(
 ) -> Result<types::OperationResponse, Error> {
     let begun = Instant::now();
     let mut events = std::pin::pin!(client.follow(operation, None));
-    // An operation without events, or a stream that breaks for good, is left to `wait`.
-    let over = async {
+    // If there are no events, or the stream breaks for good, `wait` below polls.
+    let read_events = async {
         while let Some(Ok(event)) = events.next().await {
             if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
-                cx.watcher().output(Stream::Stdout, &chunk.bytes);
+                cx.watcher().output(OutputStream::Stdout, &chunk.bytes);
             }
         }
     };
-    let _ = tokio::time::timeout(time, over).await;
+    let _ = tokio::time::timeout(time, read_events).await;
     client
         .wait(operation, Some(time.saturating_sub(begun.elapsed())))
         .await
 }
 
-/// An operation that a call has started, and that no call may lose sight of.
+/// An operation that a call has started. Its id must not get lost, or the operation could not be
+/// cancelled.
 pub(super) struct StartedOperation<'a> {
     id: Uuid,
     client: &'a Client,
@@ -46,10 +49,11 @@ pub(super) struct StartedOperation<'a> {
 }
 
 impl<'a> StartedOperation<'a> {
-    /// Starts an operation.
+    /// Starts an operation with the request `start`. `id` returns the operation's id from the
+    /// answer.
     ///
-    /// `start` is never dropped half-way: what was started must be known, or it could not be cancelled. It answers what
-    /// the backend said, of which `id` takes the operation.
+    /// `start` is never dropped half-way: the answer has the id, without which the operation cannot
+    /// be cancelled.
     pub(super) async fn start<T, E>(
         client: &'a Client,
         cx: &'a Context,
@@ -61,12 +65,14 @@ impl<'a> StartedOperation<'a> {
         Ok((Self { id, client, cx }, started))
     }
 
-    /// Follows the operation to its end with `follow`; without `wait` it is left running, and there is no end.
+    /// Follows the operation to its end with `follow`. Without `wait` it is left running and the
+    /// result is `None`.
     ///
-    /// A call that is cancelled meanwhile cancels the operation.
+    /// If the call is cancelled, the operation is cancelled too.
     ///
     /// # Errors
-    /// If the call is cancelled, or the operation cannot be followed; `remedy` is what there is to do then.
+    /// If the call is cancelled, or the operation cannot be followed. `remedy` then says what to
+    /// do.
     pub(super) async fn finish(
         self,
         wait: bool,
@@ -98,40 +104,41 @@ impl<'a> StartedOperation<'a> {
     }
 }
 
-/// The call that waits for an operation.
+/// Returns a text with the call that waits for an operation.
 pub(super) fn waiting_call(operation: Uuid) -> String {
-    format!("`wait_operations(operation_ids=[\"{operation}\"])` tells")
+    format!("`wait_operations(operation_ids=[\"{operation}\"])` waits for its end")
 }
 
-/// Cancels and waits until the sandbox is gone, so that a cancelled call leaves nothing behind. Answers how the operation
-/// ended, if it did.
+/// Cancels an operation and waits for its end, so that a cancelled call leaves no sandbox behind.
+/// Returns the final status.
 pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<OperationStatus, Error> {
     client.cancel(operation).await?;
-    let ended = client.wait(operation, Some(CANCEL)).await?;
+    let ended = client.wait(operation, Some(CANCEL_TIMEOUT)).await?;
     ended
         .status
-        .ok_or_else(|| Error::Protocol("an operation without a status".into()))
+        .ok_or_else(|| Error::Protocol("the backend returned an operation without a status".into()))
 }
 
-/// What is told of a call that was cancelled.
+/// Builds the error of a cancelled call.
 fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
     match ended {
-        Ok(OperationStatus::Cancelled) => {
-            ToolError::cancelled(format!("cancelled: operation {operation} was stopped"))
-        }
+        Ok(OperationStatus::Cancelled) => ToolError::cancelled(format!(
+            "the call was cancelled and operation {operation} was stopped"
+        )),
         Ok(status) => ToolError::cancelled(format!(
-            "cancelled, but operation {operation} had ended before: {}",
+            "the call was cancelled, but operation {operation} had already ended with status {}",
             status.as_str()
         ))
         .with_hint(format!(
             "`get_operation(operation_id=\"{operation}\")` has its result"
         )),
         Err(error) => ToolError::cancelled(format!(
-            "cancelled, but operation {operation} may still be running: {error}"
+            "the call was cancelled, but operation {operation} may still be running: {error}"
         )),
     }
 }
 
+/// Builds the error of an operation with status FAILED, with its output and a hint.
 pub(super) fn failed(ended: &Operation) -> ToolError {
     let why = ended
         .error
@@ -149,8 +156,8 @@ pub(super) fn failed(ended: &Operation) -> ToolError {
     }
     if why.contains("Argument list too long") {
         return error.with_hint(
-            "the system takes at most 128 KiB for a command, an argument or a variable: give more through `stdin` or `files`",
+            "a command, an argument or a variable can have at most 128 KiB: pass longer text through `stdin` or `files`",
         );
     }
-    error.with_hint("the command could not be run, or its sandbox broke; a command that fails by itself has an exit code")
+    error.with_hint("the command could not be started, or its sandbox failed, so there is no exit code: check command, `cwd` and image, then retry")
 }

@@ -1,5 +1,5 @@
-//! What has become of an operation that a call started, whoever asks and whenever: also after the server that started it
-//! has ended.
+//! State of an operation that a call started. Any client can ask for it, also after the server that
+//! started the operation has ended.
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use sha2::{Digest, Sha256};
@@ -7,23 +7,23 @@ use uuid::Uuid;
 
 use super::operation::failed;
 use super::results::{Operation, Run};
-use super::{Answer, Context, ToolError};
+use super::{Context, ToolAnswer, ToolError};
 use crate::{OperationStatus, types};
 
-/// An operation as seen by one who waits for the answer of its call.
+/// Snapshot of an operation: its state, and the answer of its call if it has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OperationSnapshot {
-    /// How far it is.
+    /// State, with the answer if the operation has ended.
     pub state: OperationState,
-    /// When it was started (RFC 3339).
+    /// Time of the start (RFC 3339).
     pub created_at: String,
-    /// When that last changed, as far as is known (RFC 3339).
+    /// Time of the last known change of state (RFC 3339).
     pub updated_at: String,
 }
 
 impl OperationSnapshot {
-    /// What is known from elsewhere.
+    /// Creates a snapshot from its parts.
     #[must_use]
     pub fn new(state: OperationState, created_at: String, updated_at: String) -> Self {
         Self {
@@ -34,21 +34,21 @@ impl OperationSnapshot {
     }
 }
 
-/// How far an operation is.
+/// State of an operation.
 #[derive(Clone, Debug)]
 pub enum OperationState {
-    /// It has not ended; the text says how far it is.
+    /// Not ended. The text is a status message.
     Working(String),
-    /// The call's answer.
-    Ended(Result<Answer, ToolError>),
-    /// It was stopped; the text says why, if that is known.
+    /// Ended, with the answer of its call.
+    Ended(Result<ToolAnswer, ToolError>),
+    /// Cancelled. The text is the reason, if it is known.
     Cancelled(Option<String>),
 }
 
-/// Asks the backend.
+/// Asks the backend for an operation's snapshot.
 ///
 /// # Errors
-/// When there is no such operation, or the backend cannot be asked.
+/// If there is no such operation, or the backend cannot be reached.
 pub async fn operation_snapshot(
     operation: Uuid,
     cx: &Context,
@@ -65,7 +65,7 @@ pub async fn operation_snapshot(
     let state = match OperationStatus::from(operation.status.as_str()) {
         OperationStatus::Failed => OperationState::Ended(Err(failed(&operation))),
         OperationStatus::Cancelled => OperationState::Cancelled(operation.error),
-        OperationStatus::Success => OperationState::Ended(Answer::of(Run::over(operation))),
+        OperationStatus::Success => OperationState::Ended(ToolAnswer::of(Run::over(operation))),
         _ => OperationState::Working(operation.status),
     };
     let updated = match state {
@@ -79,19 +79,19 @@ pub async fn operation_snapshot(
     })
 }
 
-/// Asks the backend to stop an operation. One that is over stays as it is.
+/// Asks the backend to cancel an operation. An ended one stays as it is.
 ///
 /// # Errors
-/// When there is no such operation, or the backend cannot be asked.
+/// If there is no such operation, or the backend cannot be reached.
 pub async fn stop_operation(operation: Uuid, cx: &Context) -> Result<(), ToolError> {
     cx.client().await?.cancel(operation).await?;
     Ok(())
 }
 
-/// What tells the backend of the session from others: a short digest of its identity.
+/// Returns a short digest that identifies the session's backend.
 ///
 /// # Errors
-/// When there is no backend.
+/// If there is no backend.
 pub async fn fingerprint(cx: &Context) -> Result<String, ToolError> {
     let identity = cx.client().await?.backend().identity();
     let digest = Sha256::digest(identity.as_bytes());
@@ -101,7 +101,7 @@ pub async fn fingerprint(cx: &Context) -> Result<String, ToolError> {
         .collect())
 }
 
-/// A time as the protocol writes it.
+/// Returns the current time in RFC 3339, with milliseconds.
 #[must_use]
 pub fn now() -> String {
     written(Utc::now())

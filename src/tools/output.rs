@@ -1,6 +1,6 @@
-//! Captured bytes as text for an answer.
+//! Decodes captured output to text.
 
-/// A stream as text.
+/// A decoded stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DecodedText {
     /// The text.
@@ -10,8 +10,8 @@ pub(super) struct DecodedText {
 }
 
 impl DecodedText {
-    /// The text of `bytes`. With `cut` they end where it pleased the cutter, so half a character at their end is
-    /// dropped rather than replaced.
+    /// Decodes `bytes`. If they were `cut`, an incomplete character at the end is dropped, not
+    /// replaced.
     pub(super) fn new(bytes: &[u8], cut: bool) -> Self {
         let bytes = if cut {
             &bytes[..boundary(bytes, bytes.len())]
@@ -31,17 +31,17 @@ impl DecodedText {
     }
 }
 
-/// The last place at or before `end` that does not split a UTF-8 character.
+/// Returns the last position at or before `end` that does not split a UTF-8 character.
 pub(super) fn boundary(bytes: &[u8], end: usize) -> usize {
     let end = end.min(bytes.len());
-    // A character has at most four bytes: its first one is among the last four.
+    // A character has at most four bytes, so the last one starts among the last four.
     for start in (end.saturating_sub(4)..end).rev() {
         let length = match bytes[start] {
             0x00..=0x7f => 1,
             0xc2..=0xdf => 2,
             0xe0..=0xef => 3,
             0xf0..=0xf4 => 4,
-            // In the middle of a character, or no UTF-8 at all.
+            // A continuation byte, or invalid UTF-8.
             _ => continue,
         };
         return if start + length > end { start } else { end };
@@ -62,13 +62,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_utf8_is_cut_anywhere() {
+    fn invalid_utf8_is_cut_anywhere() {
         assert_eq!(boundary(&[0x80, 0x80, 0x80, 0x80, 0x80], 5), 5);
         assert_eq!(boundary(&[0xff, 0xff], 2), 2);
     }
 
     #[test]
-    fn half_a_character_is_lossy_only_where_the_stream_ends() {
+    fn an_incomplete_character_is_lossy_only_in_a_whole_stream() {
         let half = "ok €".as_bytes().split_last().unwrap().1;
         assert_eq!(
             DecodedText::new(half, true),

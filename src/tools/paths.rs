@@ -1,10 +1,10 @@
-//! Paths as arguments give them: on this machine, and in images.
+//! Paths in arguments: on this machine, and in images.
 
 use std::path::PathBuf;
 
 use super::ToolError;
 
-/// The path with `~` as the home directory; none if there is no such directory.
+/// Replaces a leading `~` with the home directory. `None` if there is no home directory.
 pub(crate) fn expand_home(path: &str) -> Option<PathBuf> {
     match path.strip_prefix('~') {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => {
@@ -14,10 +14,10 @@ pub(crate) fn expand_home(path: &str) -> Option<PathBuf> {
     }
 }
 
-/// A path on this machine: absolute, or below the home directory.
+/// Returns a path on this machine. It must be absolute or begin with `~/`.
 pub(super) fn local_path(argument: &str, path: &str) -> Result<PathBuf, ToolError> {
     let expanded = expand_home(path).ok_or_else(|| {
-        ToolError::invalid("there is no home directory for `~`: give the whole path")
+        ToolError::invalid("there is no home directory for `~`; give an absolute path")
     })?;
     if expanded.is_absolute() {
         return Ok(expanded);
@@ -27,7 +27,7 @@ pub(super) fn local_path(argument: &str, path: &str) -> Result<PathBuf, ToolErro
     )))
 }
 
-/// A path in an image: always absolute.
+/// Returns a path in an image as an absolute path.
 pub(super) fn path_in_image(path: &str) -> String {
     format!("/{}", path.trim_start_matches('/'))
 }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn local_paths_are_absolute_or_at_home() {
+    fn local_paths_are_absolute_or_below_home() {
         let home = std::env::home_dir().unwrap();
         assert_eq!(local_path("path", "/a/b").unwrap(), PathBuf::from("/a/b"));
         assert_eq!(local_path("path", "~").unwrap(), home);

@@ -1,4 +1,4 @@
-//! Prompts, rendered for the arguments that were given.
+//! Renders prompts for given arguments.
 
 use serde_json::{Map, Value};
 
@@ -7,16 +7,16 @@ use super::templates::{facts, render};
 use super::{PROMPTS, Prompt, ToolError};
 
 impl Prompt {
-    /// The text for these arguments.
+    /// Renders the prompt's text.
     ///
-    /// An argument that is null or empty counts as left out: forms of clients send all of them.
+    /// A null or empty argument counts as absent, since forms of clients send every field.
     ///
     /// # Errors
-    /// Says which argument is missing, unknown, or no text.
-    pub fn render(&self, given: &Map<String, Value>) -> Result<String, ToolError> {
+    /// Names each argument that is missing, unknown or not a string.
+    pub fn render(&self, values: &Map<String, Value>) -> Result<String, ToolError> {
         let mut context = facts();
         let mut problems = Vec::new();
-        for (name, value) in given {
+        for (name, value) in values {
             let Some(argument) = self.arguments.iter().find(|known| known.name == name) else {
                 problems.push(self.unknown(name));
                 continue;
@@ -31,7 +31,7 @@ impl Prompt {
                     context.insert(argument.name.into(), value.to_string().into());
                 }
                 Value::Array(_) | Value::Object(_) => {
-                    problems.push(format!("`{name}` must be a text, not {value}"));
+                    problems.push(format!("`{name}` must be a string, not {value}"));
                 }
             }
         }
@@ -62,15 +62,15 @@ impl Prompt {
             .iter()
             .map(|argument| argument.name)
             .collect();
-        let message = format!("there is no argument `{}`", brief(name));
+        let message = format!("it has no argument `{}`", brief(name));
         match nearest(name, known.iter().copied()) {
-            Some(meant) => format!("{message}, did you mean `{meant}`?"),
-            None => format!("{message}, it takes {}", known.join(", ")),
+            Some(meant) => format!("{message}; did you mean `{meant}`?"),
+            None => format!("{message}; it takes {}", known.join(", ")),
         }
     }
 }
 
-/// The error for a prompt that does not exist.
+/// Builds the error for an unknown prompt.
 #[must_use]
 pub fn unknown_prompt(name: &str) -> ToolError {
     let known = || PROMPTS.iter().map(|prompt| prompt.name);
@@ -78,7 +78,7 @@ pub fn unknown_prompt(name: &str) -> ToolError {
     ToolError::not_found(match nearest(name, known()) {
         Some(meant) => format!("{message}; did you mean `{meant}`?"),
         None => format!(
-            "{message}; there are: {}",
+            "{message}; the prompts are: {}",
             known().collect::<Vec<_>>().join(", ")
         ),
     })

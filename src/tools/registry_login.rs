@@ -1,16 +1,12 @@
-//! The login that an import uses for a registry.
+//! Finds the login that an import uses for a registry.
 
 use super::{Context, docker_login};
 use crate::Client;
 use crate::store::credentials;
 use contree_registry::{Login, RegistryHost};
 
-/// The credentials for a registry: those stored by `registry_auth`, else Docker's.
-pub(super) async fn stored(
-    cx: &Context,
-    client: &Client,
-    registry: &RegistryHost,
-) -> Option<Login> {
+/// Finds the credentials for a registry: those that `registry_auth` stored, else Docker's.
+pub(super) async fn stored(cx: &Context, client: &Client, registry: &Host) -> Option<Login> {
     let backend = client.backend().identity();
     let key = registry.clone();
     let found = cx
@@ -21,7 +17,7 @@ pub(super) async fn stored(
     match found {
         Ok(Some(found)) => return Some(Login::password(found.username, found.secret)),
         Ok(None) => {}
-        Err(error) => tracing::warn!("cannot look up credentials: {error}"),
+        Err(error) => tracing::warn!("cannot read stored credentials: {error}"),
     }
     docker_login::docker_login(registry).await
 }

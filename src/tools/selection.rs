@@ -1,4 +1,4 @@
-//! What a server offers: all tools, or those that were chosen when it was started.
+//! Selection of the tools that a server offers: all, or those chosen at its start.
 
 use std::collections::BTreeSet;
 
@@ -11,51 +11,52 @@ use super::{
     ToolError, find_tool,
 };
 
-/// The tools that are offered, and what goes with them. It never changes while the program runs.
+/// The offered tools, and the prompts and resources that depend on them. Fixed while the program
+/// runs.
 #[derive(Clone, Debug)]
 pub struct ToolSelection {
-    /// The names of what is offered; `None` for all.
+    /// Names of the offered tools; `None` for all.
     chosen: Option<BTreeSet<&'static str>>,
-    /// The options that chose.
+    /// The options that made the selection.
     why: String,
 }
 
-/// Why tools cannot be chosen as asked.
+/// Reasons why a selection of tools is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SelectionError {
-    /// A name is that of nothing, and much like another one.
+    /// A name is unknown but close to a known one.
     #[error("there is no {kind} `{name}`; did you mean `{meant}`?")]
     #[non_exhaustive]
     Misspelt {
         /// `tool` or `toolset`.
         kind: &'static str,
-        /// What was given.
+        /// The given name.
         name: String,
-        /// The nearest name.
+        /// The closest known name.
         meant: String,
     },
-    /// A name is that of nothing.
-    #[error("there is no {kind} `{name}`; there are: {known}")]
+    /// A name is unknown.
+    #[error("there is no {kind} `{name}`; choose from: {known}")]
     #[non_exhaustive]
     Unknown {
         /// `tool` or `toolset`.
         kind: &'static str,
-        /// What was given.
+        /// The given name.
         name: String,
-        /// All names, separated by commas.
+        /// All known names, separated by commas.
         known: String,
     },
-    /// A tool was named that changes something, where only those that do not are offered.
-    #[error("`{0}` is not read-only: leave out --read-only, or do not name it")]
+    /// A named tool is not read-only, but `--read-only` is set.
+    #[error("`{0}` is not read-only: remove --read-only, or do not name the tool")]
     NotReadOnly(&'static str),
-    /// Nothing is left.
-    #[error("--read-only leaves no tool of what was chosen: choose other toolsets")]
+    /// The selection is empty.
+    #[error("--read-only leaves no tool of this selection: choose other toolsets")]
     Empty,
 }
 
 impl Default for ToolSelection {
-    /// All tools.
+    /// Selects all tools.
     fn default() -> Self {
         Self {
             chosen: None,
@@ -65,12 +66,13 @@ impl Default for ToolSelection {
 }
 
 impl ToolSelection {
-    /// The tools of these toolsets together with these tools; all if neither is given. With `read_only`, of those the
-    /// ones that change nothing.
+    /// Selects the tools of these toolsets and these single tools; all if neither is given.
+    ///
+    /// `read_only` then removes the tools that change something.
     ///
     /// # Errors
-    /// Names the nearest for a name that is none, a tool that was named although it is not read-only, and a choice of
-    /// nothing.
+    /// If a name is unknown, a named tool is not read-only, or no tool is left. For an unknown name
+    /// the error suggests the closest one.
     pub fn choose(
         read_only: bool,
         toolsets: &[String],
@@ -125,13 +127,13 @@ impl ToolSelection {
         })
     }
 
-    /// Whether all tools are offered.
+    /// Reports whether all tools are offered.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.chosen.is_none()
     }
 
-    /// Whether this tool is offered.
+    /// Reports whether a tool is offered.
     #[must_use]
     pub fn has(&self, tool: &str) -> bool {
         self.chosen
@@ -139,24 +141,24 @@ impl ToolSelection {
             .is_none_or(|chosen| chosen.contains(tool))
     }
 
-    /// The tools that are offered, in the order in which they are listed.
+    /// Iterates over the offered tools, in the order of the list.
     pub fn tools(&self) -> impl Iterator<Item = &'static Tool> {
         TOOLS.iter().filter(|tool| self.has(tool.name))
     }
 
-    /// The prompts whose every tool is offered.
+    /// Iterates over the prompts whose tools are all offered.
     pub fn prompts(&self) -> impl Iterator<Item = &'static Prompt> {
         PROMPTS
             .iter()
             .filter(|prompt| prompt.tools.iter().all(|tool| self.has(tool)))
     }
 
-    /// The resource templates whose tool is offered.
+    /// Iterates over the resource templates whose tool is offered.
     pub fn resources(&self) -> impl Iterator<Item = &'static Resource> {
         RESOURCES.iter().filter(|resource| self.has(resource.tool))
     }
 
-    /// The error for something that exists and is not offered.
+    /// Builds the error for something that exists but is not offered.
     #[must_use]
     pub fn refusal(&self, what: &str) -> ToolError {
         let offered: Vec<&str> = self.tools().map(|tool| tool.name).collect();
@@ -164,10 +166,10 @@ impl ToolSelection {
             "{what} is not offered: this server was started with {}",
             self.why
         ))
-        .with_hint(format!("It offers: {}.", offered.join(", ")))
+        .with_hint(format!("It offers these tools: {}.", offered.join(", ")))
     }
 
-    /// What a client is told when it connects. It speaks of what is offered alone.
+    /// Returns the instructions for clients. They mention only offered tools.
     #[must_use]
     pub fn instructions(&self) -> String {
         if self.is_whole() {
@@ -175,7 +177,7 @@ impl ToolSelection {
         }
         match render(INSTRUCTIONS_TEMPLATE, &self.facts()) {
             Ok(text) => text.trim().to_owned(),
-            // A test renders it for every choice.
+            // Cannot happen: a test renders the instructions for every selection.
             Err(error) => {
                 tracing::warn!("{error}");
                 String::new()
@@ -183,7 +185,7 @@ impl ToolSelection {
         }
     }
 
-    /// The text of a guide, which begins with the tools of it that are not offered.
+    /// Returns the text of a guide. It begins with a note about tools that are not offered.
     #[must_use]
     pub fn guide(&self, guide: &Guide) -> String {
         let absent: Vec<String> = guide
@@ -202,7 +204,7 @@ impl ToolSelection {
         )
     }
 
-    /// What templates may speak of.
+    /// Returns the manifest's facts for templates, reduced to the offered tools.
     #[must_use]
     pub fn facts(&self) -> Map<String, Value> {
         let mut facts = facts();
@@ -236,7 +238,7 @@ impl ToolSelection {
     }
 }
 
-/// The toolsets, in the order of their first tools.
+/// Returns the names of the toolsets, in the order of their first tools.
 #[must_use]
 pub fn toolset_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
@@ -272,10 +274,11 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    /// Every choice of toolsets, with and without `--read-only`, and every tool by itself.
-    fn choices() -> Vec<ToolSelection> {
+    /// Every selection of toolsets, with and without `--read-only`; each tool alone, and all but
+    /// each tool.
+    fn selections() -> Vec<ToolSelection> {
         let toolsets = toolset_names();
-        let mut choices = Vec::new();
+        let mut selections = Vec::new();
         for read_only in [false, true] {
             for bits in 0..1_u32 << toolsets.len() {
                 let some: Vec<&str> = (0..)
@@ -283,24 +286,24 @@ mod tests {
                     .filter(|(at, _)| bits & (1 << at) != 0)
                     .map(|(_, name)| *name)
                     .collect();
-                choices.extend(ToolSelection::choose(read_only, &owned(&some), &[]));
+                selections.extend(ToolSelection::choose(read_only, &owned(&some), &[]));
             }
         }
         for tool in &TOOLS {
-            choices.extend(ToolSelection::choose(false, &[], &owned(&[tool.name])));
+            selections.extend(ToolSelection::choose(false, &[], &owned(&[tool.name])));
             let others: Vec<&str> = TOOLS.iter().map(|other| other.name).collect();
             let others: Vec<&str> = others
                 .into_iter()
                 .filter(|name| *name != tool.name)
                 .collect();
-            choices.extend(ToolSelection::choose(false, &[], &owned(&others)));
+            selections.extend(ToolSelection::choose(false, &[], &owned(&others)));
         }
-        choices
+        selections
     }
 
     #[test]
-    fn instructions_speak_of_what_is_offered_alone() {
-        for offer in choices() {
+    fn instructions_mention_only_offered_tools() {
+        for offer in selections() {
             let text = offer.instructions();
             assert!(!text.is_empty(), "{}", offer.why);
             assert!(text.len() <= 2_500, "{}: {} bytes", offer.why, text.len());
@@ -313,11 +316,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_is_part_of_the_whole_and_goes_together() {
+    fn prompts_and_resources_follow_the_offered_tools() {
         let whole = ToolSelection::default();
         assert_eq!(whole.tools().count(), TOOLS.len());
         assert_eq!(whole.instructions(), INSTRUCTIONS);
-        for offer in choices() {
+        for offer in selections() {
             let names: Vec<&str> = offer.tools().map(|tool| tool.name).collect();
             assert!(!names.is_empty());
             for prompt in offer.prompts() {
@@ -332,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_what_its_options_say() {
+    fn options_select_the_named_tools() {
         let names =
             |offer: &ToolSelection| -> Vec<&str> { offer.tools().map(|tool| tool.name).collect() };
         let read_only = ToolSelection::choose(true, &[], &[]).unwrap();
@@ -348,11 +351,11 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_is_refused_with_the_nearest() {
+    fn an_unknown_name_is_refused_with_the_closest() {
         for (read_only, toolsets, tools, expected) in [
             (false, &["imagse"][..], &[][..], "did you mean `images`?"),
             (false, &[], &["raed_file"], "did you mean `read_file`?"),
-            (false, &[], &["zzz"], "there are: run"),
+            (false, &[], &["zzz"], "choose from: run"),
             (true, &[], &["run"], "`run` is not read-only"),
             (true, &["run"], &[], "leaves no tool"),
         ] {

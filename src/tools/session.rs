@@ -1,4 +1,5 @@
-//! What all calls of one process share: the backend, what is offered, what is remembered and what was left running.
+//! State that all calls of a process share: the backend, offered tools, store and unattended
+//! operations.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -13,36 +14,38 @@ use crate::Client;
 use crate::store::Store;
 use contree_registry::HttpClients;
 
-/// How long a cancelled operation may take to end before it is left to the backend.
-const CANCEL: Duration = Duration::from_secs(10);
+/// How long to wait for the end of a cancelled operation.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The name of the embedded engine.
-const LOCAL: &str = "local";
+/// Name of the embedded engine as a backend.
+const LOCAL_BACKEND: &str = "local";
 
-/// Which backend a session uses, and what a user should know about it.
+/// The backend of a session, with facts for its user.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct BackendInfo {
     /// `cloud` or `local`.
     pub name: &'static str,
-    /// Why this one.
+    /// Reason for the choice of this backend.
     pub why: String,
-    /// What else is to be said: ignored variables, limits of the backend.
+    /// Notes for the user: ignored variables, limits of the backend.
     pub notes: Vec<String>,
     /// Whether operations end with this process.
     pub ends_with_process: bool,
 }
 
-/// Makes the client at its first use.
-pub type Connect = Box<dyn Fn() -> BoxFuture<'static, Result<Client, ToolError>> + Send + Sync>;
+/// Creates the client at its first use.
+pub type ClientFactory =
+    Box<dyn Fn() -> BoxFuture<'static, Result<Client, ToolError>> + Send + Sync>;
 
-/// What all calls of one process share.
+/// State that all calls of a process share.
 pub struct Session {
     info: BackendInfo,
-    connect: Connect,
+    connect: ClientFactory,
     selection: ToolSelection,
     client: OnceCell<Client>,
-    started: Mutex<BTreeSet<Uuid>>,
+    /// Operations that no call waits for and that would end with this process.
+    unattended: Mutex<BTreeSet<Uuid>>,
     store: Store,
     local: LocalAccess,
     registries: HttpClients,
@@ -50,15 +53,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that connects when a tool first needs to.
+    /// Creates a session. It connects when a tool first needs the backend.
     #[must_use]
-    pub fn new(info: BackendInfo, connect: Connect) -> Self {
+    pub fn new(info: BackendInfo, connect: ClientFactory) -> Self {
         Self {
             info,
             connect,
             selection: ToolSelection::default(),
             client: OnceCell::new(),
-            started: Mutex::default(),
+            unattended: Mutex::default(),
             store: Store::in_memory(),
             local: LocalAccess::everything(),
             registries: HttpClients::default(),
@@ -66,7 +69,8 @@ impl Session {
         }
     }
 
-    /// Remembers in this directory, which is made when it is first needed; without one, for as long as the process lives.
+    /// Keeps state in this directory, which is created at first use. Without one, state ends with
+    /// the process.
     #[must_use]
     pub fn with_state_directory(self, directory: std::path::PathBuf) -> Self {
         Self {
@@ -75,75 +79,77 @@ impl Session {
         }
     }
 
-    /// Bounds which files of this machine tools may touch; everything but credentials unless set.
+    /// Restricts which local files tools may access. The default is everything but credentials.
     #[must_use]
     pub fn with_local_access(self, local: LocalAccess) -> Self {
         Self { local, ..self }
     }
 
-    /// The user sits at this machine, so that a page can be opened in a browser here.
+    /// Sets whether the user sits at this machine, so that a browser can be opened here.
     #[must_use]
     pub fn with_desktop(self, desktop: bool) -> Self {
         Self { desktop, ..self }
     }
 
-    /// What is remembered between calls.
+    /// Returns the state store.
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Which files of this machine tools may touch.
+    /// Returns the rules for access to local files.
     pub(crate) fn local(&self) -> &LocalAccess {
         &self.local
     }
 
-    /// Connections to registries.
-    pub(crate) fn registries(&self) -> &HttpClients {
+    /// Returns the HTTP client for registries.
+    pub(crate) fn registries(&self) -> &Http {
         &self.registries
     }
 
-    /// Whether a page can be opened in a browser here.
+    /// Reports whether a browser can be opened on this machine.
     pub(crate) fn has_desktop(&self) -> bool {
         self.desktop
     }
 
-    /// Whether the embedded engine is the backend.
+    /// Reports whether the embedded engine is the backend.
     pub(crate) fn is_local(&self) -> bool {
-        self.info.name == LOCAL
+        self.info.name == LOCAL_BACKEND
     }
 
-    /// Offers only a part of the tools.
+    /// Restricts the offered tools.
     #[must_use]
     pub fn with_selection(self, selection: ToolSelection) -> Self {
         Self { selection, ..self }
     }
 
-    /// Which tools are offered.
+    /// Returns the offered tools.
     #[must_use]
     pub fn selection(&self) -> &ToolSelection {
         &self.selection
     }
 
-    /// The backend in use.
+    /// Returns facts about the backend in use.
     #[must_use]
     pub fn info(&self) -> &BackendInfo {
         &self.info
     }
 
-    /// The client, connected at the first call. A failure is not kept: the next call tries again.
+    /// Returns the client, connected at the first call. A failure is not cached: the next call
+    /// retries.
     ///
     /// # Errors
-    /// When the configuration is incomplete or the embedded engine cannot start; the text says what to do.
+    /// If the configuration is incomplete or the embedded engine cannot start. The message says
+    /// what to do.
     pub async fn client(&self) -> Result<&Client, ToolError> {
         self.client.get_or_try_init(|| (self.connect)()).await
     }
 
-    /// Adds to an error what only the session knows: where the backend is that cannot be reached, and that the embedded
-    /// engine speaks for itself.
+    /// Completes an error: adds the URL of an unreachable backend, and removes HTTP statuses of the
+    /// embedded engine.
     #[must_use]
     pub fn explain(&self, error: ToolError) -> ToolError {
         if self.is_local() {
-            return error.in_own_words();
+            return error.without_status();
         }
         match self.client.get() {
             Some(client) if error.is_unreachable() => error.and_hint(format_args!(
@@ -154,24 +160,24 @@ impl Session {
         }
     }
 
-    /// Remembers an operation that nobody waits for, if it would end with this process.
+    /// Adds an operation that no call waits for, if it would end with this process.
     pub fn leave_running(&self, operation: Uuid) {
         if self.info.ends_with_process {
-            self.lock().insert(operation);
+            self.unattended().insert(operation);
         }
     }
 
-    /// The operations left running that have not ended yet.
+    /// Returns the unattended operations that still run.
     pub async fn still_running(&self) -> Vec<Uuid> {
         let Some(client) = self.client.get() else {
             return Vec::new();
         };
-        let left: Vec<Uuid> = self.lock().iter().copied().collect();
+        let unattended: Vec<Uuid> = self.unattended().iter().copied().collect();
         let mut running = Vec::new();
-        for operation in left {
+        for operation in unattended {
             match client.wait(operation, Some(Duration::ZERO)).await {
                 Ok(_) => {
-                    self.lock().remove(&operation);
+                    self.unattended().remove(&operation);
                 }
                 Err(_) => running.push(operation),
             }
@@ -179,29 +185,31 @@ impl Session {
         running
     }
 
-    /// Waits until the operations left running have ended, however they end.
-    pub async fn wait_for_left(&self) {
+    /// Waits for all unattended operations to end, with whatever status.
+    pub async fn wait_for_unattended(&self) {
         let Some(client) = self.client.get() else {
             return;
         };
-        let left: Vec<Uuid> = self.lock().iter().copied().collect();
-        for operation in left {
+        let unattended: Vec<Uuid> = self.unattended().iter().copied().collect();
+        for operation in unattended {
             if let Err(error) = client.wait(operation, None).await {
-                tracing::warn!("cannot follow operation {operation} to its end: {error}");
+                tracing::warn!("cannot wait for the end of operation {operation}: {error}");
             }
-            self.lock().remove(&operation);
+            self.unattended().remove(&operation);
         }
     }
 
-    /// Cancels the operations left running and waits a bounded time for their end.
-    pub async fn cancel_left(&self) {
+    /// Cancels the unattended operations and waits up to 10 seconds for each to end.
+    pub async fn cancel_unattended(&self) {
         let Some(client) = self.client.get() else {
             return;
         };
-        let left: Vec<Uuid> = std::mem::take(&mut *self.lock()).into_iter().collect();
-        let all = left.into_iter().map(|operation| async move {
+        let unattended: Vec<Uuid> = std::mem::take(&mut *self.unattended())
+            .into_iter()
+            .collect();
+        let all = unattended.into_iter().map(|operation| async move {
             match client.cancel(operation).await {
-                Ok(true) => drop(client.wait(operation, Some(CANCEL)).await),
+                Ok(true) => drop(client.wait(operation, Some(CANCEL_TIMEOUT)).await),
                 Ok(false) => {}
                 Err(error) => tracing::warn!("cannot cancel operation {operation}: {error}"),
             }
@@ -209,7 +217,9 @@ impl Session {
         futures_util::future::join_all(all).await;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
-        self.started.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unattended(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {
+        self.unattended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

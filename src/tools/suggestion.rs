@@ -1,8 +1,8 @@
-//! The name that a wrong one was meant to be.
+//! Suggests the closest known name for an unknown one.
 
-/// The known name that `wrong` most resembles, if any does.
+/// Returns the known name closest to `wrong`, if one is close.
 pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // The time to compare grows with the product of the lengths.
+    // Shortened, since the time to compare grows with the product of the lengths.
     let wrong = brief(wrong);
     known
         .map(|name| (strsim::jaro_winkler(&wrong, name), name))
@@ -11,7 +11,7 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
         .map(|(_, name)| name)
 }
 
-/// The beginning of a text that is long.
+/// Shortens a text to 60 characters for a message.
 pub(super) fn brief(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some(_) => text.chars().take(59).chain(['…']).collect(),

@@ -1,5 +1,4 @@
-//! Rendering what cannot be rendered before it is asked for: prompts, and whatever depends on how the server was
-//! started.
+//! Renders templates at run time: prompts, and texts that depend on the server's options.
 
 use std::sync::LazyLock;
 
@@ -10,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{FACTS, TEMPLATES, ToolError};
 use contree_templates::environment;
 
-/// Every template of the manifest; the build has compiled each, with the same settings.
+/// All templates of the manifest. The build has compiled each with the same settings.
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     #[expect(clippy::expect_used, reason = "the build has done the same")]
     let mut environment = environment().expect("the settings are constant");
@@ -23,7 +22,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-/// What the manifest says, for templates: tools, toolsets, guides, prompts, resources, the instructions and the version.
+/// Returns the manifest's facts for templates: tools, toolsets, guides, prompts, resources,
+/// instructions and version.
 #[must_use]
 pub fn facts() -> Map<String, Value> {
     static FACTS_READ: LazyLock<Map<String, Value>> =
@@ -31,10 +31,10 @@ pub fn facts() -> Map<String, Value> {
     FACTS_READ.clone()
 }
 
-/// Renders the template `name`. A variable that is not in `context` is an error, except where the template asks for it.
+/// Renders the template `name`. An undefined variable is an error unless the template tests for it.
 ///
 /// # Errors
-/// When there is no such template, or it reads what is not there.
+/// If there is no such template, or it uses an undefined variable.
 pub fn render(name: &str, context: &Map<String, Value>) -> Result<String, ToolError> {
     let rendered = ENVIRONMENT
         .get_template(name)

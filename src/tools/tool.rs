@@ -1,4 +1,4 @@
-//! What is known of a tool before it is called.
+//! Definition of a tool: name, texts, hints and schemas.
 
 use std::sync::LazyLock;
 
@@ -11,110 +11,111 @@ use super::arguments::{Arguments, normalise};
 use super::suggestion::{brief, nearest};
 use super::{TOOLS, ToolError};
 
-/// A schema that is made at its first use.
+/// A schema that is built at first use.
 pub(super) type Schema = LazyLock<Value>;
 
-/// One tool.
+/// A tool.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Tool {
-    /// Its name.
+    /// Unique name.
     pub name: &'static str,
-    /// Its former names. They are accepted and not shown.
+    /// Former names. They are accepted but not shown.
     pub aliases: &'static [&'static str],
-    /// Its name for people.
+    /// Title for people.
     pub title: &'static str,
-    /// What it does, for an agent.
+    /// Description for agents.
     pub description: &'static str,
-    /// The family it belongs to.
+    /// Toolset that it belongs to.
     pub toolset: &'static str,
-    /// What a client may assume about calls of it.
-    pub hints: Hints,
-    /// What it touches on this machine.
-    pub local: Local,
-    /// The operations of the API that it calls.
+    /// Hints for clients.
+    pub hints: ToolHints,
+    /// Use of local files.
+    pub local: LocalFileUse,
+    /// API operations that it calls.
     pub uses: &'static [&'static str],
-    /// What makes a call of it a task, for a client that takes tasks.
+    /// How a call becomes a task, for clients that support tasks.
     pub task: Option<TaskSource>,
-    /// Names of arguments that are accepted but not shown, each with the argument it stands for.
+    /// Names of arguments that are accepted but not shown, each with the name of the real argument.
     pub param_aliases: &'static [(&'static str, &'static str)],
-    /// Maps whose values may be null.
+    /// Arguments that are maps whose values may be null.
     pub null_values: &'static [&'static str],
     pub(super) input_schema: Schema,
     pub(super) output_schema: Schema,
 }
 
-/// What a client may assume about a tool, in the sense of the Model Context Protocol.
+/// Hints about a tool, as the Model Context Protocol defines them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Hints {
-    /// It changes nothing.
+pub struct ToolHints {
+    /// The tool changes nothing.
     pub read_only: bool,
-    /// It may overwrite or remove something.
+    /// The tool may overwrite or delete something.
     pub destructive: bool,
-    /// Calling it twice is the same as calling it once.
+    /// A repeated call with equal arguments has no further effect.
     pub idempotent: bool,
-    /// It may reach things beyond the backend.
+    /// The tool may reach systems beyond the backend.
     pub open_world: bool,
 }
 
-/// What makes a call a task: it starts an operation that may outlive it.
+/// How a call becomes a task: it starts an operation that may outlive it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskSource {
-    /// The operation of the API that starts it.
+    /// API operation that starts the task's operation.
     pub operation: &'static str,
-    /// The field of the result with the id of what was started, if the call did not wait for its end.
+    /// Field of the result with the started operation's id, if the call did not wait.
     pub id: &'static str,
-    /// The argument that says whether the call waits. Only a call that waits becomes a task. `None` if every call waits.
+    /// Argument that says whether the call waits; `None` if every call waits. Only a waiting call
+    /// becomes a task.
     pub waits: Option<&'static str>,
 }
 
-/// The tools that serve every task.
+/// Tools that correspond to requests about tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskTools {
-    /// Looks up what a task follows.
+    /// Tool that looks up a task's operation.
     pub look_up: &'static str,
-    /// Cancels it.
+    /// Tool that cancels a task's operation.
     pub cancel: &'static str,
 }
 
-/// What a tool touches on the machine it runs on.
+/// How a tool uses local files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Local {
-    /// Nothing.
+pub enum LocalFileUse {
+    /// Not at all.
     None,
-    /// It reads files.
+    /// Reads files.
     Read,
-    /// It writes files.
+    /// Writes files.
     Write,
 }
 
 impl Tool {
-    /// Whether `name` is its name or was one.
+    /// Reports whether `name` is the current or a former name.
     #[must_use]
     pub fn is_named(&self, name: &str) -> bool {
         self.name == name || self.aliases.contains(&name)
     }
 
-    /// The JSON Schema of its arguments: what is published is what is enforced.
+    /// Returns the JSON Schema of its arguments. The published schema is also the one enforced.
     #[must_use]
     pub fn input_schema(&self) -> Value {
         self.input_schema.clone()
     }
 
-    /// The JSON Schema of its structured result.
+    /// Returns the JSON Schema of its structured result.
     #[must_use]
     pub fn output_schema(&self) -> Value {
         self.output_schema.clone()
     }
 
-    /// The arguments under their published names, converted to their types, with defaults filled in.
+    /// Converts arguments to the published names and types, and fills in defaults.
     ///
     /// # Errors
-    /// Says everything that is wrong with them, naming each argument.
+    /// Lists every problem with the name of its argument.
     pub fn normalise(&self, sent: Arguments) -> Result<Arguments, ToolError> {
         normalise(
             self.name,
@@ -125,7 +126,7 @@ impl Tool {
         )
     }
 
-    /// The arguments as the handler takes them.
+    /// Converts arguments to the parameter type of the handler.
     pub(super) fn arguments<T: DeserializeOwned>(&self, sent: Arguments) -> Result<T, ToolError> {
         let arguments = self.normalise(sent)?;
         serde_json::from_value(Value::Object(arguments)).map_err(|error| {
@@ -137,13 +138,13 @@ impl Tool {
     }
 }
 
-/// The tool of this name, of today or before.
+/// Finds a tool by its current or a former name.
 #[must_use]
 pub fn find_tool(name: &str) -> Option<&'static Tool> {
     TOOLS.iter().find(|tool| tool.is_named(name))
 }
 
-/// The error for a tool that does not exist.
+/// Builds the error for an unknown tool.
 #[must_use]
 pub fn unknown_tool(name: &str) -> ToolError {
     let message = format!("there is no tool `{}`", brief(name));
@@ -151,18 +152,19 @@ pub fn unknown_tool(name: &str) -> ToolError {
         Some(meant) => ToolError::not_found(format!("{message}; did you mean `{meant}`?")),
         None => {
             let known: Vec<_> = TOOLS.iter().map(|tool| tool.name).collect();
-            ToolError::not_found(message).with_hint(format!("There are: {}.", known.join(", ")))
+            ToolError::not_found(message).with_hint(format!("The tools are: {}.", known.join(", ")))
         }
     }
 }
 
-/// Reads a schema that the build has written.
+/// Parses a schema that the build wrote.
 pub(super) fn input_schema(text: &str) -> Value {
     #[expect(clippy::expect_used, reason = "the build serialised it")]
     serde_json::from_str(text).expect("the build writes schemas as JSON")
 }
 
-/// The schema of a result, complete in itself. Results leave out what is null, so nothing in it is nullable.
+/// Builds the self-contained schema of a result. Results omit null fields, so nothing in it is
+/// nullable.
 pub(super) fn output_schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12()
         .for_serialize()
@@ -182,7 +184,8 @@ pub(super) fn output_schema<T: JsonSchema>() -> Value {
     schema
 }
 
-/// Takes out what clients do not know: null among the types, and formats of numbers that JSON Schema has not.
+/// Removes what some clients reject: null among the types, and number formats unknown to JSON
+/// Schema.
 fn portable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -219,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tool_answers_to_its_former_names() {
+    fn a_tool_is_found_by_its_former_names() {
         let tool = Tool {
             name: "rename",
             aliases: &["retitle"],
@@ -227,7 +230,7 @@ mod tests {
             description: "",
             toolset: "",
             hints: TOOLS[0].hints,
-            local: Local::None,
+            local: LocalFileUse::None,
             uses: &[],
             task: None,
             param_aliases: &[],
@@ -246,14 +249,18 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_tasks_answers_an_id_when_it_does_not_wait() {
+    fn a_tool_with_tasks_returns_an_id_only_if_it_does_not_wait() {
         for tool in &TOOLS {
             let Some(task) = &tool.task else { continue };
             let id = &tool.output_schema["properties"][task.id];
-            assert_eq!(id["type"], "string", "{} answers no {}", tool.name, task.id);
+            assert_eq!(
+                id["type"], "string",
+                "{} never returns {}",
+                tool.name, task.id
+            );
             let required = tool.output_schema["required"].as_array();
             let always = required.is_some_and(|names| names.iter().any(|name| name == task.id));
-            assert!(!always, "{} always answers {}", tool.name, task.id);
+            assert!(!always, "{} always returns {}", tool.name, task.id);
         }
     }
 }

@@ -1,43 +1,45 @@
-//! Where a call shows what happens while it runs.
+//! Progress of a running call.
 
 use uuid::Uuid;
 
-/// One of a command's two output streams.
+/// An output stream of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stream {
+pub enum OutputStream {
     /// Standard output.
     Stdout,
     /// Standard error.
     Stderr,
 }
 
-/// Where a call shows what happens while it runs. Methods must not block for long.
+/// Receives the progress of a call while it runs. Methods must not block for long.
 pub trait Watcher: Send + Sync {
-    /// The command wrote these bytes.
-    fn output(&self, stream: Stream, bytes: &[u8]) {
+    /// Receives bytes that the command wrote.
+    fn output(&self, stream: OutputStream, bytes: &[u8]) {
         let _ = (stream, bytes);
     }
 
-    /// The call has started this operation, which it follows to its end: the answer can be had from there as well.
+    /// Receives the id of the operation that the call has started and follows. The operation's
+    /// record also has the answer.
     fn started(&self, operation: Uuid) {
         let _ = operation;
     }
 
-    /// The operation came to nothing, and the call wants to start another one for the same answer. False if the answer was promised
-    /// under the operation's own id, so that it has to stay what it is.
+    /// Asks whether the call may replace its failed operation by a new one.
+    ///
+    /// Returns false if the client already has the operation's id.
     fn restarts(&self) -> bool {
         true
     }
 
-    /// The call has come this far, in words.
+    /// Receives a progress message.
     fn progress(&self, message: &str) {
         let _ = message;
     }
 }
 
-/// Shows nothing.
+/// A watcher that ignores all progress.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet;
+pub struct SilentWatcher;
 
-impl Watcher for Quiet {}
+impl Watcher for SilentWatcher {}

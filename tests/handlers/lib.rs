@@ -1,7 +1,8 @@
-//! A tool without a handler, or a handler without a tool, does not compile, and rustc says which.
+//! Compilation tests: a tool without a handler, and a handler without a tool, are errors that name
+//! it.
 //!
-//! The cases include the code that is generated from the small manifest of `tests/manifest`. Each has the expected text
-//! beside it; `TRYBUILD=overwrite` rewrites them.
+//! The cases include the code generated from the small manifest in `tests/manifest`. Each case has
+//! its expected output in a file of the same name; `TRYBUILD=overwrite` rewrites these files.
 
 #[cfg(test)]
 #[test]

@@ -675,7 +675,7 @@ mod on_the_engine {
             assert!(!output.status.success(), "{name}: {output:?}");
         }
         let said = import("link:/../../secret");
-        assert!(stderr(&said).contains("no name of an image"), "{said:?}");
+        assert!(stderr(&said).contains("not a valid image name"), "{said:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Clients that flood, stop reading, send rubbish or vanish: the server goes on for others, in bounded memory, and
-//! no sandbox is left behind.
+//! Hostile clients: they flood, stop reading, send invalid data or disconnect. The server must
+//! serve others, in bounded memory, and must leave no sandbox behind.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,8 +12,9 @@ use crate::support::web::{JSON, Web, modern};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// The most memory that any of them may make the server use, in KiB. A debug build of it is at about 30,000.
-const MOST: u64 = 700_000;
+/// Most memory that the server may use in these tests, in KiB. A debug build starts at about
+/// 30,000.
+const MAX_MEMORY_KIB: u64 = 700_000;
 
 fn stub() -> (Runtime, Stub, String) {
     let runtime = Runtime::new().unwrap();
@@ -22,7 +23,7 @@ fn stub() -> (Runtime, Stub, String) {
     (runtime, stub, url)
 }
 
-/// The most memory that a process has used, in KiB.
+/// Returns the peak memory of a process, in KiB.
 fn peak(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
@@ -32,9 +33,9 @@ fn peak(pid: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-fn is_bounded(pid: u32) {
+fn assert_memory_is_bounded(pid: u32) {
     let used = peak(pid);
-    assert!(used < MOST, "{used} KiB");
+    assert!(used < MAX_MEMORY_KIB, "{used} KiB");
 }
 
 fn wait_for(stub: &Stub, fits: impl Fn(&BTreeMap<String, usize>) -> bool) {
@@ -45,23 +46,23 @@ fn wait_for(stub: &Stub, fits: impl Fn(&BTreeMap<String, usize>) -> bool) {
     }
 }
 
-fn nothing_runs(stub: &Stub) {
+fn wait_until_nothing_runs(stub: &Stub) {
     wait_for(stub, |statuses| !statuses.contains_key("EXECUTING"));
 }
 
-fn answers(web: &Web) {
+fn assert_it_serves(web: &Web) {
     assert_eq!(web.get("/healthz").status, 200);
     assert_eq!(web.good("whoami", json!({}))["backend"], "cloud");
 }
 
-/// A call that needs no backend.
+/// Builds a call that needs no backend.
 fn guide(id: u64) -> Value {
     let arguments = json!({"name": "get_guide", "arguments": {"section": "tagging"}});
     modern("tools/call", arguments, id)
 }
 
 #[test]
-fn ten_thousand_calls_in_one_breath_over_stdio() {
+fn ten_thousand_calls_at_once_over_stdio() {
     let (_runtime, stub, url) = stub();
     let home = Home::new();
     let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
@@ -79,12 +80,16 @@ fn ten_thousand_calls_in_one_breath_over_stdio() {
     for id in 100_001..110_000 {
         assert!(raw.answer(id).get("result").is_some(), "{id}");
     }
-    is_bounded(raw.pid());
-    assert_eq!(stub.take_requests(), [], "what needs no backend asks none");
+    assert_memory_is_bounded(raw.pid());
+    assert_eq!(
+        stub.take_requests(),
+        [],
+        "these calls must not reach the backend"
+    );
 }
 
 #[test]
-fn ten_thousand_calls_in_one_breath_over_http() {
+fn ten_thousand_calls_at_once_over_http() {
     let (_runtime, stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
@@ -114,33 +119,33 @@ fn ten_thousand_calls_in_one_breath_over_http() {
                 writing.join().unwrap();
             });
         }
-        // Meanwhile others are served.
-        answers(&web);
+        // Other clients are served meanwhile.
+        assert_it_serves(&web);
     });
-    is_bounded(web.pid());
+    assert_memory_is_bounded(web.pid());
     assert_eq!(stub.take_requests().len(), 1);
 }
 
 #[test]
-fn more_connections_than_there_may_be() {
+fn more_connections_than_the_limit() {
     let (_runtime, _stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
-    // They say nothing, or the beginning of something.
+    // They send nothing, or the beginning of a request.
     let mut idle: Vec<_> = (0..600)
         .filter_map(|_| std::net::TcpStream::connect(web.address).ok())
         .collect();
     for stream in idle.iter_mut().step_by(7) {
         let _ = stream.write_all(b"POST /mcp HT");
     }
-    answers(&web);
+    assert_it_serves(&web);
     drop(idle);
-    answers(&web);
-    is_bounded(web.pid());
+    assert_it_serves(&web);
+    assert_memory_is_bounded(web.pid());
 }
 
 #[test]
-fn clients_that_vanish_take_their_sandboxes_with_them() {
+fn sandboxes_of_disconnected_clients_are_cancelled() {
     let (_runtime, stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
@@ -153,25 +158,26 @@ fn clients_that_vanish_take_their_sandboxes_with_them() {
         })
         .collect();
     wait_for(&stub, |statuses| statuses.get("EXECUTING") == Some(&40));
-    answers(&web);
+    assert_it_serves(&web);
     drop(gone);
-    nothing_runs(&stub);
+    wait_until_nothing_runs(&stub);
     assert_eq!(stub.statuses()["CANCELLED"], 40);
 }
 
 #[test]
-fn a_client_that_stops_reading_costs_no_more_than_its_own() {
+fn a_client_that_stops_reading_does_not_affect_others() {
     let (_runtime, stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
     let sleep = json!({"name": "run", "arguments": {"image": "tag:base", "command": "sleep"}, "_meta": {"progressToken": 1}});
     let mut running = web.connect();
     running.post(&modern("tools/call", sleep, 1), &[]);
-    // Large answers that nobody reads.
+    // Requests with large answers that the client never reads.
     let list = modern("tools/list", json!({}), 2);
     let body = list.to_string();
-    let mut deaf = std::net::TcpStream::connect(web.address).unwrap();
-    deaf.set_write_timeout(Some(Duration::from_secs(2)))
+    let mut stalled = std::net::TcpStream::connect(web.address).unwrap();
+    stalled
+        .set_write_timeout(Some(Duration::from_secs(2)))
         .unwrap();
     let request = format!(
         "POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: */*\r\nmcp-protocol-version: 2026-07-28\r\n\
@@ -180,20 +186,20 @@ fn a_client_that_stops_reading_costs_no_more_than_its_own() {
         body.len()
     );
     for _ in 0..20_000 {
-        if deaf.write_all(request.as_bytes()).is_err() {
+        if stalled.write_all(request.as_bytes()).is_err() {
             break;
         }
     }
-    answers(&web);
-    is_bounded(web.pid());
-    drop(deaf);
+    assert_it_serves(&web);
+    assert_memory_is_bounded(web.pid());
+    drop(stalled);
     drop(running);
-    nothing_runs(&stub);
-    answers(&web);
+    wait_until_nothing_runs(&stub);
+    assert_it_serves(&web);
 }
 
 #[test]
-fn rubbish_and_lines_of_twenty_megabytes() {
+fn invalid_data_and_messages_of_twenty_megabytes() {
     let (_runtime, _stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
@@ -208,9 +214,9 @@ fn rubbish_and_lines_of_twenty_megabytes() {
                 assert_eq!(reply.status, 413);
             });
         }
-        answers(&web);
+        assert_it_serves(&web);
     });
-    for rubbish in [
+    for data in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
@@ -219,7 +225,7 @@ fn rubbish_and_lines_of_twenty_megabytes() {
     ] {
         let mut stream = std::net::TcpStream::connect(web.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        stream.write_all(rubbish).unwrap();
+        stream.write_all(data).unwrap();
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -229,7 +235,7 @@ fn rubbish_and_lines_of_twenty_megabytes() {
             String::from_utf8_lossy(&answer)
         );
     }
-    // A head that never ends.
+    // A request head that never ends.
     let mut stream = std::net::TcpStream::connect(web.address).unwrap();
     let _ = stream.write_all(b"GET / HTTP/1.1\r\n");
     for _ in 0..2000 {
@@ -237,6 +243,6 @@ fn rubbish_and_lines_of_twenty_megabytes() {
             break;
         }
     }
-    answers(&web);
-    is_bounded(web.pid());
+    assert_it_serves(&web);
+    assert_memory_is_bounded(web.pid());
 }

@@ -1,4 +1,4 @@
-//! Where images come from, on both backends: also for a client that has made none of them.
+//! Lineage of images on both backends, also for clients that made none of the images.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +10,7 @@ use crate::support::raw::Raw;
 use crate::support::stub::{IMAGE, Stub};
 use serde_json::{Value, json};
 
-/// The image that a command makes of another.
+/// Runs a command and returns the UUID of its result image.
 fn child(raw: &mut Raw, image: &str, command: &str) -> String {
     let made = raw.good(
         "run",
@@ -33,10 +33,13 @@ fn set(images: &Value) -> BTreeSet<&str> {
     set
 }
 
-/// One client makes a family, and others, which have made none of it or a part, know it as well.
+/// Checks that other clients, which made none or some of the images, report the same lineage as the
+/// client that made them.
 ///
-/// `client` gives the program for a client with this name, whose state nobody shares.
-fn family_is_known(client: impl Fn(&str) -> Command) {
+/// `client` returns the program for a client with the given name. Each client has its own state
+/// directory.
+///
+fn check_lineage(client: impl Fn(&str) -> Command) {
     let mut first = Raw::initialized(client("first"), "2025-11-25");
     let root = child(&mut first, "tag:host", "true");
     let one = child(&mut first, "tag:host", "echo 1 > /one");
@@ -55,7 +58,7 @@ fn family_is_known(client: impl Fn(&str) -> Command) {
         assert_eq!(found["data"]["kind"], "instance", "{found}");
     };
     of_three(&mut first);
-    // A client that remembers nothing finds all of it at the backend.
+    // A client with an empty store finds all of it at the backend.
     let mut second = Raw::modern(client("second"));
     of_three(&mut second);
     for raw in [&mut first, &mut second] {
@@ -73,7 +76,7 @@ fn family_is_known(client: impl Fn(&str) -> Command) {
         );
         assert_eq!(set(&found["children"]), BTreeSet::from([&*one]));
     }
-    // What one makes of the other's image is known to both, also to one that has looked before.
+    // A new image is known to both clients, also to the one that has asked before.
     let four = child(&mut second, &three, "echo 5 > /five");
     for raw in [&mut first, &mut second] {
         assert_eq!(
@@ -88,7 +91,7 @@ fn family_is_known(client: impl Fn(&str) -> Command) {
         );
         assert_eq!(found["data"]["source"], "echo 5 > /five", "{found}");
     }
-    // A command that changes nothing makes nothing, and is nobody's parent.
+    // A command that changes nothing makes no image and gets no child.
     assert_eq!(child(&mut second, &four, "true"), four);
     let found = lineage(&mut first, &four);
     assert_eq!(
@@ -98,16 +101,16 @@ fn family_is_known(client: impl Fn(&str) -> Command) {
 }
 
 #[test]
-fn a_family_of_the_embedded_engine() {
+fn lineage_on_the_embedded_engine() {
     let home = Home::new();
-    family_is_known(|name| {
+    check_lineage(|name| {
         let mut command = home.command();
         command.env("CONTREE_STATE_DIR", home.path().join(name));
         command
     });
 }
 
-/// A service: the engine, served to clients that know its address and a token alone.
+/// The engine as a service, for clients that know only its address and token.
 struct Service {
     child: Child,
     url: String,
@@ -136,7 +139,7 @@ impl Service {
                 Some(address.split(',').next()?.to_owned())
             })
             .unwrap();
-        // Read on, so that nothing it says blocks it.
+        // Keep reading, so that the engine never blocks on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, url }
     }
@@ -150,17 +153,17 @@ impl Drop for Service {
 }
 
 #[test]
-fn a_family_of_a_service() {
+fn lineage_on_a_service() {
     let home = Home::new();
     let service = Service::start(&home);
     let homes = [Home::new(), Home::new()];
-    family_is_known(|name| homes[usize::from(name == "second")].command_for(&service.url));
+    check_lineage(|name| homes[usize::from(name == "second")].command_for(&service.url));
 }
 
-/// What a service may know that no engine of this machine makes: public images, which say nothing of their origin, imports,
-/// and operations that made nothing or are not over.
+/// Records that only a hosted service has: public images without an origin, imports, and operations
+/// that made no image or have not ended.
 #[test]
-fn a_family_that_others_left_on_a_service() {
+fn lineage_of_images_that_others_made() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());
@@ -223,15 +226,15 @@ fn a_family_that_others_left_on_a_service() {
         "{imported}"
     );
     assert_eq!(lineage(&mut raw, &name(10))["ancestors"], json!([name(9)]));
-    // Once it is known, a look at it asks for nothing but what may be new.
+    // A known lineage costs only the requests for new operations.
     stub.take_requests();
     lineage(&mut raw, &name(3));
-    let asked = stub.take_requests();
-    assert!(asked.len() <= 2, "{asked:?}");
+    let requests = stub.take_requests();
+    assert!(requests.len() <= 2, "{requests:?}");
 }
 
 #[test]
-fn the_root_is_told_however_far_it_is() {
+fn the_root_is_reported_at_any_depth() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());

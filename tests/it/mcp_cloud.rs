@@ -1,4 +1,4 @@
-//! The MCP server with a Contree service as its backend: what each tool calls, answers and reports.
+//! The MCP server with a Contree service as its backend: requests, answers and errors of each tool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// A server, and the service behind it.
+/// An MCP server and the stub service behind it.
 struct Session {
     raw: Raw,
     stub: Stub,
@@ -36,7 +36,7 @@ impl Session {
         }
     }
 
-    /// A registry that asks for no credentials.
+    /// Starts a registry that requires no credentials and returns its address.
     fn registry(&self) -> String {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -75,7 +75,7 @@ impl Session {
         }
     }
 
-    /// The operations of the API that were called so far.
+    /// Returns the API operations that were called so far.
     fn called(&self, api: &Api) -> BTreeSet<String> {
         let requests = self.stub.requests();
         let names = requests.iter();
@@ -84,8 +84,10 @@ impl Session {
             .collect()
     }
 
-    /// Waits until these operations were called, some of them after the answer to a tool's call, then ends the server. Nothing is called
-    /// after that, so this is all that was called.
+    /// Waits for these API operations, ends the server and returns all operations that were called.
+    ///
+    /// Some are called only after the answer to the tool's call. The ended server calls nothing
+    /// more.
     fn all_called(&mut self, api: &Api, awaited: &BTreeSet<String>) -> BTreeSet<String> {
         let until = Instant::now() + PATIENCE;
         while !self.called(api).is_superset(awaited) {
@@ -99,7 +101,7 @@ impl Session {
         self.called(api)
     }
 
-    /// Calls a tool in the background and cancels the call once its operation runs.
+    /// Calls a tool and cancels the call once its operation runs.
     fn cancel_call(&mut self, tool: &str, arguments: Value) {
         let before = self.stub.statuses();
         let changed = |status: &str| {
@@ -116,7 +118,8 @@ impl Session {
         self.wait_for_statuses(&changed("CANCELLED"));
     }
 
-    /// Another server of the same home, which sends a directory and ends.
+    /// Sends a directory from another server with the same state directory. Returns the directory
+    /// state's id.
     fn send_directory(&self) -> Value {
         let tree = self.home.path().join("tree");
         std::fs::create_dir(&tree).unwrap();
@@ -130,7 +133,7 @@ impl Session {
     }
 }
 
-/// The operation of the API behind a request.
+/// The API document's operations, to name the operation of a request.
 struct Api(Vec<(String, Vec<String>, String)>);
 
 impl Api {
@@ -160,7 +163,7 @@ impl Api {
                     .zip(&path)
                     .all(|(template, part)| template.starts_with('{') || template == part)
         });
-        // Of `/a/b` and `/a/{x}`, the one with fewer parameters is meant.
+        // The template with the fewest parameters wins: `/a/b` before `/a/{x}`.
         let best = matching.min_by_key(|(_, template, _)| {
             template.iter().filter(|part| part.starts_with('{')).count()
         });
@@ -174,10 +177,10 @@ fn segments(path: &str) -> Vec<String> {
     path.split('/').skip(1).map(str::to_owned).collect()
 }
 
-/// Calls a tool in every way in which it asks the backend for something.
+/// Calls a tool in every way that causes different requests to the backend.
 fn use_tool(tool: &str, session: &mut Session) {
     let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
-    // As another client left it, so that nothing is asked to make it.
+    // Left by another client, so that this server makes no request to create it.
     let running =
         |session: &Session| {
             json!(session.stub.left(
@@ -237,14 +240,14 @@ fn use_tool(tool: &str, session: &mut Session) {
             vec![json!({"operation_ids": [over, running(session)], "mode": "any"})]
         }
         "get_guide" => vec![json!({"section": "state"})],
-        other => panic!("how {other} is used is not said here"),
+        other => panic!("add the calls of {other} here"),
     };
     for arguments in calls {
         session.raw.good(tool, arguments);
     }
 }
 
-/// Each tool has a server and a service of its own, since some of what a call asks for comes after its answer.
+/// Each tool has its own server and service, since some requests follow a call's answer.
 #[test]
 fn each_tool_calls_what_the_manifest_says() {
     let api = Api::load();
@@ -269,7 +272,7 @@ fn each_tool_calls_what_the_manifest_says() {
 }
 
 #[test]
-fn results_are_as_their_schemas_say() {
+fn results_match_their_schemas() {
     let mut session = Session::new();
     let listed = session.raw.request("tools/list", json!({}));
     let schemas: BTreeMap<String, Value> = listed["result"]["tools"]
@@ -373,7 +376,7 @@ fn results_are_as_their_schemas_say() {
         );
         let text = result["content"][0]["text"].as_str().unwrap();
         assert!(!text.is_empty());
-        // The text must do for clients that show nothing else.
+        // The text must be enough for clients that show nothing else.
         for name in ["result_image_uuid", "operation_id", "next", "uuid"] {
             if let Some(value) = structured[name].as_str() {
                 assert!(
@@ -388,7 +391,7 @@ fn results_are_as_their_schemas_say() {
 }
 
 #[test]
-fn what_does_not_fit_names_the_next_call() {
+fn partial_answers_name_the_next_call() {
     let mut session = Session::new();
     let files = session.raw.good(
         "list_files",
@@ -417,7 +420,7 @@ fn what_does_not_fit_names_the_next_call() {
     );
     assert!(rest.get("next").is_none());
 
-    // Characters of two bytes, cut in the middle of one.
+    // The limit falls in the middle of a character of two bytes.
     let first = session.raw.good(
         "read_file",
         json!({"image": IMAGE, "path": "/long", "limit": 65_535}),
@@ -458,7 +461,7 @@ fn what_does_not_fit_names_the_next_call() {
 }
 
 #[test]
-fn what_fails_is_an_error_of_the_tool_with_a_hint() {
+fn failures_are_tool_errors_with_a_hint() {
     let mut session = Session::new();
     for (tool, arguments, expected) in [
         (
@@ -470,7 +473,7 @@ fn what_fails_is_an_error_of_the_tool_with_a_hint() {
         (
             "run",
             json!({"image": "tag:base", "command": "x", "files": {"/a": "no uuid"}}),
-            "`upload` answers",
+            "call `upload`",
         ),
         (
             "read_file",
@@ -538,7 +541,7 @@ fn what_fails_is_an_error_of_the_tool_with_a_hint() {
 }
 
 #[test]
-fn waiting_spoils_and_cancels_nothing_by_itself() {
+fn a_wait_that_times_out_cancels_nothing() {
     let mut session = Session::new();
     let sleeping = session.sleeping();
     let done = session.raw.good(
@@ -574,14 +577,14 @@ fn waiting_is_bounded() {
         .as_str()
         .unwrap()
         .to_owned();
-    // One operation, however often and however it is written, and longer than any clock goes.
+    // One operation, given three times in different spellings, with a timeout beyond any clock.
     let ids = [done.clone(), format!(" {done}"), done.to_uppercase()];
     let waited = session.raw.good(
         "wait_operations",
         json!({"operation_ids": ids, "timeout": 1e19}),
     );
     assert_eq!(waited["completed"], json!([done]), "{waited}");
-    // What is to be called next ends the same way.
+    // The proposed next call has the same mode.
     let sleeping = session.sleeping();
     let waited = session.raw.good(
         "wait_operations",

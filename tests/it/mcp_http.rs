@@ -1,4 +1,5 @@
-//! The MCP server over HTTP: who may use it, both generations of the protocol, and how calls and the process end.
+//! The MCP server over HTTP: access, both generations of the protocol, and the ends of calls and
+//! process.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -10,7 +11,7 @@ use crate::support::{Home, signal};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// A server, and a stand-in for a service behind it.
+/// An MCP server over HTTP and the stub service behind it.
 struct Served {
     web: Web,
     stub: Stub,
@@ -54,7 +55,7 @@ impl Served {
         }
     }
 
-    /// Begins a command that runs until it is cancelled, and gives the connection that waits for it.
+    /// Starts a command that runs until it is cancelled. Returns the connection that waits for it.
     fn sleeping(&self) -> Connection {
         let mut connection = self.web.connect();
         connection.post(&modern("tools/call", sleep(Some("t")), 7), &[]);
@@ -76,7 +77,7 @@ mod access {
     use super::*;
 
     #[test]
-    fn health_needs_nothing_and_says_nothing() {
+    fn health_needs_no_access_and_reveals_nothing() {
         let served = Served::new();
         let reply = served
             .web
@@ -87,7 +88,7 @@ mod access {
     }
 
     #[test]
-    fn every_answer_forbids_frames_and_guesses() {
+    fn every_answer_has_security_headers() {
         let served = Served::new();
         for path in ["/healthz", "/nowhere", "/mcp"] {
             let reply = served.web.get(path);
@@ -100,7 +101,7 @@ mod access {
     }
 
     #[test]
-    fn only_names_of_this_machine_are_answered() {
+    fn only_allowed_host_names_are_answered() {
         let served = Served::with(|command| {
             command.args(["--http-allow-host", "box.example"]);
         });
@@ -129,7 +130,7 @@ mod access {
     }
 
     #[test]
-    fn only_pages_of_this_machine_may_ask() {
+    fn only_own_pages_may_send_requests() {
         let served = Served::new();
         let discover = modern("server/discover", json!({}), 1);
         let status = |origin: &str| served.web.post(&discover, &[("origin", origin)]).status;
@@ -137,7 +138,7 @@ mod access {
         assert_eq!(status(&own), 200);
         for origin in [
             "https://evil.example",
-            // Another program of this machine may show pages there.
+            // Another local program may serve pages there.
             "http://127.0.0.1:6274",
             "http://localhost:6274",
             "http://127.0.0.1",
@@ -148,7 +149,7 @@ mod access {
         ] {
             assert_eq!(status(origin), 403, "{origin}");
         }
-        // What a page loads without an origin; its links may be followed.
+        // Requests of a page without an `Origin` header. Only its links may be followed.
         let from = |path: &str, mode: &str, dest: &str| {
             let headers = [
                 ("sec-fetch-site", "cross-site"),
@@ -165,7 +166,7 @@ mod access {
     }
 
     #[test]
-    fn a_token_is_asked_for_and_compared() {
+    fn requests_need_the_right_token() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let token = "0123456789-abcdefgh";
         std::fs::write(file.path(), format!("{token}\n")).unwrap();
@@ -196,7 +197,7 @@ mod access {
     }
 
     #[test]
-    fn other_machines_need_a_token() {
+    fn listening_beyond_loopback_needs_a_token() {
         let home = Home::new();
         for listen in ["0.0.0.0", "::"] {
             let mut command = home.command();
@@ -230,7 +231,7 @@ mod access {
     }
 
     #[test]
-    fn no_file_of_this_machine_is_touched_unless_allowed() {
+    fn local_files_are_accessed_only_if_allowed() {
         let allowed = tempfile::tempdir().unwrap();
         let file = allowed.path().join("file");
         std::fs::write(&file, "content").unwrap();
@@ -253,14 +254,14 @@ mod access {
     }
 
     #[test]
-    fn the_variables_of_the_first_release_count() {
+    fn the_variables_of_the_first_release_still_work() {
         let home = Home::new();
         let mut command = home.command();
         command
             .env("CONTREE_MCP_MODE", "http")
             .env("CONTREE_MCP_HTTP_LISTEN", "127.0.0.1")
             .env("CONTREE_MCP_HTTP_PORT", "1");
-        // The flag for a free port wins.
+        // The command-line option for a free port takes precedence.
         assert_eq!(Web::start(command).get("/healthz").status, 200);
     }
 }
@@ -288,7 +289,7 @@ mod protocol {
     }
 
     #[test]
-    fn a_client_before_it_has_one_until_it_ends_it() {
+    fn an_earlier_client_has_a_session_until_it_ends_it() {
         let served = Served::new();
         let mut session = Legacy::begin(&served.web);
         let tools = session.request("tools/list", json!({}));
@@ -316,7 +317,7 @@ mod protocol {
     }
 
     #[test]
-    fn what_is_no_message_is_answered_and_costs_nothing() {
+    fn invalid_messages_are_refused() {
         let served = Served::new();
         let post = |body: &[u8]| served.web.ask("POST", "/mcp", &JSON, body);
         let refused = |body: &str| {
@@ -358,12 +359,12 @@ mod protocol {
         assert_eq!(
             served.web.ask("PUT", "/mcp", &JSON, b"{}").status,
             405,
-            "a method that is none"
+            "PUT is not supported"
         );
     }
 
     #[test]
-    fn there_is_room_for_new_sessions_whoever_forgot_to_end_theirs() {
+    fn new_sessions_evict_the_longest_idle_ones() {
         let served = Served::new();
         let first = Legacy::begin(&served.web);
         for _ in 0..256 {
@@ -386,7 +387,7 @@ mod ends {
         served.wait_for(&[("EXECUTING", 1)]);
         drop(connection);
         served.wait_for(&[("CANCELLED", 1)]);
-        // Also one that was never sent anything.
+        // The same for a connection that has received nothing yet.
         let mut silent = served.web.connect();
         silent.post(&modern("tools/call", sleep(None), 8), &[]);
         served.wait_for(&[("CANCELLED", 1), ("EXECUTING", 1)]);
@@ -395,7 +396,7 @@ mod ends {
     }
 
     #[test]
-    fn in_a_session_too_unless_the_client_comes_back() {
+    fn in_a_session_a_call_continues_only_if_the_client_resumes_it() {
         let served = Served::new();
         let mut session = Legacy::begin(&served.web);
         let (_, mut lost) = session.start("tools/call", sleep(Some("a")));
@@ -425,14 +426,14 @@ mod ends {
             "{event} came again: {text}"
         );
         served.wait_for(&[("CANCELLED", 1), ("EXECUTING", 1)]);
-        // What is left ends with its session, at once.
+        // Ending the session cancels the remaining call at once.
         assert_eq!(session.end().status, 204);
         served.wait_for(&[("CANCELLED", 2)]);
     }
 
-    /// The old connection may be dead without the server knowing yet.
+    /// The server may not know yet that the old connection is dead.
     #[test]
-    fn a_client_that_comes_back_before_it_is_missed_is_missed_later() {
+    fn a_resumed_call_is_cancelled_when_both_connections_close() {
         let served = Served::new();
         let mut session = Legacy::begin(&served.web);
         let (_, mut old) = session.start("tools/call", sleep(Some("a")));
@@ -468,7 +469,7 @@ mod ends {
     }
 
     #[test]
-    fn sigterm_cancels_what_does_not_end_and_leaves_nothing() {
+    fn sigterm_cancels_long_calls_and_leaves_nothing_running() {
         let mut served = Served::new();
         let mut connection = served.sleeping();
         let idle = served.web.connect();
@@ -484,7 +485,7 @@ mod ends {
         standing.send("GET", "/mcp", &listening, b"");
         assert_eq!(standing.head().status, 200);
         signal(served.web.pid(), "TERM");
-        // The answers of cancelled calls are still delivered.
+        // Answers of cancelled calls are still delivered.
         connection.until("\"id\":7");
         drop(idle);
         drop(session);
@@ -513,7 +514,7 @@ mod page {
     use super::*;
 
     #[test]
-    fn it_is_whole_without_anything_from_elsewhere() {
+    fn the_page_loads_nothing_from_other_servers() {
         let served = Served::new();
         let page = served.web.get("/");
         assert_eq!(page.status, 200);
@@ -526,7 +527,7 @@ mod page {
             assert!(html.contains(shown), "{shown}");
         }
         assert!(html.contains(&format!("http://{}/mcp", served.web.address)));
-        // Each asset has the name and the digest that the page knows it by.
+        // The page references each asset by its versioned URL.
         for (name, kind) in [("app.js", "text/javascript"), ("app.css", "text/css")] {
             let path = html
                 .split('"')
@@ -540,7 +541,7 @@ mod page {
         assert_eq!(served.web.get("/icon.svg").status, 200);
         assert!(
             served.stub.take_requests().is_empty(),
-            "the page alone asks nobody"
+            "the page itself must not reach the backend"
         );
     }
 
@@ -586,7 +587,7 @@ mod page {
     }
 
     #[test]
-    fn output_comes_as_it_is_written_and_then_the_end() {
+    fn output_is_streamed_and_then_its_end() {
         let served = Served::new();
         let running = served.sleeping();
         let operations = served.web.get("/api/operations").json();
@@ -609,7 +610,7 @@ mod page {
     }
 
     #[test]
-    fn changes_are_told_and_nobody_is_asked_when_nobody_looks() {
+    fn changes_are_streamed_and_polling_stops_without_readers() {
         let served = Served::new();
         let mut stream = served.web.connect();
         stream.send("GET", "/api/changes", &[], b"");
@@ -620,7 +621,7 @@ mod page {
             .good("run", json!({"image": "tag:base", "command": "hello"}));
         stream.until("\"changes\":2");
         drop(stream);
-        // The comparison that is under way may still be finished.
+        // A poll in flight may still finish.
         std::thread::sleep(Duration::from_secs(4));
         served.stub.take_requests();
         std::thread::sleep(Duration::from_secs(4));
@@ -628,7 +629,7 @@ mod page {
     }
 
     #[test]
-    fn what_goes_on_is_shown_only_with_the_token() {
+    fn data_of_the_page_needs_the_token() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "0123456789-abcdefgh").unwrap();
         let served = Served::with(|command| {

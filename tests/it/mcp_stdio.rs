@@ -1,5 +1,5 @@
-//! The MCP server over real pipes: the protocol's edges, how sessions end, and a whole session on the embedded
-//! engine.
+//! The MCP server over pipes: edge cases of the protocol, ends of sessions, and a whole session on
+//! the embedded engine.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::support::raw::Raw;
 use crate::support::{Home, signal};
 use serde_json::{Value, json};
 
-/// Every version with a handshake.
+/// All protocol versions with a handshake.
 const VERSIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
 fn local(home: &Home) -> Raw {
@@ -18,7 +18,7 @@ mod handshake {
     use super::*;
 
     #[test]
-    fn every_version_is_spoken() {
+    fn every_version_is_supported() {
         for version in VERSIONS {
             let home = Home::new();
             let mut raw = Raw::initialized(home.command(), version);
@@ -33,7 +33,7 @@ mod handshake {
     }
 
     #[test]
-    fn a_session_of_2026_needs_none() {
+    fn a_session_of_2026_needs_no_handshake() {
         let home = Home::new();
         let mut raw = Raw::modern(home.command());
         let discovered = raw.request("server/discover", json!({}));
@@ -47,7 +47,7 @@ mod handshake {
     }
 
     #[test]
-    fn the_server_says_who_it_is() {
+    fn the_server_identifies_itself() {
         let home = Home::new();
         let mut raw = Raw::start(home.command());
         let answer = raw.request(
@@ -67,7 +67,7 @@ mod handshake {
     }
 
     #[test]
-    fn what_comes_before_the_first_request_is_ignored() {
+    fn messages_before_the_first_request_are_ignored() {
         let home = Home::new();
         let mut raw = Raw::start(home.command());
         raw.notify("notifications/initialized", json!({}));
@@ -100,7 +100,7 @@ mod handshake {
     }
 
     #[test]
-    fn incomplete_credentials_are_said_by_each_call_and_not_by_silence() {
+    fn each_call_reports_incomplete_credentials() {
         let home = Home::new();
         let mut command = home.command();
         command.env("CONTREE_TOKEN", "secret");
@@ -166,7 +166,7 @@ mod wire {
     }
 
     #[test]
-    fn wrong_arguments_are_errors_of_the_tool() {
+    fn wrong_arguments_are_tool_errors() {
         let home = Home::new();
         let mut raw = local(&home);
         for (arguments, expected) in [
@@ -186,7 +186,7 @@ mod wire {
     }
 
     #[test]
-    fn a_message_too_long_is_refused_and_the_next_is_read() {
+    fn an_overlong_message_is_refused_and_the_next_is_read() {
         let home = Home::new();
         let mut raw = local(&home);
         let content = "x".repeat(20 * 1024 * 1024);
@@ -210,7 +210,7 @@ mod wire {
         const CALLS: u64 = 10_000;
         let home = Home::new();
         let mut raw = local(&home);
-        // Written whole before anything is read, as a careless client would.
+        // All calls are written before any answer is read, as a careless client would.
         let mut flood = Vec::new();
         for id in 1..=CALLS {
             let call = json!({"jsonrpc": "2.0", "id": id + 1000, "method": "tools/call", "params": {"name": "run", "arguments": {"imge": "x"}}});
@@ -225,7 +225,7 @@ mod wire {
     }
 
     #[test]
-    fn answers_nobody_reads_stop_the_reading() {
+    fn unread_answers_stop_the_server_from_reading() {
         let home = Home::new();
         let mut child = home
             .command()
@@ -236,7 +236,7 @@ mod wire {
             .unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let pid = child.id();
-        // Ends with a broken pipe when the process is killed.
+        // The writer ends with a broken pipe when the process is killed.
         let writer = std::thread::spawn(move || {
             use std::io::Write;
             let initialize = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
@@ -270,7 +270,7 @@ mod wire {
 mod ending {
     use super::*;
 
-    /// A call that runs for a while, with progress; returns once it is under way.
+    /// Starts a call that runs for a while with progress. Returns once it has begun.
     fn start_sleep(raw: &mut Raw, seconds: &str) -> u64 {
         let command = format!(
             "for i in $(seq 1000); do echo tick $i; sleep 0.05; done & sleep {seconds}; echo done"
@@ -357,7 +357,7 @@ mod ending {
     }
 
     #[test]
-    fn an_idle_server_ends_at_once() {
+    fn an_idle_server_ends_immediately() {
         for name in ["", "TERM"] {
             let home = Home::new();
             let mut raw = local(&home);
@@ -368,7 +368,7 @@ mod ending {
                 signal(raw.pid(), name)
             }
             assert!(raw.exit(crate::support::raw::PATIENCE).success());
-            // What runs would have five seconds.
+            // A running call would get five seconds.
             assert!(
                 begun.elapsed() < Duration::from_secs(4),
                 "{:?}",
@@ -378,7 +378,7 @@ mod ending {
     }
 
     #[test]
-    fn the_input_may_end_before_anything_was_said() {
+    fn the_input_may_end_before_the_handshake() {
         let home = Home::new();
         let mut raw = Raw::start(home.command());
         raw.close_input();
@@ -386,7 +386,7 @@ mod ending {
     }
 
     #[test]
-    fn a_last_message_that_is_refused_is_answered() {
+    fn a_refused_last_message_is_answered() {
         let home = Home::new();
         for _ in 0..10 {
             let mut raw = local(&home);
@@ -401,7 +401,7 @@ mod ending {
     fn requests_read_together_with_the_end_are_answered() {
         let home = Home::new();
         let mut raw = local(&home);
-        // The first use makes `tag:host`, which may take longer than the time that is left then.
+        // The first use creates `tag:host`, which may take longer than the grace period.
         raw.good("get_image", json!({"image": "tag:host"}));
         let id = raw.send("tools/call", json!({"name": "run", "arguments": {"image": "tag:host", "command": "echo last"}, "_meta": {"progressToken": 1}}));
         raw.close_input();
@@ -417,7 +417,7 @@ mod ending {
     }
 
     #[test]
-    fn what_was_left_running_ends_with_the_session() {
+    fn unattended_operations_end_with_the_session() {
         let home = Home::new();
         let mut raw = local(&home);
         let started = raw.good(
@@ -430,7 +430,7 @@ mod ending {
         assert_eq!(operations(&home), ["CANCELLED"]);
     }
 
-    /// The statuses of all operations in the store, told by a new server.
+    /// Returns the statuses of all operations, as a new server reports them.
     fn operations(home: &Home) -> Vec<String> {
         let listed = local(home).good("list_operations", json!({}));
         listed["operations"]
@@ -460,7 +460,7 @@ mod cancelling {
             raw.answer_within(id, Duration::from_millis(300)).is_none(),
             "a cancelled call has no answer"
         );
-        // The processes are gone a moment before the record says so.
+        // The processes end a moment before the record changes.
         let ended = || {
             let listed = raw.good("list_operations", json!({}));
             let status = listed["operations"][0]["status"].as_str().unwrap();
@@ -496,14 +496,14 @@ mod cancelling {
         }
     }
 
-    /// A command that nothing else on this machine is.
+    /// Returns a command line that is unique on this machine.
     fn sleep() -> String {
         let thread = format!("{:?}", std::thread::current().id());
         let thread: String = thread.chars().filter(char::is_ascii_digit).collect();
         format!("sleep 777.{}{thread}", std::process::id())
     }
 
-    /// How many of its processes there are.
+    /// Counts the processes with that command line.
     fn running() -> usize {
         let wanted = format!("{}\u{0}", sleep().replace(' ', "\u{0}"));
         std::fs::read_dir("/proc")
@@ -517,7 +517,7 @@ mod cancelling {
     }
 }
 
-/// One agent's day: run, look, branch, wait, upload, cancel, tag.
+/// A whole session of an agent: run, look, branch, wait, upload, cancel, tag.
 fn whole_session(mut raw: Raw, home: &Home) {
     let tools = raw.request("tools/list", json!({}));
     let names: Vec<&str> = tools["result"]["tools"]
@@ -540,7 +540,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
     }
     let whoami = raw.good("whoami", json!({}));
     assert_eq!(whoami["backend"], "local", "{whoami}");
-    // What sandboxes can reach depends on the machine; that it is said does not.
+    // The network of sandboxes depends on the machine, but a note always describes it.
     let notes = whoami["notes"].to_string();
     assert!(
         notes.contains("HTTP and HTTPS") || notes.contains("no network"),
@@ -708,7 +708,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
     );
     let images = raw.good("list_images", json!({"tag_prefix": "common/"}));
     assert_eq!(images["images"].as_array().unwrap().len(), 1, "{images}");
-    // What the backend takes for a beginning is not all that is asked for.
+    // The backend matches whole parts of tags; the tool filters by the exact prefix.
     for prefix in ["com/", "/", "common/note:"] {
         let images = raw.good("list_images", json!({"tag_prefix": prefix}));
         assert_eq!(images["images"], json!([]), "{prefix}");
@@ -749,7 +749,7 @@ fn a_whole_session_of_2026() {
 }
 
 #[test]
-fn an_echo_costs_little() {
+fn a_small_answer_is_short() {
     let home = Home::new();
     let mut raw = local(&home);
     let result = raw.call("run", json!({"image": "tag:host", "command": "echo hi"}));
@@ -769,7 +769,7 @@ fn an_echo_costs_little() {
 }
 
 #[test]
-fn output_is_cut_once_and_both_renderings_say_so() {
+fn output_is_cut_once_and_both_renderings_report_it() {
     let home = Home::new();
     let mut raw = local(&home);
     let result = raw.call("run", json!({"image": "tag:host", "command": "head -c 20000 /dev/zero | tr '\\0' x; printf '\\377' >&2"}));
@@ -795,7 +795,7 @@ fn output_is_cut_once_and_both_renderings_say_so() {
     assert!(text.contains("stdout has 20000 bytes") && text.contains("truncate_output_at="));
 }
 
-/// The last line that is kept would look like the newest one.
+/// Without a progress message, the last kept line would look like the newest one.
 #[test]
 fn progress_says_when_output_is_no_longer_kept() {
     let home = Home::new();
@@ -806,7 +806,7 @@ fn progress_says_when_output_is_no_longer_kept() {
         json!({"name": "run", "arguments": {"image": "tag:host", "command": command, "truncate_output_at": 6, "timeout": 60},
                "_meta": {"progressToken": "p"}}),
     );
-    let said = std::iter::from_fn(|| raw.message(crate::support::raw::PATIENCE))
+    let message_text = std::iter::from_fn(|| raw.message(crate::support::raw::PATIENCE))
         .map(|message| {
             message["params"]["message"]
                 .as_str()
@@ -814,19 +814,19 @@ fn progress_says_when_output_is_no_longer_kept() {
                 .to_owned()
         })
         .find(|text| text.contains("still running"))
-        .expect("a word about it");
+        .expect("a progress message about the cut");
     assert!(
-        said.ends_with("of stdout only the first 6 bytes are kept"),
-        "{said}"
+        message_text.ends_with("only the first 6 bytes of stdout are kept"),
+        "{message_text}"
     );
     raw.notify("notifications/cancelled", json!({"requestId": id}));
     raw.close_input();
     assert!(raw.exit(crate::support::raw::PATIENCE).success());
 }
 
-/// rmcp's own client, over the same pipes.
+/// The server with rmcp's own client.
 #[tokio::test]
-async fn the_client_of_rmcp_is_served() {
+async fn the_rmcp_client_works() {
     use rmcp::ServiceExt;
     use rmcp::model::CallToolRequestParams;
     use rmcp::transport::TokioChildProcess;

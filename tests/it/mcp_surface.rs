@@ -1,4 +1,4 @@
-//! What the server offers besides tools: prompts, guides, resources and completion, and servers that offer a part.
+//! Prompts, guides, resources and completion, and servers that offer only some tools.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ fn with_options(home: &Home, options: &[&str]) -> Raw {
     Raw::initialized(command, "2025-11-25")
 }
 
-/// The names of one list.
+/// Returns the names of the entries of one list.
 fn names(raw: &mut Raw, method: &str, list: &str) -> Vec<String> {
     let answer = raw.request(method, json!({}));
     let entries = answer["result"][list]
@@ -35,7 +35,7 @@ fn text_of(answer: &Value) -> &str {
 }
 
 #[test]
-fn every_prompt_renders_in_both_generations() {
+fn every_prompt_renders_in_both_protocol_generations() {
     let home = Home::new();
     for mut raw in [local(&home), Raw::modern(home.command())] {
         let listed = raw.request("prompts/list", json!({}));
@@ -75,7 +75,7 @@ fn every_prompt_renders_in_both_generations() {
 }
 
 #[test]
-fn prompts_take_what_they_say() {
+fn prompts_accept_their_documented_arguments() {
     let home = Home::new();
     let mut raw = local(&home);
     let get = |raw: &mut Raw, name: &str, arguments: Value| {
@@ -96,7 +96,7 @@ fn prompts_take_what_they_say() {
     let id = "6f9619ff-8b86-4011-842d-00c04fc964ff";
     let answer = get(&mut raw, "run-shell", json!({"command": "ls", "image": id}));
     assert!(text_of(&answer).contains(&format!(r#"run(image="{id}", command="ls")"#)));
-    // Forms send what was left empty.
+    // Forms also send empty fields.
     let answer = get(&mut raw, "run-shell", json!({"command": "ls", "image": ""}));
     assert!(text_of(&answer).contains("tag:ubuntu:noble"));
     let answer = get(
@@ -116,7 +116,7 @@ fn prompts_take_what_they_say() {
             json!({"comand": "ls", "command": "x"}),
             "did you mean `command`?",
         ),
-        ("run-shell", json!({"command": ["ls"]}), "must be a text"),
+        ("run-shell", json!({"command": ["ls"]}), "must be a string"),
         ("run-shel", json!({}), "did you mean `run-shell`?"),
     ] {
         let answer = get(&mut raw, name, arguments);
@@ -126,7 +126,7 @@ fn prompts_take_what_they_say() {
 }
 
 #[test]
-fn guides_are_read_as_resources_and_by_a_tool() {
+fn guides_are_resources_and_also_read_by_a_tool() {
     let home = Home::new();
     let mut raw = local(&home);
     let listed = raw.request("resources/list", json!({}));
@@ -157,7 +157,7 @@ fn guides_are_read_as_resources_and_by_a_tool() {
 }
 
 #[test]
-fn a_result_image_is_linked_to_where_clients_know_links() {
+fn a_result_image_is_linked_for_clients_that_support_links() {
     let home = Home::new();
     let keep = json!({"image": "tag:host", "command": "echo kept > /linked", "disposable": false});
     for (version, linked) in [("2025-11-25", true), ("2025-03-26", false)] {
@@ -183,7 +183,7 @@ fn a_result_image_is_linked_to_where_clients_know_links() {
         let answer = raw.call("run", nothing);
         assert_eq!(answer["content"].as_array().unwrap().len(), 1, "{answer}");
     }
-    // Where the listing is not offered, there is nothing to follow.
+    // Without the tool that lists files, there is no link.
     let answer = with_options(&home, &["--tools", "run"]).call("run", keep);
     assert_eq!(answer["content"].as_array().unwrap().len(), 1, "{answer}");
 }
@@ -237,7 +237,7 @@ fn images_and_operations_are_read_as_resources() {
             );
             assert_eq!(answer["result"]["ttlMs"], 0, "a tag may move: {answer}");
         } else {
-            // A tag with a part that is called `read` has to be encoded.
+            // A tag with a part called `read` must be encoded.
             assert!(answer["error"].is_object(), "{answer}");
         }
     }
@@ -312,7 +312,7 @@ fn images_and_operations_are_read_as_resources() {
         assert_eq!(answer["error"]["code"], -32602, "{uri}: {answer}");
     }
 
-    // Completion of what was made here.
+    // Completion of the names created above.
     let complete = |raw: &mut Raw, reference: Value, name: &str, value: &str, given: Value| {
         let answer = raw.request(
             "completion/complete",
@@ -371,7 +371,7 @@ fn images_and_operations_are_read_as_resources() {
 }
 
 #[test]
-fn a_part_is_offered_and_nothing_else() {
+fn only_selected_tools_are_offered() {
     let home = Home::new();
     let whole = names(&mut local(&home), "tools/list", "tools");
     for options in [
@@ -436,7 +436,7 @@ fn a_part_is_offered_and_nothing_else() {
         names(&mut raw, "resources/templates/list", "resourceTemplates"),
         [""; 0]
     );
-    // What is not offered is not looked into by completing it either.
+    // Completion reveals nothing about resources that are not offered.
     for (reference, name) in [
         (
             json!({"type": "ref/resource", "uri": "contree://image/{image}/ls/{path}"}),
@@ -471,7 +471,7 @@ fn a_part_is_offered_and_nothing_else() {
 }
 
 #[test]
-fn a_wrong_choice_fails_the_start() {
+fn an_invalid_selection_prevents_the_start() {
     let home = Home::new();
     for (options, variable, expected) in [
         (&["--toolset", "imagse"][..], None, "did you mean `images`?"),

@@ -1,4 +1,4 @@
-//! Calls that become tasks, for clients that take them.
+//! Calls that become tasks, for clients that support tasks.
 
 use std::time::{Duration, Instant};
 
@@ -7,15 +7,15 @@ use crate::support::stub::Stub;
 use crate::support::{Home, signal};
 use serde_json::{Value, json};
 
-fn takes_tasks() -> Value {
+fn task_capability() -> Value {
     json!({"extensions": {"io.modelcontextprotocol/tasks": {}}})
 }
 
 fn modern(home: &Home) -> Raw {
-    Raw::modern_with(home.command(), takes_tasks())
+    Raw::modern_with(home.command(), task_capability())
 }
 
-/// Starts a command that must become a task, and gives the task's id.
+/// Starts a command that must become a task, and returns the task's id.
 fn task(raw: &mut Raw, arguments: Value) -> String {
     let answer = raw.request("tools/call", json!({"name": "run", "arguments": arguments}));
     let result = &answer["result"];
@@ -25,7 +25,7 @@ fn task(raw: &mut Raw, arguments: Value) -> String {
     result["taskId"].as_str().unwrap().to_owned()
 }
 
-/// Asks for the task until it has this status.
+/// Polls the task until it has this status.
 fn until(raw: &mut Raw, id: &str, status: &str) -> Value {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
@@ -50,7 +50,7 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
             &mut raw,
             json!({"image": "tag:host", "command": "echo begun; sleep 10; echo done; exit 4", "disposable": false}),
         );
-        // The newest line of output, as soon as there is one.
+        // The status message is the newest line of output.
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
             let working = raw.request("tasks/get", json!({"taskId": id}));
@@ -79,7 +79,7 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
         id
     };
     // Another server, and a client with a handshake.
-    let mut raw = Raw::initialized_with(home.command(), "2025-11-25", takes_tasks());
+    let mut raw = Raw::initialized_with(home.command(), "2025-11-25", task_capability());
     let again = raw.request("tasks/get", json!({"taskId": id}));
     let result = &again["result"]["result"];
     assert_eq!(again["result"]["status"], "completed", "{again}");
@@ -95,10 +95,10 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
 }
 
 #[test]
-fn a_client_with_a_handshake_waits_although_it_declares_tasks() {
+fn a_client_with_a_handshake_gets_no_task_although_it_declares_tasks() {
     let home = Home::new();
     for version in ["2025-06-18", "2025-11-25"] {
-        let mut raw = Raw::initialized_with(home.command(), version, takes_tasks());
+        let mut raw = Raw::initialized_with(home.command(), version, task_capability());
         let result = raw.call(
             "run",
             json!({"image": "tag:host", "command": "sleep 2; echo waited"}),
@@ -151,33 +151,33 @@ fn a_task_of_a_service_goes_on_without_the_server() {
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());
     let home = Home::new();
-    let mut raw = Raw::modern_with(home.command_for(&url), takes_tasks());
+    let mut raw = Raw::modern_with(home.command_for(&url), task_capability());
     let id = task(&mut raw, json!({"image": "tag:base", "command": "sleep"}));
     raw.close_input();
     assert!(raw.exit(Duration::from_secs(30)).success());
     assert_eq!(stub.statuses()["EXECUTING"], 1);
-    // Who may only look, may only look.
+    // A read-only server can show the task but not cancel it.
     let mut command = home.command_for(&url);
     command.arg("--read-only");
-    let mut looking = Raw::modern_with(command, takes_tasks());
+    let mut looking = Raw::modern_with(command, task_capability());
     let answer = looking.request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["result"]["status"], "working", "{answer}");
     let answer = looking.request("tasks/cancel", json!({"taskId": id}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     assert_eq!(stub.statuses()["EXECUTING"], 1);
-    let mut raw = Raw::modern_with(home.command_for(&url), takes_tasks());
+    let mut raw = Raw::modern_with(home.command_for(&url), task_capability());
     let answer = raw.request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["result"]["status"], "working", "{answer}");
     raw.request("tasks/cancel", json!({"taskId": id}));
     until(&mut raw, &id, "cancelled");
-    // The embedded engine knows nothing of it.
+    // A server with another backend refuses the task.
     let answer = modern(&home).request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     assert!(answer.to_string().contains("another backend"), "{answer}");
 }
 
 #[test]
-fn a_closed_call_is_cancelled_before_it_is_a_task_and_others_see_no_tasks() {
+fn unknown_tasks_are_refused_and_other_clients_get_no_tasks() {
     let home = Home::new();
     let mut raw = modern(&home);
     for id in [

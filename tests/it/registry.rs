@@ -233,7 +233,7 @@ fn credentials_do_not_go_astray() {
     let open = Registry::start(&setting.runtime, Kind::Open);
     let output = setting.auth(&open, SECRET);
     assert!(
-        String::from_utf8_lossy(&output.stdout).contains("could not be tried"),
+        String::from_utf8_lossy(&output.stdout).contains("could not be checked"),
         "{output:?}"
     );
 }
@@ -541,7 +541,7 @@ fn on_a_desktop_the_browser_shows_the_page() {
         (message, answer["url"].as_str().unwrap().to_owned())
     };
     let (message, _) = call(None);
-    assert!(message.contains("is to open https://"), "{message}");
+    assert!(message.contains("must open https://"), "{message}");
     let (message, url) = call(Some(":99"));
     assert!(message.starts_with("The page was opened"), "{message}");
     let deadline = Instant::now() + Duration::from_secs(30);

@@ -1,5 +1,5 @@
-//! Sending directories: what is sent, what is not, and what happens when either side changes. A whole session each, through the
-//! real program.
+//! Sending directories through the real program: new and changed files, skipped files, and changes
+//! on either side.
 #![cfg(unix)]
 
 use std::fs;
@@ -50,7 +50,7 @@ impl Session {
             .good("rsync", json!({"source": source, "destination": "/app"}))
     }
 
-    /// How many requests there were, and how many of them were uploads.
+    /// Returns the number of requests since the last call, and how many of them were uploads.
     fn requests(&self) -> (usize, usize) {
         let requests = self.stub.take_requests();
         let uploads = requests
@@ -59,8 +59,8 @@ impl Session {
         (requests.len(), uploads.count())
     }
 
-    /// Runs with a state and gives the files that the backend was told to place.
-    fn placed(&mut self, state: &Value) -> Value {
+    /// Runs with a directory state and returns the files of the run's request.
+    fn run_files(&mut self, state: &Value) -> Value {
         self.raw.good(
             "run",
             json!({"image": "tag:base", "command": "x", "directory_state_id": state["directory_state_id"]}),
@@ -75,7 +75,7 @@ fn write(path: &Path, content: &str) {
 }
 
 #[test]
-fn what_has_not_changed_is_not_sent_again() {
+fn unchanged_files_are_not_sent_again() {
     let mut session = Session::new();
     let tree = session.tree();
     for n in 0..300 {
@@ -94,14 +94,18 @@ fn what_has_not_changed_is_not_sent_again() {
     let again = session.sync(&tree);
     assert_eq!(again["uploaded"], 0);
     assert_eq!(again["directory_state_id"], first["directory_state_id"]);
-    assert_eq!(session.requests(), (0, 0), "nothing is asked");
+    assert_eq!(
+        session.requests(),
+        (0, 0),
+        "an unchanged directory needs no request"
+    );
 
     write(&tree.join("3/3"), "changed");
     let changed = session.sync(&tree);
     assert_eq!(session.requests().1, 1, "one file changed");
     assert_ne!(changed["directory_state_id"], first["directory_state_id"]);
 
-    // Another server of the same home knows it all.
+    // Another server with the same state directory sends nothing either.
     let mut other = Raw::initialized(session.home.command_for(&session.url), "2025-11-25");
     let there = other.good("rsync", json!({"source": tree, "destination": "/app"}));
     assert_eq!(there["directory_state_id"], changed["directory_state_id"]);
@@ -109,7 +113,7 @@ fn what_has_not_changed_is_not_sent_again() {
 }
 
 #[test]
-fn the_tree_arrives_with_its_modes_and_without_what_is_excluded() {
+fn files_are_sent_with_their_modes_and_without_excluded_ones() {
     let mut session = Session::new();
     let tree = session.tree();
     for path in [
@@ -130,8 +134,8 @@ fn the_tree_arrives_with_its_modes_and_without_what_is_excluded() {
         "rsync",
         json!({"source": tree, "destination": "/app/", "exclude": ["build", "__pycache__", "*.log", "!keep.log"]}),
     );
-    let placed = session.placed(&state);
-    let modes: Vec<(String, Value)> = placed
+    let run_files = session.run_files(&state);
+    let modes: Vec<(String, Value)> = run_files
         .as_object()
         .unwrap()
         .iter()
@@ -149,7 +153,7 @@ fn the_tree_arrives_with_its_modes_and_without_what_is_excluded() {
         expected.map(|(path, mode)| (path.to_owned(), json!(mode)))
     );
 
-    // `files` of a run win.
+    // `files` of a run take precedence.
     let other = session.raw.good("upload", json!({"content": "other"}))["uuid"].clone();
     session.raw.good(
         "run",
@@ -163,7 +167,7 @@ fn the_tree_arrives_with_its_modes_and_without_what_is_excluded() {
 }
 
 #[test]
-fn what_cannot_be_sent_is_told() {
+fn skipped_files_are_reported() {
     let mut session = Session::new();
     let tree = session.tree();
     write(&tree.join("file"), "x");
@@ -174,7 +178,7 @@ fn what_cannot_be_sent_is_told() {
     fs::write(tree.join(std::ffi::OsStr::from_bytes(b"bad\xff")), "x").unwrap();
     write(&tree.join("locked"), "x");
     fs::set_permissions(tree.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
-    // Root reads it all the same.
+    // Root can read it despite its mode.
     let is_readable = fs::read(tree.join("locked")).is_ok();
     let state = session.sync(&tree);
     assert_eq!(state["files"], if is_readable { 2 } else { 1 });
@@ -203,11 +207,11 @@ fn a_failed_upload_is_repeated() {
         (&state["files"], &state["uploaded"]),
         (&json!(200), &json!(200))
     );
-    assert_eq!(session.placed(&state).as_object().unwrap().len(), 200);
+    assert_eq!(session.run_files(&state).as_object().unwrap().len(), 200);
 }
 
 #[test]
-fn a_state_whose_files_were_lost_heals() {
+fn lost_uploads_of_a_state_are_sent_again() {
     let mut session = Session::new();
     let tree = session.tree();
     for n in 0..30 {
@@ -216,10 +220,10 @@ fn a_state_whose_files_were_lost_heals() {
     let state = session.sync(&tree);
     assert_eq!(session.stub.lose_files(|at| at % 3 == 0), 20);
     session.requests();
-    assert_eq!(session.placed(&state).as_object().unwrap().len(), 30);
-    assert_eq!(session.requests().1, 20, "only what was lost is sent");
+    assert_eq!(session.run_files(&state).as_object().unwrap().len(), 30);
+    assert_eq!(session.requests().1, 20, "only lost uploads are sent");
 
-    // A source that is gone is said, and the rest of the error helps.
+    // If a local file has changed, the error proposes another rsync.
     session.stub.lose_files(|_| false);
     fs::write(tree.join("7"), "another").unwrap();
     let error = session.raw.bad(
@@ -228,11 +232,11 @@ fn a_state_whose_files_were_lost_heals() {
     );
     assert!(error.contains("rsync(source="), "{error}");
     let state = session.sync(&tree);
-    assert_eq!(session.placed(&state).as_object().unwrap().len(), 30);
+    assert_eq!(session.run_files(&state).as_object().unwrap().len(), 30);
 }
 
 #[test]
-fn a_state_of_another_backend_is_named() {
+fn a_state_of_another_backend_is_refused() {
     let mut session = Session::new();
     let tree = session.tree();
     write(&tree.join("file"), "x");
@@ -254,7 +258,7 @@ fn a_state_of_another_backend_is_named() {
 }
 
 #[test]
-fn one_file_goes_where_it_is_said() {
+fn a_single_file_is_sent_to_its_destination() {
     let mut session = Session::new();
     let file = session.tree().join("one.txt");
     write(&file, "x");
@@ -263,14 +267,14 @@ fn one_file_goes_where_it_is_said() {
             .raw
             .good("rsync", json!({"source": file, "destination": destination}));
         assert!(
-            session.placed(&state).get(expected).is_some(),
+            session.run_files(&state).get(expected).is_some(),
             "{destination}"
         );
     }
 }
 
 #[test]
-fn local_files_are_bounded() {
+fn access_to_local_files_is_restricted() {
     let session = Session::new();
     let tree = session.tree();
     let (inside, outside) = (tree.join("in"), tree.join("out"));
@@ -309,7 +313,7 @@ fn local_files_are_bounded() {
 }
 
 #[test]
-fn credentials_stay_here() {
+fn credentials_are_not_sent() {
     let mut session = Session::new();
     let home = session.home.path().to_owned();
     write(&home.join(".ssh/id_ed25519"), "a private key");
@@ -333,15 +337,12 @@ fn credentials_stay_here() {
         json!({"source": "~", "destination": "/h", "exclude": ["tree", "state"]}),
     );
     assert_eq!(state["files"], 1, "{state}");
-    assert_eq!(
-        state["skipped_counts"]["place of credentials"], 2,
-        "{state}"
-    );
+    assert_eq!(state["skipped_counts"]["credentials"], 2, "{state}");
 }
 
-/// The names under which people keep credentials elsewhere, and further ones.
+/// Credentials kept elsewhere behind links, and hard links to credentials.
 #[test]
-fn credentials_stay_here_whatever_they_are_called() {
+fn linked_credentials_are_not_sent() {
     let mut session = Session::new();
     let home = session.home.path().to_owned();
     write(&home.join("dot/aws"), "a key");
@@ -350,7 +351,8 @@ fn credentials_stay_here_whatever_they_are_called() {
     write(&home.join(".ssh/id"), "a private key");
     write(&home.join("work/main.py"), "x");
     fs::hard_link(home.join(".ssh/id"), home.join("work/id")).unwrap();
-    // Where nothing is kept, since the variables say otherwise, but perhaps was once.
+    // The default state directory, which may hold an old store although a variable selects another
+    // directory.
     write(&home.join(".local/state/contree/store.db"), "passwords");
     session.stub.take_requests();
     for path in [
@@ -382,14 +384,14 @@ fn credentials_stay_here_whatever_they_are_called() {
             .raw
             .good("rsync", json!({"source": source, "destination": "/w"}));
         assert_eq!(
-            state["skipped_counts"]["place of credentials"], 1,
+            state["skipped_counts"]["credentials"], 1,
             "{source}: {state}"
         );
     }
 }
 
 #[test]
-fn what_a_call_leaves_out_is_remembered_for_the_next() {
+fn hashes_of_excluded_files_are_kept() {
     let mut session = Session::new();
     let tree = session.tree();
     write(&tree.join("big"), "a film");
@@ -400,7 +402,7 @@ fn what_a_call_leaves_out_is_remembered_for_the_next() {
         let count = "SELECT count(*) FROM hashes WHERE CAST(path AS TEXT) LIKE '%/big'";
         store.query_row(count, [], |row| row.get(0)).unwrap()
     };
-    // Only once it has been at rest for a while.
+    // A hash is cached only after the file has been unchanged for a while.
     let deadline = Instant::now() + Duration::from_secs(30);
     while session.sync(&tree)["files"] == 2 && known() == 0 {
         assert!(Instant::now() < deadline);
@@ -417,7 +419,7 @@ fn what_a_call_leaves_out_is_remembered_for_the_next() {
 }
 
 #[test]
-fn a_store_that_was_set_aside_stays_here_too() {
+fn a_store_set_aside_is_not_sent() {
     let runtime = Runtime::new().unwrap();
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());
@@ -439,7 +441,7 @@ fn a_store_that_was_set_aside_stays_here_too() {
         b"tokens of registries, as it were"
     );
     assert_eq!(sent["files"], 1, "{sent}");
-    assert_eq!(sent["skipped_counts"]["place of credentials"], 1, "{sent}");
+    assert_eq!(sent["skipped_counts"]["credentials"], 1, "{sent}");
     for source in [&state, &aside] {
         let error = raw.bad("rsync", json!({"source": source, "destination": "/h"}));
         assert!(error.contains("credentials"), "{error}");
@@ -475,7 +477,7 @@ fn an_uploaded_program_stays_executable() {
 }
 
 #[test]
-fn reads_of_an_image_are_remembered() {
+fn reads_of_an_image_are_cached() {
     let mut session = Session::new();
     let image = crate::support::stub::IMAGE;
     let read = |raw: &mut Raw| {

@@ -1,4 +1,4 @@
-//! The interface that clients of the reference server rely on is all there.
+//! Compatibility with the reference server: everything that its clients rely on exists.
 
 use crate::support::Home;
 use crate::support::raw::Raw;
@@ -12,15 +12,15 @@ fn contract(name: &str) -> (std::path::PathBuf, Value) {
     (path, serde_json::from_str(&text).unwrap())
 }
 
-/// The exit status and what was printed.
+/// Runs `contree-mcp tools` and returns the exit status and all output.
 fn tools(home: &Home, options: &[&str]) -> (i32, String) {
     let output = home.command().arg("tools").args(options).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    (output.status.code().unwrap(), printed + &said)
+    (output.status.code().unwrap(), printed + &errors)
 }
 
-/// The types of the reference's parameters as ours.
+/// Returns the JSON type for a type of the reference's notation.
 fn base_type(notation: &str) -> &str {
     let first = notation.split(['|', '<', '(']).next().unwrap();
     match first {
@@ -30,7 +30,8 @@ fn base_type(notation: &str) -> &str {
     }
 }
 
-/// Whatever the reference's clients send is taken, and nothing they read by name is missing.
+/// All parameters that the reference's clients send are accepted, and all fields that they read
+/// exist.
 #[test]
 fn nothing_of_the_reference_is_missing() {
     let home = Home::new();
@@ -74,7 +75,7 @@ fn nothing_of_the_reference_is_missing() {
             let default = facts
                 .get("default")
                 .filter(|value| !value.is_null() && **value != json!(""));
-            // Where the reference names no default, ours is the one of the API.
+            // If the reference names no default, this server has the API's default.
             if let Some(wanted) = default {
                 let known = &shown["default"];
                 let same = match (wanted.as_f64(), known.as_f64()) {
@@ -96,7 +97,8 @@ fn nothing_of_the_reference_is_missing() {
                 );
             }
         }
-        // What was always answered is answered; wrapped answers are flat here.
+        // Required fields of answers exist. Answers that the reference wraps in `result` are flat
+        // here.
         for (field, facts) in wanted["output"].as_object().unwrap() {
             if facts["required"] == true && field != "result" {
                 let known = tool["outputSchema"]["required"]
@@ -138,7 +140,7 @@ fn nothing_of_the_reference_is_missing() {
         );
     }
 
-    // Names of the first release: accepted where they are not shown.
+    // Parameter names of the first release are accepted, even if they are not shown.
     let (_, first) = contract("surface-0.1.0.json");
     for wanted in first["tools"].as_array().unwrap() {
         let tool = find(&tools, "name", wanted);
@@ -176,7 +178,7 @@ fn nothing_of_the_reference_is_missing() {
     assert_eq!(status, 5);
 }
 
-/// What differs from the reference on purpose: answers are flat, without a field `result` around them.
+/// Intended differences from the reference: answers are flat, without a field `result` around them.
 const DELIBERATE: &[&str] = &[
     "run -> result:",
     "rsync -> result:",

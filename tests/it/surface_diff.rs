@@ -1,17 +1,18 @@
-//! `contree-mcp tools --diff`: what has changed about the surface, and how much that matters.
+//! `contree-mcp tools --diff`: changes of the surface, and their severity.
 
 use crate::support::Home;
 use serde_json::{Value, json};
 
-/// The exit status and what was printed.
+/// Runs `contree-mcp tools` and returns the exit status and all output.
 fn tools(home: &Home, options: &[&str]) -> (i32, String) {
     let output = home.command().arg("tools").args(options).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
-    (output.status.code().unwrap(), printed + &said)
+    (output.status.code().unwrap(), printed + &errors)
 }
 
-/// The exit status and what is said if a tool was another before.
+/// Compares with a surface in which `edit` has changed a tool. Returns the exit status and the
+/// output.
 fn since(home: &Home, tool: &str, edit: &dyn Fn(&mut Value)) -> (i32, String) {
     let (_, printed) = tools(home, &["--format", "surface"]);
     let mut old: Value = serde_json::from_str(&printed).unwrap();
@@ -35,7 +36,7 @@ fn remove(object: &mut Value, key: &str) {
     object.as_object_mut().unwrap().remove(key).unwrap();
 }
 
-/// What a tool was before, the exit status, and what is said.
+/// The edit of the old tool, the expected exit status, and the expected output.
 type Case<'a> = (&'a dyn Fn(&mut Value), i32, &'a str);
 
 #[test]
@@ -167,7 +168,7 @@ fn each_change_is_found_and_weighed() {
     let changes: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!((status, &changes[0]["severity"]), (5, &json!("breaking")));
 
-    // What an offer leaves out is gone for those who had it.
+    // A tool that is no longer offered counts as removed.
     std::fs::write(&file, surface.to_string()).unwrap();
     let output = home
         .command()

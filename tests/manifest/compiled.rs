@@ -39,12 +39,12 @@ impl OfficeTools for Handlers {
 }
 
 impl ResourceHandlers for Handlers {
-    async fn page(&self, uri: uris::Page, _: &Context) -> Result<Content, ToolError> {
-        Ok(Content(format!("{uri:?}")))
+    async fn page(&self, uri: uris::Page, _: &Context) -> Result<ResourceContent, ToolError> {
+        Ok(ResourceContent(format!("{uri:?}")))
     }
 }
 
-async fn call(name: &str, arguments: Value) -> (Result<Answer, ToolError>, Vec<String>) {
+async fn call(name: &str, arguments: Value) -> (Result<ToolAnswer, ToolError>, Vec<String>) {
     let cx = Context::default();
     let Value::Object(arguments) = arguments else {
         panic!("an object")
@@ -120,7 +120,7 @@ fn the_table_says_what_the_manifest_says() {
     assert_eq!(TOOLS[3].aliases, ["retitle"]);
     assert_eq!(TOOLS[1].param_aliases, [("shelf", "type")]);
     assert_eq!(TOOLS[1].uses, ["listBooks"]);
-    assert_eq!(TOOLS[3].local, Local::Read);
+    assert_eq!(TOOLS[3].local, LocalFileUse::Read);
     assert!(TOOLS[3].hints.destructive && !TOOLS[3].hints.read_only);
     assert_eq!(INSTRUCTIONS, "A library. `about` says more.");
     assert_eq!(
@@ -135,8 +135,8 @@ fn the_table_says_what_the_manifest_says() {
     assert_eq!(
         RESOURCES[0].variables,
         [
-            ("book", Some(Complete::Image)),
-            ("page", Some(Complete::Path))
+            ("book", Some(CompletionSource::Image)),
+            ("page", Some(CompletionSource::Path))
         ]
     );
     assert!(TEMPLATES.iter().any(|(name, _)| *name == prompt.template));
@@ -148,10 +148,10 @@ fn the_table_says_what_the_manifest_says() {
 #[tokio::test]
 async fn a_resource_reaches_its_handler_with_its_variables() {
     let cx = Context::default();
-    let variables = Variables(vec![("book", "b".into()), ("page", "1/2".into())]);
+    let variables = UriVariables(vec![("book", "b".into()), ("page", "1/2".into())]);
     let read = read_resource(&Handlers, "page", variables, &cx).await;
     assert_eq!(read.unwrap().0, "Page { book: \"b\", page: \"1/2\" }");
-    let variables = Variables(Vec::new());
+    let variables = UriVariables(Vec::new());
     let read = read_resource(&Handlers, "cover", variables, &cx).await;
     assert_eq!(read.unwrap_err().0, "no cover");
 }

@@ -3,9 +3,9 @@
 pub type Arguments = serde_json::Map<String, serde_json::Value>;
 
 #[derive(Debug)]
-pub struct Answer(pub String);
+pub struct ToolAnswer(pub String);
 
-impl Answer {
+impl ToolAnswer {
     fn of(result: impl Into<String>) -> Result<Self, ToolError> {
         Ok(Self(result.into()))
     }
@@ -32,13 +32,13 @@ impl Context {
 }
 
 #[derive(Debug, PartialEq)]
-pub enum Local {
+pub enum LocalFileUse {
     None,
     Read,
     Write,
 }
 
-pub struct Hints {
+pub struct ToolHints {
     pub read_only: bool,
     pub destructive: bool,
     pub idempotent: bool,
@@ -61,8 +61,8 @@ pub struct Tool {
     pub title: &'static str,
     pub description: &'static str,
     pub toolset: &'static str,
-    pub hints: Hints,
-    pub local: Local,
+    pub hints: ToolHints,
+    pub local: LocalFileUse,
     pub uses: &'static [&'static str],
     pub task: Option<TaskSource>,
     pub param_aliases: &'static [(&'static str, &'static str)],
@@ -113,11 +113,11 @@ pub struct PromptArgument {
     pub doc: &'static str,
     pub required: bool,
     pub default: Option<&'static str>,
-    pub complete: Option<Complete>,
+    pub complete: Option<CompletionSource>,
 }
 
 #[derive(Debug, PartialEq)]
-pub enum Complete {
+pub enum CompletionSource {
     Image,
     Path,
     Operation,
@@ -133,15 +133,15 @@ pub struct Resource {
     pub doc: &'static str,
     pub mime: &'static str,
     pub tool: &'static str,
-    pub variables: &'static [(&'static str, Option<Complete>)],
+    pub variables: &'static [(&'static str, Option<CompletionSource>)],
 }
 
 #[derive(Debug)]
-pub struct Content(pub String);
+pub struct ResourceContent(pub String);
 
-pub struct Variables(pub Vec<(&'static str, String)>);
+pub struct UriVariables(pub Vec<(&'static str, String)>);
 
-impl Variables {
+impl UriVariables {
     fn take(&mut self, name: &str) -> Result<String, ToolError> {
         let at = self.0.iter().position(|(known, _)| *known == name);
         at.map(|at| self.0.remove(at).1).ok_or_else(|| ToolError(format!("no {name}")))
@@ -172,16 +172,16 @@ pub mod results {
     }
     results!(Lend ListBooks GetBook Rename About);
 
-    pub struct Plain(pub String);
+    pub struct ApiAnswer(pub String);
 
-    impl Plain {
+    impl ApiAnswer {
         pub fn of(answer: impl Into<String>) -> Result<Self, super::ToolError> {
             Ok(Self(answer.into()))
         }
     }
 
-    impl From<Plain> for String {
-        fn from(result: Plain) -> String {
+    impl From<ApiAnswer> for String {
+        fn from(result: ApiAnswer) -> String {
             result.0
         }
     }

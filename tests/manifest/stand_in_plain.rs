@@ -3,10 +3,10 @@
 pub type Arguments = serde_json::Map<String, Value>;
 
 #[derive(Debug)]
-pub struct Answer(pub Value);
+pub struct ToolAnswer(pub Value);
 
-impl Answer {
-    fn of(result: results::Plain) -> Result<Self, ToolError> {
+impl ToolAnswer {
+    fn of(result: results::ApiAnswer) -> Result<Self, ToolError> {
         Ok(Self(result.0))
     }
 }
@@ -36,13 +36,13 @@ impl Context {
     }
 }
 
-pub enum Local {
+pub enum LocalFileUse {
     None,
     Read,
     Write,
 }
 
-pub struct Hints {
+pub struct ToolHints {
     pub read_only: bool,
     pub destructive: bool,
     pub idempotent: bool,
@@ -65,8 +65,8 @@ pub struct Tool {
     pub title: &'static str,
     pub description: &'static str,
     pub toolset: &'static str,
-    pub hints: Hints,
-    pub local: Local,
+    pub hints: ToolHints,
+    pub local: LocalFileUse,
     pub uses: &'static [&'static str],
     pub task: Option<TaskSource>,
     pub param_aliases: &'static [(&'static str, &'static str)],
@@ -99,9 +99,9 @@ pub struct Resource;
 pub mod results {
     use super::{ToolError, Value};
 
-    pub struct Plain(pub Value);
+    pub struct ApiAnswer(pub Value);
 
-    impl Plain {
+    impl ApiAnswer {
         pub fn of(answer: impl serde::Serialize) -> Result<Self, ToolError> {
             serde_json::to_value(answer).map(Self).map_err(|error| ToolError(error.to_string()))
         }

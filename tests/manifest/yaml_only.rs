@@ -46,7 +46,7 @@ mod generated {
 
     impl FilesTools for Handlers {}
 
-    async fn call(server: &httpmock::MockServer, tool: &str, arguments: Value) -> Answer {
+    async fn call(server: &httpmock::MockServer, tool: &str, arguments: Value) -> ToolAnswer {
         let client = Client::connect(Backend::new(&server.base_url()).unwrap()).unwrap();
         let cx = Context { client };
         let Value::Object(arguments) = arguments else {

@@ -1,4 +1,6 @@
-//! The activity at the backend, for people who watch it.
+//! Activity at the backend, for the web page.
+//!
+//! It lists images with their origins and operations, and reports every change.
 //!
 //! It lists images with what made them, and operations, and it tells of every change.
 
@@ -13,56 +15,56 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::operation_record::{OperationDetails, OperationRecord};
 use crate::tools::{Session, ToolError};
 use crate::{Client, OperationStatus, types};
 
-/// How often the backend is asked whether something has changed, while somebody watches.
-const LOCAL_EVERY: Duration = Duration::from_millis(700);
-const CLOUD_EVERY: Duration = Duration::from_secs(3);
-/// How much of it is compared.
+/// How often the local backend is polled for changes while the page is open.
+const LOCAL_POLL: Duration = Duration::from_millis(700);
+/// The same for a hosted backend.
+const CLOUD_POLL: Duration = Duration::from_secs(3);
+/// Entries of each list that are compared to detect a change.
 const COMPARED: u64 = 100;
-/// How many operations are remembered.
-const REMEMBERED: usize = 4096;
-/// How many records are asked for at once.
+/// Most operation records in the cache.
+const MAX_CACHED: usize = 4096;
+/// Records fetched concurrently.
 const AT_ONCE: usize = 8;
-/// The longest command that is shown, in characters.
-const LONGEST_COMMAND: usize = 4000;
 
-/// Shared by all who watch.
+/// Monitors the backend for all open pages. Clones share their state.
 #[derive(Clone)]
-pub(super) struct Activity(Arc<Shared>);
+pub(super) struct ActivityMonitor(Arc<MonitorState>);
 
-struct Shared {
+struct MonitorState {
     session: Arc<Session>,
     stop: CancellationToken,
-    /// Counts changes.
+    /// Number of changes so far.
     changes: watch::Sender<u64>,
-    /// Whether somebody compares.
+    /// Whether the polling task runs.
     comparing: AtomicBool,
-    /// The records of operations that were asked for before.
+    /// Cached records of operations.
     known: Mutex<HashMap<Uuid, Arc<OperationRecord>>>,
 }
 
-/// The backend in use, and why.
+/// The backend in use, why it was chosen, and this server's version.
 #[derive(Serialize)]
-pub(super) struct About {
+pub(super) struct ServerInfo {
     backend: &'static str,
     why: String,
     version: &'static str,
 }
 
-/// A page of images.
+/// A page of the list of images.
 #[derive(Serialize)]
 pub(super) struct ImagePage {
-    images: Vec<ShownImage>,
-    /// How many rows of the backend's list it is made of: an image has one for each of its tags.
+    images: Vec<ImageEntry>,
+    /// Rows of the backend's list in this page. An image has one row per tag.
     rows: usize,
     more: bool,
 }
 
-/// An image, with what made it.
+/// An image with its origin.
 #[derive(Serialize)]
-struct ShownImage {
+struct ImageEntry {
     #[serde(flatten)]
     origin: Option<Origin>,
     uuid: Option<Uuid>,
@@ -71,7 +73,7 @@ struct ShownImage {
     operation: Option<Uuid>,
 }
 
-/// What an image was made from, and how.
+/// The origin of an image: its parent, and the command or registry it came from.
 #[derive(Serialize)]
 struct Origin {
     parent: Option<Uuid>,
@@ -79,55 +81,33 @@ struct Origin {
     registry: Option<String>,
 }
 
-/// A page of operations.
+/// A page of the list of operations.
 #[derive(Serialize)]
 pub(super) struct OperationPage {
-    operations: Vec<ShownOperation>,
+    operations: Vec<OperationEntry>,
     rows: usize,
     more: bool,
 }
 
-/// An operation, with what its list entry does not say.
+/// An operation's list entry, with details from its record.
 #[derive(Serialize)]
-struct ShownOperation {
+struct OperationEntry {
     #[serde(flatten)]
     details: Option<OperationDetails>,
     #[serde(flatten)]
     summary: types::OperationSummary,
 }
 
-/// What a list does not say of an operation: what it was asked to do, and how its command ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-struct OperationDetails {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    command: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    registry: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exit_code: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timed_out: Option<bool>,
-}
-
-/// What is remembered of an operation's record.
-struct OperationRecord {
-    over: bool,
-    image: Option<Uuid>,
-    details: OperationDetails,
-}
-
-/// What is compared to notice a change.
+/// State of the backend, compared to detect a change.
 #[derive(PartialEq)]
-enum Snapshot {
+enum BackendSnapshot {
     Lists(Vec<types::OperationSummary>, Vec<types::Image>),
     Failed(String),
 }
 
-impl Activity {
+impl ActivityMonitor {
     pub(super) fn new(session: Arc<Session>, stop: CancellationToken) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(MonitorState {
             session,
             stop,
             changes: watch::Sender::new(0),
@@ -148,17 +128,17 @@ impl Activity {
         self.0.session.client().await
     }
 
-    /// The backend in use, and why.
-    pub(super) fn about(&self) -> About {
+    /// The backend in use, why it was chosen, and this server's version.
+    pub(super) fn server_info(&self) -> ServerInfo {
         let info = self.0.session.info();
-        About {
+        ServerInfo {
             backend: info.name,
             why: info.why.clone(),
             version: env!("CARGO_PKG_VERSION"),
         }
     }
 
-    /// A page of images, the newest first, each with the one that it was made from and the command that made it.
+    /// Returns a page of images, newest first, each with its parent and the command that made it.
     pub(super) async fn images(&self, offset: u64, limit: u64) -> Result<ImagePage, ToolError> {
         let client = self.client().await?;
         let request = client.list_images().offset(offset).limit(limit);
@@ -172,7 +152,7 @@ impl Activity {
                 command: record.details.command.clone(),
                 registry: record.details.registry.clone(),
             });
-            ShownImage {
+            ImageEntry {
                 origin,
                 uuid: image.uuid,
                 tags: image.tag.into_iter().collect(),
@@ -187,7 +167,7 @@ impl Activity {
         })
     }
 
-    /// A page of operations, the newest first.
+    /// Returns a page of operations, newest first.
     pub(super) async fn operations(
         &self,
         offset: u64,
@@ -201,7 +181,7 @@ impl Activity {
         let named = page.iter().map(|operation| operation.uuid).collect();
         let records = self.records(client, named).await;
         let operations = page.into_iter().zip(records);
-        let operations = operations.map(|(summary, record)| ShownOperation {
+        let operations = operations.map(|(summary, record)| OperationEntry {
             details: record.map(|record| record.details.clone()),
             summary,
         });
@@ -212,7 +192,7 @@ impl Activity {
         })
     }
 
-    /// Records of operations that were running and no longer are have to be asked for again.
+    /// Drops cached records of operations that have ended since they were fetched.
     fn forget_unfinished(&self, page: &[types::OperationSummary]) {
         let mut known = self.known();
         for operation in page {
@@ -228,13 +208,14 @@ impl Activity {
         }
     }
 
-    /// The records of these operations, asking only for those that are not known. What cannot be had is left out.
+    /// Returns the records of operations and fetches those not cached. Unavailable records are
+    /// `None`.
     async fn records(
         &self,
         client: &Client,
         operations: Vec<Option<Uuid>>,
     ) -> Vec<Option<Arc<OperationRecord>>> {
-        let asked = operations.into_iter().map(|operation| async move {
+        let fetches = operations.into_iter().map(|operation| async move {
             let operation = operation?;
             if let Some(record) = self.known().get(&operation) {
                 return Some(record.clone());
@@ -248,20 +229,21 @@ impl Activity {
                 }
             };
             let mut known = self.known();
-            if known.len() >= REMEMBERED {
+            if known.len() >= MAX_CACHED {
                 known.clear();
             }
             known.insert(operation, record.clone());
             Some(record)
         });
-        stream::iter(asked).buffered(AT_ONCE).collect().await
+        stream::iter(fetches).buffered(AT_ONCE).collect().await
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<OperationRecord>>> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the changes from now on. The backend is asked only while somebody holds one of these.
+    /// Returns a receiver of the number of changes. The backend is polled only while a receiver
+    /// exists.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         let receiver = self.0.changes.subscribe();
         if !self.0.comparing.swap(true, Ordering::AcqRel) {
@@ -272,14 +254,14 @@ impl Activity {
 
     async fn compare(self) {
         let every = if self.0.session.info().ends_with_process {
-            LOCAL_EVERY
+            LOCAL_POLL
         } else {
-            CLOUD_EVERY
+            CLOUD_POLL
         };
         let mut before = None;
         loop {
             let now = Some(self.snapshot().await);
-            // The first time too: whoever came just before may have read what was there before that.
+            // Also at the first snapshot: a page may have read its lists before it.
             if before != now {
                 self.0.changes.send_modify(|count| *count += 1);
             }
@@ -290,32 +272,32 @@ impl Activity {
             }
             if self.0.changes.receiver_count() == 0 {
                 self.0.comparing.store(false, Ordering::Release);
-                // Somebody may have come just now, and left it to us.
-                let nobody = self.0.changes.receiver_count() == 0;
-                if nobody || self.0.comparing.swap(true, Ordering::AcqRel) {
+                // A new receiver may have found `comparing` set and started no task of its own.
+                let unused = self.0.changes.receiver_count() == 0;
+                if unused || self.0.comparing.swap(true, Ordering::AcqRel) {
                     return;
                 }
             }
         }
     }
 
-    async fn snapshot(&self) -> Snapshot {
-        let asked = async {
+    async fn snapshot(&self) -> BackendSnapshot {
+        let lists = async {
             let client = self.client().await?;
             let operations = client.list_operations().limit(COMPARED).send().await?;
             let images = client.list_images().limit(COMPARED).send().await?;
             Ok::<_, ToolError>((operations.into_inner(), images.into_inner().images))
         };
-        match asked.await {
-            Ok((operations, images)) => Snapshot::Lists(operations, images),
-            Err(error) => Snapshot::Failed(error.to_string()),
+        match lists.await {
+            Ok((operations, images)) => BackendSnapshot::Lists(operations, images),
+            Err(error) => BackendSnapshot::Failed(error.to_string()),
         }
     }
 }
 
-/// One entry for each image, with all of its tags that the page names.
-fn merged(images: impl Iterator<Item = ShownImage>) -> Vec<ShownImage> {
-    let mut all: Vec<ShownImage> = Vec::new();
+/// Merges rows of the same image into one entry with all tags.
+fn merged(images: impl Iterator<Item = ImageEntry>) -> Vec<ImageEntry> {
+    let mut all: Vec<ImageEntry> = Vec::new();
     let mut positions: HashMap<Option<Uuid>, usize> = HashMap::new();
     for image in images {
         if let Some(position) = positions.get(&image.uuid) {
@@ -328,82 +310,21 @@ fn merged(images: impl Iterator<Item = ShownImage>) -> Vec<ShownImage> {
     all
 }
 
-impl From<types::OperationResponse> for OperationRecord {
-    fn from(answer: types::OperationResponse) -> Self {
-        use types::OperationMetadata::{ImageImportMetadata, OperationInstanceMetadata};
-        let details = match answer.metadata {
-            Some(OperationInstanceMetadata(asked)) => {
-                let line = [vec![asked.command], asked.args].concat().join(" ");
-                let state = asked.result.and_then(|result| result.state);
-                let state = state.unwrap_or_default();
-                OperationDetails {
-                    command: Some(line.chars().take(LONGEST_COMMAND).collect()),
-                    registry: None,
-                    exit_code: state.exit_code.filter(|code| *code >= 0),
-                    signal: state.signal.filter(|signal| *signal > 0),
-                    timed_out: state.timed_out.filter(|timed_out| *timed_out),
-                }
-            }
-            Some(ImageImportMetadata(asked)) => OperationDetails {
-                registry: asked.registry.and_then(|registry| registry.url),
-                ..OperationDetails::default()
-            },
-            None => OperationDetails::default(),
-        };
-        Self {
-            over: answer
-                .status
-                .as_ref()
-                .is_some_and(OperationStatus::is_terminal),
-            image: answer.image_uuid,
-            details,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn record(answer: serde_json::Value) -> OperationRecord {
-        OperationRecord::from(serde_json::from_value::<types::OperationResponse>(answer).unwrap())
-    }
-
     #[test]
-    fn a_record_tells_what_was_asked_and_how_it_ended() {
-        let image = Uuid::from_u128(7);
-        let run = record(
-            json!({"status": "SUCCESS", "image_uuid": image, "metadata": {
-                "command": "echo", "args": ["a", "b"], "image": image,
-                "result": {"state": {"exit_code": -1, "signal": 9, "timed_out": true}},
-            }}),
-        );
-        assert!(run.over && run.image == Some(image));
-        assert_eq!(
-            json!(run.details),
-            json!({"command": "echo a b", "signal": 9, "timed_out": true})
-        );
-        let import = record(json!({"status": "EXECUTING", "metadata": {
-            "registry": {"url": "docker://busybox"},
-        }}));
-        assert!(!import.over);
-        assert_eq!(
-            json!(import.details),
-            json!({"registry": "docker://busybox"})
-        );
-    }
-
-    #[test]
-    fn an_image_of_several_tags_is_shown_once() {
-        let shown = |uuid: u128, tag: &str| ShownImage {
+    fn an_image_with_several_tags_is_listed_once() {
+        let entry = |uuid: u128, tag: &str| ImageEntry {
             origin: None,
             uuid: Some(Uuid::from_u128(uuid)),
             tags: vec![tag.to_owned()],
             created_at: None,
             operation: None,
         };
-        let all = merged([shown(1, "a"), shown(2, "b"), shown(1, "c")].into_iter());
+        let all = merged([entry(1, "a"), entry(2, "b"), entry(1, "c")].into_iter());
         assert_eq!(all.len(), 2);
         assert_eq!(
             json!(all[0]),

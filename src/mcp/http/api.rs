@@ -1,4 +1,4 @@
-//! What the page asks for: lists in JSON, and server-sent events. Nothing can be changed here.
+//! Read-only API of the web page: lists in JSON, and server-sent events.
 
 use std::convert::Infallible;
 
@@ -14,23 +14,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::activity::Activity;
+use super::activity::ActivityMonitor;
 use crate::events::Payload;
 use crate::tools::ToolError;
 
-/// The longest page.
-const LONGEST: u64 = 200;
-/// How much output of one operation is shown, in bytes.
-const OUTPUT: usize = 2 * 1024 * 1024;
+/// Most entries of a page.
+const MAX_PAGE_SIZE: u64 = 200;
+/// Bytes of an operation's output that are shown.
+const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
 
-pub(super) fn router(activity: Activity) -> Router {
+pub(super) fn router(activity: ActivityMonitor) -> Router {
     Router::new()
         .route("/about", get(about))
         .route("/images", get(images))
         .route("/operations", get(operations))
         .route("/operations/{id}/output", get(output))
         .route("/changes", get(changes))
-        .fallback(|| async { refused(StatusCode::NOT_FOUND, "no such list") })
+        .fallback(|| async {
+            refused(
+                StatusCode::NOT_FOUND,
+                "there is no such list; see /api/images and /api/operations",
+            )
+        })
         .with_state(activity)
 }
 
@@ -38,17 +43,17 @@ pub(super) fn router(activity: Activity) -> Router {
 struct PageQuery {
     #[serde(default)]
     offset: u64,
-    #[serde(default = "usual")]
+    #[serde(default = "default_limit")]
     limit: u64,
 }
 
-fn usual() -> u64 {
+fn default_limit() -> u64 {
     100
 }
 
 impl PageQuery {
     fn limit(&self) -> u64 {
-        self.limit.clamp(1, LONGEST)
+        self.limit.clamp(1, MAX_PAGE_SIZE)
     }
 }
 
@@ -56,11 +61,11 @@ fn refused(status: StatusCode, why: impl Into<String>) -> Response {
     (status, Json(json!({"error": why.into()}))).into_response()
 }
 
-fn answer<T: Serialize>(activity: &Activity, found: Result<T, ToolError>) -> Response {
+fn answer<T: Serialize>(activity: &ActivityMonitor, found: Result<T, ToolError>) -> Response {
     match found {
         Ok(found) => ([(header::CACHE_CONTROL, "no-store")], Json(found)).into_response(),
         Err(error) => {
-            let status = match error.is_ours() {
+            let status = match error.is_backend_fault() {
                 true => StatusCode::BAD_GATEWAY,
                 false => StatusCode::BAD_REQUEST,
             };
@@ -69,39 +74,39 @@ fn answer<T: Serialize>(activity: &Activity, found: Result<T, ToolError>) -> Res
     }
 }
 
-fn bad(problem: &QueryRejection) -> Response {
+fn bad_query(problem: &QueryRejection) -> Response {
     refused(StatusCode::BAD_REQUEST, problem.body_text())
 }
 
-async fn about(State(activity): State<Activity>) -> Response {
-    answer(&activity, Ok(activity.about()))
+async fn about(State(activity): State<ActivityMonitor>) -> Response {
+    answer(&activity, Ok(activity.server_info()))
 }
 
 async fn images(
-    State(activity): State<Activity>,
-    part: Result<Query<PageQuery>, QueryRejection>,
+    State(activity): State<ActivityMonitor>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    match part {
-        Ok(Query(part)) => answer(&activity, activity.images(part.offset, part.limit()).await),
-        Err(problem) => bad(&problem),
+    match query {
+        Ok(Query(page)) => answer(&activity, activity.images(page.offset, page.limit()).await),
+        Err(problem) => bad_query(&problem),
     }
 }
 
 async fn operations(
-    State(activity): State<Activity>,
-    part: Result<Query<PageQuery>, QueryRejection>,
+    State(activity): State<ActivityMonitor>,
+    query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Response {
-    match part {
-        Ok(Query(part)) => answer(
+    match query {
+        Ok(Query(page)) => answer(
             &activity,
-            activity.operations(part.offset, part.limit()).await,
+            activity.operations(page.offset, page.limit()).await,
         ),
-        Err(problem) => bad(&problem),
+        Err(problem) => bad_query(&problem),
     }
 }
 
-/// One event now, and one after every change.
-async fn changes(State(activity): State<Activity>) -> Response {
+/// Streams one event now, and one after every change.
+async fn changes(State(activity): State<ActivityMonitor>) -> Response {
     let changes = activity.changes();
     let events = stream::unfold((changes, true), |(mut changes, first)| async move {
         if !first {
@@ -116,19 +121,25 @@ async fn changes(State(activity): State<Activity>) -> Response {
     streamed(&activity, events)
 }
 
-/// The output of an operation, from its beginning and as it comes, and then its end.
-async fn output(State(activity): State<Activity>, Path(operation): Path<String>) -> Response {
+/// Streams the output of an operation from its beginning, then its end.
+async fn output(
+    State(activity): State<ActivityMonitor>,
+    Path(operation): Path<String>,
+) -> Response {
     let Ok(operation) = operation.parse::<Uuid>() else {
-        return refused(StatusCode::BAD_REQUEST, "not the UUID of an operation");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "the path needs the UUID of an operation",
+        );
     };
     let events = match activity.client().await {
         Ok(client) => client.follow(operation, None),
         Err(error) => return answer::<Value>(&activity, Err(error)),
     };
-    let (explaining, mut shown) = (activity.clone(), ShownOutput::default());
+    let (explaining, mut encoder) = (activity.clone(), OutputEncoder::default());
     let events = events.flat_map(move |event| {
         let frames = match event {
-            Ok(event) => shown.frames(event.payload),
+            Ok(event) => encoder.frames(event.payload),
             Err(error) => {
                 let why = explaining.explain(ToolError::from(error));
                 vec![self::event("failed", &json!({"error": why}))]
@@ -139,7 +150,10 @@ async fn output(State(activity): State<Activity>, Path(operation): Path<String>)
     streamed(&activity, events)
 }
 
-fn streamed(activity: &Activity, events: impl Stream<Item = Event> + Send + 'static) -> Response {
+fn streamed(
+    activity: &ActivityMonitor,
+    events: impl Stream<Item = Event> + Send + 'static,
+) -> Response {
     let stop = activity.stop().clone();
     let events = events
         .take_until(stop.cancelled_owned())
@@ -157,16 +171,17 @@ fn event(name: &str, data: &Value) -> Event {
     Event::default().event(name).data(data.to_string())
 }
 
-/// How much was shown, and the beginnings of characters that have not come whole.
+/// Converts the output of an operation to events. Counts the bytes and holds back incomplete UTF-8
+/// characters.
 #[derive(Default)]
-struct ShownOutput {
+struct OutputEncoder {
     bytes: usize,
     cut: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl ShownOutput {
+impl OutputEncoder {
     fn frames(&mut self, payload: Payload) -> Vec<Event> {
         match payload {
             Payload::Stdout(chunk) => self.output("stdout", &chunk.bytes),
@@ -178,7 +193,7 @@ impl ShownOutput {
     }
 
     fn output(&mut self, stream: &str, bytes: &[u8]) -> Vec<Event> {
-        if self.bytes >= OUTPUT {
+        if self.bytes >= MAX_OUTPUT_BYTES {
             return self.cut();
         }
         self.bytes += bytes.len();
@@ -187,7 +202,7 @@ impl ShownOutput {
             _ => &mut self.stderr,
         };
         waiting.extend_from_slice(bytes);
-        let text = whole(waiting);
+        let text = take_complete(waiting);
         if text.is_empty() {
             return Vec::new();
         }
@@ -202,12 +217,12 @@ impl ShownOutput {
     }
 }
 
-/// Takes what is whole: all but the beginning of a character at the end. Bytes that are no UTF-8 are replaced.
-fn whole(waiting: &mut Vec<u8>) -> String {
-    let kept = match std::str::from_utf8(waiting) {
+/// Takes all complete characters. An incomplete one at the end stays; invalid UTF-8 is replaced.
+fn take_complete(waiting: &mut Vec<u8>) -> String {
+    let incomplete = match std::str::from_utf8(waiting) {
         Ok(_) => 0,
         Err(_) => {
-            // At most three bytes can begin a character without ending it.
+            // An incomplete character has at most three bytes.
             let from = waiting.len().saturating_sub(3);
             let begun = (from..waiting.len()).find(|at| {
                 matches!(std::str::from_utf8(&waiting[*at..]), Err(error)
@@ -216,7 +231,7 @@ fn whole(waiting: &mut Vec<u8>) -> String {
             begun.map_or(0, |at| waiting.len() - at)
         }
     };
-    let rest = waiting.split_off(waiting.len() - kept);
+    let rest = waiting.split_off(waiting.len() - incomplete);
     let text = String::from_utf8_lossy(waiting).into_owned();
     *waiting = rest;
     text
@@ -227,22 +242,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_come_whole() {
+    fn characters_are_never_split() {
         let mut waiting = Vec::new();
         let mut all = String::new();
         let text = "aä€𝄞z";
         for byte in text.bytes() {
             waiting.push(byte);
-            all.push_str(&whole(&mut waiting));
+            all.push_str(&take_complete(&mut waiting));
         }
         assert_eq!(all, text);
         assert!(waiting.is_empty());
     }
 
     #[test]
-    fn what_is_no_text_does_not_wait_for_ever() {
+    fn invalid_utf8_is_not_held_back() {
         let mut waiting = b"a\xff\xfe\xfd\xfcb".to_vec();
-        let text = whole(&mut waiting);
+        let text = take_complete(&mut waiting);
         assert!(
             text.starts_with("a\u{fffd}") && text.ends_with('b'),
             "{text:?}"

@@ -1,4 +1,5 @@
-//! The endpoint `/mcp`: reads a message within bounds, answers for what is none, and hands the rest to rmcp.
+//! The endpoint `/mcp`: reads a message within bounds, explains invalid ones, and passes the rest
+//! to rmcp.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,23 +16,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sessions::Sessions;
-use crate::mcp::ending::Ending;
-use crate::mcp::lines::{LONGEST_LINE, calls_method};
-use crate::mcp::message::{self, Parsed};
+use crate::mcp::call_shutdown::CallShutdown;
+use crate::mcp::line_reader::{MAX_MESSAGE_BYTES, calls_method};
+use crate::mcp::message::{self, ParseOutcome};
 use crate::mcp::server::Server;
 
-/// How long a client may pause while it sends a message.
+/// How long a client may pause while sending a message.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How long all of a large message may take.
+/// How long a client may take to send a large message.
 const LARGE_TIME: Duration = Duration::from_secs(120);
-/// How many large messages are taken at once, over all connections.
-const LARGE: usize = 4;
-/// Up to what length a message is not large, in bytes.
+/// Large messages read at once, over all connections.
+const MAX_LARGE: usize = 4;
+/// Length up to which a message does not count as large, in bytes.
 const SMALL: usize = 256 * 1024;
-/// How much of a message that is too long is read before the connection is closed, in bytes.
-const MOST_DRAINED: usize = 4 * LONGEST_LINE;
-/// When to come again, in seconds, if there are too many sessions.
-const LATER: HeaderValue = HeaderValue::from_static("5");
+/// Bytes of an overlong message that are read before the connection is closed.
+const MAX_DRAINED_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
+/// `Retry-After` in seconds when there are too many sessions.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 #[cfg(feature = "conformance")]
 type Handler = crate::mcp::conformance::Fixtures;
@@ -42,22 +43,22 @@ type Handler = Server;
 pub(super) struct Endpoint {
     service: StreamableHttpService<Arc<Handler>, Sessions>,
     sessions: Sessions,
-    ending: Ending,
+    shutdown: CallShutdown,
     reading: Arc<Semaphore>,
 }
 
 impl Endpoint {
-    /// `cut` ends all streams.
-    pub(super) fn new(server: Arc<Server>, ending: Ending, cut: CancellationToken) -> Self {
+    /// Creates the endpoint. `cut` ends all its streams.
+    pub(super) fn new(server: Arc<Server>, shutdown: CallShutdown, cut: CancellationToken) -> Self {
         #[cfg(feature = "conformance")]
         let server = Arc::new(crate::mcp::conformance::Fixtures::new(server));
         let sessions = Sessions::new();
         let config = StreamableHttpServerConfig::default()
-            // Who may ask has been looked at before.
+            // `RequestFilter` has checked host and origin already.
             .disable_allowed_hosts()
             .disable_allowed_origins()
             .with_json_response(true)
-            .with_max_request_body_bytes(LONGEST_LINE)
+            .with_max_request_body_bytes(MAX_MESSAGE_BYTES)
             .with_cancellation_token(cut);
         let service = StreamableHttpService::new(
             move || Ok(server.clone()),
@@ -67,8 +68,8 @@ impl Endpoint {
         Self {
             service,
             sessions,
-            ending,
-            reading: Arc::new(Semaphore::new(LARGE)),
+            shutdown,
+            reading: Arc::new(Semaphore::new(MAX_LARGE)),
         }
     }
 }
@@ -78,7 +79,7 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
     if request.method() != Method::POST {
         let ends = request.method() == Method::DELETE;
         let mut answer = endpoint.service.handle(request).await.map(Body::new);
-        // The session is over by then; clients take 202 for a failure.
+        // The session has ended by then, and clients treat 202 as a failure.
         if ends && answer.status() == StatusCode::ACCEPTED {
             *answer.status_mut() = StatusCode::NO_CONTENT;
         }
@@ -95,17 +96,20 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
     let begins =
         !parts.headers.contains_key("mcp-session-id") && calls_method(&bytes, "initialize");
     if begins && !endpoint.sessions.has_room().await {
-        let why = ErrorData::internal_error("there are too many sessions; try again later", None);
+        let why =
+            ErrorData::internal_error("there are too many sessions; retry in 5 seconds", None);
         let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, message::id_of(&bytes), why);
-        answer.headers_mut().insert(header::RETRY_AFTER, LATER);
+        answer
+            .headers_mut()
+            .insert(header::RETRY_AFTER, RETRY_AFTER);
         return answer;
     }
-    // Counted from here until its handler is done.
-    parts.extensions.insert(endpoint.ending.call());
+    // Counted as in flight until its handler is done.
+    parts.extensions.insert(endpoint.shutdown.track_call());
     let request = Request::from_parts(parts, Body::from(bytes.clone()));
     let answer = endpoint.service.handle(request).await.map(Body::new);
     drop(reading);
-    // rmcp reads the message. Only what it does not take is read here as well, to say what is wrong with it.
+    // rmcp parses the message. It is parsed again here only to explain why rmcp refused it.
     if [
         StatusCode::NOT_ACCEPTABLE,
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -118,27 +122,28 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
     answer
 }
 
-/// What is answered to a text that is no message; nothing if it is one.
+/// Builds the answer to an invalid message; `None` if the message is valid.
 fn refusal(text: &[u8]) -> Option<Response> {
     Some(match message::parse(text) {
-        Parsed::Message(_) => return None,
-        // As JSON-RPC has it, a notification is never answered.
-        Parsed::Ignored(why) if why == message::UNKNOWN_NOTIFICATION => {
+        ParseOutcome::Message(_) => return None,
+        // JSON-RPC 2.0, section 4.1: a notification is never answered.
+        ParseOutcome::Ignored(why) if why == message::UNKNOWN_NOTIFICATION => {
             StatusCode::ACCEPTED.into_response()
         }
-        Parsed::Ignored(why) => {
+        ParseOutcome::Ignored(why) => {
             let why = ErrorData::parse_error(why, None);
             error(StatusCode::BAD_REQUEST, None, why)
         }
-        Parsed::Several(_) => {
-            let why = ErrorData::invalid_request("one message a request, please", None);
+        ParseOutcome::Several(_) => {
+            let why = ErrorData::invalid_request("send one message per HTTP request", None);
             error(StatusCode::BAD_REQUEST, None, why)
         }
-        Parsed::Refused(id, why) => error(StatusCode::BAD_REQUEST, id, why),
+        ParseOutcome::Refused(id, why) => error(StatusCode::BAD_REQUEST, id, why),
     })
 }
 
-/// What a client that takes anything takes is what rmcp wants to read.
+/// Names both media types in `Accept` if a POST request accepts anything: rmcp requires the two by
+/// name.
 fn accept_everything(request: &mut Request) {
     let anything = request
         .headers()
@@ -151,62 +156,65 @@ fn accept_everything(request: &mut Request) {
     }
 }
 
-/// The whole body and, if it is large, its share of what may be read at once: large messages wait for each other, small
-/// ones for none.
+/// Reads the whole body. A large one also holds a permit, so that few are in memory at once.
 async fn read(
     body: Body,
     reading: &Arc<Semaphore>,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response> {
-    let (mut bytes, mut length, mut share) = (Vec::new(), 0, None);
-    let mut whole = None;
+    let (mut bytes, mut length, mut permit) = (Vec::new(), 0, None);
+    let mut large_until = None;
     let mut pieces = body.into_data_stream();
     loop {
         let pause = Instant::now() + PAUSE;
-        let deadline = whole.map_or(pause, |whole: Instant| whole.min(pause));
+        let deadline = large_until.map_or(pause, |until: Instant| until.min(pause));
         let piece = match tokio::time::timeout_at(deadline, pieces.next()).await {
             Ok(None) => break,
             Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(broken))) => {
-                tracing::debug!("a message broke off: {broken}");
+            Ok(Some(Err(error))) => {
+                tracing::debug!("the connection broke within a message: {error}");
                 return Err(closing(StatusCode::BAD_REQUEST.into_response()));
             }
             Err(_) => return Err(closing(StatusCode::REQUEST_TIMEOUT.into_response())),
         };
         length += piece.len();
-        if length > MOST_DRAINED {
+        if length > MAX_DRAINED_BYTES {
             break;
         }
-        if length > LONGEST_LINE {
-            // Read to its end all the same: few clients look for an answer before they have sent everything.
+        if length > MAX_MESSAGE_BYTES {
+            // Read to the end, since few clients look for an answer before they have sent
+            // everything.
             continue;
         }
-        if length > SMALL && share.is_none() {
-            // Few at a time, so none may keep its place for long, nor wait for one without end.
-            share = match tokio::time::timeout(PAUSE, reading.clone().acquire_owned()).await {
-                Ok(share) => share.ok(),
+        if length > SMALL && permit.is_none() {
+            // Permits are few, so holding one and waiting for one are both bounded in time.
+            permit = match tokio::time::timeout(PAUSE, reading.clone().acquire_owned()).await {
+                Ok(acquired) => acquired.ok(),
                 Err(_) => return Err(closing(busy())),
             };
-            whole = Some(Instant::now() + LARGE_TIME);
+            large_until = Some(Instant::now() + LARGE_TIME);
         }
         bytes.extend_from_slice(&piece);
     }
-    if length <= LONGEST_LINE {
-        return Ok((bytes.into(), share));
+    if length <= MAX_MESSAGE_BYTES {
+        return Ok((bytes.into(), permit));
     }
     let id = message::id_of(&bytes);
-    let limit = LONGEST_LINE / 1024 / 1024;
-    let why = ErrorData::invalid_request(format!("the message is longer than {limit} MiB"), None);
+    let limit = MAX_MESSAGE_BYTES / 1024 / 1024;
+    let why = ErrorData::invalid_request(
+        format!("the message is longer than {limit} MiB; send large content by path"),
+        None,
+    );
     Err(closing(error(StatusCode::PAYLOAD_TOO_LARGE, id, why)))
 }
 
-/// Others are being read that are as large.
+/// Answers that too many large messages are being read.
 fn busy() -> Response {
     let headers = [(header::RETRY_AFTER, "5")];
-    let text = "too many large messages at once; send it again\n";
+    let text = "too many large messages are being read; retry in 5 seconds\n";
     (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
 }
 
-/// What the client still sends is not read.
+/// Closes the connection after the answer; the rest of the request is not read.
 fn closing(mut answer: Response) -> Response {
     answer
         .headers_mut()
@@ -223,7 +231,7 @@ fn error(status: StatusCode, id: Option<RequestId>, why: ErrorData) -> Response 
 mod tests {
     use super::*;
 
-    /// A body that begins with `first` bytes and goes on with one every `pause`, without end.
+    /// A body of `first` bytes at once and then one byte every `pause`, without end.
     fn trickle(first: usize, pause: Duration) -> Body {
         let begin = futures_util::stream::iter([Bytes::from(vec![b' '; first])]);
         let rest = futures_util::stream::unfold((), move |()| async move {
@@ -234,50 +242,50 @@ mod tests {
     }
 
     async fn refused(body: Body) -> (StatusCode, Duration) {
-        let (begun, reading) = (Instant::now(), Arc::new(Semaphore::new(LARGE)));
+        let (begun, reading) = (Instant::now(), Arc::new(Semaphore::new(MAX_LARGE)));
         let answer = tokio::time::timeout(LARGE_TIME * 2, read(body, &reading))
             .await
-            .expect("it is not waited for without end")
-            .expect_err("it has no end");
+            .expect("reading is bounded in time")
+            .expect_err("the body never ends");
         assert_eq!(
             reading.available_permits(),
-            LARGE,
-            "its place is free again"
+            MAX_LARGE,
+            "the permit is released"
         );
         assert_eq!(answer.headers()[header::CONNECTION], "close");
         (answer.status(), begun.elapsed())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_large_message_has_a_time_for_all_of_it() {
+    async fn a_large_message_must_arrive_in_time() {
         let often = PAUSE / 2;
         let (status, took) = refused(trickle(SMALL + 1, often)).await;
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
         assert!(took >= LARGE_TIME && took < LARGE_TIME + often, "{took:?}");
-        // One that stops is not waited for as long.
+        // A client that stops sending is given up earlier.
         let (status, took) = refused(trickle(SMALL + 1, PAUSE * 2)).await;
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
         assert!(took >= PAUSE && took < PAUSE * 2, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn large_messages_wait_for_each_other_for_a_while() {
-        let reading = Arc::new(Semaphore::new(LARGE));
+    async fn large_messages_wait_for_a_permit_for_a_bounded_time() {
+        let reading = Arc::new(Semaphore::new(MAX_LARGE));
         let body = || Body::from(vec![b' '; SMALL + 1]);
-        let mut places = Vec::new();
-        for _ in 0..LARGE {
-            let (bytes, place) = read(body(), &reading).await.expect("there is room");
+        let mut permits = Vec::new();
+        for _ in 0..MAX_LARGE {
+            let (bytes, permit) = read(body(), &reading).await.expect("there is room");
             assert_eq!(bytes.len(), SMALL + 1);
-            places.push(place.expect("a place"));
+            permits.push(permit.expect("a permit"));
         }
         let answer = read(body(), &reading).await.expect_err("no room");
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
-        let (_, place) = read(Body::from(vec![b' '; SMALL]), &reading)
+        let (_, permit) = read(Body::from(vec![b' '; SMALL]), &reading)
             .await
             .expect("it is small");
-        assert!(place.is_none());
-        places.pop();
+        assert!(permit.is_none());
+        permits.pop();
         assert!(read(body(), &reading).await.is_ok());
     }
 }

@@ -1,15 +1,16 @@
-//! Markdown of the manifest as HTML: without raw HTML, without images, and with links to this page alone.
+//! Renders the manifest's Markdown as HTML: no raw HTML, no images, and links to this page only.
 
 use pulldown_cmark::{CowStr, Event, HeadingLevel, Options, Parser, Tag, TagEnd, html};
 
-/// A text of several paragraphs. Its headings go below those of the page.
+/// Renders a text of several paragraphs. Its headings are two levels lower, below those of the
+/// page.
 pub(super) fn block(text: &str) -> String {
     let mut rendered = String::with_capacity(text.len() * 2);
     html::push_html(&mut rendered, events(text).into_iter());
     rendered
 }
 
-/// A text that stands in a line.
+/// Renders a text without paragraphs, for use within a line.
 pub(super) fn inline(text: &str) -> String {
     let mut rendered = String::with_capacity(text.len() * 2);
     let within = events(text).into_iter().filter(|event| {
@@ -24,7 +25,7 @@ pub(super) fn inline(text: &str) -> String {
 
 fn events(text: &str) -> Vec<Event<'_>> {
     let mut kept = Vec::new();
-    // Whether each link that is open was kept.
+    // For each open link, whether it was kept.
     let mut links = Vec::new();
     for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
         match event {
@@ -51,9 +52,9 @@ fn events(text: &str) -> Vec<Event<'_>> {
                 title: _,
                 id: _,
             }) => {
-                let place = place(&dest_url);
-                links.push(place.is_some());
-                if let Some(dest_url) = place {
+                let target = local_target(&dest_url);
+                links.push(target.is_some());
+                if let Some(dest_url) = target {
                     kept.push(Event::Start(Tag::Link {
                         link_type,
                         dest_url,
@@ -73,8 +74,8 @@ fn events(text: &str) -> Vec<Event<'_>> {
     kept
 }
 
-/// Where on this page a link leads. Links to elsewhere are left out, and their text stays.
-fn place(link: &str) -> Option<CowStr<'static>> {
+/// Returns the target of a link on this page. Other links become plain text.
+fn local_target(link: &str) -> Option<CowStr<'static>> {
     if let Some(guide) = link.strip_prefix("contree://guide/") {
         return Some(format!("#guide-{guide}").into());
     }
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_text_comes_through() {
+    fn hostile_markup_becomes_text() {
         let hostile = "# <b>x</b>\n\n<script>alert(1)</script>\n\na <img src=x onerror=alert(1)> b\n\n\
             [j](javascript:alert(1)) ![i](http://evil.example/i.png) [w](https://evil.example) `<i>`";
         let html = block(hostile);
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn guides_are_on_this_page() {
+    fn links_to_guides_stay_on_the_page() {
         assert_eq!(
             block("[State](contree://guide/state)"),
             "<p><a href=\"#guide-state\">State</a></p>\n"

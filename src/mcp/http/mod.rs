@@ -1,14 +1,15 @@
-//! MCP over HTTP: the endpoint `/mcp`, a page for people at `/`, `/healthz`, and who may use them.
+//! MCP over HTTP: the endpoint `/mcp`, a web page at `/`, and `/healthz`, with access checks.
 //!
-//! One session and one engine serve all connections. Sessions of clients before protocol 2026-07-28 are kept in memory;
-//! later clients have none, and each of their requests stands alone.
+//! One session and one engine serve all connections. Protocol sessions exist only for clients
+//! before 2026-07-28, and are kept in memory. Each request of a later client stands alone.
 
 mod activity;
 mod api;
 mod endpoint;
-mod guard;
 mod markdown;
+mod operation_record;
 mod page;
+mod request_filter;
 mod sessions;
 
 use std::net::{IpAddr, SocketAddr};
@@ -25,22 +26,22 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use super::ending::Ending;
+use super::call_shutdown::CallShutdown;
 use super::server::Server;
 use crate::tools::Session;
-use activity::Activity;
-use contree_http::MIN_TOKEN_BYTES;
+use activity::ActivityMonitor;
+use contree_http::SHORTEST_TOKEN;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 use endpoint::Endpoint;
-use guard::Guard;
+use request_filter::RequestFilter;
 
-pub use guard::is_host;
+pub use request_filter::is_host;
 
-/// How long calls in flight may go on once the process is asked to end.
+/// How long calls in flight may continue after the process was asked to end.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(3);
-/// What connections may do.
+/// Bounds of connections.
 const BOUNDS: ConnectionBounds = ConnectionBounds {
     max_connections: 512,
     write_timeout: Some(Duration::from_secs(60)),
@@ -48,43 +49,46 @@ const BOUNDS: ConnectionBounds = ConnectionBounds {
     drain_timeout: Duration::from_secs(1),
 };
 
-/// Where to listen, and for whom.
+/// Options of the HTTP server: its address, and who may use it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HttpOptions {
     /// The address to listen on.
     pub listen: IpAddr,
-    /// The port; 0 takes a free one.
+    /// The port; 0 selects a free one.
     pub port: u16,
-    /// What clients must send as bearer token. Needed beyond loopback.
+    /// The bearer token that clients must send. Required unless `listen` is a loopback address.
     pub token: Option<Token>,
-    /// AllowedHosts under which clients reach the server, besides loopback names and its addresses: `NAME` or `NAME:PORT`.
+    /// Further host names of this server, as `NAME` or `NAME:PORT`. Loopback names and its own
+    /// addresses are always allowed.
     pub allowed_hosts: Vec<String>,
 }
 
-/// A secret; it is never shown.
+/// A bearer token. `Debug` hides it.
 #[derive(Clone)]
 pub struct Token(Arc<str>);
 
-/// Why a text is no token. It never shows the text.
+/// Reasons why a text is not a valid token. The message never contains the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidToken {
-    /// It is so short that others could guess it.
+    /// The text is too short to resist guessing.
     #[error(
-        "the token has {0} characters, and needs at least {MIN_TOKEN_BYTES}: make one with `openssl rand -hex 32`"
+        "the token has {0} characters but needs at least {SHORTEST_TOKEN}; create one with `openssl rand -hex 32`"
     )]
     TooShort(usize),
-    /// A header cannot carry it.
-    #[error("the token may have only printable ASCII characters without spaces")]
+    /// The text has characters that a header cannot carry.
+    #[error(
+        "the token may contain only printable ASCII characters and no spaces; create one with `openssl rand -hex 32`"
+    )]
     Characters,
 }
 
 impl Token {
-    /// A token of at least 16 printable ASCII characters without spaces, as headers can carry it.
+    /// Creates a token from at least 16 printable ASCII characters without spaces.
     ///
     /// # Errors
-    /// Says what is wrong with it, without showing it.
+    /// If the text is too short or has other characters. The error does not contain the text.
     pub fn new(text: &str) -> Result<Self, InvalidToken> {
         if text.len() < MIN_TOKEN_BYTES {
             return Err(InvalidToken::TooShort(text.len()));
@@ -103,7 +107,7 @@ impl std::fmt::Debug for Token {
 }
 
 impl HttpOptions {
-    /// On this address and port, without a token.
+    /// Creates options with this address and port, and without a token.
     #[must_use]
     pub fn new(listen: IpAddr, port: u16) -> Self {
         Self {
@@ -115,7 +119,7 @@ impl HttpOptions {
     }
 }
 
-/// A server that has its port, and answers once it is [run](Self::run).
+/// A server that listens, and answers once it is [run](Self::run).
 #[derive(Debug)]
 pub struct HttpServer {
     listener: TcpListener,
@@ -124,22 +128,22 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Takes the port.
+    /// Binds the address and port.
     ///
     /// # Errors
-    /// When the port cannot be had, or others than this machine could reach the server and no token is set.
+    /// If the address cannot be bound, or is not loopback and no token is set.
     pub async fn bind(options: HttpOptions) -> Result<Self, ServeError> {
         if options.token.is_none() && !options.listen.to_canonical().is_loopback() {
             return Err(ServeError::Listen(format!(
-                "{} can be reached from other machines, so clients must show a token: write one to a file (`openssl rand \
-                 -hex 32`) and give --http-token-file FILE, or listen on 127.0.0.1",
+                "other machines can reach {}, so clients must send a token: write one to a file (`openssl rand -hex 32`) \
+                 and pass --http-token-file FILE, or listen on 127.0.0.1",
                 options.listen
             )));
         }
-        let asked = SocketAddr::new(options.listen, options.port);
+        let wanted = SocketAddr::new(options.listen, options.port);
         let failed =
-            |error| ServeError::Listen(format!("cannot listen on http://{asked}: {error}"));
-        let listener = TcpListener::bind(asked).await.map_err(failed)?;
+            |error| ServeError::Listen(format!("cannot listen on http://{wanted}: {error}"));
+        let listener = TcpListener::bind(wanted).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
             listener,
@@ -148,33 +152,37 @@ impl HttpServer {
         })
     }
 
-    /// The URL of the page; the endpoint is `/mcp` below it.
+    /// Returns the URL of the web page; the endpoint is `/mcp` below it.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Serves until `stop` is cancelled. Then calls in flight get five seconds, after which they are cancelled.
+    /// Serves until `stop` is cancelled. Calls in flight then get five seconds before they are
+    /// cancelled.
     ///
-    /// Returns when they have cleaned up, or after a few seconds more.
+    /// Returns when they have cleaned up, or after three seconds more.
     pub async fn run(self, session: Arc<Session>, stop: CancellationToken) {
-        let ending = Ending::new(stop.clone());
+        let shutdown = CallShutdown::new(stop.clone());
         let ends = Shutdown {
             stop: stop.clone(),
             ..Shutdown::default()
         };
-        let guard = Guard::new(&self.options);
+        let filter = RequestFilter::new(&self.options);
         let pages = page::router(session.selection(), self.options.token.is_some());
-        let activity = Activity::new(session.clone(), stop.clone());
-        let server = Arc::new(Server::new(session, ending.clone()));
-        let endpoint = Endpoint::new(server, ending.clone(), ends.close_streams.clone());
-        let router = router(guard, endpoint, activity, pages, stop.clone());
+        let activity = ActivityMonitor::new(session.clone(), stop.clone());
+        let server = Arc::new(Server::new(session, shutdown.clone()));
+        let endpoint = Endpoint::new(server, shutdown.clone(), ends.cut.clone());
+        let router = router(filter, endpoint, activity, pages, stop.clone());
         let connections = connections::serve(self.listener, router, BOUNDS, ends.clone());
         let end = async {
             stop.cancelled().await;
-            if tokio::time::timeout(GRACE, ending.idle()).await.is_err() {
-                ending.cancel_calls();
-                if tokio::time::timeout(CLEAN_UP, ending.idle()).await.is_err() {
+            if tokio::time::timeout(GRACE, shutdown.idle()).await.is_err() {
+                shutdown.cancel_calls();
+                if tokio::time::timeout(CLEAN_UP, shutdown.idle())
+                    .await
+                    .is_err()
+                {
                     tracing::warn!("calls were still cleaning up when the server ended");
                 }
             }
@@ -185,9 +193,9 @@ impl HttpServer {
 }
 
 fn router(
-    guard: Guard,
+    filter: RequestFilter,
     endpoint: Endpoint,
-    activity: Activity,
+    activity: ActivityMonitor,
     pages: Router,
     stop: CancellationToken,
 ) -> Router {
@@ -196,13 +204,27 @@ fn router(
         .route("/mcp/", any(endpoint::handle))
         .with_state(endpoint)
         .nest("/api", api::router(activity))
-        .layer(from_fn_with_state(guard.clone(), guard::check_token))
-        .layer(from_fn_with_state(guard.clone(), guard::check_origin));
-    // What it says is public; what it shows is asked for with the token.
+        .layer(from_fn_with_state(
+            filter.clone(),
+            request_filter::check_token,
+        ))
+        .layer(from_fn_with_state(
+            filter.clone(),
+            request_filter::check_origin,
+        ));
+    // The page itself is public. Its script needs the token to fetch data.
     let pages = pages
-        .fallback(|| async { (StatusCode::NOT_FOUND, "no such page; MCP is at /mcp\n") })
-        .layer(from_fn_with_state(guard, guard::check_page_origin));
-    // Probes come under any name, and learn nothing.
+        .fallback(|| async {
+            (
+                StatusCode::NOT_FOUND,
+                "there is no such page; the MCP endpoint is /mcp\n",
+            )
+        })
+        .layer(from_fn_with_state(
+            filter,
+            request_filter::check_page_origin,
+        ));
+    // Health probes may use any host name; the answer reveals nothing else.
     let health = Router::new()
         .route("/healthz", get(health))
         .with_state(stop);
@@ -217,7 +239,7 @@ async fn health(State(stop): State<CancellationToken>) -> Response {
     }
 }
 
-/// What every answer says about itself to browsers.
+/// Adds security headers for browsers to every answer.
 async fn headers(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
     let mut answer = next.run(request).await;
     let headers = answer.headers_mut();

@@ -1,4 +1,5 @@
-//! The page for people: documentation from the manifest, rendered here, and a script that shows what is going on.
+//! The web page: documentation rendered from the manifest, and a script that shows images and
+//! operations.
 
 use std::sync::Arc;
 
@@ -21,17 +22,17 @@ const SCRIPT: &str = include_str!("../../../templates/page/app.js");
 const STYLE: &str = include_str!("../../../templates/page/app.css");
 const ICON: &str = include_str!("../../../templates/page/icon.svg");
 
-/// Nothing but what this server sends, and no script or style within the page.
+/// Allows only content from this server, and no inline scripts or styles.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
-/// Assets are asked for under a name that changes with them.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// Cache header of the script and style. Their URLs contain a digest, so they never change.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// What the page says, but for the address of the server.
+/// Facts for the page's template, all but the URL of the server.
 #[derive(Clone)]
 struct Page(Arc<Map<String, Value>>);
 
-/// `/` and its assets. `token` says whether the server asks for one.
+/// Routes of `/` and its assets. `token` is set if the server requires one.
 pub(super) fn router(offer: &ToolSelection, token: bool) -> Router {
     let page = Page(Arc::new(facts(offer, token)));
     Router::new()
@@ -72,12 +73,12 @@ async fn index(State(page): State<Page>, request: Request) -> Response {
 async fn asset(text: &'static str, kind: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
-        (header::CACHE_CONTROL, FOR_EVER),
+        (header::CACHE_CONTROL, IMMUTABLE),
     ];
     (headers, text).into_response()
 }
 
-/// Asked for under one name for ever, so it is looked for again.
+/// Serves the icon. Its URL never changes, so browsers must check for a new version.
 async fn icon() -> Response {
     let headers = [
         (header::CONTENT_TYPE, "image/svg+xml"),
@@ -86,7 +87,7 @@ async fn icon() -> Response {
     (headers, ICON).into_response()
 }
 
-/// The server as the reader reached it. The name was looked at before, and is escaped in the page.
+/// Returns the URL that the reader used. The host was checked before, and the template escapes it.
 fn url(request: &Request) -> String {
     let host = request
         .headers()
@@ -101,7 +102,7 @@ fn url(request: &Request) -> String {
     format!("{scheme}://{host}")
 }
 
-/// What the manifest says, with its texts as HTML too.
+/// Returns the manifest's facts, with its texts also as HTML.
 fn facts(offer: &ToolSelection, token: bool) -> Map<String, Value> {
     let mut facts = offer.facts();
     let html = |entry: &mut Value, from: &str, to: &str, render: fn(&str) -> String| {
@@ -147,7 +148,7 @@ fn entries<'a>(
         .flat_map(Map::values_mut)
 }
 
-/// By which browsers know an asset again, and know it to be whole.
+/// Returns an asset's version for its URL and its subresource integrity digest.
 fn fingerprint(text: &str) -> Value {
     let digest = Sha256::digest(text.as_bytes());
     let version: String = digest

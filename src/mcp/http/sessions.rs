@@ -1,4 +1,5 @@
-//! Sessions of clients before protocol 2026-07-28: a bounded number, and what happens to calls whose client has gone.
+//! Sessions of clients before protocol 2026-07-28: bounds their number and cancels calls of lost
+//! clients.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -19,16 +20,16 @@ use rmcp::transport::streamable_http_server::session::{
 };
 use tokio::time::Instant;
 
-/// How many sessions there may be at once.
-const SESSIONS: usize = 256;
-/// How long a session is kept that nothing is heard of.
+/// Most sessions at once.
+const MAX_SESSIONS: usize = 256;
+/// How long an idle session is kept.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long a client may take to come back to a call whose connection was lost.
-const COME_BACK: Duration = Duration::from_secs(5);
-/// When such a client should try, as it is told.
+/// How long a client may take to resume a call after its connection was lost.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
+/// Reconnection delay sent to clients.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// rmcp's sessions, with a bound.
+/// rmcp's sessions, bounded in number.
 #[derive(Clone)]
 pub(super) struct Sessions(Arc<SharedSessions>);
 
@@ -37,12 +38,12 @@ struct SharedSessions {
     known: Mutex<HashMap<SessionId, SessionRecord>>,
 }
 
-/// What is known of one session.
+/// State of one session.
 struct SessionRecord {
     last: Instant,
-    /// How many streams are open to its client.
+    /// Open streams to its client.
     streams: usize,
-    /// The calls under way, by the number that rmcp gives each in the ids of its events.
+    /// Calls in flight, by the number that rmcp puts into the ids of its events.
     calls: BTreeMap<u64, OpenCall>,
 }
 
@@ -54,7 +55,7 @@ struct OpenCall {
 impl Sessions {
     pub(super) fn new() -> Self {
         let mut config = SessionConfig::default();
-        // rmcp would end a session in the middle of a long quiet call.
+        // rmcp's keep-alive would end a session during a long call without output.
         config.keep_alive = None;
         config.sse_retry = Some(RETRY);
         let mut local = LocalSessionManager::default();
@@ -65,10 +66,12 @@ impl Sessions {
         }))
     }
 
-    /// Whether there is, or could be made, room for one more session: those that nobody has used for long are ended,
-    /// and if there are too many, the one that has been idle the longest.
+    /// Reports whether there is room for one more session.
+    ///
+    /// First ends idle sessions: those idle for more than an hour and, at the limit, the ones idle
+    /// for longest.
     pub(super) async fn has_room(&self) -> bool {
-        let (over, room) = {
+        let (evicted, room) = {
             let known = self.0.known();
             let mut idle: Vec<(Instant, SessionId)> = known
                 .iter()
@@ -80,19 +83,19 @@ impl Sessions {
                 .iter()
                 .take_while(|(last, _)| last.elapsed() > IDLE)
                 .count();
-            let surplus = (known.len() + 1).saturating_sub(SESSIONS);
-            let over = expired.max(surplus).min(idle.len());
-            let over: Vec<SessionId> = idle.drain(..over).map(|(_, id)| id).collect();
-            let room = known.len() - over.len() < SESSIONS;
-            (over, room)
+            let surplus = (known.len() + 1).saturating_sub(MAX_SESSIONS);
+            let count = expired.max(surplus).min(idle.len());
+            let evicted: Vec<SessionId> = idle.drain(..count).map(|(_, id)| id).collect();
+            let room = known.len() - evicted.len() < MAX_SESSIONS;
+            (evicted, room)
         };
-        for id in over {
+        for id in evicted {
             let _ = self.close_session(&id).await;
         }
         room
     }
 
-    /// Follows a stream to the client, so that its end is noticed.
+    /// Wraps a stream to the client, so that its end is noticed.
     fn watch(
         &self,
         session: &SessionId,
@@ -139,24 +142,25 @@ impl SharedSessions {
     }
 }
 
-/// The number of a call in the id of an event, `INDEX/NUMBER`.
+/// Parses the number of a call in the id of an event, `INDEX/NUMBER`.
 fn number(event: &str) -> Option<u64> {
     event.split_once('/')?.1.parse().ok()
 }
 
-/// A stream to a client. If it ends before the call's answer, the call is cancelled unless the client comes back.
+/// A stream to a client. If it ends before the call's answer and the client does not resume it, the
+/// call is cancelled.
 struct WatchedStream {
     stream: Pin<Box<dyn Stream<Item = ServerSseMessage> + Send + Sync>>,
     sessions: Sessions,
     session: SessionId,
-    /// The request that it carries the answer of.
+    /// The request whose answer the stream carries.
     request: Option<RequestId>,
     number: Option<u64>,
     done: bool,
 }
 
 impl WatchedStream {
-    fn saw(&mut self, message: &ServerSseMessage) {
+    fn observe(&mut self, message: &ServerSseMessage) {
         let Some(request) = &self.request else { return };
         if self.number.is_none()
             && let Some(number) = message.event_id.as_deref().and_then(number)
@@ -185,8 +189,9 @@ impl Stream for WatchedStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.stream.as_mut().poll_next(context);
         match &polled {
-            Poll::Ready(Some(message)) => self.saw(message),
-            // One that the client came back for ends too, and another goes on with its call.
+            Poll::Ready(Some(message)) => self.observe(message),
+            // A resumed call continues on another stream, so the end of a stream with a request is
+            // not the call's end.
             Poll::Ready(None) => self.done |= self.request.is_none(),
             Poll::Pending => {}
         }
@@ -208,7 +213,7 @@ impl Drop for WatchedStream {
                         lost = (call.streams == 0).then(|| call.request.clone());
                     }
                 }
-                // The client went before it was sent anything.
+                // The client left before any event was sent.
                 None if !self.done => lost = self.request.take(),
                 None => {}
             }
@@ -216,10 +221,10 @@ impl Drop for WatchedStream {
         let Some(request) = lost else { return };
         let (sessions, session, number) =
             (self.sessions.clone(), self.session.clone(), self.number);
-        // A stream may be dropped with its runtime.
+        // The runtime itself may be shutting down.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
-                tokio::time::sleep(COME_BACK).await;
+                tokio::time::sleep(RESUME_TIMEOUT).await;
                 if let Some(number) = number {
                     let mut known = sessions.0.known();
                     let Some(known) = known.get_mut(&session) else {
@@ -263,7 +268,7 @@ impl SessionManager for Sessions {
         self.0.local.has_session(id).await
     }
 
-    /// Ends the session, and its calls first: rmcp would leave them five seconds.
+    /// Ends the session after cancelling its calls, which rmcp would let run for five more seconds.
     async fn close_session(&self, id: &SessionId) -> Result<(), Self::Error> {
         let known = self.0.known().remove(id);
         for call in known
@@ -316,7 +321,7 @@ impl SessionManager for Sessions {
             Some(known.get(id)?.calls.get(&number)?.request.clone())
         });
         let stream = self.0.local.resume(id, last_event_id.clone()).await?;
-        // rmcp begins with the event that the client names as its last.
+        // rmcp repeats the event that the client names as its last.
         let stream = stream.filter(move |message| {
             std::future::ready(message.event_id.as_deref() != Some(last_event_id.as_str()))
         });

@@ -1,4 +1,4 @@
-//! Who we are to the backend, and which backend it is.
+//! Handler of `whoami`: the account, its limits, and the backend in use.
 
 use crate::tools::results::Whoami;
 use crate::tools::{AccountTools, Context, Handlers, ToolError, params};

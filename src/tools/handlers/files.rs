@@ -1,4 +1,4 @@
-//! Files: in from this machine, out of images, and looks into images.
+//! Handlers for files: uploading and sending, downloading, and reading in images.
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,10 @@ use crate::tools::results::{
 use crate::tools::{Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync};
 use crate::types::{FileItem, FileResponse, GrepResult};
 
-/// The most bytes of lines in one answer.
-const MOST_LINES: usize = 64 * 1024;
-/// The most bytes of one line.
-const MOST_LINE: usize = 1000;
+/// Most bytes of matches in one answer.
+const MAX_MATCH_BYTES: usize = 64 * 1024;
+/// Most bytes of one line.
+const MAX_LINE_BYTES: usize = 1000;
 
 impl FilesTools for Handlers {
     async fn upload(&self, arguments: params::Upload, cx: &Context) -> Result<Upload, ToolError> {
@@ -34,7 +34,7 @@ impl FilesTools for Handlers {
             (None, None, Some(text)) => UploadSource::Bytes(decoded(&text)?),
             _ => {
                 return Err(ToolError::invalid(
-                    "give exactly one of `path`, `content` and `content_base64`",
+                    "`upload` needs exactly one of `path`, `content` and `content_base64`",
                 ));
             }
         };
@@ -48,12 +48,12 @@ impl FilesTools for Handlers {
         };
         let (backend, sha256) = (client.backend().identity(), stored.sha256.clone());
         let uuid = stored.uuid.to_string();
-        let kept = cx.session().store().write(move |c| {
-            uploads::remember(c, &backend, &sha256, &uuid)?;
+        let written = cx.session().store().write(move |c| {
+            uploads::insert(c, &backend, &sha256, &uuid)?;
             uploads::set_executable(c, &backend, &sha256, executable)
         });
-        if let Err(error) = kept.await {
-            tracing::warn!("cannot remember an upload: {error}");
+        if let Err(error) = written.await {
+            tracing::warn!("cannot record an upload: {error}");
         }
         Ok(stored.into())
     }
@@ -99,9 +99,9 @@ impl FilesTools for Handlers {
         let mut destination = local_path("destination", &destination)?;
         let path = path_in_image(&path);
         if destination.is_dir() {
-            let name = Path::new(&path)
-                .file_name()
-                .ok_or_else(|| ToolError::invalid("`path` names no file"))?;
+            let name = Path::new(&path).file_name().ok_or_else(|| {
+                ToolError::invalid("`path` names no file; give the path of a file in the image")
+            })?;
             destination.push(name);
         }
         let destination = cx
@@ -120,7 +120,7 @@ impl FilesTools for Handlers {
                 )
             })
             .await
-            // Our own way to the directory says nothing to others.
+            // Errors show the user's path instead of the path through the open directory.
             .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
         Ok(Download {
             success: true,
@@ -192,16 +192,16 @@ impl FilesTools for Handlers {
     }
 }
 
-/// Uploads a file of this machine, if it may be touched; and whether it is executable.
+/// Uploads a local file if access is allowed. Also returns whether the file is executable.
 async fn upload_path(
     path: &Path,
     client: &Client,
     cx: &Context,
 ) -> Result<(FileResponse, bool), ToolError> {
     let opened = cx.session().local().open("path", path)?;
-    if !opened.about.is_file() {
+    if !opened.metadata.is_file() {
         return Err(ToolError::unusable_file(format!(
-            "{} is not a regular file: only those can be uploaded",
+            "{} is not a regular file; only regular files can be uploaded",
             path.display()
         )));
     }
@@ -212,7 +212,7 @@ async fn upload_path(
         .await
         .map_err(|error| ToolError::internal("hashing failed", error))?
         .map_err(failed)?;
-    // The same file, whatever has its name by now.
+    // Reads the file that was hashed, even if another one has its name by now.
     let file = opened.file;
     let open = move || {
         use std::io::Seek as _;
@@ -222,7 +222,7 @@ async fn upload_path(
     };
     let stored = client.upload_known(open, path, &sha256, size, true);
     let stored = cx.unless_cancelled(stored).await?;
-    Ok((stored, rsync::executable(&opened.about)))
+    Ok((stored, rsync::executable(&opened.metadata)))
 }
 
 enum UploadSource {
@@ -237,20 +237,20 @@ fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
         .map_err(|error| ToolError::invalid_because("`content_base64` is not base64", error))
 }
 
-/// The matches that fit into one answer.
+/// Converts matches, as many as fit into one answer.
 fn matches(search: &ImageSearch<'_>, found: GrepResult) -> Grep {
     let (mut matches, mut bytes, mut cut) = (Vec::new(), 0, false);
     let count = found.matches.len();
     for found in found.matches {
         let mut line = found.line_text;
         line.truncate(line.trim_end_matches(['\n', '\r']).len());
-        if line.len() > MOST_LINE {
-            let end = boundary(line.as_bytes(), MOST_LINE);
+        if line.len() > MAX_LINE_BYTES {
+            let end = boundary(line.as_bytes(), MAX_LINE_BYTES);
             line.truncate(end);
             line.push('…');
         }
         bytes += line.len() + found.path.len() + 32;
-        if bytes > MOST_LINES {
+        if bytes > MAX_MATCH_BYTES {
             cut = true;
             break;
         }
@@ -263,12 +263,12 @@ fn matches(search: &ImageSearch<'_>, found: GrepResult) -> Grep {
     let next = (cut || found.truncated).then(|| {
         if cut || count as u64 >= search.max_total {
             format!(
-                "there are more: narrow it down, as in grep(image={}, pattern={}, path=…, glob=…, max_count=1)",
+                "there are more matches; narrow the search, for example grep(image={}, pattern={}, path=…, glob=…, max_count=1)",
                 quoted(search.image),
                 quoted(search.pattern)
             )
         } else {
-            "there are more: narrow it down with path, glob or max_count".to_owned()
+            "the search stopped early; narrow it with path, glob or max_count".to_owned()
         }
     });
     Grep {
@@ -280,7 +280,7 @@ fn matches(search: &ImageSearch<'_>, found: GrepResult) -> Grep {
     }
 }
 
-/// The exact call that goes on where an answer ends.
+/// Returns the call that continues where an answer ends.
 fn call(tool: &str, image: &str, path: &str, offset: u64, limit: u64) -> String {
     format!(
         "{tool}(image={}, path={}, offset={offset}, limit={limit})",
@@ -310,7 +310,8 @@ fn entry(directory: &str, item: FileItem) -> FileEntry {
     }
 }
 
-/// Text where it is text, cut between characters, else base64; and how many bytes that shows.
+/// Encodes bytes as text if they are UTF-8, else as base64. Text is cut between characters. Also
+/// returns the encoding and the number of encoded bytes.
 fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
     let used = if whole {
         bytes.len()
@@ -318,7 +319,8 @@ fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
         boundary(bytes, bytes.len())
     };
     match std::str::from_utf8(&bytes[..used]) {
-        // A part that is shorter than its first character would go nowhere as text.
+        // A range shorter than its first character would encode nothing as text, so that the next
+        // call would repeat it.
         Ok(text) if !text.contains('\0') && (used > 0 || bytes.is_empty()) => {
             (text.to_owned(), "utf-8", used)
         }
@@ -331,7 +333,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_cut_between_characters_and_bytes_are_base64() {
+    fn text_is_cut_between_characters_and_other_bytes_are_base64() {
         assert_eq!(readable("a€".as_bytes(), true), ("a€".into(), "utf-8", 4));
         assert_eq!(
             readable(&"a€".as_bytes()[..3], false),
@@ -343,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_call_can_be_made_as_it_stands() {
+    fn the_next_call_is_quoted_for_direct_use() {
         assert_eq!(
             call("t", "tag:a", "/b\"c", 5, 10),
             r#"t(image="tag:a", path="/b\"c", offset=5, limit=10)"#

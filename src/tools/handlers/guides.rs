@@ -1,4 +1,4 @@
-//! Guides as a tool, for clients that read no resources.
+//! Handler of `get_guide`, for clients that read no resources.
 
 use crate::tools::catalogue::find_guide;
 use crate::tools::results::GetGuide;

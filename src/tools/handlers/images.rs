@@ -1,4 +1,4 @@
-//! Images: finding and naming them.
+//! Handlers for images: listing, importing and tagging.
 
 use super::import;
 use crate::ImageRef;
@@ -29,7 +29,7 @@ impl ImagesTools for Handlers {
             .map(|prefix| prefix.strip_prefix("tag:").unwrap_or(prefix))
             .filter(|prefix| !prefix.is_empty());
         if let Some(prefix) = prefix {
-            // The API takes no prefix that ends in a separator.
+            // The API accepts no prefix that ends in a separator.
             request = match prefix.trim_end_matches([':', '/', '.']) {
                 "" => request.tagged("1"),
                 prefix => request.tag(prefix),
@@ -92,7 +92,8 @@ impl ImagesTools for Handlers {
         let params::GetImage { image } = arguments;
         let image: ImageRef = image.parse()?;
         let mut found: GetImage = cx.client().await?.resolve(&image).await?.into();
-        // An image may have several tags, of which the backend shows one.
+        // An image may have several tags. The backend shows one, which may be another than the
+        // given one.
         if let ImageRef::Tag(tag) = image {
             found.tag = Some(tag);
         }

@@ -1,4 +1,4 @@
-//! Importing images from registries.
+//! Handler of `import_image`: imports images from registries and local files.
 
 use crate::tools::operation::{StartedOperation, ended, failed, waiting_call};
 use crate::tools::paths::local_path;
@@ -8,10 +8,10 @@ use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
 use contree_registry::{Login, Reference, RegistryHost, check};
 
-/// What an import asks for in addition to the time of the import itself.
-const GRACE: u64 = 30;
+/// Seconds to wait beyond the import's own timeout.
+const GRACE_SECONDS: u64 = 30;
 
-/// Imports an image and waits for it, unless told otherwise.
+/// Imports an image and waits for the end unless `wait` is false.
 pub(super) async fn import(
     arguments: params::ImportImage,
     cx: &Context,
@@ -25,28 +25,29 @@ pub(super) async fn import(
     } = arguments;
     let client = cx.client().await?;
     let mut url = registry_url.trim().to_owned();
-    let credentials = match local_form(&url) {
+    let credentials = match local_path_of(&url) {
         Some(path) => {
             if !cx.session().is_local() {
                 return Err(ToolError::invalid(format!(
-                    "`{url}` is on this machine, and only the embedded engine in this process takes what is here"
+                    "`{url}` is a file on this machine, which only the embedded engine can import; this server uses another backend"
                 ))
                 .with_hint(
-                    "Push it to a registry that the backend reaches, and import it from there.",
+                    "Push the image to a registry that the backend can reach, and import it from there.",
                 ));
             }
-            let place = local_path("registry_url", path)?;
-            let archive = untagged(&place);
+            let path_with_name = local_path("registry_url", path)?;
+            let archive = untagged(&path_with_name);
             let resolved = cx.session().local().resolved("registry_url", &archive)?;
-            // The engine is to open what was judged, and not what a link leads to by then.
+            // The engine gets the checked path, so that a link changed meanwhile cannot redirect
+            // it.
             let (scheme, _) = url.split_once(':').unwrap_or_default();
-            let named = place.to_string_lossy();
+            let named = path_with_name.to_string_lossy();
             let tag = &named[archive.to_string_lossy().len()..];
             let whole = format!("{}{tag}", resolved.display());
-            // With the place it really is at, the same text may name another one.
+            // Behind the real path, the same name could select another file.
             if tag.split('/').any(|part| part == "..") || untagged(whole.as_ref()) != resolved {
                 return Err(ToolError::invalid(format!(
-                    "`registry_url`: `{}` is no name of an image in {}",
+                    "`registry_url`: `{}` is not a valid image name in {}; leave the name out or use one without `..`",
                     tag.trim_start_matches(':'),
                     archive.display()
                 )));
@@ -69,7 +70,7 @@ pub(super) async fn import(
     let start = async { Ok::<_, ToolError>(client.import_image().body(request).send().await?) };
     let (operation, started) =
         StartedOperation::start(client, cx, start, |started| started.uuid).await?;
-    let time = std::time::Duration::from_secs(timeout.saturating_add(GRACE));
+    let time = std::time::Duration::from_secs(timeout.saturating_add(GRACE_SECONDS));
     let id = started.uuid;
     let follow = async { Ok(ended(client, id, time, Some(cx)).await?.into()) };
     let Some(ended) = operation.finish(wait, follow, waiting_call).await? else {
@@ -80,7 +81,7 @@ pub(super) async fn import(
     };
     if ended.status == OperationStatus::Failed.as_str() {
         return Err(failed(&ended).with_hint(
-            "Check the reference; if the registry wants credentials, `registry_token_obtain` and `registry_auth` store them.",
+            "Check the reference. If the registry requires credentials, get them with `registry_token_obtain` and store them with `registry_auth`.",
         ));
     }
     Ok(ImportImage {
@@ -89,8 +90,8 @@ pub(super) async fn import(
     })
 }
 
-/// The path of a form that means this machine, such as `oci-layout:PATH`.
-fn local_form(url: &str) -> Option<&str> {
+/// Returns the path in a URL of a local file, such as `oci-layout:PATH`. `None` for registries.
+fn local_path_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once(':')?;
     let is_local = matches!(
         scheme,
@@ -106,7 +107,7 @@ fn local_form(url: &str) -> Option<&str> {
     is_local.then(|| rest.strip_prefix("//").unwrap_or(rest))
 }
 
-/// The path without a name behind it, as the engine splits them: the longest path that is there counts.
+/// Removes an image name behind a path. Like the engine, it takes the longest existing path.
 fn untagged(path: &std::path::Path) -> std::path::PathBuf {
     let text = path.to_string_lossy();
     let mut end = text.len();
@@ -122,22 +123,23 @@ fn untagged(path: &std::path::Path) -> std::path::PathBuf {
     }
 }
 
-/// The credentials to import with, tried before they are used; none if anonymous access is accepted.
+/// Finds the credentials for an import and checks them with the registry. `None` means anonymous
+/// access.
 async fn credentials(
     url: &str,
     anonymous: bool,
     client: &Client,
     cx: &Context,
 ) -> Result<Option<RegistryCredentials>, ToolError> {
-    // The registry that the backend will take it for; a bare name is one of Docker Hub.
+    // Resolves the registry as the backend does: a bare name belongs to Docker Hub.
     let registry = match url.parse::<Reference>() {
         Ok(reference) => reference.host().clone(),
         Err(_) => RegistryHost::from_reference(url)?,
     };
     let login = registry_login::stored(cx, client, &registry).await;
-    let how = format!(
-        "`registry_token_obtain(registry_url={:?})` shows where to make a token and `registry_auth` stores it; or import \
-         without credentials: `import_image(registry_url={url:?}, \
+    let remedy = format!(
+        "`registry_token_obtain(registry_url={:?})` shows where to create a token and `registry_auth` stores it. To import \
+         without credentials, call `import_image(registry_url={url:?}, \
          i_accept_that_anonymous_access_might_be_rate_limited=true)`.",
         registry.as_str()
     );
@@ -146,21 +148,22 @@ async fn credentials(
             return Ok(None);
         }
         return Err(
-            ToolError::no_login(format!("there are no credentials for {registry}")).with_hint(how),
+            ToolError::no_login(format!("there are no stored credentials for {registry}"))
+                .with_hint(remedy),
         );
     };
     cx.watcher()
         .progress(&format!("checking the credentials for {registry}"));
     if let Err(error) = check(cx.session().registries(), &registry, &login).await {
         if !error.is_rejection() {
-            // The backend may reach it although we do not.
-            tracing::warn!("cannot check the credentials: {error}");
+            // The backend may reach the registry although this machine does not.
+            tracing::warn!("cannot check the credentials for {registry}: {error}");
         } else if anonymous {
             cx.watcher()
-                .progress("the credentials are no longer good; going on without");
+                .progress("the registry rejected the credentials; importing without them");
             return Ok(None);
         } else {
-            return Err(ToolError::from(error).with_hint(how));
+            return Err(ToolError::from(error).with_hint(remedy));
         }
     }
     match login {
@@ -170,9 +173,9 @@ async fn credentials(
         })),
         Login::Identity(_) if anonymous => Ok(None),
         Login::Identity(_) => Err(ToolError::no_login(format!(
-            "Docker has only a refresh token for {registry}, which an import cannot use"
+            "Docker stores only a refresh token for {registry}, which imports cannot use"
         ))
-        .with_hint(how)),
+        .with_hint(remedy)),
     }
 }
 
@@ -181,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_of_this_machine_are_told_from_registries() {
+    fn local_files_are_distinguished_from_registries() {
         for (url, path) in [
             ("oci-layout:/a/b:tag", Some("/a/b:tag")),
             ("docker-archive:/x.tar", Some("/x.tar")),
@@ -193,7 +196,7 @@ mod tests {
             ("localhost:5000/x", None),
             ("alpine", None),
         ] {
-            assert_eq!(local_form(url), path, "{url}");
+            assert_eq!(local_path_of(url), path, "{url}");
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a:b");

@@ -1,4 +1,4 @@
-//! The handlers of the tools, one file for each toolset, and those of the resources.
+//! Handlers of the tools, one file for each toolset, and handlers of the resources.
 
 mod account;
 mod files;

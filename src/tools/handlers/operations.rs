@@ -1,4 +1,4 @@
-//! Operations: following and cancelling what runs.
+//! Handlers for operations: waiting and cancelling.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::tools::results::{CancelOperation, Operation, WaitOperations};
 use crate::tools::{Context, Handlers, OperationsTools, ToolError, params};
 use crate::{Client, Error};
 
-/// The longest that is waited: 136 years.
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-/// How many operations can be waited for at once. Each takes a connection to the backend.
-const MOST: usize = 256;
-/// How much output an answer has in all; operations beyond are without theirs.
-const OUTPUT: usize = 16 * 1024 * 1024;
+/// Longest wait, 136 years. A larger timeout counts as this one.
+const MAX_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
+/// Most operations in one wait. Each takes a connection to the backend.
+const MAX_OPERATIONS: usize = 256;
+/// Bytes of output in one answer. Further operations are returned without their output.
+const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;
 
 impl OperationsTools for Handlers {
     async fn wait_operations(
@@ -36,12 +36,11 @@ impl OperationsTools for Handlers {
             params::WaitOperationsMode::Any => true,
             params::WaitOperationsMode::All => false,
         };
-        // Longer than a process lives is for ever.
-        let time = Duration::try_from_secs_f64(timeout).map_or(FOR_EVER, |time| time.min(FOR_EVER));
+        let time = Duration::try_from_secs_f64(timeout).map_or(MAX_WAIT, |time| time.min(MAX_WAIT));
         let mut waiting = OperationWait::new(&operation_ids);
-        if waiting.pending.len() > MOST {
+        if waiting.pending.len() > MAX_OPERATIONS {
             return Err(ToolError::invalid(format!(
-                "`operation_ids` has {} operations; {MOST} can be waited for at once",
+                "`operation_ids` has {} operations; wait for at most {MAX_OPERATIONS} at once",
                 waiting.pending.len()
             )));
         }
@@ -78,21 +77,21 @@ impl OperationsTools for Handlers {
     }
 }
 
-/// No id was good, so that there is nothing to answer but why.
+/// Builds the error if none of the given ids could be followed.
 fn none_followed(errors: &BTreeMap<String, String>) -> ToolError {
     let reasons: Vec<String> = errors
         .iter()
         .map(|(id, error)| format!("`{id}`: {error}"))
         .collect();
     ToolError::invalid(reasons.join("\n"))
-        .with_hint("`operation_ids` takes the ids that `run` with wait=false answers; `list_operations()` shows all")
+        .with_hint("`operation_ids` takes ids that `run` or `import_image` returns with wait=false; `list_operations()` shows all")
 }
 
 struct OperationWait {
-    /// What has not ended yet, by its id.
+    /// Operations that have not ended yet, by id.
     pending: BTreeMap<String, Uuid>,
     answer: WaitOperations,
-    /// How much output the answer may still take, in bytes.
+    /// Bytes of output that still fit into the answer.
     room: usize,
 }
 
@@ -101,7 +100,7 @@ impl OperationWait {
         let mut waiting = Self {
             pending: BTreeMap::new(),
             answer: WaitOperations::default(),
-            room: OUTPUT,
+            room: MAX_OUTPUT_BYTES,
         };
         for id in ids {
             match id.trim().parse::<Uuid>() {
@@ -117,7 +116,8 @@ impl OperationWait {
         waiting
     }
 
-    /// Until all have ended, or the first, or the time is over.
+    /// Follows the operations until all have ended (with `any`, until one has), or the time is
+    /// over.
     async fn follow(
         &mut self,
         client: &Client,
@@ -135,12 +135,13 @@ impl OperationWait {
         loop {
             let (id, ended) = tokio::select! {
                 biased;
-                () = cx.cancelled() => return Err(ToolError::cancelled("cancelled; the operations go on")),
+                () = cx.cancelled() => return Err(ToolError::cancelled("the call was cancelled; the operations still run")),
                 next = running.next() => match next {
                     Some(next) => next,
                     None => return Ok(()),
                 },
-                // A wait that is a little late must not hold up the others' results.
+                // A second more than the single waits have, so that a late one does not hold up the
+                // other results.
                 () = tokio::time::sleep_until(until + Duration::from_secs(1)) => return Ok(()),
             };
             match ended {
@@ -161,13 +162,13 @@ impl OperationWait {
                 }
             }
             cx.watcher().progress(&format!(
-                "{} of {total} operations are over",
+                "{} of {total} operations have ended",
                 total - self.pending.len()
             ));
         }
     }
 
-    /// Takes a result into the answer, without its output if there is too much already.
+    /// Adds a result to the answer, without its output if there is no room for it.
     fn take(&mut self, id: String, mut operation: Operation) {
         let output = operation.stdout.len() + operation.stderr.len();
         match self.room.checked_sub(output) {
@@ -182,7 +183,7 @@ impl OperationWait {
         self.answer.results.insert(id, operation);
     }
 
-    /// The first has won: the others are cancelled.
+    /// Cancels the operations that have not ended, after the first has.
     async fn cancel_rest(&mut self, client: &Client, cx: &Context) {
         let rest = std::mem::take(&mut self.pending);
         let cancelled = rest.into_iter().map(|(id, uuid)| async move {
@@ -196,7 +197,7 @@ impl OperationWait {
             match status {
                 Ok(operation) => {
                     let operation = Operation::from(operation);
-                    // One may have come to its own end meanwhile.
+                    // An operation may have ended by itself meanwhile.
                     if operation.status == "CANCELLED" {
                         self.answer.cancelled.push(id.clone());
                     } else {

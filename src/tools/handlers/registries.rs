@@ -1,12 +1,12 @@
-//! Credentials of registries: where to make them, and keeping those that are good.
+//! Handlers for registry credentials: shows where to create them, checks them and stores them.
 
 use crate::store::credentials;
-use crate::tools::answer::WantedPage;
+use crate::tools::answer::PageRequest;
 use crate::tools::results::{RegistryAuth, RegistryTokenObtain};
 use crate::tools::{Context, Handlers, PageOutcome, RegistriesTools, ToolError, params};
 use contree_registry::{CredentialCheck, Login, RegistryHost, check, token_page};
 
-/// What both tools answer if they do what they are for; anything else is an error.
+/// Status of every answer of both tools. A failure is an error instead.
 const SUCCESS: &str = "success";
 
 impl RegistriesTools for Handlers {
@@ -23,10 +23,10 @@ impl RegistriesTools for Handlers {
         );
         let Some(page) = token_page(&registry) else {
             return Err(ToolError::not_found(format!(
-                "no page for access tokens of {registry} is known"
+                "the page for access tokens of {registry} is unknown"
             ))
             .with_hint(format!(
-                "Ask the user for a user and a token or password of {registry}, then call `{call}`: any registry is accepted."
+                "Ask the user for a user name and a token or password for {registry}, then call `{call}`, which accepts any registry."
             )));
         };
         let message = format!("To import from {registry}: {}.", page.instructions);
@@ -38,26 +38,26 @@ impl RegistriesTools for Handlers {
             PageOutcome::Opened => format!("The page was opened for the user. {message}"),
             PageOutcome::Declined => {
                 return Err(
-                    ToolError::declined("the user did not want to open the page").with_hint(
-                        format!("Ask what to do instead; with a token at hand, call `{call}`."),
+                    ToolError::declined("the user declined to open the page for access tokens").with_hint(
+                        format!("Ask the user what to do instead. If the user already has a token, call `{call}`."),
                     ),
                 );
             }
             PageOutcome::Unsupported | PageOutcome::CallAgain => {
-                format!("The user is to open {}. {message}", page.url)
+                format!("The user must open {}. {message}", page.url)
             }
         };
-        let asked = match shown {
+        let request = match shown {
             PageOutcome::Opened => "Ask the user for the user name and the token",
-            _ => "Show the user this link and ask for the user name and the token made there",
+            _ => "Show the user this link and ask for the user name and the token created there",
         };
         Ok(RegistryTokenObtain {
             status: SUCCESS.into(),
             registry: registry.to_string(),
             url: page.url.into(),
             message: done,
-            agent_instruction: format!("{asked}, then call {call}."),
-            wanted_page: (shown == PageOutcome::CallAgain).then(|| WantedPage {
+            agent_instruction: format!("{request}, then call {call}."),
+            page_request: (shown == PageOutcome::CallAgain).then(|| PageRequest {
                 message,
                 url: page.url.to_owned(),
             }),
@@ -74,19 +74,19 @@ impl RegistriesTools for Handlers {
             username,
             token,
         } = arguments;
-        let registry = RegistryHost::for_login(&registry_url)?;
-        // Pasted and read from files, they come with blanks and line ends around them.
+        let registry = Host::to_log_in(&registry_url)?;
+        // Pasted text often has spaces and line ends around it.
         let username = username.trim().to_owned();
         let secret = token.trim().to_owned();
         if username.is_empty() || secret.is_empty() || username.contains(':') {
             return Err(ToolError::invalid(
-                "`username` and `token` must not be empty, and a user has no colon",
+                "`username` and `token` must not be empty, and `username` must not contain a colon",
             ));
         }
         let login = Login::password(&username, &secret);
         let checked = tokio::select! {
             biased;
-            () = cx.cancelled() => return Err(ToolError::cancelled("cancelled")),
+            () = cx.cancelled() => return Err(ToolError::cancelled("the call was cancelled; nothing was stored")),
             checked = check(cx.session().registries(), &registry, &login) => checked,
         };
         let access = checked.map_err(|error| {
@@ -101,17 +101,17 @@ impl RegistriesTools for Handlers {
             }
         })?;
         let backend = cx.client().await?.backend().identity();
-        let kept = registry.clone();
+        let key = registry.clone();
         cx.session()
             .store()
-            .write(move |c| credentials::keep(c, &backend, kept.as_str(), &username, &secret))
+            .write(move |c| credentials::insert(c, &backend, key.as_str(), &username, &secret))
             .await?;
         let message = match access {
-            CredentialCheck::Accepted => {
-                format!("{registry} accepts the credentials; imports use them from now on.")
+            Access::Granted => {
+                format!("{registry} accepts the credentials. Imports use them from now on.")
             }
-            CredentialCheck::NotRequired => format!(
-                "{registry} asks for no credentials, so they could not be tried; imports use them from now on."
+            Access::Open => format!(
+                "{registry} does not ask for credentials, so these could not be checked. Imports use them from now on."
             ),
         };
         Ok(RegistryAuth {

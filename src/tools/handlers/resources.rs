@@ -1,77 +1,85 @@
-//! What can be read as a resource: the same as with the tools, under a URI.
+//! Handlers of the resources, which return the same as the tools.
 
 use uuid::Uuid;
 
 use crate::tools::catalogue::find_guide;
 use crate::tools::lineage::lineage;
-use crate::tools::results::Render;
+use crate::tools::results::ToolResult;
 use crate::tools::{
-    Body, Content, Context, FilesTools, Handlers, Kept, OperationsTools, ResourceHandlers,
-    ToolError, params, uris,
+    CacheLifetime, ContentBody, Context, FilesTools, Handlers, OperationsTools, ResourceContent,
+    ResourceHandlers, ToolError, params, uris,
 };
 use crate::{ImageRef, OperationKind, OperationStatus};
 
-/// The most bytes that a resource holds, and entries that it lists: as much as the tools give at once.
-const MOST_BYTES: u64 = 1024 * 1024;
-const MOST_ENTRIES: u64 = 10_000;
+/// Most bytes of a resource, and most entries of a listing. The tools have the same limits.
+const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_ENTRIES: u64 = 10_000;
 
 impl ResourceHandlers for Handlers {
-    async fn read_file(&self, uri: uris::ReadFile, cx: &Context) -> Result<Content, ToolError> {
+    async fn read_file(
+        &self,
+        uri: uris::ReadFile,
+        cx: &Context,
+    ) -> Result<ResourceContent, ToolError> {
         let arguments = params::ReadFile {
             image: uri.image.clone(),
             path: absolute(&uri.path),
             offset: 0,
-            limit: MOST_BYTES,
+            limit: MAX_BYTES,
         };
         let read = FilesTools::read_file(self, arguments, cx).await?;
         if read.next.is_some() {
             return Err(ToolError::invalid(format!(
-                "`{}` has {} bytes, and a resource holds at most {MOST_BYTES}",
+                "`{}` has {} bytes, but a resource can have at most {MAX_BYTES}",
                 read.path, read.bytes_size
             ))
             .with_hint(format!(
-                "`read_file(image={:?}, path={:?})` reads it in parts, `download` saves it whole",
+                "Call `read_file(image={:?}, path={:?})` to read it in parts, or `download` to save it.",
                 uri.image, read.path
             )));
         }
         let body = match read.encoding.as_str() {
-            "base64" => Body::Base64(read.content),
-            _ => Body::Text(read.content),
+            "base64" => ContentBody::Base64(read.content),
+            _ => ContentBody::Text(read.content),
         };
-        Ok(Content {
+        Ok(ResourceContent {
             body,
-            kept: kept(&uri.image),
+            lifetime: lifetime(&uri.image),
         })
     }
 
-    async fn image_ls(&self, uri: uris::ImageLs, cx: &Context) -> Result<Content, ToolError> {
+    async fn image_ls(
+        &self,
+        uri: uris::ImageLs,
+        cx: &Context,
+    ) -> Result<ResourceContent, ToolError> {
         let arguments = params::ListFiles {
             image: uri.image.clone(),
             path: absolute(&uri.path),
             offset: 0,
-            limit: MOST_ENTRIES,
+            limit: MAX_ENTRIES,
         };
         let list = FilesTools::list_files(self, arguments, cx).await?;
-        Ok(Content::text(list.text(), kept(&uri.image)))
+        Ok(ResourceContent::text(list.text(), lifetime(&uri.image)))
     }
 
     async fn image_lineage(
         &self,
         uri: uris::ImageLineage,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         let lineage = lineage(cx, &uri.image).await?;
         let text = serde_json::to_string_pretty(&lineage)
-            .map_err(|error| ToolError::internal("the lineage is no JSON", error))?;
-        // An image may have another child at once.
-        Ok(Content::text(text, Kept::No))
+            .map_err(|error| ToolError::internal("cannot serialise the lineage", error))?;
+        // An image may get a new child at any time.
+        Ok(ResourceContent::text(text, CacheLifetime::None))
     }
 
     async fn instance_operation(
         &self,
         uri: uris::InstanceOperation,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         self.operation(&uri.operation_id, OperationKind::Instance, cx)
             .await
     }
@@ -80,14 +88,14 @@ impl ResourceHandlers for Handlers {
         &self,
         uri: uris::ImportOperation,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         self.operation(&uri.operation_id, OperationKind::ImageImport, cx)
             .await
     }
 
-    async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<Content, ToolError> {
+    async fn guide(&self, uri: uris::Guide, cx: &Context) -> Result<ResourceContent, ToolError> {
         let text = cx.session().selection().guide(find_guide(&uri.section)?);
-        Ok(Content::text(text, Kept::Forever))
+        Ok(ResourceContent::text(text, CacheLifetime::ThisVersion))
     }
 }
 
@@ -97,7 +105,7 @@ impl Handlers {
         id: &str,
         kind: OperationKind,
         cx: &Context,
-    ) -> Result<Content, ToolError> {
+    ) -> Result<ResourceContent, ToolError> {
         let operation_id: Uuid = id
             .trim()
             .parse()
@@ -106,21 +114,25 @@ impl Handlers {
         let operation = OperationsTools::get_operation(self, arguments, cx).await?;
         if !operation.kind.is_empty() && operation.kind != kind.to_string() {
             return Err(ToolError::not_found(format!(
-                "operation {operation_id} is of the kind {}",
+                "operation {operation_id} is of kind {}, not {kind}",
                 operation.kind
             )));
         }
         let over = OperationStatus::from(operation.status.as_str()).is_terminal();
         let text = serde_json::to_string_pretty(&operation)
-            .map_err(|error| ToolError::internal("the operation is no JSON", error))?;
-        Ok(Content::text(
+            .map_err(|error| ToolError::internal("cannot serialise the operation", error))?;
+        Ok(ResourceContent::text(
             text,
-            if over { Kept::Long } else { Kept::No },
+            if over {
+                CacheLifetime::Immutable
+            } else {
+                CacheLifetime::None
+            },
         ))
     }
 }
 
-/// A path of a URI, which has no slash at its beginning, as tools take it.
+/// Converts the path in a URI, which has no leading slash, to an absolute path.
 fn absolute(path: &str) -> String {
     let path = path.trim_start_matches('/');
     let path = path.strip_prefix("./").unwrap_or(path);
@@ -130,10 +142,11 @@ fn absolute(path: &str) -> String {
     }
 }
 
-/// What is read by UUID stays true; a tag may point elsewhere at once.
-fn kept(image: &str) -> Kept {
+/// Returns how long content of an image may be cached: by UUID it never changes, but a tag can
+/// move.
+fn lifetime(image: &str) -> CacheLifetime {
     match image.parse() {
-        Ok(ImageRef::Uuid(_)) => Kept::Long,
-        _ => Kept::No,
+        Ok(ImageRef::Uuid(_)) => CacheLifetime::Immutable,
+        _ => CacheLifetime::None,
     }
 }

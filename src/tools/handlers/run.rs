@@ -1,4 +1,4 @@
-//! Running a command and following it to its end.
+//! Handler of `run`: starts a command and follows it to its end.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::store::uploads;
 use crate::tools::operation::{StartedOperation, failed, waiting_call};
 use crate::tools::results::{Operation, Run};
 use crate::tools::rsync::DirectoryState;
-use crate::tools::{Context, Handlers, RunTools, Stream, ToolError, lineage, params};
+use crate::tools::{Context, Handlers, OutputStream, RunTools, ToolError, lineage, params};
 use crate::{Client, Error, ImageRef, OperationStatus, types};
 
-/// The least that is proposed when output was cut.
-const MORE_BYTES: u64 = 64 * 1024;
-/// The most that the API records of a stream.
-const MOST_BYTES: u64 = 10 * 1024 * 1024;
+/// Smallest `truncate_output_at` proposed after output was cut.
+const MIN_PROPOSED_BYTES: u64 = 64 * 1024;
+/// Most bytes of a stream that the API records.
+const MAX_RECORDED_BYTES: u64 = 10 * 1024 * 1024;
 
 impl RunTools for Handlers {
     async fn run(&self, arguments: params::Run, cx: &Context) -> Result<Run, ToolError> {
-        let Planned {
+        let RunPlan {
             mut request,
             wait,
             cut_at,
@@ -27,19 +27,19 @@ impl RunTools for Handlers {
         } = plan(arguments)?;
         let client = cx.client().await?;
         mark_executables(&mut request, client, cx).await;
-        let own = request.files.clone();
+        let argument_files = request.files.clone();
         let mut state = match state {
             Some(id) => Some(DirectoryState::load(cx, client, id).await?),
             None => None,
         };
-        let mut healed = false;
+        let mut retried = false;
         let ended = loop {
             if let Some(state) = &state {
-                request.files = state.placed();
-                request.files.extend(own.clone());
+                request.files = state.run_files();
+                request.files.extend(argument_files.clone());
             }
-            let first = !std::mem::replace(&mut healed, true);
-            let outcome = once(
+            let first = !std::mem::replace(&mut retried, true);
+            let outcome = attempt(
                 request.clone(),
                 wait,
                 client,
@@ -74,10 +74,10 @@ impl RunTools for Handlers {
         if let (Some(made), Some(parent)) = (made, started.image)
             && made != parent
         {
-            lineage::remember(cx, made, parent, started.operation, &request.command).await;
+            lineage::record(cx, made, parent, started.operation, &request.command).await;
         }
         if ended.truncated {
-            ended.next = more(&ended, cut_at);
+            ended.next = propose_limit(&ended, cut_at);
         }
         Ok(Run {
             operation_id: None,
@@ -86,24 +86,27 @@ impl RunTools for Handlers {
     }
 }
 
-/// What one try to run came to.
+/// Outcome of one attempt to run the command.
 enum RunAttempt {
-    /// It was started, and ended if that was waited for.
+    /// The command was started. It has also ended, unless the call does not wait.
     Done(crate::Run, Option<Box<Operation>>),
-    /// It could not run, perhaps because the backend has lost a file of the directory state.
+    /// The command could not run, perhaps because the backend has lost a file of the directory
+    /// state.
     Lost(ToolError),
 }
 
-/// Starts the command and follows it to its end. With a `state`, a failure that may be due to its files is told apart.
-async fn once(
+/// Starts the command and follows it to its end.
+///
+/// With a `state`, a failure that may be due to a lost file of the state is [`RunAttempt::Lost`].
+async fn attempt(
     request: types::InstanceSpawnRequest,
     wait: bool,
     client: &Client,
     cx: &Context,
     state: Option<&DirectoryState>,
 ) -> Result<RunAttempt, ToolError> {
-    let kept = request.truncate_output_at.map(usize::try_from);
-    let kept = kept.and_then(Result::ok).unwrap_or(usize::MAX);
+    let limit = request.truncate_output_at.map(usize::try_from);
+    let limit = limit.and_then(Result::ok).unwrap_or(usize::MAX);
     let started =
         StartedOperation::start(client, cx, client.start(request), |run| run.operation).await;
     let (operation, started) = match started {
@@ -113,10 +116,10 @@ async fn once(
         }
         Err(error) => return Err(error.into()),
     };
-    let follow = follow(client, started.operation, kept, cx);
+    let follow = follow(client, started.operation, limit, cx);
     let remedy = |id| {
         let waiting = waiting_call(id);
-        format!("{waiting}, `cancel_operation(operation_id=\"{id}\")` stops it")
+        format!("{waiting}, and `cancel_operation(operation_id=\"{id}\")` cancels it")
     };
     let Some(ended) = operation.finish(wait, follow, remedy).await? else {
         return Ok(RunAttempt::Done(started, None));
@@ -124,16 +127,16 @@ async fn once(
     if ended.status != OperationStatus::Failed.as_str() {
         return Ok(RunAttempt::Done(started, Some(Box::new(ended))));
     }
-    // FAILED means that it could not run, so it may be tried again.
+    // FAILED means that the command did not run, so a retry is safe.
     let why = ended.error.as_deref().unwrap_or_default();
     let error = failed(&ended);
-    if ended.stdout.is_empty() && state.is_some_and(|state| state.is_named(why)) {
+    if ended.stdout.is_empty() && state.is_some_and(|state| state.may_concern(why)) {
         return Ok(RunAttempt::Lost(error));
     }
     Err(error)
 }
 
-/// Gives files that were uploaded from executable paths the mode to match.
+/// Sets mode 0755 for files that were uploaded from executable paths.
 async fn mark_executables(
     request: &mut types::InstanceSpawnRequest,
     client: &Client,
@@ -166,19 +169,19 @@ async fn mark_executables(
     }
 }
 
-/// What the arguments ask for.
-struct Planned {
+/// The request and options that the arguments specify.
+struct RunPlan {
     /// The request, without the files of a directory state.
     request: types::InstanceSpawnRequest,
     /// Whether to wait for the end.
     wait: bool,
-    /// How many bytes of each stream to keep.
+    /// Bytes of each stream to keep.
     cut_at: u64,
-    /// The directory state to send.
+    /// Id of the directory state to place.
     state: Option<i64>,
 }
 
-fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
+fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
     let params::Run {
         command,
         image,
@@ -201,8 +204,10 @@ fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
     let mut files = BTreeMap::new();
     for (path, uuid) in uploaded {
         let uuid: Uuid = uuid.parse().map_err(|_| {
-            ToolError::invalid(format!("`files`: `{uuid}` is no UUID of an uploaded file"))
-                .with_hint("`upload` answers with the UUID to give here")
+            ToolError::invalid(format!(
+                "`files`: `{uuid}` is not the UUID of an uploaded file"
+            ))
+            .with_hint("call `upload` and pass the UUID that it returns")
         })?;
         files.insert(
             path,
@@ -243,7 +248,7 @@ fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
         uid: Some(uid),
         x_limits: None,
     };
-    Ok(Planned {
+    Ok(RunPlan {
         request,
         wait,
         cut_at: truncate_output_at,
@@ -251,35 +256,35 @@ fn plan(arguments: params::Run) -> Result<Planned, ToolError> {
     })
 }
 
-/// Follows the command to its end and shows what it writes, of each stream the `kept` first bytes.
+/// Follows the command to its end and passes on its output, the first `limit` bytes of each stream.
 async fn follow(
     client: &Client,
     operation: Uuid,
-    kept: usize,
+    limit: usize,
     cx: &Context,
 ) -> Result<Operation, Error> {
     let (mut out, mut err) = (0, 0);
     let outcome = client
         .outcome(operation, |event| {
             let (stream, name, chunk, shown) = match &event.payload {
-                Payload::Stdout(chunk) => (Stream::Stdout, "stdout", chunk, &mut out),
-                Payload::Stderr(chunk) => (Stream::Stderr, "stderr", chunk, &mut err),
+                Payload::Stdout(chunk) => (OutputStream::Stdout, "stdout", chunk, &mut out),
+                Payload::Stderr(chunk) => (OutputStream::Stderr, "stderr", chunk, &mut err),
                 _ => return,
             };
             cx.watcher().output(stream, &chunk.bytes);
             *shown += chunk.bytes.len();
-            if chunk.truncated || *shown >= kept {
-                // Else the last line that was kept would be taken for the newest one.
+            if chunk.truncated || *shown >= limit {
+                // Without this, the last kept line would look like the newest one.
                 cx.watcher().progress(&format!(
-                    "still running; of {name} only the first {shown} bytes are kept"
+                    "still running; only the first {shown} bytes of {name} are kept"
                 ));
             }
         })
         .await?;
-    // Where the events broke off, the record has the rest.
+    // If the event stream broke off, the record has the rest.
     for (stream, captured, shown) in [
-        (Stream::Stdout, &outcome.stdout, out),
-        (Stream::Stderr, &outcome.stderr, err),
+        (OutputStream::Stdout, &outcome.stdout, out),
+        (OutputStream::Stderr, &outcome.stderr, err),
     ] {
         if let Some(rest) = captured.bytes.get(shown..).filter(|rest| !rest.is_empty()) {
             cx.watcher().output(stream, rest);
@@ -288,17 +293,19 @@ async fn follow(
     Ok(Operation::of_outcome(&outcome))
 }
 
-/// The argument that shows all of it, if that is possible at all.
-fn more(ended: &Operation, cut_at: u64) -> Option<String> {
-    if cut_at >= MOST_BYTES {
+/// Proposes how to see all output; `None` if the limit cannot be raised.
+fn propose_limit(ended: &Operation, cut_at: u64) -> Option<String> {
+    if cut_at >= MAX_RECORDED_BYTES {
         return None;
     }
     let largest = ended
         .stdout_bytes
         .max(ended.stderr_bytes)
         .unwrap_or_default();
-    let bytes = largest.max(cut_at * 2).clamp(MORE_BYTES, MOST_BYTES);
+    let bytes = largest
+        .max(cut_at * 2)
+        .clamp(MIN_PROPOSED_BYTES, MAX_RECORDED_BYTES);
     Some(format!(
-        "run it again with truncate_output_at={bytes}, or filter the output"
+        "run the command again with truncate_output_at={bytes}, or filter its output in the command"
     ))
 }

@@ -1,4 +1,4 @@
-//! Where credentials are, and what else leads to them.
+//! Paths of credentials, and other paths that lead to them.
 
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::real_paths::{both, number};
 
-/// Below the home directory: what lets somebody in somewhere.
+/// Credential files and directories below the home directory.
 const SECRETS: &[&str] = &[
     ".ssh",
     ".gnupg",
@@ -32,7 +32,7 @@ const SECRETS: &[&str] = &[
     ".password-store",
     ".local/share/keyrings",
 ];
-/// Anywhere: the system's own, and what shows the environment of processes.
+/// Credential paths of the system, and file systems that show the environment of processes.
 const SYSTEM: &[&str] = &[
     "/proc",
     "/sys",
@@ -49,65 +49,66 @@ const SYSTEM: &[&str] = &[
     "/var/run/secrets",
 ];
 
-/// How many entries of a place of credentials are looked at for links and further names, and how deep.
-const MOST_ENTRIES: usize = 1_000;
-const DEEPEST: usize = 3;
+/// Most entries of a credential path that are searched for links and hard links, and how deep.
+const MAX_ENTRIES: usize = 1_000;
+const MAX_DEPTH: usize = 3;
 
-/// Credentials that can be reached by other paths than those of their places.
+/// Credential files that can also be reached by other paths.
 #[derive(Debug, Default)]
 pub(super) struct CredentialFiles {
-    /// The files that links in these places lead to.
+    /// Targets of symbolic links within credential paths.
     pub(super) targets: BTreeSet<PathBuf>,
-    /// Device and number of the files in them, which may have or get further names.
+    /// Device and inode of the files in credential paths, which may have hard links elsewhere.
     pub(super) files: BTreeSet<(u64, u64)>,
 }
 
 impl CredentialFiles {
     pub(super) fn of(secrets: &[PathBuf]) -> Self {
         let mut inside = Self::default();
-        // What the kernel shows there are no files.
+        // The kernel's file systems hold no files that could be linked.
         let kernel = ["/proc", "/sys"].map(Path::new);
         for secret in secrets
             .iter()
-            .filter(|place| !kernel.contains(&place.as_path()))
+            .filter(|path| !kernel.contains(&path.as_path()))
         {
-            let mut left = MOST_ENTRIES;
-            let mut places = vec![(secret.clone(), 0)];
-            while let Some((place, depth)) = places.pop() {
-                let Ok(about) = place.symlink_metadata() else {
+            let mut left = MAX_ENTRIES;
+            let mut pending = vec![(secret.clone(), 0)];
+            while let Some((path, depth)) = pending.pop() {
+                let Ok(metadata) = path.symlink_metadata() else {
                     continue;
                 };
-                if about.is_dir() && depth < DEEPEST {
-                    let entries = std::fs::read_dir(&place).into_iter().flatten().flatten();
-                    let before = places.len();
-                    places.extend(entries.take(left).map(|entry| (entry.path(), depth + 1)));
-                    left -= places.len() - before;
+                if metadata.is_dir() && depth < MAX_DEPTH {
+                    let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+                    let before = pending.len();
+                    pending.extend(entries.take(left).map(|entry| (entry.path(), depth + 1)));
+                    left -= pending.len() - before;
                 } else {
-                    inside.add(&place, &about);
+                    inside.add(&path, &metadata);
                 }
             }
         }
         inside
     }
 
-    fn add(&mut self, place: &Path, about: &Metadata) {
-        if !about.is_symlink() {
-            self.files.extend(number(about));
+    fn add(&mut self, path: &Path, metadata: &Metadata) {
+        if !metadata.is_symlink() {
+            self.files.extend(number(metadata));
             return;
         }
-        let target = place.canonicalize();
+        let target = path.canonicalize();
         let target = target.and_then(|target| Ok((target.metadata()?, target)));
-        // What a link to a directory leads to may be anything, such as all of somebody's work.
-        if let Ok((about, target)) = target
-            && about.is_file()
+        // A link to a directory may lead to anything, such as all of the user's work, so only files
+        // are protected.
+        if let Ok((metadata, target)) = target
+            && metadata.is_file()
         {
-            self.files.extend(number(&about));
+            self.files.extend(number(&metadata));
             self.targets.insert(target);
         }
     }
 }
 
-/// The environment of a process, wherever the file system that shows it is mounted.
+/// Reports whether a path is the environment of a process, wherever procfs is mounted.
 pub(super) fn is_environment(path: &Path) -> bool {
     let mut parts = path.iter().rev();
     parts.next().is_some_and(|name| name == "environ")
@@ -117,13 +118,13 @@ pub(super) fn is_environment(path: &Path) -> bool {
             .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// All of them, by real paths and as they are spelled.
+/// Returns all credential paths, both as spelled and as real paths.
 pub(super) fn secrets() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    let mut paths: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
     if let Some(home) = std::env::home_dir() {
-        places.extend(SECRETS.iter().map(|secret| home.join(secret)));
+        paths.extend(SECRETS.iter().map(|secret| home.join(secret)));
     }
-    // Where programs were told to look instead.
+    // Variables that move credentials elsewhere.
     for (variable, names) in [
         (
             "CONTREE_HOME",
@@ -141,17 +142,17 @@ pub(super) fn secrets() -> Vec<PathBuf> {
         ("NETRC", &[""]),
         ("REGISTRY_AUTH_FILE", &[""]),
     ] {
-        // Some may name several places.
+        // Some variables hold a list of paths.
         let value = std::env::var_os(variable).unwrap_or_default();
-        for place in std::env::split_paths(&value).filter(|place| place.is_absolute()) {
-            places.extend(names.iter().map(|name| match *name {
-                "" => place.clone(),
-                name => place.join(name),
+        for path in std::env::split_paths(&value).filter(|path| path.is_absolute()) {
+            paths.extend(names.iter().map(|name| match *name {
+                "" => path.clone(),
+                name => path.join(name),
             }));
         }
     }
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()) {
-        places.push(Path::new(&runtime).join("containers/auth.json"));
+        paths.push(Path::new(&runtime).join("containers/auth.json"));
     }
     if let Some(config) = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()) {
         for name in [
@@ -161,12 +162,12 @@ pub(super) fn secrets() -> Vec<PathBuf> {
             "git/credentials",
             "containers/auth.json",
         ] {
-            places.push(Path::new(&config).join(name));
+            paths.push(Path::new(&config).join(name));
         }
     }
-    places.retain(|place| place.is_absolute() && place.parent().is_some());
-    let mut places: Vec<PathBuf> = places.into_iter().flat_map(both).collect();
-    places.sort();
-    places.dedup();
-    places
+    paths.retain(|path| path.is_absolute() && path.parent().is_some());
+    let mut paths: Vec<PathBuf> = paths.into_iter().flat_map(both).collect();
+    paths.sort();
+    paths.dedup();
+    paths
 }

@@ -1,8 +1,10 @@
-//! Which files of this machine tools may touch.
+//! Rules for access of tools to local files.
 //!
-//! Paths are judged by where they lead, not by how they are spelled: a file is opened first and then asked where it is, so
-//! that a link put in its place meanwhile gains nothing. Places of credentials are protected by both: many people keep them
-//! elsewhere, and links to them where programs look.
+//! A path is judged by its target, not by its spelling: the file is opened first, then its real
+//! path is checked. A link that is swapped in meanwhile thus gains nothing.
+//!
+//! Credential paths are protected by target and by spelling, since many users keep credentials
+//! elsewhere and link to them.
 
 mod credential_paths;
 mod real_paths;
@@ -14,35 +16,35 @@ use std::sync::{Arc, OnceLock};
 
 use credential_paths::{CredentialFiles, is_environment, secrets};
 use real_paths::{both, handle, is_named_again, links, normal, number, real};
-pub(super) use real_paths::{open_quietly, place_of};
+pub(super) use real_paths::{open_quietly, real_path_of};
 
 use super::ToolError;
-use super::failure::Failure;
+use super::error_details::ErrorDetails;
 use super::paths::expand_home;
 
-/// Why a path cannot be allowed: it is not there, or cannot be followed.
+/// A path of `--allow-path` does not exist or cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 #[error("--allow-path {}: {source}", path.display())]
 #[non_exhaustive]
 pub struct AllowedPathError {
     /// The path.
     pub path: PathBuf,
-    /// What the system said.
+    /// The error of the system.
     pub source: io::Error,
 }
 
-/// What of this machine may be read and written.
+/// Rules for reading and writing local files.
 #[derive(Clone, Debug)]
 pub struct LocalAccess {
-    /// The real paths; none: everything.
+    /// Allowed real paths; `None` allows everything.
     only: Option<Vec<PathBuf>>,
-    /// The same paths, real and as they were spelled.
+    /// The same paths, real and as spelled.
     named: Vec<PathBuf>,
-    /// What is left out unless it is named, by real paths and as they are spelled.
+    /// Credential paths, real and as spelled. They are forbidden unless an allowed path names them.
     secrets: Vec<PathBuf>,
-    /// Those of them that are looked into.
+    /// The credential paths that are searched for links.
     searched: Vec<PathBuf>,
-    /// What is in those places, once it was needed.
+    /// Result of that search, filled at first use.
     inside: Arc<OnceLock<CredentialFiles>>,
 }
 
@@ -53,7 +55,7 @@ impl Default for LocalAccess {
 }
 
 impl LocalAccess {
-    /// Everything but credentials.
+    /// Allows everything but credentials.
     #[must_use]
     pub fn everything() -> Self {
         let secrets = secrets();
@@ -66,11 +68,12 @@ impl LocalAccess {
         }
     }
 
-    /// What is at or below these paths; with none of them, nothing. Credentials are left out unless a path is one of their
-    /// places or leads into one.
+    /// Allows these paths and everything below them; without paths, nothing.
+    ///
+    /// Credentials stay forbidden unless a path is a credential path or lies within one.
     ///
     /// # Errors
-    /// For a path that is not there, since it could become anything later.
+    /// If a path does not exist, since it could become anything later.
     pub fn only<P: AsRef<Path>>(
         paths: impl IntoIterator<Item = P>,
     ) -> Result<Self, AllowedPathError> {
@@ -94,7 +97,7 @@ impl LocalAccess {
         })
     }
 
-    /// Adds places that hold credentials.
+    /// Adds credential paths.
     #[must_use]
     pub fn with_secrets(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
         for place in more {
@@ -106,7 +109,8 @@ impl LocalAccess {
         self
     }
 
-    /// Adds directories that are ours, in which there may be very much.
+    /// Forbids directories of this program. They are not searched for links, since they may be
+    /// large.
     #[must_use]
     pub fn with_own(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
         for place in more {
@@ -116,13 +120,13 @@ impl LocalAccess {
         self
     }
 
-    /// Whether nothing at all may be touched.
+    /// Reports whether no file may be accessed at all.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         self.only.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Whether a place may be touched, given by its real path; else why not.
+    /// Checks a real path.
     pub(super) fn judge(&self, path: &Path) -> Result<(), AccessRefusal> {
         let allowed = self.only.as_deref();
         let within = allowed.is_none_or(|allowed| allowed.iter().any(|dir| path.starts_with(dir)));
@@ -135,12 +139,12 @@ impl LocalAccess {
         Ok(())
     }
 
-    /// The same for a file that is there, which may be a further name of one that may not be touched.
-    pub(super) fn judge_file(&self, path: &Path, about: &Metadata) -> Result<(), AccessRefusal> {
+    /// Checks an existing file, which may be a hard link to a forbidden one.
+    pub(super) fn judge_file(&self, path: &Path, metadata: &Metadata) -> Result<(), AccessRefusal> {
         self.judge(path)?;
-        let is_known = is_named_again(about)
-            && number(about).is_some_and(|number| self.inside().files.contains(&number));
-        // Below a place of credentials it was judged by its path.
+        let is_known = is_named_again(metadata)
+            && number(metadata).is_some_and(|number| self.inside().files.contains(&number));
+        // Paths below a credential path were judged by their path already.
         let is_judged = || {
             let mut places = self.named.iter().filter(|named| *named == path);
             places.next().is_some() || self.secrets.iter().any(|place| path.starts_with(place))
@@ -151,7 +155,7 @@ impl LocalAccess {
         Ok(())
     }
 
-    /// Whether a place is one of credentials that is not named.
+    /// Reports whether a path is a credential path that no allowed path names.
     fn is_secret(&self, path: &Path) -> bool {
         let mut secrets = self.secrets.iter().map(PathBuf::as_path);
         let secret = secrets
@@ -177,7 +181,8 @@ impl LocalAccess {
         }
     }
 
-    /// Refuses a path that is spelled as a place of credentials or leads over one, wherever it leads in the end.
+    /// Refuses a path that is spelled as a credential path or leads through one, whatever its
+    /// target.
     fn check_spelling(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
         let mut places = links(path);
         places.push(normal(path));
@@ -191,23 +196,23 @@ impl LocalAccess {
         let shown = path.display();
         match refusal {
             AccessRefusal::Secret => ToolError::refused(format!(
-                "`{argument}`: {shown} is a place of credentials, which tools neither send nor overwrite"
+                "`{argument}`: {shown} holds credentials, which tools neither send nor overwrite"
             ))
             .with_hint(
-                "If it is meant, the user can start the server with --allow-path and exactly this place.",
+                "If this is intended, the user can start the server with --allow-path and exactly this path.",
             ),
             AccessRefusal::Outside if self.is_nothing() => ToolError::refused(format!(
-                "`{argument}`: this server may touch no files of its machine"
+                "`{argument}`: this server may not access any files of its machine"
             ))
             .with_hint(
-                "The user can start it with --allow-path DIR. Until then, give content by `upload(content=…)` and read it \
-                 with `read_file`.",
+                "The user can start it with --allow-path DIR. Until then, send content with `upload(content=…)` and read \
+                 files with `read_file`.",
             ),
             AccessRefusal::Outside => ToolError::refused(format!(
-                "`{argument}`: {shown} is outside of what this server may touch"
+                "`{argument}`: {shown} is outside of the paths that this server may access"
             ))
             .with_hint(format!(
-                "It may touch {}. The user can add more with --allow-path DIR.",
+                "It may access {}. The user can allow more with --allow-path DIR.",
                 self.only
                     .iter()
                     .flatten()
@@ -218,30 +223,31 @@ impl LocalAccess {
         }
     }
 
-    /// Opens a file for reading, and tells where it really is.
+    /// Opens a file for reading, after checks before and after opening.
     pub(super) fn open(&self, argument: &str, path: &Path) -> Result<OpenedFile, ToolError> {
-        // Before anything is told about what may not be touched, such as whether it is there.
+        // Checked first, so that errors reveal nothing about forbidden files, such as whether they
+        // exist.
         let resolved = self.resolved(argument, path)?;
         let failed = |error| ToolError::local_file(path, error);
         let file = open_quietly(&resolved).map_err(failed)?;
-        let about = file.metadata().map_err(failed)?;
-        let place = place_of(&file, &resolved, &about).map_err(failed)?;
-        self.check_file(argument, &place, &about)?;
-        Ok(OpenedFile { file, about })
+        let metadata = file.metadata().map_err(failed)?;
+        let place = real_path_of(&file, &resolved, &metadata).map_err(failed)?;
+        self.check_file(argument, &place, &metadata)?;
+        Ok(OpenedFile { file, metadata })
     }
 
-    /// Refuses a file, at the place where it really is, that may not be touched under any of its names.
+    /// Refuses a file, given by its real path, that is forbidden under any of its names.
     pub(super) fn check_file(
         &self,
         argument: &str,
         place: &Path,
-        about: &Metadata,
+        metadata: &Metadata,
     ) -> Result<(), ToolError> {
-        self.judge_file(place, about)
+        self.judge_file(place, metadata)
             .map_err(|refusal| self.refused(argument, place, refusal))
     }
 
-    /// Where an existing path leads, if it may be touched.
+    /// Returns the real path of an existing path, if access is allowed.
     pub(super) fn resolved(&self, argument: &str, path: &Path) -> Result<PathBuf, ToolError> {
         let failed = |error| ToolError::local_file(path, error);
         match path.canonicalize() {
@@ -257,7 +263,7 @@ impl LocalAccess {
         }
     }
 
-    /// Where a file is to be written: the directory, opened and made if it is missing, and the name in it.
+    /// Prepares a file for writing: opens its directory, which is created if missing.
     pub(super) fn destination(
         &self,
         argument: &str,
@@ -265,13 +271,13 @@ impl LocalAccess {
     ) -> Result<WriteDestination, ToolError> {
         let failed = |path: &Path, error: io::Error| {
             let context = format_args!("`{argument}`: {}", path.display());
-            ToolError::LocalFile(Failure::new(format!("{context}: {error}")).because_of(error))
+            ToolError::LocalFile(ErrorDetails::new(format!("{context}: {error}")).because_of(error))
         };
-        // A link is followed: what it leads to is replaced.
+        // A symbolic link is followed, and its target is replaced.
         let whole = if path.is_symlink() {
             path.canonicalize().map_err(|_| {
                 ToolError::unusable_file(format!(
-                    "{} is a symbolic link that leads nowhere; give the path of a regular file, or a new one",
+                    "{} is a symbolic link to a missing file; give the path of a regular file, or a new path",
                     path.display()
                 ))
             })?
@@ -285,49 +291,53 @@ impl LocalAccess {
             && !found.is_file()
         {
             return Err(ToolError::unusable_file(format!(
-                "{} is no regular file; give the path of one, or a new one",
+                "{} is not a regular file; give the path of a regular file, or a new path",
                 place.display()
             )));
         }
         let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
-            return Err(ToolError::invalid(format!("`{argument}` names no file")));
+            return Err(ToolError::invalid(format!(
+                "`{argument}` names no file; give the path of a file"
+            )));
         };
         std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
         let opened = File::open(directory).map_err(|error| failed(directory, error))?;
-        let about = opened
+        let metadata = opened
             .metadata()
             .map_err(|error| failed(directory, error))?;
-        let really =
-            place_of(&opened, directory, &about).map_err(|error| failed(directory, error))?;
-        self.check(argument, &really.join(name))?;
+        let real_directory = real_path_of(&opened, directory, &metadata)
+            .map_err(|error| failed(directory, error))?;
+        self.check(argument, &real_directory.join(name))?;
         Ok(WriteDestination {
-            path: handle(&opened, &really).join(name),
-            shown: really.join(name),
+            path: handle(&opened, &real_directory).join(name),
+            shown: real_directory.join(name),
             _directory: opened,
         })
     }
 }
 
-/// Why a place may not be touched.
+/// Reasons why access is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AccessRefusal {
+    /// The path is outside of the allowed paths.
     Outside,
+    /// The path is a credential path.
     Secret,
 }
 
-/// A file that was opened and may be read.
+/// An opened file that may be read.
 #[derive(Debug)]
 pub(super) struct OpenedFile {
     pub(super) file: File,
-    pub(super) about: Metadata,
+    pub(super) metadata: Metadata,
 }
 
-/// A file that is to be written.
+/// A file to be written.
 #[derive(Debug)]
 pub(super) struct WriteDestination {
-    /// A path that leads through the opened directory, whatever becomes of its name.
+    /// Path through the open directory, valid whatever happens to the directory's name.
     pub(super) path: PathBuf,
-    /// The same for people.
+    /// The same path for messages.
     pub(super) shown: PathBuf,
     _directory: File,
 }

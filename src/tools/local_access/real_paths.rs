@@ -1,13 +1,13 @@
-//! Paths: where they lead, how they are spelled, and files that stay the same whatever becomes of their names.
+//! Resolves paths: targets, spellings, links, and handles that do not depend on names.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// How many links are followed one after the other, as the kernel does it.
-const MOST_LINKS: usize = 40;
+/// Most links that are followed in a row. Linux has the same limit.
+const MAX_LINKS: usize = 40;
 
-/// Opens without waiting for whoever writes into a pipe.
+/// Opens a file for reading. Does not wait for the writer of a pipe.
 pub(in super::super) fn open_quietly(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -19,12 +19,13 @@ pub(in super::super) fn open_quietly(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Where an open file is. The kernel says so; where it does not, the path that it was opened by is followed once more and
-/// must lead to the same file.
-pub(in super::super) fn place_of(
+/// Returns the real path of an open file.
+///
+/// Linux reports it. Elsewhere the path is resolved again and must lead to the same file.
+pub(in super::super) fn real_path_of(
     file: &File,
     path: &Path,
-    about: &Metadata,
+    metadata: &Metadata,
 ) -> io::Result<PathBuf> {
     #[cfg(target_os = "linux")]
     {
@@ -35,20 +36,20 @@ pub(in super::super) fn place_of(
     }
     let _ = file;
     let place = path.canonicalize()?;
-    if same(&std::fs::metadata(&place)?, about) {
+    if same(&std::fs::metadata(&place)?, metadata) {
         Ok(place)
     } else {
         Err(io::Error::other(
-            "it was replaced while it was being opened",
+            "the file was replaced while it was opened; try again",
         ))
     }
 }
 
-/// Device and number of a file, which are the same under each of its names.
+/// Returns device and inode of a file, which are equal for all its hard links.
 #[cfg(unix)]
-pub(super) fn number(about: &Metadata) -> Option<(u64, u64)> {
+pub(super) fn number(metadata: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
-    about.is_file().then(|| (about.dev(), about.ino()))
+    metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
 }
 
 #[cfg(not(unix))]
@@ -56,11 +57,11 @@ pub(super) fn number(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// Whether a file has further names.
+/// Reports whether a file has several hard links.
 #[cfg(unix)]
-pub(super) fn is_named_again(about: &Metadata) -> bool {
+pub(super) fn is_named_again(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    about.nlink() > 1
+    metadata.nlink() > 1
 }
 
 #[cfg(not(unix))]
@@ -68,11 +69,11 @@ pub(super) fn is_named_again(_: &Metadata) -> bool {
     false
 }
 
-/// The links that a path leads over at its end, each by its real directory.
+/// Returns the chain of links at the end of a path, each with the real path of its directory.
 pub(super) fn links(path: &Path) -> Vec<PathBuf> {
     let mut links = Vec::new();
     let mut next = path.to_owned();
-    while links.len() < MOST_LINKS {
+    while links.len() < MAX_LINKS {
         let (Some(parent), Some(name)) = (next.parent(), next.file_name()) else {
             break;
         };
@@ -90,7 +91,7 @@ pub(super) fn links(path: &Path) -> Vec<PathBuf> {
     links
 }
 
-/// A place as it is spelled, and where it is.
+/// Returns a path as spelled and as a real path.
 pub(super) fn both(place: PathBuf) -> [PathBuf; 2] {
     [normal(&place), real(place)]
 }
@@ -106,8 +107,8 @@ fn same(one: &Metadata, other: &Metadata) -> bool {
     one.len() == other.len() && one.modified().ok() == other.modified().ok()
 }
 
-/// A path of an open directory that does not depend on its name.
-pub(super) fn handle(directory: &File, really: &Path) -> PathBuf {
+/// Returns a path to an open directory that does not depend on the directory's name.
+pub(super) fn handle(directory: &File, real_path: &Path) -> PathBuf {
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd as _;
@@ -117,10 +118,10 @@ pub(super) fn handle(directory: &File, really: &Path) -> PathBuf {
         }
     }
     let _ = directory;
-    really.to_owned()
+    real_path.to_owned()
 }
 
-/// Without `.` and `..`, by the spelling alone.
+/// Removes `.` and `..` from a path by its spelling alone.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -135,7 +136,7 @@ pub(super) fn normal(path: &Path) -> PathBuf {
     normal
 }
 
-/// The real path of what is there, with what is not there yet behind it.
+/// Returns the real path of the existing part of a path, followed by the missing part.
 pub(super) fn real(path: PathBuf) -> PathBuf {
     let mut missing = Vec::new();
     let mut there = path.as_path();

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_allowed_is_judged_by_where_it_leads() {
+fn a_path_is_judged_by_its_target() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let inside = root.join("in");
@@ -36,7 +36,7 @@ fn what_is_allowed_is_judged_by_where_it_leads() {
 }
 
 #[test]
-fn credentials_need_to_be_named() {
+fn credentials_must_be_named_to_be_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().canonicalize().unwrap();
     let secret = home.join(".ssh");
@@ -71,7 +71,7 @@ fn credentials_need_to_be_named() {
 }
 
 #[test]
-fn credentials_are_known_by_their_other_names() {
+fn links_to_credentials_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().canonicalize().unwrap();
     let (secret, kept) = (home.join(".aws"), home.join("kept"));
@@ -90,7 +90,7 @@ fn credentials_are_known_by_their_other_names() {
     std::fs::write(secret.join("later"), "v").unwrap();
     let all = LocalAccess::everything().with_secrets([secret.clone()]);
     all.open("path", &home.join("work/one")).unwrap();
-    // Also one that gets its name when the places have been looked into.
+    // A hard link made after the credential paths were searched is refused too.
     std::fs::hard_link(secret.join("later"), home.join("work/late")).unwrap();
     for bad in [
         "work/late",
@@ -104,9 +104,9 @@ fn credentials_are_known_by_their_other_names() {
         assert!(error.to_string().contains("credentials"), "{bad}: {error}");
         let found = home.join(bad).canonicalize().unwrap();
         if !bad.contains("one") {
-            let about = found.metadata().unwrap();
+            let metadata = found.metadata().unwrap();
             assert_eq!(
-                all.judge_file(&found, &about),
+                all.judge_file(&found, &metadata),
                 Err(AccessRefusal::Secret),
                 "{bad}"
             );
@@ -116,11 +116,11 @@ fn credentials_are_known_by_their_other_names() {
         let error = all.destination("destination", &home.join(bad)).unwrap_err();
         assert!(error.to_string().contains("credentials"), "{bad}: {error}");
     }
-    // What has nothing to do with them but a name or a link to it.
+    // Files in a directory that a credential path links to stay allowed.
     for good in ["work/one", "work/two"] {
         all.open("path", &home.join(good)).unwrap();
     }
-    // Named, by any of its names.
+    // An allowed path may name the link or its target.
     for named in [secret.join("credentials"), kept.join("aws")] {
         let access = LocalAccess::only([&named]).unwrap();
         let access = access.with_secrets([secret.clone()]);
@@ -136,12 +136,12 @@ fn credentials_are_known_by_their_other_names() {
 }
 
 #[test]
-fn nothing_is_nothing() {
+fn no_allowed_path_forbids_everything() {
     let nothing = LocalAccess::only::<&Path>([]).unwrap();
     for path in ["/etc/hostname", "/nowhere/at/all"] {
         let error = nothing.open("path", Path::new(path)).unwrap_err();
         assert!(
-            error.to_string().contains("no files of its machine"),
+            error.to_string().contains("may not access any files"),
             "{error}"
         );
     }
@@ -154,5 +154,5 @@ fn a_pipe_is_opened_without_waiting() {
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
     let opened = LocalAccess::everything().open("path", &pipe).unwrap();
-    assert!(!opened.about.is_file());
+    assert!(!opened.metadata.is_file());
 }

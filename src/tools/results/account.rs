@@ -1,4 +1,4 @@
-//! Who is asking, and of whom: the service, registries.
+//! Results of the tools for registries and the account.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,29 +6,29 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Render;
-use crate::tools::answer::WantedPage;
+use super::ToolResult;
+use crate::tools::answer::PageRequest;
 
-/// What `registry_token_obtain` answers.
+/// Result of `registry_token_obtain`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct RegistryTokenObtain {
-    /// success; a failure is an error
+    /// Always success; a failure is an error
     pub status: String,
-    /// The registry
+    /// Host of the registry
     pub registry: String,
-    /// The page for tokens
+    /// URL of the page for access tokens
     pub url: String,
-    /// What was done
+    /// What the server did
     pub message: String,
-    /// What to do now
+    /// What the agent must do next
     pub agent_instruction: String,
-    /// The page that the client is to show before it calls again.
+    /// The page that the client must show before it repeats the call.
     #[serde(skip)]
-    pub wanted_page: Option<WantedPage>,
+    pub page_request: Option<PageRequest>,
 }
 
-impl Render for RegistryTokenObtain {
+impl ToolResult for RegistryTokenObtain {
     fn text(&self) -> String {
         format!(
             "{}\n{}\nnext: {}\n",
@@ -36,61 +36,61 @@ impl Render for RegistryTokenObtain {
         )
     }
 
-    fn wanted_page(&self) -> Option<WantedPage> {
-        self.wanted_page.clone()
+    fn page_request(&self) -> Option<PageRequest> {
+        self.page_request.clone()
     }
 }
 
-/// What `registry_auth` answers.
+/// Result of `registry_auth`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct RegistryAuth {
-    /// success; a failure is an error
+    /// Always success; a failure is an error
     pub status: String,
-    /// The registry
+    /// Host of the registry
     pub registry: String,
-    /// What was done
+    /// What the server did
     pub message: String,
 }
 
-impl Render for RegistryAuth {
+impl ToolResult for RegistryAuth {
     fn text(&self) -> String {
         format!("{}\n", self.message)
     }
 }
 
-/// What `whoami` answers.
+/// Result of `whoami`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Whoami {
-    /// The token, or the local store
+    /// Id of the token, or of the local data directory
     pub token_uuid: String,
-    /// Unix seconds; absent if it does not expire
+    /// Expiry of the token in Unix seconds; absent if it does not expire
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_expiration: Option<i64>,
-    /// What is allowed
+    /// Permissions by name
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub permissions: BTreeMap<String, bool>,
-    /// How much is allowed
+    /// Limits by name
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, i64>,
-    /// Operations by status
+    /// Number of operations by status
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub operations_stat: BTreeMap<String, i64>,
     /// Version of this server
     pub mcp_version: String,
     /// cloud or local
     pub backend: String,
-    /// Where it is
+    /// URL of the backend
     pub backend_url: String,
-    /// Why this one
+    /// Why this backend was chosen
     pub backend_reason: String,
-    /// What to know about it
+    /// Limits and warnings
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-impl Render for Whoami {
+impl ToolResult for Whoami {
     fn text(&self) -> String {
         let mut text = format!(
             "backend {} at {} ({})\n",

@@ -1,4 +1,4 @@
-//! Files and directories that go from this machine to the service and back.
+//! Results of the tools that send files and directories, and download files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,21 +6,21 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Render;
+use super::ToolResult;
 
-/// What `upload` answers.
+/// Result of `upload`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Upload {
-    /// The stored file, for `files` of `run`
+    /// UUID of the upload, for `files` of `run`
     pub uuid: String,
     /// SHA-256 of the content
     pub sha256: String,
-    /// Bytes
+    /// Size in bytes
     pub size: u64,
 }
 
-impl Render for Upload {
+impl ToolResult for Upload {
     fn text(&self) -> String {
         format!(
             "file {}, {} bytes, sha256 {}\n",
@@ -29,37 +29,37 @@ impl Render for Upload {
     }
 }
 
-/// Something that was not sent.
+/// A path that was not sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct SkippedPath {
-    /// Below the source
+    /// Path below `source`
     pub path: String,
-    /// Why
+    /// Why it was not sent
     pub reason: String,
 }
 
-/// What `rsync` answers.
+/// Result of `rsync`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Rsync {
-    /// For `run`
+    /// Id of the directory state, for `run`
     pub directory_state_id: i64,
-    /// Files in the state
+    /// Number of files in the state
     pub files: u64,
-    /// Their bytes
+    /// Size of these files in bytes
     pub bytes: u64,
-    /// Contents that had to be sent
+    /// Number of files that had to be uploaded
     pub uploaded: u64,
-    /// What could not be sent; the first of them
+    /// The first paths that were not sent
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedPath>,
-    /// All that could not be sent, by reason
+    /// Number of paths not sent, by reason
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub skipped_counts: BTreeMap<String, u64>,
 }
 
-impl Render for Rsync {
+impl ToolResult for Rsync {
     fn text(&self) -> String {
         let mut text = format!(
             "directory state {}: {} files, {} bytes, {} uploaded\n",
@@ -80,37 +80,37 @@ impl Render for Rsync {
     }
 }
 
-/// Where a download comes from.
+/// Source of a download.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct DownloadSource {
     /// The image
     pub image: String,
-    /// The file in it
+    /// Path of the file in the image
     pub path: String,
 }
 
-/// What `download` answers.
+/// Result of `download`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Download {
     /// Always true: a failure is an error
     pub success: bool,
-    /// Where it comes from
+    /// Image and path of the file
     pub source: DownloadSource,
-    /// Where it was saved
+    /// Path of the saved file
     pub destination: String,
-    /// Bytes
+    /// Size in bytes
     pub size: u64,
-    /// Whether it was made executable
+    /// Whether the file was made executable
     pub executable: bool,
 }
 
-impl Render for Download {
+impl ToolResult for Download {
     fn text(&self) -> String {
-        let how = if self.executable { ", executable" } else { "" };
+        let suffix = if self.executable { ", executable" } else { "" };
         format!(
-            "saved {} of image {} as {}: {} bytes{how}\n",
+            "saved {} of image {} as {}: {} bytes{suffix}\n",
             self.source.path, self.source.image, self.destination, self.size
         )
     }

@@ -1,22 +1,22 @@
-//! Images, and where they come from.
+//! Results of the tools for images, and the lineage of an image.
 
 use std::fmt::Write;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Render, counted};
+use super::{ToolResult, counted};
 
 /// An image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Image {
-    /// The image
+    /// UUID of the image
     pub uuid: String,
-    /// Its tag
+    /// A tag of the image
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// When it was made
+    /// When it was created
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
     /// The operation that made it
@@ -24,7 +24,7 @@ pub struct Image {
     pub operation_uuid: Option<String>,
 }
 
-impl Render for Image {
+impl ToolResult for Image {
     fn text(&self) -> String {
         let mut text = format!("image {}", self.uuid);
         for (name, value) in [
@@ -43,23 +43,23 @@ impl Render for Image {
     }
 }
 
-/// What `get_image` answers.
+/// Result of `get_image`.
 pub type GetImage = Image;
-/// What `set_tag` answers.
+/// Result of `set_tag`.
 pub type SetTag = Image;
 
-/// What `list_images` answers.
+/// Result of `list_images`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ListImages {
     /// Newest first
     pub images: Vec<Image>,
-    /// The call for more
+    /// The call that lists more
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-impl Render for ListImages {
+impl ToolResult for ListImages {
     fn text(&self) -> String {
         let mut text = format!("{}\n", counted(self.images.len(), "image"));
         for image in &self.images {
@@ -72,38 +72,38 @@ impl Render for ListImages {
     }
 }
 
-/// Where an image comes from.
+/// Lineage of an image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Lineage {
-    /// The image
+    /// UUID of the image
     pub image: String,
-    /// The image it was made from
+    /// UUID of the image it was made from
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// The images made directly from it
+    /// UUIDs of the images made directly from it
     pub children: Vec<String>,
-    /// Its parent, the parent of that, and so on
+    /// UUIDs of its ancestors, nearest first
     pub ancestors: Vec<String>,
-    /// Whether there are more of them than are listed
+    /// Whether there are more ancestors than are listed
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub truncated: bool,
-    /// The last ancestor, or the image itself
+    /// The farthest ancestor, or the image itself
     pub root: String,
-    /// How many ancestors there are
+    /// Number of ancestors
     pub depth: u64,
-    /// Whether the operation that made it is known
+    /// Whether its origin is known
     pub is_known: bool,
-    /// How it was made
+    /// Its origin, if it is known
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<LineageData>,
 }
 
-/// How an image was made.
+/// Origin of an image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct LineageData {
-    /// The operation
+    /// The operation that made it
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation_uuid: Option<String>,
     /// instance or image_import
@@ -112,12 +112,12 @@ pub struct LineageData {
     /// The command, or the reference that was imported
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// When
+    /// When it was created
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
 }
 
-impl Render for Lineage {
+impl ToolResult for Lineage {
     fn text(&self) -> String {
         let mut text = format!(
             "image {}, {} from its root {}\n",

@@ -1,4 +1,4 @@
-//! What is in an image: directories, files, and what matches in them.
+//! Results of the tools that look into images: directories, files and matches.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -6,38 +6,38 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::Render;
+use super::ToolResult;
 
-/// A line that matched.
+/// A matching line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct GrepMatch {
-    /// The file
+    /// Path of the file
     pub path: String,
-    /// From 1
+    /// Number of the line, counted from 1
     pub line_number: u64,
-    /// The line, cut if it is long
+    /// Text of the line, cut if it is long
     pub line_text: String,
 }
 
-/// What `grep` answers.
+/// Result of `grep`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Grep {
-    /// Where it searched
+    /// The path that was searched
     pub path: String,
-    /// What for
+    /// The patterns
     pub patterns: Vec<String>,
-    /// There are more
+    /// Whether there are more matches
     pub truncated: bool,
-    /// By file and line
+    /// Matches, sorted by file and line
     pub matches: Vec<GrepMatch>,
     /// How to see the rest
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-impl Render for Grep {
+impl ToolResult for Grep {
     fn text(&self) -> String {
         let count = self.matches.len();
         let mut text = format!("{count} {}\n", if count == 1 { "match" } else { "matches" });
@@ -55,43 +55,43 @@ impl Render for Grep {
     }
 }
 
-/// One entry of a directory.
+/// An entry of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct FileEntry {
-    /// Its name
+    /// Name
     pub name: String,
-    /// Its whole path
+    /// Absolute path
     pub path: String,
     /// file, directory, symlink or other
     #[serde(rename = "type")]
     pub kind: String,
-    /// Bytes
+    /// Size in bytes
     pub size: u64,
     /// Permissions, octal
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
-    /// Where a symbolic link leads
+    /// Target of a symbolic link
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
-/// What `list_files` answers.
+/// Result of `list_files`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ListFiles {
-    /// The directory
+    /// Path of the directory
     pub path: String,
-    /// Entries in all
+    /// Number of entries in the directory
     pub count: u64,
-    /// The entries asked for, by name
+    /// The requested entries, sorted by name
     pub files: Vec<FileEntry>,
-    /// The call for the rest
+    /// The call that returns the rest
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// A name as a part of one line, whatever is in it.
+/// Escapes a name with control characters, so that it stays on one line.
 fn one_line(name: &str) -> Cow<'_, str> {
     if name.contains(char::is_control) {
         Cow::Owned(format!("{name:?}"))
@@ -100,7 +100,7 @@ fn one_line(name: &str) -> Cow<'_, str> {
     }
 }
 
-impl Render for ListFiles {
+impl ToolResult for ListFiles {
     fn text(&self) -> String {
         let mut text = format!(
             "{}: {}\n",
@@ -132,27 +132,27 @@ impl Render for ListFiles {
     }
 }
 
-/// What `read_file` answers.
+/// Result of `read_file`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ReadFile {
-    /// The file
+    /// Path of the file
     pub path: String,
-    /// The bytes asked for
+    /// The requested bytes
     pub content: String,
     /// utf-8 or base64
     pub encoding: String,
-    /// Bytes of the whole file
+    /// Size of the whole file in bytes
     pub bytes_size: u64,
-    /// Where the content begins
+    /// Byte at which the content begins
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// The call for the rest
+    /// The call that returns the rest
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-impl Render for ReadFile {
+impl ToolResult for ReadFile {
     fn text(&self) -> String {
         // Some clients cannot pass on an empty text.
         let is_whole = self.offset.is_none() && self.next.is_none();

@@ -1,7 +1,9 @@
-//! What tools answer: one struct a tool, which is both the structured content and its published schema.
+//! Results of tools: one struct per tool, which is both the structured content and its published
+//! schema.
 //!
-//! Left out are null, "", [], {} and false, except what every answer of a tool has. [`Render`] gives the text
-//! rendering, which says the same, for clients that show only text.
+//! Null, "", [], {} and false are omitted, except in fields that every answer of a tool has.
+//! [`ToolResult`] produces the text rendering with the same facts, for clients that show only text.
+//!
 
 mod account;
 mod files;
@@ -12,7 +14,7 @@ mod operations;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use super::answer::Render;
+pub use super::answer::ToolResult;
 
 pub use account::{RegistryAuth, RegistryTokenObtain, Whoami};
 pub use files::{Download, DownloadSource, Rsync, SkippedPath, Upload};
@@ -23,10 +25,12 @@ pub use operations::{
     OperationSummary, Run, WaitOperations,
 };
 
-fn no(value: &bool) -> bool {
+/// Reports whether a flag is unset, for `skip_serializing_if`.
+fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// Returns a count with its noun, such as `2 images`.
 fn counted(count: usize, what: &str) -> String {
     if count == 1 {
         format!("1 {what}")
@@ -35,19 +39,19 @@ fn counted(count: usize, what: &str) -> String {
     }
 }
 
-/// What `get_guide` answers.
+/// Result of `get_guide`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct GetGuide {
-    /// The guide
+    /// Name of the guide
     pub section: String,
-    /// Its text, in Markdown
+    /// Text of the guide, in Markdown
     pub content: String,
-    /// All guides
+    /// Names of all guides
     pub available_sections: Vec<String>,
 }
 
-impl Render for GetGuide {
+impl ToolResult for GetGuide {
     fn text(&self) -> String {
         format!(
             "{}\n\nOther guides: {}\n",
@@ -57,20 +61,20 @@ impl Render for GetGuide {
     }
 }
 
-/// An answer of the API as it is, for tools that need no type of their own.
+/// An unchanged answer of the API, for tools without a result type.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Plain(serde_json::Map<String, serde_json::Value>);
+pub struct ApiAnswer(serde_json::Map<String, serde_json::Value>);
 
-impl Plain {
-    /// The answer of an operation; one that is no object becomes the field `result` of one.
+impl ApiAnswer {
+    /// Wraps an answer. One that is not an object becomes the field `result` of an object.
     #[allow(
         dead_code,
         reason = "generated handlers of tools with `answer: plain` call it"
     )]
     pub(super) fn of(answer: impl Serialize) -> Result<Self, super::ToolError> {
         let value = serde_json::to_value(answer)
-            .map_err(|error| super::ToolError::internal("the answer is no JSON", error))?;
+            .map_err(|error| super::ToolError::internal("cannot serialise the answer", error))?;
         Ok(Self(match value {
             serde_json::Value::Object(fields) => fields,
             other => std::iter::once(("result".to_owned(), other)).collect(),
@@ -78,9 +82,9 @@ impl Plain {
     }
 }
 
-impl JsonSchema for Plain {
+impl JsonSchema for ApiAnswer {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Plain".into()
+        "ApiAnswer".into()
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -88,7 +92,7 @@ impl JsonSchema for Plain {
     }
 }
 
-impl Render for Plain {
+impl ToolResult for ApiAnswer {
     fn text(&self) -> String {
         let value = serde_json::Value::Object(self.0.clone());
         format!("{value:#}\n")

@@ -1,4 +1,4 @@
-//! Operations: what ran, runs, and is listed.
+//! Results of the tools for runs, imports and operations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,14 +6,14 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Render, counted, no};
-use crate::tools::answer::Link;
+use super::{ToolResult, counted, is_false};
+use crate::tools::answer::ResourceLink;
 
-/// An operation: a command that ran or runs, or an import.
+/// An operation: a run or an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Operation {
-    /// The operation
+    /// UUID of the operation
     #[serde(skip_serializing_if = "String::is_empty")]
     pub uuid: String,
     /// PENDING, ASSIGNED, EXECUTING, SUCCESS, FAILED or CANCELLED
@@ -27,72 +27,72 @@ pub struct Operation {
     /// When it was started
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// Image and tag that it made
+    /// Image and tag that an import made
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<OperationResult>,
-    /// Seconds
+    /// Duration in seconds
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<f64>,
-    /// Bytes of the result image
+    /// Size of the result image in bytes
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_size: Option<i64>,
-    /// Processor seconds
+    /// CPU time in seconds
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumed_cpu: Option<f64>,
-    /// Bytes
+    /// Memory used, in bytes
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumed_memory: Option<i64>,
     /// The image it ran on
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_uuid: Option<String>,
-    /// The image with its changes
+    /// The image with the run's changes
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result_image_uuid: Option<String>,
-    /// The command's exit status, -1 if it was killed; absent while it runs
+    /// The command's exit code, -1 if it was killed; absent while it runs
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// The signal that ended it
+    /// The signal that killed the command
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signal: Option<i64>,
-    /// It was killed because its time was up
-    #[serde(skip_serializing_if = "no")]
+    /// Whether the command was killed after `timeout`
+    #[serde(skip_serializing_if = "is_false")]
     pub timed_out: bool,
-    /// Its standard output
+    /// Standard output
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stdout: String,
-    /// Its standard error
+    /// Standard error
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stderr: String,
-    /// A stream was cut
-    #[serde(skip_serializing_if = "no")]
+    /// Whether stdout or stderr was cut
+    #[serde(skip_serializing_if = "is_false")]
     pub truncated: bool,
-    /// Bytes of the whole standard output, if cut
+    /// Size of the whole standard output in bytes, if it was cut
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stdout_bytes: Option<u64>,
-    /// Bytes of the whole standard error, if cut
+    /// Size of the whole standard error in bytes, if it was cut
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stderr_bytes: Option<u64>,
-    /// Bytes that are not UTF-8 were replaced
-    #[serde(skip_serializing_if = "no")]
+    /// Whether bytes that are not UTF-8 were replaced
+    #[serde(skip_serializing_if = "is_false")]
     pub lossy: bool,
     /// How to see the rest
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// What an import made.
+/// Image and tag that an import made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct OperationResult {
-    /// The image
+    /// UUID of the image
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// Its tag
+    /// Tag of the image
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }
 
-impl Render for Operation {
+impl ToolResult for Operation {
     fn is_failure(&self) -> bool {
         self.status == crate::OperationStatus::Failed.to_string()
     }
@@ -151,7 +151,7 @@ impl Render for Operation {
                 text,
                 "output cut: {}",
                 if cut.is_empty() {
-                    "its size is unknown".into()
+                    "its whole size is unknown".into()
                 } else {
                     cut.join(", ")
                 }
@@ -166,29 +166,29 @@ impl Render for Operation {
         text
     }
 
-    fn links(&self) -> Vec<Link> {
+    fn links(&self) -> Vec<ResourceLink> {
         let made = self.result_image_uuid.as_deref();
         made.filter(|made| self.image_uuid.as_deref() != Some(made))
-            .map(Link::files_of)
+            .map(ResourceLink::files_of)
             .into_iter()
             .collect()
     }
 }
 
-/// What `run` answers: the operation's end, or with `wait=false` its id alone.
+/// Result of `run`: the ended operation, or with `wait=false` only its id.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Run {
     /// The operation that was started (wait=false)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation_id: Option<String>,
-    /// How it ended.
+    /// The ended operation.
     #[serde(flatten)]
     pub ended: Option<Operation>,
 }
 
 impl Run {
-    /// The answer of an operation that is over.
+    /// Creates the result of an ended operation.
     pub(in crate::tools) fn over(operation: Operation) -> Self {
         Self {
             operation_id: None,
@@ -197,7 +197,7 @@ impl Run {
     }
 }
 
-impl Render for Run {
+impl ToolResult for Run {
     fn text(&self) -> String {
         match (&self.operation_id, &self.ended) {
             (_, Some(ended)) => ended.text(),
@@ -208,27 +208,30 @@ impl Render for Run {
         }
     }
 
-    fn links(&self) -> Vec<Link> {
-        self.ended.as_ref().map(Render::links).unwrap_or_default()
+    fn links(&self) -> Vec<ResourceLink> {
+        self.ended
+            .as_ref()
+            .map(ToolResult::links)
+            .unwrap_or_default()
     }
 }
 
-/// What `import_image` answers: the operation's end, or with `wait=false` its id alone.
+/// Result of `import_image`: the ended operation, or with `wait=false` only its id.
 pub type ImportImage = Run;
 
-/// What `get_operation` answers.
+/// Result of `get_operation`.
 pub type GetOperation = Operation;
 
-/// One line of `list_operations`.
+/// An entry of `list_operations`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct OperationSummary {
-    /// The operation
+    /// UUID of the operation
     pub uuid: String,
     /// instance or image_import
     #[serde(skip_serializing_if = "String::is_empty")]
     pub kind: String,
-    /// How far it is
+    /// PENDING, ASSIGNED, EXECUTING, SUCCESS, FAILED or CANCELLED
     pub status: String,
     /// Why it failed
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,7 +239,7 @@ pub struct OperationSummary {
     /// When it was started
     #[serde(skip_serializing_if = "String::is_empty")]
     pub created_at: String,
-    /// Seconds
+    /// Duration in seconds
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<f64>,
     /// The image it ran on
@@ -247,7 +250,7 @@ pub struct OperationSummary {
     pub result_image_uuid: Option<String>,
 }
 
-/// What `list_operations` answers.
+/// Result of `list_operations`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ListOperations {
@@ -255,7 +258,7 @@ pub struct ListOperations {
     pub operations: Vec<OperationSummary>,
 }
 
-impl Render for ListOperations {
+impl ToolResult for ListOperations {
     fn text(&self) -> String {
         let mut text = format!("{}\n", counted(self.operations.len(), "operation"));
         for operation in &self.operations {
@@ -282,31 +285,31 @@ impl Render for ListOperations {
     }
 }
 
-/// What `wait_operations` answers.
+/// Result of `wait_operations`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct WaitOperations {
-    /// The operations that ended, by id
+    /// Ended operations, by id
     pub results: BTreeMap<String, Operation>,
-    /// The ids that ended by themselves
+    /// Ids that ended by themselves
     pub completed: Vec<String>,
-    /// The ids that mode any cancelled
+    /// Ids that were cancelled because another one ended first (mode any)
     pub cancelled: Vec<String>,
     /// Ids that could not be followed, with the reason
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, String>,
-    /// Ids that were still running when the time was over
+    /// Ids that were still running after `timeout`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
-    /// The time was over before all had ended
-    #[serde(skip_serializing_if = "no")]
+    /// Whether some were still running after `timeout`
+    #[serde(skip_serializing_if = "is_false")]
     pub timed_out: bool,
-    /// How to wait on
+    /// The call that waits for the rest
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-impl Render for WaitOperations {
+impl ToolResult for WaitOperations {
     fn text(&self) -> String {
         let mut text = format!("{} completed", self.completed.len());
         for (count, what) in [
@@ -319,7 +322,7 @@ impl Render for WaitOperations {
             }
         }
         if self.timed_out {
-            text.push_str("; the time was over");
+            text.push_str("; the timeout was reached");
         }
         text.push('\n');
         for (id, operation) in &self.results {
@@ -338,17 +341,17 @@ impl Render for WaitOperations {
     }
 }
 
-/// What `cancel_operation` answers.
+/// Result of `cancel_operation`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct CancelOperation {
-    /// false: it was over already
+    /// Whether it was cancelled; false if it had already ended
     pub cancelled: bool,
-    /// The operation
+    /// UUID of the operation
     pub operation_id: String,
 }
 
-impl Render for CancelOperation {
+impl ToolResult for CancelOperation {
     fn text(&self) -> String {
         let Self {
             cancelled,
@@ -357,7 +360,7 @@ impl Render for CancelOperation {
         if *cancelled {
             format!("cancelled operation {operation_id}\n")
         } else {
-            format!("operation {operation_id} was over already\n")
+            format!("operation {operation_id} had already ended\n")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A directory as it was sent, on its way into a sandbox.
+//! Directory states: loads one for a run, and restores files that the backend has lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -14,20 +14,20 @@ use crate::store::{self, uploads};
 use crate::types::InstanceFile;
 use crate::{Client, Error};
 
-/// How many contents are asked for at once.
-const AT_ONCE: usize = 16;
+/// Lookups of files at the backend that run concurrently.
+const CONCURRENCY: usize = 16;
 
-/// A state, and what the backend has of it.
+/// A directory state, with the uploads that the backend stores for it.
 pub(in super::super) struct DirectoryState {
     id: i64,
     source: String,
     files: Vec<StateFile>,
-    /// UUIDs by hash; what is missing here is not known to be there.
+    /// Upload UUIDs by hash. A missing hash means that the upload is not known to exist.
     uuids: BTreeMap<String, String>,
 }
 
 impl DirectoryState {
-    /// The state with this id, complete on the backend as far as is known.
+    /// Loads the state with this id. If uploads are unknown, they are looked up and sent again.
     pub(in super::super) async fn load(
         cx: &Context,
         client: &Client,
@@ -38,15 +38,15 @@ impl DirectoryState {
         let found = store.read(move |c| states::find(c, id)).await;
         let found = found.map_err(ToolError::from)?.ok_or_else(|| {
             ToolError::not_found(format!("there is no directory state {id}"))
-                .with_hint("`rsync(source=…, destination=…)` answers with the id to give here.")
+                .with_hint("Call `rsync(source=…, destination=…)` and pass the id that it returns.")
         })?;
         if found.backend != backend {
             return Err(ToolError::invalid(format!(
-                "directory state {id} belongs to the backend {}, and the one in use is {backend}",
+                "directory state {id} belongs to the backend {}, but the backend in use is {backend}",
                 found.backend
             ))
             .with_hint(format!(
-                "Send it to this one: `rsync(source={:?}, destination=…)`.",
+                "Send the directory to the backend in use: `rsync(source={:?}, destination=…)`.",
                 found.source
             )));
         }
@@ -67,6 +67,7 @@ impl DirectoryState {
         Ok(state)
     }
 
+    /// Reads the UUIDs of known uploads from the store, and sets the state's time of use.
     async fn look_up(&mut self, cx: &Context, backend: &str) -> Result<(), ToolError> {
         let (id, backend) = (self.id, backend.to_owned());
         let hashes: Vec<String> = self.hashes().into_iter().map(str::to_owned).collect();
@@ -75,7 +76,7 @@ impl DirectoryState {
             .store()
             .write(move |c| {
                 states::touch(c, id)?;
-                uploads::known(c, &backend, hashes.iter().map(String::as_str))
+                uploads::find_all(c, &backend, hashes.iter().map(String::as_str))
             })
             .await
             .map_err(ToolError::from)?;
@@ -86,9 +87,9 @@ impl DirectoryState {
         self.files.iter().map(|file| file.sha256.as_str()).collect()
     }
 
-    /// The files as a run takes them.
-    pub(in super::super) fn placed(&self) -> BTreeMap<String, InstanceFile> {
-        let placed = self.files.iter().filter_map(|file| {
+    /// Returns the files as a run's request takes them.
+    pub(in super::super) fn run_files(&self) -> BTreeMap<String, InstanceFile> {
+        let run_files = self.files.iter().filter_map(|file| {
             let uuid: Uuid = self.uuids.get(&file.sha256)?.parse().ok()?;
             let mode = if file.executable { "0755" } else { "0644" };
             Some((
@@ -101,11 +102,11 @@ impl DirectoryState {
                 },
             ))
         });
-        placed.collect()
+        run_files.collect()
     }
 
-    /// Whether a message could be about a file of this state that the backend has lost.
-    pub(in super::super) fn is_named(&self, message: &str) -> bool {
+    /// Reports whether a message may be about a lost upload of this state.
+    pub(in super::super) fn may_concern(&self, message: &str) -> bool {
         let message = message.to_ascii_lowercase();
         message.contains("file")
             || self
@@ -114,61 +115,63 @@ impl DirectoryState {
                 .any(|uuid| message.contains(uuid.as_str()))
     }
 
-    /// Whether a refusal could be for a file of this state that the backend has lost.
+    /// Reports whether the backend may have refused a request because an upload of this state is
+    /// lost.
     pub(in super::super) fn may_have_lost(&self, error: &Error) -> bool {
         let refused = error.status().map(|status| status.as_u16());
         matches!(refused, Some(400 | 404 | 409 | 410 | 422 | 500))
-            && self.is_named(&error.to_string())
+            && self.may_concern(&error.to_string())
     }
 
-    /// Asks the backend for every content, and sends again what it has lost. Answers whether anything was amiss.
+    /// Looks up every upload at the backend, and sends lost ones again. Returns whether anything
+    /// had changed.
     ///
     /// # Errors
-    /// If a lost content is not in its file any more.
+    /// If the file of a lost upload has changed or is missing.
     pub(in super::super) async fn heal(
         &mut self,
         cx: &Context,
         client: &Client,
     ) -> Result<bool, ToolError> {
         cx.watcher()
-            .progress("looking for files that the backend has lost");
+            .progress("checking which files the backend has lost");
         let backend = client.backend().identity();
         let hashes: Vec<String> = self.hashes().into_iter().map(str::to_owned).collect();
-        let begun = store::now();
-        let mut asked = futures_util::stream::iter(hashes)
+        let checked_at = store::now();
+        let mut lookups = futures_util::stream::iter(hashes)
             .map(|sha256| async move {
                 let found = client.find_file(&sha256).await;
                 (sha256, found)
             })
-            .buffer_unordered(AT_ONCE);
-        let (mut there, mut lost) = (Vec::new(), BTreeSet::new());
+            .buffer_unordered(CONCURRENCY);
+        let (mut stored, mut lost) = (Vec::new(), BTreeSet::new());
         loop {
             let next = tokio::select! {
                 biased;
-                () = cx.cancelled() => return Err(ToolError::cancelled("cancelled")),
-                next = asked.next() => next,
+                () = cx.cancelled() => return Err(ToolError::cancelled("the call was cancelled")),
+                next = lookups.next() => next,
             };
             match next {
                 None => break,
-                Some((sha256, Ok(Some(file)))) => there.push((sha256, file.uuid.to_string())),
+                Some((sha256, Ok(Some(file)))) => stored.push((sha256, file.uuid.to_string())),
                 Some((sha256, Ok(None))) => drop(lost.insert(sha256)),
                 Some((_, Err(error))) => return Err(error.into()),
             }
         }
-        drop(asked);
-        let moved = there
+        drop(lookups);
+        let changed = stored
             .iter()
             .any(|(sha256, uuid)| self.uuids.get(sha256) != Some(uuid));
-        let (known, forgotten) = (there, lost.clone());
+        let (known, forgotten) = (stored, lost.clone());
         let key = backend.clone();
         cx.session()
             .store()
             .write(move |c| {
                 for sha256 in &forgotten {
-                    uploads::forget(c, &key, sha256, begun)?;
+                    uploads::delete(c, &key, sha256, checked_at)?;
                 }
                 for (sha256, uuid) in &known {
-                    uploads::remember(c, &key, sha256, uuid)?;
+                    uploads::insert(c, &key, sha256, uuid)?;
                 }
                 Ok(())
             })
@@ -181,11 +184,11 @@ impl DirectoryState {
         let mut hashes = self.hashes().into_iter();
         if hashes.any(|hash| !self.uuids.contains_key(hash)) {
             return Err(ToolError::operation_failed(format!(
-                "other calls have changed what is known of directory state {}; run it again",
+                "other calls changed the uploads of directory state {} meanwhile; run the command again",
                 self.id
             )));
         }
-        Ok(moved || !lost.is_empty())
+        Ok(changed || !lost.is_empty())
     }
 
     async fn send_again(
@@ -202,49 +205,49 @@ impl DirectoryState {
                 .push(PathBuf::from(&file.source));
         }
         let work = cx.clone();
-        let (contents, gone) = tokio::task::spawn_blocking(move || still_there(wanted, &work))
+        let (contents, missing) = tokio::task::spawn_blocking(move || find_sources(wanted, &work))
             .await
             .map_err(|error| ToolError::internal("hashing failed", error))?;
-        let changed = if gone.is_empty() {
+        let unavailable = if missing.is_empty() {
             send(cx, client, contents).await?.changed
         } else {
-            gone
+            missing
         };
-        if changed.is_empty() {
+        if unavailable.is_empty() {
             return Ok(());
         }
         Err(ToolError::operation_failed(format!(
-            "the backend has lost {} content(s) of directory state {}, and {} of them cannot be sent again: their files \
-             have changed or are gone",
+            "the backend has lost {} file(s) of directory state {}, and {} of them cannot be sent again: the local files \
+             have changed or are missing",
             lost.len(),
             self.id,
-            changed.len()
+            unavailable.len()
         ))
         .with_hint(format!(
-            "Send the directory as it is now: `rsync(source={:?}, destination=…)`.",
+            "Send the directory in its present state: `rsync(source={:?}, destination=…)`.",
             self.source
         )))
     }
 }
 
-/// For each content a file that still holds it; and the hashes of those that none holds.
-fn still_there(
+/// Finds a local file for each hash. Also returns the hashes without a file.
+fn find_sources(
     wanted: BTreeMap<String, Vec<PathBuf>>,
     cx: &Context,
 ) -> (Vec<LocalContent>, BTreeSet<String>) {
-    let (mut contents, mut gone) = (Vec::new(), BTreeSet::new());
+    let (mut contents, mut missing) = (Vec::new(), BTreeSet::new());
     for (sha256, paths) in wanted {
-        let holder = paths.into_iter().find_map(|path| {
+        let source = paths.into_iter().find_map(|path| {
             let file = open_here(&path).ok()?;
-            let about = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            cx.session().local().judge_file(&path, &about).ok()?;
+            let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+            cx.session().local().judge_file(&path, &metadata).ok()?;
             let (found, size) = digest(&file, cx).ok()?;
             (found == sha256).then_some((path, size))
         });
-        match holder {
+        match source {
             Some((path, size)) => contents.push(LocalContent { sha256, size, path }),
-            None => drop(gone.insert(sha256)),
+            None => drop(missing.insert(sha256)),
         }
     }
-    (contents, gone)
+    (contents, missing)
 }

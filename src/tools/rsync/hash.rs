@@ -1,4 +1,4 @@
-//! Hashes of files, from memory where nothing about a file has changed.
+//! Hashes of files, cached while a file's stamp is unchanged.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -10,23 +10,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::local_access::place_of;
+use super::super::local_access::real_path_of;
 use super::super::{Context, ToolError};
 use super::skipped::{SkipReason, SkippedPaths};
 use super::walk::{FoundFile, stamp};
 use crate::store::hashes::{self, FileStamp};
 
-/// How much of a file is held in memory at once.
+/// Bytes of a file that are read at once.
 const CHUNK: usize = 256 * 1024;
-/// How often a file that changes while it is read is read again.
+/// Attempts to hash a file that changes while it is read.
 const TRIES: usize = 3;
-/// How long after a change a file could change once more without its times telling, in nanoseconds.
-const COARSE: i64 = 20_000_000;
-/// The same where times are whole seconds.
-const VERY_COARSE: i64 = 2_000_000_000;
-/// At most so many files are read at once.
-const THREADS: usize = 4;
-/// How many files pass between two notes of progress.
+/// Resolution of file times in nanoseconds. A second change within it leaves the times equal.
+const TIME_RESOLUTION: i64 = 20_000_000;
+/// The same on file systems with whole seconds.
+const COARSE_TIME_RESOLUTION: i64 = 2_000_000_000;
+/// Most files that are read at once.
+const MAX_THREADS: usize = 4;
+/// Files between two progress messages.
 const STEP: usize = 200;
 
 /// A file with its hash.
@@ -36,7 +36,7 @@ pub(super) struct HashedFile {
     pub(super) sha256: String,
 }
 
-/// Hashes what was found. What cannot be read is skipped.
+/// Hashes files. Unreadable ones are skipped.
 pub(super) async fn hash(
     root: &Path,
     found: Vec<FoundFile>,
@@ -50,7 +50,7 @@ pub(super) async fn hash(
         .read(move |c| hashes::below(c, &key))
         .await
         .unwrap_or_else(|error| {
-            tracing::warn!("cannot look up hashes: {error}");
+            tracing::warn!("cannot read cached hashes: {error}");
             Default::default()
         });
     let mut hashed = Vec::with_capacity(found.len());
@@ -67,16 +67,16 @@ pub(super) async fn hash(
         return Ok(hashed);
     }
     let work = cx.clone();
-    let (read, gone) = tokio::task::spawn_blocking(move || {
-        // What was only left out this time is remembered for the next.
-        let mut gone: Vec<Vec<u8>> = known.into_keys().collect();
-        gone.retain(|path| is_gone(path));
-        (all(unknown, &work), gone)
+    let (read, removed) = tokio::task::spawn_blocking(move || {
+        // Only hashes of removed files are deleted. Files that this call excluded keep theirs.
+        let mut removed: Vec<Vec<u8>> = known.into_keys().collect();
+        removed.retain(|path| is_removed(path));
+        (hash_all(unknown, &work), removed)
     })
     .await
     .map_err(|error| ToolError::internal("hashing failed", error))?;
     if cx.is_cancelled() {
-        return Err(ToolError::cancelled("cancelled"));
+        return Err(ToolError::cancelled("the call was cancelled"));
     }
     let mut fresh = Vec::new();
     for (found, result) in read {
@@ -90,28 +90,28 @@ pub(super) async fn hash(
             Err(reason) => skipped.add(Path::new(&found.relative), reason),
         }
     }
-    let kept = cx.session().store().write(move |c| {
+    let written = cx.session().store().write(move |c| {
         for (path, stamp, sha256) in &fresh {
-            hashes::remember(c, path, *stamp, sha256)?;
+            hashes::insert(c, path, *stamp, sha256)?;
         }
-        hashes::prune(c, &gone)
+        hashes::prune(c, &removed)
     });
-    if let Err(error) = kept.await {
-        tracing::warn!("cannot remember hashes: {error}");
+    if let Err(error) = written.await {
+        tracing::warn!("cannot cache hashes: {error}");
     }
     hashed.sort_unstable_by(|a, b| a.found.relative.cmp(&b.found.relative));
     Ok(hashed)
 }
 
-/// A hash, and whether it may be remembered.
+/// A hash and whether it may be cached, or why the file is skipped.
 type HashOutcome = Result<(String, bool), SkipReason>;
 
-/// Hashes on several threads. Stops early when nobody waits any more.
-fn all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutcome)> {
+/// Hashes files on several threads. Stops early if the call is cancelled.
+fn hash_all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutcome)> {
     let total = files.len();
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
-        .min(THREADS)
+        .min(MAX_THREADS)
         .min(total.max(1));
     let next = AtomicUsize::new(0);
     let slots: Vec<Mutex<(FileStamp, HashOutcome)>> = files
@@ -128,7 +128,7 @@ fn all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutcome)>
                         return;
                     }
                     let mut stamp = found.stamp;
-                    let outcome = one(&found.path, &mut stamp, cx);
+                    let outcome = hash_file(&found.path, &mut stamp, cx);
                     if let Some(slot) = slots.get(at) {
                         *slot.lock().unwrap_or_else(PoisonError::into_inner) = (stamp, outcome);
                     }
@@ -149,33 +149,34 @@ fn all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutcome)>
     files.into_iter().zip(outcomes).collect()
 }
 
-/// Hashes one file, which must be where the walk found it; whether the hash may be remembered.
-fn one(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome {
+/// Hashes one file, which must still be at its path. The hash may be cached only if the last change
+/// is older than the resolution of times.
+fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome {
     for _ in 0..TRIES {
         let begun = now();
         let file = open_here(path)?;
-        let about = file.metadata()?;
-        if !about.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(SkipReason::Changed);
         }
-        let before = stamp(&about);
+        let before = stamp(&metadata);
         let (sha256, _) = digest(&file, cx)?;
         let after = file.metadata()?;
         if stamp(&after) == before {
             *expected = before;
             let changed = before.mtime.max(before.ctime);
-            let coarse = if before.ctime % 1_000_000_000 == 0 {
-                VERY_COARSE
+            let resolution = if before.ctime % 1_000_000_000 == 0 {
+                COARSE_TIME_RESOLUTION
             } else {
-                COARSE
+                TIME_RESOLUTION
             };
-            return Ok((sha256, changed.saturating_add(coarse) < begun));
+            return Ok((sha256, changed.saturating_add(resolution) < begun));
         }
     }
     Err(SkipReason::Changed)
 }
 
-/// Opens a file that must be at `path` itself: no link in any part of it.
+/// Opens a file whose real path must be `path`: no part of it may be a link.
 pub(super) fn open_here(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
@@ -186,15 +187,16 @@ pub(super) fn open_here(path: &Path) -> std::io::Result<File> {
         options.custom_flags(flags.bits().cast_signed());
     }
     let file = options.open(path)?;
-    let about = file.metadata()?;
-    if place_of(&file, path, &about)? == path {
+    let metadata = file.metadata()?;
+    if real_path_of(&file, path, &metadata)? == path {
         Ok(file)
     } else {
-        Err(std::io::Error::other("it is not where it was"))
+        Err(std::io::Error::other("the file is no longer at its path"))
     }
 }
 
-/// The SHA-256 of a file from where it stands, in hexadecimal digits, and how many bytes that were.
+/// Returns the SHA-256 of a file from its current position, in hexadecimal, and the number of
+/// bytes.
 pub(in super::super) fn digest(mut file: &File, cx: &Context) -> std::io::Result<(String, u64)> {
     let mut hash = Sha256::new();
     let mut size = 0;
@@ -240,9 +242,9 @@ fn bytes(path: &Path) -> Vec<u8> {
     path.as_os_str().as_bytes().to_vec()
 }
 
-/// Whether nothing is there any more.
+/// Reports whether the path no longer exists.
 #[cfg(unix)]
-fn is_gone(path: &[u8]) -> bool {
+fn is_removed(path: &[u8]) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
     Path::new(std::ffi::OsStr::from_bytes(path))
         .symlink_metadata()
@@ -250,7 +252,7 @@ fn is_gone(path: &[u8]) -> bool {
 }
 
 #[cfg(not(unix))]
-fn is_gone(path: &[u8]) -> bool {
+fn is_removed(path: &[u8]) -> bool {
     Path::new(&*String::from_utf8_lossy(path))
         .symlink_metadata()
         .is_err_and(|error| is_missing(&error))

@@ -1,4 +1,4 @@
-//! Sending a directory, so that `run` can put it into sandboxes.
+//! Sends a directory to the backend, for `run` to place in sandboxes.
 
 mod directory_state;
 mod hash;
@@ -24,19 +24,19 @@ pub(super) use directory_state::DirectoryState;
 pub(super) use hash::{digest, hex};
 pub(super) use walk::executable;
 
-/// How often a directory that changes while it is sent is read again.
+/// Attempts to send a directory that changes meanwhile.
 const TRIES: usize = 3;
 
-/// Sends what has changed since the last time and keeps what there is as a state.
+/// Sends the files that the backend lacks and stores a directory state.
 pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
     let params::Rsync {
         source,
         destination: wanted,
         exclude,
     } = arguments;
-    let given = super::paths::local_path("source", &source)?;
+    let source_path = super::paths::local_path("source", &source)?;
     let destination = destination(&wanted)?;
-    let source = cx.session().local().resolved("source", &given)?;
+    let source = cx.session().local().resolved("source", &source_path)?;
     let client = cx.client().await?;
     let backend = client.backend().identity();
 
@@ -55,11 +55,11 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         }
         if tries == TRIES {
             hashed.retain(|file| {
-                let arrived = !sent.changed.contains(&file.sha256);
-                if !arrived {
+                let was_sent = !sent.changed.contains(&file.sha256);
+                if !was_sent {
                     skipped.add(Path::new(&file.found.relative), SkipReason::Changed);
                 }
-                arrived
+                was_sent
             });
             break (hashed, skipped);
         }
@@ -69,7 +69,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         .map(|file| u64::try_from(file.found.stamp.size).unwrap_or_default())
         .sum();
     let count = hashed.len() as u64;
-    let id = keep(cx, backend, &source, &destination, hashed).await?;
+    let id = store_state(cx, backend, &source, &destination, hashed).await?;
     Ok(Rsync {
         directory_state_id: id,
         files: count,
@@ -80,18 +80,18 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
     })
 }
 
-/// Where the files go in the sandbox, without a slash at the end unless it was given.
-fn destination(given: &str) -> Result<String, ToolError> {
-    let parts: Vec<&str> = given
+/// Normalises the destination in the sandbox. A trailing slash is kept.
+fn destination(path: &str) -> Result<String, ToolError> {
+    let parts: Vec<&str> = path
         .split('/')
         .filter(|part| !part.is_empty() && *part != ".")
         .collect();
-    if !given.starts_with('/') || parts.contains(&"..") {
+    if !path.starts_with('/') || parts.contains(&"..") {
         return Err(ToolError::invalid(format!(
-            "`destination` must be an absolute path in the sandbox without `..`, not `{given}`"
+            "`destination` must be an absolute path in the sandbox without `..`, not `{path}`"
         )));
     }
-    let slash = if given.ends_with('/') { "/" } else { "" };
+    let slash = if path.ends_with('/') { "/" } else { "" };
     Ok(match parts.is_empty() {
         true => "/".to_owned(),
         false => format!("/{}{slash}", parts.join("/")),
@@ -101,28 +101,33 @@ fn destination(given: &str) -> Result<String, ToolError> {
 async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundFiles, ToolError> {
     let (source, patterns, cx) = (source.to_owned(), patterns.to_vec(), cx.clone());
     let walk = move || {
-        let about =
+        let metadata =
             std::fs::metadata(&source).map_err(|error| ToolError::local_file(&source, error))?;
-        if about.is_dir() {
+        if metadata.is_dir() {
             let excludes = walk::excludes(&source, &patterns)?;
             return walk::walk(&source, &excludes, cx.session().local(), &cx);
         }
-        if !about.is_file() {
+        if !metadata.is_file() {
             return Err(ToolError::unusable_file(format!(
-                "{} is neither a directory nor a regular file",
+                "{} is neither a directory nor a regular file; `source` needs one of them",
                 source.display()
             )));
         }
-        cx.session().local().check_file("source", &source, &about)?;
+        cx.session()
+            .local()
+            .check_file("source", &source, &metadata)?;
         let name = source.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {
-            ToolError::unusable_file(format!("the name of {} is not UTF-8", source.display()))
+            ToolError::unusable_file(format!(
+                "the name of {} is not UTF-8; rename the file",
+                source.display()
+            ))
         })?;
         Ok(FoundFiles {
             files: vec![FoundFile {
                 relative: name.to_owned(),
-                stamp: walk::stamp(&about),
-                executable: executable(&about),
+                stamp: walk::stamp(&metadata),
+                executable: executable(&metadata),
                 path: source.clone(),
             }],
             skipped: SkippedPaths::default(),
@@ -133,7 +138,7 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
         .map_err(|error| ToolError::internal("reading the directory failed", error))?
 }
 
-/// The contents that the backend is not known to have, each once.
+/// Returns the contents that the backend is not known to store, each once.
 async fn missing(
     cx: &Context,
     backend: &str,
@@ -152,7 +157,7 @@ async fn missing(
     cx.session()
         .store()
         .read(move |c| {
-            let known = uploads::known(c, &backend, contents.keys().map(String::as_str))?;
+            let known = uploads::find_all(c, &backend, contents.keys().map(String::as_str))?;
             Ok(contents
                 .into_iter()
                 .filter(|(sha256, _)| !known.contains_key(sha256))
@@ -163,8 +168,8 @@ async fn missing(
         .map_err(ToolError::from)
 }
 
-/// Keeps the state and gives its id.
-async fn keep(
+/// Stores a directory state and returns its id.
+async fn store_state(
     cx: &Context,
     backend: String,
     source: &Path,
@@ -172,8 +177,8 @@ async fn keep(
     hashed: Vec<HashedFile>,
 ) -> Result<i64, ToolError> {
     let is_file = source.is_file();
-    let whole = |relative: &str| match (is_file, destination.ends_with('/')) {
-        // One file goes where it is said, or into a directory.
+    let target = |relative: &str| match (is_file, destination.ends_with('/')) {
+        // A single file goes to `destination` itself, or into it if it ends in a slash.
         (true, false) => destination.to_owned(),
         (_, true) => format!("{destination}{relative}"),
         (false, false) => format!("{destination}/{relative}"),
@@ -181,22 +186,22 @@ async fn keep(
     let files: Vec<StateFile> = hashed
         .into_iter()
         .map(|file| StateFile {
-            path: whole(&file.found.relative),
+            path: target(&file.found.relative),
             sha256: file.sha256,
             executable: file.found.executable,
             source: file.found.path.to_string_lossy().into_owned(),
         })
         .collect();
     let source = source.to_string_lossy().into_owned();
-    let kept = cx.session().store().write(move |c| {
+    let written = cx.session().store().write(move |c| {
         let files = serde_json::to_vec(&files).unwrap_or_default();
         let mut digest = Sha256::new();
         digest.update(source.as_bytes());
         digest.update([0]);
         digest.update(&files);
-        states::keep(c, &backend, &hex(&digest.finalize()), &source, &files)
+        states::insert(c, &backend, &hex(&digest.finalize()), &source, &files)
     });
-    kept.await.map_err(ToolError::from)
+    written.await.map_err(ToolError::from)
 }
 
 #[cfg(test)]

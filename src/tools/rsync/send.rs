@@ -1,4 +1,4 @@
-//! Sending contents that a backend does not have yet.
+//! Sends contents that a backend does not store yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -10,14 +10,15 @@ use super::hash::open_here;
 use crate::store::uploads;
 use crate::{Client, Error};
 
-/// How many uploads run at once.
-const AT_ONCE: usize = 12;
-/// Contents of at most so many bytes are sent without asking first whether the backend has them.
+/// Uploads that run concurrently.
+const CONCURRENCY: usize = 12;
+/// Size up to which contents are sent without asking first whether the backend stores them, in
+/// bytes.
 const SMALL: u64 = 16 * 1024;
-/// After so many uploads they are remembered, so that a call that is cancelled need not begin anew.
+/// Uploads after which they are recorded, so that a cancelled call loses few of them.
 const STEP: usize = 100;
 
-/// One content, and a file that holds it.
+/// A content, and a local file that has it.
 #[derive(Clone, Debug)]
 pub(super) struct LocalContent {
     pub(super) sha256: String,
@@ -25,19 +26,19 @@ pub(super) struct LocalContent {
     pub(super) path: PathBuf,
 }
 
-/// What became of the contents.
+/// Result of sending contents.
 #[derive(Debug, Default)]
 pub(super) struct SentContents {
-    /// How many were sent.
+    /// Number of contents sent.
     pub(super) count: u64,
-    /// The hashes of those whose file had another content when it was sent, or could not be read.
+    /// Hashes of contents whose file had changed or could not be read.
     pub(super) changed: BTreeSet<String>,
 }
 
-/// Sends each content once, and remembers which the backend has.
+/// Sends each content once, and records the uploads.
 ///
 /// # Errors
-/// If the backend refuses, or cannot be reached; what was sent until then is remembered.
+/// If the backend refuses or cannot be reached. Earlier uploads are recorded.
 pub(super) async fn send(
     cx: &Context,
     client: &Client,
@@ -50,20 +51,26 @@ pub(super) async fn send(
         .map(|content| async move {
             let path = content.path.clone();
             let open = move || open_here(&path);
-            let look = content.size > SMALL;
+            let look_up_first = content.size > SMALL;
             let stored = client
-                .upload_known(open, &content.path, &content.sha256, content.size, look)
+                .upload_known(
+                    open,
+                    &content.path,
+                    &content.sha256,
+                    content.size,
+                    look_up_first,
+                )
                 .await;
             (content, stored)
         })
-        .buffer_unordered(AT_ONCE);
+        .buffer_unordered(CONCURRENCY);
     let mut sent = SentContents::default();
     let mut fresh = BTreeMap::new();
     let mut done = 0u64;
     let ended = loop {
         let next = tokio::select! {
             biased;
-            () = cx.cancelled() => break Err(ToolError::cancelled("cancelled")),
+            () = cx.cancelled() => break Err(ToolError::cancelled("the call was cancelled")),
             next = uploads.next() => next,
         };
         let Some((content, stored)) = next else {
@@ -81,18 +88,18 @@ pub(super) async fn send(
             Err(error) => break Err(error.into()),
         }
         cx.watcher().progress(&format!(
-            "sent {} of {total} contents, {done} of {bytes} bytes",
+            "sent {} of {total} files, {done} of {bytes} bytes",
             sent.count
         ));
         if fresh.len() >= STEP {
-            remember(cx, &backend, std::mem::take(&mut fresh)).await?;
+            record(cx, &backend, std::mem::take(&mut fresh)).await?;
         }
     };
-    remember(cx, &backend, fresh).await?;
+    record(cx, &backend, fresh).await?;
     ended.map(|()| sent)
 }
 
-async fn remember(
+async fn record(
     cx: &Context,
     backend: &str,
     fresh: BTreeMap<String, String>,
@@ -105,7 +112,7 @@ async fn remember(
         .store()
         .write(move |c| {
             for (sha256, uuid) in &fresh {
-                uploads::remember(c, &backend, sha256, uuid)?;
+                uploads::insert(c, &backend, sha256, uuid)?;
             }
             Ok(())
         })

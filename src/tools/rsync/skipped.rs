@@ -1,4 +1,4 @@
-//! What of a directory was not sent, and why.
+//! Paths that were not sent, and the reasons.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use super::super::results::SkippedPath;
 
-/// How many skipped paths are named; all are counted.
-const NAMED: usize = 20;
+/// Most skipped paths that are named. All are counted.
+const MAX_NAMED: usize = 20;
 
-/// Why something was not sent.
+/// Reasons why a path was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SkipReason {
     #[error("not read")]
@@ -18,13 +18,13 @@ pub(super) enum SkipReason {
     Changed,
     #[error("unreadable: permission denied")]
     PermissionDenied,
-    #[error("went away meanwhile")]
-    WentAway,
+    #[error("removed while it was read")]
+    Removed,
     #[error("unreadable")]
     Unreadable,
     #[error("outside of --allow-path")]
     Outside,
-    #[error("place of credentials")]
+    #[error("credentials")]
     Credentials,
     #[error("name is not UTF-8")]
     Name,
@@ -44,7 +44,7 @@ impl From<&std::io::Error> for SkipReason {
     fn from(error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::PermissionDenied => Self::PermissionDenied,
-            std::io::ErrorKind::NotFound => Self::WentAway,
+            std::io::ErrorKind::NotFound => Self::Removed,
             _ => Self::Unreadable,
         }
     }
@@ -57,9 +57,9 @@ impl From<std::io::Error> for SkipReason {
 }
 
 impl SkipReason {
-    /// Why something that is no directory cannot be sent, if it cannot.
-    pub(super) fn of_kind(about: &Metadata) -> Option<Self> {
-        let kind = about.file_type();
+    /// Returns why a path that is not a directory cannot be sent; `None` for a regular file.
+    pub(super) fn of_kind(metadata: &Metadata) -> Option<Self> {
+        let kind = metadata.file_type();
         if kind.is_file() {
             return None;
         }
@@ -80,7 +80,7 @@ impl SkipReason {
     }
 }
 
-/// What was left out, and why.
+/// Skipped paths, counted by reason.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SkippedPaths {
     pub(super) counts: BTreeMap<String, u64>,
@@ -91,7 +91,7 @@ impl SkippedPaths {
     pub(super) fn add(&mut self, path: &Path, reason: SkipReason) {
         let reason = reason.to_string();
         *self.counts.entry(reason.clone()).or_default() += 1;
-        if self.named.len() < NAMED {
+        if self.named.len() < MAX_NAMED {
             self.named.push(SkippedPath {
                 path: path.to_string_lossy().into_owned(),
                 reason,

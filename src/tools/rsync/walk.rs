@@ -1,4 +1,4 @@
-//! What a directory holds, and what of it cannot be sent.
+//! Walks a directory and finds the files to send.
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
@@ -10,33 +10,33 @@ use super::super::{Context, ToolError};
 use super::skipped::{SkipReason, SkippedPaths};
 use crate::store::hashes::FileStamp;
 
-/// How many files pass between two looks at whether anybody still waits.
+/// Files between two checks for cancellation.
 const STEP: usize = 512;
 
 /// A file to be sent.
 #[derive(Clone, Debug)]
 pub(super) struct FoundFile {
     pub(super) path: PathBuf,
-    /// Its path below the directory, with `/`.
+    /// Path below the directory, with `/` as separator.
     pub(super) relative: String,
     pub(super) stamp: FileStamp,
     pub(super) executable: bool,
 }
 
-/// What a walk came to.
+/// Result of a walk.
 #[derive(Debug, Default)]
 pub(super) struct FoundFiles {
     pub(super) files: Vec<FoundFile>,
     pub(super) skipped: SkippedPaths,
 }
 
-/// The patterns as `.gitignore` has them, relative to `root`.
+/// Compiles patterns in the syntax of `.gitignore`, relative to `root`.
 pub(super) fn excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
         builder.add_line(None, pattern).map_err(|error| {
             ToolError::invalid_because("`exclude`", error).with_hint(
-                "Patterns are those of .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
+                "Use patterns as in .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
             )
         })?;
     }
@@ -45,7 +45,7 @@ pub(super) fn excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, To
         .map_err(|error| ToolError::invalid_because("`exclude`", error))
 }
 
-/// Walks `root`, a real path. Links are not followed. May block.
+/// Walks `root`, which must be a real path. Links are not followed. May block.
 pub(super) fn walk(
     root: &Path,
     excludes: &Gitignore,
@@ -75,13 +75,13 @@ pub(super) fn walk(
                 }
             };
             if walked.files.len().is_multiple_of(STEP) && cx.is_cancelled() {
-                return Err(ToolError::cancelled("cancelled"));
+                return Err(ToolError::cancelled("the call was cancelled"));
             }
             let path = entry.path();
             let relative = below(root, &path);
-            let about = match entry.metadata() {
-                Ok(about) => about,
-                // It went away meanwhile.
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // The entry was removed meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     is_empty = false;
@@ -89,14 +89,14 @@ pub(super) fn walk(
                     continue;
                 }
             };
-            if excludes.matched(&path, about.is_dir()).is_ignore() {
+            if excludes.matched(&path, metadata.is_dir()).is_ignore() {
                 continue;
             }
             is_empty = false;
-            match access.judge_file(&path, &about) {
+            match access.judge_file(&path, &metadata) {
                 Ok(()) => {}
-                // A part of it may be allowed all the same.
-                Err(AccessRefusal::Outside) if about.is_dir() => {}
+                // Some paths below the directory may still be allowed.
+                Err(AccessRefusal::Outside) if metadata.is_dir() => {}
                 Err(AccessRefusal::Outside) => {
                     walked.skipped.add(relative, SkipReason::Outside);
                     continue;
@@ -106,11 +106,11 @@ pub(super) fn walk(
                     continue;
                 }
             }
-            if about.is_dir() {
+            if metadata.is_dir() {
                 directories.push(path);
                 continue;
             }
-            if let Some(reason) = SkipReason::of_kind(&about) {
+            if let Some(reason) = SkipReason::of_kind(&metadata) {
                 walked.skipped.add(relative, reason);
                 continue;
             }
@@ -120,8 +120,8 @@ pub(super) fn walk(
             };
             walked.files.push(FoundFile {
                 relative: portable(name),
-                stamp: stamp(&about),
-                executable: executable(&about),
+                stamp: stamp(&metadata),
+                executable: executable(&metadata),
                 path,
             });
         }
@@ -154,22 +154,22 @@ fn portable(relative: &str) -> String {
 }
 
 #[cfg(unix)]
-pub(super) fn stamp(about: &Metadata) -> FileStamp {
+pub(super) fn stamp(metadata: &Metadata) -> FileStamp {
     use std::os::unix::fs::MetadataExt as _;
     let nanoseconds =
         |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
     FileStamp {
-        device: about.dev().cast_signed(),
-        inode: about.ino().cast_signed(),
-        size: about.size().cast_signed(),
-        mtime: nanoseconds(about.mtime(), about.mtime_nsec()),
-        ctime: nanoseconds(about.ctime(), about.ctime_nsec()),
+        device: metadata.dev().cast_signed(),
+        inode: metadata.ino().cast_signed(),
+        size: metadata.size().cast_signed(),
+        mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
     }
 }
 
 #[cfg(not(unix))]
-pub(super) fn stamp(about: &Metadata) -> FileStamp {
-    let modified = about
+pub(super) fn stamp(metadata: &Metadata) -> FileStamp {
+    let modified = metadata
         .modified()
         .ok()
         .and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok())
@@ -177,16 +177,16 @@ pub(super) fn stamp(about: &Metadata) -> FileStamp {
     FileStamp {
         device: 0,
         inode: 0,
-        size: i64::try_from(about.len()).unwrap_or(i64::MAX),
+        size: i64::try_from(metadata.len()).unwrap_or(i64::MAX),
         mtime: modified,
         ctime: modified,
     }
 }
 
 #[cfg(unix)]
-pub(in super::super) fn executable(about: &Metadata) -> bool {
+pub(in super::super) fn executable(metadata: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    about.permissions().mode() & 0o111 != 0
+    metadata.permissions().mode() & 0o111 != 0
 }
 
 #[cfg(not(unix))]
@@ -212,7 +212,8 @@ mod tests {
         ];
         let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
         let excludes = excludes(root, &patterns).unwrap();
-        let gone = |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
+        let is_excluded =
+            |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
         for (path, is_dir, expected) in [
             ("build", true, true),
             ("deep/build", true, true),
@@ -228,7 +229,7 @@ mod tests {
             ("only", true, true),
             ("only", false, false),
         ] {
-            assert_eq!(gone(path, is_dir), expected, "{path}");
+            assert_eq!(is_excluded(path, is_dir), expected, "{path}");
         }
         assert!(super::excludes(root, &["a{b".into()]).is_err());
     }

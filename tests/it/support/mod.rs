@@ -1,5 +1,5 @@
-//! What the tests of the binary share: a home of its own for each, a client that speaks raw JSON-RPC, and a
-//! stand-in for a Contree service.
+//! Shared parts of the program's tests: a private home, a client of raw JSON-RPC, and a stub of a
+//! Contree service.
 #![allow(unreachable_pub, reason = "nothing of a test program is published")]
 
 pub mod raw;
@@ -10,12 +10,12 @@ pub mod web;
 use std::path::Path;
 use std::process::Command;
 
-/// The repository.
+/// Returns the root of the repository.
 pub fn repository() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Directories that no other test and no user shares.
+/// A temporary home directory, private to one test.
 pub struct Home(tempfile::TempDir);
 
 impl Home {
@@ -27,7 +27,7 @@ impl Home {
         self.0.path()
     }
 
-    /// The program, with nothing of this machine's environment but what programs need to run at all.
+    /// Returns the program's command with a minimal environment and directories below this home.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_contree-mcp"));
         command.env_clear();
@@ -44,7 +44,7 @@ impl Home {
         command
     }
 
-    /// The program with a service as its backend.
+    /// Returns the program's command with a service as its backend.
     pub fn command_for(&self, url: &str) -> Command {
         let mut command = self.command();
         command
@@ -54,7 +54,7 @@ impl Home {
     }
 }
 
-/// Sends a signal by its name; `kill` is part of every shell.
+/// Sends a signal by its name, with the shell's `kill`.
 pub fn signal(pid: u32, name: &str) {
     let status = Command::new("sh")
         .arg("-c")

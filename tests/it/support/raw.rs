@@ -1,4 +1,4 @@
-//! A client that writes and reads lines of JSON, so that everything on the wire can be seen.
+//! A client that writes and reads lines of JSON, so that tests see everything on the wire.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long any single answer may take.
+/// Longest wait for an answer.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server and the pipes to it.
@@ -22,7 +22,7 @@ pub struct Raw {
     next_id: u64,
     /// Whether each request carries the metadata of protocol 2026-07-28.
     modern: bool,
-    /// What the client declares that it can.
+    /// Capabilities that the client declares.
     capabilities: Value,
 }
 
@@ -48,12 +48,12 @@ impl Raw {
                 }
             }
         });
-        let said = Arc::new(Mutex::new(String::new()));
-        let saying = said.clone();
+        let written = Arc::new(Mutex::new(String::new()));
+        let writing = written.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-                saying
+                writing
                     .lock()
                     .unwrap()
                     .push_str(&String::from_utf8_lossy(&buffer[..read]));
@@ -64,19 +64,19 @@ impl Raw {
             stdin,
             lines,
             seen: VecDeque::new(),
-            stderr: said,
+            stderr: written,
             next_id: 0,
             modern: false,
             capabilities: json!({}),
         }
     }
 
-    /// Starts and shakes hands in the given version.
+    /// Starts the server and completes the handshake in the given version.
     pub fn initialized(command: Command, version: &str) -> Self {
         Self::initialized_with(command, version, json!({}))
     }
 
-    /// The same for a client that can do more.
+    /// The same with further capabilities.
     pub fn initialized_with(command: Command, version: &str, capabilities: Value) -> Self {
         let mut raw = Self::start(command);
         let answer = raw.request(
@@ -95,7 +95,7 @@ impl Raw {
         raw
     }
 
-    /// The same for a client that can do more.
+    /// The same with further capabilities.
     pub fn modern_with(command: Command, capabilities: Value) -> Self {
         let mut raw = Self::modern(command);
         raw.capabilities = capabilities;
@@ -110,15 +110,15 @@ impl Raw {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// Waits until the server has said this on stderr, whose lines arrive by themselves; what it said then.
+    /// Waits until stderr contains a text, and returns all of stderr.
     pub fn wait_for_stderr(&self, text: &str) -> String {
         let until = Instant::now() + PATIENCE;
         loop {
-            let said = self.stderr();
-            if said.contains(text) {
-                return said;
+            let written = self.stderr();
+            if written.contains(text) {
+                return written;
             }
-            assert!(Instant::now() < until, "not said: {text:?}, but: {said}");
+            assert!(Instant::now() < until, "stderr lacks {text:?}: {written}");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -137,7 +137,7 @@ impl Raw {
         self.line(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
     }
 
-    /// Sends a request and gives its id.
+    /// Sends a request and returns its id.
     pub fn send(&mut self, method: &str, mut params: Value) -> u64 {
         self.next_id += 1;
         if self.modern {
@@ -157,7 +157,7 @@ impl Raw {
         self.answer(id)
     }
 
-    /// Calls a tool and gives its result.
+    /// Calls a tool and returns its result.
     pub fn call(&mut self, tool: &str, arguments: Value) -> Value {
         let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments}));
         assert!(
@@ -168,7 +168,7 @@ impl Raw {
         answer["result"].clone()
     }
 
-    /// Calls a tool that must succeed and gives its structured content.
+    /// Calls a tool that must succeed, and returns its structured content.
     pub fn good(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments);
         assert_ne!(
@@ -180,24 +180,24 @@ impl Raw {
         result["structuredContent"].clone()
     }
 
-    /// Calls a tool that must fail and gives its words.
+    /// Calls a tool that must fail, and returns the error text.
     pub fn bad(&mut self, tool: &str, arguments: Value) -> String {
         let result = self.call(tool, arguments);
         assert_eq!(result["isError"], true, "{tool}: {result}");
         result["content"][0]["text"].as_str().unwrap().to_owned()
     }
 
-    /// The answer to a request; what comes before it is kept for [`Self::messages`].
+    /// Waits for the answer to a request. Earlier messages stay available to [`Self::message`].
     pub fn answer(&mut self, id: u64) -> Value {
         self.answer_within(id, PATIENCE)
             .unwrap_or_else(|| panic!("no answer to {id}; stderr: {}", self.stderr()))
     }
 
-    pub fn answer_within(&mut self, id: u64, patience: Duration) -> Option<Value> {
+    pub fn answer_within(&mut self, id: u64, timeout: Duration) -> Option<Value> {
         if let Some(at) = self.seen.iter().position(|message| is_answer(message, id)) {
             return self.seen.remove(at);
         }
-        let until = Instant::now() + patience;
+        let until = Instant::now() + timeout;
         loop {
             match self
                 .lines
@@ -210,14 +210,14 @@ impl Raw {
         }
     }
 
-    /// The next message of any kind.
-    pub fn message(&mut self, patience: Duration) -> Option<Value> {
+    /// Returns the next message of any kind.
+    pub fn message(&mut self, timeout: Duration) -> Option<Value> {
         self.seen
             .pop_front()
-            .or_else(|| self.lines.recv_timeout(patience).ok())
+            .or_else(|| self.lines.recv_timeout(timeout).ok())
     }
 
-    /// All messages until the output ends.
+    /// Returns all messages until the output ends.
     pub fn rest(&mut self) -> Vec<Value> {
         let mut rest: Vec<Value> = self.seen.drain(..).collect();
         loop {
@@ -235,9 +235,9 @@ impl Raw {
         self.stdin = None;
     }
 
-    /// Waits for the end of the process.
-    pub fn exit(&mut self, patience: Duration) -> ExitStatus {
-        let until = Instant::now() + patience;
+    /// Waits for the process to exit.
+    pub fn exit(&mut self, timeout: Duration) -> ExitStatus {
+        let until = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;

@@ -1,8 +1,8 @@
-//! Just enough of JSON Schema to hold results against what was published.
+//! A minimal JSON Schema validator, to check results against published schemas.
 
 use serde_json::Value;
 
-/// Everything about `value` that `schema` does not allow.
+/// Returns every violation of `schema` in `value`.
 pub fn problems(schema: &Value, value: &Value, path: &str) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(kind) = schema["type"].as_str()
@@ -34,7 +34,7 @@ pub fn problems(schema: &Value, value: &Value, path: &str) -> Vec<String> {
         let required = schema["required"]
             .as_array()
             .is_some_and(|names| names.iter().any(|known| known == name));
-        // The entries of a map are data, not fields.
+        // The entries of a map are data, not fields, so they may be empty.
         let known = schema["properties"].get(name).is_some();
         if empty && known && !required {
             found.push(format!("{path}: {field} should be left out"));

@@ -1,7 +1,14 @@
-//! A Contree service that runs nothing: it answers as the API document says and remembers what was asked.
+//! A stub of the Contree service: it runs nothing, answers as the API document says, and records
+//! requests.
 //!
-//! The command says what happens: `sleep` runs until it is cancelled, `fail` cannot be run, `exit N` exits so,
-//! `signal N` is killed so, `big` writes more than is recorded, anything else is echoed.
+//! The command selects the behaviour:
+//!
+//! - `sleep` runs until it is cancelled.
+//! - `fail` cannot be started.
+//! - `exit N` exits with that code.
+//! - `signal N` is killed by that signal.
+//! - `big` writes more than is recorded.
+//! - Any other command is echoed.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,9 +27,9 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// The image that is always there, tagged `base`.
+/// UUID of the image that always exists, with the tag `base`.
 pub const IMAGE: &str = "11111111-1111-4111-8111-111111111111";
-/// What a kept run makes.
+/// UUID of the result image of every run that is not disposable.
 pub const RESULT: &str = "22222222-2222-4222-8222-222222222222";
 
 #[derive(Default)]
@@ -38,7 +45,7 @@ struct Inner {
     uploads: usize,
 }
 
-/// The service; it ends with its runtime.
+/// The stub service. It ends with its runtime.
 #[derive(Clone, Default)]
 pub struct Stub {
     inner: Arc<Mutex<Inner>>,
@@ -46,7 +53,7 @@ pub struct Stub {
 }
 
 impl Stub {
-    /// Starts it on a free port of the loopback interface and gives its URL.
+    /// Starts the service on a free loopback port and returns its URL.
     pub async fn start(&self) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -59,37 +66,38 @@ impl Stub {
         self.inner.lock().unwrap()
     }
 
-    /// Method and path of each request so far.
+    /// Returns method and path of each request so far.
     pub fn requests(&self) -> Vec<(String, String)> {
         self.lock().requests.clone()
     }
 
-    /// Method and path of each request so far, forgetting them.
+    /// Returns method and path of each request so far, and clears the list.
     pub fn take_requests(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.lock().requests)
     }
 
-    /// The bodies of spawns so far.
+    /// Returns the bodies of requests for runs and imports so far.
     pub fn spawned(&self) -> Vec<Value> {
         self.lock().spawned.clone()
     }
 
-    /// The `Authorization` of each request so far.
+    /// Returns the `Authorization` header of each request so far.
     pub fn authorizations(&self) -> Vec<Option<String>> {
         self.lock().authorization.clone()
     }
 
-    /// Refuses all spawns from now on.
+    /// Refuses all runs from now on, with this status.
     pub fn refuse_spawns(&self, status: StatusCode) {
         self.lock().refuse_spawns = Some(status);
     }
 
-    /// From now on spawns with files that are not there are refused.
+    /// From now on, refuses runs with unknown uploads.
     pub fn check_files(&self) {
         self.lock().checks_files = true;
     }
 
-    /// Forgets uploaded files, as services do after a while, and tells how many there were.
+    /// Deletes the uploads for which `keep` returns false, as services do after a while. Returns
+    /// their number.
     pub fn lose_files(&self, keep: impl Fn(usize) -> bool) -> usize {
         let mut inner = self.lock();
         let (before, mut at) = (inner.files.len(), 0);
@@ -100,14 +108,15 @@ impl Stub {
         before - inner.files.len()
     }
 
-    /// The upload with this number, counted from 0 and from now, is answered 500.
+    /// Answers one upload with status 500; `number` counts from 0, starting now.
     pub fn fail_upload(&self, number: usize) {
         let mut inner = self.lock();
         inner.uploads = 0;
         inner.failing_upload = Some(number);
     }
 
-    /// An operation as another client left it: `record` has what differs from a run that succeeded.
+    /// Adds an operation of another client. `record` holds the fields that differ from a successful
+    /// run.
     pub fn left(&self, record: Value) -> Uuid {
         let id = Uuid::new_v4();
         let mut operation = json!({
@@ -122,7 +131,7 @@ impl Stub {
         id
     }
 
-    /// How many operations have each status.
+    /// Returns the number of operations by status.
     pub fn statuses(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for operation in self.lock().operations.values() {
@@ -161,7 +170,7 @@ impl Stub {
 async fn record(State(stub): State<Stub>, request: Request, next: Next) -> Response {
     {
         let mut inner = stub.lock();
-        // Where a redirect leads belongs to the request that was redirected.
+        // The target of a redirect counts as part of the redirected request.
         if request.uri().query() != Some("redirected") {
             inner.requests.push((
                 request.method().to_string(),
@@ -271,7 +280,8 @@ async fn list(Query(query): Query<BTreeMap<String, String>>) -> Response {
     Json(json!({"path": path, "files": files})).into_response()
 }
 
-/// `/text` has three lines, `/binary` is no text, `/long` has 100,000 characters of two bytes.
+/// Returns a file: `/text` has three lines, `/binary` is not UTF-8, `/long` has 100,000 characters
+/// of two bytes.
 async fn download(Query(query): Query<BTreeMap<String, String>>) -> Response {
     let bytes = match query.get("path").map(String::as_str) {
         Some("/text") => b"one\ntwo\nthree\n".to_vec(),

@@ -1,4 +1,5 @@
-//! The server over HTTP, and a client that writes requests by hand, so that everything on the wire can be seen.
+//! The server over HTTP, and a client that writes requests by hand, so that tests see everything on
+//! the wire.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::raw::PATIENCE;
 
-/// The newest version of the protocol.
+/// The newest protocol version.
 pub const MODERN: &str = "2026-07-28";
 
 /// A running server.
@@ -23,10 +24,10 @@ pub struct Web {
 impl Web {
     /// Starts `command` with `--mode http` on a free port of loopback.
     pub fn start(command: Command) -> Self {
-        Self::try_start(command).unwrap_or_else(|said| panic!("it did not start: {said}"))
+        Self::try_start(command).unwrap_or_else(|written| panic!("it did not start: {written}"))
     }
 
-    /// The same; what it said if it ended instead.
+    /// The same. Returns stderr if the server ends instead.
     pub fn try_start(mut command: Command) -> Result<Self, String> {
         let mut child = command
             .args(["--mode", "http", "--http-port", "0"])
@@ -36,25 +37,25 @@ impl Web {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
+        let mut written = String::new();
         let address = loop {
             let mut line = String::new();
             if lines.read_line(&mut line).unwrap() == 0 {
                 child.wait().unwrap();
-                return Err(said);
+                return Err(written);
             }
-            said.push_str(&line);
+            written.push_str(&line);
             let Some((_, rest)) = line.split_once("MCP at http://") else {
                 continue;
             };
             break rest.split_once("/mcp").unwrap().0.parse().unwrap();
         };
-        let stderr = Arc::new(Mutex::new(said));
-        let saying = stderr.clone();
+        let stderr = Arc::new(Mutex::new(written));
+        let writing = stderr.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = lines.read(&mut buffer) {
-                saying
+                writing
                     .lock()
                     .unwrap()
                     .push_str(&String::from_utf8_lossy(&buffer[..read]));
@@ -75,7 +76,7 @@ impl Web {
         self.stderr.lock().unwrap().clone()
     }
 
-    /// A connection that waits for answers as long as any test does.
+    /// Opens a connection with the tests' timeout for answers.
     pub fn connect(&self) -> Connection {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -85,7 +86,7 @@ impl Web {
         }
     }
 
-    /// One request over a connection of its own.
+    /// Sends a request over a new connection and returns the answer.
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut connection = self.connect();
         connection.send(method, path, headers, body);
@@ -96,35 +97,35 @@ impl Web {
         self.ask("GET", path, &[], b"")
     }
 
-    /// A message to `/mcp`, as a client of the newest protocol sends it.
+    /// Sends a message to `/mcp` as a client of the newest protocol, with further headers.
     pub fn post(&self, message: &Value, more: &[(&str, &str)]) -> Reply {
         let mut connection = self.connect();
         connection.post(message, more);
         connection.reply()
     }
 
-    /// The answer to a request of the newest protocol.
+    /// Sends a request of the newest protocol and returns the answer.
     pub fn request(&self, method: &str, params: Value) -> Value {
         self.post(&modern(method, params, 1), &[]).message(1)
     }
 
-    /// The result of a tool.
+    /// Calls a tool and returns its result.
     pub fn call(&self, tool: &str, arguments: Value) -> Value {
         let answer = self.request("tools/call", json!({"name": tool, "arguments": arguments}));
         assert!(answer.get("result").is_some(), "{tool}: {answer}");
         answer["result"].clone()
     }
 
-    /// The structured content of a tool that must succeed.
+    /// Calls a tool that must succeed, and returns its structured content.
     pub fn good(&self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments);
         assert_ne!(result["isError"], true, "{tool}: {result}");
         result["structuredContent"].clone()
     }
 
-    /// Waits for the end of the process.
-    pub fn exit(&mut self, patience: Duration) -> ExitStatus {
-        let until = Instant::now() + patience;
+    /// Waits for the process to exit.
+    pub fn exit(&mut self, timeout: Duration) -> ExitStatus {
+        let until = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -146,7 +147,7 @@ impl Drop for Web {
     }
 }
 
-/// A request of the newest protocol, with all it must carry.
+/// Builds a request of the newest protocol with the required metadata.
 pub fn modern(method: &str, mut params: Value, id: u64) -> Value {
     let meta = &mut params["_meta"];
     meta["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
@@ -155,7 +156,7 @@ pub fn modern(method: &str, mut params: Value, id: u64) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
 
-/// A session of a client before the newest protocol.
+/// A session of a client of an earlier protocol version.
 pub struct Legacy<'a> {
     web: &'a Web,
     pub id: String,
@@ -195,7 +196,7 @@ impl<'a> Legacy<'a> {
         )
     }
 
-    /// Sends a request over a connection of its own, and does not wait for its answer.
+    /// Sends a request over a new connection and does not wait for the answer.
     pub fn start(&mut self, method: &str, params: Value) -> (u64, Connection) {
         self.next += 1;
         let message =
@@ -220,13 +221,13 @@ impl<'a> Legacy<'a> {
     }
 }
 
-/// What every message carries.
+/// Headers of every message.
 pub const JSON: [(&str, &str); 2] = [
     ("content-type", "application/json"),
     ("accept", "application/json, text/event-stream"),
 ];
 
-/// One connection.
+/// A connection to the server.
 pub struct Connection {
     pub read: BufReader<TcpStream>,
 }
@@ -236,7 +237,7 @@ impl Connection {
         self.read.get_mut()
     }
 
-    /// Sends a request; headers given here come instead of the usual ones.
+    /// Sends a request. A given `host` header replaces the usual one.
     pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) {
         let stream = self.read.get_mut();
         let mut text = format!("{method} {path} HTTP/1.1\r\n");
@@ -252,7 +253,7 @@ impl Connection {
         text.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
         let mut all = text.into_bytes();
         all.extend_from_slice(body);
-        // A server that refuses early may have closed already; its answer is still to be read.
+        // A server that refuses early may have closed the connection. Its answer can still be read.
         let _ = stream.write_all(&all);
     }
 
@@ -278,7 +279,7 @@ impl Connection {
         line.trim_end().to_owned()
     }
 
-    /// Status and headers.
+    /// Reads status and headers.
     pub fn head(&mut self) -> Reply {
         let status = self.line();
         let status = status
@@ -302,7 +303,7 @@ impl Connection {
         }
     }
 
-    /// A whole answer.
+    /// Reads a whole answer.
     pub fn reply(&mut self) -> Reply {
         let mut reply = self.head();
         if reply.header("transfer-encoding") == Some("chunked") {
@@ -317,7 +318,7 @@ impl Connection {
         reply
     }
 
-    /// The next piece of a streamed answer.
+    /// Reads the next chunk of a streamed answer.
     pub fn chunk(&mut self) -> Option<Vec<u8>> {
         let length = usize::from_str_radix(&self.line(), 16).unwrap_or(0);
         let mut chunk = vec![0; length];
@@ -326,7 +327,7 @@ impl Connection {
         (length > 0).then_some(chunk)
     }
 
-    /// Reads a streamed answer until `text` has come.
+    /// Reads a streamed answer until it contains `text`.
     pub fn until(&mut self, text: &str) -> String {
         let mut all = String::new();
         while let Some(chunk) = self.chunk() {
@@ -335,11 +336,11 @@ impl Connection {
                 return all;
             }
         }
-        panic!("{text:?} did not come: {all}");
+        panic!("the answer lacks {text:?}: {all}");
     }
 }
 
-/// An answer.
+/// An HTTP answer.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
@@ -357,13 +358,13 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON.
+    /// Parses the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// All messages of the answer, whether it is one or a stream.
+    /// Returns all messages of the answer, which is JSON or an event stream.
     pub fn messages(&self) -> Vec<Value> {
         let kind = self.header("content-type").unwrap_or_default();
         if !kind.starts_with("text/event-stream") {
@@ -375,7 +376,7 @@ impl Reply {
             .collect()
     }
 
-    /// The answer to the request with this id.
+    /// Returns the answer to the request with this id.
     pub fn message(&self, id: u64) -> Value {
         let found = self
             .messages()

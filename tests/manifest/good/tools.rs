@@ -260,7 +260,9 @@ pub trait OfficeTools: Sync {
         &self,
         p: params::Order,
         cx: &Context,
-    ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
+    ) -> impl ::std::future::Future<
+        Output = Result<results::ApiAnswer, ToolError>,
+    > + Send {
         async move {
             let client = cx.client().await?;
             let request = client.order_book();
@@ -278,7 +280,7 @@ pub trait OfficeTools: Sync {
                     body = body.gift(Some(p.gift));
                     body
                 });
-            results::Plain::of(request.send().await?.into_inner())
+            results::ApiAnswer::of(request.send().await?.into_inner())
         }
     }
     /// What is new, as the API has it.
@@ -286,12 +288,14 @@ pub trait OfficeTools: Sync {
         &self,
         p: params::ListNews,
         cx: &Context,
-    ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
+    ) -> impl ::std::future::Future<
+        Output = Result<results::ApiAnswer, ToolError>,
+    > + Send {
         async move {
             let _ = p;
             let client = cx.client().await?;
             let request = client.list_news();
-            results::Plain::of(request.send().await?.into_inner())
+            results::ApiAnswer::of(request.send().await?.into_inner())
         }
     }
 }
@@ -311,26 +315,34 @@ pub async fn dispatch<T: Tools>(
     name: &str,
     arguments: Arguments,
     cx: &Context,
-) -> Result<Answer, ToolError> {
+) -> Result<ToolAnswer, ToolError> {
     match name {
-        "lend" => Answer::of(tools.lend(TOOLS[0usize].arguments(arguments)?, cx).await?),
+        "lend" => {
+            ToolAnswer::of(tools.lend(TOOLS[0usize].arguments(arguments)?, cx).await?)
+        }
         "list_books" => {
-            Answer::of(tools.list_books(TOOLS[1usize].arguments(arguments)?, cx).await?)
+            ToolAnswer::of(
+                tools.list_books(TOOLS[1usize].arguments(arguments)?, cx).await?,
+            )
         }
         "get_book" => {
-            Answer::of(tools.get_book(TOOLS[2usize].arguments(arguments)?, cx).await?)
+            ToolAnswer::of(
+                tools.get_book(TOOLS[2usize].arguments(arguments)?, cx).await?,
+            )
         }
         "rename" | "retitle" => {
-            Answer::of(tools.rename(TOOLS[3usize].arguments(arguments)?, cx).await?)
+            ToolAnswer::of(tools.rename(TOOLS[3usize].arguments(arguments)?, cx).await?)
         }
         "about" => {
-            Answer::of(tools.about(TOOLS[4usize].arguments(arguments)?, cx).await?)
+            ToolAnswer::of(tools.about(TOOLS[4usize].arguments(arguments)?, cx).await?)
         }
         "order" => {
-            Answer::of(tools.order(TOOLS[5usize].arguments(arguments)?, cx).await?)
+            ToolAnswer::of(tools.order(TOOLS[5usize].arguments(arguments)?, cx).await?)
         }
         "list_news" => {
-            Answer::of(tools.list_news(TOOLS[6usize].arguments(arguments)?, cx).await?)
+            ToolAnswer::of(
+                tools.list_news(TOOLS[6usize].arguments(arguments)?, cx).await?,
+            )
         }
         _ => Err(unknown_tool(name)),
     }
@@ -343,13 +355,13 @@ pub static TOOLS: [Tool; 7usize] = [
         title: "Lend a book",
         description: "Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight, wait.\nThe shelf closes after 30 days.",
         toolset: "desk",
-        hints: Hints {
+        hints: ToolHints {
             read_only: false,
             destructive: false,
             idempotent: false,
             open_world: true,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &["lendBook", "getBook", "returnBook"],
         task: Some(TaskSource {
             operation: "lendBook",
@@ -369,13 +381,13 @@ pub static TOOLS: [Tool; 7usize] = [
         title: "List books",
         description: "List books. Then `lend(book=\"…\", days=3)`.",
         toolset: "desk",
-        hints: Hints {
+        hints: ToolHints {
             read_only: true,
             destructive: false,
             idempotent: true,
             open_world: false,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &["listBooks"],
         task: None,
         param_aliases: &[("shelf", "type")],
@@ -391,13 +403,13 @@ pub static TOOLS: [Tool; 7usize] = [
         title: "Look up a book",
         description: "Look up one book.",
         toolset: "desk",
-        hints: Hints {
+        hints: ToolHints {
             read_only: true,
             destructive: false,
             idempotent: true,
             open_world: false,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &["getBook"],
         task: None,
         param_aliases: &[],
@@ -413,13 +425,13 @@ pub static TOOLS: [Tool; 7usize] = [
         title: "Rename a book",
         description: "Give a book another title.\nThe title of lend must then be the new one.",
         toolset: "office",
-        hints: Hints {
+        hints: ToolHints {
             read_only: false,
             destructive: true,
             idempotent: true,
             open_world: false,
         },
-        local: Local::Read,
+        local: LocalFileUse::Read,
         uses: &["renameBook"],
         task: None,
         param_aliases: &[],
@@ -435,13 +447,13 @@ pub static TOOLS: [Tool; 7usize] = [
         title: "About",
         description: "About this library. More in contree://guide/house.",
         toolset: "office",
-        hints: Hints {
+        hints: ToolHints {
             read_only: true,
             destructive: false,
             idempotent: true,
             open_world: false,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &[],
         task: None,
         param_aliases: &[],
@@ -457,13 +469,13 @@ pub static TOOLS: [Tool; 7usize] = [
         title: "Order a book",
         description: "Order a book.",
         toolset: "office",
-        hints: Hints {
+        hints: ToolHints {
             read_only: false,
             destructive: false,
             idempotent: false,
             open_world: true,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &["orderBook"],
         task: None,
         param_aliases: &[],
@@ -471,7 +483,7 @@ pub static TOOLS: [Tool; 7usize] = [
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"shelf\":{\"type\":\"string\",\"description\":\"Where it will stand\",\"enum\":[\"fiction\",\"science\"]},\"title\":{\"type\":\"string\",\"description\":\"What to order\",\"minLength\":1},\"copies\":{\"type\":\"integer\",\"description\":\"How many\",\"minimum\":1,\"default\":1},\"remark\":{\"type\":\"string\",\"description\":\"Remark\"},\"binding\":{\"type\":\"string\",\"description\":\"Binding\",\"enum\":[\"soft\",\"hard-cover\"]},\"kind\":{\"type\":\"string\",\"description\":\"Kind\"},\"languages\":{\"type\":\"array\",\"description\":\"Languages\",\"items\":{\"type\":\"string\"}},\"gift\":{\"type\":\"boolean\",\"description\":\"Whether it is paid\"}},\"required\":[\"shelf\",\"title\",\"binding\",\"kind\",\"gift\"],\"additionalProperties\":false}",
         )),
-        output_schema: Schema::new(output_schema::<results::Plain>),
+        output_schema: Schema::new(output_schema::<results::ApiAnswer>),
     },
     Tool {
         name: "list_news",
@@ -479,13 +491,13 @@ pub static TOOLS: [Tool; 7usize] = [
         title: "List the news",
         description: "What is new, as the API has it.",
         toolset: "office",
-        hints: Hints {
+        hints: ToolHints {
             read_only: true,
             destructive: false,
             idempotent: true,
             open_world: false,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &["listNews"],
         task: None,
         param_aliases: &[],
@@ -493,7 +505,7 @@ pub static TOOLS: [Tool; 7usize] = [
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
         )),
-        output_schema: Schema::new(output_schema::<results::Plain>),
+        output_schema: Schema::new(output_schema::<results::ApiAnswer>),
     },
 ];
 /// The tools that serve every task, if a tool makes any.
@@ -558,7 +570,10 @@ pub static RESOURCES: [Resource; 1usize] = [
         doc: "A page of a book",
         mime: "text/plain",
         tool: "get_book",
-        variables: &[("book", Some(Complete::Image)), ("page", Some(Complete::Path))],
+        variables: &[
+            ("book", Some(CompletionSource::Image)),
+            ("page", Some(CompletionSource::Path)),
+        ],
     },
 ];
 /// The variables of each resource template.
@@ -583,7 +598,7 @@ pub trait ResourceHandlers: Sync {
         &self,
         uri: uris::Page,
         cx: &Context,
-    ) -> impl ::std::future::Future<Output = Result<Content, ToolError>> + Send;
+    ) -> impl ::std::future::Future<Output = Result<ResourceContent, ToolError>> + Send;
 }
 /// Reads the resource template `name`.
 ///
@@ -592,9 +607,9 @@ pub trait ResourceHandlers: Sync {
 pub async fn read_resource<T: ResourceHandlers>(
     handlers: &T,
     name: &str,
-    mut variables: Variables,
+    mut variables: UriVariables,
     cx: &Context,
-) -> Result<Content, ToolError> {
+) -> Result<ResourceContent, ToolError> {
     match name {
         "page" => {
             handlers

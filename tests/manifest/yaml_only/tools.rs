@@ -28,12 +28,14 @@ pub trait FilesTools: Sync {
         &self,
         p: params::ListUploads,
         cx: &Context,
-    ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
+    ) -> impl ::std::future::Future<
+        Output = Result<results::ApiAnswer, ToolError>,
+    > + Send {
         async move {
             let client = cx.client().await?;
             let request = client.list_files();
             let request = request.limit(p.limit);
-            results::Plain::of(request.send().await?.into_inner())
+            results::ApiAnswer::of(request.send().await?.into_inner())
         }
     }
     /// Name an image.
@@ -41,7 +43,9 @@ pub trait FilesTools: Sync {
         &self,
         p: params::NameImage,
         cx: &Context,
-    ) -> impl ::std::future::Future<Output = Result<results::Plain, ToolError>> + Send {
+    ) -> impl ::std::future::Future<
+        Output = Result<results::ApiAnswer, ToolError>,
+    > + Send {
         async move {
             let client = cx.client().await?;
             let request = client.update_image_tag();
@@ -51,7 +55,7 @@ pub trait FilesTools: Sync {
                     body = body.tag(p.name.as_str());
                     body
                 });
-            results::Plain::of(request.send().await?.into_inner())
+            results::ApiAnswer::of(request.send().await?.into_inner())
         }
     }
 }
@@ -71,15 +75,17 @@ pub async fn dispatch<T: Tools>(
     name: &str,
     arguments: Arguments,
     cx: &Context,
-) -> Result<Answer, ToolError> {
+) -> Result<ToolAnswer, ToolError> {
     match name {
         "list_uploads" => {
-            Answer::of(
+            ToolAnswer::of(
                 tools.list_uploads(TOOLS[0usize].arguments(arguments)?, cx).await?,
             )
         }
         "name_image" => {
-            Answer::of(tools.name_image(TOOLS[1usize].arguments(arguments)?, cx).await?)
+            ToolAnswer::of(
+                tools.name_image(TOOLS[1usize].arguments(arguments)?, cx).await?,
+            )
         }
         _ => Err(unknown_tool(name)),
     }
@@ -92,13 +98,13 @@ pub static TOOLS: [Tool; 2usize] = [
         title: "List uploads",
         description: "List what was uploaded.",
         toolset: "files",
-        hints: Hints {
+        hints: ToolHints {
             read_only: true,
             destructive: false,
             idempotent: true,
             open_world: false,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &["listFiles"],
         task: None,
         param_aliases: &[],
@@ -106,7 +112,7 @@ pub static TOOLS: [Tool; 2usize] = [
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\",\"description\":\"Files at most\",\"minimum\":1,\"maximum\":1000,\"default\":100}},\"additionalProperties\":false}",
         )),
-        output_schema: Schema::new(output_schema::<results::Plain>),
+        output_schema: Schema::new(output_schema::<results::ApiAnswer>),
     },
     Tool {
         name: "name_image",
@@ -114,13 +120,13 @@ pub static TOOLS: [Tool; 2usize] = [
         title: "Name an image",
         description: "Name an image.",
         toolset: "files",
-        hints: Hints {
+        hints: ToolHints {
             read_only: false,
             destructive: false,
             idempotent: true,
             open_world: false,
         },
-        local: Local::None,
+        local: LocalFileUse::None,
         uses: &["updateImageTag"],
         task: None,
         param_aliases: &[],
@@ -128,7 +134,7 @@ pub static TOOLS: [Tool; 2usize] = [
         input_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"image\":{\"type\":\"string\",\"description\":\"Image\",\"format\":\"uuid\"},\"name\":{\"type\":\"string\",\"description\":\"Its name\"}},\"required\":[\"image\",\"name\"],\"additionalProperties\":false}",
         )),
-        output_schema: Schema::new(output_schema::<results::Plain>),
+        output_schema: Schema::new(output_schema::<results::ApiAnswer>),
     },
 ];
 /// The tools that serve every task, if a tool makes any.

@@ -147,7 +147,7 @@ fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream
                 &self,
                 uri: uris::#name,
                 cx: &Context,
-            ) -> impl ::std::future::Future<Output = Result<Content, ToolError>> + Send;
+            ) -> impl ::std::future::Future<Output = Result<ResourceContent, ToolError>> + Send;
         }
     });
     let arms = resources.iter().map(|resource| {
@@ -184,9 +184,9 @@ fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream
         pub async fn read_resource<T: ResourceHandlers>(
             handlers: &T,
             name: &str,
-            mut variables: Variables,
+            mut variables: UriVariables,
             cx: &Context,
-        ) -> Result<Content, ToolError> {
+        ) -> Result<ResourceContent, ToolError> {
             match name {
                 #(#arms)*
                 _ => Err(unknown_resource(name)),
@@ -210,5 +210,5 @@ fn completion(kind: Option<Complete>) -> TokenStream {
         Some(Complete::Guide) => "Guide",
     };
     let name = format_ident!("{}", name);
-    quote!(Some(Complete::#name))
+    quote!(Some(CompletionSource::#name))
 }

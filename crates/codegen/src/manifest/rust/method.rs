@@ -35,7 +35,7 @@ pub(super) fn declare(tool: &Tool, texts: &Texts) -> TokenStream {
     let unused = tool.params.is_empty().then(|| quote!(let _ = p;));
     let body = body(tool);
     let answer = if tool.plain {
-        quote!(results::Plain::of(request.send().await?.into_inner()))
+        quote!(results::ApiAnswer::of(request.send().await?.into_inner()))
     } else {
         quote!(Ok(request.send().await?.into_inner().into()))
     };

@@ -32,7 +32,7 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> Stri
     let arms = resolved.tools.iter().enumerate().map(|(index, tool)| {
         let (name, method) = (&tool.name, format_ident!("{}", tool.name));
         let aliases = &tool.aliases;
-        quote!(#name #(| #aliases)* => Answer::of(tools.#method(TOOLS[#index].arguments(arguments)?, cx).await?),)
+        quote!(#name #(| #aliases)* => ToolAnswer::of(tools.#method(TOOLS[#index].arguments(arguments)?, cx).await?),)
     });
     let table = resolved.tools.iter().map(|tool| table_entry(tool, texts));
     let count = resolved.tools.len();
@@ -74,7 +74,7 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> Stri
             name: &str,
             arguments: Arguments,
             cx: &Context,
-        ) -> Result<Answer, ToolError> {
+        ) -> Result<ToolAnswer, ToolError> {
             match name {
                 #(#arms)*
                 _ => Err(unknown_tool(name)),
@@ -157,7 +157,7 @@ fn toolset(
 /// What a tool answers.
 fn result_type(tool: &Tool) -> TokenStream {
     if tool.plain {
-        quote!(results::Plain)
+        quote!(results::ApiAnswer)
     } else {
         let kind = type_name(tool);
         quote!(results::#kind)
@@ -210,13 +210,13 @@ fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
             title: #title,
             description: #description,
             toolset: #toolset,
-            hints: Hints {
+            hints: ToolHints {
                 read_only: #read_only,
                 destructive: #destructive,
                 idempotent: #idempotent,
                 open_world: #open_world,
             },
-            local: Local::#local,
+            local: LocalFileUse::#local,
             uses: &[#(#uses),*],
             task: #task,
             param_aliases: &[#(#param_aliases),*],

@@ -1,4 +1,4 @@
-//! Who may ask: the name that a request was sent to, the page that it comes from, and its token.
+//! Checks the host, origin and token of requests.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use super::HttpOptions;
 use contree_http::connections::LocalAddress;
 use contree_http::{AllowedHosts, BearerToken, OriginError, RequestOrigin, is_host_name};
 
-/// What requests are compared with.
+/// Checks of requests. Clones share the settings.
 #[derive(Clone)]
-pub(super) struct Guard(Arc<Checks>);
+pub(super) struct RequestFilter(Arc<FilterRules>);
 
-struct Checks {
-    names: AllowedHosts,
+struct FilterRules {
+    allowed_hosts: AllowedHosts,
     token: Option<BearerToken>,
 }
 
-impl Guard {
+impl RequestFilter {
     pub(super) fn new(options: &HttpOptions) -> Self {
-        Self(Arc::new(Checks {
-            names: AllowedHosts::new(&options.allowed_hosts),
+        Self(Arc::new(FilterRules {
+            allowed_hosts: AllowedHosts::new(&options.allowed_hosts),
             token: options
                 .token
                 .as_ref()
@@ -31,30 +31,33 @@ impl Guard {
         }))
     }
 
-    /// What is answered to a request that may not pass.
+    /// Returns the answer to a refused request. `page` allows links from other sites.
     fn refusal(&self, request: &Request, page: bool) -> Option<Response> {
-        let reached = request.extensions().get::<LocalAddress>();
-        let judged = self.0.names.check(&RequestOrigin {
+        let local = request.extensions().get::<LocalAddress>();
+        let judged = self.0.allowed_hosts.judge(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            local_ip: reached.and_then(|reached| reached.0),
-            is_page: page,
+            reached: local.and_then(|local| local.0),
+            page,
         });
         let (status, why) = match judged.err()? {
-            OriginError::NoHost => (StatusCode::BAD_REQUEST, "the Host header is missing\n"),
-            OriginError::UnknownHost(name) => {
+            OriginError::NoHost => (
+                StatusCode::BAD_REQUEST,
+                "the Host header is missing; send the host name of this server\n",
+            ),
+            OriginError::Host(name) => {
                 tracing::warn!("refused a request to the host `{}`", name.escape_debug());
                 (
                     StatusCode::FORBIDDEN,
-                    "this server does not answer to that name; --http-allow-host NAME adds one\n",
+                    "this host name is not allowed; start the server with --http-allow-host NAME to allow it\n",
                 )
             }
             OriginError::CrossOrigin(of) => {
                 tracing::warn!("refused a request from a page of `{}`", of.escape_debug());
                 (
                     StatusCode::FORBIDDEN,
-                    "requests from pages of other origins are refused; a proxy has to pass the Host header on\n",
+                    "requests from pages of other origins are refused; a proxy must forward the Host header unchanged\n",
                 )
             }
         };
@@ -69,31 +72,31 @@ impl Guard {
     }
 }
 
-/// Whether `--http-allow-host` can be this.
+/// Reports whether `text` is a valid value of `--http-allow-host`.
 #[must_use]
 pub fn is_host(text: &str) -> bool {
     is_host_name(text)
 }
 
-/// Refuses requests to a name that is not ours, and from pages that are not.
+/// Refuses requests to other host names, and from pages of other origins.
 pub(super) async fn check_origin(
-    State(guard): State<Guard>,
+    State(filter): State<RequestFilter>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.refusal(&request, false) {
+    match filter.refusal(&request, false) {
         None => next.run(request).await,
         Some(refused) => refused,
     }
 }
 
-/// The same, but links of other sites may lead there.
+/// The same, but links on other sites may lead here.
 pub(super) async fn check_page_origin(
-    State(guard): State<Guard>,
+    State(filter): State<RequestFilter>,
     request: Request,
     next: Next,
 ) -> Response {
-    match guard.refusal(&request, true) {
+    match filter.refusal(&request, true) {
         None => next.run(request).await,
         Some(refused) => refused,
     }
@@ -101,11 +104,11 @@ pub(super) async fn check_page_origin(
 
 /// Refuses requests without the token.
 pub(super) async fn check_token(
-    State(guard): State<Guard>,
+    State(filter): State<RequestFilter>,
     request: Request,
     next: Next,
 ) -> Response {
-    if guard.has_token(request.headers()) {
+    if filter.has_token(request.headers()) {
         return next.run(request).await;
     }
     let challenge = if request.headers().contains_key(header::AUTHORIZATION) {
@@ -115,7 +118,7 @@ pub(super) async fn check_token(
     };
     let mut answer = (
         StatusCode::UNAUTHORIZED,
-        "send the server's token: `Authorization: Bearer TOKEN`\n",
+        "send this server's token as `Authorization: Bearer TOKEN`\n",
     )
         .into_response();
     answer.headers_mut().insert(

@@ -1,30 +1,31 @@
-//! Lines of a bounded length, and what can be learnt from one that is too long.
+//! Reads lines of bounded length, and finds the id and method of an overlong message.
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// The longest message taken: the same bound as rmcp's for its other transports.
-pub(super) const LONGEST_LINE: usize = 16 * 1024 * 1024;
+/// Length of the longest accepted message, in bytes. rmcp has the same bound for its other
+/// transports.
+pub(super) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
-/// One line of input.
+/// A line of input, or its end.
 #[derive(Debug, PartialEq)]
-pub(super) enum Line {
+pub(super) enum InputLine {
     /// A line, without its line feed.
     Whole(Vec<u8>),
-    /// A line longer than the bound, which was dropped. If it was a request, its id.
+    /// A line longer than the bound, which was dropped. Holds the id if it was a request.
     TooLong(Option<serde_json::Value>),
-    /// The input is over.
+    /// The end of the input.
     End,
 }
 
-/// Reads lines without ever holding more than the bound.
-pub(super) struct Lines<R> {
+/// Reads lines and never holds more than the bound.
+pub(super) struct LineReader<R> {
     read: BufReader<R>,
     line: Vec<u8>,
     bound: usize,
     dropping: Option<EnvelopeFinder>,
 }
 
-impl<R: AsyncRead + Unpin> Lines<R> {
+impl<R: AsyncRead + Unpin> LineReader<R> {
     pub(super) fn new(read: R, bound: usize) -> Self {
         Self {
             read: BufReader::new(read),
@@ -34,19 +35,19 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line. Safe to drop while pending: what was read stays here.
-    pub(super) async fn next(&mut self) -> std::io::Result<Line> {
+    /// Reads the next line. Cancel-safe: a partly read line stays in `self`.
+    pub(super) async fn next(&mut self) -> std::io::Result<InputLine> {
         loop {
             let available = self.read.fill_buf().await?;
             if available.is_empty() {
-                // A last line without a line feed is a message all the same.
+                // A last line without a line feed counts as a message too.
                 if let Some(finder) = self.dropping.take() {
-                    return Ok(Line::TooLong(finder.request_id()));
+                    return Ok(InputLine::TooLong(finder.request_id()));
                 }
                 return Ok(if self.line.is_empty() {
-                    Line::End
+                    InputLine::End
                 } else {
-                    Line::Whole(std::mem::take(&mut self.line))
+                    InputLine::Whole(std::mem::take(&mut self.line))
                 });
             }
             let end = available.iter().position(|byte| *byte == b'\n');
@@ -66,30 +67,30 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             self.read.consume(consumed);
             if end.is_some() {
                 return Ok(match self.dropping.take() {
-                    Some(finder) => Line::TooLong(finder.request_id()),
-                    None => Line::Whole(std::mem::take(&mut self.line)),
+                    Some(finder) => InputLine::TooLong(finder.request_id()),
+                    None => InputLine::Whole(std::mem::take(&mut self.line)),
                 });
             }
         }
     }
 }
 
-/// The id of the request that `text` is, or was meant to be.
+/// Finds the id of the request in `text`, even if the text is malformed.
 pub(super) fn request_id(text: &[u8]) -> Option<serde_json::Value> {
     let mut finder = EnvelopeFinder::default();
     finder.feed(text);
     finder.request_id()
 }
 
-/// Whether `text` is, or was meant to be, a call of `method`.
+/// Reports whether `text` calls `method`, even if the text is malformed.
 pub(super) fn calls_method(text: &[u8], method: &str) -> bool {
     let mut finder = EnvelopeFinder::default();
     finder.feed(text);
     finder.method().is_some_and(|found| found == method)
 }
 
-/// Finds `id` and `method` at the top level of a JSON object in constant memory, so that a request too long
-/// to be read can still be answered.
+/// Finds `id` and `method` at the top level of a JSON object in constant memory. A request too long
+/// to be read can thus still be answered.
 #[derive(Default)]
 struct EnvelopeFinder {
     depth: u32,
@@ -103,7 +104,8 @@ struct EnvelopeFinder {
 }
 
 impl EnvelopeFinder {
-    const LONGEST: usize = 256;
+    /// Bytes kept of a key or value.
+    const MAX_PART_BYTES: usize = 256;
 
     fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -146,13 +148,13 @@ impl EnvelopeFinder {
 
     fn keep(&mut self, byte: u8) {
         if self.depth == 1 {
-            let kept = if self.in_value {
+            let part = if self.in_value {
                 &mut self.value
             } else {
                 &mut self.key
             };
-            if kept.len() < Self::LONGEST {
-                kept.push(byte);
+            if part.len() < Self::MAX_PART_BYTES {
+                part.push(byte);
             }
         }
     }
@@ -183,46 +185,46 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    async fn all(input: &[u8], bound: usize) -> Vec<Line> {
-        let mut lines = Lines::new(input, bound);
+    async fn all(input: &[u8], bound: usize) -> Vec<InputLine> {
+        let mut lines = LineReader::new(input, bound);
         let mut found = Vec::new();
         loop {
             match lines.next().await.unwrap() {
-                Line::End => return found,
+                InputLine::End => return found,
                 line => found.push(line),
             }
         }
     }
 
     #[tokio::test]
-    async fn lines_come_whole_the_last_one_too() {
+    async fn every_line_is_returned_whole_including_the_last() {
         assert_eq!(
             all(b"one\n\ntwo", 10).await,
             [
-                Line::Whole(b"one".into()),
-                Line::Whole(Vec::new()),
-                Line::Whole(b"two".into())
+                InputLine::Whole(b"one".into()),
+                InputLine::Whole(Vec::new()),
+                InputLine::Whole(b"two".into())
             ]
         );
     }
 
     #[tokio::test]
-    async fn the_line_after_one_too_long_is_read() {
+    async fn the_line_after_an_overlong_one_is_read() {
         let id = Some(json!(7));
         let long = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"id":"no","x":"aaaaaaaaaaaaaaaaaaaaaaa"}}"#;
         let input = [&long[..], b"\nnext\n", &long[..]].concat();
         assert_eq!(
             all(&input, 40).await,
             [
-                Line::TooLong(id.clone()),
-                Line::Whole(b"next".into()),
-                Line::TooLong(id)
+                InputLine::TooLong(id.clone()),
+                InputLine::Whole(b"next".into()),
+                InputLine::TooLong(id)
             ]
         );
     }
 
     #[test]
-    fn the_method_is_that_of_the_message_itself() {
+    fn only_the_method_at_the_top_level_counts() {
         let call = br#"{"id":1,"params":{"method":"other"},"method": "initialize" }"#;
         assert!(calls_method(call, "initialize"));
         assert!(!calls_method(call, "other"));
@@ -233,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_found_wherever_it_stands() {
+    fn the_id_is_found_at_any_position() {
         let find = |text: &str| {
             let mut finder = EnvelopeFinder::default();
-            // Byte by byte, as the pieces of a pipe may end anywhere.
+            // Byte by byte, since reads from a pipe may end anywhere.
             text.bytes().for_each(|byte| finder.feed(&[byte]));
             finder.request_id()
         };

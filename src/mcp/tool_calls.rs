@@ -1,4 +1,4 @@
-//! Listing and calling tools.
+//! Lists and calls tools.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,73 +13,74 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::elicit::{ClientPages, input_required};
-use super::ending::Ending;
-use super::paging::{LIST_KEPT_MS, PAGE, page};
-use super::progress::{self, NewestLine};
+use super::call_shutdown::CallShutdown;
+use super::elicit::{ClientPagePresenter, input_required};
+use super::paging::{LIST_TTL_MS, PAGE_SIZE, page};
+use super::progress::{self, CallProgress};
 use super::result;
-use super::tasks::{CallTracker, PATIENCE, Tasks};
-use crate::tools::{self, Answer, Context, Handlers, Session, ToolError};
+use super::tasks::{RunningTaskGuard, TASK_DELAY, Tasks};
+use crate::tools::{self, Context, Handlers, Session, ToolAnswer, ToolError};
 
-/// How many calls run at once; further ones wait.
-const RUNNING: usize = 256;
-/// How many calls wait; further ones are refused.
-const WAITING: usize = 16 * 1024;
+/// Most calls that run at once; further calls wait.
+const MAX_RUNNING: usize = 256;
+/// Most calls that wait; further calls are refused.
+const MAX_WAITING: usize = 16 * 1024;
 
-/// The calls of all sessions of this process: those that run and those that wait for their turn.
-pub(super) struct Calls {
+/// Tool calls of all sessions of this process, running or waiting for a permit.
+pub(super) struct ToolCalls {
     session: Arc<Session>,
-    ending: Ending,
+    shutdown: CallShutdown,
     tasks: Arc<Tasks>,
-    /// The tools as they are listed, which never change while the server runs.
+    /// Descriptions of the offered tools. They never change while the server runs.
     listed: Vec<Tool>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
-/// Why a call does not get its turn.
+/// Reasons why a call gets no permit to run.
 #[derive(Debug, thiserror::Error)]
 enum QueueError {
-    #[error("{WAITING} calls are waiting already; wait for answers before you send more")]
+    #[error("{MAX_WAITING} calls are already waiting; wait for answers before sending more calls")]
     Full,
-    #[error("the server takes no more calls")]
+    #[error("the server is shutting down and accepts no more calls")]
     Closed,
-    #[error("cancelled before it began")]
+    #[error("the call was cancelled before it started; nothing ran")]
     Cancelled,
-    #[error("the session ended before the call began")]
+    #[error("the session ended before the call started; nothing ran")]
     SessionOver,
 }
 
-impl Calls {
-    /// Calls of the tools that `session` offers. Those that take long become `tasks`.
-    pub(super) fn new(session: Arc<Session>, ending: Ending, tasks: Arc<Tasks>) -> Self {
+impl ToolCalls {
+    /// Creates the calls of the tools that `session` offers. A long call may become one of `tasks`.
+    pub(super) fn new(session: Arc<Session>, shutdown: CallShutdown, tasks: Arc<Tasks>) -> Self {
         Self {
-            listed: session.selection().tools().map(shown).collect(),
+            listed: session.selection().tools().map(describe).collect(),
             session,
-            ending,
+            shutdown,
             tasks,
-            running: Arc::new(Semaphore::new(RUNNING)),
+            running: Arc::new(Semaphore::new(MAX_RUNNING)),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// A tool as it is listed, if it is offered.
+    /// Finds the description of an offered tool.
     pub(super) fn find(&self, name: &str) -> Option<Tool> {
         self.listed.iter().find(|tool| tool.name == name).cloned()
     }
 
-    /// One page of the tools.
+    /// Returns one page of the list of tools.
     pub(super) fn page(
         &self,
         request: Option<PaginatedRequestParams>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let (tools, next) = page(&self.listed, request.as_ref(), PAGE)?;
-        let mut list = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_KEPT_MS);
+        let (tools, next) = page(&self.listed, request.as_ref(), PAGE_SIZE)?;
+        let mut list = ListToolsResult::with_all_items(tools).with_ttl_ms(LIST_TTL_MS);
         list.next_cursor = next;
         Ok(list)
     }
 
-    /// Calls a tool.
+    /// Calls a tool. An unknown tool is a protocol error; other failures are results with
+    /// `isError`.
     pub(super) async fn call(
         &self,
         request: CallToolRequestParams,
@@ -90,24 +91,25 @@ impl Calls {
             let error = tools::unknown_tool(name);
             return Err(ErrorData::invalid_params(error.to_string(), None));
         };
-        let offer = self.session.selection();
-        if !offer.has(tool.name) {
-            return Ok(result::error(&offer.refusal(&format!("`{name}`"))).into());
+        let selection = self.session.selection();
+        if !selection.has(tool.name) {
+            return Ok(result::error(&selection.refusal(&format!("`{name}`"))).into());
         }
-        // A transport that knows when its input ends counts requests from there; any other is counted here.
-        let _counted = self.ending.call();
-        let permit = match self.turn(context).await {
+        // The transports count a request when they read it. This counts the call as well, for any
+        // transport that does not.
+        let _in_flight = self.shutdown.track_call();
+        let permit = match self.wait_for_permit(context).await {
             Ok(permit) => permit,
-            Err(error) => return Ok(refused(error.to_string()).into()),
+            Err(error) => return Ok(error_result(error.to_string()).into()),
         };
-        if tool.task.is_some() && takes_tasks(context) {
+        if tool.task.is_some() && accepts_tasks(context) {
             return Ok(self.begin(request, permit, context).await);
         }
         Ok(self.run(request, permit, context).await)
     }
 
-    /// Waits until the call may run.
-    async fn turn(
+    /// Waits for a permit to run.
+    async fn wait_for_permit(
         &self,
         context: &RequestContext<RoleServer>,
     ) -> Result<OwnedSemaphorePermit, QueueError> {
@@ -115,129 +117,131 @@ impl Calls {
         tokio::select! {
             permit = self.running.clone().acquire_owned() => permit.map_err(|_| QueueError::Closed),
             () = context.ct.cancelled() => Err(QueueError::Cancelled),
-            () = self.ending.cancelled() => Err(QueueError::SessionOver),
+            () = self.shutdown.cancelled() => Err(QueueError::SessionOver),
         }
     }
 
-    /// Runs a call to its end.
+    /// Runs a call until it ends.
     async fn run(
         &self,
         request: CallToolRequestParams,
         permit: OwnedSemaphorePermit,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
-        let newest = Arc::new(NewestLine::new());
+        let progress = Arc::new(CallProgress::new());
         let stop = CancellationToken::new();
-        let pages = Arc::new(ClientPages::of(&request, context));
-        // Boxed, so that a call that waits for its turn holds little.
+        let pages = Arc::new(ClientPagePresenter::of(&request, context));
+        // Boxed to keep the future of a call small.
         let work = Box::pin(async {
-            let work = perform(
+            let work = run_handler(
                 self.session.clone(),
                 request,
                 pages,
-                newest.clone(),
+                progress.clone(),
                 stop.clone(),
             );
             let mut work = std::pin::pin!(work);
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = self.ending.gives_up(&context.ct) => {}
+                () = self.shutdown.abandoned(&context.ct) => {}
             }
-            // The handler is told and goes on until it has cleaned up.
+            // The handler sees `stop` and returns once it has cleaned up.
             stop.cancel();
             work.await
         });
         let token = context.meta.get_progress_token();
-        let done = progress::report(&context.peer, token, &newest, work).await;
+        let done = progress::report(&context.peer, token, &progress, work).await;
         drop(permit);
         self.result(done, context)
     }
 
-    /// Runs a call for a client that takes tasks: one that has started an operation and is not over soon becomes one.
+    /// Runs a call for a client that supports tasks.
+    ///
+    /// A call becomes a task if it has started an operation and still runs after [`TASK_DELAY`].
     async fn begin(
         &self,
         request: CallToolRequestParams,
         permit: OwnedSemaphorePermit,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
-        let newest = Arc::new(NewestLine::new());
+        let progress = Arc::new(CallProgress::new());
         let stop = CancellationToken::new();
-        let pages = Arc::new(ClientPages::of(&request, context));
+        let pages = Arc::new(ClientPagePresenter::of(&request, context));
         let follow = {
-            let work = perform(
+            let work = run_handler(
                 self.session.clone(),
                 request,
                 pages,
-                newest.clone(),
+                progress.clone(),
                 stop.clone(),
             );
-            let tracker = CallTracker::new(self.tasks.clone(), newest.clone());
+            let guard = RunningTaskGuard::new(self.tasks.clone(), progress.clone());
             async move {
                 let done = work.await;
-                drop((tracker, permit));
+                drop((guard, permit));
                 done
             }
         };
         let mut follow = tokio::spawn(follow);
         let work = async {
-            let ripe = async {
-                tokio::time::sleep(PATIENCE).await;
+            let promotable = async {
+                tokio::time::sleep(TASK_DELAY).await;
                 loop {
-                    newest.operation().await;
-                    // It may have come to nothing this very moment.
-                    if let Some(operation) = newest.promise() {
+                    progress.operation().await;
+                    // The handler may have given the operation up in between.
+                    if let Some(operation) = progress.pin_operation() {
                         return operation;
                     }
                 }
             };
             tokio::select! {
                 biased;
-                done = &mut follow => return self.joined(done, context),
-                () = self.ending.gives_up(&context.ct) => {}
-                operation = ripe => match self.tasks.promote(operation, newest.clone()).await {
+                done = &mut follow => return self.join_result(done, context),
+                () = self.shutdown.abandoned(&context.ct) => {}
+                operation = promotable => match self.tasks.promote(operation, progress.clone()).await {
                     Ok(task) => return CallToolResponse::Task(task),
-                    Err(error) => tracing::warn!("the call does not become a task: {error}"),
+                    Err(error) => tracing::warn!("cannot turn the call into a task: {error}"),
                 }
             }
-            if context.ct.is_cancelled() || self.ending.is_cancelled() {
+            if context.ct.is_cancelled() || self.shutdown.is_cancelled() {
                 stop.cancel();
             }
             tokio::select! {
-                done = &mut follow => return self.joined(done, context),
-                () = self.ending.gives_up(&context.ct) => stop.cancel(),
+                done = &mut follow => return self.join_result(done, context),
+                () = self.shutdown.abandoned(&context.ct) => stop.cancel(),
             }
-            self.joined(follow.await, context)
+            self.join_result(follow.await, context)
         };
         let token = context.meta.get_progress_token();
-        progress::report(&context.peer, token, &newest, work).await
+        progress::report(&context.peer, token, &progress, work).await
     }
 
-    fn joined(
+    fn join_result(
         &self,
-        done: Result<Result<Answer, ToolError>, tokio::task::JoinError>,
+        done: Result<Result<ToolAnswer, ToolError>, tokio::task::JoinError>,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
         match done {
             Ok(done) => self.result(done, context),
-            Err(error) => refused(format!("the call broke off: {error}")).into(),
+            Err(error) => error_result(format!("the call ended unexpectedly: {error}")).into(),
         }
     }
 
     fn result(
         &self,
-        done: Result<Answer, ToolError>,
+        done: Result<ToolAnswer, ToolError>,
         context: &RequestContext<RoleServer>,
     ) -> CallToolResponse {
         match done {
             Ok(mut answer) => {
-                if let Some(page) = answer.wanted_page {
+                if let Some(page) = answer.page_request {
                     return input_required(&page.message, &page.url).into();
                 }
-                let offer = self.session.selection();
+                let selection = self.session.selection();
                 answer.links.retain(|link| {
                     tools::find_resource(&link.uri)
-                        .is_some_and(|(resource, _)| offer.has(resource.tool))
+                        .is_some_and(|(resource, _)| selection.has(resource.tool))
                 });
                 result::answer(answer, context.protocol_version().as_ref()).into()
             }
@@ -246,10 +250,12 @@ impl Calls {
     }
 }
 
-/// Whether the client takes a task for an answer. The extension is one of protocol 2026-07-28 and later, and a server must not
-/// answer with a task before (SEP-2663, backward compatibility): clients which declare it for every server they meet, and then
-/// shake hands in an older version, do not follow tasks.
-fn takes_tasks(context: &RequestContext<RoleServer>) -> bool {
+/// Reports whether the client accepts a task as an answer.
+///
+/// Tasks need protocol 2026-07-28 or later. A server must not answer with a task in earlier
+/// versions (SEP-2663, backward compatibility). Some clients declare the extension to every server,
+/// then negotiate an older version and do not follow tasks.
+fn accepts_tasks(context: &RequestContext<RoleServer>) -> bool {
     let knows = context
         .protocol_version()
         .is_some_and(|version| !version.has_initialize());
@@ -259,27 +265,27 @@ fn takes_tasks(context: &RequestContext<RoleServer>) -> bool {
             .is_some_and(|capabilities| capabilities.supports_tasks())
 }
 
-/// Calls the tool; `stop` tells it to end early, and it then returns when it has cleaned up.
-async fn perform(
+/// Calls a tool's handler. When `stop` is cancelled, the handler cleans up and returns early.
+async fn run_handler(
     session: Arc<Session>,
     request: CallToolRequestParams,
-    pages: Arc<ClientPages>,
-    newest: Arc<NewestLine>,
+    pages: Arc<ClientPagePresenter>,
+    progress: Arc<CallProgress>,
     stop: CancellationToken,
-) -> Result<Answer, ToolError> {
-    let tool = Context::new(session, newest, stop).with_pages(pages);
+) -> Result<ToolAnswer, ToolError> {
+    let tool = Context::new(session, progress, stop).with_pages(pages);
     let arguments = request.arguments.unwrap_or_default();
     tools::dispatch(&Handlers, &request.name, arguments, &tool).await
 }
 
-/// One call that waits for its turn. It is counted until this is dropped.
+/// A call that waits for its permit. It is counted until dropped.
 struct WaitingCall<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingCall<'a> {
     fn begin(count: &'a AtomicUsize) -> Option<Self> {
         let before = count.fetch_add(1, Ordering::AcqRel);
         let waiting = Self(count);
-        (before < WAITING).then_some(waiting)
+        (before < MAX_WAITING).then_some(waiting)
     }
 }
 
@@ -289,11 +295,11 @@ impl Drop for WaitingCall<'_> {
     }
 }
 
-fn refused(why: String) -> CallToolResult {
+fn error_result(why: String) -> CallToolResult {
     CallToolResult::error(vec![ContentBlock::text(why)])
 }
 
-fn shown(tool: &'static tools::Tool) -> Tool {
+fn describe(tool: &'static tools::Tool) -> Tool {
     let mut listed = Tool::new(tool.name, tool.description, object(tool.input_schema()));
     listed.title = Some(tool.title.to_owned());
     listed.output_schema = Some(Arc::new(object(tool.output_schema())));
@@ -307,7 +313,7 @@ fn shown(tool: &'static tools::Tool) -> Tool {
     listed
 }
 
-/// A schema's fields; schemas of tools are objects.
+/// Returns a schema's fields. Schemas of tools are always objects.
 fn object(schema: Value) -> JsonObject {
     match schema {
         Value::Object(fields) => fields,

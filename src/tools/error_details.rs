@@ -1,26 +1,26 @@
-//! What every error of a tool has: words that an agent can act upon.
+//! Message, hint and cause, which every error of a tool has.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// How much of a message or a hint is shown, in bytes, and how much of that is its end.
-const MOST_BYTES: usize = 4_000;
-const TAIL: usize = 1_000;
+/// Bytes of a message or hint that are shown, and how many of them come from its end.
+const MAX_BYTES: usize = 4_000;
+const TAIL_BYTES: usize = 1_000;
 
-/// What failed, what to do about it, and the error that it began with.
+/// Details of an error: the message, a hint that says what to do, and the cause.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub struct ErrorDetails {
     message: String,
     hint: Option<String>,
-    /// The message has a bound of its own.
+    /// Whether the message is exempt from shortening.
     whole: bool,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-impl Failure {
-    /// A failure that no other error is behind.
+impl ErrorDetails {
+    /// Creates details without a cause.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -30,12 +30,12 @@ impl Failure {
         }
     }
 
-    /// A failure that says what `source` says.
+    /// Creates details with the message of `source`, which is the cause.
     pub(super) fn of(source: impl Error + Send + Sync + 'static) -> Self {
         Self::new(source.to_string()).because_of(source)
     }
 
-    /// The same with the error that is behind it.
+    /// Sets the cause.
     pub(super) fn because_of(self, source: impl Error + Send + Sync + 'static) -> Self {
         Self {
             source: Some(Arc::new(source)),
@@ -43,12 +43,12 @@ impl Failure {
         }
     }
 
-    /// Replaces what there is to do.
+    /// Replaces the hint.
     pub(super) fn set_hint(&mut self, hint: String) {
         self.hint = Some(hint);
     }
 
-    /// Adds a line to what there is to do.
+    /// Adds a line to the hint.
     pub(super) fn add_hint(&mut self, more: &dyn fmt::Display) {
         self.hint = Some(match &self.hint {
             Some(hint) => format!("{hint}\n{more}"),
@@ -56,7 +56,7 @@ impl Failure {
         });
     }
 
-    /// Says that the message is to be shown whole, for what bounds its length is the caller's wish.
+    /// Exempts the message from shortening, because the caller chose the bound of its length.
     pub(super) fn show_whole(&mut self) {
         self.whole = true;
     }
@@ -66,7 +66,7 @@ impl Failure {
         self.message = self.message.replace(from, to);
     }
 
-    /// Removes "the backend answered" and its status.
+    /// Removes "the backend answered" and the status from the message.
     pub(super) fn remove_status(&mut self) {
         let own = self.message.strip_prefix("the backend answered ");
         if let Some((_status, message)) = own.and_then(|answer| answer.split_once(": ")) {
@@ -74,20 +74,20 @@ impl Failure {
         }
     }
 
-    /// What failed.
+    /// Returns what failed.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do.
+    /// Returns what to do.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for ErrorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.whole {
             f.write_str(&self.message)?;
@@ -101,25 +101,26 @@ impl fmt::Display for Failure {
     }
 }
 
-impl Error for Failure {
+impl Error for ErrorDetails {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let source = self.source.as_deref()?;
         Some(source)
     }
 }
 
-/// A text without its middle if it is long: most errors repeat what was sent, however much that was.
+/// Cuts the middle out of a long text. Most errors repeat the request, which may be long.
 fn bounded(text: &str) -> Cow<'_, str> {
-    if text.len() <= MOST_BYTES {
+    if text.len() <= MAX_BYTES {
         return Cow::Borrowed(text);
     }
-    let head = text.floor_char_boundary(MOST_BYTES - TAIL);
-    let tail = text.floor_char_boundary(text.len() - TAIL);
+    let head = text.floor_char_boundary(MAX_BYTES - TAIL_BYTES);
+    let tail = text.floor_char_boundary(text.len() - TAIL_BYTES);
     Cow::Owned(format!("{} … {}", &text[..head], &text[tail..]))
 }
 
-/// Whether a message says by itself what to do: so do those of a machine that cannot run sandboxes, in one sentence that
-/// ends with the remedy after a semicolon.
+/// Reports whether a message itself says what to do, after a semicolon.
+///
+/// Errors of a machine that cannot run sandboxes are such messages.
 pub(super) fn names_remedy(message: &str) -> bool {
     message.contains("; ")
 }
@@ -129,30 +130,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_message_loses_its_middle_unless_it_is_to_be_whole() {
+    fn a_long_message_loses_its_middle_unless_exempt() {
         let long = format!("begin {} end", "ä".repeat(5_000));
-        let mut failure = Failure::new(long.clone());
-        let shown = failure.to_string();
+        let mut details = ErrorDetails::new(long.clone());
+        let shown = details.to_string();
         assert!(shown.len() < 4_100, "{}", shown.len());
         assert!(shown.starts_with("begin ") && shown.ends_with(" end"));
-        failure.show_whole();
-        assert_eq!(failure.to_string(), long);
+        details.show_whole();
+        assert_eq!(details.to_string(), long);
     }
 
     #[test]
-    fn hints_are_lines_of_their_own() {
-        let mut failure = Failure::new("it failed");
-        failure.add_hint(&"try again");
-        failure.add_hint(&"or do not");
-        assert_eq!(failure.to_string(), "it failed\ntry again\nor do not");
+    fn each_hint_is_a_line() {
+        let mut details = ErrorDetails::new("it failed");
+        details.add_hint(&"try again");
+        details.add_hint(&"or do not");
+        assert_eq!(details.to_string(), "it failed\ntry again\nor do not");
     }
 
     #[test]
-    fn the_status_of_the_backend_goes_and_its_words_stay() {
-        let mut failure = Failure::new("the backend answered 404 Not Found: no image: x");
-        failure.remove_status();
-        assert_eq!(failure.message(), "no image: x");
-        failure.remove_status();
-        assert_eq!(failure.message(), "no image: x");
+    fn the_status_is_removed_and_the_message_stays() {
+        let mut details = ErrorDetails::new("the backend answered 404 Not Found: no image: x");
+        details.remove_status();
+        assert_eq!(details.message(), "no image: x");
+        details.remove_status();
+        assert_eq!(details.message(), "no image: x");
     }
 }

@@ -1,22 +1,22 @@
-//! How a session ends: who is still at work, and when they are told to stop.
+//! Shutdown of calls: counts calls in flight and cancels them.
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-/// Shared by the transport, which ends the session, and the calls, which notice it.
+/// State shared by the transport, which ends the session, and the calls, which react to that.
 #[derive(Clone)]
-pub(super) struct Ending {
+pub(super) struct CallShutdown {
     stop: CancellationToken,
     over: CancellationToken,
     calls: TaskTracker,
 }
 
-impl Ending {
-    /// `stop` is the process's own: a signal asked it to end.
+impl CallShutdown {
+    /// `stop` is cancelled when a signal asks the process to end.
     pub(super) fn new(stop: CancellationToken) -> Self {
         let calls = TaskTracker::new();
-        // A tracker only ever reports being empty once it is closed.
+        // `TaskTracker::wait` returns only on a closed tracker.
         calls.close();
         Self {
             stop,
@@ -25,36 +25,37 @@ impl Ending {
         }
     }
 
-    /// Counts one call for as long as the token lives.
-    pub(super) fn call(&self) -> TaskTrackerToken {
+    /// Counts a call as in flight until the token is dropped.
+    pub(super) fn track_call(&self) -> TaskTrackerToken {
         self.calls.token()
     }
 
-    /// Cancels every call in flight and to come.
+    /// Cancels all calls, current and future.
     pub(super) fn cancel_calls(&self) {
         self.over.cancel();
     }
 
-    /// Resolves when calls are to be cancelled.
+    /// Resolves when calls are cancelled.
     pub(super) async fn cancelled(&self) {
         self.over.cancelled().await;
     }
 
-    /// Resolves when a request is to be given up: its sender no longer wants it, or the session is over.
-    pub(super) async fn gives_up(&self, request: &CancellationToken) {
+    /// Resolves when a request is to be abandoned: its client cancelled it, or all calls are
+    /// cancelled.
+    pub(super) async fn abandoned(&self, request: &CancellationToken) {
         tokio::select! {
             () = request.cancelled() => {}
             () = self.cancelled() => {}
         }
     }
 
-    /// Whether calls are to be cancelled.
+    /// Reports whether calls are cancelled.
     pub(super) fn is_cancelled(&self) -> bool {
         self.over.is_cancelled()
     }
 
-    /// Resolves when the process is to stop.
-    pub(super) async fn stopped(&self) {
+    /// Resolves when the process is asked to stop.
+    pub(super) async fn stop_requested(&self) {
         self.stop.cancelled().await;
     }
 

@@ -1,0 +1,160 @@
+use super::*;
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(work)
+}
+
+async fn remember(store: &Store, sha256: &'static str) -> Result<(), StoreError> {
+    store
+        .write(move |c| uploads::insert(c, "b", sha256, "u"))
+        .await
+}
+
+async fn known(store: &Store, sha256: &'static str) -> Option<String> {
+    store
+        .read(move |c| uploads::find(c, "b", sha256))
+        .await
+        .unwrap()
+}
+
+#[test]
+fn an_upload_used_since_the_check_is_not_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_owned();
+    run(async {
+        let store = Store::at(directory);
+        remember(&store, "a").await.unwrap();
+        for (checked_at, expected) in [(0, Some("u".to_owned())), (i64::MAX, None)] {
+            let forget = move |c: &Transaction<'_>| uploads::delete(c, "b", "a", checked_at);
+            store.write(forget).await.unwrap();
+            assert_eq!(known(&store, "a").await, expected);
+        }
+    });
+}
+
+#[test]
+fn only_the_owner_can_read_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("a/state");
+    run(async {
+        let store = Store::at(directory.clone());
+        assert!(!directory.exists(), "it is opened at its first use");
+        remember(&store, "s").await.unwrap();
+        let again = Store::at(directory.clone());
+        assert_eq!(known(&again, "s").await, Some("u".into()));
+        assert!(store.notes().is_empty());
+    });
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&directory), 0o700);
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_corrupt_store_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "this is a text, and long enough to be read as a header".repeat(20);
+    std::fs::write(folder.path().join(FILE), &text).unwrap();
+    run(async {
+        let store = Store::at(folder.path().to_owned());
+        remember(&store, "s").await.unwrap();
+        assert_eq!(known(&store, "s").await, Some("u".into()));
+        assert!(
+            store.notes()[0].contains("a new store was started"),
+            "{:?}",
+            store.notes()
+        );
+        let again = Store::at(folder.path().to_owned());
+        assert_eq!(known(&again, "s").await, Some("u".into()));
+        assert!(again.notes().is_empty());
+    });
+    let aside = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("broken-"))
+        .unwrap();
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), text);
+}
+
+#[test]
+fn a_store_found_corrupt_while_open_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    run(async {
+        let store = Store::at(folder.path().to_owned());
+        for sha256 in ["a", "b", "c"] {
+            remember(&store, sha256).await.unwrap();
+        }
+        drop(store);
+        let path = folder.path().join(FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The header stays; every later page is overwritten.
+        bytes[4096..].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let store = Store::at(folder.path().to_owned());
+        assert!(remember(&store, "d").await.is_err());
+        remember(&store, "d").await.unwrap();
+        assert_eq!(known(&store, "d").await, Some("u".into()));
+        assert!(!store.notes().is_empty());
+    });
+}
+
+#[test]
+fn a_newer_or_unreachable_store_is_left_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = folder.path().join("newer");
+    std::fs::create_dir(&newer).unwrap();
+    let connection = Connection::open(newer.join(FILE)).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (directory, why) in [
+        (newer, "newer release"),
+        (file.join("below"), "cannot open"),
+    ] {
+        run(async {
+            let store = Store::at(directory);
+            remember(&store, "s").await.unwrap();
+            assert_eq!(known(&store, "s").await, Some("u".into()));
+            assert!(store.notes()[0].contains(why), "{:?}", store.notes());
+        });
+    }
+}
+
+#[test]
+fn many_writers_wait_for_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..6 {
+            let directory = folder.path().to_owned();
+            scope.spawn(move || {
+                run(async {
+                    let store = Store::at(directory);
+                    for n in 0..40 {
+                        let sha256 = format!("{writer}-{n}");
+                        store
+                            .write(move |c| {
+                                uploads::find(c, "b", &sha256)?;
+                                uploads::insert(c, "b", &sha256, "u")
+                            })
+                            .await
+                            .unwrap();
+                    }
+                });
+            });
+        }
+    });
+    let store = Store::at(folder.path().to_owned());
+    let count = run(store.read(|c| {
+        Ok(c.query_row("SELECT count(*) FROM uploads", [], |row| {
+            row.get::<_, i64>(0)
+        })?)
+    }));
+    assert_eq!(count.unwrap(), 240);
+}
