@@ -53,7 +53,7 @@ fn config_path() -> Option<PathBuf> {
 }
 
 /// Finds Docker's login for a registry. An unreadable configuration counts as none, with a warning.
-pub(super) async fn docker_login(registry: &Host) -> Option<Login> {
+pub(super) async fn docker_login(registry: &RegistryHost) -> Option<Login> {
     let path = config_path()?;
     let text = match tokio::fs::read(&path).await {
         Ok(text) => text,

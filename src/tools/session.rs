@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Returns the HTTP client for registries.
-    pub(crate) fn registries(&self) -> &Http {
+    pub(crate) fn registries(&self) -> &HttpClients {
         &self.registries
     }
 

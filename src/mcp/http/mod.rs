@@ -30,7 +30,7 @@ use super::call_shutdown::CallShutdown;
 use super::server::Server;
 use crate::tools::Session;
 use activity::ActivityMonitor;
-use contree_http::SHORTEST_TOKEN;
+use contree_http::MIN_TOKEN_BYTES;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 use endpoint::Endpoint;
 use request_filter::RequestFilter;
@@ -74,7 +74,7 @@ pub struct Token(Arc<str>);
 pub enum InvalidToken {
     /// The text is too short to resist guessing.
     #[error(
-        "the token has {0} characters but needs at least {SHORTEST_TOKEN}; create one with `openssl rand -hex 32`"
+        "the token has {0} characters but needs at least {MIN_TOKEN_BYTES}; create one with `openssl rand -hex 32`"
     )]
     TooShort(usize),
     /// The text has characters that a header cannot carry.
@@ -172,7 +172,7 @@ impl HttpServer {
         let pages = page::router(session.selection(), self.options.token.is_some());
         let activity = ActivityMonitor::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, shutdown.clone()));
-        let endpoint = Endpoint::new(server, shutdown.clone(), ends.cut.clone());
+        let endpoint = Endpoint::new(server, shutdown.clone(), ends.close_streams.clone());
         let router = router(filter, endpoint, activity, pages, stop.clone());
         let connections = connections::serve(self.listener, router, BOUNDS, ends.clone());
         let end = async {

@@ -31,22 +31,22 @@ impl RequestFilter {
         }))
     }
 
-    /// Returns the answer to a refused request. `page` allows links from other sites.
-    fn refusal(&self, request: &Request, page: bool) -> Option<Response> {
+    /// Returns the answer to a refused request. `is_page` allows links from other sites.
+    fn refusal(&self, request: &Request, is_page: bool) -> Option<Response> {
         let local = request.extensions().get::<LocalAddress>();
-        let judged = self.0.allowed_hosts.judge(&RequestOrigin {
+        let judged = self.0.allowed_hosts.check(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
-            reached: local.and_then(|local| local.0),
-            page,
+            local_ip: local.and_then(|local| local.0),
+            is_page,
         });
         let (status, why) = match judged.err()? {
             OriginError::NoHost => (
                 StatusCode::BAD_REQUEST,
                 "the Host header is missing; send the host name of this server\n",
             ),
-            OriginError::Host(name) => {
+            OriginError::UnknownHost(name) => {
                 tracing::warn!("refused a request to the host `{}`", name.escape_debug());
                 (
                     StatusCode::FORBIDDEN,

@@ -74,7 +74,7 @@ impl RegistriesTools for Handlers {
             username,
             token,
         } = arguments;
-        let registry = Host::to_log_in(&registry_url)?;
+        let registry = RegistryHost::for_login(&registry_url)?;
         // Pasted text often has spaces and line ends around it.
         let username = username.trim().to_owned();
         let secret = token.trim().to_owned();
@@ -107,10 +107,10 @@ impl RegistriesTools for Handlers {
             .write(move |c| credentials::insert(c, &backend, key.as_str(), &username, &secret))
             .await?;
         let message = match access {
-            Access::Granted => {
+            CredentialCheck::Accepted => {
                 format!("{registry} accepts the credentials. Imports use them from now on.")
             }
-            Access::Open => format!(
+            CredentialCheck::NotRequired => format!(
                 "{registry} does not ask for credentials, so these could not be checked. Imports use them from now on."
             ),
         };
