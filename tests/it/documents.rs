@@ -1,4 +1,4 @@
-//! The documents say what is there: every direct dependency has its reason, and every link leads somewhere.
+//! Checks of the documents: every direct dependency has a reason, and every link has a target.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,7 +29,7 @@ fn dependencies(manifest: &str) -> Vec<(&str, &str, &str)> {
     found
 }
 
-/// The packages of `[workspace.dependencies]` that come from a registry, by their names there.
+/// The packages of `[workspace.dependencies]` from a registry, by their names in the registry.
 fn registry_dependencies() -> BTreeSet<String> {
     let manifest = read("Cargo.toml");
     dependencies(&manifest)
@@ -99,7 +99,7 @@ fn every_dependency_is_declared_once() {
     }
 }
 
-/// What a Markdown page links to in this repository.
+/// The links of a Markdown page within this repository.
 fn links(page: &str) -> Vec<String> {
     let targets = page
         .split("](")
@@ -112,7 +112,7 @@ fn links(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_have_a_target() {
     let mut pages: Vec<PathBuf> = [
         "README.md",
         "CHANGELOG.md",
@@ -149,7 +149,7 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
-fn every_document_is_found_from_the_front_page() {
+fn the_readme_links_to_every_document() {
     let front = read("README.md");
     for entry in fs::read_dir(root().join("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
@@ -161,7 +161,7 @@ fn every_document_is_found_from_the_front_page() {
 }
 
 #[test]
-fn the_commands_of_the_front_page_are_the_ones_that_are_tried() {
+fn the_commands_of_the_readme_are_those_that_ci_runs() {
     let front = read("README.md");
     for command in [
         "\ncargo run --release -- call --raw run image=tag:host",

@@ -1,4 +1,4 @@
-//! The manifest that is shipped: what clients see of it, and how much that is.
+//! The shipped manifest: its surface, and limits on the size of the surface.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use super::root;
 static OUTPUT: LazyLock<Output> =
     LazyLock::new(|| compile_shipped(root()).unwrap_or_else(|problems| panic!("{problems}")));
 
-/// What a model reads of a tool: its name, its description and its input schema.
+/// The size in bytes of the texts of a tool that a model reads: name, description and input schema.
 fn read_by_models(tool: &Value) -> usize {
     let read = json!([tool["name"], tool["description"], tool["inputSchema"]]);
     read.to_string().len()
@@ -34,12 +34,12 @@ fn the_surface_is_small() {
     let sum: usize = sizes.iter().map(|(_, size)| size).sum();
     assert!(
         sum <= 12_000,
-        "the tools cost every session {sum} bytes; 12,000 are the most: {sizes:?}"
+        "the tools cost every session {sum} bytes, more than 12,000: {sizes:?}"
     );
 }
 
 #[test]
-fn input_schemas_stay_in_the_subset_that_every_client_reads() {
+fn input_schemas_use_only_the_subset_that_every_client_reads() {
     for (name, tool) in &OUTPUT.surface {
         let schema = &tool["inputSchema"];
         assert_eq!(schema["type"], "object", "{name}");
@@ -54,7 +54,7 @@ fn input_schemas_stay_in_the_subset_that_every_client_reads() {
     }
 }
 
-/// One type for each node, and nothing that refers or combines.
+/// Checks that each node has one type, and that there are no references or combinators.
 fn portable(path: &str, schema: &Value) {
     let known = [
         "type",
@@ -90,7 +90,7 @@ fn portable(path: &str, schema: &Value) {
 }
 
 #[test]
-fn the_registry_takes_the_server() {
+fn the_registry_entry_is_valid() {
     let (_, text) = OUTPUT
         .documents
         .iter()
@@ -116,13 +116,13 @@ fn the_registry_takes_the_server() {
     let package = &server["packages"][0];
     assert_eq!(package["identifier"], env!("CARGO_PKG_NAME"));
     assert_eq!(package["version"], server["version"]);
-    // The registry looks for this in what crates.io shows.
+    // The registry looks for this line in the README on crates.io.
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     assert!(readme.contains(&format!("`mcp-name: {name}`")));
 }
 
 #[test]
-fn editors_know_the_manifest() {
+fn the_schema_for_editors_covers_the_manifest() {
     let manifest = fs::read_to_string(root().join("tools.yaml")).unwrap();
     let first = manifest.lines().next();
     assert_eq!(
@@ -136,7 +136,7 @@ fn the_instructions_are_small() {
     let instructions = &OUTPUT.instructions;
     assert!(
         instructions.len() <= 2_500,
-        "the instructions have {} bytes; 2,500 are the most",
+        "the instructions have {} bytes, more than 2,500",
         instructions.len()
     );
 }

@@ -1,4 +1,4 @@
-//! Prints the types that the test `server` compares with.
+//! Prints the types that the test `server` expects.
 
 use contree_codegen::server::{Settings, generate};
 

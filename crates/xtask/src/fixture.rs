@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contree_codegen::manifest::{Api, Inputs, Output, Problem, Source, compile, files};
+use contree_codegen::manifest::{Api, Inputs, Output, Problem, SourceFile, compile, files};
 
 /// Where the small manifest is.
 pub const FOLDER: &str = "tests/manifest/good";
@@ -10,9 +10,9 @@ pub const FOLDER: &str = "tests/manifest/good";
 /// A small manifest, its API document and its templates.
 #[derive(Clone)]
 pub struct Fixture {
-    manifest: Source,
-    api: Source,
-    templates: Vec<Source>,
+    manifest: SourceFile,
+    api: SourceFile,
+    templates: Vec<SourceFile>,
 }
 
 impl Fixture {

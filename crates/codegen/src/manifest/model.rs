@@ -1,43 +1,45 @@
-//! What stands in `tools.yaml`. The doc comments become the hints an editor shows (`tools.schema.json`).
+//! The contents of `tools.yaml`. Editors show the doc comments as hints (`tools.schema.json`).
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::problem::{Problem, Source};
-use super::yaml::{self, At, Map};
+use super::problem::{Problem, SourceFile};
+use super::yaml::{self, Located, LocatedMap};
 
-/// The tools of the MCP server and all that is said about them.
+/// The tools of the MCP server, with their texts, guides, prompts and resources.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Manifest {
     /// The template of the instructions that a client receives when it connects.
-    pub instructions: At<String>,
-    /// Families of tools with one line on each. A family is one Rust trait and one file of handlers.
-    pub toolsets: Map<String>,
+    pub instructions: Located<String>,
+    /// Groups of tools, each with a one-line description. A toolset is one Rust trait and one file
+    /// of handlers.
+    pub toolsets: LocatedMap<String>,
     /// The tools by name.
-    pub tools: Map<Tool>,
-    /// The tools that serve every task. Mandatory if a tool has `makes_task`.
-    pub tasks: Option<At<Tasks>>,
+    pub tools: LocatedMap<Tool>,
+    /// The tools that serve every task. Required if a tool has `makes_task`.
+    pub tasks: Option<Located<Tasks>>,
     /// Operations of the API that no tool uses, each with the reason.
     #[serde(default)]
-    pub unexposed: Map<String>,
+    pub unexposed: LocatedMap<String>,
     /// Guides by name: longer texts that agents read on demand, as `contree://guide/NAME`.
     #[serde(default)]
-    pub guides: Map<Guide>,
-    /// Prompts by name: what a person starts an agent with.
+    pub guides: LocatedMap<Guide>,
+    /// Prompts by name: texts with which a person starts an agent.
     #[serde(default)]
-    pub prompts: Map<Prompt>,
-    /// Resource templates by name: what can be read under a URI with variables.
+    pub prompts: LocatedMap<Prompt>,
+    /// Resource templates by name: contents that clients read under a URI with variables.
     #[serde(default)]
-    pub resources: Map<Resource>,
+    pub resources: LocatedMap<Resource>,
     /// The hosts that texts may link to.
     #[serde(default)]
-    pub links: Vec<At<String>>,
-    /// Generated pages by path: the template of the page, or of the region between its `tools` markers.
+    pub links: Vec<Located<String>>,
+    /// Generated pages by path: the template of the page, or of the region between its `tools`
+    /// markers.
     #[serde(default)]
-    pub documents: Map<String>,
-    /// The template of the page for people, which the server renders.
-    pub page: Option<At<String>>,
+    pub documents: LocatedMap<String>,
+    /// The template of the web page for people, which the server renders.
+    pub page: Option<Located<String>>,
 }
 
 /// One tool.
@@ -45,60 +47,64 @@ pub struct Manifest {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tool {
     /// A name for people.
-    pub title: At<String>,
-    /// The family it belongs to.
-    pub toolset: At<String>,
-    /// The operation it maps to directly; its handler is then generated. Implies `uses`.
-    pub operation: Option<At<String>>,
-    /// `plain` if a directly mapped tool answers what the API does: then no result type is needed.
-    pub answer: Option<At<Plain>>,
-    /// Former names. A call by one reaches this tool; no list shows them.
+    pub title: Located<String>,
+    /// The toolset that it belongs to.
+    pub toolset: Located<String>,
+    /// The operation that it maps to directly. Its handler is then generated, and `uses` is
+    /// implied.
+    pub operation: Option<Located<String>>,
+    /// `plain` if a directly mapped tool returns the API's answer unchanged. It then needs no
+    /// result type.
+    pub answer: Option<Located<AnswerKind>>,
+    /// Former names. A call by a former name reaches this tool; no list shows the name.
     #[serde(default)]
-    pub aliases: Vec<At<String>>,
+    pub aliases: Vec<Located<String>>,
     /// The operations that its handler calls.
     #[serde(default)]
-    pub uses: Vec<At<String>>,
-    /// The operation that may outlive a call; a client that takes tasks receives a task for it.
-    pub makes_task: Option<At<MakesTask>>,
-    /// What it touches on the machine of the server.
-    pub local: At<Local>,
-    /// What a client may assume. Checked against `uses` and `local`.
-    pub hints: At<Hints>,
-    /// What it does: a text, or a template below `templates/` (its name ends in `.j2`).
-    pub description: At<String>,
-    /// Its arguments by name, in the order in which they are shown.
+    pub uses: Vec<Located<String>>,
+    /// The operation that may outlive a call. A client that supports tasks receives a task for it.
+    pub makes_task: Option<Located<MakesTask>>,
+    /// Its effect on files of the server's machine.
+    pub local: Located<LocalEffect>,
+    /// The properties that a client may assume. They are checked against `uses` and `local`.
+    pub hints: Located<Hints>,
+    /// Its description: a text, or a template below `templates/` (its name ends in `.j2`).
+    pub description: Located<String>,
+    /// Its arguments by name, in the order of display.
     #[serde(default)]
-    pub params: Map<Param>,
+    pub params: LocatedMap<Param>,
 }
 
-/// What makes a call a task.
+/// The task that a call makes.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MakesTask {
-    /// The operation of the API that starts what the task follows.
-    pub operation: At<String>,
-    /// The field of the result with the id of what was started, if the call does not wait for its end.
-    pub id: At<String>,
-    /// The argument that says whether the call waits. Only a call that waits becomes a task. Without it, every call waits.
-    pub waits: Option<At<String>>,
+    /// The API operation that starts the work that the task follows.
+    pub operation: Located<String>,
+    /// The field of the result that contains the id of the started operation, if the call does not
+    /// wait for its end.
+    pub id: Located<String>,
+    /// The argument that decides whether the call waits. Only a call that waits becomes a task.
+    /// Without this key, every call waits.
+    pub waits: Option<Located<String>>,
 }
 
-/// The tools that serve every task, whichever tool made it.
+/// The tools that serve the tasks of all tools.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tasks {
-    /// The tool that looks up what a task follows.
-    pub look_up: At<String>,
-    /// The tool that cancels it.
-    pub cancel: At<String>,
+    /// The tool that looks up the operation of a task.
+    pub look_up: Located<String>,
+    /// The tool that cancels the operation of a task.
+    pub cancel: Located<String>,
 }
 
-/// The answer of the API as it is.
+/// The kind of answer of a directly mapped tool.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Plain {
-    /// As it is.
+pub enum AnswerKind {
+    /// The unchanged answer of the API.
     Plain,
 }
 
@@ -107,11 +113,11 @@ pub enum Plain {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guide {
     /// A name for people.
-    pub title: At<String>,
-    /// What it is about, in a few words.
-    pub doc: At<String>,
+    pub title: Located<String>,
+    /// Its topic, in a few words.
+    pub doc: Located<String>,
     /// The template of its text.
-    pub template: At<String>,
+    pub template: Located<String>,
 }
 
 /// A prompt. Its template is rendered when a client asks for it.
@@ -119,36 +125,37 @@ pub struct Guide {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Prompt {
     /// A name for people.
-    pub title: At<String>,
-    /// What it makes an agent do.
-    pub description: At<String>,
-    /// The template of its text. Its variables are the arguments; one that may be left out is undefined then.
-    pub template: At<String>,
-    /// Its arguments by name. All are texts.
+    pub title: Located<String>,
+    /// The work that it gives to an agent.
+    pub description: Located<String>,
+    /// The template of its text. Its variables are the arguments; an argument that was left out is
+    /// undefined.
+    pub template: Located<String>,
+    /// Its arguments by name. All are of type string.
     #[serde(default)]
-    pub arguments: Map<Argument>,
+    pub arguments: LocatedMap<Argument>,
 }
 
 /// One argument of a prompt.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Argument {
-    /// What it means.
-    pub doc: At<String>,
-    /// Whether it must be given.
-    #[serde(default)]
-    pub required: bool,
-    /// The value it has when left out.
-    pub default: Option<At<String>>,
-    /// What completes it.
-    pub complete: Option<At<Complete>>,
+    /// Its meaning.
+    ///     pub doc: Located<String>,
+    ///     /// Whether it is required.
+    ///     #[serde(default)]
+    ///     pub required: bool,
+    /// The value if it is left out.
+    pub default: Option<Located<String>>,
+    /// The source of its completions.
+    pub complete: Option<Located<CompletionSource>>,
 }
 
-/// What can complete a half-typed argument.
+/// The source of completions for an argument that is being typed.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Complete {
+pub enum CompletionSource {
     /// Tags of images, written `tag:NAME`.
     Image,
     /// Paths in the image that another argument names.
@@ -168,26 +175,27 @@ pub enum Complete {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Resource {
     /// Its URI with variables in braces. The last one may hold slashes if it ends the URI.
-    pub uri: At<String>,
+    pub uri: Located<String>,
     /// A name for people.
-    pub title: At<String>,
-    /// What is read there.
-    pub doc: At<String>,
-    /// The type of its contents, where they are text.
-    pub mime: At<String>,
-    /// The tool that it goes with: a server without that tool does not have it.
-    pub tool: At<String>,
-    /// What completes its variables.
+    pub title: Located<String>,
+    /// A description of its contents.
+    pub doc: Located<String>,
+    /// The media type of its contents if they are text.
+    pub mime: Located<String>,
+    /// The tool that it belongs to. A server that does not offer the tool does not offer the
+    /// resource.
+    pub tool: Located<String>,
+    /// The sources of completions for its variables.
     #[serde(default)]
-    pub complete: Map<Complete>,
+    pub complete: LocatedMap<CompletionSource>,
 }
 
-/// What a tool touches on the machine of the server.
+/// The effect of a tool on files of the server's machine.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Local {
-    /// Nothing.
+pub enum LocalEffect {
+    /// No effect.
     None,
     /// It reads files.
     Read,
@@ -207,49 +215,50 @@ pub struct Hints {
     pub idempotent: bool,
     /// It may reach things beyond the backend.
     pub open_world: bool,
-    /// Why the hints say something else than `uses` and `local` do.
-    pub why: Option<At<String>>,
+    /// The reason why the hints differ from those that `uses` and `local` imply.
+    pub why: Option<Located<String>>,
 }
 
 /// One argument of a tool.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Param {
-    /// Where type, bounds, choices and default come from: `Schema.field` or `operationId.parameter`.
-    pub from: Option<At<String>>,
+    /// Where type, bounds, choices and default come from: `Schema.field` or
+    /// `operationId.parameter`.
+    pub from: Option<Located<String>>,
     /// `string`, `integer`, `number`, `boolean`, `array of …` or `map of …`.
-    pub r#type: Option<At<String>>,
+    pub r#type: Option<Located<String>>,
     /// A format: `uuid` or `date-time`.
-    pub format: Option<At<String>>,
+    pub format: Option<Located<String>>,
     /// The allowed values.
-    pub r#enum: Option<At<Vec<Value>>>,
-    /// The value it has when left out.
-    pub default: Option<At<Value>>,
+    pub r#enum: Option<Located<Vec<Value>>>,
+    /// The value if it is left out.
+    pub default: Option<Located<Value>>,
     /// The smallest number.
-    pub min: Option<At<f64>>,
+    pub min: Option<Located<f64>>,
     /// The largest number.
-    pub max: Option<At<f64>>,
+    pub max: Option<Located<f64>>,
     /// The least length of a text.
-    pub min_length: Option<At<u64>>,
-    /// Whether it must be given. Unless said, the API document decides, and `false` without `from`.
-    pub required: Option<At<bool>>,
-    /// Other names that are accepted but not shown.
+    pub min_length: Option<Located<u64>>,
+    /// Whether it is required. The default is that of the API document, and `false` without `from`.
+    pub required: Option<Located<bool>>,
+    /// Other accepted names, which are not shown.
     #[serde(default)]
-    pub aliases: Vec<At<String>>,
+    pub aliases: Vec<Located<String>>,
     /// Whether the values of a map may be null.
     #[serde(default)]
     pub null_values: bool,
-    /// Why it differs from the API document.
-    pub why: Option<At<String>>,
-    /// What it means, in a few words for an agent.
-    pub doc: At<String>,
+    /// The reason why it differs from the API document.
+    pub why: Option<Located<String>>,
+    /// Its meaning, in a few words for an agent.
+    pub doc: Located<String>,
 }
 
 /// Reads the manifest.
 ///
 /// # Errors
-/// Returns unknown, repeated and missing keys and wrong types, all together.
-pub fn read(source: &Source) -> Result<Manifest, Vec<Problem>> {
+/// All unknown, repeated and missing keys and all wrong types together.
+pub fn read(source: &SourceFile) -> Result<Manifest, Vec<Problem>> {
     yaml::read(source)
 }
 

@@ -3,17 +3,18 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// A portable schema. One type for each node, no references, no combinators: serialised it is what clients receive.
+/// A portable schema, which clients receive in serialised form. Each node has one type, no
+/// references and no combinators.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shape {
     /// The type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What it means.
+    /// Its meaning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// A format that we check.
+    /// A format that the server checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// A regular expression (ECMAScript).
@@ -34,22 +35,22 @@ pub struct Shape {
     /// The greatest length.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u64>,
-    /// What an array holds.
+    /// The schema of the items of an array.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<Box<Shape>>,
-    /// What a map holds.
+    /// The schema of the values of a map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_properties: Option<Box<Shape>>,
-    /// The value when left out.
+    /// The value if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
 }
 
-/// The formats that mean something to a client; the others only say how wide a number is.
+/// The formats that are useful to a client. The others only state the size of a number.
 pub(super) const FORMATS: [&str; 3] = ["uuid", "date-time", "password"];
 
 impl Shape {
-    /// A bare type.
+    /// Creates a schema with only a type.
     pub fn of(kind: &str) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -60,7 +61,7 @@ impl Shape {
     /// Reads `string`, `array of string`, `map of integer` and so on.
     ///
     /// # Errors
-    /// Says which types there are.
+    /// The valid types.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(items) = text.strip_prefix("array of ") {
             return Ok(Self {
@@ -80,15 +81,15 @@ impl Shape {
                 "`{text}` is a union, which many clients cannot read (choose one type, and say in `doc` how it is read)"
             )),
             _ => Err(format!(
-                "`{text}` is no type (write string, integer, number, boolean, `array of …` or `map of …`)"
+                "`{text}` is not a type (write string, integer, number, boolean, `array of …` or `map of …`)"
             )),
         }
     }
 
-    /// Takes over one key of a schema of the API document.
+    /// Sets one keyword of a schema from the API document.
     ///
     /// # Errors
-    /// Says that the key cannot be kept, so that nothing gets lost silently.
+    /// An unsupported keyword, so that none gets lost silently.
     pub fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
         match key {
             "format" => {
@@ -106,17 +107,18 @@ impl Shape {
             "default" => {
                 self.default = Some(value.clone()).filter(|value| !is_empty_collection(value))
             }
-            // What a field of the API means is not what the argument of a tool means: each argument has its own words.
+            // The description of the API's field does not fit the argument of a tool, which has its
+            // own description.
             "description" => {}
-            _ => return Err(format!("has `{key}`, which clients are not told")),
+            _ => return Err(format!("has `{key}`, which input schemas do not support")),
         }
         Ok(())
     }
 
-    /// Whether `value` is allowed.
+    /// Checks that `value` is allowed.
     ///
     /// # Errors
-    /// Says what would be.
+    /// The violated constraint.
     pub fn admits(&self, value: &Value) -> Result<(), String> {
         let fits = match self.kind.as_str() {
             "string" => value.is_string(),

@@ -1,4 +1,4 @@
-//! Types as Rust.
+//! Generates the Rust types.
 
 use heck::{ToSnakeCase as _, ToUpperCamelCase as _};
 use proc_macro2::{Ident, Span, TokenStream};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::schema::{self, Property, Schemas};
 use super::settings::Settings;
 
-/// Writes the types of a document.
+/// Generates the types of a document.
 pub(super) struct Emitter<'a> {
     document: &'a Value,
     schemas: Schemas<'a>,
@@ -16,10 +16,10 @@ pub(super) struct Emitter<'a> {
     types: TokenStream,
 }
 
-/// What stands for a schema in a field.
+/// The Rust type of a field, with its default.
 struct Field {
     rust: TokenStream,
-    /// The value for an absent field.
+    /// The value of an absent field.
     default: Option<TokenStream>,
 }
 
@@ -99,7 +99,7 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// A field, and the function that gives its default.
+    /// Generates a field, and the function that returns its default.
     fn field(
         &mut self,
         owner: &str,
@@ -123,7 +123,7 @@ impl<'a> Emitter<'a> {
                     let name = format_ident!("default_{}", property.name.to_snake_case());
                     let path = format!("{}::{name}", type_name(owner));
                     serde.push(quote!(default = #path));
-                    let doc = format!(" What counts when `{}` is left out.", property.name);
+                    let doc = format!(" The value if `{}` is left out.", property.name);
                     function = quote!(#[doc = #doc] pub fn #name() -> #rust { #default });
                 }
                 rust
@@ -182,7 +182,7 @@ impl<'a> Emitter<'a> {
         Ok(Field { rust, default })
     }
 
-    /// The Rust type of a schema. What has no name of its own gets `name`.
+    /// The Rust type of a schema. A type without its own name is called `name`.
     fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, String> {
         if let Some(of) = Schemas::reference(schema) {
             if let Some(rust) = self.settings.named(of) {
@@ -242,7 +242,8 @@ impl<'a> Emitter<'a> {
         })
     }
 
-    /// The type that stands for a union without an enum: a text if all are texts, any value if a shape has no name.
+    /// The type of a union that needs no enum: `String` if all alternatives are texts, any JSON
+    /// value if one has no name.
     fn union_type(&mut self, name: &str, whole: &Value) -> Result<Option<TokenStream>, String> {
         let parts = whole["oneOf"].as_array().cloned().unwrap_or_default();
         let mut texts = true;
@@ -258,12 +259,12 @@ impl<'a> Emitter<'a> {
             }
         }
         if parts.is_empty() {
-            return Err(format!("{name} is one of nothing"));
+            return Err(format!("{name} has a `oneOf` without alternatives"));
         }
         Ok(texts.then(|| quote!(String)))
     }
 
-    /// An untagged enum.
+    /// Generates an untagged enum.
     fn union(&mut self, name: &str, whole: &Value) -> Result<(), String> {
         if self.union_type(name, whole)?.is_some() {
             return Ok(());
@@ -272,15 +273,15 @@ impl<'a> Emitter<'a> {
         let doc = doc(whole["description"].as_str());
         let mut variants = TokenStream::new();
         for part in whole["oneOf"].as_array().into_iter().flatten() {
-            let called = match Schemas::reference(part) {
+            let variant_name = match Schemas::reference(part) {
                 Some(of) => of.to_upper_camel_case(),
                 None => part["type"]
                     .as_str()
                     .unwrap_or_default()
                     .to_upper_camel_case(),
             };
-            let rust = self.rust(&format!("{name}{called}"), part)?;
-            let (variant, about) = (format_ident!("{called}"), format!(" A `{called}`."));
+            let rust = self.rust(&format!("{name}{variant_name}"), part)?;
+            let (variant, about) = (format_ident!("{variant_name}"), format!(" A `{variant_name}`."));
             variants.extend(quote!(#[doc = #about] #variant(#rust),));
         }
         self.types.extend(quote! {
@@ -301,7 +302,7 @@ impl<'a> Emitter<'a> {
         for value in &values {
             let variant = value.to_upper_camel_case();
             if syn::parse_str::<Ident>(&variant).is_err() {
-                return Err(format!("{name}: `{value}` gives no name"));
+                return Err(format!("{name}: the value `{value}` does not give a Rust name"));
             }
             variants.push(format_ident!("{variant}"));
         }
@@ -311,10 +312,10 @@ impl<'a> Emitter<'a> {
             #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
             pub enum #ident { #(#[doc = #docs] #[serde(rename = #values)] #variants),* }
             impl #ident {
-                /// All of them, in the order of the API document.
+                /// All values, in the order of the API document.
                 pub const ALL: &'static [Self] = &[#(Self::#variants),*];
 
-                /// The API's name.
+                /// The value as the API spells it.
                 pub const fn as_str(self) -> &'static str {
                     match self { #(Self::#variants => #values),* }
                 }
@@ -336,9 +337,9 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// A default as Rust; nothing if `Default` gives it.
-fn literal(value: &Value, of_document: bool) -> Result<TokenStream, String> {
-    let natural = match value {
+/// A default as Rust code; empty if `Default` returns the same.
+fn literal(value: &Value, allow_text: bool) -> Result<TokenStream, String> {
+    let is_rust_default = match value {
         Value::Bool(value) => !value,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
@@ -346,7 +347,7 @@ fn literal(value: &Value, of_document: bool) -> Result<TokenStream, String> {
         Value::Object(map) => map.is_empty(),
         Value::Null => false,
     };
-    if natural {
+    if is_rust_default {
         return Ok(TokenStream::new());
     }
     match value {
@@ -354,9 +355,9 @@ fn literal(value: &Value, of_document: bool) -> Result<TokenStream, String> {
         Value::Number(number) => number
             .to_string()
             .parse()
-            .map_err(|_| format!("a default of {number}")),
-        Value::String(text) if of_document => Ok(quote!(#text.to_owned())),
-        other => Err(format!("a default of {other} has no Rust")),
+            .map_err(|_| format!("the default {number} cannot be written as Rust")),
+        Value::String(text) if allow_text => Ok(quote!(#text.to_owned())),
+        other => Err(format!("the default {other} cannot be written as Rust")),
     }
 }
 
@@ -369,11 +370,11 @@ fn doc(text: Option<&str>) -> TokenStream {
 fn parsed(rust: &str) -> Result<TokenStream, String> {
     syn::parse_str::<syn::Type>(rust)
         .map(|rust| quote!(#rust))
-        .map_err(|error| format!("`{rust}` is no type: {error}"))
+        .map_err(|error| format!("`{rust}` is not a Rust type: {error}"))
 }
 
 fn type_name(name: &str) -> Ident {
-    // Acronyms stay as they are written.
+    // The case is not changed, so that acronyms stay as in the document.
     Ident::new(&name.replace(['-', '.'], "_"), Span::call_site())
 }
 

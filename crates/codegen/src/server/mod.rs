@@ -1,7 +1,8 @@
-//! Generates the types with which a server takes requests and gives answers.
+//! Generates the types of a server's requests and answers.
 //!
-//! One plain serde type a schema, and one for the query parameters of each operation. They keep what a client's types may
-//! lose: the order of properties, whether an absent property is written as null or left out, and defaults.
+//! Each schema becomes one plain serde type, and so do the query parameters of each operation. The
+//! types keep details that a client's types may lose: the order of properties, the difference
+//! between null and absent properties, and defaults.
 //!
 //! | The document says | The type has |
 //! |---|---|
@@ -23,9 +24,9 @@ use serde_json::Value;
 
 pub use settings::Settings;
 
-/// Reads `document` (YAML) and generates a module's source; the error is one line for `cargo::error`.
+/// Generates the source of a module from `document` (YAML).
 pub fn generate(document: &str, settings: &Settings) -> Result<String, String> {
-    // Through a plain value, since it reports duplicate keys with their place.
+    // Parsed as a plain value first, since that reports duplicate keys with their position.
     let mut document: Value =
         serde_yaml::from_str(document).map_err(|error| format!("the API document: {error}"))?;
     settings.refine(&mut document)?;

@@ -1,4 +1,4 @@
-//! What the schemas of a document say, with references followed and parts put together.
+//! The schemas of a document, with references resolved and parts merged.
 
 use serde_json::{Map, Value};
 
@@ -15,13 +15,13 @@ pub(super) struct Property {
 }
 
 impl Schemas<'_> {
-    /// All of them, in the order of the document.
+    /// All schemas, in the order of the document.
     pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Value)> {
         let schemas = self.0.pointer("/components/schemas");
         schemas.and_then(Value::as_object).into_iter().flatten()
     }
 
-    /// The name of the schema that this one is, if it says nothing but that and how it is used.
+    /// The name of the schema that this one refers to, if it is only a reference.
     pub(super) fn reference(schema: &Value) -> Option<&str> {
         let only = match schema["allOf"].as_array() {
             Some(parts) if parts.len() == 1 => &parts[0],
@@ -33,14 +33,15 @@ impl Schemas<'_> {
             .map(|path| path.trim_start_matches("#/components/schemas/"))
     }
 
-    /// The schema of a name.
+    /// The schema called `name`.
     pub(super) fn named(&self, name: &str) -> Result<&Value, String> {
         self.0
             .pointer(&format!("/components/schemas/{name}"))
             .ok_or_else(|| format!("there is no schema {name}"))
     }
 
-    /// A schema with the keywords of what it refers to. Its own come first, but for properties, of which the later counts.
+    /// A schema merged with the schemas that it refers to. Its own keywords take precedence; of
+    /// equal properties, the last one does.
     pub(super) fn whole(&self, schema: &Value) -> Result<Value, String> {
         let mut whole = Map::new();
         if let Some(path) = schema["$ref"].as_str() {
@@ -111,7 +112,7 @@ pub(super) fn queries(document: &Value) -> Vec<(String, Vec<Property>)> {
                     Property {
                         name: parameter["name"].as_str().unwrap_or_default().to_owned(),
                         schema,
-                        // A server says itself, and better, which one is missing.
+                        // The server itself reports a missing parameter, with a better message.
                         required: false,
                         description: parameter["description"].as_str().map(str::to_owned),
                     }

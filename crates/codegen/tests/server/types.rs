@@ -20,9 +20,9 @@ pub enum Genre {
     ScienceFiction,
 }
 impl Genre {
-    /// All of them, in the order of the API document.
+    /// All values, in the order of the API document.
     pub const ALL: &'static [Self] = &[Self::Crime, Self::ScienceFiction];
-    /// The API's name.
+    /// The value as the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Crime => "crime",
@@ -74,11 +74,11 @@ pub struct BookRequest {
     pub x_shelf: Option<Shelf>,
 }
 impl BookRequest {
-    /// What counts when `pages` is left out.
+    /// The value if `pages` is left out.
     pub fn default_pages() -> u16 {
         100
     }
-    /// What counts when `type` is left out.
+    /// The value if `type` is left out.
     pub fn default_type() -> Genre {
         Genre::Crime
     }
@@ -121,9 +121,9 @@ pub enum BookState {
     Worn,
 }
 impl BookState {
-    /// All of them, in the order of the API document.
+    /// All values, in the order of the API document.
     pub const ALL: &'static [Self] = &[Self::New, Self::Worn];
-    /// The API's name.
+    /// The value as the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -169,11 +169,11 @@ pub struct Book {
     pub state: Option<BookState>,
 }
 impl Book {
-    /// What counts when `pages` is left out.
+    /// The value if `pages` is left out.
     pub fn default_pages() -> u16 {
         100
     }
-    /// What counts when `type` is left out.
+    /// The value if `type` is left out.
     pub fn default_type() -> Genre {
         Genre::Crime
     }
@@ -201,7 +201,7 @@ pub struct ListBooksQuery {
     pub lent: bool,
 }
 impl ListBooksQuery {
-    /// What counts when `limit` is left out.
+    /// The value if `limit` is left out.
     pub fn default_limit() -> u64 {
         100
     }
