@@ -79,13 +79,19 @@ pub(crate) fn kills(runtime: &Runtime, count: usize) -> Result<(), Failure> {
         reported_count += reported.len();
         processes += runtime.block_on(check(data.path(), &reported))?;
         if round % 10 == 9 {
-            println!("{} kills: {reported_count} images reported and intact", round + 1);
+            println!(
+                "{} kills: {reported_count} images reported and intact",
+                round + 1
+            );
         }
     }
     println!(
         "{count} kills, {reported_count} images reported, all intact; {processes} processes still alive; nothing else was left"
     );
-    ensure(reported_count > 0, "the worker reports images before the kill")?;
+    ensure(
+        reported_count > 0,
+        "the worker reports images before the kill",
+    )?;
     ensure(processes == 0, "the sandboxes end with their engine")
 }
 
@@ -118,7 +124,8 @@ async fn check(data: &Path, reported: &[(Uuid, String, String)]) -> Result<usize
     }
     ensure(left.is_empty(), format!("nothing is left: {left:?}"))?;
     let operations = client.list_operations().send().await?.into_inner();
-    let running = operations .iter()
+    let running = operations
+        .iter()
         .filter(|operation| {
             operation
                 .status

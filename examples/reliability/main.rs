@@ -83,7 +83,12 @@ async fn host(client: &Client) -> Result<Uuid, Failure> {
 }
 
 /// Runs a command to its end. An exit status other than 0 is an error.
-async fn run(client: &Client, image: Uuid, command: &str, commit: bool) -> Result<Outcome, Failure> {
+async fn run(
+    client: &Client,
+    image: Uuid,
+    command: &str,
+    commit: bool,
+) -> Result<Outcome, Failure> {
     let request = types::InstanceSpawnRequest::builder()
         .command(command)
         .shell(true)
@@ -113,7 +118,8 @@ async fn median(client: &Client, image: Uuid, times: usize) -> Result<Duration, 
         run(client, image, "true", false).await?;
         durations.push(started.elapsed());
     }
-    durations.sort_unstable(); Ok(durations[times / 2])
+    durations.sort_unstable();
+    Ok(durations[times / 2])
 }
 
 /// Fails with the text of a promise unless it holds.

@@ -55,13 +55,18 @@ fn descendants() -> usize {
         })
         .collect();
     let mut pids = vec![std::process::id()];
-    let mut next = 0; while next < pids.len() { let current = pids[next]; pids.extend(
+    let mut next = 0;
+    while next < pids.len() {
+        let current = pids[next];
+        pids.extend(
             parents
                 .iter()
                 .filter(|(_, parent)| *parent == current)
                 .map(|(pid, _)| pid),
         );
-        next += 1; } pids.len() - 1
+        next += 1;
+    }
+    pids.len() - 1
 }
 
 fn resident_kib() -> Result<u64, Failure> {

@@ -220,7 +220,9 @@ mod tests {
 
     fn bad(given: &[&str]) -> String {
         let given: Vec<String> = given.iter().map(ToString::to_string).collect();
-        read(&given, &schema(), &mut TestInput).unwrap_err().to_string()
+        read(&given, &schema(), &mut TestInput)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

@@ -45,7 +45,9 @@ enum UsageError {
     Refused(#[from] ToolError),
     #[error("--raw: the result of `{0}` has neither streams nor content to print")]
     NoRawOutput(&'static str),
-    #[error("--raw prints the command's output, which wait=false does not wait for: leave one of them out")]
+    #[error(
+        "--raw prints the command's output, which wait=false does not wait for: leave one of them out"
+    )]
     RawWithoutWait,
 }
 
@@ -109,10 +111,12 @@ impl Call {
         let Some(tool) = tools::find_tool(&self.tool) else {
             return Err(UsageError::UnknownTool(tools::unknown_tool(&self.tool)));
         };
-        if !selection.has(tool.name) { return Err(selection.refusal(&format!("`{}`", tool.name)).into());
+        if !selection.has(tool.name) {
+            return Err(selection.refusal(&format!("`{}`", tool.name)).into());
         }
         let schema = tool.input_schema();
-        let mut arguments = arguments::read(&self.arguments, &schema, &mut ProcessInput::default())?;
+        let mut arguments =
+            arguments::read(&self.arguments, &schema, &mut ProcessInput::default())?;
         ask_for_secrets(tool, &schema, &mut arguments)?;
         if self.raw {
             match shape(tool) {
@@ -167,7 +171,8 @@ impl Call {
             WriteState::Failed => FAILED,
             _ => status,
         };
-        wait_for_running(session, &cancelled).await; status
+        wait_for_running(session, &cancelled).await;
+        status
     }
 
     fn failed(&self, error: &ToolError, interrupted: u8) -> u8 {
@@ -200,7 +205,8 @@ fn ask_for_secrets(
         return Ok(());
     }
     // Other mistakes are reported before the user types a secret.
-    let mut complete = arguments.clone(); complete.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
+    let mut complete = arguments.clone();
+    complete.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
     tool.normalise(complete)?;
     for name in names {
         arguments.insert(name.to_owned(), Value::String(secret::ask(name)?));
@@ -315,7 +321,8 @@ fn status(result: &Value) -> u8 {
 
 /// Waits for operations that the call left running, if they would end with this process.
 async fn wait_for_running(session: &Arc<Session>, cancelled: &CancellationToken) {
-    let running = session.still_running().await; if running.is_empty() {
+    let running = session.still_running().await;
+    if running.is_empty() {
         return;
     }
     let names: Vec<String> = running.iter().map(ToString::to_string).collect();

@@ -39,7 +39,8 @@ enum CheckState {
 struct DoctorCheck {
     area: &'static str,
     name: String,
-    state: CheckState, detail: String,
+    state: CheckState,
+    detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
@@ -48,7 +49,8 @@ impl DoctorCheck {
     fn new(
         area: &'static str,
         name: impl Into<String>,
-        state: CheckState, detail: impl Into<String>,
+        state: CheckState,
+        detail: impl Into<String>,
     ) -> Self {
         Self {
             area,
@@ -71,14 +73,17 @@ impl Doctor {
     pub(super) fn run(&self, setup: Setup) -> Result<u8, CommandError> {
         let local = matches!(setup.backend_selection.backend, Ok(SelectedBackend::Local));
         let mut checks = credentials(&setup);
-        if matches!(setup.backend_selection.backend, Ok(SelectedBackend::Cloud(_))) {
+        if matches!(
+            setup.backend_selection.backend,
+            Ok(SelectedBackend::Cloud(_))
+        ) {
             checks.push(service(&setup)?);
         }
         checks.extend(directories(&setup));
         checks.extend(sandbox(&setup));
         let can_run = checks
             .iter()
-            .all(|check| check.state != State::Missing || (check.area == "sandbox" && !local));
+            .all(|check| check.state != CheckState::Missing || (check.area == "sandbox" && !local));
         if self.json {
             let report = json!({
                 "version": env!("CARGO_PKG_VERSION"),
@@ -108,9 +113,9 @@ fn report_text(setup: &Setup, checks: &[DoctorCheck], can_run: bool) -> String {
             text.push_str(&format!("\n{area}\n"));
         }
         let state = match check.state {
-            State::Fine => "fine    ",
-            State::Degraded => "degraded",
-            State::Missing => "missing ",
+            CheckState::Fine => "fine    ",
+            CheckState::Degraded => "degraded",
+            CheckState::Missing => "missing ",
         };
         text.push_str(&format!("  {state}  {}: {}\n", check.name, check.detail));
         if let Some(remedy) = &check.remedy {
@@ -132,32 +137,35 @@ fn credentials(setup: &Setup) -> Vec<DoctorCheck> {
         Ok(SelectedBackend::Local) => DoctorCheck::new(
             AREA,
             "backend",
-            State::Fine,
+            CheckState::Fine,
             format!("embedded engine: {}", selection.why),
         ),
         Ok(SelectedBackend::Cloud(cloud)) => DoctorCheck::new(
             AREA,
             "backend",
-            State::Fine,
+            CheckState::Fine,
             format!(
                 "{} with a token of type {}: {}",
                 cloud.url, cloud.auth_type, selection.why
             ),
         ),
-        Err(error) => DoctorCheck::new(AREA, "backend", State::Missing, selection.why.clone())
+        Err(error) => DoctorCheck::new(AREA, "backend", CheckState::Missing, selection.why.clone())
             .remedy(error.to_string()),
     }];
     checks.extend(
-        selection .notes
+        selection
+            .notes
             .iter()
-            .map(|note| DoctorCheck::new(AREA, "note", State::Degraded, note)),
+            .map(|note| DoctorCheck::new(AREA, "note", CheckState::Degraded, note)),
     );
     let problems = setup
         .files
         .problems
         .iter()
         .filter(|_| selection.backend.is_ok());
-    checks.extend(problems.map(|problem| DoctorCheck::new(AREA, "profiles", State::Degraded, problem)));
+    checks.extend(
+        problems.map(|problem| DoctorCheck::new(AREA, "profiles", CheckState::Degraded, problem)),
+    );
     checks
 }
 
@@ -165,13 +173,14 @@ fn credentials(setup: &Setup) -> Vec<DoctorCheck> {
 fn service(setup: &Setup) -> Result<DoctorCheck, CommandError> {
     let session = setup.session(false)?;
     let runtime = runtime()?;
-    let answer = runtime.block_on(async { tokio::time::timeout(SERVICE_TIMEOUT, whoami(&session)).await });
+    let answer =
+        runtime.block_on(async { tokio::time::timeout(SERVICE_TIMEOUT, whoami(&session)).await });
     runtime.shutdown_background();
     Ok(match answer {
-        Ok(Ok(())) => DoctorCheck::new("credentials", "service", State::Fine, "it answers and accepts the token"),
-        Ok(Err(error)) => DoctorCheck::new("credentials", "service", State::Missing, error.to_string())
+        Ok(Ok(())) => DoctorCheck::new("credentials", "service", CheckState::Fine, "it answers and accepts the token"),
+        Ok(Err(error)) => DoctorCheck::new("credentials", "service", CheckState::Missing, error.to_string())
             .remedy("check the URL, the token and the project, and whether the service can be reached from here"),
-        Err(_) => DoctorCheck::new("credentials", "service", State::Missing, format!("no answer within {} s", SERVICE_TIMEOUT.as_secs()))
+        Err(_) => DoctorCheck::new("credentials", "service", CheckState::Missing, format!("no answer within {} s", SERVICE_TIMEOUT.as_secs()))
             .remedy("check the URL, the proxy settings and whether the service can be reached from here"),
     })
 }
@@ -201,7 +210,7 @@ fn directories(setup: &Setup) -> Vec<DoctorCheck> {
             vec![DoctorCheck::new(
                 "directories",
                 "data and state",
-                State::Missing,
+                CheckState::Missing,
                 error.to_string(),
             )]
         }
@@ -217,7 +226,7 @@ fn directory(name: &str, path: &Path) -> DoctorCheck {
         return DoctorCheck::new(
             AREA,
             name,
-            State::Missing,
+            CheckState::Missing,
             format!("{shown} cannot be created"),
         );
     };
@@ -225,19 +234,19 @@ fn directory(name: &str, path: &Path) -> DoctorCheck {
         Ok(_) if existing == path => DoctorCheck::new(
             AREA,
             name,
-            State::Fine,
+            CheckState::Fine,
             format!("{shown} exists and is writable"),
         ),
         Ok(_) => DoctorCheck::new(
             AREA,
             name,
-            State::Fine,
+            CheckState::Fine,
             format!("{shown} is created at the first use"),
         ),
         Err(error) => DoctorCheck::new(
             AREA,
             name,
-            State::Missing,
+            CheckState::Missing,
             format!("cannot write to {}: {error}", existing.display()),
         )
         .remedy(format!(
@@ -257,7 +266,7 @@ fn sandbox(setup: &Setup) -> Vec<DoctorCheck> {
             return vec![DoctorCheck::new(
                 "sandbox",
                 "network",
-                State::Missing,
+                CheckState::Missing,
                 error.to_string(),
             )];
         }
@@ -285,7 +294,7 @@ fn sandbox(_setup: &Setup) -> Vec<DoctorCheck> {
     vec![DoctorCheck::new(
         "sandbox",
         "embedded engine",
-        State::Missing,
+        CheckState::Missing,
         NO_ENGINE,
     )]
 }

@@ -23,7 +23,9 @@ pub(super) enum HttpOptionError {
     Address { given_by: String, text: String },
     #[error("{given_by} must be a port from 0 to 65535, not `{text}`")]
     Port { given_by: String, text: String },
-    #[error("--http-allow-host must be a name such as `box.example` or `box.example:8080`, not `{0}`")]
+    #[error(
+        "--http-allow-host must be a name such as `box.example` or `box.example:8080`, not `{0}`"
+    )]
     Host(String),
     #[error("--http-token-file and --http-allow-host need --mode http")]
     WithoutHttp,

@@ -66,7 +66,8 @@ pub fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
     setup.log();
-    match setup.options.tool_selection(&setup.environment) { Ok(selection) => setup.tool_selection = selection,
+    match setup.options.tool_selection(&setup.environment) {
+        Ok(selection) => setup.tool_selection = selection,
         Err(problem) => {
             output::say(problem);
             return Ok(USAGE);

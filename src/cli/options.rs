@@ -133,7 +133,10 @@ impl Options {
     ///
     /// # Errors
     /// An unknown name, with the closest known one, or an empty selection.
-    pub(super) fn tool_selection(&self, environment: &Environment) -> Result<ToolSelection, ToolOptionError> {
+    pub(super) fn tool_selection(
+        &self,
+        environment: &Environment,
+    ) -> Result<ToolSelection, ToolOptionError> {
         let read_only = match environment.get("CONTREE_READ_ONLY") {
             _ if self.read_only => true,
             None => false,

@@ -60,7 +60,8 @@ pub(super) fn ask(name: &str) -> Result<String, SecretError> {
     });
     lock(&hidden).take();
     // After an interrupt, the exit does not wait for the reading thread.
-    runtime.shutdown_background(); secret
+    runtime.shutdown_background();
+    secret
 }
 
 fn lock(hidden: &Mutex<Option<HiddenInput>>) -> MutexGuard<'_, Option<HiddenInput>> {

@@ -13,7 +13,8 @@ use super::error::CommandError;
 use super::error::SettingsError;
 use super::options::{LogLevel, Options};
 use crate::config::{
-    BackendSelection, CloudBackend, Directories, DirectoryError, Environment, ProfileFiles, SelectedBackend, select_backend,
+    BackendSelection, CloudBackend, Directories, DirectoryError, Environment, ProfileFiles,
+    SelectedBackend, select_backend,
 };
 use crate::tools::{BackendInfo, Connect, LocalAccess, Session, ToolError, ToolSelection};
 use crate::{Client, Error};
@@ -41,7 +42,9 @@ impl Setup {
         Self {
             options,
             environment,
-            files, backend_selection, directories,
+            files,
+            backend_selection,
+            directories,
             tool_selection: ToolSelection::default(),
         }
     }
@@ -83,8 +86,12 @@ impl Setup {
     /// The backend and the reason for it, as text for users.
     pub(super) fn backend(&self) -> String {
         match &self.backend_selection.backend {
-            Ok(SelectedBackend::Local) => format!("the embedded engine ({})", self.backend_selection.why),
-            Ok(SelectedBackend::Cloud(cloud)) => format!("{} ({})", cloud.url, self.backend_selection.why),
+            Ok(SelectedBackend::Local) => {
+                format!("the embedded engine ({})", self.backend_selection.why)
+            }
+            Ok(SelectedBackend::Cloud(cloud)) => {
+                format!("{} ({})", cloud.url, self.backend_selection.why)
+            }
             Err(_) => format!("none ({})", self.backend_selection.why),
         }
     }
@@ -158,7 +165,8 @@ impl Setup {
     }
 
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    fn local(&self, _directories: &Directories, is_server: bool) -> Connect { match self.local_config() {
+    fn local(&self, _directories: &Directories, is_server: bool) -> Connect {
+        match self.local_config() {
             Ok(config) => {
                 super::network::warn(&config);
                 local(config, is_server)

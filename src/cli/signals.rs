@@ -17,7 +17,9 @@ pub(super) fn on_end(on_first: impl Fn(u8) + Send + Sync + 'static) -> Result<()
         if signalled.swap(true, Ordering::AcqRel) {
             std::process::exit(status.into());
         }
-        on_first(status); }; listen(handle).map_err(ProcessError::Signals)
+        on_first(status);
+    };
+    listen(handle).map_err(ProcessError::Signals)
 }
 
 #[cfg(unix)]
@@ -33,7 +35,11 @@ fn listen(handle: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
         let status = u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX);
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                handle(status); } }); } Ok(())
+                handle(status);
+            }
+        });
+    }
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -94,7 +94,8 @@ fn changes(old: &Path, setup: &Setup) -> Result<Vec<Change>, DiffError> {
     let new = surface::read(&surface::whole(&setup.tool_selection))?;
     let alias = |tool: &str, argument: &str| {
         let mut aliases = find_tool(tool)?.param_aliases.iter();
-        let renamed = aliases.find(|(alias, _)| *alias == argument); renamed.map(|(_, current)| *current)
+        let renamed = aliases.find(|(alias, _)| *alias == argument);
+        renamed.map(|(_, current)| *current)
     };
     let current_name = |tool: &str| find_tool(tool).map(|tool| tool.name);
     Ok(compare(&old, &new, current_name, alias))

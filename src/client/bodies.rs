@@ -81,7 +81,9 @@ fn fallback_message(status: StatusCode, body: &[u8]) -> String {
     let message = excerpt(&message);
     if message.is_empty() {
         reason(status).to_owned()
-    } else { message }
+    } else {
+        message
+    }
 }
 
 /// The standard reason phrase of a status.

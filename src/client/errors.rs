@@ -103,7 +103,9 @@ fn from_generated<E: ErrorBody>(error: Generated<E>) -> Error {
         Generated::CommunicationError(error)
         | Generated::ResponseBodyError(error)
         | Generated::InvalidUpgrade(error) => error.into(),
-        Generated::UnexpectedResponse(answer) => unexpected_status(answer.status(), answer.headers()),
+        Generated::UnexpectedResponse(answer) => {
+            unexpected_status(answer.status(), answer.headers())
+        }
         Generated::InvalidResponsePayload(body, error) => {
             let excerpt = excerpt(&String::from_utf8_lossy(&body));
             Error::Protocol(format!("{error}, in `{excerpt}`"))

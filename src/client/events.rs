@@ -67,6 +67,19 @@ pub struct Chunk {
     pub truncated: bool,
 }
 
+/// An error in the data of an event or of a recorded stream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DataError {
+    /// The data does not have the fields of the event's type.
+    #[error("{kind}: {source}")]
+    Fields {
+        kind: String,
+        source: serde_json::Error,
+    },
+    #[error("a stream is not valid base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+}
+
 /// An event in its JSON form.
 #[derive(Deserialize)]
 struct EventJson {
@@ -114,9 +127,12 @@ impl Event {
 }
 
 impl Payload {
-    fn read(kind: String, data: Value) -> Result<Self, String> {
-        fn strict<T: DeserializeOwned>(kind: &str, data: Value) -> Result<T, String> {
-            serde_json::from_value(data).map_err(|error| format!("{kind}: {error}"))
+    fn read(kind: String, data: Value) -> Result<Self, DataError> {
+        fn strict<T: DeserializeOwned>(kind: &str, data: Value) -> Result<T, DataError> {
+            serde_json::from_value(data).map_err(|source| DataError::Fields {
+                kind: kind.to_owned(),
+                source,
+            })
         }
         fn lenient<T: DeserializeOwned>(
             kind: String,
@@ -152,7 +168,7 @@ impl Payload {
 }
 
 impl Chunk {
-    fn read(data: types::EventDataStream) -> Result<Self, String> {
+    fn read(data: types::EventDataStream) -> Result<Self, DataError> {
         Ok(Self {
             bytes: decode(data.value, data.encoding)?.into(),
             truncated: data.truncated.unwrap_or_default(),
@@ -161,12 +177,10 @@ impl Chunk {
 }
 
 /// Decodes a stream that JSON carries as text.
-pub(super) fn decode(value: String, encoding: types::StreamEncoding) -> Result<Vec<u8>, String> {
+pub(super) fn decode(value: String, encoding: types::StreamEncoding) -> Result<Vec<u8>, DataError> {
     match encoding {
         types::StreamEncoding::Ascii => Ok(value.into_bytes()),
-        types::StreamEncoding::Base64 => STANDARD
-            .decode(value.trim_end())
-            .map_err(|error| format!("a stream is no base64: {error}")),
+        types::StreamEncoding::Base64 => Ok(STANDARD.decode(value.trim_end())?),
     }
 }
 

@@ -51,7 +51,9 @@ impl Client {
         path: &Path,
         sha256: &str,
         size: u64,
-        look_up_first: bool, ) -> Result<types::FileResponse, Error> { let content = Upload {
+        look_up_first: bool,
+    ) -> Result<types::FileResponse, Error> {
+        let content = Upload {
             source: UploadSource::Opened {
                 open: Box::new(open),
                 path: path.to_owned(),
@@ -115,7 +117,8 @@ impl Client {
         let mut delays = self.backend().retry().delays();
         loop {
             // A failed upload may have arrived nevertheless.
-            if std::mem::replace(&mut look_up, true) && let Some(existing) = self.find_file(&content.sha256).await?
+            if std::mem::replace(&mut look_up, true)
+                && let Some(existing) = self.find_file(&content.sha256).await?
             {
                 return Ok(existing);
             }

@@ -119,7 +119,9 @@ impl Follower {
                 }
             };
             if connection.decoder.push(&chunk).is_err() {
-                return Err(Error::Protocol("a line of the event stream is too long".into()));
+                return Err(Error::Protocol(
+                    "a line of the event stream is too long".into(),
+                ));
             }
         }
     }

@@ -78,9 +78,11 @@ impl ClientHooks<ClientState> for Client {
             }
             let answer = result?;
             // An earlier attempt may have cancelled it, so this conflict counts as success.
-            let conflict = info.operation_id == "cancel_operation" && answer.status() == StatusCode::CONFLICT;
+            let conflict =
+                info.operation_id == "cancel_operation" && answer.status() == StatusCode::CONFLICT;
             if may_have_taken_effect
-                && conflict && let Some(accepted) = bodies::empty(StatusCode::ACCEPTED, &answer)
+                && conflict
+                && let Some(accepted) = bodies::empty(StatusCode::ACCEPTED, &answer)
             {
                 return Ok(accepted);
             }

@@ -69,7 +69,8 @@ impl CapturedStream {
         let Some(stream) = stream else {
             return Ok(Self::default());
         };
-        let bytes = decode(stream.value, stream.encoding).map_err(Error::Protocol)?;
+        let bytes = decode(stream.value, stream.encoding)
+            .map_err(|error| Error::Protocol(error.to_string()))?;
         Ok(Self {
             total: bytes.len() as u64,
             bytes,

@@ -40,9 +40,9 @@ impl Client {
             .send()
             .await?
             .into_inner();
-        let operation = answer
-            .uuid
-            .ok_or_else(|| Error::Protocol("the backend started a run but returned no uuid".into()))?;
+        let operation = answer.uuid.ok_or_else(|| {
+            Error::Protocol("the backend started a run but returned no uuid".into())
+        })?;
         Ok(Run {
             operation,
             image: answer.image,

@@ -93,7 +93,8 @@ mod tests {
         let mut decoder = SseDecoder::default();
         let mut out = Vec::new();
         for chunk in chunks {
-            decoder .push(&Bytes::copy_from_slice(chunk.as_bytes()))
+            decoder
+                .push(&Bytes::copy_from_slice(chunk.as_bytes()))
                 .unwrap();
             while let Some(frame) = decoder.next() {
                 out.push((frame.event, frame.data));

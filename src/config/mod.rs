@@ -15,10 +15,13 @@ mod error;
 mod files;
 mod selection;
 
-pub use selection::{BackendSelection, CloudBackend, DEFAULT_IAM_URL, FIRST_RELEASE_URL, SelectedBackend, select_backend};
 pub use directories::{Directories, DirectoryError};
 pub use error::{ConfigError, MissingToken};
 pub use files::{Profile, ProfileFiles};
+pub use selection::{
+    BackendSelection, CloudBackend, DEFAULT_IAM_URL, FIRST_RELEASE_URL, SelectedBackend,
+    select_backend,
+};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -90,12 +90,18 @@ struct ValueSources<'a> {
 
 /// Selects a backend from flags, environment and files alone. It does no input or output.
 #[must_use]
-pub fn select_backend(flags: &Flags, environment: &Environment, files: &ProfileFiles) -> BackendSelection {
+pub fn select_backend(
+    flags: &Flags,
+    environment: &Environment,
+    files: &ProfileFiles,
+) -> BackendSelection {
     let mut notes = files.warnings.clone();
     let nebius = nebius(environment, &mut notes);
     let (backend, why) = match choice(flags, environment) {
         Err(error) => (Err(error), "the name of the backend is unknown".to_owned()),
-        Ok((BackendChoice::Local, source)) => (Ok(SelectedBackend::Local), format!("selected by {source}")),
+        Ok((BackendChoice::Local, source)) => {
+            (Ok(SelectedBackend::Local), format!("selected by {source}"))
+        }
         Ok((choice, source)) => cloud_or_local(
             choice,
             &source,
@@ -106,7 +112,11 @@ pub fn select_backend(flags: &Flags, environment: &Environment, files: &ProfileF
             &mut notes,
         ),
     };
-    BackendSelection { backend, why, notes }
+    BackendSelection {
+        backend,
+        why,
+        notes,
+    }
 }
 
 fn choice(
@@ -173,7 +183,9 @@ fn cloud_or_local(
     let used_sources: Vec<&str> = [&token, &url, &project]
         .into_iter()
         .flatten()
-        .map(|value| value.source.as_str()) .collect(); let cloud_hint = if flags.auth_type.is_some() {
+        .map(|value| value.source.as_str())
+        .collect();
+    let cloud_hint = if flags.auth_type.is_some() {
         Some("--auth-type")
     } else if flags.profile.is_some() {
         Some("--profile")
@@ -200,7 +212,9 @@ fn cloud_or_local(
 
 fn unique_sources(used: &[&str], cloud_hint: Option<&str>) -> String {
     let mut unique: Vec<&str> = Vec::new();
-    for source in used.iter().copied().chain(cloud_hint) { if !unique.contains(&source) { unique.push(source);
+    for source in used.iter().copied().chain(cloud_hint) {
+        if !unique.contains(&source) {
+            unique.push(source);
         }
     }
     unique.join(", ")
@@ -317,10 +331,13 @@ impl ValueSources<'_> {
     }
 
     fn first_release(&self, variable: &str, field: Option<&String>) -> Option<SourcedValue> {
-        let value = self .variable(variable) .or_else(|| sourced(field?, &self.files.first_release_path.display().to_string()))?;
+        let value = self
+            .variable(variable)
+            .or_else(|| sourced(field?, &self.files.first_release_path.display().to_string()))?;
         Some(SourcedValue {
             first_release: true,
-            ..value })
+            ..value
+        })
     }
 
     fn token(&self) -> Option<SourcedValue> {

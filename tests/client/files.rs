@@ -102,7 +102,7 @@ async fn a_failed_upload_is_sent_again_from_its_start() {
 
 #[tokio::test]
 async fn an_upload_whose_connection_drops_is_sent_again() {
-    let server = Raw::new(|number, head| {
+    let server = RawServer::new(|number, head| {
         if head.starts_with("GET") {
             return raw("404 Not Found", &json!({"error": "no such file"}));
         }

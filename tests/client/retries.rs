@@ -93,7 +93,7 @@ async fn an_empty_404_is_not_found() {
 
 #[tokio::test]
 async fn dropped_connections_are_made_again_for_reads() {
-    let server = Raw::new(|number, _| match number {
+    let server = RawServer::new(|number, _| match number {
         0 | 1 => None,
         _ => raw("200 OK", &json!({"images": []})),
     })
@@ -149,7 +149,7 @@ async fn requests_that_may_have_taken_effect_are_not_repeated() {
 
 #[tokio::test]
 async fn a_spawn_without_an_answer_is_not_repeated() {
-    let server = Raw::new(|_, _| None).await;
+    let server = RawServer::new(|_, _| None).await;
     let error = server.client().start(spawn()).await.unwrap_err();
     assert!(matches!(error, Error::Connection(_)), "{error}");
     assert_eq!(server.count(), 1);

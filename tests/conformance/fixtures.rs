@@ -237,7 +237,9 @@ impl Fixtures {
         );
         if name == "test_tool_with_task" && gathered.is_none() {
             let question = json!({"user_name": form("What is your name?", "name", "string")});
-            return Ok(CallToolResponse::InputRequired(input_required(question, None)));
+            return Ok(CallToolResponse::InputRequired(input_required(
+                question, None,
+            )));
         }
         let options = TaskOptions::new()
             .with_ttl_ms(60_000)
@@ -342,7 +344,11 @@ impl Fixtures {
             "test_sampling" => {
                 let asked = sample(&argument("prompt"), 100);
                 let asked: CreateMessageRequestParams = read(asked["params"].clone());
-                let answer = context.peer.create_message(asked).await.map_err(client_error)?;
+                let answer = context
+                    .peer
+                    .create_message(asked)
+                    .await
+                    .map_err(client_error)?;
                 texts(format!("LLM response: {}", json!(answer.message.content)))
             }
             "test_elicitation" => {
@@ -429,7 +435,10 @@ impl Fixtures {
             }
             "test_input_required_result_request_state"
             | "test_input_required_result_tampered_state" => {
-                match (accepted_value(responses, "confirm", "/content"), state.as_deref()) {
+                match (
+                    accepted_value(responses, "confirm", "/content"),
+                    state.as_deref(),
+                ) {
                     (Some(_), Some("confirming")) => texts("state-ok"),
                     _ => CallToolResponse::InputRequired(input_required(
                         json!({"confirm": form("Please confirm", "ok", "boolean")}),
@@ -439,7 +448,9 @@ impl Fixtures {
             }
             "test_input_required_result_multiple_inputs" => {
                 let all = ["user_name", "greeting", "client_roots"];
-                let answered = all.iter().all(|key| accepted_value(responses, key, "").is_some());
+                let answered = all
+                    .iter()
+                    .all(|key| accepted_value(responses, key, "").is_some());
                 if answered && state.as_deref() == Some("three") {
                     texts("All three were answered.")
                 } else {
@@ -457,10 +468,12 @@ impl Fixtures {
                 let name = accepted_value(responses, "step1", "/content/name");
                 let colour = accepted_value(responses, "step2", "/content/color");
                 match (state.as_deref(), name, colour) {
-                    (Some("round 1"), Some(_), _) => CallToolResponse::InputRequired(input_required(
-                        json!({"step2": form("Step 2: What is your favorite color?", "color", "string")}),
-                        Some(signed_state("round 2")),
-                    )),
+                    (Some("round 1"), Some(_), _) => {
+                        CallToolResponse::InputRequired(input_required(
+                            json!({"step2": form("Step 2: What is your favorite color?", "color", "string")}),
+                            Some(signed_state("round 2")),
+                        ))
+                    }
                     (Some("round 2"), _, Some(colour)) => {
                         texts(format!("Both steps are done: {colour}"))
                     }

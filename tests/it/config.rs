@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use contree::config::{
-    AuthType, BackendChoice, CloudBackend, DEFAULT_IAM_URL, BackendSelection, Environment, FIRST_RELEASE_URL,
-    Flags, ProfileFiles, SelectedBackend, select_backend,
+    AuthType, BackendChoice, BackendSelection, CloudBackend, DEFAULT_IAM_URL, Environment,
+    FIRST_RELEASE_URL, Flags, ProfileFiles, SelectedBackend, select_backend,
 };
 
 const AUTH: &str = "

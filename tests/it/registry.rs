@@ -51,7 +51,8 @@ impl TestRegistry {
     fn start(runtime: &Runtime, auth: RegistryAuth) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
-        let registry = Self { auth,
+        let registry = Self {
+            auth,
             address: listener.local_addr().unwrap().to_string(),
             seen: Arc::default(),
         };
@@ -88,7 +89,9 @@ async fn version(State(registry): State<TestRegistry>, headers: HeaderMap) -> Re
     }
     let challenge = match registry.auth {
         RegistryAuth::Basic => r#"Basic realm="Registry""#.to_owned(),
-        RegistryAuth::Elsewhere => r#"Bearer realm="http://tokens.example/token",service="r""#.to_owned(),
+        RegistryAuth::Elsewhere => {
+            r#"Bearer realm="http://tokens.example/token",service="r""#.to_owned()
+        }
         _ => format!(
             r#"Negotiate, Bearer realm="http://{}/token",service="the \"registry\"""#,
             registry.address
@@ -220,7 +223,10 @@ fn credentials_are_checked_stored_and_used() {
 #[test]
 fn credentials_are_sent_only_to_their_registry() {
     let setting = TestSetup::new();
-    for (kind, word) in [(RegistryAuth::Redirecting, "redirect"), (RegistryAuth::Elsewhere, "https")] {
+    for (kind, word) in [
+        (RegistryAuth::Redirecting, "redirect"),
+        (RegistryAuth::Elsewhere, "https"),
+    ] {
         let registry = TestRegistry::start(&setting.runtime, kind);
         let output = setting.auth(&registry, SECRET);
         assert!(!output.status.success());

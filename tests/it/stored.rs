@@ -238,7 +238,8 @@ fn assert_within(recorded: &Value, now: &Value, about: &str) {
         }
         (Value::Array(recorded), Value::Array(now)) => {
             assert_eq!(recorded.len(), now.len(), "{about}");
-            for (index, (recorded, now)) in recorded.iter().zip(now).enumerate() { assert_within(recorded, now, &format!("{about}: {index}"));
+            for (index, (recorded, now)) in recorded.iter().zip(now).enumerate() {
+                assert_within(recorded, now, &format!("{about}: {index}"));
             }
         }
         (recorded, now) => assert_eq!(recorded, now, "{about}"),

@@ -68,7 +68,10 @@ fn a_client_has_the_names_of_its_project() {
 
 #[test]
 fn a_mistake_in_the_document_is_reported_with_its_name() {
-    let error = api::generate("openapi: [", &settings()).err().unwrap();
+    let error = api::generate("openapi: [", &settings())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.starts_with("library.yaml: "), "{error}");
 }
 

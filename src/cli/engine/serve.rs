@@ -40,7 +40,8 @@ impl Serve {
             return Err(CommandError::ToolsOnlyOption(option));
         }
         let mut config = super::config(&setup)?;
-        if let Some(limit) = self.max_concurrency { config.max_concurrency = limit.get();
+        if let Some(limit) = self.max_concurrency {
+            config.max_concurrency = limit.get();
         }
         let mut serve = ServeConfig::new(self.listen);
         serve.allow_hosts = self.allow_host;

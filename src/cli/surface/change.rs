@@ -43,7 +43,12 @@ impl fmt::Display for Change {
 pub(super) struct Changes(pub(super) Vec<Change>);
 
 impl Changes {
-    pub(super) fn add(&mut self, severity: Severity, what: impl Into<String>, how: impl Into<String>) {
+    pub(super) fn add(
+        &mut self,
+        severity: Severity,
+        what: impl Into<String>,
+        how: impl Into<String>,
+    ) {
         self.0.push(Change {
             severity,
             what: what.into(),
@@ -69,4 +74,3 @@ impl Changes {
         }
     }
 }
-

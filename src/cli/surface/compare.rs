@@ -64,8 +64,8 @@ fn under_current_names<'a>(
 ) -> BTreeMap<String, &'a Tool> {
     let mut tools = BTreeMap::new();
     for (name, tool) in old {
-        let successor =
-            current_name(name).filter(|current| !new.contains_key(name) && new.contains_key(*current));
+        let successor = current_name(name)
+            .filter(|current| !new.contains_key(name) && new.contains_key(*current));
         let Some(successor) = successor else {
             tools.insert(name.clone(), tool);
             continue;
@@ -121,7 +121,8 @@ fn tool(
             continue;
         }
         match alias(argument).and_then(|current| Some((current, new.parameters.get(current)?))) {
-            Some((current, renamed)) => { let how = format!("it is shown as `{current}` now; this name is accepted too");
+            Some((current, renamed)) => {
+                let how = format!("it is shown as `{current}` now; this name is accepted too");
                 changes.add(Severity::Behavioural, &what, how);
                 field(&what, old, renamed, changes);
             }

@@ -110,7 +110,8 @@ fn choices(what: &str, old: &Field, new: &Field, removal: Severity, changes: &mu
                 let how = format!("no longer allowed: {}", gone.join(", "));
                 changes.add(removal, what, how);
             }
-            if !added.is_empty() { let how = format!("also allowed: {}", added.join(", "));
+            if !added.is_empty() {
+                let how = format!("also allowed: {}", added.join(", "));
                 changes.add(Severity::Behavioural, what, how);
             }
         }
@@ -120,7 +121,8 @@ fn choices(what: &str, old: &Field, new: &Field, removal: Severity, changes: &mu
 
 fn bounds(what: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &mut Changes) {
     let names = ["minimum", "maximum", "least length", "greatest length"];
-    for (index, name) in names.into_iter().enumerate() { let (old, new) = (old[index], new[index]);
+    for (index, name) in names.into_iter().enumerate() {
+        let (old, new) = (old[index], new[index]);
         if old == new {
             continue;
         }
@@ -184,7 +186,7 @@ pub(super) fn answer(
                 changes.add(
                     Severity::Behavioural,
                     what,
-                    "this field of the answer is gone; it was not always there",
+                    "this field of the answer is gone; it was not always present",
                 );
             }
             Some(new) => {
@@ -193,7 +195,7 @@ pub(super) fn answer(
                     changes.add(
                         Severity::Breaking,
                         &what,
-                        "this field is not always there any more",
+                        "this field is no longer always present",
                     );
                 }
                 if is_field(field) && !old.shape.accepts_all_of(&new.shape) {
@@ -217,4 +219,3 @@ pub(super) fn answer(
         );
     }
 }
-

@@ -125,8 +125,10 @@ fn named<T>(
         .collect()
 }
 
-fn labels(entry: &Value) -> Labels { let text = |key: &str| entry[key].as_str().map(str::to_owned);
-    Labels { title: text("title"),
+fn labels(entry: &Value) -> Labels {
+    let text = |key: &str| entry[key].as_str().map(str::to_owned);
+    Labels {
+        title: text("title"),
         description: text("description"),
     }
 }
@@ -196,7 +198,9 @@ fn nested_of(schema: &Value) -> BTreeMap<String, Field> {
         if schema[key].is_object() {
             nested.insert(path.to_owned(), field_of(&schema[key], false));
         }
-    } nested }
+    }
+    nested
+}
 
 /// Recorded facts of parameters or fields.
 fn facts_of(facts: &Value) -> BTreeMap<String, Field> {

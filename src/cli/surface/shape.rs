@@ -115,7 +115,11 @@ impl Shape {
         kinds
             && match (&self.items, &old.items) {
                 (Some(items), Some(old)) => items.accepts_all_of(old),
-                (Some(items), None) if old.may_have_elements() && !old.elements_unknown && !self.elements_unknown => {
+                (Some(items), None)
+                    if old.may_have_elements()
+                        && !old.elements_unknown
+                        && !self.elements_unknown =>
+                {
                     items.accepts_all_of(&Self::default())
                 }
                 _ => true,

@@ -1,9 +1,10 @@
 //! Generates the HTTP client and its types from the API document, and the typed mock helpers of the
 //! tests.
 
+mod error;
 pub mod transforms;
 
-use std::fmt::Display;
+pub use error::ClientError;
 
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TypeImpl};
 use serde_json::Value;
@@ -39,16 +40,22 @@ pub struct Settings<'a> {
 ///
 /// # Errors
 /// The part that cannot be read or generated, in one line for `cargo::error`.
-pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, String> {
+pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, ClientError> {
     let name = settings.document;
     // Parsed as a plain value first, since that reports duplicate keys with their position.
     let mut document: Value =
-        serde_yaml::from_str(document).map_err(|error| format!("{name}: {error}"))?;
+        serde_yaml::from_str(document).map_err(|source| ClientError::Document {
+            document: name.to_owned(),
+            source,
+        })?;
     transforms::apply(&mut document, settings.transforms);
     let mut generator = Generator::new(&generator_settings(settings, "crate")?);
     let client = source(name, generator.generate_tokens(&typed(name, &document)?))?;
     transforms::apply(&mut document, settings.mock_transforms);
-    let mut generator = Generator::new(&generator_settings(settings, &format!("::{}", settings.library))?);
+    let mut generator = Generator::new(&generator_settings(
+        settings,
+        &format!("::{}", settings.library),
+    )?);
     let mocks = generator.httpmock(&typed(name, &document)?, settings.library);
     let mocks = source(name, mocks)?;
     Ok(Output { client, mocks })
@@ -56,11 +63,18 @@ pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, Strin
 
 /// The settings of the generator. `library` is the path of the client's crate in the generated
 /// code: `crate` inside that crate, `::NAME` outside.
-fn generator_settings(settings: &Settings<'_>, library: &str) -> Result<GenerationSettings, String> {
-    let inner_type: proc_macro2::TokenStream = settings
-        .inner_type
-        .parse()
-        .map_err(|error| format!("`{}` is not a Rust type: {error}", settings.inner_type))?;
+fn generator_settings(
+    settings: &Settings<'_>,
+    library: &str,
+) -> Result<GenerationSettings, ClientError> {
+    let inner_type: proc_macro2::TokenStream =
+        settings
+            .inner_type
+            .parse()
+            .map_err(|source| ClientError::InnerType {
+                inner_type: settings.inner_type.to_owned(),
+                source,
+            })?;
     let mut generation = GenerationSettings::new();
     generation
         .with_interface(InterfaceStyle::Builder)
@@ -79,17 +93,24 @@ fn generator_settings(settings: &Settings<'_>, library: &str) -> Result<Generati
     Ok(generation)
 }
 
-fn typed(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, String> {
-    serde_json::from_value(document.clone())
-        .map_err(|error| format!("{name}, after its transforms: {error}"))
+fn typed(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, ClientError> {
+    serde_json::from_value(document.clone()).map_err(|source| ClientError::Transformed {
+        document: name.to_owned(),
+        source,
+    })
 }
 
 fn source(
     name: &str,
-    tokens: Result<impl quote::ToTokens, impl Display>,
-) -> Result<String, String> {
-    let tokens = tokens.map_err(|error| format!("{name}: the client generator: {error}"))?;
-    let file = syn::parse2(tokens.into_token_stream())
-        .map_err(|error| format!("{name}: the generated client: {error}"))?;
+    tokens: Result<impl quote::ToTokens, progenitor::Error>,
+) -> Result<String, ClientError> {
+    let tokens = tokens.map_err(|source| ClientError::Generator {
+        document: name.to_owned(),
+        source,
+    })?;
+    let file = syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
+        document: name.to_owned(),
+        source,
+    })?;
     Ok(prettyplease::unparse(&file))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::error::{ReferenceError, ShapeError};
 use super::names::suggestion;
 use super::problem::{Problem, SourceFile};
 use super::shape::Shape;
@@ -84,7 +85,7 @@ pub struct ApiField {
     /// Whether it is required.
     pub required: bool,
     /// Its type with all constraints, or the reason why clients cannot read that type.
-    pub shape: Result<Shape, String>,
+    pub shape: Result<Shape, ShapeError>,
 }
 
 impl Api {
@@ -164,12 +165,10 @@ impl Api {
     ///
     /// # Errors
     /// The part of the reference that does not exist, with the closest known name.
-    pub fn field(&self, reference: &str) -> Result<ApiField, String> {
-        let (owner, name) = reference.split_once('.').ok_or_else(|| {
-            format!(
-                "`{reference}` is not a reference (write `Schema.field` or `operationId.parameter`)"
-            )
-        })?;
+    pub fn field(&self, reference: &str) -> Result<ApiField, ReferenceError> {
+        let (owner, name) = reference
+            .split_once('.')
+            .ok_or_else(|| ReferenceError::Syntax(reference.to_owned()))?;
         let schemas = self.document["components"]["schemas"].as_object();
         if let Some(schema) = schemas.and_then(|schemas| schemas.get(owner)) {
             return self.property(reference, owner, schema, name, &[]);
@@ -184,9 +183,11 @@ impl Api {
                 .into_iter()
                 .chain(self.operations.keys().map(String::as_str));
             let hint = suggestion(owner, known);
-            return Err(format!(
-                "`{reference}`: the API document has no schema or operation `{owner}`{hint}"
-            ));
+            return Err(ReferenceError::UnknownOwner {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                hint,
+            });
         };
         if let Some(parameter) = operation
             .parameters
@@ -205,10 +206,12 @@ impl Api {
             .collect();
         match &operation.body {
             Some(body) => self.property(reference, owner, body, name, &others),
-            None => Err(format!(
-                "`{reference}`: `{owner}` has no `{name}`{}",
-                suggestion(name, others)
-            )),
+            None => Err(ReferenceError::UnknownField {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                field: name.to_owned(),
+                hint: suggestion(name, others),
+            }),
         }
     }
 
@@ -246,7 +249,9 @@ impl Api {
         };
         let Some(body) = &operation.body else {
             let other = operation.other_body.as_ref();
-            return other.map_or(RequestBody::None, |kind| RequestBody::Other(format!("of type {kind}")));
+            return other.map_or(RequestBody::None, |kind| {
+                RequestBody::Other(format!("of type {kind}"))
+            });
         };
         let merged = match self.merged(body) {
             Ok(merged) => merged,
@@ -286,7 +291,9 @@ impl Api {
             ("boolean", _) => Some(ScalarType::Boolean),
             ("number", _) => Some(ScalarType::Number),
             ("integer", _) if at_least_zero == Some(true) => Some(ScalarType::Unsigned),
-            ("integer", None | Some("int64")) if at_least_zero.is_none() => Some(ScalarType::Signed),
+            ("integer", None | Some("int64")) if at_least_zero.is_none() => {
+                Some(ScalarType::Signed)
+            }
             _ => None,
         }
     }
@@ -304,10 +311,14 @@ impl Api {
         schema: &Value,
         name: &str,
         others: &[&str],
-    ) -> Result<ApiField, String> {
+    ) -> Result<ApiField, ReferenceError> {
         let merged = self
             .merged(schema)
-            .map_err(|reason| format!("`{reference}`: `{owner}` {reason}"))?;
+            .map_err(|source| ReferenceError::Schema {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                source,
+            })?;
         let properties = merged.get("properties").and_then(Value::as_object);
         let Some(property) = properties.and_then(|properties| properties.get(name)) else {
             let known = properties
@@ -315,10 +326,12 @@ impl Api {
                 .flatten()
                 .map(|(name, _)| name.as_str());
             let known: Vec<_> = known.chain(others.iter().copied()).collect();
-            return Err(format!(
-                "`{reference}`: `{owner}` has no `{name}`{}",
-                suggestion(name, known)
-            ));
+            return Err(ReferenceError::UnknownField {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                field: name.to_owned(),
+                hint: suggestion(name, known),
+            });
         };
         let required = merged.get("required").and_then(Value::as_array);
         let required = required.is_some_and(|required| required.iter().any(|other| other == name));
@@ -329,13 +342,13 @@ impl Api {
     }
 
     /// The part of a schema that every client can read. The error says why there is none.
-    fn shape(&self, schema: &Value) -> Result<Shape, String> {
+    fn shape(&self, schema: &Value) -> Result<Shape, ShapeError> {
         let merged = self.merged(schema)?;
         if merged.contains_key("properties") {
-            return Err("is an object with fields of its own".to_owned());
+            return Err(ShapeError::Fields);
         }
         let Some(kind) = merged.get("type").and_then(Value::as_str) else {
-            return Err("has no type".to_owned());
+            return Err(ShapeError::NoType);
         };
         let mut shape = Shape::of(kind);
         for (key, value) in &merged {
@@ -352,7 +365,7 @@ impl Api {
     }
 
     /// The schema with references resolved and the parts of `allOf` merged.
-    fn merged(&self, schema: &Value) -> Result<Map<String, Value>, String> {
+    fn merged(&self, schema: &Value) -> Result<Map<String, Value>, ShapeError> {
         let mut merged = Map::new();
         for (key, value) in self.follow(schema).as_object().into_iter().flatten() {
             match key.as_str() {
@@ -361,7 +374,7 @@ impl Api {
                         overlay(&mut merged, self.merged(part)?);
                     }
                 }
-                "oneOf" | "anyOf" | "not" => return Err(format!("is a {key}")),
+                "oneOf" | "anyOf" | "not" => return Err(ShapeError::Combinator(key.clone())),
                 "nullable" | "example" | "title" | "deprecated" | "readOnly" | "writeOnly" => {}
                 _ => overlay(&mut merged, Map::from_iter([(key.clone(), value.clone())])),
             }

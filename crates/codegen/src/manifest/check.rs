@@ -8,7 +8,12 @@ use super::resolve::{ResolvedManifest, Tool};
 
 /// Reports operations that no tool uses without a reason, hints that contradict the operations of
 /// their tool, and toolsets without tools.
-pub fn check(source: &SourceFile, manifest: &Manifest, resolved: &ResolvedManifest, api: &Api) -> Vec<Problem> {
+pub fn check(
+    source: &SourceFile,
+    manifest: &Manifest,
+    resolved: &ResolvedManifest,
+    api: &Api,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     coverage(&source.name, manifest, resolved, api, &mut problems);
     for tool in &resolved.tools {
@@ -124,17 +129,25 @@ fn mismatches(tool: &Tool, api: &Api) -> Vec<String> {
     let writing = using(&["POST", "PUT", "PATCH", "DELETE"]);
     let writes_here = tool.local == LocalEffect::Write;
     let hints = &tool.hints;
-    let mut mismatches = Vec::new(); if hints.read_only { mismatches.extend(writing.map(|id| format!("say read_only, but {}", describe(id))));
+    let mut mismatches = Vec::new();
+    if hints.read_only {
+        mismatches.extend(writing.map(|id| format!("say read_only, but {}", describe(id))));
         mismatches.extend(writes_here.then(|| "say read_only, but `local: write`".to_owned()));
-        mismatches.extend((!hints.idempotent).then(|| "say read_only, but deny idempotent".to_owned()));
+        mismatches
+            .extend((!hints.idempotent).then(|| "say read_only, but deny idempotent".to_owned()));
     } else if writing.is_none() && !writes_here {
         mismatches.push("deny read_only, but it only reads".to_owned());
     }
     if !hints.destructive {
-        mismatches .extend(using(&["DELETE"]).map(|id| format!("deny destructive, but {}", describe(id))));
+        mismatches
+            .extend(using(&["DELETE"]).map(|id| format!("deny destructive, but {}", describe(id))));
     }
     if hints.idempotent {
-        mismatches.extend(using(&["POST"]).map(|id| format!("say idempotent, but {}", describe(id))));
+        mismatches
+            .extend(using(&["POST"]).map(|id| format!("say idempotent, but {}", describe(id))));
     }
     if hints.open_world && using(&["POST"]).is_none() {
-        mismatches.push("say open_world, but it starts nothing".to_owned()); } mismatches }
+        mismatches.push("say open_world, but it starts nothing".to_owned());
+    }
+    mismatches
+}

@@ -39,7 +39,7 @@ fn lint_file(file: &str, source: &SourceFile, hosts: &[&str]) -> Vec<Problem> {
                     file,
                     line,
                     format!(
-                        "the host of the link to `{host}` is not allowed (name it under `links`, or remove the link)"
+                        "the link to `{host}` is not allowed (name the host under `links`, or remove the link)"
                     ),
                 ));
             }

@@ -63,7 +63,10 @@ pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<UndefinedField> {
                     known: names.collect(),
                 });
             }
-        } } undefined }
+        }
+    }
+    undefined
+}
 
 /// Reads `for x in path` and `for key, x in path|items`.
 fn open<'a>(

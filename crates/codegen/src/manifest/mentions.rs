@@ -30,7 +30,9 @@ impl<'a> MentionChecker<'a> {
             (tool.name.as_str(), params)
         });
         let aliases = resolved.tools.iter().flat_map(|tool| {
-            tool.aliases.iter().map(|alias| (alias.as_str(), tool.name.as_str()))
+            tool.aliases
+                .iter()
+                .map(|alias| (alias.as_str(), tool.name.as_str()))
         });
         Self {
             tools: tools.collect(),
@@ -88,7 +90,8 @@ impl<'a> MentionChecker<'a> {
 
     /// The tools that a text mentions between backticks.
     pub fn mentioned_tools(&self, text: &str) -> BTreeSet<String> {
-        code_lines(text) .map(|span| call(span).map_or(span, |(name, _)| name))
+        code_lines(text)
+            .map(|span| call(span).map_or(span, |(name, _)| name))
             .filter(|name| self.tools.contains_key(name))
             .map(str::to_owned)
             .collect()
@@ -96,7 +99,8 @@ impl<'a> MentionChecker<'a> {
 
     fn call(&self, span: &str, name: &str, arguments: &str, report: &mut impl FnMut(&str, String)) {
         let Some(params) = self.tools.get(name) else {
-            if let Some(current) = self.aliases.get(name) { let text = format!("that is a former name of `{current}` (write `{current}`)");
+            if let Some(current) = self.aliases.get(name) {
+                let text = format!("that is a former name of `{current}` (write `{current}`)");
                 report(span, text);
                 return;
             }
@@ -107,10 +111,7 @@ impl<'a> MentionChecker<'a> {
         for argument in keywords(arguments) {
             if !params.contains(&argument) {
                 let hint = suggestion(argument, params.iter().copied());
-                report(
-                    span,
-                    format!("`{name}` has no argument `{argument}`{hint}"),
-                );
+                report(span, format!("`{name}` has no argument `{argument}`{hint}"));
             }
         }
     }

@@ -8,6 +8,7 @@
 pub mod api;
 pub mod check;
 pub mod documents;
+pub mod error;
 pub mod extras;
 pub mod files;
 pub mod lint;

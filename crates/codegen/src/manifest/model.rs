@@ -141,10 +141,10 @@ pub struct Prompt {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Argument {
     /// Its meaning.
-    ///     pub doc: Located<String>,
-    ///     /// Whether it is required.
-    ///     #[serde(default)]
-    ///     pub required: bool,
+    pub doc: Located<String>,
+    /// Whether it is required.
+    #[serde(default)]
+    pub required: bool,
     /// The value if it is left out.
     pub default: Option<Located<String>>,
     /// The source of its completions.

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::error::ShapeError;
+
 /// A portable schema, which clients receive in serialised form. Each node has one type, no
 /// references and no combinators.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -62,7 +64,7 @@ impl Shape {
     ///
     /// # Errors
     /// The valid types.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, ShapeError> {
         if let Some(items) = text.strip_prefix("array of ") {
             return Ok(Self {
                 items: Some(Box::new(Self::parse(items)?)),
@@ -77,12 +79,10 @@ impl Shape {
         }
         match text {
             "string" | "integer" | "number" | "boolean" => Ok(Self::of(text)),
-            _ if text.contains(['|', ',']) || text.contains(" or ") => Err(format!(
-                "`{text}` is a union, which many clients cannot read (choose one type, and say in `doc` how it is read)"
-            )),
-            _ => Err(format!(
-                "`{text}` is not a type (write string, integer, number, boolean, `array of …` or `map of …`)"
-            )),
+            _ if text.contains(['|', ',']) || text.contains(" or ") => {
+                Err(ShapeError::Union(text.to_owned()))
+            }
+            _ => Err(ShapeError::UnknownType(text.to_owned())),
         }
     }
 
@@ -90,7 +90,7 @@ impl Shape {
     ///
     /// # Errors
     /// An unsupported keyword, so that none gets lost silently.
-    pub fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
+    pub fn set(&mut self, key: &str, value: &Value) -> Result<(), ShapeError> {
         match key {
             "format" => {
                 self.format = value
@@ -110,7 +110,7 @@ impl Shape {
             // The description of the API's field does not fit the argument of a tool, which has its
             // own description.
             "description" => {}
-            _ => return Err(format!("has `{key}`, which input schemas do not support")),
+            _ => return Err(ShapeError::Keyword(key.to_owned())),
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Shape {
     ///
     /// # Errors
     /// The violated constraint.
-    pub fn admits(&self, value: &Value) -> Result<(), String> {
+    pub fn admits(&self, value: &Value) -> Result<(), ShapeError> {
         let fits = match self.kind.as_str() {
             "string" => value.is_string(),
             "integer" => value.is_i64() || value.is_u64(),
@@ -129,24 +129,27 @@ impl Shape {
             _ => value.is_object(),
         };
         if !fits {
-            return Err(format!("{value} is not of type {}", self.kind));
+            return Err(ShapeError::WrongType {
+                value: value.clone(),
+                kind: self.kind.clone(),
+            });
         }
         let number = |bound: &Option<Value>| bound.as_ref().and_then(Value::as_f64);
         if let (Some(value), Some(least)) = (value.as_f64(), number(&self.minimum))
             && value < least
         {
-            return Err(format!("{value} is less than {least}"));
+            return Err(ShapeError::TooSmall { value, least });
         }
         if let (Some(value), Some(most)) = (value.as_f64(), number(&self.maximum))
             && value > most
         {
-            return Err(format!("{value} is more than {most}"));
+            return Err(ShapeError::TooLarge { value, most });
         }
         match &self.choices {
-            Some(choices) if !choices.contains(value) => Err(format!(
-                "{value} is not one of {}",
-                Value::from(choices.clone())
-            )),
+            Some(choices) if !choices.contains(value) => Err(ShapeError::NotAChoice {
+                value: value.clone(),
+                choices: choices.clone(),
+            }),
             _ => Ok(()),
         }
     }

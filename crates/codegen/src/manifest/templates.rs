@@ -43,7 +43,9 @@ impl Templates {
         let mut templates = Self {
             environment,
             names,
-            broken, used, };
+            broken,
+            used,
+        };
         for source in sources {
             templates.names.insert(source.name.clone());
             if let Err(error) = templates
@@ -106,7 +108,8 @@ impl Templates {
 
     /// Whether a template or an included one reads a variable.
     pub fn reads(&self, name: &str, variable: &str) -> bool {
-        let (mut visited, mut queue) = (BTreeSet::new(), vec![name.to_owned()]); while let Some(name) = queue.pop() {
+        let (mut visited, mut queue) = (BTreeSet::new(), vec![name.to_owned()]);
+        while let Some(name) = queue.pop() {
             let Ok(template) = self.environment.get_template(&name) else {
                 continue;
             };

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::mentions::MentionChecker;
 use super::model::Manifest;
 use super::problem::Problem;
-use super::mentions::MentionChecker;
 use super::resolve::{Param, Prompt, ResolvedManifest, Tool};
 use super::templates::{Templates, TextEntry};
 use super::yaml::Located;
@@ -78,9 +78,14 @@ pub fn render(
     let mentions = MentionChecker::new(inputs.scheme, manifest, resolved);
     let mut texts = RenderedTexts::default();
     let mut text = |located: &Located<String>, context: &Value, problems: &mut Vec<Problem>| {
-        let entry = TextEntry { file, line: located.line, text: &located.value, };
+        let entry = TextEntry {
+            file,
+            line: located.line,
+            text: &located.value,
+        };
         let rendered = templates.render(entry, context, problems)?;
-        mentions.check(entry, source(inputs, located), &rendered, problems); Some(rendered)
+        mentions.check(entry, source(inputs, located), &rendered, problems);
+        Some(rendered)
     };
     for tool in &resolved.tools {
         let Some(model) = manifest.tools.get(tool.name.as_str()) else {
@@ -91,7 +96,8 @@ pub fn render(
         if let Some(text) = text(&model.description, &context, problems) {
             texts.descriptions.insert(tool.name.clone(), text);
         }
-        for (param, argument) in model.params.iter() { if let Some(text) = text(&argument.doc, &context, problems) {
+        for (param, argument) in model.params.iter() {
+            if let Some(text) = text(&argument.doc, &context, problems) {
                 texts
                     .params
                     .insert((tool.name.clone(), param.value.clone()), text);
@@ -102,7 +108,9 @@ pub fn render(
     texts.instructions = text(&manifest.instructions, &facts, problems).unwrap_or_default();
     for (name, guide) in manifest.guides.iter() {
         let rendered = text(&guide.template, &facts, problems);
-        let tools = rendered.as_deref().map(|text| mentions.mentioned_tools(text));
+        let tools = rendered
+            .as_deref()
+            .map(|text| mentions.mentioned_tools(text));
         texts
             .guide_tools
             .insert(name.value.clone(), tools.unwrap_or_default());
@@ -128,7 +136,8 @@ pub fn render(
         };
         let called = prompt_text(
             &mut templates,
-            &mentions, inputs,
+            &mentions,
+            inputs,
             prompt,
             model,
             &context,
@@ -154,9 +163,13 @@ fn prompt_text(
     facts: &Value,
     problems: &mut Vec<Problem>,
 ) -> BTreeSet<String> {
-    let template = &model.template; let entry = TextEntry {
+    let template = &model.template;
+    let entry = TextEntry {
         file: &inputs.manifest.name,
-        line: template.line, text: &template.value, }; let (mut all, mut minimal) = (facts.clone(), facts.clone());
+        line: template.line,
+        text: &template.value,
+    };
+    let (mut all, mut minimal) = (facts.clone(), facts.clone());
     for argument in &prompt.arguments {
         let value = argument.default.as_deref().unwrap_or(SAMPLE);
         all[&argument.name] = json!(value);

@@ -5,6 +5,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use serde_json::Value;
 
+use super::error::ServerTypesError;
 use super::schema::{self, Property, Schemas};
 use super::settings::Settings;
 
@@ -33,7 +34,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    pub(super) fn emit(mut self) -> Result<TokenStream, String> {
+    pub(super) fn emit(mut self) -> Result<TokenStream, ServerTypesError> {
         let schemas = self.schemas;
         for (name, schema) in schemas.all() {
             if self.settings.named(name).is_some() {
@@ -59,13 +60,22 @@ impl<'a> Emitter<'a> {
         Ok(self.types)
     }
 
-    fn object(&mut self, name: &str, about: &Value, properties: &[Property]) -> Result<(), String> {
+    fn object(
+        &mut self,
+        name: &str,
+        about: &Value,
+        properties: &[Property],
+    ) -> Result<(), ServerTypesError> {
         let ident = type_name(name);
         let (mut fields, mut defaults) = (TokenStream::new(), TokenStream::new());
         for property in properties {
-            let (field, default) = self
-                .field(name, property)
-                .map_err(|problem| format!("{name}.{}: {problem}", property.name))?;
+            let (field, default) =
+                self.field(name, property)
+                    .map_err(|source| ServerTypesError::Property {
+                        owner: name.to_owned(),
+                        property: property.name.clone(),
+                        source: Box::new(source),
+                    })?;
             fields.extend(field);
             defaults.extend(default);
         }
@@ -104,7 +114,7 @@ impl<'a> Emitter<'a> {
         &mut self,
         owner: &str,
         property: &Property,
-    ) -> Result<(TokenStream, TokenStream), String> {
+    ) -> Result<(TokenStream, TokenStream), ServerTypesError> {
         let Field { rust, default } = self.typed(owner, property)?;
         let ident = field_name(&property.name);
         let mut serde = Vec::new();
@@ -143,7 +153,7 @@ impl<'a> Emitter<'a> {
         Ok((quote!(#doc #serde pub #ident: #rust,), function))
     }
 
-    fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, String> {
+    fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, ServerTypesError> {
         let schema = &property.schema;
         let default = schema.get("default");
         if let Some(rust) = self.settings.type_of(owner, &property.name) {
@@ -183,7 +193,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// The Rust type of a schema. A type without its own name is called `name`.
-    fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, String> {
+    fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, ServerTypesError> {
         if let Some(of) = Schemas::reference(schema) {
             if let Some(rust) = self.settings.named(of) {
                 return parsed(rust);
@@ -244,7 +254,11 @@ impl<'a> Emitter<'a> {
 
     /// The type of a union that needs no enum: `String` if all alternatives are texts, any JSON
     /// value if one has no name.
-    fn union_type(&mut self, name: &str, whole: &Value) -> Result<Option<TokenStream>, String> {
+    fn union_type(
+        &mut self,
+        name: &str,
+        whole: &Value,
+    ) -> Result<Option<TokenStream>, ServerTypesError> {
         let parts = whole["oneOf"].as_array().cloned().unwrap_or_default();
         let mut texts = true;
         for part in &parts {
@@ -259,13 +273,13 @@ impl<'a> Emitter<'a> {
             }
         }
         if parts.is_empty() {
-            return Err(format!("{name} has a `oneOf` without alternatives"));
+            return Err(ServerTypesError::EmptyUnion(name.to_owned()));
         }
         Ok(texts.then(|| quote!(String)))
     }
 
     /// Generates an untagged enum.
-    fn union(&mut self, name: &str, whole: &Value) -> Result<(), String> {
+    fn union(&mut self, name: &str, whole: &Value) -> Result<(), ServerTypesError> {
         if self.union_type(name, whole)?.is_some() {
             return Ok(());
         }
@@ -281,7 +295,10 @@ impl<'a> Emitter<'a> {
                     .to_upper_camel_case(),
             };
             let rust = self.rust(&format!("{name}{variant_name}"), part)?;
-            let (variant, about) = (format_ident!("{variant_name}"), format!(" A `{variant_name}`."));
+            let (variant, about) = (
+                format_ident!("{variant_name}"),
+                format!(" A `{variant_name}`."),
+            );
             variants.extend(quote!(#[doc = #about] #variant(#rust),));
         }
         self.types.extend(quote! {
@@ -293,7 +310,7 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    fn choice(&mut self, name: &str, whole: &Value) -> Result<(), String> {
+    fn choice(&mut self, name: &str, whole: &Value) -> Result<(), ServerTypesError> {
         let ident = type_name(name);
         let doc = doc(whole["description"].as_str());
         let values = whole["enum"].as_array().into_iter().flatten();
@@ -302,7 +319,10 @@ impl<'a> Emitter<'a> {
         for value in &values {
             let variant = value.to_upper_camel_case();
             if syn::parse_str::<Ident>(&variant).is_err() {
-                return Err(format!("{name}: the value `{value}` does not give a Rust name"));
+                return Err(ServerTypesError::ValueName {
+                    schema: name.to_owned(),
+                    value: (*value).to_owned(),
+                });
             }
             variants.push(format_ident!("{variant}"));
         }
@@ -338,7 +358,7 @@ impl<'a> Emitter<'a> {
 }
 
 /// A default as Rust code; empty if `Default` returns the same.
-fn literal(value: &Value, allow_text: bool) -> Result<TokenStream, String> {
+fn literal(value: &Value, allow_text: bool) -> Result<TokenStream, ServerTypesError> {
     let is_rust_default = match value {
         Value::Bool(value) => !value,
         Value::Number(number) => number.as_f64() == Some(0.0),
@@ -355,9 +375,9 @@ fn literal(value: &Value, allow_text: bool) -> Result<TokenStream, String> {
         Value::Number(number) => number
             .to_string()
             .parse()
-            .map_err(|_| format!("the default {number} cannot be written as Rust")),
+            .map_err(|_| ServerTypesError::Default(value.clone())),
         Value::String(text) if allow_text => Ok(quote!(#text.to_owned())),
-        other => Err(format!("the default {other} cannot be written as Rust")),
+        other => Err(ServerTypesError::Default(other.clone())),
     }
 }
 
@@ -367,10 +387,13 @@ fn doc(text: Option<&str>) -> TokenStream {
     quote!(#(#[doc = #lines])*)
 }
 
-fn parsed(rust: &str) -> Result<TokenStream, String> {
+fn parsed(rust: &str) -> Result<TokenStream, ServerTypesError> {
     syn::parse_str::<syn::Type>(rust)
         .map(|rust| quote!(#rust))
-        .map_err(|error| format!("`{rust}` is not a Rust type: {error}"))
+        .map_err(|source| ServerTypesError::RustType {
+            rust: rust.to_owned(),
+            source,
+        })
 }
 
 fn type_name(name: &str) -> Ident {

@@ -17,21 +17,25 @@
 //! | `format: password` | A struct whose `Debug` shows nothing |
 
 mod emit;
+mod error;
 mod schema;
 mod settings;
 
 use serde_json::Value;
 
+pub use error::ServerTypesError;
 pub use settings::Settings;
 
 /// Generates the source of a module from `document` (YAML).
-pub fn generate(document: &str, settings: &Settings) -> Result<String, String> {
+///
+/// # Errors
+/// The part that cannot be read or generated.
+pub fn generate(document: &str, settings: &Settings) -> Result<String, ServerTypesError> {
     // Parsed as a plain value first, since that reports duplicate keys with their position.
-    let mut document: Value =
-        serde_yaml::from_str(document).map_err(|error| format!("the API document: {error}"))?;
+    let mut document: Value = serde_yaml::from_str(document)?;
     settings.refine(&mut document)?;
     let tokens = emit::Emitter::new(&document, settings).emit()?;
     settings.check()?;
-    let file = syn::parse2(tokens).map_err(|error| format!("the generated types: {error}"))?;
+    let file = syn::parse2(tokens).map_err(ServerTypesError::Syntax)?;
     Ok(prettyplease::unparse(&file))
 }

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::error::ServerTypesError;
+
 /// The named schemas of a document.
 #[derive(Clone, Copy)]
 pub(super) struct Schemas<'a>(pub(super) &'a Value);
@@ -34,15 +36,15 @@ impl Schemas<'_> {
     }
 
     /// The schema called `name`.
-    pub(super) fn named(&self, name: &str) -> Result<&Value, String> {
+    pub(super) fn named(&self, name: &str) -> Result<&Value, ServerTypesError> {
         self.0
             .pointer(&format!("/components/schemas/{name}"))
-            .ok_or_else(|| format!("there is no schema {name}"))
+            .ok_or_else(|| ServerTypesError::UnknownSchema(name.to_owned()))
     }
 
     /// A schema merged with the schemas that it refers to. Its own keywords take precedence; of
     /// equal properties, the last one does.
-    pub(super) fn whole(&self, schema: &Value) -> Result<Value, String> {
+    pub(super) fn whole(&self, schema: &Value) -> Result<Value, ServerTypesError> {
         let mut whole = Map::new();
         if let Some(path) = schema["$ref"].as_str() {
             let name = path.trim_start_matches("#/components/schemas/");

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::error::ServerTypesError;
+
 /// The choices of a server that the document leaves open.
 #[derive(Debug, Default)]
 pub struct Settings {
@@ -60,8 +62,9 @@ impl Settings {
         self
     }
 
-    pub(super) fn refine(&self, document: &mut Value) -> Result<(), String> {
-        for (pointer, value) in &self.refinements { let missing = || format!("a refinement changes {pointer}, which the document does not have");
+    pub(super) fn refine(&self, document: &mut Value) -> Result<(), ServerTypesError> {
+        for (pointer, value) in &self.refinements {
+            let missing = || ServerTypesError::Refinement(pointer.clone());
             let (parent, keyword) = pointer.rsplit_once('/').ok_or_else(missing)?;
             let parent = document
                 .pointer_mut(&format!("/components/schemas{parent}"))
@@ -98,12 +101,10 @@ impl Settings {
     }
 
     /// Reports types for properties or schemas that the document does not have.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), ServerTypesError> {
         let used = self.used.borrow();
         match self.types.iter().find(|(key, _)| !used.contains(key)) {
-            Some((key, _)) => Err(format!(
-                "a type is set for {key}, which the document does not have"
-            )),
+            Some((key, _)) => Err(ServerTypesError::UnusedType(key.clone())),
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::error::UriTemplateError;
 use super::super::model::{self, CompletionSource, Manifest};
 use super::super::names::{is_kebab_case, is_snake_case, suggestion};
 use super::super::templates::is_template;
@@ -149,7 +150,9 @@ impl Resolver<'_> {
         }
         let arguments = prompt.arguments.iter().map(|(argument, model)| Argument {
             name: argument.value.clone(),
-            doc: model.doc.value.clone(), required: model.required, default: model.default.as_ref().map(|default| default.value.clone()),
+            doc: model.doc.value.clone(),
+            required: model.required,
+            default: model.default.as_ref().map(|default| default.value.clone()),
             complete: model.complete.as_ref().map(|kind| kind.value),
         });
         Prompt {
@@ -162,7 +165,12 @@ impl Resolver<'_> {
     }
 
     /// Checks that paths are completed only beside exactly one image, whose paths they are.
-    fn check_path_completion(&mut self, label: &str, kind: Option<&Located<CompletionSource>>, all: &[Option<CompletionSource>]) {
+    fn check_path_completion(
+        &mut self,
+        label: &str,
+        kind: Option<&Located<CompletionSource>>,
+        all: &[Option<CompletionSource>],
+    ) {
         let images = all
             .iter()
             .filter(|kind| **kind == Some(CompletionSource::Image))
@@ -265,11 +273,14 @@ pub fn guide_uri(scheme: &str, name: &str) -> String {
 }
 
 /// The variables of a URI. Each is a whole segment between slashes.
-fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, String> {
+fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, UriTemplateError> {
     let path = uri
         .strip_prefix(scheme)
         .and_then(|rest| rest.strip_prefix("://"))
-        .ok_or_else(|| format!("`{uri}` does not begin with `{scheme}://` (add that prefix)"))?;
+        .ok_or_else(|| UriTemplateError::Scheme {
+            uri: uri.to_owned(),
+            scheme: scheme.to_owned(),
+        })?;
     let mut variables = Vec::new();
     let mut known = BTreeSet::new();
     for part in path.split('/') {
@@ -279,22 +290,16 @@ fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, String> {
         match variable {
             Some(name) if is_snake_case(name) && known.insert(name) => variables.push(name),
             Some(name) => {
-                return Err(format!(
-                    "`{{{name}}}` is not a valid variable, or occurs twice (rename it)"
-                ));
+                return Err(UriTemplateError::Variable(name.to_owned()));
             }
             None if part.is_empty() || part.contains(['{', '}', '?', '#', '%']) => {
-                return Err(format!(
-                    "`{part}` is not a valid segment of the URI (write a word, or one variable in braces)"
-                ));
+                return Err(UriTemplateError::Segment(part.to_owned()));
             }
             None => {}
         }
     }
     if variables.is_empty() {
-        return Err(format!(
-            "`{uri}` has no variable (a text that is always the same is a guide)"
-        ));
+        return Err(UriTemplateError::NoVariable(uri.to_owned()));
     }
     Ok(variables)
 }

@@ -43,16 +43,25 @@ impl Resolver<'_> {
         param: &model::Param,
     ) -> Option<RequestTarget> {
         let body = self.api.body(operation);
-        if !self.api.operations.contains_key(operation.as_str()) || matches!(body, RequestBody::Other(_)) {
+        if !self.api.operations.contains_key(operation.as_str())
+            || matches!(body, RequestBody::Other(_))
+        {
             return None;
         }
         let from = param.from.as_ref().and_then(|from| from.split_once('.'));
-        if let Some((owner, field)) = from { if owner == operation.as_str() && self.api.has_parameter(operation, field) { return Some(RequestTarget::Parameter(field.to_owned()));
+        if let Some((owner, field)) = from {
+            if owner == operation.as_str() && self.api.has_parameter(operation, field) {
+                return Some(RequestTarget::Parameter(field.to_owned()));
             }
             let is_body =
                 owner == operation.as_str() || self.api.body_name(operation) == Some(owner);
             if let (true, RequestBody::Fields(fields)) = (is_body, &body)
-                && let Some(field) = fields.iter().find(|known| known.name == field) { return Some(RequestTarget::Body { name: field.name.clone(), optional: field.optional, scalar: field.scalar,
+                && let Some(field) = fields.iter().find(|known| known.name == field)
+            {
+                return Some(RequestTarget::Body {
+                    name: field.name.clone(),
+                    optional: field.optional,
+                    scalar: field.scalar,
                 });
             }
         }
@@ -71,7 +80,12 @@ impl Resolver<'_> {
     }
 
     /// Checks that a generated handler can send the body and passes on every required value.
-    pub(super) fn check_mapped(&mut self, tool: &Located<String>, operation: &Located<String>, params: &[Param]) {
+    pub(super) fn check_mapped(
+        &mut self,
+        tool: &Located<String>,
+        operation: &Located<String>,
+        params: &[Param],
+    ) {
         let label = &tool.value;
         let body = self.api.body(operation);
         if let RequestBody::Other(what) = &body {

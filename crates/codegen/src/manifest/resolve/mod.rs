@@ -242,7 +242,8 @@ impl Resolver<'_> {
             .keys()
             .map(|name| (name.as_str(), name.as_str()))
             .collect();
-        for (param, argument) in model.params.iter() { for alias in &argument.aliases {
+        for (param, argument) in model.params.iter() {
+            for alias in &argument.aliases {
                 if let Some(other) = taken.insert(alias, param) {
                     let text = format!(
                         "{}.{}: `{}` is already a name of `{other}`",
@@ -264,7 +265,8 @@ impl Resolver<'_> {
             for alias in &tool.aliases {
                 let label = format!("{}: alias `{}`", name.value, alias.value);
                 if !is_snake_case(alias) {
-                    let text = format!("{label} is not a valid name for a tool (write it in snake_case)");
+                    let text =
+                        format!("{label} is not a valid name for a tool (write it in snake_case)");
                     self.problem(alias.line, text);
                 }
                 let owner = format!("an alias of `{}`", name.value);

@@ -57,7 +57,12 @@ impl Resolver<'_> {
     }
 
     /// Resolves a type that the manifest defines. Returns whether it is valid.
-    fn defined(&mut self, label: &str, param: &Located<model::Param>, resolved: &mut Param) -> bool {
+    fn defined(
+        &mut self,
+        label: &str,
+        param: &Located<model::Param>,
+        resolved: &mut Param,
+    ) -> bool {
         if let Some(why) = &param.why {
             self.problem(
                 why.line,
@@ -212,8 +217,8 @@ impl Resolver<'_> {
             && (shape.kind != "string" || !FORMATS.contains(&format.value.as_str()))
         {
             let text = format!(
-            "{label}: there is no format `{}` for type {} (a string may have uuid, date-time or password)",
-            format.value, shape.kind
+                "{label}: there is no format `{}` for type {} (a string may have uuid, date-time or password)",
+                format.value, shape.kind
             );
             self.problem(format.line, text);
         }

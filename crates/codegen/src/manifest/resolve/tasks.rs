@@ -54,7 +54,10 @@ impl Resolver<'_> {
             );
         }
         if !is_snake_case(&task.id) {
-            let text = format!("{label}: `{}` is not a valid name for a field of a result", task.id.value);
+            let text = format!(
+                "{label}: `{}` is not a valid name for a field of a result",
+                task.id.value
+            );
             self.problem(task.id.line, format!("{text} (write it in snake_case)"));
         }
         if let Some(waits) = &task.waits {
@@ -98,7 +101,8 @@ impl Resolver<'_> {
                 self.problem(task.line, text);
             }
             (Some(tasks), None) => {
-                let text = "tasks: no tool makes a task (remove `tasks`, or add `makes_task` to a tool)";
+                let text =
+                    "tasks: no tool makes a task (remove `tasks`, or add `makes_task` to a tool)";
                 self.problem(tasks.line, text);
             }
             _ => {}

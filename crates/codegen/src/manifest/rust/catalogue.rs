@@ -11,7 +11,11 @@ use super::super::texts::RenderedTexts;
 use super::option;
 
 /// The tables of guides, prompts and resources, and the templates rendered at run time.
-pub(super) fn generate(inputs: &Inputs<'_>, resolved: &ResolvedManifest, texts: &RenderedTexts) -> TokenStream {
+pub(super) fn generate(
+    inputs: &Inputs<'_>,
+    resolved: &ResolvedManifest,
+    texts: &RenderedTexts,
+) -> TokenStream {
     let guides = resolved.guides.iter().map(|guide| {
         let (name, title, doc) = (&guide.name, &guide.title, &guide.doc);
         let uri = &guide.uri;

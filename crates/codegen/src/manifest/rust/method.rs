@@ -5,8 +5,8 @@ use quote::{format_ident, quote};
 
 use super::super::resolve::{Param, RequestTarget, Tool};
 use super::super::texts::RenderedTexts;
-use super::params::{field_name, is_collection, is_enum, always_has_value};
-use super::{result_type, doc_text, snake_case, type_name};
+use super::params::{always_has_value, field_name, is_collection, is_enum};
+use super::{doc_text, result_type, snake_case, type_name};
 
 /// The method of a tool in the trait of its toolset, with a generated body if the tool maps
 /// directly to an operation.

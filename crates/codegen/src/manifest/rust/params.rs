@@ -20,8 +20,8 @@ pub(super) fn declare(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
             doc_text(texts.param(&tool.name, &param.name)),
         );
         let kind = rust_type(tool, param);
-        let default =
-            (is_collection(&param.shape) && !always_has_value(param)).then(|| quote!(#[serde(default)]));
+        let default = (is_collection(&param.shape) && !always_has_value(param))
+            .then(|| quote!(#[serde(default)]));
         quote! {
             #[doc = #doc]
             #default

@@ -35,9 +35,14 @@ pub fn read<T: DeserializeOwned>(source: &SourceFile) -> Result<T, Vec<Problem>>
                 text,
             )]
         })?;
-    read_error::take(); let result = T::deserialize(Reader(&root)); let mistakes = read_error::take(); match result { Ok(value) if mistakes.is_empty() => Ok(value),
+    read_error::take();
+    let result = T::deserialize(Reader(&root));
+    let mistakes = read_error::take();
+    match result {
+        Ok(value) if mistakes.is_empty() => Ok(value),
         _ => {
-            let mut problems: Vec<_> = mistakes .into_iter()
+            let mut problems: Vec<_> = mistakes
+                .into_iter()
                 .map(|(line, text)| Problem::new(&source.name, line, text))
                 .collect();
             problems.sort();

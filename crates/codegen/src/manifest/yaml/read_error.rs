@@ -72,7 +72,8 @@ impl de::Error for ReadError {
             .map(|name| format!(" (did you mean `{name}`?)"))
             .unwrap_or_default();
         Self(Some(format!(
-            "`{variant}` is not one of {}{hint}", expected.join(", ")
+            "`{variant}` is not one of {}{hint}",
+            expected.join(", ")
         )))
     }
 }

@@ -6,8 +6,8 @@ use serde::forward_to_deserialize_any;
 use serde_yaml::Spanned;
 
 use super::super::names::suggestion;
-use super::read_error::{ReadError, record};
 use super::node::{Node, NodeKind};
+use super::read_error::{ReadError, record};
 
 /// Deserializes any type from a node.
 #[derive(Clone, Copy)]
@@ -33,8 +33,7 @@ fn without_repeats(map: &[(Spanned<String>, Node)]) -> Vec<&(Spanned<String>, No
     for entry in map {
         if let Some(first) = unique.iter().find(|known| known.0.value == entry.0.value) {
             let (name, first) = (&entry.0.value, first.0.referenced.line());
-            let text =
-                format!("the key `{name}` is repeated, first in line {first} (delete one)");
+            let text = format!("the key `{name}` is repeated, first in line {first} (delete one)");
             record(entry.0.referenced.line(), text);
         } else {
             unique.push(entry);
@@ -53,7 +52,9 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             NodeKind::Integer(value) => visitor.visit_i64(*value),
             NodeKind::Float(value) => visitor.visit_f64(*value),
             NodeKind::Text(value) => visitor.visit_str(value),
-            NodeKind::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(Reader))),
+            NodeKind::List(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.iter().map(Reader)))
+            }
             NodeKind::Map(map) => visitor.visit_map(MapDeserializer::new(
                 Self::entries(without_repeats(map)).into_iter(),
             )),
@@ -140,7 +141,8 @@ impl<'de> IntoDeserializer<'de, ReadError> for Reader<'_> {
 /// Deserializes the key of a map.
 struct KeyReader<'a>(&'a Spanned<String>);
 
-impl<'de> Deserializer<'de> for KeyReader<'_> { type Error = ReadError;
+impl<'de> Deserializer<'de> for KeyReader<'_> {
+    type Error = ReadError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_str(&self.0.value)
