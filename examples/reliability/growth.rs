@@ -63,9 +63,9 @@ pub(crate) async fn width(count: usize) -> Result<(), Failure> {
         "run of `true` on the base: {before:.1?} before, {after:.1?} after; on the last branch {last:.1?}"
     );
     for branch in [0, count / 2, count - 1] {
-        let seen = run(&client, branches[branch], "cat /branch", false).await?;
+        let outcome = run(&client, branches[branch], "cat /branch", false).await?;
         ensure(
-            String::from_utf8_lossy(&seen.stdout.bytes).trim() == branch.to_string(),
+            String::from_utf8_lossy(&outcome.stdout.bytes).trim() == branch.to_string(),
             "each branch has its own file",
         )?;
     }

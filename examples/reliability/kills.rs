@@ -15,7 +15,7 @@ use super::{DataDirectory, Failure, ensure, host, run};
 /// Number of commands that the worker runs at once.
 const CONCURRENCY: usize = 4;
 
-/// Runs commands until it is killed. Each lane commits image upon image, and prints each image that
+/// Runs commands until it is killed. Each lane commits one image after the other, and prints each image that
 /// the engine reports as a success, with its content.
 pub(crate) async fn worker(data: &str) -> Result<(), Failure> {
     let config = contree::engine::LocalConfig::new(data);
@@ -114,15 +114,18 @@ async fn check(data: &Path, reported: &[(Uuid, String, String)]) -> Result<usize
     }
     // A run shows that the engine works, and lets its start-up finish.
     run(&client, base, "true", false).await?;
-    let mut left = Vec::new();
+    let mut remaining = Vec::new();
     for _ in 0..200 {
-        left = leftovers(data)?;
-        if left.is_empty() {
+        remaining = leftovers(data)?;
+        if remaining.is_empty() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    ensure(left.is_empty(), format!("nothing is left: {left:?}"))?;
+    ensure(
+        remaining.is_empty(),
+        format!("nothing is left: {remaining:?}"),
+    )?;
     let operations = client.list_operations().send().await?.into_inner();
     let running = operations
         .iter()

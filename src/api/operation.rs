@@ -92,7 +92,7 @@ impl OperationStatus {
 }
 
 open_enum! {
-    /// What an operation does.
+    /// The kind of an operation.
     OperationKind {
         /// Imports an image from a registry.
         ImageImport = "image_import",

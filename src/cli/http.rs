@@ -62,17 +62,17 @@ impl Http {
         &self,
         environment: &Environment,
     ) -> Result<Option<HttpOptions>, HttpOptionError> {
-        let given = |flag: &Option<String>, option: &str, variable: &str| {
+        let option_or_variable = |flag: &Option<String>, option: &str, variable: &str| {
             let flagged = flag.clone().map(|value| (value, option.to_owned()));
             flagged.or_else(|| Some((environment.get(variable)?.to_owned(), variable.to_owned())))
         };
-        match given(&self.mode, "--mode", "CONTREE_MCP_MODE") {
+        match option_or_variable(&self.mode, "--mode", "CONTREE_MCP_MODE") {
             None => return self.stdio(),
             Some((mode, _)) if mode.eq_ignore_ascii_case("stdio") => return self.stdio(),
             Some((mode, _)) if mode.eq_ignore_ascii_case("http") => {}
             Some((mode, given_by)) => return Err(HttpOptionError::Mode { given_by, mode }),
         }
-        let listen = match given(
+        let listen = match option_or_variable(
             &self.http_listen,
             "--http-listen",
             "CONTREE_MCP_HTTP_LISTEN",
@@ -87,7 +87,8 @@ impl Http {
                 .parse()
                 .map_err(|_| HttpOptionError::Address { given_by, text })?,
         };
-        let port = match given(&self.http_port, "--http-port", "CONTREE_MCP_HTTP_PORT") {
+        let port = match option_or_variable(&self.http_port, "--http-port", "CONTREE_MCP_HTTP_PORT")
+        {
             None => PORT,
             Some((text, given_by)) => text
                 .parse()

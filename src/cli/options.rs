@@ -44,7 +44,7 @@ pub(super) struct Options {
     /// Project, for IAM tokens [env: CONTREE_PROJECT]
     #[arg(long, global = true, value_name = "ID", help_heading = BACKEND)]
     project: Option<String>,
-    /// Kind of the token; default: iam if a project is set, else jwt
+    /// Kind of the token; default: that of the profile, else iam if a project is set, else jwt
     #[arg(long, global = true, value_name = "iam|jwt", help_heading = BACKEND)]
     auth_type: Option<AuthType>,
     /// Offer only tools that change nothing [env: CONTREE_READ_ONLY]

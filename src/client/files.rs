@@ -61,7 +61,7 @@ impl Client {
             sha256: sha256.to_owned(),
             size,
         };
-        self.upload_after(&content, look_up_first).await
+        self.upload_with_retries(&content, look_up_first).await
     }
 
     /// Uploads bytes and returns their record. Content that the backend already has is not sent.
@@ -106,10 +106,10 @@ impl Client {
     }
 
     async fn upload(&self, content: &Upload) -> Result<types::FileResponse, Error> {
-        self.upload_after(content, true).await
+        self.upload_with_retries(content, true).await
     }
 
-    async fn upload_after(
+    async fn upload_with_retries(
         &self,
         content: &Upload,
         mut look_up: bool,

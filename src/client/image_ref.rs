@@ -21,7 +21,7 @@ use crate::Error;
 pub enum ImageRef {
     /// An image by its UUID.
     Uuid(Uuid),
-    /// The image behind a tag; the name stands here without its `tag:` prefix.
+    /// The image behind a tag, without the `tag:` prefix.
     Tag(String),
 }
 

@@ -43,11 +43,11 @@ impl Client {
     /// # Errors
     /// [`Error::Api`] with 404 if there is no such image.
     pub async fn resolve(&self, image: &ImageRef) -> Result<types::Image, Error> {
-        let found = match image {
+        let response = match image {
             ImageRef::Uuid(uuid) => self.inspect_image().image_uuid(*uuid).send().await,
             ImageRef::Tag(tag) => self.inspect_find_image_by_tag().tag(tag).send().await,
         };
-        Ok(found?.into_inner())
+        Ok(response?.into_inner())
     }
 
     /// Reads a file of an image. `path` is absolute and resolved within the image.

@@ -76,12 +76,12 @@ impl ProfileFiles {
             }
             files.folder = folder;
         }
-        let named = environment.get("CONTREE_MCP_CONFIG").map(PathBuf::from);
-        let given = named.is_some();
-        if let Some(path) = named.or_else(|| Some(home?.join(".config/contree/mcp.ini"))) {
+        let configured = environment.get("CONTREE_MCP_CONFIG").map(PathBuf::from);
+        let is_configured = configured.is_some();
+        if let Some(path) = configured.or_else(|| Some(home?.join(".config/contree/mcp.ini"))) {
             match files.read(&path) {
                 Some(text) => files.add_first_release(&path, &text),
-                None if given && !path.exists() => files.warnings.push(format!(
+                None if is_configured && !path.exists() => files.warnings.push(format!(
                     "CONTREE_MCP_CONFIG names {}, which does not exist",
                     path.display()
                 )),

@@ -79,7 +79,7 @@ struct SourcedValue {
     first_release: bool,
 }
 
-/// The sources of values. A method reads them in order of precedence.
+/// The sources of token, URL and project. Each method reads them in order of precedence.
 struct ValueSources<'a> {
     flags: &'a Flags,
     environment: &'a Environment,
@@ -96,7 +96,7 @@ pub fn select_backend(
     files: &ProfileFiles,
 ) -> BackendSelection {
     let mut notes = files.warnings.clone();
-    let nebius = nebius(environment, &mut notes);
+    let nebius = has_nebius_variables(environment, &mut notes);
     let (backend, why) = match choice(flags, environment) {
         Err(error) => (Err(error), "the name of the backend is unknown".to_owned()),
         Ok((BackendChoice::Local, source)) => {
@@ -137,7 +137,7 @@ fn choice(
 
 /// Whether both Nebius variables are set. One alone is ignored with a note, since it is often set
 /// for another program.
-fn nebius(environment: &Environment, notes: &mut Vec<String>) -> bool {
+fn has_nebius_variables(environment: &Environment, notes: &mut Vec<String>) -> bool {
     const KEY: &str = "NEBIUS_API_KEY";
     const PROJECT: &str = "NEBIUS_AI_PROJECT";
     let lone = |set, unset| format!("{set} is set without {unset}, so it is ignored");

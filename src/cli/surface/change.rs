@@ -23,9 +23,11 @@ pub(in crate::cli) enum Severity {
 pub(in crate::cli) struct Change {
     pub(in crate::cli) severity: Severity,
     /// The changed item, such as `run.timeout`.
-    pub(in crate::cli) what: String,
+    #[serde(rename = "what")]
+    pub(in crate::cli) item: String,
     /// The difference.
-    pub(in crate::cli) how: String,
+    #[serde(rename = "how")]
+    pub(in crate::cli) difference: String,
 }
 
 impl fmt::Display for Change {
@@ -35,7 +37,7 @@ impl fmt::Display for Change {
             Severity::Behavioural => "behavioural",
             Severity::Breaking => "breaking",
         };
-        write!(f, "{severity:<12} {}: {}", self.what, self.how)
+        write!(f, "{severity:<12} {}: {}", self.item, self.difference)
     }
 }
 
@@ -46,18 +48,18 @@ impl Changes {
     pub(super) fn add(
         &mut self,
         severity: Severity,
-        what: impl Into<String>,
-        how: impl Into<String>,
+        item: impl Into<String>,
+        difference: impl Into<String>,
     ) {
         self.0.push(Change {
             severity,
-            what: what.into(),
-            how: how.into(),
+            item: item.into(),
+            difference: difference.into(),
         });
     }
 
     /// Adds a change for each text that differs.
-    pub(super) fn labels(&mut self, what: &str, old: &Labels, new: &Labels) {
+    pub(super) fn labels(&mut self, item: &str, old: &Labels, new: &Labels) {
         for (name, old, new) in [
             ("title", &old.title, &new.title),
             ("description", &old.description, &new.description),
@@ -67,7 +69,7 @@ impl Changes {
             {
                 self.add(
                     Severity::Wording,
-                    what,
+                    item,
                     format!("its {name} reads differently"),
                 );
             }

@@ -50,7 +50,7 @@ pub(in crate::cli) fn compare(
     changes.sort_by(|a, b| {
         b.severity
             .cmp(&a.severity)
-            .then_with(|| a.what.cmp(&b.what))
+            .then_with(|| a.item.cmp(&b.item))
     });
     changes
 }
@@ -70,8 +70,8 @@ fn under_current_names<'a>(
             tools.insert(name.clone(), tool);
             continue;
         };
-        let how = format!("it is shown as `{successor}` now; this name is accepted too");
-        changes.add(Severity::Behavioural, name, how);
+        let difference = format!("it is shown as `{successor}` now; this name is accepted too");
+        changes.add(Severity::Behavioural, name, difference);
         if !old.contains_key(successor) {
             tools.insert(successor.to_owned(), tool);
         }
@@ -115,18 +115,19 @@ fn tool(
         }
     }
     for (argument, old) in &old.parameters {
-        let what = format!("{name}.{argument}");
+        let item = format!("{name}.{argument}");
         if let Some(new) = new.parameters.get(argument) {
-            field(&what, old, new, changes);
+            field(&item, old, new, changes);
             continue;
         }
         match alias(argument).and_then(|current| Some((current, new.parameters.get(current)?))) {
             Some((current, renamed)) => {
-                let how = format!("it is shown as `{current}` now; this name is accepted too");
-                changes.add(Severity::Behavioural, &what, how);
-                field(&what, old, renamed, changes);
+                let difference =
+                    format!("it is shown as `{current}` now; this name is accepted too");
+                changes.add(Severity::Behavioural, &item, difference);
+                field(&item, old, renamed, changes);
             }
-            None => changes.add(Severity::Breaking, what, "this argument is gone"),
+            None => changes.add(Severity::Breaking, item, "this argument is gone"),
         }
     }
     for (argument, new) in &new.parameters {
@@ -146,20 +147,20 @@ fn tool(
 fn prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes) {
     changes.labels(name, &old.labels, &new.labels);
     for (argument, old) in &old.arguments {
-        let what = format!("{name}.{argument}");
+        let item = format!("{name}.{argument}");
         match new.arguments.get(argument) {
-            None => changes.add(Severity::Breaking, what, "this argument is gone"),
+            None => changes.add(Severity::Breaking, item, "this argument is gone"),
             Some(new) => {
-                changes.labels(&what, &old.labels, &new.labels);
+                changes.labels(&item, &old.labels, &new.labels);
                 match (old.required, new.required) {
-                    (false, true) => changes.add(Severity::Breaking, &what, "it is required now"),
+                    (false, true) => changes.add(Severity::Breaking, &item, "it is required now"),
                     (true, false) => {
-                        changes.add(Severity::Behavioural, &what, "it may be left out now");
+                        changes.add(Severity::Behavioural, &item, "it may be left out now");
                     }
                     _ => {}
                 }
                 if old.default.is_some() && old.default != new.default {
-                    changes.add(Severity::Behavioural, &what, "its default has changed");
+                    changes.add(Severity::Behavioural, &item, "its default has changed");
                 }
             }
         }
@@ -174,8 +175,8 @@ fn prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes) {
 fn resource(uri: &str, old: &Resource, new: &Resource, changes: &mut Changes) {
     changes.labels(uri, &old.labels, &new.labels);
     if old.name != new.name {
-        let how = format!("its name was `{}`, and is `{}`", old.name, new.name);
-        changes.add(Severity::Behavioural, uri, how);
+        let difference = format!("its name was `{}`, and is `{}`", old.name, new.name);
+        changes.add(Severity::Behavioural, uri, difference);
     }
     if old.mime.is_some() && old.mime != new.mime {
         changes.add(Severity::Behavioural, uri, "its type has changed");

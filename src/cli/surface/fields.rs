@@ -5,75 +5,75 @@ use std::collections::BTreeMap;
 use super::change::{Changes, Severity};
 use super::read::Field;
 
-pub(super) fn added(what: &str, new: &Field, changes: &mut Changes) {
+pub(super) fn added(item: &str, new: &Field, changes: &mut Changes) {
     if new.required {
         changes.add(
             Severity::Breaking,
-            what,
+            item,
             "this argument is new, and required",
         );
     } else {
-        changes.add(Severity::Behavioural, what, "this argument is new");
+        changes.add(Severity::Behavioural, item, "this argument is new");
     }
 }
 
-pub(super) fn field(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
+pub(super) fn field(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
     match (old.required, new.required) {
-        (false, true) => changes.add(Severity::Breaking, what, "it is required now"),
-        (true, false) => changes.add(Severity::Behavioural, what, "it may be left out now"),
+        (false, true) => changes.add(Severity::Breaking, item, "it is required now"),
+        (true, false) => changes.add(Severity::Behavioural, item, "it may be left out now"),
         _ => {}
     }
     if old.shape.kinds != new.shape.kinds || old.shape.items != new.shape.items {
-        let how = format!("its type was {}, and is {}", old.shape, new.shape);
+        let difference = format!("its type was {}, and is {}", old.shape, new.shape);
         if !new.shape.accepts_all_of(&old.shape) {
-            changes.add(Severity::Breaking, what, how);
+            changes.add(Severity::Breaking, item, difference);
         } else if !old.shape.accepts_all_of(&new.shape) {
-            changes.add(Severity::Behavioural, what, how);
+            changes.add(Severity::Behavioural, item, difference);
         }
     }
-    value(what, old, new, changes);
+    value(item, old, new, changes);
 }
 
 /// Compares an argument or a value in one, except for the type.
-fn value(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
-    changes.labels(what, &old.labels, &new.labels);
-    choices(what, old, new, Severity::Breaking, changes);
+fn value(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
+    changes.labels(item, &old.labels, &new.labels);
+    choices(item, old, new, Severity::Breaking, changes);
     if !equal_defaults(old.default.as_ref(), new.default.as_ref()) {
         let shown = |default: &Option<serde_json::Value>| {
             default
                 .as_ref()
                 .map_or_else(|| "none".to_owned(), ToString::to_string)
         };
-        let how = format!(
+        let difference = format!(
             "its default was {}, and is {}",
             shown(&old.default),
             shown(&new.default)
         );
-        changes.add(Severity::Behavioural, what, how);
+        changes.add(Severity::Behavioural, item, difference);
     }
     if let (Some(old), Some(new)) = (&old.bounds, &new.bounds) {
-        bounds(what, old, new, changes);
+        bounds(item, old, new, changes);
     }
     if let (Some(old), Some(new)) = (&old.text_rules, &new.text_rules) {
-        text_rules(what, old, new, changes);
+        text_rules(item, old, new, changes);
     }
     let (Some(old), Some(new)) = (&old.nested, &new.nested) else {
         return;
     };
     for (path, old) in old {
-        let what = format!("{what}{path}");
+        let item = format!("{item}{path}");
         match new.get(path) {
-            Some(new) if is_field(path) => field(&what, old, new, changes),
-            Some(new) => value(&what, old, new, changes),
+            Some(new) if is_field(path) => field(&item, old, new, changes),
+            Some(new) => value(&item, old, new, changes),
             None if is_field(path) => {
-                changes.add(Severity::Breaking, what, "this argument is gone");
+                changes.add(Severity::Breaking, item, "this argument is gone");
             }
             None => {}
         }
     }
     for (path, new) in new {
         if is_field(path) && !old.contains_key(path) {
-            added(&format!("{what}{path}"), new, changes);
+            added(&format!("{item}{path}"), new, changes);
         }
     }
 }
@@ -97,29 +97,29 @@ fn equal_defaults(old: Option<&serde_json::Value>, new: Option<&serde_json::Valu
 }
 
 /// Compares the allowed values. `removal` is the severity if a value is no longer allowed.
-fn choices(what: &str, old: &Field, new: &Field, removal: Severity, changes: &mut Changes) {
+fn choices(item: &str, old: &Field, new: &Field, removal: Severity, changes: &mut Changes) {
     match (&old.shape.choices, &new.shape.choices) {
         (None, Some(_)) => {
-            changes.add(removal, what, "only some values are allowed now");
+            changes.add(removal, item, "only some values are allowed now");
         }
-        (Some(_), None) => changes.add(Severity::Behavioural, what, "any value is allowed now"),
+        (Some(_), None) => changes.add(Severity::Behavioural, item, "any value is allowed now"),
         (Some(old), Some(new)) => {
             let gone: Vec<&str> = old.difference(new).map(String::as_str).collect();
             let added: Vec<&str> = new.difference(old).map(String::as_str).collect();
             if !gone.is_empty() {
-                let how = format!("no longer allowed: {}", gone.join(", "));
-                changes.add(removal, what, how);
+                let difference = format!("no longer allowed: {}", gone.join(", "));
+                changes.add(removal, item, difference);
             }
             if !added.is_empty() {
-                let how = format!("also allowed: {}", added.join(", "));
-                changes.add(Severity::Behavioural, what, how);
+                let difference = format!("also allowed: {}", added.join(", "));
+                changes.add(Severity::Behavioural, item, difference);
             }
         }
         (None, None) => {}
     }
 }
 
-fn bounds(what: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &mut Changes) {
+fn bounds(item: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &mut Changes) {
     let names = ["minimum", "maximum", "least length", "greatest length"];
     for (index, name) in names.into_iter().enumerate() {
         let (old, new) = (old[index], new[index]);
@@ -140,13 +140,13 @@ fn bounds(what: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &
         } else {
             Severity::Behavioural
         };
-        let how = format!("its {name} was {}, and is {}", shown(old), shown(new));
-        changes.add(severity, what, how);
+        let difference = format!("its {name} was {}, and is {}", shown(old), shown(new));
+        changes.add(severity, item, difference);
     }
 }
 
 fn text_rules(
-    what: &str,
+    item: &str,
     old: &[Option<String>; 2],
     new: &[Option<String>; 2],
     changes: &mut Changes,
@@ -160,8 +160,8 @@ fn text_rules(
             None => Severity::Behavioural,
         };
         let shown = |rule: &Option<String>| rule.clone().unwrap_or_else(|| "none".to_owned());
-        let how = format!("its {name} was {}, and is {}", shown(old), shown(new));
-        changes.add(severity, what, how);
+        let difference = format!("its {name} was {}, and is {}", shown(old), shown(new));
+        changes.add(severity, item, difference);
     }
 }
 
@@ -176,45 +176,45 @@ pub(super) fn answer(
     changes: &mut Changes,
 ) {
     for (field, old) in old {
-        let what = format!("{prefix}{field}");
+        let item = format!("{prefix}{field}");
         match new.get(field) {
             None if !is_field(field) => {}
             None if old.required => {
-                changes.add(Severity::Breaking, what, "this field of the answer is gone");
+                changes.add(Severity::Breaking, item, "this field of the answer is gone");
             }
             None => {
                 changes.add(
                     Severity::Behavioural,
-                    what,
+                    item,
                     "this field of the answer is gone; it was not always present",
                 );
             }
             Some(new) => {
-                changes.labels(&what, &old.labels, &new.labels);
+                changes.labels(&item, &old.labels, &new.labels);
                 if old.required && !new.required {
                     changes.add(
                         Severity::Breaking,
-                        &what,
+                        &item,
                         "this field is no longer always present",
                     );
                 }
                 if is_field(field) && !old.shape.accepts_all_of(&new.shape) {
-                    let how = format!("its type was {}, and is {}", old.shape, new.shape);
-                    changes.add(Severity::Breaking, &what, how);
+                    let difference = format!("its type was {}, and is {}", old.shape, new.shape);
+                    changes.add(Severity::Breaking, &item, difference);
                 }
-                choices(&what, old, new, Severity::Behavioural, changes);
+                choices(&item, old, new, Severity::Behavioural, changes);
                 if let (Some(old), Some(new)) = (&old.nested, &new.nested) {
-                    answer(&what, old, new, changes);
+                    answer(&item, old, new, changes);
                 }
             }
         }
     }
     let is_new = |field: &&String| is_field(field) && !old.contains_key(*field);
     for field in new.keys().filter(is_new) {
-        let what = format!("{prefix}{field}");
+        let item = format!("{prefix}{field}");
         changes.add(
             Severity::Behavioural,
-            what,
+            item,
             "this field of the answer is new",
         );
     }

@@ -37,7 +37,7 @@ pub fn apply(document: &mut Value, transforms: &[fn(&mut Value)]) {
 
 const METHODS: [&str; 5] = ["get", "head", "post", "patch", "delete"];
 
-/// The status of an operation, which the client replaces by an open enumeration.
+/// The reference to the status of an operation, which the client replaces by an open enumeration.
 const STATUS: &str = "#/components/schemas/OperationStatus";
 
 /// Adds the image as the answer of a look-up by tag. The server redirects to the image, and the

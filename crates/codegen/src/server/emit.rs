@@ -37,16 +37,16 @@ impl<'a> Emitter<'a> {
     pub(super) fn emit(mut self) -> Result<TokenStream, ServerTypesError> {
         let schemas = self.schemas;
         for (name, schema) in schemas.all() {
-            if self.settings.named(name).is_some() {
+            if self.settings.type_of_schema(name).is_some() {
                 continue;
             }
-            let whole = schemas.whole(schema)?;
-            if whole["properties"].is_object() {
-                self.object(name, &whole, &schema::properties(&whole))?;
-            } else if whole["enum"].is_array() {
-                self.choice(name, &whole)?;
-            } else if whole["oneOf"].is_array() {
-                self.union(name, &whole)?;
+            let merged = schemas.merged(schema)?;
+            if merged["properties"].is_object() {
+                self.object(name, &merged, &schema::properties(&merged))?;
+            } else if merged["enum"].is_array() {
+                self.choice(name, &merged)?;
+            } else if merged["oneOf"].is_array() {
+                self.union(name, &merged)?;
             }
         }
         for (id, parameters) in schema::queries(self.document) {
@@ -123,7 +123,7 @@ impl<'a> Emitter<'a> {
             serde.push(quote!(rename = #name));
         }
         let mut function = TokenStream::new();
-        let nullable = self.schemas.whole(&property.schema)?["nullable"] == true
+        let nullable = self.schemas.merged(&property.schema)?["nullable"] == true
             || property.schema["nullable"] == true;
         let rust = match default {
             Some(default) if !nullable => {
@@ -156,7 +156,7 @@ impl<'a> Emitter<'a> {
     fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, ServerTypesError> {
         let schema = &property.schema;
         let default = schema.get("default");
-        if let Some(rust) = self.settings.type_of(owner, &property.name) {
+        if let Some(rust) = self.settings.type_of_property(owner, &property.name) {
             let default = default.map(|value| literal(value, false)).transpose()?;
             return Ok(Field {
                 rust: parsed(rust)?,
@@ -177,7 +177,7 @@ impl<'a> Emitter<'a> {
             property.name.to_upper_camel_case()
         );
         let rust = self.rust(&name, schema)?;
-        let is_choice = self.schemas.whole(schema)?["enum"].is_array();
+        let is_choice = self.schemas.merged(schema)?["enum"].is_array();
         let default = match default {
             Some(Value::String(value)) if is_choice => {
                 let variant = format_ident!("{}", value.to_upper_camel_case());
@@ -195,53 +195,53 @@ impl<'a> Emitter<'a> {
     /// The Rust type of a schema. A type without its own name is called `name`.
     fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, ServerTypesError> {
         if let Some(of) = Schemas::reference(schema) {
-            if let Some(rust) = self.settings.named(of) {
+            if let Some(rust) = self.settings.type_of_schema(of) {
                 return parsed(rust);
             }
-            let whole = self.schemas.whole(self.schemas.named(of)?)?;
-            let is_type = whole["properties"].is_object() || whole["enum"].is_array();
-            if is_type || whole["oneOf"].is_array() && self.union_type(of, &whole)?.is_none() {
+            let merged = self.schemas.merged(self.schemas.named(of)?)?;
+            let is_type = merged["properties"].is_object() || merged["enum"].is_array();
+            if is_type || merged["oneOf"].is_array() && self.union_type(of, &merged)?.is_none() {
                 let ident = type_name(of);
                 return Ok(quote!(#ident));
             }
-            return self.rust(name, &whole);
+            return self.rust(name, &merged);
         }
-        let whole = self.schemas.whole(schema)?;
-        if whole["enum"].is_array() {
-            self.choice(name, &whole)?;
+        let merged = self.schemas.merged(schema)?;
+        if merged["enum"].is_array() {
+            self.choice(name, &merged)?;
             let ident = type_name(name);
             return Ok(quote!(#ident));
         }
-        if whole["oneOf"].is_array() {
-            return match self.union_type(name, &whole)? {
+        if merged["oneOf"].is_array() {
+            return match self.union_type(name, &merged)? {
                 Some(rust) => Ok(rust),
                 None => {
-                    self.union(name, &whole)?;
+                    self.union(name, &merged)?;
                     let ident = type_name(name);
                     Ok(quote!(#ident))
                 }
             };
         }
-        Ok(match whole["type"].as_str() {
+        Ok(match merged["type"].as_str() {
             Some("boolean") => quote!(bool),
             Some("number") => quote!(f64),
-            Some("integer") if whole["minimum"].as_i64().is_some_and(|least| least >= 0) => {
+            Some("integer") if merged["minimum"].as_i64().is_some_and(|least| least >= 0) => {
                 quote!(u64)
             }
             Some("integer") => parsed(self.settings.integer())?,
-            Some("string") if whole["format"] == "uuid" => quote!(uuid::Uuid),
+            Some("string") if merged["format"] == "uuid" => quote!(uuid::Uuid),
             Some("string") => quote!(String),
             Some("array") => {
-                let item = self.rust(&format!("{name}Item"), &whole["items"])?;
+                let item = self.rust(&format!("{name}Item"), &merged["items"])?;
                 quote!(Vec<#item>)
             }
-            Some("object") if whole["properties"].is_object() => {
-                self.object(name, &whole, &schema::properties(&whole))?;
+            Some("object") if merged["properties"].is_object() => {
+                self.object(name, &merged, &schema::properties(&merged))?;
                 let ident = type_name(name);
                 quote!(#ident)
             }
-            Some("object") if whole["additionalProperties"].is_object() => {
-                let value = &whole["additionalProperties"];
+            Some("object") if merged["additionalProperties"].is_object() => {
+                let value = &merged["additionalProperties"];
                 let mut rust = self.rust(&format!("{name}Value"), value)?;
                 if value["nullable"] == true {
                     rust = quote!(Option<#rust>);
@@ -257,12 +257,12 @@ impl<'a> Emitter<'a> {
     fn union_type(
         &mut self,
         name: &str,
-        whole: &Value,
+        merged: &Value,
     ) -> Result<Option<TokenStream>, ServerTypesError> {
-        let parts = whole["oneOf"].as_array().cloned().unwrap_or_default();
+        let parts = merged["oneOf"].as_array().cloned().unwrap_or_default();
         let mut texts = true;
         for part in &parts {
-            let kind = self.schemas.whole(part)?;
+            let kind = self.schemas.merged(part)?;
             let named = Schemas::reference(part).is_some();
             texts &= kind["type"] == "string" && kind["enum"].is_null();
             let scalar = ["string", "integer", "number", "boolean"]
@@ -279,14 +279,14 @@ impl<'a> Emitter<'a> {
     }
 
     /// Generates an untagged enum.
-    fn union(&mut self, name: &str, whole: &Value) -> Result<(), ServerTypesError> {
-        if self.union_type(name, whole)?.is_some() {
+    fn union(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
+        if self.union_type(name, merged)?.is_some() {
             return Ok(());
         }
         let ident = type_name(name);
-        let doc = doc(whole["description"].as_str());
+        let doc = doc(merged["description"].as_str());
         let mut variants = TokenStream::new();
-        for part in whole["oneOf"].as_array().into_iter().flatten() {
+        for part in merged["oneOf"].as_array().into_iter().flatten() {
             let variant_name = match Schemas::reference(part) {
                 Some(of) => of.to_upper_camel_case(),
                 None => part["type"]
@@ -310,10 +310,10 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    fn choice(&mut self, name: &str, whole: &Value) -> Result<(), ServerTypesError> {
+    fn choice(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
         let ident = type_name(name);
-        let doc = doc(whole["description"].as_str());
-        let values = whole["enum"].as_array().into_iter().flatten();
+        let doc = doc(merged["description"].as_str());
+        let values = merged["enum"].as_array().into_iter().flatten();
         let values: Vec<&str> = values.filter_map(Value::as_str).collect();
         let mut variants = Vec::new();
         for value in &values {

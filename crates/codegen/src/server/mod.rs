@@ -11,8 +11,8 @@
 //! | `nullable` | `Option<T>`, written as null |
 //! | neither | `Option<T>`, left out when it is `None` |
 //! | `enum` | An enum with `as_str`, `FromStr` and `ALL` |
-//! | `allOf` | One struct with all the properties; a later one takes the place of an earlier one of its name |
-//! | `oneOf` | An untagged enum, `String` if all are texts, `serde_json::Value` if a shape has no name |
+//! | `allOf` | One struct with all properties; the last one of a name takes precedence |
+//! | `oneOf` | An untagged enum, `String` if all are texts, or any JSON value if one has no name |
 //! | `additionalProperties: false` | A struct that refuses unknown fields |
 //! | `format: password` | A struct whose `Debug` shows nothing |
 

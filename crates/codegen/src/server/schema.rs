@@ -44,15 +44,15 @@ impl Schemas<'_> {
 
     /// A schema merged with the schemas that it refers to. Its own keywords take precedence; of
     /// equal properties, the last one does.
-    pub(super) fn whole(&self, schema: &Value) -> Result<Value, ServerTypesError> {
-        let mut whole = Map::new();
+    pub(super) fn merged(&self, schema: &Value) -> Result<Value, ServerTypesError> {
+        let mut merged = Map::new();
         if let Some(path) = schema["$ref"].as_str() {
             let name = path.trim_start_matches("#/components/schemas/");
-            return self.whole(self.named(name)?);
+            return self.merged(self.named(name)?);
         }
         for part in schema["allOf"].as_array().into_iter().flatten() {
-            for (key, value) in self.whole(part)?.as_object().into_iter().flatten() {
-                match (key.as_str(), whole.get_mut(key), value) {
+            for (key, value) in self.merged(part)?.as_object().into_iter().flatten() {
+                match (key.as_str(), merged.get_mut(key), value) {
                     ("properties", Some(Value::Object(into)), Value::Object(more)) => {
                         into.extend(more.clone());
                     }
@@ -60,27 +60,27 @@ impl Schemas<'_> {
                         into.extend(more.clone());
                     }
                     _ => {
-                        whole.insert(key.clone(), value.clone());
+                        merged.insert(key.clone(), value.clone());
                     }
                 }
             }
         }
         for (key, value) in schema.as_object().into_iter().flatten() {
             if key != "allOf" {
-                whole.insert(key.clone(), value.clone());
+                merged.insert(key.clone(), value.clone());
             }
         }
-        Ok(whole.into())
+        Ok(merged.into())
     }
 }
 
 /// The properties of an object, in the order of the document.
-pub(super) fn properties(whole: &Value) -> Vec<Property> {
+pub(super) fn properties(merged: &Value) -> Vec<Property> {
     let required = |name: &str| {
-        let names = whole["required"].as_array();
+        let names = merged["required"].as_array();
         names.is_some_and(|names| names.iter().any(|other| other == name))
     };
-    whole["properties"]
+    merged["properties"]
         .as_object()
         .into_iter()
         .flatten()

@@ -80,13 +80,13 @@ impl Settings {
     }
 
     /// The type that is set for a property.
-    pub(super) fn type_of(&self, schema: &str, property: &str) -> Option<&str> {
-        self.named(&format!("{schema}.{property}"))
-            .or_else(|| self.named(&format!("*.{property}")))
+    pub(super) fn type_of_property(&self, schema: &str, property: &str) -> Option<&str> {
+        self.type_of_schema(&format!("{schema}.{property}"))
+            .or_else(|| self.type_of_schema(&format!("*.{property}")))
     }
 
     /// The type that is set for a schema.
-    pub(super) fn named(&self, of: &str) -> Option<&str> {
+    pub(super) fn type_of_schema(&self, of: &str) -> Option<&str> {
         let (key, rust) = self.types.iter().find(|(key, _)| key == of)?;
         self.used.borrow_mut().insert(key.clone());
         Some(rust)

@@ -1,4 +1,4 @@
-/// What a book is about.
+/// The subject of a book.
 #[derive(
     Clone,
     Copy,
@@ -45,7 +45,7 @@ impl std::str::FromStr for Genre {
         }
     }
 }
-/// Who asks.
+/// The credentials of a reader.
 #[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Login {
     pub name: String,
@@ -91,7 +91,7 @@ pub enum ShelfOwner {
     /// A `Integer`.
     Integer(u64),
 }
-/// Where it stands.
+/// The position of a book.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shelf {
@@ -190,7 +190,7 @@ pub enum Thing {
 /// Query parameters of `listBooks`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ListBooksQuery {
-    /// How many at most.
+    /// Maximum number of books.
     #[serde(default = "ListBooksQuery::default_limit")]
     pub limit: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]

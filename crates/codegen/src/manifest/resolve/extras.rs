@@ -164,7 +164,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Checks that paths are completed only beside exactly one image, whose paths they are.
+    /// Checks that a completion of paths has exactly one image among the other arguments.
     fn check_path_completion(
         &mut self,
         label: &str,
