@@ -15,8 +15,8 @@ use super::{DataDirectory, Failure, ensure, host, run};
 /// Number of commands that the worker runs at once.
 const CONCURRENCY: usize = 4;
 
-/// Runs commands until it is killed. Each lane commits one image after the other, and prints each image that
-/// the engine reports as a success, with its content.
+/// Runs commands until it is killed. Each lane commits one image after the other, and prints each
+/// image that the engine reports as a success, with its content.
 pub(crate) async fn worker(data: &str) -> Result<(), Failure> {
     let config = contree::engine::LocalConfig::new(data);
     let client = contree::Client::local(config).await?;
