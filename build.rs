@@ -1,4 +1,5 @@
-//! Compiles the API document into the client, and the manifest into the tools; the work is in `crates/codegen`.
+//! Compiles the API document into the client and the manifest into the tools, with
+//! `crates/codegen`.
 
 use std::{env, fs, path::PathBuf};
 

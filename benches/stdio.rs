@@ -1,7 +1,7 @@
-//! What a client waits for: the start of the server, its idle memory, and a command that does nothing.
+//! Measures the start of the server, its idle memory, and runs of a trivial command.
 //!
-//! `cargo bench --profile dist --bench stdio` prints the figures of docs/performance.md. It runs the program over pipes, on the
-//! embedded engine, in a directory of its own.
+//! `cargo bench --profile dist --bench stdio` prints the figures of docs/performance.md. It runs
+//! the program over pipes, with the embedded engine, in a temporary directory.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 const STARTS: usize = 50;
 const RUNS: usize = 200;
 
-struct Server {
+struct McpServer {
     child: Child,
     stdin: ChildStdin,
     stdout: BufReader<ChildStdout>,
     next_id: u64,
 }
 
-impl Server {
+impl McpServer {
     fn start(home: &std::path::Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_contree-mcp"))
             .env("HOME", home)
@@ -93,14 +93,14 @@ impl Server {
         (number("VmRSS:"), number("Threads:"))
     }
 
-    fn end(self) -> Duration {
-        let begun = Instant::now();
+    fn stop(self) -> Duration {
+        let started = Instant::now();
         let Self {
             mut child, stdin, ..
         } = self;
         drop(stdin);
         assert!(child.wait().expect("an end").success());
-        begun.elapsed()
+        started.elapsed()
     }
 }
 
@@ -110,12 +110,12 @@ fn main() {
     let mut ends = Vec::new();
     let mut idle = (0, 0);
     for _ in 0..STARTS {
-        let begun = Instant::now();
-        let mut server = Server::start(home.path());
+        let started = Instant::now();
+        let mut server = McpServer::start(home.path());
         server.initialize();
-        starts.push(begun.elapsed());
+        starts.push(started.elapsed());
         idle = server.memory();
-        ends.push(server.end());
+        ends.push(server.stop());
     }
     print("start to the answer of initialize", starts);
     print("end of the input to exit", ends);
@@ -126,20 +126,20 @@ fn main() {
         idle.1
     );
 
-    let mut server = Server::start(home.path());
+    let mut server = McpServer::start(home.path());
     server.initialize();
-    let begun = Instant::now();
+    let started = Instant::now();
     server.run("true");
     println!(
         "{:<36} {:.0} ms",
         "first run (makes tag:host)",
-        begun.elapsed().as_secs_f64() * 1e3
+        started.elapsed().as_secs_f64() * 1e3
     );
     let runs = (0..RUNS)
         .map(|_| {
-            let begun = Instant::now();
+            let started = Instant::now();
             server.run("true");
-            begun.elapsed()
+            started.elapsed()
         })
         .collect();
     print("run of `true` through MCP", runs);
@@ -150,7 +150,7 @@ fn main() {
         mib(memory.0),
         memory.1
     );
-    server.end();
+    server.stop();
 }
 
 fn mib(kib: u64) -> f64 {

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Runs a command, prints what it wrote, and answers the image that it left.
+/// Runs a command, prints its output, and returns the result image.
 async fn run(
     client: &Client,
     image: Uuid,

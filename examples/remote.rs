@@ -1,4 +1,4 @@
-//! Runs a command on a Contree service and prints its output as it comes.
+//! Runs a command on a Contree service and prints its output as it arrives.
 //!
 //! ```text
 //! CONTREE_URL=https://… CONTREE_TOKEN=… cargo run --example remote -- tag:ubuntu:noble 'uname -a'
@@ -39,7 +39,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let run = client.start(request).await?;
     let outcome = client
         .outcome(run.operation, |event| {
-            // A reader that has gone away does not matter to the command.
+            // The command continues even if the reader closes the output.
             let _ = match &event.payload {
                 Payload::Stdout(chunk) => stdout().write_all(&chunk.bytes),
                 Payload::Stderr(chunk) => stderr().write_all(&chunk.bytes),

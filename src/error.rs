@@ -1,4 +1,4 @@
-//! The SDK's error.
+//! The error type of the SDK.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -7,59 +7,59 @@ use uuid::Uuid;
 
 use crate::types;
 
-/// What can go wrong between a caller and a backend.
+/// An error of the client.
 ///
-/// No variant ever carries a token or the user part of a URL.
+/// No variant carries a token or the user part of a URL.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The backend refused or failed.
+    /// The backend answered with an error status.
     #[error("the backend answered {status}: {message}")]
     #[non_exhaustive]
     Api {
         /// The HTTP status of the answer.
         status: StatusCode,
-        /// The backend's own words, or what a proxy said in its place.
+        /// The backend's message, or the text that a proxy sent instead.
         message: String,
-        /// How long the backend asked to wait before the next try.
+        /// The delay before the next attempt that the backend asks for (`Retry-After`).
         retry_after: Option<Duration>,
     },
     /// The backend could not be reached, or the connection broke.
     #[error("no connection to the backend: {0}")]
     Connection(String),
-    /// The backend did not answer, or fell silent, for too long.
+    /// The backend sent nothing for longer than the timeout.
     #[error("the backend was silent for too long: {0}")]
     Timeout(String),
-    /// An answer that the API does not allow.
-    #[error("the backend's answer makes no sense: {0}")]
+    /// The backend's answer does not follow the API document.
+    #[error("the backend's answer is invalid: {0}")]
     Protocol(String),
     /// Reading or writing a local file failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file changed between being hashed and being sent.
-    #[error("{} changed while it was being uploaded: upload it again when it is at rest", path.display())]
+    #[error("{} changed while it was being uploaded: upload it again once no program writes to it", path.display())]
     #[non_exhaustive]
     FileChanged {
         /// The file.
         path: PathBuf,
     },
-    /// An argument that cannot be meant.
+    /// An argument is invalid.
     #[error("{0}")]
     InvalidArgument(String),
-    /// The operation was not over when the time to wait for it was; it goes on.
-    #[error("operation {operation} is still {status} after {}s; it goes on", timeout.as_secs_f64())]
+    /// The operation did not end within the given time. It keeps running.
+    #[error("operation {operation} is still {status} after {}s; it keeps running", timeout.as_secs_f64())]
     #[non_exhaustive]
     WaitTimedOut {
-        /// What was waited for.
+        /// The operation.
         operation: Uuid,
         /// Its last known status.
         status: crate::OperationStatus,
-        /// How long was waited.
+        /// How long the client waited.
         timeout: Duration,
     },
     /// The embedded engine could not be started.
@@ -68,7 +68,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The HTTP status, if the backend answered at all.
+    /// The HTTP status, if the backend answered.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Api { status, .. } => Some(*status),
@@ -76,7 +76,7 @@ impl Error {
         }
     }
 
-    /// Whether the backend said that there is no such thing.
+    /// Whether the backend answered 404 (not found).
     pub fn is_not_found(&self) -> bool {
         self.status() == Some(StatusCode::NOT_FOUND)
     }

@@ -1,8 +1,8 @@
 //! Sandboxes that branch like git.
 //!
-//! A command runs in a sandbox of its own on an *image*, which is one filesystem state for ever. What the command changes
-//! becomes a new image; the one it ran on stays as it was. So any earlier state can be gone back to, and any number of
-//! commands can start from the same one.
+//! Each command runs in its own sandbox on an *image*, an immutable snapshot of a filesystem. The
+//! command's changes become a new image; the original one stays unchanged. A caller can return to
+//! any earlier image, and start any number of commands from it.
 //!
 //! A [`Client`] talks to a Contree service:
 //!
@@ -19,7 +19,7 @@
 //! let prepared = client.run(command("tag:ubuntu:noble".parse()?, "echo 42 > /answer")?).await?;
 //! let image = prepared.result_image.ok_or("no result")?;
 //!
-//! // Two branches of the same image, which do not see each other.
+//! // Two branches of the same image: neither sees the other's changes.
 //! let (one, two) = futures_util::try_join!(
 //!     client.run(command(image.into(), "cat /answer; rm /answer")?),
 //!     client.run(command(image.into(), "cat /answer")?),
@@ -29,23 +29,32 @@
 //! # }
 //! ```
 //!
-//! # What is where
-//! - [`Client`] has a method for every operation of the API, which returns a builder from [`builder`]; `send()` sends the
-//!   request. Beyond them it can [`run`](Client::run) a command and wait for its [`Outcome`], [`follow`](Client::follow) its
-//!   [`events`], [`wait`](Client::wait) and [`cancel`](Client::cancel), upload files ([`upload_path`](Client::upload_path)),
-//!   and read them from images ([`read`](Client::read), [`download`](Client::download)).
-//! - [`types`] are the API's own.
-//! - [`Backend`] says where, as whom, and how patiently.
+//! # Overview
+//! - [`Client`] has a method for every operation of the API. Each returns a builder from
+//!   [`builder`], whose `send()` sends the request.
+//! - Further methods of [`Client`] combine requests. They [`run`](Client::run) a command and wait
+//!   for its [`Outcome`], [`follow`](Client::follow) its [`events`], [`wait`](Client::wait) for an
+//!   operation and [`cancel`](Client::cancel) it.
+//! - Files are uploaded with [`upload_path`](Client::upload_path), and read from images with
+//!   [`read`](Client::read) and [`download`](Client::download).
+//! - [`types`] holds the types of the API document.
+//! - [`Backend`] holds the address, the credentials, the timeouts and the retry policy.
 //!
-//! # What can be relied upon
-//! Requests are repeated with growing pauses, or those that the backend asks for, where that is safe: reads, tags, cancels
-//! and uploads after any failure, others only where the backend says that it has not acted upon them. A command is never
-//! started twice. Broken streams of events are taken up where they were. Errors keep the status of the answer, whatever its
-//! body, and show no credentials.
+//! # Guarantees
+//! - Failed requests are retried where that is safe, with growing delays or after the backend's
+//!   `Retry-After`.
+//! - Reads, tags, cancels and uploads are retried after connection failures and server errors.
+//!   Other requests are retried only if the backend reports that it has not acted on them.
+//! - A command is never started twice.
+//! - A broken event stream resumes after the last event received.
+//! - An error keeps the status of the answer, whatever the body, and shows no credentials.
 //!
 //! # Features
-//! The client is there without any, and none is on by default. `engine` (Linux only) is the embedded engine, which runs
-//! sandboxes on this machine without a service; `mcp` is the MCP server and its tools, which the program `contree-mcp` serves.
+//! No feature is on by default; the client needs none.
+//!
+//! - `engine` (Linux only): the embedded engine, which runs sandboxes on this machine without a
+//!   service.
+//! - `mcp`: the MCP server and its tools, which the program `contree-mcp` serves.
 
 #![forbid(unsafe_code)]
 #![deny(rustdoc::broken_intra_doc_links)]
@@ -74,5 +83,5 @@ pub use contree_engine as engine;
 
 pub use api::{ByteStream, Client, OperationKind, OperationStatus, ResponseValue, builder, types};
 pub use backend::{Backend, RetryPolicy};
-pub use client::{Captured, Content, Fold, ImageRef, Outcome, Run, events};
+pub use client::{CapturedStream, FileStream, ImageRef, Outcome, OutcomeBuilder, Run, events};
 pub use error::Error;

@@ -1,28 +1,28 @@
-//! Deep chains, many branches, large images.
+//! Measurements of deep chains, many branches and large images.
 
 use std::time::Instant;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Data, Failure, commit, host, median, promise, run};
+use super::{DataDirectory, Failure, commit, ensure, host, median, run};
 
 const SAMPLES: usize = 31;
 
-/// An image that is built upon `count` times starts as quickly as the first.
+/// Checks that a run on a chain of `count` commits starts as quickly as on a single commit.
 pub(crate) async fn depth(count: usize) -> Result<(), Failure> {
-    let data = Data::new()?;
+    let data = DataDirectory::new()?;
     let client = data.client().await?;
     let first = host(&client).await?;
     let mut image = commit(&client, first, "mkdir /steps; echo 1 > /steps/1").await?;
     let shallow = median(&client, image, SAMPLES).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut longest = std::time::Duration::ZERO;
     for step in 2..=count {
-        let one = Instant::now();
+        let step_started = Instant::now();
         image = commit(&client, image, &format!("echo {step} > /steps/{step}")).await?;
-        longest = longest.max(one.elapsed());
+        longest = longest.max(step_started.elapsed());
     }
-    let each = begun.elapsed() / u32::try_from(count)?;
+    let each = started.elapsed() / u32::try_from(count)?;
     let deep = median(&client, image, SAMPLES).await?;
     let again = median(&client, first, SAMPLES).await?;
     let counted = run(&client, image, "ls /steps | wc -l", false).await?;
@@ -30,23 +30,23 @@ pub(crate) async fn depth(count: usize) -> Result<(), Failure> {
     println!(
         "run of `true`: {shallow:.1?} at depth 1, {deep:.1?} at depth {count}, then {again:.1?} at depth 0"
     );
-    promise(
+    ensure(
         String::from_utf8_lossy(&counted.stdout.bytes).trim() == count.to_string(),
         "every step left its file",
     )?;
-    promise(
+    ensure(
         deep <= shallow.max(again) * 2,
         "a run takes at most twice as long",
     )
 }
 
-/// `count` branches of one image do not slow each other down.
+/// Checks that `count` branches of one image do not slow each other down.
 pub(crate) async fn width(count: usize) -> Result<(), Failure> {
-    let data = Data::new()?;
+    let data = DataDirectory::new()?;
     let client = data.client().await?;
     let base = host(&client).await?;
     let before = median(&client, base, SAMPLES).await?;
-    let begun = Instant::now();
+    let started = Instant::now();
     let branches: Vec<_> = stream::iter(0..count)
         .map(|branch| {
             let client = &client;
@@ -55,7 +55,7 @@ pub(crate) async fn width(count: usize) -> Result<(), Failure> {
         .buffered(8)
         .try_collect()
         .await?;
-    let each = begun.elapsed() / u32::try_from(count)?;
+    let each = started.elapsed() / u32::try_from(count)?;
     let after = median(&client, base, SAMPLES).await?;
     let last = median(&client, branches[count - 1], SAMPLES).await?;
     println!("width {count}: {each:.1?} each, eight at once");
@@ -63,41 +63,41 @@ pub(crate) async fn width(count: usize) -> Result<(), Failure> {
         "run of `true` on the base: {before:.1?} before, {after:.1?} after; on the last branch {last:.1?}"
     );
     for branch in [0, count / 2, count - 1] {
-        let seen = run(&client, branches[branch], "cat /branch", false).await?;
-        promise(
-            String::from_utf8_lossy(&seen.stdout.bytes).trim() == branch.to_string(),
+        let outcome = run(&client, branches[branch], "cat /branch", false).await?;
+        ensure(
+            String::from_utf8_lossy(&outcome.stdout.bytes).trim() == branch.to_string(),
             "each branch has its own file",
         )?;
     }
-    promise(
+    ensure(
         after.max(last) <= before * 2,
         "a run takes at most twice as long",
     )
 }
 
-/// A small change costs the same on a large image.
+/// Checks that a small change costs the same on a large image.
 pub(crate) async fn size(megabytes: u64) -> Result<(), Failure> {
-    let data = Data::new()?;
+    let data = DataDirectory::new()?;
     let client = data.client().await?;
     let small = host(&client).await?;
     let script = format!(
         "mkdir /large; for n in $(seq 1 {megabytes}); do head -c 1M /dev/urandom > /large/$n; done"
     );
     let large = commit(&client, small, &script).await?;
-    let mut took = [Vec::new(), Vec::new()];
+    let mut durations = [Vec::new(), Vec::new()];
     for round in 0..SAMPLES {
         for (row, image) in [small, large].into_iter().enumerate() {
-            let begun = Instant::now();
+            let started = Instant::now();
             commit(&client, image, &format!("echo {round} > /change")).await?;
-            took[row].push(begun.elapsed());
+            durations[row].push(started.elapsed());
         }
     }
-    let [small, large] = took.map(|mut row| {
+    let [small, large] = durations.map(|mut row| {
         row.sort_unstable();
         row[SAMPLES / 2]
     });
     println!(
         "a small commit: {small:.1?} on the base, {large:.1?} on an image with {megabytes} MB more"
     );
-    promise(large <= small * 5 / 4, "size does not matter")
+    ensure(large <= small * 5 / 4, "size does not matter")
 }

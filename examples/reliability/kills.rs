@@ -1,4 +1,4 @@
-//! `kill -9` at random moments: what was reported as kept is there, and nothing else is.
+//! `kill -9` at random moments: every reported image is intact, and nothing else is left.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -10,24 +10,25 @@ use futures_util::future;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::{Data, Failure, host, promise, run};
+use super::{DataDirectory, Failure, ensure, host, run};
 
-/// How many commands the worker has under way.
-const AT_ONCE: usize = 4;
+/// Number of commands that the worker runs at once.
+const CONCURRENCY: usize = 4;
 
-/// Works until it is killed: keeps results one upon the other, and says each that was reported as a success, with its content.
+/// Runs commands until it is killed. Each lane commits one image after the other, and prints each
+/// image that the engine reports as a success, with its content.
 pub(crate) async fn worker(data: &str) -> Result<(), Failure> {
     let config = contree::engine::LocalConfig::new(data);
     let client = contree::Client::local(config).await?;
     let base = host(&client).await?;
     println!("ready");
-    let lanes = (0..AT_ONCE).map(|lane| {
+    let lanes = (0..CONCURRENCY).map(|lane| {
         let client = client.clone();
         async move {
             let mut image = base;
             loop {
                 let content = Uuid::new_v4();
-                // Some of it is still being written or removed when the end comes.
+                // Some files are still being written or removed at the kill.
                 let command = format!(
                     "mkdir -p /kept && echo {content} > /kept/{lane} && head -c 300000 /dev/zero > /kept/{content} && rm -f /kept/old && cp /kept/{content} /kept/old"
                 );
@@ -37,18 +38,18 @@ pub(crate) async fn worker(data: &str) -> Result<(), Failure> {
             }
         }
     });
-    let ended: Vec<Result<(), Failure>> = future::join_all(lanes).await;
-    ended.into_iter().collect()
+    let results: Vec<Result<(), Failure>> = future::join_all(lanes).await;
+    results.into_iter().collect()
 }
 
 pub(crate) fn kills(runtime: &Runtime, count: usize) -> Result<(), Failure> {
-    let data = Data::new()?;
+    let data = DataDirectory::new()?;
     let mut random = fs::metadata("/proc/self")?
         .modified()?
         .duration_since(std::time::UNIX_EPOCH)?
         .subsec_nanos();
     println!("seed {random}");
-    let (mut kept, mut processes) = (0, 0);
+    let (mut reported_count, mut processes) = (0, 0);
     for round in 0..count {
         let mut worker = Command::new(std::env::current_exe()?)
             .arg("worker")
@@ -56,17 +57,17 @@ pub(crate) fn kills(runtime: &Runtime, count: usize) -> Result<(), Failure> {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut lines = BufReader::new(worker.stdout.take().ok_or("no output")?).lines();
-        promise(
+        ensure(
             lines.next().transpose()?.as_deref() == Some("ready"),
-            "the worker starts on what the one before left",
+            "the worker starts on the data directory of the killed one",
         )?;
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         std::thread::sleep(Duration::from_micros(300_000 + u64::from(random >> 12)));
         worker.kill()?;
         worker.wait()?;
-        // A line that was cut was not said.
-        let said: Vec<String> = lines.map_while(Result::ok).collect();
-        let said: Vec<(Uuid, String, String)> = said
+        // A line that the kill cut off does not count.
+        let printed: Vec<String> = lines.map_while(Result::ok).collect();
+        let reported: Vec<(Uuid, String, String)> = printed
             .iter()
             .filter_map(|line| {
                 let mut words = line.strip_prefix("kept ")?.split(' ');
@@ -75,48 +76,58 @@ pub(crate) fn kills(runtime: &Runtime, count: usize) -> Result<(), Failure> {
                     .then(|| Some((image.parse().ok()?, lane.to_owned(), content.to_owned())))?
             })
             .collect();
-        kept += said.len();
-        processes += runtime.block_on(check(data.path(), &said))?;
+        reported_count += reported.len();
+        processes += runtime.block_on(check(data.path(), &reported))?;
         if round % 10 == 9 {
-            println!("{} kills: {kept} images reported and intact", round + 1);
+            println!(
+                "{} kills: {reported_count} images reported and intact",
+                round + 1
+            );
         }
     }
     println!(
-        "{count} kills, {kept} images reported as kept, all intact; {processes} processes outlived a second; nothing else was left"
+        "{count} kills, {reported_count} images reported, all intact; {processes} processes still alive; nothing else was left"
     );
-    promise(kept > 0, "something was under way")?;
-    promise(processes == 0, "the sandboxes end with their engine")
+    ensure(
+        reported_count > 0,
+        "the worker reports images before the kill",
+    )?;
+    ensure(processes == 0, "the sandboxes end with their engine")
 }
 
-/// Looks at a data directory with a new engine. Answers how many processes of sandboxes are still there.
-async fn check(data: &Path, said: &[(Uuid, String, String)]) -> Result<usize, Failure> {
+/// Checks a data directory with a new engine. Returns the number of sandbox processes that still
+/// run.
+async fn check(data: &Path, reported: &[(Uuid, String, String)]) -> Result<usize, Failure> {
     let client = contree::Client::local(contree::engine::LocalConfig::new(data)).await?;
     let base = host(&client).await?;
-    for (image, lane, content) in said {
+    for (image, lane, content) in reported {
         let command =
             format!("cat /kept/{lane} && wc -c < /kept/{content} && cmp /kept/{content} /kept/old");
-        let seen = run(&client, *image, &command, false).await?;
-        promise(
-            seen.stdout.bytes == format!("{content}\n300000\n").into_bytes(),
+        let outcome = run(&client, *image, &command, false).await?;
+        ensure(
+            outcome.stdout.bytes == format!("{content}\n300000\n").into_bytes(),
             format!(
-                "image {image} has what was reported: {:?}",
-                String::from_utf8_lossy(&seen.stdout.bytes)
+                "image {image} has the reported content: {:?}",
+                String::from_utf8_lossy(&outcome.stdout.bytes)
             ),
         )?;
     }
-    // A run shows that the engine works, and lets its start come to its end.
+    // A run shows that the engine works, and lets its start-up finish.
     run(&client, base, "true", false).await?;
-    let mut left = Vec::new();
+    let mut remaining = Vec::new();
     for _ in 0..200 {
-        left = leftovers(data)?;
-        if left.is_empty() {
+        remaining = leftovers(data)?;
+        if remaining.is_empty() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    promise(left.is_empty(), format!("nothing is left: {left:?}"))?;
-    let open = client.list_operations().send().await?.into_inner();
-    let running = open
+    ensure(
+        remaining.is_empty(),
+        format!("nothing is left: {remaining:?}"),
+    )?;
+    let operations = client.list_operations().send().await?.into_inner();
+    let running = operations
         .iter()
         .filter(|operation| {
             operation
@@ -125,19 +136,19 @@ async fn check(data: &Path, said: &[(Uuid, String, String)]) -> Result<usize, Fa
                 .is_some_and(|status| !status.is_terminal())
         })
         .count();
-    promise(running == 0, "no operation is open")?;
+    ensure(running == 0, "no operation is still running")?;
     drop(client);
     let mut options = contree::engine::PruneOptions::new(3650);
     options.dry_run = true;
     let pruned = contree::engine::prune(&contree::engine::LocalConfig::new(data), options)?;
-    promise(
+    ensure(
         pruned.orphans == 0 && pruned.layers == 0,
-        format!("no layer is without an image: {pruned:?}"),
+        format!("every layer belongs to an image: {pruned:?}"),
     )?;
     Ok(inits(data))
 }
 
-/// Run directories and half-made layers.
+/// Run directories and unfinished layers.
 fn leftovers(data: &Path) -> Result<Vec<String>, Failure> {
     let names = |directory: &str| -> Result<Vec<String>, Failure> {
         let entries = fs::read_dir(data.join(directory))?.flatten();
@@ -154,18 +165,18 @@ fn leftovers(data: &Path) -> Result<Vec<String>, Failure> {
     Ok(left)
 }
 
-/// Inits of sandboxes whose working directory is the data directory.
+/// Number of sandbox init processes whose working directory is the data directory.
 fn inits(data: &Path) -> usize {
-    let ours = |entry: &fs::DirEntry| {
+    let is_init = |entry: &fs::DirEntry| {
         let path = entry.path();
-        let named = fs::read(path.join("cmdline"))
+        let has_name = fs::read(path.join("cmdline"))
             .is_ok_and(|line| line.starts_with(b"contree-sandbox-init"));
-        named && fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd == data)
+        has_name && fs::read_link(path.join("cwd")).is_ok_and(|cwd| cwd == data)
     };
     fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .flatten()
-        .filter(ours)
+        .filter(is_init)
         .count()
 }

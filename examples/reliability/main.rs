@@ -1,4 +1,5 @@
-//! Whether the embedded engine stays as it was, over many runs, deep and wide images, and being killed:
+//! Reliability measurements of the embedded engine: many runs, deep chains, many branches, large
+//! images and kills.
 //!
 //! ```text
 //! cargo run --release --features engine --example reliability -- runs 2000
@@ -8,8 +9,9 @@
 //! cargo run --release --features engine --example reliability -- kills 50
 //! ```
 //!
-//! Each works on a data directory of its own below `CONTREE_TEST_DIR` (else where temporary files go), prints what it measured, and ends with
-//! an error if a promise of `docs/reliability.md` does not hold.
+//! Each uses its own data directory below `CONTREE_TEST_DIR` (default: the directory for temporary
+//! files) and prints its measurements. It fails if a promise of `docs/reliability.md` does not
+//! hold.
 
 mod growth;
 mod kills;
@@ -39,20 +41,20 @@ fn main() -> Result<(), Failure> {
         ["kills", count] => kills::kills(&runtime, count.parse()?),
         // Started by `kills`.
         ["worker", data] => runtime.block_on(kills::worker(data)),
-        _ => Err("say `runs N`, `depth N`, `width N`, `size MEGABYTES` or `kills N`".into()),
+        _ => Err("give `runs N`, `depth N`, `width N`, `size MEGABYTES` or `kills N`".into()),
     }
 }
 
-/// A data directory that goes with the value.
-struct Data(tempfile::TempDir);
+/// A data directory, which is removed when the value is dropped.
+struct DataDirectory(tempfile::TempDir);
 
-impl Data {
+impl DataDirectory {
     fn new() -> Result<Self, Failure> {
         let base = std::env::var_os("CONTREE_TEST_DIR").map_or_else(std::env::temp_dir, Into::into);
-        let made = tempfile::Builder::new()
+        let directory = tempfile::Builder::new()
             .prefix("contree-reliability-")
             .tempdir_in(base)?;
-        Ok(Self(made))
+        Ok(Self(directory))
     }
 
     fn path(&self) -> &std::path::Path {
@@ -64,9 +66,9 @@ impl Data {
     }
 }
 
-impl Drop for Data {
+impl Drop for DataDirectory {
     fn drop(&mut self) {
-        // Overlayfs leaves directories that nobody may enter.
+        // Overlayfs leaves directories without any permissions.
         let _ = std::process::Command::new("chmod")
             .args(["-R", "u+rwX"])
             .arg(self.path())
@@ -80,12 +82,17 @@ async fn host(client: &Client) -> Result<Uuid, Failure> {
     image.uuid.ok_or_else(|| "an image without a UUID".into())
 }
 
-/// Runs a command to its end. One that does not succeed with status 0 is an error.
-async fn run(client: &Client, image: Uuid, command: &str, keep: bool) -> Result<Outcome, Failure> {
+/// Runs a command to its end. An exit status other than 0 is an error.
+async fn run(
+    client: &Client,
+    image: Uuid,
+    command: &str,
+    commit: bool,
+) -> Result<Outcome, Failure> {
     let request = types::InstanceSpawnRequest::builder()
         .command(command)
         .shell(true)
-        .disposable(!keep)
+        .disposable(!commit)
         .image(ImageRef::Uuid(image))
         .try_into()?;
     let outcome = client.run(request).await?;
@@ -95,30 +102,30 @@ async fn run(client: &Client, image: Uuid, command: &str, keep: bool) -> Result<
     Ok(outcome)
 }
 
-/// Runs a command and answers the image that it left.
+/// Runs a command and returns the result image.
 async fn commit(client: &Client, image: Uuid, command: &str) -> Result<Uuid, Failure> {
     let outcome = run(client, image, command, true).await?;
     outcome
         .result_image
-        .ok_or_else(|| "no image was kept".into())
+        .ok_or_else(|| "the run has no result image".into())
 }
 
 /// The median time of a disposable run of `true`.
 async fn median(client: &Client, image: Uuid, times: usize) -> Result<Duration, Failure> {
-    let mut took = Vec::new();
+    let mut durations = Vec::new();
     for _ in 0..times {
-        let begun = Instant::now();
+        let started = Instant::now();
         run(client, image, "true", false).await?;
-        took.push(begun.elapsed());
+        durations.push(started.elapsed());
     }
-    took.sort_unstable();
-    Ok(took[times / 2])
+    durations.sort_unstable();
+    Ok(durations[times / 2])
 }
 
-/// Fails with a sentence unless something holds.
-fn promise(holds: bool, what: impl Into<String>) -> Result<(), Failure> {
+/// Fails with the text of a promise unless it holds.
+fn ensure(holds: bool, promise: impl Into<String>) -> Result<(), Failure> {
     if holds {
         return Ok(());
     }
-    Err(format!("not so: {}", what.into()).into())
+    Err(format!("this promise does not hold: {}", promise.into()).into())
 }

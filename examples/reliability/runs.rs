@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Data, Failure, host, promise, run};
+use super::{DataDirectory, Failure, ensure, host, run};
 
-/// What a leak would add to.
+/// Counts that a leak would increase.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Machine {
-    /// Children of this process, and their children.
+struct ResourceCounts {
+    /// Descendants of this process.
     processes: usize,
     mounts: usize,
     descriptors: usize,
     threads: usize,
-    /// In `run/` of the data directory.
-    left: usize,
+    /// Entries in `run/` of the data directory.
+    run_directories: usize,
 }
 
-impl Machine {
-    fn look(data: &Path) -> Result<Self, Failure> {
+impl ResourceCounts {
+    fn measure(data: &Path) -> Result<Self, Failure> {
         let count = |path: &Path| fs::read_dir(path).map_or(0, Iterator::count);
         let me = Path::new("/proc/self");
         Ok(Self {
@@ -29,12 +29,12 @@ impl Machine {
             mounts: fs::read_to_string(me.join("mountinfo"))?.lines().count(),
             descriptors: count(&me.join("fd")),
             threads: count(&me.join("task")),
-            left: count(&data.join("run")),
+            run_directories: count(&data.join("run")),
         })
     }
 }
 
-/// Processes below this one.
+/// Number of descendants of this process.
 fn descendants() -> usize {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
@@ -43,7 +43,7 @@ fn descendants() -> usize {
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            // After the name, which may hold anything: state, parent.
+            // The state and the parent follow the name, which may contain any character.
             let parent = stat
                 .rsplit_once(')')?
                 .1
@@ -54,19 +54,19 @@ fn descendants() -> usize {
             Some((pid, parent))
         })
         .collect();
-    let mut found = vec![std::process::id()];
-    let mut at = 0;
-    while at < found.len() {
-        let above = found[at];
-        found.extend(
+    let mut pids = vec![std::process::id()];
+    let mut next = 0;
+    while next < pids.len() {
+        let current = pids[next];
+        pids.extend(
             parents
                 .iter()
-                .filter(|(_, parent)| *parent == above)
+                .filter(|(_, parent)| *parent == current)
                 .map(|(pid, _)| pid),
         );
-        at += 1;
+        next += 1;
     }
-    found.len() - 1
+    pids.len() - 1
 }
 
 fn resident_kib() -> Result<u64, Failure> {
@@ -77,10 +77,10 @@ fn resident_kib() -> Result<u64, Failure> {
 }
 
 pub(crate) async fn runs(count: usize) -> Result<(), Failure> {
-    let data = Data::new()?;
+    let data = DataDirectory::new()?;
     let client = data.client().await?;
     let image = host(&client).await?;
-    let warm = (count / 10).max(1);
+    let warm_up = (count / 10).max(1);
     let batch = |count: usize| {
         let client = client.clone();
         async move {
@@ -88,11 +88,11 @@ pub(crate) async fn runs(count: usize) -> Result<(), Failure> {
                 .map(|number| {
                     let client = &client;
                     async move {
-                        let kept = number % 4 == 0;
+                        let commit = number % 4 == 0;
                         let command =
                             format!("echo {number} | tee /tmp/{number}; sleep 0.0{}", number % 5);
-                        let outcome = run(client, image, &command, kept).await?;
-                        promise(
+                        let outcome = run(client, image, &command, commit).await?;
+                        ensure(
                             outcome.stdout.bytes == format!("{number}\n").into_bytes(),
                             "each run prints its own number",
                         )
@@ -103,43 +103,43 @@ pub(crate) async fn runs(count: usize) -> Result<(), Failure> {
                 .await
         }
     };
-    batch(warm).await?;
-    let (before, at_warm) = (settled(data.path()).await?, resident_kib()?);
-    let begun = Instant::now();
-    batch(count - warm).await?;
-    let took = begun.elapsed();
-    let (after, at_end) = (settled(data.path()).await?, resident_kib()?);
+    batch(warm_up).await?;
+    let (before, memory_before) = (settled(data.path()).await?, resident_kib()?);
+    let started = Instant::now();
+    batch(count - warm_up).await?;
+    let duration = started.elapsed();
+    let (after, memory_after) = (settled(data.path()).await?, resident_kib()?);
     println!(
-        "{count} runs, eight at once, a quarter of them kept: {:.1} ms each; resident memory {at_warm} KiB after run {warm}, {at_end} KiB after run {count} (x {:.2})",
-        took.as_secs_f64() * 1000.0 / (count - warm) as f64,
-        at_end as f64 / at_warm as f64
+        "{count} runs, eight at once, a quarter of them committed: {:.1} ms each; resident memory {memory_before} KiB after run {warm_up}, {memory_after} KiB after run {count} (x {:.2})",
+        duration.as_secs_f64() * 1000.0 / (count - warm_up) as f64,
+        memory_after as f64 / memory_before as f64
     );
     println!("before: {before:?}\nafter:  {after:?}");
-    promise(after.left == 0, "no run directory is left")?;
-    promise(after.processes <= before.processes, "no process is left")?;
-    promise(after.mounts == before.mounts, "no mount is left")?;
-    // Connections and worker threads come and go.
-    promise(
+    ensure(after.run_directories == 0, "no run directory is left")?;
+    ensure(after.processes <= before.processes, "no process is left")?;
+    ensure(after.mounts == before.mounts, "no mount is left")?;
+    // The number of connections and worker threads varies.
+    ensure(
         after.descriptors <= before.descriptors + 8,
         "no descriptor is left",
     )?;
-    promise(after.threads <= before.threads + 8, "no thread is left")?;
-    promise(
-        at_end * 10 <= at_warm * 11,
-        "resident memory is at most 1.1 times what it was",
+    ensure(after.threads <= before.threads + 8, "no thread is left")?;
+    ensure(
+        memory_after * 10 <= memory_before * 11,
+        "resident memory is at most 1.1 times that after the warm-up",
     )
 }
 
-/// How it is once nothing is being cleared away any more.
-async fn settled(data: &Path) -> Result<Machine, Failure> {
+/// The counts once all clean-up has finished.
+async fn settled(data: &Path) -> Result<ResourceCounts, Failure> {
     for _ in 0..200 {
-        let seen = Machine::look(data)?;
-        if seen.left == 0 && seen.processes == 0 {
-            // Threads that wait for work go after ten seconds without any.
+        let counts = ResourceCounts::measure(data)?;
+        if counts.run_directories == 0 && counts.processes == 0 {
+            // Idle worker threads end after ten seconds.
             tokio::time::sleep(Duration::from_secs(11)).await;
-            return Machine::look(data);
+            return ResourceCounts::measure(data);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Machine::look(data)
+    ResourceCounts::measure(data)
 }

@@ -1,4 +1,4 @@
-//! The client and the types of the API, without what is written by hand around them.
+//! The generated client and types of the API, and two enumerations written by hand.
 
 mod generated;
 mod operation;

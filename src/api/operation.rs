@@ -1,12 +1,12 @@
 //! The kind and the status of an operation.
 //!
-//! They stand in place of the generated types, so that values that this version does not know survive.
+//! They replace the generated types, so that a value unknown to this version is kept as text.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An enumeration whose unknown values survive as text.
+/// Defines an enumeration that keeps unknown values as text.
 macro_rules! open_enum {
     ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$about])*
@@ -66,7 +66,7 @@ macro_rules! open_enum {
 }
 
 open_enum! {
-    /// How far an operation is.
+    /// The status of an operation.
     OperationStatus {
         /// Accepted, not given to a worker yet.
         Pending = "PENDING",
@@ -74,24 +74,25 @@ open_enum! {
         Assigned = "ASSIGNED",
         /// Running.
         Executing = "EXECUTING",
-        /// Over; a command that ran and exited with another status than 0 counts as success too.
+        /// Ended with success. A command that ran and exited with a non-zero status also counts as
+        /// success.
         Success = "SUCCESS",
-        /// Over: it could not run, or broke.
+        /// Ended: it could not run, or failed on the way.
         Failed = "FAILED",
-        /// Over: cancelled on request.
+        /// Ended: cancelled on request.
         Cancelled = "CANCELLED",
     }
 }
 
 impl OperationStatus {
-    /// Whether the operation is over, so that its record changes no more.
+    /// Whether the operation has ended, so that its record is final.
     pub fn is_terminal(&self) -> bool {
         matches!(self, Self::Success | Self::Failed | Self::Cancelled)
     }
 }
 
 open_enum! {
-    /// What an operation does.
+    /// The kind of an operation.
     OperationKind {
         /// Imports an image from a registry.
         ImageImport = "image_import",
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unknown_statuses_survive() {
+    fn unknown_statuses_are_kept() {
         let status: OperationStatus = serde_json::from_str("\"PAUSED\"").unwrap();
         assert_eq!(status, OperationStatus::Other("PAUSED".into()));
         assert!(!status.is_terminal());

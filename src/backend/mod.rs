@@ -1,6 +1,6 @@
-//! Which service a client talks to, with which credentials, and how patiently.
+//! The backend that a client connects to: address, credentials, timeouts and retry policy.
 //!
-//! It stands below the client and below the profiles, so that both can make one.
+//! The client and the configuration both build on this module, so it depends on neither.
 
 mod retry_policy;
 
@@ -18,10 +18,10 @@ pub use retry_policy::RetryPolicy;
 
 use crate::Error;
 
-/// Where a client connects, with which credentials, and how patiently.
+/// The address, credentials, timeouts and retry policy of a client.
 ///
-/// A backend is given as `https://HOST/…`, as `http://` to this machine, or as `unix:PATH`. Its `Debug` output and its
-/// errors never show the token.
+/// The address is `https://HOST/…`, `http://` to this machine, or `unix:PATH`. Its `Debug` output
+/// and its errors never show the token.
 ///
 /// ```
 /// use contree::Backend;
@@ -45,19 +45,22 @@ pub struct Backend {
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// Without trailing slashes and without the API's version.
+    /// A URL without trailing slashes and without the API version (`/v1`).
     Http(Url),
     Unix(PathBuf),
 }
 
 impl Backend {
-    /// A backend at `url`, without credentials.
+    /// Creates a backend at `url`, without credentials.
     ///
     /// A trailing slash, and a trailing `/v1`, which the client adds itself, are ignored.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a URL that is none, that would send credentials unencrypted to another machine, or
-    /// that carries a user or password (they end up in logs; use [`with_token`](Self::with_token)).
+    /// [`Error::InvalidArgument`] for:
+    /// - an invalid URL,
+    /// - a URL that would send credentials unencrypted to another machine,
+    /// - a URL with a user or password, which would end up in logs: use
+    ///   [`with_token`](Self::with_token).
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(Self {
             address: Address::parse(url)?,
@@ -70,51 +73,56 @@ impl Backend {
         })
     }
 
-    /// Authenticates with `token`, sent as `Authorization: Bearer`.
+    /// Sets the token, which is sent as `Authorization: Bearer`.
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
         self
     }
 
-    /// Works in this project. IAM tokens need one, JWT tokens must not have one.
+    /// Sets the project. IAM tokens need one; JWT tokens must not have one.
     #[must_use]
     pub fn with_project(mut self, project: impl Into<String>) -> Self {
         self.project = Some(project.into());
         self
     }
 
-    /// Names the backend in records of its images and files, where the URL does not: an embedded engine's socket moves
-    /// with every start, its store stays.
+    /// Sets the name of this backend in records of its images and files; the default is its URL.
+    ///
+    /// An embedded engine needs it: its socket path changes with every start, its store does not.
     #[must_use]
     pub fn with_identity(mut self, identity: impl Into<String>) -> Self {
         self.identity = Some(identity.into());
         self
     }
 
-    /// How long a connection may take to come about; 10 s unless set.
+    /// Sets the time limit for opening a connection; the default is 10 s.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long the backend may be silent within an answer, or a stream, before the connection counts as broken; 90 s
-    /// unless set. There is no limit on the whole.
+    /// Sets the idle timeout of answers and streams; the default is 90 s.
+    ///
+    /// If the backend sends nothing for that time, the connection counts as broken. A whole answer
+    /// has no time limit.
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
-    /// How failed requests are repeated.
+    /// Sets how failed requests are repeated.
     #[must_use]
     pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
         self.retry = retry;
         self
     }
 
-    /// What tells this backend's images and files from those of others: the identity set, else URL and project.
+    /// The name that tells this backend's images and files from those of other backends.
+    ///
+    /// It is the identity if one is set, else the URL and the project.
     pub fn identity(&self) -> String {
         match (&self.identity, &self.project) {
             (Some(identity), _) => identity.clone(),
@@ -123,7 +131,7 @@ impl Backend {
         }
     }
 
-    /// The URL, as one would give it to [`new`](Self::new).
+    /// The URL, in the form that [`new`](Self::new) accepts.
     pub fn url(&self) -> String {
         match &self.address {
             Address::Http(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -153,12 +161,12 @@ impl Backend {
         &self.retry
     }
 
-    /// The credentials as headers, marked so that no log shows them.
+    /// The credentials as headers, marked as sensitive so that no log shows them.
     pub(crate) fn credentials(&self) -> Result<Credentials, Error> {
         let header = |what: &str, value: String| {
             let mut header = HeaderValue::try_from(value).map_err(|_| {
                 Error::InvalidArgument(format!(
-                    "the {what} holds characters that no header can carry, perhaps a line end"
+                    "the {what} contains a character that an HTTP header cannot carry, perhaps a line end: remove it"
                 ))
             })?;
             header.set_sensitive(true);
@@ -179,7 +187,7 @@ impl Backend {
     }
 }
 
-/// What authenticates a request.
+/// The headers that authenticate a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Credentials {
     pub(crate) authorization: Option<HeaderValue>,
@@ -205,30 +213,30 @@ impl Address {
             return if path.is_absolute() {
                 Ok(Self::Unix(path.to_owned()))
             } else {
-                Err(refused("`unix:` wants an absolute path"))
+                Err(invalid_url("`unix:` needs an absolute path"))
             };
         }
-        // The text itself is never repeated: it may hold a password.
+        // The error never quotes the URL, which may contain a password.
         let mut url = Url::parse(text)
-            .map_err(|error| refused(&format!("not a URL ({error}): give `https://HOST/…`")))?;
+            .map_err(|error| invalid_url(&format!("not a URL ({error}): give `https://HOST/…`")))?;
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused(
+            return Err(invalid_url(
                 "it carries a user or password: pass the token separately",
             ));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(refused("it has a query or fragment"));
+            return Err(invalid_url("it has a query or fragment"));
         }
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(&url) => {}
             "http" => {
-                return Err(refused(
+                return Err(invalid_url(
                     "`http://` would send the token unencrypted to another machine: use `https://`",
                 ));
             }
             other => {
-                return Err(refused(&format!(
+                return Err(invalid_url(&format!(
                     "`{other}:` is not supported: use `https://` or `unix:PATH`"
                 )));
             }
@@ -244,7 +252,7 @@ impl Address {
     }
 }
 
-fn refused(why: &str) -> Error {
+fn invalid_url(why: &str) -> Error {
     Error::InvalidArgument(format!("the backend's URL cannot be used: {why}"))
 }
 
@@ -262,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_brought_into_one_form() {
+    fn urls_are_normalised() {
         for (given, url) in [
             ("https://h.example", "https://h.example"),
             ("https://H.example/", "https://h.example"),
@@ -279,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_leak_are_refused_and_not_repeated() {
+    fn unsafe_urls_are_refused_and_not_quoted() {
         for bad in [
             "http://h.example",
             "http://10.0.0.1",

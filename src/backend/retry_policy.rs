@@ -1,10 +1,10 @@
-//! How often a request is repeated, and after how long.
+//! The policy for retries of a request.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 
-/// How often, and how patiently, a failed request is repeated.
+/// How often a failed request is repeated, and after which delays.
 ///
 /// ```
 /// let mut retry = contree::RetryPolicy::default();
@@ -13,13 +13,15 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// Repetitions after the first try; 0 turns them off.
+    /// Number of retries after the first attempt; 0 turns retries off.
     pub max_retries: usize,
-    /// The wait before the first repetition; it doubles with each, and up to its own length is added at random.
+    /// The delay before the first retry. It doubles with each retry, and a random time of at most
+    /// the same length is added.
     pub base_delay: Duration,
-    /// The longest wait of our own choosing.
+    /// The longest delay without a `Retry-After`.
     pub max_delay: Duration,
-    /// The longest `Retry-After` that is waited for; an answer that asks for more is handed to the caller.
+    /// The longest `Retry-After` that the client waits for. An answer that asks for more is
+    /// returned to the caller.
     pub max_retry_after: Duration,
 }
 
@@ -35,7 +37,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The waits of one request.
+    /// The delays of one request.
     pub(crate) fn delays(&self) -> Delays {
         let backoff = ExponentialBuilder::default()
             .with_jitter()
@@ -50,20 +52,21 @@ impl RetryPolicy {
     }
 }
 
-/// The waits before the repetitions of one request.
+/// The delays before the retries of one request.
 pub(crate) struct Delays {
     backoff: ExponentialBackoff,
     max_retry_after: Duration,
 }
 
 impl Delays {
-    /// The next wait, no shorter than what the backend asked for; none if it is enough.
+    /// The next delay, at least `retry_after`. None if no retry is left or `retry_after` is too
+    /// long.
     pub(crate) fn next(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
-        let asked = retry_after.unwrap_or_default();
-        if asked > self.max_retry_after {
+        let requested = retry_after.unwrap_or_default();
+        if requested > self.max_retry_after {
             return None;
         }
-        self.backoff.next().map(|own| own.max(asked))
+        self.backoff.next().map(|delay| delay.max(requested))
     }
 }
 
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_and_keep_to_what_the_backend_asks() {
+    fn delays_grow_and_respect_retry_after() {
         let policy = RetryPolicy {
             max_retries: 3,
             ..RetryPolicy::default()

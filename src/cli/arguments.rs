@@ -1,11 +1,11 @@
-//! The arguments of `call`: JSON objects, and `KEY=VALUE` by the types of the tool's schema.
+//! The arguments of `call`: JSON objects, and `KEY=VALUE` pairs typed by the tool's schema.
 
 use std::collections::BTreeSet;
 use std::io::Read;
 
 use serde_json::{Map, Value};
 
-/// Why an argument cannot be read.
+/// An error in an argument.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArgumentError {
     #[error("`{shown}` is not a JSON object: {source}")]
@@ -35,19 +35,19 @@ pub(super) enum ArgumentError {
     },
 }
 
-/// Reads what `@FILE` and `@-` name; a seam for tests.
-pub(super) trait Source {
+/// Reads the files and the standard input that `@FILE` and `@-` refer to. Tests replace it.
+pub(super) trait ArgumentInput {
     fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>>;
     fn stdin(&mut self) -> std::io::Result<Vec<u8>>;
 }
 
-/// The real files and standard input.
+/// The files and the standard input of this process.
 #[derive(Default)]
-pub(super) struct System {
+pub(super) struct ProcessInput {
     stdin_used: bool,
 }
 
-impl Source for System {
+impl ArgumentInput for ProcessInput {
     fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
         let path = crate::tools::expand_home(path)
             .ok_or_else(|| std::io::Error::other("there is no home directory for `~`"))?;
@@ -64,14 +64,14 @@ impl Source for System {
     }
 }
 
-/// Reads the arguments by `schema`, the tool's input schema.
+/// Parses arguments by `schema`, the tool's input schema.
 ///
 /// # Errors
-/// A sentence about the first argument that cannot be read.
+/// The first invalid argument.
 pub(super) fn read(
     given: &[String],
     schema: &Value,
-    source: &mut dyn Source,
+    input: &mut dyn ArgumentInput,
 ) -> Result<Map<String, Value>, ArgumentError> {
     let mut arguments = Map::new();
     let mut appended = BTreeSet::new();
@@ -91,12 +91,12 @@ pub(super) fn read(
             let has_secrets = schema["properties"]
                 .as_object()
                 .is_some_and(|all| all.values().any(|one| one["format"] == "password"));
-            // Somebody may have forgotten to write the key before it.
+            // The text may be a secret whose key the user forgot.
             let shown = if has_secrets { "…" } else { argument };
             return Err(ArgumentError::NeitherForm(short(shown)));
         };
         let parameter = &schema["properties"][key];
-        let text = content(key, text, source)?;
+        let text = content(key, text, input)?;
         if parameter["type"] == "array" {
             let items = elements(key, &text, &parameter["items"])?;
             if appended.insert(key.to_owned()) {
@@ -123,8 +123,8 @@ fn insert(
     Ok(())
 }
 
-/// The text itself, or what `@` refers to.
-fn content(key: &str, text: &str, source: &mut dyn Source) -> Result<String, ArgumentError> {
+/// The text itself, or the content that `@` refers to.
+fn content(key: &str, text: &str, input: &mut dyn ArgumentInput) -> Result<String, ArgumentError> {
     let Some(name) = text.strip_prefix('@') else {
         return Ok(text.to_owned());
     };
@@ -133,8 +133,8 @@ fn content(key: &str, text: &str, source: &mut dyn Source) -> Result<String, Arg
     }
     let (bytes, what) = match name {
         "" => return Err(ArgumentError::NoFile(key.to_owned())),
-        "-" => (source.stdin(), "standard input".to_owned()),
-        path => (source.file(path), path.to_owned()),
+        "-" => (input.stdin(), "standard input".to_owned()),
+        path => (input.file(path), path.to_owned()),
     };
     let key = key.to_owned();
     match bytes.map(String::from_utf8) {
@@ -146,7 +146,7 @@ fn content(key: &str, text: &str, source: &mut dyn Source) -> Result<String, Arg
 
 fn value(key: &str, text: String, parameter: &Value) -> Result<Value, ArgumentError> {
     match parameter["type"].as_str() {
-        // An unknown name goes on as text: the tool's own error names the nearest one.
+        // An unknown name is passed on as text: the tool's own error suggests the closest name.
         None | Some("string") => Ok(Value::String(text)),
         Some(kind) => serde_json::from_str(text.trim()).map_err(|_| ArgumentError::Type {
             key: key.to_owned(),
@@ -164,7 +164,7 @@ fn elements(key: &str, text: &str, items: &Value) -> Result<Vec<Value>, Argument
     Ok(vec![value(key, text.to_owned(), items)?])
 }
 
-/// How an object begins, with no value of it.
+/// The start of an object, without any value.
 fn head(object: &str) -> String {
     match object.split_once(':') {
         Some((head, _)) => format!("{}:…", short(head)),
@@ -185,9 +185,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    struct Fake;
+    struct TestInput;
 
-    impl Source for Fake {
+    impl ArgumentInput for TestInput {
         fn file(&mut self, path: &str) -> std::io::Result<Vec<u8>> {
             match path {
                 "numbers" => Ok(b"[1, 2]\n".into()),
@@ -215,12 +215,14 @@ mod tests {
 
     fn good(given: &[&str]) -> Value {
         let given: Vec<String> = given.iter().map(ToString::to_string).collect();
-        Value::Object(read(&given, &schema(), &mut Fake).unwrap())
+        Value::Object(read(&given, &schema(), &mut TestInput).unwrap())
     }
 
     fn bad(given: &[&str]) -> String {
         let given: Vec<String> = given.iter().map(ToString::to_string).collect();
-        read(&given, &schema(), &mut Fake).unwrap_err().to_string()
+        read(&given, &schema(), &mut TestInput)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn at_signs_read() {
+    fn at_signs_read_files_and_standard_input() {
         assert_eq!(good(&["text=@text"]), json!({"text": "from a file\n"}));
         assert_eq!(good(&["text=@-"]), json!({"text": "from stdin"}));
         assert_eq!(good(&["text=@@x"]), json!({"text": "@x"}));
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said() {
+    fn invalid_arguments_are_reported() {
         assert_eq!(
             bad(&["text"]),
             "`text` is neither KEY=VALUE nor a JSON object"

@@ -1,4 +1,4 @@
-//! `contree-mcp call`: one tool, from a shell.
+//! `contree-mcp call`: calls a tool from a shell.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::arguments::{self, ArgumentError, System};
+use super::arguments::{self, ArgumentError, ProcessInput};
 use super::error::CommandError;
 use super::output::{RawOutput, TerminalOutput, WriteState, print, say};
 use super::process::runtime;
@@ -19,18 +19,19 @@ use crate::tools::{
     self, Context, Handlers, Session, Tool, ToolAnswer, ToolError, ToolSelection, Watcher,
 };
 
-/// A tool said no.
+/// Exit status if the tool fails.
 const TOOL_ERROR: u8 = 1;
-/// `--raw`: the command's time was up, as `timeout` has it.
+/// Exit status with `--raw` if the command's time limit expired, as of `timeout(1)`.
 const TIMED_OUT: u8 = 124;
-/// `--raw`: no status of a command, for it is our failure.
+/// Exit status with `--raw` if there is no status of a command, since the tool or this program
+/// failed.
 const FAILED: u8 = 125;
-/// `--raw`: nobody reads standard output, as of a filter that SIGPIPE ended.
+/// Exit status with `--raw` if the reader closed standard output, as of a program ended by SIGPIPE.
 const CLOSED: u8 = 141;
-/// `--raw`: how much of each stream is recorded, unless it is said: as much as the API allows.
+/// Bytes of each stream to record with `--raw`, unless the user sets a number: the API's maximum.
 const RAW_BYTES: u64 = 10 * 1024 * 1024;
 
-/// Why a call is not made: the command line is wrong.
+/// An error in the command line of a call.
 #[derive(Debug, thiserror::Error)]
 enum UsageError {
     #[error("{0} (`contree-mcp tools` lists them)")]
@@ -39,12 +40,14 @@ enum UsageError {
     Argument(#[from] ArgumentError),
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The tool is not offered, or does not take the arguments.
+    /// The tool is not offered, or refuses the arguments.
     #[error(transparent)]
     Refused(#[from] ToolError),
-    #[error("--raw: `{0}` has neither streams nor content to print")]
-    NothingRaw(&'static str),
-    #[error("--raw passes on a command's output, which wait=false does not wait for")]
+    #[error("--raw: the result of `{0}` has neither streams nor content to print")]
+    NoRawOutput(&'static str),
+    #[error(
+        "--raw prints the command's output, which wait=false does not wait for: leave one of them out"
+    )]
     RawWithoutWait,
 }
 
@@ -52,24 +55,25 @@ enum UsageError {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 ARG is a JSON object, or KEY=VALUE: text for string parameters, JSON for others. Giving an array parameter again \
-appends to it. KEY=@FILE and KEY=@- take the value from a file and from standard input; KEY=@@x is the text `@x`. A secret \
-that is left out is asked for on a terminal.
+appends to it. KEY=@FILE and KEY=@- take the value from a file and from standard input; KEY=@@x is the text `@x`. On a \
+terminal, the program prompts for missing secrets.
 
-Exit status: 0, 1 if the tool fails, 2 for a wrong command line. With --raw the command's own status, 128+N if signal \
-N killed it, 124 if its time was up, 125 if the tool fails or its output cannot be written, 141 if nobody reads it any more, 128+N \
-if signal N ended the call.")]
+Exit status: 0, 1 if the tool fails, 2 for a wrong command line. With --raw: the command's own status, 128+N if signal \
+N killed it, 124 if its time limit expired, 125 if the tool fails or its output cannot be written, 141 if the reader closed \
+standard output, 128+N if signal N ended the call.")]
 pub(super) struct Call {
-    /// Write the command's bytes as they come and exit with its status; for other tools, print the content alone
+    /// Print the command's output as it arrives and exit with its status; for other tools, print
+    /// only the content
     #[arg(long)]
     raw: bool,
-    /// The tool's name; see `contree-mcp tools`
+    /// Name of the tool; see `contree-mcp tools`
     tool: String,
-    /// Its arguments
+    /// Arguments of the tool
     #[arg(value_name = "ARG")]
     arguments: Vec<String>,
 }
 
-/// What `--raw` prints, by the tool's output schema.
+/// The output of a tool with `--raw`, determined by its output schema.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RawShape {
     /// The streams and the status of a command.
@@ -82,14 +86,14 @@ enum RawShape {
 
 impl Call {
     pub(super) fn run(self, setup: Setup) -> Result<u8, CommandError> {
-        let (tool, arguments) = match self.prepare(&setup.offer) {
+        let (tool, arguments) = match self.prepare(&setup.tool_selection) {
             Ok(prepared) => prepared,
             Err(problem) => {
                 say(problem);
                 return Ok(USAGE);
             }
         };
-        for note in &setup.decision.notes {
+        for note in &setup.backend_selection.notes {
             tracing::warn!("{note}");
         }
         let session = setup.session(false)?;
@@ -102,20 +106,21 @@ impl Call {
 
     fn prepare(
         &self,
-        offer: &ToolSelection,
+        selection: &ToolSelection,
     ) -> Result<(&'static Tool, serde_json::Map<String, Value>), UsageError> {
         let Some(tool) = tools::find_tool(&self.tool) else {
             return Err(UsageError::UnknownTool(tools::unknown_tool(&self.tool)));
         };
-        if !offer.has(tool.name) {
-            return Err(offer.refusal(&format!("`{}`", tool.name)).into());
+        if !selection.has(tool.name) {
+            return Err(selection.refusal(&format!("`{}`", tool.name)).into());
         }
         let schema = tool.input_schema();
-        let mut arguments = arguments::read(&self.arguments, &schema, &mut System::default())?;
+        let mut arguments =
+            arguments::read(&self.arguments, &schema, &mut ProcessInput::default())?;
         ask_for_secrets(tool, &schema, &mut arguments)?;
         if self.raw {
             match shape(tool) {
-                RawShape::Other => return Err(UsageError::NothingRaw(tool.name)),
+                RawShape::Other => return Err(UsageError::NoRawOutput(tool.name)),
                 RawShape::Streams => raw_arguments(&schema, &mut arguments)?,
                 RawShape::Content => {}
             }
@@ -136,11 +141,11 @@ impl Call {
         } else {
             Arc::new(TerminalOutput::new())
         };
-        // The exit status of the signal that came; 0 while there was none.
+        // The exit status of the received signal; 0 if there was none.
         let interrupted = Arc::new(AtomicU8::new(0));
-        let (cancel, asked) = (cancelled.clone(), interrupted.clone());
+        let (cancel, signal_status) = (cancelled.clone(), interrupted.clone());
         let listening = signals::on_end(move |status| {
-            asked.store(status, Ordering::Release);
+            signal_status.store(status, Ordering::Release);
             cancel.cancel();
         });
         if let Err(problem) = listening {
@@ -156,16 +161,17 @@ impl Call {
                 0 if answer.is_failure => TOOL_ERROR,
                 status => status,
             },
-            // It was cancelled because nobody reads, and that is nothing to complain of.
-            Err(_) if raw.writing() == WriteState::Closed => CLOSED,
+            // The reader closed standard output, which cancelled the call. That is not an error to
+            // report.
+            Err(_) if raw.write_state() == WriteState::Closed => CLOSED,
             Err(error) => self.failed(&error, interrupted.load(Ordering::Acquire)),
         };
-        let status = match raw.writing() {
+        let status = match raw.write_state() {
             WriteState::Closed => CLOSED,
             WriteState::Failed => FAILED,
             _ => status,
         };
-        stay(session, &cancelled).await;
+        wait_for_running(session, &cancelled).await;
         status
     }
 
@@ -179,8 +185,8 @@ impl Call {
     }
 }
 
-/// Asks for secrets that are needed and were not given, without showing them; where nobody can be asked, the tool says what
-/// is missing.
+/// Prompts for required secrets that were not given. Without a terminal, the tool itself reports a
+/// missing secret.
 fn ask_for_secrets(
     tool: &Tool,
     schema: &Value,
@@ -198,10 +204,10 @@ fn ask_for_secrets(
     if names.is_empty() {
         return Ok(());
     }
-    // Nobody types a secret only to hear that something else is wrong.
-    let mut whole = arguments.clone();
-    whole.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
-    tool.normalise(whole)?;
+    // Other mistakes are reported before the user types a secret.
+    let mut complete = arguments.clone();
+    complete.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
+    tool.normalise(complete)?;
     for name in names {
         arguments.insert(name.to_owned(), Value::String(secret::ask(name)?));
     }
@@ -220,8 +226,8 @@ fn shape(tool: &Tool) -> RawShape {
     }
 }
 
-/// Streams are passed on as they come, so the recorded part may be as large as it can be, and the command must
-/// be waited for.
+/// Adapts the arguments to `--raw`: the call must wait for the command, and records as much output
+/// as possible.
 fn raw_arguments(
     schema: &Value,
     arguments: &mut serde_json::Map<String, Value>,
@@ -269,11 +275,12 @@ fn print_raw(shape: RawShape, answer: &ToolAnswer, raw: &RawOutput) -> u8 {
         };
         raw.output(tools::OutputStream::Stdout, &bytes);
         if let Some(next) = result["next"].as_str() {
-            say(format_args!("this is a part; go on with {next}"));
+            say(format_args!("this is only a part; continue with {next}"));
         }
         return 0;
     }
-    // What was followed live is on the terminal already; what was looked up is printed now.
+    // Output that was followed live is already printed; output of a finished operation is printed
+    // now.
     if !raw.has_written() {
         raw.output(tools::OutputStream::Stdout, text("stdout").as_bytes());
         raw.output(tools::OutputStream::Stderr, text("stderr").as_bytes());
@@ -312,15 +319,15 @@ fn status(result: &Value) -> u8 {
     }
 }
 
-/// Stays until what the call left running is over, where it would end with this process.
-async fn stay(session: &Arc<Session>, cancelled: &CancellationToken) {
-    let left = session.still_running().await;
-    if left.is_empty() {
+/// Waits for operations that the call left running, if they would end with this process.
+async fn wait_for_running(session: &Arc<Session>, cancelled: &CancellationToken) {
+    let running = session.still_running().await;
+    if running.is_empty() {
         return;
     }
-    let names: Vec<String> = left.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = running.iter().map(ToString::to_string).collect();
     say(format_args!(
-        "staying until operation {} is over, for the embedded engine runs in this process (Ctrl-C cancels it)",
+        "waiting until operation {} ends, since the embedded engine runs in this process (Ctrl-C cancels it)",
         names.join(", ")
     ));
     tokio::select! {

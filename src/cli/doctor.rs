@@ -1,4 +1,4 @@
-//! `contree-mcp doctor`: what works on this machine, and what to do about the rest.
+//! `contree-mcp doctor`: checks the configuration and this machine, and suggests fixes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use super::error::NO_ENGINE;
 use super::output::print;
 use super::process::runtime;
 use super::setup::Setup;
-use crate::config::{DirectoryError, Selected};
+use crate::config::{DirectoryError, SelectedBackend};
 use crate::tools::{Session, ToolError};
 
-/// How long the service may take to answer.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time limit for the answer of the service.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Say what works here, and what to do about the rest
+/// Check the configuration and this machine, and suggest fixes
 #[derive(Args, Debug)]
 pub(super) struct Doctor {
     /// Print JSON
@@ -29,27 +29,27 @@ pub(super) struct Doctor {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum State {
+enum CheckState {
     Fine,
     Degraded,
     Missing,
 }
 
 #[derive(Debug, Serialize)]
-struct Check {
+struct DoctorCheck {
     area: &'static str,
     name: String,
-    state: State,
+    state: CheckState,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
 }
 
-impl Check {
+impl DoctorCheck {
     fn new(
         area: &'static str,
         name: impl Into<String>,
-        state: State,
+        state: CheckState,
         detail: impl Into<String>,
     ) -> Self {
         Self {
@@ -71,33 +71,36 @@ impl Check {
 
 impl Doctor {
     pub(super) fn run(&self, setup: Setup) -> Result<u8, CommandError> {
-        let local = matches!(setup.decision.selected, Ok(Selected::Local));
+        let local = matches!(setup.backend_selection.backend, Ok(SelectedBackend::Local));
         let mut checks = credentials(&setup);
-        if matches!(setup.decision.selected, Ok(Selected::Cloud(_))) {
+        if matches!(
+            setup.backend_selection.backend,
+            Ok(SelectedBackend::Cloud(_))
+        ) {
             checks.push(service(&setup)?);
         }
         checks.extend(directories(&setup));
         checks.extend(sandbox(&setup));
-        let runs = checks
+        let can_run = checks
             .iter()
-            .all(|check| check.state != State::Missing || (check.area == "sandbox" && !local));
+            .all(|check| check.state != CheckState::Missing || (check.area == "sandbox" && !local));
         if self.json {
             let report = json!({
                 "version": env!("CARGO_PKG_VERSION"),
-                "backend": match &setup.decision.selected { Ok(Selected::Local) => Some("local"), Ok(_) => Some("cloud"), Err(_) => None },
-                "why": setup.decision.why,
-                "runs": runs,
+                "backend": match &setup.backend_selection.backend { Ok(SelectedBackend::Local) => Some("local"), Ok(_) => Some("cloud"), Err(_) => None },
+                "why": setup.backend_selection.why,
+                "runs": can_run,
                 "checks": checks,
             });
             print(&format!("{report:#}\n"))?;
         } else {
-            print(&human(&setup, &checks, runs))?;
+            print(&report_text(&setup, &checks, can_run))?;
         }
-        Ok(u8::from(!runs))
+        Ok(u8::from(!can_run))
     }
 }
 
-fn human(setup: &Setup, checks: &[Check], runs: bool) -> String {
+fn report_text(setup: &Setup, checks: &[DoctorCheck], can_run: bool) -> String {
     let mut text = format!(
         "contree-mcp {}, backend: {}\n",
         env!("CARGO_PKG_VERSION"),
@@ -110,16 +113,16 @@ fn human(setup: &Setup, checks: &[Check], runs: bool) -> String {
             text.push_str(&format!("\n{area}\n"));
         }
         let state = match check.state {
-            State::Fine => "fine    ",
-            State::Degraded => "degraded",
-            State::Missing => "missing ",
+            CheckState::Fine => "fine    ",
+            CheckState::Degraded => "degraded",
+            CheckState::Missing => "missing ",
         };
         text.push_str(&format!("  {state}  {}: {}\n", check.name, check.detail));
         if let Some(remedy) = &check.remedy {
             text.push_str(&format!("            -> {remedy}\n"));
         }
     }
-    text.push_str(if runs {
+    text.push_str(if can_run {
         "\nThis backend can run commands.\n"
     } else {
         "\nThis backend cannot run commands.\n"
@@ -127,59 +130,62 @@ fn human(setup: &Setup, checks: &[Check], runs: bool) -> String {
     text
 }
 
-fn credentials(setup: &Setup) -> Vec<Check> {
+fn credentials(setup: &Setup) -> Vec<DoctorCheck> {
     const AREA: &str = "credentials";
-    let decision = &setup.decision;
-    let mut checks = vec![match &decision.selected {
-        Ok(Selected::Local) => Check::new(
+    let selection = &setup.backend_selection;
+    let mut checks = vec![match &selection.backend {
+        Ok(SelectedBackend::Local) => DoctorCheck::new(
             AREA,
             "backend",
-            State::Fine,
-            format!("embedded engine: {}", decision.why),
+            CheckState::Fine,
+            format!("embedded engine: {}", selection.why),
         ),
-        Ok(Selected::Cloud(cloud)) => Check::new(
+        Ok(SelectedBackend::Cloud(cloud)) => DoctorCheck::new(
             AREA,
             "backend",
-            State::Fine,
+            CheckState::Fine,
             format!(
                 "{} with a token of type {}: {}",
-                cloud.url, cloud.auth_type, decision.why
+                cloud.url, cloud.auth_type, selection.why
             ),
         ),
-        Err(error) => Check::new(AREA, "backend", State::Missing, decision.why.clone())
+        Err(error) => DoctorCheck::new(AREA, "backend", CheckState::Missing, selection.why.clone())
             .remedy(error.to_string()),
     }];
     checks.extend(
-        decision
+        selection
             .notes
             .iter()
-            .map(|note| Check::new(AREA, "note", State::Degraded, note)),
+            .map(|note| DoctorCheck::new(AREA, "note", CheckState::Degraded, note)),
     );
     let problems = setup
         .files
         .problems
         .iter()
-        .filter(|_| decision.selected.is_ok());
-    checks.extend(problems.map(|problem| Check::new(AREA, "profiles", State::Degraded, problem)));
+        .filter(|_| selection.backend.is_ok());
+    checks.extend(
+        problems.map(|problem| DoctorCheck::new(AREA, "profiles", CheckState::Degraded, problem)),
+    );
     checks
 }
 
-/// Asks the service who we are.
-fn service(setup: &Setup) -> Result<Check, CommandError> {
+/// Checks that the service answers and accepts the token.
+fn service(setup: &Setup) -> Result<DoctorCheck, CommandError> {
     let session = setup.session(false)?;
     let runtime = runtime()?;
-    let answer = runtime.block_on(async { tokio::time::timeout(PATIENCE, whoami(&session)).await });
+    let answer =
+        runtime.block_on(async { tokio::time::timeout(SERVICE_TIMEOUT, whoami(&session)).await });
     runtime.shutdown_background();
     Ok(match answer {
-        Ok(Ok(())) => Check::new("credentials", "service", State::Fine, "it answers and knows the token"),
-        Ok(Err(error)) => Check::new("credentials", "service", State::Missing, error.to_string())
+        Ok(Ok(())) => DoctorCheck::new("credentials", "service", CheckState::Fine, "it answers and accepts the token"),
+        Ok(Err(error)) => DoctorCheck::new("credentials", "service", CheckState::Missing, error.to_string())
             .remedy("check the URL, the token and the project, and whether the service can be reached from here"),
-        Err(_) => Check::new("credentials", "service", State::Missing, format!("no answer within {} s", PATIENCE.as_secs()))
+        Err(_) => DoctorCheck::new("credentials", "service", CheckState::Missing, format!("no answer within {} s", SERVICE_TIMEOUT.as_secs()))
             .remedy("check the URL, the proxy settings and whether the service can be reached from here"),
     })
 }
 
-/// Why the service does not tell who we are.
+/// An error of the request to the service.
 #[derive(Debug, thiserror::Error)]
 enum ServiceError {
     #[error(transparent)]
@@ -194,88 +200,88 @@ async fn whoami(session: &Session) -> Result<(), ServiceError> {
     Ok(())
 }
 
-fn directories(setup: &Setup) -> Vec<Check> {
+fn directories(setup: &Setup) -> Vec<DoctorCheck> {
     match &setup.directories {
         Ok(found) => vec![
             directory("data", &found.data),
             directory("state", &found.state),
         ],
         Err(error @ DirectoryError) => {
-            vec![Check::new(
+            vec![DoctorCheck::new(
                 "directories",
                 "data and state",
-                State::Missing,
+                CheckState::Missing,
                 error.to_string(),
             )]
         }
     }
 }
 
-/// Whether the directory can be written to, or made. Nothing is left behind.
-fn directory(name: &str, path: &Path) -> Check {
+/// Checks that the directory is writable or can be created. It leaves nothing behind.
+fn directory(name: &str, path: &Path) -> DoctorCheck {
     const AREA: &str = "directories";
     let shown = path.display();
     let variable = format!("CONTREE_{}_DIR", name.to_uppercase());
     let Some(existing) = path.ancestors().find(|ancestor| ancestor.exists()) else {
-        return Check::new(
+        return DoctorCheck::new(
             AREA,
             name,
-            State::Missing,
-            format!("{shown} cannot be made"),
+            CheckState::Missing,
+            format!("{shown} cannot be created"),
         );
     };
     match tempfile::tempfile_in(existing) {
-        Ok(_) if existing == path => Check::new(
+        Ok(_) if existing == path => DoctorCheck::new(
             AREA,
             name,
-            State::Fine,
-            format!("{shown} is there and can be written to"),
+            CheckState::Fine,
+            format!("{shown} exists and is writable"),
         ),
-        Ok(_) => Check::new(
+        Ok(_) => DoctorCheck::new(
             AREA,
             name,
-            State::Fine,
-            format!("{shown} is made at the first use"),
+            CheckState::Fine,
+            format!("{shown} is created at the first use"),
         ),
-        Err(error) => Check::new(
+        Err(error) => DoctorCheck::new(
             AREA,
             name,
-            State::Missing,
+            CheckState::Missing,
             format!("cannot write to {}: {error}", existing.display()),
         )
         .remedy(format!(
-            "make {shown} yours, or set {variable} to a directory that is"
+            "make {shown} writable, or set {variable} to a writable directory"
         )),
     }
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn sandbox(setup: &Setup) -> Vec<Check> {
+fn sandbox(setup: &Setup) -> Vec<DoctorCheck> {
     use crate::engine;
     let config = match (setup.local_config(), &setup.directories) {
         (Ok(config), _) => config,
-        // Said already.
+        // Already reported by `directories`.
         (Err(_), Err(_)) => return Vec::new(),
         (Err(error), Ok(_)) => {
-            return vec![Check::new(
+            return vec![DoctorCheck::new(
                 "sandbox",
                 "network",
-                State::Missing,
+                CheckState::Missing,
                 error.to_string(),
             )];
         }
     };
-    // As a call does, so that what is said is what is had.
+    // Calls do the same, so that the checks apply to them.
     contree_engine::ControlGroups::enter(false);
     let checks = engine::diagnose(&config).into_iter();
     checks
-        .map(|check| Check {
+        .map(|check| DoctorCheck {
             area: "sandbox",
             name: check.name.to_owned(),
             state: match check.state {
-                engine::CheckState::Fine => State::Fine,
-                engine::CheckState::Degraded => State::Degraded,
-                _ => State::Missing,
+                engine::State::Fine => CheckState::Fine,
+                engine::State::Degraded => CheckState::Degraded,
+                _ => CheckState::Missing,
             },
             detail: check.detail,
             remedy: check.remedy,
@@ -284,11 +290,11 @@ fn sandbox(setup: &Setup) -> Vec<Check> {
 }
 
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
-fn sandbox(_setup: &Setup) -> Vec<Check> {
-    vec![Check::new(
+fn sandbox(_setup: &Setup) -> Vec<DoctorCheck> {
+    vec![DoctorCheck::new(
         "sandbox",
         "embedded engine",
-        State::Missing,
+        CheckState::Missing,
         NO_ENGINE,
     )]
 }

@@ -1,4 +1,4 @@
-//! Why a command ends without doing its work.
+//! Errors of the commands.
 
 use super::network::NetworkError;
 use super::process::ProcessError;
@@ -7,12 +7,12 @@ use crate::config::DirectoryError;
 use crate::mcp::ServeError;
 use crate::tools::AllowedPathError;
 
-/// Why there is no embedded engine in this program.
+/// The message of a program without the embedded engine.
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
 pub(super) const NO_ENGINE: &str = "this program has no embedded engine, which needs Linux and the feature `engine`: \
     set CONTREE_TOKEN and CONTREE_URL to use a Contree service";
 
-/// Why the engine's settings cannot be had.
+/// An error in the engine's settings.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SettingsError {
     #[error(transparent)]
@@ -21,7 +21,7 @@ pub(super) enum SettingsError {
     Network(#[from] NetworkError),
 }
 
-/// Why a command fails. The program prints it and exits with status 1.
+/// An error of a command. The program prints it and exits with status 1.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CommandError {
     #[error(transparent)]
@@ -42,9 +42,9 @@ pub(super) enum CommandError {
     Engine(#[from] crate::engine::EngineError),
     #[cfg(all(feature = "engine", target_os = "linux"))]
     #[error(
-        "{0} means nothing to `engine serve`, which serves the whole API of the embedded engine to whoever may connect: leave it out"
+        "{0} has no effect on `engine serve`, which serves the whole API of the embedded engine to every client: leave it out"
     )]
-    OptionOfTools(&'static str),
+    ToolsOnlyOption(&'static str),
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
     #[error("{NO_ENGINE}")]
     NoEngine,

@@ -14,18 +14,20 @@ const PORT: u16 = 9452;
 
 const HEADING: &str = "HTTP options";
 
-/// An option or variable of the HTTP transport that makes no sense.
+/// An invalid option or variable of the HTTP transport.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpOptionError {
-    #[error("{given_by} is `stdio` or `http`, not `{mode}`")]
+    #[error("{given_by} must be `stdio` or `http`, not `{mode}`")]
     Mode { given_by: String, mode: String },
-    #[error("{given_by} is an IP address such as 127.0.0.1, not `{text}`")]
+    #[error("{given_by} must be an IP address such as 127.0.0.1, not `{text}`")]
     Address { given_by: String, text: String },
-    #[error("{given_by} is a port from 0 to 65535, not `{text}`")]
+    #[error("{given_by} must be a port from 0 to 65535, not `{text}`")]
     Port { given_by: String, text: String },
-    #[error("--http-allow-host is a name such as `box.example` or `box.example:8080`, not `{0}`")]
+    #[error(
+        "--http-allow-host must be a name such as `box.example` or `box.example:8080`, not `{0}`"
+    )]
     Host(String),
-    #[error("--http-token-file and --http-allow-host go with --mode http")]
+    #[error("--http-token-file and --http-allow-host need --mode http")]
     WithoutHttp,
     #[error(transparent)]
     TokenFile(#[from] TokenFileError),
@@ -33,43 +35,44 @@ pub(super) enum HttpOptionError {
 
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Http {
-    /// How clients reach the server; stdio unless said otherwise [env: CONTREE_MCP_MODE]
+    /// How clients reach the server; default: stdio [env: CONTREE_MCP_MODE]
     #[arg(long, global = true, value_name = "stdio|http", help_heading = HEADING)]
     mode: Option<String>,
-    /// The address to listen on; 127.0.0.1 unless said otherwise [env: CONTREE_MCP_HTTP_LISTEN]
+    /// Address to listen on; default: 127.0.0.1 [env: CONTREE_MCP_HTTP_LISTEN]
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = HEADING)]
     http_listen: Option<String>,
-    /// The port to listen on; 9452 unless said otherwise, 0 for a free one [env: CONTREE_MCP_HTTP_PORT]
+    /// Port to listen on; default: 9452; 0 chooses a free one [env: CONTREE_MCP_HTTP_PORT]
     #[arg(long, global = true, value_name = "PORT", help_heading = HEADING)]
     http_port: Option<String>,
-    /// A file with the token that clients must send; needed to listen beyond this machine
+    /// File with the token that clients must send; required to listen on other than loopback
+    /// addresses
     #[arg(long, global = true, value_name = "FILE", help_heading = HEADING)]
     http_token_file: Option<PathBuf>,
-    /// One more name under which clients reach the server, `NAME` or `NAME:PORT`; may be repeated
+    /// Another host name under which clients reach the server, `NAME` or `NAME:PORT`; repeatable
     #[arg(long, global = true, value_name = "NAME", help_heading = HEADING)]
     http_allow_host: Vec<String>,
 }
 
 impl Http {
-    /// Where to listen, if HTTP was asked for.
+    /// The settings of the HTTP transport; none for stdio.
     ///
     /// # Errors
-    /// A sentence about the option or variable that makes no sense.
+    /// An invalid option or variable.
     pub(super) fn read(
         &self,
         environment: &Environment,
     ) -> Result<Option<HttpOptions>, HttpOptionError> {
-        let given = |flag: &Option<String>, option: &str, variable: &str| {
+        let option_or_variable = |flag: &Option<String>, option: &str, variable: &str| {
             let flagged = flag.clone().map(|value| (value, option.to_owned()));
             flagged.or_else(|| Some((environment.get(variable)?.to_owned(), variable.to_owned())))
         };
-        match given(&self.mode, "--mode", "CONTREE_MCP_MODE") {
-            None => return self.none(),
-            Some((mode, _)) if mode.eq_ignore_ascii_case("stdio") => return self.none(),
+        match option_or_variable(&self.mode, "--mode", "CONTREE_MCP_MODE") {
+            None => return self.stdio(),
+            Some((mode, _)) if mode.eq_ignore_ascii_case("stdio") => return self.stdio(),
             Some((mode, _)) if mode.eq_ignore_ascii_case("http") => {}
             Some((mode, given_by)) => return Err(HttpOptionError::Mode { given_by, mode }),
         }
-        let listen = match given(
+        let listen = match option_or_variable(
             &self.http_listen,
             "--http-listen",
             "CONTREE_MCP_HTTP_LISTEN",
@@ -84,7 +87,8 @@ impl Http {
                 .parse()
                 .map_err(|_| HttpOptionError::Address { given_by, text })?,
         };
-        let port = match given(&self.http_port, "--http-port", "CONTREE_MCP_HTTP_PORT") {
+        let port = match option_or_variable(&self.http_port, "--http-port", "CONTREE_MCP_HTTP_PORT")
+        {
             None => PORT,
             Some((text, given_by)) => text
                 .parse()
@@ -98,12 +102,12 @@ impl Http {
             options.allowed_hosts.push(host.clone());
         }
         if let Some(path) = &self.http_token_file {
-            options.token = Some(token_file::of_mcp(path)?);
+            options.token = Some(token_file::read_mcp_token(path)?);
         }
         Ok(Some(options))
     }
 
-    /// Whether anything of it was given.
+    /// Whether any of these options was given.
     #[cfg(all(feature = "engine", target_os = "linux"))]
     pub(super) fn is_given(&self) -> bool {
         self.mode.is_some()
@@ -113,12 +117,12 @@ impl Http {
             || !self.http_allow_host.is_empty()
     }
 
-    /// Where the token is.
+    /// The path of the token file.
     pub(super) fn token_file(&self) -> Option<&PathBuf> {
         self.http_token_file.as_ref()
     }
 
-    fn none(&self) -> Result<Option<HttpOptions>, HttpOptionError> {
+    fn stdio(&self) -> Result<Option<HttpOptions>, HttpOptionError> {
         if self.http_token_file.is_some() || !self.http_allow_host.is_empty() {
             return Err(HttpOptionError::WithoutHttp);
         }
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_named() {
+    fn invalid_values_are_named() {
         for (variables, word) in [
             ([("CONTREE_MCP_MODE", "sse"), ("", "")], "CONTREE_MCP_MODE"),
             (

@@ -1,4 +1,4 @@
-//! The command line of `contree-mcp`: one file a command.
+//! The command line of `contree-mcp`: one file for each command.
 
 mod arguments;
 mod call;
@@ -25,10 +25,11 @@ use error::CommandError;
 use options::Options;
 use setup::Setup;
 
-/// Exit status of a wrong command line, as clap's own.
+/// Exit status of a wrong command line, the same as clap's.
 const USAGE: u8 = 2;
 
-/// Run commands in Contree sandboxes: an MCP server on standard input and output or HTTP, and its tools by hand
+/// Run commands in Contree sandboxes: an MCP server over standard input and output or HTTP, and its
+/// tools as commands
 #[derive(Parser, Debug)]
 #[command(name = "contree-mcp", version, max_term_width = 100)]
 #[command(
@@ -49,7 +50,7 @@ enum Command {
     Engine(engine::Engine),
 }
 
-/// Runs the program and gives its exit status.
+/// Runs the program and returns its exit status.
 #[must_use]
 pub fn main() -> ExitCode {
     let line = CommandLine::parse();
@@ -65,8 +66,8 @@ pub fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
     setup.log();
-    match setup.options.offer(&setup.environment) {
-        Ok(offer) => setup.offer = offer,
+    match setup.options.tool_selection(&setup.environment) {
+        Ok(selection) => setup.tool_selection = selection,
         Err(problem) => {
             output::say(problem);
             return Ok(USAGE);

@@ -1,4 +1,4 @@
-//! The options about the network of the embedded engine's sandboxes.
+//! The network options of the embedded engine's sandboxes.
 
 use clap::Args;
 
@@ -7,15 +7,15 @@ use crate::config::Environment;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 use crate::engine::{EgressRule, EgressRuleError, EngineError, LocalConfig, NetworkMode};
 
-/// Beside the options that choose the backend.
+/// The help heading, the same as that of the options that select the backend.
 const BACKEND: &str = "Backend options";
 
-/// Said on standard error wherever sandboxes share the network.
+/// The warning on standard error if sandboxes share the network of this machine.
 #[cfg(all(feature = "engine", target_os = "linux"))]
-const SHARED: &str = "WARNING: --network host: commands in sandboxes reach everything that this machine reaches, services on its \
-    127.0.0.1 and its abstract unix sockets too; nothing is filtered";
+const SHARED: &str = "WARNING: --network host: commands in sandboxes reach everything that this machine reaches, including services on its \
+127.0.0.1 and its abstract unix sockets; nothing is filtered";
 
-/// An option or variable of the network that cannot be read.
+/// An invalid network option or variable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NetworkError {
     #[cfg(all(feature = "engine", target_os = "linux"))]
@@ -28,25 +28,26 @@ pub(super) enum NetworkError {
 
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Network {
-    /// What sandboxes of the embedded engine reach: HTTP and HTTPS through its filtering proxy (the default), all that this machine
-    /// reaches, or nothing [env: CONTREE_NETWORK]
+    /// Network of the embedded engine's sandboxes: HTTP and HTTPS through a filtering proxy (proxy,
+    /// the default), the network of this machine (host), or none [env: CONTREE_NETWORK]
     #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND)]
     network: Option<String>,
-    /// A host that the proxy lets sandboxes reach; if given at all, only such. HOST[:PORT][+private], HOST a name, *.NAME, *, an
-    /// address or a network; repeatable [env: CONTREE_EGRESS_ALLOW, separated by commas]
+    /// Host that the proxy lets sandboxes reach; if any is given, it refuses all others.
+    /// HOST[:PORT][+private], where HOST is a name, *.NAME, *, an address or a network; repeatable
+    /// [env: CONTREE_EGRESS_ALLOW, separated by commas]
     #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND)]
     egress_allow: Vec<String>,
-    /// A host that the proxy does not let sandboxes reach, whatever is allowed; repeatable [env: CONTREE_EGRESS_DENY]
+    /// Host that the proxy refuses, even if it is allowed; repeatable [env: CONTREE_EGRESS_DENY]
     #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND)]
     egress_deny: Vec<String>,
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
 impl Network {
-    /// Puts them into the engine's settings: each option, else its variable.
+    /// Applies the options to the engine's settings: each option, else its variable.
     ///
     /// # Errors
-    /// A sentence about the first that cannot be read.
+    /// The first invalid option or variable.
     pub(super) fn configure(
         &self,
         environment: &Environment,
@@ -79,7 +80,7 @@ fn rules(
     Ok(EgressRule::parse_list(&text)?)
 }
 
-/// Warns of what weakens the sandbox.
+/// Warns about settings that weaken the sandbox.
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub(super) fn warn(config: &LocalConfig) {
     if config.network == NetworkMode::Host {
@@ -128,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said() {
+    fn invalid_variables_are_reported() {
         let bad = |name, value| {
-            let refused = configured(Network::default(), &[(name, value)]);
-            refused.unwrap_err().to_string()
+            let result = configured(Network::default(), &[(name, value)]);
+            result.unwrap_err().to_string()
         };
         assert!(bad("CONTREE_NETWORK", "all").contains("`proxy`, `host` or `none`"));
         assert!(bad("CONTREE_EGRESS_ALLOW", "https://x.example").contains("HOST[:PORT]"));

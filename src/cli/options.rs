@@ -8,70 +8,73 @@ use super::http::Http;
 use crate::config::{AuthType, BackendChoice, Environment, Flags};
 use crate::tools::{SelectionError, ToolSelection};
 
-/// Help headings, so that the options of a command come first in its help.
+/// Help headings. With them, a command's own options come first in its help.
 const BACKEND: &str = "Backend options";
-const OFFER: &str = "What is offered";
+const TOOL_SELECTION: &str = "Tool selection";
 const OTHER: &str = "General options";
 
-/// Why it cannot be told which tools are offered.
+/// An error in the options that select tools.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum OfferError {
+pub(super) enum ToolOptionError {
     #[error("CONTREE_READ_ONLY is `{0}`: give true or false")]
     ReadOnly(String),
-    #[error("{0} names nothing: give a name, or leave it out")]
+    #[error("{0} contains no name: give a name, or leave the option out")]
     NoName(&'static str),
-    /// A name is that of no tool or toolset, or nothing is left to offer.
+    /// A name matches no tool or toolset, or the selection is empty.
     #[error(transparent)]
     Selection(#[from] SelectionError),
 }
 
 #[derive(Args, Debug, Clone, Default)]
 pub(super) struct Options {
-    /// The cloud if credentials or a URL are set, else the embedded engine [env: CONTREE_BACKEND]
+    /// Backend; default: auto, which is the cloud if credentials or a URL are set, else the
+    /// embedded engine [env: CONTREE_BACKEND]
     #[arg(long, global = true, value_name = "auto|cloud|local", help_heading = BACKEND)]
     backend: Option<BackendChoice>,
-    /// A profile of the Contree clients' files [env: CONTREE_PROFILE]
+    /// Profile of the Contree clients' profile files [env: CONTREE_PROFILE]
     #[arg(long, global = true, value_name = "NAME", help_heading = BACKEND)]
     profile: Option<String>,
-    /// The base URL of a Contree service [env: CONTREE_URL]
+    /// Base URL of a Contree service [env: CONTREE_URL]
     #[arg(long, global = true, value_name = "URL", help_heading = BACKEND)]
     url: Option<String>,
-    /// An access token; better given by the variable, since others can see command lines [env: CONTREE_TOKEN]
+    /// Access token; prefer the variable, since other users can see command lines [env:
+    /// CONTREE_TOKEN]
     #[arg(long, global = true, value_name = "TOKEN", help_heading = BACKEND, hide = true)]
     token: Option<String>,
-    /// The project, for IAM tokens [env: CONTREE_PROJECT]
+    /// Project, for IAM tokens [env: CONTREE_PROJECT]
     #[arg(long, global = true, value_name = "ID", help_heading = BACKEND)]
     project: Option<String>,
-    /// The token's kind; iam if a project is set
+    /// Kind of the token; default: that of the profile, else iam if a project is set, else jwt
     #[arg(long, global = true, value_name = "iam|jwt", help_heading = BACKEND)]
     auth_type: Option<AuthType>,
     /// Offer only tools that change nothing [env: CONTREE_READ_ONLY]
-    #[arg(long, global = true, help_heading = OFFER)]
+    #[arg(long, global = true, help_heading = TOOL_SELECTION)]
     read_only: bool,
     /// Offer only the tools of these toolsets [env: CONTREE_TOOLSET]
-    #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = OFFER)]
+    #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = TOOL_SELECTION)]
     toolset: Vec<String>,
-    /// Offer only these tools, beside those of --toolset [env: CONTREE_TOOLS]
-    #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = OFFER)]
+    /// Offer only these tools, in addition to those of --toolset [env: CONTREE_TOOLS]
+    #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = TOOL_SELECTION)]
     tools: Vec<String>,
     #[command(flatten)]
     pub(super) network: super::network::Network,
-    /// Let tools touch files of this machine only at or below DIR; may be repeated, and names places of credentials if they
-    /// are meant. Over HTTP nothing may be touched without it
+    /// Let tools access files of this machine only at or below DIR; repeatable. A directory with
+    /// credentials is excluded unless it is given itself. Over HTTP, tools access no files without
+    /// this option
     #[arg(long, global = true, value_name = "DIR", help_heading = OTHER)]
     pub(super) allow_path: Vec<std::path::PathBuf>,
-    /// How much to log to standard error [env: CONTREE_MCP_LOG_LEVEL]
+    /// Level of logging to standard error [env: CONTREE_MCP_LOG_LEVEL]
     #[arg(long, global = true, value_name = "LEVEL", ignore_case = true, help_heading = OTHER)]
-    log_level: Option<Level>,
+    log_level: Option<LogLevel>,
     #[command(flatten)]
     pub(super) http: Http,
     #[command(flatten)]
-    ignored: Ignored,
+    obsolete: ObsoleteOptions,
 }
 
-/// Options of the reference server that mean nothing here.
+/// Options of the reference server, which are accepted without effect.
 #[derive(Args, Debug, Clone, Default)]
-struct Ignored {
+struct ObsoleteOptions {
     #[arg(long, global = true, hide = true)]
     cache_files: Option<OsString>,
     #[arg(long, global = true, hide = true)]
@@ -80,9 +83,9 @@ struct Ignored {
     cache_prune_days: Option<OsString>,
 }
 
-/// How much is logged.
+/// The level of logging.
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Level {
+pub(super) enum LogLevel {
     Off,
     #[value(alias = "critical", alias = "fatal")]
     Error,
@@ -107,9 +110,10 @@ fn names(option: &[String], variable: Option<&str>) -> Vec<String> {
 }
 
 impl Options {
-    /// An option that bounds tools or chooses a backend, if one was given: where there are no tools it would be believed and not heeded.
+    /// The first given option that restricts tools or selects a backend. `engine serve` refuses it,
+    /// since it would have no effect there.
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    pub(super) fn for_tools_only(&self) -> Option<&'static str> {
+    pub(super) fn tools_only_option(&self) -> Option<&'static str> {
         [
             ("--read-only", self.read_only),
             ("--toolset", !self.toolset.is_empty()),
@@ -125,35 +129,38 @@ impl Options {
         .find_map(|(option, given)| given.then_some(option))
     }
 
-    /// The tools that are offered.
+    /// The selection of offered tools.
     ///
     /// # Errors
-    /// Says which name is wrong, and the nearest that is not.
-    pub(super) fn offer(&self, environment: &Environment) -> Result<ToolSelection, OfferError> {
+    /// An unknown name, with the closest known one, or an empty selection.
+    pub(super) fn tool_selection(
+        &self,
+        environment: &Environment,
+    ) -> Result<ToolSelection, ToolOptionError> {
         let read_only = match environment.get("CONTREE_READ_ONLY") {
             _ if self.read_only => true,
             None => false,
             Some(text) => match text.trim().to_lowercase().as_str() {
                 "1" | "true" | "yes" | "on" => true,
                 "0" | "false" | "no" | "off" => false,
-                _ => return Err(OfferError::ReadOnly(text.to_owned())),
+                _ => return Err(ToolOptionError::ReadOnly(text.to_owned())),
             },
         };
         let toolsets = names(&self.toolset, environment.get("CONTREE_TOOLSET"));
         let tools = names(&self.tools, environment.get("CONTREE_TOOLS"));
-        // Nobody who means to bound what is offered wants everything for a variable that was not set.
+        // An option without names, as from an unset shell variable, must not offer every tool.
         for (option, given, names) in [
             ("--toolset", &self.toolset, &toolsets),
             ("--tools", &self.tools, &tools),
         ] {
             if !given.is_empty() && names.is_empty() {
-                return Err(OfferError::NoName(option));
+                return Err(ToolOptionError::NoName(option));
             }
         }
         Ok(ToolSelection::choose(read_only, &toolsets, &tools)?)
     }
 
-    /// What they say about the backend.
+    /// The flags about the backend.
     pub(super) fn flags(&self) -> Flags {
         Flags {
             backend: self.backend,
@@ -165,21 +172,21 @@ impl Options {
         }
     }
 
-    /// How much to log: the option, else the first release's variable, else warnings.
-    pub(super) fn level(&self, environment: &Environment) -> Level {
+    /// The level of logging: the option, else the first release's variable, else warnings.
+    pub(super) fn level(&self, environment: &Environment) -> LogLevel {
         let from_variable =
-            || Level::from_str(environment.get("CONTREE_MCP_LOG_LEVEL")?, true).ok();
+            || LogLevel::from_str(environment.get("CONTREE_MCP_LOG_LEVEL")?, true).ok();
         self.log_level
             .or_else(from_variable)
-            .unwrap_or(Level::Warning)
+            .unwrap_or(LogLevel::Warning)
     }
 
-    /// The options that were given and do nothing.
+    /// The given options that have no effect.
     pub(super) fn without_effect(&self) -> Vec<&'static str> {
         [
-            ("--cache-files", &self.ignored.cache_files),
-            ("--cache-general", &self.ignored.cache_general),
-            ("--cache-prune-days", &self.ignored.cache_prune_days),
+            ("--cache-files", &self.obsolete.cache_files),
+            ("--cache-general", &self.obsolete.cache_general),
+            ("--cache-prune-days", &self.obsolete.cache_prune_days),
         ]
         .into_iter()
         .filter_map(|(name, value)| value.is_some().then_some(name))

@@ -1,4 +1,4 @@
-//! Output while a call runs, and writing to streams that may be closed.
+//! The output of a running call, and writes to streams that may be closed.
 
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::process::ProcessError;
 use crate::tools::{OutputStream, Watcher};
 
-/// Prints to standard output; a reader that went away is no failure of ours.
+/// Prints to standard output. A closed reader is not an error.
 ///
 /// # Errors
 /// When the output cannot be written, such as to a full disk.
@@ -21,7 +21,8 @@ pub(super) fn print(text: &str) -> Result<(), ProcessError> {
     }
 }
 
-/// Says something to the user; where standard error cannot be written there is nobody to tell.
+/// Prints a message to standard error. Failures are ignored, since there is no other place to
+/// report them.
 pub(super) fn say(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "contree-mcp: {text}");
 }
@@ -31,78 +32,79 @@ fn write(bytes: &[u8]) -> std::io::Result<()> {
     out.write_all(bytes).and_then(|()| out.flush())
 }
 
-/// How writing went.
+/// The state of the writes to the streams.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum WriteState {
     /// All of it was written.
     #[default]
     Fine,
-    /// The reader of standard output went away.
+    /// The reader closed standard output.
     Closed,
     /// Something could not be written.
     Failed,
 }
 
-/// The command's own streams, byte by byte as they come.
+/// Passes the command's streams on unchanged, as they arrive.
 pub(super) struct RawOutput {
-    /// Also one stream's turn at a time.
-    writing: Mutex<WriteState>,
+    /// The lock also serialises the writes to both streams.
+    state: Mutex<WriteState>,
     written: AtomicBool,
     closed: CancellationToken,
 }
 
 impl RawOutput {
-    /// Cancels `closed` once nobody reads standard output any more.
+    /// Creates the output, which cancels `closed` once the reader closes standard output.
     pub(super) fn new(closed: CancellationToken) -> Self {
         Self {
-            writing: Mutex::default(),
+            state: Mutex::default(),
             written: AtomicBool::new(false),
             closed,
         }
     }
 
-    /// Whether anything came.
+    /// Whether any output arrived.
     pub(super) fn has_written(&self) -> bool {
         self.written.load(Ordering::Acquire)
     }
 
-    /// How it went so far.
-    pub(super) fn writing(&self) -> WriteState {
-        *self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The state of the writes so far.
+    pub(super) fn write_state(&self) -> WriteState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Watcher for RawOutput {
     fn output(&self, stream: OutputStream, bytes: &[u8]) {
         self.written.store(true, Ordering::Release);
-        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match stream {
-            // Output with a hole is worse than output that ends.
-            OutputStream::Stdout if *writing != WriteState::Fine => {}
-            OutputStream::Stdout => match write(bytes) {
+            // After a failed write, later output is dropped: a gap is worse than an early end.
+            Stream::Stdout if *state != WriteState::Fine => {}
+            Stream::Stdout => match write(bytes) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    *writing = WriteState::Closed;
+                    *state = WriteState::Closed;
                     self.closed.cancel();
                 }
                 Err(error) => {
-                    *writing = WriteState::Failed;
+                    *state = WriteState::Failed;
                     say(ProcessError::Output(error));
                 }
             },
             OutputStream::Stderr => {
                 let failed = std::io::stderr().lock().write_all(bytes).err();
-                if *writing == WriteState::Fine
+                if *state == WriteState::Fine
                     && failed.is_some_and(|error| error.kind() != ErrorKind::BrokenPipe)
                 {
-                    *writing = WriteState::Failed;
+                    *state = WriteState::Failed;
                 }
             }
         }
     }
 }
 
-/// Everything to standard error, if that is a terminal: standard output is kept for the result.
+/// Prints all output to standard error if that is a terminal. Standard output is for the result
+/// alone.
 pub(super) struct TerminalOutput(bool);
 
 impl TerminalOutput {

@@ -1,10 +1,10 @@
-//! What a command needs of its own process.
+//! The errors of the process and the runtime of a command.
 
 use std::io;
 
 use tokio::runtime::Runtime;
 
-/// What the operating system refuses to a command.
+/// An error of the operating system.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProcessError {
     #[error("cannot start the runtime: {0}")]
@@ -15,7 +15,7 @@ pub(super) enum ProcessError {
     Output(#[source] io::Error),
 }
 
-/// A runtime for one command: two workers, since the work is done by the backend.
+/// Builds the runtime of a command. Two workers suffice, since the backend does the work.
 pub(super) fn runtime() -> Result<Runtime, ProcessError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

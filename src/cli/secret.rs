@@ -1,11 +1,11 @@
-//! Asking for secrets on a terminal.
+//! Prompting for secrets on a terminal.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::process::{ProcessError, runtime};
 use super::signals;
 
-/// Why a secret cannot be asked for.
+/// An error of a prompt for a secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
     #[error(transparent)]
@@ -22,31 +22,32 @@ pub(super) enum SecretError {
     },
 }
 
-/// Asks for a secret without showing what is typed. A signal that ends the process meanwhile leaves the terminal as it was.
+/// Prompts for a secret without showing it. If a signal ends the process meanwhile, the terminal is
+/// restored.
 ///
 /// # Errors
-/// If there is no terminal, or nothing more to read from it.
+/// If there is no terminal, or its input has ended.
 pub(super) fn ask(name: &str) -> Result<String, SecretError> {
     let failed = |source| SecretError::Terminal {
         name: name.to_owned(),
         source,
     };
-    let hidden = Arc::new(Mutex::new(None::<Hidden>));
+    let hidden = Arc::new(Mutex::new(None::<HiddenInput>));
     let runtime = runtime()?;
-    let asked = runtime.block_on(async {
-        let at_end = hidden.clone();
+    let secret = runtime.block_on(async {
+        let on_signal = hidden.clone();
         signals::on_end(move |status| {
-            // Held to the end, so that the terminal is not changed again.
-            let mut hidden = lock(&at_end);
+            // The lock is held until the exit, so that nothing changes the terminal again.
+            let mut hidden = lock(&on_signal);
             if hidden.take().is_some() {
                 eprintln!();
             }
             std::process::exit(status.into());
         })?;
-        // Before the prompt, so that nothing is shown of what a program types as soon as it sees it.
+        // Set before the prompt, since a program may type as soon as it sees the prompt.
         {
             let mut hidden = lock(&hidden);
-            *hidden = Some(Hidden::begin().map_err(failed)?);
+            *hidden = Some(HiddenInput::start().map_err(failed)?);
         }
         let prompt = format!("{name}: ");
         tokio::task::spawn_blocking(move || read(&prompt))
@@ -58,17 +59,19 @@ pub(super) fn ask(name: &str) -> Result<String, SecretError> {
             .map_err(failed)
     });
     lock(&hidden).take();
-    // Who was interrupted does not wait for the thread that reads.
+    // After an interrupt, the exit does not wait for the reading thread.
     runtime.shutdown_background();
-    asked
+    secret
 }
 
-fn lock(hidden: &Mutex<Option<Hidden>>) -> MutexGuard<'_, Option<Hidden>> {
+fn lock(hidden: &Mutex<Option<HiddenInput>>) -> MutexGuard<'_, Option<HiddenInput>> {
     hidden.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads a line as it is typed. It leaves the modes of the terminal alone: two who set them, one of them at a signal, would
-/// undo what the other has done.
+/// Reads a line as it is typed, without setting terminal modes.
+///
+/// Only `HiddenInput` sets and restores the modes. If the reader did so too, each would undo the
+/// changes of the other after a signal.
 #[cfg(unix)]
 fn read(prompt: &str) -> std::io::Result<String> {
     use std::io::Write;
@@ -96,9 +99,12 @@ fn terminal() -> std::io::Result<std::fs::File> {
         .open("/dev/tty")
 }
 
-/// The terminal of this process while it gives each key as it is typed and shows none. Interrupts are all that it still makes
-/// signals of: a stopped process would come back to a terminal that shows everything.
-struct Hidden {
+/// The terminal of this process, set to deliver each key as typed and to show none. The drop
+/// restores the modes.
+///
+/// Only the interrupt key still sends a signal. The suspend key would let the user resume on a
+/// terminal that shows the input.
+struct HiddenInput {
     #[cfg(unix)]
     terminal: std::fs::File,
     #[cfg(unix)]
@@ -106,15 +112,16 @@ struct Hidden {
 }
 
 #[cfg(unix)]
-impl Hidden {
-    fn begin() -> std::io::Result<Self> {
+impl HiddenInput {
+    fn start() -> std::io::Result<Self> {
         use rustix::termios::{
             LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr,
         };
         let terminal = terminal()?;
         let before = tcgetattr(&terminal)?;
         let mut silent = before.clone();
-        // Whole lines would be cut at 4,096 bytes, and at 1,024 on macOS; tokens of some registries are longer.
+        // In line mode, the terminal cuts lines at 4,096 bytes (1,024 on macOS); some registries
+        // have longer tokens.
         silent
             .local_modes
             .remove(LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON);
@@ -128,23 +135,23 @@ impl Hidden {
     }
 }
 
-/// `_POSIX_VDISABLE`: no key has the function.
+/// `_POSIX_VDISABLE`, which disables a special character.
 #[cfg(unix)]
 const DISABLED: u8 = if cfg!(target_os = "linux") { 0 } else { 0xff };
 
 #[cfg(unix)]
-impl Drop for Hidden {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         use rustix::termios::{OptionalActions, tcsetattr};
-        // What else could be done for a terminal that is gone?
+        // It fails only if the terminal is gone, and then there is nothing to restore.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
 
 #[cfg(not(unix))]
-impl Hidden {
-    #[expect(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
-    fn begin() -> std::io::Result<Self> {
+impl HiddenInput {
+    #[expect(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
+    fn start() -> std::io::Result<Self> {
         Ok(Self {})
     }
 }

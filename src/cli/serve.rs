@@ -12,8 +12,8 @@ use super::{USAGE, signals};
 use crate::mcp::{self, HttpOptions, HttpServer, ServeError};
 use crate::tools::Session;
 
-/// How long the end of the session may take once everything is cancelled.
-const LAST: Duration = Duration::from_secs(12);
+/// Time limit for the end of the session, once everything is cancelled.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
 
 pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
     let http = match setup.options.http.read(&setup.environment) {
@@ -28,24 +28,24 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
         env!("CARGO_PKG_VERSION"),
         setup.backend()
     );
-    if let Err(error) = &setup.decision.selected {
+    if let Err(error) = &setup.backend_selection.backend {
         eprintln!("contree-mcp: {error}");
     }
-    for note in &setup.decision.notes {
+    for note in &setup.backend_selection.notes {
         eprintln!("contree-mcp: {note}");
     }
     let session = setup.session(http.is_some())?;
     let runtime = runtime()?;
     let served = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let asked = stop.clone();
-        signals::on_end(move |_| asked.cancel())?;
+        let stop_on_signal = stop.clone();
+        signals::on_end(move |_| stop_on_signal.cancel())?;
         let served = match http {
             None => mcp::serve(session.clone(), stop).await,
             Some(options) => over_http(session.clone(), options, stop).await,
         };
-        // What was left running ends with an engine in this process; a service's operations go on.
-        if tokio::time::timeout(LAST, session.cancel_unattended())
+        // Running operations end with an engine in this process; those of a service continue.
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, session.cancel_left())
             .await
             .is_err()
         {
@@ -71,7 +71,7 @@ async fn over_http(
     Ok(())
 }
 
-/// Drops the session, and with it the embedded engine, which ends what still runs.
+/// Drops the session and with it the embedded engine, which ends running operations.
 pub(super) fn close<T>(session: Arc<T>) {
     drop(session);
 }

@@ -1,4 +1,4 @@
-//! What every command begins with: options, environment and files, and from them the session.
+//! The set-up of every command: options, environment, files, and the session made from them.
 
 use std::sync::Arc;
 
@@ -11,49 +11,51 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::error::CommandError;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 use super::error::SettingsError;
-use super::options::{Level, Options};
+use super::options::{LogLevel, Options};
 use crate::config::{
-    Cloud, Decision, Directories, DirectoryError, Environment, ProfileFiles, Selected, decide,
+    BackendSelection, CloudBackend, Directories, DirectoryError, Environment, ProfileFiles,
+    SelectedBackend, select_backend,
 };
 use crate::tools::{BackendInfo, ClientFactory, LocalAccess, Session, ToolError, ToolSelection};
 use crate::{Client, Error};
 
-/// Said by `whoami`, beside what the engine says of itself.
+/// A note of `whoami`, in addition to the engine's own notes.
 const LOCAL_NOTE: &str = "operations end with this process";
 
-/// All that is known before anything is done.
+/// The inputs of a command.
 pub(super) struct Setup {
     pub(super) options: Options,
     pub(super) environment: Environment,
     pub(super) files: ProfileFiles,
-    pub(super) decision: Decision,
+    pub(super) backend_selection: BackendSelection,
     pub(super) directories: Result<Directories, DirectoryError>,
-    /// Which tools there are to call.
-    pub(super) offer: ToolSelection,
+    /// The tools that are offered.
+    pub(super) tool_selection: ToolSelection,
 }
 
 impl Setup {
     pub(super) fn new(options: Options) -> Self {
         let environment = Environment::of_process();
         let files = ProfileFiles::load(&environment);
-        let decision = decide(&options.flags(), &environment, &files);
+        let backend_selection = select_backend(&options.flags(), &environment, &files);
         let directories = Directories::find(&environment);
         Self {
             options,
             environment,
             files,
-            decision,
+            backend_selection,
             directories,
-            offer: ToolSelection::default(),
+            tool_selection: ToolSelection::default(),
         }
     }
 
-    /// Begins logging to standard error and says what the options left to say.
+    /// Starts logging to standard error, and warns about options without effect.
     pub(super) fn log(&self) {
         let level = self.options.level(&self.environment);
         let own = filter(level);
-        // rmcp warns of every error it passes on; that is of use only when looking closer. Never closer than this: from its next
-        // level on it writes whole requests down, and there may be secrets in them.
+        // rmcp warns about every error that it passes on, which is useful only for debugging. Its
+        // level stays at INFO or above: from DEBUG on, it logs whole requests, which may contain
+        // secrets.
         let rmcp = if own >= LevelFilter::DEBUG {
             LevelFilter::INFO
         } else {
@@ -75,50 +77,54 @@ impl Setup {
         let unused = self.options.without_effect();
         if !unused.is_empty() {
             tracing::warn!(
-                "no longer of any effect, and accepted for old configurations only: {}",
+                "options without effect, which are accepted only for old configurations: {}",
                 unused.join(", ")
             );
         }
     }
 
-    /// The backend for people: which, and why.
+    /// The backend and the reason for it, as text for users.
     pub(super) fn backend(&self) -> String {
-        match &self.decision.selected {
-            Ok(Selected::Local) => format!("the embedded engine ({})", self.decision.why),
-            Ok(Selected::Cloud(cloud)) => format!("{} ({})", cloud.url, self.decision.why),
-            Err(_) => format!("none ({})", self.decision.why),
+        match &self.backend_selection.backend {
+            Ok(SelectedBackend::Local) => {
+                format!("the embedded engine ({})", self.backend_selection.why)
+            }
+            Ok(SelectedBackend::Cloud(cloud)) => {
+                format!("{} ({})", cloud.url, self.backend_selection.why)
+            }
+            Err(_) => format!("none ({})", self.backend_selection.why),
         }
     }
 
-    /// The session of this process. Nothing is connected to yet.
+    /// Creates the session of this process. It does not connect yet.
     ///
     /// # Errors
-    /// If an allowed path is not there.
+    /// If an allowed path does not exist.
     pub(super) fn session(&self, over_http: bool) -> Result<Arc<Session>, CommandError> {
         let mut info = BackendInfo::default();
-        info.why.clone_from(&self.decision.why);
-        info.notes.clone_from(&self.decision.notes);
-        let connect: ClientFactory = match (&self.decision.selected, &self.directories) {
-            (Ok(Selected::Cloud(cloud)), _) => {
+        info.why.clone_from(&self.backend_selection.why);
+        info.notes.clone_from(&self.backend_selection.notes);
+        let connect: Connect = match (&self.backend_selection.backend, &self.directories) {
+            (Ok(SelectedBackend::Cloud(cloud)), _) => {
                 info.name = "cloud";
                 let cloud = cloud.clone();
                 Box::new(move || {
                     std::future::ready(connect(&cloud).map_err(ToolError::no_backend)).boxed()
                 })
             }
-            (Ok(Selected::Local), Ok(directories)) => {
+            (Ok(SelectedBackend::Local), Ok(directories)) => {
                 info.name = "local";
                 info.ends_with_process = true;
                 info.notes.push(LOCAL_NOTE.to_owned());
                 self.local(directories, over_http)
             }
-            (Ok(Selected::Local), Err(error)) => failing(error.to_string()),
+            (Ok(SelectedBackend::Local), Err(error)) => failing(error.to_string()),
             (Err(error), _) => failing(error.to_string()),
         };
-        let is_near = !over_http;
+        let is_local = !over_http;
         let mut session = Session::new(info, connect)
-            .with_selection(self.offer.clone())
-            .with_desktop(is_near && has_desktop(&self.environment))
+            .with_selection(self.tool_selection.clone())
+            .with_desktop(is_local && has_desktop(&self.environment))
             .with_local_access(self.local_access(over_http)?);
         if let Ok(directories) = &self.directories {
             session = session.with_state_directory(directories.state.clone());
@@ -126,7 +132,7 @@ impl Setup {
         Ok(Arc::new(session))
     }
 
-    /// What tools may touch on this machine.
+    /// The files of this machine that tools may access.
     fn local_access(&self, over_http: bool) -> Result<LocalAccess, CommandError> {
         let allowed = &self.options.allow_path;
         let access = if over_http || !allowed.is_empty() {
@@ -135,18 +141,19 @@ impl Setup {
             LocalAccess::everything()
         };
         let access = access.with_secrets(self.options.http.token_file().cloned());
-        let mut ours = Directories::usual(&self.environment);
+        let mut own_directories = Directories::defaults(&self.environment);
         if let Ok(directories) = &self.directories {
-            ours.extend([directories.state.clone(), directories.data.clone()]);
+            own_directories.extend([directories.state.clone(), directories.data.clone()]);
         }
-        // The whole directories: a store that was set aside has credentials in it too.
-        Ok(access.with_own(ours))
+        // The directories as a whole, since a state store that was set aside also contains
+        // credentials.
+        Ok(access.with_own(own_directories))
     }
 
     /// The embedded engine's settings: options, else the environment, else defaults.
     ///
     /// # Errors
-    /// A sentence about what cannot be read, or that there is nowhere to keep data.
+    /// An invalid option or variable, or a missing home directory.
     #[cfg(all(feature = "engine", target_os = "linux"))]
     pub(super) fn local_config(&self) -> Result<crate::engine::LocalConfig, SettingsError> {
         let directories = self.directories.as_ref().map_err(Clone::clone)?;
@@ -158,23 +165,23 @@ impl Setup {
     }
 
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    fn local(&self, _directories: &Directories, stays: bool) -> ClientFactory {
+    fn local(&self, _directories: &Directories, is_server: bool) -> Connect {
         match self.local_config() {
             Ok(config) => {
                 super::network::warn(&config);
-                local(config, stays)
+                local(config, is_server)
             }
             Err(error) => failing(error.to_string()),
         }
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
-    fn local(&self, _directories: &Directories, _stays: bool) -> ClientFactory {
+    fn local(&self, _directories: &Directories, _is_server: bool) -> Connect {
         failing(super::error::NO_ENGINE.to_owned())
     }
 }
 
-/// Whether a browser started here would be seen by the user.
+/// Whether the user would see a browser that this process starts.
 fn has_desktop(environment: &Environment) -> bool {
     if cfg!(any(target_os = "macos", target_os = "windows")) {
         return environment.get("SSH_CONNECTION").is_none();
@@ -185,14 +192,14 @@ fn has_desktop(environment: &Environment) -> bool {
         .is_some()
 }
 
-fn filter(level: Level) -> LevelFilter {
+fn filter(level: LogLevel) -> LevelFilter {
     match level {
-        Level::Off => LevelFilter::OFF,
-        Level::Error => LevelFilter::ERROR,
-        Level::Warning => LevelFilter::WARN,
-        Level::Info => LevelFilter::INFO,
-        Level::Debug => LevelFilter::DEBUG,
-        Level::Trace => LevelFilter::TRACE,
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
     }
 }
 
@@ -201,16 +208,16 @@ fn failing(why: String) -> ClientFactory {
     Box::new(move || std::future::ready(Err(error.clone())).boxed())
 }
 
-fn connect(cloud: &Cloud) -> Result<Client, Error> {
+fn connect(cloud: &CloudBackend) -> Result<Client, Error> {
     Client::connect(cloud.backend()?)
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn local(config: crate::engine::LocalConfig, stays: bool) -> ClientFactory {
+fn local(config: crate::engine::LocalConfig, is_server: bool) -> Connect {
     Box::new(move || {
         let config = config.clone();
         async move {
-            tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(stays))
+            tokio::task::spawn_blocking(move || contree_engine::ControlGroups::enter(is_server))
                 .await
                 .map_err(ToolError::no_backend)?;
             Client::local(config).await.map_err(ToolError::no_backend)

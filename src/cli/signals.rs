@@ -1,28 +1,29 @@
-//! Signals that ask the process to end.
+//! Signals that request the end of the process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::process::ProcessError;
 
-/// Calls `first` at the first such signal, with the exit status that goes with it, and ends the process at the second.
+/// Calls `on_first` with the matching exit status at the first such signal, and exits at the
+/// second.
 ///
 /// # Errors
-/// When the system does not let us listen.
-pub(super) fn on_end(first: impl Fn(u8) + Send + Sync + 'static) -> Result<(), ProcessError> {
-    let asked = Arc::new(AtomicBool::new(false));
-    let first = Arc::new(first);
-    let ask = move |status: u8| {
-        if asked.swap(true, Ordering::AcqRel) {
+/// If the process cannot listen for signals.
+pub(super) fn on_end(on_first: impl Fn(u8) + Send + Sync + 'static) -> Result<(), ProcessError> {
+    let signalled = Arc::new(AtomicBool::new(false));
+    let on_first = Arc::new(on_first);
+    let handle = move |status: u8| {
+        if signalled.swap(true, Ordering::AcqRel) {
             std::process::exit(status.into());
         }
-        first(status);
+        on_first(status);
     };
-    listen(ask).map_err(ProcessError::Signals)
+    listen(handle).map_err(ProcessError::Signals)
 }
 
 #[cfg(unix)]
-fn listen(ask: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
+fn listen(handle: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     for kind in [
         SignalKind::terminate(),
@@ -30,11 +31,11 @@ fn listen(ask: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
         SignalKind::hangup(),
     ] {
         let mut signals = signal(kind)?;
-        let ask = ask.clone();
+        let handle = handle.clone();
         let status = u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX);
         tokio::spawn(async move {
             while signals.recv().await.is_some() {
-                ask(status);
+                handle(status);
             }
         });
     }
@@ -42,10 +43,10 @@ fn listen(ask: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn listen(ask: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
+fn listen(handle: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {
-            ask(130);
+            handle(130);
         }
     });
     Ok(())

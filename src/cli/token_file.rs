@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::output::say;
 use crate::mcp::{InvalidToken, Token};
 
-/// The longest file that can be a token of the MCP server.
+/// Number of bytes that are read of a token file of the MCP server.
 const LONGEST_TOKEN: u64 = 4096;
 
-/// Why a file holds no token.
+/// An error in a token file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenFileError {
     #[error("cannot read the token file {}: {source}", path.display())]
@@ -24,35 +24,35 @@ pub(super) enum TokenFileError {
     Empty(PathBuf),
     #[cfg(all(feature = "engine", target_os = "linux"))]
     #[error(
-        "the token in {} must be one word of visible ASCII characters, as a header carries it",
+        "the token in {} must be one word of visible ASCII characters, since an HTTP header carries it",
         .0.display()
     )]
     NotOneWord(PathBuf),
 }
 
-fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> TokenFileError {
+fn read_error(path: &Path) -> impl FnOnce(io::Error) -> TokenFileError {
     let path = path.to_owned();
     move |source| TokenFileError::Read { path, source }
 }
 
-/// Reads the token of the MCP server, and warns if others can.
-pub(super) fn of_mcp(path: &Path) -> Result<Token, TokenFileError> {
+/// Reads the token of the MCP server, and warns if other users may read the file.
+pub(super) fn read_mcp_token(path: &Path) -> Result<Token, TokenFileError> {
     use std::io::Read as _;
     let mut text = String::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(LONGEST_TOKEN).read_to_string(&mut text))
-        .map_err(unreadable(path))?;
-    warn_if_shared(path).map_err(unreadable(path))?;
+        .map_err(read_error(path))?;
+    warn_if_shared(path).map_err(read_error(path))?;
     Token::new(text.trim()).map_err(|source| TokenFileError::Invalid {
         path: path.to_owned(),
         source,
     })
 }
 
-/// Reads the token of `engine serve`, and warns if others can.
+/// Reads the token of `engine serve`, and warns if other users may read the file.
 #[cfg(all(feature = "engine", target_os = "linux"))]
-pub(super) fn of_engine(path: &Path) -> Result<String, TokenFileError> {
-    let text = std::fs::read_to_string(path).map_err(unreadable(path))?;
+pub(super) fn read_engine_token(path: &Path) -> Result<String, TokenFileError> {
+    let text = std::fs::read_to_string(path).map_err(read_error(path))?;
     let token = text.trim();
     if token.is_empty() {
         return Err(TokenFileError::Empty(path.to_owned()));
@@ -60,7 +60,7 @@ pub(super) fn of_engine(path: &Path) -> Result<String, TokenFileError> {
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(TokenFileError::NotOneWord(path.to_owned()));
     }
-    warn_if_shared(path).map_err(unreadable(path))?;
+    warn_if_shared(path).map_err(read_error(path))?;
     Ok(token.to_owned())
 }
 
@@ -78,7 +78,7 @@ fn warn_if_shared(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "it can fail elsewhere")]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on other systems")]
 fn warn_if_shared(_: &Path) -> io::Result<()> {
     Ok(())
 }
@@ -97,8 +97,8 @@ mod tests {
             ("", false),
         ] {
             std::fs::write(file.path(), text).unwrap();
-            assert_eq!(of_mcp(file.path()).is_ok(), good, "{text:?}");
+            assert_eq!(read_mcp_token(file.path()).is_ok(), good, "{text:?}");
         }
-        assert!(of_mcp(Path::new("/nowhere/token")).is_err());
+        assert!(read_mcp_token(Path::new("/nowhere/token")).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `contree-mcp tools`: what there is to call, and what has changed about it.
+//! `contree-mcp tools`: lists the tools, and compares them with a recorded surface.
 
 use std::path::{Path, PathBuf};
 
@@ -11,29 +11,29 @@ use super::setup::Setup;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
 use crate::tools::{Tool, find_tool};
 
-/// Exit status of each severity, apart from those of failures.
+/// Exit statuses of the severities. They differ from those of failures.
 const WORDING: u8 = 3;
 const BEHAVIOURAL: u8 = 4;
 const BREAKING: u8 = 5;
 
-/// Why a surface cannot be compared.
+/// An error of a comparison of surfaces.
 #[derive(Debug, thiserror::Error)]
 enum DiffError {
     #[error(transparent)]
     Read(#[from] std::io::Error),
-    #[error("this is no JSON: {0}")]
+    #[error("not valid JSON: {0}")]
     NotJson(#[from] serde_json::Error),
     #[error(transparent)]
     Surface(#[from] SurfaceError),
 }
 
-/// List the tools and their parameters, or what has changed since a surface was recorded
+/// List the tools and their parameters, or compare them with a recorded surface
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Exit status of --diff: 0 nothing changed, 3 wording alone, 4 behaviour, 5 something breaks."
+    after_help = "Exit status of --diff: 0 no change, 3 only wording, 4 behaviour, 5 breaking changes."
 )]
 pub(super) struct Tools {
-    /// How to print them; `surface` has prompts, resources and instructions as well
+    /// Output format; `surface` also has prompts, resources and instructions
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     /// Compare with a surface that was printed earlier, or with an answer of tools/list
@@ -61,11 +61,11 @@ impl Tools {
         }
         let text = match self.format {
             Format::Json => {
-                let all: Vec<Value> = setup.offer.tools().map(surface::tool).collect();
+                let all: Vec<Value> = setup.tool_selection.tools().map(surface::tool).collect();
                 format!("{:#}\n", Value::Array(all))
             }
-            Format::Surface => format!("{:#}\n", surface::whole(&setup.offer)),
-            Format::Text => setup.offer.tools().map(human).collect(),
+            Format::Surface => format!("{:#}\n", surface::whole(&setup.tool_selection)),
+            Format::Text => setup.tool_selection.tools().map(tool_text).collect(),
         };
         super::output::print(&text)?;
         Ok(0)
@@ -87,22 +87,22 @@ impl Tools {
     }
 }
 
-/// What has changed since the surface in `old`.
+/// The changes since the surface in the file `old`.
 fn changes(old: &Path, setup: &Setup) -> Result<Vec<Change>, DiffError> {
     let value: Value = serde_json::from_str(&std::fs::read_to_string(old)?)?;
     let old = surface::read(&value)?;
-    let new = surface::read(&surface::whole(&setup.offer))?;
+    let new = surface::read(&surface::whole(&setup.tool_selection))?;
     let alias = |tool: &str, argument: &str| {
         let mut aliases = find_tool(tool)?.param_aliases.iter();
-        let known = aliases.find(|(alias, _)| *alias == argument);
-        known.map(|(_, meant)| *meant)
+        let renamed = aliases.find(|(alias, _)| *alias == argument);
+        renamed.map(|(_, current)| *current)
     };
-    let today = |tool: &str| find_tool(tool).map(|tool| tool.name);
-    Ok(compare(&old, &new, today, alias))
+    let current_name = |tool: &str| find_tool(tool).map(|tool| tool.name);
+    Ok(compare(&old, &new, current_name, alias))
 }
 
-/// `NAME PARAM PARAM [PARAM=DEFAULT] …` and what it is.
-fn human(tool: &Tool) -> String {
+/// The tool as `NAME PARAM PARAM [PARAM=DEFAULT] …` and its title.
+fn tool_text(tool: &Tool) -> String {
     let schema = tool.input_schema();
     let required: Vec<&str> = schema["required"]
         .as_array()

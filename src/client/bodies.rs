@@ -1,4 +1,4 @@
-//! Bodies of refusals: proxies answer HTML, or nothing, where the API promises an `Error`.
+//! Bodies of error responses. Proxies send HTML, or nothing, where the API promises an `Error`.
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -10,10 +10,12 @@ use serde_json::Value;
 
 use crate::types;
 
-/// The most that is read of a refusal.
+/// Number of bytes that are read of an error body.
 const LIMIT: usize = 256 * 1024;
 
-/// Gives a refusal a body of the type that the API promises, so that its status is not lost for want of one.
+/// Replaces the body of an error response by an `Error` in JSON.
+///
+/// Otherwise the generated client would report a decoding error and lose the status.
 pub(super) async fn normalise(mut response: Response) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -22,14 +24,14 @@ pub(super) async fn normalise(mut response: Response) -> Response {
     let url = response.url().clone();
     let headers = response.headers().clone();
     let mut body = BytesMut::new();
-    // A body that breaks off is judged by what there is.
+    // If the body breaks off, the received part is used.
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
         if body.len() > LIMIT {
             break;
         }
     }
-    let body = typed(status, &body.freeze());
+    let body = error_json(status, &body.freeze());
     let mut builder = http::Response::builder().status(status).url(url);
     for (name, value) in &headers {
         let about_body = [
@@ -50,14 +52,14 @@ pub(super) async fn normalise(mut response: Response) -> Response {
 }
 
 /// The body as an `Error` in JSON.
-fn typed(status: StatusCode, body: &[u8]) -> Vec<u8> {
+fn error_json(status: StatusCode, body: &[u8]) -> Vec<u8> {
     let error = match serde_json::from_slice::<types::Error>(body) {
         Ok(mut error) => {
             error.status.get_or_insert_with(|| status.as_u16().into());
             error
         }
         Err(_) => types::Error {
-            error: other(status, body).into(),
+            error: fallback_message(status, body).into(),
             status: Some(status.as_u16().into()),
             traceback: Vec::new(),
         },
@@ -65,9 +67,9 @@ fn typed(status: StatusCode, body: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&error).unwrap_or_default()
 }
 
-/// What a body of another shape says.
-fn other(status: StatusCode, body: &[u8]) -> String {
-    let said = match serde_json::from_slice::<Value>(body) {
+/// The message in a body that is not an `Error`.
+fn fallback_message(status: StatusCode, body: &[u8]) -> String {
+    let message = match serde_json::from_slice::<Value>(body) {
         Ok(Value::Object(fields)) => ["message", "detail", "title"]
             .iter()
             .find_map(|name| fields.get(*name)?.as_str())
@@ -76,35 +78,35 @@ fn other(status: StatusCode, body: &[u8]) -> String {
         Ok(other) => other.to_string(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let said = excerpt(&said);
-    if said.is_empty() {
+    let message = excerpt(&message);
+    if message.is_empty() {
         reason(status).to_owned()
     } else {
-        said
+        message
     }
 }
 
-/// What a status says by itself.
+/// The standard reason phrase of a status.
 pub(super) fn reason(status: StatusCode) -> &'static str {
     status.canonical_reason().unwrap_or("no reason given")
 }
 
-/// A text without markup, on one line, cut to what one reads.
+/// The text without markup, on one line, cut to 300 characters.
 pub(super) fn excerpt(text: &str) -> String {
     const WIDTH: usize = 300;
     let mut plain = String::new();
     let mut rest = text;
-    // A `<` that no `>` follows is text.
+    // A `<` without a `>` after it is text.
     while let Some((before, after)) = rest.split_once('<') {
         let Some((tag, after)) = after.split_once('>') else {
             break;
         };
         plain.push_str(before);
         plain.push(' ');
-        let hidden = ["style", "script"]
+        let element = ["style", "script"]
             .iter()
             .find(|name| tag.to_ascii_lowercase().starts_with(**name));
-        rest = match hidden {
+        rest = match element {
             Some(name) => after
                 .split_once(&format!("</{name}>"))
                 .map_or("", |(_, after)| after),
@@ -119,11 +121,11 @@ pub(super) fn excerpt(text: &str) -> String {
     }
 }
 
-/// An answer without a body in place of another.
-pub(super) fn empty(status: StatusCode, instead_of: &Response) -> Option<Response> {
+/// An empty response with `status` that replaces another response.
+pub(super) fn empty(status: StatusCode, replaced: &Response) -> Option<Response> {
     let builder = http::Response::builder()
         .status(status)
-        .url(instead_of.url().clone());
+        .url(replaced.url().clone());
     builder.body(Bytes::new()).ok().map(Response::from)
 }
 
@@ -131,9 +133,9 @@ pub(super) fn empty(status: StatusCode, instead_of: &Response) -> Option<Respons
 mod tests {
     use super::*;
 
-    fn said(status: u16, body: &str) -> types::Error {
+    fn error(status: u16, body: &str) -> types::Error {
         let status = StatusCode::from_u16(status).unwrap();
-        serde_json::from_slice(&typed(status, body.as_bytes())).unwrap()
+        serde_json::from_slice(&error_json(status, body.as_bytes())).unwrap()
     }
 
     #[test]
@@ -153,7 +155,7 @@ mod tests {
             (400, "a < b", "a < b"),
             (599, "", "no reason given"),
         ] {
-            let error = said(status, body);
+            let error = error(status, body);
             assert_eq!(error.message(), message);
             assert_eq!(error.status, Some(status.into()));
         }

@@ -16,29 +16,30 @@ use crate::{
     backend::{Address, Backend, Credentials},
 };
 
-/// What every clone of a [`Client`] shares.
+/// The state that all clones of a [`Client`] share.
 #[derive(Clone)]
 pub(crate) struct ClientState {
     pub(super) backend: Arc<Backend>,
     pub(super) credentials: Credentials,
-    /// Uploads have a connection pool without a limit on silence, since a server is silent while it receives.
+    /// The HTTP client for uploads. It has no idle timeout, since a server sends nothing while it
+    /// receives.
     uploads: Arc<OnceLock<reqwest::Client>>,
     guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// How many idle connections to a unix socket are kept.
+/// Maximum number of idle connections kept to a unix socket.
 #[cfg(unix)]
 const UNIX_IDLE: usize = 8;
 
 impl Client {
-    /// A client of `backend`; nothing is sent yet.
+    /// Creates a client of `backend`; nothing is sent yet.
     ///
-    /// Clones are cheap and share their connections. A backend on a unix socket, or on this machine, loads no
-    /// certificates.
+    /// Clones are cheap and share their connections. For a backend on a unix socket or with an
+    /// `http://` address, no certificates are loaded.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for a token or project that no header can carry; [`Error::Connection`] if the system's
-    /// certificates cannot be read.
+    /// [`Error::InvalidArgument`] for a token or project that an HTTP header cannot carry;
+    /// [`Error::Connection`] if the system's certificates cannot be read.
     pub fn connect(backend: Backend) -> Result<Self, Error> {
         let (_, idle) = backend.timeouts();
         let http = build(&backend, Some(idle))?;
@@ -61,7 +62,7 @@ impl Client {
     }
 
     /// Keeps `guard` alive as long as any clone of this client.
-    #[allow(dead_code, reason = "the embedded engine's, which is a feature")]
+    #[allow(dead_code, reason = "used by the embedded engine, which is a feature")]
     pub(crate) fn with_guard(mut self, guard: Arc<dyn Any + Send + Sync>) -> Self {
         self.inner.guard = Some(guard);
         self
@@ -69,7 +70,7 @@ impl Client {
 }
 
 impl ClientState {
-    /// The HTTP client for uploads, built at the first one.
+    /// The HTTP client for uploads, built at the first upload.
     pub(super) fn upload_client(&self, fallback: &reqwest::Client) -> reqwest::Client {
         self.uploads
             .get_or_init(|| build(&self.backend, None).unwrap_or_else(|_| fallback.clone()))
@@ -97,8 +98,8 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
             install_provider();
             builder
         }
-        // Neither a proxy nor TLS has a part here. With no certificates of its own, rustls would load the system's,
-        // which takes long, and fail where there are none.
+        // Neither a proxy nor TLS is needed here. Without this configuration, rustls would load the
+        // system's certificates: that is slow, and fails on a system without any.
         Address::Http(_) => builder
             .no_proxy()
             .tls_backend_preconfigured(no_certificates()?),
@@ -106,7 +107,8 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
         Address::Unix(path) => builder
             .no_proxy()
             .tls_backend_preconfigured(no_certificates()?)
-            // Connecting costs next to nothing, and an idle connection two descriptors of one process.
+            // Connecting is cheap, while an idle connection to an engine in this process costs two
+            // descriptors.
             .pool_max_idle_per_host(UNIX_IDLE)
             .unix_socket(path.as_path()),
         #[cfg(not(unix))]
@@ -133,7 +135,8 @@ fn user_agent() -> String {
     )
 }
 
-/// Follows redirects within the origin only: beyond it, reqwest drops `Authorization`, but not `Project`.
+/// Follows redirects within one origin only: for another origin, reqwest drops `Authorization` but
+/// not `Project`.
 fn same_origin() -> redirect::Policy {
     const LIMIT: usize = 5;
     redirect::Policy::custom(|attempt| {
@@ -149,10 +152,10 @@ fn same_origin() -> redirect::Policy {
     })
 }
 
-/// A program that has chosen a cryptography provider keeps it.
+/// Installs a cryptography provider unless the program has already chosen one.
 fn install_provider() {
     if CryptoProvider::get_default().is_none() {
-        // It fails only if another thread was quicker, which is as well.
+        // It fails only if another thread installed one first, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
     }
 }

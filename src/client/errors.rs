@@ -1,4 +1,4 @@
-//! Turning what the generated client and the HTTP library report into [`Error`].
+//! Conversion of errors of the generated client and the HTTP library into [`Error`].
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl From<reqwest::Error> for Error {
             Self::Timeout(text)
         } else if error.is_builder() {
             Self::InvalidArgument(format!(
-                "no request can be made of this, since a name or path in it is too long: {text}"
+                "the request cannot be built, since a name or path in it is too long: {text}"
             ))
         } else {
             Self::Connection(text)
@@ -51,24 +51,24 @@ impl From<reqwest::Error> for Error {
     }
 }
 
-/// The body of a refusal, if the operation has one.
-trait Refusal {
+/// The body of an error response; `()` for an operation without one.
+trait ErrorBody {
     fn message(&self, status: StatusCode) -> String;
 }
 
-impl Refusal for types::Error {
+impl ErrorBody for types::Error {
     fn message(&self, _: StatusCode) -> String {
         types::Error::message(self)
     }
 }
 
-impl Refusal for () {
+impl ErrorBody for () {
     fn message(&self, status: StatusCode) -> String {
         reason(status).to_owned()
     }
 }
 
-fn refused<E: Refusal>(answer: &ResponseValue<E>) -> Error {
+fn api_error<E: ErrorBody>(answer: &ResponseValue<E>) -> Error {
     let status = answer.status();
     api(
         status,
@@ -77,7 +77,7 @@ fn refused<E: Refusal>(answer: &ResponseValue<E>) -> Error {
     )
 }
 
-fn unexpected(status: StatusCode, headers: &HeaderMap) -> Error {
+fn unexpected_status(status: StatusCode, headers: &HeaderMap) -> Error {
     if status.is_redirection() {
         let target = headers
             .get(http::header::LOCATION)
@@ -89,7 +89,7 @@ fn unexpected(status: StatusCode, headers: &HeaderMap) -> Error {
         return api(
             status,
             format!(
-                "a redirect{to} was not followed, since credentials stay with their own server: check the URL"
+                "a redirect{to} was not followed, since it would send the credentials to another server: check the URL"
             ),
             None,
         );
@@ -97,13 +97,15 @@ fn unexpected(status: StatusCode, headers: &HeaderMap) -> Error {
     api(status, reason(status), retry_after(headers))
 }
 
-fn from_generated<E: Refusal>(error: Generated<E>) -> Error {
+fn from_generated<E: ErrorBody>(error: Generated<E>) -> Error {
     match error {
-        Generated::ErrorResponse(answer) => refused(&answer),
+        Generated::ErrorResponse(answer) => api_error(&answer),
         Generated::CommunicationError(error)
         | Generated::ResponseBodyError(error)
         | Generated::InvalidUpgrade(error) => error.into(),
-        Generated::UnexpectedResponse(answer) => unexpected(answer.status(), answer.headers()),
+        Generated::UnexpectedResponse(answer) => {
+            unexpected_status(answer.status(), answer.headers())
+        }
         Generated::InvalidResponsePayload(body, error) => {
             let excerpt = excerpt(&String::from_utf8_lossy(&body));
             Error::Protocol(format!("{error}, in `{excerpt}`"))

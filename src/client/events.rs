@@ -1,4 +1,4 @@
-//! What an operation reports while it runs.
+//! The events that an operation reports while it runs.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -7,29 +7,30 @@ use serde_json::Value;
 
 use crate::{Error, types};
 
-/// One entry of an operation's log.
+/// One entry of an operation's event log.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Rises with every entry of the log.
+    /// The id, which increases with every entry of the log.
     pub id: u64,
-    /// When it happened, as the backend writes times (RFC 3339).
+    /// The time of the event, as the backend writes it (RFC 3339).
     pub ts: String,
-    /// Whom it concerns: 0 the sandbox as a whole, 1 the main process, 2 and up the further ones.
+    /// The process: 0 for the sandbox as a whole, 1 for the main process, 2 and up for
+    /// subprocesses.
     pub spid: u64,
-    /// What happened.
+    /// The kind of the event and its data.
     pub payload: Payload,
 }
 
-/// What happened.
+/// The kind of the event and its data.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Payload {
-    /// The sandbox came up.
+    /// The sandbox started.
     Init(types::EventDataInit),
     /// A process was started.
     Spawn(types::EventDataSpawn),
-    /// A process was given input.
+    /// A process received input.
     Stdin(Chunk),
     /// A process wrote to its standard output.
     Stdout(Chunk),
@@ -37,17 +38,17 @@ pub enum Payload {
     Stderr(Chunk),
     /// A process ended.
     Exit(types::EventDataExit),
-    /// A stream grew beyond what is recorded.
+    /// A stream exceeded the recorded size.
     Truncated(types::EventDataTruncated),
-    /// The writable layer grew beyond its bound.
+    /// The upper directory exceeded its size limit.
     SizeCap(types::EventDataSizeCap),
     /// The network was set up, or its counters were read.
     Network(Box<types::EventDataNetwork>),
-    /// The sandbox was taken down.
+    /// The sandbox shut down.
     Shutdown(types::EventDataShutdown),
-    /// The operation is over; the last event of every log.
+    /// The operation ended. This is the last event of every log.
     Completion(types::EventDataCompletion),
-    /// Something that this version does not know.
+    /// An event that this version does not know or cannot read.
     Unknown {
         /// The event's `type`.
         kind: String,
@@ -66,9 +67,22 @@ pub struct Chunk {
     pub truncated: bool,
 }
 
-/// An event as it is sent.
+/// An error in the data of an event or of a recorded stream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DataError {
+    /// The data does not have the fields of the event's type.
+    #[error("{kind}: {source}")]
+    Fields {
+        kind: String,
+        source: serde_json::Error,
+    },
+    #[error("a stream is not valid base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+}
+
+/// An event in its JSON form.
 #[derive(Deserialize)]
-struct Wire {
+struct EventJson {
     id: u64,
     #[serde(default)]
     ts: String,
@@ -83,24 +97,25 @@ impl Event {
     /// Reads an event from its JSON form.
     ///
     /// # Errors
-    /// [`Error::Protocol`] if it is no event, or if what output and result depend on cannot be read. Other events that
-    /// cannot be read, and unknown ones, are [`Payload::Unknown`].
+    /// [`Error::Protocol`] if `text` is not an event. The same holds for invalid data in an event
+    /// that the output or the result depends on. Every other unknown or invalid event becomes
+    /// [`Payload::Unknown`].
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        let wire: Wire = serde_json::from_str(text).map_err(|error| {
+        let json: EventJson = serde_json::from_str(text).map_err(|error| {
             Error::Protocol(format!(
                 "{error}, in the event `{}`",
                 super::bodies::excerpt(text)
             ))
         })?;
-        let (id, kind) = (wire.id, wire.kind);
-        // Older logs leave the process out where there is only one.
+        let (id, kind) = (json.id, json.kind);
+        // Older logs omit the process if there is only one.
         let of_process =
             ["spawn", "stdin", "stdout", "stderr", "exit", "truncated"].contains(&kind.as_str());
         Ok(Self {
             id,
-            ts: wire.ts,
-            spid: wire.spid.unwrap_or(u64::from(of_process)),
-            payload: Payload::read(kind, wire.data)
+            ts: json.ts,
+            spid: json.spid.unwrap_or(u64::from(of_process)),
+            payload: Payload::read(kind, json.data)
                 .map_err(|error| Error::Protocol(format!("event {id}: {error}")))?,
         })
     }
@@ -112,9 +127,12 @@ impl Event {
 }
 
 impl Payload {
-    fn read(kind: String, data: Value) -> Result<Self, String> {
-        fn strict<T: DeserializeOwned>(kind: &str, data: Value) -> Result<T, String> {
-            serde_json::from_value(data).map_err(|error| format!("{kind}: {error}"))
+    fn read(kind: String, data: Value) -> Result<Self, DataError> {
+        fn strict<T: DeserializeOwned>(kind: &str, data: Value) -> Result<T, DataError> {
+            serde_json::from_value(data).map_err(|source| DataError::Fields {
+                kind: kind.to_owned(),
+                source,
+            })
         }
         fn lenient<T: DeserializeOwned>(
             kind: String,
@@ -150,7 +168,7 @@ impl Payload {
 }
 
 impl Chunk {
-    fn read(data: types::EventDataStream) -> Result<Self, String> {
+    fn read(data: types::EventDataStream) -> Result<Self, DataError> {
         Ok(Self {
             bytes: decode(data.value, data.encoding)?.into(),
             truncated: data.truncated.unwrap_or_default(),
@@ -158,13 +176,11 @@ impl Chunk {
     }
 }
 
-/// The bytes of a stream that JSON carries as text.
-pub(super) fn decode(value: String, encoding: types::StreamEncoding) -> Result<Vec<u8>, String> {
+/// Decodes a stream that JSON carries as text.
+pub(super) fn decode(value: String, encoding: types::StreamEncoding) -> Result<Vec<u8>, DataError> {
     match encoding {
         types::StreamEncoding::Ascii => Ok(value.into_bytes()),
-        types::StreamEncoding::Base64 => STANDARD
-            .decode(value.trim_end())
-            .map_err(|error| format!("a stream is no base64: {error}")),
+        types::StreamEncoding::Base64 => Ok(STANDARD.decode(value.trim_end())?),
     }
 }
 
@@ -185,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_incomplete_events_survive() {
+    fn unknown_and_incomplete_events_are_kept() {
         let event = Event::from_json(r#"{"id":1,"type":"snapshot","data":{"a":1}}"#).unwrap();
         assert!(matches!(event.payload, Payload::Unknown { kind, .. } if kind == "snapshot"));
         let event = Event::from_json(r#"{"id":1,"type":"init","data":{"init_pid":1}}"#).unwrap();
@@ -196,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_result_depends_on_is_never_skipped() {
+    fn events_that_the_result_depends_on_are_never_skipped() {
         for bad in [
             r#"{"id":1,"type":"stdout","data":{"value":"?","encoding":"base64"}}"#,
             r#"{"id":1,"type":"stdout","data":{"value":"x","encoding":"rot13"}}"#,

@@ -23,54 +23,56 @@ use tokio::{
 use super::retry::calls_for_retry;
 use crate::{Client, Error, types};
 
-/// How much of a file is held in memory at once.
+/// Number of bytes of a file that are held in memory at once.
 const CHUNK: usize = 256 * 1024;
 
 impl Client {
-    /// Uploads a file and returns its record; a content that the backend has already is not sent again.
+    /// Uploads a file and returns its record. Content that the backend already has is not sent.
     ///
-    /// The file is read twice, first to know its hash, and never held in memory. A failed upload is repeated from its
-    /// start.
+    /// The file is read twice, first to compute its hash, and never held in memory as a whole. A
+    /// failed upload starts again at the beginning of the file.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::FileChanged`] if it changes in between: the backend then holds
-    /// nothing of it.
+    /// [`Error::Io`] if the file cannot be read. [`Error::FileChanged`] if it changes between the
+    /// two reads; the backend then stores nothing.
     pub async fn upload_path(&self, path: &Path) -> Result<types::FileResponse, Error> {
-        let content = Content::open(path).await?;
+        let content = Upload::open(path).await?;
         self.upload(&content).await
     }
 
-    /// Uploads a content whose hash is known, opened anew for each try; `path` is for messages. With `look`, the backend is
-    /// asked for it first.
-    #[allow(dead_code, reason = "the tools', which are a feature")]
+    /// Uploads content whose hash is known. `open` is called for each attempt; `path` is for
+    /// messages.
+    ///
+    /// With `look_up_first`, the client first asks whether the backend already has the content.
+    #[allow(dead_code, reason = "used by the tools, which are a feature")]
     pub(crate) async fn upload_known(
         &self,
         open: impl Fn() -> std::io::Result<std::fs::File> + Send + Sync + 'static,
         path: &Path,
         sha256: &str,
         size: u64,
-        look: bool,
+        look_up_first: bool,
     ) -> Result<types::FileResponse, Error> {
-        let content = Content {
-            source: Source::Opened {
+        let content = Upload {
+            source: UploadSource::Opened {
                 open: Box::new(open),
                 path: path.to_owned(),
             },
             sha256: sha256.to_owned(),
             size,
         };
-        self.upload_after(&content, look).await
+        self.upload_with_retries(&content, look_up_first).await
     }
 
-    /// Uploads bytes and returns their record; a content that the backend has already is not sent again.
+    /// Uploads bytes and returns their record. Content that the backend already has is not sent.
     ///
     /// # Errors
     /// If the backend refuses, or cannot be reached.
     pub async fn upload_bytes(&self, bytes: Bytes) -> Result<types::FileResponse, Error> {
         let sha256 = hex(&Sha256::digest(&bytes));
         let size = bytes.len() as u64;
-        let source = Source::Bytes(bytes);
-        self.upload(&Content {
+        let source = UploadSource::Bytes(bytes);
+        self.upload(&Upload {
             source,
             sha256,
             size,
@@ -103,28 +105,28 @@ impl Client {
         }
     }
 
-    async fn upload(&self, content: &Content) -> Result<types::FileResponse, Error> {
-        self.upload_after(content, true).await
+    async fn upload(&self, content: &Upload) -> Result<types::FileResponse, Error> {
+        self.upload_with_retries(content, true).await
     }
 
-    async fn upload_after(
+    async fn upload_with_retries(
         &self,
-        content: &Content,
-        mut look: bool,
+        content: &Upload,
+        mut look_up: bool,
     ) -> Result<types::FileResponse, Error> {
         let mut delays = self.backend().retry().delays();
         loop {
-            // What failed may have arrived all the same.
-            if std::mem::replace(&mut look, true)
-                && let Some(known) = self.find_file(&content.sha256).await?
+            // A failed upload may have arrived nevertheless.
+            if std::mem::replace(&mut look_up, true)
+                && let Some(existing) = self.find_file(&content.sha256).await?
             {
-                return Ok(known);
+                return Ok(existing);
             }
             let error = match self.send(content).await {
                 Ok(file) => return Ok(file),
                 Err(error) => error,
             };
-            let asked = match &error {
+            let requested = match &error {
                 Error::Connection(_) | Error::Timeout(_) => None,
                 Error::Api {
                     status,
@@ -133,15 +135,15 @@ impl Client {
                 } if calls_for_retry("upload_file", true, *status) => *retry_after,
                 _ => return Err(error),
             };
-            match delays.next(asked) {
+            match delays.next(requested) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => return Err(error),
             }
         }
     }
 
-    /// Sends the content once.
-    async fn send(&self, content: &Content) -> Result<types::FileResponse, Error> {
+    /// Sends the content once, without retries.
+    async fn send(&self, content: &Upload) -> Result<types::FileResponse, Error> {
         let progress = Arc::new(Progress::default());
         let body = content.body(&progress).await?;
         let sent = pin!(self.upload_file().body(body).send());
@@ -149,7 +151,7 @@ impl Client {
         let result = match future::select(sent, pin!(progress.stalled(idle))).await {
             Either::Left((result, _)) => result.map_err(Error::from),
             Either::Right(_) => Err(Error::Timeout(format!(
-                "nothing of an upload could be sent for {} s",
+                "an upload made no progress for {} s",
                 idle.as_secs_f64()
             ))),
         };
@@ -170,16 +172,16 @@ impl Client {
     }
 }
 
-/// What is to be uploaded.
-struct Content {
-    source: Source,
+/// Content to upload, with its SHA-256 and its size in bytes.
+struct Upload {
+    source: UploadSource,
     sha256: String,
     size: u64,
 }
 
-enum Source {
+enum UploadSource {
     Path(PathBuf),
-    #[allow(dead_code, reason = "the tools', which are a feature")]
+    #[allow(dead_code, reason = "used by the tools, which are a feature")]
     Opened {
         open: Box<dyn Fn() -> std::io::Result<std::fs::File> + Send + Sync>,
         path: PathBuf,
@@ -187,7 +189,7 @@ enum Source {
     Bytes(Bytes),
 }
 
-impl Source {
+impl UploadSource {
     fn path(&self) -> PathBuf {
         match self {
             Self::Path(path) | Self::Opened { path, .. } => path.clone(),
@@ -196,7 +198,7 @@ impl Source {
     }
 }
 
-impl Content {
+impl Upload {
     async fn open(path: &Path) -> Result<Self, Error> {
         let mut file = File::open(path).await.map_err(Error::io(path))?;
         let about = file.metadata().await.map_err(Error::io(path))?;
@@ -219,21 +221,21 @@ impl Content {
             size += read as u64;
         }
         Ok(Self {
-            source: Source::Path(path.to_owned()),
+            source: UploadSource::Path(path.to_owned()),
             sha256: hex(&hash.finalize()),
             size,
         })
     }
 
-    /// A body that announces its size, opened anew.
+    /// Opens the content and returns a request body of known size.
     async fn body(&self, progress: &Arc<Progress>) -> Result<reqwest::Body, Error> {
         match &self.source {
-            Source::Bytes(bytes) => Ok(bytes.clone().into()),
-            Source::Path(path) => {
+            UploadSource::Bytes(bytes) => Ok(bytes.clone().into()),
+            UploadSource::Path(path) => {
                 let file = File::open(path).await.map_err(Error::io(path))?;
                 Ok(self.streamed(file, progress))
             }
-            Source::Opened { open, path } => {
+            UploadSource::Opened { open, path } => {
                 let file = open().map_err(Error::io(path))?;
                 Ok(self.streamed(File::from_std(file), progress))
             }
@@ -244,7 +246,7 @@ impl Content {
         file.set_max_buf_size(CHUNK);
         reqwest::Body::wrap(FileBody {
             file,
-            left: self.size,
+            remaining: self.size,
             hash: Sha256::new(),
             expected: self.sha256.clone(),
             buffer: BytesMut::new(),
@@ -253,7 +255,7 @@ impl Content {
     }
 }
 
-/// How far an upload is.
+/// The progress of an upload.
 #[derive(Default)]
 struct Progress {
     bytes: AtomicU64,
@@ -261,7 +263,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Returns when nothing has been taken for `idle`.
+    /// Returns once no bytes were sent for `idle`.
     async fn stalled(&self, idle: Duration) {
         let mut before = None;
         loop {
@@ -275,11 +277,12 @@ impl Progress {
     }
 }
 
-/// A file of a known size and hash. Its last bytes are given out only once the hash is found to be right, so that a
-/// file that has changed never arrives whole.
+/// A request body from a file of known size and hash.
+///
+/// The last bytes are sent only if the hash is right, so a changed file never arrives complete.
 struct FileBody {
     file: File,
-    left: u64,
+    remaining: u64,
     hash: Sha256,
     expected: String,
     buffer: BytesMut,
@@ -302,12 +305,12 @@ impl http_body::Body for FileBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         let this = &mut *self;
-        if this.left == 0 {
+        if this.remaining == 0 {
             return Poll::Ready(None);
         }
-        // At most what was promised, since a file that grows must not push the frame's end.
-        let want = CHUNK.min(usize::try_from(this.left).unwrap_or(CHUNK));
-        this.buffer.resize(want, 0);
+        // Reads at most the announced size, even if the file has grown.
+        let limit = CHUNK.min(usize::try_from(this.remaining).unwrap_or(CHUNK));
+        this.buffer.resize(limit, 0);
         let mut buffer = ReadBuf::new(&mut this.buffer);
         if let Err(error) = ready!(Pin::new(&mut this.file).poll_read(cx, &mut buffer)) {
             return Poll::Ready(Some(Err(error)));
@@ -318,8 +321,8 @@ impl http_body::Body for FileBody {
         }
         this.buffer.truncate(read);
         this.hash.update(&this.buffer);
-        this.left -= read as u64;
-        if this.left == 0 && hex(&this.hash.finalize_reset()) != this.expected {
+        this.remaining -= read as u64;
+        if this.remaining == 0 && hex(&this.hash.finalize_reset()) != this.expected {
             return Poll::Ready(Some(Err(this.changed())));
         }
         this.progress
@@ -329,11 +332,11 @@ impl http_body::Body for FileBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left == 0
+        self.remaining == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
+        SizeHint::with_exact(self.remaining)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Following an operation's events over connections that break.
+//! Following an operation's events across broken connections.
 
 use std::time::Duration;
 
@@ -11,19 +11,22 @@ use uuid::Uuid;
 use super::{
     errors::api,
     events::Event,
-    frames::{Frame, Frames},
+    sse::{SseDecoder, SseFrame},
 };
 use crate::{Client, Error, backend::Delays};
 
 impl Client {
-    /// The events of an operation as they happen, up to and including its completion.
+    /// Streams the events of an operation as they happen, up to and including its completion event.
     ///
-    /// With `since`, only those after this id. A connection that breaks is made again from where it was; no event is
-    /// lost or repeated. An operation that has not started yet is waited for. The stream ends after
-    /// [`Payload::Completion`](super::events::Payload::Completion), or with an error: ask for the operation's status then.
+    /// With `since`, only events after this id are returned. After a broken connection, the client
+    /// reconnects and resumes: no event is lost or repeated. The client waits for an operation that
+    /// has not started yet.
+    ///
+    /// The stream ends after [`Payload::Completion`](super::events::Payload::Completion), or with
+    /// an error. After an error, ask for the operation's status.
     ///
     /// # Errors
-    /// The stream's last item is an error if the backend refuses, or stays unreachable.
+    /// The stream's last item is an error if the backend refuses the request or stays unreachable.
     pub fn follow(
         &self,
         operation: Uuid,
@@ -52,17 +55,17 @@ impl Client {
 struct Follower {
     client: Client,
     operation: Uuid,
-    /// The id of the last event that was handed out.
+    /// The id of the last event returned.
     last: Option<u64>,
     connection: Option<Connection>,
-    /// What is left of our patience since the last event.
+    /// The delays of the retries since the last event.
     delays: Delays,
     done: bool,
 }
 
 struct Connection {
     bytes: ByteStream,
-    frames: Frames,
+    decoder: SseDecoder,
 }
 
 impl Follower {
@@ -70,12 +73,12 @@ impl Follower {
         loop {
             let broken = match self.frame().await? {
                 Ok(frame) if frame.event == "sse_error" => Error::Connection(format!(
-                    "the backend ended the events: {}",
+                    "the backend ended the event stream: {}",
                     super::bodies::excerpt(&frame.data)
                 )),
                 Ok(frame) => {
                     let event = Event::from_json(&frame.data)?;
-                    // A backend may begin with the event that was named as the last one.
+                    // A backend may repeat the event that the client named as its last one.
                     if self.last.is_some_and(|last| event.id <= last) {
                         continue;
                     }
@@ -93,16 +96,17 @@ impl Follower {
         }
     }
 
-    /// The next frame; the inner error is a connection that broke, the outer one is final.
-    async fn frame(&mut self) -> Result<Result<Frame, Error>, Error> {
+    /// The next frame. The inner error is a broken connection, which is retried; the outer one is
+    /// final.
+    async fn frame(&mut self) -> Result<Result<SseFrame, Error>, Error> {
         if self.connection.is_none() {
             self.connection = Some(self.connect().await?);
         }
         let Some(connection) = &mut self.connection else {
-            return Err(Error::Protocol("no events".into()));
+            return Err(Error::Protocol("the event stream is not open".into()));
         };
         loop {
-            if let Some(frame) = connection.frames.next() {
+            if let Some(frame) = connection.decoder.next() {
                 return Ok(Ok(frame));
             }
             let chunk: Bytes = match connection.bytes.next().await {
@@ -110,18 +114,23 @@ impl Follower {
                 Some(Err(error)) => return Ok(Err(error.into())),
                 None => {
                     return Ok(Err(Error::Connection(
-                        "the events ended before the operation did".into(),
+                        "the event stream ended before the operation".into(),
                     )));
                 }
             };
-            if connection.frames.push(&chunk).is_err() {
-                return Err(Error::Protocol("an event without end".into()));
+            if connection.decoder.push(&chunk).is_err() {
+                return Err(Error::Protocol(
+                    "a line of the event stream is too long".into(),
+                ));
             }
         }
     }
 
-    /// Opens the stream behind the last event. The hooks have their own patience below; what comes through is final,
-    /// except where the operation has not begun: that may take as long as the backend has other work.
+    /// Opens the stream after the last event.
+    ///
+    /// Hooks below this call already retry, so an error here is final, with two exceptions. For an
+    /// operation that has not started, the client waits as long as needed, since the backend may
+    /// have other work. While the log is being completed, it retries.
     async fn connect(&mut self) -> Result<Connection, Error> {
         loop {
             let mut request = self
@@ -136,7 +145,7 @@ impl Follower {
                 Ok(answer) => {
                     return Ok(Connection {
                         bytes: answer.into_inner(),
-                        frames: Frames::default(),
+                        decoder: SseDecoder::default(),
                     });
                 }
                 Err(error) => Error::from(error),
@@ -149,25 +158,25 @@ impl Follower {
             else {
                 return Err(error);
             };
-            let asked = *retry_after;
+            let requested = *retry_after;
             let wait = match *status {
-                StatusCode::TOO_EARLY if !self.is_over().await? => {
-                    Some(asked.unwrap_or(Duration::from_secs(1)))
+                StatusCode::TOO_EARLY if !self.has_ended().await? => {
+                    Some(requested.unwrap_or(Duration::from_secs(1)))
                 }
-                StatusCode::TOO_EARLY | StatusCode::GONE => self.delays.next(asked),
+                StatusCode::TOO_EARLY | StatusCode::GONE => self.delays.next(requested),
                 _ => None,
             };
             match wait {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None if *status == StatusCode::GONE => {
-                    return Err(api(*status, "the operation's events are gone", asked));
+                    return Err(api(*status, "the operation's events are gone", requested));
                 }
                 None => return Err(error),
             }
         }
     }
 
-    async fn is_over(&self) -> Result<bool, Error> {
+    async fn has_ended(&self) -> Result<bool, Error> {
         let answer = self
             .client
             .get_operation_status()

@@ -1,4 +1,4 @@
-//! What happens to every request: credentials, repetition, and answers that are not what the API promises.
+//! Hooks around every request: credentials, retries, and bodies of error responses.
 
 use http::{
     HeaderValue, Method, StatusCode,
@@ -27,12 +27,12 @@ impl ClientHooks<ClientState> for Client {
         if let Some(project) = &credentials.project {
             headers.insert("project", project.clone());
         }
-        // The generator's own, which no server asks for.
+        // The generator adds this header, which no server needs.
         headers.remove("api-version");
         if info.operation_id == "get_operation_events" {
             headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         }
-        // The HTTP library leaves it out, and there are servers that insist on it.
+        // The HTTP library omits it for an empty body, and some servers require it.
         if info.operation_id == "upload_file" && empty {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
         }
@@ -47,13 +47,14 @@ impl ClientHooks<ClientState> for Client {
         let repeatable = is_repeatable(info.operation_id, request.method());
         let head = request.method() == Method::HEAD;
         let mut delays = self.inner().backend.retry().delays();
-        // Whether an earlier try may have had its effect, without our being told.
-        let mut maybe_done = false;
+        // Whether an earlier attempt may have taken effect although its answer was an error or was
+        // lost.
+        let mut may_have_taken_effect = false;
         loop {
             // A streamed body cannot be sent twice.
-            let again = request.try_clone();
+            let copy = request.try_clone();
             let result = http.execute(request).await;
-            let (retry, asked) = match &result {
+            let (retry, requested) = match &result {
                 Ok(answer) => (
                     calls_for_retry(info.operation_id, repeatable, answer.status()),
                     retry_after(answer.headers()),
@@ -64,10 +65,10 @@ impl ClientHooks<ClientState> for Client {
                 ),
             };
             if retry
-                && let Some(next) = again
-                && let Some(delay) = delays.next(asked)
+                && let Some(next) = copy
+                && let Some(delay) = delays.next(requested)
             {
-                maybe_done |= result
+                may_have_taken_effect |= result
                     .as_ref()
                     .map_or(true, |answer| answer.status().is_server_error());
                 drop(result);
@@ -76,11 +77,11 @@ impl ClientHooks<ClientState> for Client {
                 continue;
             }
             let answer = result?;
-            // Our own first try has cancelled it.
-            let cancelled =
+            // An earlier attempt may have cancelled it, so this conflict counts as success.
+            let conflict =
                 info.operation_id == "cancel_operation" && answer.status() == StatusCode::CONFLICT;
-            if maybe_done
-                && cancelled
+            if may_have_taken_effect
+                && conflict
                 && let Some(accepted) = bodies::empty(StatusCode::ACCEPTED, &answer)
             {
                 return Ok(accepted);

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::Error;
 
-/// Which image is meant: one filesystem state for ever, or what a tag points to now.
+/// A reference to an image, by its UUID or by a tag that currently points to it.
 ///
 /// ```
 /// use contree::ImageRef;
@@ -21,7 +21,7 @@ use crate::Error;
 pub enum ImageRef {
     /// An image by its UUID.
     Uuid(Uuid),
-    /// The image behind a tag; the name stands here without its `tag:` prefix.
+    /// The image behind a tag, without the `tag:` prefix.
     Tag(String),
 }
 
@@ -34,7 +34,7 @@ impl FromStr for ImageRef {
                 Ok(Self::Tag(tag.to_owned()))
             } else {
                 Err(Error::InvalidArgument(format!(
-                    "`{text}` is no tag: segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`"
+                    "`{text}` is not a valid tag: use segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`"
                 )))
             };
         }
@@ -45,14 +45,14 @@ impl FromStr for ImageRef {
                 String::new()
             };
             Error::InvalidArgument(format!(
-                "`{text}` is no image: give its UUID or `tag:NAME`{hint}"
+                "`{text}` is not an image reference: give a UUID or `tag:NAME`{hint}"
             ))
         })
     }
 }
 
-/// Whether `name` may be a tag: segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`, beginning with a
-/// letter or digit.
+/// Whether `name` is a valid tag: segments of letters, digits, `_` and `-`, joined by `:`, `/` or
+/// `.`, beginning with a letter or digit.
 fn is_tag(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.split([':', '/', '.']).all(|segment| {

@@ -1,4 +1,4 @@
-//! Images, and what is in them.
+//! Images and the files in them.
 
 use std::{
     path::{Path, PathBuf},
@@ -14,14 +14,14 @@ use uuid::Uuid;
 use super::image_ref::ImageRef;
 use crate::{Client, Error, types};
 
-/// A file's content as it arrives.
-pub struct Content {
-    /// The file's size, where the backend says it in advance.
+/// The content of a file in an image, as a stream.
+pub struct FileStream {
+    /// The file's size in bytes, if the backend announces it.
     pub size: Option<u64>,
     stream: progenitor_client::ByteStream,
 }
 
-impl Stream for Content {
+impl Stream for FileStream {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -29,53 +29,57 @@ impl Stream for Content {
     }
 }
 
-impl std::fmt::Debug for Content {
+impl std::fmt::Debug for FileStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Content")
+        f.debug_struct("FileStream")
             .field("size", &self.size)
             .finish_non_exhaustive()
     }
 }
 
 impl Client {
-    /// The image that a UUID or a tag names now.
+    /// Looks up the image of a UUID, or the one that a tag currently points to.
     ///
     /// # Errors
-    /// [`Error::Api`] with 404 if there is none.
+    /// [`Error::Api`] with 404 if there is no such image.
     pub async fn resolve(&self, image: &ImageRef) -> Result<types::Image, Error> {
-        let found = match image {
+        let response = match image {
             ImageRef::Uuid(uuid) => self.inspect_image().image_uuid(*uuid).send().await,
             ImageRef::Tag(tag) => self.inspect_find_image_by_tag().tag(tag).send().await,
         };
-        Ok(found?.into_inner())
+        Ok(response?.into_inner())
     }
 
     /// Reads a file of an image. `path` is absolute and resolved within the image.
     ///
     /// # Errors
     /// [`Error::Api`] with 404 if there is no such file, 422 if it is not a regular one.
-    pub async fn read(&self, image: Uuid, path: &str) -> Result<Content, Error> {
+    pub async fn read(&self, image: Uuid, path: &str) -> Result<FileStream, Error> {
         let answer = self
             .inspect_image_download()
             .image_uuid(image)
             .path(path)
             .send()
             .await?;
-        Ok(Content {
+        Ok(FileStream {
             size: answer.content_length(),
             stream: answer.into_inner(),
         })
     }
 
-    /// Copies a file of an image to `destination` and returns its size.
+    /// Copies a file of an image to `destination` and returns its size in bytes.
     ///
-    /// The file appears when it is whole: it is written beside its place under another name and then renamed. A
-    /// connection that breaks is made again, from the start of the file. Missing directories are made. `mode` is the
-    /// permissions of the new file, less the umask; 0666 if none. A symbolic link is followed to its target.
+    /// - The file appears only once it is complete: it is written under a temporary name in the
+    ///   same directory and then renamed.
+    /// - After a broken connection, the download starts again at the beginning of the file.
+    /// - Missing directories are created.
+    /// - `mode` is the permissions of the new file before the umask; the default is 0666.
+    /// - If `destination` is a symbolic link, its target is replaced.
     ///
     /// # Errors
-    /// As [`read`](Self::read), [`Error::Io`] for the local side, and [`Error::InvalidArgument`] if the destination is
-    /// there and is no regular file: a device or a pipe is not replaced.
+    /// The errors of [`read`](Self::read), and [`Error::Io`] for local files.
+    /// [`Error::InvalidArgument`] if the destination exists and is not a regular file: a device or
+    /// a pipe is never replaced.
     pub async fn download(
         &self,
         image: Uuid,
@@ -87,7 +91,8 @@ impl Client {
         self.download_to(image, path, destination, mode).await
     }
 
-    /// As [`download`](Self::download), for a place that is known to be good: a link there is replaced, not followed.
+    /// Like [`download`](Self::download), but does not check `destination`, and replaces a symbolic
+    /// link there.
     pub(crate) async fn download_to(
         &self,
         image: Uuid,
@@ -118,11 +123,11 @@ impl Client {
     }
 }
 
-/// Where the file is to be, behind symbolic links, if what is there may be replaced.
+/// Resolves symbolic links of `destination` and checks that it may be replaced.
 async fn replaceable(destination: &Path) -> Result<PathBuf, Error> {
-    let refused = |why: &str| {
+    let invalid = |why: &str| {
         Error::InvalidArgument(format!(
-            "{} {why}; give the path of a regular file, or a new one",
+            "{} {why}; give the path of a regular file, or a new path",
             destination.display()
         ))
     };
@@ -130,15 +135,15 @@ async fn replaceable(destination: &Path) -> Result<PathBuf, Error> {
         Ok(found) if found.is_file() => tokio::fs::canonicalize(destination)
             .await
             .map_err(Error::io(destination)),
-        Ok(found) if found.is_dir() => Err(refused("is a directory")),
-        Ok(_) => Err(refused("is a device, a pipe or a socket")),
-        Err(_) if destination.is_symlink() => Err(refused("is a symbolic link that leads nowhere")),
+        Ok(found) if found.is_dir() => Err(invalid("is a directory")),
+        Ok(_) => Err(invalid("is a device, a pipe or a socket")),
+        Err(_) if destination.is_symlink() => Err(invalid("is a broken symbolic link")),
         Err(_) => Ok(destination.to_owned()),
     }
 }
 
 async fn fetch(
-    mut content: Content,
+    mut content: FileStream,
     directory: &Path,
     destination: &Path,
     mode: Option<u32>,

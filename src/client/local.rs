@@ -1,4 +1,4 @@
-//! The one edge from the client to the embedded engine.
+//! The client's only dependency on the embedded engine.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use crate::{Backend, Client, Error};
 impl Client {
     /// Starts the embedded engine in this process and connects to it.
     ///
-    /// The engine runs on a thread and a runtime of its own, so the caller's runtime may be of any kind. Operations that
-    /// still run when the last clone of the client is dropped become CANCELLED.
+    /// The engine runs on its own thread with its own runtime, so the caller's runtime may be of
+    /// any kind. When the last clone of the client is dropped, running operations become CANCELLED.
     ///
     /// ```
     /// use contree::{Client, engine::LocalConfig, types};
@@ -26,7 +26,7 @@ impl Client {
     /// let outcome = client.run(request.try_into()?).await?;
     /// assert_eq!(outcome.stdout.bytes, b"42\n");
     ///
-    /// // What the command left is an image; nothing has to run to look into it.
+    /// // The result is an image; reading it starts no sandbox.
     /// let image = outcome.result_image.expect("the command wrote a file");
     /// let listing = client.inspect_image_file().image_uuid(image).path("/").send().await?;
     /// assert!(listing.files.iter().any(|file| file.path == "answer"));
@@ -35,8 +35,9 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Engine`] if the data directory cannot be used. A machine that cannot make sandboxes is no error here:
-    /// listing, tagging and uploading work, and the first run says what is missing.
+    /// [`Error::Engine`] if the data directory cannot be used. It is not an error if the machine
+    /// cannot create sandboxes: listing, tagging and uploading work, and the first run reports what
+    /// is missing.
     pub async fn local(config: LocalConfig) -> Result<Self, Error> {
         let engine = LocalEngine::start(config)
             .await

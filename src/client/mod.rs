@@ -1,4 +1,4 @@
-//! What hand-written code adds to the generated client.
+//! Hand-written additions to the generated client.
 
 pub mod events;
 
@@ -6,19 +6,19 @@ mod bodies;
 mod connect;
 mod errors;
 mod files;
-mod fold;
 mod follow;
-mod frames;
 mod hooks;
 mod image_ref;
 mod images;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod local;
+mod outcome;
 mod retry;
 mod runs;
+mod sse;
 
 pub(crate) use connect::ClientState;
-pub use fold::{Captured, Fold, Outcome};
 pub use image_ref::ImageRef;
-pub use images::Content;
+pub use images::FileStream;
+pub use outcome::{CapturedStream, Outcome, OutcomeBuilder};
 pub use runs::Run;

@@ -1,11 +1,11 @@
-//! Which requests are repeated, and what `Retry-After` asks for.
+//! The rules for retries, and the parsing of `Retry-After`.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::{HeaderMap, Method, StatusCode, header::RETRY_AFTER};
 
-/// What `Retry-After` asks for: seconds, or a time, of which what is left counts.
+/// The delay that `Retry-After` asks for, which is in seconds or a point in time.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse() {
@@ -19,21 +19,23 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     )
 }
 
-/// Whether the request of an operation may be sent twice, so that it is safe to repeat when it is not known whether the
-/// first one was acted upon. An upload is safe as well, but its content is opened again elsewhere.
+/// Whether sending a request of the API operation twice has no second effect.
+///
+/// Such a request is retried even if the backend may have acted on the first attempt. An upload is
+/// safe to repeat as well, but `files.rs` retries it, since its content must be reopened.
 pub(super) fn is_repeatable(operation_id: &str, method: &Method) -> bool {
     let safe = [Method::GET, Method::HEAD, Method::PATCH, Method::DELETE];
     safe.contains(method) && operation_id != "operation_subprocess_kill"
 }
 
-/// Whether an answer of this status calls for another try of a request that is, or is not, repeatable.
+/// Whether a request is retried after an answer with this status.
 pub(super) fn calls_for_retry(operation_id: &str, repeatable: bool, status: StatusCode) -> bool {
     match status {
-        // By these the server says that it has not acted upon the request.
+        // With these, the server states that it has not acted on the request.
         StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
         // The log is being completed.
         StatusCode::GONE => operation_id == "get_operation_events",
-        // These will not change by asking again.
+        // The answer would be the same again.
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
         status => repeatable && status.is_server_error(),
     }

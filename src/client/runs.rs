@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{
     errors::api,
     events::Event,
-    fold::{Fold, Outcome},
+    outcome::{Outcome, OutcomeBuilder},
     retry::retry_after,
 };
 use crate::{Client, Error, types};
@@ -21,15 +21,18 @@ use crate::{Client, Error, types};
 pub struct Run {
     /// Its operation.
     pub operation: Uuid,
-    /// The image that it runs on, also where it was named by a tag; none if the backend does not say.
+    /// The image that it runs on, even if the request named a tag; none if the backend does not
+    /// report it.
     pub image: Option<Uuid>,
 }
 
 impl Client {
-    /// Starts a command and returns at once; see [`outcome`](Self::outcome) and [`follow`](Self::follow).
+    /// Starts a command and returns at once; see [`outcome`](Self::outcome) and
+    /// [`follow`](Self::follow).
     ///
     /// # Errors
-    /// Never repeated by itself: after an [`Error::Connection`] or a 503 the command may be running all the same.
+    /// The request is not retried after an [`Error::Connection`] or a 503, since the command may be
+    /// running.
     pub async fn start(&self, request: types::InstanceSpawnRequest) -> Result<Run, Error> {
         let answer = self
             .spawn_instance()
@@ -37,71 +40,73 @@ impl Client {
             .send()
             .await?
             .into_inner();
-        let operation = answer
-            .uuid
-            .ok_or_else(|| Error::Protocol("a run was started without a uuid".into()))?;
+        let operation = answer.uuid.ok_or_else(|| {
+            Error::Protocol("the backend started a run but returned no uuid".into())
+        })?;
         Ok(Run {
             operation,
             image: answer.image,
         })
     }
 
-    /// Follows a run to its end, handing each event to `watch`, and folds the events into the outcome.
+    /// Follows a run to its end, passes each event to `watch`, and returns the outcome.
     ///
-    /// Where the events break off for good, the operation's record is waited for instead.
+    /// If the event stream fails for good, the client waits for the operation's record instead.
     ///
     /// # Errors
-    /// If neither the events nor the record can be had. That a command fails is no error.
+    /// If neither the events nor the record can be read. A failing command is not an error.
     pub async fn outcome(
         &self,
         operation: Uuid,
         mut watch: impl FnMut(&Event),
     ) -> Result<Outcome, Error> {
-        let mut fold = Fold::new(operation);
+        let mut builder = OutcomeBuilder::new(operation);
         let mut events = self.follow(operation, None);
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
                     watch(&event);
-                    fold.apply(&event);
+                    builder.apply(&event);
                 }
                 Err(error) if error.is_not_found() => return Err(error),
                 Err(_) => return self.wait(operation, None).await?.try_into(),
             }
         }
-        fold.finish()
+        builder.finish()
     }
 
     /// Runs a command and waits for its outcome. Dropping the future does not cancel the command.
     ///
     /// # Errors
-    /// As [`start`](Self::start) and [`outcome`](Self::outcome).
+    /// The errors of [`start`](Self::start) and [`outcome`](Self::outcome).
     pub async fn run(&self, request: types::InstanceSpawnRequest) -> Result<Outcome, Error> {
         let run = self.start(request).await?;
         self.outcome(run.operation, |_| {}).await
     }
 
-    /// Waits until an operation is over, without end if `timeout` is none, and returns its record.
+    /// Waits until an operation ends and returns its record. Without `timeout`, it waits
+    /// indefinitely.
     ///
     /// # Errors
-    /// [`Error::WaitTimedOut`] if it is not over by then; it goes on.
+    /// [`Error::WaitTimedOut`] if it has not ended by then; it keeps running.
     pub async fn wait(
         &self,
         operation: Uuid,
         timeout: Option<Duration>,
     ) -> Result<types::OperationResponse, Error> {
-        /// Asking costs at most this fraction of the time waited in delay.
-        const LATENESS: u32 = 8;
-        const SHORTEST: Duration = Duration::from_millis(25);
-        const LONGEST: Duration = Duration::from_secs(2);
-        let begun = Instant::now();
+        /// The pause between two requests is the time waited so far divided by this number, so that
+        /// the end is noticed late by at most this fraction.
+        const PAUSE_DIVISOR: u32 = 8;
+        const MIN_PAUSE: Duration = Duration::from_millis(25);
+        const MAX_PAUSE: Duration = Duration::from_secs(2);
+        let started = Instant::now();
         loop {
             let answer = self
                 .get_operation_status()
                 .operation_id(operation)
                 .send()
                 .await?;
-            let asked = retry_after(answer.headers());
+            let requested = retry_after(answer.headers());
             let record = answer.into_inner();
             let Some(status) = record.status.clone() else {
                 return Err(Error::Protocol(format!(
@@ -111,23 +116,23 @@ impl Client {
             if status.is_terminal() {
                 return Ok(record);
             }
-            let waited = begun.elapsed();
-            let pause = (waited / LATENESS)
-                .clamp(SHORTEST, LONGEST)
-                .max(asked.unwrap_or_default());
-            let left = timeout.map(|timeout| timeout.saturating_sub(waited));
-            if let (Some(Duration::ZERO), Some(timeout)) = (left, timeout) {
+            let waited = started.elapsed();
+            let pause = (waited / PAUSE_DIVISOR)
+                .clamp(MIN_PAUSE, MAX_PAUSE)
+                .max(requested.unwrap_or_default());
+            let remaining = timeout.map(|timeout| timeout.saturating_sub(waited));
+            if let (Some(Duration::ZERO), Some(timeout)) = (remaining, timeout) {
                 return Err(Error::WaitTimedOut {
                     operation,
                     status,
                     timeout,
                 });
             }
-            tokio::time::sleep(left.map_or(pause, |left| pause.min(left))).await;
+            tokio::time::sleep(remaining.map_or(pause, |remaining| pause.min(remaining))).await;
         }
     }
 
-    /// Asks for an operation to be cancelled: `true` if it will be, `false` if it was over already.
+    /// Requests the cancellation of an operation. Returns `false` if it had already ended.
     ///
     /// # Errors
     /// [`Error::Api`] with 404 for an operation that the backend does not know.

@@ -1,30 +1,34 @@
-//! Where the store of the tools and the data of the engine live.
+//! The directories of the engine's data and of the server's state store.
 
 use std::path::PathBuf;
 
 use super::Environment;
 
-/// No place for a directory was found.
+/// There is no home directory for a default directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no home directory to keep data in: set HOME, or CONTREE_DATA_DIR and CONTREE_STATE_DIR"
 )]
 pub struct DirectoryError;
 
-/// The directories in use. Nothing is created here.
+/// The directories in use. They are not created here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Directories {
-    /// Images, layers, files and operations of the embedded engine.
+    /// The data directory of the embedded engine: images, layers, files and operations.
     pub data: PathBuf,
-    /// What the tools remember between calls.
+    /// The directory of the state store: cache, lineage and credentials.
     pub state: PathBuf,
 }
 
 impl Directories {
-    /// Finds them: `$CONTREE_DATA_DIR`, else `$XDG_DATA_HOME/contree`, else `~/.local/share/contree`, and
-    /// likewise `$CONTREE_STATE_DIR`, `$XDG_STATE_HOME`, `~/.local/state`. A relative `CONTREE_*_DIR` is
-    /// taken from the working directory.
+    /// Determines both directories.
+    ///
+    /// - Data: `$CONTREE_DATA_DIR`, else `$XDG_DATA_HOME/contree`, else `~/.local/share/contree`.
+    /// - State: `$CONTREE_STATE_DIR`, else `$XDG_STATE_HOME/contree`, else
+    ///   `~/.local/state/contree`.
+    ///
+    /// A relative `CONTREE_*_DIR` is resolved from the working directory.
     ///
     /// # Errors
     /// When a directory depends on a home directory and there is none.
@@ -45,9 +49,9 @@ impl Directories {
         })
     }
 
-    /// Where they are for a user who has chosen nothing, as far as there is a home directory.
+    /// The default directories below the home directory; none without a home directory.
     #[must_use]
-    pub fn usual(environment: &Environment) -> Vec<PathBuf> {
+    pub fn defaults(environment: &Environment) -> Vec<PathBuf> {
         let home = environment.home();
         let below = |path: &str| home.as_ref().map(|home| home.join(path).join("contree"));
         [".local/share", ".local/state"]
@@ -59,14 +63,14 @@ impl Directories {
 
 fn find(
     environment: &Environment,
-    own: &str,
-    xdg: &str,
+    contree_variable: &str,
+    xdg_variable: &str,
     below_home: &str,
 ) -> Result<PathBuf, DirectoryError> {
-    if let Some(path) = environment.get(own) {
+    if let Some(path) = environment.get(contree_variable) {
         return Ok(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)));
     }
-    let base = match environment.absolute(xdg) {
+    let base = match environment.absolute(xdg_variable) {
         Some(base) => base,
         None => environment.home().ok_or(DirectoryError)?.join(below_home),
     };
@@ -82,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn own_variables_come_first() {
+    fn contree_variables_come_first() {
         let found = directories(&[
             ("HOME", "/h"),
             ("XDG_DATA_HOME", "/x"),
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_own_variable_is_made_absolute() {
+    fn a_relative_contree_variable_is_made_absolute() {
         let found = directories(&[("HOME", "/h"), ("CONTREE_DATA_DIR", "here")]);
         assert_eq!(found.data, std::env::current_dir().unwrap().join("here"));
     }

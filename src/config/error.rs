@@ -1,20 +1,21 @@
-//! Why no backend can be used.
+//! Errors of the selection of a backend.
 
 use std::path::PathBuf;
 
 use super::{UnknownAuthType, UnknownBackend};
 
-/// Why no backend can be used. The sentence names what is missing and how to give it.
+/// An error that prevents the use of a backend. The message names the missing value and how to
+/// provide it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The variable names no backend.
+    /// `CONTREE_BACKEND` has an unknown value.
     #[error("CONTREE_BACKEND: {0}")]
     Backend(#[source] UnknownBackend),
-    /// A profile file is there, and cannot be used.
-    #[error("{0}; mend it, or choose `--backend local`")]
+    /// A profile file exists but cannot be used.
+    #[error("{0}; correct it, or choose `--backend local`")]
     File(String),
-    /// A profile was named that no file has.
+    /// The user names a profile that is in no profile file.
     #[error("{named_by} names the profile `{name}`, which {} does not have (known: {known})", folder.display())]
     Profile {
         /// The option, variable or file that names it.
@@ -23,24 +24,24 @@ pub enum ConfigError {
         name: String,
         /// The directory of the profile files.
         folder: PathBuf,
-        /// The profiles that there are.
+        /// The existing profiles.
         known: String,
     },
-    /// The active profile has a kind of token that there is none of.
+    /// The active profile has an unknown auth type.
     #[error("profile `{profile}`: {source}")]
     AuthType {
         /// The profile.
         profile: String,
-        /// What is wrong with the kind.
+        /// The unknown auth type.
         source: UnknownAuthType,
     },
-    /// A service was chosen, and there is no token for it.
+    /// A service is selected, but no token is set.
     #[error(
         "{given}: set CONTREE_TOKEN, pass --token, or add `token` to a profile in {}; \
          or choose `--backend local`", folder.display()
     )]
     Token {
-        /// What there is instead.
+        /// The value that is set without a token.
         given: MissingToken,
         /// The directory of the profile files.
         folder: PathBuf,
@@ -51,7 +52,7 @@ pub enum ConfigError {
          to the profile"
     )]
     Project {
-        /// Where the token comes from.
+        /// The source of the token.
         token: String,
     },
     /// A JWT token needs a URL.
@@ -60,28 +61,28 @@ pub enum ConfigError {
          --url, or add `url` to the profile (a token of the hosted service needs --project as well)"
     )]
     Url {
-        /// Where the token comes from.
+        /// The source of the token.
         token: String,
     },
 }
 
-/// What is given where the token is missing.
+/// The value that is set although the token is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MissingToken {
-    /// A URL, from this place.
+    /// A URL, with its source.
     Url(String),
-    /// A project, from this place.
+    /// A project, with its source.
     Project(String),
-    /// Nothing.
+    /// No value.
     Nothing,
 }
 
 impl std::fmt::Display for MissingToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Url(place) => write!(f, "there is a URL ({place}) but no token"),
-            Self::Project(place) => write!(f, "there is a project ({place}) but no token"),
+            Self::Url(source) => write!(f, "there is a URL ({source}) but no token"),
+            Self::Project(source) => write!(f, "there is a project ({source}) but no token"),
             Self::Nothing => f.write_str("there is no token"),
         }
     }

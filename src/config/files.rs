@@ -7,7 +7,7 @@ use ini::{Ini, ParseOption};
 
 use super::Environment;
 
-/// One section `[profile:NAME]`, of both files together.
+/// The section `[profile:NAME]`, merged from both files.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Profile {
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Profile {
     }
 }
 
-/// What the files say.
+/// The contents of the profile files.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ProfileFiles {
@@ -42,20 +42,22 @@ pub struct ProfileFiles {
     pub active: Option<String>,
     /// Token and URL of the first release's file.
     pub first_release: Profile,
-    /// The directory the profiles were looked for in.
+    /// The directory of the profile files.
     pub folder: PathBuf,
     /// The path of the first release's file.
     pub first_release_path: PathBuf,
-    /// Files that are there but cannot be used: these keep a configured backend from being chosen.
+    /// Problems of existing files. A single one prevents the use of a configured backend.
     pub problems: Vec<String>,
-    /// What is worth saying but hinders nothing.
+    /// Warnings, which prevent nothing.
     pub warnings: Vec<String>,
 }
 
 impl ProfileFiles {
-    /// Reads `cli.ini` and `auth.ini` in `$CONTREE_HOME`, else `$XDG_CONFIG_HOME/contree`, else
-    /// `~/.config/contree`, and the first release's file at `$CONTREE_MCP_CONFIG`, else
-    /// `~/.config/contree/mcp.ini`. A file that is not there is no problem.
+    /// Reads the profile files. A missing file is not a problem.
+    ///
+    /// - `cli.ini` and `auth.ini` are in `$CONTREE_HOME`, else `$XDG_CONFIG_HOME/contree`, else
+    ///   `~/.config/contree`.
+    /// - The file of the first release is `$CONTREE_MCP_CONFIG`, else `~/.config/contree/mcp.ini`.
     #[must_use]
     pub fn load(environment: &Environment) -> Self {
         let mut files = Self::default();
@@ -74,12 +76,12 @@ impl ProfileFiles {
             }
             files.folder = folder;
         }
-        let named = environment.get("CONTREE_MCP_CONFIG").map(PathBuf::from);
-        let given = named.is_some();
-        if let Some(path) = named.or_else(|| Some(home?.join(".config/contree/mcp.ini"))) {
+        let configured = environment.get("CONTREE_MCP_CONFIG").map(PathBuf::from);
+        let is_configured = configured.is_some();
+        if let Some(path) = configured.or_else(|| Some(home?.join(".config/contree/mcp.ini"))) {
             match files.read(&path) {
                 Some(text) => files.add_first_release(&path, &text),
-                None if given && !path.exists() => files.warnings.push(format!(
+                None if is_configured && !path.exists() => files.warnings.push(format!(
                     "CONTREE_MCP_CONFIG names {}, which does not exist",
                     path.display()
                 )),
@@ -90,7 +92,7 @@ impl ProfileFiles {
         files
     }
 
-    /// Adds the sections of one profile file over what is known already.
+    /// Adds the sections of a profile file. Its values replace earlier ones.
     pub fn add(&mut self, path: &Path, text: &str) {
         let Some(ini) = self.parse(path, text) else {
             return;

@@ -1,27 +1,33 @@
-//! From flags, environment and profile files to the backend in use.
+//! Configuration: selects the backend from flags, environment and profile files.
 //!
-//! Reading the process and its files (`Environment::of_process`, `ProfileFiles::load`) is kept apart from
-//! `decide`, a pure function, so that every rule can be tested as a table.
+//! `Environment::of_process` and `ProfileFiles::load` read the process and its files.
+//! `select_backend` is a pure function, so that every rule can be tested as a table.
 //!
-//! Each field is taken from the first place that has it: a flag, the environment, the active profile, and at
-//! last the file and variables of the first release. The backend follows from what was found: credentials or
-//! a URL mean the cloud, nothing means the embedded engine, and half of it is an error that names the rest.
+//! Each field comes from the first source that has it: a flag, the environment, the active profile,
+//! or the file and variables of the first release. The values found select the backend:
+//!
+//! - Credentials or a URL select the cloud.
+//! - No values select the embedded engine.
+//! - Incomplete values are an error that names the missing ones.
 
-mod decide;
 mod directories;
 mod error;
 mod files;
+mod selection;
 
-pub use decide::{Cloud, DEFAULT_IAM_URL, Decision, FIRST_RELEASE_URL, Selected, decide};
 pub use directories::{Directories, DirectoryError};
 pub use error::{ConfigError, MissingToken};
 pub use files::{Profile, ProfileFiles};
+pub use selection::{
+    BackendSelection, CloudBackend, DEFAULT_IAM_URL, FIRST_RELEASE_URL, SelectedBackend,
+    select_backend,
+};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Which backend was asked for.
+/// The backend that the user requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendChoice {
@@ -34,7 +40,7 @@ pub enum BackendChoice {
     Local,
 }
 
-/// The name of a backend that there is none of.
+/// An unknown name of a backend.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the backend is `auto`, `cloud` or `local`, not `{0}`")]
 pub struct UnknownBackend(String);
@@ -56,13 +62,13 @@ impl FromStr for BackendChoice {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthType {
-    /// A token of the hosted service, which goes with a project.
+    /// A token of the hosted service, which needs a project.
     Iam,
-    /// A self-contained token, which carries its project.
+    /// A token that contains its project.
     Jwt,
 }
 
-/// The name of a kind of token that there is none of.
+/// An unknown auth type.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the auth type is `iam` or `jwt`, not `{0}`")]
 pub struct UnknownAuthType(String);
@@ -88,7 +94,7 @@ impl std::fmt::Display for AuthType {
     }
 }
 
-/// What the command line says about the backend; absent fields were not given.
+/// The command-line flags about the backend; a flag that was not given is `None`.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Flags {
@@ -119,13 +125,13 @@ impl std::fmt::Debug for Flags {
     }
 }
 
-/// The environment variables of a process. An empty variable counts as unset, since clients that fill in
-/// templates leave such ones behind.
+/// The environment variables of a process. An empty variable counts as unset, since clients that
+/// fill in templates set such variables.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    /// The variables of this process. Values that are not UTF-8 are left out.
+    /// The variables of this process. Variables that are not UTF-8 are omitted.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os()
@@ -142,7 +148,8 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
-    /// `name` as an absolute path; the XDG specification says that a relative one is to be ignored.
+    /// The value of `name` if it is an absolute path. The XDG Base Directory Specification requires
+    /// that relative paths are ignored.
     #[must_use]
     pub fn absolute(&self, name: &str) -> Option<PathBuf> {
         self.get(name)
@@ -150,7 +157,7 @@ impl Environment {
             .filter(|path| path.is_absolute())
     }
 
-    /// The home directory: `$HOME`, else what the system knows.
+    /// The home directory: `$HOME`, else the user's entry in the system's user database.
     #[must_use]
     pub fn home(&self) -> Option<PathBuf> {
         self.absolute("HOME")

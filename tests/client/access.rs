@@ -1,4 +1,4 @@
-//! Credentials: where they are sent, and where they never show.
+//! Credentials: the requests that carry them, and the outputs that never show them.
 
 use axum::response::IntoResponse as _;
 use contree::{Backend, Client, Error};
@@ -15,7 +15,7 @@ fn redirect(to: String) -> axum::response::Response {
 }
 
 #[tokio::test]
-async fn every_request_is_authenticated_and_says_who_asks() {
+async fn every_request_has_credentials_and_a_user_agent() {
     let stub = Stub::tcp(|_, _| answer(200, json!({"images": []}))).await;
     stub.client()
         .list_images()
@@ -50,7 +50,7 @@ async fn without_credentials_none_are_sent() {
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_origin_gets_nothing() {
+async fn a_redirect_to_another_origin_gets_no_credentials() {
     let other = Stub::tcp(|_, _| answer(200, json!({"images": []}))).await;
     let target = format!("{}/v1/images", other.url);
     let stub = Stub::tcp(move |_, _| redirect(target.clone())).await;

@@ -1,4 +1,4 @@
-//! Following an operation: no event is lost or seen twice, however the connection behaves.
+//! Following an operation: no event is lost or repeated, however the connection behaves.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::support::*;
 
-/// Follows to the end and returns the events' ids and what was written.
+/// Follows to the end and returns the ids of the events and the standard output.
 async fn follow(client: &Client) -> Result<(Vec<u64>, String), Error> {
     let mut events = client.follow(OPERATION, None);
     let (mut ids, mut output) = (Vec::new(), String::new());
@@ -54,7 +54,7 @@ fn served(frames: Vec<String>, cut: bool) -> Response {
 }
 
 #[tokio::test]
-async fn a_cut_stream_goes_on_behind_its_last_event() {
+async fn a_broken_stream_resumes_after_its_last_event() {
     let stub = survives(vec![|| served(rest(1)[..2].to_vec(), true), || {
         served(rest(3), false)
     }])
@@ -71,7 +71,7 @@ async fn a_cut_stream_goes_on_behind_its_last_event() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_cut_is_read_again() {
+async fn an_incomplete_frame_is_requested_again() {
     let stub = survives(vec![
         || {
             let cut = &stdout(2, "b")[..40];
@@ -100,7 +100,7 @@ async fn frames_come_in_any_pieces() {
 }
 
 #[tokio::test]
-async fn errors_of_the_stream_and_keepalives_are_survived() {
+async fn errors_of_the_stream_and_keepalives_do_not_end_it() {
     survives(vec![
         || {
             sse(
@@ -119,7 +119,7 @@ async fn errors_of_the_stream_and_keepalives_are_survived() {
 }
 
 #[tokio::test]
-async fn a_server_that_repeats_events_is_not_believed() {
+async fn events_that_a_server_repeats_are_dropped() {
     survives(vec![|| served(rest(1)[..3].to_vec(), true), || {
         served(rest(1), false)
     }])
@@ -127,7 +127,7 @@ async fn a_server_that_repeats_events_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_being_completed_is_asked_for_again() {
+async fn a_log_that_is_being_completed_is_requested_again() {
     survives(vec![
         || with_retry_after(refusal(410, "finalising"), "0"),
         || with_retry_after(refusal(503, "restarting"), "0"),
@@ -137,7 +137,7 @@ async fn a_log_that_is_being_completed_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_operation_that_has_not_begun_is_waited_for_beyond_our_patience() {
+async fn the_wait_for_an_operation_to_start_is_not_limited_by_retries() {
     let stub = Stub::tcp(|number, seen| {
         if !seen.target.contains("/events") {
             return answer(200, json!({"uuid": OPERATION, "status": "PENDING"}));
@@ -153,7 +153,7 @@ async fn an_operation_that_has_not_begun_is_waited_for_beyond_our_patience() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_is_given_up_and_made_again() {
+async fn a_silent_stream_is_replaced_by_a_new_connection() {
     let stub = Stub::tcp(|number, _| match number {
         0 => {
             let first = futures_util::stream::iter([Ok::<_, std::io::Error>(stdout(1, "a"))]);
@@ -183,7 +183,7 @@ async fn a_stream_that_stays_broken_is_an_error() {
 }
 
 #[tokio::test]
-async fn unknown_events_pass_and_the_outcome_has_every_byte() {
+async fn unknown_events_are_ignored_and_the_outcome_has_every_byte() {
     let stub = Stub::tcp(|_, _| {
         let frames = [
             frame(1, 0, "init", json!({"init_pid": 1})),
@@ -255,7 +255,7 @@ fn usage() -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn where_the_events_fail_the_record_is_waited_for() {
+async fn if_the_events_fail_the_record_is_awaited() {
     let stub = Stub::tcp(|number, seen| {
         if seen.target.contains("/events") {
             return sse(&[&stdout(1, "half")], true);

@@ -1,4 +1,4 @@
-//! Uploads: sent once, whole, and again where they fail.
+//! Uploads: sent once and completely, and repeated after a failure.
 
 use std::{fs, path::PathBuf};
 
@@ -54,7 +54,7 @@ async fn a_new_file_is_looked_up_and_sent_with_its_size() {
 }
 
 #[tokio::test]
-async fn a_known_content_is_not_sent() {
+async fn content_that_the_backend_has_is_not_sent() {
     let stub = Stub::tcp(|_, _| {
         let mut record = record(HELLO, 6);
         record["created_at"] = json!("2026-01-01T00:00:00");
@@ -81,7 +81,7 @@ async fn a_failed_upload_is_sent_again_from_its_start() {
         ("GET", _) => refusal(404, "no such file"),
         (_, 1) => with_retry_after(refusal(503, "busy"), "0"),
         (_, 3) => with_retry_after(refusal(429, "busy"), "0"),
-        // Which hash it is, the look-up has said.
+        // The look-up request contains the hash.
         _ => answer(201, record("", seen.body.len())),
     })
     .await;
@@ -102,7 +102,7 @@ async fn a_failed_upload_is_sent_again_from_its_start() {
 
 #[tokio::test]
 async fn an_upload_whose_connection_drops_is_sent_again() {
-    let server = Raw::new(|number, head| {
+    let server = RawServer::new(|number, head| {
         if head.starts_with("GET") {
             return raw("404 Not Found", &json!({"error": "no such file"}));
         }
@@ -117,7 +117,7 @@ async fn an_upload_whose_connection_drops_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_file_that_changes_is_never_stored() {
+async fn a_file_that_changes_is_not_stored() {
     let (_directory, path) = file(b"hello\n");
     let changing = path.clone();
     let stub = Stub::tcp(move |_, seen| match seen.method.as_str() {

@@ -1,4 +1,4 @@
-//! Finding images and reading what is in them.
+//! Finding images and reading files in them.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ async fn tags_are_resolved_by_following_the_redirect() {
 }
 
 #[tokio::test]
-async fn a_cut_download_is_made_again_and_leaves_no_half_file() {
+async fn a_broken_download_is_repeated_and_leaves_no_partial_file() {
     let stub =
         Stub::tcp(|number, _| pieces("application/octet-stream", &["half", "whole"], number < 2))
             .await;
@@ -57,7 +57,7 @@ async fn a_cut_download_is_made_again_and_leaves_no_half_file() {
 }
 
 #[tokio::test]
-async fn a_download_that_stays_broken_keeps_what_was_there() {
+async fn a_failing_download_keeps_the_existing_file() {
     let stub = Stub::tcp(|_, _| pieces("application/octet-stream", &["half"], true)).await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
@@ -74,7 +74,7 @@ async fn a_download_that_stays_broken_keeps_what_was_there() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn links_are_followed_and_what_is_no_file_is_not_replaced() {
+async fn links_are_followed_and_only_regular_files_are_replaced() {
     let stub = Stub::tcp(|_, _| pieces("application/octet-stream", &["new"], false)).await;
     let client = stub.client();
     let directory = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ async fn links_are_followed_and_what_is_no_file_is_not_replaced() {
 }
 
 #[tokio::test]
-async fn files_that_are_none_are_refused() {
+async fn directories_and_missing_files_are_refused() {
     let stub = Stub::tcp(|_, _| refusal(422, "/etc is a directory")).await;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
@@ -115,7 +115,7 @@ async fn files_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn content_is_read_as_it_comes() {
+async fn content_is_read_as_it_arrives() {
     let stub = Stub::tcp(|_, _| pieces("application/octet-stream", &["a", "b"], false)).await;
     let content = stub.client().read(IMAGE, "/x").await.unwrap();
     let chunks: Vec<_> = content.try_collect().await.unwrap();

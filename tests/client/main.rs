@@ -1,4 +1,5 @@
-//! The client against servers that misbehave: what is repeated and what never is, what survives, what is kept secret.
+//! The client against servers that misbehave: retries, resumed streams, and secrets that never
+//! show.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The generated mock helpers, which state requests and answers in the API's types.
+//! The generated mock helpers, which use the API's types for requests and answers.
 
 use contree::{Client, Error, OperationKind, OperationStatus, types};
 use httpmock::MockServer;
@@ -62,7 +62,7 @@ async fn operations_are_filtered_by_open_enumerations() {
 }
 
 #[tokio::test]
-async fn refusals_are_typed() {
+async fn errors_are_typed() {
     let server = MockServer::start_async().await;
     let refused = server.spawn_instance(|_, then| {
         let error = types::Error {

@@ -24,7 +24,7 @@ async fn waiting_ends_with_the_operation() {
 }
 
 #[tokio::test]
-async fn waiting_ends_when_its_time_is_up() {
+async fn waiting_ends_at_its_time_limit() {
     let stub = Stub::tcp(|_, _| {
         with_retry_after(
             answer(200, json!({"uuid": OPERATION, "status": "RESTING"})),
@@ -49,7 +49,7 @@ async fn waiting_ends_when_its_time_is_up() {
 }
 
 #[tokio::test]
-async fn unknown_operations_are_named() {
+async fn errors_name_unknown_operations() {
     let stub = Stub::tcp(|_, _| refusal(404, "nope")).await;
     let error = stub.client().cancel(OPERATION).await.unwrap_err();
     assert!(

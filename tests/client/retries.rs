@@ -1,4 +1,4 @@
-//! What is repeated, how patiently, and what never is.
+//! Retries: which requests are repeated, and after which delays.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::*;
 
 #[tokio::test]
-async fn busy_servers_are_waited_for_as_they_ask() {
+async fn retry_after_of_a_busy_server_is_respected() {
     let stub = Stub::tcp(|number, _| match number {
         0 => with_retry_after(refusal(429, "slow down"), "1"),
         1 => with_retry_after(refusal(503, "restarting"), "0"),
@@ -29,7 +29,7 @@ async fn busy_servers_are_waited_for_as_they_ask() {
 }
 
 #[tokio::test]
-async fn a_wait_longer_than_our_patience_is_handed_over() {
+async fn a_retry_after_that_is_too_long_is_an_error() {
     let stub = Stub::tcp(|_, _| with_retry_after(refusal(429, "tomorrow"), "86400")).await;
     let error: Error = stub.client().list_images().send().await.unwrap_err().into();
     let Error::Api {
@@ -47,7 +47,7 @@ async fn a_wait_longer_than_our_patience_is_handed_over() {
 }
 
 #[tokio::test]
-async fn html_from_a_proxy_keeps_its_status_and_its_words() {
+async fn html_from_a_proxy_keeps_its_status_and_its_text() {
     let stub = Stub::tcp(|_, _| {
         let mut response = pieces(
             "text/html",
@@ -61,7 +61,7 @@ async fn html_from_a_proxy_keeps_its_status_and_its_words() {
     let error: Error = stub.client().list_images().send().await.unwrap_err().into();
     assert_eq!(error.status().unwrap().as_u16(), 502);
     assert!(error.to_string().contains("Bad gateway"), "{error}");
-    assert_eq!(stub.count(), 4, "a GET is repeated until it is enough");
+    assert_eq!(stub.count(), 4, "a GET is repeated up to the limit");
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn an_empty_404_is_not_found() {
 
 #[tokio::test]
 async fn dropped_connections_are_made_again_for_reads() {
-    let server = Raw::new(|number, _| match number {
+    let server = RawServer::new(|number, _| match number {
         0 | 1 => None,
         _ => raw("200 OK", &json!({"images": []})),
     })
@@ -104,7 +104,7 @@ async fn dropped_connections_are_made_again_for_reads() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_a_connection_error() {
-    // Bound, so that nobody else gets the port, and not listening.
+    // The port is bound, so that no other process gets it, but nothing listens on it.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
@@ -114,7 +114,7 @@ async fn a_server_that_is_not_there_is_a_connection_error() {
 }
 
 #[tokio::test]
-async fn what_may_have_happened_is_never_repeated() {
+async fn requests_that_may_have_taken_effect_are_not_repeated() {
     let stub = Stub::tcp(|_, _| with_retry_after(refusal(503, "unavailable"), "0")).await;
     let client = stub.client();
     let error = client.start(spawn()).await.unwrap_err();
@@ -148,8 +148,8 @@ async fn what_may_have_happened_is_never_repeated() {
 }
 
 #[tokio::test]
-async fn a_spawn_that_is_not_answered_is_never_repeated() {
-    let server = Raw::new(|_, _| None).await;
+async fn a_spawn_without_an_answer_is_not_repeated() {
+    let server = RawServer::new(|_, _| None).await;
     let error = server.client().start(spawn()).await.unwrap_err();
     assert!(matches!(error, Error::Connection(_)), "{error}");
     assert_eq!(server.count(), 1);
@@ -175,7 +175,7 @@ async fn a_spawn_that_was_not_processed_is_repeated() {
 }
 
 #[tokio::test]
-async fn what_will_not_change_is_not_asked_again() {
+async fn permanent_errors_are_not_retried() {
     for status in [400, 401, 403, 409, 422, 501] {
         let stub = Stub::tcp(move |_, _| refusal(status, "no")).await;
         let error: Error = stub.client().list_images().send().await.unwrap_err().into();
@@ -203,7 +203,7 @@ async fn tags_are_moved_again_after_a_failure() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_its_repetition_finds_done_was_done() {
+async fn a_conflict_after_a_retried_cancel_is_a_success() {
     let stub = Stub::tcp(|number, _| match number {
         0 => refusal(502, "bad gateway"),
         _ => refusal(409, "already over"),
@@ -212,7 +212,7 @@ async fn a_cancel_that_its_repetition_finds_done_was_done() {
     assert!(stub.client().cancel(OPERATION).await.unwrap());
     assert_eq!(stub.count(), 2);
 
-    // Without a failure before, a conflict says that it had been over.
+    // Without an earlier failure, a conflict means that the operation had already ended.
     let stub = Stub::tcp(|number, _| match number {
         0 => with_retry_after(refusal(429, "slow down"), "0"),
         _ => refusal(409, "already over"),

@@ -1,4 +1,4 @@
-//! Servers to test against, and what they saw.
+//! Servers for tests, which record their requests.
 
 use std::{
     convert::Infallible,
@@ -27,9 +27,9 @@ use uuid::Uuid;
 pub const OPERATION: Uuid = Uuid::from_u128(0x018f_2b5c_0000_7000_8000_0000_0000_0001);
 pub const IMAGE: Uuid = Uuid::from_u128(0x018f_2b5c_0000_7000_8000_0000_0000_0002);
 
-/// A request that a server got.
+/// A request that a server received.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct ReceivedRequest {
     pub method: Method,
     /// Path and query.
     pub target: String,
@@ -37,23 +37,23 @@ pub struct Seen {
     pub body: Bytes,
 }
 
-impl Seen {
+impl ReceivedRequest {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
 
-/// An HTTP server that answers the n-th request, from 0, as a function says.
+/// An HTTP server whose answer to the n-th request, from 0, is that of a function.
 #[derive(Clone)]
 pub struct Stub {
     pub url: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<ReceivedRequest>>>,
 }
 
 impl Stub {
     pub async fn tcp<F>(answer: F) -> Self
     where
-        F: Fn(usize, &Seen) -> Response + Send + Sync + 'static,
+        F: Fn(usize, &ReceivedRequest) -> Response + Send + Sync + 'static,
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -64,7 +64,7 @@ impl Stub {
 
     pub async fn unix<F>(socket: &Path, answer: F) -> Self
     where
-        F: Fn(usize, &Seen) -> Response + Send + Sync + 'static,
+        F: Fn(usize, &ReceivedRequest) -> Response + Send + Sync + 'static,
     {
         let listener = UnixListener::bind(socket).unwrap();
         let (seen, router) = router(answer);
@@ -73,7 +73,7 @@ impl Stub {
         Self { url, seen }
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<ReceivedRequest> {
         self.seen.lock().unwrap().clone()
     }
 
@@ -86,9 +86,9 @@ impl Stub {
     }
 }
 
-fn router<F>(answer: F) -> (Arc<Mutex<Vec<Seen>>>, Router)
+fn router<F>(answer: F) -> (Arc<Mutex<Vec<ReceivedRequest>>>, Router)
 where
-    F: Fn(usize, &Seen) -> Response + Send + Sync + 'static,
+    F: Fn(usize, &ReceivedRequest) -> Response + Send + Sync + 'static,
 {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let record = Arc::clone(&seen);
@@ -97,9 +97,9 @@ where
         let (record, answer) = (Arc::clone(&record), Arc::clone(&answer));
         async move {
             let (head, body) = request.into_parts();
-            // A body that breaks off is recorded as none.
+            // A body that breaks off is recorded as empty.
             let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-            let request = Seen {
+            let request = ReceivedRequest {
                 method: head.method,
                 target: head.uri.to_string(),
                 headers: head.headers,
@@ -116,7 +116,7 @@ where
     (seen, router)
 }
 
-/// A backend with credentials and little patience.
+/// A backend with credentials and short timeouts.
 pub fn backend(url: &str) -> Backend {
     let mut retry = RetryPolicy::default();
     retry.max_retries = 3;
@@ -144,7 +144,7 @@ pub fn with_retry_after(mut response: Response, value: &'static str) -> Response
     response
 }
 
-/// A body in pieces, each sent by itself; if `cut`, the connection breaks after them.
+/// A body in pieces, each sent separately. If `cut`, the connection breaks after the last one.
 pub fn pieces(kind: &str, pieces: &[&str], cut: bool) -> Response {
     let mut chunks: Vec<io::Result<Bytes>> = pieces
         .iter()
@@ -153,7 +153,7 @@ pub fn pieces(kind: &str, pieces: &[&str], cut: bool) -> Response {
     if cut {
         chunks.push(Err(io::ErrorKind::ConnectionReset.into()));
     }
-    // Pending once after each, so that what came before is flushed.
+    // The stream is pending once after each piece, so that the piece is flushed.
     let body = stream::iter(chunks).then(|chunk| async {
         tokio::task::yield_now().await;
         chunk
@@ -197,14 +197,15 @@ pub fn spawn() -> types::InstanceSpawnRequest {
         .unwrap()
 }
 
-/// A server that may drop a connection instead of answering, after having read the head of a request.
-pub struct Raw {
+/// A server that may drop a connection after it has read the head of a request.
+pub struct RawServer {
     pub url: String,
     requests: Arc<Mutex<usize>>,
 }
 
-impl Raw {
-    /// `answer` gives a whole HTTP response to the n-th request, from 0, or none.
+impl RawServer {
+    /// Starts a server. `answer` returns the complete HTTP response to the n-th request, from 0, or
+    /// `None` to drop the connection.
     pub async fn new<F>(answer: F) -> Self
     where
         F: Fn(usize, &str) -> Option<String> + Send + 'static,
@@ -245,7 +246,7 @@ impl Raw {
     }
 }
 
-/// A whole HTTP response, after which the connection ends.
+/// A complete HTTP response, after which the connection ends.
 pub fn raw(status: &str, body: &Value) -> Option<String> {
     let body = body.to_string();
     let length = body.len();

@@ -1,4 +1,4 @@
-//! Backends on a unix socket, which need no certificates.
+//! Backends on a unix socket, which load no certificates.
 
 use std::process::Command;
 
@@ -29,7 +29,7 @@ async fn a_socket_serves_requests_and_events() {
     assert_eq!(seen[2].header("last-event-id"), Some("1"));
 }
 
-/// Part of the next test, which starts it in a process without certificates.
+/// Part of the next test, which runs this one in a process without certificates.
 #[tokio::test]
 #[ignore = "run by local_backends_need_no_certificates"]
 async fn without_certificates() {
@@ -45,7 +45,7 @@ async fn without_certificates() {
     }
     assert!(
         Client::connect(backend("https://contree.example")).is_err(),
-        "with certificates to load, this would prove nothing"
+        "this test needs a process without certificates"
     );
 }
 

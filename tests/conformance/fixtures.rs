@@ -1,12 +1,14 @@
-//! What the official conformance suite asks of every server under test: tools, prompts and resources with names, texts
-//! and behaviour of its own. Part of the program only with the feature `conformance`, which no release has.
+//! The fixtures that the official conformance suite requires of a server: tools, prompts and
+//! resources with fixed names, texts and behaviour. //! They are part of the program only with the
+//! feature `conformance`, which no release has.
 //!
-//! Everything else goes on to the server itself, so that what is tested is its transport and its protocol.
+//! All other requests are passed on to the real server, so that the suite tests its transport and
+//! its protocol.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,
     deprecated,
-    reason = "fixtures of a test, which also speaks of what the protocol is about to drop"
+    reason = "fixtures of a test, which also use deprecated parts of the protocol"
 )]
 
 use std::sync::{Arc, LazyLock};
@@ -35,10 +37,10 @@ use super::server::Server;
 
 /// A red dot.
 const IMAGE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
-/// A tenth of nothing: the header of a WAV file.
+/// A WAV file without samples: only the header.
 const SOUND: &str = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YQAAAAA=";
 
-/// The server with the fixtures beside its own tools, prompts and resources.
+/// The server with the fixtures in addition to its own tools, prompts and resources.
 pub(super) struct Fixtures(Arc<Server>, TaskManager);
 
 fn read<T: DeserializeOwned>(value: Value) -> T {
@@ -71,7 +73,7 @@ static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {
     ];
     let mut tools: Vec<Tool> = plain
         .into_iter()
-        .chain(LONG)
+        .chain(TASK_TOOLS)
         .chain(["greet"])
         .map(|name| tool(name, json!({"type": "object", "properties": {}})))
         .collect();
@@ -111,7 +113,7 @@ fn tool(name: &'static str, schema: Value) -> Tool {
 }
 
 /// Tools that may or must become tasks.
-const LONG: [&str; 6] = [
+const TASK_TOOLS: [&str; 6] = [
     "slow_compute",
     "failing_job",
     "protocol_error_job",
@@ -168,22 +170,22 @@ fn roots() -> Value {
     json!({"method": "roots/list", "params": {}})
 }
 
-fn asks(requests: Value, state: Option<String>) -> InputRequiredResult {
+fn input_required(requests: Value, state: Option<String>) -> InputRequiredResult {
     InputRequiredResult::new(Some(read::<InputRequests>(requests)), state)
 }
 
-/// A state that only we can have made.
-fn sealed(state: &str) -> String {
+/// A request state with a hash, which proves that this server made it.
+fn signed_state(state: &str) -> String {
     static KEY: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().to_string());
     let digest = Sha256::digest(format!("{}:{state}:{}", *KEY, *KEY));
     let seal: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{state}.{seal}")
 }
 
-fn unsealed(state: Option<&str>) -> Result<Option<String>, ErrorData> {
+fn verified_state(state: Option<&str>) -> Result<Option<String>, ErrorData> {
     let Some(given) = state else { return Ok(None) };
     let inner = given.rsplit_once('.').map_or("", |(inner, _)| inner);
-    if sealed(inner) == given {
+    if signed_state(inner) == given {
         Ok(Some(inner.to_owned()))
     } else {
         Err(ErrorData::invalid_params(
@@ -193,8 +195,8 @@ fn unsealed(state: Option<&str>) -> Result<Option<String>, ErrorData> {
     }
 }
 
-/// The response to one of our questions, if the client accepted it and it has this value.
-fn given(responses: Option<&InputResponses>, key: &str, pointer: &str) -> Option<Value> {
+/// The value at `pointer` in the client's response `key`, if there is one.
+fn accepted_value(responses: Option<&InputResponses>, key: &str, pointer: &str) -> Option<Value> {
     responses?.get(key)?.pointer(pointer).cloned()
 }
 
@@ -208,7 +210,7 @@ impl Fixtures {
     }
 
     /// A tool that may or must become a task.
-    async fn long(
+    async fn task_tool(
         &self,
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
@@ -228,14 +230,16 @@ impl Fixtures {
             let needed = json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
             return Err(ErrorData::missing_required_client_capability(read(needed)));
         }
-        let gathered = given(
+        let gathered = accepted_value(
             request.input_responses.as_ref(),
             "user_name",
             "/content/name",
         );
         if name == "test_tool_with_task" && gathered.is_none() {
             let question = json!({"user_name": form("What is your name?", "name", "string")});
-            return Ok(CallToolResponse::InputRequired(asks(question, None)));
+            return Ok(CallToolResponse::InputRequired(input_required(
+                question, None,
+            )));
         }
         let options = TaskOptions::new()
             .with_ttl_ms(60_000)
@@ -283,7 +287,7 @@ impl Fixtures {
         context: &RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let responses = request.input_responses.as_ref();
-        let state = unsealed(request.request_state.as_deref())?;
+        let state = verified_state(request.request_state.as_deref())?;
         let argument = |name: &str| -> String {
             let arguments = request.arguments.as_ref();
             let value = arguments.and_then(|arguments| arguments.get(name)?.as_str());
@@ -291,7 +295,7 @@ impl Fixtures {
         };
         Ok(match &*request.name {
             "greet" => texts(format!("Hello, {}!", argument("name"))),
-            name if LONG.contains(&name) => self.long(&request, context).await?,
+            name if TASK_TOOLS.contains(&name) => self.task_tool(&request, context).await?,
             "test_simple_text" => texts("This is a simple text response for testing."),
             "test_image_content" => {
                 content(json!([{"type": "image", "data": IMAGE, "mimeType": "image/png"}]))
@@ -340,7 +344,11 @@ impl Fixtures {
             "test_sampling" => {
                 let asked = sample(&argument("prompt"), 100);
                 let asked: CreateMessageRequestParams = read(asked["params"].clone());
-                let answer = context.peer.create_message(asked).await.map_err(unasked)?;
+                let answer = context
+                    .peer
+                    .create_message(asked)
+                    .await
+                    .map_err(client_error)?;
                 texts(format!("LLM response: {}", json!(answer.message.content)))
             }
             "test_elicitation" => {
@@ -397,29 +405,29 @@ impl Fixtures {
                 texts("the client can sample")
             }
             "test_streaming_elicitation" | "test_input_required_result_elicitation" => {
-                match given(responses, "user_name", "/content/name")
+                match accepted_value(responses, "user_name", "/content/name")
                     .and_then(|name| name.as_str().map(str::to_owned))
                 {
                     Some(name) => texts(format!("Hello, {name}!")),
-                    None => CallToolResponse::InputRequired(asks(
+                    None => CallToolResponse::InputRequired(input_required(
                         json!({"user_name": form("What is your name?", "name", "string")}),
                         None,
                     )),
                 }
             }
             "test_input_required_result_sampling" => {
-                match given(responses, "capital_question", "/content") {
+                match accepted_value(responses, "capital_question", "/content") {
                     Some(answer) => texts(format!("The model says: {answer}")),
-                    None => CallToolResponse::InputRequired(asks(
+                    None => CallToolResponse::InputRequired(input_required(
                         json!({"capital_question": sample("What is the capital of France?", 100)}),
                         None,
                     )),
                 }
             }
             "test_input_required_result_list_roots" => {
-                match given(responses, "client_roots", "/roots") {
+                match accepted_value(responses, "client_roots", "/roots") {
                     Some(roots) => texts(format!("The roots are: {roots}")),
-                    None => CallToolResponse::InputRequired(asks(
+                    None => CallToolResponse::InputRequired(input_required(
                         json!({"client_roots": roots()}),
                         None,
                     )),
@@ -427,44 +435,51 @@ impl Fixtures {
             }
             "test_input_required_result_request_state"
             | "test_input_required_result_tampered_state" => {
-                match (given(responses, "confirm", "/content"), state.as_deref()) {
+                match (
+                    accepted_value(responses, "confirm", "/content"),
+                    state.as_deref(),
+                ) {
                     (Some(_), Some("confirming")) => texts("state-ok"),
-                    _ => CallToolResponse::InputRequired(asks(
+                    _ => CallToolResponse::InputRequired(input_required(
                         json!({"confirm": form("Please confirm", "ok", "boolean")}),
-                        Some(sealed("confirming")),
+                        Some(signed_state("confirming")),
                     )),
                 }
             }
             "test_input_required_result_multiple_inputs" => {
                 let all = ["user_name", "greeting", "client_roots"];
-                let answered = all.iter().all(|key| given(responses, key, "").is_some());
+                let answered = all
+                    .iter()
+                    .all(|key| accepted_value(responses, key, "").is_some());
                 if answered && state.as_deref() == Some("three") {
                     texts("All three were answered.")
                 } else {
-                    CallToolResponse::InputRequired(asks(
+                    CallToolResponse::InputRequired(input_required(
                         json!({
                             "user_name": form("What is your name?", "name", "string"),
                             "greeting": sample("Generate a greeting", 50),
                             "client_roots": roots(),
                         }),
-                        Some(sealed("three")),
+                        Some(signed_state("three")),
                     ))
                 }
             }
             "test_input_required_result_multi_round" => {
-                let name = given(responses, "step1", "/content/name");
-                let colour = given(responses, "step2", "/content/color");
+                let name = accepted_value(responses, "step1", "/content/name");
+                let colour = accepted_value(responses, "step2", "/content/color");
                 match (state.as_deref(), name, colour) {
-                    (Some("round 1"), Some(_), _) => CallToolResponse::InputRequired(asks(
-                        json!({"step2": form("Step 2: What is your favorite color?", "color", "string")}),
-                        Some(sealed("round 2")),
-                    )),
+                    (Some("round 1"), Some(_), _) => {
+                        CallToolResponse::InputRequired(input_required(
+                            json!({"step2": form("Step 2: What is your favorite color?", "color", "string")}),
+                            Some(signed_state("round 2")),
+                        ))
+                    }
                     (Some("round 2"), _, Some(colour)) => {
                         texts(format!("Both steps are done: {colour}"))
                     }
-                    _ => CallToolResponse::InputRequired(asks(
+                    _ => CallToolResponse::InputRequired(input_required(
                         json!({"step1": form("Step 1: What is your name?", "name", "string")}),
-                        Some(sealed("round 1")),
+                        Some(signed_state("round 1")),
                     )),
                 }
             }
@@ -480,7 +495,7 @@ impl Fixtures {
                 if capabilities.roots.is_some() {
                     requests["client_roots"] = roots();
                 }
-                CallToolResponse::InputRequired(asks(requests, None))
+                CallToolResponse::InputRequired(input_required(requests, None))
             }
             other => {
                 return Err(ErrorData::invalid_params(
@@ -518,14 +533,14 @@ impl Fixtures {
             ]),
             _ => {
                 let responses = request.input_responses.as_ref();
-                match given(responses, "user_context", "/content/context") {
+                match accepted_value(responses, "user_context", "/content/context") {
                     Some(context) => {
                         json!([{"type": "text", "text": format!("The context is {context}.")}])
                     }
                     None => {
                         let question =
                             form("What context should the prompt use?", "context", "string");
-                        let asked = asks(json!({"user_context": question}), None);
+                        let asked = input_required(json!({"user_context": question}), None);
                         return Ok(GetPromptResponse::InputRequired(asked));
                     }
                 }
@@ -541,7 +556,7 @@ impl Fixtures {
     }
 }
 
-/// A log message, for clients that asked for any.
+/// Sends a log message to clients that enabled logging.
 async fn log(context: &RequestContext<RoleServer>, line: &str) {
     let modern = context
         .protocol_version()
@@ -553,7 +568,7 @@ async fn log(context: &RequestContext<RoleServer>, line: &str) {
     let _ = context.peer.notify_logging_message(message).await;
 }
 
-fn unasked(error: rmcp::ServiceError) -> ErrorData {
+fn client_error(error: rmcp::ServiceError) -> ErrorData {
     ErrorData::internal_error(error.to_string(), None)
 }
 
@@ -569,7 +584,7 @@ async fn elicit(
         .peer
         .create_elicitation(asked)
         .await
-        .map_err(unasked)?;
+        .map_err(client_error)?;
     let (action, content) = (json!(answer.action), json!(answer.content));
     Ok(texts(format!(
         "{said}: action={}, content={content}",

@@ -1,7 +1,9 @@
-//! Checks the written architecture: who may know whom, and that no files know each other in a circle.
+//! Checks the written architecture: allowed dependencies between modules and crates, and no circles
+//! of files.
 //!
-//! The tables of `docs/architecture.md` say which module of `src/` and which crate may use which. The test resolves every
-//! `use` and every path in the code, through re-exports, to the file that defines what is named.
+//! The tables of `docs/architecture.md` list which module of `src/` and which crate may use which.
+//! The test resolves every `use` and every path in the code, through re-exports, to the file that
+//! defines the name.
 
 mod circles;
 mod modules;
@@ -22,7 +24,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(crate::support::repository().join(path)).unwrap()
 }
 
-/// The source files of a crate, by their path below `directory`.
+/// The source files of a crate by their path below `directory`.
 fn sources(directory: &str) -> Sources {
     fn add(directory: &Path, prefix: &str, found: &mut BTreeMap<String, String>) {
         for entry in fs::read_dir(directory).unwrap() {
@@ -54,7 +56,7 @@ fn directories() -> Vec<String> {
     all
 }
 
-/// What is wrong with the uses of some parts, by what a table allows: one line for each.
+/// The differences between the allowed and the actual uses, with one line for each.
 fn problems(allowed: &Pairs, used: &BTreeMap<(String, String), String>) -> Vec<String> {
     let forbidden = used.iter().filter(|(pair, _)| !allowed.contains(pair));
     let forbidden = forbidden.map(|((from, to), example)| {
@@ -92,13 +94,13 @@ fn example(from: &str, to: &str, names: &BTreeSet<String>) -> String {
     format!("{from} -> {to}: {}", names.join(", "))
 }
 
-/// The top-level module that a file is in; none for the root of a crate.
+/// The top-level module of a file; none for the root of a crate.
 fn top_level(file: &str) -> Option<String> {
     let name = file.split('/').next()?.trim_end_matches(".rs");
     (!["lib", "main"].contains(&name)).then(|| name.to_owned())
 }
 
-/// The crates of this workspace that a `Cargo.toml` depends on, other than for its tests.
+/// The workspace crates that a `Cargo.toml` depends on, without dev-dependencies.
 fn crate_dependencies(manifest: &str) -> BTreeSet<String> {
     let mut heading = "";
     let mut found = BTreeSet::new();
@@ -125,7 +127,7 @@ fn package_name(manifest: &str) -> Option<&str> {
 }
 
 #[test]
-fn modules_use_what_the_table_allows() {
+fn modules_use_only_allowed_modules() {
     let allowed = pairs(&read("docs/architecture.md"), "Module");
     assert!(!allowed.is_empty(), "the table of modules was not found");
     let problems = problems(&allowed, &uses(&imports(&sources("src"))));
@@ -133,7 +135,7 @@ fn modules_use_what_the_table_allows() {
 }
 
 #[test]
-fn crates_use_what_the_table_allows() {
+fn crates_use_only_allowed_crates() {
     let allowed = pairs(&read("docs/architecture.md"), "Crate");
     assert!(!allowed.is_empty(), "the table of crates was not found");
     let mut used = BTreeMap::new();
@@ -153,7 +155,7 @@ fn crates_use_what_the_table_allows() {
 }
 
 #[test]
-fn no_files_know_each_other_in_a_circle() {
+fn no_files_depend_on_each_other_in_a_circle() {
     let mut found = Vec::new();
     for directory in directories() {
         let imports = imports(&sources(&directory));
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn two_files_that_know_each_other_are_a_circle() {
+    fn two_files_that_use_each_other_are_a_circle() {
         let code = small(&[
             ("lib.rs", "mod one; mod two; mod three;"),
             ("one.rs", "use super::two::Two; pub struct One(Two);"),
@@ -246,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reexport_leads_to_the_file_that_defines() {
+    fn a_reexport_resolves_to_the_defining_file() {
         let code = small(&[
             (
                 "lib.rs",
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_do_not_count() {
+    fn uses_in_tests_are_ignored() {
         let code = small(&[
             ("lib.rs", "mod one; mod two;"),
             (
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_a_function_and_of_macros_count() {
+    fn uses_in_functions_and_macros_are_found() {
         let code = small(&[
             ("lib.rs", "mod one; mod two;"),
             (
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_of_tests_are_none_of_a_crate() {
+    fn dev_dependencies_are_ignored() {
         let manifest = "[package]\nname = \"contree-x\"\n\n[dependencies]\ncontree-http.workspace = true\nserde.workspace = true\n\
             [build-dependencies]\ncontree-codegen = { workspace = true }\n[dev-dependencies]\ncontree-engine.workspace = true\n";
         let found: Vec<String> = crate_dependencies(manifest).into_iter().collect();

@@ -1,4 +1,4 @@
-//! `contree-mcp call`, `tools` and `doctor`: arguments, streams and exit statuses, by running the program.
+//! `contree-mcp call`, `tools` and `doctor`: arguments, streams and exit statuses of the program.
 
 use std::io::{Read, Write};
 use std::process::{Output, Stdio};
@@ -9,15 +9,15 @@ use crate::support::{Home, signal};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// A stub service with a runtime of its own, and a home that uses it.
-struct Cloud {
+/// A stub service with its own runtime, and a home directory configured for it.
+struct CloudSetup {
     home: Home,
     stub: Stub,
     url: String,
     _runtime: Runtime,
 }
 
-impl Cloud {
+impl CloudSetup {
     fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let stub = Stub::default();
@@ -75,7 +75,7 @@ mod arguments {
 
     #[test]
     fn pairs_objects_files_and_standard_input() {
-        let cloud = Cloud::new();
+        let cloud = CloudSetup::new();
         std::fs::write(cloud.home.path().join("script"), "exit 4").unwrap();
         let forms: &[&[&str]] = &[
             &["run", "image=tag:base", "command=exit 4", "timeout=5"],
@@ -136,7 +136,7 @@ mod arguments {
 
     #[test]
     fn options_may_stand_anywhere() {
-        let cloud = Cloud::new();
+        let cloud = CloudSetup::new();
         for line in [
             [
                 "--backend",
@@ -183,7 +183,7 @@ mod arguments {
 
     #[test]
     fn an_array_grows_by_repetition() {
-        let cloud = Cloud::new();
+        let cloud = CloudSetup::new();
         let id = |command: &str| {
             cloud.good(&[
                 "run",
@@ -205,8 +205,8 @@ mod arguments {
     }
 
     #[test]
-    fn old_options_are_accepted_and_named_once() {
-        let cloud = Cloud::new();
+    fn obsolete_options_are_accepted_with_one_warning() {
+        let cloud = CloudSetup::new();
         let output = cloud
             .home
             .command_for(&cloud.url)
@@ -242,7 +242,7 @@ mod statuses {
 
     #[test]
     fn a_command_that_fails_is_a_result() {
-        let cloud = Cloud::new();
+        let cloud = CloudSetup::new();
         let output = cloud.call(&["run", "image=tag:base", "command=exit 7"]);
         assert_eq!(output.status.code(), Some(0));
         assert_eq!(
@@ -252,8 +252,8 @@ mod statuses {
     }
 
     #[test]
-    fn a_tool_that_fails_is_1_and_says_why() {
-        let cloud = Cloud::new();
+    fn a_failing_tool_is_status_1_with_a_message() {
+        let cloud = CloudSetup::new();
         for (arguments, expected) in [
             (&["run", "image=tag:missing", "command=x"][..], "404"),
             (
@@ -288,8 +288,8 @@ mod statuses {
     }
 
     #[test]
-    fn a_wrong_command_line_is_2() {
-        let cloud = Cloud::new();
+    fn a_wrong_command_line_is_status_2() {
+        let cloud = CloudSetup::new();
         for arguments in [
             &["no_such_tool"][..],
             &["run", "image"][..],
@@ -322,7 +322,7 @@ mod statuses {
     }
 
     #[test]
-    fn a_missing_backend_is_said() {
+    fn a_missing_backend_is_reported() {
         let home = Home::new();
         let run = |arguments: &[&str]| {
             home.command()
@@ -343,9 +343,9 @@ mod statuses {
     }
 
     #[test]
-    fn a_backend_out_of_reach_is_named() {
+    fn an_unreachable_backend_is_named() {
         let home = Home::new();
-        // A port where nobody listens.
+        // A port without a listener.
         let url = "http://127.0.0.1:1";
         for (arguments, expected) in [
             (&["list_images"][..], "The backend is at http://127.0.0.1:1"),
@@ -372,7 +372,7 @@ mod raw {
 
     #[test]
     fn the_status_is_the_commands() {
-        let cloud = Cloud::new();
+        let cloud = CloudSetup::new();
         for (command, status) in [
             ("hello", 0),
             ("exit 3", 3),
@@ -403,8 +403,8 @@ mod raw {
     }
 
     #[test]
-    fn a_cut_is_said_on_standard_error() {
-        let cloud = Cloud::new();
+    fn truncated_output_is_reported_on_standard_error() {
+        let cloud = CloudSetup::new();
         let output = cloud.call(&["--raw", "run", "image=tag:base", "command=big"]);
         assert_eq!(output.stdout.len(), 8000);
         assert!(
@@ -415,8 +415,8 @@ mod raw {
     }
 
     #[test]
-    fn content_is_printed_as_it_is() {
-        let cloud = Cloud::new();
+    fn content_is_printed_unchanged() {
+        let cloud = CloudSetup::new();
         let read = |path: &str| {
             cloud
                 .call(&[
@@ -432,8 +432,8 @@ mod raw {
     }
 
     #[test]
-    fn bytes_come_while_the_command_runs() {
-        let cloud = Cloud::new();
+    fn output_arrives_while_the_command_runs() {
+        let cloud = CloudSetup::new();
         let mut child = cloud
             .home
             .command_for(&cloud.url)
@@ -456,8 +456,8 @@ mod raw {
         assert_eq!(cloud.stub.statuses(), [("CANCELLED".to_owned(), 1)].into());
     }
 
-    /// A command that writes for ever, when it has begun to.
-    fn endless(cloud: &Cloud) -> std::process::Child {
+    /// Starts a command that writes without end, and returns once it writes.
+    fn endless(cloud: &CloudSetup) -> std::process::Child {
         let mut child = cloud
             .home
             .command_for(&cloud.url)
@@ -477,8 +477,8 @@ mod raw {
     }
 
     #[test]
-    fn each_signal_has_its_status() {
-        let cloud = Cloud::new();
+    fn each_signal_has_its_exit_status() {
+        let cloud = CloudSetup::new();
         for (name, status) in [("TERM", 143), ("HUP", 129)] {
             let child = endless(&cloud);
             signal(child.id(), name);
@@ -488,8 +488,8 @@ mod raw {
     }
 
     #[test]
-    fn a_reader_that_goes_away_ends_the_command() {
-        let cloud = Cloud::new();
+    fn a_closed_reader_ends_the_command() {
+        let cloud = CloudSetup::new();
         let mut child = endless(&cloud);
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
@@ -501,8 +501,8 @@ mod raw {
     }
 
     #[test]
-    fn output_that_cannot_be_written_is_said() {
-        let cloud = Cloud::new();
+    fn failed_writes_are_reported() {
+        let cloud = CloudSetup::new();
         for (arguments, status) in [
             (
                 &["call", "--raw", "run", "image=tag:base", "command=x"][..],
@@ -541,7 +541,7 @@ mod raw {
 
     #[test]
     fn an_interrupt_cancels_and_waits() {
-        let cloud = Cloud::new();
+        let cloud = CloudSetup::new();
         let child = cloud
             .home
             .command_for(&cloud.url)
@@ -566,7 +566,7 @@ mod on_the_engine {
     use super::*;
 
     #[test]
-    fn streams_and_statuses_are_the_commands_own() {
+    fn streams_and_statuses_are_those_of_the_command() {
         let home = Home::new();
         let output = local(
             &home,
@@ -623,7 +623,7 @@ mod on_the_engine {
     }
 
     #[test]
-    fn an_image_is_shown_with_the_tag_asked_for_and_the_engine_speaks_for_itself() {
+    fn an_image_is_shown_with_the_requested_tag_and_errors_come_from_the_engine() {
         let home = Home::new();
         let get = |image: &str| local(&home, &["get_image", &format!("image={image}")]);
         let host: Value = serde_json::from_slice(&get("tag:host").stdout).unwrap();
@@ -648,9 +648,9 @@ mod on_the_engine {
         );
     }
 
-    /// A link's place may have another neighbour than the link has.
+    /// The directory of a link and that of its target may have different neighbouring files.
     #[test]
-    fn an_import_reads_what_was_judged() {
+    fn an_import_reads_the_checked_file() {
         let home = Home::new();
         let place = home.path().join("allowed");
         std::fs::create_dir_all(place.join("real:")).unwrap();
@@ -679,7 +679,7 @@ mod on_the_engine {
     }
 
     #[test]
-    fn a_call_stays_until_what_it_started_is_over() {
+    fn a_call_waits_until_its_operation_ends() {
         let home = Home::new();
         let output = local(
             &home,
@@ -692,7 +692,7 @@ mod on_the_engine {
         );
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         assert!(
-            stderr(&output).contains("staying until operation"),
+            stderr(&output).contains("waiting until operation"),
             "{}",
             stderr(&output)
         );
@@ -708,7 +708,7 @@ mod on_the_engine {
     }
 
     #[test]
-    fn an_interrupt_ends_what_was_left_running() {
+    fn an_interrupt_cancels_a_running_operation() {
         let home = Home::new();
         let mut child = home
             .command()
@@ -748,7 +748,7 @@ mod other_commands {
     use super::*;
 
     #[test]
-    fn tools_are_listed_for_people_and_programs() {
+    fn tools_are_listed_as_text_and_json() {
         let home = Home::new();
         let text = stdout(&home.command().arg("tools").output().unwrap());
         assert!(text.contains("run command image [shell=true]"), "{text}");
@@ -780,8 +780,8 @@ mod other_commands {
     }
 
     #[test]
-    fn the_doctor_looks_at_a_service() {
-        let cloud = Cloud::new();
+    fn the_doctor_checks_a_service() {
+        let cloud = CloudSetup::new();
         let run = |url: &str| {
             cloud
                 .home
@@ -798,7 +798,7 @@ mod other_commands {
             "{report}"
         );
         assert!(!report.to_string().contains("a-secret-token"));
-        // A port where nobody listens.
+        // A port without a listener.
         let output = run("http://127.0.0.1:1");
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(
@@ -809,7 +809,7 @@ mod other_commands {
     }
 
     #[test]
-    fn the_doctor_names_what_is_missing() {
+    fn the_doctor_reports_missing_parts() {
         let home = Home::new();
         let output = home
             .command()

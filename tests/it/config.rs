@@ -1,10 +1,11 @@
-//! Which backend follows from flags, environment and profile files: one row a rule.
+//! The selection of a backend from flags, environment and profile files, with one row for each
+//! rule.
 
 use std::path::Path;
 
 use contree::config::{
-    AuthType, BackendChoice, Cloud, DEFAULT_IAM_URL, Decision, Environment, FIRST_RELEASE_URL,
-    Flags, ProfileFiles, Selected, decide,
+    AuthType, BackendChoice, BackendSelection, CloudBackend, DEFAULT_IAM_URL, Environment,
+    FIRST_RELEASE_URL, Flags, ProfileFiles, SelectedBackend, select_backend,
 };
 
 const AUTH: &str = "
@@ -36,16 +37,16 @@ fn environment(pairs: &[(&str, &str)]) -> Environment {
     pairs.iter().copied().collect()
 }
 
-fn cloud(decision: &Decision) -> &Cloud {
-    match &decision.selected {
-        Ok(Selected::Cloud(cloud)) => cloud,
+fn cloud(selection: &BackendSelection) -> &CloudBackend {
+    match &selection.backend {
+        Ok(SelectedBackend::Cloud(cloud)) => cloud,
         other => panic!("expected the cloud, not {other:?}"),
     }
 }
 
-fn error(decision: &Decision) -> String {
-    decision
-        .selected
+fn error(selection: &BackendSelection) -> String {
+    selection
+        .backend
         .as_ref()
         .expect_err("expected an error")
         .to_string()
@@ -55,7 +56,7 @@ fn error(decision: &Decision) -> String {
 type Row<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, Option<&'a str>);
 
 #[test]
-fn each_field_comes_from_the_first_place_that_has_it() {
+fn each_field_comes_from_the_first_source_that_has_it() {
     let rows: &[Row<'_>] = &[
         (&[], "work-token", "https://work.example", None),
         (&[("CONTREE_TOKEN", "t")], "t", "https://work.example", None),
@@ -128,8 +129,8 @@ fn each_field_comes_from_the_first_place_that_has_it() {
         ),
     ];
     for (variables, token, url, project) in rows {
-        let decision = decide(&Flags::default(), &environment(variables), &files(AUTH));
-        let cloud = cloud(&decision);
+        let selection = select_backend(&Flags::default(), &environment(variables), &files(AUTH));
+        let cloud = cloud(&selection);
         assert_eq!(
             (
                 cloud.token.as_str(),
@@ -148,12 +149,12 @@ fn flags_come_before_everything() {
     flags.token = Some("ft".into());
     flags.url = Some("https://f.example".into());
     flags.project = Some("fp".into());
-    let decision = decide(
+    let selection = select_backend(
         &flags,
         &environment(&[("CONTREE_TOKEN", "t"), ("CONTREE_URL", "https://u.example")]),
         &files(AUTH),
     );
-    let found = cloud(&decision);
+    let found = cloud(&selection);
     assert_eq!(
         (
             found.token.as_str(),
@@ -165,40 +166,40 @@ fn flags_come_before_everything() {
     assert_eq!(found.auth_type, AuthType::Iam);
 
     flags.auth_type = Some(AuthType::Jwt);
-    let decision = decide(&flags, &environment(&[]), &files(AUTH));
-    assert_eq!(cloud(&decision).project, None);
+    let selection = select_backend(&flags, &environment(&[]), &files(AUTH));
+    assert_eq!(cloud(&selection).project, None);
     assert!(
-        decision
+        selection
             .notes
             .iter()
             .any(|note| note.contains("the project (--project) is not sent")),
         "{:?}",
-        decision.notes
+        selection.notes
     );
 
     flags.profile = Some("typed".into());
     flags.token = None;
-    let decision = decide(
+    let selection = select_backend(
         &flags,
         &environment(&[("CONTREE_PROFILE", "iam")]),
         &files(AUTH),
     );
-    assert_eq!(cloud(&decision).token, "typed-token");
+    assert_eq!(cloud(&selection).token, "typed-token");
 }
 
 #[test]
-fn nothing_configured_is_the_embedded_engine() {
+fn without_configuration_the_embedded_engine_is_selected() {
     for pairs in [
         &[][..],
         &[("NEBIUS_API_KEY", "n")][..],
         &[("NEBIUS_AI_PROJECT", "n")][..],
         &[("CONTREE_URL", "")][..],
     ] {
-        let decision = decide(&Flags::default(), &environment(pairs), &files(""));
-        assert_eq!(decision.selected, Ok(Selected::Local), "{pairs:?}");
-        assert_eq!(decision.why, "no token and no URL are configured");
+        let selection = select_backend(&Flags::default(), &environment(pairs), &files(""));
+        assert_eq!(selection.backend, Ok(SelectedBackend::Local), "{pairs:?}");
+        assert_eq!(selection.why, "no token and no URL are configured");
         assert_eq!(
-            decision.notes.len(),
+            selection.notes.len(),
             usize::from(pairs.iter().any(|(name, _)| name.starts_with("NEBIUS")))
         );
     }
@@ -206,28 +207,28 @@ fn nothing_configured_is_the_embedded_engine() {
 
 #[test]
 fn a_lone_variable_of_another_program_is_named() {
-    let decision = decide(
+    let selection = select_backend(
         &Flags::default(),
         &environment(&[("NEBIUS_API_KEY", "secret")]),
         &files(""),
     );
     assert_eq!(
-        decision.notes,
+        selection.notes,
         ["NEBIUS_API_KEY is set without NEBIUS_AI_PROJECT, so it is ignored"]
     );
-    let decision = decide(
+    let selection = select_backend(
         &Flags::default(),
         &environment(&[("NEBIUS_AI_PROJECT", "p")]),
         &files(""),
     );
     assert_eq!(
-        decision.notes,
+        selection.notes,
         ["NEBIUS_AI_PROJECT is set without NEBIUS_API_KEY, so it is ignored"]
     );
 }
 
 #[test]
-fn half_of_the_credentials_is_an_error_that_names_the_rest() {
+fn incomplete_credentials_are_an_error_that_names_the_missing_value() {
     let rows: &[(&[(&str, &str)], &str)] = &[
         (
             &[("CONTREE_URL", "https://u.example")],
@@ -261,18 +262,18 @@ fn half_of_the_credentials_is_an_error_that_names_the_rest() {
     ];
     let without_default = AUTH.replace("profile = work", "");
     for (variables, expected) in rows {
-        let decision = decide(
+        let selection = select_backend(
             &Flags::default(),
             &environment(variables),
             &files(&without_default),
         );
-        let text = error(&decision);
+        let text = error(&selection);
         assert!(text.contains(expected), "{variables:?}: {text}");
         assert!(!text.contains("secret"));
     }
     let mut flags = Flags::default();
     flags.auth_type = Some(AuthType::Iam);
-    let decision = decide(
+    let selection = select_backend(
         &flags,
         &environment(&[
             ("CONTREE_TOKEN", "secret"),
@@ -281,34 +282,34 @@ fn half_of_the_credentials_is_an_error_that_names_the_rest() {
         &files(""),
     );
     assert!(
-        error(&decision).starts_with("there is an IAM token (CONTREE_TOKEN) but no project"),
+        error(&selection).starts_with("there is an IAM token (CONTREE_TOKEN) but no project"),
         "{}",
-        error(&decision)
+        error(&selection)
     );
-    let decision = decide(&flags, &environment(&[]), &files(""));
-    assert!(error(&decision).starts_with("there is no token"));
+    let selection = select_backend(&flags, &environment(&[]), &files(""));
+    assert!(error(&selection).starts_with("there is no token"));
 }
 
 #[test]
-fn the_first_release_goes_on_working() {
+fn the_configuration_of_the_first_release_still_works() {
     let mut files = files("");
     files.add_first_release(Path::new("/old/mcp.ini"), "[DEFAULT]\ntoken = old\n");
-    let decision = decide(&Flags::default(), &environment(&[]), &files);
+    let selection = select_backend(&Flags::default(), &environment(&[]), &files);
     assert_eq!(
         (
-            cloud(&decision).token.as_str(),
-            cloud(&decision).url.as_str()
+            cloud(&selection).token.as_str(),
+            cloud(&selection).url.as_str()
         ),
         ("old", FIRST_RELEASE_URL)
     );
-    assert_eq!(decision.why, "found /old/mcp.ini");
+    assert_eq!(selection.why, "found /old/mcp.ini");
 
     let variables = [
         ("CONTREE_MCP_TOKEN", "newer"),
         ("CONTREE_MCP_URL", "https://first.example"),
     ];
-    let decision = decide(&Flags::default(), &environment(&variables), &files);
-    let found = cloud(&decision);
+    let selection = select_backend(&Flags::default(), &environment(&variables), &files);
+    let found = cloud(&selection);
     assert_eq!(
         (
             found.token.as_str(),
@@ -318,56 +319,56 @@ fn the_first_release_goes_on_working() {
         ("newer", "https://first.example", None)
     );
 
-    // Its default address belongs to its tokens alone.
-    let decision = decide(
+    // Its default address applies only to its own tokens.
+    let selection = select_backend(
         &Flags::default(),
         &environment(&[("CONTREE_TOKEN", "t")]),
         &files,
     );
-    assert!(error(&decision).contains("no URL"));
+    assert!(error(&selection).contains("no URL"));
 }
 
 #[test]
-fn the_choice_overrules_what_is_configured() {
+fn the_requested_backend_overrules_the_configuration() {
     let mut flags = Flags::default();
     flags.backend = Some(BackendChoice::Local);
-    let decision = decide(
+    let selection = select_backend(
         &flags,
         &environment(&[("CONTREE_BACKEND", "cloud"), ("CONTREE_TOKEN", "t")]),
         &files(AUTH),
     );
     assert_eq!(
-        (decision.selected, decision.why.as_str()),
-        (Ok(Selected::Local), "--backend says so")
+        (selection.backend, selection.why.as_str()),
+        (Ok(SelectedBackend::Local), "selected by --backend")
     );
-    let decision = decide(
+    let selection = select_backend(
         &Flags::default(),
         &environment(&[("CONTREE_BACKEND", "local")]),
         &files(AUTH),
     );
     assert_eq!(
-        (decision.selected, decision.why.as_str()),
-        (Ok(Selected::Local), "CONTREE_BACKEND says so")
+        (selection.backend, selection.why.as_str()),
+        (Ok(SelectedBackend::Local), "selected by CONTREE_BACKEND")
     );
-    let decision = decide(
+    let selection = select_backend(
         &Flags::default(),
         &environment(&[("CONTREE_BACKEND", "cloud")]),
         &files(AUTH),
     );
-    assert_eq!(cloud(&decision).token, "work-token");
-    assert_eq!(decision.why, "CONTREE_BACKEND says so");
+    assert_eq!(cloud(&selection).token, "work-token");
+    assert_eq!(selection.why, "selected by CONTREE_BACKEND");
 }
 
 #[test]
-fn the_reason_names_each_place_once() {
-    let decision = decide(&Flags::default(), &environment(&[]), &files(AUTH));
-    assert_eq!(decision.why, "found profile `work`");
-    let decision = decide(
+fn the_reason_names_each_source_once() {
+    let selection = select_backend(&Flags::default(), &environment(&[]), &files(AUTH));
+    assert_eq!(selection.why, "found profile `work`");
+    let selection = select_backend(
         &Flags::default(),
         &environment(&[("CONTREE_TOKEN", "t")]),
         &files(AUTH),
     );
-    assert_eq!(decision.why, "found CONTREE_TOKEN, profile `work`");
+    assert_eq!(selection.why, "found CONTREE_TOKEN, profile `work`");
 }
 
 #[test]
@@ -376,8 +377,8 @@ fn a_token_is_never_shown() {
     flags.token = Some("secret".into());
     let files = files("[profile:default]\ntoken = secret\nurl = https://u.example\n");
     let environment = environment(&[("CONTREE_TOKEN", "secret")]);
-    let decision = decide(&flags, &environment, &files);
-    assert!(!format!("{flags:?} {environment:?} {files:?} {decision:?}").contains("secret"));
+    let selection = select_backend(&flags, &environment, &files);
+    assert!(!format!("{flags:?} {environment:?} {files:?} {selection:?}").contains("secret"));
 }
 
 mod on_disk {
@@ -488,22 +489,22 @@ mod on_disk {
             0o600,
         );
         let files = load(&[("HOME", home.path())]);
-        let decision = decide(&Flags::default(), &environment(&[]), &files);
-        let text = error(&decision);
+        let selection = select_backend(&Flags::default(), &environment(&[]), &files);
+        let text = error(&selection);
         assert!(
             text.contains("auth.ini is not a valid INI file") && !text.contains("secret"),
             "{text}"
         );
-        let decision = decide(
+        let selection = select_backend(
             &Flags::default(),
             &environment(&[("CONTREE_BACKEND", "local")]),
             &files,
         );
-        assert_eq!(decision.selected, Ok(Selected::Local));
+        assert_eq!(selection.backend, Ok(SelectedBackend::Local));
     }
 
     #[test]
-    fn the_first_release_file_is_found_or_missed() {
+    fn the_file_of_the_first_release_is_found_or_reported_missing() {
         let home = tempfile::tempdir().unwrap();
         write(
             &home.path().join(".config/contree/mcp.ini"),

@@ -1,4 +1,4 @@
-//! Every example of every guide is executed on the embedded engine.
+//! Runs every example of every guide on the embedded engine.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::support::Home;
 use crate::support::raw::Raw;
 use serde_json::{Map, Value, json};
 
-/// The calls in the blocks of code of a guide, in their order.
+/// The calls in the code blocks of a guide, in order.
 fn examples(guide: &str) -> Vec<String> {
     let blocks = guide.split("```").skip(1).step_by(2);
     blocks
@@ -41,7 +41,8 @@ fn arguments(text: &str) -> Vec<String> {
     parts
 }
 
-/// A value as it is written, with `RESULT_IMAGE_UUID` and the like taken from the answers before.
+/// Parses a written value. Placeholders such as `RESULT_IMAGE_UUID` are replaced from earlier
+/// answers.
 fn value(text: &str, known: &BTreeMap<String, Value>) -> Value {
     let mut text = text.trim().to_owned();
     let mut names: Vec<&String> = known.keys().collect();
@@ -92,7 +93,7 @@ fn every_example_of_every_guide_works() {
     for guide in listed["result"]["resources"].as_array().unwrap() {
         let read = raw.request("resources/read", json!({"uri": guide["uri"]}));
         let text = read["result"]["contents"][0]["text"].as_str().unwrap();
-        // What an answer holds is known to the next calls, under its name in capitals.
+        // Later calls refer to the fields of an answer by their names in capitals.
         let mut known = BTreeMap::new();
         for example in examples(text) {
             let (tool, given) = call(&example, &known);
@@ -110,7 +111,7 @@ fn every_example_of_every_guide_works() {
     assert!(executed > 30, "{executed}");
 }
 
-/// There is no registry here: the image of this machine takes the name that an import would give.
+/// There is no registry here, so the image of this machine gets the tag that the import would set.
 fn imported(raw: &mut Raw, given: &Map<String, Value>) -> Value {
     assert!(
         given["registry_url"]

@@ -1,4 +1,4 @@
-//! The API document against the interface facts, and the transforms between it and the client.
+//! Compares the API document with the recorded interface, and tests the transforms for the client.
 
 use std::{collections::BTreeSet, fs};
 
@@ -19,10 +19,10 @@ fn facts() -> Value {
     .unwrap()
 }
 
-/// Compares the document with the facts; it may add to them, not drop or change one.
+/// Compares the document with the facts. The document may add to them, but not drop or change one.
 struct Comparison<'a> {
     facts: &'a Value,
-    /// The facts' schemas, placed so that references to them lead there.
+    /// The facts' schemas, at the path that references to them use.
     fact_root: Value,
     document: &'a Value,
     findings: BTreeSet<String>,
@@ -72,20 +72,20 @@ impl<'a> Comparison<'a> {
         let Some((_, item)) = item else {
             return self.report(format!("{place}: missing"));
         };
-        let mine = &item[&method];
-        if mine["operationId"] != fact["id"] {
+        let ours = &item[&method];
+        if ours["operationId"] != fact["id"] {
             self.report(format!(
                 "{place}: is called {}, not {}",
-                mine["operationId"], fact["id"]
+                ours["operationId"], fact["id"]
             ));
         }
         for parameter in fact["parameters"].as_array().unwrap() {
             if parameter["in"] != "path" {
-                self.parameter(&place, parameter, mine);
+                self.parameter(&place, parameter, ours);
             }
         }
         for (kind, schema) in fact["requestBody"].as_object().into_iter().flatten() {
-            let body = folded(&mine["requestBody"], document);
+            let body = folded(&ours["requestBody"], document);
             self.schema(
                 &format!("{place} body"),
                 schema,
@@ -97,7 +97,7 @@ impl<'a> Comparison<'a> {
             if status.as_str() >= "400" {
                 continue;
             }
-            let other = folded(&mine["responses"][status], document);
+            let other = folded(&ours["responses"][status], document);
             if other.as_object().is_none_or(Map::is_empty) {
                 self.report(format!("{place}: answer {status} is missing"));
             }
@@ -110,49 +110,49 @@ impl<'a> Comparison<'a> {
 
     fn parameter(&mut self, place: &str, fact: &Value, operation: &Value) {
         let place = format!("{place}?{}", fact["name"].as_str().unwrap());
-        let mine = operation["parameters"].as_array().into_iter().flatten();
-        let mut mine = mine.map(|parameter| folded(parameter, self.document));
+        let ours = operation["parameters"].as_array().into_iter().flatten();
+        let mut ours = ours.map(|parameter| folded(parameter, self.document));
         let named =
             |parameter: &Value| parameter["in"] == fact["in"] && parameter["name"] == fact["name"];
-        let Some(mine) = mine.find(named) else {
+        let Some(ours) = ours.find(named) else {
             return self.report(format!("{place}: missing"));
         };
-        if fact["required"] == true && mine["required"] != true {
+        if fact["required"] == true && ours["required"] != true {
             self.report(format!("{place}: not required"));
         }
-        let mut schema = folded(&mine["schema"], self.document);
+        let mut schema = folded(&ours["schema"], self.document);
         if schema["type"] == "array" {
             schema = schema["items"].clone();
         }
         self.schema(&place, &fact["schema"], &schema, 0);
     }
 
-    fn schema(&mut self, place: &str, fact: &Value, mine: &Value, depth: usize) {
+    fn schema(&mut self, place: &str, fact: &Value, ours: &Value, depth: usize) {
         if depth > 12 {
             return;
         }
-        let (fact, mine) = (folded(fact, &self.fact_root), folded(mine, self.document));
+        let (fact, ours) = (folded(fact, &self.fact_root), folded(ours, self.document));
         for key in ["type", "format", "default", "minimum", "maximum", "pattern"] {
             let composed = ["oneOf", "anyOf", "properties"]
                 .iter()
-                .any(|key| mine.get(*key).is_some());
-            let untyped = key == "type" && mine.get("type").is_none() && composed;
-            if fact.get(key).is_some() && fact.get(key) != mine.get(key) && !untyped {
+                .any(|key| ours.get(*key).is_some());
+            let untyped = key == "type" && ours.get("type").is_none() && composed;
+            if fact.get(key).is_some() && fact.get(key) != ours.get(key) && !untyped {
                 self.report(format!(
                     "{place}: {key} is {:?}, not {}",
-                    mine.get(key),
+                    ours.get(key),
                     fact[key]
                 ));
             }
         }
-        if fact["nullable"] == true && mine["nullable"] != true {
+        if fact["nullable"] == true && ours["nullable"] != true {
             self.report(format!("{place}: not nullable"));
         }
         for key in ["enum", "required"] {
             for value in fact[key].as_array().into_iter().flatten() {
-                if !mine[key]
+                if !ours[key]
                     .as_array()
-                    .is_some_and(|mine| mine.contains(value))
+                    .is_some_and(|ours| ours.contains(value))
                 {
                     self.report(format!("{place}: {key} lacks {value}"));
                 }
@@ -160,27 +160,27 @@ impl<'a> Comparison<'a> {
         }
         for (name, schema) in fact["properties"].as_object().into_iter().flatten() {
             let place = format!("{place}.{name}");
-            match mine["properties"].get(name) {
-                Some(mine) => self.schema(&place, schema, mine, depth + 1),
+            match ours["properties"].get(name) {
+                Some(ours) => self.schema(&place, schema, ours, depth + 1),
                 None => self.report(format!("{place}: missing")),
             }
         }
         for (key, sign) in [("items", "[]"), ("additionalProperties", "{}")] {
             if fact[key].is_object() {
-                self.schema(&format!("{place}{sign}"), &fact[key], &mine[key], depth + 1);
+                self.schema(&format!("{place}{sign}"), &fact[key], &ours[key], depth + 1);
             }
         }
     }
 }
 
-/// A path without the names of its parameters.
+/// The segments of a path, without the names of parameters.
 fn nameless(path: &str) -> Vec<&str> {
     path.split('/')
         .map(|part| if part.starts_with('{') { "{}" } else { part })
         .collect()
 }
 
-/// Follows references and merges `allOf`, so that two spellings of one shape are equal.
+/// Resolves references and merges `allOf`, so that two notations of one schema are equal.
 fn folded(node: &Value, root: &Value) -> Value {
     let mut node = node.clone();
     while let Some(reference) = node["$ref"].as_str() {
@@ -213,13 +213,13 @@ fn folded(node: &Value, root: &Value) -> Value {
 }
 
 #[test]
-fn the_document_is_true_to_the_interface() {
+fn the_document_matches_the_interface() {
     let findings = Comparison::run(&facts(), &document());
     assert!(findings.is_empty(), "openapi/contree.yaml: {findings:#?}");
 }
 
 #[test]
-fn the_comparison_finds_what_is_changed() {
+fn the_comparison_finds_changes() {
     let changes = [
         ("/paths/~1whoami", json!({})),
         ("/paths/~1images/get/operationId", json!("images")),
@@ -243,7 +243,7 @@ fn the_comparison_finds_what_is_changed() {
 }
 
 #[test]
-fn everything_is_described() {
+fn everything_has_a_description() {
     let document = document();
     let mut bare = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -314,7 +314,7 @@ fn operations_that_only_redirect_are_dropped() {
     assert!(!paths.contains_key("/inspect"));
     assert!(!paths.contains_key("/inspect/{imageUUID}"));
     assert!(paths.contains_key("/inspect/{image_uuid}/"));
-    // The look-up by tag has its answer before redirects are dropped.
+    // The transform for the look-up by tag runs before redirects are dropped.
     let mut document = self::document();
     transforms::apply(&mut document, transforms::CLIENT);
     assert!(document["paths"]["/inspect/"]["get"].is_object());
@@ -394,7 +394,7 @@ fn enumerations_of_answers_are_open() {
 }
 
 #[test]
-fn events_are_left_to_be_decoded_by_hand() {
+fn events_are_left_for_hand_written_code() {
     let document = transformed(transforms::open_events);
     assert_eq!(
         *schema(&document, "OperationEvent/properties/data"),
@@ -453,7 +453,7 @@ fn strings_and_numbers_are_plain() {
 }
 
 #[test]
-fn nothing_is_sent_that_was_not_asked_for() {
+fn defaults_are_not_sent() {
     let document = transformed(transforms::drop_defaults);
     assert!(
         objects(&document)
@@ -463,7 +463,7 @@ fn nothing_is_sent_that_was_not_asked_for() {
 }
 
 #[test]
-fn mocks_compare_no_lists_and_stand_below_the_version() {
+fn mocks_compare_no_lists_and_have_versioned_paths() {
     let mut document = document();
     transforms::apply(&mut document, transforms::MOCKS);
     let grep = &document["paths"]["/v1/inspect/{image_uuid}/grep"]["get"]["parameters"];

@@ -1,4 +1,5 @@
-//! Logging in to registries, through the real program: challenges, what is stored, and what is never shown.
+//! Logins to registries with the real program: challenges, stored credentials, and secrets that
+//! never show.
 #![cfg(unix)]
 
 use std::io::{Read as _, Write as _};
@@ -22,36 +23,36 @@ use tokio::runtime::Runtime;
 
 const SECRET: &str = "hunter2-the-secret";
 
-/// A secret that is no line to a terminal, which cuts them at 4,096 bytes.
+/// A secret that is longer than the 4,096 bytes of a terminal's line.
 fn long_secret() -> String {
     SECRET.repeat(400)
 }
 
-/// How a registry asks.
+/// The authentication that a registry requires.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum RegistryAuth {
     Basic,
     Bearer,
     /// The token server answers with a redirect.
     Redirecting,
-    /// The token server is not encrypted and elsewhere.
+    /// The token server is on another host and unencrypted.
     Elsewhere,
     Open,
 }
 
 #[derive(Clone)]
-struct Registry {
-    kind: Kind,
+struct TestRegistry {
+    auth: RegistryAuth,
     address: String,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
-impl Registry {
-    fn start(runtime: &Runtime, kind: Kind) -> Self {
+impl TestRegistry {
+    fn start(runtime: &Runtime, auth: RegistryAuth) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let registry = Self {
-            kind,
+            auth,
             address: listener.local_addr().unwrap().to_string(),
             seen: Arc::default(),
         };
@@ -68,17 +69,17 @@ impl Registry {
     }
 }
 
-fn good(headers: &HeaderMap) -> bool {
+fn has_valid_credentials(headers: &HeaderMap) -> bool {
     let basic = |secret: &str| format!("Basic {}", STANDARD.encode(format!("user:{secret}")));
     headers
         .get("authorization")
         .is_some_and(|value| *value == basic(SECRET) || *value == basic(&long_secret()))
 }
 
-async fn version(State(registry): State<Registry>, headers: HeaderMap) -> Response {
-    let allowed = match registry.kind {
-        Kind::Open => true,
-        Kind::Basic => good(&headers),
+async fn version(State(registry): State<TestRegistry>, headers: HeaderMap) -> Response {
+    let allowed = match registry.auth {
+        RegistryAuth::Open => true,
+        RegistryAuth::Basic => has_valid_credentials(&headers),
         _ => headers
             .get("authorization")
             .is_some_and(|value| value == "Bearer a-token"),
@@ -86,9 +87,11 @@ async fn version(State(registry): State<Registry>, headers: HeaderMap) -> Respon
     if allowed {
         return "{}".into_response();
     }
-    let challenge = match registry.kind {
-        Kind::Basic => r#"Basic realm="Registry""#.to_owned(),
-        Kind::Elsewhere => r#"Bearer realm="http://tokens.example/token",service="r""#.to_owned(),
+    let challenge = match registry.auth {
+        RegistryAuth::Basic => r#"Basic realm="Registry""#.to_owned(),
+        RegistryAuth::Elsewhere => {
+            r#"Bearer realm="http://tokens.example/token",service="r""#.to_owned()
+        }
         _ => format!(
             r#"Negotiate, Bearer realm="http://{}/token",service="the \"registry\"""#,
             registry.address
@@ -97,34 +100,34 @@ async fn version(State(registry): State<Registry>, headers: HeaderMap) -> Respon
     (StatusCode::UNAUTHORIZED, [("www-authenticate", challenge)]).into_response()
 }
 
-async fn token(State(registry): State<Registry>, request: Request) -> Response {
+async fn token(State(registry): State<TestRegistry>, request: Request) -> Response {
     registry
         .seen
         .lock()
         .unwrap()
         .push(request.uri().query().unwrap_or_default().to_owned());
-    if registry.kind == Kind::Redirecting {
+    if registry.auth == RegistryAuth::Redirecting {
         return (StatusCode::FOUND, [("location", "/stolen")]).into_response();
     }
-    if !good(request.headers()) {
+    if !has_valid_credentials(request.headers()) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     axum::Json(json!({"token": "a-token", "expires_in": 60})).into_response()
 }
 
-async fn stolen(State(registry): State<Registry>) -> Response {
+async fn stolen(State(registry): State<TestRegistry>) -> Response {
     registry.seen.lock().unwrap().push("stolen".into());
     axum::Json(json!({"token": "a-token"})).into_response()
 }
 
-struct Setting {
+struct TestSetup {
     runtime: Runtime,
     stub: Stub,
     url: String,
     home: Home,
 }
 
-impl Setting {
+impl TestSetup {
     fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let stub = Stub::default();
@@ -154,7 +157,7 @@ impl Setting {
         output
     }
 
-    fn auth(&self, registry: &Registry, secret: &str) -> Output {
+    fn auth(&self, registry: &TestRegistry, secret: &str) -> Output {
         let file = self.home.path().join("secret");
         std::fs::write(&file, format!("{secret}\n")).unwrap();
         let token = format!("token=@{}", file.display());
@@ -162,7 +165,7 @@ impl Setting {
         self.call(&["registry_auth", &url, "username=user", &token])
     }
 
-    /// Makes a program of the shell, and gives the path on which it is found before others.
+    /// Writes a shell script called `name`, and returns a `PATH` on which it comes first.
     fn program(&self, name: &str, text: &str) -> String {
         let folder = self.home.path().join("bin");
         std::fs::create_dir_all(&folder).unwrap();
@@ -172,17 +175,17 @@ impl Setting {
         format!("{}:{}", folder.display(), std::env::var("PATH").unwrap())
     }
 
-    /// What the backend was last told to import.
+    /// The last import request that the backend received.
     fn imported(&self) -> Value {
         self.stub.spawned().last().cloned().unwrap_or_default()
     }
 }
 
 #[test]
-fn credentials_are_tried_stored_and_used() {
-    let setting = Setting::new();
-    for kind in [Kind::Basic, Kind::Bearer] {
-        let registry = Registry::start(&setting.runtime, kind);
+fn credentials_are_checked_stored_and_used() {
+    let setting = TestSetup::new();
+    for kind in [RegistryAuth::Basic, RegistryAuth::Bearer] {
+        let registry = TestRegistry::start(&setting.runtime, kind);
         let image = format!("registry_url=docker://{}/a/b:1", registry.address);
         let refused = setting.call(&["import_image", &image]);
         assert!(!refused.status.success());
@@ -205,7 +208,7 @@ fn credentials_are_tried_stored_and_used() {
             setting.imported()["registry"]["credentials"],
             json!({"username": "user", "password": SECRET})
         );
-        if kind == Kind::Bearer {
+        if kind == RegistryAuth::Bearer {
             let asked = registry.seen.lock().unwrap()[0].clone();
             assert!(asked.contains("service=the+%22registry%22"), "{asked}");
         }
@@ -218,10 +221,13 @@ fn credentials_are_tried_stored_and_used() {
 }
 
 #[test]
-fn credentials_do_not_go_astray() {
-    let setting = Setting::new();
-    for (kind, word) in [(Kind::Redirecting, "redirect"), (Kind::Elsewhere, "https")] {
-        let registry = Registry::start(&setting.runtime, kind);
+fn credentials_are_sent_only_to_their_registry() {
+    let setting = TestSetup::new();
+    for (kind, word) in [
+        (RegistryAuth::Redirecting, "redirect"),
+        (RegistryAuth::Elsewhere, "https"),
+    ] {
+        let registry = TestRegistry::start(&setting.runtime, kind);
         let output = setting.auth(&registry, SECRET);
         assert!(!output.status.success());
         assert!(
@@ -230,7 +236,7 @@ fn credentials_do_not_go_astray() {
         );
         assert!(!registry.seen.lock().unwrap().contains(&"stolen".to_owned()));
     }
-    let open = Registry::start(&setting.runtime, Kind::Open);
+    let open = TestRegistry::start(&setting.runtime, RegistryAuth::Open);
     let output = setting.auth(&open, SECRET);
     assert!(
         String::from_utf8_lossy(&output.stdout).contains("could not be checked"),
@@ -239,9 +245,9 @@ fn credentials_do_not_go_astray() {
 }
 
 #[test]
-fn credentials_that_are_no_longer_good_are_not_used() {
-    let setting = Setting::new();
-    let registry = Registry::start(&setting.runtime, Kind::Basic);
+fn invalid_credentials_are_not_used() {
+    let setting = TestSetup::new();
+    let registry = TestRegistry::start(&setting.runtime, RegistryAuth::Basic);
     let docker = setting.home.path().join(".docker");
     std::fs::create_dir(&docker).unwrap();
     let config = |secret: &str| {
@@ -263,7 +269,8 @@ fn credentials_that_are_no_longer_good_are_not_used() {
         SECRET
     );
 
-    // To the backend a bare name is an image of Docker Hub, whose password this is not.
+    // The backend takes a name without a host for an image of Docker Hub, and this is not its
+    // password.
     let bare = format!("registry_url={}", registry.address);
     let output = setting.call(&["import_image", &bare]);
     assert!(!output.status.success(), "{output:?}");
@@ -272,7 +279,7 @@ fn credentials_that_are_no_longer_good_are_not_used() {
         "{output:?}"
     );
 
-    // A helper program comes before what stands in the file.
+    // A helper program takes precedence over the file.
     let answer = json!({"ServerURL": "", "Username": "user", "Secret": SECRET});
     let helper = format!("read server\necho '{answer}'");
     let path = setting.program("docker-credential-mine", &helper);
@@ -286,11 +293,11 @@ fn credentials_that_are_no_longer_good_are_not_used() {
 }
 
 #[test]
-fn the_token_page_is_shown_as_the_client_can() {
-    let setting = Setting::new();
+fn the_token_page_is_shown_in_the_way_that_the_client_supports() {
+    let setting = TestSetup::new();
     let obtain = json!({"name": "registry_token_obtain", "arguments": {"registry_url": "docker://ghcr.io/a/b"}});
 
-    // No means at all: the link is in the answer.
+    // The client supports no way to show it: the link is in the answer.
     let mut raw = Raw::initialized(setting.home.command_for(&setting.url), "2025-11-25");
     let answer = raw.good(
         "registry_token_obtain",
@@ -315,7 +322,7 @@ fn the_token_page_is_shown_as_the_client_can() {
         "{error}"
     );
 
-    // Up to 2025-11-25 the client is asked.
+    // Up to 2025-11-25, the server sends the client a request.
     let mut raw = Raw::start(setting.home.command_for(&setting.url));
     raw.request(
         "initialize",
@@ -334,7 +341,7 @@ fn the_token_page_is_shown_as_the_client_can() {
         .unwrap();
     assert!(message.starts_with("The page was opened"), "{message}");
 
-    // From 2026-07-28 on the call comes again with the user's answer.
+    // From 2026-07-28 on, the client repeats the call with the user's answer.
     let mut raw = Raw::start(setting.home.command_for(&setting.url));
     let mut call = obtain;
     call["_meta"] = json!({
@@ -358,8 +365,9 @@ fn the_token_page_is_shown_as_the_client_can() {
     assert_eq!(raw.request("tools/call", call)["result"]["isError"], true);
 }
 
-/// Runs a command of the shell, whose `$0` is the program, on a terminal: its screen is the output, its keyboard the input.
-fn on_terminal(setting: &Setting, command: &str) -> Child {
+/// Runs a shell command on a terminal, with the program as `$0`. The child's output is the screen,
+/// its input the keyboard.
+fn on_terminal(setting: &TestSetup, command: &str) -> Child {
     let program = env!("CARGO_BIN_EXE_contree-mcp");
     let whole = format!("exec sh -c '{command}' '{program}'");
     let mut script = Command::new("script");
@@ -376,8 +384,8 @@ fn on_terminal(setting: &Setting, command: &str) -> Child {
         .unwrap()
 }
 
-/// What is on the screen when the secret is asked for.
-fn until_asked(screen: &mut ChildStdout) -> Vec<u8> {
+/// Reads the screen up to the prompt for the secret.
+fn read_until_prompt(screen: &mut ChildStdout) -> Vec<u8> {
     let mut shown = Vec::new();
     while !shown.ends_with(b"token: ") {
         let mut byte = [0];
@@ -392,14 +400,14 @@ fn until_asked(screen: &mut ChildStdout) -> Vec<u8> {
 }
 
 #[test]
-fn a_terminal_shows_what_is_typed_after_the_prompt_was_interrupted() {
-    let setting = Setting::new();
+fn a_terminal_echoes_again_after_an_interrupted_prompt() {
+    let setting = TestSetup::new();
     let mut child = on_terminal(
         &setting,
         "trap : INT; \"$0\" call registry_auth registry_url=localhost username=user; echo status $?; stty -a",
     );
     let mut screen = child.stdout.take().unwrap();
-    until_asked(&mut screen);
+    read_until_prompt(&mut screen);
     let mut keyboard = child.stdin.take().unwrap();
     keyboard.write_all(b"\x03").unwrap();
     let mut shown = String::new();
@@ -413,8 +421,8 @@ fn a_terminal_shows_what_is_typed_after_the_prompt_was_interrupted() {
 }
 
 #[test]
-fn nobody_is_asked_for_a_secret_if_something_else_is_wrong() {
-    let setting = Setting::new();
+fn other_mistakes_are_reported_before_the_prompt_for_a_secret() {
+    let setting = TestSetup::new();
     let mut child = on_terminal(
         &setting,
         "exec \"$0\" call registry_auth registry_ulr=localhost username=user",
@@ -429,8 +437,8 @@ fn nobody_is_asked_for_a_secret_if_something_else_is_wrong() {
 
 #[test]
 fn no_log_and_no_error_shows_a_secret() {
-    let setting = Setting::new();
-    let registry = Registry::start(&setting.runtime, Kind::Basic);
+    let setting = TestSetup::new();
+    let registry = TestRegistry::start(&setting.runtime, RegistryAuth::Basic);
     let mut command = setting.home.command_for(&setting.url);
     command.args(["--log-level", "trace"]);
     let mut raw = Raw::initialized(command, "2025-11-25");
@@ -450,7 +458,7 @@ fn no_log_and_no_error_shows_a_secret() {
     let log = raw.stderr();
     assert!(log.contains("INFO"), "{log}");
     assert!(!log.contains(SECRET), "{log}");
-    // On the command line, where the key was forgotten or a quote.
+    // A command line whose key or closing brace was forgotten.
     for argument in [SECRET.to_owned(), format!("{{\"token\": \"{SECRET}\"")] {
         let refused = setting.call(&[
             "registry_auth",
@@ -463,15 +471,15 @@ fn no_log_and_no_error_shows_a_secret() {
 }
 
 #[test]
-fn a_helper_that_asks_nothing_is_heard() {
-    let setting = Setting::new();
-    let registry = Registry::start(&setting.runtime, Kind::Basic);
+fn the_answer_of_a_helper_that_reads_no_input_is_used() {
+    let setting = TestSetup::new();
+    let registry = TestRegistry::start(&setting.runtime, RegistryAuth::Basic);
     let answer = json!({"ServerURL": "", "Username": "user", "Secret": SECRET});
     let helper = format!("exec <&-\nsleep 0.2\necho '{answer}'");
-    let path = setting.program("docker-credential-deaf", &helper);
+    let path = setting.program("docker-credential-noinput", &helper);
     let docker = setting.home.path().join(".docker");
     std::fs::create_dir(&docker).unwrap();
-    let config = json!({"credHelpers": {&registry.address: "deaf"}});
+    let config = json!({"credHelpers": {&registry.address: "noinput"}});
     std::fs::write(docker.join("config.json"), config.to_string()).unwrap();
     let mut command = setting.home.command_for(&setting.url);
     let image = format!("registry_url=docker://{}/a/b:1", registry.address);
@@ -487,9 +495,9 @@ fn a_helper_that_asks_nothing_is_heard() {
 }
 
 #[test]
-fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
-    let setting = Setting::new();
-    let registry = Registry::start(&setting.runtime, Kind::Basic);
+fn the_prompt_for_a_secret_does_not_show_it() {
+    let setting = TestSetup::new();
+    let registry = TestRegistry::start(&setting.runtime, RegistryAuth::Basic);
     let call = format!(
         "registry_auth registry_url={} username=user",
         registry.address
@@ -498,7 +506,7 @@ fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
     for secret in [SECRET.to_owned(), long_secret()] {
         let mut child = on_terminal(&setting, &format!("exec \"$0\" call {call}"));
         let mut screen = child.stdout.take().unwrap();
-        let mut shown = until_asked(&mut screen);
+        let mut shown = read_until_prompt(&mut screen);
         let mut keyboard = child.stdin.take().unwrap();
         keyboard
             .write_all(format!("{secret}\n").as_bytes())
@@ -518,9 +526,9 @@ fn the_secret_is_asked_for_on_a_terminal_and_not_shown() {
 
 #[test]
 fn on_a_desktop_the_browser_shows_the_page() {
-    let setting = Setting::new();
+    let setting = TestSetup::new();
     let opened = setting.home.path().join("opened");
-    // Written elsewhere and moved, so that the link is never seen half.
+    // Written under another name and renamed, so that the test never reads a partial link.
     let browser = format!(
         "echo \"$1\" > '{0}.new'\nmv '{0}.new' '{0}'",
         opened.display()

@@ -1,7 +1,7 @@
-//! Data directories and state stores of earlier releases, opened by the present program.
+//! Data directories and state stores of earlier releases, opened by the current program.
 //!
-//! `tests/stored/make.sh` makes them, one archive for each release. An archive holds the data of each kind of id map; the tests open that
-//! of the user they run as. Archives stay for all releases to come.
+//! `tests/stored/make.sh` makes one archive for each release. An archive contains data for each
+//! kind of id map; the tests use the kind of the user who runs them. Archives are never removed.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -18,22 +18,23 @@ use crate::support::raw::Raw;
 use crate::support::{Home, repository};
 
 /// The data of a release, restored for the user who runs the tests.
-struct Stored {
+struct StoredRelease {
     directory: TempDir,
     map: Value,
-    /// What the release itself said about its data.
+    /// The facts that the release recorded about its data.
     facts: Value,
 }
 
-impl Stored {
-    /// Restores the data of each release; none if this user has an id map that releases did not store.
+impl StoredRelease {
+    /// Restores the data of each release. The list is empty if the releases stored no data for this
+    /// user's kind of id map.
     fn all() -> Vec<Self> {
         let map = id_map();
         let kind = match (map["kind"].as_str(), map["writer"].as_str()) {
             (Some("range"), Some("root")) => "root",
             (Some("range"), Some("helper")) => "sub",
             (Some("single"), Some("own")) => "single",
-            // Root of a container that has too few ids.
+            // The root user of a container with too few ids.
             _ => {
                 assert!(
                     std::env::var_os("CI").is_none(),
@@ -84,8 +85,11 @@ impl Stored {
         self.directory.path().join(name)
     }
 
-    /// Starts a command with a pipe to its input, with rights over the ids of this user's sandboxes. Subordinate ids are within reach in a
-    /// user namespace alone, where they have the numbers that they have in a sandbox.
+    /// Starts a command with a pipe to its input and with rights over the ids of this user's
+    /// sandboxes.
+    ///
+    /// Subordinate ids are only accessible in a user namespace, in which they have the same numbers
+    /// as in a sandbox.
     fn start(&self, command: Command) -> Child {
         if self.map["writer"] != "helper" {
             let mut command = command;
@@ -101,7 +105,7 @@ impl Stored {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // The namespace is there when the shell runs.
+        // The namespace exists once the shell runs.
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
             .read_line(&mut line)
@@ -121,7 +125,7 @@ impl Stored {
         child
     }
 
-    /// Makes the data directory's record of ids say which ones this user has.
+    /// Writes this user's ids into the data directory's id map.
     fn give_to_this_user(&self) {
         let path = self.path("data/idmap");
         let mut recorded: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -131,16 +135,16 @@ impl Stored {
         fs::write(&path, recorded.to_string() + "\n").unwrap();
     }
 
-    /// The settings of an engine on this data. It removes nothing, however old the data is.
+    /// The settings of an engine on this data. Retention is off, since the data is old.
     fn config(&self) -> LocalConfig {
         let mut config = LocalConfig::new(self.path("data"));
         config.retention_days = Some(0);
         config
     }
 
-    async fn engine(&self) -> TestEngine {
-        // The directory that goes with the engine is an empty one: this one outlives it.
-        TestEngine::with(self.config(), data_dir()).await
+    async fn engine(&self) -> Local {
+        // The engine's test helper removes its own directory, so it gets an empty one.
+        Local::with(self.config(), data_dir()).await
     }
 
     fn session(&self) -> Raw {
@@ -160,7 +164,7 @@ impl Stored {
         Raw::initialized(command, "2025-11-25")
     }
 
-    /// The state store, as other programs read it.
+    /// Opens the state store directly with SQLite.
     fn state(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.path("state/store.db")).unwrap()
     }
@@ -170,16 +174,16 @@ impl Stored {
     }
 }
 
-impl Drop for Stored {
+impl Drop for StoredRelease {
     fn drop(&mut self) {
-        // What belongs to subordinate ids is beyond this user's own rights.
+        // This user may not remove files of subordinate ids directly.
         let mut command = Command::new("rm");
         command.args(["-rf", "--"]).arg(self.path("data"));
         let _ = self.start(command).wait();
     }
 }
 
-/// The id map that the program chooses for this user, as its data directory records it.
+/// The id map that the program chooses for this user, read from a data directory.
 fn id_map() -> Value {
     let home = Home::new();
     let tarball = home.path().join("rootfs.tar");
@@ -195,7 +199,7 @@ fn id_map() -> Value {
     serde_json::from_slice(&recorded).unwrap()
 }
 
-/// The tar of a kind of id map, out of the archive of a release.
+/// The tar for a kind of id map in the archive of a release.
 fn data_of(archive: &Path, kind: &str) -> Vec<u8> {
     let file = File::open(archive).unwrap();
     let decoded = ruzstd::decoding::StreamingDecoder::new(file).unwrap();
@@ -212,19 +216,20 @@ fn data_of(archive: &Path, kind: &str) -> Vec<u8> {
     bytes
 }
 
-/// Checks that everything recorded is in what is said now. A later release may say more.
+/// Checks that `now` contains everything in `recorded`. A later release may add fields.
 fn assert_within(recorded: &Value, now: &Value, about: &str) {
     match (recorded, now) {
         (Value::Object(recorded), Value::Object(now)) => {
-            // Each file system has its own size of a directory and its own count of links to it, and tar keeps no links between pipes.
+            // The size and the link count of a directory depend on the file system, and tar keeps
+            // no hard links of pipes.
             let is = |key: &str| recorded.get(key) == Some(&Value::Bool(true));
-            let has_own = |key: &str| match key {
+            let may_differ = |key: &str| match key {
                 "size" => is("is_dir"),
                 "nlink" => is("is_dir") || is("is_fifo"),
                 _ => false,
             };
             for (key, value) in recorded {
-                if has_own(key) {
+                if may_differ(key) {
                     continue;
                 }
                 let now = now.get(key).unwrap_or(&Value::Null);
@@ -233,8 +238,8 @@ fn assert_within(recorded: &Value, now: &Value, about: &str) {
         }
         (Value::Array(recorded), Value::Array(now)) => {
             assert_eq!(recorded.len(), now.len(), "{about}");
-            for (at, (recorded, now)) in recorded.iter().zip(now).enumerate() {
-                assert_within(recorded, now, &format!("{about}: {at}"));
+            for (index, (recorded, now)) in recorded.iter().zip(now).enumerate() {
+                assert_within(recorded, now, &format!("{about}: {index}"));
             }
         }
         (recorded, now) => assert_eq!(recorded, now, "{about}"),
@@ -242,8 +247,8 @@ fn assert_within(recorded: &Value, now: &Value, about: &str) {
 }
 
 #[tokio::test]
-async fn records_images_files_and_events_say_what_they_said() {
-    for stored in Stored::all() {
+async fn records_images_files_and_events_are_unchanged() {
+    for stored in StoredRelease::all() {
         let local = stored.engine().await;
         for (path, recorded) in stored.facts["answers"].as_object().unwrap() {
             let now = local.get(path).await;
@@ -272,11 +277,11 @@ async fn records_images_files_and_events_say_what_they_said() {
     }
 }
 
-/// The images hold a program for x86-64.
+/// The images contain a program for x86-64.
 #[cfg(target_arch = "x86_64")]
 #[tokio::test]
-async fn commands_run_on_stored_images_and_see_what_was_deleted() {
-    for stored in Stored::all() {
+async fn commands_run_on_stored_images_and_see_deletions() {
+    for stored in StoredRelease::all() {
         let local = stored.engine().await;
         let looks = "has /srv/removed ; has /srv/old ; has /srv/replaced/before ; cat /srv/replaced/after ; cat /new/file ; cat /placed ; \
             cat /steps/40 ; has /steps/39 ; has /new/linked ; getattr /srv/attributes user.note ; getattr /new/file user.note ; cat /last";
@@ -302,7 +307,7 @@ async fn commands_run_on_stored_images_and_see_what_was_deleted() {
             next.stdout,
             "/last no\n/placed no\nwritten\n/srv/removed no\n"
         );
-        // The image itself is as it was, and so are those below it.
+        // The image and its parents are unchanged.
         let again = local.run(looks, json!({"image": "tag:stored/last"})).await;
         assert_eq!(again.stdout, seen);
         let base = local
@@ -324,8 +329,8 @@ async fn commands_run_on_stored_images_and_see_what_was_deleted() {
 }
 
 #[test]
-fn lineage_and_what_was_read_are_remembered() {
-    for stored in Stored::all() {
+fn lineage_and_cached_answers_are_kept() {
+    for stored in StoredRelease::all() {
         let mut raw = stored.session();
         let image = stored.image("placed");
         let uri = format!("contree://image/{image}/lineage");
@@ -357,8 +362,8 @@ fn lineage_and_what_was_read_are_remembered() {
 
 #[cfg(target_arch = "x86_64")]
 #[test]
-fn a_directory_that_was_sent_is_not_sent_again() {
-    for stored in Stored::all() {
+fn an_unchanged_directory_is_not_sent_again() {
+    for stored in StoredRelease::all() {
         let mut raw = stored.session();
         let sent = raw.good(
             "rsync",
@@ -374,7 +379,7 @@ fn a_directory_that_was_sent_is_not_sent_again() {
             );
             assert_eq!(seen["stdout"], "a\nb\n#!/bin/sh\n", "{seen}");
         }
-        // A child of a stored image has it as its parent.
+        // A new image has the stored image as its parent.
         let parent = stored.image("other");
         let child = raw.good(
             "run",
@@ -395,8 +400,8 @@ fn a_directory_that_was_sent_is_not_sent_again() {
 #[test]
 fn stored_credentials_are_still_used() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    for stored in Stored::all() {
-        let registry = runtime.block_on(Registry::start(Authentication::Basic));
+    for stored in StoredRelease::all() {
+        let registry = runtime.block_on(Registry::start(Access::Basic));
         let layer = Layer::new().file("file", "").bytes();
         registry.push("one", &Image::new(&[(layer, Packing::Gzip)], &[]));
         // The registry of that time had another port.

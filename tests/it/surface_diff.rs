@@ -177,7 +177,7 @@ fn each_change_is_found_and_weighed() {
         .output();
     assert_eq!(output.unwrap().status.code(), Some(5));
 
-    for (text, expected) in [("{", "no JSON"), ("{}", "no list of tools")] {
+    for (text, expected) in [("{", "not valid JSON"), ("{}", "no list of tools")] {
         std::fs::write(&file, text).unwrap();
         let (status, said) = tools(&home, &["--diff", file.to_str().unwrap()]);
         assert_eq!(status, 2, "{said}");

@@ -1,4 +1,5 @@
-//! Generated files are up to date: what clients see, pages, the code made from small manifests, and what the build says of mistakes.
+//! Checks that generated files are up to date: surfaces, pages, code from small manifests, and
+//! messages about mistakes.
 
 use contree_xtask::fixture::Fixture;
 use contree_xtask::{GENERATE_COMMAND, SyncMode, generate};

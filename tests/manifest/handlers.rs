@@ -1,7 +1,8 @@
-//! Handlers take their arguments apart in full, so that rustc names a new argument that a handler does not know.
+//! Handlers destructure all of their arguments, so that rustc reports a new argument that a handler
+//! ignores.
 //!
-//! A function with `arguments: params::TOOL` begins with `let params::TOOL { … } = arguments;`, without `..`, or only hands
-//! the arguments on to a function for which the same holds.
+//! A function with `arguments: params::TOOL` begins with `let params::TOOL { … } = arguments;`,
+//! without `..`, or only passes the arguments to a function that does the same.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,7 @@ use syn::{FnArg, ImplItem, Item, Pat, Stmt, Type};
 use super::root;
 
 #[test]
-fn handlers_take_their_arguments_apart() {
+fn handlers_destructure_their_arguments() {
     let mut found = Vec::new();
     let mut functions = 0;
     check_folder(&root().join("src/tools"), &mut functions, &mut found);
@@ -22,7 +23,7 @@ fn handlers_take_their_arguments_apart() {
 }
 
 #[test]
-fn what_may_forget_an_argument_is_found() {
+fn code_that_may_ignore_an_argument_is_found() {
     let wrong = |body: &str| {
         let text =
             format!("impl T for H {{ async fn t(&self, a: params::T, cx: &C) {{ {body} }} }}");
@@ -62,7 +63,7 @@ fn check_folder(folder: &Path, functions: &mut usize, found: &mut Vec<String>) {
     }
 }
 
-/// Checks the functions of a file. Returns how many take arguments.
+/// Checks the functions of a file. Returns the number of functions with arguments of a tool.
 fn check(text: &str, file: &str, found: &mut Vec<String>) -> usize {
     let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{file}: {error}"));
     let mut functions = 0;
@@ -105,7 +106,7 @@ fn check_function(
                 let is_let = body
                     .stmts
                     .first()
-                    .is_some_and(|first| takes_apart(first, &name));
+                    .is_some_and(|first| destructures(first, &name));
                 let mut uses = Vec::new();
                 uses_of(tokens.clone(), &name, false, &mut uses);
                 let others = if is_let { &uses[1..] } else { &uses };
@@ -142,7 +143,7 @@ fn tool_of(kind: &Type) -> Option<String> {
 }
 
 /// Whether the statement is `let params::X { … } = name;` without `..`.
-fn takes_apart(statement: &Stmt, name: &str) -> bool {
+fn destructures(statement: &Stmt, name: &str) -> bool {
     let Stmt::Local(local) = statement else {
         return false;
     };
@@ -155,7 +156,7 @@ fn takes_apart(statement: &Stmt, name: &str) -> bool {
 /// How a function uses its arguments.
 #[derive(Debug, PartialEq)]
 enum Use {
-    /// As a whole, handed to a function.
+    /// Passed as a whole to a function.
     Whole,
     /// In any other way.
     Part,
@@ -188,7 +189,7 @@ fn uses_of(tokens: TokenStream, name: &str, in_call: bool, uses: &mut Vec<Use>) 
     }
 }
 
-/// Whether `params::X { …, .. }` stands in it.
+/// Whether the tokens contain `params::X { …, .. }`.
 fn has_rest(tokens: TokenStream) -> bool {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let is_ident = |at: usize, name: &str| matches!(tokens.get(at), Some(TokenTree::Ident(ident)) if name.is_empty() || ident == name);

@@ -1,6 +1,6 @@
-//! The manifest compiler: small manifests with their expected results, and the one that is shipped.
+//! The manifest compiler: small manifests with their expected results, and the shipped manifest.
 //!
-//! `cargo run -q -p contree-xtask -- generate` writes the files that these tests compare with.
+//! `cargo run -q -p contree-xtask -- generate` writes the files that these tests expect.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

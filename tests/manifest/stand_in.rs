@@ -1,4 +1,5 @@
-// What the generated code expects around it, as small as can be. Included by the tests that compile generated code.
+// Minimal definitions of the names that generated code needs. Tests that compile generated code
+// include this file.
 
 pub type Arguments = serde_json::Map<String, serde_json::Value>;
 
@@ -188,7 +189,7 @@ pub mod results {
 }
 
 pub mod client {
-    //! A client with the signatures of the generated one, which notes its calls.
+    //! A client with the signatures of the generated one, which records its calls.
 
     use super::ToolError;
 

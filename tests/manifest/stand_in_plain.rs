@@ -1,4 +1,5 @@
-// What generated code expects around it, with the client of the crate and answers that are plain. Included by a module.
+// Minimal definitions of the names that generated code needs, with the real client and plain
+// answers. A module includes this file.
 
 pub type Arguments = serde_json::Map<String, Value>;
 

@@ -1,5 +1,5 @@
-//! An operation of the shipped API becomes a tool by an entry in YAML alone: its handler and answer are generated, and
-//! call the real client.
+//! An entry in YAML alone makes a tool from an operation of the shipped API. Its handler and its
+//! answer are generated, and call the real client.
 
 #![allow(
     dead_code,
@@ -37,7 +37,7 @@ fn an_entry_in_yaml_is_a_tool() {
     }
 }
 
-/// What the generated code expects around it, with the real client.
+/// The generated code with the definitions that it needs and the real client.
 mod generated {
     use super::*;
 

@@ -1,5 +1,7 @@
-//! A program of a crate outside the workspace that uses the SDK without features: `.ci/run outside`
-//! builds and runs it. It serves one request on loopback itself and reads the answer with the client.
+//! A program in a crate outside the workspace, which uses the SDK without features.
+//!
+//! `.ci/run outside` builds and runs it. The program serves one request on loopback and reads the
+//! answer with the client.
 
 use std::error::Error;
 use std::io::{Read as _, Write as _};

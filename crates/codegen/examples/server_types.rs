@@ -1,8 +1,8 @@
-//! Prints the types that the test `server` compares with.
+//! Prints the types that the test `server` expects.
 
-use contree_codegen::server::{Settings, generate};
+use contree_codegen::server::{ServerTypesError, Settings, generate};
 
-fn main() -> Result<(), String> {
+fn main() -> Result<(), ServerTypesError> {
     let settings = Settings::new()
         .with_flag("bool")
         .with_integer("u64")

@@ -1,6 +1,7 @@
-//! Compiles an API document into a client and a server's types, and a tool manifest into the tools of an MCP server.
+//! Compiles an API document into a client and a server's types, and a tool manifest into the tools
+//! of an MCP server.
 //!
-//! The compilers are pure functions from texts to texts. A build script and tests call them.
+//! The compilers are pure functions from texts to texts. Build scripts and tests call them.
 
 #![forbid(unsafe_code)]
 

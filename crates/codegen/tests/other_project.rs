@@ -1,9 +1,9 @@
-//! Both compilers serve a project that is not this one: nothing of it stands in what they make.
+//! Both compilers work for another project: their output contains no name of this one.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use contree_codegen::api::{self, transforms};
-use contree_codegen::manifest::{Api, Inputs, Source, compile};
+use contree_codegen::manifest::{Api, Inputs, SourceFile, compile};
 
 const DOCUMENT: &str = "
 openapi: 3.0.3
@@ -67,14 +67,17 @@ fn a_client_has_the_names_of_its_project() {
 }
 
 #[test]
-fn a_mistake_in_the_document_is_told_with_its_name() {
-    let error = api::generate("openapi: [", &settings()).err().unwrap();
+fn a_mistake_in_the_document_is_reported_with_its_name() {
+    let error = api::generate("openapi: [", &settings())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.starts_with("library.yaml: "), "{error}");
 }
 
 #[test]
 fn tools_have_the_names_of_their_project() {
-    let source = |name: &str, text: &str| Source {
+    let source = |name: &str, text: &str| SourceFile {
         name: name.to_owned(),
         text: text.to_owned(),
     };

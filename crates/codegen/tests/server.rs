@@ -1,8 +1,8 @@
-//! The types of a server, from a small document: their source, and what they read and write.
+//! The types of a server from a small document: their source, and their JSON.
 
 #[path = "server/types.rs"]
 #[rustfmt::skip]
-#[allow(dead_code, unreachable_pub, reason = "it is generated")]
+#[allow(dead_code, unreachable_pub, reason = "the code is generated")]
 mod types;
 
 use contree_codegen::server::{Settings, generate};
@@ -19,38 +19,42 @@ fn settings() -> Settings {
 }
 
 #[test]
-fn types_are_as_kept() {
+fn the_types_are_those_in_the_file() {
     let types = generate(DOCUMENT, &settings()).unwrap();
     assert!(
         types == include_str!("server/types.rs"),
-        "the types differ; if that is meant: cargo run -p contree-codegen --example server_types > crates/codegen/tests/server/types.rs"
+        "the types differ; if that is intended: cargo run -p contree-codegen --example server_types > crates/codegen/tests/server/types.rs"
     );
 }
 
-/// Reads a value as a type and writes it again.
-fn trip<T: serde::Serialize + serde::de::DeserializeOwned>(value: Value) -> Result<String, String> {
+/// Reads a value as a type and serialises it again.
+fn round_trip<T: serde::Serialize + serde::de::DeserializeOwned>(
+    value: Value,
+) -> Result<String, String> {
     let read: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
     serde_json::to_string(&read).map_err(|error| error.to_string())
 }
 
 #[test]
-fn what_is_left_out_is_filled_in_null_or_left_out_again() {
+fn absent_fields_get_their_default_become_null_or_stay_absent() {
     assert_eq!(
-        trip::<types::BookRequest>(json!({"title": "a", "unknown": 1})).unwrap(),
+        round_trip::<types::BookRequest>(json!({"title": "a", "unknown": 1})).unwrap(),
         r#"{"title":"a","pages":100,"type":"crime","lendable":false,"notes":null}"#
     );
     assert_eq!(
-        trip::<types::BookRequest>(json!({"x-shelf": {}, "notes": {"b": null}, "title": "a"}))
-            .unwrap(),
+        round_trip::<types::BookRequest>(
+            json!({"x-shelf": {}, "notes": {"b": null}, "title": "a"})
+        )
+        .unwrap(),
         r#"{"title":"a","pages":100,"type":"crime","lendable":false,"notes":{"b":null},"x-shelf":{}}"#
     );
 }
 
 #[test]
-fn parts_are_put_together_and_the_later_counts() {
+fn parts_are_merged_and_the_last_one_takes_precedence() {
     let id = "00000000-0000-0000-0000-000000000000";
     assert_eq!(
-        trip::<types::Book>(json!({"title": id, "id": id, "state": "worn"})).unwrap(),
+        round_trip::<types::Book>(json!({"title": id, "id": id, "state": "worn"})).unwrap(),
         format!(
             r#"{{"title":"{id}","pages":100,"type":"crime","lendable":false,"notes":null,"id":"{id}","isbn":null,"state":"worn"}}"#
         )
@@ -58,7 +62,7 @@ fn parts_are_put_together_and_the_later_counts() {
 }
 
 #[test]
-fn refusals_name_what_is_wrong() {
+fn errors_name_the_mistake() {
     for (value, words) in [
         (json!({}), "missing field `title`"),
         (json!({"title": "a", "pages": null}), "invalid type: null"),
@@ -72,7 +76,7 @@ fn refusals_name_what_is_wrong() {
             "unknown field `column`",
         ),
     ] {
-        let error = trip::<types::BookRequest>(value).unwrap_err();
+        let error = round_trip::<types::BookRequest>(value).unwrap_err();
         assert!(error.contains(words), "{error}");
     }
 }
@@ -96,18 +100,20 @@ fn enums_have_the_names_of_the_document() {
 }
 
 #[test]
-fn settings_for_what_is_not_there_are_refused() {
+fn settings_for_unknown_names_are_refused() {
     for settings in [
         settings().with_type("Book.author", "String"),
         settings().refined("/Magazine/required", json!(["title"])),
         settings().refined("/Shelf/properties/row/default", ()),
     ] {
-        let error = generate(DOCUMENT, &settings).unwrap_err();
+        let error = generate(DOCUMENT, &settings).unwrap_err().to_string();
         assert!(
             error.contains("which the document does not have"),
             "{error}"
         );
     }
-    let error = generate("a: 1\na: 2\n", &Settings::new()).unwrap_err();
+    let error = generate("a: 1\na: 2\n", &Settings::new())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("the API document"), "{error}");
 }

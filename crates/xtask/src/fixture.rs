@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contree_codegen::manifest::{Api, Inputs, Output, Problem, Source, compile, files};
+use contree_codegen::manifest::{Api, Inputs, Output, Problem, SourceFile, compile, files};
 
 /// The directory of the small manifest.
 pub const FIXTURE_DIRECTORY: &str = "tests/manifest/good";
@@ -10,9 +10,9 @@ pub const FIXTURE_DIRECTORY: &str = "tests/manifest/good";
 /// The small manifest with its API document and templates.
 #[derive(Clone)]
 pub struct Fixture {
-    manifest: Source,
-    api: Source,
-    templates: Vec<Source>,
+    manifest: SourceFile,
+    api: SourceFile,
+    templates: Vec<SourceFile>,
 }
 
 impl Fixture {

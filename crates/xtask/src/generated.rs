@@ -50,7 +50,7 @@ pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, String> {
         .collect();
     for (path, text) in &output.documents {
         let page = fs::read_to_string(root.join(path)).unwrap_or_default();
-        let page = documents::place(&page, text).ok_or_else(|| {
+        let page = documents::update(&page, text).ok_or_else(|| {
             let markers = [documents::BEGIN, documents::END].join("\n");
             format!("{path} needs these lines for its region:\n{markers}")
         })?;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use contree_codegen::manifest::{Api, Inputs, Output, Source, compile, files};
+use contree_codegen::manifest::{Api, Inputs, Output, SourceFile, compile, files};
 
 use crate::fixture::join_problems;
 
@@ -41,7 +41,7 @@ pub fn compile_alone(root: &Path) -> Result<Output, String> {
     let others = api.operations.keys();
     let others = others.filter(|id| !["listFiles", "updateImageTag"].contains(&id.as_str()));
     let unexposed: String = others.map(|id| format!("  {id}: not here\n")).collect();
-    let manifest = Source {
+    let manifest = SourceFile {
         name: "tools.yaml".into(),
         text: format!(
             "instructions: Uploads.\ntoolsets:\n  files: Files\ntools:{TOOLS}unexposed:\n{unexposed}"
@@ -77,7 +77,7 @@ fn api(root: &Path) -> Result<Api, String> {
     Api::load(&document).map_err(|problems| join_problems(&problems))
 }
 
-fn compiled(manifest: &Source, api: &Api, templates: &[Source]) -> Result<Output, String> {
+fn compiled(manifest: &SourceFile, api: &Api, templates: &[SourceFile]) -> Result<Output, String> {
     let inputs = Inputs {
         manifest,
         api,

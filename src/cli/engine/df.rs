@@ -1,4 +1,4 @@
-//! `contree-mcp engine df`: what uses the disk.
+//! `contree-mcp engine df`: shows the disk usage of the data directory.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::super::setup::Setup;
 use super::size;
 use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, Usage, prune, usage};
 
-/// Tell what uses the disk space of the data directory, and what `engine prune` would free
+/// Show the disk usage of the data directory, and how much `engine prune` would free
 #[derive(clap::Args, Debug)]
 pub(in crate::cli) struct Df {
     /// Print JSON
@@ -31,13 +31,13 @@ impl Df {
             report["prunable"] = serde_json::to_value(&free)?;
             print(&format!("{report:#}\n"))?;
         } else {
-            print(&human(&used, &free, self.images))?;
+            print(&report_text(&used, &free, self.images))?;
         }
         Ok(0)
     }
 }
 
-fn human(used: &Usage, free: &Pruned, all: bool) -> String {
+fn report_text(used: &Usage, free: &Pruned, all: bool) -> String {
     let mut text = format!("{}  {}\n\n", used.data_dir, size(used.total_bytes));
     let tagged = used
         .images
@@ -64,7 +64,7 @@ fn human(used: &Usage, free: &Pruned, all: bool) -> String {
         ("files", used.files.count, size(used.files.bytes)),
         ("logs", used.logs.count, size(used.logs.bytes)),
         ("records", 1, size(used.records_bytes)),
-        ("sandboxes", used.runs, "at work now".to_owned()),
+        ("sandboxes", used.runs, "running now".to_owned()),
     ];
     for (name, count, detail) in rows {
         let _ = writeln!(text, "{name:<10} {count:>8}  {detail}");
@@ -73,7 +73,7 @@ fn human(used: &Usage, free: &Pruned, all: bool) -> String {
         let _ = writeln!(
             text,
             "\n{:<36}  {:>10}  {:>10}  tags",
-            "image", "size", "alone"
+            "image", "size", "unique"
         );
         for image in &used.images {
             let _ = writeln!(

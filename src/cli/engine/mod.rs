@@ -1,4 +1,4 @@
-//! `contree-mcp engine`: the embedded engine as a server, and its data directory.
+//! `contree-mcp engine`: serves the embedded engine, and maintains its data directory.
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod df;
@@ -12,19 +12,19 @@ mod serve;
 use super::error::CommandError;
 use super::setup::Setup;
 
-/// Serve the embedded engine to other clients, and look after its data directory
+/// Serve the embedded engine to other clients, and maintain its data directory
 #[derive(clap::Args, Debug)]
 pub(super) struct Engine {
     #[command(subcommand)]
     #[cfg(all(feature = "engine", target_os = "linux"))]
     command: Command,
-    /// What would be done, if there were an engine
+    /// Any arguments, so that the error names the missing engine
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     _command: Vec<String>,
 }
 
-/// One file a command.
+/// The subcommands, with one file each.
 #[cfg(all(feature = "engine", target_os = "linux"))]
 #[derive(clap::Subcommand, Debug)]
 enum Command {
@@ -51,7 +51,7 @@ impl Engine {
     }
 }
 
-/// The engine's settings, as options and environment have them.
+/// The engine's settings, from options and environment.
 #[cfg(all(feature = "engine", target_os = "linux"))]
 fn config(setup: &Setup) -> Result<crate::engine::LocalConfig, CommandError> {
     let config = setup.local_config()?;
@@ -59,7 +59,7 @@ fn config(setup: &Setup) -> Result<crate::engine::LocalConfig, CommandError> {
     Ok(config)
 }
 
-/// A number of bytes for people.
+/// A number of bytes as text with a binary unit.
 #[cfg(all(feature = "engine", target_os = "linux"))]
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

@@ -1,4 +1,4 @@
-//! `contree-mcp engine prune`: removing what nobody needs any more.
+//! `contree-mcp engine prune`: removes unused data from the data directory.
 
 use super::super::error::CommandError;
 use super::super::output::print;
@@ -6,16 +6,16 @@ use super::super::setup::Setup;
 use super::size;
 use crate::engine::{PruneOptions, RETENTION_DAYS, prune};
 
-/// Remove images without a tag, uploaded files and logs that were not used for long, and what crashes left
+/// Remove untagged images, uploaded files and logs unused for DAYS days, and the remains of crashes
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-What a running operation uses stays, and so do images with a tag and everything that they are built upon. \
-Engines do this by themselves once a day; CONTREE_RETENTION_DAYS says after how many days, 0 is never.")]
+Data in use by a running operation is kept, and so are tagged images with everything that they are built on. \
+A running engine prunes once a day; CONTREE_RETENTION_DAYS sets the number of days, and 0 turns it off.")]
 pub(in crate::cli) struct Prune {
-    /// Not used for so many days
+    /// Number of days without use
     #[arg(long, value_name = "DAYS", default_value_t = RETENTION_DAYS)]
     older_than: u32,
-    /// Only tell what would be removed
+    /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! `contree-mcp engine refresh-host`: a new image of this machine's programs.
+//! `contree-mcp engine refresh-host`: makes a new image of this machine's programs.
 
 use super::super::error::CommandError;
 use super::super::output::print;
@@ -21,12 +21,12 @@ impl RefreshHost {
             let report = serde_json::to_value(&refreshed)?;
             print(&format!("{report:#}\n"))?;
         } else {
-            let before = match refreshed.previous {
-                Some(image) => format!("; before it was {image}, which stays until it is pruned"),
+            let previous = match refreshed.previous {
+                Some(image) => format!("; the previous image {image} stays until it is pruned"),
                 None => String::new(),
             };
             print(&format!(
-                "tag:host is {} now ({} files, {}){before}\n",
+                "tag:host is now {} ({} files, {}){previous}\n",
                 refreshed.image,
                 refreshed.files,
                 size(refreshed.bytes)

@@ -1,4 +1,4 @@
-//! `contree-mcp engine serve`: the engine for any client of the API.
+//! `contree-mcp engine serve`: serves the engine to any client of the API.
 
 use std::path::PathBuf;
 
@@ -14,39 +14,40 @@ use crate::engine::{Listen, ServeConfig, Server};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Clients take the address as their URL, for instance CONTREE_URL=http://127.0.0.1:8080 with the token in CONTREE_TOKEN. \
-Beyond loopback a token is needed, and a proxy for TLS: the token is sent as it is.")]
+Beyond loopback, a token is required. Put a TLS proxy in front: this server does not encrypt the token.")]
 pub(in crate::cli) struct Serve {
-    /// Where to listen; port 0 is any that is free
+    /// Address to listen on; port 0 chooses a free one
     #[arg(long, value_name = "HOST:PORT|unix:PATH")]
     listen: Listen,
-    /// A file with the token that clients must send; needed beyond loopback
+    /// File with the token that clients must send; required beyond loopback
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// A further name that clients may call this server by; may be repeated
+    /// Another host name under which clients reach the server; repeatable
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
-    /// How many commands may run at once; further ones wait
+    /// Number of commands that may run at once; further ones wait
     #[arg(long, value_name = "N")]
     max_concurrency: Option<std::num::NonZeroUsize>,
-    /// Let clients import images from this machine's files (oci-layout:, docker-archive:, rootfs:), read with this program's rights
+    /// Let clients import images from this machine's files (oci-layout:, docker-archive:, rootfs:),
+    /// read with this program's rights
     #[arg(long)]
     allow_local_imports: bool,
 }
 
 impl Serve {
     pub(super) fn run(self, setup: Setup) -> Result<u8, CommandError> {
-        if let Some(option) = setup.options.for_tools_only() {
-            return Err(CommandError::OptionOfTools(option));
+        if let Some(option) = setup.options.tools_only_option() {
+            return Err(CommandError::ToolsOnlyOption(option));
         }
         let mut config = super::config(&setup)?;
-        if let Some(most) = self.max_concurrency {
-            config.max_concurrency = most.get();
+        if let Some(limit) = self.max_concurrency {
+            config.max_concurrency = limit.get();
         }
         let mut serve = ServeConfig::new(self.listen);
         serve.allow_hosts = self.allow_host;
         serve.local_imports = self.allow_local_imports;
         if let Some(path) = &self.token_file {
-            serve.token = Some(token_file::of_engine(path)?);
+            serve.token = Some(token_file::read_engine_token(path)?);
         }
         contree_engine::ControlGroups::enter(true);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -56,9 +57,10 @@ impl Serve {
             .map_err(ProcessError::Runtime)?;
         let served = runtime.block_on(async {
             let stop = CancellationToken::new();
-            let asked = stop.clone();
-            // Before anything is listened on: whoever sees the address may send the signal at once.
-            signals::on_end(move |_| asked.cancel())?;
+            let stop_on_signal = stop.clone();
+            // Registered before the server listens, since a client that sees the address may send a
+            // signal at once.
+            signals::on_end(move |_| stop_on_signal.cancel())?;
             let server = Server::start(&config, &serve).await?;
             output::say(format_args!(
                 "serving {} on {}{}",

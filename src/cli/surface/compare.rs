@@ -1,58 +1,26 @@
-//! What has changed between two surfaces, and how much that matters to those who use them.
+//! The comparison of two surfaces: tools, prompts, resources and instructions.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Serialize;
+use super::change::{Change, Changes, Severity};
+use super::fields::{added, answer, field};
+use super::read::{Prompt, Resource, Surface, Tool};
 
-use super::read::{Field, Prompt, Resource, Surface, Tool, Words};
-
-/// How much a change matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(in crate::cli) enum Severity {
-    /// Models read another text; what they do with it may differ.
-    Wording,
-    /// Calls that were right are right, and may do something else; or there is more.
-    Behavioural,
-    /// Calls that were right are refused, or answers lack what they had.
-    Breaking,
-}
-
-/// One change.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(in crate::cli) struct Change {
-    pub(in crate::cli) severity: Severity,
-    /// What has changed, such as `run.timeout`.
-    pub(in crate::cli) what: String,
-    /// How.
-    pub(in crate::cli) how: String,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Wording => "wording",
-            Severity::Behavioural => "behavioural",
-            Severity::Breaking => "breaking",
-        };
-        write!(f, "{severity:<12} {}: {}", self.what, self.how)
-    }
-}
-
-/// All changes, the worst first. `today` tells the name of the tool that a former name is accepted for, and `alias` the
-/// argument of a tool.
+/// Returns all changes, the most severe first.
+///
+/// `current_name` maps a former name of a tool to its current name. `alias` maps a tool and a
+/// former name of an argument to the current name of the argument.
 pub(in crate::cli) fn compare(
     old: &Surface,
     new: &Surface,
-    today: impl Fn(&str) -> Option<&'static str>,
+    current_name: impl Fn(&str) -> Option<&'static str>,
     alias: impl Fn(&str, &str) -> Option<&'static str>,
 ) -> Vec<Change> {
     let mut changes = Changes(Vec::new());
     if let (Some(old), Some(new)) = (&old.tools, &new.tools) {
-        let old = renamed(old, new, today, &mut changes);
-        each(
+        let old = under_current_names(old, new, current_name, &mut changes);
+        compare_maps(
             "tool",
             &old,
             new,
@@ -63,14 +31,14 @@ pub(in crate::cli) fn compare(
         );
     }
     if let (Some(old), Some(new)) = (&old.prompts, &new.prompts) {
-        each("prompt", old, new, &mut changes, prompt);
+        compare_maps("prompt", old, new, &mut changes, prompt);
     }
     for (kind, old, new) in [
         ("resource", &old.resources, &new.resources),
         ("template", &old.templates, &new.templates),
     ] {
         if let (Some(old), Some(new)) = (old, new) {
-            each(kind, old, new, &mut changes, resource);
+            compare_maps(kind, old, new, &mut changes, resource);
         }
     }
     if let (Some(old), Some(new)) = (&old.instructions, &new.instructions)
@@ -82,57 +50,28 @@ pub(in crate::cli) fn compare(
     changes.sort_by(|a, b| {
         b.severity
             .cmp(&a.severity)
-            .then_with(|| a.what.cmp(&b.what))
+            .then_with(|| a.item.cmp(&b.item))
     });
     changes
 }
 
-struct Changes(Vec<Change>);
-
-impl Changes {
-    fn add(&mut self, severity: Severity, what: impl Into<String>, how: impl Into<String>) {
-        self.0.push(Change {
-            severity,
-            what: what.into(),
-            how: how.into(),
-        });
-    }
-
-    fn words(&mut self, what: &str, old: &Words, new: &Words) {
-        for (name, old, new) in [
-            ("title", &old.title, &new.title),
-            ("description", &old.description, &new.description),
-        ] {
-            if let Some(old) = old
-                && Some(old) != new.as_ref()
-            {
-                self.add(
-                    Severity::Wording,
-                    what,
-                    format!("its {name} reads differently"),
-                );
-            }
-        }
-    }
-}
-
-/// The old tools under the names of today.
-fn renamed<'a>(
+/// The old tools under their current names.
+fn under_current_names<'a>(
     old: &'a BTreeMap<String, Tool>,
     new: &BTreeMap<String, Tool>,
-    today: impl Fn(&str) -> Option<&'static str>,
+    current_name: impl Fn(&str) -> Option<&'static str>,
     changes: &mut Changes,
 ) -> BTreeMap<String, &'a Tool> {
     let mut tools = BTreeMap::new();
     for (name, tool) in old {
-        let successor =
-            today(name).filter(|today| !new.contains_key(name) && new.contains_key(*today));
+        let successor = current_name(name)
+            .filter(|current| !new.contains_key(name) && new.contains_key(*current));
         let Some(successor) = successor else {
             tools.insert(name.clone(), tool);
             continue;
         };
-        let how = format!("it is shown as `{successor}` now; this name is accepted too");
-        changes.add(Severity::Behavioural, name, how);
+        let difference = format!("it is shown as `{successor}` now; this name is accepted too");
+        changes.add(Severity::Behavioural, name, difference);
         if !old.contains_key(successor) {
             tools.insert(successor.to_owned(), tool);
         }
@@ -140,16 +79,16 @@ fn renamed<'a>(
     tools
 }
 
-fn each<T, O: Borrow<T>>(
+fn compare_maps<T, O: Borrow<T>>(
     kind: &str,
     old: &BTreeMap<String, O>,
     new: &BTreeMap<String, T>,
     changes: &mut Changes,
-    both: impl Fn(&str, &T, &T, &mut Changes),
+    compare: impl Fn(&str, &T, &T, &mut Changes),
 ) {
     for (name, old) in old {
         match new.get(name) {
-            Some(new) => both(name, old.borrow(), new, changes),
+            Some(new) => compare(name, old.borrow(), new, changes),
             None => changes.add(Severity::Breaking, name, format!("this {kind} is gone")),
         }
     }
@@ -165,7 +104,7 @@ fn tool(
     alias: &dyn Fn(&str) -> Option<&'static str>,
     changes: &mut Changes,
 ) {
-    changes.words(name, &old.words, &new.words);
+    changes.labels(name, &old.labels, &new.labels);
     for (hint, value) in &old.hints {
         if new.hints.get(hint).is_some_and(|new| new != value) {
             changes.add(
@@ -176,18 +115,19 @@ fn tool(
         }
     }
     for (argument, old) in &old.parameters {
-        let what = format!("{name}.{argument}");
+        let item = format!("{name}.{argument}");
         if let Some(new) = new.parameters.get(argument) {
-            field(&what, old, new, changes);
+            field(&item, old, new, changes);
             continue;
         }
-        match alias(argument).and_then(|meant| Some((meant, new.parameters.get(meant)?))) {
-            Some((meant, renamed)) => {
-                let how = format!("it is shown as `{meant}` now; this name is accepted too");
-                changes.add(Severity::Behavioural, &what, how);
-                field(&what, old, renamed, changes);
+        match alias(argument).and_then(|current| Some((current, new.parameters.get(current)?))) {
+            Some((current, renamed)) => {
+                let difference =
+                    format!("it is shown as `{current}` now; this name is accepted too");
+                changes.add(Severity::Behavioural, &item, difference);
+                field(&item, old, renamed, changes);
             }
-            None => changes.add(Severity::Breaking, what, "this argument is gone"),
+            None => changes.add(Severity::Breaking, item, "this argument is gone"),
         }
     }
     for (argument, new) in &new.parameters {
@@ -204,237 +144,23 @@ fn tool(
     }
 }
 
-fn added(what: &str, new: &Field, changes: &mut Changes) {
-    if new.required {
-        changes.add(
-            Severity::Breaking,
-            what,
-            "this argument is new, and required",
-        );
-    } else {
-        changes.add(Severity::Behavioural, what, "this argument is new");
-    }
-}
-
-fn field(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
-    match (old.required, new.required) {
-        (false, true) => changes.add(Severity::Breaking, what, "it is required now"),
-        (true, false) => changes.add(Severity::Behavioural, what, "it may be left out now"),
-        _ => {}
-    }
-    if old.shape.kinds != new.shape.kinds || old.shape.items != new.shape.items {
-        let how = format!("its type was {}, and is {}", old.shape, new.shape);
-        if !new.shape.takes_all_of(&old.shape) {
-            changes.add(Severity::Breaking, what, how);
-        } else if !old.shape.takes_all_of(&new.shape) {
-            changes.add(Severity::Behavioural, what, how);
-        }
-    }
-    value(what, old, new, changes);
-}
-
-/// All but the type of an argument, or of what one holds.
-fn value(what: &str, old: &Field, new: &Field, changes: &mut Changes) {
-    changes.words(what, &old.words, &new.words);
-    choices(what, old, new, Severity::Breaking, changes);
-    if !same(old.default.as_ref(), new.default.as_ref()) {
-        let shown = |default: &Option<serde_json::Value>| {
-            default
-                .as_ref()
-                .map_or_else(|| "none".to_owned(), ToString::to_string)
-        };
-        let how = format!(
-            "its default was {}, and is {}",
-            shown(&old.default),
-            shown(&new.default)
-        );
-        changes.add(Severity::Behavioural, what, how);
-    }
-    if let (Some(old), Some(new)) = (&old.bounds, &new.bounds) {
-        bounds(what, old, new, changes);
-    }
-    if let (Some(old), Some(new)) = (&old.spelling, &new.spelling) {
-        spelling(what, old, new, changes);
-    }
-    let (Some(old), Some(new)) = (&old.inner, &new.inner) else {
-        return;
-    };
-    for (path, old) in old {
-        let what = format!("{what}{path}");
-        match new.get(path) {
-            Some(new) if is_field(path) => field(&what, old, new, changes),
-            Some(new) => value(&what, old, new, changes),
-            None if is_field(path) => {
-                changes.add(Severity::Breaking, what, "this argument is gone");
-            }
-            None => {}
-        }
-    }
-    for (path, new) in new {
-        if is_field(path) && !old.contains_key(path) {
-            added(&format!("{what}{path}"), new, changes);
-        }
-    }
-}
-
-/// Whether a path leads to a field of its own; the type of elements belongs to that of the whole.
-fn is_field(path: &str) -> bool {
-    !["[]", "{}"].contains(&path)
-}
-
-/// Numbers are the same however they are written.
-fn same(old: Option<&serde_json::Value>, new: Option<&serde_json::Value>) -> bool {
-    match (old, new) {
-        (Some(old), Some(new)) => match (old.as_f64(), new.as_f64()) {
-            (Some(old), Some(new)) => old.total_cmp(&new).is_eq(),
-            _ => old == new,
-        },
-        // An empty text says as much as none.
-        (Some(value), None) | (None, Some(value)) => value == "",
-        (None, None) => true,
-    }
-}
-
-/// `fewer` is how much it matters that values are no longer allowed.
-fn choices(what: &str, old: &Field, new: &Field, fewer: Severity, changes: &mut Changes) {
-    match (&old.shape.choices, &new.shape.choices) {
-        (None, Some(_)) => {
-            changes.add(fewer, what, "only some values are allowed now");
-        }
-        (Some(_), None) => changes.add(Severity::Behavioural, what, "any value is allowed now"),
-        (Some(old), Some(new)) => {
-            let gone: Vec<&str> = old.difference(new).map(String::as_str).collect();
-            let more: Vec<&str> = new.difference(old).map(String::as_str).collect();
-            if !gone.is_empty() {
-                let how = format!("no longer allowed: {}", gone.join(", "));
-                changes.add(fewer, what, how);
-            }
-            if !more.is_empty() {
-                let how = format!("also allowed: {}", more.join(", "));
-                changes.add(Severity::Behavioural, what, how);
-            }
-        }
-        (None, None) => {}
-    }
-}
-
-fn bounds(what: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &mut Changes) {
-    let names = ["minimum", "maximum", "least length", "greatest length"];
-    for (at, name) in names.into_iter().enumerate() {
-        let (old, new) = (old[at], new[at]);
-        if old == new {
-            continue;
-        }
-        let shown =
-            |bound: Option<f64>| bound.map_or_else(|| "none".to_owned(), |bound| bound.to_string());
-        let is_least = at % 2 == 0;
-        let tighter = match (old, new) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(old), Some(new)) if is_least => new > old,
-            (Some(old), Some(new)) => new < old,
-        };
-        let severity = if tighter {
-            Severity::Breaking
-        } else {
-            Severity::Behavioural
-        };
-        let how = format!("its {name} was {}, and is {}", shown(old), shown(new));
-        changes.add(severity, what, how);
-    }
-}
-
-fn spelling(
-    what: &str,
-    old: &[Option<String>; 2],
-    new: &[Option<String>; 2],
-    changes: &mut Changes,
-) {
-    for (name, (old, new)) in ["format", "pattern"].into_iter().zip(old.iter().zip(new)) {
-        if old == new {
-            continue;
-        }
-        let severity = match new {
-            Some(_) => Severity::Breaking,
-            None => Severity::Behavioural,
-        };
-        let shown = |rule: &Option<String>| rule.clone().unwrap_or_else(|| "none".to_owned());
-        let how = format!("its {name} was {}, and is {}", shown(old), shown(new));
-        changes.add(severity, what, how);
-    }
-}
-
-/// The fields of an answer, or what one of them holds; `before` stands before their names.
-///
-/// Readers rely on the fields that were always there. More choices are an addition, and fewer are values that readers know: both are behavioural.
-fn answer(
-    before: &str,
-    old: &BTreeMap<String, Field>,
-    new: &BTreeMap<String, Field>,
-    changes: &mut Changes,
-) {
-    for (field, old) in old {
-        let what = format!("{before}{field}");
-        match new.get(field) {
-            None if !is_field(field) => {}
-            None if old.required => {
-                changes.add(Severity::Breaking, what, "this field of the answer is gone");
-            }
-            None => {
-                changes.add(
-                    Severity::Behavioural,
-                    what,
-                    "this field of the answer is gone; it was not always there",
-                );
-            }
-            Some(new) => {
-                changes.words(&what, &old.words, &new.words);
-                if old.required && !new.required {
-                    changes.add(
-                        Severity::Breaking,
-                        &what,
-                        "this field is not always there any more",
-                    );
-                }
-                if is_field(field) && !old.shape.takes_all_of(&new.shape) {
-                    let how = format!("its type was {}, and is {}", old.shape, new.shape);
-                    changes.add(Severity::Breaking, &what, how);
-                }
-                choices(&what, old, new, Severity::Behavioural, changes);
-                if let (Some(old), Some(new)) = (&old.inner, &new.inner) {
-                    answer(&what, old, new, changes);
-                }
-            }
-        }
-    }
-    let more = |field: &&String| is_field(field) && !old.contains_key(*field);
-    for field in new.keys().filter(more) {
-        let what = format!("{before}{field}");
-        changes.add(
-            Severity::Behavioural,
-            what,
-            "this field of the answer is new",
-        );
-    }
-}
-
 fn prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes) {
-    changes.words(name, &old.words, &new.words);
+    changes.labels(name, &old.labels, &new.labels);
     for (argument, old) in &old.arguments {
-        let what = format!("{name}.{argument}");
+        let item = format!("{name}.{argument}");
         match new.arguments.get(argument) {
-            None => changes.add(Severity::Breaking, what, "this argument is gone"),
+            None => changes.add(Severity::Breaking, item, "this argument is gone"),
             Some(new) => {
-                changes.words(&what, &old.words, &new.words);
+                changes.labels(&item, &old.labels, &new.labels);
                 match (old.required, new.required) {
-                    (false, true) => changes.add(Severity::Breaking, &what, "it is required now"),
+                    (false, true) => changes.add(Severity::Breaking, &item, "it is required now"),
                     (true, false) => {
-                        changes.add(Severity::Behavioural, &what, "it may be left out now");
+                        changes.add(Severity::Behavioural, &item, "it may be left out now");
                     }
                     _ => {}
                 }
                 if old.default.is_some() && old.default != new.default {
-                    changes.add(Severity::Behavioural, &what, "its default is another");
+                    changes.add(Severity::Behavioural, &item, "its default has changed");
                 }
             }
         }
@@ -447,13 +173,13 @@ fn prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes) {
 }
 
 fn resource(uri: &str, old: &Resource, new: &Resource, changes: &mut Changes) {
-    changes.words(uri, &old.words, &new.words);
+    changes.labels(uri, &old.labels, &new.labels);
     if old.name != new.name {
-        let how = format!("its name was `{}`, and is `{}`", old.name, new.name);
-        changes.add(Severity::Behavioural, uri, how);
+        let difference = format!("its name was `{}`, and is `{}`", old.name, new.name);
+        changes.add(Severity::Behavioural, uri, difference);
     }
     if old.mime.is_some() && old.mime != new.mime {
-        changes.add(Severity::Behavioural, uri, "its type is another");
+        changes.add(Severity::Behavioural, uri, "its type has changed");
     }
 }
 
@@ -490,13 +216,13 @@ mod tests {
         };
         let changes = |old: &[&str], new: &[&str], argument: &str| -> Vec<String> {
             let (old, new) = (surface(old, "x"), surface(new, argument));
-            let today = |name: &str| match name {
+            let current_name = |name: &str| match name {
                 "retitle" | "rename" => Some("rename"),
                 _ => None,
             };
             let alias =
                 |tool: &str, argument: &str| (tool == "rename" && argument == "x").then_some("y");
-            let changes = compare(&old, &new, today, alias);
+            let changes = compare(&old, &new, current_name, alias);
             changes.iter().map(ToString::to_string).collect()
         };
         let shown = "behavioural  retitle: it is shown as `rename` now; this name is accepted too";
@@ -541,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_argument_holds_is_compared() {
+    fn nested_fields_of_arguments_are_compared() {
         let object = |field: &str, required: &[&str]| json!({"type": "object", "properties": {field: {"type": "string"}}, "required": required});
         let input = |old, new| since("inputSchema", &old, &new);
         assert_eq!(
@@ -556,7 +282,7 @@ mod tests {
                 "breaking     t.x{}.b: this argument is new, and required",
             ]
         );
-        // Once for the whole, not again for its elements.
+        // Reported once for the array, not again for its elements.
         let array = |kind: &str| json!({"type": "array", "items": {"type": kind}});
         assert_eq!(
             input(array("string"), array("integer")),

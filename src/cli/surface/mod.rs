@@ -1,6 +1,8 @@
-//! What clients see of the server, as a value that can be kept and compared.
+//! The surface of the server: everything that clients see, as a JSON value that can be compared.
 
+mod change;
 mod compare;
+mod fields;
 mod read;
 mod shape;
 
@@ -8,12 +10,14 @@ use serde_json::{Value, json};
 
 use crate::tools::{GUIDES, Tool, ToolSelection};
 
-pub(super) use compare::{Change, Severity, compare};
+pub(super) use change::{Change, Severity};
+pub(super) use compare::compare;
 pub(super) use read::{SurfaceError, read};
 
-/// Everything that `offer` shows: tools, prompts, resources, templates and instructions, under the names of the protocol.
-pub(super) fn whole(offer: &ToolSelection) -> Value {
-    let prompts = offer.prompts().map(|prompt| {
+/// The surface of a selection of tools, under the names of the protocol: tools, prompts, resources,
+/// templates and instructions.
+pub(super) fn whole(selection: &ToolSelection) -> Value {
+    let prompts = selection.prompts().map(|prompt| {
         let arguments = prompt.arguments.iter().map(|argument| {
             json!({"name": argument.name, "description": argument.doc, "required": argument.required, "default": argument.default})
         });
@@ -27,7 +31,7 @@ pub(super) fn whole(offer: &ToolSelection) -> Value {
     let resources = GUIDES.iter().map(|guide| {
         json!({"uri": guide.uri, "name": guide.name, "title": guide.title, "description": guide.doc, "mimeType": "text/markdown"})
     });
-    let templates = offer.resources().map(|resource| {
+    let templates = selection.resources().map(|resource| {
         json!({
             "uriTemplate": resource.uri,
             "name": resource.name,
@@ -37,15 +41,15 @@ pub(super) fn whole(offer: &ToolSelection) -> Value {
         })
     });
     json!({
-        "instructions": offer.instructions(),
-        "tools": offer.tools().map(tool).collect::<Vec<_>>(),
+        "instructions": selection.instructions(),
+        "tools": selection.tools().map(tool).collect::<Vec<_>>(),
         "prompts": prompts.collect::<Vec<_>>(),
         "resources": resources.collect::<Vec<_>>(),
         "resourceTemplates": templates.collect::<Vec<_>>(),
     })
 }
 
-/// A tool as `tools/list` has it.
+/// A tool as `tools/list` shows it.
 pub(super) fn tool(tool: &Tool) -> Value {
     json!({
         "name": tool.name,

@@ -1,4 +1,4 @@
-//! Reading surfaces: our own, the answer of `tools/list`, and recorded facts.
+//! Reading of surfaces in three forms: our own, the answer of `tools/list`, and recorded facts.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::shape::Shape;
 
-/// What clients see. What a file does not speak of at all is `None`, and not compared.
+/// Everything that clients see. A part that is not in the file is `None` and is not compared.
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Surface {
     pub(super) tools: Option<BTreeMap<String, Tool>>,
@@ -18,7 +18,7 @@ pub(in crate::cli) struct Surface {
 
 #[derive(Debug, Default)]
 pub(super) struct Tool {
-    pub(super) words: Words,
+    pub(super) labels: Labels,
     pub(super) hints: BTreeMap<String, bool>,
     pub(super) parameters: BTreeMap<String, Field>,
     pub(super) output: Option<BTreeMap<String, Field>>,
@@ -27,40 +27,41 @@ pub(super) struct Tool {
 /// An argument, or a field of an answer.
 #[derive(Debug, Default)]
 pub(super) struct Field {
-    pub(super) words: Words,
+    pub(super) labels: Labels,
     pub(super) shape: Shape,
     pub(super) required: bool,
     pub(super) default: Option<Value>,
-    /// Smallest and largest number, least and greatest length; `None` if the file tells no bounds at all.
+    /// Smallest and largest number, least and greatest length; `None` if the form of the file has
+    /// no bounds.
     pub(super) bounds: Option<[Option<f64>; 4]>,
-    /// Format and pattern of a text; `None` if the file tells of neither.
-    pub(super) spelling: Option<[Option<String>; 2]>,
-    /// What it holds: `.name` is a field of an object, `[]` the elements of an array, `{}` the values of a map.
-    /// `None` if the file does not tell.
-    pub(super) inner: Option<BTreeMap<String, Field>>,
+    /// Format and pattern of a text; `None` if the form of the file has neither.
+    pub(super) text_rules: Option<[Option<String>; 2]>,
+    /// The nested fields by path: `.name` for a field of an object, `[]` for the elements of an
+    /// array, `{}` for the values of a map. `None` if the form of the file has no nested fields.
+    pub(super) nested: Option<BTreeMap<String, Field>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Prompt {
-    pub(super) words: Words,
+    pub(super) labels: Labels,
     pub(super) arguments: BTreeMap<String, Field>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Resource {
-    pub(super) words: Words,
+    pub(super) labels: Labels,
     pub(super) name: String,
     pub(super) mime: Option<String>,
 }
 
-/// Texts for people and models; `None` where the file has none.
+/// The texts for people and models; `None` if the file has none.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Words {
+pub(super) struct Labels {
     pub(super) title: Option<String>,
     pub(super) description: Option<String>,
 }
 
-/// Why a value is no surface.
+/// An error in a surface.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum SurfaceError {
     #[error(
@@ -75,7 +76,7 @@ pub(in crate::cli) enum SurfaceError {
 /// Reads a surface.
 ///
 /// # Errors
-/// When it is none of the forms that are known.
+/// If the value has none of the known forms.
 pub(in crate::cli) fn read(value: &Value) -> Result<Surface, SurfaceError> {
     let value = value.get("result").unwrap_or(value);
     if value.is_array() {
@@ -124,9 +125,9 @@ fn named<T>(
         .collect()
 }
 
-fn words(entry: &Value) -> Words {
+fn labels(entry: &Value) -> Labels {
     let text = |key: &str| entry[key].as_str().map(str::to_owned);
-    Words {
+    Labels {
         title: text("title"),
         description: text("description"),
     }
@@ -140,7 +141,7 @@ fn tool(entry: &Value) -> Tool {
         (schema, _) => Some(fields_of(schema)),
     };
     Tool {
-        words: words(entry),
+        labels: labels(entry),
         hints: hints
             .filter_map(|(name, hint)| Some((name.clone(), hint.as_bool()?)))
             .collect(),
@@ -170,9 +171,9 @@ fn fields_of(schema: &Value) -> BTreeMap<String, Field> {
 
 fn field_of(schema: &Value, required: bool) -> Field {
     let bounds = ["minimum", "maximum", "minLength", "maxLength"];
-    let spelling = ["format", "pattern"];
+    let text_rules = ["format", "pattern"];
     Field {
-        words: words(schema),
+        labels: labels(schema),
         shape: Shape::of_schema(schema),
         required,
         default: schema
@@ -180,32 +181,32 @@ fn field_of(schema: &Value, required: bool) -> Field {
             .filter(|value| !value.is_null())
             .cloned(),
         bounds: Some(bounds.map(|key| schema[key].as_f64())),
-        spelling: Some(spelling.map(|key| schema[key].as_str().map(str::to_owned))),
-        inner: Some(inner_of(schema)),
+        text_rules: Some(text_rules.map(|key| schema[key].as_str().map(str::to_owned))),
+        nested: Some(nested_of(schema)),
     }
 }
 
-/// What a value of a schema holds, whichever of the alternatives it is.
-fn inner_of(schema: &Value) -> BTreeMap<String, Field> {
+/// The nested fields of a schema, over all of its alternatives.
+fn nested_of(schema: &Value) -> BTreeMap<String, Field> {
     let branches = ["anyOf", "oneOf"]
         .iter()
         .filter_map(|key| schema[key].as_array());
-    let mut inner: BTreeMap<_, _> = branches.flatten().flat_map(inner_of).collect();
+    let mut nested: BTreeMap<_, _> = branches.flatten().flat_map(nested_of).collect();
     let fields = fields_of(schema).into_iter();
-    inner.extend(fields.map(|(name, field)| (format!(".{name}"), field)));
+    nested.extend(fields.map(|(name, field)| (format!(".{name}"), field)));
     for (key, path) in [("items", "[]"), ("additionalProperties", "{}")] {
         if schema[key].is_object() {
-            inner.insert(path.to_owned(), field_of(&schema[key], false));
+            nested.insert(path.to_owned(), field_of(&schema[key], false));
         }
     }
-    inner
+    nested
 }
 
 /// Recorded facts of parameters or fields.
 fn facts_of(facts: &Value) -> BTreeMap<String, Field> {
     let field = |(name, fact): (&String, &Value)| {
         let field = Field {
-            words: words(fact),
+            labels: labels(fact),
             shape: Shape::of_notation(fact["type"].as_str().unwrap_or("string")),
             required: fact["required"] == true,
             default: fact
@@ -225,7 +226,7 @@ fn prompt(entry: &Value) -> Prompt {
             .iter()
             .filter_map(|argument| {
                 let field = Field {
-                    words: words(argument),
+                    labels: labels(argument),
                     required: argument["required"] == true,
                     default: argument
                         .get("default")
@@ -239,14 +240,14 @@ fn prompt(entry: &Value) -> Prompt {
         facts => facts_of(facts),
     };
     Prompt {
-        words: words(entry),
+        labels: labels(entry),
         arguments,
     }
 }
 
 fn resource(entry: &Value) -> Resource {
     Resource {
-        words: words(entry),
+        labels: labels(entry),
         name: entry["name"].as_str().unwrap_or_default().to_owned(),
         mime: entry["mimeType"].as_str().map(str::to_owned),
     }

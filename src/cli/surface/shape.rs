@@ -1,25 +1,26 @@
-//! Types of arguments and fields, from JSON Schema or from the short notation of recorded facts.
+//! The types of arguments and fields, from JSON Schema or from the short notation of recorded
+//! facts.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
 
-/// What a value may be.
+/// The type of a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
-    /// The types; nothing means anything.
+    /// The JSON types; an empty set allows any type.
     pub(super) kinds: BTreeSet<String>,
-    /// The allowed values, if they are named.
+    /// The allowed values, if they are listed.
     pub(super) choices: Option<BTreeSet<String>>,
-    /// What an array or map holds.
+    /// The type of the elements of an array or the values of a map.
     pub(super) items: Option<Box<Shape>>,
-    /// Whether it may hold something that is not told: the short notation leaves that out.
-    vague: bool,
+    /// Whether the type of the elements is unknown, since the short notation omits it.
+    elements_unknown: bool,
 }
 
 impl Shape {
-    /// Reads a JSON Schema. Null is left out: it means the same as leaving the value out.
+    /// Reads a JSON Schema. Null is ignored, since it means the same as an absent value.
     pub(super) fn of_schema(schema: &Value) -> Self {
         let mut shape = Self::default();
         let branches = ["anyOf", "oneOf"]
@@ -48,7 +49,8 @@ impl Shape {
         shape
     }
 
-    /// Reads `string|null`, `array<string>`, `map<integer>`, `enum(a|b)`; a name of its own is an object.
+    /// Reads `string|null`, `array<string>`, `map<integer>`, `enum(a|b)`; any other name is an
+    /// object.
     pub(super) fn of_notation(notation: &str) -> Self {
         let mut shape = Self::default();
         for part in parts(notation) {
@@ -81,7 +83,7 @@ impl Shape {
         };
         shape.kinds.insert(kind.to_owned());
         shape.items = items.map(|items| Box::new(Self::of_notation(items)));
-        shape.vague = shape.items.is_none() && shape.holds();
+        shape.elements_unknown = shape.items.is_none() && shape.may_have_elements();
         shape
     }
 
@@ -95,26 +97,30 @@ impl Shape {
             (choices, None) | (None, choices) => choices,
         };
         self.items = self.items.take().or(other.items);
-        self.vague |= other.vague;
+        self.elements_unknown |= other.elements_unknown;
     }
 
-    /// Whether it may be an array or a map.
-    fn holds(&self) -> bool {
+    /// Whether the value may be an array or a map.
+    fn may_have_elements(&self) -> bool {
         self.kinds.is_empty() || self.kinds.contains("array") || self.kinds.contains("object")
     }
 
-    /// Whether every value of `old` is one of these too.
-    pub(super) fn takes_all_of(&self, old: &Self) -> bool {
-        let takes = |kind: &str| {
+    /// Whether every value of the type `old` is also of this type.
+    pub(super) fn accepts_all_of(&self, old: &Self) -> bool {
+        let accepts = |kind: &str| {
             self.kinds.contains(kind) || (kind == "integer" && self.kinds.contains("number"))
         };
         let kinds = self.kinds.is_empty()
-            || (!old.kinds.is_empty() && old.kinds.iter().all(|kind| takes(kind)));
+            || (!old.kinds.is_empty() && old.kinds.iter().all(|kind| accepts(kind)));
         kinds
             && match (&self.items, &old.items) {
-                (Some(items), Some(old)) => items.takes_all_of(old),
-                (Some(items), None) if old.holds() && !old.vague && !self.vague => {
-                    items.takes_all_of(&Self::default())
+                (Some(items), Some(old)) => items.accepts_all_of(old),
+                (Some(items), None)
+                    if old.may_have_elements()
+                        && !old.elements_unknown
+                        && !self.elements_unknown =>
+                {
+                    items.accepts_all_of(&Self::default())
                 }
                 _ => true,
             }
@@ -135,7 +141,7 @@ impl fmt::Display for Shape {
     }
 }
 
-/// A value as it stands in a list of choices.
+/// A value as text in a list of choices.
 pub(super) fn text(value: &Value) -> String {
     value
         .as_str()
@@ -166,7 +172,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn both_notations_say_the_same() {
+    fn both_notations_have_the_same_meaning() {
         for (notation, schema) in [
             ("string|null", json!({"type": "string"})),
             (
@@ -195,16 +201,16 @@ mod tests {
     }
 
     #[test]
-    fn a_wider_type_takes_all_of_a_narrower() {
+    fn a_wider_type_accepts_all_values_of_a_narrower_one() {
         let shape = Shape::of_notation;
-        assert!(shape("number").takes_all_of(&shape("integer")));
-        assert!(!shape("integer").takes_all_of(&shape("number")));
-        assert!(!shape("array<integer>").takes_all_of(&shape("array<string>")));
+        assert!(shape("number").accepts_all_of(&shape("integer")));
+        assert!(!shape("integer").accepts_all_of(&shape("number")));
+        assert!(!shape("array<integer>").accepts_all_of(&shape("array<string>")));
         assert_eq!(shape("array<string>").to_string(), "array of string");
     }
 
     #[test]
-    fn without_a_type_anything_is_taken() {
+    fn without_a_type_any_value_is_accepted() {
         let shape = |schema: Value| Shape::of_schema(&schema);
         let any = || shape(json!({}));
         let text = || shape(json!({"type": "string"}));
@@ -212,21 +218,21 @@ mod tests {
         let texts = || shape(json!({"type": "array", "items": {"type": "string"}}));
         let all = || shape(json!({"type": "array", "items": {}}));
         for (wide, narrow) in [(any(), text()), (array(), texts()), (all(), texts())] {
-            assert!(wide.takes_all_of(&narrow), "{wide}, {narrow}");
-            assert!(!narrow.takes_all_of(&wide), "{wide}, {narrow}");
+            assert!(wide.accepts_all_of(&narrow), "{wide}, {narrow}");
+            assert!(!narrow.accepts_all_of(&wide), "{wide}, {narrow}");
         }
-        assert!(array().takes_all_of(&all()) && all().takes_all_of(&array()));
+        assert!(array().accepts_all_of(&all()) && all().accepts_all_of(&array()));
         let either = shape(json!({"type": ["string", "array"], "items": {"type": "string"}}));
-        assert!(either.takes_all_of(&text()));
+        assert!(either.accepts_all_of(&text()));
     }
 
     #[test]
-    fn the_short_notation_may_not_tell_what_is_held() {
+    fn the_short_notation_may_omit_the_type_of_elements() {
         let map = Shape::of_notation("map<string>");
         assert_eq!(Shape::of_notation("FileEntry").to_string(), "object");
-        assert!(map.takes_all_of(&Shape::of_notation("FileEntry")));
+        assert!(map.accepts_all_of(&Shape::of_notation("FileEntry")));
         let object = Shape::of_schema(&json!({"type": "object"}));
-        assert!(!map.takes_all_of(&object));
-        assert!(Shape::of_notation("Entry|map<string>").takes_all_of(&object));
+        assert!(!map.accepts_all_of(&object));
+        assert!(Shape::of_notation("Entry|map<string>").accepts_all_of(&object));
     }
 }

@@ -1,11 +1,11 @@
-//! Files that know each other in a circle.
+//! Finds circles of files that depend on each other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::resolve::Imports;
 
-/// Files each of which leads to each other one, and what ties them.
+/// Files that all depend on each other, with the uses between them.
 pub(super) struct Circle {
     pub(super) files: Vec<String>,
     ties: Vec<String>,
@@ -20,7 +20,8 @@ impl fmt::Display for Circle {
     }
 }
 
-/// The strongly connected components of more than one file, once what ties a module to its own children is left out.
+/// The strongly connected components of more than one file. Uses between a module and its children
+/// are ignored.
 pub(super) fn circles(imports: &Imports) -> Vec<Circle> {
     let is_family = |a: &String, b: &String| {
         imports.parents.get(a) == Some(b) || imports.parents.get(b) == Some(a)
@@ -57,7 +58,8 @@ pub(super) fn circles(imports: &Imports) -> Vec<Circle> {
     found
 }
 
-/// All that `file` leads to; the file itself only if it leads back.
+/// The files that `file` depends on, directly or not. The file itself is included only if it is in
+/// a circle.
 fn reachable<'a>(file: &str, next: &BTreeMap<&'a str, BTreeSet<&'a str>>) -> BTreeSet<&'a str> {
     let mut reached = BTreeSet::new();
     let mut open: Vec<&str> = next.get(file).into_iter().flatten().copied().collect();

@@ -1,4 +1,4 @@
-//! The modules of a crate, with what each defines, imports and names.
+//! The modules of a crate, with their definitions, imports and paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,18 @@ use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, Item, ItemUse, Meta, Token, UseTree, punctuated::Punctuated};
 
-/// The source files of a crate, by their path below its source directory.
+/// The source files of a crate by their path below its source directory.
 pub(super) struct Sources(pub(super) BTreeMap<String, String>);
 
-/// A module, in a file of its own or within another's.
+/// A module, in its own file or inline in another one.
 pub(super) struct Module {
     pub(super) file: String,
     pub(super) parent: Option<usize>,
     pub(super) children: BTreeMap<String, usize>,
-    /// The names that it defines, besides those of its children.
+    /// The names that it defines, without those of its children.
     pub(super) defined: BTreeSet<String>,
     pub(super) imports: Vec<Import>,
-    /// The paths of at least two names that its code has.
+    /// The paths of at least two names in its code.
     pub(super) paths: Vec<Vec<String>>,
 }
 
@@ -27,15 +27,15 @@ pub(super) struct Import {
     pub(super) kind: ImportKind,
 }
 
-/// What an import is called where it was made.
+/// The name that an import defines.
 #[derive(PartialEq)]
 pub(super) enum ImportKind {
     Named(String),
-    /// Everything below its path.
+    /// All names below its path.
     Glob,
 }
 
-/// Reads a crate, from `lib.rs` or `main.rs` on. The first module is the root.
+/// Reads a crate, beginning with `lib.rs` or `main.rs`. The first module is the root.
 pub(super) fn modules(sources: &Sources) -> Vec<Module> {
     let root = ["lib.rs", "main.rs"]
         .into_iter()
@@ -107,7 +107,7 @@ impl Reader<'_> {
         this
     }
 
-    /// Reads the file of `mod name;`. One outside of the source directory is of the tests.
+    /// Reads the file of `mod name;`. A file outside the source directory belongs to the tests.
     fn child_file(
         &mut self,
         name: &str,
@@ -141,7 +141,7 @@ impl Reader<'_> {
     }
 }
 
-/// Whether code with these attributes is there for tests alone.
+/// Whether code with these attributes exists only for tests.
 fn is_of_tests(attributes: &[Attribute]) -> bool {
     fn needs_test(meta: &Meta) -> bool {
         let Meta::List(list) = meta else {
@@ -203,7 +203,7 @@ fn imports(item: &ItemUse) -> Vec<Import> {
     fn leaves(tree: &UseTree, path: &[String], found: &mut Vec<Import>) {
         let below = |name: &syn::Ident| {
             let mut path = path.to_vec();
-            // `{self}` is what stands before the braces.
+            // `{self}` is the path before the braces.
             if name != "self" || path.is_empty() {
                 path.push(name.to_string());
             }
@@ -233,14 +233,14 @@ fn imports(item: &ItemUse) -> Vec<Import> {
         }
     }
     let mut found = Vec::new();
-    // `use ::name` is of another crate.
+    // `use ::name` refers to another crate.
     if item.leading_colon.is_none() {
         leaves(&item.tree, &[], &mut found);
     }
     found
 }
 
-/// Finds the paths and the imports in code, in the arguments of macros too.
+/// Finds the paths and the imports in code, including arguments of macros.
 fn scan(tokens: TokenStream, module: &mut Module) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut at = 0;
@@ -265,7 +265,7 @@ fn scan(tokens: TokenStream, module: &mut Module) {
                         Spacing::Alone,
                     ))])
                     .collect();
-                // Otherwise it is the `use<…>` of a type.
+                // Otherwise it is `use<…>` in a type.
                 if let Ok(item) = syn::parse2::<ItemUse>(statement) {
                     module.imports.extend(imports(&item));
                     while at < tokens.len() && !is_punct(&tokens[at], ';') {
@@ -274,7 +274,7 @@ fn scan(tokens: TokenStream, module: &mut Module) {
                 }
             }
             TokenTree::Ident(ident) => {
-                // What follows `::` belongs to a type in angle brackets, or to another crate.
+                // A name after `::` belongs to a type in angle brackets or to another crate.
                 let begins = at < 2 || !is_path_separator(&tokens[at - 2..]);
                 let mut path = vec![ident.to_string()];
                 while is_path_separator(&tokens[at + 1..])

@@ -1,17 +1,17 @@
-//! From the paths in the code to the files that define what they name.
+//! Resolves paths in the code to the files that define their names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::modules::{ImportKind, Module, Sources, modules};
 
-/// What the files of a crate import.
+/// The imports of the files of a crate.
 #[derive(Debug, Default)]
 pub(super) struct Imports {
-    /// The names that the first file takes from the second.
+    /// The names that the first file uses from the second.
     pub(super) between_files: BTreeMap<(String, String), BTreeSet<String>>,
-    /// The names that a file takes from another crate of the workspace.
+    /// The names that a file uses from another crate of the workspace.
     pub(super) of_crates: BTreeMap<(String, String), BTreeSet<String>>,
-    /// The file of the module that a file's module stands in.
+    /// The file of the parent module of a file.
     pub(super) parents: BTreeMap<String, String>,
 }
 
@@ -51,24 +51,24 @@ pub(super) fn imports(sources: &Sources) -> Imports {
     imports
 }
 
-/// What a path leads to.
+/// The target of a path.
 #[derive(Clone)]
 enum Target {
     /// A module of this crate.
     Module(usize),
-    /// Something that this module defines.
+    /// An item that this module defines.
     Item(usize),
-    /// Another crate of the workspace, by its package's name.
+    /// Another crate of the workspace, by the name of its package.
     Crate(String),
 }
 
 struct Resolver<'a>(&'a [Module]);
 
-/// The lookups under way, so that imports which go round end.
+/// The pending look-ups, which end circular imports.
 type Pending = Vec<(usize, String)>;
 
 impl Resolver<'_> {
-    /// What `path` means in a module; nothing if it is of a crate that is none of ours.
+    /// The target of `path` in a module; none for a crate outside the workspace.
     fn resolve(&self, module: usize, path: &[String], pending: &mut Pending) -> Option<Target> {
         let (head, mut rest) = path.split_first()?;
         let mut target = match head.as_str() {
@@ -85,7 +85,8 @@ impl Resolver<'_> {
             target = if name == "super" {
                 Target::Module(self.0[*at].parent?)
             } else {
-                // What is not seen there is made by a macro or included, and so is defined there.
+                // A name without a visible definition comes from a macro or an included file, so it
+                // is defined there.
                 self.find(*at, name, after.is_empty(), pending)
                     .unwrap_or(Target::Item(*at))
             };
@@ -94,7 +95,8 @@ impl Resolver<'_> {
         Some(target)
     }
 
-    /// What a name means in a module. At the end of a path it is an item rather than a module of the same name.
+    /// The target of a name in a module. At the end of a path, an item takes precedence over a
+    /// module of the same name.
     fn find(
         &self,
         module: usize,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Who may use whom.
+/// Allowed uses: the user and the used one.
 pub(super) type Pairs = BTreeSet<(String, String)>;
 
 /// The pairs of the table whose header is `| HEADER | May use |`.
@@ -20,7 +20,7 @@ pub(super) fn pairs(document: &str, header: &str) -> Pairs {
     .collect()
 }
 
-/// What stands in backticks.
+/// The names in backticks.
 fn names(cell: &str) -> Vec<String> {
     cell.split('`')
         .skip(1)

@@ -1,4 +1,4 @@
-//! What a client of the embedded engine adds to its API.
+//! Features of `Client` with the embedded engine.
 
 use contree::Client;
 use contree::engine::LocalConfig;

@@ -1,4 +1,5 @@
-//! The embedded engine through the SDK, and served by the program. What its API answers is tested in `crates/engine/tests/routes`.
+//! The embedded engine through the SDK, and served by the program. `crates/engine/tests/routes`
+//! tests the answers of its API.
 
 mod client;
 #[path = "../../../crates/engine/tests/routes/registry.rs"]

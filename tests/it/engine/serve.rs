@@ -1,4 +1,4 @@
-//! `contree-mcp engine serve`, by running the program.
+//! Tests of `contree-mcp engine serve` with the real program.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::support::data_dir;
 
-struct Served {
+struct ServerProcess {
     child: Child,
     address: String,
     stderr: BufReader<std::process::ChildStderr>,
@@ -31,7 +31,7 @@ fn program(data: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn serve(data: &Path, arguments: &[&str]) -> Served {
+fn serve(data: &Path, arguments: &[&str]) -> ServerProcess {
     let mut child = program(data, arguments).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
@@ -40,22 +40,22 @@ fn serve(data: &Path, arguments: &[&str]) -> Served {
     }
     let line = said.lines().last().unwrap();
     let address = line.split(" on ").nth(1).unwrap();
-    Served {
+    ServerProcess {
         address: address.split(',').next().unwrap().to_owned(),
         child,
         stderr,
     }
 }
 
-/// What the program says when it does not start.
+/// The message of a program that refuses to start.
 fn refusal(data: &Path, arguments: &[&str]) -> String {
     let output = program(data, arguments).output().unwrap();
     assert!(!output.status.success(), "{output:?}");
     String::from_utf8(output.stderr).unwrap()
 }
 
-impl Served {
-    /// Ends it in good order, and gives what else it said.
+impl ServerProcess {
+    /// Stops the server, and returns its remaining messages.
     fn stop(mut self) -> String {
         let status = Command::new("sh")
             .args(["-c", &format!("kill -TERM {}", self.child.id())])
@@ -68,7 +68,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -92,7 +92,7 @@ fn token_file(folder: &Path, text: &str, mode: u32) -> String {
 }
 
 #[tokio::test]
-async fn clients_use_it_over_tcp_until_it_is_stopped() {
+async fn clients_use_the_server_over_tcp_until_it_stops() {
     let data = data_dir();
     let token = token_file(data.path(), "  s3cret\n", 0o600);
     let served = serve(
@@ -187,7 +187,7 @@ async fn clients_use_it_over_tcp_until_it_is_stopped() {
     let wrong = Client::connect(backend().with_token("wrong")).unwrap();
     assert!(wrong.who_am_i().send().await.is_err());
 
-    // What runs when it is stopped is cancelled, and its stream ends.
+    // A stop cancels running operations and ends their event streams.
     let run = client
         .start(request("echo begun; sleep 600"))
         .await
@@ -222,7 +222,7 @@ async fn clients_use_it_over_tcp_until_it_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_its_users_alone() {
+async fn a_unix_socket_is_accessible_only_to_its_user() {
     let data = data_dir();
     let path = data.path().join("engine.sock");
     let listen = format!("unix:{}", path.display());
@@ -245,7 +245,7 @@ async fn a_unix_socket_is_its_users_alone() {
     drop(client);
     served.stop();
     assert!(!path.exists());
-    // One that was killed leaves its socket, which the next one replaces.
+    // A killed server leaves its socket, which the next one replaces.
     let mut killed = serve(data.path(), &["--listen", &listen]);
     killed.child.kill().unwrap();
     killed.child.wait().unwrap();
@@ -257,7 +257,7 @@ async fn a_unix_socket_is_its_users_alone() {
 }
 
 #[test]
-fn what_would_be_open_to_others_does_not_start() {
+fn a_server_open_to_others_does_not_start() {
     let data = data_dir();
     let open = refusal(data.path(), &["--listen", "0.0.0.0:0"]);
     assert!(open.contains("--token-file"), "{open}");
@@ -318,7 +318,7 @@ fn what_would_be_open_to_others_does_not_start() {
 }
 
 #[tokio::test]
-async fn those_who_say_nothing_keep_nobody_out_and_the_end_does_not_wait_for_them() {
+async fn silent_connections_block_neither_other_clients_nor_the_shutdown() {
     use tokio::io::AsyncWriteExt as _;
     let data = data_dir();
     let served = serve(data.path(), &["--listen", "127.0.0.1:0"]);

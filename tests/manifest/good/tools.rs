@@ -303,13 +303,14 @@ pub trait OfficeTools: Sync {
 pub trait Tools: DeskTools + OfficeTools {}
 impl<T: DeskTools + OfficeTools> Tools for T {}
 const _: fn() = || {
-    fn complete<T: DeskTools + OfficeTools>() {}
-    complete::<Handlers>();
+    fn has_all_handlers<T: DeskTools + OfficeTools>() {}
+    has_all_handlers::<Handlers>();
 };
 /// Calls the tool `name`.
 ///
 /// # Errors
-/// Returns an error that an agent can read: an unknown tool, wrong arguments, or what its handler returned.
+/// An error for agents to read: an unknown tool, wrong arguments, or the error of the
+/// handler.
 pub async fn dispatch<T: Tools>(
     tools: &T,
     name: &str,
@@ -508,14 +509,14 @@ pub static TOOLS: [Tool; 7usize] = [
         output_schema: Schema::new(output_schema::<results::ApiAnswer>),
     },
 ];
-/// The tools that serve every task, if a tool makes any.
+/// The tools that serve every task, if a tool makes tasks.
 pub const TASK_TOOLS: Option<TaskTools> = Some(TaskTools {
     look_up: "get_book",
     cancel: "rename",
 });
-/// What a client is told when it connects.
+/// The instructions that a client receives when it connects.
 pub const INSTRUCTIONS: &str = "A library. `about` says more.";
-/// The template of that.
+/// The template of the instructions.
 pub const INSTRUCTIONS_TEMPLATE: &str = "instructions.md.j2";
 /// The guides, in the order in which they are listed.
 pub static GUIDES: [Guide; 1usize] = [
@@ -603,7 +604,7 @@ pub trait ResourceHandlers: Sync {
 /// Reads the resource template `name`.
 ///
 /// # Errors
-/// Returns what its handler returned, or that there is no such template.
+/// The error of the handler, or an unknown template.
 pub async fn read_resource<T: ResourceHandlers>(
     handlers: &T,
     name: &str,
@@ -625,7 +626,7 @@ pub async fn read_resource<T: ResourceHandlers>(
         _ => Err(unknown_resource(name)),
     }
 }
-/// Every template by its name, for those that are rendered at run time.
+/// The name and the text of every template, since the server renders some at run time.
 pub static TEMPLATES: [(&str, &str); 7usize] = [
     (
         "guides/house.md.j2",
@@ -650,6 +651,6 @@ pub static TEMPLATES: [(&str, &str); 7usize] = [
         "{% from \"macros.md.j2\" import names %}\nLend a book for {{ tool.params.days.default }} days. It takes {{ names(tool.params) }}.\n{% if \"max\" in tool.params.days %}\n{% include \"part.md.j2\" %}\n{% else %}\nWithout end, {{ tool.params.days.default }}.\n{% endif %}\n",
     ),
 ];
-/// What templates may speak of, as a JSON object: tools, toolsets, guides, prompts, resources, the instructions
-/// and the version.
+/// The values for templates, as a JSON object: tools, toolsets, guides, prompts, resources,
+/// the instructions and the version.
 pub const FACTS: &str = "{\"tools\":{\"lend\":{\"name\":\"lend\",\"title\":\"Lend a book\",\"toolset\":\"desk\",\"uses\":[\"lendBook\",\"getBook\",\"returnBook\"],\"read_only\":false,\"destructive\":false,\"params\":{\"book\":{\"name\":\"book\",\"type\":\"string\",\"required\":true,\"doc\":\"Title\"},\"days\":{\"name\":\"days\",\"type\":\"integer\",\"required\":false,\"default\":14,\"min\":1,\"max\":30,\"doc\":\"How long\"},\"name\":{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"doc\":\"Who\"},\"rush\":{\"name\":\"rush\",\"type\":\"boolean\",\"required\":false,\"default\":false,\"doc\":\"Today\"},\"notes\":{\"name\":\"notes\",\"type\":\"map of string\",\"required\":false,\"doc\":\"Notes; null removes one\"},\"stamps\":{\"name\":\"stamps\",\"type\":\"array of string\",\"required\":false,\"doc\":\"Stamps\"},\"weight\":{\"name\":\"weight\",\"type\":\"integer\",\"required\":false,\"doc\":\"Weight\"},\"wait\":{\"name\":\"wait\",\"type\":\"boolean\",\"required\":false,\"default\":true,\"doc\":\"Until it is back\"}},\"description\":\"Lend a book for 14 days. It takes book, days, name, rush, notes, stamps, weight, wait.\\nThe shelf closes after 30 days.\"},\"list_books\":{\"name\":\"list_books\",\"title\":\"List books\",\"toolset\":\"desk\",\"uses\":[\"listBooks\"],\"read_only\":true,\"destructive\":false,\"params\":{\"limit\":{\"name\":\"limit\",\"type\":\"integer\",\"required\":false,\"default\":10,\"min\":1,\"max\":100,\"doc\":\"Books at most\"},\"type\":{\"name\":\"type\",\"type\":\"string\",\"required\":false,\"choices\":[\"fiction\",\"science\"],\"doc\":\"Only this shelf\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":false,\"doc\":\"Only titles that begin so\"}},\"description\":\"List books. Then `lend(book=\\\"…\\\", days=3)`.\"},\"get_book\":{\"name\":\"get_book\",\"title\":\"Look up a book\",\"toolset\":\"desk\",\"uses\":[\"getBook\"],\"read_only\":true,\"destructive\":false,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"}},\"description\":\"Look up one book.\"},\"rename\":{\"name\":\"rename\",\"title\":\"Rename a book\",\"toolset\":\"office\",\"uses\":[\"renameBook\"],\"read_only\":false,\"destructive\":true,\"params\":{\"book_id\":{\"name\":\"book_id\",\"type\":\"uuid\",\"required\":true,\"doc\":\"The book\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":true,\"min_length\":1,\"doc\":\"Its new title\"},\"tags\":{\"name\":\"tags\",\"type\":\"array of integer\",\"required\":false,\"doc\":\"Numbers\"},\"mode\":{\"name\":\"mode\",\"type\":\"string\",\"required\":false,\"default\":\"print\",\"choices\":[\"print\",\"emboss\"],\"doc\":\"Way to write it\"}},\"description\":\"Give a book another title.\\nThe title of lend must then be the new one.\"},\"about\":{\"name\":\"about\",\"title\":\"About\",\"toolset\":\"office\",\"uses\":[],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"About this library. More in contree://guide/house.\"},\"order\":{\"name\":\"order\",\"title\":\"Order a book\",\"toolset\":\"office\",\"uses\":[\"orderBook\"],\"read_only\":false,\"destructive\":false,\"params\":{\"shelf\":{\"name\":\"shelf\",\"type\":\"string\",\"required\":true,\"choices\":[\"fiction\",\"science\"],\"doc\":\"Where it will stand\"},\"title\":{\"name\":\"title\",\"type\":\"string\",\"required\":true,\"min_length\":1,\"doc\":\"What to order\"},\"copies\":{\"name\":\"copies\",\"type\":\"integer\",\"required\":false,\"default\":1,\"min\":1,\"doc\":\"How many\"},\"remark\":{\"name\":\"remark\",\"type\":\"string\",\"required\":false,\"doc\":\"Remark\"},\"binding\":{\"name\":\"binding\",\"type\":\"string\",\"required\":true,\"choices\":[\"soft\",\"hard-cover\"],\"doc\":\"Binding\"},\"kind\":{\"name\":\"kind\",\"type\":\"string\",\"required\":true,\"doc\":\"Kind\"},\"languages\":{\"name\":\"languages\",\"type\":\"array of string\",\"required\":false,\"doc\":\"Languages\"},\"gift\":{\"name\":\"gift\",\"type\":\"boolean\",\"required\":true,\"doc\":\"Whether it is paid\"}},\"description\":\"Order a book.\"},\"list_news\":{\"name\":\"list_news\",\"title\":\"List the news\",\"toolset\":\"office\",\"uses\":[\"listNews\"],\"read_only\":true,\"destructive\":false,\"params\":{},\"description\":\"What is new, as the API has it.\"}},\"toolsets\":{\"desk\":{\"name\":\"desk\",\"doc\":\"Lend and look up\",\"tools\":[\"lend\",\"list_books\",\"get_book\"]},\"office\":{\"name\":\"office\",\"doc\":\"Everything else\",\"tools\":[\"rename\",\"about\",\"order\",\"list_news\"]}},\"guides\":{\"house\":{\"name\":\"house\",\"title\":\"House rules\",\"doc\":\"How to behave\",\"uri\":\"contree://guide/house\",\"text\":\"Be quiet. contree://guide/house is where you read this. See https://books.example/rules.\\n\\n```\\nlend(book=\\\"…\\\", days=2)\\n```\"}},\"prompts\":{\"find-book\":{\"name\":\"find-book\",\"title\":\"Find a book\",\"description\":\"Find a book and lend it\",\"arguments\":{\"title\":{\"name\":\"title\",\"doc\":\"What it is called\",\"required\":true},\"shelf\":{\"name\":\"shelf\",\"doc\":\"Where to look\",\"required\":false,\"default\":\"fiction\"},\"reader\":{\"name\":\"reader\",\"doc\":\"Who reads it\",\"required\":false}}}},\"resources\":{\"page\":{\"name\":\"page\",\"uri\":\"contree://book/{book}/page/{page}\",\"title\":\"Page\",\"doc\":\"A page of a book\",\"mime\":\"text/plain\",\"tool\":\"get_book\"}},\"version\":\"1.2.3\",\"instructions\":\"A library. `about` says more.\"}";

@@ -63,13 +63,14 @@ pub trait FilesTools: Sync {
 pub trait Tools: FilesTools {}
 impl<T: FilesTools> Tools for T {}
 const _: fn() = || {
-    fn complete<T: FilesTools>() {}
-    complete::<Handlers>();
+    fn has_all_handlers<T: FilesTools>() {}
+    has_all_handlers::<Handlers>();
 };
 /// Calls the tool `name`.
 ///
 /// # Errors
-/// Returns an error that an agent can read: an unknown tool, wrong arguments, or what its handler returned.
+/// An error for agents to read: an unknown tool, wrong arguments, or the error of the
+/// handler.
 pub async fn dispatch<T: Tools>(
     tools: &T,
     name: &str,
@@ -137,11 +138,11 @@ pub static TOOLS: [Tool; 2usize] = [
         output_schema: Schema::new(output_schema::<results::ApiAnswer>),
     },
 ];
-/// The tools that serve every task, if a tool makes any.
+/// The tools that serve every task, if a tool makes tasks.
 pub const TASK_TOOLS: Option<TaskTools> = None;
-/// What a client is told when it connects.
+/// The instructions that a client receives when it connects.
 pub const INSTRUCTIONS: &str = "Uploads.";
-/// The template of that.
+/// The template of the instructions.
 pub const INSTRUCTIONS_TEMPLATE: &str = "Uploads.";
 /// The guides, in the order in which they are listed.
 pub static GUIDES: [Guide; 0usize] = [];
@@ -149,8 +150,8 @@ pub static GUIDES: [Guide; 0usize] = [];
 pub static PROMPTS: [Prompt; 0usize] = [];
 /// The resource templates, in the order in which they are listed.
 pub static RESOURCES: [Resource; 0usize] = [];
-/// Every template by its name, for those that are rendered at run time.
+/// The name and the text of every template, since the server renders some at run time.
 pub static TEMPLATES: [(&str, &str); 0usize] = [];
-/// What templates may speak of, as a JSON object: tools, toolsets, guides, prompts, resources, the instructions
-/// and the version.
+/// The values for templates, as a JSON object: tools, toolsets, guides, prompts, resources,
+/// the instructions and the version.
 pub const FACTS: &str = "{\"tools\":{\"list_uploads\":{\"name\":\"list_uploads\",\"title\":\"List uploads\",\"toolset\":\"files\",\"uses\":[\"listFiles\"],\"read_only\":true,\"destructive\":false,\"params\":{\"limit\":{\"name\":\"limit\",\"type\":\"integer\",\"required\":false,\"default\":100,\"min\":1,\"max\":1000,\"doc\":\"Files at most\"}},\"description\":\"List what was uploaded.\"},\"name_image\":{\"name\":\"name_image\",\"title\":\"Name an image\",\"toolset\":\"files\",\"uses\":[\"updateImageTag\"],\"read_only\":false,\"destructive\":false,\"params\":{\"image\":{\"name\":\"image\",\"type\":\"uuid\",\"required\":true,\"doc\":\"Image\"},\"name\":{\"name\":\"name\",\"type\":\"string\",\"required\":true,\"doc\":\"Its name\"}},\"description\":\"Name an image.\"}},\"toolsets\":{\"files\":{\"name\":\"files\",\"doc\":\"Files\",\"tools\":[\"list_uploads\",\"name_image\"]}},\"guides\":{},\"prompts\":{},\"resources\":{},\"version\":\"1.2.3\",\"instructions\":\"Uploads.\"}";

@@ -1,8 +1,10 @@
-//! Generates the HTTP client and its types from the API document, and the typed mock helpers of the tests.
+//! Generates the HTTP client and its types from the API document, and the typed mock helpers of the
+//! tests.
 
+mod error;
 pub mod transforms;
 
-use std::fmt::Display;
+pub use error::ClientError;
 
 use progenitor::{GenerationSettings, Generator, HooksMode, InterfaceStyle, TypeImpl};
 use serde_json::Value;
@@ -15,49 +17,64 @@ pub struct Output {
     pub mocks: String,
 }
 
-/// What the generated code and messages say of the project around them.
+/// The names of the project that the generated code and messages use.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
-    /// The path of the document, which messages name.
+    /// The path of the document, for messages.
     pub document: &'a str,
-    /// The crate that the client is a part of, which the mock helpers name.
+    /// The crate that contains the client, for the mock helpers.
     pub library: &'a str,
-    /// The path of the state of a client, as its own crate names it. The crate implements the generator's hooks for it.
+    /// The path of a client's state type within its crate. The crate implements the generator's
+    /// hooks for it.
     pub inner_type: &'a str,
-    /// Schemas that are types of the crate or of another: the schema, and the path of the type. A path that begins with
-    /// `crate::` is named from without in the mock helpers. Each type has `Display` and `FromStr`.
+    /// Schemas that existing types replace, each with the path of the type. In the mock helpers,
+    /// the name of the crate takes the place of `crate::`. Each type has `Display` and `FromStr`.
     pub replacements: &'a [(&'a str, &'a str)],
-    /// What is changed in the document before the client is generated.
+    /// Changes to the document before the client is generated.
     pub transforms: &'a [fn(&mut Value)],
-    /// What is changed besides before the mock helpers are generated.
+    /// Further changes before the mock helpers are generated.
     pub mock_transforms: &'a [fn(&mut Value)],
 }
 
-/// Reads a document (YAML) and generates the client; the error is one line for `cargo::error`.
+/// Generates the client from a document in YAML.
 ///
 /// # Errors
-/// Says what cannot be read or generated.
-pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, String> {
+/// The part that cannot be read or generated, in one line for `cargo::error`.
+pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, ClientError> {
     let name = settings.document;
-    // Through a plain value, since it reports duplicate keys with their place.
+    // Parsed as a plain value first, since that reports duplicate keys with their position.
     let mut document: Value =
-        serde_yaml::from_str(document).map_err(|error| format!("{name}: {error}"))?;
+        serde_yaml::from_str(document).map_err(|source| ClientError::Document {
+            document: name.to_owned(),
+            source,
+        })?;
     transforms::apply(&mut document, settings.transforms);
-    let mut generator = Generator::new(&generation(settings, "crate")?);
+    let mut generator = Generator::new(&generator_settings(settings, "crate")?);
     let client = source(name, generator.generate_tokens(&typed(name, &document)?))?;
     transforms::apply(&mut document, settings.mock_transforms);
-    let mut generator = Generator::new(&generation(settings, &format!("::{}", settings.library))?);
+    let mut generator = Generator::new(&generator_settings(
+        settings,
+        &format!("::{}", settings.library),
+    )?);
     let mocks = generator.httpmock(&typed(name, &document)?, settings.library);
     let mocks = source(name, mocks)?;
     Ok(Output { client, mocks })
 }
 
-/// `library` is how the generated code names the crate of the client: `crate` within it, `::NAME` without.
-fn generation(settings: &Settings<'_>, library: &str) -> Result<GenerationSettings, String> {
-    let inner_type: proc_macro2::TokenStream = settings
-        .inner_type
-        .parse()
-        .map_err(|error| format!("`{}` is no type: {error}", settings.inner_type))?;
+/// The settings of the generator. `library` is the path of the client's crate in the generated
+/// code: `crate` inside that crate, `::NAME` outside.
+fn generator_settings(
+    settings: &Settings<'_>,
+    library: &str,
+) -> Result<GenerationSettings, ClientError> {
+    let inner_type: proc_macro2::TokenStream =
+        settings
+            .inner_type
+            .parse()
+            .map_err(|source| ClientError::InnerType {
+                inner_type: settings.inner_type.to_owned(),
+                source,
+            })?;
     let mut generation = GenerationSettings::new();
     generation
         .with_interface(InterfaceStyle::Builder)
@@ -76,17 +93,24 @@ fn generation(settings: &Settings<'_>, library: &str) -> Result<GenerationSettin
     Ok(generation)
 }
 
-fn typed(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, String> {
-    serde_json::from_value(document.clone())
-        .map_err(|error| format!("{name}, after its transforms: {error}"))
+fn typed(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, ClientError> {
+    serde_json::from_value(document.clone()).map_err(|source| ClientError::Transformed {
+        document: name.to_owned(),
+        source,
+    })
 }
 
 fn source(
     name: &str,
-    tokens: Result<impl quote::ToTokens, impl Display>,
-) -> Result<String, String> {
-    let tokens = tokens.map_err(|error| format!("{name}: the client generator: {error}"))?;
-    let file = syn::parse2(tokens.into_token_stream())
-        .map_err(|error| format!("{name}: the generated client: {error}"))?;
+    tokens: Result<impl quote::ToTokens, progenitor::Error>,
+) -> Result<String, ClientError> {
+    let tokens = tokens.map_err(|source| ClientError::Generator {
+        document: name.to_owned(),
+        source,
+    })?;
+    let file = syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
+        document: name.to_owned(),
+        source,
+    })?;
     Ok(prettyplease::unparse(&file))
 }

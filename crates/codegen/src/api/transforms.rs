@@ -1,10 +1,11 @@
 //! Small, named changes to the API document on its way to the client generator.
 //!
-//! `openapi/contree.yaml` states the interface as it is. The generator has limits (one success type and one
-//! error type an operation, no overridden property) and habits that suit a client badly (closed enumerations,
-//! numbers that cannot be zero). Each function here removes one such thing from a copy of the document.
+//! `openapi/contree.yaml` describes the interface exactly. The generator has limits: one success
+//! type and one error type for each operation, and no overridden properties. It also generates code
+//! that suits a client badly: closed enumerations, and numbers that cannot be zero. Each function
+//! here works around one such point in a copy of the document.
 
-#![allow(unreachable_pub, reason = "a module of the build script and of a test")]
+#![allow(unreachable_pub, reason = "used by the build script and by a test")]
 
 use serde_json::{Map, Value, json};
 
@@ -24,7 +25,7 @@ pub const CLIENT: &[fn(&mut Value)] = &[
     drop_defaults,
 ];
 
-/// What the mock helpers need beyond [`CLIENT`].
+/// The transforms of the mock helpers, after those of [`CLIENT`].
 pub const MOCKS: &[fn(&mut Value)] = &[drop_array_queries, version_paths];
 
 /// Applies `transforms` in order.
@@ -36,10 +37,11 @@ pub fn apply(document: &mut Value, transforms: &[fn(&mut Value)]) {
 
 const METHODS: [&str; 5] = ["get", "head", "post", "patch", "delete"];
 
-/// The named string enumerations that `src/client/values.rs` replaces by open ones.
+/// The reference to the status of an operation, which the client replaces by an open enumeration.
 const STATUS: &str = "#/components/schemas/OperationStatus";
 
-/// A look-up by tag is answered by a redirect to the image, which the HTTP client follows: the caller sees the image.
+/// Adds the image as the answer of a look-up by tag. The server redirects to the image, and the
+/// HTTP client follows.
 pub fn answer_tag_lookup(document: &mut Value) {
     each_operation(document, |_, operation| {
         let looks_up = operation["operationId"] == "inspectFindImageByTag";
@@ -55,7 +57,7 @@ pub fn answer_tag_lookup(document: &mut Value) {
     });
 }
 
-/// An operation that only redirects to another one has nothing to offer as a method.
+/// Removes operations that only redirect to another one, since a method for them is useless.
 pub fn drop_redirects(document: &mut Value) {
     let Some(paths) = object(document, "/paths") else {
         return;
@@ -75,8 +77,10 @@ fn only_redirects(operation: &Value) -> bool {
     })
 }
 
-/// All failures of an operation get one type: the generator takes no more, and a status that the document
-/// forgot (a proxy's 502) then still has a type. Answers to HEAD carry no body. Redirects are followed below.
+/// Gives all failures of an operation one type, since the generator supports only one.
+///
+/// A status that is not in the document, such as a proxy's 502, then also has a type. Answers to
+/// HEAD have no body. Redirects are removed, since the HTTP client follows them.
 pub fn merge_error_answers(document: &mut Value) {
     each_operation(document, |method, operation| {
         let Some(responses) = operation["responses"].as_object_mut() else {
@@ -97,7 +101,7 @@ pub fn merge_error_answers(document: &mut Value) {
     });
 }
 
-/// Where an answer comes in several media types, the client reads the structured one, else the bytes.
+/// Keeps one media type of each answer: JSON if there is one, else the bytes.
 pub fn prefer_json(document: &mut Value) {
     each_operation(document, |_, operation| {
         let responses = operation["responses"].as_object_mut().into_iter().flatten();
@@ -114,7 +118,8 @@ pub fn prefer_json(document: &mut Value) {
     });
 }
 
-/// A flag (`""`, `"0"`, `"1"`) becomes a number: as an enumeration its variants would have no names.
+/// Turns flags (`""`, `"0"`, `"1"`) into numbers, since variants of an enumeration would have no
+/// names.
 pub fn integer_flags(document: &mut Value) {
     each_parameter(document, |parameter| {
         if parameter["schema"]["enum"] == json!(["", "0", "1"]) {
@@ -123,8 +128,11 @@ pub fn integer_flags(document: &mut Value) {
     });
 }
 
-/// A value that the server adds to an enumeration must not make its whole answer unreadable. Statuses and kinds
-/// have open types of their own; the other enumerations of answers become strings.
+/// Opens the enumerations in answers, so that a value added by the server does not make an answer
+/// unreadable.
+///
+/// Statuses and kinds of operations have hand-written open types; the other enumerations become
+/// strings.
 pub fn open_enums(document: &mut Value) {
     for schema in ["OperationStatus", "OperationKind"] {
         if let Some(schema) = object(document, &format!("/components/schemas/{schema}")) {
@@ -145,8 +153,11 @@ pub fn open_enums(document: &mut Value) {
     }
 }
 
-/// Events are decoded by their `type`, by hand: guessing by shape confuses them, and kinds that are not
-/// known yet have to survive. The frame of the stream is no JSON value at all.
+/// Removes the types of events from the document, since hand-written code decodes events by their
+/// `type`.
+///
+/// An untagged enumeration would confuse events of similar shape and lose unknown ones. A frame of
+/// the event stream is not a JSON value.
 pub fn open_events(document: &mut Value) {
     if let Some(data) = property_of(document, "OperationEvent", "data") {
         *data = Map::new();
@@ -166,15 +177,17 @@ pub fn open_events(document: &mut Value) {
     }
 }
 
-/// The reason of a failure may be text, an object or a list: any JSON value.
+/// Makes the reason of a failure any JSON value: it may be a text, an object or a list.
 pub fn plain_error_body(document: &mut Value) {
     if let Some(error) = property_of(document, "Error", "error") {
         error.remove("oneOf");
     }
 }
 
-/// `OperationInstanceMetadata` narrows a property inside `allOf`, which the generator turns into an enumeration of
-/// two equal types. Its parts are folded into one object, later parts first.
+/// Merges the parts of `OperationInstanceMetadata` into one object; later parts take precedence.
+///
+/// It narrows a property inside `allOf`, which the generator would turn into an enumeration of two
+/// equal types.
 pub fn flatten_instance_metadata(document: &mut Value) {
     const PATH: &str = "/components/schemas/OperationInstanceMetadata";
     let Some(parts) = document
@@ -207,8 +220,10 @@ pub fn flatten_instance_metadata(document: &mut Value) {
     }
 }
 
-/// Patterns and time formats become plain strings: the server judges what it is sent, and a time that it spells
-/// in its own way must not make an answer unreadable.
+/// Removes patterns and time formats from strings.
+///
+/// The server validates requests, and a time in an unusual format must not make an answer
+/// unreadable.
 pub fn plain_strings(document: &mut Value) {
     each_schema(document, &mut |schema| {
         if schema.get("type").is_some_and(|kind| kind == "string") {
@@ -223,8 +238,10 @@ pub fn plain_strings(document: &mut Value) {
     });
 }
 
-/// A lower bound of 1 or 2 would give `NonZero` numbers, an upper one is the server's to enforce; fractions are
-/// always double.
+/// Removes bounds and formats from numbers.
+///
+/// A lower bound of 1 would give a `NonZero` type, and the server enforces upper bounds. Fractions
+/// are always `f64`.
 pub fn plain_numbers(document: &mut Value) {
     each_schema(document, &mut |schema| {
         if schema.get("type").is_some_and(|kind| kind == "integer") {
@@ -242,8 +259,9 @@ pub fn plain_numbers(document: &mut Value) {
     });
 }
 
-/// A field with a default would be sent always and could not be told from one left out; without it the field is
-/// optional, and the server fills it in.
+/// Removes defaults, so that fields are optional and the server fills them in.
+///
+/// A field with a default would always be sent, and an absent one could not be distinguished.
 pub fn drop_defaults(document: &mut Value) {
     each_schema(document, &mut |schema| {
         if !schema.get("default").is_some_and(Value::is_object) {
@@ -252,7 +270,7 @@ pub fn drop_defaults(document: &mut Value) {
     });
 }
 
-/// The mock helpers compare parameters as text, which lists are not.
+/// Removes list parameters, since the mock helpers compare parameters as text.
 pub fn drop_array_queries(document: &mut Value) {
     each_operation(document, |_, operation| {
         if let Some(parameters) = operation
@@ -264,7 +282,7 @@ pub fn drop_array_queries(document: &mut Value) {
     });
 }
 
-/// Mocks answer at the paths that are really asked for, which begin with the API's version.
+/// Adds the API version to all paths, since requests to the mock server contain it.
 pub fn version_paths(document: &mut Value) {
     if let Some(paths) = object(document, "/paths") {
         *paths = std::mem::take(paths)
@@ -309,8 +327,10 @@ fn each_parameter(document: &mut Value, mut change: impl FnMut(&mut Value)) {
     });
 }
 
-/// Visits every object of the document: a schema is known by its keywords, wherever it stands. Maps of named
-/// things (`properties`) are passed through, so that a property called `default` stays.
+/// Visits every object of the document, since a schema is recognized by its keywords alone.
+///
+/// Maps from names to schemas (`properties`) are not visited themselves, so that a property called
+/// `default` is kept.
 fn each_schema(node: &mut Value, change: &mut impl FnMut(&mut Map<String, Value>)) {
     match node {
         Value::Array(items) => items.iter_mut().for_each(|item| each_schema(item, change)),

@@ -1,11 +1,12 @@
-//! The API document, as far as the manifest refers to it.
+//! The operations and schemas of the API document that the manifest can refer to.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::error::{ReferenceError, ShapeError};
 use super::names::suggestion;
-use super::problem::{Problem, Source};
+use super::problem::{Problem, SourceFile};
 use super::shape::Shape;
 
 /// The operations and schemas of the API document.
@@ -21,13 +22,13 @@ pub struct Api {
 pub struct Operation {
     /// The HTTP method in upper case.
     pub method: String,
-    /// Where its id stands.
+    /// The line of its id.
     pub line: u64,
     parameters: Vec<Parameter>,
     body: Option<Value>,
-    /// The schema that the body refers to.
+    /// The name of the schema that the body refers to.
     body_name: Option<String>,
-    /// The media type of a body that is no JSON.
+    /// The media type of a body that is not JSON.
     other_body: Option<String>,
 }
 
@@ -44,15 +45,16 @@ pub struct BodyField {
     pub name: String,
     /// Whether the body must have it.
     pub required: bool,
-    /// Whether the client's type for it is an `Option`: it may be left out or null.
+    /// Whether the client's type for it is an `Option`, since it may be absent or null.
     pub optional: bool,
-    /// Its type, or that of its items if it is a list.
-    pub plain: Option<Plain>,
+    /// Its type, or the type of its items if it is a list. None if the types of tool and client
+    /// differ.
+    pub scalar: Option<ScalarType>,
 }
 
 /// A type that is the same in the parameter struct of a tool and in the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plain {
+pub enum ScalarType {
     /// `String`
     Text,
     /// `Uuid`
@@ -69,29 +71,29 @@ pub enum Plain {
 
 /// The body that an operation takes.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Body {
-    /// None.
+pub enum RequestBody {
+    /// No body.
     None,
     /// A JSON object with these fields.
     Fields(Vec<BodyField>),
-    /// Something that arguments cannot be fields of, and what that is.
+    /// A body that arguments cannot be fields of, with a description of it for messages.
     Other(String),
 }
 
 /// A field of a schema or a parameter of an operation.
-pub struct Field {
-    /// Whether it must be given.
+pub struct ApiField {
+    /// Whether it is required.
     pub required: bool,
-    /// Its type with all that is said about it, or why that cannot be said to a client.
-    pub shape: Result<Shape, String>,
+    /// Its type with all constraints, or the reason why clients cannot read that type.
+    pub shape: Result<Shape, ShapeError>,
 }
 
 impl Api {
     /// Reads the document.
     ///
     /// # Errors
-    /// Returns a syntax error, or the operations that have no id and so cannot be named.
-    pub fn load(source: &Source) -> Result<Self, Vec<Problem>> {
+    /// A syntax error, or every operation without an id.
+    pub fn load(source: &SourceFile) -> Result<Self, Vec<Problem>> {
         let document: Value = serde_yaml::from_str(&source.text).map_err(|error| {
             let line = error.location().map_or(1, |place| place.line());
             let text = error.without_snippet().to_string();
@@ -162,13 +164,11 @@ impl Api {
     /// Finds `Schema.field` or `operationId.parameter`.
     ///
     /// # Errors
-    /// Says which part of the reference leads nowhere, with the nearest name.
-    pub fn field(&self, reference: &str) -> Result<Field, String> {
-        let (owner, name) = reference.split_once('.').ok_or_else(|| {
-            format!(
-                "`{reference}` is no reference (write `Schema.field` or `operationId.parameter`)"
-            )
-        })?;
+    /// The part of the reference that does not exist, with the closest known name.
+    pub fn field(&self, reference: &str) -> Result<ApiField, ReferenceError> {
+        let (owner, name) = reference
+            .split_once('.')
+            .ok_or_else(|| ReferenceError::Syntax(reference.to_owned()))?;
         let schemas = self.document["components"]["schemas"].as_object();
         if let Some(schema) = schemas.and_then(|schemas| schemas.get(owner)) {
             return self.property(reference, owner, schema, name, &[]);
@@ -182,17 +182,19 @@ impl Api {
             let known = known
                 .into_iter()
                 .chain(self.operations.keys().map(String::as_str));
-            let meant = suggestion(owner, known);
-            return Err(format!(
-                "`{reference}`: the API document has no schema or operation `{owner}`{meant}"
-            ));
+            let hint = suggestion(owner, known);
+            return Err(ReferenceError::UnknownOwner {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                hint,
+            });
         };
         if let Some(parameter) = operation
             .parameters
             .iter()
             .find(|parameter| parameter.name == name)
         {
-            return Ok(Field {
+            return Ok(ApiField {
                 required: parameter.required,
                 shape: self.shape(&parameter.schema),
             });
@@ -204,14 +206,16 @@ impl Api {
             .collect();
         match &operation.body {
             Some(body) => self.property(reference, owner, body, name, &others),
-            None => Err(format!(
-                "`{reference}`: `{owner}` has no `{name}`{}",
-                suggestion(name, others)
-            )),
+            None => Err(ReferenceError::UnknownField {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                field: name.to_owned(),
+                hint: suggestion(name, others),
+            }),
         }
     }
 
-    /// The names that a call of the operation must give.
+    /// The names of the required parameters of an operation.
     pub fn required_parameters(&self, id: &str) -> Vec<&str> {
         let parameters = self
             .operations
@@ -224,7 +228,7 @@ impl Api {
             .collect()
     }
 
-    /// Whether the operation has a parameter of this name.
+    /// Whether the operation has a parameter with this name.
     pub fn has_parameter(&self, id: &str, name: &str) -> bool {
         let operation = self.operations.get(id);
         operation.is_some_and(|operation| {
@@ -239,20 +243,22 @@ impl Api {
     }
 
     /// The body that the operation takes.
-    pub fn body(&self, id: &str) -> Body {
+    pub fn body(&self, id: &str) -> RequestBody {
         let Some(operation) = self.operations.get(id) else {
-            return Body::None;
+            return RequestBody::None;
         };
         let Some(body) = &operation.body else {
             let other = operation.other_body.as_ref();
-            return other.map_or(Body::None, |kind| Body::Other(format!("of type {kind}")));
+            return other.map_or(RequestBody::None, |kind| {
+                RequestBody::Other(format!("of type {kind}"))
+            });
         };
         let merged = match self.merged(body) {
             Ok(merged) => merged,
-            Err(reason) => return Body::Other(format!("that {reason}")),
+            Err(reason) => return RequestBody::Other(format!("that {reason}")),
         };
         let Some(properties) = merged.get("properties").and_then(Value::as_object) else {
-            return Body::Other("without fields".to_owned());
+            return RequestBody::Other("without fields".to_owned());
         };
         let required = merged.get("required").and_then(Value::as_array);
         let fields = properties.iter().map(|(name, schema)| {
@@ -261,31 +267,33 @@ impl Api {
                 name: name.clone(),
                 required,
                 optional: self.is_nullable(schema) || !required,
-                plain: self.plain(schema),
+                scalar: self.scalar(schema),
             }
         });
-        Body::Fields(fields.collect())
+        RequestBody::Fields(fields.collect())
     }
 
-    /// The client's type for a field of this schema. The transforms of [`crate::api`] take patterns, bounds, times and
-    /// defaults away.
-    fn plain(&self, schema: &Value) -> Option<Plain> {
+    /// The client's type for a field with this schema. The transforms of [`crate::api`] have
+    /// removed patterns, bounds, time formats and defaults.
+    fn scalar(&self, schema: &Value) -> Option<ScalarType> {
         let schema = Value::Object(self.merged(schema).ok()?);
         let bare = |keys: &[&str]| keys.iter().all(|key| schema.get(key).is_none());
         let at_least_zero = schema["minimum"].as_f64().map(|least| least >= 0.0);
         match (schema["type"].as_str()?, schema["format"].as_str()) {
-            ("array", _) => match self.plain(&schema["items"]) {
+            ("array", _) => match self.scalar(&schema["items"]) {
                 Some(_) if self.follow(&schema["items"])["type"] == "array" => None,
                 items => items,
             },
-            ("string", Some("uuid")) => Some(Plain::Uuid),
+            ("string", Some("uuid")) => Some(ScalarType::Uuid),
             ("string", None | Some("date-time" | "password")) => {
-                bare(&["enum", "minLength", "maxLength"]).then_some(Plain::Text)
+                bare(&["enum", "minLength", "maxLength"]).then_some(ScalarType::Text)
             }
-            ("boolean", _) => Some(Plain::Boolean),
-            ("number", _) => Some(Plain::Number),
-            ("integer", _) if at_least_zero == Some(true) => Some(Plain::Unsigned),
-            ("integer", None | Some("int64")) if at_least_zero.is_none() => Some(Plain::Signed),
+            ("boolean", _) => Some(ScalarType::Boolean),
+            ("number", _) => Some(ScalarType::Number),
+            ("integer", _) if at_least_zero == Some(true) => Some(ScalarType::Unsigned),
+            ("integer", None | Some("int64")) if at_least_zero.is_none() => {
+                Some(ScalarType::Signed)
+            }
             _ => None,
         }
     }
@@ -303,10 +311,14 @@ impl Api {
         schema: &Value,
         name: &str,
         others: &[&str],
-    ) -> Result<Field, String> {
+    ) -> Result<ApiField, ReferenceError> {
         let merged = self
             .merged(schema)
-            .map_err(|reason| format!("`{reference}`: `{owner}` {reason}"))?;
+            .map_err(|source| ReferenceError::Schema {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                source,
+            })?;
         let properties = merged.get("properties").and_then(Value::as_object);
         let Some(property) = properties.and_then(|properties| properties.get(name)) else {
             let known = properties
@@ -314,27 +326,29 @@ impl Api {
                 .flatten()
                 .map(|(name, _)| name.as_str());
             let known: Vec<_> = known.chain(others.iter().copied()).collect();
-            return Err(format!(
-                "`{reference}`: `{owner}` has no `{name}`{}",
-                suggestion(name, known)
-            ));
+            return Err(ReferenceError::UnknownField {
+                reference: reference.to_owned(),
+                owner: owner.to_owned(),
+                field: name.to_owned(),
+                hint: suggestion(name, known),
+            });
         };
         let required = merged.get("required").and_then(Value::as_array);
         let required = required.is_some_and(|required| required.iter().any(|other| other == name));
-        Ok(Field {
+        Ok(ApiField {
             required,
             shape: self.shape(property),
         })
     }
 
-    /// A schema as clients can take it. `Err` says what it is instead.
-    fn shape(&self, schema: &Value) -> Result<Shape, String> {
+    /// The part of a schema that every client can read. The error says why there is none.
+    fn shape(&self, schema: &Value) -> Result<Shape, ShapeError> {
         let merged = self.merged(schema)?;
         if merged.contains_key("properties") {
-            return Err("is an object with fields of its own".to_owned());
+            return Err(ShapeError::Fields);
         }
         let Some(kind) = merged.get("type").and_then(Value::as_str) else {
-            return Err("has no type".to_owned());
+            return Err(ShapeError::NoType);
         };
         let mut shape = Shape::of(kind);
         for (key, value) in &merged {
@@ -350,8 +364,8 @@ impl Api {
         Ok(shape)
     }
 
-    /// The schema with references followed and `allOf` laid over each other.
-    fn merged(&self, schema: &Value) -> Result<Map<String, Value>, String> {
+    /// The schema with references resolved and the parts of `allOf` merged.
+    fn merged(&self, schema: &Value) -> Result<Map<String, Value>, ShapeError> {
         let mut merged = Map::new();
         for (key, value) in self.follow(schema).as_object().into_iter().flatten() {
             match key.as_str() {
@@ -360,7 +374,7 @@ impl Api {
                         overlay(&mut merged, self.merged(part)?);
                     }
                 }
-                "oneOf" | "anyOf" | "not" => return Err(format!("is a {key}")),
+                "oneOf" | "anyOf" | "not" => return Err(ShapeError::Combinator(key.clone())),
                 "nullable" | "example" | "title" | "deprecated" | "readOnly" | "writeOnly" => {}
                 _ => overlay(&mut merged, Map::from_iter([(key.clone(), value.clone())])),
             }
@@ -380,7 +394,7 @@ impl Api {
     }
 }
 
-/// Lays `over` on `merged`: fields are joined, anything else is replaced.
+/// Merges `over` into `merged`: properties and required names are added, other keywords replaced.
 fn overlay(merged: &mut Map<String, Value>, over: Map<String, Value>) {
     for (key, value) in over {
         match (key.as_str(), merged.get_mut(&key), value) {
@@ -405,14 +419,14 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value, &Value)> {
         .collect()
 }
 
-/// The line that says `wanted` and nothing longer, or the first.
+/// The number of the first line with the whole word `wanted`; 1 if there is none.
 fn line_of(text: &str, wanted: &str) -> u64 {
-    let says = |line: &str| {
+    let has_word = |line: &str| {
         line.match_indices(wanted).any(|(start, _)| {
             let next = line[start + wanted.len()..].chars().next();
             next.is_none_or(|next| !next.is_ascii_alphanumeric())
         })
     };
-    let position = text.lines().position(says);
+    let position = text.lines().position(has_word);
     position.map_or(1, |position| position as u64 + 1)
 }

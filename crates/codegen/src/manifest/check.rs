@@ -1,15 +1,21 @@
-//! The ledger, and hints that tell the truth.
+//! Checks that the manifest covers every operation of the API and that hints are true.
 
 use super::api::Api;
-use super::model::{Local, Manifest};
+use super::model::{LocalEffect, Manifest};
 use super::names::suggestion;
-use super::problem::{Problem, Source};
-use super::resolve::{Resolved, Tool};
+use super::problem::{Problem, SourceFile};
+use super::resolve::{ResolvedManifest, Tool};
 
-/// Every operation is used by a tool or left out for a reason, and every hint agrees with what the tool calls.
-pub fn check(source: &Source, manifest: &Manifest, resolved: &Resolved, api: &Api) -> Vec<Problem> {
+/// Reports operations that no tool uses without a reason, hints that contradict the operations of
+/// their tool, and toolsets without tools.
+pub fn check(
+    source: &SourceFile,
+    manifest: &Manifest,
+    resolved: &ResolvedManifest,
+    api: &Api,
+) -> Vec<Problem> {
     let mut problems = Vec::new();
-    ledger(&source.name, manifest, resolved, api, &mut problems);
+    coverage(&source.name, manifest, resolved, api, &mut problems);
     for tool in &resolved.tools {
         hints(&source.name, manifest, tool, api, &mut problems);
     }
@@ -29,21 +35,21 @@ pub fn check(source: &Source, manifest: &Manifest, resolved: &Resolved, api: &Ap
     problems
 }
 
-fn ledger(
+fn coverage(
     file: &str,
     manifest: &Manifest,
-    resolved: &Resolved,
+    resolved: &ResolvedManifest,
     api: &Api,
     problems: &mut Vec<Problem>,
 ) {
-    let user = |id: &str| {
+    let tool_using = |id: &str| {
         resolved
             .tools
             .iter()
             .find(|tool| tool.uses.iter().any(|used| used == id))
     };
     for (id, operation) in &api.operations {
-        if user(id).is_none() && !manifest.unexposed.contains_key(id.as_str()) {
+        if tool_using(id).is_none() && !manifest.unexposed.contains_key(id.as_str()) {
             let remedy = format!(
                 "name it in a tool's `uses`, or under `unexposed` of {file} with the reason"
             );
@@ -57,13 +63,13 @@ fn ledger(
     for (id, reason) in manifest.unexposed.iter() {
         let mut problem = |text: String| problems.push(Problem::new(file, id.line, text));
         if !api.operations.contains_key(id.as_str()) {
-            let meant = suggestion(id, api.operations.keys().map(String::as_str));
+            let hint = suggestion(id, api.operations.keys().map(String::as_str));
             problem(format!(
-                "unexposed: the API has no operation `{}`{meant}",
+                "unexposed: the API has no operation `{}`{hint}",
                 id.value
             ));
         }
-        if let Some(tool) = user(id) {
+        if let Some(tool) = tool_using(id) {
             problem(format!(
                 "`{}` is unexposed, yet `{}` uses it (remove one)",
                 id.value, tool.name
@@ -111,7 +117,7 @@ fn hints(file: &str, manifest: &Manifest, tool: &Tool, api: &Api, problems: &mut
     }
 }
 
-/// Where the hints say something else than the operations and the local effects let expect.
+/// The hints that contradict the operations and the local effects of a tool.
 fn mismatches(tool: &Tool, api: &Api) -> Vec<String> {
     let method = |id: &str| {
         api.operations
@@ -121,25 +127,27 @@ fn mismatches(tool: &Tool, api: &Api) -> Vec<String> {
     let using = |methods: &[&str]| tool.uses.iter().find(|id| methods.contains(&method(id)));
     let describe = |id: &String| format!("`{id}` is a {}", method(id));
     let writing = using(&["POST", "PUT", "PATCH", "DELETE"]);
-    let writes_here = tool.local == Local::Write;
+    let writes_here = tool.local == LocalEffect::Write;
     let hints = &tool.hints;
-    let mut found = Vec::new();
+    let mut mismatches = Vec::new();
     if hints.read_only {
-        found.extend(writing.map(|id| format!("say read_only, but {}", describe(id))));
-        found.extend(writes_here.then(|| "say read_only, but `local: write`".to_owned()));
-        found.extend((!hints.idempotent).then(|| "say read_only, but deny idempotent".to_owned()));
+        mismatches.extend(writing.map(|id| format!("say read_only, but {}", describe(id))));
+        mismatches.extend(writes_here.then(|| "say read_only, but `local: write`".to_owned()));
+        mismatches
+            .extend((!hints.idempotent).then(|| "say read_only, but deny idempotent".to_owned()));
     } else if writing.is_none() && !writes_here {
-        found.push("deny read_only, but it only reads".to_owned());
+        mismatches.push("deny read_only, but it only reads".to_owned());
     }
     if !hints.destructive {
-        found
+        mismatches
             .extend(using(&["DELETE"]).map(|id| format!("deny destructive, but {}", describe(id))));
     }
     if hints.idempotent {
-        found.extend(using(&["POST"]).map(|id| format!("say idempotent, but {}", describe(id))));
+        mismatches
+            .extend(using(&["POST"]).map(|id| format!("say idempotent, but {}", describe(id))));
     }
     if hints.open_world && using(&["POST"]).is_none() {
-        found.push("say open_world, but it starts nothing".to_owned());
+        mismatches.push("say open_world, but it starts nothing".to_owned());
     }
-    found
+    mismatches
 }

@@ -1,21 +1,23 @@
-//! Generated pages, and generated regions of pages that are otherwise written by hand.
+//! Generated pages, and generated regions of hand-written pages.
 
 /// The line before a generated region.
 pub const BEGIN: &str = "<!-- tools: begin, generated from tools.yaml -->";
 /// The line after it.
 pub const END: &str = "<!-- tools: end -->";
 
-/// A rendered page as it is written: one newline at its end.
+/// A rendered page in the form of its file, with one newline at its end.
 pub fn finish(text: &str) -> String {
     format!("{}\n", text.trim())
 }
 
-/// How a page begins that is generated as a whole.
+/// The beginning of a page that is generated as a whole.
 const WHOLE: &str = "<!-- Generated from tools.yaml";
 
-/// What the page should be: generated as a whole, as JSON always is, or its region between the markers replaced. `None` if the page is
-/// written by hand and has no markers, so that it is never overwritten.
-pub fn place(page: &str, generated: &str) -> Option<String> {
+/// The new content of a page. A page generated as a whole (such as JSON) is replaced; otherwise the
+/// region between the markers is.
+///
+/// `None` for a hand-written page without markers, so that it is never overwritten.
+pub fn update(page: &str, generated: &str) -> Option<String> {
     if generated.starts_with(WHOLE) || generated.starts_with('{') {
         return Some(generated.to_owned());
     }

@@ -1,11 +1,11 @@
-//! What clients see of guides, prompts and resource templates.
+//! The surface of guides, prompts and resource templates.
 
 use serde_json::{Value, json};
 
-use super::resolve::Resolved;
+use super::resolve::ResolvedManifest;
 
-/// Guides, prompts and resource templates as the lists of the protocol have them.
-pub fn surface(resolved: &Resolved) -> Value {
+/// Guides, prompts and resource templates in the form of the protocol's lists.
+pub fn surface(resolved: &ResolvedManifest) -> Value {
     let guides = resolved.guides.iter().map(|guide| {
         json!({
             "uri": guide.uri,
@@ -50,5 +50,5 @@ pub fn surface(resolved: &Resolved) -> Value {
     })
 }
 
-/// The type of every guide.
+/// The media type of every guide.
 pub const GUIDE_MIME: &str = "text/markdown";

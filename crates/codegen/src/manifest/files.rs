@@ -1,22 +1,22 @@
-//! What the build script does around `compile`: reads the sources, writes what was generated.
+//! Input and output around `compile`: reads the sources and writes the generated code.
 
 use std::path::Path;
 use std::{fs, io};
 
-use super::{Api, Inputs, Output, Problem, Source, compile};
+use super::{Api, Inputs, Output, Problem, SourceFile, compile};
 
-/// A project: where its sources are, and what its code is called.
+/// A project: the paths of its sources, and names for its generated code.
 #[derive(Clone, Copy, Debug)]
 pub struct Project<'a> {
-    /// The folder that the other paths are relative to.
+    /// The directory that the other paths are relative to.
     pub root: &'a Path,
     /// The manifest.
     pub manifest: &'a str,
-    /// The folder with the templates.
+    /// The directory of the templates.
     pub templates: &'a str,
     /// The API document.
     pub api: &'a str,
-    /// The folder with the handlers, which messages name.
+    /// The directory of the handlers, for messages.
     pub handlers: &'a str,
     /// The scheme of the URIs of guides and resources.
     pub scheme: &'a str,
@@ -24,10 +24,10 @@ pub struct Project<'a> {
     pub version: &'a str,
 }
 
-/// Generates `tools.rs` in `out_dir`. Mistakes become errors of cargo.
+/// Generates `tools.rs` in `out_dir`, and reports mistakes as errors of cargo.
 ///
 /// # Errors
-/// Fails if a source cannot be read or the result cannot be written.
+/// If a source cannot be read or the result cannot be written.
 pub fn generate(project: &Project<'_>, out_dir: &Path) -> io::Result<()> {
     for path in [project.manifest, project.templates, project.api] {
         println!("cargo::rerun-if-changed={path}");
@@ -46,7 +46,7 @@ pub fn generate(project: &Project<'_>, out_dir: &Path) -> io::Result<()> {
 /// Compiles the manifest of a project.
 ///
 /// # Errors
-/// Fails if a source cannot be read. Mistakes in them are the inner error.
+/// If a source cannot be read. The inner error lists the mistakes in the sources.
 pub fn compile_files(project: &Project<'_>) -> io::Result<Result<Output, Vec<Problem>>> {
     let manifest = read(project.root, project.manifest)?;
     let templates = read_templates(&project.root.join(project.templates))?;
@@ -66,21 +66,21 @@ pub fn compile_files(project: &Project<'_>) -> io::Result<Result<Output, Vec<Pro
 /// Reads one file under the name that messages show.
 ///
 /// # Errors
-/// Fails if the file cannot be read as UTF-8; the message names it.
-pub fn read(root: &Path, name: &str) -> io::Result<Source> {
+/// If the file cannot be read as UTF-8; the message names it.
+pub fn read(root: &Path, name: &str) -> io::Result<SourceFile> {
     let text = fs::read_to_string(root.join(name))
         .map_err(|error| io::Error::new(error.kind(), format!("cannot read {name}: {error}")))?;
-    Ok(Source {
+    Ok(SourceFile {
         name: name.to_owned(),
         text,
     })
 }
 
-/// Reads every template, named by its path below `folder`. Files of editors are passed over.
+/// Reads every template (`*.j2`), named by its path below `folder`. Other files are ignored.
 ///
 /// # Errors
-/// Fails if a template cannot be read.
-pub fn read_templates(folder: &Path) -> io::Result<Vec<Source>> {
+/// If a template cannot be read.
+pub fn read_templates(folder: &Path) -> io::Result<Vec<SourceFile>> {
     let mut templates = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(current) = folders.pop() {

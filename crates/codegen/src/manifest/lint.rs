@@ -1,26 +1,26 @@
-//! What no text may hold: characters that a reader cannot see or that turn the order of others around, and links to
-//! hosts that the manifest does not name.
+//! Finds forbidden text: invisible characters, characters that change the text direction, and links
+//! to hosts that the manifest does not name.
 
 use super::Inputs;
 use super::model::Manifest;
-use super::problem::{Problem, Source};
+use super::problem::{Problem, SourceFile};
 
-/// Looks through the manifest and every template as they stand in their files.
+/// Checks the files of the manifest and of every template.
 pub fn lint(inputs: &Inputs<'_>, manifest: &Manifest) -> Vec<Problem> {
     let hosts: Vec<&str> = manifest
         .links
         .iter()
         .map(|host| host.value.as_str())
         .collect();
-    let mut problems = source(&inputs.manifest.name, inputs.manifest, &hosts);
+    let mut problems = lint_file(&inputs.manifest.name, inputs.manifest, &hosts);
     for template in inputs.templates {
         let file = format!("templates/{}", template.name);
-        problems.extend(source(&file, template, &hosts));
+        problems.extend(lint_file(&file, template, &hosts));
     }
     problems
 }
 
-fn source(file: &str, source: &Source, hosts: &[&str]) -> Vec<Problem> {
+fn lint_file(file: &str, source: &SourceFile, hosts: &[&str]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (line, text) in (1..).zip(source.text.lines()) {
         if let Some(hidden) = text.chars().find(|c| is_hidden(*c)) {
@@ -28,7 +28,7 @@ fn source(file: &str, source: &Source, hosts: &[&str]) -> Vec<Problem> {
                 file,
                 line,
                 format!(
-                    "there is the character U+{:04X}, which a reader does not see (remove it)",
+                    "the character U+{:04X} is invisible (remove it)",
                     u32::from(hidden)
                 ),
             ));
@@ -39,7 +39,7 @@ fn source(file: &str, source: &Source, hosts: &[&str]) -> Vec<Problem> {
                     file,
                     line,
                     format!(
-                        "there is a link to `{host}` (name the host under `links`, or remove it)"
+                        "the link to `{host}` is not allowed (name the host under `links`, or remove the link)"
                     ),
                 ));
             }
@@ -66,7 +66,7 @@ fn links(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Controls, formats, marks of direction, blanks that are none, tags and private characters.
+/// Control and format characters, direction marks, unusual spaces, tags and private-use characters.
 fn is_hidden(c: char) -> bool {
     matches!(
         u32::from(c),

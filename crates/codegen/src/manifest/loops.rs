@@ -1,19 +1,19 @@
-//! Fields of loop variables, also in branches that are not taken: minijinja knows only where a loop variable is
-//! declared, not what it runs over.
+//! Checks fields of loop variables, also in branches that are not taken. Minijinja knows where a
+//! loop variable is declared, but not its values.
 
 use serde_json::Value;
 
 use super::scan::{Tag, Token};
 
-/// A field that no value of the loop has.
-pub struct Undefined {
+/// A field that none of the loop's values has.
+pub struct UndefinedField {
     /// The line, counted from 0.
     pub line: u64,
-    /// The variable with the field.
+    /// The variable and the field, joined by a dot.
     pub path: String,
     /// The field.
     pub field: String,
-    /// The fields that there are.
+    /// The existing fields.
     pub known: Vec<String>,
 }
 
@@ -23,10 +23,10 @@ struct Loop<'a> {
     values: Vec<&'a Value>,
 }
 
-/// Finds fields that are undefined whatever value the loop has come to.
-pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<Undefined> {
-    let mut found = Vec::new();
-    // A loop over something unknown is kept as `None`, so that ends match.
+/// Finds fields that are undefined for every value of their loop.
+pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<UndefinedField> {
+    let mut undefined = Vec::new();
+    // A loop over unknown values is `None`, so that each `endfor` closes the right loop.
     let mut loops: Vec<Option<Loop<'_>>> = Vec::new();
     for tag in tags {
         match tag.tokens.first() {
@@ -56,7 +56,7 @@ pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<Undefined> {
                 && !objects.iter().any(|object| object.contains_key(*field))
             {
                 let names = objects.iter().flat_map(|object| object.keys()).cloned();
-                found.push(Undefined {
+                undefined.push(UndefinedField {
                     line: tag.line,
                     path: format!("{variable}.{field}"),
                     field: (*field).to_owned(),
@@ -65,7 +65,7 @@ pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<Undefined> {
             }
         }
     }
-    found
+    undefined
 }
 
 /// Reads `for x in path` and `for key, x in path|items`.
@@ -121,7 +121,7 @@ fn find<'a, 'b>(loops: &'b [Option<Loop<'a>>], variable: &str) -> Option<&'b Loo
         .find(|known| known.variable == variable)
 }
 
-/// The dotted names of some code, such as `tool.params`.
+/// The dotted names in code, such as `tool.params`.
 fn paths(tokens: &[Token]) -> Vec<Vec<&str>> {
     let mut paths: Vec<Vec<&str>> = Vec::new();
     let mut continues = false;

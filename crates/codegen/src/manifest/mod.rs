@@ -1,19 +1,22 @@
-//! The manifest compiler: `tools.yaml`, the API document and `templates/` become the tools of the MCP server.
+//! The manifest compiler: `tools.yaml`, the API document and `templates/` become the tools of the
+//! MCP server.
 //!
-//! `compile` is a pure function from texts to texts. It reports every mistake at once, each with its place and its
-//! remedy. The build script calls it, and so do the tests, so only `files` reads and writes files.
+//! `compile` is a pure function from texts to texts, called by the build script and by tests. It
+//! reports all mistakes together, each with its position and a fix. Only `files` reads and writes
+//! files.
 
 pub mod api;
 pub mod check;
 pub mod documents;
+pub mod error;
 pub mod extras;
 pub mod files;
 pub mod lint;
 pub mod loops;
+pub mod mentions;
 pub mod model;
 pub mod names;
 pub mod problem;
-pub mod prose;
 pub mod resolve;
 pub mod rust;
 pub mod scan;
@@ -24,46 +27,46 @@ pub mod texts;
 pub mod yaml;
 
 pub use api::Api;
-pub use problem::{Problem, Source};
+pub use problem::{Problem, SourceFile};
 
-/// What the compiler reads.
+/// The inputs of the compiler.
 pub struct Inputs<'a> {
     /// `tools.yaml`.
-    pub manifest: &'a Source,
-    /// The API document, already read: it is the same for every manifest.
+    pub manifest: &'a SourceFile,
+    /// The API document, parsed once, since it is the same for every manifest.
     pub api: &'a Api,
-    /// Every file under `templates/`, named by its path below that folder.
-    pub templates: &'a [Source],
-    /// The version of what is being built.
+    /// Every template, named by its path below `templates/`.
+    pub templates: &'a [SourceFile],
+    /// The version of the package that is built.
     pub version: &'a str,
     /// The scheme of the URIs of guides and resources.
     pub scheme: &'a str,
-    /// The folder with the handlers, which messages name.
+    /// The directory of the handlers, for messages.
     pub handlers: &'a str,
 }
 
-/// What the compiler makes.
+/// The output of the compiler.
 #[derive(Debug)]
 pub struct Output {
     /// The generated Rust: parameter structs, traits, dispatch and the tool table.
     pub rust: String,
-    /// What a client is told when it connects.
+    /// The instructions that a client receives when it connects.
     pub instructions: String,
-    /// The guides with their texts, by name.
+    /// The name and the text of each guide.
     pub guides: Vec<(String, String)>,
-    /// What clients see of prompts and resource templates.
+    /// The surface of guides, prompts and resource templates.
     pub extras: serde_json::Value,
-    /// What clients see of each tool, by name.
+    /// The name and the surface of each tool.
     pub surface: Vec<(String, serde_json::Value)>,
-    /// Generated pages and regions of pages, by the path of the page in the repository.
+    /// Generated pages and regions of pages, each with the path of the page in the repository.
     pub documents: Vec<(String, String)>,
 }
 
 /// Compiles the manifest.
 ///
 /// # Errors
-/// Returns every mistake found, in the order of the files. Later steps are left out where an earlier one failed, so
-/// that one mistake is not reported twice.
+/// Every mistake, in the order of the files. Steps after a failed one are skipped, so that no
+/// mistake is reported twice.
 pub fn compile(inputs: &Inputs<'_>) -> Result<Output, Vec<Problem>> {
     let manifest = model::read(inputs.manifest)?;
     let resolved = resolve::resolve(inputs, &manifest)?;

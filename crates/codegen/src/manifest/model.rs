@@ -1,104 +1,110 @@
-//! The types of `tools.yaml`. Editors show their doc comments through `tools.schema.json`.
+//! The contents of `tools.yaml`. Editors show the doc comments as hints (`tools.schema.json`).
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::problem::{Problem, Source};
-use super::yaml::{self, At, Map};
+use super::problem::{Problem, SourceFile};
+use super::yaml::{self, Located, LocatedMap};
 
-/// The tools of an MCP server, and all texts about them.
+/// The tools of the MCP server, with their texts, guides, prompts and resources.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Manifest {
-    /// Template of the instructions, which a client receives when it connects.
-    pub instructions: At<String>,
-    /// Families of tools by name, each with a description. A family is one Rust trait and one file.
-    pub toolsets: Map<String>,
-    /// Tools by name.
-    pub tools: Map<Tool>,
-    /// Tools that serve every task. Required if a tool has `makes_task`.
-    pub tasks: Option<At<Tasks>>,
-    /// API operations that no tool uses, each with the reason.
+    /// The template of the instructions that a client receives when it connects.
+    pub instructions: Located<String>,
+    /// Groups of tools, each with a one-line description. A toolset is one Rust trait and one file
+    /// of handlers.
+    pub toolsets: LocatedMap<String>,
+    /// The tools by name.
+    pub tools: LocatedMap<Tool>,
+    /// The tools that serve every task. Required if a tool has `makes_task`.
+    pub tasks: Option<Located<Tasks>>,
+    /// Operations of the API that no tool uses, each with the reason.
     #[serde(default)]
-    pub unexposed: Map<String>,
-    /// Guides by name: longer texts that agents read on demand, at `contree://guide/NAME`.
+    pub unexposed: LocatedMap<String>,
+    /// Guides by name: longer texts that agents read on demand, as `contree://guide/NAME`.
     #[serde(default)]
-    pub guides: Map<Guide>,
+    pub guides: LocatedMap<Guide>,
     /// Prompts by name: texts with which a person starts an agent.
     #[serde(default)]
-    pub prompts: Map<Prompt>,
-    /// Resource templates by name: content that clients read at a URI with variables.
+    pub prompts: LocatedMap<Prompt>,
+    /// Resource templates by name: contents that clients read under a URI with variables.
     #[serde(default)]
-    pub resources: Map<Resource>,
-    /// Hosts that texts may link to.
+    pub resources: LocatedMap<Resource>,
+    /// The hosts that texts may link to.
     #[serde(default)]
-    pub links: Vec<At<String>>,
-    /// Generated pages by path: template of the page, or of the region between its `tools` markers.
+    pub links: Vec<Located<String>>,
+    /// Generated pages by path: the template of the page, or of the region between its `tools`
+    /// markers.
     #[serde(default)]
-    pub documents: Map<String>,
-    /// Template of the web page for people, which the server renders.
-    pub page: Option<At<String>>,
+    pub documents: LocatedMap<String>,
+    /// The template of the web page for people, which the server renders.
+    pub page: Option<Located<String>>,
 }
 
 /// One tool.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tool {
-    /// Name that clients show to people.
-    pub title: At<String>,
-    /// Family of the tool, one of `toolsets`.
-    pub toolset: At<String>,
-    /// API operation that the tool maps to. The build then generates the handler. Implies `uses`.
-    pub operation: Option<At<String>>,
-    /// `plain`: a tool with `operation` returns the API's answer and needs no result type.
-    pub answer: Option<At<Plain>>,
-    /// Former names of the tool. Calls may use them; no list shows them.
+    /// A name for people.
+    pub title: Located<String>,
+    /// The toolset that it belongs to.
+    pub toolset: Located<String>,
+    /// The operation that it maps to directly. Its handler is then generated, and `uses` is
+    /// implied.
+    pub operation: Option<Located<String>>,
+    /// `plain` if a directly mapped tool returns the API's answer unchanged. It then needs no
+    /// result type.
+    pub answer: Option<Located<AnswerKind>>,
+    /// Former names. A call by a former name reaches this tool; no list shows the name.
     #[serde(default)]
-    pub aliases: Vec<At<String>>,
-    /// API operations that the handler calls.
+    pub aliases: Vec<Located<String>>,
+    /// The operations that its handler calls.
     #[serde(default)]
-    pub uses: Vec<At<String>>,
-    /// Operation that may outlive a call. A client that supports tasks receives a task for it.
-    pub makes_task: Option<At<MakesTask>>,
-    /// Access to files on the machine of the server.
-    pub local: At<Local>,
-    /// Hints on the behaviour of the tool, checked against `uses` and `local`.
-    pub hints: At<Hints>,
-    /// Description for models: a text, or the name of a template below `templates/`, in `.j2`.
-    pub description: At<String>,
-    /// Arguments by name, in the order in which clients see them.
+    pub uses: Vec<Located<String>>,
+    /// The operation that may outlive a call. A client that supports tasks receives a task for it.
+    pub makes_task: Option<Located<MakesTask>>,
+    /// Its effect on files of the server's machine.
+    pub local: Located<LocalEffect>,
+    /// The properties that a client may assume. They are checked against `uses` and `local`.
+    pub hints: Located<Hints>,
+    /// Its description: a text, or a template below `templates/` (its name ends in `.j2`).
+    pub description: Located<String>,
+    /// Its arguments by name, in the order of display.
     #[serde(default)]
-    pub params: Map<Param>,
+    pub params: LocatedMap<Param>,
 }
 
-/// The operation that turns a call into a task.
+/// The task that a call makes.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MakesTask {
-    /// API operation that starts what the task follows.
-    pub operation: At<String>,
-    /// Field of the result that holds the id of the started operation, if the call does not wait.
-    pub id: At<String>,
-    /// Boolean argument that makes a call wait, and so a task. Without this key, every call waits.
-    pub waits: Option<At<String>>,
+    /// The API operation that starts the work that the task follows.
+    pub operation: Located<String>,
+    /// The field of the result that contains the id of the started operation, if the call does not
+    /// wait for its end.
+    pub id: Located<String>,
+    /// The argument that decides whether the call waits. Only a call that waits becomes a task.
+    /// Without this key, every call waits.
+    pub waits: Option<Located<String>>,
 }
 
-/// The tools that serve all tasks.
+/// The tools that serve the tasks of all tools.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tasks {
-    /// Tool that looks up the operation of a task.
-    pub look_up: At<String>,
-    /// Tool that cancels the operation of a task.
-    pub cancel: At<String>,
+    /// The tool that looks up the operation of a task.
+    pub look_up: Located<String>,
+    /// The tool that cancels the operation of a task.
+    pub cancel: Located<String>,
 }
 
-/// A result that is the answer of the API.
+/// The kind of answer of a directly mapped tool.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Plain {
-    /// The answer of the API, unchanged.
+pub enum AnswerKind {
+    /// The unchanged answer of the API.
     Plain,
 }
 
@@ -106,49 +112,50 @@ pub enum Plain {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Guide {
-    /// Name that clients show to people.
-    pub title: At<String>,
-    /// Subject of the guide, in a few words.
-    pub doc: At<String>,
-    /// Template of the text.
-    pub template: At<String>,
+    /// A name for people.
+    pub title: Located<String>,
+    /// Its topic, in a few words.
+    pub doc: Located<String>,
+    /// The template of its text.
+    pub template: Located<String>,
 }
 
 /// A prompt. Its template is rendered when a client asks for it.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Prompt {
-    /// Name that clients show to people.
-    pub title: At<String>,
-    /// Task that the prompt gives to an agent.
-    pub description: At<String>,
-    /// Template of the text. Its variables are the arguments; one that is left out is undefined.
-    pub template: At<String>,
-    /// Arguments by name. All are strings.
+    /// A name for people.
+    pub title: Located<String>,
+    /// The work that it gives to an agent.
+    pub description: Located<String>,
+    /// The template of its text. Its variables are the arguments; an argument that was left out is
+    /// undefined.
+    pub template: Located<String>,
+    /// Its arguments by name. All are of type string.
     #[serde(default)]
-    pub arguments: Map<Argument>,
+    pub arguments: LocatedMap<Argument>,
 }
 
 /// One argument of a prompt.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Argument {
-    /// Meaning of the argument.
-    pub doc: At<String>,
-    /// true: the argument must be given.
+    /// Its meaning.
+    pub doc: Located<String>,
+    /// Whether it is required.
     #[serde(default)]
     pub required: bool,
-    /// Value if the argument is left out.
-    pub default: Option<At<String>>,
-    /// Source of completions for the argument.
-    pub complete: Option<At<Complete>>,
+    /// The value if it is left out.
+    pub default: Option<Located<String>>,
+    /// The source of its completions.
+    pub complete: Option<Located<CompletionSource>>,
 }
 
-/// A source of completions for an argument.
+/// The source of completions for an argument that is being typed.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Complete {
+pub enum CompletionSource {
     /// Tags of images, written `tag:NAME`.
     Image,
     /// Paths in the image of another argument.
@@ -167,27 +174,28 @@ pub enum Complete {
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Resource {
-    /// URI with variables in braces. A variable at the end of the URI may contain slashes.
-    pub uri: At<String>,
-    /// Name that clients show to people.
-    pub title: At<String>,
-    /// Content of the resource.
-    pub doc: At<String>,
-    /// MIME type of the content, if it is text.
-    pub mime: At<String>,
-    /// Tool that the resource belongs to. A server offers both or neither.
-    pub tool: At<String>,
-    /// Source of completions for each variable.
+    /// Its URI with variables in braces. The last one may hold slashes if it ends the URI.
+    pub uri: Located<String>,
+    /// A name for people.
+    pub title: Located<String>,
+    /// A description of its contents.
+    pub doc: Located<String>,
+    /// The media type of its contents if they are text.
+    pub mime: Located<String>,
+    /// The tool that it belongs to. A server that does not offer the tool does not offer the
+    /// resource.
+    pub tool: Located<String>,
+    /// The sources of completions for its variables.
     #[serde(default)]
-    pub complete: Map<Complete>,
+    pub complete: LocatedMap<CompletionSource>,
 }
 
-/// Access of a tool to files on the machine of the server.
+/// The effect of a tool on files of the server's machine.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Local {
-    /// No access.
+pub enum LocalEffect {
+    /// No effect.
     None,
     /// The tool reads files.
     Read,
@@ -207,49 +215,50 @@ pub struct Hints {
     pub idempotent: bool,
     /// The tool may reach systems other than the backend.
     pub open_world: bool,
-    /// Reason why the hints differ from what `uses` and `local` imply.
-    pub why: Option<At<String>>,
+    /// The reason why the hints differ from those that `uses` and `local` imply.
+    pub why: Option<Located<String>>,
 }
 
 /// One argument of a tool.
 #[derive(Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Param {
-    /// Source in the API document of all that is not set: `Schema.field`, `operationId.parameter`.
-    pub from: Option<At<String>>,
+    /// Where type, bounds, choices and default come from: `Schema.field` or
+    /// `operationId.parameter`.
+    pub from: Option<Located<String>>,
     /// `string`, `integer`, `number`, `boolean`, `array of …` or `map of …`.
-    pub r#type: Option<At<String>>,
-    /// Format: `uuid` or `date-time`.
-    pub format: Option<At<String>>,
-    /// Allowed values.
-    pub r#enum: Option<At<Vec<Value>>>,
-    /// Value if the argument is left out.
-    pub default: Option<At<Value>>,
-    /// Smallest allowed number.
-    pub min: Option<At<f64>>,
-    /// Largest allowed number.
-    pub max: Option<At<f64>>,
-    /// Smallest allowed number of characters.
-    pub min_length: Option<At<u64>>,
-    /// true: the argument must be given. Defaults to the API document, or to false without `from`.
-    pub required: Option<At<bool>>,
-    /// Former names of the argument. Calls may use them; no list shows them.
+    pub r#type: Option<Located<String>>,
+    /// A format: `uuid` or `date-time`.
+    pub format: Option<Located<String>>,
+    /// The allowed values.
+    pub r#enum: Option<Located<Vec<Value>>>,
+    /// The value if it is left out.
+    pub default: Option<Located<Value>>,
+    /// The smallest number.
+    pub min: Option<Located<f64>>,
+    /// The largest number.
+    pub max: Option<Located<f64>>,
+    /// The least length of a text.
+    pub min_length: Option<Located<u64>>,
+    /// Whether it is required. The default is that of the API document, and `false` without `from`.
+    pub required: Option<Located<bool>>,
+    /// Other accepted names, which are not shown.
     #[serde(default)]
-    pub aliases: Vec<At<String>>,
-    /// true: values of the map may be null.
+    pub aliases: Vec<Located<String>>,
+    /// Whether the values of a map may be null.
     #[serde(default)]
     pub null_values: bool,
-    /// Reason why the argument differs from the API document.
-    pub why: Option<At<String>>,
-    /// Meaning of the argument for a model: unit, default, and what null or an empty value does.
-    pub doc: At<String>,
+    /// The reason why it differs from the API document.
+    pub why: Option<Located<String>>,
+    /// Its meaning, in a few words for an agent.
+    pub doc: Located<String>,
 }
 
 /// Reads the manifest.
 ///
 /// # Errors
-/// Reports all unknown, repeated and missing keys and all wrong types together.
-pub fn read(source: &Source) -> Result<Manifest, Vec<Problem>> {
+/// All unknown, repeated and missing keys and all wrong types together.
+pub fn read(source: &SourceFile) -> Result<Manifest, Vec<Problem>> {
     yaml::read(source)
 }
 

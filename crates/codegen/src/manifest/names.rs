@@ -1,6 +1,7 @@
-//! Names: which are allowed, and which one was probably meant.
+//! Rules for names, and suggestions for unknown ones.
 
-/// Whether `name` can be a tool or parameter name: `snake_case`, so that it is a Rust name as well.
+/// Whether `name` is in `snake_case`, as names of tools and arguments must be, since they become
+/// Rust names.
 pub fn is_snake_case(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
@@ -8,7 +9,7 @@ pub fn is_snake_case(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// Whether `name` can be the name of a guide or prompt: `kebab-case`.
+/// Whether `name` is in `kebab-case`, as names of guides and prompts must be.
 pub fn is_kebab_case(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
@@ -16,7 +17,7 @@ pub fn is_kebab_case(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
-/// The known name that `wrong` most resembles, if any does.
+/// The known name that is most similar to `wrong`, if any is similar enough.
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
@@ -26,7 +27,7 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// ` (did you mean …?)`, or what there is if nothing comes near.
+/// Either ` (did you mean …?)`, or the known names if none is similar.
 pub fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(wrong, known.clone()) {
         Some(name) => format!(" (did you mean `{name}`?)"),
@@ -35,7 +36,7 @@ pub fn suggestion<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str> + Cl
             if known.is_empty() {
                 String::new()
             } else {
-                format!(" (there is: {})", known.join(", "))
+                format!(" (known: {})", known.join(", "))
             }
         }
     }

@@ -1,24 +1,24 @@
-//! A mistake in the manifest, with its place.
+//! A mistake in a source file, with its position.
 
 use std::fmt;
 
-/// A text file under the name that messages show.
+/// A text file with the name that messages show.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SourceFile {
     /// The path relative to the repository, with `/`.
     pub name: String,
     /// Its contents.
     pub text: String,
 }
 
-/// One mistake. The text says what is wrong and what to do.
+/// A mistake. Its text says what is wrong and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The file to edit.
     pub file: String,
     /// The line, counted from 1.
     pub line: u64,
-    /// What is wrong, and the remedy.
+    /// The mistake and the fix.
     pub text: String,
 }
 

@@ -1,6 +1,6 @@
-//! Finding the code in templates, with its lines, without running it.
+//! Finds the code in templates, with its lines, without running it.
 
-/// The line, counted from 0, where a variable is read.
+/// The line, counted from 0, that reads the variable `path`; 0 if none does.
 pub fn line_of(source: &str, path: &str) -> u64 {
     let wanted: Vec<_> = path
         .split('.')
@@ -22,17 +22,17 @@ pub fn line_of(source: &str, path: &str) -> u64 {
     found.map_or(0, |tag| tag.line)
 }
 
-/// The code between `{{ }}` or `{% %}`.
+/// Code between `{{ }}` or `{% %}`.
 pub struct Tag {
     /// The code with its braces.
     pub text: String,
     /// Its line, counted from 0.
     pub line: u64,
-    /// Its words and signs.
+    /// Its tokens.
     pub tokens: Vec<Token>,
 }
 
-/// A word or sign of the code.
+/// A token of the code.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Token {
     /// A variable, keyword, filter or test.

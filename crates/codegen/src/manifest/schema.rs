@@ -1,13 +1,13 @@
-//! What clients see of a tool.
+//! The surface of tools, with their input schemas.
 
 use serde_json::{Map, Value, json};
 
-use super::resolve::{Resolved, Tool};
+use super::resolve::{ResolvedManifest, Tool};
 use super::shape::Shape;
-use super::texts::Texts;
+use super::texts::RenderedTexts;
 
 /// The input schema of a tool, with the rendered texts.
-pub fn input_schema(tool: &Tool, texts: &Texts) -> Value {
+pub fn input_schema(tool: &Tool, texts: &RenderedTexts) -> Value {
     let properties = tool.params.iter().map(|param| {
         let description = Some(texts.param(&tool.name, &param.name).to_owned());
         let shape = Shape {
@@ -31,8 +31,9 @@ pub fn input_schema(tool: &Tool, texts: &Texts) -> Value {
     schema
 }
 
-/// What clients see of each tool in `tools/list`, except output schemas, which come from the result types.
-pub fn surface(resolved: &Resolved, texts: &Texts) -> Vec<(String, Value)> {
+/// The name of each tool and its entry of `tools/list`, without output schemas, which come from the
+/// result types.
+pub fn surface(resolved: &ResolvedManifest, texts: &RenderedTexts) -> Vec<(String, Value)> {
     let tool = |tool: &Tool| {
         let value = json!({
             "name": tool.name,

@@ -3,17 +3,20 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// A portable schema. One type for each node, no references, no combinators: serialised it is what clients receive.
+use super::error::ShapeError;
+
+/// A portable schema, which clients receive in serialised form. Each node has one type, no
+/// references and no combinators.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Shape {
     /// The type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// What it means.
+    /// Its meaning.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// A format that we check.
+    /// A format that the server checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// A regular expression (ECMAScript).
@@ -34,22 +37,22 @@ pub struct Shape {
     /// The greatest length.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u64>,
-    /// What an array holds.
+    /// The schema of the items of an array.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<Box<Shape>>,
-    /// What a map holds.
+    /// The schema of the values of a map.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub additional_properties: Option<Box<Shape>>,
-    /// The value when left out.
+    /// The value if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Value>,
 }
 
-/// The formats that mean something to a client; the others only say how wide a number is.
+/// The formats that are useful to a client. The others only state the size of a number.
 pub(super) const FORMATS: [&str; 3] = ["uuid", "date-time", "password"];
 
 impl Shape {
-    /// A bare type.
+    /// Creates a schema with only a type.
     pub fn of(kind: &str) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -60,8 +63,8 @@ impl Shape {
     /// Reads `string`, `array of string`, `map of integer` and so on.
     ///
     /// # Errors
-    /// Says which types there are.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// The valid types.
+    pub fn parse(text: &str) -> Result<Self, ShapeError> {
         if let Some(items) = text.strip_prefix("array of ") {
             return Ok(Self {
                 items: Some(Box::new(Self::parse(items)?)),
@@ -76,20 +79,18 @@ impl Shape {
         }
         match text {
             "string" | "integer" | "number" | "boolean" => Ok(Self::of(text)),
-            _ if text.contains(['|', ',']) || text.contains(" or ") => Err(format!(
-                "`{text}` is a union, which many clients cannot read (choose one type, and say in `doc` how it is read)"
-            )),
-            _ => Err(format!(
-                "`{text}` is no type (write string, integer, number, boolean, `array of …` or `map of …`)"
-            )),
+            _ if text.contains(['|', ',']) || text.contains(" or ") => {
+                Err(ShapeError::Union(text.to_owned()))
+            }
+            _ => Err(ShapeError::UnknownType(text.to_owned())),
         }
     }
 
-    /// Takes over one key of a schema of the API document.
+    /// Sets one keyword of a schema from the API document.
     ///
     /// # Errors
-    /// Says that the key cannot be kept, so that nothing gets lost silently.
-    pub fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
+    /// An unsupported keyword, so that none gets lost silently.
+    pub fn set(&mut self, key: &str, value: &Value) -> Result<(), ShapeError> {
         match key {
             "format" => {
                 self.format = value
@@ -106,18 +107,19 @@ impl Shape {
             "default" => {
                 self.default = Some(value.clone()).filter(|value| !is_empty_collection(value))
             }
-            // What a field of the API means is not what the argument of a tool means: each argument has its own words.
+            // The description of the API's field does not fit the argument of a tool, which has its
+            // own description.
             "description" => {}
-            _ => return Err(format!("has `{key}`, which clients are not told")),
+            _ => return Err(ShapeError::Keyword(key.to_owned())),
         }
         Ok(())
     }
 
-    /// Whether `value` is allowed.
+    /// Checks that `value` is allowed.
     ///
     /// # Errors
-    /// Says what would be.
-    pub fn admits(&self, value: &Value) -> Result<(), String> {
+    /// The violated constraint.
+    pub fn admits(&self, value: &Value) -> Result<(), ShapeError> {
         let fits = match self.kind.as_str() {
             "string" => value.is_string(),
             "integer" => value.is_i64() || value.is_u64(),
@@ -127,24 +129,27 @@ impl Shape {
             _ => value.is_object(),
         };
         if !fits {
-            return Err(format!("{value} is not of type {}", self.kind));
+            return Err(ShapeError::WrongType {
+                value: value.clone(),
+                kind: self.kind.clone(),
+            });
         }
         let number = |bound: &Option<Value>| bound.as_ref().and_then(Value::as_f64);
         if let (Some(value), Some(least)) = (value.as_f64(), number(&self.minimum))
             && value < least
         {
-            return Err(format!("{value} is less than {least}"));
+            return Err(ShapeError::TooSmall { value, least });
         }
         if let (Some(value), Some(most)) = (value.as_f64(), number(&self.maximum))
             && value > most
         {
-            return Err(format!("{value} is more than {most}"));
+            return Err(ShapeError::TooLarge { value, most });
         }
         match &self.choices {
-            Some(choices) if !choices.contains(value) => Err(format!(
-                "{value} is not one of {}",
-                Value::from(choices.clone())
-            )),
+            Some(choices) if !choices.contains(value) => Err(ShapeError::NotAChoice {
+                value: value.clone(),
+                choices: choices.clone(),
+            }),
             _ => Ok(()),
         }
     }

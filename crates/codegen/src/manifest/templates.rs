@@ -1,5 +1,5 @@
-//! Rendering templates, and finding what rendering alone would not: minijinja looks up variables, filters and included
-//! files only in branches that are taken.
+//! Rendering and checking of templates. Minijinja looks up variables, filters and included files
+//! only in branches that are taken; the checks cover all branches.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::loops::undefined_fields;
 use super::names::suggestion;
-use super::problem::{Problem, Source};
+use super::problem::{Problem, SourceFile};
 use super::scan::{Tag, Token, line_of, tags};
 use contree_templates::environment;
 
-/// A text to render and the place where it stands.
+/// A text to render, with its position in the manifest.
 #[derive(Clone, Copy)]
-pub struct Entry<'a> {
+pub struct TextEntry<'a> {
     /// The file of the manifest.
     pub file: &'a str,
     /// The line in it.
@@ -29,22 +29,22 @@ pub struct Templates {
     environment: Environment<'static>,
     names: BTreeSet<String>,
     broken: BTreeSet<String>,
-    reached: BTreeSet<String>,
+    used: BTreeSet<String>,
 }
 
-/// The folder that template names are relative to.
+/// The directory that template names are relative to.
 const FOLDER: &str = "templates";
 
 impl Templates {
-    /// Compiles all templates; those with a syntax error are reported and left out.
-    pub fn load(sources: &[Source], problems: &mut Vec<Problem>) -> Self {
+    /// Compiles all templates. It reports those with a syntax error and skips them.
+    pub fn load(sources: &[SourceFile], problems: &mut Vec<Problem>) -> Self {
         let environment = environment().unwrap_or_default();
-        let (names, broken, reached) = Default::default();
+        let (names, broken, used) = Default::default();
         let mut templates = Self {
             environment,
             names,
             broken,
-            reached,
+            used,
         };
         for source in sources {
             templates.names.insert(source.name.clone());
@@ -59,10 +59,10 @@ impl Templates {
         templates
     }
 
-    /// Checks and renders one text. `None` if that failed and the reasons are in `problems`.
+    /// Checks and renders one text. On failure, it adds to `problems` and returns `None`.
     pub fn render(
         &mut self,
-        entry: Entry<'_>,
+        entry: TextEntry<'_>,
         context: &Value,
         problems: &mut Vec<Problem>,
     ) -> Option<String> {
@@ -95,21 +95,21 @@ impl Templates {
         self.rendered(&name, entry, context, problems)
     }
 
-    /// Renders a template once more, with other variables than those it was checked with: some may be missing where it
-    /// asks whether they are there.
+    /// Renders a checked template again with other variables. Optional variables may be missing
+    /// now.
     pub fn render_again(
         &self,
-        entry: Entry<'_>,
+        entry: TextEntry<'_>,
         context: &Value,
         problems: &mut Vec<Problem>,
     ) -> Option<String> {
         self.rendered(entry.text, entry, context, problems)
     }
 
-    /// Whether a template reads a variable, in itself or in what it includes.
+    /// Whether a template or an included one reads a variable.
     pub fn reads(&self, name: &str, variable: &str) -> bool {
-        let (mut visited, mut left) = (BTreeSet::new(), vec![name.to_owned()]);
-        while let Some(name) = left.pop() {
+        let (mut visited, mut queue) = (BTreeSet::new(), vec![name.to_owned()]);
+        while let Some(name) = queue.pop() {
             let Ok(template) = self.environment.get_template(&name) else {
                 continue;
             };
@@ -120,7 +120,7 @@ impl Templates {
             let targets = targets
                 .iter()
                 .filter_map(|tag| Some(tag.target()?.1.to_owned()));
-            left.extend(targets.filter(|target| visited.insert(target.clone())));
+            queue.extend(targets.filter(|target| visited.insert(target.clone())));
         }
         false
     }
@@ -128,7 +128,7 @@ impl Templates {
     fn rendered(
         &self,
         name: &str,
-        entry: Entry<'_>,
+        entry: TextEntry<'_>,
         context: &Value,
         problems: &mut Vec<Problem>,
     ) -> Option<String> {
@@ -147,7 +147,7 @@ impl Templates {
         }
     }
 
-    /// The code on a line of a template, for an error that names none.
+    /// The code on a line of a template, for an error message without code.
     fn code(&self, name: &str, line: Option<usize>) -> String {
         let Ok(template) = self.environment.get_template(name) else {
             return String::new();
@@ -162,11 +162,11 @@ impl Templates {
         }
     }
 
-    /// Reports the templates that nothing has rendered or included.
+    /// Reports templates that were neither rendered nor included.
     pub fn unused(&self, problems: &mut Vec<Problem>) {
         for name in self
             .names
-            .difference(&self.reached)
+            .difference(&self.used)
             .filter(|name| !self.broken.contains(*name))
         {
             let text = "nothing uses this template (name it in the manifest, or delete it)";
@@ -174,16 +174,16 @@ impl Templates {
         }
     }
 
-    /// Checks a template and all that it includes. Whether it can be rendered.
+    /// Checks a template and all included ones. Returns whether it can be rendered.
     fn check(
         &mut self,
         name: &str,
-        entry: Entry<'_>,
+        entry: TextEntry<'_>,
         context: &Value,
         visited: &mut BTreeSet<String>,
         problems: &mut Vec<Problem>,
     ) -> bool {
-        self.reached.insert(name.to_owned());
+        self.used.insert(name.to_owned());
         if self.broken.contains(name) {
             return false;
         }
@@ -201,8 +201,8 @@ impl Templates {
         let tags = tags(&source);
         for field in undefined_fields(&tags, context) {
             let known: Vec<_> = field.known.iter().map(String::as_str).collect();
-            let meant = suggestion(&field.field, known);
-            let text = format!("`{}` is undefined{meant}", field.path);
+            let hint = suggestion(&field.field, known);
+            let text = format!("`{}` is undefined{hint}", field.path);
             problems.push(Problem::new(&file, first + field.line, text));
         }
         for tag in tags {
@@ -215,12 +215,12 @@ impl Templates {
             };
             if !self.names.contains(target) {
                 let known: Vec<_> = self.names.iter().map(String::as_str).collect();
-                let meant = suggestion(target, known);
-                let text = format!("no template `{FOLDER}/{target}`{meant}");
+                let hint = suggestion(target, known);
+                let text = format!("no template `{FOLDER}/{target}`{hint}");
                 problems.push(Problem::new(&file, line, text));
                 continue;
             }
-            // Imported macros see their arguments alone.
+            // Imported macros see only their arguments.
             let included = matches!(keyword, "include" | "extends");
             let context = if included { context } else { &Value::Null };
             sound &= self.check(target, entry, context, visited, problems);
@@ -231,7 +231,7 @@ impl Templates {
     fn variables(
         &self,
         name: &str,
-        entry: Entry<'_>,
+        entry: TextEntry<'_>,
         context: &Value,
         problems: &mut Vec<Problem>,
     ) {
@@ -253,17 +253,17 @@ impl Templates {
                         .flatten()
                         .map(|(name, _)| name.as_str());
                     let names: Vec<_> = names.collect();
-                    let meant = match context {
+                    let hint = match context {
                         Value::Null => " (a macro sees only its arguments)".to_owned(),
                         _ => suggestion(part, names),
                     };
-                    let text = format!("`{path}` is undefined{meant}");
+                    let text = format!("`{path}` is undefined{hint}");
                     let line = first + line_of(template.source(), &path);
                     problems.push(Problem::new(&file, line, text));
                     break;
                 };
                 known = next;
-                // Fields of texts and lists are methods and items, which rendering resolves.
+                // Fields of texts and lists are methods and items, which are resolved at rendering.
                 if !known.is_object() {
                     break;
                 }
@@ -271,7 +271,7 @@ impl Templates {
         }
     }
 
-    /// Filters and tests that do not exist.
+    /// Messages about unknown filters and tests.
     fn unknown_words(&self, tag: &Tag) -> Vec<String> {
         let mut state = self.environment.empty_state();
         let mut unknown = Vec::new();
@@ -303,13 +303,13 @@ impl Templates {
     }
 }
 
-/// Whether a text of the manifest names a template.
+/// Whether a text of the manifest is the name of a template.
 pub fn is_template(text: &str) -> bool {
     text.ends_with(".j2") && !text.contains(char::is_whitespace)
 }
 
-/// The file of a template, and the line that its line 1 is.
-fn place(template: &str, entry: Entry<'_>) -> (String, u64) {
+/// The file of a template, and the line of the file that is its line 1.
+fn place(template: &str, entry: TextEntry<'_>) -> (String, u64) {
     if is_template(template) {
         (format!("{FOLDER}/{template}"), 1)
     } else {

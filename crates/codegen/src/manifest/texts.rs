@@ -1,27 +1,28 @@
-//! All texts of the manifest, rendered.
+//! Renders all texts of the manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::mentions::MentionChecker;
 use super::model::Manifest;
 use super::problem::Problem;
-use super::prose;
-use super::resolve::{Param, Prompt, Resolved, Tool};
-use super::templates::{Entry, Templates};
-use super::yaml::At;
+use super::resolve::{Param, Prompt, ResolvedManifest, Tool};
+use super::templates::{Templates, TextEntry};
+use super::yaml::Located;
 use super::{Inputs, documents};
 
 /// The rendered texts.
 #[derive(Debug, Default)]
-pub struct Texts {
-    /// What a client is told when it connects.
+pub struct RenderedTexts {
+    /// The instructions that a client receives when it connects.
     pub instructions: String,
     /// The guides by name.
     pub guides: Vec<(String, String)>,
     /// The generated pages by path.
     pub documents: Vec<(String, String)>,
-    /// All that templates may speak of, with the rendered texts: for those that are rendered at run time.
+    /// The values for templates with the rendered texts, for templates that the server renders at
+    /// run time.
     pub facts: Value,
     /// The template of the instructions.
     pub instructions_template: String,
@@ -31,8 +32,8 @@ pub struct Texts {
     params: BTreeMap<(String, String), String>,
 }
 
-impl Texts {
-    /// What a tool does.
+impl RenderedTexts {
+    /// The description of a tool.
     pub fn description(&self, tool: &str) -> &str {
         self.descriptions.get(tool).map_or("", String::as_str)
     }
@@ -46,8 +47,8 @@ impl Texts {
             .map(String::as_str)
     }
 
-    /// The tools that a guide speaks of.
-    pub fn spoken_of_by(&self, guide: &str) -> impl Iterator<Item = &str> {
+    /// The tools that a guide mentions.
+    pub fn mentioned_by(&self, guide: &str) -> impl Iterator<Item = &str> {
         self.guide_tools
             .get(guide)
             .into_iter()
@@ -55,7 +56,7 @@ impl Texts {
             .map(String::as_str)
     }
 
-    /// What an argument means.
+    /// The description of an argument.
     pub fn param(&self, tool: &str, param: &str) -> &str {
         self.params
             .get(&(tool.to_owned(), param.to_owned()))
@@ -63,27 +64,27 @@ impl Texts {
     }
 }
 
-/// Renders everything, and checks that it speaks only of what exists.
+/// Renders all texts, and checks that they mention only existing names.
 pub fn render(
     inputs: &Inputs<'_>,
     manifest: &Manifest,
-    resolved: &Resolved,
+    resolved: &ResolvedManifest,
     problems: &mut Vec<Problem>,
-) -> Texts {
+) -> RenderedTexts {
     let before = problems.len();
     let mut templates = Templates::load(inputs.templates, problems);
     let file = inputs.manifest.name.as_str();
     let facts = facts(resolved, inputs.version);
-    let prose = prose::Names::new(inputs.scheme, manifest, resolved);
-    let mut texts = Texts::default();
-    let mut text = |at: &At<String>, context: &Value, problems: &mut Vec<Problem>| {
-        let entry = Entry {
+    let mentions = MentionChecker::new(inputs.scheme, manifest, resolved);
+    let mut texts = RenderedTexts::default();
+    let mut text = |located: &Located<String>, context: &Value, problems: &mut Vec<Problem>| {
+        let entry = TextEntry {
             file,
-            line: at.line,
-            text: &at.value,
+            line: located.line,
+            text: &located.value,
         };
         let rendered = templates.render(entry, context, problems)?;
-        prose.check(entry, source(inputs, at), &rendered, problems);
+        mentions.check(entry, source(inputs, located), &rendered, problems);
         Some(rendered)
     };
     for tool in &resolved.tools {
@@ -95,8 +96,8 @@ pub fn render(
         if let Some(text) = text(&model.description, &context, problems) {
             texts.descriptions.insert(tool.name.clone(), text);
         }
-        for (param, at) in model.params.iter() {
-            if let Some(text) = text(&at.doc, &context, problems) {
+        for (param, argument) in model.params.iter() {
+            if let Some(text) = text(&argument.doc, &context, problems) {
                 texts
                     .params
                     .insert((tool.name.clone(), param.value.clone()), text);
@@ -107,10 +108,12 @@ pub fn render(
     texts.instructions = text(&manifest.instructions, &facts, problems).unwrap_or_default();
     for (name, guide) in manifest.guides.iter() {
         let rendered = text(&guide.template, &facts, problems);
-        let spoken_of = rendered.as_deref().map(|text| prose.spoken_of(text));
+        let tools = rendered
+            .as_deref()
+            .map(|text| mentions.mentioned_tools(text));
         texts
             .guide_tools
-            .insert(name.value.clone(), spoken_of.unwrap_or_default());
+            .insert(name.value.clone(), tools.unwrap_or_default());
         texts
             .guides
             .extend(rendered.map(|text| (name.value.clone(), text)));
@@ -133,7 +136,7 @@ pub fn render(
         };
         let called = prompt_text(
             &mut templates,
-            &prose,
+            &mentions,
             inputs,
             prompt,
             model,
@@ -142,61 +145,61 @@ pub fn render(
         );
         texts.prompts.insert(prompt.name.clone(), called);
     }
-    // A text that failed has perhaps not come to its includes.
+    // After a failure, some includes may not have been reached.
     if problems.len() == before {
         templates.unused(problems);
     }
     texts
 }
 
-/// Renders a prompt as the server will: with every argument, and with none that may be left out. Answers the tools that
-/// it calls.
+/// Renders a prompt as the server does, once with all arguments and once without those that may be
+/// absent. Returns the tools that it calls.
 fn prompt_text(
     templates: &mut Templates,
-    prose: &prose::Names<'_>,
+    mentions: &MentionChecker<'_>,
     inputs: &Inputs<'_>,
     prompt: &Prompt,
     model: &super::model::Prompt,
     facts: &Value,
     problems: &mut Vec<Problem>,
 ) -> BTreeSet<String> {
-    let at = &model.template;
-    let entry = Entry {
+    let template = &model.template;
+    let entry = TextEntry {
         file: &inputs.manifest.name,
-        line: at.line,
-        text: &at.value,
+        line: template.line,
+        text: &template.value,
     };
-    let (mut all, mut least) = (facts.clone(), facts.clone());
+    let (mut all, mut minimal) = (facts.clone(), facts.clone());
     for argument in &prompt.arguments {
         let value = argument.default.as_deref().unwrap_or(SAMPLE);
         all[&argument.name] = json!(value);
         if argument.required || argument.default.is_some() {
-            least[&argument.name] = json!(value);
+            minimal[&argument.name] = json!(value);
         }
     }
-    let Some(whole) = templates.render(entry, &all, problems) else {
+    let Some(complete) = templates.render(entry, &all, problems) else {
         return BTreeSet::new();
     };
-    let mut called = prose.check(entry, source(inputs, at), &whole, problems);
-    if let Some(short) = templates.render_again(entry, &least, problems) {
-        called.extend(prose.check(entry, source(inputs, at), &short, problems));
+    let mut called = mentions.check(entry, source(inputs, template), &complete, problems);
+    if let Some(short) = templates.render_again(entry, &minimal, problems) {
+        called.extend(mentions.check(entry, source(inputs, template), &short, problems));
     }
     for argument in &prompt.arguments {
-        if !templates.reads(&at.value, &argument.name) {
+        if !templates.reads(&template.value, &argument.name) {
             let text = format!(
                 "the template never reads the argument `{}` (use it, or remove it)",
                 argument.name
             );
-            problems.push(Problem::new(entry.file, at.line, text));
+            problems.push(Problem::new(entry.file, template.line, text));
         }
     }
     called
 }
 
-/// An argument that nobody has given yet.
+/// The sample value of an argument without a default.
 const SAMPLE: &str = "VALUE";
 
-/// The text before rendering, to find lines in.
+/// The text before rendering, for the search of lines.
 fn source<'a>(inputs: &'a Inputs<'_>, text: &'a str) -> &'a str {
     let template = inputs
         .templates
@@ -205,8 +208,8 @@ fn source<'a>(inputs: &'a Inputs<'_>, text: &'a str) -> &'a str {
     template.map_or(text, |template| &template.text)
 }
 
-/// What templates may speak of.
-fn facts(resolved: &Resolved, version: &str) -> Value {
+/// The values for templates.
+fn facts(resolved: &ResolvedManifest, version: &str) -> Value {
     let tools: Map<_, _> = resolved
         .tools
         .iter()
@@ -294,7 +297,8 @@ fn prompt_facts(prompt: &Prompt) -> Value {
     })
 }
 
-/// Bounds and default are there only if the argument has them, so that a text cannot speak of one it has not.
+/// The values of an argument. Bounds and default exist only if the argument has them, so that a
+/// text cannot mention a missing one.
 fn param_facts(param: &Param) -> Value {
     let shape = &param.shape;
     let mut facts =
@@ -332,7 +336,8 @@ fn type_name(param: &Param) -> String {
     }
 }
 
-/// What the server adds to the facts when it renders the page, as samples: its own texts are the same as HTML.
+/// The values for the web page. Samples replace those that the server adds when it renders the
+/// page, such as texts as HTML.
 fn for_page(facts: &Value) -> Value {
     let mut context = facts.clone();
     let copy = |entry: &mut Value, from: &str, to: &str| entry[to] = entry[from].clone();
@@ -363,8 +368,8 @@ fn for_page(facts: &Value) -> Value {
     context
 }
 
-/// Adds the rendered texts to the facts, for pages that show them.
-fn describe(context: &mut Value, texts: &Texts) {
+/// Adds the rendered texts to the values, for pages that show them.
+fn describe(context: &mut Value, texts: &RenderedTexts) {
     for (name, tool) in context["tools"].as_object_mut().into_iter().flatten() {
         tool["description"] = json!(texts.description(name));
         for (param, facts) in tool["params"].as_object_mut().into_iter().flatten() {

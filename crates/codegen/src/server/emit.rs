@@ -1,14 +1,15 @@
-//! Types as Rust.
+//! Generates the Rust types.
 
 use heck::{ToSnakeCase as _, ToUpperCamelCase as _};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use serde_json::Value;
 
+use super::error::ServerTypesError;
 use super::schema::{self, Property, Schemas};
 use super::settings::Settings;
 
-/// Writes the types of a document.
+/// Generates the types of a document.
 pub(super) struct Emitter<'a> {
     document: &'a Value,
     schemas: Schemas<'a>,
@@ -16,10 +17,10 @@ pub(super) struct Emitter<'a> {
     types: TokenStream,
 }
 
-/// What stands for a schema in a field.
+/// The Rust type of a field, with its default.
 struct Field {
     rust: TokenStream,
-    /// The value for an absent field.
+    /// The value of an absent field.
     default: Option<TokenStream>,
 }
 
@@ -33,19 +34,19 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    pub(super) fn emit(mut self) -> Result<TokenStream, String> {
+    pub(super) fn emit(mut self) -> Result<TokenStream, ServerTypesError> {
         let schemas = self.schemas;
         for (name, schema) in schemas.all() {
-            if self.settings.named(name).is_some() {
+            if self.settings.type_of_schema(name).is_some() {
                 continue;
             }
-            let whole = schemas.whole(schema)?;
-            if whole["properties"].is_object() {
-                self.object(name, &whole, &schema::properties(&whole))?;
-            } else if whole["enum"].is_array() {
-                self.choice(name, &whole)?;
-            } else if whole["oneOf"].is_array() {
-                self.union(name, &whole)?;
+            let merged = schemas.merged(schema)?;
+            if merged["properties"].is_object() {
+                self.object(name, &merged, &schema::properties(&merged))?;
+            } else if merged["enum"].is_array() {
+                self.choice(name, &merged)?;
+            } else if merged["oneOf"].is_array() {
+                self.union(name, &merged)?;
             }
         }
         for (id, parameters) in schema::queries(self.document) {
@@ -59,13 +60,22 @@ impl<'a> Emitter<'a> {
         Ok(self.types)
     }
 
-    fn object(&mut self, name: &str, about: &Value, properties: &[Property]) -> Result<(), String> {
+    fn object(
+        &mut self,
+        name: &str,
+        about: &Value,
+        properties: &[Property],
+    ) -> Result<(), ServerTypesError> {
         let ident = type_name(name);
         let (mut fields, mut defaults) = (TokenStream::new(), TokenStream::new());
         for property in properties {
-            let (field, default) = self
-                .field(name, property)
-                .map_err(|problem| format!("{name}.{}: {problem}", property.name))?;
+            let (field, default) =
+                self.field(name, property)
+                    .map_err(|source| ServerTypesError::Property {
+                        owner: name.to_owned(),
+                        property: property.name.clone(),
+                        source: Box::new(source),
+                    })?;
             fields.extend(field);
             defaults.extend(default);
         }
@@ -99,12 +109,12 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    /// A field, and the function that gives its default.
+    /// Generates a field, and the function that returns its default.
     fn field(
         &mut self,
         owner: &str,
         property: &Property,
-    ) -> Result<(TokenStream, TokenStream), String> {
+    ) -> Result<(TokenStream, TokenStream), ServerTypesError> {
         let Field { rust, default } = self.typed(owner, property)?;
         let ident = field_name(&property.name);
         let mut serde = Vec::new();
@@ -113,7 +123,7 @@ impl<'a> Emitter<'a> {
             serde.push(quote!(rename = #name));
         }
         let mut function = TokenStream::new();
-        let nullable = self.schemas.whole(&property.schema)?["nullable"] == true
+        let nullable = self.schemas.merged(&property.schema)?["nullable"] == true
             || property.schema["nullable"] == true;
         let rust = match default {
             Some(default) if !nullable => {
@@ -123,7 +133,7 @@ impl<'a> Emitter<'a> {
                     let name = format_ident!("default_{}", property.name.to_snake_case());
                     let path = format!("{}::{name}", type_name(owner));
                     serde.push(quote!(default = #path));
-                    let doc = format!(" What counts when `{}` is left out.", property.name);
+                    let doc = format!(" The value if `{}` is left out.", property.name);
                     function = quote!(#[doc = #doc] pub fn #name() -> #rust { #default });
                 }
                 rust
@@ -143,10 +153,10 @@ impl<'a> Emitter<'a> {
         Ok((quote!(#doc #serde pub #ident: #rust,), function))
     }
 
-    fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, String> {
+    fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, ServerTypesError> {
         let schema = &property.schema;
         let default = schema.get("default");
-        if let Some(rust) = self.settings.type_of(owner, &property.name) {
+        if let Some(rust) = self.settings.type_of_property(owner, &property.name) {
             let default = default.map(|value| literal(value, false)).transpose()?;
             return Ok(Field {
                 rust: parsed(rust)?,
@@ -167,7 +177,7 @@ impl<'a> Emitter<'a> {
             property.name.to_upper_camel_case()
         );
         let rust = self.rust(&name, schema)?;
-        let is_choice = self.schemas.whole(schema)?["enum"].is_array();
+        let is_choice = self.schemas.merged(schema)?["enum"].is_array();
         let default = match default {
             Some(Value::String(value)) if is_choice => {
                 let variant = format_ident!("{}", value.to_upper_camel_case());
@@ -182,56 +192,56 @@ impl<'a> Emitter<'a> {
         Ok(Field { rust, default })
     }
 
-    /// The Rust type of a schema. What has no name of its own gets `name`.
-    fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, String> {
+    /// The Rust type of a schema. A type without its own name is called `name`.
+    fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, ServerTypesError> {
         if let Some(of) = Schemas::reference(schema) {
-            if let Some(rust) = self.settings.named(of) {
+            if let Some(rust) = self.settings.type_of_schema(of) {
                 return parsed(rust);
             }
-            let whole = self.schemas.whole(self.schemas.named(of)?)?;
-            let is_type = whole["properties"].is_object() || whole["enum"].is_array();
-            if is_type || whole["oneOf"].is_array() && self.union_type(of, &whole)?.is_none() {
+            let merged = self.schemas.merged(self.schemas.named(of)?)?;
+            let is_type = merged["properties"].is_object() || merged["enum"].is_array();
+            if is_type || merged["oneOf"].is_array() && self.union_type(of, &merged)?.is_none() {
                 let ident = type_name(of);
                 return Ok(quote!(#ident));
             }
-            return self.rust(name, &whole);
+            return self.rust(name, &merged);
         }
-        let whole = self.schemas.whole(schema)?;
-        if whole["enum"].is_array() {
-            self.choice(name, &whole)?;
+        let merged = self.schemas.merged(schema)?;
+        if merged["enum"].is_array() {
+            self.choice(name, &merged)?;
             let ident = type_name(name);
             return Ok(quote!(#ident));
         }
-        if whole["oneOf"].is_array() {
-            return match self.union_type(name, &whole)? {
+        if merged["oneOf"].is_array() {
+            return match self.union_type(name, &merged)? {
                 Some(rust) => Ok(rust),
                 None => {
-                    self.union(name, &whole)?;
+                    self.union(name, &merged)?;
                     let ident = type_name(name);
                     Ok(quote!(#ident))
                 }
             };
         }
-        Ok(match whole["type"].as_str() {
+        Ok(match merged["type"].as_str() {
             Some("boolean") => quote!(bool),
             Some("number") => quote!(f64),
-            Some("integer") if whole["minimum"].as_i64().is_some_and(|least| least >= 0) => {
+            Some("integer") if merged["minimum"].as_i64().is_some_and(|least| least >= 0) => {
                 quote!(u64)
             }
             Some("integer") => parsed(self.settings.integer())?,
-            Some("string") if whole["format"] == "uuid" => quote!(uuid::Uuid),
+            Some("string") if merged["format"] == "uuid" => quote!(uuid::Uuid),
             Some("string") => quote!(String),
             Some("array") => {
-                let item = self.rust(&format!("{name}Item"), &whole["items"])?;
+                let item = self.rust(&format!("{name}Item"), &merged["items"])?;
                 quote!(Vec<#item>)
             }
-            Some("object") if whole["properties"].is_object() => {
-                self.object(name, &whole, &schema::properties(&whole))?;
+            Some("object") if merged["properties"].is_object() => {
+                self.object(name, &merged, &schema::properties(&merged))?;
                 let ident = type_name(name);
                 quote!(#ident)
             }
-            Some("object") if whole["additionalProperties"].is_object() => {
-                let value = &whole["additionalProperties"];
+            Some("object") if merged["additionalProperties"].is_object() => {
+                let value = &merged["additionalProperties"];
                 let mut rust = self.rust(&format!("{name}Value"), value)?;
                 if value["nullable"] == true {
                     rust = quote!(Option<#rust>);
@@ -242,12 +252,17 @@ impl<'a> Emitter<'a> {
         })
     }
 
-    /// The type that stands for a union without an enum: a text if all are texts, any value if a shape has no name.
-    fn union_type(&mut self, name: &str, whole: &Value) -> Result<Option<TokenStream>, String> {
-        let parts = whole["oneOf"].as_array().cloned().unwrap_or_default();
+    /// The type of a union that needs no enum: `String` if all alternatives are texts, any JSON
+    /// value if one has no name.
+    fn union_type(
+        &mut self,
+        name: &str,
+        merged: &Value,
+    ) -> Result<Option<TokenStream>, ServerTypesError> {
+        let parts = merged["oneOf"].as_array().cloned().unwrap_or_default();
         let mut texts = true;
         for part in &parts {
-            let kind = self.schemas.whole(part)?;
+            let kind = self.schemas.merged(part)?;
             let named = Schemas::reference(part).is_some();
             texts &= kind["type"] == "string" && kind["enum"].is_null();
             let scalar = ["string", "integer", "number", "boolean"]
@@ -258,29 +273,32 @@ impl<'a> Emitter<'a> {
             }
         }
         if parts.is_empty() {
-            return Err(format!("{name} is one of nothing"));
+            return Err(ServerTypesError::EmptyUnion(name.to_owned()));
         }
         Ok(texts.then(|| quote!(String)))
     }
 
-    /// An untagged enum.
-    fn union(&mut self, name: &str, whole: &Value) -> Result<(), String> {
-        if self.union_type(name, whole)?.is_some() {
+    /// Generates an untagged enum.
+    fn union(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
+        if self.union_type(name, merged)?.is_some() {
             return Ok(());
         }
         let ident = type_name(name);
-        let doc = doc(whole["description"].as_str());
+        let doc = doc(merged["description"].as_str());
         let mut variants = TokenStream::new();
-        for part in whole["oneOf"].as_array().into_iter().flatten() {
-            let called = match Schemas::reference(part) {
+        for part in merged["oneOf"].as_array().into_iter().flatten() {
+            let variant_name = match Schemas::reference(part) {
                 Some(of) => of.to_upper_camel_case(),
                 None => part["type"]
                     .as_str()
                     .unwrap_or_default()
                     .to_upper_camel_case(),
             };
-            let rust = self.rust(&format!("{name}{called}"), part)?;
-            let (variant, about) = (format_ident!("{called}"), format!(" A `{called}`."));
+            let rust = self.rust(&format!("{name}{variant_name}"), part)?;
+            let (variant, about) = (
+                format_ident!("{variant_name}"),
+                format!(" A `{variant_name}`."),
+            );
             variants.extend(quote!(#[doc = #about] #variant(#rust),));
         }
         self.types.extend(quote! {
@@ -292,16 +310,19 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
-    fn choice(&mut self, name: &str, whole: &Value) -> Result<(), String> {
+    fn choice(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
         let ident = type_name(name);
-        let doc = doc(whole["description"].as_str());
-        let values = whole["enum"].as_array().into_iter().flatten();
+        let doc = doc(merged["description"].as_str());
+        let values = merged["enum"].as_array().into_iter().flatten();
         let values: Vec<&str> = values.filter_map(Value::as_str).collect();
         let mut variants = Vec::new();
         for value in &values {
             let variant = value.to_upper_camel_case();
             if syn::parse_str::<Ident>(&variant).is_err() {
-                return Err(format!("{name}: `{value}` gives no name"));
+                return Err(ServerTypesError::ValueName {
+                    schema: name.to_owned(),
+                    value: (*value).to_owned(),
+                });
             }
             variants.push(format_ident!("{variant}"));
         }
@@ -311,10 +332,10 @@ impl<'a> Emitter<'a> {
             #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
             pub enum #ident { #(#[doc = #docs] #[serde(rename = #values)] #variants),* }
             impl #ident {
-                /// All of them, in the order of the API document.
+                /// All values, in the order of the API document.
                 pub const ALL: &'static [Self] = &[#(Self::#variants),*];
 
-                /// The API's name.
+                /// The value as the API spells it.
                 pub const fn as_str(self) -> &'static str {
                     match self { #(Self::#variants => #values),* }
                 }
@@ -336,9 +357,9 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// A default as Rust; nothing if `Default` gives it.
-fn literal(value: &Value, of_document: bool) -> Result<TokenStream, String> {
-    let natural = match value {
+/// A default as Rust code; empty if `Default` returns the same.
+fn literal(value: &Value, allow_text: bool) -> Result<TokenStream, ServerTypesError> {
+    let is_rust_default = match value {
         Value::Bool(value) => !value,
         Value::Number(number) => number.as_f64() == Some(0.0),
         Value::String(text) => text.is_empty(),
@@ -346,7 +367,7 @@ fn literal(value: &Value, of_document: bool) -> Result<TokenStream, String> {
         Value::Object(map) => map.is_empty(),
         Value::Null => false,
     };
-    if natural {
+    if is_rust_default {
         return Ok(TokenStream::new());
     }
     match value {
@@ -354,9 +375,9 @@ fn literal(value: &Value, of_document: bool) -> Result<TokenStream, String> {
         Value::Number(number) => number
             .to_string()
             .parse()
-            .map_err(|_| format!("a default of {number}")),
-        Value::String(text) if of_document => Ok(quote!(#text.to_owned())),
-        other => Err(format!("a default of {other} has no Rust")),
+            .map_err(|_| ServerTypesError::Default(value.clone())),
+        Value::String(text) if allow_text => Ok(quote!(#text.to_owned())),
+        other => Err(ServerTypesError::Default(other.clone())),
     }
 }
 
@@ -366,14 +387,17 @@ fn doc(text: Option<&str>) -> TokenStream {
     quote!(#(#[doc = #lines])*)
 }
 
-fn parsed(rust: &str) -> Result<TokenStream, String> {
+fn parsed(rust: &str) -> Result<TokenStream, ServerTypesError> {
     syn::parse_str::<syn::Type>(rust)
         .map(|rust| quote!(#rust))
-        .map_err(|error| format!("`{rust}` is no type: {error}"))
+        .map_err(|source| ServerTypesError::RustType {
+            rust: rust.to_owned(),
+            source,
+        })
 }
 
 fn type_name(name: &str) -> Ident {
-    // Acronyms stay as they are written.
+    // The case is not changed, so that acronyms stay as in the document.
     Ident::new(&name.replace(['-', '.'], "_"), Span::call_site())
 }
 

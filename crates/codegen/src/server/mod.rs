@@ -1,7 +1,8 @@
-//! Generates the types with which a server takes requests and gives answers.
+//! Generates the types of a server's requests and answers.
 //!
-//! One plain serde type a schema, and one for the query parameters of each operation. They keep what a client's types may
-//! lose: the order of properties, whether an absent property is written as null or left out, and defaults.
+//! Each schema becomes one plain serde type, and so do the query parameters of each operation. The
+//! types keep details that a client's types may lose: the order of properties, the difference
+//! between null and absent properties, and defaults.
 //!
 //! | The document says | The type has |
 //! |---|---|
@@ -10,27 +11,31 @@
 //! | `nullable` | `Option<T>`, written as null |
 //! | neither | `Option<T>`, left out when it is `None` |
 //! | `enum` | An enum with `as_str`, `FromStr` and `ALL` |
-//! | `allOf` | One struct with all the properties; a later one takes the place of an earlier one of its name |
-//! | `oneOf` | An untagged enum, `String` if all are texts, `serde_json::Value` if a shape has no name |
+//! | `allOf` | One struct with all properties; the last one of a name takes precedence |
+//! | `oneOf` | An untagged enum, `String` if all are texts, or any JSON value if one has no name |
 //! | `additionalProperties: false` | A struct that refuses unknown fields |
 //! | `format: password` | A struct whose `Debug` shows nothing |
 
 mod emit;
+mod error;
 mod schema;
 mod settings;
 
 use serde_json::Value;
 
+pub use error::ServerTypesError;
 pub use settings::Settings;
 
-/// Reads `document` (YAML) and generates a module's source; the error is one line for `cargo::error`.
-pub fn generate(document: &str, settings: &Settings) -> Result<String, String> {
-    // Through a plain value, since it reports duplicate keys with their place.
-    let mut document: Value =
-        serde_yaml::from_str(document).map_err(|error| format!("the API document: {error}"))?;
+/// Generates the source of a module from `document` (YAML).
+///
+/// # Errors
+/// The part that cannot be read or generated.
+pub fn generate(document: &str, settings: &Settings) -> Result<String, ServerTypesError> {
+    // Parsed as a plain value first, since that reports duplicate keys with their position.
+    let mut document: Value = serde_yaml::from_str(document)?;
     settings.refine(&mut document)?;
     let tokens = emit::Emitter::new(&document, settings).emit()?;
     settings.check()?;
-    let file = syn::parse2(tokens).map_err(|error| format!("the generated types: {error}"))?;
+    let file = syn::parse2(tokens).map_err(ServerTypesError::Syntax)?;
     Ok(prettyplease::unparse(&file))
 }

@@ -1,6 +1,8 @@
-//! What the schemas of a document say, with references followed and parts put together.
+//! The schemas of a document, with references resolved and parts merged.
 
 use serde_json::{Map, Value};
+
+use super::error::ServerTypesError;
 
 /// The named schemas of a document.
 #[derive(Clone, Copy)]
@@ -15,13 +17,13 @@ pub(super) struct Property {
 }
 
 impl Schemas<'_> {
-    /// All of them, in the order of the document.
+    /// All schemas, in the order of the document.
     pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Value)> {
         let schemas = self.0.pointer("/components/schemas");
         schemas.and_then(Value::as_object).into_iter().flatten()
     }
 
-    /// The name of the schema that this one is, if it says nothing but that and how it is used.
+    /// The name of the schema that this one refers to, if it is only a reference.
     pub(super) fn reference(schema: &Value) -> Option<&str> {
         let only = match schema["allOf"].as_array() {
             Some(parts) if parts.len() == 1 => &parts[0],
@@ -33,23 +35,24 @@ impl Schemas<'_> {
             .map(|path| path.trim_start_matches("#/components/schemas/"))
     }
 
-    /// The schema of a name.
-    pub(super) fn named(&self, name: &str) -> Result<&Value, String> {
+    /// The schema called `name`.
+    pub(super) fn named(&self, name: &str) -> Result<&Value, ServerTypesError> {
         self.0
             .pointer(&format!("/components/schemas/{name}"))
-            .ok_or_else(|| format!("there is no schema {name}"))
+            .ok_or_else(|| ServerTypesError::UnknownSchema(name.to_owned()))
     }
 
-    /// A schema with the keywords of what it refers to. Its own come first, but for properties, of which the later counts.
-    pub(super) fn whole(&self, schema: &Value) -> Result<Value, String> {
-        let mut whole = Map::new();
+    /// A schema merged with the schemas that it refers to. Its own keywords take precedence; of
+    /// equal properties, the last one does.
+    pub(super) fn merged(&self, schema: &Value) -> Result<Value, ServerTypesError> {
+        let mut merged = Map::new();
         if let Some(path) = schema["$ref"].as_str() {
             let name = path.trim_start_matches("#/components/schemas/");
-            return self.whole(self.named(name)?);
+            return self.merged(self.named(name)?);
         }
         for part in schema["allOf"].as_array().into_iter().flatten() {
-            for (key, value) in self.whole(part)?.as_object().into_iter().flatten() {
-                match (key.as_str(), whole.get_mut(key), value) {
+            for (key, value) in self.merged(part)?.as_object().into_iter().flatten() {
+                match (key.as_str(), merged.get_mut(key), value) {
                     ("properties", Some(Value::Object(into)), Value::Object(more)) => {
                         into.extend(more.clone());
                     }
@@ -57,27 +60,27 @@ impl Schemas<'_> {
                         into.extend(more.clone());
                     }
                     _ => {
-                        whole.insert(key.clone(), value.clone());
+                        merged.insert(key.clone(), value.clone());
                     }
                 }
             }
         }
         for (key, value) in schema.as_object().into_iter().flatten() {
             if key != "allOf" {
-                whole.insert(key.clone(), value.clone());
+                merged.insert(key.clone(), value.clone());
             }
         }
-        Ok(whole.into())
+        Ok(merged.into())
     }
 }
 
 /// The properties of an object, in the order of the document.
-pub(super) fn properties(whole: &Value) -> Vec<Property> {
+pub(super) fn properties(merged: &Value) -> Vec<Property> {
     let required = |name: &str| {
-        let names = whole["required"].as_array();
+        let names = merged["required"].as_array();
         names.is_some_and(|names| names.iter().any(|other| other == name))
     };
-    whole["properties"]
+    merged["properties"]
         .as_object()
         .into_iter()
         .flatten()
@@ -111,7 +114,7 @@ pub(super) fn queries(document: &Value) -> Vec<(String, Vec<Property>)> {
                     Property {
                         name: parameter["name"].as_str().unwrap_or_default().to_owned(),
                         schema,
-                        // A server says itself, and better, which one is missing.
+                        // The server itself reports a missing parameter, with a better message.
                         required: false,
                         description: parameter["description"].as_str().map(str::to_owned),
                     }

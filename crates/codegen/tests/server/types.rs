@@ -1,4 +1,4 @@
-/// What a book is about.
+/// The subject of a book.
 #[derive(
     Clone,
     Copy,
@@ -20,9 +20,9 @@ pub enum Genre {
     ScienceFiction,
 }
 impl Genre {
-    /// All of them, in the order of the API document.
+    /// All values, in the order of the API document.
     pub const ALL: &'static [Self] = &[Self::Crime, Self::ScienceFiction];
-    /// The API's name.
+    /// The value as the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Crime => "crime",
@@ -45,7 +45,7 @@ impl std::str::FromStr for Genre {
         }
     }
 }
-/// Who asks.
+/// The credentials of a reader.
 #[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Login {
     pub name: String,
@@ -74,11 +74,11 @@ pub struct BookRequest {
     pub x_shelf: Option<Shelf>,
 }
 impl BookRequest {
-    /// What counts when `pages` is left out.
+    /// The value if `pages` is left out.
     pub fn default_pages() -> u16 {
         100
     }
-    /// What counts when `type` is left out.
+    /// The value if `type` is left out.
     pub fn default_type() -> Genre {
         Genre::Crime
     }
@@ -91,7 +91,7 @@ pub enum ShelfOwner {
     /// A `Integer`.
     Integer(u64),
 }
-/// Where it stands.
+/// The position of a book.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shelf {
@@ -121,9 +121,9 @@ pub enum BookState {
     Worn,
 }
 impl BookState {
-    /// All of them, in the order of the API document.
+    /// All values, in the order of the API document.
     pub const ALL: &'static [Self] = &[Self::New, Self::Worn];
-    /// The API's name.
+    /// The value as the API spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -169,11 +169,11 @@ pub struct Book {
     pub state: Option<BookState>,
 }
 impl Book {
-    /// What counts when `pages` is left out.
+    /// The value if `pages` is left out.
     pub fn default_pages() -> u16 {
         100
     }
-    /// What counts when `type` is left out.
+    /// The value if `type` is left out.
     pub fn default_type() -> Genre {
         Genre::Crime
     }
@@ -190,7 +190,7 @@ pub enum Thing {
 /// Query parameters of `listBooks`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ListBooksQuery {
-    /// How many at most.
+    /// Maximum number of books.
     #[serde(default = "ListBooksQuery::default_limit")]
     pub limit: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -201,7 +201,7 @@ pub struct ListBooksQuery {
     pub lent: bool,
 }
 impl ListBooksQuery {
-    /// What counts when `limit` is left out.
+    /// The value if `limit` is left out.
     pub fn default_limit() -> u64 {
         100
     }

@@ -1,15 +1,16 @@
-//! Guides, prompts and resource templates.
+//! Resolves guides, prompts and resource templates.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::model::{self, Complete, Manifest};
+use super::super::error::UriTemplateError;
+use super::super::model::{self, CompletionSource, Manifest};
 use super::super::names::{is_kebab_case, is_snake_case, suggestion};
 use super::super::templates::is_template;
-use super::super::yaml::At;
+use super::super::yaml::Located;
 use super::Resolver;
 
-/// Variables of all templates, which an argument would hide.
-const TAKEN: [&str; 6] = [
+/// Variables of every template, which an argument with the same name would hide.
+const TEMPLATE_VARIABLES: [&str; 6] = [
     "tools",
     "toolsets",
     "guides",
@@ -23,11 +24,11 @@ const TAKEN: [&str; 6] = [
 pub struct Guide {
     /// Its name.
     pub name: String,
-    /// Where it is read.
+    /// Its URI.
     pub uri: String,
     /// Its name for people.
     pub title: String,
-    /// What it is about.
+    /// Its topic.
     pub doc: String,
 }
 
@@ -38,7 +39,7 @@ pub struct Prompt {
     pub name: String,
     /// Its name for people.
     pub title: String,
-    /// What it makes an agent do.
+    /// The work that it gives to an agent.
     pub description: String,
     /// The name of its template.
     pub template: String,
@@ -51,14 +52,14 @@ pub struct Prompt {
 pub struct Argument {
     /// Its name.
     pub name: String,
-    /// What it means.
+    /// Its meaning.
     pub doc: String,
-    /// Whether it must be given.
+    /// Whether it is required.
     pub required: bool,
-    /// Its value when left out.
+    /// Its value if it is left out.
     pub default: Option<String>,
-    /// What completes it.
-    pub complete: Option<Complete>,
+    /// The source of its completions.
+    pub complete: Option<CompletionSource>,
 }
 
 /// A resource template.
@@ -70,14 +71,14 @@ pub struct Resource {
     pub uri: String,
     /// Its name for people.
     pub title: String,
-    /// What is read there.
+    /// A description of its contents.
     pub doc: String,
-    /// The type of its contents.
+    /// The media type of its contents.
     pub mime: String,
-    /// The tool that it goes with.
+    /// The tool that it belongs to.
     pub tool: String,
-    /// Its variables and what completes each.
-    pub variables: Vec<(String, Option<Complete>)>,
+    /// Its variables, each with the source of its completions.
+    pub variables: Vec<(String, Option<CompletionSource>)>,
 }
 
 impl Resolver<'_> {
@@ -85,7 +86,7 @@ impl Resolver<'_> {
         for name in manifest.guides.keys() {
             if !is_kebab_case(name) {
                 let text = format!(
-                    "`{}` is no name for a guide (write it in kebab-case)",
+                    "`{}` is not a valid name for a guide (write it in kebab-case)",
                     name.value
                 );
                 self.problem(name.line, text);
@@ -111,10 +112,10 @@ impl Resolver<'_> {
             .collect()
     }
 
-    fn prompt(&mut self, name: &At<String>, prompt: &model::Prompt) -> Prompt {
+    fn prompt(&mut self, name: &Located<String>, prompt: &model::Prompt) -> Prompt {
         if !is_kebab_case(name) {
             let text = format!(
-                "`{}` is no name for a prompt (write it in kebab-case)",
+                "`{}` is not a valid name for a prompt (write it in kebab-case)",
                 name.value
             );
             self.problem(name.line, text);
@@ -126,33 +127,33 @@ impl Resolver<'_> {
             );
             self.problem(prompt.template.line, text);
         }
-        let kinds: Vec<Option<Complete>> = prompt
+        let kinds: Vec<Option<CompletionSource>> = prompt
             .arguments
             .values()
             .map(|argument| argument.complete.as_ref().map(|kind| kind.value))
             .collect();
-        for (argument, at) in prompt.arguments.iter() {
+        for (argument, model) in prompt.arguments.iter() {
             let label = format!("{}.{}", name.value, argument.value);
-            if !is_snake_case(argument) || TAKEN.contains(&argument.as_str()) {
+            if !is_snake_case(argument) || TEMPLATE_VARIABLES.contains(&argument.as_str()) {
                 let text = format!(
-                    "{label}: `{}` is no argument name (write it in snake_case, and not as a variable of all templates)",
+                    "{label}: `{}` is not a valid name for an argument (write it in snake_case, and use no name of a template variable)",
                     argument.value
                 );
                 self.problem(argument.line, text);
             }
-            if let Some(default) = at.default.as_ref().filter(|_| at.required) {
+            if let Some(default) = model.default.as_ref().filter(|_| model.required) {
                 let text =
                     format!("{label}: it has a default, so it cannot be required (remove one)");
                 self.problem(default.line, text);
             }
-            self.completable(&label, at.complete.as_ref(), &kinds);
+            self.check_path_completion(&label, model.complete.as_ref(), &kinds);
         }
-        let arguments = prompt.arguments.iter().map(|(argument, at)| Argument {
+        let arguments = prompt.arguments.iter().map(|(argument, model)| Argument {
             name: argument.value.clone(),
-            doc: at.doc.value.clone(),
-            required: at.required,
-            default: at.default.as_ref().map(|default| default.value.clone()),
-            complete: at.complete.as_ref().map(|kind| kind.value),
+            doc: model.doc.value.clone(),
+            required: model.required,
+            default: model.default.as_ref().map(|default| default.value.clone()),
+            complete: model.complete.as_ref().map(|kind| kind.value),
         });
         Prompt {
             name: name.value.clone(),
@@ -163,18 +164,23 @@ impl Resolver<'_> {
         }
     }
 
-    /// Paths are those of one image.
-    fn completable(&mut self, label: &str, kind: Option<&At<Complete>>, all: &[Option<Complete>]) {
+    /// Checks that a completion of paths has exactly one image among the other arguments.
+    fn check_path_completion(
+        &mut self,
+        label: &str,
+        kind: Option<&Located<CompletionSource>>,
+        all: &[Option<CompletionSource>],
+    ) {
         let images = all
             .iter()
-            .filter(|kind| **kind == Some(Complete::Image))
+            .filter(|kind| **kind == Some(CompletionSource::Image))
             .count();
         if let Some(kind) = kind
-            && kind.value == Complete::Path
+            && kind.value == CompletionSource::Path
             && images != 1
         {
             let text = format!(
-                "{label}: paths are those of an image, and {images} of the others are `image` (one must be)"
+                "{label}: `path` completes paths of an image, and {images} other arguments are `image` (exactly one must be)"
             );
             self.problem(kind.line, text);
         }
@@ -186,7 +192,7 @@ impl Resolver<'_> {
         for (name, resource) in manifest.resources.iter() {
             if !is_snake_case(name) {
                 let text = format!(
-                    "`{}` is no name for a resource (write it in snake_case)",
+                    "`{}` is not a valid name for a resource (write it in snake_case)",
                     name.value
                 );
                 self.problem(name.line, text);
@@ -210,7 +216,7 @@ impl Resolver<'_> {
 
     fn resource(
         &mut self,
-        name: &At<String>,
+        name: &Located<String>,
         resource: &model::Resource,
         manifest: &Manifest,
     ) -> Resource {
@@ -222,11 +228,11 @@ impl Resolver<'_> {
         }
         let variables = variables.unwrap_or_default();
         if !manifest.tools.contains_key(resource.tool.as_str()) {
-            let meant = suggestion(
+            let hint = suggestion(
                 &resource.tool,
                 manifest.tools.keys().map(|name| name.as_str()),
             );
-            let text = format!("{label}: no tool `{}`{meant}", resource.tool.value);
+            let text = format!("{label}: no tool `{}`{hint}", resource.tool.value);
             self.problem(resource.tool.line, text);
         }
         let kinds: Vec<_> = resource
@@ -236,14 +242,14 @@ impl Resolver<'_> {
             .collect();
         for (variable, kind) in resource.complete.iter() {
             if !variables.contains(&variable.as_str()) {
-                let meant = suggestion(variable, variables.iter().copied());
+                let hint = suggestion(variable, variables.iter().copied());
                 let text = format!(
-                    "{label}: `{}` has no variable `{}`{meant}",
+                    "{label}: `{}` has no variable `{}`{hint}",
                     uri.value, variable.value
                 );
                 self.problem(variable.line, text);
             }
-            self.completable(label, Some(kind), &kinds);
+            self.check_path_completion(label, Some(kind), &kinds);
         }
         let kind = |name: &str| resource.complete.get(name).map(|kind| kind.value);
         Resource {
@@ -261,17 +267,20 @@ impl Resolver<'_> {
     }
 }
 
-/// Where a guide is read.
+/// The URI of a guide.
 pub fn guide_uri(scheme: &str, name: &str) -> String {
     format!("{scheme}://guide/{name}")
 }
 
-/// The variables of a URI, each of which is a whole part between slashes.
-fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, String> {
+/// The variables of a URI. Each is a whole segment between slashes.
+fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, UriTemplateError> {
     let path = uri
         .strip_prefix(scheme)
         .and_then(|rest| rest.strip_prefix("://"))
-        .ok_or_else(|| format!("`{uri}` does not begin with `{scheme}://` (let it)"))?;
+        .ok_or_else(|| UriTemplateError::Scheme {
+            uri: uri.to_owned(),
+            scheme: scheme.to_owned(),
+        })?;
     let mut variables = Vec::new();
     let mut known = BTreeSet::new();
     for part in path.split('/') {
@@ -281,22 +290,16 @@ fn variables<'a>(scheme: &str, uri: &'a str) -> Result<Vec<&'a str>, String> {
         match variable {
             Some(name) if is_snake_case(name) && known.insert(name) => variables.push(name),
             Some(name) => {
-                return Err(format!(
-                    "`{{{name}}}` is no variable, or there twice (rename it)"
-                ));
+                return Err(UriTemplateError::Variable(name.to_owned()));
             }
             None if part.is_empty() || part.contains(['{', '}', '?', '#', '%']) => {
-                return Err(format!(
-                    "`{part}` is no part of a URI (write a word, or one variable in braces)"
-                ));
+                return Err(UriTemplateError::Segment(part.to_owned()));
             }
             None => {}
         }
     }
     if variables.is_empty() {
-        return Err(format!(
-            "`{uri}` has no variable (a text that is always the same is a guide)"
-        ));
+        return Err(UriTemplateError::NoVariable(uri.to_owned()));
     }
     Ok(variables)
 }

@@ -1,14 +1,14 @@
-//! Tools that map straight to an operation: where each argument goes in the request.
+//! Tools that map directly to an operation, and the place of each argument in the request.
 
-use super::super::api::{Body, Plain};
+use super::super::api::{RequestBody, ScalarType};
 use super::super::model;
 use super::super::shape::Shape;
-use super::super::yaml::At;
+use super::super::yaml::Located;
 use super::{Param, Resolver};
 
-/// What an argument becomes in a request.
+/// The place of an argument in a request.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Target {
+pub enum RequestTarget {
     /// The parameter of this name, in the path, the query or a header.
     Parameter(String),
     /// A field of the body.
@@ -17,12 +17,12 @@ pub enum Target {
         name: String,
         /// Whether the client's type for it is an `Option`.
         optional: bool,
-        /// Its type, or that of its items if it is a list.
-        plain: Option<Plain>,
+        /// Its type, or the type of its items if it is a list.
+        scalar: Option<ScalarType>,
     },
 }
 
-impl Target {
+impl RequestTarget {
     fn is_parameter(&self, wanted: &str) -> bool {
         matches!(self, Self::Parameter(name) if name == wanted)
     }
@@ -33,39 +33,42 @@ impl Target {
 }
 
 impl Resolver<'_> {
-    /// Finds out where an argument of a mapped tool goes. `None`, with a problem, if it goes nowhere.
+    /// Finds the place of an argument of a mapped tool in the request. If there is none, reports a
+    /// problem and returns `None`.
     pub(super) fn target(
         &mut self,
         label: &str,
-        operation: &At<String>,
-        name: &At<String>,
+        operation: &Located<String>,
+        name: &Located<String>,
         param: &model::Param,
-    ) -> Option<Target> {
+    ) -> Option<RequestTarget> {
         let body = self.api.body(operation);
-        if !self.api.operations.contains_key(operation.as_str()) || matches!(body, Body::Other(_)) {
+        if !self.api.operations.contains_key(operation.as_str())
+            || matches!(body, RequestBody::Other(_))
+        {
             return None;
         }
         let from = param.from.as_ref().and_then(|from| from.split_once('.'));
-        if let Some((owner, own)) = from {
-            if owner == operation.as_str() && self.api.has_parameter(operation, own) {
-                return Some(Target::Parameter(own.to_owned()));
+        if let Some((owner, field)) = from {
+            if owner == operation.as_str() && self.api.has_parameter(operation, field) {
+                return Some(RequestTarget::Parameter(field.to_owned()));
             }
             let is_body =
                 owner == operation.as_str() || self.api.body_name(operation) == Some(owner);
-            if let (true, Body::Fields(fields)) = (is_body, &body)
-                && let Some(field) = fields.iter().find(|field| field.name == own)
+            if let (true, RequestBody::Fields(fields)) = (is_body, &body)
+                && let Some(field) = fields.iter().find(|known| known.name == field)
             {
-                return Some(Target::Body {
-                    name: own.to_owned(),
+                return Some(RequestTarget::Body {
+                    name: field.name.clone(),
                     optional: field.optional,
-                    plain: field.plain,
+                    scalar: field.scalar,
                 });
             }
         }
-        // A dangling reference is a problem of its own.
+        // A reference that does not exist is reported elsewhere.
         if from.is_none_or(|(owner, _)| owner != operation.as_str()) {
             let text = format!(
-                "{label}: a generated handler passes only `{}.…` on",
+                "{label}: a generated handler can pass on only `{}.…`",
                 operation.value
             );
             self.problem(
@@ -76,11 +79,16 @@ impl Resolver<'_> {
         None
     }
 
-    /// A generated handler gives all that the operation requires, and nothing that it cannot convert.
-    pub(super) fn mapped(&mut self, tool: &At<String>, operation: &At<String>, params: &[Param]) {
+    /// Checks that a generated handler can send the body and passes on every required value.
+    pub(super) fn check_mapped(
+        &mut self,
+        tool: &Located<String>,
+        operation: &Located<String>,
+        params: &[Param],
+    ) {
         let label = &tool.value;
         let body = self.api.body(operation);
-        if let Body::Other(what) = &body {
+        if let RequestBody::Other(what) = &body {
             let text = format!(
                 "{label}: `{}` takes a body {what} (write a handler, and `uses`)",
                 operation.value
@@ -88,19 +96,19 @@ impl Resolver<'_> {
             self.problem(operation.line, text);
             return;
         }
-        let goes = |to: &dyn Fn(&Target) -> bool| {
+        let is_sent = |to: &dyn Fn(&RequestTarget) -> bool| {
             params
                 .iter()
                 .any(|param| param.target.as_ref().is_some_and(to))
         };
         let parameters = self.api.required_parameters(operation).into_iter();
         let mut missing: Vec<String> = parameters
-            .filter(|name| !goes(&|target| target.is_parameter(name)))
+            .filter(|name| !is_sent(&|target| target.is_parameter(name)))
             .map(str::to_owned)
             .collect();
-        if let Body::Fields(fields) = &body {
+        if let RequestBody::Fields(fields) = &body {
             let required = fields.iter().filter(|field| field.required);
-            let absent = required.filter(|field| !goes(&|target| target.is_field(&field.name)));
+            let absent = required.filter(|field| !is_sent(&|target| target.is_field(&field.name)));
             missing.extend(absent.map(|field| field.name.clone()));
         }
         for name in missing {
@@ -112,20 +120,20 @@ impl Resolver<'_> {
         }
     }
 
-    /// The client takes the type of a field of the body.
-    pub(super) fn convertible(&mut self, label: &str, line: u64, param: &Param) {
+    /// Checks that the argument's type converts into the client's type of the field of the body.
+    pub(super) fn check_convertible(&mut self, label: &str, line: u64, param: &Param) {
         let shape = &param.shape;
-        if let Some(Target::Body {
+        if let Some(RequestTarget::Body {
             name,
             optional,
-            plain,
+            scalar,
         }) = &param.target
         {
-            // A setter converts what it is given, but not what stands in an `Option` or a list.
-            let same = plain.is_some() && *plain == plain_type(shape);
+            // A setter converts its argument, but not a value inside an `Option` or a list.
+            let same = scalar.is_some() && *scalar == scalar_type(shape);
             let what = match (&shape.items, &shape.additional_properties) {
                 (_, Some(_)) => "a map",
-                (Some(_), None) if !same => "a list of what is not of a plain type",
+                (Some(_), None) if !same => "a list whose items are not of a plain type",
                 (None, None) if *optional && !same => "optional and not of a plain type",
                 _ => return,
             };
@@ -136,19 +144,19 @@ impl Resolver<'_> {
     }
 }
 
-/// The Rust type of an argument, or of the items of a list, if it is a plain one.
-fn plain_type(shape: &Shape) -> Option<Plain> {
+/// The scalar type of an argument, or of the items of a list.
+fn scalar_type(shape: &Shape) -> Option<ScalarType> {
     if let Some(items) = &shape.items {
-        return items.items.is_none().then(|| plain_type(items))?;
+        return items.items.is_none().then(|| scalar_type(items))?;
     }
     let least = shape.minimum.as_ref().and_then(serde_json::Value::as_f64);
     match (shape.kind.as_str(), shape.format.as_deref()) {
-        ("string", Some("uuid")) => Some(Plain::Uuid),
-        ("string", _) if shape.choices.is_none() => Some(Plain::Text),
-        ("boolean", _) => Some(Plain::Boolean),
-        ("number", _) => Some(Plain::Number),
-        ("integer", _) if least.is_some_and(|least| least >= 0.0) => Some(Plain::Unsigned),
-        ("integer", _) => Some(Plain::Signed),
+        ("string", Some("uuid")) => Some(ScalarType::Uuid),
+        ("string", _) if shape.choices.is_none() => Some(ScalarType::Text),
+        ("boolean", _) => Some(ScalarType::Boolean),
+        ("number", _) => Some(ScalarType::Number),
+        ("integer", _) if least.is_some_and(|least| least >= 0.0) => Some(ScalarType::Unsigned),
+        ("integer", _) => Some(ScalarType::Signed),
         _ => None,
     }
 }

@@ -1,4 +1,5 @@
-//! The manifest with every reference followed: each argument has its full type, each tool its operations.
+//! Resolves the references of the manifest: each argument gets its full type, each tool its
+//! operations.
 
 mod extras;
 mod mapped;
@@ -11,19 +12,19 @@ use serde::Serialize;
 
 use super::Inputs;
 use super::api::Api;
-use super::model::{self, Local, Manifest};
+use super::model::{self, LocalEffect, Manifest};
 use super::names::{is_snake_case, suggestion};
 use super::problem::Problem;
 use super::shape::Shape;
-use super::yaml::At;
+use super::yaml::Located;
 
 pub use extras::{Guide, Prompt, Resource, guide_uri};
-pub use mapped::Target;
+pub use mapped::RequestTarget;
 pub use tasks::{TaskSource, TaskTools};
 
-/// All that clients see, in the order of the manifest.
+/// The resolved manifest, in the order of the file.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct ResolvedManifest {
     /// The tools.
     pub tools: Vec<Tool>,
     /// The tools that serve every task.
@@ -34,38 +35,38 @@ pub struct Resolved {
     pub prompts: Vec<Prompt>,
     /// The resource templates.
     pub resources: Vec<Resource>,
-    /// The toolsets and what they are for.
+    /// The name and the description of each toolset.
     pub toolsets: Vec<(String, String)>,
 }
 
-/// A tool whose references are followed.
+/// A tool with resolved references.
 #[derive(Debug)]
 pub struct Tool {
     /// Its name.
     pub name: String,
     /// Its name for people.
     pub title: String,
-    /// Its family.
+    /// Its toolset.
     pub toolset: String,
     /// The operation that a generated handler calls.
     pub operation: Option<String>,
-    /// Whether it answers what the API does.
+    /// Whether it returns the API's answer unchanged.
     pub plain: bool,
     /// Its former names.
     pub aliases: Vec<String>,
     /// The operations that its handler calls.
     pub uses: Vec<String>,
-    /// What makes a call of it a task.
+    /// The task that a call of it makes.
     pub task: Option<TaskSource>,
-    /// What it touches on the machine of the server.
-    pub local: Local,
-    /// What clients may assume.
+    /// Its effect on files of the server's machine.
+    pub local: LocalEffect,
+    /// The properties that clients may assume.
     pub hints: Hints,
     /// Its arguments.
     pub params: Vec<Param>,
 }
 
-/// The hints under the names of the protocol.
+/// The hints with their names in the protocol.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Hints {
     /// It changes nothing.
@@ -89,21 +90,21 @@ pub struct Param {
     pub name: String,
     /// Its type, bounds, choices and default.
     pub shape: Shape,
-    /// Whether it must be given.
+    /// Whether it is required.
     pub required: bool,
-    /// Names that are accepted too.
+    /// Other accepted names.
     pub aliases: Vec<String>,
     /// Whether the values of a map may be null.
     pub null_values: bool,
-    /// What it becomes in a request of the mapped operation.
-    pub target: Option<Target>,
+    /// Its place in a request of the mapped operation.
+    pub target: Option<RequestTarget>,
 }
 
-/// Follows the references of the manifest.
+/// Resolves the references of the manifest.
 ///
 /// # Errors
-/// Returns every reference that leads nowhere, every override without a reason and every argument that cannot be.
-pub fn resolve(inputs: &Inputs<'_>, manifest: &Manifest) -> Result<Resolved, Vec<Problem>> {
+/// Every unknown reference, every override without a reason, and every invalid argument.
+pub fn resolve(inputs: &Inputs<'_>, manifest: &Manifest) -> Result<ResolvedManifest, Vec<Problem>> {
     let mut resolver = Resolver {
         file: &inputs.manifest.name,
         api: inputs.api,
@@ -126,7 +127,7 @@ pub fn resolve(inputs: &Inputs<'_>, manifest: &Manifest) -> Result<Resolved, Vec
     let resources = resolver.resources(manifest);
     resolver.problems.sort();
     if resolver.problems.is_empty() {
-        Ok(Resolved {
+        Ok(ResolvedManifest {
             tools,
             tasks,
             guides,
@@ -151,29 +152,29 @@ impl Resolver<'_> {
         self.problems.push(Problem::new(self.file, line, text));
     }
 
-    fn tool(&mut self, name: &At<String>, tool: &model::Tool, manifest: &Manifest) -> Tool {
+    fn tool(&mut self, name: &Located<String>, tool: &model::Tool, manifest: &Manifest) -> Tool {
         if !is_snake_case(name) {
             self.problem(
                 name.line,
                 format!(
-                    "`{}` is no name for a tool (write it in snake_case)",
+                    "`{}` is not a valid name for a tool (write it in snake_case)",
                     name.value
                 ),
             );
         }
         if !manifest.toolsets.contains_key(tool.toolset.as_str()) {
             let known = manifest.toolsets.keys().map(|name| name.as_str());
-            let meant = suggestion(&tool.toolset, known);
+            let hint = suggestion(&tool.toolset, known);
             self.problem(
                 tool.toolset.line,
-                format!("{}: no toolset `{}`{meant}", name.value, tool.toolset.value),
+                format!("{}: no toolset `{}`{hint}", name.value, tool.toolset.value),
             );
         }
         if let (Some(_), Some(first)) = (&tool.operation, tool.uses.first()) {
             self.problem(
                 first.line,
                 format!(
-                    "{}: `operation` says it already (remove `uses`)",
+                    "{}: `operation` already implies it (remove `uses`)",
                     name.value
                 ),
             );
@@ -190,11 +191,11 @@ impl Resolver<'_> {
         let uses: Vec<_> = tool.operation.iter().chain(&tool.uses).collect();
         for id in &uses {
             if !self.api.operations.contains_key(id.as_str()) {
-                let meant = suggestion(id, self.api.operations.keys().map(String::as_str));
+                let hint = suggestion(id, self.api.operations.keys().map(String::as_str));
                 self.problem(
                     id.line,
                     format!(
-                        "{}: the API has no operation `{}`{meant}",
+                        "{}: the API has no operation `{}`{hint}",
                         name.value, id.value
                     ),
                 );
@@ -203,11 +204,11 @@ impl Resolver<'_> {
         let params: Vec<_> = tool
             .params
             .iter()
-            .map(|(param, at)| self.param(name, tool, param, at))
+            .map(|(param, model)| self.param(name, tool, param, model))
             .collect();
         self.unique_names(name, tool);
         if let Some(operation) = &tool.operation {
-            self.mapped(name, operation, &params);
+            self.check_mapped(name, operation, &params);
         }
         let task = tool
             .makes_task
@@ -234,18 +235,18 @@ impl Resolver<'_> {
         }
     }
 
-    /// No name stands for two arguments.
-    fn unique_names(&mut self, tool: &At<String>, model: &model::Tool) {
+    /// Reports names that two arguments of a tool share.
+    fn unique_names(&mut self, tool: &Located<String>, model: &model::Tool) {
         let mut taken: BTreeMap<&str, &str> = model
             .params
             .keys()
             .map(|name| (name.as_str(), name.as_str()))
             .collect();
-        for (param, at) in model.params.iter() {
-            for alias in &at.aliases {
+        for (param, argument) in model.params.iter() {
+            for alias in &argument.aliases {
                 if let Some(other) = taken.insert(alias, param) {
                     let text = format!(
-                        "{}.{}: `{}` is a name of `{other}` already",
+                        "{}.{}: `{}` is already a name of `{other}`",
                         tool.value, param.value, alias.value
                     );
                     self.problem(alias.line, format!("{text} (choose another alias)"));
@@ -254,7 +255,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// No name stands for two tools.
+    /// Reports names that two tools share.
     fn unique_tools(&mut self, manifest: &Manifest) {
         let tools = || manifest.tools.iter();
         let mut taken: BTreeMap<&str, String> = tools()
@@ -264,12 +265,13 @@ impl Resolver<'_> {
             for alias in &tool.aliases {
                 let label = format!("{}: alias `{}`", name.value, alias.value);
                 if !is_snake_case(alias) {
-                    let text = format!("{label} is no name for a tool (write it in snake_case)");
+                    let text =
+                        format!("{label} is not a valid name for a tool (write it in snake_case)");
                     self.problem(alias.line, text);
                 }
                 let owner = format!("an alias of `{}`", name.value);
                 if let Some(other) = taken.insert(alias, owner) {
-                    let text = format!("{label} is {other} already (remove it here or there)");
+                    let text = format!("{label} is already {other} (remove one of them)");
                     self.problem(alias.line, text);
                 }
             }

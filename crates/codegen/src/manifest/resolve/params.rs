@@ -1,28 +1,28 @@
-//! Arguments: what they take from the API document, and what they say otherwise.
+//! Resolves arguments: types from the API document, and changes by the manifest.
 
 use serde_json::Value;
 
 use super::super::model;
 use super::super::names::is_snake_case;
 use super::super::shape::{FORMATS, Shape};
-use super::super::yaml::At;
+use super::super::yaml::Located;
 use super::{Param, Problem, Resolver};
 
 impl Resolver<'_> {
-    /// Gives one argument its full type.
+    /// Resolves the full type of one argument.
     pub(super) fn param(
         &mut self,
-        tool: &At<String>,
+        tool: &Located<String>,
         model: &model::Tool,
-        name: &At<String>,
-        param: &At<model::Param>,
+        name: &Located<String>,
+        param: &Located<model::Param>,
     ) -> Param {
         let label = format!("{}.{}", tool.value, name.value);
         if !is_snake_case(name) {
             self.problem(
                 name.line,
                 format!(
-                    "{label}: `{}` is no argument name (write it in snake_case)",
+                    "{label}: `{}` is not a valid name for an argument (write it in snake_case)",
                     name.value
                 ),
             );
@@ -44,20 +44,25 @@ impl Resolver<'_> {
         };
         let known = match &param.from {
             Some(from) => self.inherited(&label, from, param, &mut resolved),
-            None => self.own(&label, param, &mut resolved),
+            None => self.defined(&label, param, &mut resolved),
         };
         if let Some(operation) = &model.operation {
             resolved.target = self.target(&label, operation, name, param);
         }
         if known {
-            self.convertible(&label, name.line, &resolved);
-            self.plausible(&label, name, param, &mut resolved);
+            self.check_convertible(&label, name.line, &resolved);
+            self.check_consistent(&label, name, param, &mut resolved);
         }
         resolved
     }
 
-    /// A type of our own.
-    fn own(&mut self, label: &str, param: &At<model::Param>, resolved: &mut Param) -> bool {
+    /// Resolves a type that the manifest defines. Returns whether it is valid.
+    fn defined(
+        &mut self,
+        label: &str,
+        param: &Located<model::Param>,
+        resolved: &mut Param,
+    ) -> bool {
         if let Some(why) = &param.why {
             self.problem(
                 why.line,
@@ -76,12 +81,13 @@ impl Resolver<'_> {
         parsed
     }
 
-    /// A type of the API document, with what the manifest changes.
+    /// Resolves a type from the API document with the manifest's changes. Returns whether it is
+    /// valid.
     fn inherited(
         &mut self,
         label: &str,
-        from: &At<String>,
-        param: &At<model::Param>,
+        from: &Located<String>,
+        param: &Located<model::Param>,
         resolved: &mut Param,
     ) -> bool {
         let field = match self.api.field(from) {
@@ -113,7 +119,8 @@ impl Resolver<'_> {
             return false;
         }
         self.overrides(param, resolved);
-        // A default makes optional by itself; saying `required: false` as well is no second override.
+        // A default alone makes an argument optional, so `required: false` is not a second
+        // override.
         if param.required.is_none() && resolved.shape.default.is_some() {
             resolved.required = false;
         }
@@ -142,10 +149,11 @@ impl Resolver<'_> {
         true
     }
 
-    fn parse(&mut self, label: &str, kind: &At<String>, resolved: &mut Param) -> bool {
+    fn parse(&mut self, label: &str, kind: &Located<String>, resolved: &mut Param) -> bool {
         match Shape::parse(kind) {
             Ok(shape) => {
-                // An explicit type starts afresh: bounds and choices of another type mean nothing to it.
+                // A different type replaces everything, since bounds and choices of another type do
+                // not apply.
                 resolved.shape = if shape.kind == resolved.shape.kind && shape.items.is_none() {
                     Shape {
                         additional_properties: shape.additional_properties,
@@ -163,7 +171,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn overrides(&mut self, param: &At<model::Param>, resolved: &mut Param) {
+    fn overrides(&mut self, param: &Located<model::Param>, resolved: &mut Param) {
         let shape = &mut resolved.shape;
         if let Some(format) = &param.format {
             shape.format = Some(format.value.clone());
@@ -185,12 +193,12 @@ impl Resolver<'_> {
         }
     }
 
-    /// Bounds, choices and default fit the type and each other.
-    fn plausible(
+    /// Checks that bounds, choices and the default fit the type and each other.
+    fn check_consistent(
         &mut self,
         label: &str,
-        name: &At<String>,
-        param: &At<model::Param>,
+        name: &Located<String>,
+        param: &Located<model::Param>,
         resolved: &mut Param,
     ) {
         let shape = &resolved.shape;
@@ -209,10 +217,10 @@ impl Resolver<'_> {
             && (shape.kind != "string" || !FORMATS.contains(&format.value.as_str()))
         {
             let text = format!(
-                "{label}: no format `{}` for type {} (uuid, date-time and password are",
+                "{label}: there is no format `{}` for type {} (a string may have uuid, date-time or password)",
                 format.value, shape.kind
             );
-            self.problem(format.line, format!("{text} formats of a string)"));
+            self.problem(format.line, text);
         }
         let shape = &resolved.shape;
         if resolved.null_values && shape.additional_properties.is_none() {
@@ -251,7 +259,7 @@ impl Resolver<'_> {
                 .enumerate()
                 .filter(|entry| repeated(*entry))
             {
-                let text = format!("{label}: choice {choice} stands there twice (remove one)");
+                let text = format!("{label}: choice {choice} occurs twice (remove one)");
                 self.problem(choices.line, text);
             }
         }
@@ -275,7 +283,8 @@ impl Resolver<'_> {
     }
 }
 
-/// A bound as a whole number where it is one, since `1.0` reads badly in a schema.
+/// A bound as a JSON number. A whole number becomes an integer, since `1.0` reads badly in a
+/// schema.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "checked to be whole and small"
@@ -305,16 +314,16 @@ fn overridden(param: &model::Param) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
-fn param_line(param: &At<model::Param>, key: &str) -> u64 {
+fn param_line(param: &Located<model::Param>, key: &str) -> u64 {
     let line = match key {
-        "type" => param.r#type.as_ref().map(|at| at.line),
-        "format" => param.format.as_ref().map(|at| at.line),
-        "enum" => param.r#enum.as_ref().map(|at| at.line),
-        "default" => param.default.as_ref().map(|at| at.line),
-        "min" => param.min.as_ref().map(|at| at.line),
-        "max" => param.max.as_ref().map(|at| at.line),
-        "min_length" => param.min_length.as_ref().map(|at| at.line),
-        _ => param.required.as_ref().map(|at| at.line),
+        "type" => param.r#type.as_ref().map(|located| located.line),
+        "format" => param.format.as_ref().map(|located| located.line),
+        "enum" => param.r#enum.as_ref().map(|located| located.line),
+        "default" => param.default.as_ref().map(|located| located.line),
+        "min" => param.min.as_ref().map(|located| located.line),
+        "max" => param.max.as_ref().map(|located| located.line),
+        "min_length" => param.min_length.as_ref().map(|located| located.line),
+        _ => param.required.as_ref().map(|located| located.line),
     };
     line.unwrap_or(param.line)
 }

@@ -1,36 +1,36 @@
-//! What makes a call a task, and which tools serve tasks.
+//! Resolves the tools that make tasks and the tools that serve them.
 
 use super::super::model::{self, Manifest};
 use super::super::names::{is_snake_case, suggestion};
-use super::super::yaml::At;
+use super::super::yaml::Located;
 use super::{Param, Resolver};
 
-/// What makes a call of a tool a task.
+/// The task that a call of a tool makes.
 #[derive(Clone, Debug)]
 pub struct TaskSource {
-    /// The operation of the API that starts what the task follows.
+    /// The API operation that starts the work that the task follows.
     pub operation: String,
-    /// The field of the result with the id of what was started.
+    /// The field of the result that contains the id of the started operation.
     pub id: String,
-    /// The argument that says whether the call waits.
+    /// The argument that decides whether the call waits.
     pub waits: Option<String>,
 }
 
 /// The tools that serve every task.
 #[derive(Clone, Debug)]
 pub struct TaskTools {
-    /// Looks up what a task follows.
+    /// The tool that looks up the operation of a task.
     pub look_up: String,
-    /// Cancels it.
+    /// The tool that cancels the operation of a task.
     pub cancel: String,
 }
 
 impl Resolver<'_> {
     pub(super) fn task(
         &mut self,
-        name: &At<String>,
+        name: &Located<String>,
         tool: &model::Tool,
-        task: &At<model::MakesTask>,
+        task: &Located<model::MakesTask>,
         params: &[Param],
     ) -> TaskSource {
         let label = format!("{}.makes_task", name.value);
@@ -39,8 +39,8 @@ impl Resolver<'_> {
         if !uses.any(|used| used.as_str() == operation.as_str()) {
             let text = format!("{label}: the tool does not use `{}`", operation.value);
             let known = tool.operation.iter().chain(&tool.uses);
-            let meant = suggestion(operation, known.map(|id| id.as_str()));
-            self.problem(operation.line, format!("{text}{meant}"));
+            let hint = suggestion(operation, known.map(|id| id.as_str()));
+            self.problem(operation.line, format!("{text}{hint}"));
         } else if let Some(known) = self.api.operations.get(operation.as_str())
             && known.method != "POST"
         {
@@ -50,11 +50,14 @@ impl Resolver<'_> {
             );
             self.problem(
                 operation.line,
-                format!("{text} (name the POST that starts what the task follows)"),
+                format!("{text} (name the POST that starts the work of the task)"),
             );
         }
         if !is_snake_case(&task.id) {
-            let text = format!("{label}: `{}` is no field of a result", task.id.value);
+            let text = format!(
+                "{label}: `{}` is not a valid name for a field of a result",
+                task.id.value
+            );
             self.problem(task.id.line, format!("{text} (write it in snake_case)"));
         }
         if let Some(waits) = &task.waits {
@@ -70,9 +73,9 @@ impl Resolver<'_> {
                 }
                 None => {
                     let known = params.iter().map(|param| param.name.as_str());
-                    let meant = suggestion(waits, known);
+                    let hint = suggestion(waits, known);
                     let text = format!("{label}: the tool has no argument `{}`", waits.value);
-                    self.problem(waits.line, format!("{text}{meant}"));
+                    self.problem(waits.line, format!("{text}{hint}"));
                 }
             }
         }
@@ -83,7 +86,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Tasks that are made can be looked up and cancelled.
+    /// Checks that tools serve the tasks that other tools make, and resolves them.
     pub(super) fn task_tools(&mut self, manifest: &Manifest) -> Option<TaskTools> {
         let makes_task = manifest
             .tools
@@ -98,7 +101,8 @@ impl Resolver<'_> {
                 self.problem(task.line, text);
             }
             (Some(tasks), None) => {
-                let text = "tasks: no tool makes any (remove it, or add `makes_task` to a tool)";
+                let text =
+                    "tasks: no tool makes a task (remove `tasks`, or add `makes_task` to a tool)";
                 self.problem(tasks.line, text);
             }
             _ => {}
@@ -107,8 +111,8 @@ impl Resolver<'_> {
         for tool in [&tasks.look_up, &tasks.cancel] {
             if !manifest.tools.contains_key(tool.as_str()) {
                 let known = manifest.tools.keys().map(|name| name.as_str());
-                let meant = suggestion(tool, known);
-                let text = format!("tasks: there is no tool `{}`{meant}", tool.value);
+                let hint = suggestion(tool, known);
+                let text = format!("tasks: there is no tool `{}`{hint}", tool.value);
                 self.problem(tool.line, text);
             }
         }

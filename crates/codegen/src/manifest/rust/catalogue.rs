@@ -5,19 +5,23 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::super::Inputs;
-use super::super::model::Complete;
-use super::super::resolve::{Prompt, Resolved, Resource};
-use super::super::texts::Texts;
+use super::super::model::CompletionSource;
+use super::super::resolve::{Prompt, ResolvedManifest, Resource};
+use super::super::texts::RenderedTexts;
 use super::option;
 
-/// Guides, prompts and resources, and what is rendered at run time.
-pub(super) fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> TokenStream {
+/// The tables of guides, prompts and resources, and the templates rendered at run time.
+pub(super) fn generate(
+    inputs: &Inputs<'_>,
+    resolved: &ResolvedManifest,
+    texts: &RenderedTexts,
+) -> TokenStream {
     let guides = resolved.guides.iter().map(|guide| {
         let (name, title, doc) = (&guide.name, &guide.title, &guide.doc);
         let uri = &guide.uri;
         let known = texts.guides.iter().find(|(known, _)| known == name);
         let text = known.map_or("", |(_, text)| text.as_str());
-        let tools = texts.spoken_of_by(name);
+        let tools = texts.mentioned_by(name);
         quote! {
             Guide { name: #name, uri: #uri, title: #title, doc: #doc, text: #text, tools: &[#(#tools),*] }
         }
@@ -48,16 +52,16 @@ pub(super) fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) 
 
         #handlers
 
-        /// Every template by its name, for those that are rendered at run time.
+        /// The name and the text of every template, since the server renders some at run time.
         pub static TEMPLATES: [(&str, &str); #template_count] = [#(#templates),*];
 
-        /// What templates may speak of, as a JSON object: tools, toolsets, guides, prompts, resources, the instructions
-        /// and the version.
+        /// The values for templates, as a JSON object: tools, toolsets, guides, prompts, resources,
+        /// the instructions and the version.
         pub const FACTS: &str = #facts;
     }
 }
 
-fn prompt_entry(prompt: &Prompt, texts: &Texts) -> TokenStream {
+fn prompt_entry(prompt: &Prompt, texts: &RenderedTexts) -> TokenStream {
     let (name, title, description) = (&prompt.name, &prompt.title, &prompt.description);
     let template = &prompt.template;
     let arguments = prompt.arguments.iter().map(|argument| {
@@ -105,7 +109,7 @@ fn resource_entry(resource: &Resource) -> TokenStream {
     }
 }
 
-/// The variables of each resource, the trait with one handler for each, and the way there.
+/// The variables of each resource, the trait with one handler for each, and the dispatch.
 fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream {
     if resources.is_empty() {
         return TokenStream::new();
@@ -180,7 +184,7 @@ fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream
         /// Reads the resource template `name`.
         ///
         /// # Errors
-        /// Returns what its handler returned, or that there is no such template.
+        /// The error of the handler, or an unknown template.
         pub async fn read_resource<T: ResourceHandlers>(
             handlers: &T,
             name: &str,
@@ -199,15 +203,15 @@ fn variable_name(name: &str) -> Ident {
     syn::parse_str::<Ident>(name).unwrap_or_else(|_| format_ident!("r#{}", name))
 }
 
-fn completion(kind: Option<Complete>) -> TokenStream {
+fn completion(kind: Option<CompletionSource>) -> TokenStream {
     let name = match kind {
         None => return quote!(None),
-        Some(Complete::Image) => "Image",
-        Some(Complete::Path) => "Path",
-        Some(Complete::Operation) => "Operation",
-        Some(Complete::Instance) => "Instance",
-        Some(Complete::Import) => "Import",
-        Some(Complete::Guide) => "Guide",
+        Some(CompletionSource::Image) => "Image",
+        Some(CompletionSource::Path) => "Path",
+        Some(CompletionSource::Operation) => "Operation",
+        Some(CompletionSource::Instance) => "Instance",
+        Some(CompletionSource::Import) => "Import",
+        Some(CompletionSource::Guide) => "Guide",
     };
     let name = format_ident!("{}", name);
     quote!(Some(CompletionSource::#name))

@@ -1,17 +1,18 @@
-//! The methods of the traits, and the handlers of tools that map straight to an operation.
+//! The methods of the traits, and the handlers of tools that map directly to an operation.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use super::super::resolve::{Param, Target, Tool};
-use super::super::texts::Texts;
-use super::params::{field_name, is_collection, is_enum, is_given};
-use super::{result_type, sentence, snake_case, type_name};
+use super::super::resolve::{Param, RequestTarget, Tool};
+use super::super::texts::RenderedTexts;
+use super::params::{always_has_value, field_name, is_collection, is_enum};
+use super::{doc_text, result_type, snake_case, type_name};
 
-/// The method of a tool in the trait of its toolset, with its body if the manifest says all.
-pub(super) fn declare(tool: &Tool, texts: &Texts) -> TokenStream {
+/// The method of a tool in the trait of its toolset, with a generated body if the tool maps
+/// directly to an operation.
+pub(super) fn declare(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
     let (name, kind) = (format_ident!("{}", tool.name), type_name(tool));
-    let doc = sentence(texts.description(&tool.name));
+    let doc = doc_text(texts.description(&tool.name));
     let result = result_type(tool);
     let signature = quote! {
         #[doc = #doc]
@@ -29,8 +30,8 @@ pub(super) fn declare(tool: &Tool, texts: &Texts) -> TokenStream {
         .params
         .iter()
         .filter_map(|param| match param.target.as_ref()? {
-            Target::Parameter(name) => Some(parameter(param, name)),
-            Target::Body { .. } => None,
+            RequestTarget::Parameter(name) => Some(parameter(param, name)),
+            RequestTarget::Body { .. } => None,
         });
     let unused = tool.params.is_empty().then(|| quote!(let _ = p;));
     let body = body(tool);
@@ -59,8 +60,8 @@ fn body(tool: &Tool) -> Option<TokenStream> {
         .params
         .iter()
         .filter_map(|param| match param.target.as_ref()? {
-            Target::Parameter(_) => None,
-            Target::Body { name, optional, .. } => Some(field(param, name, *optional)),
+            RequestTarget::Parameter(_) => None,
+            RequestTarget::Body { name, optional, .. } => Some(field(param, name, *optional)),
         })
         .collect();
     (!setters.is_empty()).then(|| {
@@ -73,10 +74,10 @@ fn body(tool: &Tool) -> Option<TokenStream> {
     })
 }
 
-/// Gives an argument to the request as the parameter `name`, if it is there.
+/// Sets the request's parameter `name` to an argument, if it is given.
 fn parameter(param: &Param, name: &str) -> TokenStream {
     let (argument, setter, borrow) = (field_name(param), setter_name(name), borrow(param));
-    if is_given(param) || is_collection(&param.shape) {
+    if always_has_value(param) || is_collection(&param.shape) {
         return quote!(let request = request.#setter(p.#argument #borrow););
     }
     quote! {
@@ -87,18 +88,18 @@ fn parameter(param: &Param, name: &str) -> TokenStream {
     }
 }
 
-/// Gives an argument to the body as the field `name`, if it is there.
+/// Sets the body's field `name` to an argument, if it is given.
 fn field(param: &Param, name: &str, optional: bool) -> TokenStream {
     let (argument, setter, borrow) = (field_name(param), setter_name(name), borrow(param));
     let set = |value: TokenStream| {
-        // A setter converts what it is given, but not what an `Option` holds.
+        // A setter converts its argument, but not a value inside an `Option`.
         if optional && !is_collection(&param.shape) {
             quote!(body = body.#setter(Some(#value));)
         } else {
             quote!(body = body.#setter(#value #borrow);)
         }
     };
-    if is_given(param) || is_collection(&param.shape) {
+    if always_has_value(param) || is_collection(&param.shape) {
         return set(quote!(p.#argument));
     }
     let set = set(quote!(value));
@@ -109,7 +110,8 @@ fn field(param: &Param, name: &str, optional: bool) -> TokenStream {
     }
 }
 
-/// The client's enums and checked texts are made from `&str`, not all of them from `String`.
+/// `.as_str()` for texts and enums: all of the client's enums and checked texts convert from
+/// `&str`, but not all from `String`.
 fn borrow(param: &Param) -> Option<TokenStream> {
     let is_text = param.shape.kind == "string" && param.shape.format.is_none();
     (is_enum(param) || is_text).then(|| quote!(.as_str()))

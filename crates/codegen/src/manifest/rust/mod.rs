@@ -9,13 +9,13 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::Inputs;
-use super::model::Local;
-use super::resolve::{Resolved, Tool};
+use super::model::LocalEffect;
+use super::resolve::{ResolvedManifest, Tool};
 use super::schema::input_schema;
-use super::texts::Texts;
+use super::texts::RenderedTexts;
 
-/// Parameter structs, one trait for each toolset, dispatch and the table of tools.
-pub fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> String {
+/// Generates parameter structs, one trait for each toolset, the dispatch and the table of tools.
+pub fn generate(inputs: &Inputs<'_>, resolved: &ResolvedManifest, texts: &RenderedTexts) -> String {
     let params = resolved
         .tools
         .iter()
@@ -59,16 +59,16 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> Stri
 
         impl<T: #(#names)+*> Tools for T {}
 
-        // Every toolset must have handlers. Naming the traits one by one makes rustc name the missing one.
+        // Every toolset must have handlers. The list of traits makes rustc name a missing one.
         const _: fn() = || {
-            fn complete<T: #(#names)+*>() {}
-            complete::<Handlers>();
+            fn has_all_handlers<T: #(#names)+*>() {} has_all_handlers::<Handlers>();
         };
 
         /// Calls the tool `name`.
         ///
         /// # Errors
-        /// Returns an error that an agent can read: an unknown tool, wrong arguments, or what its handler returned.
+        /// An error for agents to read: an unknown tool, wrong arguments, or the error of the
+        /// handler.
         pub async fn dispatch<T: Tools>(
             tools: &T,
             name: &str,
@@ -84,13 +84,13 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> Stri
         /// All tools, in the order in which they are listed.
         pub static TOOLS: [Tool; #count] = [#(#table),*];
 
-        /// The tools that serve every task, if a tool makes any.
+        /// The tools that serve every task, if a tool makes tasks.
         pub const TASK_TOOLS: Option<TaskTools> = #tasks;
 
-        /// What a client is told when it connects.
+        /// The instructions that a client receives when it connects.
         pub const INSTRUCTIONS: &str = #instructions;
 
-        /// The template of that.
+        /// The template of the instructions.
         pub const INSTRUCTIONS_TEMPLATE: &str = #instructions_template;
 
         #catalogue
@@ -101,7 +101,8 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &Resolved, texts: &Texts) -> Stri
             inputs.manifest.name,
             prettyplease::unparse(&file)
         ),
-        // Cannot be: names are checked, everything else is quoted. rustc would say where.
+        // Unreachable, since names are checked and everything else is quoted. If it happened, rustc
+        // would show the position.
         Err(error) => format!("compile_error!({:?});", error.to_string()),
     }
 }
@@ -114,8 +115,9 @@ fn type_name(tool: &Tool) -> Ident {
     format_ident!("{}", tool.name.to_upper_camel_case())
 }
 
-/// A doc comment may not be taken for Rust or links by rustdoc: brackets of JSON and `<` are escaped.
-fn sentence(text: &str) -> String {
+/// A text as a doc comment. It escapes brackets and `<`, which rustdoc would take for links or
+/// HTML.
+fn doc_text(text: &str) -> String {
     let escaped = text
         .replace('[', "\\[")
         .replace(']', "\\]")
@@ -127,8 +129,8 @@ fn toolset(
     inputs: &Inputs<'_>,
     name: &str,
     doc: &str,
-    resolved: &Resolved,
-    texts: &Texts,
+    resolved: &ResolvedManifest,
+    texts: &RenderedTexts,
 ) -> TokenStream {
     let trait_name = trait_name(name);
     let methods = resolved
@@ -154,7 +156,7 @@ fn toolset(
     }
 }
 
-/// What a tool answers.
+/// The result type of a tool.
 fn result_type(tool: &Tool) -> TokenStream {
     if tool.plain {
         quote!(results::ApiAnswer)
@@ -164,21 +166,21 @@ fn result_type(tool: &Tool) -> TokenStream {
     }
 }
 
-/// The name that the generated client gives an operation or parameter.
+/// The name of an operation or parameter in the generated client.
 pub fn snake_case(name: &str) -> String {
     heck::ToSnakeCase::to_snake_case(name)
 }
 
-fn table_entry(tool: &Tool, texts: &Texts) -> TokenStream {
+fn table_entry(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
     let (name, title) = (&tool.name, &tool.title);
     let (toolset, description) = (&tool.toolset, texts.description(name));
     let hints = &tool.hints;
     let (read_only, destructive) = (hints.read_only, hints.destructive);
     let (idempotent, open_world) = (hints.idempotent, hints.open_world);
     let local = match tool.local {
-        Local::None => quote!(None),
-        Local::Read => quote!(Read),
-        Local::Write => quote!(Write),
+        LocalEffect::None => quote!(None),
+        LocalEffect::Read => quote!(Read),
+        LocalEffect::Write => quote!(Write),
     };
     let (tool_aliases, uses) = (&tool.aliases, &tool.uses);
     let task = match &tool.task {

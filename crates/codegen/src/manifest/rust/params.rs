@@ -7,21 +7,21 @@ use serde_json::Value;
 
 use super::super::resolve::{Param, Tool};
 use super::super::shape::Shape;
-use super::super::texts::Texts;
-use super::{sentence, type_name};
+use super::super::texts::RenderedTexts;
+use super::{doc_text, type_name};
 
 /// The struct with the arguments of a tool, and the enums in it.
-pub(super) fn declare(tool: &Tool, texts: &Texts) -> TokenStream {
+pub(super) fn declare(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
     let name = type_name(tool);
     let enums = tool.params.iter().filter_map(|param| choices(tool, param));
     let fields = tool.params.iter().map(|param| {
         let (field, doc) = (
             field_name(param),
-            sentence(texts.param(&tool.name, &param.name)),
+            doc_text(texts.param(&tool.name, &param.name)),
         );
         let kind = rust_type(tool, param);
-        let default =
-            (is_collection(&param.shape) && !is_given(param)).then(|| quote!(#[serde(default)]));
+        let default = (is_collection(&param.shape) && !always_has_value(param))
+            .then(|| quote!(#[serde(default)]));
         quote! {
             #[doc = #doc]
             #default
@@ -48,8 +48,8 @@ pub(super) fn field_name(param: &Param) -> Ident {
     }
 }
 
-/// Whether the argument is there after normalisation.
-pub(super) fn is_given(param: &Param) -> bool {
+/// Whether the argument always has a value after normalisation.
+pub(super) fn always_has_value(param: &Param) -> bool {
     param.required || param.shape.default.is_some()
 }
 
@@ -106,7 +106,7 @@ fn choices_name(tool: &Tool, param: &Param) -> Ident {
     )
 }
 
-/// What a list or a map holds, or the shape itself.
+/// The innermost element type of a list or map, or the shape itself.
 fn innermost(shape: &Shape) -> &Shape {
     let inner = shape
         .items
@@ -115,7 +115,7 @@ fn innermost(shape: &Shape) -> &Shape {
     inner.map_or(shape, |inner| innermost(inner))
 }
 
-/// The choices of a text as variants of an enum. `None` unless each makes a Rust name of its own.
+/// The choices of a text as variants of an enum. `None` unless each becomes a different Rust name.
 fn variants(shape: &Shape) -> Option<Vec<(Ident, &str)>> {
     let choices = shape.choices.as_ref()?;
     let variant = |choice: &'_ Value| -> Option<Ident> {
@@ -133,14 +133,14 @@ fn variants(shape: &Shape) -> Option<Vec<(Ident, &str)>> {
     Some(variants)
 }
 
-/// Whether an argument is an enum, and not a text, a list or a map.
+/// Whether an argument itself is an enum.
 pub(super) fn is_enum(param: &Param) -> bool {
     !is_collection(&param.shape) && variants(&param.shape).is_some()
 }
 
 fn rust_type(tool: &Tool, param: &Param) -> TokenStream {
     let kind = shape_type(tool, param, &param.shape);
-    if is_given(param) || is_collection(&param.shape) {
+    if always_has_value(param) || is_collection(&param.shape) {
         kind
     } else {
         quote!(::std::option::Option<#kind>)

@@ -1,27 +1,28 @@
-//! Reading YAML into our own types so that every value knows its line, and so that all mistakes are reported together.
+//! Reads YAML into types that keep the line of every value, and reports all mistakes together.
 //!
-//! serde stops at the first error. Here the text first becomes a tree of nodes; reading types from the tree records
-//! unknown and repeated keys and goes on, and an entry of a map that cannot be read is recorded and left out.
+//! Serde alone stops at the first error. Here, the text first becomes a tree of nodes. Reading
+//! types from the tree records unknown and repeated keys, records and skips invalid entries of
+//! maps, and continues.
 
-mod at;
-mod fault;
+mod located;
 mod node;
+mod read_error;
 mod reader;
 
-pub use at::{At, Map};
+pub use located::{Located, LocatedMap};
 
 use serde::de::DeserializeOwned;
 use serde_yaml::options::DuplicateKeyPolicy;
 
-use super::problem::{Problem, Source};
+use super::problem::{Problem, SourceFile};
 use node::Node;
 use reader::Reader;
 
 /// Reads a document as `T`.
 ///
 /// # Errors
-/// Returns a syntax error alone, else every unknown key, repeated key, missing key and wrong type.
-pub fn read<T: DeserializeOwned>(source: &Source) -> Result<T, Vec<Problem>> {
+/// A syntax error, or else every unknown key, repeated key, missing key and wrong type.
+pub fn read<T: DeserializeOwned>(source: &SourceFile) -> Result<T, Vec<Problem>> {
     let root: Node =
         serde_yaml::from_str_with_options(&source.text, options()).map_err(|error| {
             let text = error.without_snippet().to_string();
@@ -34,13 +35,13 @@ pub fn read<T: DeserializeOwned>(source: &Source) -> Result<T, Vec<Problem>> {
                 text,
             )]
         })?;
-    fault::take();
-    let read = T::deserialize(Reader(&root));
-    let faults = fault::take();
-    match read {
-        Ok(value) if faults.is_empty() => Ok(value),
+    read_error::take();
+    let result = T::deserialize(Reader(&root));
+    let mistakes = read_error::take();
+    match result {
+        Ok(value) if mistakes.is_empty() => Ok(value),
         _ => {
-            let mut problems: Vec<_> = faults
+            let mut problems: Vec<_> = mistakes
                 .into_iter()
                 .map(|(line, text)| Problem::new(&source.name, line, text))
                 .collect();
@@ -50,7 +51,7 @@ pub fn read<T: DeserializeOwned>(source: &Source) -> Result<T, Vec<Problem>> {
     }
 }
 
-/// YAML 1.2 booleans and numbers only: `no` and `0644` are texts.
+/// The options of the parser: only YAML 1.2 booleans and numbers, so `no` and `0644` are texts.
 fn options() -> serde_yaml::Options {
     serde_yaml::options! {
         strict_booleans: true,

@@ -1,4 +1,4 @@
-//! A YAML document as a tree, before it is known what it should be.
+//! A YAML document as a tree without types.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde_yaml::Spanned;
 /// A node with its line.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Where it begins.
+    /// The line of its beginning.
     pub(super) line: u64,
-    /// What it is.
-    pub(super) kind: Kind,
+    /// Its kind and value.
+    pub(super) kind: NodeKind,
 }
 
 /// A scalar or a collection.
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Null,
     Bool(bool),
     Integer(i64),
@@ -28,7 +28,7 @@ pub(super) enum Kind {
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = Spanned::<Kind>::deserialize(deserializer)?;
+        let spanned = Spanned::<NodeKind>::deserialize(deserializer)?;
         Ok(Self {
             line: spanned.referenced.line(),
             kind: spanned.value,
@@ -36,60 +36,60 @@ impl<'de> Deserialize<'de> for Node {
     }
 }
 
-impl<'de> Deserialize<'de> for Kind {
+impl<'de> Deserialize<'de> for NodeKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(KindVisitor)
+        deserializer.deserialize_any(NodeKindVisitor)
     }
 }
 
-struct KindVisitor;
+struct NodeKindVisitor;
 
-impl<'de> Visitor<'de> for KindVisitor {
-    type Value = Kind;
+impl<'de> Visitor<'de> for NodeKindVisitor {
+    type Value = NodeKind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a YAML value")
     }
 
-    fn visit_unit<E>(self) -> Result<Kind, E> {
-        Ok(Kind::Null)
+    fn visit_unit<E>(self) -> Result<NodeKind, E> {
+        Ok(NodeKind::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Kind, E> {
-        Ok(Kind::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<NodeKind, E> {
+        Ok(NodeKind::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Kind, E> {
-        Ok(Kind::Integer(value))
+    fn visit_i64<E>(self, value: i64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Integer(value))
     }
 
-    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Kind, E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<NodeKind, E> {
         i64::try_from(value)
-            .map(Kind::Integer)
+            .map(NodeKind::Integer)
             .map_err(|_| E::custom(format!("{value} is too large")))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Kind, E> {
-        Ok(Kind::Float(value))
+    fn visit_f64<E>(self, value: f64) -> Result<NodeKind, E> {
+        Ok(NodeKind::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Kind, E> {
-        Ok(Kind::Text(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<NodeKind, E> {
+        Ok(NodeKind::Text(value.to_owned()))
     }
 
-    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<NodeKind, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element()? {
             list.push(item);
         }
-        Ok(Kind::List(list))
+        Ok(NodeKind::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<NodeKind, A::Error> {
         let mut map = Vec::new();
         while let Some(entry) = entries.next_entry()? {
             map.push(entry);
         }
-        Ok(Kind::Map(map))
+        Ok(NodeKind::Map(map))
     }
 }

@@ -1,4 +1,4 @@
-//! Reads any type from a tree, so that unknown and repeated keys do not end the reading.
+//! Deserializes any type from a tree, and continues after unknown and repeated keys.
 
 use serde::de::value::{MapDeserializer, SeqDeserializer, U64Deserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, SeqAccess, Visitor};
@@ -6,35 +6,34 @@ use serde::forward_to_deserialize_any;
 use serde_yaml::Spanned;
 
 use super::super::names::suggestion;
-use super::fault::{Fault, record};
-use super::node::{Kind, Node};
+use super::node::{Node, NodeKind};
+use super::read_error::{ReadError, record};
 
-/// Reads any type from a node.
+/// Deserializes any type from a node.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(pub(super) &'a Node);
 
-/// The name under which `At` asks for a value with its line.
-pub(super) const AT: &str = "\0at";
+/// The struct name with which `Located` requests a value with its line.
+pub(super) const LOCATED: &str = "\0located";
 
 impl<'a> Reader<'a> {
     fn entries(
         entries: impl IntoIterator<Item = &'a (Spanned<String>, Node)>,
-    ) -> Vec<(Key<'a>, Reader<'a>)> {
+    ) -> Vec<(KeyReader<'a>, Reader<'a>)> {
         entries
             .into_iter()
-            .map(|(key, node)| (Key(key), Reader(node)))
+            .map(|(key, node)| (KeyReader(key), Reader(node)))
             .collect()
     }
 }
 
-/// The entries whose key was not seen before; the others are recorded.
+/// The entries without repetitions of a key, which are recorded.
 fn without_repeats(map: &[(Spanned<String>, Node)]) -> Vec<&(Spanned<String>, Node)> {
     let mut unique: Vec<&(Spanned<String>, Node)> = Vec::new();
     for entry in map {
         if let Some(first) = unique.iter().find(|known| known.0.value == entry.0.value) {
             let (name, first) = (&entry.0.value, first.0.referenced.line());
-            let text =
-                format!("the key `{name}` stands here again, first in line {first} (delete one)");
+            let text = format!("the key `{name}` is repeated, first in line {first} (delete one)");
             record(entry.0.referenced.line(), text);
         } else {
             unique.push(entry);
@@ -44,26 +43,28 @@ fn without_repeats(map: &[(Spanned<String>, Node)]) -> Vec<&(Spanned<String>, No
 }
 
 impl<'de> Deserializer<'de> for Reader<'_> {
-    type Error = Fault;
+    type Error = ReadError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         let value = match &self.0.kind {
-            Kind::Null => visitor.visit_unit(),
-            Kind::Bool(value) => visitor.visit_bool(*value),
-            Kind::Integer(value) => visitor.visit_i64(*value),
-            Kind::Float(value) => visitor.visit_f64(*value),
-            Kind::Text(value) => visitor.visit_str(value),
-            Kind::List(items) => visitor.visit_seq(SeqDeserializer::new(items.iter().map(Reader))),
-            Kind::Map(map) => visitor.visit_map(MapDeserializer::new(
+            NodeKind::Null => visitor.visit_unit(),
+            NodeKind::Bool(value) => visitor.visit_bool(*value),
+            NodeKind::Integer(value) => visitor.visit_i64(*value),
+            NodeKind::Float(value) => visitor.visit_f64(*value),
+            NodeKind::Text(value) => visitor.visit_str(value),
+            NodeKind::List(items) => {
+                visitor.visit_seq(SeqDeserializer::new(items.iter().map(Reader)))
+            }
+            NodeKind::Map(map) => visitor.visit_map(MapDeserializer::new(
                 Self::entries(without_repeats(map)).into_iter(),
             )),
         };
-        value.map_err(|fault| fault.at(self.0.line))
+        value.map_err(|error| error.record_at(self.0.line))
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self.0.kind {
-            Kind::Null => visitor.visit_none(),
+            NodeKind::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -72,7 +73,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ReadError> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -81,12 +82,12 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, ReadError> {
         let value = match &self.0.kind {
-            Kind::Text(text) => visitor.visit_enum(text.as_str().into_deserializer()),
+            NodeKind::Text(text) => visitor.visit_enum(text.as_str().into_deserializer()),
             _ => Err(de::Error::custom("this must be a word")),
         };
-        value.map_err(|fault: Fault| fault.at(self.0.line))
+        value.map_err(|error: ReadError| error.record_at(self.0.line))
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -94,14 +95,14 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        if name == AT {
-            return visitor.visit_seq(Placed {
+    ) -> Result<V::Value, ReadError> {
+        if name == LOCATED {
+            return visitor.visit_seq(LineAndValue {
                 line: Some(self.0.line),
                 value: Some(self),
             });
         }
-        let Kind::Map(map) = &self.0.kind else {
+        let NodeKind::Map(map) = &self.0.kind else {
             return self.deserialize_any(visitor);
         };
         let mut known = without_repeats(map);
@@ -120,7 +121,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let entries = MapDeserializer::new(Self::entries(known).into_iter());
         visitor
             .visit_map(entries)
-            .map_err(|fault: Fault| fault.at(self.0.line))
+            .map_err(|error: ReadError| error.record_at(self.0.line))
     }
 
     forward_to_deserialize_any! {
@@ -129,7 +130,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Fault> for Reader<'_> {
+impl<'de> IntoDeserializer<'de, ReadError> for Reader<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -137,13 +138,13 @@ impl<'de> IntoDeserializer<'de, Fault> for Reader<'_> {
     }
 }
 
-/// Reads a map's key.
-struct Key<'a>(&'a Spanned<String>);
+/// Deserializes the key of a map.
+struct KeyReader<'a>(&'a Spanned<String>);
 
-impl<'de> Deserializer<'de> for Key<'_> {
-    type Error = Fault;
+impl<'de> Deserializer<'de> for KeyReader<'_> {
+    type Error = ReadError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         visitor.visit_str(&self.0.value)
     }
 
@@ -152,8 +153,8 @@ impl<'de> Deserializer<'de> for Key<'_> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        visitor.visit_seq(Placed {
+    ) -> Result<V::Value, ReadError> {
+        visitor.visit_seq(LineAndValue {
             line: Some(self.0.referenced.line()),
             value: Some(self),
         })
@@ -165,7 +166,7 @@ impl<'de> Deserializer<'de> for Key<'_> {
     }
 }
 
-impl<'de> IntoDeserializer<'de, Fault> for Key<'_> {
+impl<'de> IntoDeserializer<'de, ReadError> for KeyReader<'_> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -173,21 +174,21 @@ impl<'de> IntoDeserializer<'de, Fault> for Key<'_> {
     }
 }
 
-/// A line, then the value that stands on it.
-struct Placed<D> {
+/// A sequence of a line and the value on it.
+struct LineAndValue<D> {
     line: Option<u64>,
     value: Option<D>,
 }
 
-impl<'de, D: Deserializer<'de, Error = Fault>> SeqAccess<'de> for Placed<D> {
-    type Error = Fault;
+impl<'de, D: Deserializer<'de, Error = ReadError>> SeqAccess<'de> for LineAndValue<D> {
+    type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Fault> {
+    ) -> Result<Option<T::Value>, ReadError> {
         if let Some(line) = self.line.take() {
-            let line: U64Deserializer<Fault> = line.into_deserializer();
+            let line: U64Deserializer<ReadError> = line.into_deserializer();
             return seed.deserialize(line).map(Some);
         }
         self.value

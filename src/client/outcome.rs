@@ -1,4 +1,4 @@
-//! From the events of a run to its outcome.
+//! The outcome of a run, from its events or from its record.
 
 use std::time::Duration;
 
@@ -7,49 +7,52 @@ use uuid::Uuid;
 use super::events::{Chunk, Event, Payload, decode};
 use crate::{Error, OperationKind, OperationStatus, types};
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Outcome {
     /// The operation.
     pub operation: Uuid,
-    /// Success, also of a command that exits with another status than 0; failed, if it could not run; or cancelled.
+    /// The final status. A command that exits with a non-zero status is a success; a failed run
+    /// could not run its command.
     pub status: OperationStatus,
     /// The main process's exit status; none if it was killed or never ran.
     pub exit_code: Option<i64>,
     /// The signal that killed the main process.
     pub signal: Option<i64>,
-    /// Whether it was killed because its time was up.
+    /// Whether the main process was killed because its time limit expired.
     pub timed_out: bool,
-    /// What the main process wrote to its standard output.
-    pub stdout: Captured,
-    /// What it wrote to its standard error.
-    pub stderr: Captured,
-    /// The image that resulted: the source if nothing changed; none if the run was disposable or failed.
+    /// The standard output of the main process.
+    pub stdout: CapturedStream,
+    /// The standard error of the main process.
+    pub stderr: CapturedStream,
+    /// The result image. It is the source image if nothing changed, and none if the run was
+    /// disposable or failed.
     pub result_image: Option<Uuid>,
-    /// Size of the result image in bytes, where the backend says it.
+    /// Size of the result image in bytes, if the backend reports it.
     pub image_size: Option<u64>,
-    /// Why it failed.
+    /// The reason of a failure.
     pub error: Option<String>,
     /// How long the operation took.
     pub duration: Duration,
-    /// What the main process used, where its exit was seen.
+    /// The resources that the main process used, if its exit was reported.
     pub resources: Option<types::EventResources>,
 }
 
 /// A recorded stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Captured {
+pub struct CapturedStream {
     /// The recorded bytes, exactly as written.
     pub bytes: Vec<u8>,
-    /// How many bytes were written, as far as the backend says; at least what is recorded.
+    /// Number of bytes written. It is the number of recorded bytes unless the backend reports a
+    /// larger one.
     pub total: u64,
-    /// Whether something is missing from the record.
+    /// Whether bytes are missing from the record.
     pub truncated: bool,
 }
 
-impl Captured {
+impl CapturedStream {
     fn push(&mut self, chunk: &Chunk) {
         self.bytes.extend_from_slice(&chunk.bytes);
         self.total = self.total.max(self.bytes.len() as u64);
@@ -66,7 +69,8 @@ impl Captured {
         let Some(stream) = stream else {
             return Ok(Self::default());
         };
-        let bytes = decode(stream.value, stream.encoding).map_err(Error::Protocol)?;
+        let bytes = decode(stream.value, stream.encoding)
+            .map_err(|error| Error::Protocol(error.to_string()))?;
         Ok(Self {
             total: bytes.len() as u64,
             bytes,
@@ -75,43 +79,43 @@ impl Captured {
     }
 }
 
-/// Folds events into an [`Outcome`], one at a time.
+/// Builds an [`Outcome`] from events, one at a time.
 ///
 /// ```
-/// use contree::{Fold, events::Event};
+/// use contree::{OutcomeBuilder, events::Event};
 ///
-/// let mut fold = Fold::new("018f2b5c-0000-7000-8000-000000000001".parse()?);
+/// let mut builder = OutcomeBuilder::new("018f2b5c-0000-7000-8000-000000000001".parse()?);
 /// for event in [
 ///     r#"{"id":1,"spid":1,"type":"stdout","data":{"value":"hi\n","encoding":"ascii"}}"#,
 ///     r#"{"id":2,"spid":0,"type":"completion","data":{"status":"SUCCESS","duration_ms":7}}"#,
 /// ] {
-///     fold.apply(&Event::from_json(event)?);
+///     builder.apply(&Event::from_json(event)?);
 /// }
-/// assert_eq!(fold.finish()?.stdout.bytes, b"hi\n");
+/// assert_eq!(builder.finish()?.stdout.bytes, b"hi\n");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Fold {
+pub struct OutcomeBuilder {
     operation: Uuid,
-    stdout: Captured,
-    stderr: Captured,
+    stdout: CapturedStream,
+    stderr: CapturedStream,
     exit: Option<types::EventDataExit>,
     completion: Option<types::EventDataCompletion>,
 }
 
-impl Fold {
-    /// Begins with no event.
+impl OutcomeBuilder {
+    /// Creates a builder without events.
     pub fn new(operation: Uuid) -> Self {
         Self {
             operation,
-            stdout: Captured::default(),
-            stderr: Captured::default(),
+            stdout: CapturedStream::default(),
+            stderr: CapturedStream::default(),
             exit: None,
             completion: None,
         }
     }
 
-    /// Takes the next event. Those of other processes than the main one change nothing.
+    /// Adds the next event. Output and exits of subprocesses change nothing.
     pub fn apply(&mut self, event: &Event) {
         match &event.payload {
             Payload::Completion(completion) => self.completion = Some(completion.clone()),
@@ -128,14 +132,14 @@ impl Fold {
         }
     }
 
-    /// The outcome.
+    /// Returns the outcome.
     ///
     /// # Errors
-    /// [`Error::Protocol`] if the completion has not been seen.
+    /// [`Error::Protocol`] if no completion event was added.
     pub fn finish(self) -> Result<Outcome, Error> {
         let completion = self.completion.ok_or_else(|| {
             Error::Protocol(format!(
-                "the events of operation {} lack its completion",
+                "the events of operation {} have no completion event",
                 self.operation
             ))
         })?;
@@ -163,21 +167,22 @@ impl TryFrom<types::OperationResponse> for Outcome {
     /// The outcome of a run from the record of its operation.
     ///
     /// # Errors
-    /// [`Error::Protocol`] if it is not over, or a stream cannot be decoded.
+    /// [`Error::Protocol`] if the operation has not ended, or a stream cannot be decoded.
     fn try_from(operation: types::OperationResponse) -> Result<Self, Error> {
         let (Some(uuid), Some(status)) = (operation.uuid, operation.status) else {
             return Err(Error::Protocol(
-                "an operation without uuid or status".into(),
+                "the record of an operation has no uuid or no status".into(),
             ));
         };
         if !status.is_terminal() {
             return Err(Error::Protocol(format!(
-                "operation {uuid} is {status}, not over"
+                "operation {uuid} is {status} and has not ended"
             )));
         }
         let result = match operation.metadata {
             Some(types::OperationMetadata::OperationInstanceMetadata(metadata)) => metadata.result,
-            // What is no run's metadata reads as an import's, of which every field is optional.
+            // Invalid metadata of a run is parsed as that of an import, whose fields are all
+            // optional.
             Some(_) if operation.kind == Some(OperationKind::Instance) => {
                 return Err(Error::Protocol(format!(
                     "the record of run {uuid} cannot be read"
@@ -198,8 +203,8 @@ impl TryFrom<types::OperationResponse> for Outcome {
             exit_code: state.exit_code.filter(|code| *code >= 0),
             signal: state.signal.filter(|signal| *signal > 0),
             timed_out: state.timed_out.unwrap_or_default(),
-            stdout: Captured::from_repr(stdout)?,
-            stderr: Captured::from_repr(stderr)?,
+            stdout: CapturedStream::from_repr(stdout)?,
+            stderr: CapturedStream::from_repr(stderr)?,
             result_image: operation
                 .result_image_uuid
                 .or(operation.result.and_then(|result| result.image)),
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn records_that_cannot_be_read_are_no_empty_outcomes() {
+    fn invalid_records_do_not_become_empty_outcomes() {
         let uuid = Uuid::nil();
         let mut record = json!({"uuid": uuid, "kind": "instance", "status": "SUCCESS", "metadata": {"command": 7}});
         assert!(matches!(outcome(record.clone()), Err(Error::Protocol(_))));
@@ -238,9 +243,9 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_needs_its_completion() {
+    fn an_outcome_needs_a_completion_event() {
         assert!(matches!(
-            Fold::new(Uuid::nil()).finish(),
+            OutcomeBuilder::new(Uuid::nil()).finish(),
             Err(Error::Protocol(_))
         ));
     }

@@ -1,4 +1,4 @@
-//! The rules: which value counts, which backend follows, and what to say about it.
+//! The rules that select a backend from flags, environment and profile files.
 
 use super::error::{ConfigError, MissingToken};
 use super::files::Profile;
@@ -7,24 +7,24 @@ use crate::{Backend, Error};
 
 /// The hosted service's address for IAM tokens.
 pub const DEFAULT_IAM_URL: &str = "https://api.tokenfactory.nebius.com/sandboxes";
-/// The address that the first release took for a token without a URL.
+/// The address that the first release used for a token without a URL.
 pub const FIRST_RELEASE_URL: &str = "https://contree.dev";
 
 /// A Contree service and the credentials for it.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Cloud {
+pub struct CloudBackend {
     /// The base URL, without `/v1`.
     pub url: String,
     /// The bearer token.
     pub token: String,
-    /// The project, only where the token's kind takes one.
+    /// The project; only an IAM token has one.
     pub project: Option<String>,
-    /// The token's kind.
+    /// The kind of the token.
     pub auth_type: AuthType,
 }
 
-impl Cloud {
+impl CloudBackend {
     /// The backend that a client connects to.
     ///
     /// # Errors
@@ -38,9 +38,9 @@ impl Cloud {
     }
 }
 
-impl std::fmt::Debug for Cloud {
+impl std::fmt::Debug for CloudBackend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cloud")
+        f.debug_struct("CloudBackend")
             .field("url", &self.url)
             .field("token", &"<hidden>")
             .field("project", &self.project)
@@ -52,34 +52,34 @@ impl std::fmt::Debug for Cloud {
 /// The backend in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Selected {
+pub enum SelectedBackend {
     /// A service.
-    Cloud(Cloud),
+    Cloud(CloudBackend),
     /// The embedded engine.
     Local,
 }
 
-/// What was decided, and why.
+/// The selected backend, the reason for it, and notes for the user.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Decision {
-    /// The backend, or what keeps one from being used.
-    pub selected: Result<Selected, ConfigError>,
-    /// Why this backend, for people.
+pub struct BackendSelection {
+    /// The backend, or the error that prevents the use of one.
+    pub backend: Result<SelectedBackend, ConfigError>,
+    /// The reason for this backend, as text for users.
     pub why: String,
-    /// What else the user should know: ignored variables, files open to others.
+    /// Notes for the user, such as ignored variables and files that other users may read.
     pub notes: Vec<String>,
 }
 
-/// A value and where it comes from.
+/// A value and its source.
 #[derive(Clone)]
-struct FoundValue {
+struct SourcedValue {
     value: String,
     source: String,
     first_release: bool,
 }
 
-/// The places to look in, most important first.
+/// The sources of token, URL and project. Each method reads them in order of precedence.
 struct ValueSources<'a> {
     flags: &'a Flags,
     environment: &'a Environment,
@@ -88,14 +88,20 @@ struct ValueSources<'a> {
     nebius: bool,
 }
 
-/// Decides from flags, environment and files alone; nothing is read, written or asked.
+/// Selects a backend from flags, environment and files alone. It does no input or output.
 #[must_use]
-pub fn decide(flags: &Flags, environment: &Environment, files: &ProfileFiles) -> Decision {
+pub fn select_backend(
+    flags: &Flags,
+    environment: &Environment,
+    files: &ProfileFiles,
+) -> BackendSelection {
     let mut notes = files.warnings.clone();
-    let nebius = nebius(environment, &mut notes);
-    let (selected, why) = match choice(flags, environment) {
-        Err(error) => (Err(error), "the backend's name is wrong".to_owned()),
-        Ok((BackendChoice::Local, source)) => (Ok(Selected::Local), format!("{source} says so")),
+    let nebius = has_nebius_variables(environment, &mut notes);
+    let (backend, why) = match choice(flags, environment) {
+        Err(error) => (Err(error), "the name of the backend is unknown".to_owned()),
+        Ok((BackendChoice::Local, source)) => {
+            (Ok(SelectedBackend::Local), format!("selected by {source}"))
+        }
         Ok((choice, source)) => cloud_or_local(
             choice,
             &source,
@@ -106,8 +112,8 @@ pub fn decide(flags: &Flags, environment: &Environment, files: &ProfileFiles) ->
             &mut notes,
         ),
     };
-    Decision {
-        selected,
+    BackendSelection {
+        backend,
         why,
         notes,
     }
@@ -129,8 +135,9 @@ fn choice(
     }
 }
 
-/// The two variables count together or not at all: either alone is often set for another program.
-fn nebius(environment: &Environment, notes: &mut Vec<String>) -> bool {
+/// Whether both Nebius variables are set. One alone is ignored with a note, since it is often set
+/// for another program.
+fn has_nebius_variables(environment: &Environment, notes: &mut Vec<String>) -> bool {
     const KEY: &str = "NEBIUS_API_KEY";
     const PROJECT: &str = "NEBIUS_AI_PROJECT";
     let lone = |set, unset| format!("{set} is set without {unset}, so it is ignored");
@@ -154,7 +161,7 @@ fn cloud_or_local(
     files: &ProfileFiles,
     nebius: bool,
     notes: &mut Vec<String>,
-) -> (Result<Selected, ConfigError>, String) {
+) -> (Result<SelectedBackend, ConfigError>, String) {
     if let Some(problem) = files.problems.first() {
         return (
             Err(ConfigError::File(problem.clone())),
@@ -173,12 +180,12 @@ fn cloud_or_local(
         nebius,
     };
     let (token, url, project) = (sources.token(), sources.url(), sources.project());
-    let given: Vec<&str> = [&token, &url, &project]
+    let used_sources: Vec<&str> = [&token, &url, &project]
         .into_iter()
         .flatten()
-        .map(|found| found.source.as_str())
+        .map(|value| value.source.as_str())
         .collect();
-    let hinted = if flags.auth_type.is_some() {
+    let cloud_hint = if flags.auth_type.is_some() {
         Some("--auth-type")
     } else if flags.profile.is_some() {
         Some("--profile")
@@ -187,33 +194,33 @@ fn cloud_or_local(
             .get("CONTREE_PROFILE")
             .map(|_| "CONTREE_PROFILE")
     };
-    if choice == BackendChoice::Auto && given.is_empty() && hinted.is_none() {
+    if choice == BackendChoice::Auto && used_sources.is_empty() && cloud_hint.is_none() {
         return (
-            Ok(Selected::Local),
+            Ok(SelectedBackend::Local),
             "no token and no URL are configured".into(),
         );
     }
     let why = match choice {
-        BackendChoice::Cloud => format!("{source} says so"),
-        _ => format!("found {}", places(&given, hinted)),
+        BackendChoice::Cloud => format!("selected by {source}"),
+        _ => format!("found {}", unique_sources(&used_sources, cloud_hint)),
     };
     (
-        cloud(&sources, token, url, project, notes).map(Selected::Cloud),
+        cloud(&sources, token, url, project, notes).map(SelectedBackend::Cloud),
         why,
     )
 }
 
-fn places(given: &[&str], hinted: Option<&str>) -> String {
+fn unique_sources(used: &[&str], cloud_hint: Option<&str>) -> String {
     let mut unique: Vec<&str> = Vec::new();
-    for place in given.iter().copied().chain(hinted) {
-        if !unique.contains(&place) {
-            unique.push(place);
+    for source in used.iter().copied().chain(cloud_hint) {
+        if !unique.contains(&source) {
+            unique.push(source);
         }
     }
     unique.join(", ")
 }
 
-/// The active profile: an explicit name must exist, the name `default` need not.
+/// The active profile. A profile that the user names must exist; the profile `default` need not.
 fn profile<'a>(
     flags: &'a Flags,
     environment: &'a Environment,
@@ -260,11 +267,11 @@ fn profile<'a>(
 
 fn cloud(
     sources: &ValueSources<'_>,
-    token: Option<FoundValue>,
-    url: Option<FoundValue>,
-    project: Option<FoundValue>,
+    token: Option<SourcedValue>,
+    url: Option<SourcedValue>,
+    project: Option<SourcedValue>,
     notes: &mut Vec<String>,
-) -> Result<Cloud, ConfigError> {
+) -> Result<CloudBackend, ConfigError> {
     let Some(token) = token else {
         let given = match (url, project) {
             (Some(url), _) => MissingToken::Url(url.source),
@@ -291,7 +298,7 @@ fn cloud(
         }
     };
     let project = match (auth_type, project) {
-        (AuthType::Iam, project) => project.map(|found| found.value),
+        (AuthType::Iam, project) => project.map(|project| project.value),
         (AuthType::Jwt, Some(project)) => {
             notes.push(format!(
                 "the project ({}) is not sent: JWT tokens carry their own",
@@ -301,7 +308,7 @@ fn cloud(
         }
         (AuthType::Jwt, None) => None,
     };
-    Ok(Cloud {
+    Ok(CloudBackend {
         url,
         token: token.value,
         project,
@@ -310,30 +317,30 @@ fn cloud(
 }
 
 impl ValueSources<'_> {
-    fn flag(value: Option<&String>, name: &str) -> Option<FoundValue> {
-        found(value.filter(|value| !value.is_empty())?, name)
+    fn flag(value: Option<&String>, name: &str) -> Option<SourcedValue> {
+        sourced(value.filter(|value| !value.is_empty())?, name)
     }
 
-    fn variable(&self, name: &str) -> Option<FoundValue> {
-        found(self.environment.get(name)?, name)
+    fn variable(&self, name: &str) -> Option<SourcedValue> {
+        sourced(self.environment.get(name)?, name)
     }
 
-    fn profile(&self, field: impl Fn(&Profile) -> Option<&String>) -> Option<FoundValue> {
+    fn profile(&self, field: impl Fn(&Profile) -> Option<&String>) -> Option<SourcedValue> {
         let (name, profile) = self.profile?;
-        found(field(profile)?, &format!("profile `{name}`"))
+        sourced(field(profile)?, &format!("profile `{name}`"))
     }
 
-    fn first_release(&self, variable: &str, field: Option<&String>) -> Option<FoundValue> {
-        let found = self
+    fn first_release(&self, variable: &str, field: Option<&String>) -> Option<SourcedValue> {
+        let value = self
             .variable(variable)
-            .or_else(|| found(field?, &self.files.first_release_path.display().to_string()))?;
-        Some(FoundValue {
+            .or_else(|| sourced(field?, &self.files.first_release_path.display().to_string()))?;
+        Some(SourcedValue {
             first_release: true,
-            ..found
+            ..value
         })
     }
 
-    fn token(&self) -> Option<FoundValue> {
+    fn token(&self) -> Option<SourcedValue> {
         Self::flag(self.flags.token.as_ref(), "--token")
             .or_else(|| self.variable("CONTREE_TOKEN"))
             .or_else(|| self.variable("NEBIUS_API_KEY").filter(|_| self.nebius))
@@ -343,7 +350,7 @@ impl ValueSources<'_> {
             })
     }
 
-    fn url(&self) -> Option<FoundValue> {
+    fn url(&self) -> Option<SourcedValue> {
         Self::flag(self.flags.url.as_ref(), "--url")
             .or_else(|| self.variable("CONTREE_URL"))
             .or_else(|| self.profile(|profile| profile.url.as_ref()))
@@ -352,7 +359,7 @@ impl ValueSources<'_> {
             })
     }
 
-    fn project(&self) -> Option<FoundValue> {
+    fn project(&self) -> Option<SourcedValue> {
         Self::flag(self.flags.project.as_ref(), "--project")
             .or_else(|| self.variable("CONTREE_PROJECT"))
             .or_else(|| self.variable("NEBIUS_AI_PROJECT").filter(|_| self.nebius))
@@ -379,8 +386,8 @@ impl ValueSources<'_> {
     }
 }
 
-fn found(value: &str, source: &str) -> Option<FoundValue> {
-    Some(FoundValue {
+fn sourced(value: &str, source: &str) -> Option<SourcedValue> {
+    Some(SourcedValue {
         value: value.to_owned(),
         source: source.to_owned(),
         first_release: false,

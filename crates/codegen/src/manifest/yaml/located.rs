@@ -1,4 +1,4 @@
-//! Values that know their line.
+//! Values with their line in the file.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,46 +9,46 @@ use std::ops::Deref;
 use indexmap::IndexMap;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::reader::AT;
+use super::reader::LOCATED;
 
-/// A value and the line it stands on. Equality and hash look at the value alone.
+/// A value and its line. Equality and hash ignore the line.
 #[derive(Clone, Debug, Default)]
-pub struct At<T> {
+pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Its line, counted from 1. For a block scalar that is its first line of text.
+    /// The line, counted from 1. For a block scalar, it is the first line of the text.
     pub line: u64,
 }
 
-/// A map that keeps the order of the file, with a line for each key and each value.
+/// A map in the order of the file, with a line for each key and each value.
 #[derive(Clone, Debug)]
-pub struct Map<T>(pub IndexMap<At<String>, At<T>>);
+pub struct LocatedMap<T>(pub IndexMap<Located<String>, Located<T>>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Located<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_struct(AT, &[], AtVisitor(PhantomData))
+        deserializer.deserialize_struct(LOCATED, &[], LocatedVisitor(PhantomData))
     }
 }
 
-struct AtVisitor<T>(PhantomData<T>);
+struct LocatedVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for AtVisitor<T> {
-    type Value = At<T>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for LocatedVisitor<T> {
+    type Value = Located<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value with its line")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<At<T>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Located<T>, A::Error> {
         let line = parts.next_element()?;
         let value = parts.next_element()?;
         line.zip(value)
-            .map(|(line, value)| At { value, line })
+            .map(|(line, value)| Located { value, line })
             .ok_or_else(|| de::Error::invalid_length(0, &self))
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LocatedMap<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(EntriesVisitor(PhantomData))
     }
@@ -57,36 +57,36 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Map<T> {
 struct EntriesVisitor<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> Visitor<'de> for EntriesVisitor<T> {
-    type Value = Map<T>;
+    type Value = LocatedMap<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("keys with values")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Map<T>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<LocatedMap<T>, A::Error> {
         let mut map = IndexMap::new();
-        while let Some(key) = entries.next_key::<At<String>>()? {
-            if let Recovered(Some(value)) = entries.next_value()? {
+        while let Some(key) = entries.next_key::<Located<String>>()? {
+            if let LenientValue(Some(value)) = entries.next_value()? {
                 map.insert(key, value);
             }
         }
-        Ok(Map(map))
+        Ok(LocatedMap(map))
     }
 }
 
 /// A value, or nothing if it could not be read and the reason is recorded.
-struct Recovered<T>(Option<At<T>>);
+struct LenientValue<T>(Option<Located<T>>);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Recovered<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for LenientValue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct("Recovered", RecoveredVisitor(PhantomData))
+        deserializer.deserialize_newtype_struct("LenientValue", LenientValueVisitor(PhantomData))
     }
 }
 
-struct RecoveredVisitor<T>(PhantomData<T>);
+struct LenientValueVisitor<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for RecoveredVisitor<T> {
-    type Value = Recovered<T>;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for LenientValueVisitor<T> {
+    type Value = LenientValue<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
@@ -95,12 +95,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for RecoveredVisitor<T> {
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
-    ) -> Result<Recovered<T>, D::Error> {
-        Ok(Recovered(At::deserialize(deserializer).ok()))
+    ) -> Result<LenientValue<T>, D::Error> {
+        Ok(LenientValue(Located::deserialize(deserializer).ok()))
     }
 }
 
-impl<T> Deref for At<T> {
+impl<T> Deref for Located<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -108,34 +108,34 @@ impl<T> Deref for At<T> {
     }
 }
 
-impl Borrow<str> for At<String> {
+impl Borrow<str> for Located<String> {
     fn borrow(&self) -> &str {
         &self.value
     }
 }
 
-impl<T: PartialEq> PartialEq for At<T> {
+impl<T: PartialEq> PartialEq for Located<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
     }
 }
 
-impl<T: Eq> Eq for At<T> {}
+impl<T: Eq> Eq for Located<T> {}
 
-impl<T: Hash> Hash for At<T> {
+impl<T: Hash> Hash for Located<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.value.hash(state);
     }
 }
 
-impl<T> Default for Map<T> {
+impl<T> Default for LocatedMap<T> {
     fn default() -> Self {
         Self(IndexMap::new())
     }
 }
 
-impl<T> Deref for Map<T> {
-    type Target = IndexMap<At<String>, At<T>>;
+impl<T> Deref for LocatedMap<T> {
+    type Target = IndexMap<Located<String>, Located<T>>;
 
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -143,7 +143,7 @@ impl<T> Deref for Map<T> {
 }
 
 #[cfg(feature = "schema")]
-impl<T: schemars::JsonSchema> schemars::JsonSchema for At<T> {
+impl<T: schemars::JsonSchema> schemars::JsonSchema for Located<T> {
     fn inline_schema() -> bool {
         T::inline_schema()
     }
@@ -158,7 +158,7 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for At<T> {
 }
 
 #[cfg(feature = "schema")]
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Map<T> {
+impl<T: schemars::JsonSchema> schemars::JsonSchema for LocatedMap<T> {
     fn inline_schema() -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! What goes wrong while a type is read.
+//! Errors of reading a type, which are recorded so that reading can continue.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,27 +8,28 @@ use serde::de;
 use super::super::names::nearest;
 
 thread_local! {
-    /// What the running `read` has found so far, by line; serde offers no place to carry it.
-    static FAULTS: RefCell<Vec<(u64, String)>> = const { RefCell::new(Vec::new()) };
+    /// The mistakes of the running `read`, with their lines. A static, since serde passes no state
+    /// along.
+    static MISTAKES: RefCell<Vec<(u64, String)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Notes a mistake; the reading goes on.
+/// Records a mistake, so that reading can continue.
 pub(super) fn record(line: u64, text: String) {
-    FAULTS.with_borrow_mut(|faults| faults.push((line, text)));
+    MISTAKES.with_borrow_mut(|mistakes| mistakes.push((line, text)));
 }
 
-/// What was noted since the last call.
+/// Returns the mistakes recorded since the last call.
 pub(super) fn take() -> Vec<(u64, String)> {
-    FAULTS.take()
+    MISTAKES.take()
 }
 
-/// Stops the reading of one value. `None` once its text is recorded, which happens as soon as the line is known.
+/// The error of one value. It contains a text until the line is known and the text is recorded.
 #[derive(Debug)]
-pub(super) struct Fault(Option<String>);
+pub(super) struct ReadError(Option<String>);
 
-impl Fault {
-    /// Notes the text, unless that is done.
-    pub(super) fn at(self, line: u64) -> Self {
+impl ReadError {
+    /// Records the text with its line, unless it is already recorded.
+    pub(super) fn record_at(self, line: u64) -> Self {
         if let Some(text) = self.0 {
             record(line, text);
         }
@@ -36,15 +37,15 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_deref().unwrap_or_default())
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for ReadError {}
 
-impl de::Error for Fault {
+impl de::Error for ReadError {
     fn custom<T: fmt::Display>(text: T) -> Self {
         Self(Some(text.to_string()))
     }
@@ -57,7 +58,7 @@ impl de::Error for Fault {
             other => other.to_string(),
         };
         Self(Some(format!(
-            "{found} cannot stand here (write {expected})"
+            "{found} is not allowed here (write {expected})"
         )))
     }
 
@@ -66,12 +67,12 @@ impl de::Error for Fault {
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let meant = nearest(variant, expected.iter().copied());
-        let meant = meant
+        let suggested = nearest(variant, expected.iter().copied());
+        let hint = suggested
             .map(|name| format!(" (did you mean `{name}`?)"))
             .unwrap_or_default();
         Self(Some(format!(
-            "`{variant}` is not one of {}{meant}",
+            "`{variant}` is not one of {}{hint}",
             expected.join(", ")
         )))
     }

@@ -1,26 +1,26 @@
-//! Texts speak only of tools, arguments and guides that exist.
+//! Checks that texts mention only tools, arguments and guides that exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::model::Manifest;
 use super::names::suggestion;
 use super::problem::Problem;
-use super::resolve::{Resolved, guide_uri};
-use super::templates::{Entry, is_template};
+use super::resolve::{ResolvedManifest, guide_uri};
+use super::templates::{TextEntry, is_template};
 
-/// The names that a text may mention.
-pub struct Names<'a> {
+/// Checks texts against the names that they may mention.
+pub struct MentionChecker<'a> {
     tools: BTreeMap<&'a str, Vec<&'a str>>,
-    /// Former names of tools, each with the name of today.
+    /// Former names of tools, each with the current name.
     aliases: BTreeMap<&'a str, &'a str>,
     guides: Vec<&'a str>,
-    /// What the URI of every guide begins with.
-    guide: String,
+    /// The prefix of the URI of every guide.
+    guide_prefix: String,
 }
 
-impl<'a> Names<'a> {
-    /// The names of a manifest.
-    pub fn new(scheme: &str, manifest: &'a Manifest, resolved: &'a Resolved) -> Self {
+impl<'a> MentionChecker<'a> {
+    /// Creates a checker with the names of a manifest.
+    pub fn new(scheme: &str, manifest: &'a Manifest, resolved: &'a ResolvedManifest) -> Self {
         let tools = resolved.tools.iter().map(|tool| {
             let params = tool
                 .params
@@ -30,22 +30,25 @@ impl<'a> Names<'a> {
             (tool.name.as_str(), params)
         });
         let aliases = resolved.tools.iter().flat_map(|tool| {
-            let former = tool.aliases.iter();
-            former.map(|alias| (alias.as_str(), tool.name.as_str()))
+            tool.aliases
+                .iter()
+                .map(|alias| (alias.as_str(), tool.name.as_str()))
         });
         Self {
             tools: tools.collect(),
             aliases: aliases.collect(),
             guides: manifest.guides.keys().map(|name| name.as_str()).collect(),
-            guide: guide_uri(scheme, ""),
+            guide_prefix: guide_uri(scheme, ""),
         }
     }
 
-    /// Checks a rendered text: calls between backticks such as `` `run(image=…)` ``, also those on lines of their own in
-    /// a block of code, and links to guides. Answers the tools that it speaks of.
+    /// Checks a rendered text: calls in code such as `` `run(image=…)` ``, and links to guides. In
+    /// a code block, each line may be a call.
+    ///
+    /// Returns the tools that the text mentions.
     pub fn check(
         &self,
-        entry: Entry<'_>,
+        entry: TextEntry<'_>,
         source: &str,
         text: &str,
         problems: &mut Vec<Problem>,
@@ -55,7 +58,7 @@ impl<'a> Names<'a> {
         } else {
             (entry.file.to_owned(), entry.line)
         };
-        // A page repeats what descriptions say: that is reported where it stands.
+        // A page repeats descriptions, so a mistake that was already reported for one is skipped.
         let mut report = |mention: &str, text: String| {
             let line = source
                 .lines()
@@ -66,28 +69,28 @@ impl<'a> Names<'a> {
                 problems.push(Problem::new(&file, first + line, text));
             }
         };
-        for span in code(text) {
+        for span in code_lines(text) {
             if let Some((name, arguments)) = call(span) {
                 self.call(span, name, arguments, &mut report);
             }
         }
-        for link in text.split(&self.guide).skip(1) {
+        for link in text.split(&self.guide_prefix).skip(1) {
             let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
             let name = &link[..link.find(|c| !name(c)).unwrap_or(link.len())];
             if !name.is_empty() && !self.guides.contains(&name) {
-                let meant = suggestion(name, self.guides.iter().copied());
+                let hint = suggestion(name, self.guides.iter().copied());
                 report(
-                    &format!("{}{name}", self.guide),
-                    format!("there is no such guide{meant}"),
+                    &format!("{}{name}", self.guide_prefix),
+                    format!("there is no such guide{hint}"),
                 );
             }
         }
-        self.spoken_of(text)
+        self.mentioned_tools(text)
     }
 
-    /// The tools that a text speaks of between backticks.
-    pub fn spoken_of(&self, text: &str) -> BTreeSet<String> {
-        code(text)
+    /// The tools that a text mentions between backticks.
+    pub fn mentioned_tools(&self, text: &str) -> BTreeSet<String> {
+        code_lines(text)
             .map(|span| call(span).map_or(span, |(name, _)| name))
             .filter(|name| self.tools.contains_key(name))
             .map(str::to_owned)
@@ -96,29 +99,26 @@ impl<'a> Names<'a> {
 
     fn call(&self, span: &str, name: &str, arguments: &str, report: &mut impl FnMut(&str, String)) {
         let Some(params) = self.tools.get(name) else {
-            if let Some(today) = self.aliases.get(name) {
-                let text = format!("that is a former name of `{today}` (write `{today}`)");
+            if let Some(current) = self.aliases.get(name) {
+                let text = format!("that is a former name of `{current}` (write `{current}`)");
                 report(span, text);
                 return;
             }
-            let meant = suggestion(name, self.tools.keys().copied());
-            report(span, format!("there is no tool `{name}`{meant}"));
+            let hint = suggestion(name, self.tools.keys().copied());
+            report(span, format!("there is no tool `{name}`{hint}"));
             return;
         };
         for argument in keywords(arguments) {
             if !params.contains(&argument) {
-                let meant = suggestion(argument, params.iter().copied());
-                report(
-                    span,
-                    format!("`{name}` has no argument `{argument}`{meant}"),
-                );
+                let hint = suggestion(argument, params.iter().copied());
+                report(span, format!("`{name}` has no argument `{argument}`{hint}"));
             }
         }
     }
 }
 
-/// What stands between backticks, line by line.
-fn code(text: &str) -> impl Iterator<Item = &str> {
+/// The lines between backticks.
+fn code_lines(text: &str) -> impl Iterator<Item = &str> {
     text.split('`')
         .skip(1)
         .step_by(2)

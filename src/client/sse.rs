@@ -1,27 +1,27 @@
-//! Server-sent events: from bytes to frames.
+//! Decoding of server-sent events (SSE).
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-/// The longest line that is accepted: a chunk of output, base64-coded, with room to spare.
-const LINE: usize = 64 * 1024 * 1024;
+/// Length in bytes of the longest accepted line: a chunk of output in base64, with room to spare.
+const MAX_LINE: usize = 64 * 1024 * 1024;
 
 /// One frame of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Frame {
-    /// The frame's `event:`.
+pub(super) struct SseFrame {
+    /// The value of `event:`.
     pub(super) event: String,
-    /// Its `data:` lines.
+    /// The values of the `data:` lines, joined by line ends.
     pub(super) data: String,
 }
 
-/// Takes the stream's bytes as they come and gives out the frames that are complete. A frame that the end of the stream
-/// cuts is no frame.
+/// Decodes a stream of bytes into complete frames. A frame cut off by the end of the stream is
+/// dropped.
 #[derive(Debug, Default)]
-pub(super) struct Frames {
+pub(super) struct SseDecoder {
     buffer: BytesMut,
-    /// How much of the buffer is known to hold no line end.
+    /// Number of leading bytes of the buffer that contain no line end.
     searched: usize,
-    frame: Frame,
+    frame: SseFrame,
     has_data: bool,
 }
 
@@ -29,22 +29,22 @@ pub(super) struct Frames {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LineTooLong;
 
-impl Frames {
+impl SseDecoder {
     pub(super) fn push(&mut self, bytes: &Bytes) -> Result<(), LineTooLong> {
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() > LINE && !self.buffer.contains(&b'\n') {
+        if self.buffer.len() > MAX_LINE && !self.buffer.contains(&b'\n') {
             return Err(LineTooLong);
         }
         Ok(())
     }
 
     /// The next complete frame, if there is one yet.
-    pub(super) fn next(&mut self) -> Option<Frame> {
+    pub(super) fn next(&mut self) -> Option<SseFrame> {
         while let Some(line) = self.line() {
             let line = String::from_utf8_lossy(&line);
             if line.is_empty() {
                 let frame = std::mem::take(&mut self.frame);
-                // Keep-alive comments come as frames without data.
+                // Keep-alive comments look like frames without data.
                 if std::mem::take(&mut self.has_data) {
                     return Some(frame);
                 }
@@ -61,7 +61,7 @@ impl Frames {
                     self.frame.data.push_str(value);
                     self.has_data = true;
                 }
-                // Ids stand in the events themselves; a line that begins with a colon is a comment.
+                // The events contain their ids; a line that begins with a colon is a comment.
                 _ => {}
             }
         }
@@ -70,8 +70,8 @@ impl Frames {
 
     /// The next complete line without its end, which is LF or CR LF.
     fn line(&mut self) -> Option<BytesMut> {
-        let unseen = &self.buffer[self.searched..];
-        let Some(end) = unseen.iter().position(|byte| *byte == b'\n') else {
+        let unsearched = &self.buffer[self.searched..];
+        let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
             self.searched = self.buffer.len();
             return None;
         };
@@ -90,13 +90,13 @@ mod tests {
     use super::*;
 
     fn frames(chunks: &[&str]) -> Vec<(String, String)> {
-        let mut frames = Frames::default();
+        let mut decoder = SseDecoder::default();
         let mut out = Vec::new();
         for chunk in chunks {
-            frames
+            decoder
                 .push(&Bytes::copy_from_slice(chunk.as_bytes()))
                 .unwrap();
-            while let Some(frame) = frames.next() {
+            while let Some(frame) = decoder.next() {
                 out.push((frame.event, frame.data));
             }
         }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_frame_is_none() {
+    fn an_incomplete_frame_is_dropped() {
         assert_eq!(frames(&["event: exit\ndata: {\"id\":1}\n"]), vec![]);
         assert_eq!(frames(&[": keepalive\n\n"]), vec![]);
     }
