@@ -279,8 +279,8 @@ fn sandbox(setup: &Setup) -> Vec<DoctorCheck> {
             area: "sandbox",
             name: check.name.to_owned(),
             state: match check.state {
-                engine::State::Fine => CheckState::Fine,
-                engine::State::Degraded => CheckState::Degraded,
+                engine::CheckState::Fine => CheckState::Fine,
+                engine::CheckState::Degraded => CheckState::Degraded,
                 _ => CheckState::Missing,
             },
             detail: check.detail,

@@ -79,8 +79,8 @@ impl Watcher for RawOutput {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match stream {
             // After a failed write, later output is dropped: a gap is worse than an early end.
-            Stream::Stdout if *state != WriteState::Fine => {}
-            Stream::Stdout => match write(bytes) {
+            OutputStream::Stdout if *state != WriteState::Fine => {}
+            OutputStream::Stdout => match write(bytes) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                     *state = WriteState::Closed;

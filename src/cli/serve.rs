@@ -45,7 +45,7 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
             Some(options) => over_http(session.clone(), options, stop).await,
         };
         // Running operations end with an engine in this process; those of a service continue.
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, session.cancel_left())
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, session.cancel_unattended())
             .await
             .is_err()
         {

@@ -104,7 +104,7 @@ impl Setup {
         let mut info = BackendInfo::default();
         info.why.clone_from(&self.backend_selection.why);
         info.notes.clone_from(&self.backend_selection.notes);
-        let connect: Connect = match (&self.backend_selection.backend, &self.directories) {
+        let connect: ClientFactory = match (&self.backend_selection.backend, &self.directories) {
             (Ok(SelectedBackend::Cloud(cloud)), _) => {
                 info.name = "cloud";
                 let cloud = cloud.clone();
@@ -165,7 +165,7 @@ impl Setup {
     }
 
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    fn local(&self, _directories: &Directories, is_server: bool) -> Connect {
+    fn local(&self, _directories: &Directories, is_server: bool) -> ClientFactory {
         match self.local_config() {
             Ok(config) => {
                 super::network::warn(&config);
@@ -176,7 +176,7 @@ impl Setup {
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
-    fn local(&self, _directories: &Directories, _is_server: bool) -> Connect {
+    fn local(&self, _directories: &Directories, _is_server: bool) -> ClientFactory {
         failing(super::error::NO_ENGINE.to_owned())
     }
 }
@@ -213,7 +213,7 @@ fn connect(cloud: &CloudBackend) -> Result<Client, Error> {
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn local(config: crate::engine::LocalConfig, is_server: bool) -> Connect {
+fn local(config: crate::engine::LocalConfig, is_server: bool) -> ClientFactory {
     Box::new(move || {
         let config = config.clone();
         async move {

@@ -6,7 +6,11 @@ use crate::store::credentials;
 use contree_registry::{Login, RegistryHost};
 
 /// Finds the credentials for a registry: those that `registry_auth` stored, else Docker's.
-pub(super) async fn stored(cx: &Context, client: &Client, registry: &RegistryHost) -> Option<Login> {
+pub(super) async fn stored(
+    cx: &Context,
+    client: &Client,
+    registry: &RegistryHost,
+) -> Option<Login> {
     let backend = client.backend().identity();
     let key = registry.clone();
     let found = cx

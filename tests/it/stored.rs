@@ -142,9 +142,9 @@ impl StoredRelease {
         config
     }
 
-    async fn engine(&self) -> Local {
+    async fn engine(&self) -> TestEngine {
         // The engine's test helper removes its own directory, so it gets an empty one.
-        Local::with(self.config(), data_dir()).await
+        TestEngine::with(self.config(), data_dir()).await
     }
 
     fn session(&self) -> Raw {
@@ -401,7 +401,7 @@ fn an_unchanged_directory_is_not_sent_again() {
 fn stored_credentials_are_still_used() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for stored in StoredRelease::all() {
-        let registry = runtime.block_on(Registry::start(Access::Basic));
+        let registry = runtime.block_on(Registry::start(Authentication::Basic));
         let layer = Layer::new().file("file", "").bytes();
         registry.push("one", &Image::new(&[(layer, Packing::Gzip)], &[]));
         // The registry of that time had another port.
