@@ -67,7 +67,8 @@ impl<'a> Comparison<'a> {
             .unwrap()
             .iter()
             .find(|(candidate, item)| {
-                nameless(candidate) == nameless(path) && item.get(&method).is_some()
+                without_parameter_names(candidate) == without_parameter_names(path)
+                    && item.get(&method).is_some()
             });
         let Some((_, item)) = item else {
             return self.report(format!("{place}: missing"));
@@ -85,7 +86,7 @@ impl<'a> Comparison<'a> {
             }
         }
         for (kind, schema) in fact["requestBody"].as_object().into_iter().flatten() {
-            let body = folded(&ours["requestBody"], document);
+            let body = resolved(&ours["requestBody"], document);
             self.schema(
                 &format!("{place} body"),
                 schema,
@@ -97,7 +98,7 @@ impl<'a> Comparison<'a> {
             if status.as_str() >= "400" {
                 continue;
             }
-            let other = folded(&ours["responses"][status], document);
+            let other = resolved(&ours["responses"][status], document);
             if other.as_object().is_none_or(Map::is_empty) {
                 self.report(format!("{place}: answer {status} is missing"));
             }
@@ -111,7 +112,7 @@ impl<'a> Comparison<'a> {
     fn parameter(&mut self, place: &str, fact: &Value, operation: &Value) {
         let place = format!("{place}?{}", fact["name"].as_str().unwrap());
         let ours = operation["parameters"].as_array().into_iter().flatten();
-        let mut ours = ours.map(|parameter| folded(parameter, self.document));
+        let mut ours = ours.map(|parameter| resolved(parameter, self.document));
         let named =
             |parameter: &Value| parameter["in"] == fact["in"] && parameter["name"] == fact["name"];
         let Some(ours) = ours.find(named) else {
@@ -120,7 +121,7 @@ impl<'a> Comparison<'a> {
         if fact["required"] == true && ours["required"] != true {
             self.report(format!("{place}: not required"));
         }
-        let mut schema = folded(&ours["schema"], self.document);
+        let mut schema = resolved(&ours["schema"], self.document);
         if schema["type"] == "array" {
             schema = schema["items"].clone();
         }
@@ -131,7 +132,10 @@ impl<'a> Comparison<'a> {
         if depth > 12 {
             return;
         }
-        let (fact, ours) = (folded(fact, &self.fact_root), folded(ours, self.document));
+        let (fact, ours) = (
+            resolved(fact, &self.fact_root),
+            resolved(ours, self.document),
+        );
         for key in ["type", "format", "default", "minimum", "maximum", "pattern"] {
             let composed = ["oneOf", "anyOf", "properties"]
                 .iter()
@@ -174,14 +178,14 @@ impl<'a> Comparison<'a> {
 }
 
 /// The segments of a path, without the names of parameters.
-fn nameless(path: &str) -> Vec<&str> {
+fn without_parameter_names(path: &str) -> Vec<&str> {
     path.split('/')
         .map(|part| if part.starts_with('{') { "{}" } else { part })
         .collect()
 }
 
 /// Resolves references and merges `allOf`, so that two notations of one schema are equal.
-fn folded(node: &Value, root: &Value) -> Value {
+fn resolved(node: &Value, root: &Value) -> Value {
     let mut node = node.clone();
     while let Some(reference) = node["$ref"].as_str() {
         node = root
@@ -195,7 +199,7 @@ fn folded(node: &Value, root: &Value) -> Value {
     let mut merged = node.as_object().unwrap().clone();
     merged.remove("allOf");
     for part in parts {
-        let part = folded(&part, root);
+        let part = resolved(&part, root);
         for (key, value) in part.as_object().unwrap() {
             let into = merged.entry(key.clone()).or_insert_with(|| value.clone());
             match (key.as_str(), into, value) {

@@ -10,7 +10,7 @@ pub enum ClientError {
         /// The path of the document.
         document: String,
         /// The syntax error.
-        source: serde_yaml::Error,
+        source: Box<serde_yaml::Error>,
     },
     /// The document is not valid OpenAPI after the transforms.
     #[error("{document}, after its transforms: {source}")]
@@ -34,7 +34,7 @@ pub enum ClientError {
         /// The path of the document.
         document: String,
         /// The error of the generator.
-        source: progenitor::Error,
+        source: Box<progenitor::Error>,
     },
     /// The generated code is invalid.
     #[error("{document}: the generated client: {source}")]

@@ -46,7 +46,7 @@ pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, Clien
     let mut document: Value =
         serde_yaml::from_str(document).map_err(|source| ClientError::Document {
             document: name.to_owned(),
-            source,
+            source: Box::new(source),
         })?;
     transforms::apply(&mut document, settings.transforms);
     let mut generator = Generator::new(&generator_settings(settings, "crate")?);
@@ -106,7 +106,7 @@ fn source(
 ) -> Result<String, ClientError> {
     let tokens = tokens.map_err(|source| ClientError::Generator {
         document: name.to_owned(),
-        source,
+        source: Box::new(source),
     })?;
     let file = syn::parse2(tokens.into_token_stream()).map_err(|source| ClientError::Syntax {
         document: name.to_owned(),

@@ -317,7 +317,7 @@ impl Api {
             .map_err(|source| ReferenceError::Schema {
                 reference: reference.to_owned(),
                 owner: owner.to_owned(),
-                source,
+                source: Box::new(source),
             })?;
         let properties = merged.get("properties").and_then(Value::as_object);
         let Some(property) = properties.and_then(|properties| properties.get(name)) else {

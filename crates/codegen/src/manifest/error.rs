@@ -100,7 +100,7 @@ pub enum ReferenceError {
         /// Its first part.
         owner: String,
         /// The reason.
-        source: ShapeError,
+        source: Box<ShapeError>,
     },
 }
 
