@@ -3,11 +3,11 @@
 //! The steps of an import:
 //! 1. `source` parses which image to import.
 //! 2. `prepare` downloads and verifies the missing layers. A helper of the sandbox crate unpacks
-//!   them inside the user namespace.
+//!    them inside the user namespace.
 //! 3. `commit` makes the image in one transaction.
 //!
-//! Until then, all data is in the operation's run directory and in layer rows that are not ready.
-//! Cleanup removes both, so an import that ends early leaves nothing behind.
+//! Before the commit, all data is in the operation's run directory and in layer rows that are not
+//! ready. Cleanup removes both, so an import that ends early leaves nothing behind.
 
 mod commit;
 mod context;
