@@ -1,4 +1,4 @@
-//! Both compilers work for another project: their output contains no name of this one.
+//! The API and manifest compilers work for another project: their output does not name this one.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

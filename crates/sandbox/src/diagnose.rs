@@ -1,4 +1,4 @@
-//! Checks whether sandboxes can run on this machine, with remedies.
+//! Checks whether sandboxes can run on this machine, and proposes remedies.
 
 use std::fs;
 use std::io;
@@ -89,6 +89,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
         Err(Error::Unavailable(unavailable)) => Some(prerequisite_of(unavailable)),
         Err(_) => Some(SANDBOX),
     };
+    // A start needs them in this order, so those before the failed one are met.
     let prerequisites: [(&str, &dyn Fn() -> Check); 6] = [
         (MEMFD, &|| {
             Check::fine(MEMFD, "the init is run from a sealed in-memory file")
@@ -132,7 +133,7 @@ pub fn diagnose(root: &Path, options: &StoreOptions) -> Vec<Check> {
             checks.push(recorded_ids(root, options));
             checks.push(Check::fine(
                 SANDBOX,
-                format!("one was made and ended in {}", root.display()),
+                format!("a test sandbox started and ended in {}", root.display()),
             ));
         }
         Err(Error::Unavailable(unavailable)) => {

@@ -55,7 +55,7 @@ pub enum DbError {
         path: PathBuf,
     },
     /// SQLite failed to run a statement.
-    #[error("database: {0}")]
+    #[error("the database cannot run a statement: {0}")]
     Sqlite(#[from] rusqlite::Error),
 }
 
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn migrations_are_applied_once_and_in_order() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("t.db");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("t.db");
         drop(open(&path, &[FIRST]).expect("first schema"));
         let connection = open(&path, &[FIRST, SECOND]).expect("second schema");
         connection
@@ -159,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_newer_schema_is_an_error_and_the_file_is_unchanged() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("t.db");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("t.db");
         drop(open(&path, &[FIRST, SECOND]).expect("two"));
         assert!(matches!(
             open(&path, &[FIRST]),
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_a_database_is_named_and_unchanged() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("t.db");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("t.db");
         let text = "this is a text, and long enough to be read as a header".repeat(20);
         std::fs::write(&path, &text).expect("write");
         let error = open(&path, &[FIRST]).expect_err("no database");
@@ -185,9 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn many_openers_of_a_new_file_agree() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("t.db");
+    fn concurrent_openers_of_a_new_file_all_succeed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("t.db");
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
@@ -208,10 +208,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_may_read_it() {
+    fn only_the_owner_may_read_a_database() {
         use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("t.db");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("t.db");
         drop(open(&path, &[FIRST]).expect("open"));
         let mode = std::fs::metadata(&path)
             .expect("metadata")

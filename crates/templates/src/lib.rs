@@ -28,7 +28,7 @@ pub fn environment<'source>() -> Result<Environment<'source>, minijinja::Error> 
         }
     });
     environment.add_filter("quoted", quoted);
-    environment.add_test("reference", is_reference);
+    environment.add_test("reference", is_image_reference);
     Ok(environment)
 }
 
@@ -39,7 +39,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Returns whether a text has the form of an image argument: `tag:NAME` or a UUID.
-fn is_reference(text: &str) -> bool {
+fn is_image_reference(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
     let is_uuid = lengths == [8, 4, 4, 4, 12]

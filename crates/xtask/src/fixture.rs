@@ -21,9 +21,9 @@ impl Fixture {
     /// # Errors
     /// Fails if a file cannot be read.
     pub fn read(root: &Path) -> Result<Self, String> {
-        let folder = root.join(FIXTURE_DIRECTORY);
-        let read = |name| files::read(&folder, name).map_err(|error| error.to_string());
-        let templates = files::read_templates(&folder.join("templates"));
+        let directory = root.join(FIXTURE_DIRECTORY);
+        let read = |name| files::read(&directory, name).map_err(|error| error.to_string());
+        let templates = files::read_templates(&directory.join("templates"));
         Ok(Self {
             manifest: read("tools.yaml")?,
             api: read("api.yaml")?,

@@ -38,7 +38,7 @@ impl GeneratedFile {
 pub struct StaleFile {
     /// Its path in the repository.
     pub path: PathBuf,
-    /// The reason, completing "PATH …".
+    /// The reason, as the rest of a sentence that begins with the path.
     pub why: String,
 }
 
@@ -84,20 +84,20 @@ pub fn sync(
     Ok(stale)
 }
 
-/// Removes or reports the files in `folder`, a path below `root`, that are not in `files`.
+/// Removes or reports the files in `directory`, a path below `root`, that are not in `files`.
 ///
 /// # Errors
 /// Fails if the directory cannot be read or a file cannot be removed.
 pub fn remove_others(
     root: &Path,
-    folder: &str,
+    directory: &str,
     files: &[GeneratedFile],
     mode: SyncMode,
 ) -> Result<Vec<StaleFile>, String> {
-    let report = |error: io::Error| format!("{folder}: {error}");
+    let report = |error: io::Error| format!("cannot list or clean {directory}: {error}");
     let mut stale = Vec::new();
-    for entry in fs::read_dir(root.join(folder)).map_err(report)? {
-        let path = Path::new(folder).join(entry.map_err(report)?.file_name());
+    for entry in fs::read_dir(root.join(directory)).map_err(report)? {
+        let path = Path::new(directory).join(entry.map_err(report)?.file_name());
         if files.iter().any(|file| file.path == path) {
             continue;
         }
@@ -115,8 +115,8 @@ pub fn remove_others(
 
 /// Replaces a file atomically, because a test may be reading it.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
     }
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.new", std::process::id()));
@@ -133,7 +133,7 @@ fn difference(actual: &str, expected: &str) -> String {
         .enumerate()
         .find(|(_, (actual, expected))| actual != expected);
     difference.map_or_else(
-        || "at a line's end".to_owned(),
+        || "only line ends differ".to_owned(),
         |(index, (actual, expected))| {
             let shown = |line: Option<&str>| line.unwrap_or("(end)").to_owned();
             format!(

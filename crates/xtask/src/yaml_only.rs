@@ -1,4 +1,4 @@
-//! Tools that consist of a YAML entry alone, without a handler in Rust, over the repository's API.
+//! Tools for the repository's API that consist of a YAML entry alone, without a handler in Rust.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub fn compile_alone(root: &Path) -> Result<Output, String> {
             "instructions: Uploads.\ntoolsets:\n  files: Files\ntools:{TOOLS}unexposed:\n{unexposed}"
         ),
     };
-    compiled(&manifest, &api, &[])
+    compile_sources(&manifest, &api, &[])
 }
 
 /// Compiles the repository's own manifest with these tools added.
@@ -55,9 +55,9 @@ pub fn compile_alone(root: &Path) -> Result<Output, String> {
 /// # Errors
 /// Returns the mistakes in it, one per line.
 pub fn compile_added(root: &Path) -> Result<Output, String> {
-    let read = |error: std::io::Error| error.to_string();
-    let mut shipped = files::read(root, "tools.yaml").map_err(read)?;
-    let templates = files::read_templates(&root.join("templates")).map_err(read)?;
+    let message = |error: std::io::Error| error.to_string();
+    let mut shipped = files::read(root, "tools.yaml").map_err(message)?;
+    let templates = files::read_templates(&root.join("templates")).map_err(message)?;
     let (before, after) = shipped
         .text
         .split_once("\ntools:\n")
@@ -69,7 +69,7 @@ pub fn compile_added(root: &Path) -> Result<Output, String> {
         .map(|line| format!("{line}\n"))
         .collect();
     shipped.text = format!("{before}\ntools:{TOOLS}\n{after}");
-    compiled(&shipped, &api(root)?, &templates)
+    compile_sources(&shipped, &api(root)?, &templates)
 }
 
 fn api(root: &Path) -> Result<Api, String> {
@@ -77,7 +77,11 @@ fn api(root: &Path) -> Result<Api, String> {
     Api::load(&document).map_err(|problems| join_problems(&problems))
 }
 
-fn compiled(manifest: &SourceFile, api: &Api, templates: &[SourceFile]) -> Result<Output, String> {
+fn compile_sources(
+    manifest: &SourceFile,
+    api: &Api,
+    templates: &[SourceFile],
+) -> Result<Output, String> {
     let inputs = Inputs {
         manifest,
         api,

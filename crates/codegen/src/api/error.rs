@@ -13,7 +13,7 @@ pub enum ClientError {
         source: Box<serde_yaml::Error>,
     },
     /// The document is not valid OpenAPI after the transforms.
-    #[error("{document}, after its transforms: {source}")]
+    #[error("{document} is not valid OpenAPI after its transforms: {source}")]
     Transformed {
         /// The path of the document.
         document: String,
@@ -29,7 +29,7 @@ pub enum ClientError {
         source: proc_macro2::LexError,
     },
     /// The generator does not support a part of the document.
-    #[error("{document}: the client generator: {source}")]
+    #[error("{document}: the client generator fails: {source}")]
     Generator {
         /// The path of the document.
         document: String,
@@ -37,7 +37,7 @@ pub enum ClientError {
         source: Box<progenitor::Error>,
     },
     /// The generated code is invalid.
-    #[error("{document}: the generated client: {source}")]
+    #[error("{document}: the generated client is not valid Rust: {source}")]
     Syntax {
         /// The path of the document.
         document: String,

@@ -186,8 +186,8 @@ pub fn plain_error_body(document: &mut Value) {
 
 /// Merges the parts of `OperationInstanceMetadata` into one object; later parts take precedence.
 ///
-/// It narrows a property inside `allOf`, which the generator would turn into an enumeration of two
-/// equal types.
+/// The schema narrows a property inside `allOf`. The generator would turn that into an enumeration
+/// of two equal types.
 pub fn flatten_instance_metadata(document: &mut Value) {
     const PATH: &str = "/components/schemas/OperationInstanceMetadata";
     let Some(parts) = document
@@ -261,7 +261,7 @@ pub fn plain_numbers(document: &mut Value) {
 
 /// Removes defaults, so that fields are optional and the server fills them in.
 ///
-/// A field with a default would always be sent, and an absent one could not be distinguished.
+/// The client would always send a field with a default, and could not distinguish an absent one.
 pub fn drop_defaults(document: &mut Value) {
     each_schema(document, &mut |schema| {
         if !schema.get("default").is_some_and(Value::is_object) {

@@ -6,8 +6,11 @@ use super::names::suggestion;
 use super::problem::{Problem, SourceFile};
 use super::resolve::{ResolvedManifest, Tool};
 
-/// Reports operations that no tool uses without a reason, hints that contradict the operations of
-/// their tool, and toolsets without tools.
+/// Reports mistakes in the coverage of the API, in hints, and in toolsets:
+///
+/// - operations that no tool uses and that `unexposed` does not explain
+/// - hints that contradict the operations of their tool
+/// - toolsets without tools
 pub fn check(
     source: &SourceFile,
     manifest: &Manifest,
@@ -15,9 +18,9 @@ pub fn check(
     api: &Api,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    coverage(&source.name, manifest, resolved, api, &mut problems);
+    check_coverage(&source.name, manifest, resolved, api, &mut problems);
     for tool in &resolved.tools {
-        hints(&source.name, manifest, tool, api, &mut problems);
+        check_hints(&source.name, manifest, tool, api, &mut problems);
     }
     for (toolset, doc) in manifest.toolsets.iter() {
         if !resolved
@@ -35,7 +38,7 @@ pub fn check(
     problems
 }
 
-fn coverage(
+fn check_coverage(
     file: &str,
     manifest: &Manifest,
     resolved: &ResolvedManifest,
@@ -71,7 +74,7 @@ fn coverage(
         }
         if let Some(tool) = tool_using(id) {
             problem(format!(
-                "`{}` is unexposed, yet `{}` uses it (remove one)",
+                "`{}` is unexposed, yet `{}` uses it (remove it from `unexposed`, or from the tool)",
                 id.value, tool.name
             ));
         }
@@ -84,7 +87,13 @@ fn coverage(
     }
 }
 
-fn hints(file: &str, manifest: &Manifest, tool: &Tool, api: &Api, problems: &mut Vec<Problem>) {
+fn check_hints(
+    file: &str,
+    manifest: &Manifest,
+    tool: &Tool,
+    api: &Api,
+    problems: &mut Vec<Problem>,
+) {
     let Some(model) = manifest.tools.get(tool.name.as_str()) else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Errors in single values of the manifest, which problems quote with their position.
+//! Errors in single values of the manifest. A problem quotes such an error and gives its position.
 
 use serde_json::Value;
 
@@ -122,6 +122,6 @@ pub enum UriTemplateError {
     #[error("`{0}` is not a valid segment of the URI (write a word, or one variable in braces)")]
     Segment(String),
     /// There is no variable.
-    #[error("`{0}` has no variable (a text that is always the same is a guide)")]
+    #[error("`{0}` has no variable (add one, or make the text a guide)")]
     NoVariable(String),
 }

@@ -76,22 +76,22 @@ pub fn read(root: &Path, name: &str) -> io::Result<SourceFile> {
     })
 }
 
-/// Reads every template (`*.j2`), named by its path below `folder`. Other files are ignored.
+/// Reads every template (`*.j2`), named by its path below `directory`. Other files are ignored.
 ///
 /// # Errors
 /// If a template cannot be read.
-pub fn read_templates(folder: &Path) -> io::Result<Vec<SourceFile>> {
+pub fn read_templates(directory: &Path) -> io::Result<Vec<SourceFile>> {
     let mut templates = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(current) = folders.pop() {
+    let mut directories = vec![directory.to_owned()];
+    while let Some(current) = directories.pop() {
         for entry in fs::read_dir(&current)? {
             let path = entry?.path();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "j2")
-                && let Ok(name) = path.strip_prefix(folder)
+                && let Ok(name) = path.strip_prefix(directory)
             {
-                templates.push(read(folder, &name.to_string_lossy().replace('\\', "/"))?);
+                templates.push(read(directory, &name.to_string_lossy().replace('\\', "/"))?);
             }
         }
     }

@@ -31,7 +31,7 @@ pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<UndefinedField> {
     for tag in tags {
         match tag.tokens.first() {
             Some(Token::Name(word)) if word == "for" => {
-                let opened = open(&tag.tokens, &loops, context);
+                let opened = read_loop(&tag.tokens, &loops, context);
                 loops.push(opened);
             }
             Some(Token::Name(word)) if word == "endfor" => {
@@ -43,7 +43,7 @@ pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<UndefinedField> {
             let [variable, field, ..] = path.as_slice() else {
                 continue;
             };
-            let Some(known) = find(&loops, variable) else {
+            let Some(known) = find_loop(&loops, variable) else {
                 continue;
             };
             let objects: Vec<_> = known
@@ -69,7 +69,7 @@ pub fn undefined_fields(tags: &[Tag], context: &Value) -> Vec<UndefinedField> {
 }
 
 /// Reads `for x in path` and `for key, x in path|items`.
-fn open<'a>(
+fn read_loop<'a>(
     tokens: &'a [Token],
     loops: &[Option<Loop<'a>>],
     context: &'a Value,
@@ -79,8 +79,9 @@ fn open<'a>(
         .position(|token| matches!(token, Token::Name(word) if word == "in"))?;
     let (variables, over) = (&tokens[1..position], &tokens[position + 1..]);
     let path = paths(over).into_iter().next()?;
-    let simple = 2 * path.len() - 1;
-    let mut values = match find(loops, path[0]) {
+    // The names of the path, with a dot between each two.
+    let path_tokens = 2 * path.len() - 1;
+    let mut values = match find_loop(loops, path[0]) {
         Some(known) => known.values.clone(),
         None => vec![context.get(path[0])?],
     };
@@ -90,7 +91,7 @@ fn open<'a>(
             .filter_map(|value| value.get(part))
             .collect();
     }
-    match (variables, &over[simple..]) {
+    match (variables, &over[path_tokens..]) {
         ([Token::Name(variable)], []) => {
             let values = values
                 .iter()
@@ -113,7 +114,7 @@ fn open<'a>(
     }
 }
 
-fn find<'a, 'b>(loops: &'b [Option<Loop<'a>>], variable: &str) -> Option<&'b Loop<'a>> {
+fn find_loop<'a, 'b>(loops: &'b [Option<Loop<'a>>], variable: &str) -> Option<&'b Loop<'a>> {
     loops
         .iter()
         .rev()

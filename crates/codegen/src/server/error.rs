@@ -16,7 +16,7 @@ pub enum ServerTypesError {
     #[error("a type is set for {0}, which the document does not have")]
     UnusedType(String),
     /// A reference names an unknown schema.
-    #[error("there is no schema {0}")]
+    #[error("the document has no schema {0}")]
     UnknownSchema(String),
     /// A property has no Rust type.
     #[error("{owner}.{property}: {source}")]
@@ -40,7 +40,7 @@ pub enum ServerTypesError {
         value: String,
     },
     /// A default cannot be written as Rust code.
-    #[error("the default {0} cannot be written as Rust")]
+    #[error("the default {0} cannot be written as Rust code")]
     Default(Value),
     /// A type of the settings is not a Rust type.
     #[error("`{rust}` is not a Rust type: {source}")]
@@ -51,6 +51,6 @@ pub enum ServerTypesError {
         source: syn::Error,
     },
     /// The generated code is invalid.
-    #[error("the generated types: {0}")]
+    #[error("the generated types are not valid Rust: {0}")]
     Syntax(#[source] syn::Error),
 }

@@ -190,7 +190,7 @@ mod tests {
         limits.cpus = Some(0.5);
         let reason = groups.refusal(&limits).unwrap();
         assert!(
-            reason.starts_with("no hierarchy of control groups is mounted that has `cpu`: "),
+            reason.starts_with("no mounted hierarchy of control groups has `cpu`: "),
             "{reason}"
         );
         assert_eq!(groups.parents(), [Path::new("/sys/fs/cgroup/a")]);

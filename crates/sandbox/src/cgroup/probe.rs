@@ -17,7 +17,7 @@ const MAX_PROBE_AGE: Duration = Duration::from_secs(60);
 /// The reason why a controller cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ControllerError {
-    #[error("no hierarchy of control groups is mounted that has `{0}`")]
+    #[error("no mounted hierarchy of control groups has `{0}`")]
     NotMounted(&'static str),
     #[error("no control group with `{controller}` can be made in {}: {error}", parent.display())]
     Unusable {
@@ -27,13 +27,13 @@ pub(super) enum ControllerError {
     },
 }
 
-/// Finds a directory for each controller, or why there is none. Also returns the lowest memory
-/// limit that applies to this process.
+/// Finds a directory for each controller, or the reason why there is none. Also returns the lowest
+/// memory limit that applies to this process.
 pub(super) fn directories() -> ([Result<GroupDirectory, ControllerError>; 3], Option<u64>) {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let second = v2_group(&own, &mounts);
-    let v2_directories = second.as_deref().map(|group| {
+    let group_of_v2 = v2_group(&own, &mounts);
+    let v2_directories = group_of_v2.as_deref().map(|group| {
         let candidates = candidates(group, systemd::under_systemd());
         best(&candidates, |parent, may_enable| {
             Controller::ALL
@@ -48,11 +48,11 @@ pub(super) fn directories() -> ([Result<GroupDirectory, ControllerError>; 3], Op
             *directory = v1_directory(&own, &mounts, controller);
         }
     }
-    let bound = match &directories[0] {
+    let memory_limit = match &directories[0] {
         Ok(directory) if directory.version == Version::V1 => v1::memory_limit(&directory.path),
-        _ => second.as_deref().and_then(v2::memory_limit),
+        _ => group_of_v2.as_deref().and_then(v2::memory_limit),
     };
-    (directories, bound)
+    (directories, memory_limit)
 }
 
 /// Finds a directory below this process's v1 group.
@@ -95,7 +95,7 @@ fn candidates(group: &Path, under_systemd: bool) -> Vec<(PathBuf, bool)> {
         let delegated = group.file_name().is_some_and(|name| name == systemd::LEAF);
         candidates.push((parent.to_owned(), delegated || !under_systemd));
     }
-    // Trying this group at least yields the reason.
+    // If the attempt in this group fails too, it at least gives the reason.
     if candidates.is_empty() {
         candidates.push((group.to_owned(), false));
     }

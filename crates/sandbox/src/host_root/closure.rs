@@ -1,4 +1,4 @@
-//! Finds the closure of a program: everything it needs to start.
+//! Finds the closure of a program: the files that it needs to start.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,10 @@ type Nodes = Vec<(PathBuf, Node)>;
 #[derive(Debug)]
 pub(super) struct ClosureFinder<'a> {
     host: &'a Host,
-    programs: &'a [PathBuf],
-    configured: Vec<PathBuf>,
+    /// The directories in which `#!/usr/bin/env NAME` finds a program.
+    program_directories: &'a [PathBuf],
+    /// The directories of `ld.so.conf`.
+    configured_directories: Vec<PathBuf>,
     files: HashMap<PathBuf, Rc<ElfFile>>,
 }
 
@@ -35,13 +37,12 @@ struct LoadedFile {
 }
 
 impl<'a> ClosureFinder<'a> {
-    /// Creates a finder. `programs` are the directories in which `#!/usr/bin/env NAME` finds a
-    /// program.
-    pub(super) fn new(host: &'a Host, programs: &'a [PathBuf]) -> ClosureFinder<'a> {
+    /// Creates a finder. `#!/usr/bin/env NAME` finds a program in `program_directories`.
+    pub(super) fn new(host: &'a Host, program_directories: &'a [PathBuf]) -> ClosureFinder<'a> {
         ClosureFinder {
             host,
-            programs,
-            configured: libraries::configured(host),
+            program_directories,
+            configured_directories: libraries::configured(host),
             files: HashMap::new(),
         }
     }
@@ -100,7 +101,7 @@ impl<'a> ClosureFinder<'a> {
     /// Finds the path of a program by its name.
     pub(super) fn search(&self, name: &str) -> Result<PathBuf, CopyRefusal> {
         let mut refusal = CopyRefusal::Missing(PathBuf::from(name));
-        for directory in self.programs {
+        for directory in self.program_directories {
             let path = directory.join(name);
             match self.host.resolve_file(&path) {
                 Ok(_) => return Ok(path),
@@ -239,25 +240,25 @@ impl<'a> ClosureFinder<'a> {
                 .iter()
                 .map(|entry| expand(entry, requester)),
         );
-        directories.extend(self.configured.iter().cloned());
+        directories.extend(self.configured_directories.iter().cloned());
         directories.extend(libraries::built_in(&requester.file));
         directories
     }
 
-    /// Adds a link for a library that only `ld.so.conf` leads to, in a directory that the loader
-    /// always searches. The new root has no `ld.so.cache`.
+    /// Adds a link for a library that the loader finds only by `ld.so.conf`, because the new root
+    /// has no `ld.so.cache`. The link is in a directory that the loader always searches.
     fn link_configured(&self, name: &str, candidate: &Path, file: &ElfFile, nodes: &mut Nodes) {
         let directory = parent(candidate);
         let built_in = libraries::built_in(file);
-        if !self.configured.contains(&directory) || built_in.contains(&directory) {
+        if !self.configured_directories.contains(&directory) || built_in.contains(&directory) {
             return;
         }
-        let home = built_in
+        let libc_directory = built_in
             .iter()
-            .find(|home| self.host.resolve_file(&home.join("libc.so.6")).is_ok());
-        if let Some(home) = home.and_then(|home| self.host.resolve(home).ok()) {
-            let link = home.path.join(name);
-            nodes.extend(home.links);
+            .find(|path| self.host.resolve_file(&path.join("libc.so.6")).is_ok());
+        if let Some(resolved) = libc_directory.and_then(|path| self.host.resolve(path).ok()) {
+            let link = resolved.path.join(name);
+            nodes.extend(resolved.links);
             nodes.push((
                 link,
                 Node::Symlink {

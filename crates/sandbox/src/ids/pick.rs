@@ -19,9 +19,9 @@ impl IdMap {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         if uid == 0 {
-            return for_root(&IdAllocations::read());
+            return map_of_root(&IdAllocations::read());
         }
-        match subordinate(uid, gid) {
+        match map_with_subordinate_ids(uid, gid) {
             Ok(map) => map,
             Err(why) => single_id(uid, gid, why.to_string()),
         }
@@ -103,7 +103,7 @@ impl IdAllocations {
     }
 }
 
-/// The ids that exist in this process's user namespace, by their inner numbers.
+/// The ids that exist in this process's user namespace, as numbered inside it.
 fn visible_ids(file: &str) -> Vec<Extent> {
     let text = fs::read_to_string(file).unwrap_or_else(|_| "0 0 4294967295".into());
     text.lines()
@@ -119,7 +119,7 @@ fn visible_ids(file: &str) -> Vec<Extent> {
         .collect()
 }
 
-fn for_root(allocations: &IdAllocations) -> IdMap {
+fn map_of_root(allocations: &IdAllocations) -> IdMap {
     let step = RANGE as usize;
     let block = (PREFERRED..PREFERRED_END)
         .step_by(step)
@@ -178,7 +178,7 @@ enum SubordinateIdsError {
 }
 
 /// Maps the user's own id and its subordinate ids.
-fn subordinate(uid: u32, gid: u32) -> Result<IdMap, SubordinateIdsError> {
+fn map_with_subordinate_ids(uid: u32, gid: u32) -> Result<IdMap, SubordinateIdsError> {
     for helper in ["newuidmap", "newgidmap"] {
         if find_program(helper).is_none() {
             return Err(SubordinateIdsError::NotInstalled(helper));
@@ -243,8 +243,8 @@ fn entries(text: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     })
 }
 
-/// The first id after every granted range in the given files; 100000, the usual start, if none is
-/// granted.
+/// The first id after every granted range in the given files; 100,000, the usual start, if none
+/// is granted.
 pub(crate) fn first_free<'a>(files: impl Iterator<Item = &'a str>) -> u64 {
     files
         .flat_map(entries)
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn root_avoids_every_granted_block() {
         let start = u64::from(PREFERRED);
-        let map = for_root(&allocations(
+        let map = map_of_root(&allocations(
             u32::MAX,
             &[(start - 10, start + 10), (start + 65_536, start + 131_072)],
         ));
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn root_in_a_container_gets_one_high_id_and_never_its_own() {
-        let map = for_root(&allocations(RANGE, &[(65_535, 65_536)]));
+        let map = map_of_root(&allocations(RANGE, &[(65_535, 65_536)]));
         assert!(map.is_single());
         assert_eq!(map.root_owner(), (65_533, 65_533));
         assert!(map.why_single().is_some());
@@ -303,13 +303,13 @@ mod tests {
 
     #[test]
     fn root_of_a_namespace_with_one_id_is_an_ordinary_user() {
-        let map = for_root(&allocations(1, &[]));
+        let map = map_of_root(&allocations(1, &[]));
         assert!(map.is_single() && !map.files_have_other_owner());
     }
 
     #[test]
     fn root_in_a_larger_namespace_finds_a_block_below() {
-        let map = for_root(&allocations(4 * RANGE, &[(200_000, 200_001)]));
+        let map = map_of_root(&allocations(4 * RANGE, &[(200_000, 200_001)]));
         assert_eq!(map.root_owner().0, 2 * RANGE);
         assert!(!map.is_single());
     }

@@ -49,25 +49,24 @@ pub(crate) fn main(
             }
         }
     };
-    // With pid 1, the kernel ends every other process of the namespace.
+    // When pid 1 exits, the kernel kills every other process of the namespace.
     sys::exit_now(code);
 }
 
-/// The report to the engine of a sandbox that is set up.
+/// The results of the setup, which pid 1 reports to the engine.
 struct SetupResult {
     side_files: Vec<usize>,
     listener: Option<OwnedFd>,
 }
 
-/// Turns a new fork into a confined pid 1 on the image.
+/// Turns this new process into a confined pid 1 whose root directory is the image.
 fn build(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
     contents: Vec<OwnedFd>,
 ) -> Result<SetupResult, StepFailure> {
-    // This signal reports the first stage's death. The engine's death shows as the end of the
-    // socket.
+    // Pid 1 dies with the first stage. It notices the engine's death by the end of the socket.
     set_parent_process_death_signal(Some(Signal::KILL)).at_step(Step::Prepare)?;
     sys::unshare(
         UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS | UnshareFlags::NEWCGROUP,
@@ -155,6 +154,7 @@ fn lower_limit(resource: Resource, value: u64) -> Result<(), Errno> {
     )
 }
 
+/// The state of pid 1 while it serves requests.
 struct Pid1<'a> {
     socket: BorrowedFd<'a>,
     /// The connection to the watcher of the writable layer.
@@ -294,7 +294,8 @@ impl<'a> Pid1<'a> {
         wire::send(self.socket, &Reply::Done { request, errno }, &[])
     }
 
-    /// Reaps processes that have ended. Returns true if none is left and the sandbox is finished.
+    /// Reaps processes that have ended. Returns true if no process is left and the engine has asked
+    /// to finish.
     fn reap(&mut self) -> Result<bool, WireError> {
         loop {
             match sys::wait(-1, false) {

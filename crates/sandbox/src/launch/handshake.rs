@@ -1,4 +1,4 @@
-//! Starts an init and waits until it has set up what it is for.
+//! Starts an init and waits until it is ready or has carried out its task.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -29,10 +29,11 @@ use crate::store::layout::StoreLayout;
 
 /// The time-out for the program's first message. A program that is not our init sends none.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time-out from the first message to a sandbox that is set up. It takes milliseconds, unless
-/// the machine is overloaded.
+/// The time-out from the first message until the sandbox is set up. Setup takes milliseconds,
+/// unless the machine is overloaded.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time-out for the end of a process after SIGKILL, unless it is stuck in the kernel.
+/// The time-out for the end of a process after SIGKILL. Only a process that is stuck in the kernel
+/// takes longer.
 const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An init process and the connection to it. Dropping the value kills the process and waits.
@@ -227,7 +228,8 @@ fn start_error(reply: Reply) -> StartError {
     }
 }
 
-/// Picks the id map of a new store. A map that needs a set-user-id helper is tried first.
+/// Picks the id map of a new store. A map that needs a set-user-id helper is tested; if it cannot
+/// be written, the map has a single id.
 pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
     let map = IdMap::pick();
     if !map.exceeds_engine_rights() {
@@ -240,7 +242,7 @@ pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
     }
 }
 
-/// Checks that the ids can be mapped now.
+/// Checks that the ids of `map` can be mapped on this machine now.
 pub(crate) fn try_map(options: &StoreOptions, map: &IdMap) -> Result<(), Error> {
     match probe(options, map) {
         Ok(()) => Ok(()),

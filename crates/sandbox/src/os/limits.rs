@@ -2,15 +2,15 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More descriptors than any number of concurrent sandboxes needs. Far larger limits slow down
-/// programs that close every descriptor they might have.
+/// Enough descriptors for every realistic number of concurrent sandboxes. A far higher limit slows
+/// down programs that close every descriptor they might have.
 const MAX_DESCRIPTORS: u64 = 65_536;
 
 /// Raises this process's limit of open descriptors to 65,536, or to its hard limit if that is
 /// lower. Returns the limit in force.
 ///
-/// A sandbox holds half a dozen descriptors. A large number of them exceeds the usual limit of
-/// 1,024. A refusal by the kernel is not an error.
+/// A sandbox holds about six descriptors, so many sandboxes exceed the usual limit of 1,024. A
+/// refusal by the kernel is not an error.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let wanted = maximum.map_or(MAX_DESCRIPTORS, |maximum| maximum.min(MAX_DESCRIPTORS));

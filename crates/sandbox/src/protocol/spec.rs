@@ -1,4 +1,4 @@
-//! The caller's descriptions and results: plain data.
+//! The descriptions that a caller gives and the results that it receives, as plain data.
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -21,7 +21,7 @@ pub struct LayerId(pub u64);
 pub struct SandboxSpec {
     /// The image's layers, topmost first; at least one.
     pub layers: Vec<LayerId>,
-    /// The host name inside.
+    /// The host name inside the sandbox.
     pub hostname: String,
     /// Directories to make before anything runs, in this order.
     pub directories: Vec<NewDirectory>,
@@ -103,7 +103,8 @@ pub struct FileCopy {
     /// The file's path, relative to the store's root.
     #[serde(with = "text::path")]
     pub source: PathBuf,
-    /// The absolute path inside the image. An existing file is replaced, never written through.
+    /// The absolute path inside the image. An existing file or symlink is removed first, so the
+    /// copy never follows it.
     #[serde(with = "text::path")]
     pub path: PathBuf,
     /// The permission bits.
@@ -123,7 +124,7 @@ pub struct SideFile {
     pub name: String,
     /// The file's content.
     pub content: SideFileContent,
-    /// The file is left out if the image has one of these paths, other than as an empty file.
+    /// The file is left out if the image has anything but an empty file at one of these paths.
     pub unless_exists: Vec<PathBuf>,
     /// A path of the image over which the file is also mounted, if it is a regular file. A symlink
     /// on the way is not followed.
@@ -143,7 +144,7 @@ impl SideFileContent {
     /// Copies the bytes into a sealed in-memory file.
     ///
     /// # Errors
-    /// When the memory does not suffice.
+    /// When there is not enough memory.
     pub fn new(bytes: &[u8]) -> std::io::Result<Self> {
         payload::seal(bytes)
             .map(|memfd| Self(Arc::new(memfd)))
@@ -185,7 +186,7 @@ pub struct Process {
     pub stdout: OwnedFd,
     /// The reading end of its standard error.
     pub stderr: OwnedFd,
-    /// Receives how the command ended. It fails if the sandbox is gone.
+    /// Receives the exit code or signal that ended the command. It fails if the sandbox is gone.
     pub exit: oneshot::Receiver<Exit>,
 }
 
@@ -206,7 +207,8 @@ pub struct Exit {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SandboxOutcome {
-    /// True if the sandbox changed the image; `None` without inspection.
+    /// True if the sandbox changed the image; `None` if [`Sandbox::finish`](crate::Sandbox::finish)
+    /// did not inspect it.
     pub changed: Option<bool>,
     /// The first change found, as a short text.
     pub reason: Option<String>,

@@ -31,9 +31,10 @@ pub(super) struct Connection {
 #[derive(Debug, Default)]
 struct ConnectionState {
     last_request: u32,
-    /// The senders for requests that wait for an answer. These and the senders below are dropped
+    /// The senders for requests that wait for an answer, by request. They and `exits` are dropped
     /// when the sandbox is gone.
     waiting: HashMap<u32, Sender<RequestOutcome>>,
+    /// The senders for running commands, by command.
     exits: HashMap<u32, oneshot::Sender<Exit>>,
     /// The resources that the process tree used, once pid 1 has ended it normally.
     usage: Option<Usage>,
@@ -72,7 +73,7 @@ impl Connection {
         &self.init
     }
 
-    /// Sends a request with a new number and waits for its outcome. `action` names it in errors.
+    /// Sends a request with a new number and waits for its outcome. Errors name it by `action`.
     pub(super) fn request<'a>(
         &self,
         action: &'static str,

@@ -52,7 +52,7 @@ pub(crate) struct RunClaim {
 }
 
 impl RunClaim {
-    /// The trees to remove in this order, relative to the store.
+    /// The trees to remove, in this order. Paths are relative to the store.
     pub(crate) fn trees(&self) -> [PathBuf; 4] {
         let inner = |name| self.directory.join(name);
         [inner("w"), inner("L"), inner("m"), self.directory.clone()]
@@ -205,8 +205,9 @@ impl StoreLayout {
 }
 
 fn check_name(name: &str) -> Result<(), StoreError> {
-    let fit = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(fit) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || name.len() > 200 || name.starts_with('.') || !name.bytes().all(is_allowed)
+    {
         return Err(StoreError::Name(name.to_owned()));
     }
     Ok(())

@@ -78,7 +78,7 @@ pub struct Hints {
     /// Calling it twice is the same as calling it once.
     #[serde(rename = "idempotentHint")]
     pub idempotent: bool,
-    /// It may reach things beyond the backend.
+    /// It may reach systems other than the backend.
     #[serde(rename = "openWorldHint")]
     pub open_world: bool,
 }

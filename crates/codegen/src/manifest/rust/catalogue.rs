@@ -119,10 +119,10 @@ fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream
         "write `impl ResourceHandlers for {{Self}}` in {}/resources.rs",
         inputs.handlers
     );
-    let kind = |resource: &Resource| format_ident!("{}", resource.name.to_upper_camel_case());
+    let type_name = |resource: &Resource| format_ident!("{}", resource.name.to_upper_camel_case());
     let structs = resources.iter().map(|resource| {
         let (name, doc) = (
-            kind(resource),
+            type_name(resource),
             format!(" The variables of `{}`.", resource.uri),
         );
         let fields = resource.variables.iter().map(|(variable, _)| {
@@ -139,7 +139,7 @@ fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream
         }
     });
     let methods = resources.iter().map(|resource| {
-        let (method, name) = (format_ident!("{}", resource.name), kind(resource));
+        let (method, name) = (format_ident!("{}", resource.name), type_name(resource));
         let doc = format!(
             " `{}`: {}.",
             resource.uri,
@@ -158,7 +158,7 @@ fn resource_handlers(inputs: &Inputs<'_>, resources: &[Resource]) -> TokenStream
         let (text, method, name) = (
             &resource.name,
             format_ident!("{}", resource.name),
-            kind(resource),
+            type_name(resource),
         );
         let fields = resource.variables.iter().map(|(variable, _)| {
             let field = variable_name(variable);

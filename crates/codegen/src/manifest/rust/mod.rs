@@ -1,4 +1,4 @@
-//! The generated Rust.
+//! Generates the Rust code of the tools.
 
 mod catalogue;
 mod method;
@@ -23,7 +23,7 @@ pub fn generate(inputs: &Inputs<'_>, resolved: &ResolvedManifest, texts: &Render
     let traits = resolved
         .toolsets
         .iter()
-        .map(|(name, doc)| toolset(inputs, name, doc, resolved, texts));
+        .map(|(name, doc)| toolset_trait(inputs, name, doc, resolved, texts));
     let names: Vec<_> = resolved
         .toolsets
         .iter()
@@ -115,8 +115,8 @@ fn type_name(tool: &Tool) -> Ident {
     format_ident!("{}", tool.name.to_upper_camel_case())
 }
 
-/// A text as a doc comment. It escapes brackets and `<`, which rustdoc would take for links or
-/// HTML.
+/// A text as a doc comment. Brackets and `<` are escaped, because rustdoc would take them for links
+/// or HTML.
 fn doc_text(text: &str) -> String {
     let escaped = text
         .replace('[', "\\[")
@@ -125,7 +125,7 @@ fn doc_text(text: &str) -> String {
     format!(" {}", escaped.replace('\n', "\n "))
 }
 
-fn toolset(
+fn toolset_trait(
     inputs: &Inputs<'_>,
     name: &str,
     doc: &str,

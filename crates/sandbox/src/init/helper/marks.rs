@@ -1,4 +1,4 @@
-//! The marks of overlayfs in a layer for removed and hidden files.
+//! The marks that overlayfs makes in a layer for removed and hidden files.
 
 use std::os::fd::AsFd;
 

@@ -1,8 +1,8 @@
 //! Merges adjacent layers into one, which keeps an image quick to mount after many commits.
 //!
 //! On top of the rest of the chain, the new layer shows the same files as the merged ones. It has
-//! the topmost file of each name and merged directories. Whiteouts and opaque marks hide what must
-//! stay hidden below.
+//! the topmost file of each name and merged directories. Its whiteouts and opaque marks hide the
+//! files of lower layers that the merged layers hid.
 //!
 //! Layers never change, so the new layer hard-links the files of the old ones. Only directories are
 //! made anew, with the owner, mode, attributes and times of the topmost.
@@ -29,8 +29,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// The prefix of overlayfs' own attributes, and of escaped ones, which belong to the image.
+/// The prefix of overlayfs' own attributes.
 const OVERLAY_PREFIX: &[u8] = b"user.overlay.";
+/// The prefix of escaped attributes, which belong to the image.
 const ESCAPED_PREFIX: &[u8] = b"user.overlay.overlay.";
 
 /// Merges the layers into the empty directory `boot.target`.
@@ -74,30 +75,30 @@ fn lookup_entry(directory: &OwnedFd, name: &CStr) -> io::Result<LayerEntry> {
     Ok(LayerEntry::Other(stat))
 }
 
-/// Merges directories, topmost first, into an empty one. `below` holds the directories that
-/// overlayfs merges with it.
+/// Merges `layers`, directories with the topmost first, into the empty directory `target`. `below`
+/// holds the directories of lower layers that overlayfs will merge with `target`.
 fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::Result<()> {
-    let mut done: HashSet<CString> = HashSet::new();
+    let mut merged_names: HashSet<CString> = HashSet::new();
     for (index, directory) in layers.iter().enumerate() {
         for entry in Dir::read_from(directory)? {
             let entry = entry?;
             let name = entry.file_name();
-            if is_dot(name) || !done.insert(name.to_owned()) {
+            if is_dot(name) || !merged_names.insert(name.to_owned()) {
                 continue;
             }
             match lookup_entry(directory, name)? {
                 LayerEntry::Missing => return Err(Errno::STALE.into()),
                 LayerEntry::Directory(top) => {
-                    let (parts, closed) = merged_directories(top, &layers[index + 1..], name)?;
+                    let (parts, hides_lower) = merged_directories(top, &layers[index + 1..], name)?;
                     // An opaque directory already hides all names below it.
-                    let (under, _) = match (closed, first_directory(below, name)?) {
+                    let (under, _) = match (hides_lower, first_directory(below, name)?) {
                         (false, Some((next, rest))) => merged_directories(next, rest, name)?,
                         _ => (Vec::new(), true),
                     };
                     mkdirat(target, name, Mode::RWXU)?;
                     let new_directory = openat(target, name, DIRECTORY, Mode::empty())?;
                     merge(&parts, &under, new_directory.as_fd())?;
-                    copy_metadata(&parts[0], &new_directory, closed)?;
+                    copy_metadata(&parts[0], &new_directory, hides_lower)?;
                 }
                 LayerEntry::Other(stat) if is_whiteout(&stat) => {
                     if is_visible(below, name)? {
@@ -111,29 +112,29 @@ fn merge(layers: &[OwnedFd], below: &[OwnedFd], target: BorrowedFd<'_>) -> io::R
     Ok(())
 }
 
-/// The directories that overlayfs merges with `top`, starting with `top`. The flag is true if no
-/// lower directory is merged with them.
+/// The directories that overlayfs merges with `top`, starting with `top`. The flag is true if they
+/// hide all lower directories of that name.
 fn merged_directories(
     top: OwnedFd,
     lower: &[OwnedFd],
     name: &CStr,
 ) -> io::Result<(Vec<OwnedFd>, bool)> {
-    let mut closed = is_opaque(&top)?;
+    let mut hides_lower = is_opaque(&top)?;
     let mut parts = vec![top];
     for directory in lower {
-        if closed {
+        if hides_lower {
             break;
         }
         match lookup_entry(directory, name)? {
             LayerEntry::Missing => {}
             LayerEntry::Directory(found) => {
-                closed = is_opaque(&found)?;
+                hides_lower = is_opaque(&found)?;
                 parts.push(found);
             }
-            LayerEntry::Other(_) => closed = true,
+            LayerEntry::Other(_) => hides_lower = true,
         }
     }
-    Ok((parts, closed))
+    Ok((parts, hides_lower))
 }
 
 /// Finds the uppermost directory of that name, and the layers below it.

@@ -94,8 +94,8 @@ enum ArgumentTest {
     AnyBit(u32),
 }
 
-/// A rule for a system call that depends on one argument. The first matching test decides, else
-/// `otherwise`.
+/// A rule for a system call that depends on one argument. The first matching test decides. If none
+/// matches, `otherwise` applies.
 struct SyscallRule {
     call: libc::c_long,
     argument: u32,
@@ -138,15 +138,15 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
         )
     };
     let family = |family: i32, action| (ArgumentTest::Equal(family.unsigned_abs()), action);
-    let not_family = refuse(libc::EAFNOSUPPORT);
-    let freeing = FREEING_MODES
+    let unsupported_family = refuse(libc::EAFNOSUPPORT);
+    let freeing_tests = FREEING_MODES
         .iter()
         .map(|mode| (ArgumentTest::Equal(mode.unsigned_abs()), ALLOW));
     vec![
         rule(
             libc::SYS_fallocate,
             1,
-            freeing.collect(),
+            freeing_tests.collect(),
             if watched { NOTIFY } else { ALLOW },
         ),
         rule(
@@ -176,7 +176,7 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
                 family(libc::AF_ALG, REFUSE),
                 family(libc::AF_PACKET, REFUSE),
             ],
-            not_family,
+            unsupported_family,
         ),
         rule(
             libc::SYS_ioctl,
@@ -197,8 +197,8 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
     ]
 }
 
-/// Installs the filter for this process and its children. It needs CAP_SYS_ADMIN, because
-/// no_new_privs would disable set-user-id programs.
+/// Installs the filter for this process and its children. It needs CAP_SYS_ADMIN. The alternative,
+/// no_new_privs, would disable set-user-id programs.
 ///
 /// If the sandbox is `watched`, fallocate waits for an answer through the returned descriptor. If
 /// the process already has such a listener, as in some containers, there is no descriptor and
