@@ -24,19 +24,19 @@ pub struct LocalConfig {
     /// only where the crate is part of a shared library, such as an extension module of an
     /// interpreter. Any other program starts itself.
     pub init_program: Option<PathBuf>,
-    /// Most sandboxes that run at once. Further ones wait as PENDING.
+    /// The most sandboxes that run at once. Further ones wait as PENDING.
     pub max_concurrency: usize,
-    /// Most images that are imported at once. Further imports wait as PENDING.
+    /// The most images that are imported at once. Further imports wait as PENDING.
     pub max_imports: usize,
     /// Whether images may be imported from paths of this machine (`oci-layout:`, `docker-archive:`,
     /// `rootfs:`). They are read with this process's rights, so an engine that others can reach
     /// must not allow it.
     pub local_imports: bool,
-    /// Most bytes of an imported image's unpacked files.
+    /// The most bytes of an imported image's unpacked files.
     pub import_bytes: u64,
-    /// Most entries of an imported layer.
+    /// The most entries of an imported layer.
     pub import_entries: u64,
-    /// Most commands that may wait; a further request gets 429. The number is lower where the
+    /// The most commands that may wait; a further request gets 429. The number is lower where the
     /// system allows too few open files.
     pub max_pending: usize,
     /// The network of commands that ask for one, which they do by default.
@@ -46,8 +46,8 @@ pub struct LocalConfig {
     /// With [`NetworkMode::Proxy`]: hosts that commands may not reach. It overrides `egress_allow`.
     pub egress_deny: Vec<EgressRule>,
     /// Days after which unused images without a tag, uploaded files and records of operations are
-    /// removed; 0 is never. It happens once a day, in the background. `None`:
-    /// `CONTREE_RETENTION_DAYS`, else [`RETENTION_DAYS`].
+    /// removed, once a day and in the background. 0: never. `None`: `CONTREE_RETENTION_DAYS`, else
+    /// [`RETENTION_DAYS`].
     pub retention_days: Option<u32>,
 }
 
@@ -86,7 +86,7 @@ impl LocalConfig {
         }
     }
 
-    /// Settings from the environment:
+    /// Reads settings from the environment:
     ///
     /// - the data directory: `CONTREE_DATA_DIR`, else `contree` in `XDG_DATA_HOME`, else
     ///   `~/.local/share/contree`;
@@ -97,15 +97,15 @@ impl LocalConfig {
     /// [`EngineError::NoDataDirectory`] if no variable names a data directory, and
     /// [`EngineError::Setting`] if a variable of the network cannot be read.
     pub fn from_env() -> Result<Self, EngineError> {
-        let set = |name: &str| {
+        let path = |name: &str| {
             std::env::var_os(name)
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let mut config = set("CONTREE_DATA_DIR")
-            .or_else(|| set("XDG_DATA_HOME").map(|base| base.join("contree")))
-            .or_else(|| set("HOME").map(|home| home.join(".local/share/contree")))
+        let mut config = path("CONTREE_DATA_DIR")
+            .or_else(|| path("XDG_DATA_HOME").map(|base| base.join("contree")))
+            .or_else(|| path("HOME").map(|home| home.join(".local/share/contree")))
             .map(Self::new)
             .ok_or(EngineError::NoDataDirectory)?;
         if let Some(mode) = text("CONTREE_NETWORK") {
@@ -118,7 +118,7 @@ impl LocalConfig {
     }
 
     /// Days after which unused data is removed. If `CONTREE_RETENTION_DAYS` is not a number,
-    /// nothing is removed: the user can still correct the variable.
+    /// nothing is removed, so that the user can still correct the variable.
     pub(super) fn retention(&self) -> u32 {
         let variable = || match std::env::var("CONTREE_RETENTION_DAYS") {
             Ok(text) if !text.trim().is_empty() => Some(text.trim().parse().unwrap_or_else(|_| {
@@ -187,8 +187,8 @@ fn proxy_variables() -> ProxyVariables {
     }
 }
 
-/// Whether a runtime directory belongs to `user`. After `su` or `sudo` the environment may name the
-/// directory of another user.
+/// Returns whether a runtime directory belongs to `user`. After `su` or `sudo`, the environment may
+/// name the directory of another user.
 fn is_runtime_directory(path: &Path, user: u32) -> bool {
     path.is_absolute()
         && std::fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)

@@ -44,7 +44,7 @@ pub(crate) struct Engine {
     socket: OnceLock<String>,
     pub(crate) imports: Imports,
     pub(crate) views: ViewCache,
-    /// Days after which unused images, files and records are removed; 0 is never.
+    /// Days after which unused images, files and records are removed. 0: never.
     pub(crate) retention_days: u32,
     /// Layers whose chains have become long and are to be squashed.
     pub(crate) squash_queue: SquashQueue,
@@ -68,7 +68,7 @@ impl Engine {
         let identity = rows.identity()?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot = boot.trim().to_owned();
-        // Before any layer is served.
+        // Lost images are marked before any layer is served.
         let lost = if boot.is_empty() {
             // Without the boot's id, layers of earlier boots cannot be recognized.
             0
@@ -121,7 +121,7 @@ impl Engine {
             .cloned()
     }
 
-    /// Whether this process has an unfinished operation.
+    /// Returns whether this process has an unfinished operation.
     pub(crate) fn is_busy(&self) -> bool {
         !self
             .running
@@ -155,7 +155,7 @@ impl Engine {
         self.store.root().join("files").join(sha256)
     }
 
-    /// Whether a file's content is complete. A power loss may have truncated it.
+    /// Returns whether a file's content is complete. A power loss may have truncated it.
     pub(crate) fn has_content(&self, file: &StoredFile) -> bool {
         fs::metadata(self.file_path(&file.sha256))
             .is_ok_and(|metadata| metadata.is_file() && metadata.len() == file.size)
@@ -163,8 +163,8 @@ impl Engine {
 
     /// Runs read-only statements.
     ///
-    /// If the connection is free, they run on this thread: they take microseconds, and no other
-    /// process's write delays them. Otherwise they run on a thread that may block.
+    /// If the connection is free, they run on this thread, because they take microseconds and no
+    /// write of another process delays them. Otherwise they run on a thread that may block.
     pub(crate) async fn read<T: Send + 'static>(
         self: &Arc<Self>,
         statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,

@@ -160,7 +160,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, message)
     }
 
-    /// Turns a 404 into a 400, for something that the body names and not the path.
+    /// Turns a 404 into a 400, because the body names the missing thing and not the path.
     pub(super) fn missing_is_bad(self) -> Self {
         if self.status == StatusCode::NOT_FOUND {
             Self {
@@ -172,7 +172,7 @@ impl ApiError {
         }
     }
 
-    /// Whether this is a 404.
+    /// Returns whether this is a 404.
     pub(super) fn is_missing(&self) -> bool {
         self.status == StatusCode::NOT_FOUND
     }
@@ -197,12 +197,12 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// Whether a sandbox was ended because its layer had become too large.
+    /// Returns whether a sandbox was ended because its layer had become too large.
     pub(super) fn is_too_large(&self) -> bool {
         self.status == StatusCode::INSUFFICIENT_STORAGE
     }
 
-    /// The sentence.
+    /// The sentence for the client.
     pub(super) fn message(&self) -> &str {
         &self.message
     }
@@ -240,8 +240,11 @@ impl From<std::io::Error> for ApiError {
 }
 
 impl From<contree_sandbox::Error> for ApiError {
-    /// 403 for something that this machine cannot do (clients do not repeat it), 507 for a layer
-    /// that is too large, 500 for anything else.
+    /// Gives these statuses:
+    ///
+    /// - 403 for something that this machine cannot do, because clients do not repeat a 403;
+    /// - 507 for a layer that is too large;
+    /// - 500 for any other error.
     fn from(error: contree_sandbox::Error) -> Self {
         match error {
             contree_sandbox::Error::Unavailable(_) => {

@@ -37,14 +37,14 @@ pub struct LocalAddress(pub Option<IpAddr>);
 /// Bounds of a server's connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionBounds {
-    /// The maximum number of concurrent connections.
+    /// The most open connections.
     pub max_connections: usize,
     /// How long a client may leave a response unread. `None`: without limit.
     pub write_timeout: Option<Duration>,
     /// The largest head of a request in bytes, and the size of the write buffer. `None`: hyper's
     /// default.
     pub buffer_bytes: Option<usize>,
-    /// How long the last responses may take to be read at shutdown.
+    /// How long clients may take to read the last responses at shutdown.
     pub drain_timeout: Duration,
 }
 
@@ -69,7 +69,7 @@ impl AcceptedStream for TcpStream {
     fn local_ip(&self) -> Option<IpAddr> {
         // Sends progress and short responses without delay.
         if let Err(error) = self.set_nodelay(true) {
-            tracing::debug!("no TCP_NODELAY: {error}");
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
         }
         Some(self.local_addr().ok()?.ip().to_canonical())
     }
@@ -125,6 +125,7 @@ where
     }
     drop(listener);
     shutdown.answered.cancelled().await;
+    // Open streams do not end by themselves. They are closed after the first wait.
     for _ in 0..2 {
         let all = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(bounds.drain_timeout, all)
@@ -181,7 +182,7 @@ impl<S: AcceptedStream> Connection<S> {
             tokio::select! {
                 served = serving.as_mut() => {
                     if let Err(error) = served {
-                        tracing::debug!("a connection ended: {error}");
+                        tracing::debug!(%error, "a connection failed");
                     }
                     return;
                 }

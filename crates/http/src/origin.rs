@@ -103,7 +103,7 @@ impl AllowedHosts {
     }
 }
 
-/// Returns whether the server may be called by this host.
+/// Returns whether requests to the server may name this host.
 fn is_allowed(listed: &[HostName], requested: &Authority, local_ip: Option<IpAddr>) -> bool {
     let host = normalize(requested.host());
     if host == "localhost" {
@@ -124,7 +124,7 @@ fn is_allowed(listed: &[HostName], requested: &Authority, local_ip: Option<IpAdd
     })
 }
 
-/// Returns whether the user follows a link, so that the answer opens in its own window.
+/// Returns whether the answer becomes a page of its own, as when the user follows a link.
 fn is_navigation(request: &RequestOrigin<'_>) -> bool {
     let has = |name: &'static str, value: &str| {
         request

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, header};
 use sha2::{Digest as _, Sha256};
 
-/// The shortest allowed token in bytes, where others could try to guess it.
+/// The shortest token, in bytes, that a server may have if others can reach it.
 pub const MIN_TOKEN_BYTES: usize = 16;
 
 /// The SHA-256 digest of a token. Comparing digests reveals nothing about the token through its

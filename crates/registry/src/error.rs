@@ -12,7 +12,7 @@ pub enum RegistryError {
     Name {
         /// The text.
         input: String,
-        /// What to give instead.
+        /// The reason, or the advice on a valid text.
         why: &'static str,
     },
     /// The registry or its token server cannot be reached, or the connection failed.
@@ -42,7 +42,7 @@ pub enum RegistryError {
     Protocol {
         /// The registry.
         registry: RegistryHost,
-        /// What is wrong.
+        /// The reason, as a sentence about the registry.
         why: String,
     },
     /// The registry has the image, but the image cannot be used.
@@ -50,13 +50,13 @@ pub enum RegistryError {
     Image {
         /// The registry.
         registry: RegistryHost,
-        /// What is wrong with the image.
+        /// The reason why the image cannot be used.
         source: ManifestError,
     },
 }
 
 impl RegistryError {
-    /// Returns whether the credentials are wrong or missing, rather than the registry or the
+    /// Returns whether the cause is wrong or missing credentials, and not the registry or the
     /// connection to it.
     pub fn is_rejection(&self) -> bool {
         matches!(self, Self::Rejected { .. } | Self::LoginNeeded { .. })

@@ -77,7 +77,7 @@ impl RegistryHost {
         if first.is_empty() {
             return Err(RegistryError::Name {
                 input: text.to_owned(),
-                why: "it is empty",
+                why: "its host is missing; give HOST or HOST:PORT",
             });
         }
         if matches!(scheme.as_deref(), Some("http" | "https")) || is_host(first, has_path) {
@@ -88,8 +88,8 @@ impl RegistryHost {
 
     /// Parses a registry to log in to: an address, or an image reference with a scheme or a path.
     ///
-    /// A bare name is an error here. Reading it as an image of Docker Hub would send a password
-    /// there by mistake.
+    /// A bare name is an error here. If it meant an image of Docker Hub, a password would go there
+    /// by mistake.
     ///
     /// # Errors
     /// Fails like [`new`](Self::new), and for a bare name.
@@ -118,8 +118,9 @@ impl RegistryHost {
     }
 }
 
-/// Returns whether the first part of a reference is a registry, not part of the image's name. As in
-/// other clients, it is one if it has a dot or a port or is `localhost`. A lone `name:1` is an
+/// Returns whether the first part of a reference is a registry, not part of the image's name.
+///
+/// As in other clients, a registry has a dot or a port, or is `localhost`. A lone `name:1` is an
 /// image with a tag.
 pub(super) fn is_host(first: &str, has_path: bool) -> bool {
     let name = first.split(':').next().unwrap_or_default();

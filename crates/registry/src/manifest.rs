@@ -86,7 +86,7 @@ pub struct Manifest {
     pub layers: Vec<Descriptor>,
 }
 
-/// The values that are used of an image's configuration.
+/// The platform, layers and environment from an image's configuration.
 #[derive(Clone, Debug)]
 pub struct ImageConfig {
     /// The platform that the image is for.
@@ -163,7 +163,7 @@ pub enum ManifestError {
 /// Parses a manifest or an index.
 ///
 /// # Errors
-/// Returns what is wrong with it.
+/// Returns the reason why the document cannot be used.
 pub fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
     #[derive(Deserialize)]
     struct DocumentFields {
@@ -267,7 +267,7 @@ pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
             entry
                 .platform
                 .as_ref()
-                .map_or_else(|| "an unnamed one".into(), ToString::to_string)
+                .map_or_else(|| "an unnamed platform".into(), ToString::to_string)
         })
         .collect();
     others.sort();
@@ -283,7 +283,7 @@ pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     })
 }
 
-/// Ranks a variant for this machine, the best first. `None` if the variant may not run here.
+/// Ranks a variant for this machine. The best has rank 0; `None` may not run here.
 fn variant_rank(here: &Platform, variant: Option<&str>) -> Option<u8> {
     match (here.architecture.as_str(), variant.unwrap_or_default()) {
         (_, "") => Some(0),
@@ -318,7 +318,7 @@ pub fn this_platform() -> Platform {
 /// Parses a configuration and checks that the image can run on this machine.
 ///
 /// # Errors
-/// Returns what is wrong with it.
+/// Returns the reason why the document cannot be used.
 pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
     #[derive(Deserialize)]
     struct ConfigFile {

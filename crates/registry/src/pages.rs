@@ -7,7 +7,7 @@ use super::RegistryHost;
 pub struct TokenPage {
     /// The URL of the page.
     pub url: &'static str,
-    /// What to make there, and the user name that goes with it.
+    /// The kind of token to make there, and the user name that goes with it.
     pub instructions: &'static str,
 }
 

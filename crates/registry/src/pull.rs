@@ -16,7 +16,7 @@ use super::manifest::{self, Descriptor, Document, ImageConfig, Manifest, Manifes
 use super::transport::{connection_error, read_bounded};
 use super::{Digest, HttpClients, Login, Reference, RegistryError, authorize, challenges};
 
-/// The most attempts to repeat a failed request, or a download without progress.
+/// The most retries of a failed request, or of a download that makes no progress.
 const MAX_RETRIES: usize = 4;
 /// The wait before the first retry. Each further wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
@@ -72,8 +72,8 @@ impl<'a> Repository<'a> {
     /// Finds the image of the reference.
     ///
     /// # Errors
-    /// Fails if the image does not exist, is not an image for this machine, or does not match its
-    /// digest.
+    /// Fails if the image does not exist or does not match its digest, and if it is not an image or
+    /// is for another kind of machine.
     pub async fn find_image(&self) -> Result<ResolvedImage, RegistryError> {
         let mut tag_or_digest = self.reference.tag_or_digest();
         let mut expected = self.reference.digest().cloned();
@@ -481,7 +481,8 @@ fn is_transient(error: &RegistryError) -> bool {
     matches!(error, RegistryError::Unreachable { .. })
 }
 
-/// The registry's message: its first error, bounded in length. Empty if there is none.
+/// The registry's first error after `: `, for the end of a sentence, with at most 200 characters.
+/// Empty if there is none.
 async fn error_message(mut response: Response) -> String {
     let mut body = Vec::new();
     while let Ok(Ok(Some(chunk))) =

@@ -79,13 +79,13 @@ impl FromStr for Reference {
             Some((first, _)) => (first, true),
             None => (rest, false),
         };
-        let is_digest = !has_path
+        let has_digest = !has_path
             && rest.split_once('@').is_some_and(|(_, d)| {
                 ["sha", "md5:", "blake"]
                     .iter()
                     .any(|algorithm| d.starts_with(algorithm))
             });
-        if first.contains('@') && !is_digest {
+        if first.contains('@') && !has_digest {
             return Err(invalid(
                 rest.rsplit('@').next().unwrap_or_default(),
                 "leave out the user and password, and give them as `credentials`",

@@ -95,7 +95,7 @@ async fn request_token(
 ) -> Result<SecretString, RegistryError> {
     let mut url = token_server(registry, realm)?;
     let client = http.client(&url)?;
-    // The specification puts each scope in its own parameter.
+    // In a query, the specification puts each scope in its own parameter.
     let scopes: Vec<&str> = scope.unwrap_or_default().split_ascii_whitespace().collect();
     let request = if let Some(Login::Identity(refresh)) = login {
         let scopes = scopes.join(" ");
@@ -216,20 +216,20 @@ mod tests {
 
     #[test]
     fn token_servers_on_other_machines_must_use_https() {
-        let far = RegistryHost::new("r.example").unwrap();
-        let near = RegistryHost::new("127.0.0.1:5000").unwrap();
+        let remote = RegistryHost::new("r.example").unwrap();
+        let local = RegistryHost::new("127.0.0.1:5000").unwrap();
         for (registry, realm, valid) in [
-            (&far, "https://auth.example/token", true),
-            (&far, "http://r.example/token", false),
-            (&far, "http://auth.example/token", false),
-            (&far, "http://127.0.0.1:1/token", false),
-            (&far, "https://u:p@auth.example/", false),
-            (&far, "ftp://auth.example/", false),
-            (&far, "/token", false),
-            (&near, "http://127.0.0.1:5001/token", true),
-            (&near, "http://localhost:5001/token", true),
-            (&near, "http://auth.example/token", false),
-            (&near, "https://auth.example/token", true),
+            (&remote, "https://auth.example/token", true),
+            (&remote, "http://r.example/token", false),
+            (&remote, "http://auth.example/token", false),
+            (&remote, "http://127.0.0.1:1/token", false),
+            (&remote, "https://u:p@auth.example/", false),
+            (&remote, "ftp://auth.example/", false),
+            (&remote, "/token", false),
+            (&local, "http://127.0.0.1:5001/token", true),
+            (&local, "http://localhost:5001/token", true),
+            (&local, "http://auth.example/token", false),
+            (&local, "https://auth.example/token", true),
         ] {
             assert_eq!(
                 token_server(registry, realm).is_ok(),

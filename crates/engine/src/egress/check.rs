@@ -1,5 +1,5 @@
-//! The network section of `doctor`: what sandboxes may reach, and whether that includes package
-//! registries.
+//! The network section of `doctor`: the addresses that sandboxes may reach, and whether these
+//! include package registries.
 
 use std::net::ToSocketAddrs as _;
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ const PACKAGE_REGISTRIES: &[&str] = &[
 /// How long the lookup of all names may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reports for `doctor` what sandboxes may reach with these settings, and whether that includes the
-/// package registries.
+/// Reports for `doctor` which addresses sandboxes may reach with these settings, and whether these
+/// include the package registries.
 pub(crate) fn check(settings: EgressSettings) -> Check {
     const NAME: &str = "network";
     let mode = settings.network;
@@ -55,13 +55,13 @@ pub(crate) fn check(settings: EgressSettings) -> Check {
                 ),
             ),
             Ok(Some(_)) => Check::new(NAME, CheckState::Fine, about, None),
-            Ok(None) => registries(&egress, about),
+            Ok(None) => check_registries(&egress, about),
         },
     }
 }
 
 /// Resolves the registries' names here and checks their addresses against the policy.
-fn registries(egress: &Egress, about: String) -> Check {
+fn check_registries(egress: &Egress, about: String) -> Check {
     let (sender, receiver) = std::sync::mpsc::channel();
     for name in PACKAGE_REGISTRIES {
         let sender = sender.clone();
@@ -87,17 +87,17 @@ fn registries(egress: &Egress, about: String) -> Check {
         }
     }
     denied.sort();
-    let check = |state, detail, remedy| Check::new("network", state, detail, remedy);
+    let result = |state, detail, remedy| Check::new("network", state, detail, remedy);
     match denied.first() {
-        None if resolved == 0 => check(
+        None if resolved == 0 => result(
             CheckState::Degraded,
             format!("{about}; this machine cannot resolve the names of package registries"),
             Some("check the machine's resolver, or set https_proxy and http_proxy if it goes through a proxy".to_owned()),
         ),
-        None => check(CheckState::Fine, about, None),
+        None => result(CheckState::Fine, about, None),
         Some((_, reason)) => {
             let rules: Vec<String> = denied.iter().map(|(name, _)| format!("{name}+private")).collect();
-            check(
+            result(
                 CheckState::Degraded,
                 format!("{about}; {reason}"),
                 Some(format!(

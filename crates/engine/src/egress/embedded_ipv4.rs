@@ -65,7 +65,7 @@ pub(super) fn extract_v6(address: Ipv6Addr) -> Vec<Ipv4Addr> {
         addresses.push(at([4, 5, 6, 7]));
         addresses.push(Ipv4Addr::from(last.octets().map(|byte| !byte)));
     }
-    // RFC 5214, section 6.1 (ISATAP): under any prefix; the universal bit may be set.
+    // ISATAP addresses (RFC 5214, section 6.1) have any prefix. The universal bit may be set.
     if bytes[8] & !0x02 == 0 && bytes[9] == 0 && bytes[10] == 0x5e && bytes[11] == 0xfe {
         addresses.push(last);
     }

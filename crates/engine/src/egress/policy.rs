@@ -9,8 +9,8 @@ use super::rules::EgressRule;
 use super::target::{Host, Target};
 use super::{embedded_ipv4, local_address};
 
-/// Domains that mean this machine or its local network wherever they are resolved (RFC 6761, RFC
-/// 6762, and common use).
+/// Domains of this machine or its local network, whichever resolver answers (RFC 6761, RFC 6762,
+/// and common use).
 const LOCAL_DOMAINS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
 
 /// The reason why a target is denied.
@@ -112,7 +112,7 @@ impl Policy {
             private: matching().any(EgressRule::may_be_private),
             needs_address: !self.allow.is_empty() && matching().next().is_none(),
         };
-        // If no rule about addresses can allow it either, the name is not resolved at all.
+        // If no rule about addresses can allow the target either, its name is not resolved.
         let by_address =
             matches!(target.host, Host::Name(_)) && self.allow.iter().any(EgressRule::is_network);
         if name_decision.needs_address && !by_address {

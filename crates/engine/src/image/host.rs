@@ -31,14 +31,14 @@ pub struct HostImageRefresh {
     pub image: uuid::Uuid,
     /// The image that had `tag:host` before.
     pub previous: Option<uuid::Uuid>,
-    /// Files copied.
+    /// The number of copied files.
     pub files: u64,
-    /// Bytes in them.
+    /// The bytes of these files.
     pub bytes: u64,
 }
 
-/// Makes the image if the store never had it. Routes that list or resolve images call this; startup
-/// does not.
+/// Makes the image if the store never had it, or restores its tag. Routes that list or resolve
+/// images call this; startup does not.
 pub(crate) async fn ensure(engine: &Arc<Engine>) -> Result<(), ApiError> {
     if engine.read(exists).await? {
         return Ok(());
@@ -94,7 +94,7 @@ fn make_once(engine: &Engine) -> Result<(), StorageError> {
     if engine.rows.read(exists)? {
         return Ok(());
     }
-    // Someone removed the tag, which clients start from. It returns to the image that was made.
+    // The tag was removed. Clients start from it, so it names the recorded image again.
     if let Some(image) = engine.rows.read(recorded_image)? {
         return Ok(engine.rows.write(|t| images::set_tag(t, TAG, image))?);
     }

@@ -78,7 +78,7 @@ struct SearchProgress {
     deadline: Instant,
     result: SearchResult,
     matches: usize,
-    text: usize,
+    text_bytes: usize,
 }
 
 impl SearchProgress {
@@ -96,7 +96,7 @@ impl SearchProgress {
     }
 
     fn is_full(&self) -> bool {
-        self.matches > self.max_total || self.text > MAX_TEXT_BYTES
+        self.matches > self.max_total || self.text_bytes > MAX_TEXT_BYTES
     }
 }
 
@@ -147,7 +147,7 @@ impl Search {
                 deadline: Instant::now() + TIME_LIMIT,
                 result: SearchResult::default(),
                 matches: 0,
-                text: 0,
+                text_bytes: 0,
             },
         })
     }
@@ -237,7 +237,11 @@ impl Search {
 
     fn search_file(&mut self, path: &Path, file: File) {
         let progress = &mut self.progress;
-        let before = (progress.result.lines.len(), progress.matches, progress.text);
+        let before = (
+            progress.result.lines.len(),
+            progress.matches,
+            progress.text_bytes,
+        );
         let reader = InterruptibleFile {
             file,
             stop: Arc::clone(&progress.stop),
@@ -254,9 +258,10 @@ impl Search {
             .searcher
             .search_reader(&self.matcher, reader, &mut lines);
         if lines.binary {
-            let (lines, matches, text) = before;
+            // Nothing of a binary file is reported.
+            let (lines, matches, text_bytes) = before;
             progress.result.lines.truncate(lines);
-            (progress.matches, progress.text) = (matches, text);
+            (progress.matches, progress.text_bytes) = (matches, text_bytes);
         } else if done.is_err() {
             progress.result.truncated = true;
         }
@@ -284,7 +289,7 @@ impl LineCollector<'_> {
     ) {
         let shown = &bytes[..shown_length(bytes)];
         let line_text = String::from_utf8_lossy(shown).into_owned();
-        self.progress.text += line_text.len()
+        self.progress.text_bytes += line_text.len()
             + submatches
                 .iter()
                 .map(|part| part.text.len() + 64)
@@ -299,7 +304,7 @@ impl LineCollector<'_> {
             submatches,
             r#type,
         });
-        if self.progress.text > MAX_TEXT_BYTES {
+        if self.progress.text_bytes > MAX_TEXT_BYTES {
             self.progress.result.truncated = true;
         }
     }

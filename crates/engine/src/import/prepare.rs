@@ -169,9 +169,9 @@ impl ImportContext<'_> {
                 .diff
                 .as_ref()
                 .map_or("files".to_owned(), |diff| format!("layer {}", diff.short()));
-            let unpacked = self.unpack(layer, &location, &prepared).await;
-            let (unpacked_layer, verified, unpacked) =
-                unpacked.map_err(|source| FetchError::Layer {
+            let result = self.unpack(layer, &location, &prepared).await;
+            let (unpacked_layer, verified, report) =
+                result.map_err(|source| FetchError::Layer {
                     name: name.clone(),
                     source,
                 })?;
@@ -181,10 +181,10 @@ impl ImportContext<'_> {
             self.progress.line(&format!(
                 "unpacked {name} ({} of {count}): {} entries, {}",
                 prepared.len() + 1,
-                unpacked.entries,
-                format_size(unpacked.bytes)
+                report.entries,
+                format_size(report.bytes)
             ));
-            self.progress.report_differences(&unpacked);
+            self.progress.report_differences(&report);
             // An archive without a manifest is identified by its own digest.
             key.get_or_insert_with(|| format!("rootfs:{}", verified.packed));
             prepared.push(unpacked_layer);

@@ -13,12 +13,12 @@ use super::local_file::{self, FileError};
 use super::plan::ArchiveLocation;
 use contree_registry::Digest;
 
-/// Bytes that are written at once.
+/// The bytes of one write.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// The decompressed size from which the compression ratio is checked. Smaller archives are
+/// The decompressed size above which the compression ratio is checked. Smaller archives are
 /// harmless.
 const MIN_CHECKED_BYTES: u64 = 4 << 30;
-/// The highest compression ratio of such an archive. Real ones stay below 20.
+/// The highest compression ratio of such an archive. Real archives stay below 20.
 const MAX_RATIO: u64 = 250;
 /// The most bytes that an archive's headers may add to its files.
 const MAX_HEADER_BYTES: u64 = 8 << 30;
@@ -58,9 +58,9 @@ pub(super) enum VerifyError {
     )]
     DecompressionBomb { packed: u64, unpacked: u64 },
     /// The archive cannot be written to the helper.
-    #[error("{0}")]
+    #[error("it cannot be sent to the helper that unpacks it: {0}")]
     Write(#[source] io::Error),
-    /// The helper has ended; its own error tells why.
+    /// The helper has ended. Its own error gives the reason.
     #[error("the helper that unpacks it ended too early")]
     Refused,
 }

@@ -48,8 +48,8 @@ pub(crate) struct OperationTask {
 
 /// Makes the result of an operation and records it together with its ending.
 ///
-/// It is called on a thread that may block, and only if nobody has cancelled the operation; from
-/// then on nobody can. A failure makes the operation FAILED.
+/// It runs on a thread that may block, and only if the operation was not cancelled. Later
+/// cancellations are refused. A failure makes the operation FAILED.
 pub(crate) type CommitWork =
     Box<dyn FnOnce(&Engine, &OperationEnding) -> Result<OperationEnding, ApiError> + Send>;
 
@@ -63,7 +63,7 @@ pub(crate) struct WorkEnding {
 }
 
 impl WorkEnding {
-    /// An end with only a status.
+    /// An ending with only a status.
     pub(crate) fn of(status: Status) -> Self {
         Self {
             status,
@@ -80,7 +80,7 @@ impl WorkEnding {
         }
     }
 
-    /// An end from outside. The reason is added when the ending is recorded.
+    /// The ending of a cancelled operation. The reason is added when the ending is recorded.
     pub(crate) fn cancelled() -> Self {
         Self::of(Status::Cancelled)
     }
@@ -104,8 +104,8 @@ impl OperationTask {
     }
 }
 
-/// Accepts an operation of kind `kind`, with the request as answers show it. Blocks. 429 if too
-/// many wait.
+/// Accepts an operation. Answers show `request`, so it has no secrets. Blocks. 429 if too many
+/// operations wait.
 ///
 /// The run directory and its lock exist before the record does, so no other engine takes the
 /// operation for orphaned.
@@ -138,7 +138,7 @@ pub(crate) fn accept(
     };
     let created_at = Utc::now();
     let recorded = engine.rows.write(|t| {
-        // In the transaction that records the operation: from then on the record keeps the image.
+        // In the transaction that records the operation, because its record keeps the image.
         if let Some(image) = image
             && images::by_uuid(t, image)?.is_none()
         {
@@ -161,7 +161,9 @@ pub(crate) fn accept(
     let recorded = recorded.inspect_err(|_| withdraw())?;
     if !recorded {
         withdraw();
-        return Err(ApiError::bad("the image was removed meanwhile"));
+        return Err(ApiError::bad(
+            "the image was removed while the operation was accepted; use another image",
+        ));
     }
     engine
         .running
@@ -169,7 +171,7 @@ pub(crate) fn accept(
         .unwrap_or_else(PoisonError::into_inner)
         .insert(operation, Arc::clone(&running));
     engine.accepted.notify_one();
-    // If the engine began to stop meanwhile, it has not cancelled this operation.
+    // If the engine began to stop before the insertion, it did not cancel this operation.
     if engine.stopping.is_cancelled() {
         running.cancel(STOPPED);
     }
@@ -290,7 +292,7 @@ async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEndi
         Err(error) => Completion::failed(created_at, error.message().to_owned()),
     };
     completion.append_to(&running.log);
-    // Requests that wait for it to start must not wait any longer.
+    // Requests that wait for the operation's start now find that it is over.
     running.begin(None);
     engine
         .running

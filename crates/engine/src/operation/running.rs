@@ -33,7 +33,7 @@ pub(crate) enum OperationStage {
     Started,
 }
 
-/// Whether an operation can be, or was, ended from outside.
+/// The state of ending an operation from outside.
 enum EarlyEndState {
     /// It can be ended, and it was not.
     Possible,
@@ -67,7 +67,7 @@ impl RunningOperation {
         self.end_early(Status::Cancelled, reason)
     }
 
-    /// Ends it as FAILED, for sandbox because it exceeded a limit. Only the first reason counts.
+    /// Ends it as FAILED, for instance because it exceeded a limit. Only the first reason counts.
     /// False if its result is already being recorded.
     pub(crate) fn fail(&self, reason: &str) -> bool {
         self.end_early(Status::Failed, reason)

@@ -1,4 +1,4 @@
-//! Statements about operations: their request, status and ending.
+//! SQL statements about operations: their request, status and ending.
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -12,7 +12,7 @@ use contree_sqlite::DbError;
 pub(crate) use crate::api::types::OperationStatus as Status;
 
 impl Status {
-    /// Whether the operation is over.
+    /// Returns whether the operation is over.
     pub(crate) fn is_terminal(self) -> bool {
         matches!(self, Self::Success | Self::Failed | Self::Cancelled)
     }
@@ -123,7 +123,7 @@ pub(crate) fn insert(c: &Connection, operation: &NewOperation<'_>) -> Result<(),
     Ok(())
 }
 
-/// Advances the status of an unfinished operation. An earlier status is ignored.
+/// Advances the status of an unfinished operation. A status that it already passed is ignored.
 pub(crate) fn set_status(c: &Connection, uuid: Uuid, status: Status) -> Result<(), DbError> {
     let before = match status {
         Status::Assigned => "('PENDING')",

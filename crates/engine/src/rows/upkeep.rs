@@ -1,4 +1,4 @@
-//! Statements for upkeep. They read whole tables at once rather than single rows.
+//! SQL statements for upkeep. They read whole tables rather than single rows.
 
 use std::collections::HashSet;
 
@@ -112,7 +112,7 @@ pub(crate) fn in_use(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbE
     Ok((images, requests))
 }
 
-/// Lists files whose newest upload was before a time.
+/// Lists files whose newest upload was before a time, in microseconds since the Unix epoch.
 pub(crate) fn files_before(c: &Connection, before: i64) -> Result<Vec<FileRow>, DbError> {
     let mut statement = c.prepare("SELECT uuid, sha256, size FROM files WHERE updated_at < ?1")?;
     let rows = statement.query_map([before], |row| {
@@ -125,8 +125,10 @@ pub(crate) fn files_before(c: &Connection, before: i64) -> Result<Vec<FileRow>, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Lists operations that ended before a time, each with whether an image that it made still exists.
-/// The record of such an operation is kept, because it names the image's parent.
+/// Lists operations that ended before a time, in microseconds since the Unix epoch.
+///
+/// The flag is true if an image that the operation made still exists. The record of such an
+/// operation is kept, because it names the image's parent.
 pub(crate) fn operations_before(c: &Connection, before: i64) -> Result<Vec<(Uuid, bool)>, DbError> {
     let mut statement = c.prepare(
         "SELECT uuid, coalesce(result_image <> coalesce(image, ''), 0) AND result_image IN (SELECT uuid FROM images)

@@ -16,9 +16,9 @@ pub(crate) enum RunEnding {
     TimedOut(Option<SandboxOutcome>),
     /// The time-out passed, and the processes did not end in time when they were killed.
     Stuck,
-    /// A client cancelled it.
+    /// A client cancelled the operation.
     Cancelled,
-    /// The engine that runs it is being stopped.
+    /// The engine is stopping.
     EngineStopped,
     /// The command wrote more than `max_layer_bytes`.
     TooLarge(ApiError),

@@ -1,4 +1,4 @@
-//! Running one command: sandbox, streams, time-out, cancellation and commit.
+//! Runs one command: sandbox, streams, time-out, cancellation and commit.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(crate) async fn run(engine: Arc<Engine>, task: OperationTask, plan: RunPlan)
     let log = Arc::clone(&task.running.log);
     let cwd = plan.request.start_directory(&plan.image);
     let access = engine.egress.access(&plan.request);
-    let spec = spec(&plan, &cwd, engine.egress.sandbox_network(access));
+    let spec = sandbox_spec(&plan, &cwd, engine.egress.sandbox_network(access));
     let started_at = Instant::now();
     let sandbox = {
         let store = engine.store.clone();
@@ -272,7 +272,11 @@ fn commit_work(task: OperationTask, plan: RunPlan, finished: SandboxOutcome) -> 
     })
 }
 
-fn spec(plan: &RunPlan, cwd: &str, (network, side_files): (Network, Vec<SideFile>)) -> SandboxSpec {
+fn sandbox_spec(
+    plan: &RunPlan,
+    cwd: &str,
+    (network, side_files): (Network, Vec<SideFile>),
+) -> SandboxSpec {
     SandboxSpec {
         layers: plan.chain.iter().map(|layer| LayerId(layer.id)).collect(),
         hostname: plan.request.hostname.clone(),

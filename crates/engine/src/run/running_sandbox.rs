@@ -118,8 +118,8 @@ impl RunningSandbox {
         let starting = StartingProcess::new(self)?;
         let spid = starting.spid;
         let running_sandbox = Arc::clone(self);
-        // In a task of its own: if the client goes away, the process still needs a reader of its
-        // output.
+        // In a task of its own, because the process needs a reader of its output even if the client
+        // goes away.
         let started = self.tasks.spawn(async move {
             let process = running_sandbox.launch(spid, &request).await;
             drop(starting);
@@ -252,7 +252,7 @@ impl RunningSandbox {
                     reader.abort();
                     let _ = reader.await;
                 } else {
-                    // Processes that it started may still write, and must not block.
+                    // Processes that the subprocess started may still write, and must not block.
                     self.tasks.spawn(reader);
                 }
             }
@@ -264,6 +264,7 @@ impl RunningSandbox {
             core_dump: false,
             usage: contree_sandbox::Usage::default(),
         };
+        // The operation's ending reports a main process that ended with its sandbox.
         if spid == MAIN && exit.is_none() {
             return;
         }
@@ -309,7 +310,7 @@ impl RunningSandbox {
         input.push(bytes, close).await
     }
 
-    /// Whether the sandbox is closed: its main process has ended, and further calls fail.
+    /// Returns whether the sandbox is closed: its main process has ended, and further calls fail.
     pub(crate) async fn is_closed(&self) -> bool {
         self.sandbox.read().await.is_none()
     }
@@ -398,7 +399,7 @@ impl StartingProcess {
         if processes.starting + processes.live.len() > limits::MAX_SUBPROCESSES {
             return Err(ApiError::too_many(
                 format!(
-                    "{} subprocesses run in this sandbox, which is the limit",
+                    "{} subprocesses run in this sandbox, which is the limit; try again when one has ended",
                     limits::MAX_SUBPROCESSES
                 ),
                 1,

@@ -12,31 +12,31 @@ use futures_util::stream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// Bytes of a chunk.
-const CHUNK: usize = 128 * 1024;
-/// Chunks that may wait for the client.
-const AHEAD: usize = 4;
+/// The bytes of a chunk.
+const CHUNK_BYTES: usize = 128 * 1024;
+/// The most chunks that wait for the client.
+const MAX_QUEUED_CHUNKS: usize = 4;
 /// How long the thread waits for the client to take a chunk.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Most bytes that one answer holds at any time. Tests of memory use it.
+/// The most bytes that one answer holds at any time. Tests of memory use it.
 #[cfg(test)]
-pub(crate) const MAX_HELD: usize = CHUNK * (AHEAD + 2);
+pub(crate) const MAX_HELD: usize = CHUNK_BYTES * (MAX_QUEUED_CHUNKS + 2);
 
-/// A message to the body: a chunk, or `None` at the end. Without the end, the body breaks off.
+/// A message to the body: a chunk, or `None` at the end. A body without the end message breaks off.
 type BodyMessage = Option<Bytes>;
 
-/// A body that `write` produces on a thread that may block. `gzip`: compress it.
+/// A body that `write` produces on a thread that may block. With `gzip`, it is compressed.
 ///
-/// The status is already sent when `write` fails, so an error breaks the connection off. No client
-/// can take an incomplete body for a complete one.
+/// The status is already sent when `write` fails, so an error breaks the connection off. A client
+/// therefore notices an incomplete body.
 pub(crate) fn body(
     gzip: bool,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> Body {
-    let (sender, receiver) = channel(AHEAD);
+    let (sender, receiver) = channel(MAX_QUEUED_CHUNKS);
     let mut writer = ChunkWriter {
-        chunk: Vec::with_capacity(CHUNK),
+        chunk: Vec::with_capacity(CHUNK_BYTES),
         sender,
         handle: Handle::current(),
     };
@@ -105,9 +105,9 @@ impl ChunkWriter {
 
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = bytes.len().min(CHUNK - self.chunk.len());
+        let length = bytes.len().min(CHUNK_BYTES - self.chunk.len());
         self.chunk.extend_from_slice(&bytes[..length]);
-        if self.chunk.len() == CHUNK {
+        if self.chunk.len() == CHUNK_BYTES {
             self.flush()?;
         }
         Ok(length)
@@ -117,7 +117,7 @@ impl Write for ChunkWriter {
         if self.chunk.is_empty() {
             return Ok(());
         }
-        let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES));
         self.send(Some(full.into()))
     }
 }

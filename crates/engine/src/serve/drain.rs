@@ -1,8 +1,8 @@
-//! Reading the rest of a request's body when its answer is already known.
+//! Reads the rest of a request's body when its answer is already known.
 //!
-//! Some requests are refused before their body was read (401, 404). Without this, the connection
-//! would close while the client is writing, and the client would see a broken pipe instead of the
-//! answer.
+//! Some requests are refused before their body was read (401, 404). If the rest stayed unread, the
+//! connection would close while the client is writing. The client would then see a broken pipe
+//! instead of the answer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,9 +16,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Body as _, Frame, SizeHint};
 
-/// Most bytes that are read. The connection closes if a client sends more.
+/// The most bytes to read. The connection closes if a client sends more.
 const MAX_BYTES: usize = 1024 * 1024;
-/// Longest time of reading.
+/// How long reading may take.
 const MAX_TIME: Duration = Duration::from_secs(2);
 
 /// Answers a request, and reads the rest of its body.

@@ -1,4 +1,4 @@
-//! Removing the directories and files of unused data.
+//! Removes the directories and files of unused data.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -30,7 +30,8 @@ const CHECKED_PREFIX: &str = ".prune-";
 pub struct Pruned {
     /// Whether this was a dry run.
     pub dry_run: bool,
-    /// Images without a tag that no operation used for long, and on which no other image is based.
+    /// Images without a tag that no operation used in the retention time, and on which no other
+    /// image is based.
     pub images: Vec<Uuid>,
     /// The number of layers that no image has.
     pub layers: u64,
@@ -45,7 +46,7 @@ pub struct Pruned {
     pub orphans: u64,
     /// The disk space of all this in bytes, without that of orphaned layers.
     pub bytes: u64,
-    /// Errors of removing something, with the reason. The next upkeep tries again.
+    /// Data that could not be removed, each with the reason. The next upkeep tries again.
     pub problems: Vec<String>,
 }
 
@@ -57,7 +58,8 @@ pub(super) struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Removes the directories and files of data whose records are gone.
+    /// Removes the directories and files of data whose records are gone. Files that were uploaded
+    /// again since `before`, in microseconds since the Unix epoch, stay.
     pub(super) fn remove_selection(&mut self, selection: &Selection, before: i64) {
         for layer in &selection.layers {
             self.remove_layer(layer.id);
@@ -111,7 +113,7 @@ impl Removal<'_> {
         if self.dry_run {
             return;
         }
-        // It is renamed before the check, so that no upload can replace it between check and
+        // The file is renamed before the check, so that no upload can replace it between check and
         // removal.
         let renamed = path.with_file_name(format!("{CHECKED_PREFIX}{sha256}"));
         if fs::rename(&path, &renamed).is_err() {
@@ -218,15 +220,15 @@ fn file_size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// Whether a file was renamed long ago. Renaming changes the inode's change time, and not the
-/// modification time.
+/// Returns whether a file was renamed more than [`ORPHAN_AGE`] ago. Renaming changes the inode's
+/// change time, and not the modification time.
 fn was_renamed_long_ago(path: &Path) -> bool {
     let now = Utc::now().timestamp();
-    let long = i64::try_from(ORPHAN_AGE.as_secs()).unwrap_or(i64::MAX);
-    fs::metadata(path).is_ok_and(|metadata| now - metadata.ctime() > long)
+    let max_age = i64::try_from(ORPHAN_AGE.as_secs()).unwrap_or(i64::MAX);
+    fs::metadata(path).is_ok_and(|metadata| now - metadata.ctime() > max_age)
 }
 
-/// Whether a file was modified long ago.
+/// Returns whether a file was modified more than [`ORPHAN_AGE`] ago.
 fn is_old(path: &Path) -> bool {
     fs::metadata(path)
         .and_then(|metadata| metadata.modified())

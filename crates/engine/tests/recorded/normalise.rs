@@ -26,7 +26,7 @@ pub(crate) struct Normaliser {
 }
 
 impl Normaliser {
-    /// `directory` has the files to import.
+    /// Normalises one recording, whose files to import are in `directory`.
     pub(crate) fn new(directory: &str) -> Self {
         let regex = |text: &str| Regex::new(text).expect("a regular expression");
         Self {
@@ -57,7 +57,7 @@ impl Normaliser {
         });
         let text = self.text.replace_all(&text, "\"$1\":TEXT");
         let text = self.notes.replace_all(&text, "\"notes\":TEXTS");
-        // Not every machine can limit memory.
+        // Only some machines can limit memory.
         let text = self.memory.replace_all(&text, "");
         let text = self.reached.replace_all(&text, "reached WHOLE bytes");
         let uuids = &mut self.uuids;

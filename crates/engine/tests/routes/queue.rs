@@ -1,3 +1,5 @@
+//! Tests of the queue, and of listing operations.
+
 use contree_engine::LocalConfig;
 use serde_json::{Value, json};
 
@@ -143,9 +145,9 @@ async fn a_running_command_shows_its_output_so_far() {
     assert_eq!(local.get(&format!("{path}?inflight=2")).await.status, 400);
     assert_eq!(local.delete(&path).await.status, 202);
     local.done(&operation).await;
-    let over = local.get(&path).await;
-    assert_eq!(over.retry_after, None);
-    assert_eq!(over.json["metadata"]["result"]["stdout"]["value"], "out\n");
+    let ended = local.get(&path).await;
+    assert_eq!(ended.retry_after, None);
+    assert_eq!(ended.json["metadata"]["result"]["stdout"]["value"], "out\n");
 }
 
 #[tokio::test]

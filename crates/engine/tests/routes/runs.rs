@@ -1,3 +1,5 @@
+//! Tests of running commands.
+
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -43,17 +45,17 @@ async fn several_runs_start_from_one_image() {
         .await;
     assert_eq!(observed.stdout, "one\n");
     assert_ne!(observed.exit_code, 0);
-    let beside = local
+    let unchanged = local
         .run("cat /a; ls /etc/services", json!({"image": parent}))
         .await;
-    assert_eq!(beside.stdout, "/etc/services\n");
-    let deeper = local
+    assert_eq!(unchanged.stdout, "/etc/services\n");
+    let second = local
         .run(
             "echo two >>/a",
             json!({"image": image, "disposable": false}),
         )
         .await;
-    let both = local.run("cat /a", json!({"image": deeper.result})).await;
+    let both = local.run("cat /a", json!({"image": second.result})).await;
     assert_eq!(both.stdout, "one\ntwo\n");
     let still = local.run("cat /a", json!({"image": image})).await;
     assert_eq!(still.stdout, "one\n");
@@ -203,7 +205,7 @@ fn status(process: &str, field: &str) -> Option<String> {
 }
 
 /// Finds the process with exactly this command line.
-fn running(command: &[u8]) -> Option<String> {
+fn find_process(command: &[u8]) -> Option<String> {
     let processes = std::fs::read_dir("/proc").unwrap();
     processes
         .filter_map(|process| process.ok()?.file_name().into_string().ok())
@@ -216,10 +218,10 @@ fn running(command: &[u8]) -> Option<String> {
 async fn stop_first_process(command: &[u8]) {
     let deadline = Instant::now() + Duration::from_secs(30);
     let mut process = loop {
-        if let Some(process) = running(command) {
+        if let Some(process) = find_process(command) {
             break process;
         }
-        assert!(Instant::now() < deadline, "it does not run");
+        assert!(Instant::now() < deadline, "the command does not run");
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     // The last number is the process id inside the sandbox.
@@ -256,7 +258,7 @@ async fn a_timeout_is_reported_even_if_the_sandbox_is_ended_by_force() {
     assert_eq!((kept.status.as_str(), &kept.result), ("FAILED", &None));
     assert!(kept.error.contains("exceeded its time-out"), "{kept:?}");
     for command in &commands {
-        assert_eq!(running(command), None);
+        assert_eq!(find_process(command), None);
     }
 }
 
@@ -361,8 +363,8 @@ async fn a_client_that_disconnects_while_spawning_leaves_nothing_pending() {
     }
     loop {
         let operations = local.get("/operations").await.json;
-        let open = |operation: &serde_json::Value| operation["status"] != "SUCCESS";
-        if !operations.as_array().unwrap().iter().any(open) {
+        let unfinished = |operation: &serde_json::Value| operation["status"] != "SUCCESS";
+        if !operations.as_array().unwrap().iter().any(unfinished) {
             break;
         }
         tokio::task::yield_now().await;

@@ -111,8 +111,8 @@ async fn a_killed_engine_leaves_nothing_behind() {
     assert_eq!(!groups(operation).is_empty(), bounded);
     driver.kill().unwrap();
     driver.wait().unwrap();
-    // The lock is released with the process. The kernel kills the processes of the sandbox shortly
-    // after that.
+    // The end of the process releases its lock. Shortly after that, the kernel kills the processes
+    // of the sandbox.
     while record().await["status"] != "FAILED" {}
     let error = record().await["error"].clone();
     assert!(error.as_str().unwrap().contains("ended before"), "{error}");

@@ -1,3 +1,5 @@
+//! Tests of subprocesses, their input and their signals.
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};

@@ -96,8 +96,7 @@ impl TestEngine {
         Self::of(Arc::new(EngineWithData { local, data }))
     }
 
-    /// The engine that other tests use too, so its listings have their operations and images as
-    /// well.
+    /// The engine that several tests use. Its listings have the operations and images of them all.
     pub(crate) async fn shared() -> Self {
         let mut shared = SHARED.lock().await;
         let engine = match shared.upgrade() {
@@ -128,7 +127,7 @@ impl TestEngine {
         answer(self.http.get(url(path))).await
     }
 
-    /// Sends a request with headers, and returns the complete answer. For bodies that are not text.
+    /// Sends a request with headers and returns the unread response. For bodies that are not text.
     pub(crate) async fn fetch(
         &self,
         method: http::Method,
@@ -339,7 +338,7 @@ async fn done(http: &reqwest::Client, operation: &str) -> FinishedOperation {
     let response = loop {
         let path = url(&format!("/operations/{operation}/events?follow=1"));
         let response = http.get(path).send().await.unwrap();
-        // It waits in the queue, which happens on a slow machine.
+        // 425: the operation still waits in the queue, as on a slow machine.
         if response.status() != 425 {
             break response;
         }

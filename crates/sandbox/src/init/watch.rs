@@ -3,8 +3,9 @@
 //! The first stage does this while pid 1 and its descendants live. It may read every file of the
 //! layer, sees the processes from outside, and can end the tree by killing pid 1.
 //!
-//! - The file system's free blocks cost a microsecond to read and give an upper bound on what was
-//!   written. The layer itself is measured only when that bound reaches the limit.
+//! - The number of the file system's free blocks takes a microsecond to read. It gives an upper
+//!   bound on the layer's growth. The layer itself is measured only when that bound reaches the
+//!   limit.
 //! - The interval between checks depends on the remaining space, which keeps an overshoot small.
 //! - A call of fallocate can take any amount of space, so it waits for an answer from here.
 //!
@@ -38,7 +39,7 @@ const MAX_WRITE_RATE: u64 = 8 << 30;
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_INTERVAL: Duration = Duration::from_millis(200);
 /// The interval between measurements when much space is used. Deletions by other processes can hide
-/// what was written.
+/// the layer's growth from the count of free blocks.
 const REMEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// The measuring time above which the next measurement stops the processes.
 const SLOW_MEASUREMENT: Duration = Duration::from_millis(10);

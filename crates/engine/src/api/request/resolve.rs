@@ -1,5 +1,5 @@
-//! Completing a request with the image's saved settings, and the settings that the result image
-//! saves.
+//! Completes a request with the image's saved settings, and determines the settings that the result
+//! image saves.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,9 @@ impl SpawnRequest {
 
     /// The command's environment.
     ///
-    /// A shell gets the image's variables, which the request's override. A program gets only the
-    /// request's variables. Both get `PATH`, and a shell `HOME`, unless the request unsets it.
+    /// A shell gets the image's variables, and the request's variables override them. A program
+    /// gets only the request's variables. Both get `PATH`, and a shell gets `HOME`, unless the
+    /// request unsets it.
     pub(crate) fn environment(&self, image: &Image) -> BTreeMap<String, String> {
         let mut env = if self.shell {
             image.env.clone()

@@ -28,8 +28,8 @@ use crate::operation::start::wait_until_started;
 /// How often an idle stream sends a comment, which keeps the connection alive.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// How long a follower waits for an owner that has recorded an operation's end to append the
-/// completion event. Normally this takes milliseconds.
+/// How long a follower waits for the completion event after the owner has recorded the operation's
+/// end. Normally the event comes within milliseconds.
 const COMPLETION_WAIT: Duration = Duration::from_secs(10);
 
 /// `GET /operations/{operationId}/events`.
@@ -91,8 +91,8 @@ struct Follower {
     engine: Arc<Engine>,
     uuid: Uuid,
     reader: EventReader,
-    /// Announces growth of a log of this process. `None`: the log is another process's, and is read
-    /// every [`POLL`].
+    /// Announces growth of a log of this process. `None`: another process writes the log, so it is
+    /// read every [`POLL`].
     growth: Option<watch::Receiver<bool>>,
     follow: bool,
     /// Only events of this process are sent.
@@ -165,8 +165,8 @@ impl Follower {
         })
     }
 
-    /// Whether the owner has not appended the completion event in time, for instance because it is
-    /// stopped by a signal.
+    /// Returns whether the completion event is late, for instance because a signal has stopped the
+    /// owner's process.
     fn completion_is_late(&mut self) -> bool {
         self.completing_since
             .get_or_insert_with(Instant::now)
@@ -240,8 +240,8 @@ impl Follower {
                 && let Err(error) = completion.append_abandoned(&engine.log_path(uuid))
             {
                 tracing::warn!(operation = %uuid, %error, "cannot append the completion event to an operation's log");
-                }
-                Ok(completion)
+            }
+            Ok(completion)
         })
         .await?;
         if !self.read()? {
