@@ -476,8 +476,8 @@ fn an_invalid_selection_prevents_the_start() {
     for (options, variable, expected) in [
         (&["--toolset", "imagse"][..], None, "did you mean `images`?"),
         (&["--tools", "raed_file"], None, "did you mean `read_file`?"),
-        (&["--tools", ""], None, "--tools names nothing"),
-        (&["--toolset", ","], None, "--toolset names nothing"),
+        (&["--tools", ""], None, "--tools contains no name"),
+        (&["--toolset", ","], None, "--toolset contains no name"),
         (&["--read-only", "--tools", "run"], None, "not read-only"),
         (
             &[],
@@ -499,9 +499,9 @@ fn an_invalid_selection_prevents_the_start() {
             command.args(options).args(arguments);
             command.envs(variable);
             let output = command.stdin(std::process::Stdio::null()).output().unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(2), "{options:?}: {said}");
-            assert!(said.contains(expected), "{said}");
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{options:?}: {stderr}");
+            assert!(stderr.contains(expected), "{stderr}");
         }
     }
     let mut command = home.command();
