@@ -35,7 +35,7 @@ pub struct Prompt {
     pub name: &'static str,
     /// Title for people.
     pub title: &'static str,
-    /// What the prompt makes an agent do.
+    /// Description of the task that the prompt gives an agent.
     pub description: &'static str,
     /// Name of its template.
     pub template: &'static str,

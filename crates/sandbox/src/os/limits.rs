@@ -9,7 +9,7 @@ const MAX_DESCRIPTORS: u64 = 65_536;
 /// Raises this process's limit of open descriptors to 65,536, or to its hard limit if that is
 /// lower. Returns the limit in force.
 ///
-/// A sandbox holds about six descriptors, so many sandboxes exceed the usual limit of 1,024. A
+/// A sandbox holds about six descriptors, so 200 sandboxes exceed the usual limit of 1,024. A
 /// refusal by the kernel is not an error.
 pub fn raise_descriptor_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
