@@ -24,8 +24,7 @@ impl RegistryHost {
     /// Returns [`RegistryError::Name`] if the text is not a host.
     pub fn new(authority: &str) -> Result<Self, RegistryError> {
         let invalid = |why| RegistryError::Name {
-            // The text may be a URL with a password.
-            input: authority.rsplit('@').next().unwrap_or_default().to_owned(),
+            input: without_user(authority),
             why,
         };
         if authority.contains('@') {
@@ -76,11 +75,12 @@ impl RegistryHost {
         };
         if first.is_empty() {
             return Err(RegistryError::Name {
-                input: text.to_owned(),
+                input: without_user(text),
                 why: "its host is missing; give HOST or HOST:PORT",
             });
         }
-        if matches!(scheme.as_deref(), Some("http" | "https")) || is_host(first, has_path) {
+        let is_address = matches!(scheme.as_deref(), Some("http" | "https"));
+        if is_address || has_user(first) || is_host(first, has_path) {
             return Self::new(first);
         }
         Ok(Self::hub())
@@ -96,14 +96,14 @@ impl RegistryHost {
     pub fn for_login(text: &str) -> Result<Self, RegistryError> {
         let bare = text.trim();
         let port = bare.rsplit_once(':').map(|(_, port)| port);
-        if bare.contains('/') || is_host(bare, false) {
+        if bare.contains('/') || has_user(bare) || is_host(bare, false) {
             return Self::from_reference(bare);
         }
         if port.is_some_and(|port| port.parse::<u16>().is_ok()) {
             return Self::new(bare);
         }
         Err(RegistryError::Name {
-            input: bare.to_owned(),
+            input: without_user(bare),
             why: "give docker.io for Docker Hub, else HOST or HOST:PORT",
         })
     }
@@ -116,6 +116,21 @@ impl RegistryHost {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         Self::new(rest.split(['/', '?', '#']).next().unwrap_or_default())
     }
+}
+
+/// Returns whether the first part of a reference has a user before its host. The `@` of a digest is
+/// not one.
+fn has_user(first: &str) -> bool {
+    first.rsplit_once('@').is_some_and(|(_, rest)| {
+        !["sha", "md5:", "blake"]
+            .iter()
+            .any(|algorithm| rest.starts_with(algorithm))
+    })
+}
+
+/// The part of a text after its last `@`. The part before it may contain a password.
+fn without_user(text: &str) -> String {
+    text.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
 /// Returns whether the first part of a reference is a registry, not part of the image's name.
@@ -211,12 +226,23 @@ mod tests {
             "",
             "docker://",
             "https://u:hunter2@ghcr.io",
+            "u:hunter2@ghcr.io",
+            "u:hunter2@ghcr.io/a/b",
+            "hunter2@name",
+            "https:///u:hunter2@ghcr.io",
             "a b.c/x",
             "r.example:99999",
         ] {
-            let error = RegistryHost::from_reference(bad).unwrap_err().to_string();
-            assert!(!error.contains("hunter2"), "{error}");
+            for parse in [RegistryHost::from_reference, RegistryHost::for_login] {
+                let error = parse(bad).unwrap_err().to_string();
+                assert!(!error.contains("hunter2"), "{error}");
+            }
         }
+        let digest = format!("alpine@sha256:{}", "0".repeat(64));
+        assert_eq!(
+            RegistryHost::from_reference(&digest).unwrap(),
+            RegistryHost::hub()
+        );
     }
 
     #[test]

@@ -70,9 +70,10 @@ impl Removal<'_> {
             }
         }
         for file in &selection.files {
-            self.remove_upload(&file.sha256, before);
-            self.pruned.files += 1;
-            self.pruned.bytes += file.size;
+            if self.remove_upload(&file.sha256, before) {
+                self.pruned.files += 1;
+                self.pruned.bytes += file.size;
+            }
         }
         for (operation, record_kept) in &selection.operations {
             let log = self.engine.log_path(*operation);
@@ -107,17 +108,18 @@ impl Removal<'_> {
         }
     }
 
-    /// Removes an uploaded file, unless a client has just uploaded it again.
-    fn remove_upload(&mut self, sha256: &str, before: i64) {
+    /// Removes an uploaded file, unless a client has just uploaded it again. Returns false if the
+    /// file stays.
+    fn remove_upload(&mut self, sha256: &str, before: i64) -> bool {
         let path = self.engine.file_path(sha256);
         if self.dry_run {
-            return;
+            return true;
         }
         // The file is renamed before the check, so that no upload can replace it between check and
         // removal.
         let renamed = path.with_file_name(format!("{CHECKED_PREFIX}{sha256}"));
         if fs::rename(&path, &renamed).is_err() {
-            return;
+            return true;
         }
         let modified = fs::metadata(&renamed).and_then(|metadata| metadata.modified());
         let uploaded_again =
@@ -127,10 +129,9 @@ impl Removal<'_> {
             .rows
             .read(rows::digests)
             .is_ok_and(|all| all.contains(sha256));
-        if (uploaded_again || recorded) && fs::hard_link(&renamed, &path).is_ok() {
-            self.pruned.files = self.pruned.files.saturating_sub(1);
-        }
+        let stays = (uploaded_again || recorded) && fs::hard_link(&renamed, &path).is_ok();
         self.remove_file(&renamed);
+        !stays
     }
 
     /// Trims a log to its last line, which is the completion event.
