@@ -13,16 +13,16 @@
 //! let backend = Backend::new("https://contree.example/sandboxes")?.with_token("…");
 //! let client = Client::connect(backend)?;
 //!
-//! let command = |image: ImageRef, command: &str| -> Result<InstanceSpawnRequest, _> {
+//! let request = |image: ImageRef, command: &str| -> Result<InstanceSpawnRequest, _> {
 //!     InstanceSpawnRequest::builder().image(image).command(command).shell(true).try_into()
 //! };
-//! let prepared = client.run(command("tag:ubuntu:noble".parse()?, "echo 42 > /answer")?).await?;
+//! let prepared = client.run(request("tag:ubuntu:noble".parse()?, "echo 42 > /answer")?).await?;
 //! let image = prepared.result_image.ok_or("no result")?;
 //!
 //! // Two branches of the same image: neither sees the other's changes.
 //! let (one, two) = futures_util::try_join!(
-//!     client.run(command(image.into(), "cat /answer; rm /answer")?),
-//!     client.run(command(image.into(), "cat /answer")?),
+//!     client.run(request(image.into(), "cat /answer; rm /answer")?),
+//!     client.run(request(image.into(), "cat /answer")?),
 //! )?;
 //! assert_eq!((one.stdout.bytes, two.stdout.bytes), (b"42\n".to_vec(), b"42\n".to_vec()));
 //! # Ok(())

@@ -6,6 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{DataDirectory, Failure, commit, ensure, host, median, run};
 
+/// Number of measurements for a median.
 const SAMPLES: usize = 31;
 
 /// Checks that a run on a chain of `count` commits starts as quickly as on a single commit.
@@ -22,21 +23,21 @@ pub(crate) async fn depth(count: usize) -> Result<(), Failure> {
         image = commit(&client, image, &format!("echo {step} > /steps/{step}")).await?;
         longest = longest.max(step_started.elapsed());
     }
-    let each = started.elapsed() / u32::try_from(count)?;
+    let average = started.elapsed() / u32::try_from(count)?;
     let deep = median(&client, image, SAMPLES).await?;
-    let again = median(&client, first, SAMPLES).await?;
-    let counted = run(&client, image, "ls /steps | wc -l", false).await?;
-    println!("depth {count}: each commit {each:.1?}, the longest {longest:.1?}");
+    let baseline = median(&client, first, SAMPLES).await?;
+    let step_count = run(&client, image, "ls /steps | wc -l", false).await?;
+    println!("depth {count}: each commit {average:.1?}, the longest {longest:.1?}");
     println!(
-        "run of `true`: {shallow:.1?} at depth 1, {deep:.1?} at depth {count}, then {again:.1?} at depth 0"
+        "run of `true`: {shallow:.1?} at depth 1, {deep:.1?} at depth {count}, then {baseline:.1?} at depth 0"
     );
     ensure(
-        String::from_utf8_lossy(&counted.stdout.bytes).trim() == count.to_string(),
+        String::from_utf8_lossy(&step_count.stdout.bytes).trim() == count.to_string(),
         "every step left its file",
     )?;
     ensure(
-        deep <= shallow.max(again) * 2,
-        "a run takes at most twice as long",
+        deep <= shallow.max(baseline) * 2,
+        "a run on the deep chain takes at most twice as long as on a shallow one",
     )
 }
 
@@ -55,10 +56,10 @@ pub(crate) async fn width(count: usize) -> Result<(), Failure> {
         .buffered(8)
         .try_collect()
         .await?;
-    let each = started.elapsed() / u32::try_from(count)?;
+    let average = started.elapsed() / u32::try_from(count)?;
     let after = median(&client, base, SAMPLES).await?;
     let last = median(&client, branches[count - 1], SAMPLES).await?;
-    println!("width {count}: {each:.1?} each, eight at once");
+    println!("width {count}: {average:.1?} each, eight at once");
     println!(
         "run of `true` on the base: {before:.1?} before, {after:.1?} after; on the last branch {last:.1?}"
     );
@@ -71,11 +72,11 @@ pub(crate) async fn width(count: usize) -> Result<(), Failure> {
     }
     ensure(
         after.max(last) <= before * 2,
-        "a run takes at most twice as long",
+        "a run takes at most twice as long as before the branches",
     )
 }
 
-/// Checks that a small change costs the same on a large image.
+/// Checks that a small commit takes about as long on a large image as on a small one.
 pub(crate) async fn size(megabytes: u64) -> Result<(), Failure> {
     let data = DataDirectory::new()?;
     let client = data.client().await?;
@@ -99,5 +100,8 @@ pub(crate) async fn size(megabytes: u64) -> Result<(), Failure> {
     println!(
         "a small commit: {small:.1?} on the base, {large:.1?} on an image with {megabytes} MB more"
     );
-    ensure(large <= small * 5 / 4, "size does not matter")
+    ensure(
+        large <= small * 5 / 4,
+        "a small commit takes at most 1.25 times as long on the large image",
+    )
 }

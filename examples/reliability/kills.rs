@@ -1,4 +1,4 @@
-//! `kill -9` at random moments: every reported image is intact, and nothing else is left.
+//! Kills the engine at random moments: every reported image is intact, and nothing else is left.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -15,8 +15,8 @@ use super::{DataDirectory, Failure, ensure, host, run};
 /// Number of commands that the worker runs at once.
 const CONCURRENCY: usize = 4;
 
-/// Runs commands until it is killed. Each lane commits one image after the other, and prints each
-/// image that the engine reports as a success, with its content.
+/// Runs commands in [`CONCURRENCY`] lanes until it is killed. Each lane commits one image after the
+/// other, and prints every image that the engine reports, with its lane and content.
 pub(crate) async fn worker(data: &str) -> Result<(), Failure> {
     let config = contree::engine::LocalConfig::new(data);
     let client = contree::Client::local(config).await?;
@@ -30,11 +30,11 @@ pub(crate) async fn worker(data: &str) -> Result<(), Failure> {
                 let content = Uuid::new_v4();
                 // Some files are still being written or removed at the kill.
                 let command = format!(
-                    "mkdir -p /kept && echo {content} > /kept/{lane} && head -c 300000 /dev/zero > /kept/{content} && rm -f /kept/old && cp /kept/{content} /kept/old"
+                    "mkdir -p /files && echo {content} > /files/{lane} && head -c 300000 /dev/zero > /files/{content} && rm -f /files/old && cp /files/{content} /files/old"
                 );
                 let outcome = run(&client, image, &command, true).await?;
                 image = outcome.result_image.unwrap_or(image);
-                println!("kept {image} {lane} {content}");
+                println!("committed {image} {lane} {content}");
             }
         }
     });
@@ -42,6 +42,7 @@ pub(crate) async fn worker(data: &str) -> Result<(), Failure> {
     results.into_iter().collect()
 }
 
+/// Kills a worker `count` times, and checks its data directory after each kill.
 pub(crate) fn kills(runtime: &Runtime, count: usize) -> Result<(), Failure> {
     let data = DataDirectory::new()?;
     let mut random = fs::metadata("/proc/self")?
@@ -70,7 +71,7 @@ pub(crate) fn kills(runtime: &Runtime, count: usize) -> Result<(), Failure> {
         let reported: Vec<(Uuid, String, String)> = printed
             .iter()
             .filter_map(|line| {
-                let mut words = line.strip_prefix("kept ")?.split(' ');
+                let mut words = line.strip_prefix("committed ")?.split(' ');
                 let (image, lane, content) = (words.next()?, words.next()?, words.next()?);
                 (content.len() == 36)
                     .then(|| Some((image.parse().ok()?, lane.to_owned(), content.to_owned())))?
@@ -101,8 +102,9 @@ async fn check(data: &Path, reported: &[(Uuid, String, String)]) -> Result<usize
     let client = contree::Client::local(contree::engine::LocalConfig::new(data)).await?;
     let base = host(&client).await?;
     for (image, lane, content) in reported {
-        let command =
-            format!("cat /kept/{lane} && wc -c < /kept/{content} && cmp /kept/{content} /kept/old");
+        let command = format!(
+            "cat /files/{lane} && wc -c < /files/{content} && cmp /files/{content} /files/old"
+        );
         let outcome = run(&client, *image, &command, false).await?;
         ensure(
             outcome.stdout.bytes == format!("{content}\n300000\n").into_bytes(),
@@ -145,10 +147,10 @@ async fn check(data: &Path, reported: &[(Uuid, String, String)]) -> Result<usize
         pruned.orphans == 0 && pruned.layers == 0,
         format!("every layer belongs to an image: {pruned:?}"),
     )?;
-    Ok(inits(data))
+    Ok(count_inits(data))
 }
 
-/// Run directories and unfinished layers.
+/// Returns the run directories and unfinished layers.
 fn leftovers(data: &Path) -> Result<Vec<String>, Failure> {
     let names = |directory: &str| -> Result<Vec<String>, Failure> {
         let entries = fs::read_dir(data.join(directory))?.flatten();
@@ -156,17 +158,17 @@ fn leftovers(data: &Path) -> Result<Vec<String>, Failure> {
             .map(|entry| format!("{directory}/{}", entry.file_name().to_string_lossy()))
             .collect())
     };
-    let mut left = names("run")?;
-    left.extend(
+    let mut leftovers = names("run")?;
+    leftovers.extend(
         names("layers")?
             .into_iter()
             .filter(|name| name.contains(".new-")),
     );
-    Ok(left)
+    Ok(leftovers)
 }
 
-/// Number of sandbox init processes whose working directory is the data directory.
-fn inits(data: &Path) -> usize {
+/// Returns the number of sandbox init processes whose working directory is the data directory.
+fn count_inits(data: &Path) -> usize {
     let is_init = |entry: &fs::DirEntry| {
         let path = entry.path();
         let has_name = fs::read(path.join("cmdline"))

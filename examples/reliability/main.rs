@@ -9,9 +9,9 @@
 //! cargo run --release --features engine --example reliability -- kills 50
 //! ```
 //!
-//! Each uses its own data directory below `CONTREE_TEST_DIR` (default: the directory for temporary
-//! files) and prints its measurements. It fails if a promise of `docs/reliability.md` does not
-//! hold.
+//! Each command uses its own data directory below `CONTREE_TEST_DIR` (default: the directory for
+//! temporary files) and prints its measurements. It fails if a promise of `docs/reliability.md`
+//! does not hold.
 
 mod growth;
 mod kills;
@@ -77,6 +77,7 @@ impl Drop for DataDirectory {
     }
 }
 
+/// Returns the image of this machine.
 async fn host(client: &Client) -> Result<Uuid, Failure> {
     let image = client.resolve(&"tag:host".parse()?).await?;
     image.uuid.ok_or_else(|| "an image without a UUID".into())
@@ -122,7 +123,7 @@ async fn median(client: &Client, image: Uuid, times: usize) -> Result<Duration, 
     Ok(durations[times / 2])
 }
 
-/// Fails with the text of a promise unless it holds.
+/// Returns an error with the text of a promise unless the promise holds.
 fn ensure(holds: bool, promise: impl Into<String>) -> Result<(), Failure> {
     if holds {
         return Ok(());

@@ -34,7 +34,7 @@ impl ResourceCounts {
     }
 }
 
-/// Number of descendants of this process.
+/// Returns the number of descendants of this process.
 fn descendants() -> usize {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .into_iter()
@@ -69,6 +69,7 @@ fn descendants() -> usize {
     pids.len() - 1
 }
 
+/// Returns the resident memory of this process, in KiB.
 fn resident_kib() -> Result<u64, Failure> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -76,6 +77,7 @@ fn resident_kib() -> Result<u64, Failure> {
     Ok(number.ok_or("no VmRSS")?.parse()?)
 }
 
+/// Runs `count` commands, and compares the resources in use before and after.
 pub(crate) async fn runs(count: usize) -> Result<(), Failure> {
     let data = DataDirectory::new()?;
     let client = data.client().await?;
@@ -104,11 +106,11 @@ pub(crate) async fn runs(count: usize) -> Result<(), Failure> {
         }
     };
     batch(warm_up).await?;
-    let (before, memory_before) = (settled(data.path()).await?, resident_kib()?);
+    let (before, memory_before) = (settled_counts(data.path()).await?, resident_kib()?);
     let started = Instant::now();
     batch(count - warm_up).await?;
     let duration = started.elapsed();
-    let (after, memory_after) = (settled(data.path()).await?, resident_kib()?);
+    let (after, memory_after) = (settled_counts(data.path()).await?, resident_kib()?);
     println!(
         "{count} runs, eight at once, a quarter of them committed: {:.1} ms each; resident memory {memory_before} KiB after run {warm_up}, {memory_after} KiB after run {count} (x {:.2})",
         duration.as_secs_f64() * 1000.0 / (count - warm_up) as f64,
@@ -130,8 +132,8 @@ pub(crate) async fn runs(count: usize) -> Result<(), Failure> {
     )
 }
 
-/// The counts once all clean-up has finished.
-async fn settled(data: &Path) -> Result<ResourceCounts, Failure> {
+/// Waits until all clean-up has finished, and returns the counts.
+async fn settled_counts(data: &Path) -> Result<ResourceCounts, Failure> {
     for _ in 0..200 {
         let counts = ResourceCounts::measure(data)?;
         if counts.run_directories == 0 && counts.processes == 0 {

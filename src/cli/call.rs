@@ -23,8 +23,7 @@ use crate::tools::{
 const TOOL_ERROR: u8 = 1;
 /// Exit status with `--raw` if the command's time limit expired, as of `timeout(1)`.
 const TIMED_OUT: u8 = 124;
-/// Exit status with `--raw` if there is no status of a command, since the tool or this program
-/// failed.
+/// Exit status with `--raw` if the tool or this program fails, so that no command has a status.
 const FAILED: u8 = 125;
 /// Exit status with `--raw` if the reader closed standard output, as of a program ended by SIGPIPE.
 const CLOSED: u8 = 141;
@@ -80,7 +79,7 @@ enum RawShape {
     Streams,
     /// Content.
     Content,
-    /// Neither.
+    /// Neither streams nor content.
     Other,
 }
 
@@ -121,7 +120,7 @@ impl Call {
         if self.raw {
             match shape(tool) {
                 RawShape::Other => return Err(UsageError::NoRawOutput(tool.name)),
-                RawShape::Streams => raw_arguments(&schema, &mut arguments)?,
+                RawShape::Streams => adapt_arguments(&schema, &mut arguments)?,
                 RawShape::Content => {}
             }
         }
@@ -144,11 +143,11 @@ impl Call {
         // The exit status of the received signal; 0 if there was none.
         let interrupted = Arc::new(AtomicU8::new(0));
         let (cancel, signal_status) = (cancelled.clone(), interrupted.clone());
-        let listening = signals::on_end(move |status| {
+        let listener = signals::on_end(move |status| {
             signal_status.store(status, Ordering::Release);
             cancel.cancel();
         });
-        if let Err(problem) = listening {
+        if let Err(problem) = listener {
             tracing::warn!("{problem}");
         }
         let context = Context::new(session.clone(), watcher, cancelled.clone());
@@ -164,7 +163,7 @@ impl Call {
             // The reader closed standard output, which cancelled the call. That is not an error to
             // report.
             Err(_) if raw.write_state() == WriteState::Closed => CLOSED,
-            Err(error) => self.failed(&error, interrupted.load(Ordering::Acquire)),
+            Err(error) => self.report_failure(&error, interrupted.load(Ordering::Acquire)),
         };
         let status = match raw.write_state() {
             WriteState::Closed => CLOSED,
@@ -175,7 +174,8 @@ impl Call {
         status
     }
 
-    fn failed(&self, error: &ToolError, interrupted: u8) -> u8 {
+    /// Prints the error and returns the exit status.
+    fn report_failure(&self, error: &ToolError, interrupted: u8) -> u8 {
         say(error);
         match (self.raw, interrupted) {
             (true, 0) => FAILED,
@@ -205,9 +205,9 @@ fn ask_for_secrets(
         return Ok(());
     }
     // Other mistakes are reported before the user types a secret.
-    let mut complete = arguments.clone();
-    complete.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
-    tool.normalise(complete)?;
+    let mut placeholders = arguments.clone();
+    placeholders.extend(names.iter().map(|name| ((*name).to_owned(), json!("x"))));
+    tool.normalise(placeholders)?;
     for name in names {
         arguments.insert(name.to_owned(), Value::String(secret::ask(name)?));
     }
@@ -228,7 +228,7 @@ fn shape(tool: &Tool) -> RawShape {
 
 /// Adapts the arguments to `--raw`: the call must wait for the command, and records as much output
 /// as possible.
-fn raw_arguments(
+fn adapt_arguments(
     schema: &Value,
     arguments: &mut serde_json::Map<String, Value>,
 ) -> Result<(), UsageError> {
@@ -287,20 +287,22 @@ fn print_raw(shape: RawShape, answer: &ToolAnswer, raw: &RawOutput) -> u8 {
     }
     if result["truncated"] == true {
         let bytes = |name: &str| {
-            result[name]
-                .as_u64()
-                .map_or_else(|| "all".into(), |bytes| format!("of {bytes} bytes"))
+            result[name].as_u64().map_or_else(
+                || "complete".into(),
+                |bytes| format!("truncated from {bytes} bytes"),
+            )
         };
         say(format_args!(
-            "the output was cut (standard output: {}, standard error: {})",
+            "the output is incomplete (standard output: {}, standard error: {})",
             bytes("stdout_bytes"),
             bytes("stderr_bytes")
         ));
     }
-    status(result)
+    command_status(result)
 }
 
-fn status(result: &Value) -> u8 {
+/// Returns the exit status for a command's result.
+fn command_status(result: &Value) -> u8 {
     if result["timed_out"] == true {
         return TIMED_OUT;
     }
@@ -325,10 +327,10 @@ async fn wait_for_running(session: &Arc<Session>, cancelled: &CancellationToken)
     if running.is_empty() {
         return;
     }
-    let names: Vec<String> = running.iter().map(ToString::to_string).collect();
+    let ids: Vec<String> = running.iter().map(ToString::to_string).collect();
     say(format_args!(
         "waiting until operation {} ends, since the embedded engine runs in this process (Ctrl-C cancels it)",
-        names.join(", ")
+        ids.join(", ")
     ));
     tokio::select! {
         () = session.wait_for_unattended() => {}

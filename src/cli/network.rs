@@ -7,12 +7,12 @@ use crate::config::Environment;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 use crate::engine::{EgressRule, EgressRuleError, EngineError, LocalConfig, NetworkMode};
 
-/// The help heading, the same as that of the options that select the backend.
-const BACKEND: &str = "Backend options";
+/// The help heading. The options that select the backend have the same one.
+const BACKEND_HEADING: &str = "Backend options";
 
 /// The warning on standard error if sandboxes share the network of this machine.
 #[cfg(all(feature = "engine", target_os = "linux"))]
-const SHARED: &str = "WARNING: --network host: commands in sandboxes reach everything that this machine reaches, including services on its \
+const HOST_WARNING: &str = "WARNING: --network host: commands in sandboxes reach everything that this machine reaches, including services on its \
 127.0.0.1 and its abstract unix sockets; nothing is filtered";
 
 /// An invalid network option or variable.
@@ -30,21 +30,21 @@ pub(super) enum NetworkError {
 pub(super) struct Network {
     /// Network of the embedded engine's sandboxes: HTTP and HTTPS through a filtering proxy (proxy,
     /// the default), the network of this machine (host), or none [env: CONTREE_NETWORK]
-    #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND)]
+    #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND_HEADING)]
     network: Option<String>,
     /// Host that the proxy lets sandboxes reach; if any is given, it refuses all others.
     /// HOST[:PORT][+private], where HOST is a name, *.NAME, *, an address or a network; repeatable
     /// [env: CONTREE_EGRESS_ALLOW, separated by commas]
-    #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND)]
+    #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND_HEADING)]
     egress_allow: Vec<String>,
     /// Host that the proxy refuses, even if it is allowed; repeatable [env: CONTREE_EGRESS_DENY]
-    #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND)]
+    #[arg(long, global = true, value_name = "RULE", help_heading = BACKEND_HEADING)]
     egress_deny: Vec<String>,
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
 impl Network {
-    /// Applies the options to the engine's settings: each option, else its variable.
+    /// Applies the options to the engine's settings. An option takes precedence over its variable.
     ///
     /// # Errors
     /// The first invalid option or variable.
@@ -84,7 +84,7 @@ fn rules(
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub(super) fn warn(config: &LocalConfig) {
     if config.network == NetworkMode::Host {
-        super::output::say(SHARED);
+        super::output::say(HOST_WARNING);
     }
 }
 

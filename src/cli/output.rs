@@ -32,15 +32,15 @@ fn write(bytes: &[u8]) -> std::io::Result<()> {
     out.write_all(bytes).and_then(|()| out.flush())
 }
 
-/// The state of the writes to the streams.
+/// The result of all writes to the streams so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum WriteState {
-    /// All of it was written.
+    /// All output so far was written.
     #[default]
-    Fine,
+    Complete,
     /// The reader closed standard output.
     Closed,
-    /// Something could not be written.
+    /// A write failed.
     Failed,
 }
 
@@ -79,7 +79,7 @@ impl Watcher for RawOutput {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match stream {
             // After a failed write, later output is dropped: a gap is worse than an early end.
-            OutputStream::Stdout if *state != WriteState::Fine => {}
+            OutputStream::Stdout if *state != WriteState::Complete => {}
             OutputStream::Stdout => match write(bytes) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {
@@ -93,7 +93,7 @@ impl Watcher for RawOutput {
             },
             OutputStream::Stderr => {
                 let failed = std::io::stderr().lock().write_all(bytes).err();
-                if *state == WriteState::Fine
+                if *state == WriteState::Complete
                     && failed.is_some_and(|error| error.kind() != ErrorKind::BrokenPipe)
                 {
                     *state = WriteState::Failed;
@@ -105,23 +105,27 @@ impl Watcher for RawOutput {
 
 /// Prints all output to standard error if that is a terminal. Standard output is for the result
 /// alone.
-pub(super) struct TerminalOutput(bool);
+pub(super) struct TerminalOutput {
+    is_terminal: bool,
+}
 
 impl TerminalOutput {
     pub(super) fn new() -> Self {
-        Self(std::io::stderr().is_terminal())
+        Self {
+            is_terminal: std::io::stderr().is_terminal(),
+        }
     }
 }
 
 impl Watcher for TerminalOutput {
     fn output(&self, _stream: OutputStream, bytes: &[u8]) {
-        if self.0 {
+        if self.is_terminal {
             let _ = std::io::stderr().lock().write_all(bytes);
         }
     }
 
     fn progress(&self, message: &str) {
-        if self.0 {
+        if self.is_terminal {
             let _ = writeln!(std::io::stderr().lock(), "{message}");
         }
     }

@@ -52,18 +52,17 @@ impl Setup {
     /// Starts logging to standard error, and warns about options without effect.
     pub(super) fn log(&self) {
         let level = self.options.level(&self.environment);
-        let own = filter(level);
-        // rmcp warns about every error that it passes on, which is useful only for debugging. Its
-        // level stays at INFO or above: from DEBUG on, it logs whole requests, which may contain
-        // secrets.
-        let rmcp = if own >= LevelFilter::DEBUG {
+        let own_level = level_filter(level);
+        // rmcp warns about every error that it passes on, which is useful only for debugging. It
+        // never logs more than INFO: at DEBUG, it logs whole requests, which may contain secrets.
+        let rmcp = if own_level >= LevelFilter::DEBUG {
             LevelFilter::INFO
         } else {
-            own.min(LevelFilter::ERROR)
+            own_level.min(LevelFilter::ERROR)
         };
         let targets = Targets::new()
-            .with_default(own.min(LevelFilter::INFO))
-            .with_target("contree", own)
+            .with_default(own_level.min(LevelFilter::INFO))
+            .with_target("contree", own_level)
             .with_target("rmcp", rmcp);
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let layer = tracing_subscriber::fmt::layer()
@@ -116,10 +115,10 @@ impl Setup {
                 info.name = "local";
                 info.ends_with_process = true;
                 info.notes.push(LOCAL_NOTE.to_owned());
-                self.local(directories, over_http)
+                self.local_factory(directories, over_http)
             }
-            (Ok(SelectedBackend::Local), Err(error)) => failing(error.to_string()),
-            (Err(error), _) => failing(error.to_string()),
+            (Ok(SelectedBackend::Local), Err(error)) => failing_factory(error.to_string()),
+            (Err(error), _) => failing_factory(error.to_string()),
         };
         let is_local = !over_http;
         let mut session = Session::new(info, connect)
@@ -145,8 +144,8 @@ impl Setup {
         if let Ok(directories) = &self.directories {
             own_directories.extend([directories.state.clone(), directories.data.clone()]);
         }
-        // The directories as a whole, since a state store that was set aside also contains
-        // credentials.
+        // Tools may access no file in these directories: a state store that was set aside contains
+        // credentials too.
         Ok(access.with_own(own_directories))
     }
 
@@ -165,19 +164,19 @@ impl Setup {
     }
 
     #[cfg(all(feature = "engine", target_os = "linux"))]
-    fn local(&self, _directories: &Directories, is_server: bool) -> ClientFactory {
+    fn local_factory(&self, _directories: &Directories, is_server: bool) -> ClientFactory {
         match self.local_config() {
             Ok(config) => {
                 super::network::warn(&config);
-                local(config, is_server)
+                engine_factory(config, is_server)
             }
-            Err(error) => failing(error.to_string()),
+            Err(error) => failing_factory(error.to_string()),
         }
     }
 
     #[cfg(not(all(feature = "engine", target_os = "linux")))]
-    fn local(&self, _directories: &Directories, _is_server: bool) -> ClientFactory {
-        failing(super::error::NO_ENGINE.to_owned())
+    fn local_factory(&self, _directories: &Directories, _is_server: bool) -> ClientFactory {
+        failing_factory(super::error::NO_ENGINE.to_owned())
     }
 }
 
@@ -192,7 +191,7 @@ fn has_desktop(environment: &Environment) -> bool {
         .is_some()
 }
 
-fn filter(level: LogLevel) -> LevelFilter {
+fn level_filter(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -203,7 +202,8 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-fn failing(why: String) -> ClientFactory {
+/// Returns a factory whose every call fails.
+fn failing_factory(why: String) -> ClientFactory {
     let error = ToolError::no_backend_because(why);
     Box::new(move || std::future::ready(Err(error.clone())).boxed())
 }
@@ -213,7 +213,7 @@ fn connect(cloud: &CloudBackend) -> Result<Client, Error> {
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-fn local(config: crate::engine::LocalConfig, is_server: bool) -> ClientFactory {
+fn engine_factory(config: crate::engine::LocalConfig, is_server: bool) -> ClientFactory {
     Box::new(move || {
         let config = config.clone();
         async move {

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::types;
 
-/// Number of bytes that are read of an error body.
+/// Most bytes that are read of an error body.
 const LIMIT: usize = 256 * 1024;
 
-/// Replaces the body of an error response by an `Error` in JSON.
+/// Replaces the body of an error response with an `Error` in JSON.
 ///
 /// Otherwise the generated client would report a decoding error and lose the status.
 pub(super) async fn normalise(mut response: Response) -> Response {

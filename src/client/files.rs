@@ -54,7 +54,7 @@ impl Client {
         look_up_first: bool,
     ) -> Result<types::FileResponse, Error> {
         let content = Upload {
-            source: UploadSource::Opened {
+            source: UploadSource::Opener {
                 open: Box::new(open),
                 path: path.to_owned(),
             },
@@ -83,7 +83,8 @@ impl Client {
     /// The record of the content with this SHA-256, if the backend has it.
     ///
     /// # Errors
-    /// If the backend refuses for another reason, or cannot be reached.
+    /// If the backend refuses the request for another reason than unknown content, or cannot be
+    /// reached.
     pub async fn find_file(&self, sha256: &str) -> Result<Option<types::FileResponse>, Error> {
         match self
             .get_file()
@@ -144,11 +145,11 @@ impl Client {
 
     /// Sends the content once, without retries.
     async fn send(&self, content: &Upload) -> Result<types::FileResponse, Error> {
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(UploadProgress::default());
         let body = content.body(&progress).await?;
-        let sent = pin!(self.upload_file().body(body).send());
+        let sending = pin!(self.upload_file().body(body).send());
         let (_, idle) = self.backend().timeouts();
-        let result = match future::select(sent, pin!(progress.stalled(idle))).await {
+        let result = match future::select(sending, pin!(progress.wait_for_stall(idle))).await {
             Either::Left((result, _)) => result.map_err(Error::from),
             Either::Right(_) => Err(Error::Timeout(format!(
                 "an upload made no progress for {} s",
@@ -165,7 +166,7 @@ impl Client {
             Ok(file)
         } else {
             Err(Error::Protocol(format!(
-                "an upload of SHA-256 {} was stored as {}",
+                "the backend stored an upload with SHA-256 {} under the SHA-256 {}",
                 content.sha256, file.sha256
             )))
         }
@@ -181,8 +182,9 @@ struct Upload {
 
 enum UploadSource {
     Path(PathBuf),
+    /// A function that opens the file for each attempt. The path is for messages.
     #[allow(dead_code, reason = "used by the tools, which are a feature")]
-    Opened {
+    Opener {
         open: Box<dyn Fn() -> std::io::Result<std::fs::File> + Send + Sync>,
         path: PathBuf,
     },
@@ -192,7 +194,7 @@ enum UploadSource {
 impl UploadSource {
     fn path(&self) -> PathBuf {
         match self {
-            Self::Path(path) | Self::Opened { path, .. } => path.clone(),
+            Self::Path(path) | Self::Opener { path, .. } => path.clone(),
             Self::Bytes(_) => PathBuf::new(),
         }
     }
@@ -201,8 +203,8 @@ impl UploadSource {
 impl Upload {
     async fn open(path: &Path) -> Result<Self, Error> {
         let mut file = File::open(path).await.map_err(Error::io(path))?;
-        let about = file.metadata().await.map_err(Error::io(path))?;
-        if !about.is_file() {
+        let metadata = file.metadata().await.map_err(Error::io(path))?;
+        if !metadata.is_file() {
             return Err(Error::InvalidArgument(format!(
                 "{} is not a regular file: only those can be uploaded",
                 path.display()
@@ -228,21 +230,22 @@ impl Upload {
     }
 
     /// Opens the content and returns a request body of known size.
-    async fn body(&self, progress: &Arc<Progress>) -> Result<reqwest::Body, Error> {
+    async fn body(&self, progress: &Arc<UploadProgress>) -> Result<reqwest::Body, Error> {
         match &self.source {
             UploadSource::Bytes(bytes) => Ok(bytes.clone().into()),
             UploadSource::Path(path) => {
                 let file = File::open(path).await.map_err(Error::io(path))?;
-                Ok(self.streamed(file, progress))
+                Ok(self.file_body(file, progress))
             }
-            UploadSource::Opened { open, path } => {
+            UploadSource::Opener { open, path } => {
                 let file = open().map_err(Error::io(path))?;
-                Ok(self.streamed(File::from_std(file), progress))
+                Ok(self.file_body(File::from_std(file), progress))
             }
         }
     }
 
-    fn streamed(&self, mut file: File, progress: &Arc<Progress>) -> reqwest::Body {
+    /// Returns a request body that reads an open file.
+    fn file_body(&self, mut file: File, progress: &Arc<UploadProgress>) -> reqwest::Body {
         file.set_max_buf_size(CHUNK);
         reqwest::Body::wrap(FileBody {
             file,
@@ -255,16 +258,18 @@ impl Upload {
     }
 }
 
-/// The progress of an upload.
+/// The progress of an upload, which [`FileBody`] updates.
 #[derive(Default)]
-struct Progress {
+struct UploadProgress {
+    /// Number of bytes sent.
     bytes: AtomicU64,
+    /// Whether the file changed while it was sent.
     changed: AtomicBool,
 }
 
-impl Progress {
+impl UploadProgress {
     /// Returns once no bytes were sent for `idle`.
-    async fn stalled(&self, idle: Duration) {
+    async fn wait_for_stall(&self, idle: Duration) {
         let mut before = None;
         loop {
             let now = self.bytes.load(Ordering::Relaxed);
@@ -279,18 +284,19 @@ impl Progress {
 
 /// A request body from a file of known size and hash.
 ///
-/// The last bytes are sent only if the hash is right, so a changed file never arrives complete.
+/// The last bytes are sent only if the hash matches, so a changed file never arrives complete.
 struct FileBody {
     file: File,
     remaining: u64,
     hash: Sha256,
     expected: String,
     buffer: BytesMut,
-    progress: Arc<Progress>,
+    progress: Arc<UploadProgress>,
 }
 
 impl FileBody {
-    fn changed(&self) -> std::io::Error {
+    /// Records that the file changed, and returns the error.
+    fn report_change(&self) -> std::io::Error {
         self.progress.changed.store(true, Ordering::Release);
         std::io::Error::other("the file changed while it was being sent")
     }
@@ -317,13 +323,13 @@ impl http_body::Body for FileBody {
         }
         let read = buffer.filled().len();
         if read == 0 {
-            return Poll::Ready(Some(Err(this.changed())));
+            return Poll::Ready(Some(Err(this.report_change())));
         }
         this.buffer.truncate(read);
         this.hash.update(&this.buffer);
         this.remaining -= read as u64;
         if this.remaining == 0 && hex(&this.hash.finalize_reset()) != this.expected {
-            return Poll::Ready(Some(Err(this.changed())));
+            return Poll::Ready(Some(Err(this.report_change())));
         }
         this.progress
             .bytes

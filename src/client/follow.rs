@@ -52,18 +52,20 @@ impl Client {
     }
 }
 
+/// The state of a stream of events, across its connections.
 struct Follower {
     client: Client,
     operation: Uuid,
     /// The id of the last event returned.
     last: Option<u64>,
-    connection: Option<Connection>,
+    connection: Option<EventConnection>,
     /// The delays of the retries since the last event.
     delays: Delays,
     done: bool,
 }
 
-struct Connection {
+/// One open connection to an event stream.
+struct EventConnection {
     bytes: ByteStream,
     decoder: SseDecoder,
 }
@@ -71,7 +73,7 @@ struct Connection {
 impl Follower {
     async fn next(&mut self) -> Result<Event, Error> {
         loop {
-            let broken = match self.frame().await? {
+            let broken = match self.next_frame().await? {
                 Ok(frame) if frame.event == "sse_error" => Error::Connection(format!(
                     "the backend ended the event stream: {}",
                     super::bodies::excerpt(&frame.data)
@@ -96,9 +98,9 @@ impl Follower {
         }
     }
 
-    /// The next frame. The inner error is a broken connection, which is retried; the outer one is
-    /// final.
-    async fn frame(&mut self) -> Result<Result<SseFrame, Error>, Error> {
+    /// Returns the next frame. The inner error is a broken connection, which is retried; the outer
+    /// one is final.
+    async fn next_frame(&mut self) -> Result<Result<SseFrame, Error>, Error> {
         if self.connection.is_none() {
             self.connection = Some(self.connect().await?);
         }
@@ -128,10 +130,12 @@ impl Follower {
 
     /// Opens the stream after the last event.
     ///
-    /// Hooks below this call already retry, so an error here is final, with two exceptions. For an
-    /// operation that has not started, the client waits as long as needed, since the backend may
-    /// have other work. While the log is being completed, it retries.
-    async fn connect(&mut self) -> Result<Connection, Error> {
+    /// The request hooks already retry, so an error here is final, with two exceptions:
+    ///
+    /// - While the operation has not started, the client waits without a limit, since the backend
+    ///   may have other work.
+    /// - While the backend completes the log, the client retries.
+    async fn connect(&mut self) -> Result<EventConnection, Error> {
         loop {
             let mut request = self
                 .client
@@ -143,7 +147,7 @@ impl Follower {
             }
             let error = match request.send().await {
                 Ok(answer) => {
-                    return Ok(Connection {
+                    return Ok(EventConnection {
                         bytes: answer.into_inner(),
                         decoder: SseDecoder::default(),
                     });

@@ -32,7 +32,7 @@ impl ClientHooks<ClientState> for Client {
         if info.operation_id == "get_operation_events" {
             headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         }
-        // The HTTP library omits it for an empty body, and some servers require it.
+        // The HTTP library omits this header for an empty body, and some servers require it.
         if info.operation_id == "upload_file" && empty {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
         }
@@ -77,7 +77,7 @@ impl ClientHooks<ClientState> for Client {
                 continue;
             }
             let answer = result?;
-            // An earlier attempt may have cancelled it, so this conflict counts as success.
+            // An earlier attempt may have cancelled the operation: the conflict counts as success.
             let conflict =
                 info.operation_id == "cancel_operation" && answer.status() == StatusCode::CONFLICT;
             if may_have_taken_effect

@@ -59,7 +59,7 @@ impl CapturedStream {
         self.truncated |= chunk.truncated;
     }
 
-    fn cut(&mut self, data: &types::EventDataTruncated) {
+    fn mark_truncated(&mut self, data: &types::EventDataTruncated) {
         let written = data.bytes_emitted.saturating_add(data.bytes_dropped);
         self.total = self.total.max(u64::try_from(written).unwrap_or_default());
         self.truncated = true;
@@ -115,7 +115,7 @@ impl OutcomeBuilder {
         }
     }
 
-    /// Adds the next event. Output and exits of subprocesses change nothing.
+    /// Adds the next event. Output and exits of subprocesses are ignored.
     pub fn apply(&mut self, event: &Event) {
         match &event.payload {
             Payload::Completion(completion) => self.completion = Some(completion.clone()),
@@ -123,8 +123,8 @@ impl OutcomeBuilder {
             Payload::Stdout(chunk) => self.stdout.push(chunk),
             Payload::Stderr(chunk) => self.stderr.push(chunk),
             Payload::Truncated(data) => match data.stream.as_str() {
-                "stdout" => self.stdout.cut(data),
-                "stderr" => self.stderr.cut(data),
+                "stdout" => self.stdout.mark_truncated(data),
+                "stderr" => self.stderr.mark_truncated(data),
                 _ => {}
             },
             Payload::Exit(exit) => self.exit = Some(exit.clone()),

@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use super::Environment;
 
-/// There is no home directory for a default directory.
+/// A default directory needs a home directory, and there is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no home directory to keep data in: set HOME, or CONTREE_DATA_DIR and CONTREE_STATE_DIR"
 )]
 pub struct DirectoryError;
 
-/// The directories in use. They are not created here.
+/// The directories in use. Their users create them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Directories {

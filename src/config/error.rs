@@ -15,8 +15,11 @@ pub enum ConfigError {
     /// A profile file exists but cannot be used.
     #[error("{0}; correct it, or choose `--backend local`")]
     File(String),
-    /// The user names a profile that is in no profile file.
-    #[error("{named_by} names the profile `{name}`, which {} does not have (known: {known})", folder.display())]
+    /// An option, variable or file names a profile that is in no profile file.
+    #[error(
+        "{named_by} names the profile `{name}`, which is not in {} (known: {known}): name a known profile, or \
+         add `[profile:{name}]`", folder.display()
+    )]
     Profile {
         /// The option, variable or file that names it.
         named_by: String,
@@ -46,7 +49,7 @@ pub enum ConfigError {
         /// The directory of the profile files.
         folder: PathBuf,
     },
-    /// An IAM token needs a project.
+    /// An IAM token is set without a project.
     #[error(
         "there is an IAM token ({token}) but no project: set CONTREE_PROJECT, pass --project, or add `project` \
          to the profile"
@@ -55,7 +58,7 @@ pub enum ConfigError {
         /// The source of the token.
         token: String,
     },
-    /// A JWT token needs a URL.
+    /// A JWT token is set without a URL.
     #[error(
         "there is a token ({token}) but no URL, and JWT tokens have no default one: set CONTREE_URL, pass \
          --url, or add `url` to the profile (a token of the hosted service needs --project as well)"

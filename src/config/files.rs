@@ -17,7 +17,7 @@ pub struct Profile {
     pub url: Option<String>,
     /// The project.
     pub project: Option<String>,
-    /// `iam` or `jwt`, as written.
+    /// The auth type as written in the file, such as `iam` or `jwt`.
     pub auth_type: Option<String>,
 }
 
@@ -46,9 +46,10 @@ pub struct ProfileFiles {
     pub folder: PathBuf,
     /// The path of the first release's file.
     pub first_release_path: PathBuf,
-    /// Problems of existing files. A single one prevents the use of a configured backend.
+    /// Problems of existing files. Any of them is an error unless the user selects the embedded
+    /// engine.
     pub problems: Vec<String>,
-    /// Warnings, which prevent nothing.
+    /// Warnings for the user.
     pub warnings: Vec<String>,
 }
 
@@ -166,7 +167,7 @@ impl ProfileFiles {
                 }
                 let text = text.ok()?;
                 if text.lines().any(holds_token)
-                    && let Some(warning) = open_to_others(path)
+                    && let Some(warning) = permission_warning(path)
                 {
                     self.warnings.push(warning);
                 }
@@ -197,7 +198,7 @@ fn holds_token(line: &str) -> bool {
 }
 
 #[cfg(unix)]
-fn open_to_others(path: &Path) -> Option<String> {
+fn permission_warning(path: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     (mode & 0o077 != 0).then(|| {
@@ -209,6 +210,6 @@ fn open_to_others(path: &Path) -> Option<String> {
 }
 
 #[cfg(not(unix))]
-fn open_to_others(_path: &Path) -> Option<String> {
+fn permission_warning(_path: &Path) -> Option<String> {
     None
 }

@@ -1,14 +1,14 @@
 //! Configuration: selects the backend from flags, environment and profile files.
 //!
 //! `Environment::of_process` and `ProfileFiles::load` read the process and its files.
-//! `select_backend` is a pure function, so that every rule can be tested as a table.
+//! `select_backend` is a pure function, so that tests can check every rule with tables of inputs.
 //!
 //! Each field comes from the first source that has it: a flag, the environment, the active profile,
-//! or the file and variables of the first release. The values found select the backend:
+//! or the file and variables of the first release. These values select the backend:
 //!
 //! - Credentials or a URL select the cloud.
-//! - No values select the embedded engine.
-//! - Incomplete values are an error that names the missing ones.
+//! - If no value is set, the embedded engine is selected.
+//! - If values are missing, the error names them.
 
 mod directories;
 mod error;
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Flags {
 }
 
 /// The environment variables of a process. An empty variable counts as unset, since clients that
-/// fill in templates set such variables.
+/// fill in templates set unused variables to empty values.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 

@@ -140,14 +140,14 @@ fn choice(
 fn has_nebius_variables(environment: &Environment, notes: &mut Vec<String>) -> bool {
     const KEY: &str = "NEBIUS_API_KEY";
     const PROJECT: &str = "NEBIUS_AI_PROJECT";
-    let lone = |set, unset| format!("{set} is set without {unset}, so it is ignored");
+    let ignored = |set, unset| format!("{set} is set without {unset}, so it is ignored");
     match (
         environment.get(KEY).is_some(),
         environment.get(PROJECT).is_some(),
     ) {
         (true, true) => return true,
-        (true, false) => notes.push(lone(KEY, PROJECT)),
-        (false, true) => notes.push(lone(PROJECT, KEY)),
+        (true, false) => notes.push(ignored(KEY, PROJECT)),
+        (false, true) => notes.push(ignored(PROJECT, KEY)),
         (false, false) => {}
     }
     false
@@ -185,7 +185,7 @@ fn cloud_or_local(
         .flatten()
         .map(|value| value.source.as_str())
         .collect();
-    let cloud_hint = if flags.auth_type.is_some() {
+    let cloud_setting = if flags.auth_type.is_some() {
         Some("--auth-type")
     } else if flags.profile.is_some() {
         Some("--profile")
@@ -194,7 +194,7 @@ fn cloud_or_local(
             .get("CONTREE_PROFILE")
             .map(|_| "CONTREE_PROFILE")
     };
-    if choice == BackendChoice::Auto && used_sources.is_empty() && cloud_hint.is_none() {
+    if choice == BackendChoice::Auto && used_sources.is_empty() && cloud_setting.is_none() {
         return (
             Ok(SelectedBackend::Local),
             "no token and no URL are configured".into(),
@@ -202,7 +202,7 @@ fn cloud_or_local(
     }
     let why = match choice {
         BackendChoice::Cloud => format!("selected by {source}"),
-        _ => format!("found {}", unique_sources(&used_sources, cloud_hint)),
+        _ => format!("found {}", unique_sources(&used_sources, cloud_setting)),
     };
     (
         cloud(&sources, token, url, project, notes).map(SelectedBackend::Cloud),
@@ -210,9 +210,9 @@ fn cloud_or_local(
     )
 }
 
-fn unique_sources(used: &[&str], cloud_hint: Option<&str>) -> String {
+fn unique_sources(used: &[&str], cloud_setting: Option<&str>) -> String {
     let mut unique: Vec<&str> = Vec::new();
-    for source in used.iter().copied().chain(cloud_hint) {
+    for source in used.iter().copied().chain(cloud_setting) {
         if !unique.contains(&source) {
             unique.push(source);
         }

@@ -34,7 +34,7 @@ impl ClientPagePresenter {
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Self {
-        let declared = context
+        let is_supported = context
             .client_capabilities()
             .and_then(|capabilities| capabilities.elicitation)
             .is_some_and(|elicitation| elicitation.url.is_some());
@@ -48,7 +48,7 @@ impl ClientPagePresenter {
         let version = context.protocol_version();
         Self {
             peer: context.peer.clone(),
-            is_supported: declared,
+            is_supported,
             client_repeats_call: version.is_some_and(|version| !version.has_initialize()),
             response,
         }
@@ -66,7 +66,7 @@ impl PagePresenter for ClientPagePresenter {
             }
             match self
                 .peer
-                .create_elicitation(page(message, url, Uuid::new_v4().to_string()))
+                .create_elicitation(page_request(message, url, Uuid::new_v4().to_string()))
                 .await
             {
                 Ok(answer) if answer.action == ElicitationAction::Accept => PageOutcome::Opened,
@@ -83,14 +83,14 @@ impl PagePresenter for ClientPagePresenter {
 
 /// Builds the answer that makes the client show a page and then repeat the call.
 pub(super) fn input_required(message: &str, url: &str) -> InputRequiredResult {
-    let request = ElicitRequest::new(page(message, url, String::new()));
+    let request = ElicitRequest::new(page_request(message, url, String::new()));
     InputRequiredResult::from_input_requests(BTreeMap::from([(
         KEY.to_owned(),
         InputRequest::Elicitation(request),
     )]))
 }
 
-fn page(message: &str, url: &str, id: String) -> ElicitRequestParams {
+fn page_request(message: &str, url: &str, id: String) -> ElicitRequestParams {
     ElicitRequestParams::UrlElicitationParams {
         meta: None,
         message: message.to_owned(),

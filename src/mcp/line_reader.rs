@@ -22,6 +22,7 @@ pub(super) struct LineReader<R> {
     read: BufReader<R>,
     line: Vec<u8>,
     bound: usize,
+    /// Set while the rest of an overlong line is dropped.
     dropping: Option<EnvelopeFinder>,
 }
 
@@ -104,7 +105,7 @@ struct EnvelopeFinder {
 }
 
 impl EnvelopeFinder {
-    /// Bytes kept of a key or value.
+    /// Most bytes that are recorded of a key or value.
     const MAX_PART_BYTES: usize = 256;
 
     fn feed(&mut self, bytes: &[u8]) {
@@ -115,7 +116,7 @@ impl EnvelopeFinder {
 
     fn step(&mut self, byte: u8) {
         if self.in_string {
-            self.keep(byte);
+            self.record(byte);
             match byte {
                 _ if self.escaped => self.escaped = false,
                 b'\\' => self.escaped = true,
@@ -126,11 +127,11 @@ impl EnvelopeFinder {
         }
         match byte {
             b'"' => {
-                self.keep(byte);
+                self.record(byte);
                 self.in_string = true;
             }
             b'{' | b'[' => {
-                self.keep(byte);
+                self.record(byte);
                 self.depth += 1;
             }
             b'}' | b']' => {
@@ -138,15 +139,15 @@ impl EnvelopeFinder {
                     self.end_member();
                 }
                 self.depth = self.depth.saturating_sub(1);
-                self.keep(byte);
+                self.record(byte);
             }
             b':' if self.depth == 1 && !self.in_value => self.in_value = true,
             b',' if self.depth == 1 => self.end_member(),
-            _ => self.keep(byte),
+            _ => self.record(byte),
         }
     }
 
-    fn keep(&mut self, byte: u8) {
+    fn record(&mut self, byte: u8) {
         if self.depth == 1 {
             let part = if self.in_value {
                 &mut self.value

@@ -20,13 +20,14 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long the last notification may delay the answer.
 const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes of a line that are shown.
-const LONGEST: usize = 200;
+const MAX_LINE_BYTES: usize = 200;
 
 /// Progress of one call: the newest line, and the operation that the call follows.
 pub(super) struct CallProgress {
     message: watch::Sender<String>,
     operation: watch::Sender<FollowedOperation>,
     over: AtomicBool,
+    /// The beginning of a line whose end has not arrived.
     partial: Mutex<Vec<u8>>,
 }
 
@@ -68,8 +69,7 @@ impl CallProgress {
         self.operation.borrow().id
     }
 
-    /// Pins the operation, since the client gets it as a task. Another one can no longer replace
-    /// it.
+    /// Pins the operation, which the client gets as a task: no other operation can replace it.
     pub(super) fn pin_operation(&self) -> Option<Uuid> {
         let mut pinned = None;
         self.operation.send_modify(|operation| {
@@ -79,8 +79,8 @@ impl CallProgress {
         pinned
     }
 
-    /// Waits until the call follows an operation, and returns it. Never resolves if none is
-    /// started.
+    /// Waits until the call follows an operation, and returns it. Waits without end if the call
+    /// starts no operation.
     pub(super) async fn operation(&self) -> Uuid {
         let mut operation = self.operation.subscribe();
         loop {
@@ -93,6 +93,7 @@ impl CallProgress {
         }
     }
 
+    /// Makes a line the newest one.
     fn show(&self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
         // A carriage return restarts the line, as progress bars do.
@@ -123,17 +124,18 @@ impl Watcher for CallProgress {
                     .rposition(|byte| *byte == b'\n')
                     .map_or(0, |at| at + 1);
                 if start == 0 {
-                    partial.extend_from_slice(&bytes[..end.min(LONGEST)]);
-                    partial.truncate(LONGEST);
+                    partial.extend_from_slice(&bytes[..end.min(MAX_LINE_BYTES)]);
+                    partial.truncate(MAX_LINE_BYTES);
                     self.show(&partial);
                 } else {
-                    self.show(&bytes[start..end.min(start + LONGEST)]);
+                    self.show(&bytes[start..end.min(start + MAX_LINE_BYTES)]);
                 }
                 partial.clear();
-                partial.extend_from_slice(&bytes[end + 1..bytes.len().min(end + 1 + LONGEST)]);
+                partial
+                    .extend_from_slice(&bytes[end + 1..bytes.len().min(end + 1 + MAX_LINE_BYTES)]);
             }
             None => {
-                let room = LONGEST.saturating_sub(partial.len());
+                let room = MAX_LINE_BYTES.saturating_sub(partial.len());
                 partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
         }
@@ -260,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut_and_control_characters_are_dropped() {
-        assert_eq!(shown(&[&"x".repeat(5000)])[0].len(), LONGEST);
+        assert_eq!(shown(&[&"x".repeat(5000)])[0].len(), MAX_LINE_BYTES);
         assert_eq!(shown(&["\u{1b}[1mbold\u{7}\n"]), ["[1mbold"]);
     }
 }

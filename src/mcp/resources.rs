@@ -22,7 +22,7 @@ use crate::tools::{
 /// Media type of the guides, which are the only listed resources.
 const MARKDOWN: &str = "text/markdown";
 /// Media type of contents that are not text.
-const OCTETS: &str = "application/octet-stream";
+const BINARY: &str = "application/octet-stream";
 
 const DAY_MS: u64 = 24 * 3_600_000;
 /// How long clients may cache a guide. It is valid for this server version, and clients cannot see
@@ -31,6 +31,7 @@ const GUIDE_TTL_MS: u64 = 365 * DAY_MS;
 /// How long clients may cache contents that cannot change but can be deleted.
 const IMMUTABLE_TTL_MS: u64 = 30 * DAY_MS;
 
+/// The resources without variables: the guides.
 static LISTED: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     let guides = GUIDES.iter().map(|guide| {
         Resource::new(guide.uri, guide.name)
@@ -97,7 +98,7 @@ impl Resources {
     ) -> Result<ReadResourceResult, ErrorData> {
         let _in_flight = self.shutdown.track_call();
         let uri = request.uri;
-        let failed = |error: tools::ToolError| {
+        let error_data = |error: tools::ToolError| {
             let data = Some(json!({"uri": uri}));
             let text = self.session.explain(error.clone()).to_string();
             if error.is_missing() {
@@ -109,21 +110,21 @@ impl Resources {
             }
         };
         let (resource, variables) =
-            tools::find_resource(&uri).ok_or_else(|| failed(tools::unknown_resource(&uri)))?;
+            tools::find_resource(&uri).ok_or_else(|| error_data(tools::unknown_resource(&uri)))?;
         // Guides can be read whichever tools are offered.
         let listed = LISTED.iter().any(|known| known.uri == uri);
         if !listed && !self.session.selection().has(resource.tool) {
-            return Err(failed(
+            return Err(error_data(
                 self.session.selection().refusal(&format!("`{uri}`")),
             ));
         }
         let cancelled = CancellationToken::new();
-        let tool = Context::new(
+        let tool_context = Context::new(
             self.session.clone(),
             Arc::new(SilentWatcher),
             cancelled.clone(),
         );
-        let read = tools::read_resource(&Handlers, resource.name, variables, &tool);
+        let read = tools::read_resource(&Handlers, resource.name, variables, &tool_context);
         let mut read = std::pin::pin!(read);
         let read = tokio::select! {
             biased;
@@ -139,7 +140,12 @@ impl Resources {
             true => CacheScope::Public,
             false => CacheScope::Private,
         };
-        Ok(contents(&uri, resource, read.map_err(failed)?, guide_scope))
+        Ok(contents(
+            &uri,
+            resource,
+            read.map_err(error_data)?,
+            guide_scope,
+        ))
     }
 }
 
@@ -151,7 +157,7 @@ fn contents(
 ) -> ReadResourceResult {
     let contents = match content.body {
         ContentBody::Text(text) => ResourceContents::text(text, uri).with_mime_type(resource.mime),
-        ContentBody::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(OCTETS),
+        ContentBody::Base64(blob) => ResourceContents::blob(blob, uri).with_mime_type(BINARY),
     };
     let (ttl_ms, scope) = match content.lifetime {
         CacheLifetime::ThisVersion => (GUIDE_TTL_MS, guide_scope),

@@ -135,13 +135,13 @@ impl Tasks {
     /// Returns the state of a task, with the result if it has ended.
     pub(super) async fn get(&self, id: String) -> Result<GetTaskResult, ErrorData> {
         let operation = self.operation_of(&id, |tasks| tasks.look_up).await?;
-        let followed = match self.running.find(operation) {
-            Some(followed) => followed,
+        let snapshot = match self.running.find(operation) {
+            Some(snapshot) => snapshot,
             None => tools::operation_snapshot(operation, &self.background_context())
                 .await
-                .map_err(|error| self.refused(error))?,
+                .map_err(|error| self.error_data(error))?,
         };
-        let (status, payload, message) = match followed.state {
+        let (status, payload, message) = match snapshot.state {
             OperationState::Working(message) => {
                 (TaskStatus::Working, TaskPayload::Working, Some(message))
             }
@@ -158,7 +158,7 @@ impl Tasks {
                 (TaskStatus::Completed, payload, None)
             }
         };
-        let mut task = Task::new(id, status, followed.created_at, followed.updated_at)
+        let mut task = Task::new(id, status, snapshot.created_at, snapshot.updated_at)
             .with_poll_interval_ms(POLL_MS);
         if let Some(message) = message.filter(|message| !message.is_empty()) {
             task = task.with_status_message(message);
@@ -166,12 +166,13 @@ impl Tasks {
         Ok(GetTaskResult::new(DetailedTask::new(task, payload)))
     }
 
-    /// Cancels the operation of a task. The task's status tells whether that was in time.
+    /// Cancels the operation of a task. The task's status shows whether the operation was cancelled
+    /// before its end.
     pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
         let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
         tools::stop_operation(operation, &self.background_context())
             .await
-            .map_err(|error| self.refused(error))
+            .map_err(|error| self.error_data(error))
     }
 
     /// Accepts a client's input for a task. No task requests input, so this only checks that the
@@ -201,11 +202,11 @@ impl Tasks {
                 ": this server offers no tool that creates or serves tasks",
             ));
         }
-        let (operation, backend) = parts(id).ok_or_else(|| invalid(""))?;
-        let here = tools::fingerprint(&self.background_context())
+        let (operation, backend) = parse_task_id(id).ok_or_else(|| invalid(""))?;
+        let backend_in_use = tools::fingerprint(&self.background_context())
             .await
-            .map_err(|error| self.refused(error))?;
-        if backend != here {
+            .map_err(|error| self.error_data(error))?;
+        if backend != backend_in_use {
             return Err(invalid(
                 ": it belongs to another backend than the one in use",
             ));
@@ -213,7 +214,7 @@ impl Tasks {
         Ok(operation)
     }
 
-    fn refused(&self, error: ToolError) -> ErrorData {
+    fn error_data(&self, error: ToolError) -> ErrorData {
         let missing = error.is_missing();
         let text = self.session.explain(error).to_string();
         if missing {
@@ -233,7 +234,7 @@ fn task_id(operation: Uuid, backend: &str) -> String {
     format!("{operation}.{backend}")
 }
 
-fn parts(id: &str) -> Option<(Uuid, &str)> {
+fn parse_task_id(id: &str) -> Option<(Uuid, &str)> {
     let (operation, backend) = id.split_once('.')?;
     Some((operation.parse().ok()?, backend))
 }
@@ -256,9 +257,9 @@ mod tests {
     fn a_task_id_names_operation_and_backend() {
         let operation = Uuid::from_u128(7);
         let id = task_id(operation, "0123456789ab");
-        assert_eq!(parts(&id), Some((operation, "0123456789ab")));
-        assert_eq!(parts("nonsense"), None);
-        assert_eq!(parts(&operation.to_string()), None);
+        assert_eq!(parse_task_id(&id), Some((operation, "0123456789ab")));
+        assert_eq!(parse_task_id("nonsense"), None);
+        assert_eq!(parse_task_id(&operation.to_string()), None);
     }
 
     #[test]

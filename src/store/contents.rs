@@ -1,7 +1,7 @@
 //! Cache of image contents, keyed by image UUID.
 //!
-//! An image never changes, so an entry never goes stale. The entries unused for longest are deleted
-//! when space runs out.
+//! An image never changes, so its entries stay valid. When the entries exceed their total size, the
+//! ones unused for longest are deleted.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 

@@ -6,7 +6,7 @@
 //! in memory replaces it until the process ends. A corrupt file is renamed and a new one started.
 //! Both cases are reported as notes, not as errors.
 //!
-//! The submodules hold only SQL statements.
+//! The submodules hold the SQL statements and the types of their rows.
 
 pub(crate) mod contents;
 pub(crate) mod credentials;
@@ -91,9 +91,9 @@ impl Store {
             // instead of waiting for the other writer.
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let done = statements(&transaction)?;
+            let result = statements(&transaction)?;
             transaction.commit()?;
-            Ok(done)
+            Ok(result)
         })
         .await
     }
@@ -103,13 +103,13 @@ impl Store {
         statements: impl FnOnce(&mut Connection) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let inner = Arc::clone(&self.0);
-        let done = tokio::task::spawn_blocking(move || inner.run(statements))
+        let result = tokio::task::spawn_blocking(move || inner.run(statements))
             .await
             .map_err(|error| DbError::Open {
                 path: PathBuf::from(FILE),
                 source: std::io::Error::other(error.to_string()),
             })?;
-        Ok(done?)
+        Ok(result?)
     }
 }
 
@@ -137,8 +137,8 @@ impl StoreState {
             None => self.open()?,
         };
         let connection = slot.insert(connection);
-        let done = statements(connection);
-        if let Err(DbError::Sqlite(error)) = &done
+        let result = statements(connection);
+        if let Err(DbError::Sqlite(error)) = &result
             && is_broken(error)
         {
             // The next call opens a new database.
@@ -147,7 +147,7 @@ impl StoreState {
                 self.set_aside(&directory.join(FILE), &error.to_string());
             }
         }
-        done
+        result
     }
 
     fn open(&self) -> Result<Connection, DbError> {

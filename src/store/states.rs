@@ -1,5 +1,5 @@
-//! Directory states: the files of a directory when `rsync` sent it, for `run` to place in a
-//! sandbox.
+//! Directory states: the files of a directory at the time that `rsync` sent it. `run` places them
+//! in a sandbox.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};

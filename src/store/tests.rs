@@ -1,16 +1,16 @@
 use super::*;
 
-fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Runtime::new().unwrap().block_on(work)
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Runtime::new().unwrap().block_on(future)
 }
 
-async fn remember(store: &Store, sha256: &'static str) -> Result<(), StoreError> {
+async fn insert_upload(store: &Store, sha256: &'static str) -> Result<(), StoreError> {
     store
         .write(move |c| uploads::insert(c, "b", sha256, "u"))
         .await
 }
 
-async fn known(store: &Store, sha256: &'static str) -> Option<String> {
+async fn find_upload(store: &Store, sha256: &'static str) -> Option<String> {
     store
         .read(move |c| uploads::find(c, "b", sha256))
         .await
@@ -23,11 +23,11 @@ fn an_upload_used_since_the_check_is_not_deleted() {
     let directory = folder.path().to_owned();
     run(async {
         let store = Store::at(directory);
-        remember(&store, "a").await.unwrap();
+        insert_upload(&store, "a").await.unwrap();
         for (checked_at, expected) in [(0, Some("u".to_owned())), (i64::MAX, None)] {
-            let forget = move |c: &Transaction<'_>| uploads::delete(c, "b", "a", checked_at);
-            store.write(forget).await.unwrap();
-            assert_eq!(known(&store, "a").await, expected);
+            let delete = move |c: &Transaction<'_>| uploads::delete(c, "b", "a", checked_at);
+            store.write(delete).await.unwrap();
+            assert_eq!(find_upload(&store, "a").await, expected);
         }
     });
 }
@@ -38,10 +38,10 @@ fn only_the_owner_can_read_the_store() {
     let directory = folder.path().join("a/state");
     run(async {
         let store = Store::at(directory.clone());
-        assert!(!directory.exists(), "it is opened at its first use");
-        remember(&store, "s").await.unwrap();
+        assert!(!directory.exists(), "the store is opened at its first use");
+        insert_upload(&store, "s").await.unwrap();
         let again = Store::at(directory.clone());
-        assert_eq!(known(&again, "s").await, Some("u".into()));
+        assert_eq!(find_upload(&again, "s").await, Some("u".into()));
         assert!(store.notes().is_empty());
     });
     #[cfg(unix)]
@@ -59,19 +59,19 @@ fn only_the_owner_can_read_the_store() {
 #[test]
 fn a_corrupt_store_is_set_aside() {
     let folder = tempfile::tempdir().unwrap();
-    let text = "this is a text, and long enough to be read as a header".repeat(20);
+    let text = "this is a text that is long enough to be read as a header".repeat(20);
     std::fs::write(folder.path().join(FILE), &text).unwrap();
     run(async {
         let store = Store::at(folder.path().to_owned());
-        remember(&store, "s").await.unwrap();
-        assert_eq!(known(&store, "s").await, Some("u".into()));
+        insert_upload(&store, "s").await.unwrap();
+        assert_eq!(find_upload(&store, "s").await, Some("u".into()));
         assert!(
             store.notes()[0].contains("a new store was started"),
             "{:?}",
             store.notes()
         );
         let again = Store::at(folder.path().to_owned());
-        assert_eq!(known(&again, "s").await, Some("u".into()));
+        assert_eq!(find_upload(&again, "s").await, Some("u".into()));
         assert!(again.notes().is_empty());
     });
     let aside = std::fs::read_dir(folder.path())
@@ -88,7 +88,7 @@ fn a_store_found_corrupt_while_open_is_replaced() {
     run(async {
         let store = Store::at(folder.path().to_owned());
         for sha256 in ["a", "b", "c"] {
-            remember(&store, sha256).await.unwrap();
+            insert_upload(&store, sha256).await.unwrap();
         }
         drop(store);
         let path = folder.path().join(FILE);
@@ -97,9 +97,9 @@ fn a_store_found_corrupt_while_open_is_replaced() {
         bytes[4096..].fill(0xa5);
         std::fs::write(&path, bytes).unwrap();
         let store = Store::at(folder.path().to_owned());
-        assert!(remember(&store, "d").await.is_err());
-        remember(&store, "d").await.unwrap();
-        assert_eq!(known(&store, "d").await, Some("u".into()));
+        assert!(insert_upload(&store, "d").await.is_err());
+        insert_upload(&store, "d").await.unwrap();
+        assert_eq!(find_upload(&store, "d").await, Some("u".into()));
         assert!(!store.notes().is_empty());
     });
 }
@@ -120,8 +120,8 @@ fn a_newer_or_unreachable_store_is_left_unchanged() {
     ] {
         run(async {
             let store = Store::at(directory);
-            remember(&store, "s").await.unwrap();
-            assert_eq!(known(&store, "s").await, Some("u".into()));
+            insert_upload(&store, "s").await.unwrap();
+            assert_eq!(find_upload(&store, "s").await, Some("u".into()));
             assert!(store.notes()[0].contains(why), "{:?}", store.notes());
         });
     }

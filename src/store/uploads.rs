@@ -45,7 +45,7 @@ pub(crate) fn find(c: &Connection, backend: &str, sha256: &str) -> Result<Option
     )
 }
 
-/// Finds which of the `wanted` hashes are uploaded, with their UUIDs.
+/// Finds the UUIDs of those `wanted` hashes that are uploaded.
 pub(crate) fn find_all<'a>(
     c: &Connection,
     backend: &str,
@@ -60,7 +60,8 @@ pub(crate) fn find_all<'a>(
     Ok(found)
 }
 
-/// Reports whether a file was uploaded from an executable path. Unknown files were not.
+/// Reports whether a file was uploaded from an executable path. An unknown file counts as not
+/// executable.
 pub(crate) fn is_executable(c: &Connection, backend: &str, uuid: &str) -> Result<bool, DbError> {
     let found = c
         .prepare_cached("SELECT executable FROM uploads WHERE backend = ?1 AND uuid = ?2")?

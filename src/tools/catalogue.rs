@@ -145,7 +145,7 @@ impl ResourceContent {
 pub struct UriVariables(Vec<(&'static str, String)>);
 
 impl UriVariables {
-    /// Takes the value of a variable. It exists if the URI matched the template.
+    /// Takes the value of a variable. If the URI matched the template, there is one.
     pub(super) fn take(&mut self, name: &str) -> Result<String, ToolError> {
         let known = self.0.iter_mut().find(|(known, _)| *known == name);
         known
@@ -185,10 +185,10 @@ pub fn find_resource(uri: &str) -> Option<(&'static Resource, UriVariables)> {
     let found = RESOURCES.iter().filter_map(|resource| {
         let pattern: Vec<&'static str> = resource.uri.strip_prefix(SCHEME)?.split('/').collect();
         let mut values = Vec::new();
-        fits(&pattern, &parts, &mut values).then_some((resource, values))
+        matches_pattern(&pattern, &parts, &mut values).then_some((resource, values))
     });
     let (resource, values) = found.min_by_key(|(_, values)| {
-        // The last variable always takes the rest, so its length does not count.
+        // The last variable always matches the rest, so its length does not count.
         let inner = values.len().saturating_sub(1);
         values[..inner]
             .iter()
@@ -196,13 +196,17 @@ pub fn find_resource(uri: &str) -> Option<(&'static Resource, UriVariables)> {
             .sum::<usize>()
     })?;
     let variables = resource.variables.iter().zip(values);
-    let variables = variables.map(|((name, _), parts)| (*name, decoded(&parts.join("/"))));
+    let variables = variables.map(|((name, _), parts)| (*name, decode(&parts.join("/"))));
     Some((resource, UriVariables(variables.collect())))
 }
 
 /// Reports whether the parts of a URI match a pattern, and collects each variable's parts in
 /// `values`.
-fn fits<'p, 'a>(pattern: &[&str], parts: &'p [&'a str], values: &mut Vec<&'p [&'a str]>) -> bool {
+fn matches_pattern<'p, 'a>(
+    pattern: &[&str],
+    parts: &'p [&'a str],
+    values: &mut Vec<&'p [&'a str]>,
+) -> bool {
     match pattern {
         [] => parts.is_empty(),
         [last] if last.starts_with('{') => {
@@ -212,18 +216,20 @@ fn fits<'p, 'a>(pattern: &[&str], parts: &'p [&'a str], values: &mut Vec<&'p [&'
         [variable, rest @ ..] if variable.starts_with('{') => (1..=parts.len()).any(|length| {
             let before = values.len();
             values.push(&parts[..length]);
-            let fits = !parts[0].is_empty() && fits(rest, &parts[length..], values);
+            let fits = !parts[0].is_empty() && matches_pattern(rest, &parts[length..], values);
             if !fits {
                 values.truncate(before);
             }
             fits
         }),
-        [word, rest @ ..] => parts.first() == Some(word) && fits(rest, &parts[1..], values),
+        [word, rest @ ..] => {
+            parts.first() == Some(word) && matches_pattern(rest, &parts[1..], values)
+        }
     }
 }
 
 /// Decodes `%XX`. Invalid codes stay as they are, and invalid UTF-8 is replaced.
-fn decoded(text: &str) -> String {
+fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -346,7 +352,7 @@ mod tests {
     fn an_encoded_name_is_one_part_and_decodes_to_itself() {
         for name in ["tag:common/numpy/python", "a b%", "ä/?#", ""] {
             assert!(!encoded(name).contains('/'));
-            assert_eq!(decoded(&encoded(name)), name);
+            assert_eq!(decode(&encoded(name)), name);
         }
     }
 }

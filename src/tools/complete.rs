@@ -25,7 +25,7 @@ pub struct Completions {
 }
 
 impl Completions {
-    /// Takes the first of `all`. With `complete` unset, the backend may have more.
+    /// Takes the first [`MAX_VALUES`] of `all`. If `complete` is false, the backend may have more.
     fn of(all: Vec<String>, complete: bool) -> Self {
         let total = all.len();
         let mut values = all;
@@ -41,7 +41,6 @@ impl Completions {
 /// Returns completions of `typed`. `image` is the image of a path, if the client has named it.
 ///
 /// If the backend fails or is slow, no completions are offered: clients do not show errors here.
-///
 pub async fn complete(
     kind: CompletionSource,
     typed: &str,
@@ -93,7 +92,7 @@ async fn images(client: &Client, typed: &str) -> Result<Completions, ToolError> 
         request = request.tag(prefix);
     }
     let images = request.send().await?.into_inner().images;
-    let whole = (images.len() as u64) < LIST_LIMIT;
+    let is_complete = (images.len() as u64) < LIST_LIMIT;
     let tags = images.into_iter().filter_map(|image| image.tag);
     let mut tags: Vec<String> = tags
         .filter(|tag| tag.starts_with(typed))
@@ -101,7 +100,7 @@ async fn images(client: &Client, typed: &str) -> Result<Completions, ToolError> 
         .collect();
     tags.sort();
     tags.dedup();
-    Ok(Completions::of(tags, whole))
+    Ok(Completions::of(tags, is_complete))
 }
 
 async fn operations(
@@ -114,14 +113,14 @@ async fn operations(
         request = request.kind(kind);
     }
     let operations = request.send().await?.into_inner();
-    let whole = (operations.len() as u64) < LIST_LIMIT;
+    let is_complete = (operations.len() as u64) < LIST_LIMIT;
     let typed = typed.to_lowercase();
     let ids = operations
         .into_iter()
         .filter_map(|operation| operation.uuid)
         .map(|id| id.to_string())
         .filter(|id| id.starts_with(&typed));
-    Ok(Completions::of(ids.collect(), whole))
+    Ok(Completions::of(ids.collect(), is_complete))
 }
 
 async fn paths(client: &Client, image: &str, typed: &str) -> Result<Completions, ToolError> {

@@ -55,10 +55,11 @@ impl<'a> ImageCache<'a> {
         Some(found)
     }
 
-    async fn insert(&self, key: String, body: Vec<u8>, whole: u64) {
+    /// Adds an entry. `whole_size` is the size of the whole file.
+    async fn insert(&self, key: String, body: Vec<u8>, whole_size: u64) {
         let backend = self.backend.clone();
         let store = self.cx.session().store();
-        let written = store.write(move |c| contents::insert(c, &backend, &key, &body, whole));
+        let written = store.write(move |c| contents::insert(c, &backend, &key, &body, whole_size));
         if let Err(error) = written.await {
             tracing::warn!("cannot write the cache of image contents: {error}");
         }
@@ -70,8 +71,8 @@ impl<'a> ImageCache<'a> {
 
     async fn insert_json<T: Serialize>(&self, key: String, value: &T) {
         if let Ok(body) = serde_json::to_vec(value) {
-            let whole = body.len() as u64;
-            self.insert(key, body, whole).await;
+            let size = body.len() as u64;
+            self.insert(key, body, size).await;
         }
     }
 }
@@ -116,9 +117,9 @@ pub(super) async fn read(
     cx.unless_cancelled(async {
         let image = resolve(client, image).await?;
         let cache = ImageCache::of(cx, client);
-        let whole = format!("read\n{image}\n{path}");
-        let part = format!("{whole}\n{offset}\n{limit}");
-        if let Some(found) = cache.find(&whole).await {
+        let whole_key = format!("read\n{image}\n{path}");
+        let range_key = format!("{whole_key}\n{offset}\n{limit}");
+        if let Some(found) = cache.find(&whole_key).await {
             let size = found.body.len() as u64;
             let from = offset.min(size);
             let to = offset.saturating_add(limit).min(size);
@@ -130,26 +131,30 @@ pub(super) async fn read(
                 size,
             });
         }
-        if let Some(found) = cache.find(&part).await {
+        if let Some(found) = cache.find(&range_key).await {
             return Ok(FileRange {
                 bytes: found.body,
                 offset: offset.min(found.whole),
                 size: found.whole,
             });
         }
-        let (read, all) = fetch(client, image, path, offset, limit).await?;
-        match all {
-            Some(all) => cache.insert(whole, all, read.size).await,
-            None => cache.insert(part, read.bytes.clone(), read.size).await,
+        let (range, whole_file) = fetch(client, image, path, offset, limit).await?;
+        match whole_file {
+            Some(whole_file) => cache.insert(whole_key, whole_file, range.size).await,
+            None => {
+                cache
+                    .insert(range_key, range.bytes.clone(), range.size)
+                    .await
+            }
         }
-        Ok(read)
+        Ok(range)
     })
     .await
 }
 
 /// Fetches `limit` bytes from `offset` on, and the whole file if it is small.
 ///
-/// If the backend reports the size beforehand, no more than needed is transferred.
+/// If the backend reports the size of a large file beforehand, the transfer ends after the range.
 async fn fetch(
     client: &Client,
     image: Uuid,
@@ -168,7 +173,7 @@ async fn fetch(
         return Ok((empty, None));
     }
     let end = offset.saturating_add(limit);
-    let mut all = size
+    let mut whole_file = size
         .is_none_or(|size| size <= MAX_WHOLE_FILE)
         .then(Vec::new);
     let mut bytes = Vec::new();
@@ -181,22 +186,27 @@ async fn fetch(
         let stop = end.clamp(from, to) - from;
         // Both are at most the chunk's length, so they fit into `usize`.
         bytes.extend_from_slice(&chunk[start as usize..stop as usize]);
-        match &mut all {
-            Some(whole) if position <= MAX_WHOLE_FILE => whole.extend_from_slice(&chunk),
-            _ => all = None,
+        match &mut whole_file {
+            Some(bytes_so_far) if position <= MAX_WHOLE_FILE => {
+                bytes_so_far.extend_from_slice(&chunk)
+            }
+            _ => whole_file = None,
         }
-        if all.is_none() && position >= end && size.is_some() {
+        if whole_file.is_none() && position >= end && size.is_some() {
             break;
         }
     }
     let size = size.unwrap_or(position);
-    let part = FileRange {
+    let range = FileRange {
         bytes,
         offset: offset.min(size),
         size,
     };
     // A transfer that ended early is not the whole file.
-    Ok((part, all.filter(|all| all.len() as u64 == size)))
+    Ok((
+        range,
+        whole_file.filter(|whole_file| whole_file.len() as u64 == size),
+    ))
 }
 
 /// Parameters of a search in the files of an image.

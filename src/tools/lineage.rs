@@ -13,8 +13,9 @@ use crate::{Client, ImageRef, OperationKind, OperationStatus};
 
 /// Most ancestors in an answer. Further ones are only counted.
 const MAX_LISTED: usize = 1000;
-/// Operations in one request, and most such requests.
+/// Operations in one request.
 const PAGE: u64 = 1000;
+/// Most requests for operations.
 const MAX_PAGES: u64 = 10;
 /// Bytes of a command that are stored.
 const MAX_COMMAND_BYTES: usize = 4096;
@@ -23,7 +24,6 @@ const MAX_COMMAND_BYTES: usize = 4096;
 ///
 /// The state store has the origins of images that servers with this state directory made. Other
 /// origins come from the backend's operations.
-///
 ///
 /// # Errors
 /// If there is no such image, or the backend cannot be reached.
@@ -110,13 +110,13 @@ pub(super) async fn record(
         parent: Some(parent.to_string()),
         operation: Some(operation.to_string()),
         kind: OperationKind::Instance.to_string(),
-        source: Some(shortened(command)),
+        source: Some(shorten(command)),
         made_at: Some(chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)),
     };
     sources.store_origins(vec![origin]).await;
 }
 
-fn shortened(command: &str) -> String {
+fn shorten(command: &str) -> String {
     match command
         .char_indices()
         .find(|(at, _)| *at >= MAX_COMMAND_BYTES)
@@ -126,6 +126,7 @@ fn shortened(command: &str) -> String {
     }
 }
 
+/// The sources of origins: the state store and the backend.
 struct LineageSources<'a> {
     client: &'a Client,
     store: &'a Store,
@@ -152,7 +153,7 @@ impl LineageSources<'_> {
         children.into_iter().map(|child| child.image).collect()
     }
 
-    /// Stores origins.
+    /// Stores origins. A failure is logged.
     async fn store_origins(&self, origins: Vec<ImageOrigin>) {
         let backend = self.backend.clone();
         let written = self.store.write(move |c| {
@@ -197,7 +198,8 @@ impl LineageSources<'_> {
                 .await?
                 .into_inner();
             let last = (operations.len() as u64) < PAGE;
-            let origins: Vec<ImageOrigin> = operations.into_iter().filter_map(of_summary).collect();
+            let origins: Vec<ImageOrigin> =
+                operations.into_iter().filter_map(result_origin).collect();
             let known = !origins.is_empty() && self.are_stored(&origins).await;
             origins_read.extend(origins);
             if last || known {
@@ -243,11 +245,11 @@ impl LineageSources<'_> {
             .into_inner();
         let is_import = record.kind == Some(OperationKind::ImageImport);
         let (parent, source) = match record.metadata {
-            Some(OperationMetadata::OperationInstanceMetadata(made)) if !is_import => {
-                (Some(made.image), Some(shortened(&made.command)))
+            Some(OperationMetadata::OperationInstanceMetadata(run)) if !is_import => {
+                (Some(run.image), Some(shorten(&run.command)))
             }
-            Some(OperationMetadata::ImageImportMetadata(made)) => {
-                (None, made.registry.and_then(|registry| registry.url))
+            Some(OperationMetadata::ImageImportMetadata(import)) => {
+                (None, import.registry.and_then(|registry| registry.url))
             }
             _ => (None, None),
         };
@@ -268,19 +270,19 @@ impl LineageSources<'_> {
 }
 
 /// Returns the origin of an operation's result image, if the operation made one.
-fn of_summary(operation: OperationSummary) -> Option<ImageOrigin> {
+fn result_origin(operation: OperationSummary) -> Option<ImageOrigin> {
     if operation.status? != OperationStatus::Success {
         return None;
     }
-    let made = operation.result_image_uuid?;
+    let result = operation.result_image_uuid?;
     let kind = operation.kind?;
     let parent = match kind {
         OperationKind::ImageImport => None,
         // The result of a run that changed nothing is the image it ran on.
-        _ => Some(operation.image_uuid.filter(|image| *image != made)?),
+        _ => Some(operation.image_uuid.filter(|image| *image != result)?),
     };
     Some(ImageOrigin {
-        image: made.to_string(),
+        image: result.to_string(),
         parent: parent.map(|parent| parent.to_string()),
         operation: operation.uuid.map(|uuid| uuid.to_string()),
         kind: kind.to_string(),

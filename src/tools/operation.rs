@@ -24,7 +24,7 @@ pub(super) async fn ended(
     time: Duration,
     cx: Option<&Context>,
 ) -> Result<types::OperationResponse, Error> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut events = std::pin::pin!(client.follow(operation, None));
     // If there are no events, or the stream breaks for good, `wait` below polls.
     let read_events = async {
@@ -36,12 +36,11 @@ pub(super) async fn ended(
     };
     let _ = tokio::time::timeout(time, read_events).await;
     client
-        .wait(operation, Some(time.saturating_sub(begun.elapsed())))
+        .wait(operation, Some(time.saturating_sub(started.elapsed())))
         .await
 }
 
-/// An operation that a call has started. Its id must not get lost, or the operation could not be
-/// cancelled.
+/// An operation that a call has started. Only its id allows cancelling it.
 pub(super) struct StartedOperation<'a> {
     id: Uuid,
     client: &'a Client,
@@ -52,8 +51,8 @@ impl<'a> StartedOperation<'a> {
     /// Starts an operation with the request `start`. `id` returns the operation's id from the
     /// answer.
     ///
-    /// `start` is never dropped half-way: the answer has the id, without which the operation cannot
-    /// be cancelled.
+    /// `start` always runs to its end: its answer has the id, without which the operation cannot be
+    /// cancelled.
     pub(super) async fn start<T, E>(
         client: &'a Client,
         cx: &'a Context,
@@ -71,8 +70,8 @@ impl<'a> StartedOperation<'a> {
     /// If the call is cancelled, the operation is cancelled too.
     ///
     /// # Errors
-    /// If the call is cancelled, or the operation cannot be followed. `remedy` then says what to
-    /// do.
+    /// If the call is cancelled, or the operation cannot be followed. In the second case, the error
+    /// has the text of `remedy` as a hint.
     pub(super) async fn finish(
         self,
         wait: bool,
@@ -81,7 +80,7 @@ impl<'a> StartedOperation<'a> {
     ) -> Result<Option<Operation>, ToolError> {
         let Self { id, client, cx } = self;
         if cx.is_cancelled() {
-            return Err(stopped(id, cancel(client, id).await));
+            return Err(cancelled_error(id, cancel(client, id).await));
         }
         if !wait {
             cx.session().leave_running(id);
@@ -99,7 +98,7 @@ impl<'a> StartedOperation<'a> {
                 "operation {id} may still be running: {}",
                 remedy(id)
             ))),
-            None => Err(stopped(id, cancel(client, id).await)),
+            None => Err(cancelled_error(id, cancel(client, id).await)),
         }
     }
 }
@@ -120,7 +119,7 @@ pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<Operation
 }
 
 /// Builds the error of a cancelled call.
-fn stopped(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
+fn cancelled_error(operation: Uuid, ended: Result<OperationStatus, Error>) -> ToolError {
     match ended {
         Ok(OperationStatus::Cancelled) => ToolError::cancelled(format!(
             "the call was cancelled and operation {operation} was stopped"

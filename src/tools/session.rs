@@ -207,14 +207,14 @@ impl Session {
         let unattended: Vec<Uuid> = std::mem::take(&mut *self.unattended())
             .into_iter()
             .collect();
-        let all = unattended.into_iter().map(|operation| async move {
+        let cancellations = unattended.into_iter().map(|operation| async move {
             match client.cancel(operation).await {
                 Ok(true) => drop(client.wait(operation, Some(CANCEL_TIMEOUT)).await),
                 Ok(false) => {}
                 Err(error) => tracing::warn!("cannot cancel operation {operation}: {error}"),
             }
         });
-        futures_util::future::join_all(all).await;
+        futures_util::future::join_all(cancellations).await;
     }
 
     fn unattended(&self) -> std::sync::MutexGuard<'_, BTreeSet<Uuid>> {

@@ -408,7 +408,8 @@ mod raw {
         let output = cloud.call(&["--raw", "run", "image=tag:base", "command=big"]);
         assert_eq!(output.stdout.len(), 8000);
         assert!(
-            stderr(&output).contains("the output was cut (standard output: of 20000 bytes"),
+            stderr(&output)
+                .contains("the output is incomplete (standard output: truncated from 20000 bytes"),
             "{}",
             stderr(&output)
         );

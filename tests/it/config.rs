@@ -249,7 +249,7 @@ fn incomplete_credentials_are_an_error_that_names_the_missing_value() {
         (&[("CONTREE_PROFILE", "empty")], "there is no token"),
         (
             &[("CONTREE_PROFILE", "nobody")],
-            "CONTREE_PROFILE names the profile `nobody`, which /profiles does not have (known: `empty`",
+            "CONTREE_PROFILE names the profile `nobody`, which is not in /profiles (known: `empty`",
         ),
         (
             &[("CONTREE_BACKEND", "clowd")],

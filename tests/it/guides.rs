@@ -17,8 +17,8 @@ fn examples(guide: &str) -> Vec<String> {
         .collect()
 }
 
-/// Splits at commas outside of quotes and brackets.
-fn arguments(text: &str) -> Vec<String> {
+/// Splits a call's arguments at commas outside of quotes and brackets.
+fn split_arguments(text: &str) -> Vec<String> {
     let (mut parts, mut part) = (Vec::new(), String::new());
     let (mut depth, mut quoted, mut escaped) = (0, false, false);
     for c in text.chars() {
@@ -41,9 +41,9 @@ fn arguments(text: &str) -> Vec<String> {
     parts
 }
 
-/// Parses a written value. Placeholders such as `RESULT_IMAGE_UUID` are replaced from earlier
-/// answers.
-fn value(text: &str, known: &BTreeMap<String, Value>) -> Value {
+/// Parses the text of an argument's value. Placeholders such as `RESULT_IMAGE_UUID` are replaced
+/// from earlier answers.
+fn parse_value(text: &str, known: &BTreeMap<String, Value>) -> Value {
     let mut text = text.trim().to_owned();
     let mut names: Vec<&String> = known.keys().collect();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
@@ -65,20 +65,21 @@ fn value(text: &str, known: &BTreeMap<String, Value>) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn call(example: &str, known: &BTreeMap<String, Value>) -> (String, Map<String, Value>) {
+/// Parses a call: the name of the tool, and its arguments.
+fn parse_call(example: &str, known: &BTreeMap<String, Value>) -> (String, Map<String, Value>) {
     let (name, rest) = example
         .split_once('(')
         .unwrap_or_else(|| panic!("{example}"));
     let inner = rest
         .strip_suffix(')')
         .unwrap_or_else(|| panic!("{example}"));
-    let given = arguments(inner).into_iter().map(|argument| {
+    let arguments = split_arguments(inner).into_iter().map(|argument| {
         let (name, text) = argument
             .split_once('=')
             .unwrap_or_else(|| panic!("{example}"));
-        (name.trim().to_owned(), value(text, known))
+        (name.trim().to_owned(), parse_value(text, known))
     });
-    (name.to_owned(), given.collect())
+    (name.to_owned(), arguments.collect())
 }
 
 #[test]
@@ -96,11 +97,11 @@ fn every_example_of_every_guide_works() {
         // Later calls refer to the fields of an answer by their names in capitals.
         let mut known = BTreeMap::new();
         for example in examples(text) {
-            let (tool, given) = call(&example, &known);
+            let (tool, arguments) = parse_call(&example, &known);
             let answer = if tool == "import_image" {
-                imported(&mut raw, &given)
+                tag_instead_of_import(&mut raw, &arguments)
             } else {
-                raw.good(&tool, Value::Object(given))
+                raw.good(&tool, Value::Object(arguments))
             };
             for (name, value) in answer.as_object().unwrap() {
                 known.insert(name.to_uppercase(), value.clone());
@@ -111,10 +112,10 @@ fn every_example_of_every_guide_works() {
     assert!(executed > 30, "{executed}");
 }
 
-/// There is no registry here, so the image of this machine gets the tag that the import would set.
-fn imported(raw: &mut Raw, given: &Map<String, Value>) -> Value {
+/// Stands in for an import: no registry is available, so `tag:host` gets the tag of the import.
+fn tag_instead_of_import(raw: &mut Raw, arguments: &Map<String, Value>) -> Value {
     assert!(
-        given["registry_url"]
+        arguments["registry_url"]
             .as_str()
             .unwrap()
             .starts_with("docker://")
@@ -122,6 +123,6 @@ fn imported(raw: &mut Raw, given: &Map<String, Value>) -> Value {
     let host = raw.good("get_image", json!({"image": "tag:host"}));
     raw.good(
         "set_tag",
-        json!({"image_uuid": host["uuid"], "tag": given["tag"]}),
+        json!({"image_uuid": host["uuid"], "tag": arguments["tag"]}),
     )
 }

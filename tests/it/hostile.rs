@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 /// 30,000.
 const MAX_MEMORY_KIB: u64 = 700_000;
 
+/// Starts a stub of a service, and returns its URL.
 fn stub() -> (Runtime, Stub, String) {
     let runtime = Runtime::new().unwrap();
     let stub = Stub::default();
@@ -24,7 +25,7 @@ fn stub() -> (Runtime, Stub, String) {
 }
 
 /// Returns the peak memory of a process, in KiB.
-fn peak(pid: u32) -> u64 {
+fn peak_memory_kib(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
         .lines()
@@ -34,14 +35,14 @@ fn peak(pid: u32) -> u64 {
 }
 
 fn assert_memory_is_bounded(pid: u32) {
-    let used = peak(pid);
+    let used = peak_memory_kib(pid);
     assert!(used < MAX_MEMORY_KIB, "{used} KiB");
 }
 
-fn wait_for(stub: &Stub, fits: impl Fn(&BTreeMap<String, usize>) -> bool) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while !fits(&stub.statuses()) {
-        assert!(Instant::now() < until, "{:?}", stub.statuses());
+fn wait_for(stub: &Stub, condition: impl Fn(&BTreeMap<String, usize>) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition(&stub.statuses()) {
+        assert!(Instant::now() < deadline, "{:?}", stub.statuses());
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -56,22 +57,22 @@ fn assert_it_serves(web: &Web) {
 }
 
 /// Builds a call that needs no backend.
-fn guide(id: u64) -> Value {
+fn guide_call(id: u64) -> Value {
     let arguments = json!({"name": "get_guide", "arguments": {"section": "tagging"}});
     modern("tools/call", arguments, id)
 }
 
 #[test]
-fn ten_thousand_calls_at_once_over_stdio() {
+fn ten_thousand_calls_at_once_are_answered_over_stdio() {
     let (_runtime, stub, url) = stub();
     let home = Home::new();
     let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
-    let mut all = String::new();
+    let mut calls = String::new();
     for id in 1..=10_000 {
         let call = json!({"jsonrpc": "2.0", "id": id + 100_000, "method": "tools/call", "params": {"name": "get_guide", "arguments": {"section": "tagging"}}});
-        all.push_str(&format!("{call}\n"));
+        calls.push_str(&format!("{call}\n"));
     }
-    raw.write(all.as_bytes());
+    raw.write(calls.as_bytes());
     let last = raw
         .answer_within(110_000, Duration::from_secs(300))
         .unwrap();
@@ -89,17 +90,17 @@ fn ten_thousand_calls_at_once_over_stdio() {
 }
 
 #[test]
-fn ten_thousand_calls_at_once_over_http() {
+fn ten_thousand_calls_at_once_are_answered_over_http() {
     let (_runtime, stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
-    // Pipelined over a few connections, each of which writes everything before it reads anything.
+    // The calls are pipelined over ten connections, each of which writes without awaiting answers.
     std::thread::scope(|scope| {
         for _ in 0..10 {
             scope.spawn(|| {
                 let mut connection = web.connect();
                 let mut writer = connection.stream().try_clone().unwrap();
-                let body = guide(5).to_string();
+                let body = guide_call(5).to_string();
                 let request = format!(
                     "POST /mcp HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: */*\r\n\
                      mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: get_guide\r\ncontent-length: {}\r\n\r\n{body}",
@@ -127,11 +128,11 @@ fn ten_thousand_calls_at_once_over_http() {
 }
 
 #[test]
-fn more_connections_than_the_limit() {
+fn connections_over_the_limit_do_not_block_others() {
     let (_runtime, _stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
-    // They send nothing, or the beginning of a request.
+    // Connections that send nothing, or only the beginning of a request.
     let mut idle: Vec<_> = (0..600)
         .filter_map(|_| std::net::TcpStream::connect(web.address).ok())
         .collect();
@@ -150,7 +151,7 @@ fn sandboxes_of_disconnected_clients_are_cancelled() {
     let home = Home::new();
     let web = Web::start(home.command_for(&url));
     let sleep = json!({"name": "run", "arguments": {"image": "tag:base", "command": "sleep"}, "_meta": {"progressToken": 1}});
-    let gone: Vec<_> = (0..40)
+    let clients: Vec<_> = (0..40)
         .map(|id| {
             let mut connection = web.connect();
             connection.post(&modern("tools/call", sleep.clone(), id), &[]);
@@ -159,7 +160,7 @@ fn sandboxes_of_disconnected_clients_are_cancelled() {
         .collect();
     wait_for(&stub, |statuses| statuses.get("EXECUTING") == Some(&40));
     assert_it_serves(&web);
-    drop(gone);
+    drop(clients);
     wait_until_nothing_runs(&stub);
     assert_eq!(stub.statuses()["CANCELLED"], 40);
 }
@@ -199,7 +200,7 @@ fn a_client_that_stops_reading_does_not_affect_others() {
 }
 
 #[test]
-fn invalid_data_and_messages_of_twenty_megabytes() {
+fn invalid_data_and_messages_of_twenty_megabytes_are_refused() {
     let (_runtime, _stub, url) = stub();
     let home = Home::new();
     let web = Web::start(home.command_for(&url));

@@ -11,14 +11,15 @@ use crate::support::stub::{IMAGE, Stub};
 use serde_json::{Value, json};
 
 /// Runs a command and returns the UUID of its result image.
-fn child(raw: &mut Raw, image: &str, command: &str) -> String {
-    let made = raw.good(
+fn run_for_image(raw: &mut Raw, image: &str, command: &str) -> String {
+    let result = raw.good(
         "run",
         json!({"image": image, "command": command, "disposable": false}),
     );
-    made["result_image_uuid"].as_str().unwrap().to_owned()
+    result["result_image_uuid"].as_str().unwrap().to_owned()
 }
 
+/// Reads the lineage of an image.
 fn lineage(raw: &mut Raw, image: &str) -> Value {
     let uri = format!("contree://image/{image}/lineage");
     let answer = raw.request("resources/read", json!({"uri": uri}));
@@ -26,7 +27,7 @@ fn lineage(raw: &mut Raw, image: &str) -> Value {
     serde_json::from_str(text.unwrap_or_else(|| panic!("{answer}"))).unwrap()
 }
 
-fn set(images: &Value) -> BTreeSet<&str> {
+fn image_set(images: &Value) -> BTreeSet<&str> {
     let images = images.as_array().unwrap();
     let set: BTreeSet<&str> = images.iter().map(|image| image.as_str().unwrap()).collect();
     assert_eq!(set.len(), images.len(), "{images:?}");
@@ -38,14 +39,13 @@ fn set(images: &Value) -> BTreeSet<&str> {
 ///
 /// `client` returns the program for a client with the given name. Each client has its own state
 /// directory.
-///
 fn check_lineage(client: impl Fn(&str) -> Command) {
     let mut first = Raw::initialized(client("first"), "2025-11-25");
-    let root = child(&mut first, "tag:host", "true");
-    let one = child(&mut first, "tag:host", "echo 1 > /one");
-    let two = child(&mut first, &one, "echo 2 > /two");
-    let three = child(&mut first, &two, "echo 3 > /three");
-    let other = child(&mut first, &one, "echo 4 > /four");
+    let root = run_for_image(&mut first, "tag:host", "true");
+    let one = run_for_image(&mut first, "tag:host", "echo 1 > /one");
+    let two = run_for_image(&mut first, &one, "echo 2 > /two");
+    let three = run_for_image(&mut first, &two, "echo 3 > /three");
+    let other = run_for_image(&mut first, &one, "echo 4 > /four");
     let of_three = |raw: &mut Raw| {
         let found = lineage(raw, &three);
         assert_eq!(found["ancestors"], json!([two, one, root]), "{found}");
@@ -63,8 +63,11 @@ fn check_lineage(client: impl Fn(&str) -> Command) {
     of_three(&mut second);
     for raw in [&mut first, &mut second] {
         let found = lineage(raw, &one);
-        assert_eq!(set(&found["children"]), BTreeSet::from([&*two, &*other]));
-        assert_eq!(set(&found["ancestors"]), BTreeSet::from([&*root]));
+        assert_eq!(
+            image_set(&found["children"]),
+            BTreeSet::from([&*two, &*other])
+        );
+        assert_eq!(image_set(&found["ancestors"]), BTreeSet::from([&*root]));
         let found = lineage(raw, "tag:host");
         assert_eq!(
             (&found["image"], &found["depth"]),
@@ -74,13 +77,13 @@ fn check_lineage(client: impl Fn(&str) -> Command) {
             (&found["root"], &found["parent"]),
             (&json!(root), &Value::Null)
         );
-        assert_eq!(set(&found["children"]), BTreeSet::from([&*one]));
+        assert_eq!(image_set(&found["children"]), BTreeSet::from([&*one]));
     }
     // A new image is known to both clients, also to the one that has asked before.
-    let four = child(&mut second, &three, "echo 5 > /five");
+    let four = run_for_image(&mut second, &three, "echo 5 > /five");
     for raw in [&mut first, &mut second] {
         assert_eq!(
-            set(&lineage(raw, &three)["children"]),
+            image_set(&lineage(raw, &three)["children"]),
             BTreeSet::from([&*four])
         );
         let found = lineage(raw, &four);
@@ -92,7 +95,7 @@ fn check_lineage(client: impl Fn(&str) -> Command) {
         assert_eq!(found["data"]["source"], "echo 5 > /five", "{found}");
     }
     // A command that changes nothing makes no image and gets no child.
-    assert_eq!(child(&mut second, &four, "true"), four);
+    assert_eq!(run_for_image(&mut second, &four, "true"), four);
     let found = lineage(&mut first, &four);
     assert_eq!(
         (&found["parent"], &found["children"]),
@@ -101,7 +104,7 @@ fn check_lineage(client: impl Fn(&str) -> Command) {
 }
 
 #[test]
-fn lineage_on_the_embedded_engine() {
+fn all_clients_of_the_embedded_engine_see_the_same_lineage() {
     let home = Home::new();
     check_lineage(|name| {
         let mut command = home.command();
@@ -153,71 +156,71 @@ impl Drop for Service {
 }
 
 #[test]
-fn lineage_on_a_service() {
+fn all_clients_of_a_service_see_the_same_lineage() {
     let home = Home::new();
     let service = Service::start(&home);
     let homes = [Home::new(), Home::new()];
     check_lineage(|name| homes[usize::from(name == "second")].command_for(&service.url));
 }
 
-/// Records that only a hosted service has: public images without an origin, imports, and operations
-/// that made no image or have not ended.
+/// The stub has records that only a hosted service has: public images without an origin, imports,
+/// and operations that made no image or have not ended.
 #[test]
-fn lineage_of_images_that_others_made() {
+fn the_lineage_of_images_that_others_made_is_complete() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());
-    let name = |n: u32| format!("55555555-5555-4555-8555-{n:012}");
-    let run = |on: &str, made: &str, command: &str| {
+    let image = |n: u32| format!("55555555-5555-4555-8555-{n:012}");
+    let run = |source: &str, result: &str, command: &str| {
         stub.left(json!({
-            "image_uuid": on, "result_image_uuid": made,
-            "metadata": {"command": command, "image": on},
+            "image_uuid": source, "result_image_uuid": result,
+            "metadata": {"command": command, "image": source},
         }))
     };
-    run(IMAGE, &name(1), "one");
-    run(&name(1), &name(2), "two");
-    let third = run(&name(2), &name(3), "three");
-    run(&name(3), &name(3), "true");
-    stub.left(json!({"image_uuid": name(2), "status": "FAILED", "error": "no"}));
+    run(IMAGE, &image(1), "one");
+    run(&image(1), &image(2), "two");
+    let third = run(&image(2), &image(3), "three");
+    run(&image(3), &image(3), "true");
+    stub.left(json!({"image_uuid": image(2), "status": "FAILED", "error": "no"}));
     stub.left(
-        json!({"image_uuid": name(2), "metadata": {"command": "disposable", "image": name(2)}}),
+        json!({"image_uuid": image(2), "metadata": {"command": "disposable", "image": image(2)}}),
     );
     stub.left(json!({
-        "image_uuid": name(2), "status": "EXECUTING", "metadata": {"command": "sleep", "image": name(2)},
+        "image_uuid": image(2), "status": "EXECUTING", "metadata": {"command": "sleep", "image": image(2)},
     }));
     stub.left(json!({
-        "kind": "image_import", "image_uuid": name(9), "result_image_uuid": name(9),
+        "kind": "image_import", "image_uuid": image(9), "result_image_uuid": image(9),
         "metadata": {"registry": {"url": "docker://registry.example/base:1"}, "tag": "base"},
     }));
-    run(&name(9), &name(10), "ten");
+    run(&image(9), &image(10), "ten");
 
     let home = Home::new();
     let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
-    let found = lineage(&mut raw, &name(3));
+    let found = lineage(&mut raw, &image(3));
     assert_eq!(
         found["ancestors"],
-        json!([name(2), name(1), IMAGE]),
+        json!([image(2), image(1), IMAGE]),
         "{found}"
     );
     assert_eq!(found["data"]["source"], "three", "{found}");
     assert_eq!(found["data"]["operation_uuid"], json!(third), "{found}");
     assert_eq!(found["children"], json!([]), "{found}");
-    assert_eq!(lineage(&mut raw, &name(2))["children"], json!([name(3)]));
+    assert_eq!(lineage(&mut raw, &image(2))["children"], json!([image(3)]));
     let public = lineage(&mut raw, IMAGE);
     assert_eq!(
         (&public["is_known"], &public["depth"], &public["root"]),
         (&json!(false), &json!(0), &json!(IMAGE)),
         "{public}"
     );
-    assert_eq!(public["children"], json!([name(1)]), "{public}");
-    let imported = lineage(&mut raw, &name(9));
+    assert_eq!(public["children"], json!([image(1)]), "{public}");
+    let imported = lineage(&mut raw, &image(9));
     assert_eq!(
         (
             &imported["is_known"],
             &imported["parent"],
             &imported["root"]
         ),
-        (&json!(true), &Value::Null, &json!(name(9))),
+        (&json!(true), &Value::Null, &json!(image(9))),
         "{imported}"
     );
     assert_eq!(imported["data"]["kind"], "image_import", "{imported}");
@@ -225,10 +228,13 @@ fn lineage_of_images_that_others_made() {
         imported["data"]["source"], "docker://registry.example/base:1",
         "{imported}"
     );
-    assert_eq!(lineage(&mut raw, &name(10))["ancestors"], json!([name(9)]));
+    assert_eq!(
+        lineage(&mut raw, &image(10))["ancestors"],
+        json!([image(9)])
+    );
     // A known lineage costs only the requests for new operations.
     stub.take_requests();
-    lineage(&mut raw, &name(3));
+    lineage(&mut raw, &image(3));
     let requests = stub.take_requests();
     assert!(requests.len() <= 2, "{requests:?}");
 }
@@ -238,21 +244,21 @@ fn the_root_is_reported_at_any_depth() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());
-    let name = |n: u32| match n {
+    let image = |n: u32| match n {
         0 => IMAGE.to_owned(),
         n => format!("55555555-5555-4555-8555-{n:012}"),
     };
     for n in 0..1200 {
-        stub.left(json!({"image_uuid": name(n), "result_image_uuid": name(n + 1)}));
+        stub.left(json!({"image_uuid": image(n), "result_image_uuid": image(n + 1)}));
     }
     let home = Home::new();
     let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
-    let far = lineage(&mut raw, &name(1200));
+    let far = lineage(&mut raw, &image(1200));
     assert_eq!((&far["depth"], &far["root"]), (&json!(1200), &json!(IMAGE)));
     assert_eq!(far["ancestors"].as_array().unwrap().len(), 1000);
-    assert_eq!(far["ancestors"][999], json!(name(200)));
+    assert_eq!(far["ancestors"][999], json!(image(200)));
     assert_eq!(far["truncated"], true);
-    let near = lineage(&mut raw, &name(1000));
+    let near = lineage(&mut raw, &image(1000));
     assert_eq!(near["ancestors"].as_array().unwrap().len(), 1000);
     assert_eq!(near.get("truncated"), None);
 }

@@ -16,7 +16,7 @@ fn modern(home: &Home) -> Raw {
 }
 
 /// Starts a command that must become a task, and returns the task's id.
-fn task(raw: &mut Raw, arguments: Value) -> String {
+fn start_task(raw: &mut Raw, arguments: Value) -> String {
     let answer = raw.request("tools/call", json!({"name": "run", "arguments": arguments}));
     let result = &answer["result"];
     assert_eq!(result["resultType"], "task", "{answer}\n{}", raw.stderr());
@@ -26,15 +26,15 @@ fn task(raw: &mut Raw, arguments: Value) -> String {
 }
 
 /// Polls the task until it has this status.
-fn until(raw: &mut Raw, id: &str, status: &str) -> Value {
-    let until = Instant::now() + Duration::from_secs(60);
+fn wait_for_status(raw: &mut Raw, id: &str, status: &str) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = raw.request("tasks/get", json!({"taskId": id}));
         if answer["result"]["status"] == status {
             return answer["result"].clone();
         }
         assert_eq!(answer["result"]["status"], "working", "{answer}");
-        assert!(Instant::now() < until, "{answer}");
+        assert!(Instant::now() < deadline, "{answer}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -46,7 +46,7 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
         let mut raw = modern(&home);
         let short = raw.call("whoami", json!({}));
         assert_eq!(short["resultType"], "complete", "{short}");
-        let id = task(
+        let id = start_task(
             &mut raw,
             json!({"image": "tag:host", "command": "echo begun; sleep 10; echo done; exit 4", "disposable": false}),
         );
@@ -60,7 +60,7 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
             assert!(Instant::now() < deadline, "{working}");
             std::thread::sleep(Duration::from_millis(20));
         }
-        let ended = until(&mut raw, &id, "completed");
+        let ended = wait_for_status(&mut raw, &id, "completed");
         let result = &ended["result"];
         assert_eq!(
             result["structuredContent"]["stdout"], "begun\ndone\n",
@@ -78,7 +78,7 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
         assert!(raw.exit(Duration::from_secs(30)).success());
         id
     };
-    // Another server, and a client with a handshake.
+    // Another server shows the task to a client with a handshake.
     let mut raw = Raw::initialized_with(home.command(), "2025-11-25", task_capability());
     let again = raw.request("tasks/get", json!({"taskId": id}));
     let result = &again["result"]["result"];
@@ -114,13 +114,13 @@ fn a_client_with_a_handshake_gets_no_task_although_it_declares_tasks() {
 fn cancelling_a_task_ends_its_sandbox() {
     let home = Home::new();
     let mut raw = modern(&home);
-    let id = task(
+    let id = start_task(
         &mut raw,
         json!({"image": "tag:host", "command": "sleep 300", "timeout": 400}),
     );
     let answer = raw.request("tasks/cancel", json!({"taskId": id}));
     assert!(answer["result"].is_object(), "{answer}");
-    until(&mut raw, &id, "cancelled");
+    wait_for_status(&mut raw, &id, "cancelled");
     let listed = raw.good("list_operations", json!({}));
     assert_eq!(listed["operations"][0]["status"], "CANCELLED", "{listed}");
 }
@@ -130,7 +130,7 @@ fn tasks_of_the_embedded_engine_end_with_the_server() {
     for ending in ["", "TERM"] {
         let home = Home::new();
         let mut raw = modern(&home);
-        let id = task(
+        let id = start_task(
             &mut raw,
             json!({"image": "tag:host", "command": "sleep 300", "timeout": 400}),
         );
@@ -141,7 +141,7 @@ fn tasks_of_the_embedded_engine_end_with_the_server() {
         }
         assert!(raw.exit(Duration::from_secs(30)).success());
         let mut raw = modern(&home);
-        until(&mut raw, &id, "cancelled");
+        wait_for_status(&mut raw, &id, "cancelled");
     }
 }
 
@@ -152,24 +152,24 @@ fn a_task_of_a_service_goes_on_without_the_server() {
     let url = runtime.block_on(stub.start());
     let home = Home::new();
     let mut raw = Raw::modern_with(home.command_for(&url), task_capability());
-    let id = task(&mut raw, json!({"image": "tag:base", "command": "sleep"}));
+    let id = start_task(&mut raw, json!({"image": "tag:base", "command": "sleep"}));
     raw.close_input();
     assert!(raw.exit(Duration::from_secs(30)).success());
     assert_eq!(stub.statuses()["EXECUTING"], 1);
     // A read-only server can show the task but not cancel it.
     let mut command = home.command_for(&url);
     command.arg("--read-only");
-    let mut looking = Raw::modern_with(command, task_capability());
-    let answer = looking.request("tasks/get", json!({"taskId": id}));
+    let mut read_only = Raw::modern_with(command, task_capability());
+    let answer = read_only.request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["result"]["status"], "working", "{answer}");
-    let answer = looking.request("tasks/cancel", json!({"taskId": id}));
+    let answer = read_only.request("tasks/cancel", json!({"taskId": id}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     assert_eq!(stub.statuses()["EXECUTING"], 1);
     let mut raw = Raw::modern_with(home.command_for(&url), task_capability());
     let answer = raw.request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["result"]["status"], "working", "{answer}");
     raw.request("tasks/cancel", json!({"taskId": id}));
-    until(&mut raw, &id, "cancelled");
+    wait_for_status(&mut raw, &id, "cancelled");
     // A server with another backend refuses the task.
     let answer = modern(&home).request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");

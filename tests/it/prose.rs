@@ -44,8 +44,7 @@ fn too_long(sentence: &Sentence<'_>) -> Vec<String> {
     )]
 }
 
-/// Lines of prose with too many columns. Tables, code, and lines that end in a link stay as they
-/// are.
+/// Lines of prose with too many columns. Tables, code, and lines that end in a link are exempt.
 fn wide_lines(source: &Source) -> Vec<String> {
     let numbers: Vec<usize> = match source.kind {
         Kind::Rust => comment::lines_with_comments(&source.text),
@@ -82,25 +81,25 @@ fn prose_lines(page: &str) -> Vec<usize> {
     found
 }
 
-fn report(problems: &[String]) {
+fn assert_none(problems: &[String]) {
     let count = problems.len();
     assert!(count == 0, "{count} problems:\n{}", problems.join("\n"));
 }
 
 #[test]
 fn sentences_are_short() {
-    report(&problems_of_sentences(&sources(), too_long));
+    assert_none(&problems_of_sentences(&sources(), too_long));
 }
 
 #[test]
 fn sentences_have_no_forbidden_construction() {
-    report(&problems_of_sentences(&sources(), rule::broken));
+    assert_none(&problems_of_sentences(&sources(), rule::broken));
 }
 
 #[test]
 fn lines_of_prose_fit() {
     let wide: Vec<String> = sources().iter().flat_map(wide_lines).collect();
-    report(&wide);
+    assert_none(&wide);
 }
 
 #[cfg(test)]

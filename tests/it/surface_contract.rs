@@ -4,6 +4,7 @@ use crate::support::Home;
 use crate::support::raw::Raw;
 use serde_json::{Value, json};
 
+/// Reads a file of `tests/contract`. Also returns its path.
 fn contract(name: &str) -> (std::path::PathBuf, Value) {
     let path = crate::support::repository()
         .join("tests/contract")
@@ -82,7 +83,10 @@ fn nothing_of_the_reference_is_missing() {
                     (Some(wanted), Some(known)) => wanted.total_cmp(&known).is_eq(),
                     _ => wanted == known,
                 };
-                assert!(same, "{name}.{parameter}: {wanted} is {known}");
+                assert!(
+                    same,
+                    "{name}.{parameter}: the default is {known}, not {wanted}"
+                );
             }
             for choice in facts["type"]
                 .as_str()
@@ -172,14 +176,18 @@ fn nothing_of_the_reference_is_missing() {
     let breaking: Vec<&str> = printed
         .lines()
         .filter(|line| line.starts_with("breaking"))
-        .filter(|line| !DELIBERATE.iter().any(|known| line.contains(known)))
+        .filter(|line| {
+            !INTENDED_DIFFERENCES
+                .iter()
+                .any(|known| line.contains(known))
+        })
         .collect();
     assert!(breaking.is_empty(), "{breaking:#?}");
     assert_eq!(status, 5);
 }
 
 /// Intended differences from the reference: answers are flat, without a field `result` around them.
-const DELIBERATE: &[&str] = &[
+const INTENDED_DIFFERENCES: &[&str] = &[
     "run -> result:",
     "rsync -> result:",
     "import_image -> result:",

@@ -26,19 +26,19 @@ pub(in crate::cli) fn compare(
             new,
             &mut changes,
             |name, old, new, changes| {
-                tool(name, old, new, &|argument| alias(name, argument), changes);
+                compare_tool(name, old, new, &|argument| alias(name, argument), changes);
             },
         );
     }
     if let (Some(old), Some(new)) = (&old.prompts, &new.prompts) {
-        compare_maps("prompt", old, new, &mut changes, prompt);
+        compare_maps("prompt", old, new, &mut changes, compare_prompt);
     }
     for (kind, old, new) in [
         ("resource", &old.resources, &new.resources),
         ("template", &old.templates, &new.templates),
     ] {
         if let (Some(old), Some(new)) = (old, new) {
-            compare_maps(kind, old, new, &mut changes, resource);
+            compare_maps(kind, old, new, &mut changes, compare_resource);
         }
     }
     if let (Some(old), Some(new)) = (&old.instructions, &new.instructions)
@@ -97,7 +97,7 @@ fn compare_maps<T, O: Borrow<T>>(
     }
 }
 
-fn tool(
+fn compare_tool(
     name: &str,
     old: &Tool,
     new: &Tool,
@@ -144,7 +144,7 @@ fn tool(
     }
 }
 
-fn prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes) {
+fn compare_prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes) {
     changes.labels(name, &old.labels, &new.labels);
     for (argument, old) in &old.arguments {
         let item = format!("{name}.{argument}");
@@ -172,7 +172,7 @@ fn prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes) {
     }
 }
 
-fn resource(uri: &str, old: &Resource, new: &Resource, changes: &mut Changes) {
+fn compare_resource(uri: &str, old: &Resource, new: &Resource, changes: &mut Changes) {
     changes.labels(uri, &old.labels, &new.labels);
     if old.name != new.name {
         let difference = format!("its name was `{}`, and is `{}`", old.name, new.name);
@@ -189,8 +189,8 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    /// The changes of a tool `t` with the field or argument `x`.
-    fn since(side: &str, old: &Value, new: &Value) -> Vec<String> {
+    /// Returns the changes of a tool `t` whose field or argument `x` changes.
+    fn changes_of(side: &str, old: &Value, new: &Value) -> Vec<String> {
         let surface = |x: &Value| {
             let schema = json!({"type": "object", "properties": {"x": x}});
             read(&json!([{"name": "t", side: schema}]))
@@ -248,7 +248,7 @@ mod tests {
     fn choices_of_answers_are_compared() {
         let of = |choices: &[&str]| json!({"type": "string", "enum": choices});
         let array = |items: Value| json!({"type": "array", "items": items});
-        let output = |old, new| since("outputSchema", &old, &new);
+        let output = |old, new| changes_of("outputSchema", &old, &new);
         assert_eq!(
             output(of(&["a", "b"]), of(&["a", "c"])),
             [
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn nested_fields_of_arguments_are_compared() {
         let object = |field: &str, required: &[&str]| json!({"type": "object", "properties": {field: {"type": "string"}}, "required": required});
-        let input = |old, new| since("inputSchema", &old, &new);
+        let input = |old, new| changes_of("inputSchema", &old, &new);
         assert_eq!(
             input(object("a", &[]), object("a", &["a"])),
             ["breaking     t.x.a: it is required now"]

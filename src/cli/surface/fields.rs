@@ -31,13 +31,13 @@ pub(super) fn field(item: &str, old: &Field, new: &Field, changes: &mut Changes)
             changes.add(Severity::Behavioural, item, difference);
         }
     }
-    value(item, old, new, changes);
+    compare_value(item, old, new, changes);
 }
 
-/// Compares an argument or a value in one, except for the type.
-fn value(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
+/// Compares everything but the types of two versions of an argument, or of a value in one.
+fn compare_value(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
     changes.labels(item, &old.labels, &new.labels);
-    choices(item, old, new, Severity::Breaking, changes);
+    compare_choices(item, old, new, Severity::Breaking, changes);
     if !equal_defaults(old.default.as_ref(), new.default.as_ref()) {
         let shown = |default: &Option<serde_json::Value>| {
             default
@@ -52,10 +52,10 @@ fn value(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
         changes.add(Severity::Behavioural, item, difference);
     }
     if let (Some(old), Some(new)) = (&old.bounds, &new.bounds) {
-        bounds(item, old, new, changes);
+        compare_bounds(item, old, new, changes);
     }
     if let (Some(old), Some(new)) = (&old.text_rules, &new.text_rules) {
-        text_rules(item, old, new, changes);
+        compare_text_rules(item, old, new, changes);
     }
     let (Some(old), Some(new)) = (&old.nested, &new.nested) else {
         return;
@@ -64,7 +64,7 @@ fn value(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
         let item = format!("{item}{path}");
         match new.get(path) {
             Some(new) if is_field(path) => field(&item, old, new, changes),
-            Some(new) => value(&item, old, new, changes),
+            Some(new) => compare_value(&item, old, new, changes),
             None if is_field(path) => {
                 changes.add(Severity::Breaking, item, "this argument is gone");
             }
@@ -97,7 +97,7 @@ fn equal_defaults(old: Option<&serde_json::Value>, new: Option<&serde_json::Valu
 }
 
 /// Compares the allowed values. `removal` is the severity if a value is no longer allowed.
-fn choices(item: &str, old: &Field, new: &Field, removal: Severity, changes: &mut Changes) {
+fn compare_choices(item: &str, old: &Field, new: &Field, removal: Severity, changes: &mut Changes) {
     match (&old.shape.choices, &new.shape.choices) {
         (None, Some(_)) => {
             changes.add(removal, item, "only some values are allowed now");
@@ -119,7 +119,12 @@ fn choices(item: &str, old: &Field, new: &Field, removal: Severity, changes: &mu
     }
 }
 
-fn bounds(item: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &mut Changes) {
+fn compare_bounds(
+    item: &str,
+    old: &[Option<f64>; 4],
+    new: &[Option<f64>; 4],
+    changes: &mut Changes,
+) {
     let names = ["minimum", "maximum", "least length", "greatest length"];
     for (index, name) in names.into_iter().enumerate() {
         let (old, new) = (old[index], new[index]);
@@ -145,7 +150,7 @@ fn bounds(item: &str, old: &[Option<f64>; 4], new: &[Option<f64>; 4], changes: &
     }
 }
 
-fn text_rules(
+fn compare_text_rules(
     item: &str,
     old: &[Option<String>; 2],
     new: &[Option<String>; 2],
@@ -167,8 +172,8 @@ fn text_rules(
 
 /// Compares the fields of an answer, or of a value in it. `prefix` precedes their names.
 ///
-/// Clients rely on fields that were always present. Added choices are an addition, and after a
-/// removal, clients know all choices that are left: both are behavioural.
+/// Clients rely on fields that were always present. Added choices are behavioural, like any other
+/// addition. Removed ones are behavioural too, since clients know all choices that remain.
 pub(super) fn answer(
     prefix: &str,
     old: &BTreeMap<String, Field>,
@@ -202,7 +207,7 @@ pub(super) fn answer(
                     let difference = format!("its type was {}, and is {}", old.shape, new.shape);
                     changes.add(Severity::Breaking, &item, difference);
                 }
-                choices(&item, old, new, Severity::Behavioural, changes);
+                compare_choices(&item, old, new, Severity::Behavioural, changes);
                 if let (Some(old), Some(new)) = (&old.nested, &new.nested) {
                     answer(&item, old, new, changes);
                 }

@@ -1,8 +1,6 @@
 //! Activity at the backend, for the web page.
 //!
-//! It lists images with their origins and operations, and reports every change.
-//!
-//! It lists images with what made them, and operations, and it tells of every change.
+//! It lists operations and images with their origins, and reports every change.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +19,14 @@ use crate::{Client, OperationStatus, types};
 
 /// How often the local backend is polled for changes while the page is open.
 const LOCAL_POLL: Duration = Duration::from_millis(700);
-/// The same for a hosted backend.
+/// How often a hosted backend is polled.
 const CLOUD_POLL: Duration = Duration::from_secs(3);
 /// Entries of each list that are compared to detect a change.
-const COMPARED: u64 = 100;
+const COMPARED_ENTRIES: u64 = 100;
 /// Most operation records in the cache.
 const MAX_CACHED: usize = 4096;
 /// Records fetched concurrently.
-const AT_ONCE: usize = 8;
+const CONCURRENCY: usize = 8;
 
 /// Monitors the backend for all open pages. Clones share their state.
 #[derive(Clone)]
@@ -40,9 +38,9 @@ struct MonitorState {
     /// Number of changes so far.
     changes: watch::Sender<u64>,
     /// Whether the polling task runs.
-    comparing: AtomicBool,
+    polling: AtomicBool,
     /// Cached records of operations.
-    known: Mutex<HashMap<Uuid, Arc<OperationRecord>>>,
+    cached: Mutex<HashMap<Uuid, Arc<OperationRecord>>>,
 }
 
 /// The backend in use, why it was chosen, and this server's version.
@@ -111,8 +109,8 @@ impl ActivityMonitor {
             session,
             stop,
             changes: watch::Sender::new(0),
-            comparing: AtomicBool::new(false),
-            known: Mutex::default(),
+            polling: AtomicBool::new(false),
+            cached: Mutex::default(),
         }))
     }
 
@@ -144,8 +142,8 @@ impl ActivityMonitor {
         let request = client.list_images().offset(offset).limit(limit);
         let page = request.send().await?.into_inner().images;
         let rows = page.len();
-        let made_by = page.iter().map(|image| image.operation_uuid).collect();
-        let records = self.records(client, made_by).await;
+        let operations = page.iter().map(|image| image.operation_uuid).collect();
+        let records = self.records(client, operations).await;
         let images = page.into_iter().zip(records).map(|(image, record)| {
             let origin = record.map(|record| Origin {
                 parent: record.image,
@@ -161,7 +159,7 @@ impl ActivityMonitor {
             }
         });
         Ok(ImagePage {
-            images: merged(images),
+            images: merge_tags(images),
             rows,
             more: rows as u64 >= limit,
         })
@@ -177,9 +175,9 @@ impl ActivityMonitor {
         let request = client.list_operations().offset(offset).limit(limit);
         let page: Vec<types::OperationSummary> = request.send().await?.into_inner();
         let rows = page.len();
-        self.forget_unfinished(&page);
-        let named = page.iter().map(|operation| operation.uuid).collect();
-        let records = self.records(client, named).await;
+        self.drop_outdated_records(&page);
+        let ids = page.iter().map(|operation| operation.uuid).collect();
+        let records = self.records(client, ids).await;
         let operations = page.into_iter().zip(records);
         let operations = operations.map(|(summary, record)| OperationEntry {
             details: record.map(|record| record.details.clone()),
@@ -193,17 +191,17 @@ impl ActivityMonitor {
     }
 
     /// Drops cached records of operations that have ended since they were fetched.
-    fn forget_unfinished(&self, page: &[types::OperationSummary]) {
-        let mut known = self.known();
+    fn drop_outdated_records(&self, page: &[types::OperationSummary]) {
+        let mut cached = self.cached();
         for operation in page {
             if let Some(uuid) = operation.uuid
                 && operation
                     .status
                     .as_ref()
                     .is_some_and(OperationStatus::is_terminal)
-                && known.get(&uuid).is_some_and(|record| !record.over)
+                && cached.get(&uuid).is_some_and(|record| !record.over)
             {
-                known.remove(&uuid);
+                cached.remove(&uuid);
             }
         }
     }
@@ -217,7 +215,7 @@ impl ActivityMonitor {
     ) -> Vec<Option<Arc<OperationRecord>>> {
         let fetches = operations.into_iter().map(|operation| async move {
             let operation = operation?;
-            if let Some(record) = self.known().get(&operation) {
+            if let Some(record) = self.cached().get(&operation) {
                 return Some(record.clone());
             }
             let request = client.get_operation_status().operation_id(operation);
@@ -228,32 +226,33 @@ impl ActivityMonitor {
                     return None;
                 }
             };
-            let mut known = self.known();
-            if known.len() >= MAX_CACHED {
-                known.clear();
+            let mut cached = self.cached();
+            if cached.len() >= MAX_CACHED {
+                cached.clear();
             }
-            known.insert(operation, record.clone());
+            cached.insert(operation, record.clone());
             Some(record)
         });
-        stream::iter(fetches).buffered(AT_ONCE).collect().await
+        stream::iter(fetches).buffered(CONCURRENCY).collect().await
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<OperationRecord>>> {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<OperationRecord>>> {
+        self.0.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns a receiver of the number of changes. The backend is polled only while a receiver
     /// exists.
     pub(super) fn changes(&self) -> watch::Receiver<u64> {
         let receiver = self.0.changes.subscribe();
-        if !self.0.comparing.swap(true, Ordering::AcqRel) {
-            tokio::spawn(self.clone().compare());
+        if !self.0.polling.swap(true, Ordering::AcqRel) {
+            tokio::spawn(self.clone().poll());
         }
         receiver
     }
 
-    async fn compare(self) {
-        let every = if self.0.session.info().ends_with_process {
+    /// Polls the backend, and counts its changes, until no receiver exists.
+    async fn poll(self) {
+        let interval = if self.0.session.info().ends_with_process {
             LOCAL_POLL
         } else {
             CLOUD_POLL
@@ -267,25 +266,30 @@ impl ActivityMonitor {
             }
             before = now;
             tokio::select! {
-                () = tokio::time::sleep(every) => {}
+                () = tokio::time::sleep(interval) => {}
                 () = self.0.stop.cancelled() => return,
             }
             if self.0.changes.receiver_count() == 0 {
-                self.0.comparing.store(false, Ordering::Release);
-                // A new receiver may have found `comparing` set and started no task of its own.
+                self.0.polling.store(false, Ordering::Release);
+                // A new receiver may have found `polling` set and started no task of its own.
                 let unused = self.0.changes.receiver_count() == 0;
-                if unused || self.0.comparing.swap(true, Ordering::AcqRel) {
+                if unused || self.0.polling.swap(true, Ordering::AcqRel) {
                     return;
                 }
             }
         }
     }
 
+    /// Fetches the lists that are compared to detect a change.
     async fn snapshot(&self) -> BackendSnapshot {
         let lists = async {
             let client = self.client().await?;
-            let operations = client.list_operations().limit(COMPARED).send().await?;
-            let images = client.list_images().limit(COMPARED).send().await?;
+            let operations = client
+                .list_operations()
+                .limit(COMPARED_ENTRIES)
+                .send()
+                .await?;
+            let images = client.list_images().limit(COMPARED_ENTRIES).send().await?;
             Ok::<_, ToolError>((operations.into_inner(), images.into_inner().images))
         };
         match lists.await {
@@ -296,7 +300,7 @@ impl ActivityMonitor {
 }
 
 /// Merges rows of the same image into one entry with all tags.
-fn merged(images: impl Iterator<Item = ImageEntry>) -> Vec<ImageEntry> {
+fn merge_tags(images: impl Iterator<Item = ImageEntry>) -> Vec<ImageEntry> {
     let mut all: Vec<ImageEntry> = Vec::new();
     let mut positions: HashMap<Option<Uuid>, usize> = HashMap::new();
     for image in images {
@@ -324,7 +328,7 @@ mod tests {
             created_at: None,
             operation: None,
         };
-        let all = merged([entry(1, "a"), entry(2, "b"), entry(1, "c")].into_iter());
+        let all = merge_tags([entry(1, "a"), entry(2, "b"), entry(1, "c")].into_iter());
         assert_eq!(all.len(), 2);
         assert_eq!(
             json!(all[0]),

@@ -28,13 +28,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 /// Cache header of the script and style. Their URLs contain a digest, so they never change.
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
-/// Facts for the page's template, all but the URL of the server.
+/// The facts for the page's template, except the URL of the server.
 #[derive(Clone)]
 struct Page(Arc<Map<String, Value>>);
 
-/// Routes of `/` and its assets. `token` is set if the server requires one.
-pub(super) fn router(offer: &ToolSelection, token: bool) -> Router {
-    let page = Page(Arc::new(facts(offer, token)));
+/// Routes of `/` and its assets. With `requires_token`, the page explains how to send a token.
+pub(super) fn router(offer: &ToolSelection, requires_token: bool) -> Router {
+    let page = Page(Arc::new(facts(offer, requires_token)));
     Router::new()
         .route("/", get(index).with_state(page))
         .route(
@@ -87,7 +87,8 @@ async fn icon() -> Response {
     (headers, ICON).into_response()
 }
 
-/// Returns the URL that the reader used. The host was checked before, and the template escapes it.
+/// Returns the URL in the reader's address bar. The host was checked before, and the template
+/// escapes it.
 fn url(request: &Request) -> String {
     let host = request
         .headers()
@@ -103,7 +104,7 @@ fn url(request: &Request) -> String {
 }
 
 /// Returns the manifest's facts, with its texts also as HTML.
-fn facts(offer: &ToolSelection, token: bool) -> Map<String, Value> {
+fn facts(offer: &ToolSelection, requires_token: bool) -> Map<String, Value> {
     let mut facts = offer.facts();
     let html = |entry: &mut Value, from: &str, to: &str, render: fn(&str) -> String| {
         let text = entry[from].as_str().map(render);
@@ -128,10 +129,10 @@ fn facts(offer: &ToolSelection, token: bool) -> Map<String, Value> {
         "page".to_owned(),
         json!({
             "url": "",
-            "token": token,
+            "token": requires_token,
             "instructions": instructions,
-            "css": fingerprint(STYLE),
-            "js": fingerprint(SCRIPT),
+            "css": asset_version(STYLE),
+            "js": asset_version(SCRIPT),
         }),
     );
     facts
@@ -149,7 +150,7 @@ fn entries<'a>(
 }
 
 /// Returns an asset's version for its URL and its subresource integrity digest.
-fn fingerprint(text: &str) -> Value {
+fn asset_version(text: &str) -> Value {
     let digest = Sha256::digest(text.as_bytes());
     let version: String = digest
         .iter()

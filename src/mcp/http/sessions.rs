@@ -1,5 +1,5 @@
-//! Sessions of clients before protocol 2026-07-28: bounds their number and cancels calls of lost
-//! clients.
+//! MCP sessions, which clients use before protocol 2026-07-28. Bounds their number, and cancels the
+//! calls of lost clients.
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
@@ -23,11 +23,11 @@ use tokio::time::Instant;
 /// Most sessions at once.
 const MAX_SESSIONS: usize = 256;
 /// How long an idle session is kept.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// How long a client may take to resume a call after its connection was lost.
 const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reconnection delay sent to clients.
-const RETRY: Duration = Duration::from_secs(1);
+const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
 /// rmcp's sessions, bounded in number.
 #[derive(Clone)]
@@ -40,15 +40,17 @@ struct SharedSessions {
 
 /// State of one session.
 struct SessionRecord {
-    last: Instant,
+    last_used: Instant,
     /// Open streams to its client.
     streams: usize,
     /// Calls in flight, by the number that rmcp puts into the ids of its events.
     calls: BTreeMap<u64, OpenCall>,
 }
 
+/// A call in flight.
 struct OpenCall {
     request: RequestId,
+    /// Open streams that carry the call's answer.
     streams: usize,
 }
 
@@ -57,7 +59,7 @@ impl Sessions {
         let mut config = SessionConfig::default();
         // rmcp's keep-alive would end a session during a long call without output.
         config.keep_alive = None;
-        config.sse_retry = Some(RETRY);
+        config.sse_retry = Some(RECONNECT_DELAY);
         let mut local = LocalSessionManager::default();
         local.session_config = config;
         Self(Arc::new(SharedSessions {
@@ -76,12 +78,12 @@ impl Sessions {
             let mut idle: Vec<(Instant, SessionId)> = known
                 .iter()
                 .filter(|(_, session)| session.streams == 0 && session.calls.is_empty())
-                .map(|(id, session)| (session.last, id.clone()))
+                .map(|(id, session)| (session.last_used, id.clone()))
                 .collect();
             idle.sort();
             let expired = idle
                 .iter()
-                .take_while(|(last, _)| last.elapsed() > IDLE)
+                .take_while(|(last_used, _)| last_used.elapsed() > IDLE_TIMEOUT)
                 .count();
             let surplus = (known.len() + 1).saturating_sub(MAX_SESSIONS);
             let count = expired.max(surplus).min(idle.len());
@@ -95,7 +97,7 @@ impl Sessions {
         room
     }
 
-    /// Wraps a stream to the client, so that its end is noticed.
+    /// Wraps a stream to the client, to detect its end.
     fn watch(
         &self,
         session: &SessionId,
@@ -104,7 +106,7 @@ impl Sessions {
         stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     ) -> WatchedStream {
         if let Some(known) = self.0.known().get_mut(session) {
-            known.last = Instant::now();
+            known.last_used = Instant::now();
             known.streams += 1;
             if let Some(call) = number.and_then(|number| known.calls.get_mut(&number)) {
                 call.streams += 1;
@@ -128,7 +130,7 @@ impl SharedSessions {
 
     fn touch(&self, session: &SessionId) {
         if let Some(known) = self.known().get_mut(session) {
-            known.last = Instant::now();
+            known.last_used = Instant::now();
         }
     }
 
@@ -156,6 +158,7 @@ struct WatchedStream {
     /// The request whose answer the stream carries.
     request: Option<RequestId>,
     number: Option<u64>,
+    /// Whether the answer was sent, or the stream carries none and has ended.
     done: bool,
 }
 
@@ -203,7 +206,7 @@ impl Drop for WatchedStream {
     fn drop(&mut self) {
         let mut lost = None;
         if let Some(known) = self.sessions.0.known().get_mut(&self.session) {
-            known.last = Instant::now();
+            known.last_used = Instant::now();
             known.streams = known.streams.saturating_sub(1);
             match self.number {
                 Some(number) if self.done => drop(known.calls.remove(&number)),
@@ -248,7 +251,7 @@ impl SessionManager for Sessions {
     async fn create_session(&self) -> Result<(SessionId, Self::Transport), Self::Error> {
         let (id, transport) = self.0.local.create_session().await?;
         let known = SessionRecord {
-            last: Instant::now(),
+            last_used: Instant::now(),
             streams: 0,
             calls: BTreeMap::new(),
         };

@@ -31,7 +31,7 @@ impl FilesTools for Handlers {
         let content = match (path, content, content_base64) {
             (Some(path), None, None) => UploadSource::Path(local_path("path", &path)?),
             (None, Some(text), None) => UploadSource::Bytes(text.into_bytes()),
-            (None, None, Some(text)) => UploadSource::Bytes(decoded(&text)?),
+            (None, None, Some(text)) => UploadSource::Bytes(decode_base64(&text)?),
             _ => {
                 return Err(ToolError::invalid(
                     "`upload` needs exactly one of `path`, `content` and `content_base64`",
@@ -82,7 +82,7 @@ impl FilesTools for Handlers {
             case,
         };
         let found = image_cache::grep(cx, &search).await?;
-        Ok(matches(&search, found))
+        Ok(grep_result(&search, found))
     }
 
     async fn download(
@@ -152,9 +152,9 @@ impl FilesTools for Handlers {
             .into_iter()
             .skip(skip)
             .take(take)
-            .map(|item| entry(&path, item))
+            .map(|item| file_entry(&path, item))
             .collect();
-        let next = (end < count).then(|| call("list_files", &image, &path, end, limit));
+        let next = (end < count).then(|| next_call("list_files", &image, &path, end, limit));
         Ok(ListFiles {
             path,
             count,
@@ -178,9 +178,9 @@ impl FilesTools for Handlers {
         let (offset, limit) = (offset, limit);
         let part = image_cache::read(cx, &image, &path, offset, limit).await?;
         let whole = part.offset + part.bytes.len() as u64 >= part.size;
-        let (content, encoding, used) = readable(&part.bytes, whole);
+        let (content, encoding, used) = encode_content(&part.bytes, whole);
         let end = part.offset + used as u64;
-        let next = (end < part.size).then(|| call("read_file", &image, &path, end, limit));
+        let next = (end < part.size).then(|| next_call("read_file", &image, &path, end, limit));
         Ok(ReadFile {
             path,
             content,
@@ -206,13 +206,13 @@ async fn upload_path(
         )));
     }
     let failed = |error| ToolError::local_file(path, error);
-    let (work, file) = (cx.clone(), opened.file.try_clone().map_err(failed)?);
-    let hashed = tokio::task::spawn_blocking(move || rsync::digest(&file, &work));
+    let (hashing_context, file) = (cx.clone(), opened.file.try_clone().map_err(failed)?);
+    let hashed = tokio::task::spawn_blocking(move || rsync::digest(&file, &hashing_context));
     let (sha256, size) = hashed
         .await
         .map_err(|error| ToolError::internal("hashing failed", error))?
         .map_err(failed)?;
-    // Reads the file that was hashed, even if another one has its name by now.
+    // Reads the file that was hashed, even if another file has replaced it by now.
     let file = opened.file;
     let open = move || {
         use std::io::Seek as _;
@@ -225,12 +225,13 @@ async fn upload_path(
     Ok((stored, rsync::executable(&opened.metadata)))
 }
 
+/// The content to upload.
 enum UploadSource {
     Path(PathBuf),
     Bytes(Vec<u8>),
 }
 
-fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
+fn decode_base64(text: &str) -> Result<Vec<u8>, ToolError> {
     let text: String = text.split_ascii_whitespace().collect();
     STANDARD
         .decode(text)
@@ -238,7 +239,7 @@ fn decoded(text: &str) -> Result<Vec<u8>, ToolError> {
 }
 
 /// Converts matches, as many as fit into one answer.
-fn matches(search: &ImageSearch<'_>, found: GrepResult) -> Grep {
+fn grep_result(search: &ImageSearch<'_>, found: GrepResult) -> Grep {
     let (mut matches, mut bytes, mut cut) = (Vec::new(), 0, false);
     let count = found.matches.len();
     for found in found.matches {
@@ -281,7 +282,7 @@ fn matches(search: &ImageSearch<'_>, found: GrepResult) -> Grep {
 }
 
 /// Returns the call that continues where an answer ends.
-fn call(tool: &str, image: &str, path: &str, offset: u64, limit: u64) -> String {
+fn next_call(tool: &str, image: &str, path: &str, offset: u64, limit: u64) -> String {
     format!(
         "{tool}(image={}, path={}, offset={offset}, limit={limit})",
         quoted(image),
@@ -293,7 +294,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-fn entry(directory: &str, item: FileItem) -> FileEntry {
+fn file_entry(directory: &str, item: FileItem) -> FileEntry {
     let kind = match () {
         () if item.is_symlink => "symlink",
         () if item.is_dir => "directory",
@@ -310,9 +311,10 @@ fn entry(directory: &str, item: FileItem) -> FileEntry {
     }
 }
 
-/// Encodes bytes as text if they are UTF-8, else as base64. Text is cut between characters. Also
-/// returns the encoding and the number of encoded bytes.
-fn readable(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
+/// Encodes bytes as text if they are UTF-8, else as base64. Text is cut between characters.
+///
+/// Also returns the encoding and the number of encoded bytes.
+fn encode_content(bytes: &[u8], whole: bool) -> (String, &'static str, usize) {
     let used = if whole {
         bytes.len()
     } else {
@@ -334,20 +336,26 @@ mod tests {
 
     #[test]
     fn text_is_cut_between_characters_and_other_bytes_are_base64() {
-        assert_eq!(readable("a€".as_bytes(), true), ("a€".into(), "utf-8", 4));
         assert_eq!(
-            readable(&"a€".as_bytes()[..3], false),
+            encode_content("a€".as_bytes(), true),
+            ("a€".into(), "utf-8", 4)
+        );
+        assert_eq!(
+            encode_content(&"a€".as_bytes()[..3], false),
             ("a".into(), "utf-8", 1)
         );
-        assert_eq!(readable(&[0xff, 0x61], true), ("/2E=".into(), "base64", 2));
-        assert_eq!(readable(b"a\0b", true), ("YQBi".into(), "base64", 3));
-        assert_eq!(readable(b"", true), (String::new(), "utf-8", 0));
+        assert_eq!(
+            encode_content(&[0xff, 0x61], true),
+            ("/2E=".into(), "base64", 2)
+        );
+        assert_eq!(encode_content(b"a\0b", true), ("YQBi".into(), "base64", 3));
+        assert_eq!(encode_content(b"", true), (String::new(), "utf-8", 0));
     }
 
     #[test]
     fn the_next_call_is_quoted_for_direct_use() {
         assert_eq!(
-            call("t", "tag:a", "/b\"c", 5, 10),
+            next_call("t", "tag:a", "/b\"c", 5, 10),
             r#"t(image="tag:a", path="/b\"c", offset=5, limit=10)"#
         );
     }

@@ -8,7 +8,7 @@ use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
 use crate::{Client, OperationStatus};
 use contree_registry::{Login, Reference, RegistryHost, check};
 
-/// Seconds to wait beyond the import's own timeout.
+/// Seconds to wait for the end in addition to the import's own timeout.
 const GRACE_SECONDS: u64 = 30;
 
 /// Imports an image and waits for the end unless `wait` is false.
@@ -36,23 +36,25 @@ pub(super) async fn import(
                 ));
             }
             let path_with_name = local_path("registry_url", path)?;
-            let archive = untagged(&path_with_name);
+            let archive = without_image_name(&path_with_name);
             let resolved = cx.session().local().resolved("registry_url", &archive)?;
             // The engine gets the checked path, so that a link changed meanwhile cannot redirect
             // it.
             let (scheme, _) = url.split_once(':').unwrap_or_default();
-            let named = path_with_name.to_string_lossy();
-            let tag = &named[archive.to_string_lossy().len()..];
-            let whole = format!("{}{tag}", resolved.display());
-            // Behind the real path, the same name could select another file.
-            if tag.split('/').any(|part| part == "..") || untagged(whole.as_ref()) != resolved {
+            let text = path_with_name.to_string_lossy();
+            let suffix = &text[archive.to_string_lossy().len()..];
+            let resolved_with_name = format!("{}{suffix}", resolved.display());
+            // Appended to the real path, the same name could select another file.
+            if suffix.split('/').any(|part| part == "..")
+                || without_image_name(resolved_with_name.as_ref()) != resolved
+            {
                 return Err(ToolError::invalid(format!(
                     "`registry_url`: `{}` is not a valid image name in {}; leave the name out or use one without `..`",
-                    tag.trim_start_matches(':'),
+                    suffix.trim_start_matches(':'),
                     archive.display()
                 )));
             }
-            url = format!("{scheme}:{whole}");
+            url = format!("{scheme}:{resolved_with_name}");
             None
         }
         None => credentials(&url, anonymous, client, cx).await?,
@@ -107,14 +109,15 @@ fn local_path_of(url: &str) -> Option<&str> {
     is_local.then(|| rest.strip_prefix("//").unwrap_or(rest))
 }
 
-/// Removes an image name behind a path. Like the engine, it takes the longest existing path.
-fn untagged(path: &std::path::Path) -> std::path::PathBuf {
+/// Removes the image name at the end of a path. Like the engine, it takes the longest existing
+/// path.
+fn without_image_name(path: &std::path::Path) -> std::path::PathBuf {
     let text = path.to_string_lossy();
     let mut end = text.len();
     loop {
-        let before = std::path::Path::new(&text[..end]);
-        if before.exists() {
-            return before.to_owned();
+        let candidate = std::path::Path::new(&text[..end]);
+        if candidate.exists() {
+            return candidate.to_owned();
         }
         match text[..end].rfind(':') {
             Some(colon) => end = colon,
@@ -202,7 +205,7 @@ mod tests {
         let path = folder.path().join("a:b");
         std::fs::write(&path, "").unwrap();
         let named = std::path::PathBuf::from(format!("{}:x:1", path.display()));
-        assert_eq!(untagged(&named), path);
-        assert_eq!(untagged(&path), path);
+        assert_eq!(without_image_name(&named), path);
+        assert_eq!(without_image_name(&path), path);
     }
 }

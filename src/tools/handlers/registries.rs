@@ -30,11 +30,11 @@ impl RegistriesTools for Handlers {
             )));
         };
         let message = format!("To import from {registry}: {}.", page.instructions);
-        let shown = match cx.show_page(&message, page.url).await? {
-            PageOutcome::Unsupported if cx.session().has_desktop() => open_here(page.url),
-            shown => shown,
+        let outcome = match cx.show_page(&message, page.url).await? {
+            PageOutcome::Unsupported if cx.session().has_desktop() => open_in_browser(page.url),
+            outcome => outcome,
         };
-        let done = match shown {
+        let report = match outcome {
             PageOutcome::Opened => format!("The page was opened for the user. {message}"),
             PageOutcome::Declined => {
                 return Err(
@@ -47,7 +47,7 @@ impl RegistriesTools for Handlers {
                 format!("The user must open {}. {message}", page.url)
             }
         };
-        let request = match shown {
+        let request = match outcome {
             PageOutcome::Opened => "Ask the user for the user name and the token",
             _ => "Show the user this link and ask for the user name and the token created there",
         };
@@ -55,9 +55,9 @@ impl RegistriesTools for Handlers {
             status: SUCCESS.into(),
             registry: registry.to_string(),
             url: page.url.into(),
-            message: done,
+            message: report,
             agent_instruction: format!("{request}, then call {call}."),
-            page_request: (shown == PageOutcome::CallAgain).then(|| PageRequest {
+            page_request: (outcome == PageOutcome::CallAgain).then(|| PageRequest {
                 message,
                 url: page.url.to_owned(),
             }),
@@ -89,7 +89,7 @@ impl RegistriesTools for Handlers {
             () = cx.cancelled() => return Err(ToolError::cancelled("the call was cancelled; nothing was stored")),
             checked = check(cx.session().registries(), &registry, &login) => checked,
         };
-        let access = checked.map_err(|error| {
+        let check_result = checked.map_err(|error| {
             let rejected = error.is_rejection();
             let error = ToolError::from(error);
             match token_page(&registry).filter(|_| rejected) {
@@ -106,7 +106,7 @@ impl RegistriesTools for Handlers {
             .store()
             .write(move |c| credentials::insert(c, &backend, key.as_str(), &username, &secret))
             .await?;
-        let message = match access {
+        let message = match check_result {
             CredentialCheck::Accepted => {
                 format!("{registry} accepts the credentials. Imports use them from now on.")
             }
@@ -123,7 +123,7 @@ impl RegistriesTools for Handlers {
 }
 
 /// Opens a page in the browser of this machine.
-fn open_here(url: &str) -> PageOutcome {
+fn open_in_browser(url: &str) -> PageOutcome {
     match open::that_detached(url) {
         Ok(()) => PageOutcome::Opened,
         Err(error) => {

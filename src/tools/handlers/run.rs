@@ -12,7 +12,7 @@ use crate::tools::rsync::DirectoryState;
 use crate::tools::{Context, Handlers, OutputStream, RunTools, ToolError, lineage, params};
 use crate::{Client, Error, ImageRef, OperationStatus, types};
 
-/// Smallest `truncate_output_at` proposed after output was cut.
+/// Smallest `truncate_output_at` proposed for truncated output.
 const MIN_PROPOSED_BYTES: u64 = 64 * 1024;
 /// Most bytes of a stream that the API records.
 const MAX_RECORDED_BYTES: u64 = 10 * 1024 * 1024;
@@ -22,7 +22,7 @@ impl RunTools for Handlers {
         let RunPlan {
             mut request,
             wait,
-            cut_at,
+            output_limit,
             state,
         } = plan(arguments)?;
         let client = cx.client().await?;
@@ -49,12 +49,12 @@ impl RunTools for Handlers {
             .await?;
             match (outcome, &mut state) {
                 (RunAttempt::Done(started, ended), _) => break (started, ended),
-                (RunAttempt::Lost(error), Some(state)) => {
+                (RunAttempt::FileMayBeLost(error), Some(state)) => {
                     if !cx.watcher().restarts() || !state.heal(cx, client).await? {
                         return Err(error);
                     }
                 }
-                (RunAttempt::Lost(error), None) => return Err(error),
+                (RunAttempt::FileMayBeLost(error), None) => return Err(error),
             }
         };
         let (started, mut ended) = match ended {
@@ -67,17 +67,24 @@ impl RunTools for Handlers {
             }
         };
         ended.image_uuid = started.image.map(|image| image.to_string());
-        let made = ended
+        let result_image = ended
             .result_image_uuid
             .as_deref()
             .and_then(|image| image.parse().ok());
-        if let (Some(made), Some(parent)) = (made, started.image)
-            && made != parent
+        if let (Some(result_image), Some(parent)) = (result_image, started.image)
+            && result_image != parent
         {
-            lineage::record(cx, made, parent, started.operation, &request.command).await;
+            lineage::record(
+                cx,
+                result_image,
+                parent,
+                started.operation,
+                &request.command,
+            )
+            .await;
         }
         if ended.truncated {
-            ended.next = propose_limit(&ended, cut_at);
+            ended.next = propose_limit(&ended, output_limit);
         }
         Ok(Run {
             operation_id: None,
@@ -92,12 +99,13 @@ enum RunAttempt {
     Done(crate::Run, Option<Box<Operation>>),
     /// The command could not run, perhaps because the backend has lost a file of the directory
     /// state.
-    Lost(ToolError),
+    FileMayBeLost(ToolError),
 }
 
 /// Starts the command and follows it to its end.
 ///
-/// With a `state`, a failure that may be due to a lost file of the state is [`RunAttempt::Lost`].
+/// With a `state`, a failure that may be due to a lost file of the state is
+/// [`RunAttempt::FileMayBeLost`].
 async fn attempt(
     request: types::InstanceSpawnRequest,
     wait: bool,
@@ -112,7 +120,7 @@ async fn attempt(
     let (operation, started) = match started {
         Ok(started) => started,
         Err(error) if state.is_some_and(|state| state.may_have_lost(&error)) => {
-            return Ok(RunAttempt::Lost(error.into()));
+            return Ok(RunAttempt::FileMayBeLost(error.into()));
         }
         Err(error) => return Err(error.into()),
     };
@@ -131,7 +139,7 @@ async fn attempt(
     let why = ended.error.as_deref().unwrap_or_default();
     let error = failed(&ended);
     if ended.stdout.is_empty() && state.is_some_and(|state| state.may_concern(why)) {
-        return Ok(RunAttempt::Lost(error));
+        return Ok(RunAttempt::FileMayBeLost(error));
     }
     Err(error)
 }
@@ -175,8 +183,8 @@ struct RunPlan {
     request: types::InstanceSpawnRequest,
     /// Whether to wait for the end.
     wait: bool,
-    /// Bytes of each stream to keep.
-    cut_at: u64,
+    /// Bytes of each stream to record.
+    output_limit: u64,
     /// Id of the directory state to place.
     state: Option<i64>,
 }
@@ -251,7 +259,7 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
     Ok(RunPlan {
         request,
         wait,
-        cut_at: truncate_output_at,
+        output_limit: truncate_output_at,
         state: directory_state_id,
     })
 }
@@ -294,8 +302,8 @@ async fn follow(
 }
 
 /// Proposes how to see all output; `None` if the limit cannot be raised.
-fn propose_limit(ended: &Operation, cut_at: u64) -> Option<String> {
-    if cut_at >= MAX_RECORDED_BYTES {
+fn propose_limit(ended: &Operation, output_limit: u64) -> Option<String> {
+    if output_limit >= MAX_RECORDED_BYTES {
         return None;
     }
     let largest = ended
@@ -303,7 +311,7 @@ fn propose_limit(ended: &Operation, cut_at: u64) -> Option<String> {
         .max(ended.stderr_bytes)
         .unwrap_or_default();
     let bytes = largest
-        .max(cut_at * 2)
+        .max(output_limit * 2)
         .clamp(MIN_PROPOSED_BYTES, MAX_RECORDED_BYTES);
     Some(format!(
         "run the command again with truncate_output_at={bytes}, or filter its output in the command"

@@ -1,7 +1,7 @@
 //! Rules for access of tools to local files.
 //!
 //! A path is judged by its target, not by its spelling: the file is opened first, then its real
-//! path is checked. A link that is swapped in meanwhile thus gains nothing.
+//! path is checked. Exchanging a link meanwhile thus gives no access.
 //!
 //! Credential paths are protected by target and by spelling, since many users keep credentials
 //! elsewhere and link to them.
@@ -38,14 +38,14 @@ pub struct AllowedPathError {
 pub struct LocalAccess {
     /// Allowed real paths; `None` allows everything.
     only: Option<Vec<PathBuf>>,
-    /// The same paths, real and as spelled.
+    /// The allowed paths, real and as spelled.
     named: Vec<PathBuf>,
     /// Credential paths, real and as spelled. They are forbidden unless an allowed path names them.
     secrets: Vec<PathBuf>,
     /// The credential paths that are searched for links.
     searched: Vec<PathBuf>,
-    /// Result of that search, filled at first use.
-    inside: Arc<OnceLock<CredentialFiles>>,
+    /// The files found by that search, filled at first use.
+    credential_files: Arc<OnceLock<CredentialFiles>>,
 }
 
 impl Default for LocalAccess {
@@ -64,7 +64,7 @@ impl LocalAccess {
             named: Vec::new(),
             searched: secrets.clone(),
             secrets,
-            inside: Arc::default(),
+            credential_files: Arc::default(),
         }
     }
 
@@ -81,12 +81,12 @@ impl LocalAccess {
         for path in paths {
             let path = path.as_ref();
             let text = path.to_string_lossy();
-            let whole = expand_home(&text).unwrap_or_else(|| path.to_owned());
-            let real = whole.canonicalize().map_err(|source| AllowedPathError {
+            let expanded = expand_home(&text).unwrap_or_else(|| path.to_owned());
+            let real = expanded.canonicalize().map_err(|source| AllowedPathError {
                 path: path.to_owned(),
                 source,
             })?;
-            named.extend(std::path::absolute(&whole).map(|whole| normal(&whole)));
+            named.extend(std::path::absolute(&expanded).map(|absolute| normal(&absolute)));
             named.push(real.clone());
             only.push(real);
         }
@@ -97,15 +97,15 @@ impl LocalAccess {
         })
     }
 
-    /// Adds credential paths.
+    /// Forbids further credential paths.
     #[must_use]
     pub fn with_secrets(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
-        for place in more {
-            let place = std::path::absolute(&place).unwrap_or(place);
-            self.searched.extend(both(place.clone()));
-            self.secrets.extend(both(place));
+        for path in more {
+            let path = std::path::absolute(&path).unwrap_or(path);
+            self.searched.extend(both(path.clone()));
+            self.secrets.extend(both(path));
         }
-        self.inside = Arc::default();
+        self.credential_files = Arc::default();
         self
     }
 
@@ -113,9 +113,9 @@ impl LocalAccess {
     /// large.
     #[must_use]
     pub fn with_own(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
-        for place in more {
-            let place = std::path::absolute(&place).unwrap_or(place);
-            self.secrets.extend(both(place));
+        for path in more {
+            let path = std::path::absolute(&path).unwrap_or(path);
+            self.secrets.extend(both(path));
         }
         self
     }
@@ -143,11 +143,12 @@ impl LocalAccess {
     pub(super) fn judge_file(&self, path: &Path, metadata: &Metadata) -> Result<(), AccessRefusal> {
         self.judge(path)?;
         let is_known = is_named_again(metadata)
-            && number(metadata).is_some_and(|number| self.inside().files.contains(&number));
+            && number(metadata)
+                .is_some_and(|number| self.credential_files().files.contains(&number));
         // Paths below a credential path were judged by their path already.
         let is_judged = || {
-            let mut places = self.named.iter().filter(|named| *named == path);
-            places.next().is_some() || self.secrets.iter().any(|place| path.starts_with(place))
+            let mut equal = self.named.iter().filter(|named| *named == path);
+            equal.next().is_some() || self.secrets.iter().any(|secret| path.starts_with(secret))
         };
         if is_known && !is_judged() {
             return Err(AccessRefusal::Secret);
@@ -161,7 +162,12 @@ impl LocalAccess {
         let secret = secrets
             .find(|secret| path.starts_with(secret))
             .or_else(|| is_environment(path).then_some(path))
-            .or_else(|| self.inside().targets.get(path).map(PathBuf::as_path));
+            .or_else(|| {
+                self.credential_files()
+                    .targets
+                    .get(path)
+                    .map(PathBuf::as_path)
+            });
         let named = |secret: &Path| {
             let mut named = self.named.iter();
             named.any(|named| named.starts_with(secret) && path.starts_with(named))
@@ -169,8 +175,8 @@ impl LocalAccess {
         secret.is_some_and(|secret| !named(secret))
     }
 
-    fn inside(&self) -> &CredentialFiles {
-        self.inside
+    fn credential_files(&self) -> &CredentialFiles {
+        self.credential_files
             .get_or_init(|| CredentialFiles::of(&self.searched))
     }
 
@@ -184,10 +190,10 @@ impl LocalAccess {
     /// Refuses a path that is spelled as a credential path or leads through one, whatever its
     /// target.
     fn check_spelling(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
-        let mut places = links(path);
-        places.push(normal(path));
-        match places.iter().find(|place| self.is_secret(place)) {
-            Some(place) => Err(self.refused(argument, place, AccessRefusal::Secret)),
+        let mut spellings = links(path);
+        spellings.push(normal(path));
+        match spellings.iter().find(|spelling| self.is_secret(spelling)) {
+            Some(spelling) => Err(self.refused(argument, spelling, AccessRefusal::Secret)),
             None => Ok(()),
         }
     }
@@ -231,8 +237,8 @@ impl LocalAccess {
         let failed = |error| ToolError::local_file(path, error);
         let file = open_quietly(&resolved).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        let place = real_path_of(&file, &resolved, &metadata).map_err(failed)?;
-        self.check_file(argument, &place, &metadata)?;
+        let real_path = real_path_of(&file, &resolved, &metadata).map_err(failed)?;
+        self.check_file(argument, &real_path, &metadata)?;
         Ok(OpenedFile { file, metadata })
     }
 
@@ -240,21 +246,21 @@ impl LocalAccess {
     pub(super) fn check_file(
         &self,
         argument: &str,
-        place: &Path,
+        real_path: &Path,
         metadata: &Metadata,
     ) -> Result<(), ToolError> {
-        self.judge_file(place, metadata)
-            .map_err(|refusal| self.refused(argument, place, refusal))
+        self.judge_file(real_path, metadata)
+            .map_err(|refusal| self.refused(argument, real_path, refusal))
     }
 
     /// Returns the real path of an existing path, if access is allowed.
     pub(super) fn resolved(&self, argument: &str, path: &Path) -> Result<PathBuf, ToolError> {
         let failed = |error| ToolError::local_file(path, error);
         match path.canonicalize() {
-            Ok(place) => {
-                self.check(argument, &place)?;
+            Ok(real_path) => {
+                self.check(argument, &real_path)?;
                 self.check_spelling(argument, path)?;
-                Ok(place)
+                Ok(real_path)
             }
             Err(error) => {
                 self.check(argument, &real(normal(path)))?;
@@ -274,7 +280,7 @@ impl LocalAccess {
             ToolError::LocalFile(ErrorDetails::new(format!("{context}: {error}")).because_of(error))
         };
         // A symbolic link is followed, and its target is replaced.
-        let whole = if path.is_symlink() {
+        let target = if path.is_symlink() {
             path.canonicalize().map_err(|_| {
                 ToolError::unusable_file(format!(
                     "{} is a symbolic link to a missing file; give the path of a regular file, or a new path",
@@ -284,18 +290,18 @@ impl LocalAccess {
         } else {
             normal(path)
         };
-        let place = real(whole);
-        self.check(argument, &place)?;
+        let target = real(target);
+        self.check(argument, &target)?;
         self.check_spelling(argument, path)?;
-        if let Ok(found) = std::fs::metadata(&place)
+        if let Ok(found) = std::fs::metadata(&target)
             && !found.is_file()
         {
             return Err(ToolError::unusable_file(format!(
                 "{} is not a regular file; give the path of a regular file, or a new path",
-                place.display()
+                target.display()
             )));
         }
-        let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
+        let (Some(directory), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(ToolError::invalid(format!(
                 "`{argument}` names no file; give the path of a file"
             )));

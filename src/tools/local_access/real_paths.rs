@@ -1,4 +1,4 @@
-//! Resolves paths: targets, spellings, links, and handles that do not depend on names.
+//! Resolves paths: real paths, spellings, chains of links, and handles of open directories.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -30,14 +30,14 @@ pub(in super::super) fn real_path_of(
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd as _;
-        if let Ok(place) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-            return Ok(place);
+        if let Ok(real_path) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+            return Ok(real_path);
         }
     }
     let _ = file;
-    let place = path.canonicalize()?;
-    if same(&std::fs::metadata(&place)?, metadata) {
-        Ok(place)
+    let real_path = path.canonicalize()?;
+    if is_same_file(&std::fs::metadata(&real_path)?, metadata) {
+        Ok(real_path)
     } else {
         Err(io::Error::other(
             "the file was replaced while it was opened; try again",
@@ -80,9 +80,9 @@ pub(super) fn links(path: &Path) -> Vec<PathBuf> {
         let Ok(parent) = parent.canonicalize() else {
             break;
         };
-        let place = parent.join(name);
-        let target = place.read_link();
-        links.push(place);
+        let link = parent.join(name);
+        let target = link.read_link();
+        links.push(link);
         match target {
             Ok(target) => next = parent.join(target),
             Err(_) => break,
@@ -91,19 +91,19 @@ pub(super) fn links(path: &Path) -> Vec<PathBuf> {
     links
 }
 
-/// Returns a path as spelled and as a real path.
-pub(super) fn both(place: PathBuf) -> [PathBuf; 2] {
-    [normal(&place), real(place)]
+/// Returns a path both as spelled and with all links resolved.
+pub(super) fn both(path: PathBuf) -> [PathBuf; 2] {
+    [normal(&path), real(path)]
 }
 
 #[cfg(unix)]
-fn same(one: &Metadata, other: &Metadata) -> bool {
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 #[cfg(not(unix))]
-fn same(one: &Metadata, other: &Metadata) -> bool {
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
     one.len() == other.len() && one.modified().ok() == other.modified().ok()
 }
 
@@ -139,18 +139,18 @@ pub(super) fn normal(path: &Path) -> PathBuf {
 /// Returns the real path of the existing part of a path, followed by the missing part.
 pub(super) fn real(path: PathBuf) -> PathBuf {
     let mut missing = Vec::new();
-    let mut there = path.as_path();
+    let mut existing = path.as_path();
     loop {
-        if let Ok(real) = there.canonicalize() {
+        if let Ok(real) = existing.canonicalize() {
             return missing
                 .iter()
                 .rev()
                 .fold(real, |path, name| path.join(name));
         }
-        match (there.parent(), there.file_name()) {
+        match (existing.parent(), existing.file_name()) {
             (Some(parent), Some(name)) => {
                 missing.push(name);
-                there = parent;
+                existing = parent;
             }
             _ => return path.clone(),
         }

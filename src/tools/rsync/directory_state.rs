@@ -22,12 +22,13 @@ pub(in super::super) struct DirectoryState {
     id: i64,
     source: String,
     files: Vec<StateFile>,
-    /// Upload UUIDs by hash. A missing hash means that the upload is not known to exist.
+    /// Upload UUIDs by hash. Uploads without an entry are not known to exist.
     uuids: BTreeMap<String, String>,
 }
 
 impl DirectoryState {
-    /// Loads the state with this id. If uploads are unknown, they are looked up and sent again.
+    /// Loads the state with this id. Unknown uploads are looked up at the backend, and lost ones
+    /// are sent again.
     pub(in super::super) async fn load(
         cx: &Context,
         client: &Client,
@@ -56,7 +57,7 @@ impl DirectoryState {
             files: found.files,
             uuids: BTreeMap::new(),
         };
-        state.look_up(cx, &backend).await?;
+        state.load_uuids(cx, &backend).await?;
         if state
             .hashes()
             .iter()
@@ -68,7 +69,7 @@ impl DirectoryState {
     }
 
     /// Reads the UUIDs of known uploads from the store, and sets the state's time of use.
-    async fn look_up(&mut self, cx: &Context, backend: &str) -> Result<(), ToolError> {
+    async fn load_uuids(&mut self, cx: &Context, backend: &str) -> Result<(), ToolError> {
         let (id, backend) = (self.id, backend.to_owned());
         let hashes: Vec<String> = self.hashes().into_iter().map(str::to_owned).collect();
         self.uuids = cx
@@ -162,12 +163,12 @@ impl DirectoryState {
         let changed = stored
             .iter()
             .any(|(sha256, uuid)| self.uuids.get(sha256) != Some(uuid));
-        let (known, forgotten) = (stored, lost.clone());
+        let (known, lost_hashes) = (stored, lost.clone());
         let key = backend.clone();
         cx.session()
             .store()
             .write(move |c| {
-                for sha256 in &forgotten {
+                for sha256 in &lost_hashes {
                     uploads::delete(c, &key, sha256, checked_at)?;
                 }
                 for (sha256, uuid) in &known {
@@ -178,9 +179,9 @@ impl DirectoryState {
             .await
             .map_err(ToolError::from)?;
         if !lost.is_empty() {
-            self.send_again(cx, client, &lost).await?;
+            self.resend(cx, client, &lost).await?;
         }
-        self.look_up(cx, &backend).await?;
+        self.load_uuids(cx, &backend).await?;
         let mut hashes = self.hashes().into_iter();
         if hashes.any(|hash| !self.uuids.contains_key(hash)) {
             return Err(ToolError::operation_failed(format!(
@@ -191,7 +192,7 @@ impl DirectoryState {
         Ok(changed || !lost.is_empty())
     }
 
-    async fn send_again(
+    async fn resend(
         &self,
         cx: &Context,
         client: &Client,
@@ -204,10 +205,11 @@ impl DirectoryState {
                 .or_default()
                 .push(PathBuf::from(&file.source));
         }
-        let work = cx.clone();
-        let (contents, missing) = tokio::task::spawn_blocking(move || find_sources(wanted, &work))
-            .await
-            .map_err(|error| ToolError::internal("hashing failed", error))?;
+        let hashing_context = cx.clone();
+        let (contents, missing) =
+            tokio::task::spawn_blocking(move || find_sources(wanted, &hashing_context))
+                .await
+                .map_err(|error| ToolError::internal("hashing failed", error))?;
         let unavailable = if missing.is_empty() {
             send(cx, client, contents).await?.changed
         } else {

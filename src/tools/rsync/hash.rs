@@ -19,15 +19,15 @@ use crate::store::hashes::{self, FileStamp};
 /// Bytes of a file that are read at once.
 const CHUNK: usize = 256 * 1024;
 /// Attempts to hash a file that changes while it is read.
-const TRIES: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 /// Resolution of file times in nanoseconds. A second change within it leaves the times equal.
 const TIME_RESOLUTION: i64 = 20_000_000;
-/// The same on file systems with whole seconds.
+/// Resolution of file times in nanoseconds on file systems that store whole seconds.
 const COARSE_TIME_RESOLUTION: i64 = 2_000_000_000;
 /// Most files that are read at once.
 const MAX_THREADS: usize = 4;
 /// Files between two progress messages.
-const STEP: usize = 200;
+const PROGRESS_STEP: usize = 200;
 
 /// A file with its hash.
 #[derive(Clone, Debug)]
@@ -43,7 +43,7 @@ pub(super) async fn hash(
     skipped: &mut SkippedPaths,
     cx: &Context,
 ) -> Result<Vec<HashedFile>, ToolError> {
-    let key = bytes(root);
+    let key = path_bytes(root);
     let mut known = cx
         .session()
         .store()
@@ -56,7 +56,7 @@ pub(super) async fn hash(
     let mut hashed = Vec::with_capacity(found.len());
     let mut unknown = Vec::new();
     for found in found {
-        match known.remove(&bytes(&found.path)) {
+        match known.remove(&path_bytes(&found.path)) {
             Some((stamp, sha256)) if stamp == found.stamp => {
                 hashed.push(HashedFile { found, sha256 })
             }
@@ -66,12 +66,12 @@ pub(super) async fn hash(
     if unknown.is_empty() && known.is_empty() {
         return Ok(hashed);
     }
-    let work = cx.clone();
+    let hashing_context = cx.clone();
     let (read, removed) = tokio::task::spawn_blocking(move || {
         // Only hashes of removed files are deleted. Files that this call excluded keep theirs.
         let mut removed: Vec<Vec<u8>> = known.into_keys().collect();
         removed.retain(|path| is_removed(path));
-        (hash_all(unknown, &work), removed)
+        (hash_all(unknown, &hashing_context), removed)
     })
     .await
     .map_err(|error| ToolError::internal("hashing failed", error))?;
@@ -83,7 +83,7 @@ pub(super) async fn hash(
         match result {
             Ok((sha256, reliable)) => {
                 if reliable {
-                    fresh.push((bytes(&found.path), found.stamp, sha256.clone()));
+                    fresh.push((path_bytes(&found.path), found.stamp, sha256.clone()));
                 }
                 hashed.push(HashedFile { found, sha256 });
             }
@@ -103,7 +103,7 @@ pub(super) async fn hash(
     Ok(hashed)
 }
 
-/// A hash and whether it may be cached, or why the file is skipped.
+/// A hash and whether it may be cached, or the reason to skip the file.
 type HashOutcome = Result<(String, bool), SkipReason>;
 
 /// Hashes files on several threads. Stops early if the call is cancelled.
@@ -132,7 +132,7 @@ fn hash_all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutc
                     if let Some(slot) = slots.get(at) {
                         *slot.lock().unwrap_or_else(PoisonError::into_inner) = (stamp, outcome);
                     }
-                    if at.is_multiple_of(STEP) && at > 0 {
+                    if at.is_multiple_of(PROGRESS_STEP) && at > 0 {
                         cx.watcher()
                             .progress(&format!("read {at} of {total} files"));
                     }
@@ -150,10 +150,10 @@ fn hash_all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutc
 }
 
 /// Hashes one file, which must still be at its path. The hash may be cached only if the last change
-/// is older than the resolution of times.
+/// is older than the resolution of file times.
 fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome {
-    for _ in 0..TRIES {
-        let begun = now();
+    for _ in 0..MAX_ATTEMPTS {
+        let started = now();
         let file = open_here(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -170,7 +170,7 @@ fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome
             } else {
                 TIME_RESOLUTION
             };
-            return Ok((sha256, changed.saturating_add(resolution) < begun));
+            return Ok((sha256, changed.saturating_add(resolution) < started));
         }
     }
     Err(SkipReason::Changed)
@@ -237,7 +237,7 @@ fn now() -> i64 {
 }
 
 #[cfg(unix)]
-fn bytes(path: &Path) -> Vec<u8> {
+fn path_bytes(path: &Path) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt as _;
     path.as_os_str().as_bytes().to_vec()
 }
@@ -264,6 +264,6 @@ fn is_missing(error: &std::io::Error) -> bool {
 }
 
 #[cfg(not(unix))]
-fn bytes(path: &Path) -> Vec<u8> {
+fn path_bytes(path: &Path) -> Vec<u8> {
     path.to_string_lossy().replace('\\', "/").into_bytes()
 }

@@ -12,11 +12,10 @@ use crate::{Client, Error};
 
 /// Uploads that run concurrently.
 const CONCURRENCY: usize = 12;
-/// Size up to which contents are sent without asking first whether the backend stores them, in
-/// bytes.
-const SMALL: u64 = 16 * 1024;
-/// Uploads after which they are recorded, so that a cancelled call loses few of them.
-const STEP: usize = 100;
+/// Size in bytes up to which contents are sent without first asking the backend for them.
+const MAX_SIZE_WITHOUT_LOOKUP: u64 = 16 * 1024;
+/// Most uploads that are not yet recorded. A cancelled call thus loses few records.
+const MAX_UNRECORDED: usize = 100;
 
 /// A content, and a local file that has it.
 #[derive(Clone, Debug)]
@@ -51,7 +50,7 @@ pub(super) async fn send(
         .map(|content| async move {
             let path = content.path.clone();
             let open = move || open_here(&path);
-            let look_up_first = content.size > SMALL;
+            let look_up_first = content.size > MAX_SIZE_WITHOUT_LOOKUP;
             let stored = client
                 .upload_known(
                     open,
@@ -65,8 +64,8 @@ pub(super) async fn send(
         })
         .buffer_unordered(CONCURRENCY);
     let mut sent = SentContents::default();
-    let mut fresh = BTreeMap::new();
-    let mut done = 0u64;
+    let mut unrecorded = BTreeMap::new();
+    let mut sent_bytes = 0u64;
     let ended = loop {
         let next = tokio::select! {
             biased;
@@ -79,8 +78,8 @@ pub(super) async fn send(
         match stored {
             Ok(file) => {
                 sent.count += 1;
-                done += content.size;
-                fresh.insert(content.sha256, file.uuid.to_string());
+                sent_bytes += content.size;
+                unrecorded.insert(content.sha256, file.uuid.to_string());
             }
             Err(Error::FileChanged { .. } | Error::Io { .. }) => {
                 sent.changed.insert(content.sha256);
@@ -88,30 +87,31 @@ pub(super) async fn send(
             Err(error) => break Err(error.into()),
         }
         cx.watcher().progress(&format!(
-            "sent {} of {total} files, {done} of {bytes} bytes",
+            "sent {} of {total} files, {sent_bytes} of {bytes} bytes",
             sent.count
         ));
-        if fresh.len() >= STEP {
-            record(cx, &backend, std::mem::take(&mut fresh)).await?;
+        if unrecorded.len() >= MAX_UNRECORDED {
+            record(cx, &backend, std::mem::take(&mut unrecorded)).await?;
         }
     };
-    record(cx, &backend, fresh).await?;
+    record(cx, &backend, unrecorded).await?;
     ended.map(|()| sent)
 }
 
+/// Records uploads, given as UUIDs by hash.
 async fn record(
     cx: &Context,
     backend: &str,
-    fresh: BTreeMap<String, String>,
+    unrecorded: BTreeMap<String, String>,
 ) -> Result<(), ToolError> {
-    if fresh.is_empty() {
+    if unrecorded.is_empty() {
         return Ok(());
     }
     let backend = backend.to_owned();
     cx.session()
         .store()
         .write(move |c| {
-            for (sha256, uuid) in &fresh {
+            for (sha256, uuid) in &unrecorded {
                 uploads::insert(c, &backend, sha256, uuid)?;
             }
             Ok(())

@@ -11,7 +11,7 @@ use super::skipped::{SkipReason, SkippedPaths};
 use crate::store::hashes::FileStamp;
 
 /// Files between two checks for cancellation.
-const STEP: usize = 512;
+const CHECK_INTERVAL: usize = 512;
 
 /// A file to be sent.
 #[derive(Clone, Debug)]
@@ -61,7 +61,9 @@ pub(super) fn walk(
                 return Err(ToolError::local_file(root, error));
             }
             Err(error) => {
-                walked.skipped.add(below(root, &directory), (&error).into());
+                walked
+                    .skipped
+                    .add(relative_path(root, &directory), (&error).into());
                 continue;
             }
         };
@@ -70,15 +72,17 @@ pub(super) fn walk(
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    walked.skipped.add(below(root, &directory), (&error).into());
+                    walked
+                        .skipped
+                        .add(relative_path(root, &directory), (&error).into());
                     break;
                 }
             };
-            if walked.files.len().is_multiple_of(STEP) && cx.is_cancelled() {
+            if walked.files.len().is_multiple_of(CHECK_INTERVAL) && cx.is_cancelled() {
                 return Err(ToolError::cancelled("the call was cancelled"));
             }
             let path = entry.path();
-            let relative = below(root, &path);
+            let relative = relative_path(root, &path);
             let metadata = match entry.metadata() {
                 Ok(metadata) => metadata,
                 // The entry was removed meanwhile.
@@ -119,7 +123,7 @@ pub(super) fn walk(
                 continue;
             };
             walked.files.push(FoundFile {
-                relative: portable(name),
+                relative: with_slashes(name),
                 stamp: stamp(&metadata),
                 executable: executable(&metadata),
                 path,
@@ -128,7 +132,7 @@ pub(super) fn walk(
         if is_empty && directory != root {
             walked
                 .skipped
-                .add(below(root, &directory), SkipReason::EmptyDirectory);
+                .add(relative_path(root, &directory), SkipReason::EmptyDirectory);
         }
     }
     walked
@@ -141,11 +145,13 @@ pub(super) fn walk(
     Ok(walked)
 }
 
-fn below<'a>(root: &Path, path: &'a Path) -> &'a Path {
+/// Returns a path relative to `root`.
+fn relative_path<'a>(root: &Path, path: &'a Path) -> &'a Path {
     path.strip_prefix(root).unwrap_or(path)
 }
 
-fn portable(relative: &str) -> String {
+/// Returns a relative path with `/` as separator.
+fn with_slashes(relative: &str) -> String {
     if std::path::MAIN_SEPARATOR == '/' {
         relative.to_owned()
     } else {
@@ -190,7 +196,7 @@ pub(in super::super) fn executable(metadata: &Metadata) -> bool {
 }
 
 #[cfg(not(unix))]
-pub(in super::super) fn executable(_about: &Metadata) -> bool {
+pub(in super::super) fn executable(_metadata: &Metadata) -> bool {
     false
 }
 

@@ -17,7 +17,8 @@ pub struct Raw {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
-    seen: VecDeque<Value>,
+    /// Messages that arrived while the client waited for another one.
+    unread: VecDeque<Value>,
     stderr: Arc<Mutex<String>>,
     next_id: u64,
     /// Whether each request carries the metadata of protocol 2026-07-28.
@@ -49,12 +50,11 @@ impl Raw {
             }
         });
         let written = Arc::new(Mutex::new(String::new()));
-        let writing = written.clone();
+        let sink = written.clone();
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(read @ 1..) = stderr.read(&mut buffer) {
-                writing
-                    .lock()
+                sink.lock()
                     .unwrap()
                     .push_str(&String::from_utf8_lossy(&buffer[..read]));
             }
@@ -63,7 +63,7 @@ impl Raw {
             child,
             stdin,
             lines,
-            seen: VecDeque::new(),
+            unread: VecDeque::new(),
             stderr: written,
             next_id: 0,
             modern: false,
@@ -76,7 +76,7 @@ impl Raw {
         Self::initialized_with(command, version, json!({}))
     }
 
-    /// The same with further capabilities.
+    /// Starts the server and completes the handshake with these capabilities.
     pub fn initialized_with(command: Command, version: &str, capabilities: Value) -> Self {
         let mut raw = Self::start(command);
         let answer = raw.request(
@@ -95,7 +95,7 @@ impl Raw {
         raw
     }
 
-    /// The same with further capabilities.
+    /// Starts a session of protocol 2026-07-28 with these capabilities.
     pub fn modern_with(command: Command, capabilities: Value) -> Self {
         let mut raw = Self::modern(command);
         raw.capabilities = capabilities;
@@ -112,13 +112,16 @@ impl Raw {
 
     /// Waits until stderr contains a text, and returns all of stderr.
     pub fn wait_for_stderr(&self, text: &str) -> String {
-        let until = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let written = self.stderr();
             if written.contains(text) {
                 return written;
             }
-            assert!(Instant::now() < until, "stderr lacks {text:?}: {written}");
+            assert!(
+                Instant::now() < deadline,
+                "stderr lacks {text:?}: {written}"
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -193,18 +196,23 @@ impl Raw {
             .unwrap_or_else(|| panic!("no answer to {id}; stderr: {}", self.stderr()))
     }
 
+    /// Waits for the answer to a request. Returns `None` after `timeout`.
     pub fn answer_within(&mut self, id: u64, timeout: Duration) -> Option<Value> {
-        if let Some(at) = self.seen.iter().position(|message| is_answer(message, id)) {
-            return self.seen.remove(at);
+        if let Some(at) = self
+            .unread
+            .iter()
+            .position(|message| is_answer(message, id))
+        {
+            return self.unread.remove(at);
         }
-        let until = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         loop {
             match self
                 .lines
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             {
                 Ok(message) if is_answer(&message, id) => return Some(message),
-                Ok(message) => self.seen.push_back(message),
+                Ok(message) => self.unread.push_back(message),
                 Err(_) => return None,
             }
         }
@@ -212,14 +220,14 @@ impl Raw {
 
     /// Returns the next message of any kind.
     pub fn message(&mut self, timeout: Duration) -> Option<Value> {
-        self.seen
+        self.unread
             .pop_front()
             .or_else(|| self.lines.recv_timeout(timeout).ok())
     }
 
     /// Returns all messages until the output ends.
     pub fn rest(&mut self) -> Vec<Value> {
-        let mut rest: Vec<Value> = self.seen.drain(..).collect();
+        let mut rest: Vec<Value> = self.unread.drain(..).collect();
         loop {
             match self.lines.recv_timeout(PATIENCE) {
                 Ok(message) => rest.push(message),
@@ -237,14 +245,14 @@ impl Raw {
 
     /// Waits for the process to exit.
     pub fn exit(&mut self, timeout: Duration) -> ExitStatus {
-        let until = Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             assert!(
-                Instant::now() < until,
-                "the server is still there; stderr: {}",
+                Instant::now() < deadline,
+                "the server still runs; stderr: {}",
                 self.stderr()
             );
             std::thread::sleep(Duration::from_millis(2));
