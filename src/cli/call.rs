@@ -328,9 +328,12 @@ async fn wait_for_running(session: &Arc<Session>, cancelled: &CancellationToken)
         return;
     }
     let ids: Vec<String> = running.iter().map(ToString::to_string).collect();
+    let subject = match &ids[..] {
+        [id] => format!("operation {id} ends"),
+        ids => format!("operations {} end", ids.join(", ")),
+    };
     say(format_args!(
-        "waiting until operation {} ends, since the embedded engine runs in this process (Ctrl-C cancels it)",
-        ids.join(", ")
+        "waiting until {subject}, since the embedded engine runs in this process (Ctrl-C cancels)"
     ));
     tokio::select! {
         () = session.wait_for_unattended() => {}

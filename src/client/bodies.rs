@@ -107,9 +107,11 @@ pub(super) fn excerpt(text: &str) -> String {
             .iter()
             .find(|name| tag.to_ascii_lowercase().starts_with(**name));
         rest = match element {
-            Some(name) => after
-                .split_once(&format!("</{name}>"))
-                .map_or("", |(_, after)| after),
+            Some(name) => {
+                let end = format!("</{name}>");
+                let start = after.to_ascii_lowercase().find(&end);
+                start.map_or("", |start| &after[start + end.len()..])
+            }
             None => after,
         };
     }
@@ -159,6 +161,13 @@ mod tests {
             assert_eq!(error.message(), message);
             assert_eq!(error.status, Some(status.into()));
         }
+    }
+
+    #[test]
+    fn excerpts_leave_out_styles_and_scripts_in_any_case() {
+        let page =
+            "<html><STYLE>p { color: red }</Style><script>x()</SCRIPT><p>Down for repair</p>";
+        assert_eq!(excerpt(page), "Down for repair");
     }
 
     #[test]

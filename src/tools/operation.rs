@@ -133,6 +133,9 @@ fn cancelled_error(operation: Uuid, ended: Result<OperationStatus, Error>) -> To
         )),
         Err(error) => ToolError::cancelled(format!(
             "the call was cancelled, but operation {operation} may still be running: {error}"
+        ))
+        .with_hint(format!(
+            "`cancel_operation(operation_id=\"{operation}\")` tries again; `get_operation` shows its status"
         )),
     }
 }

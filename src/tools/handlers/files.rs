@@ -175,7 +175,6 @@ impl FilesTools for Handlers {
             limit,
         } = arguments;
         let path = path_in_image(&path);
-        let (offset, limit) = (offset, limit);
         let part = image_cache::read(cx, &image, &path, offset, limit).await?;
         let whole = part.offset + part.bytes.len() as u64 >= part.size;
         let (content, encoding, used) = encode_content(&part.bytes, whole);
