@@ -146,7 +146,7 @@ impl Setup {
         }
         // Tools may access no file in these directories: a state store that was set aside contains
         // credentials too.
-        Ok(access.with_own(own_directories))
+        Ok(access.with_own_directories(own_directories))
     }
 
     /// The embedded engine's settings: options, else the environment, else defaults.

@@ -45,7 +45,7 @@ impl Client {
     ///
     /// With `look_up_first`, the client first asks whether the backend already has the content.
     #[allow(dead_code, reason = "used by the tools, which are a feature")]
-    pub(crate) async fn upload_known(
+    pub(crate) async fn upload_with_hash(
         &self,
         open: impl Fn() -> std::io::Result<std::fs::File> + Send + Sync + 'static,
         path: &Path,

@@ -6,7 +6,7 @@ use contree_sqlite::DbError;
 
 /// How an image was made. An image's origin never changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ImageOrigin {
+pub(crate) struct ImageProvenance {
     pub(crate) image: String,
     /// `None` for an import.
     pub(crate) parent: Option<String>,
@@ -20,8 +20,8 @@ pub(crate) struct ImageOrigin {
 
 const COLUMNS: &str = "image, parent, operation, kind, source, made_at";
 
-fn origin(row: &Row<'_>) -> rusqlite::Result<ImageOrigin> {
-    Ok(ImageOrigin {
+fn origin(row: &Row<'_>) -> rusqlite::Result<ImageProvenance> {
+    Ok(ImageProvenance {
         image: row.get(0)?,
         parent: row.get(1)?,
         operation: row.get(2)?,
@@ -32,7 +32,11 @@ fn origin(row: &Row<'_>) -> rusqlite::Result<ImageOrigin> {
 }
 
 /// Stores an image's origin. For a known image, only a missing source or time is filled in.
-pub(crate) fn insert(c: &Connection, backend: &str, origin: &ImageOrigin) -> Result<(), DbError> {
+pub(crate) fn insert(
+    c: &Connection,
+    backend: &str,
+    origin: &ImageProvenance,
+) -> Result<(), DbError> {
     c.prepare_cached(
         "INSERT INTO lineage (backend, image, parent, operation, kind, source, made_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (backend, image) DO UPDATE SET
@@ -55,7 +59,7 @@ pub(crate) fn find(
     c: &Connection,
     backend: &str,
     image: &str,
-) -> Result<Option<ImageOrigin>, DbError> {
+) -> Result<Option<ImageProvenance>, DbError> {
     Ok(c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND image = ?2"
     ))?
@@ -68,7 +72,7 @@ pub(crate) fn children(
     c: &Connection,
     backend: &str,
     image: &str,
-) -> Result<Vec<ImageOrigin>, DbError> {
+) -> Result<Vec<ImageProvenance>, DbError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM lineage WHERE backend = ?1 AND parent = ?2 ORDER BY made_at, image"
     ))?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::results::{Lineage, LineageData};
 use super::{Context, ToolError};
 use crate::store::Store;
-use crate::store::lineage::{self, ImageOrigin};
+use crate::store::lineage::{self, ImageProvenance};
 use crate::types::{OperationMetadata, OperationSummary};
 use crate::{Client, ImageRef, OperationKind, OperationStatus};
 
@@ -105,7 +105,7 @@ pub(super) async fn record(
         store: cx.session().store(),
         backend: client.backend().identity(),
     };
-    let origin = ImageOrigin {
+    let origin = ImageProvenance {
         image: image.to_string(),
         parent: Some(parent.to_string()),
         operation: Some(operation.to_string()),
@@ -135,7 +135,7 @@ struct LineageSources<'a> {
 
 impl LineageSources<'_> {
     /// Finds an image's stored origin. A failing store counts as empty.
-    async fn find_stored(&self, image: &str) -> Option<ImageOrigin> {
+    async fn find_stored(&self, image: &str) -> Option<ImageProvenance> {
         let (backend, image) = (self.backend.clone(), image.to_owned());
         self.store
             .read(move |c| lineage::find(c, &backend, &image))
@@ -154,7 +154,7 @@ impl LineageSources<'_> {
     }
 
     /// Stores origins. A failure is logged.
-    async fn store_origins(&self, origins: Vec<ImageOrigin>) {
+    async fn store_origins(&self, origins: Vec<ImageProvenance>) {
         let backend = self.backend.clone();
         let written = self.store.write(move |c| {
             for origin in &origins {
@@ -168,7 +168,7 @@ impl LineageSources<'_> {
     }
 
     /// Reports whether all of these origins are stored.
-    async fn are_stored(&self, origins: &[ImageOrigin]) -> bool {
+    async fn are_stored(&self, origins: &[ImageProvenance]) -> bool {
         let images: Vec<String> = origins.iter().map(|origin| origin.image.clone()).collect();
         let backend = self.backend.clone();
         let known = self.store.read(move |c| {
@@ -198,7 +198,7 @@ impl LineageSources<'_> {
                 .await?
                 .into_inner();
             let last = (operations.len() as u64) < PAGE;
-            let origins: Vec<ImageOrigin> =
+            let origins: Vec<ImageProvenance> =
                 operations.into_iter().filter_map(result_origin).collect();
             let known = !origins.is_empty() && self.are_stored(&origins).await;
             origins_read.extend(origins);
@@ -211,7 +211,7 @@ impl LineageSources<'_> {
     }
 
     /// Returns an image's origin, from the store or from the backend.
-    async fn origin(&self, image: Uuid) -> Result<Option<ImageOrigin>, ToolError> {
+    async fn origin(&self, image: Uuid) -> Result<Option<ImageProvenance>, ToolError> {
         if let Some(known) = self.find_stored(&image.to_string()).await {
             return Ok(Some(known));
         }
@@ -224,16 +224,16 @@ impl LineageSources<'_> {
         let Some(operation) = found.operation_uuid else {
             return Ok(None);
         };
-        let incomplete = ImageOrigin {
+        let incomplete = ImageProvenance {
             image: image.to_string(),
             operation: Some(operation.to_string()),
-            ..ImageOrigin::default()
+            ..ImageProvenance::default()
         };
         Ok(self.ask_operation(&incomplete).await)
     }
 
     /// Asks the backend for the operation that made an image, and stores the origin.
-    async fn ask_operation(&self, known: &ImageOrigin) -> Option<ImageOrigin> {
+    async fn ask_operation(&self, known: &ImageProvenance) -> Option<ImageProvenance> {
         let operation: Uuid = known.operation.as_ref()?.parse().ok()?;
         let record = self
             .client
@@ -254,7 +254,7 @@ impl LineageSources<'_> {
             _ => (None, None),
         };
         let parent = record.image_uuid.or(parent).filter(|_| !is_import);
-        let origin = ImageOrigin {
+        let origin = ImageProvenance {
             image: known.image.clone(),
             parent: parent
                 .map(|parent| parent.to_string())
@@ -270,7 +270,7 @@ impl LineageSources<'_> {
 }
 
 /// Returns the origin of an operation's result image, if the operation made one.
-fn result_origin(operation: OperationSummary) -> Option<ImageOrigin> {
+fn result_origin(operation: OperationSummary) -> Option<ImageProvenance> {
     if operation.status? != OperationStatus::Success {
         return None;
     }
@@ -281,7 +281,7 @@ fn result_origin(operation: OperationSummary) -> Option<ImageOrigin> {
         // The result of a run that changed nothing is the image it ran on.
         _ => Some(operation.image_uuid.filter(|image| *image != result)?),
     };
-    Some(ImageOrigin {
+    Some(ImageProvenance {
         image: result.to_string(),
         parent: parent.map(|parent| parent.to_string()),
         operation: operation.uuid.map(|uuid| uuid.to_string()),

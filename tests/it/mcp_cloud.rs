@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::support::Home;
-use crate::support::raw::{PATIENCE, Raw};
+use crate::support::raw::{ANSWER_TIMEOUT, Raw};
 use crate::support::schema::problems;
 use crate::support::stub::{IMAGE, RESULT, Stub};
 use axum::http::StatusCode;
@@ -64,7 +64,7 @@ impl Session {
     }
 
     fn wait_for_statuses(&self, wanted: &BTreeMap<String, usize>) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + ANSWER_TIMEOUT;
         while self.stub.statuses() != *wanted {
             assert!(
                 Instant::now() < until,
@@ -89,7 +89,7 @@ impl Session {
     /// Some are called only after the answer to the tool's call. The ended server calls nothing
     /// more.
     fn all_called(&mut self, api: &Api, awaited: &BTreeSet<String>) -> BTreeSet<String> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + ANSWER_TIMEOUT;
         while !self.called(api).is_superset(awaited) {
             if Instant::now() > until {
                 break;
@@ -97,7 +97,7 @@ impl Session {
             std::thread::sleep(Duration::from_millis(5));
         }
         self.raw.close_input();
-        self.raw.exit(PATIENCE);
+        self.raw.exit(ANSWER_TIMEOUT);
         self.called(api)
     }
 
@@ -128,7 +128,7 @@ impl Session {
         let mut raw = Raw::initialized(self.home.command_for(&self.url), "2025-11-25");
         let sent = raw.good("rsync", json!({"source": tree, "destination": "/tree"}));
         raw.close_input();
-        raw.exit(PATIENCE);
+        raw.exit(ANSWER_TIMEOUT);
         sent["directory_state_id"].clone()
     }
 }

@@ -308,7 +308,7 @@ mod ending {
                 .contains("done\n"),
             "{answer}"
         );
-        assert!(raw.exit(crate::support::raw::PATIENCE).success());
+        assert!(raw.exit(crate::support::raw::ANSWER_TIMEOUT).success());
     }
 
     #[test]
@@ -324,7 +324,7 @@ mod ending {
             .find(|message| message["id"] == id)
             .expect("an answer");
         assert_eq!(answer["result"]["isError"], true, "{answer}");
-        assert!(raw.exit(crate::support::raw::PATIENCE).success());
+        assert!(raw.exit(crate::support::raw::ANSWER_TIMEOUT).success());
         let took = begun.elapsed();
         // The command takes 50 seconds.
         assert!(
@@ -367,7 +367,7 @@ mod ending {
             } else {
                 signal(raw.pid(), name)
             }
-            assert!(raw.exit(crate::support::raw::PATIENCE).success());
+            assert!(raw.exit(crate::support::raw::ANSWER_TIMEOUT).success());
             // A running call would get five seconds.
             assert!(
                 begun.elapsed() < Duration::from_secs(4),
@@ -806,7 +806,7 @@ fn progress_says_when_output_is_no_longer_kept() {
         json!({"name": "run", "arguments": {"image": "tag:host", "command": command, "truncate_output_at": 6, "timeout": 60},
                "_meta": {"progressToken": "p"}}),
     );
-    let message_text = std::iter::from_fn(|| raw.message(crate::support::raw::PATIENCE))
+    let message_text = std::iter::from_fn(|| raw.message(crate::support::raw::ANSWER_TIMEOUT))
         .map(|message| {
             message["params"]["message"]
                 .as_str()
@@ -821,7 +821,7 @@ fn progress_says_when_output_is_no_longer_kept() {
     );
     raw.notify("notifications/cancelled", json!({"requestId": id}));
     raw.close_input();
-    assert!(raw.exit(crate::support::raw::PATIENCE).success());
+    assert!(raw.exit(crate::support::raw::ANSWER_TIMEOUT).success());
 }
 
 /// The server with rmcp's own client.

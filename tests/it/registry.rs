@@ -331,7 +331,7 @@ fn the_token_page_is_shown_in_the_way_that_the_client_supports() {
     );
     raw.notify("notifications/initialized", json!({}));
     let id = raw.send("tools/call", obtain.clone());
-    let asked = raw.message(crate::support::raw::PATIENCE).unwrap();
+    let asked = raw.message(crate::support::raw::ANSWER_TIMEOUT).unwrap();
     assert_eq!(asked["method"], "elicitation/create", "{asked}");
     assert_eq!(asked["params"]["mode"], "url");
     raw.line(&json!({"jsonrpc": "2.0", "id": asked["id"], "result": {"action": "accept"}}));

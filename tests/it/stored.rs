@@ -353,7 +353,7 @@ fn lineage_and_cached_answers_are_kept() {
         );
         assert_within(&read["answer"], &answer, "read_file");
         raw.close_input();
-        raw.exit(crate::support::raw::PATIENCE);
+        raw.exit(crate::support::raw::ANSWER_TIMEOUT);
         let (now, last) = contents(&stored.state());
         assert_eq!(now, count, "nothing was read anew");
         assert!(last > used, "what was kept is what was read");

@@ -161,7 +161,7 @@ impl ApiError {
     }
 
     /// Turns a 404 into a 400, because the body names the missing thing and not the path.
-    pub(super) fn missing_is_bad(self) -> Self {
+    pub(super) fn not_found_as_bad_request(self) -> Self {
         if self.status == StatusCode::NOT_FOUND {
             Self {
                 status: StatusCode::BAD_REQUEST,

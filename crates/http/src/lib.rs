@@ -5,9 +5,9 @@
 
 #![forbid(unsafe_code)]
 
+mod bearer_token;
 pub mod connections;
 mod origin;
-mod token;
 
+pub use bearer_token::{BearerToken, MIN_TOKEN_BYTES, TokenError};
 pub use origin::{AllowedHosts, OriginError, RequestOrigin, is_host_name};
-pub use token::{BearerToken, MIN_TOKEN_BYTES, TokenError};

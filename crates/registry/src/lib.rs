@@ -4,28 +4,28 @@
 
 #![forbid(unsafe_code)]
 
+mod authorization;
 mod challenge;
-mod check;
+mod credential_check;
 mod digest;
 mod error;
 mod host;
 mod host_name;
 mod login;
 pub mod manifest;
-mod pages;
 pub mod pull;
 mod reference;
 mod tls;
-mod token;
+mod token_page;
 mod transport;
 
+pub use authorization::authorize;
 pub use challenge::{Challenge, challenges};
-pub use check::{CredentialCheck, check};
+pub use credential_check::{CredentialCheck, check};
 pub use digest::Digest;
 pub use error::RegistryError;
 pub use host::RegistryHost;
 pub use login::{Login, SecretString};
-pub use pages::{TokenPage, token_page};
 pub use reference::{Reference, ReferenceError, is_tag};
-pub use token::authorize;
+pub use token_page::{TokenPage, token_page};
 pub use transport::{HttpClients, read_bounded};

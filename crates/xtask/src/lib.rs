@@ -28,6 +28,6 @@ pub fn generate(root: &Path, mode: SyncMode) -> Result<Vec<StaleFile>, String> {
     let mut files = generated::shipped(root)?;
     files.extend(generated::fixtures(root)?);
     let mut stale = sync::sync(root, &files, mode)?;
-    stale.extend(sync::remove_others(root, generated::SURFACE, &files, mode)?);
+    stale.extend(sync::remove_stale(root, generated::SURFACE, &files, mode)?);
     Ok(stale)
 }

@@ -88,7 +88,7 @@ pub fn sync(
 ///
 /// # Errors
 /// Fails if the directory cannot be read or a file cannot be removed.
-pub fn remove_others(
+pub fn remove_stale(
     root: &Path,
     directory: &str,
     files: &[GeneratedFile],
@@ -195,11 +195,11 @@ mod tests {
         fs::write(root.join("made/kept.json"), "{}").unwrap();
         let files = [GeneratedFile::new("made/kept.json", "{}")];
 
-        let stale = remove_others(root, "made", &files, SyncMode::Check).unwrap();
+        let stale = remove_stale(root, "made", &files, SyncMode::Check).unwrap();
         assert_eq!(stale[0].to_string(), "made/old.json is no longer generated");
         assert!(root.join("made/old.json").exists());
         assert_eq!(
-            remove_others(root, "made", &files, SyncMode::Write).unwrap(),
+            remove_stale(root, "made", &files, SyncMode::Write).unwrap(),
             stale
         );
         assert!(!root.join("made/old.json").exists());

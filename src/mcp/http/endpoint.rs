@@ -22,13 +22,13 @@ use crate::mcp::message::{self, ParseOutcome};
 use crate::mcp::server::Server;
 
 /// How long a client may pause while sending a message.
-const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to send a large message.
-const LARGE_TIME: Duration = Duration::from_secs(120);
+const LARGE_MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Large messages read at once, over all connections.
 const MAX_LARGE: usize = 4;
 /// Length up to which a message does not count as large, in bytes.
-const SMALL: usize = 256 * 1024;
+const MAX_SMALL_BYTES: usize = 256 * 1024;
 /// Bytes of an overlong message that are read before the connection is closed.
 const MAX_DRAINED_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
 /// `Retry-After` in seconds when there are too many sessions.
@@ -165,7 +165,7 @@ async fn read(
     let mut large_until = None;
     let mut pieces = body.into_data_stream();
     loop {
-        let pause = Instant::now() + PAUSE;
+        let pause = Instant::now() + PAUSE_TIMEOUT;
         let deadline = large_until.map_or(pause, |until: Instant| until.min(pause));
         let piece = match tokio::time::timeout_at(deadline, pieces.next()).await {
             Ok(None) => break,
@@ -185,13 +185,14 @@ async fn read(
             // everything.
             continue;
         }
-        if length > SMALL && permit.is_none() {
+        if length > MAX_SMALL_BYTES && permit.is_none() {
             // Permits are few, so holding one and waiting for one are both bounded in time.
-            permit = match tokio::time::timeout(PAUSE, reading.clone().acquire_owned()).await {
-                Ok(acquired) => acquired.ok(),
-                Err(_) => return Err(closing(busy())),
-            };
-            large_until = Some(Instant::now() + LARGE_TIME);
+            permit =
+                match tokio::time::timeout(PAUSE_TIMEOUT, reading.clone().acquire_owned()).await {
+                    Ok(acquired) => acquired.ok(),
+                    Err(_) => return Err(closing(busy())),
+                };
+            large_until = Some(Instant::now() + LARGE_MESSAGE_TIMEOUT);
         }
         bytes.extend_from_slice(&piece);
     }
@@ -243,7 +244,7 @@ mod tests {
 
     async fn refused(body: Body) -> (StatusCode, Duration) {
         let (begun, reading) = (Instant::now(), Arc::new(Semaphore::new(MAX_LARGE)));
-        let answer = tokio::time::timeout(LARGE_TIME * 2, read(body, &reading))
+        let answer = tokio::time::timeout(LARGE_MESSAGE_TIMEOUT * 2, read(body, &reading))
             .await
             .expect("reading is bounded in time")
             .expect_err("the body never ends");
@@ -258,30 +259,36 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_large_message_must_arrive_in_time() {
-        let often = PAUSE / 2;
-        let (status, took) = refused(trickle(SMALL + 1, often)).await;
+        let often = PAUSE_TIMEOUT / 2;
+        let (status, took) = refused(trickle(MAX_SMALL_BYTES + 1, often)).await;
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
-        assert!(took >= LARGE_TIME && took < LARGE_TIME + often, "{took:?}");
+        assert!(
+            took >= LARGE_MESSAGE_TIMEOUT && took < LARGE_MESSAGE_TIMEOUT + often,
+            "{took:?}"
+        );
         // A client that stops sending is given up earlier.
-        let (status, took) = refused(trickle(SMALL + 1, PAUSE * 2)).await;
+        let (status, took) = refused(trickle(MAX_SMALL_BYTES + 1, PAUSE_TIMEOUT * 2)).await;
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
-        assert!(took >= PAUSE && took < PAUSE * 2, "{took:?}");
+        assert!(
+            took >= PAUSE_TIMEOUT && took < PAUSE_TIMEOUT * 2,
+            "{took:?}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn large_messages_wait_for_a_permit_for_a_bounded_time() {
         let reading = Arc::new(Semaphore::new(MAX_LARGE));
-        let body = || Body::from(vec![b' '; SMALL + 1]);
+        let body = || Body::from(vec![b' '; MAX_SMALL_BYTES + 1]);
         let mut permits = Vec::new();
         for _ in 0..MAX_LARGE {
             let (bytes, permit) = read(body(), &reading).await.expect("there is room");
-            assert_eq!(bytes.len(), SMALL + 1);
+            assert_eq!(bytes.len(), MAX_SMALL_BYTES + 1);
             permits.push(permit.expect("a permit"));
         }
         let answer = read(body(), &reading).await.expect_err("no room");
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
-        let (_, permit) = read(Body::from(vec![b' '; SMALL]), &reading)
+        let (_, permit) = read(Body::from(vec![b' '; MAX_SMALL_BYTES]), &reading)
             .await
             .expect("it is small");
         assert!(permit.is_none());

@@ -219,7 +219,7 @@ async fn upload_path(
         file.rewind()?;
         Ok(file)
     };
-    let stored = client.upload_known(open, path, &sha256, size, true);
+    let stored = client.upload_with_hash(open, path, &sha256, size, true);
     let stored = cx.unless_cancelled(stored).await?;
     Ok((stored, rsync::executable(&opened.metadata)))
 }

@@ -50,7 +50,7 @@ impl RunTools for Handlers {
             match (outcome, &mut state) {
                 (RunAttempt::Done(started, ended), _) => break (started, ended),
                 (RunAttempt::FileMayBeLost(error), Some(state)) => {
-                    if !cx.watcher().restarts() || !state.heal(cx, client).await? {
+                    if !cx.watcher().restarts() || !state.restore_uploads(cx, client).await? {
                         return Err(error);
                     }
                 }

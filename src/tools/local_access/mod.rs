@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use credential_paths::{CredentialFiles, is_environment, secrets};
-use real_paths::{both, handle, is_named_again, links, normal, number, real};
-pub(super) use real_paths::{open_quietly, real_path_of};
+use real_paths::{both, handle, has_other_links, links, normal, number, real};
+pub(super) use real_paths::{open_nonblocking, real_path_of};
 
 use super::ToolError;
 use super::error_details::ErrorDetails;
@@ -112,7 +112,7 @@ impl LocalAccess {
     /// Forbids directories of this program. They are not searched for links, since they may be
     /// large.
     #[must_use]
-    pub fn with_own(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
+    pub fn with_own_directories(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
         for path in more {
             let path = std::path::absolute(&path).unwrap_or(path);
             self.secrets.extend(both(path));
@@ -127,7 +127,7 @@ impl LocalAccess {
     }
 
     /// Checks a real path.
-    pub(super) fn judge(&self, path: &Path) -> Result<(), AccessRefusal> {
+    pub(super) fn check_path(&self, path: &Path) -> Result<(), AccessRefusal> {
         let allowed = self.only.as_deref();
         let within = allowed.is_none_or(|allowed| allowed.iter().any(|dir| path.starts_with(dir)));
         if !within {
@@ -140,9 +140,13 @@ impl LocalAccess {
     }
 
     /// Checks an existing file, which may be a hard link to a forbidden one.
-    pub(super) fn judge_file(&self, path: &Path, metadata: &Metadata) -> Result<(), AccessRefusal> {
-        self.judge(path)?;
-        let is_known = is_named_again(metadata)
+    pub(super) fn check_metadata(
+        &self,
+        path: &Path,
+        metadata: &Metadata,
+    ) -> Result<(), AccessRefusal> {
+        self.check_path(path)?;
+        let is_known = has_other_links(metadata)
             && number(metadata)
                 .is_some_and(|number| self.credential_files().files.contains(&number));
         // Paths below a credential path were judged by their path already.
@@ -181,7 +185,7 @@ impl LocalAccess {
     }
 
     fn check(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
-        match self.judge(path) {
+        match self.check_path(path) {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.refused(argument, path, refusal)),
         }
@@ -235,7 +239,7 @@ impl LocalAccess {
         // exist.
         let resolved = self.resolved(argument, path)?;
         let failed = |error| ToolError::local_file(path, error);
-        let file = open_quietly(&resolved).map_err(failed)?;
+        let file = open_nonblocking(&resolved).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let real_path = real_path_of(&file, &resolved, &metadata).map_err(failed)?;
         self.check_file(argument, &real_path, &metadata)?;
@@ -249,7 +253,7 @@ impl LocalAccess {
         real_path: &Path,
         metadata: &Metadata,
     ) -> Result<(), ToolError> {
-        self.judge_file(real_path, metadata)
+        self.check_metadata(real_path, metadata)
             .map_err(|refusal| self.refused(argument, real_path, refusal))
     }
 

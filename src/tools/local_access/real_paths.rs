@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 40;
 
 /// Opens a file for reading. Does not wait for the writer of a pipe.
-pub(in super::super) fn open_quietly(path: &Path) -> io::Result<File> {
+pub(in super::super) fn open_nonblocking(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -59,13 +59,13 @@ pub(super) fn number(_: &Metadata) -> Option<(u64, u64)> {
 
 /// Reports whether a file has several hard links.
 #[cfg(unix)]
-pub(super) fn is_named_again(metadata: &Metadata) -> bool {
+pub(super) fn has_other_links(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     metadata.nlink() > 1
 }
 
 #[cfg(not(unix))]
-pub(super) fn is_named_again(_: &Metadata) -> bool {
+pub(super) fn has_other_links(_: &Metadata) -> bool {
     false
 }
 

@@ -49,7 +49,7 @@ fn credentials_must_be_named_to_be_allowed() {
         .with_secrets([secret.clone()]);
     for access in [&all, &above] {
         for path in [secret.join("id"), home.join("harmless"), secret.join("new")] {
-            assert_eq!(access.judge(&real(path)), Err(AccessRefusal::Secret));
+            assert_eq!(access.check_path(&real(path)), Err(AccessRefusal::Secret));
         }
         assert!(access.open("path", &home.join("harmless")).is_err());
         assert!(
@@ -106,7 +106,7 @@ fn links_to_credentials_are_refused() {
         if !bad.contains("one") {
             let metadata = found.metadata().unwrap();
             assert_eq!(
-                all.judge_file(&found, &metadata),
+                all.check_metadata(&found, &metadata),
                 Err(AccessRefusal::Secret),
                 "{bad}"
             );

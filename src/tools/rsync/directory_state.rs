@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use uuid::Uuid;
 
 use super::super::{Context, ToolError};
-use super::hash::{digest, open_here};
+use super::hash::{digest, open_without_links};
 use super::send::{LocalContent, send};
 use crate::store::states::{self, StateFile};
 use crate::store::{self, uploads};
@@ -63,7 +63,7 @@ impl DirectoryState {
             .iter()
             .any(|hash| !state.uuids.contains_key(*hash))
         {
-            state.heal(cx, client).await?;
+            state.restore_uploads(cx, client).await?;
         }
         Ok(state)
     }
@@ -129,7 +129,7 @@ impl DirectoryState {
     ///
     /// # Errors
     /// If the file of a lost upload has changed or is missing.
-    pub(in super::super) async fn heal(
+    pub(in super::super) async fn restore_uploads(
         &mut self,
         cx: &Context,
         client: &Client,
@@ -240,9 +240,9 @@ fn find_sources(
     let (mut contents, mut missing) = (Vec::new(), BTreeSet::new());
     for (sha256, paths) in wanted {
         let source = paths.into_iter().find_map(|path| {
-            let file = open_here(&path).ok()?;
+            let file = open_without_links(&path).ok()?;
             let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            cx.session().local().judge_file(&path, &metadata).ok()?;
+            cx.session().local().check_metadata(&path, &metadata).ok()?;
             let (found, size) = digest(&file, cx).ok()?;
             (found == sha256).then_some((path, size))
         });

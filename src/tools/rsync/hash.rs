@@ -154,7 +154,7 @@ fn hash_all(mut files: Vec<FoundFile>, cx: &Context) -> Vec<(FoundFile, HashOutc
 fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome {
     for _ in 0..MAX_ATTEMPTS {
         let started = now();
-        let file = open_here(path)?;
+        let file = open_without_links(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
             return Err(SkipReason::Changed);
@@ -177,7 +177,7 @@ fn hash_file(path: &Path, expected: &mut FileStamp, cx: &Context) -> HashOutcome
 }
 
 /// Opens a file whose real path must be `path`: no part of it may be a link.
-pub(super) fn open_here(path: &Path) -> std::io::Result<File> {
+pub(super) fn open_without_links(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.read(true);
     #[cfg(unix)]

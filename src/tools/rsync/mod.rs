@@ -25,7 +25,7 @@ pub(super) use hash::{digest, hex};
 pub(super) use walk::executable;
 
 /// Attempts to send a directory that changes meanwhile.
-const TRIES: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 /// Sends the files that the backend lacks and stores a directory state.
 pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
@@ -53,7 +53,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
         if sent.changed.is_empty() {
             break (hashed, skipped);
         }
-        if tries == TRIES {
+        if tries == MAX_ATTEMPTS {
             hashed.retain(|file| {
                 let was_sent = !sent.changed.contains(&file.sha256);
                 if !was_sent {
@@ -104,7 +104,7 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
         let metadata =
             std::fs::metadata(&source).map_err(|error| ToolError::local_file(&source, error))?;
         if metadata.is_dir() {
-            let excludes = walk::excludes(&source, &patterns)?;
+            let excludes = walk::compile_excludes(&source, &patterns)?;
             return walk::walk(&source, &excludes, cx.session().local(), &cx);
         }
         if !metadata.is_file() {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use futures_util::StreamExt as _;
 
 use super::super::{Context, ToolError};
-use super::hash::open_here;
+use super::hash::open_without_links;
 use crate::store::uploads;
 use crate::{Client, Error};
 
@@ -49,10 +49,10 @@ pub(super) async fn send(
     let mut uploads = futures_util::stream::iter(contents)
         .map(|content| async move {
             let path = content.path.clone();
-            let open = move || open_here(&path);
+            let open = move || open_without_links(&path);
             let look_up_first = content.size > MAX_SIZE_WITHOUT_LOOKUP;
             let stored = client
-                .upload_known(
+                .upload_with_hash(
                     open,
                     &content.path,
                     &content.sha256,

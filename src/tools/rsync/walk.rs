@@ -31,7 +31,7 @@ pub(super) struct FoundFiles {
 }
 
 /// Compiles patterns in the syntax of `.gitignore`, relative to `root`.
-pub(super) fn excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
+pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
         builder.add_line(None, pattern).map_err(|error| {
@@ -97,7 +97,7 @@ pub(super) fn walk(
                 continue;
             }
             is_empty = false;
-            match access.judge_file(&path, &metadata) {
+            match access.check_metadata(&path, &metadata) {
                 Ok(()) => {}
                 // Some paths below the directory may still be allowed.
                 Err(AccessRefusal::Outside) if metadata.is_dir() => {}
@@ -217,7 +217,7 @@ mod tests {
             "only/",
         ];
         let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-        let excludes = excludes(root, &patterns).unwrap();
+        let excludes = compile_excludes(root, &patterns).unwrap();
         let is_excluded =
             |path: &str, is_dir| excludes.matched(root.join(path), is_dir).is_ignore();
         for (path, is_dir, expected) in [
@@ -237,6 +237,6 @@ mod tests {
         ] {
             assert_eq!(is_excluded(path, is_dir), expected, "{path}");
         }
-        assert!(super::excludes(root, &["a{b".into()]).is_err());
+        assert!(super::compile_excludes(root, &["a{b".into()]).is_err());
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 /// Longest wait for an answer.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server and the pipes to it.
 pub struct Raw {
@@ -112,7 +112,7 @@ impl Raw {
 
     /// Waits until stderr contains a text, and returns all of stderr.
     pub fn wait_for_stderr(&self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
         loop {
             let written = self.stderr();
             if written.contains(text) {
@@ -192,7 +192,7 @@ impl Raw {
 
     /// Waits for the answer to a request. Earlier messages stay available to [`Self::message`].
     pub fn answer(&mut self, id: u64) -> Value {
-        self.answer_within(id, PATIENCE)
+        self.answer_within(id, ANSWER_TIMEOUT)
             .unwrap_or_else(|| panic!("no answer to {id}; stderr: {}", self.stderr()))
     }
 
@@ -229,7 +229,7 @@ impl Raw {
     pub fn rest(&mut self) -> Vec<Value> {
         let mut rest: Vec<Value> = self.unread.drain(..).collect();
         loop {
-            match self.lines.recv_timeout(PATIENCE) {
+            match self.lines.recv_timeout(ANSWER_TIMEOUT) {
                 Ok(message) => rest.push(message),
                 Err(RecvTimeoutError::Disconnected) => return rest,
                 Err(RecvTimeoutError::Timeout) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::raw::PATIENCE;
+use super::raw::ANSWER_TIMEOUT;
 
 /// The newest protocol version.
 pub const MODERN: &str = "2026-07-28";
@@ -79,8 +79,8 @@ impl Web {
     /// Opens a connection with the tests' timeout for answers.
     pub fn connect(&self) -> Connection {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(ANSWER_TIMEOUT)).unwrap();
         Connection {
             read: BufReader::new(stream),
         }

@@ -35,7 +35,10 @@ pub fn apply(document: &mut Value, transforms: &[fn(&mut Value)]) {
     }
 }
 
-const METHODS: [&str; 5] = ["get", "head", "post", "patch", "delete"];
+/// The methods of a path item (OpenAPI 3.0.3, "Path Item Object").
+const METHODS: [&str; 8] = [
+    "get", "put", "post", "delete", "options", "head", "patch", "trace",
+];
 
 /// The reference to the status of an operation, which the client replaces by an open enumeration.
 const STATUS: &str = "#/components/schemas/OperationStatus";

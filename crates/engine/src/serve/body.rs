@@ -21,7 +21,7 @@ const CHUNK_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The most bytes that one answer holds at any time. Tests of memory use it.
 #[cfg(test)]
-pub(crate) const MAX_HELD: usize = CHUNK_BYTES * (MAX_QUEUED_CHUNKS + 2);
+pub(crate) const MAX_HELD_BYTES: usize = CHUNK_BYTES * (MAX_QUEUED_CHUNKS + 2);
 
 /// A message to the body: a chunk, or `None` at the end. A body without the end message breaks off.
 type BodyMessage = Option<Bytes>;
@@ -161,7 +161,7 @@ mod tests {
         let mut stream = body.into_data_stream();
         let first = stream.next().await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(written.load(Ordering::SeqCst) <= MAX_HELD + first.len());
+        assert!(written.load(Ordering::SeqCst) <= MAX_HELD_BYTES + first.len());
         drop(stream);
         assert_eq!(error_kind.await.unwrap(), io::ErrorKind::BrokenPipe);
     }

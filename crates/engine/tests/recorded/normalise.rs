@@ -13,7 +13,7 @@ const NUMBERS: &str = "pid|duration|duration_ms|elapsed_time|monotonic_time|user
 const TEXTS: &str = "token_uuid|version|user_ids|machine";
 
 /// Normalises the answers of one recording. Each UUID gets a number, which is the same everywhere.
-pub(crate) struct Normaliser {
+pub(crate) struct Normalizer {
     directory: String,
     uuid: Regex,
     time: Regex,
@@ -25,7 +25,7 @@ pub(crate) struct Normaliser {
     uuids: Vec<String>,
 }
 
-impl Normaliser {
+impl Normalizer {
     /// Normalises one recording, whose files to import are in `directory`.
     pub(crate) fn new(directory: &str) -> Self {
         let regex = |text: &str| Regex::new(text).expect("a regular expression");

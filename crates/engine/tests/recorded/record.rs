@@ -8,7 +8,7 @@ use std::time::Duration;
 use contree_engine::{Listen, LocalConfig, ServeConfig, Server};
 use serde_json::Value;
 
-use crate::normalise::Normaliser;
+use crate::normalise::Normalizer;
 use crate::script::{self, ScriptRequest, Step};
 use crate::wire::{self, Answer};
 
@@ -64,7 +64,7 @@ pub(crate) async fn record_engine(socket: &Path) -> Result<String, Failure> {
     let directory = tempfile::tempdir()?;
     make_archive(directory.path())?;
     let directory = directory.path().to_string_lossy().into_owned();
-    let mut normaliser = Normaliser::new(&directory);
+    let mut normaliser = Normalizer::new(&directory);
     let mut variables = BTreeMap::from([("$directory".to_owned(), directory)]);
     let mut recording = String::new();
     for step in script::parse(include_str!("requests.txt")) {
@@ -156,7 +156,7 @@ async fn until(socket: &Path, path: &str, event: &str) -> Result<(), Failure> {
 fn format_exchange(
     request: &ScriptRequest,
     answer: &Answer,
-    normaliser: &mut Normaliser,
+    normaliser: &mut Normalizer,
 ) -> String {
     let mut text = format!("== {}\n{}\n", request.source, answer.status);
     for name in HEADERS {

@@ -200,7 +200,7 @@ impl<R: Read> Archive<R> {
             b'0' | 0 if path.ends_with(b"/") => MemberKind::Directory,
             b'0' | 0 | b'7' => MemberKind::File,
             b'S' => {
-                sparse = Some(self.old_sparse(block)?);
+                sparse = Some(self.read_old_sparse_map(block)?);
                 MemberKind::File
             }
             b'1' => MemberKind::Hardlink,
@@ -256,7 +256,7 @@ impl<R: Read> Archive<R> {
 
     /// Reads the map of an old GNU sparse file: four pieces in the header, the others in blocks
     /// after it.
-    fn old_sparse(&mut self, block: &HeaderBlock) -> Result<Sparse, TarError> {
+    fn read_old_sparse_map(&mut self, block: &HeaderBlock) -> Result<Sparse, TarError> {
         let mut map = Sparse::new(block.number(483, 12)?);
         let mut more = map.pieces(&block.0[386..482])? && block.0[482] != 0;
         while more {

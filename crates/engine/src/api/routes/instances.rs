@@ -42,7 +42,7 @@ pub(super) async fn spawn(
         ImageSelector::Uuid(uuid) => lookup::find(&engine, uuid).await,
         ImageSelector::Tag(tag) => lookup::find_tag(&engine, tag).await,
     }
-    .map_err(ApiError::missing_is_bad)?;
+    .map_err(ApiError::not_found_as_bad_request)?;
     let request = SpawnRequest {
         image: image.uuid.to_string(),
         ..request
