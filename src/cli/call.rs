@@ -21,6 +21,8 @@ use crate::tools::{
 
 /// Exit status if the tool fails.
 const TOOL_ERROR: u8 = 1;
+/// Exit status if the operation that the tool started was cancelled.
+const CANCELLED: u8 = 3;
 /// Exit status with `--raw` if the command's time limit expired, as of `timeout(1)`.
 const TIMED_OUT: u8 = 124;
 /// Exit status with `--raw` if the tool or this program fails, so that no command has a status.
@@ -57,7 +59,7 @@ ARG is a JSON object, or KEY=VALUE: text for string parameters, JSON for others.
 appends to it. KEY=@FILE and KEY=@- take the value from a file and from standard input; KEY=@@x is the text `@x`. On a \
 terminal, the program prompts for missing secrets.
 
-Exit status: 0, 1 if the tool fails, 2 for a wrong command line. With --raw: the command's own status, 128+N if signal \
+Exit status: 0, 1 if the tool fails, 2 for a wrong command line, 3 if the operation was cancelled. With --raw: the command's own status, 128+N if signal \
 N killed it, 124 if its time limit expired, 125 if the tool fails or its output cannot be written, 141 if the reader closed \
 standard output, 128+N if signal N ended the call.")]
 pub(super) struct Call {
@@ -158,6 +160,7 @@ impl Call {
             Ok(answer) if self.raw => print_raw(shape(tool), &answer, &raw),
             Ok(answer) => match print_json(&answer.structured) {
                 0 if answer.is_failure => TOOL_ERROR,
+                0 if tool.task.is_some() && answer.structured["status"] == "CANCELLED" => CANCELLED,
                 status => status,
             },
             // The reader closed standard output, which cancelled the call. That is not an error to

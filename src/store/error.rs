@@ -4,5 +4,15 @@ use contree_sqlite::DbError;
 
 /// A failure to read or write the store.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub(crate) struct StoreError(#[from] DbError);
+pub(crate) enum StoreError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The record must outlive the process, but the store is in memory, since its file cannot be
+    /// opened.
+    #[error("nothing was stored: {why}; then restart the server")]
+    InMemory {
+        /// The reason, with the remedy.
+        why: String,
+    },
+}

@@ -41,6 +41,8 @@ struct StoreState {
     directory: Option<PathBuf>,
     connection: Mutex<Option<Connection>>,
     notes: Mutex<Vec<String>>,
+    /// The reason why a store with a directory is in memory.
+    in_memory_because: Mutex<Option<String>>,
 }
 
 impl Store {
@@ -59,6 +61,7 @@ impl Store {
             directory,
             connection: Mutex::default(),
             notes: Mutex::default(),
+            in_memory_because: Mutex::default(),
         }))
     }
 
@@ -96,6 +99,24 @@ impl Store {
             Ok(result)
         })
         .await
+    }
+
+    /// Runs statements like [`write`](Self::write), for records that must outlive the process: ids
+    /// that a caller uses later, and credentials.
+    ///
+    /// # Errors
+    /// If SQLite fails, or if the file could not be opened. Then nothing is written.
+    pub(crate) async fn write_durably<T: Send + 'static>(
+        &self,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // The first use opens the file, or replaces it by a store in memory.
+        self.with(|_| Ok(())).await?;
+        let reason = self.0.in_memory_because.lock();
+        if let Some(why) = reason.unwrap_or_else(PoisonError::into_inner).clone() {
+            return Err(StoreError::InMemory { why });
+        }
+        self.write(statements).await
     }
 
     async fn with<T: Send + 'static>(
@@ -172,6 +193,10 @@ impl StoreState {
             }
             Err(error) => error,
         };
+        *self
+            .in_memory_because
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
         self.note(format!(
             "{error}; until the server restarts, tools keep their state in memory only"
         ));

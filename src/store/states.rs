@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::now;
 use contree_sqlite::DbError;
@@ -36,7 +37,13 @@ pub(crate) struct StoredDirectoryState {
     pub(crate) files: Vec<StateFile>,
 }
 
+/// Size of a new id in bits. JSON readers that use floating-point numbers keep such a number exact.
+const ID_BITS: u32 = 48;
+
 /// Stores a state and returns its id. An equal state keeps the id it already has.
+///
+/// A new id is random. Counted ids would start again in a new store, and an id from the old store
+/// would then mean another directory.
 pub(crate) fn insert(
     c: &Connection,
     backend: &str,
@@ -59,21 +66,37 @@ pub(crate) fn insert(
         return Ok(id);
     }
     let size = i64::try_from(files.len()).unwrap_or(i64::MAX);
+    let id = new_id(c)?;
     c.execute(
-        "INSERT INTO states (backend, digest, source, files, size, used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        params![backend, digest, source, files, size, now()],
+        "INSERT INTO states (id, backend, digest, source, files, size, used_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![id, backend, digest, source, files, size, now()],
     )?;
-    let id = c.last_insert_rowid();
     c.execute(
         "DELETE FROM states WHERE id IN (
             SELECT id FROM (
                 SELECT id, sum(size) OVER newest AS bytes, row_number() OVER newest AS position FROM states
-                WINDOW newest AS (ORDER BY used_at DESC, id DESC)
+                WINDOW newest AS (ORDER BY used_at DESC, id = ?3 DESC, id DESC)
             ) WHERE bytes > ?1 AND position > ?2
         )",
-        [MAX_TOTAL_BYTES, ALWAYS_KEPT],
+        [MAX_TOTAL_BYTES, ALWAYS_KEPT, id],
     )?;
     Ok(id)
+}
+
+/// A random id that no state has.
+fn new_id(c: &Connection) -> Result<i64, DbError> {
+    loop {
+        let (_, random) = Uuid::new_v4().as_u64_pair();
+        let id = i64::try_from(random & ((1 << ID_BITS) - 1)).unwrap_or_default();
+        let is_taken: bool = c.query_row(
+            "SELECT EXISTS (SELECT 1 FROM states WHERE id = ?1)",
+            [id],
+            |row| row.get(0),
+        )?;
+        if id > 0 && !is_taken {
+            return Ok(id);
+        }
+    }
 }
 
 /// Finds a state by its id. A state that cannot be decoded counts as missing.
@@ -106,6 +129,19 @@ pub(crate) fn touch(c: &Connection, id: i64) -> Result<(), DbError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_from_another_store_means_no_state_here() {
+        let mut ids = std::collections::HashSet::new();
+        for _ in 0..50 {
+            let c = super::super::in_memory().unwrap();
+            let id = insert(&c, "b", "0", "/s", b"[]").unwrap();
+            assert!(id > 0 && id < 1 << ID_BITS);
+            assert!(ids.insert(id), "{id} was given twice");
+            assert_eq!(insert(&c, "b", "0", "/s", b"[]").unwrap(), id);
+            assert!(find(&c, id).unwrap().is_some());
+        }
+    }
 
     #[test]
     fn an_equal_state_keeps_its_id_and_old_states_are_deleted() {

@@ -561,6 +561,35 @@ mod raw {
         assert!(stderr(&output).contains("cancelled"), "{}", stderr(&output));
         assert_eq!(cloud.stub.statuses(), [("CANCELLED".to_owned(), 1)].into());
     }
+
+    #[test]
+    fn a_run_that_somebody_else_cancelled_is_no_success() {
+        let cloud = CloudSetup::new();
+        for (arguments, status) in [(&[][..], 3), (&["--raw"][..], 125)] {
+            let child = cloud
+                .home
+                .command_for(&cloud.url)
+                .arg("call")
+                .args(arguments)
+                .args(["run", "image=tag:base", "command=sleep"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let until = Instant::now() + Duration::from_secs(30);
+            while !cloud.stub.statuses().contains_key("EXECUTING") && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            cloud.stub.cancel_all();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));
+        }
+        // Looking at a cancelled operation succeeds.
+        let listed = cloud.good(&["list_operations"]);
+        let id = listed["operations"][0]["uuid"].as_str().unwrap().to_owned();
+        let shown = cloud.good(&["get_operation", &format!("operation_id={id}")]);
+        assert_eq!(shown["status"], "CANCELLED");
+    }
 }
 
 mod on_the_engine {

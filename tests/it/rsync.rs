@@ -258,6 +258,41 @@ fn a_state_of_another_backend_is_refused() {
 }
 
 #[test]
+fn an_id_from_a_lost_store_names_no_state() {
+    let mut session = Session::new();
+    let tree = session.tree();
+    write(&tree.join("a.txt"), "a");
+    let lost = session.sync(&tree)["directory_state_id"].clone();
+    let mut command = session.home.command_for(&session.url);
+    command.env("CONTREE_STATE_DIR", session.home.path().join("new"));
+    let mut other = Raw::initialized(command, "2025-11-25");
+    write(&tree.join("a.txt"), "b");
+    let state = other.good("rsync", json!({"source": tree, "destination": "/app"}));
+    assert_ne!(state["directory_state_id"], lost);
+    let error = other.bad(
+        "run",
+        json!({"image": "tag:base", "command": "x", "directory_state_id": lost}),
+    );
+    assert!(error.contains("no directory state"), "{error}");
+    assert!(session.stub.spawned().is_empty());
+}
+
+#[test]
+fn a_state_that_cannot_be_stored_is_an_error() {
+    let session = Session::new();
+    let tree = session.tree();
+    write(&tree.join("a.txt"), "a");
+    let file = session.home.path().join("file");
+    fs::write(&file, "").unwrap();
+    let mut command = session.home.command_for(&session.url);
+    command.env("CONTREE_STATE_DIR", file.join("below"));
+    let mut other = Raw::initialized(command, "2025-11-25");
+    let error = other.bad("rsync", json!({"source": tree, "destination": "/app"}));
+    assert!(error.contains("nothing was stored"), "{error}");
+    assert!(error.contains("cannot open"), "{error}");
+}
+
+#[test]
 fn a_single_file_is_sent_to_its_destination() {
     let mut session = Session::new();
     let file = session.tree().join("one.txt");

@@ -193,7 +193,7 @@ async fn store_state(
         })
         .collect();
     let source = source.to_string_lossy().into_owned();
-    let written = cx.session().store().write(move |c| {
+    let written = cx.session().store().write_durably(move |c| {
         let files = serde_json::to_vec(&files).unwrap_or_default();
         let mut digest = Sha256::new();
         digest.update(source.as_bytes());

@@ -131,6 +131,16 @@ impl Stub {
         id
     }
 
+    /// Cancels all running operations, as another client would.
+    pub fn cancel_all(&self) {
+        for operation in self.lock().operations.values_mut() {
+            if operation["status"] == "EXECUTING" {
+                operation["status"] = json!("CANCELLED");
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
     /// Returns the number of operations by status.
     pub fn statuses(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
