@@ -20,8 +20,8 @@ use crate::Error;
 
 /// The address, credentials, timeouts and retry policy of a client.
 ///
-/// The address is `https://HOST/…`, `http://` to this machine, or `unix:PATH`. Its `Debug` output
-/// and its errors never show the token.
+/// The address is `https://HOST/…`, `http://` to this machine, or `unix:PATH`. The `Debug` output
+/// and the errors of a backend never show the token.
 ///
 /// ```
 /// use contree::Backend;
@@ -53,7 +53,7 @@ pub(crate) enum Address {
 impl Backend {
     /// Creates a backend at `url`, without credentials.
     ///
-    /// A trailing slash, and a trailing `/v1`, which the client adds itself, are ignored.
+    /// A trailing slash or `/v1` is ignored, since the client adds `/v1` itself.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for:
@@ -225,7 +225,7 @@ impl Address {
             ));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(invalid_url("it has a query or fragment"));
+            return Err(invalid_url("it has a query or fragment: remove it"));
         }
         match url.scheme() {
             "https" => {}

@@ -18,7 +18,7 @@ pub struct RetryPolicy {
     /// The delay before the first retry. It doubles with each retry, and a random time of at most
     /// the same length is added.
     pub base_delay: Duration,
-    /// The longest delay without a `Retry-After`.
+    /// The longest delay before the random time is added. A `Retry-After` may be longer.
     pub max_delay: Duration,
     /// The longest `Retry-After` that the client waits for. An answer that asks for more is
     /// returned to the caller.

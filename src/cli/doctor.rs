@@ -271,7 +271,7 @@ fn sandbox(setup: &Setup) -> Vec<DoctorCheck> {
             )];
         }
     };
-    // Calls do the same, so that the checks apply to them.
+    // Tool calls request a control group in the same way, so that the checks apply to them.
     contree_engine::ControlGroups::enter(false);
     let checks = engine::diagnose(&config).into_iter();
     checks

@@ -72,7 +72,7 @@ pub(super) struct Options {
     obsolete: ObsoleteOptions,
 }
 
-/// Options of the reference server, which are accepted without effect.
+/// Options of the first release, which are accepted without effect.
 #[derive(Args, Debug, Clone, Default)]
 struct ObsoleteOptions {
     #[arg(long, global = true, hide = true)]
@@ -132,7 +132,10 @@ impl Options {
     /// The selection of offered tools.
     ///
     /// # Errors
-    /// An unknown name, with the closest known one, or an empty selection.
+    /// - An invalid `CONTREE_READ_ONLY`.
+    /// - An option without names, or an unknown name, with the closest known one.
+    /// - A named tool that changes something, together with `--read-only`.
+    /// - An empty selection.
     pub(super) fn tool_selection(
         &self,
         environment: &Environment,
@@ -172,7 +175,7 @@ impl Options {
         }
     }
 
-    /// The level of logging: the option, else the first release's variable, else warnings.
+    /// The level of logging: the option, else `CONTREE_MCP_LOG_LEVEL`, else warnings.
     pub(super) fn level(&self, environment: &Environment) -> LogLevel {
         let from_variable =
             || LogLevel::from_str(environment.get("CONTREE_MCP_LOG_LEVEL")?, true).ok();

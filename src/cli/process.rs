@@ -1,4 +1,4 @@
-//! The errors of the process and the runtime of a command.
+//! The runtime of a command, and the errors of its process.
 
 use std::io;
 

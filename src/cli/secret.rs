@@ -10,12 +10,12 @@ use super::signals;
 pub(super) enum SecretError {
     #[error(transparent)]
     Process(#[from] ProcessError),
-    #[error("{name}: {source}")]
+    #[error("cannot read `{name}` from the terminal: {source}; give it as `{name}=@FILE`")]
     Terminal {
         name: String,
         source: std::io::Error,
     },
-    #[error("{name}: {source}")]
+    #[error("cannot read `{name}`: {source}")]
     Reading {
         name: String,
         source: tokio::task::JoinError,
@@ -35,16 +35,17 @@ pub(super) fn ask(name: &str) -> Result<String, SecretError> {
     let hidden = Arc::new(Mutex::new(None::<HiddenInput>));
     let runtime = runtime()?;
     let secret = runtime.block_on(async {
-        let on_signal = hidden.clone();
+        let hidden_on_signal = hidden.clone();
         signals::on_end(move |status| {
             // The lock is held until the exit, so that nothing changes the terminal again.
-            let mut hidden = lock(&on_signal);
+            let mut hidden = lock(&hidden_on_signal);
             if hidden.take().is_some() {
                 eprintln!();
             }
             std::process::exit(status.into());
         })?;
-        // Set before the prompt, since a program may type as soon as it sees the prompt.
+        // The input is hidden before the prompt, since a program may type as soon as it sees the
+        // prompt.
         {
             let mut hidden = lock(&hidden);
             *hidden = Some(HiddenInput::start().map_err(failed)?);
@@ -59,7 +60,7 @@ pub(super) fn ask(name: &str) -> Result<String, SecretError> {
             .map_err(failed)
     });
     lock(&hidden).take();
-    // After an interrupt, the exit does not wait for the reading thread.
+    // The exit does not wait for a thread that still reads.
     runtime.shutdown_background();
     secret
 }

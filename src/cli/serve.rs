@@ -12,7 +12,7 @@ use super::{USAGE, signals};
 use crate::mcp::{self, HttpOptions, HttpServer, ServeError};
 use crate::tools::Session;
 
-/// Time limit for the end of the session, once everything is cancelled.
+/// Time limit for cancelling the session's operations.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
 
 pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {

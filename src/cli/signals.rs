@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::process::ProcessError;
 
-/// Calls `on_first` with the matching exit status at the first such signal, and exits at the
-/// second.
+/// Calls `on_first` with the signal's exit status at the first signal that requests the end. Exits
+/// at the second.
 ///
 /// # Errors
 /// If the process cannot listen for signals.

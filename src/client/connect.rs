@@ -24,6 +24,7 @@ pub(crate) struct ClientState {
     /// The HTTP client for uploads. It has no idle timeout, since a server sends nothing while it
     /// receives.
     uploads: Arc<OnceLock<reqwest::Client>>,
+    /// An object that must live as long as the client, such as the embedded engine.
     guard: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -114,7 +115,8 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
         #[cfg(not(unix))]
         Address::Unix(_) => {
             return Err(Error::InvalidArgument(
-                "this system has no unix sockets: give the backend as `https://`".into(),
+                "this system has no unix sockets: give the backend's URL as `https://HOST/…`"
+                    .into(),
             ));
         }
     };

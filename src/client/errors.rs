@@ -43,7 +43,7 @@ impl From<reqwest::Error> for Error {
             Self::Timeout(text)
         } else if error.is_builder() {
             Self::InvalidArgument(format!(
-                "the request cannot be built, since a name or path in it is too long: {text}"
+                "the request cannot be built, since a name or path in it is too long: {text}; shorten it"
             ))
         } else {
             Self::Connection(text)
@@ -51,7 +51,7 @@ impl From<reqwest::Error> for Error {
     }
 }
 
-/// The body of an error response; `()` for an operation without one.
+/// The body of an error response; `()` if the API defines none for the request.
 trait ErrorBody {
     fn message(&self, status: StatusCode) -> String;
 }

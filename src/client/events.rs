@@ -38,7 +38,7 @@ pub enum Payload {
     Stderr(Chunk),
     /// A process ended.
     Exit(types::EventDataExit),
-    /// A stream exceeded the recorded size.
+    /// A stream is longer than the part that the backend records.
     Truncated(types::EventDataTruncated),
     /// The upper directory exceeded its size limit.
     SizeCap(types::EventDataSizeCap),
@@ -97,9 +97,9 @@ impl Event {
     /// Reads an event from its JSON form.
     ///
     /// # Errors
-    /// [`Error::Protocol`] if `text` is not an event. The same holds for invalid data in an event
-    /// that the output or the result depends on. Every other unknown or invalid event becomes
-    /// [`Payload::Unknown`].
+    /// [`Error::Protocol`] if `text` is not an event, or if it is a `stdout`, `stderr`, `exit` or
+    /// `completion` event with invalid data. Other events that are unknown or have invalid data
+    /// become [`Payload::Unknown`].
     pub fn from_json(text: &str) -> Result<Self, Error> {
         let json: EventJson = serde_json::from_str(text).map_err(|error| {
             Error::Protocol(format!(

@@ -21,7 +21,7 @@ use crate::Error;
 pub enum ImageRef {
     /// An image by its UUID.
     Uuid(Uuid),
-    /// The image behind a tag, without the `tag:` prefix.
+    /// The image that a tag points to. The text is the tag without the prefix `tag:`.
     Tag(String),
 }
 
@@ -34,7 +34,7 @@ impl FromStr for ImageRef {
                 Ok(Self::Tag(tag.to_owned()))
             } else {
                 Err(Error::InvalidArgument(format!(
-                    "`{text}` is not a valid tag: use segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`"
+                    "`{text}` is not a valid tag: begin with a letter or digit, and use segments of letters, digits, `_` and `-`, joined by `:`, `/` or `.`"
                 )))
             };
         }

@@ -160,7 +160,7 @@ async fn fetch(
             .map_err(Error::io(destination))?;
     }
     file.flush().await.map_err(Error::io(destination))?;
-    if content.size.is_some_and(|promised| promised != size) {
+    if content.size.is_some_and(|announced| announced != size) {
         return Err(Error::Connection(format!(
             "only {size} bytes of the file arrived"
         )));

@@ -51,7 +51,8 @@ impl Client {
 
     /// Follows a run to its end, passes each event to `watch`, and returns the outcome.
     ///
-    /// If the event stream fails for good, the client waits for the operation's record instead.
+    /// If the event stream fails and retries do not help, the client waits for the operation's
+    /// record instead.
     ///
     /// # Errors
     /// If neither the events nor the record can be read. A failing command is not an error.
@@ -88,14 +89,14 @@ impl Client {
     /// indefinitely.
     ///
     /// # Errors
-    /// [`Error::WaitTimedOut`] if it has not ended by then; it keeps running.
+    /// [`Error::WaitTimedOut`] if the operation has not ended within `timeout`; it keeps running.
     pub async fn wait(
         &self,
         operation: Uuid,
         timeout: Option<Duration>,
     ) -> Result<types::OperationResponse, Error> {
-        /// The pause between two requests is the time waited so far divided by this number, so that
-        /// the end is noticed late by at most this fraction.
+        /// The client pauses for the time waited so far divided by this number. It thus notices the
+        /// end late by about one eighth of that time at most.
         const PAUSE_DIVISOR: u32 = 8;
         const MIN_PAUSE: Duration = Duration::from_millis(25);
         const MAX_PAUSE: Duration = Duration::from_secs(2);

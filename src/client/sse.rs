@@ -25,7 +25,7 @@ pub(super) struct SseDecoder {
     has_data: bool,
 }
 
-/// A line of the stream is too long to be an event.
+/// The error for a line that is longer than [`MAX_LINE`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LineTooLong;
 
@@ -61,7 +61,8 @@ impl SseDecoder {
                     self.frame.data.push_str(value);
                     self.has_data = true;
                 }
-                // The events contain their ids; a line that begins with a colon is a comment.
+                // `id` is not needed, since the events contain their ids. A line that begins with a
+                // colon is a comment.
                 _ => {}
             }
         }

@@ -7,13 +7,16 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// State shared by the transport, which ends the session, and the calls, which react to that.
 #[derive(Clone)]
 pub(super) struct CallShutdown {
+    /// Cancelled when the process is asked to stop.
     stop: CancellationToken,
+    /// Cancelled when all calls are.
     over: CancellationToken,
     calls: TaskTracker,
 }
 
 impl CallShutdown {
-    /// `stop` is cancelled when a signal asks the process to end.
+    /// Creates the state of a process without calls. `stop` is cancelled when a signal asks the
+    /// process to end.
     pub(super) fn new(stop: CancellationToken) -> Self {
         let calls = TaskTracker::new();
         // `TaskTracker::wait` returns only on a closed tracker.

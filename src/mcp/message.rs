@@ -5,7 +5,8 @@ use serde::de::IgnoredAny;
 
 use super::line_reader::request_id;
 
-/// Most JSON values in a message. A value may take two bytes as text and far more in memory.
+/// Maximum number of JSON values in a message. A value may take two bytes as text and far more in
+/// memory.
 const MAX_VALUES: usize = 200_000;
 
 /// Reason in [`ParseOutcome::Ignored`] for an unknown notification.
@@ -16,6 +17,7 @@ pub(super) enum ParseOutcome {
     Message(Box<ClientJsonRpcMessage>),
     /// Several messages on one line.
     Several(Vec<Vec<u8>>),
+    /// A text that gets no answer, with the reason.
     Ignored(&'static str),
     /// The error to answer, and the id of the request if it is known.
     Refused(Option<RequestId>, ErrorData),
@@ -88,8 +90,9 @@ fn unparsable(line: &[u8], error: &serde_json::Error) -> ParseOutcome {
         // two programs.
         return ParseOutcome::Ignored("not JSON");
     };
-    let deep = serde_json::from_slice::<IgnoredAny>(line).is_ok();
-    let why = if deep {
+    // `IgnoredAny` accepts any depth, so the text is valid JSON and only nested too deeply.
+    let is_too_deep = serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    let why = if is_too_deep {
         "the message is nested too deeply; send such content by path".to_owned()
     } else {
         format!("not JSON: {error}")

@@ -24,9 +24,9 @@ use super::tasks::Tasks;
 use super::tool_calls::ToolCalls;
 use crate::tools::Session;
 
-/// Methods with known parameters. rmcp treats a request with malformed parameters as one of an
-/// unknown method, and this list tells them apart. `initialize` and `logging/setLevel` are absent,
-/// since protocol 2026-07-28 has neither.
+/// Methods with known parameters. rmcp reports malformed parameters as an unknown method; this list
+/// tells the two cases apart. `initialize` and `logging/setLevel` are absent, since protocol
+/// 2026-07-28 has neither.
 const KNOWN_METHODS: &[&str] = &[
     "tools/call",
     "tools/list",
@@ -54,7 +54,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Creates a server of `session`, which ends through `shutdown`.
+    /// Creates a server of `session`. Its calls end when `shutdown` cancels them.
     pub(super) fn new(session: Arc<Session>, shutdown: CallShutdown) -> Self {
         let tasks = Arc::new(Tasks::new(session.clone()));
         Self {

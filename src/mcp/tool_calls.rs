@@ -21,9 +21,9 @@ use super::result;
 use super::tasks::{RunningTaskGuard, TASK_DELAY, Tasks};
 use crate::tools::{self, Context, Handlers, Session, ToolAnswer, ToolError};
 
-/// Most calls that run at once; further calls wait.
+/// Maximum number of calls that run at once; further calls wait.
 const MAX_RUNNING: usize = 256;
-/// Most calls that wait; further calls are refused.
+/// Maximum number of calls that wait; further calls are refused.
 const MAX_WAITING: usize = 16 * 1024;
 
 /// Tool calls of all sessions of this process, running or waiting for a permit.
@@ -189,7 +189,7 @@ impl ToolCalls {
                 tokio::time::sleep(TASK_DELAY).await;
                 loop {
                     progress.operation().await;
-                    // The handler may have given the operation up in between.
+                    // The handler may have given the operation up since then.
                     if let Some(operation) = progress.pin_operation() {
                         return operation;
                     }
@@ -256,10 +256,10 @@ impl ToolCalls {
 /// versions (SEP-2663, backward compatibility). Some clients declare the extension to every server,
 /// then negotiate an older version and do not follow tasks.
 fn accepts_tasks(context: &RequestContext<RoleServer>) -> bool {
-    let knows = context
+    let has_tasks = context
         .protocol_version()
         .is_some_and(|version| !version.has_initialize());
-    knows
+    has_tasks
         && context
             .client_capabilities()
             .is_some_and(|capabilities| capabilities.supports_tasks())
@@ -273,9 +273,9 @@ async fn run_handler(
     progress: Arc<CallProgress>,
     stop: CancellationToken,
 ) -> Result<ToolAnswer, ToolError> {
-    let tool = Context::new(session, progress, stop).with_pages(pages);
+    let cx = Context::new(session, progress, stop).with_pages(pages);
     let arguments = request.arguments.unwrap_or_default();
-    tools::dispatch(&Handlers, &request.name, arguments, &tool).await
+    tools::dispatch(&Handlers, &request.name, arguments, &cx).await
 }
 
 /// A call that waits for its permit. It is counted until dropped.

@@ -3,8 +3,8 @@
 //! It replaces rmcp's own stdio transport, for four reasons:
 //!
 //! - An overlong request is answered instead of dropped.
-//! - The end of the input is withheld while calls run, so that their progress and answers are
-//!   written.
+//! - The end of the input is withheld from rmcp for some seconds while calls run, so that their
+//!   progress and answers are written.
 //! - Reading stops while the client leaves answers unread.
 //! - Notifications before the first request are ignored instead of ending the session.
 
@@ -24,9 +24,9 @@ use super::call_shutdown::CallShutdown;
 use super::line_reader::{InputLine, LineReader, MAX_MESSAGE_BYTES};
 use super::message::{ParseOutcome, invalid, parse};
 
-/// Most bytes of unwritten answers before reading stops.
+/// Maximum number of bytes of unwritten answers before reading stops.
 const MAX_BACKLOG_BYTES: usize = 32 * 1024 * 1024;
-/// Approximate cost of an unwritten answer besides its bytes.
+/// Approximate memory that an unwritten answer takes besides its text.
 const BACKLOG_OVERHEAD_BYTES: usize = 1024;
 
 /// How long calls in flight may continue after the end of the input.
@@ -34,12 +34,14 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(3);
 
+/// Transport with one message per line.
 pub(super) struct LineTransport<R, W> {
     lines: LineReader<R>,
     writer: MessageWriter<W>,
     shutdown: CallShutdown,
-    /// Messages of a line with several messages that are not yet returned.
+    /// The remaining messages of a line that had several.
     queued: VecDeque<Vec<u8>>,
+    /// Whether the first request has been read.
     started: bool,
     end_of_input: Option<EndOfInput>,
 }
@@ -47,6 +49,7 @@ pub(super) struct LineTransport<R, W> {
 /// Deadlines after the end of the input, or after the process was asked to stop.
 struct EndOfInput {
     grace_until: Instant,
+    /// When the clean-up of cancelled calls must end; `None` before they are cancelled.
     cancelled_at: Option<Instant>,
 }
 
@@ -234,7 +237,7 @@ impl<W: AsyncWrite + Unpin + Send + 'static> MessageWriter<W> {
         }
     }
 
-    /// Resolves when fewer bytes are unwritten than the bound.
+    /// Resolves when the unwritten bytes are below [`MAX_BACKLOG_BYTES`].
     async fn drained(&self) {
         loop {
             let decreased = self.backlog.decreased.notified();

@@ -32,7 +32,7 @@ pub trait ToolResult {
 pub struct ToolAnswer {
     /// A JSON object that matches the tool's output schema.
     pub structured: Value,
-    /// The same as text.
+    /// The same content as text.
     pub text: String,
     /// Resources of this server to follow up with.
     pub links: Vec<ResourceLink>,
@@ -79,7 +79,7 @@ impl ToolAnswer {
     /// Renders a result.
     ///
     /// # Errors
-    /// If the result cannot be serialised, which no result type allows.
+    /// If the result cannot be serialised. Every result type of this crate can be.
     pub(super) fn of<T: ToolResult + Serialize>(result: T) -> Result<Self, ToolError> {
         let structured = serde_json::to_value(&result)
             .map_err(|error| ToolError::internal("cannot serialise the result", error))?;

@@ -80,8 +80,8 @@ pub(super) struct ArgumentProblems(pub(super) Vec<ArgumentProblem>);
 impl fmt::Display for ArgumentProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, problem) in self.0.iter().enumerate() {
-            let line_end = if at == 0 { "" } else { "\n" };
-            write!(f, "{line_end}{problem}")?;
+            let separator = if at == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
         }
         Ok(())
     }

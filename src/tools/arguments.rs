@@ -25,8 +25,8 @@ pub(super) fn normalise(
     null_values: &[&str],
     sent: Arguments,
 ) -> Result<Arguments, ToolError> {
-    let none = Map::new();
-    let properties = schema["properties"].as_object().unwrap_or(&none);
+    let empty = Map::new();
+    let properties = schema["properties"].as_object().unwrap_or(&empty);
     let mut accepted = Arguments::new();
     let mut problems = Vec::new();
     for (name, value) in sent {
@@ -98,7 +98,8 @@ fn unknown(tool: &str, name: &str, properties: &Map<String, Value>) -> ArgumentP
     }
 }
 
-/// Converts one value, or returns the problem with it. `path` names the value in messages.
+/// Converts one value, or returns the problem with it. `path` names the value in messages. With
+/// `nulls`, the value may be a map with null values.
 fn convert(
     path: &str,
     schema: &Value,
@@ -157,7 +158,8 @@ fn convert(
     Ok(value)
 }
 
-/// Converts a value to a string. Other numbers are refused: a version `3.10` would become `3.1`.
+/// Converts a value to a string. Numbers with a fraction are refused: a version `3.10` would become
+/// `3.1`.
 fn text(value: Value) -> Result<Value, Value> {
     match value {
         Value::String(_) => Ok(value),

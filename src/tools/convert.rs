@@ -11,7 +11,7 @@ use crate::types;
 /// Exit code that the API reports for a command killed by a signal.
 const KILLED: i64 = -1;
 
-/// Rounds seconds to milliseconds.
+/// Rounds a time in seconds to whole milliseconds. The result is in seconds.
 pub(super) fn seconds(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

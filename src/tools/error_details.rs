@@ -1,12 +1,13 @@
-//! Message, hint and cause, which every error of a tool has.
+//! Details of a tool's error: message, hint and cause.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-/// Bytes of a message or hint that are shown, and how many of them come from its end.
+/// Maximum number of bytes that are shown of a message or hint.
 const MAX_BYTES: usize = 4_000;
+/// How many of these bytes come from the end of a longer text.
 const TAIL_BYTES: usize = 1_000;
 
 /// Details of an error: the message, a hint that says what to do, and the cause.
@@ -56,7 +57,7 @@ impl ErrorDetails {
         });
     }
 
-    /// Exempts the message from shortening, because the caller chose the bound of its length.
+    /// Exempts the message from shortening, because the caller has bounded its length.
     pub(super) fn show_whole(&mut self) {
         self.whole = true;
     }
@@ -68,8 +69,8 @@ impl ErrorDetails {
 
     /// Removes "the backend answered" and the status from the message.
     pub(super) fn remove_status(&mut self) {
-        let own = self.message.strip_prefix("the backend answered ");
-        if let Some((_status, message)) = own.and_then(|answer| answer.split_once(": ")) {
+        let answer = self.message.strip_prefix("the backend answered ");
+        if let Some((_status, message)) = answer.and_then(|answer| answer.split_once(": ")) {
             self.message = message.to_owned();
         }
     }

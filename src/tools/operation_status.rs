@@ -37,7 +37,7 @@ impl OperationSnapshot {
 /// State of an operation.
 #[derive(Clone, Debug)]
 pub enum OperationState {
-    /// Not ended. The text is a status message.
+    /// Waiting or running. The text is a status message.
     Working(String),
     /// Ended, with the answer of its call.
     Ended(Result<ToolAnswer, ToolError>),

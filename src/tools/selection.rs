@@ -17,7 +17,7 @@ use super::{
 pub struct ToolSelection {
     /// Names of the offered tools; `None` for all.
     chosen: Option<BTreeSet<&'static str>>,
-    /// The options that made the selection.
+    /// The options that made the selection, as a command line has them.
     why: String,
 }
 
@@ -141,7 +141,7 @@ impl ToolSelection {
             .is_none_or(|chosen| chosen.contains(tool))
     }
 
-    /// Iterates over the offered tools, in the order of the list.
+    /// Iterates over the offered tools, in the order of [`TOOLS`].
     pub fn tools(&self) -> impl Iterator<Item = &'static Tool> {
         TOOLS.iter().filter(|tool| self.has(tool.name))
     }
@@ -177,7 +177,7 @@ impl ToolSelection {
         }
         match render(INSTRUCTIONS_TEMPLATE, &self.facts()) {
             Ok(text) => text.trim().to_owned(),
-            // Cannot happen: a test renders the instructions for every selection.
+            // Not expected: a test renders the instructions for many selections.
             Err(error) => {
                 tracing::warn!("{error}");
                 String::new()
@@ -303,14 +303,19 @@ mod tests {
 
     #[test]
     fn instructions_mention_only_offered_tools() {
-        for offer in selections() {
-            let text = offer.instructions();
-            assert!(!text.is_empty(), "{}", offer.why);
-            assert!(text.len() <= 2_500, "{}: {} bytes", offer.why, text.len());
+        for selection in selections() {
+            let text = selection.instructions();
+            assert!(!text.is_empty(), "{}", selection.why);
+            assert!(
+                text.len() <= 2_500,
+                "{}: {} bytes",
+                selection.why,
+                text.len()
+            );
             for word in text.split('`').skip(1).step_by(2) {
                 let name = word.split('(').next().unwrap_or_default();
                 let known = TOOLS.iter().any(|tool| tool.name == name);
-                assert!(!known || offer.has(name), "{}: {word}", offer.why);
+                assert!(!known || selection.has(name), "{}: {word}", selection.why);
             }
         }
     }
@@ -320,24 +325,25 @@ mod tests {
         let whole = ToolSelection::default();
         assert_eq!(whole.tools().count(), TOOLS.len());
         assert_eq!(whole.instructions(), INSTRUCTIONS);
-        for offer in selections() {
-            let names: Vec<&str> = offer.tools().map(|tool| tool.name).collect();
+        for selection in selections() {
+            let names: Vec<&str> = selection.tools().map(|tool| tool.name).collect();
             assert!(!names.is_empty());
-            for prompt in offer.prompts() {
+            for prompt in selection.prompts() {
                 assert!(prompt.tools.iter().all(|tool| names.contains(tool)));
             }
-            for resource in offer.resources() {
+            for resource in selection.resources() {
                 assert!(names.contains(&resource.tool));
             }
-            let facts = offer.facts();
+            let facts = selection.facts();
             assert_eq!(facts["tools"].as_object().unwrap().len(), names.len());
         }
     }
 
     #[test]
     fn options_select_the_named_tools() {
-        let names =
-            |offer: &ToolSelection| -> Vec<&str> { offer.tools().map(|tool| tool.name).collect() };
+        let names = |selection: &ToolSelection| -> Vec<&str> {
+            selection.tools().map(|tool| tool.name).collect()
+        };
         let read_only = ToolSelection::choose(true, &[], &[]).unwrap();
         assert!(read_only.tools().all(|tool| tool.hints.read_only));
         assert!(read_only.has("read_file") && !read_only.has("run") && !read_only.has("download"));

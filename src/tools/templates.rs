@@ -26,9 +26,9 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
 /// instructions and version.
 #[must_use]
 pub fn facts() -> Map<String, Value> {
-    static FACTS_READ: LazyLock<Map<String, Value>> =
+    static PARSED_FACTS: LazyLock<Map<String, Value>> =
         LazyLock::new(|| serde_json::from_str(FACTS).unwrap_or_default());
-    FACTS_READ.clone()
+    PARSED_FACTS.clone()
 }
 
 /// Renders the template `name`. An undefined variable is an error unless the template tests for it.

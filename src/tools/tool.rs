@@ -32,7 +32,7 @@ pub struct Tool {
     pub hints: ToolHints,
     /// Use of local files.
     pub local: LocalFileUse,
-    /// API operations that it calls.
+    /// `operationId` of each API request that it sends, such as `getFile`.
     pub uses: &'static [&'static str],
     /// How a call becomes a task, for clients that support tasks.
     pub task: Option<TaskSource>,
@@ -58,11 +58,11 @@ pub struct ToolHints {
     pub open_world: bool,
 }
 
-/// How a call becomes a task: it starts an operation that may outlive it.
+/// How a call becomes a task: the call starts an operation that may outlive the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TaskSource {
-    /// API operation that starts the task's operation.
+    /// `operationId` of the API request that starts the task's operation, such as `spawnInstance`.
     pub operation: &'static str,
     /// Field of the result with the started operation's id, if the call did not wait.
     pub id: &'static str,

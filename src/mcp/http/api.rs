@@ -18,9 +18,9 @@ use super::activity::ActivityMonitor;
 use crate::events::Payload;
 use crate::tools::ToolError;
 
-/// Most entries of a page.
+/// Maximum number of entries of a page.
 const MAX_PAGE_SIZE: u64 = 200;
-/// Bytes of an operation's output that are shown.
+/// Maximum number of bytes of an operation's output that are shown.
 const MAX_OUTPUT_BYTES: usize = 2 * 1024 * 1024;
 
 pub(super) fn router(activity: ActivityMonitor) -> Router {
@@ -136,12 +136,12 @@ async fn output(
         Ok(client) => client.follow(operation, None),
         Err(error) => return answer::<Value>(&activity, Err(error)),
     };
-    let (explaining, mut encoder) = (activity.clone(), OutputEncoder::default());
+    let (explainer, mut encoder) = (activity.clone(), OutputEncoder::default());
     let events = events.flat_map(move |event| {
         let frames = match event {
             Ok(event) => encoder.frames(event.payload),
             Err(error) => {
-                let why = explaining.explain(ToolError::from(error));
+                let why = explainer.explain(ToolError::from(error));
                 vec![self::event("failed", &json!({"error": why}))]
             }
         };

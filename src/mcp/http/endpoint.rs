@@ -25,9 +25,9 @@ use crate::mcp::server::Server;
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take to send a large message.
 const LARGE_MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Large messages read at once, over all connections.
+/// Maximum number of large messages read at once, over all connections.
 const MAX_LARGE: usize = 4;
-/// Length up to which a message does not count as large, in bytes.
+/// Length in bytes above which a message counts as large.
 const MAX_SMALL_BYTES: usize = 256 * 1024;
 /// Bytes of an overlong message that are read before the connection is closed.
 const MAX_DRAINED_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
@@ -77,25 +77,25 @@ impl Endpoint {
 pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Request) -> Response {
     accept_everything(&mut request);
     if request.method() != Method::POST {
-        let ends = request.method() == Method::DELETE;
+        let ends_session = request.method() == Method::DELETE;
         let mut answer = endpoint.service.handle(request).await.map(Body::new);
         // The session has ended by then, and clients treat 202 as a failure.
-        if ends && answer.status() == StatusCode::ACCEPTED {
+        if ends_session && answer.status() == StatusCode::ACCEPTED {
             *answer.status_mut() = StatusCode::NO_CONTENT;
         }
         return answer;
     }
     let (mut parts, body) = request.into_parts();
-    let (bytes, reading) = match read(body, &endpoint.reading).await {
+    let (bytes, permit) = match read(body, &endpoint.reading).await {
         Ok(read) => read,
         Err(refused) => return refused,
     };
     if let Some(why) = message::too_many_values(&bytes) {
         return error(StatusCode::BAD_REQUEST, message::id_of(&bytes), why);
     }
-    let begins =
+    let begins_session =
         !parts.headers.contains_key("mcp-session-id") && calls_method(&bytes, "initialize");
-    if begins && !endpoint.sessions.has_room().await {
+    if begins_session && !endpoint.sessions.has_room().await {
         let why =
             ErrorData::internal_error("there are too many sessions; retry in 5 seconds", None);
         let mut answer = error(StatusCode::SERVICE_UNAVAILABLE, message::id_of(&bytes), why);
@@ -104,11 +104,11 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
             .insert(header::RETRY_AFTER, RETRY_AFTER);
         return answer;
     }
-    // Counted as in flight until its handler is done.
+    // The call counts as in flight until its handler is done.
     parts.extensions.insert(endpoint.shutdown.track_call());
     let request = Request::from_parts(parts, Body::from(bytes.clone()));
     let answer = endpoint.service.handle(request).await.map(Body::new);
-    drop(reading);
+    drop(permit);
     // rmcp parses the message. It is parsed again here only to explain why rmcp refused it.
     if [
         StatusCode::NOT_ACCEPTABLE,
@@ -181,8 +181,8 @@ async fn read(
             break;
         }
         if length > MAX_MESSAGE_BYTES {
-            // Read to the end, since few clients look for an answer before they have sent
-            // everything.
+            // The rest is read and dropped, since few clients look for an answer before they have
+            // sent everything.
             continue;
         }
         if length > MAX_SMALL_BYTES && permit.is_none() {

@@ -1,7 +1,8 @@
 //! MCP over HTTP: the endpoint `/mcp`, a web page at `/`, and `/healthz`, with access checks.
 //!
-//! One session and one engine serve all connections. Protocol sessions exist only for clients
-//! before 2026-07-28, and are kept in memory. Each request of a later client stands alone.
+//! One session and one engine serve all connections. Protocol sessions exist only for
+//! clients of versions before 2026-07-28, and are kept in memory. Each request of a later client
+//! stands alone.
 
 mod activity;
 mod api;
@@ -141,8 +142,11 @@ impl HttpServer {
             )));
         }
         let wanted = SocketAddr::new(options.listen, options.port);
-        let failed =
-            |error| ServeError::Listen(format!("cannot listen on http://{wanted}: {error}"));
+        let failed = |error| {
+            ServeError::Listen(format!(
+                "cannot listen on http://{wanted}: {error}; choose another --http-listen or --http-port"
+            ))
+        };
         let listener = TcpListener::bind(wanted).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
@@ -164,7 +168,7 @@ impl HttpServer {
     /// Returns when they have cleaned up, or after three seconds more.
     pub async fn run(self, session: Arc<Session>, stop: CancellationToken) {
         let shutdown = CallShutdown::new(stop.clone());
-        let ends = Shutdown {
+        let connection_shutdown = Shutdown {
             stop: stop.clone(),
             ..Shutdown::default()
         };
@@ -172,9 +176,14 @@ impl HttpServer {
         let pages = page::router(session.selection(), self.options.token.is_some());
         let activity = ActivityMonitor::new(session.clone(), stop.clone());
         let server = Arc::new(Server::new(session, shutdown.clone()));
-        let endpoint = Endpoint::new(server, shutdown.clone(), ends.close_streams.clone());
+        let endpoint = Endpoint::new(
+            server,
+            shutdown.clone(),
+            connection_shutdown.close_streams.clone(),
+        );
         let router = router(filter, endpoint, activity, pages, stop.clone());
-        let connections = connections::serve(self.listener, router, BOUNDS, ends.clone());
+        let connections =
+            connections::serve(self.listener, router, BOUNDS, connection_shutdown.clone());
         let end = async {
             stop.cancelled().await;
             if tokio::time::timeout(GRACE, shutdown.idle()).await.is_err() {
@@ -186,7 +195,7 @@ impl HttpServer {
                     tracing::warn!("calls were still cleaning up when the server ended");
                 }
             }
-            ends.answered.cancel();
+            connection_shutdown.answered.cancel();
         };
         tokio::join!(connections, end);
     }
@@ -224,7 +233,7 @@ fn router(
             filter,
             request_filter::check_page_origin,
         ));
-    // Health probes may use any host name; the answer reveals nothing else.
+    // Health probes may use any host name; the answer reveals only whether the server is stopping.
     let health = Router::new()
         .route("/healthz", get(health))
         .with_state(stop);

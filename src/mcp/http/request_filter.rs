@@ -31,20 +31,21 @@ impl RequestFilter {
         }))
     }
 
-    /// Returns the answer to a refused request. `is_page` allows links from other sites.
+    /// Returns the answer that refuses a request; `None` if the request is allowed. `is_page`
+    /// allows links from other sites.
     fn refusal(&self, request: &Request, is_page: bool) -> Option<Response> {
         let local = request.extensions().get::<LocalAddress>();
-        let judged = self.0.allowed_hosts.check(&RequestOrigin {
+        let checked = self.0.allowed_hosts.check(&RequestOrigin {
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
             local_ip: local.and_then(|local| local.0),
             is_page,
         });
-        let (status, why) = match judged.err()? {
+        let (status, why) = match checked.err()? {
             OriginError::NoHost => (
                 StatusCode::BAD_REQUEST,
-                "the Host header is missing; send the host name of this server\n",
+                "the Host header is missing or repeated; send it once, with the host name of this server\n",
             ),
             OriginError::UnknownHost(name) => {
                 tracing::warn!("refused a request to the host `{}`", name.escape_debug());
@@ -53,8 +54,11 @@ impl RequestFilter {
                     "this host name is not allowed; start the server with --http-allow-host NAME to allow it\n",
                 )
             }
-            OriginError::CrossOrigin(of) => {
-                tracing::warn!("refused a request from a page of `{}`", of.escape_debug());
+            OriginError::CrossOrigin(origin) => {
+                tracing::warn!(
+                    "refused a request from a page of `{}`",
+                    origin.escape_debug()
+                );
                 (
                     StatusCode::FORBIDDEN,
                     "requests from pages of other origins are refused; a proxy must forward the Host header unchanged\n",
@@ -90,7 +94,7 @@ pub(super) async fn check_origin(
     }
 }
 
-/// The same, but links on other sites may lead here.
+/// Refuses requests as [`check_origin`] does, but allows links from other sites.
 pub(super) async fn check_page_origin(
     State(filter): State<RequestFilter>,
     request: Request,

@@ -104,7 +104,7 @@ impl ToolResult for Whoami {
         if let Some(expiration) = self.token_expiration {
             let _ = writeln!(text, "token expires at {expiration} (Unix time)");
         }
-        let allowed = |allowed: bool| {
+        let permission_names = |allowed: bool| {
             let names = self
                 .permissions
                 .iter()
@@ -119,8 +119,8 @@ impl ToolResult for Whoami {
                 .join(", ")
         };
         for (name, list) in [
-            ("allowed", allowed(true)),
-            ("not allowed", allowed(false)),
+            ("allowed", permission_names(true)),
+            ("not allowed", permission_names(false)),
             ("limits", pairs(&self.limits)),
             ("operations", pairs(&self.operations_stat)),
             ("notes", self.notes.join("; ")),

@@ -3,7 +3,6 @@
 //!
 //! Null, "", [], {} and false are omitted, except in fields that every answer of a tool has.
 //! [`ToolResult`] produces the text rendering with the same facts, for clients that show only text.
-//!
 
 mod account;
 mod files;
@@ -31,11 +30,11 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Returns a count with its noun, such as `2 images`.
-fn counted(count: usize, what: &str) -> String {
+fn counted(count: usize, noun: &str) -> String {
     if count == 1 {
-        format!("1 {what}")
+        format!("1 {noun}")
     } else {
-        format!("{count} {what}s")
+        format!("{count} {noun}s")
     }
 }
 

@@ -167,8 +167,9 @@ impl ToolResult for Operation {
     }
 
     fn links(&self) -> Vec<ResourceLink> {
-        let made = self.result_image_uuid.as_deref();
-        made.filter(|made| self.image_uuid.as_deref() != Some(made))
+        let result_image = self.result_image_uuid.as_deref();
+        result_image
+            .filter(|result_image| self.image_uuid.as_deref() != Some(result_image))
             .map(ResourceLink::files_of)
             .into_iter()
             .collect()

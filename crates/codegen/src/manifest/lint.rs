@@ -57,16 +57,17 @@ fn links(text: &str) -> Vec<&str> {
     };
     let mut starts = [after("http://"), after("https://")].concat();
     starts.sort_unstable();
-    let ends = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
+    let is_end = |c: char| !(c.is_alphanumeric() || matches!(c, '.' | '-' | '_'));
     starts
         .into_iter()
         .map(|start| &text[start..])
-        .map(|rest| &rest[..rest.find(ends).unwrap_or(rest.len())])
+        .map(|rest| &rest[..rest.find(is_end).unwrap_or(rest.len())])
         .filter(|host| !host.is_empty())
         .collect()
 }
 
-/// Control and format characters, direction marks, unusual spaces, tags and private-use characters.
+/// Returns true for control and format characters, direction marks, unusual spaces, tags and
+/// private-use characters.
 fn is_hidden(c: char) -> bool {
     matches!(
         u32::from(c),

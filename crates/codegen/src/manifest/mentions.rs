@@ -75,8 +75,8 @@ impl<'a> MentionChecker<'a> {
             }
         }
         for link in text.split(&self.guide_prefix).skip(1) {
-            let name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            let name = &link[..link.find(|c| !name(c)).unwrap_or(link.len())];
+            let in_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            let name = &link[..link.find(|c| !in_name(c)).unwrap_or(link.len())];
             if !name.is_empty() && !self.guides.contains(&name) {
                 let hint = suggestion(name, self.guides.iter().copied());
                 report(

@@ -63,7 +63,7 @@ impl Shape {
     /// Reads `string`, `array of string`, `map of integer` and so on.
     ///
     /// # Errors
-    /// The valid types.
+    /// A union or an unknown type. The message names the valid types.
     pub fn parse(text: &str) -> Result<Self, ShapeError> {
         if let Some(items) = text.strip_prefix("array of ") {
             return Ok(Self {
@@ -89,7 +89,7 @@ impl Shape {
     /// Sets one keyword of a schema from the API document.
     ///
     /// # Errors
-    /// An unsupported keyword, so that none gets lost silently.
+    /// If the keyword is not supported, so that none is ignored silently.
     pub fn set(&mut self, key: &str, value: &Value) -> Result<(), ShapeError> {
         match key {
             "format" => {
@@ -115,7 +115,8 @@ impl Shape {
         Ok(())
     }
 
-    /// Checks that `value` is allowed.
+    /// Checks `value` against the type, the bounds and the choices. Lengths, patterns and items are
+    /// not checked.
     ///
     /// # Errors
     /// The violated constraint.

@@ -106,7 +106,7 @@ impl Templates {
         self.rendered(entry.text, entry, context, problems)
     }
 
-    /// Whether a template or an included one reads a variable.
+    /// Returns true if a template, or one that it includes, reads a variable.
     pub fn reads(&self, name: &str, variable: &str) -> bool {
         let (mut visited, mut queue) = (BTreeSet::new(), vec![name.to_owned()]);
         while let Some(name) = queue.pop() {
@@ -147,7 +147,7 @@ impl Templates {
         }
     }
 
-    /// The code on a line of a template, for an error message without code.
+    /// The code on a line of a template, for error messages that do not show it.
     fn code(&self, name: &str, line: Option<usize>) -> String {
         let Ok(template) = self.environment.get_template(name) else {
             return String::new();
@@ -303,12 +303,12 @@ impl Templates {
     }
 }
 
-/// Whether a text of the manifest is the name of a template.
+/// Returns true if a text of the manifest is the name of a template.
 pub fn is_template(text: &str) -> bool {
     text.ends_with(".j2") && !text.contains(char::is_whitespace)
 }
 
-/// The file of a template, and the line of the file that is its line 1.
+/// The file of a template, and the line in that file where the template starts.
 fn place(template: &str, entry: TextEntry<'_>) -> (String, u64) {
     if is_template(template) {
         (format!("{FOLDER}/{template}"), 1)

@@ -85,6 +85,7 @@ impl<'a> Emitter<'a> {
         let secret = properties
             .iter()
             .any(|property| property.schema["format"] == "password");
+        // A secret must not appear in logs, so its type does not derive `Debug`.
         let derives = if secret {
             quote!(#[derive(Clone, PartialEq, serde::Serialize, serde::Deserialize)])
         } else {
@@ -153,6 +154,7 @@ impl<'a> Emitter<'a> {
         Ok((quote!(#doc #serde pub #ident: #rust,), function))
     }
 
+    /// The Rust type and the default of a property.
     fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, ServerTypesError> {
         let schema = &property.schema;
         let default = schema.get("default");
@@ -253,7 +255,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// The type of a union that needs no enum: `String` if all alternatives are texts, any JSON
-    /// value if one has no name.
+    /// value if one is neither named nor a scalar. `None` if the union needs an enum.
     fn union_type(
         &mut self,
         name: &str,
@@ -310,6 +312,7 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    /// Generates an enum of texts.
     fn choice(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
         let ident = type_name(name);
         let doc = doc(merged["description"].as_str());

@@ -55,7 +55,7 @@ pub(crate) fn spawn_event(
     }
 }
 
-/// The result of one process from the events of its log.
+/// Returns the result of one process from its recorded events.
 pub(crate) fn process_result(process: &RecordedProcess) -> InstanceResult {
     let exit = process.exit.as_ref();
     let number = |name: &str| exit.and_then(|exit| exit.get(name)?.as_i64()).unwrap_or(-1);
@@ -96,7 +96,7 @@ fn output(bytes: &[u8], truncated: bool) -> StreamRepr {
     }
 }
 
-/// The resources of one process from its exit event. All are 0 while it runs.
+/// The resources of one process from its exit event. All are 0 until it has exited.
 fn process_resources(exit: Option<&Value>) -> ResourceUsage {
     let used = exit.and_then(|exit| exit.get("resources"));
     let count = |name: &str| used.and_then(|used| used.get(name)?.as_u64()).unwrap_or(0);

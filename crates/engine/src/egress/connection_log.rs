@@ -11,13 +11,13 @@ use crate::api::types::{
 };
 use crate::operation::events::{EventLog, SYSTEM};
 
-/// Connections of one sandbox that get an event each; later ones are only counted.
+/// The number of connections of one sandbox that get an event each. Later ones are only counted.
 const MAX_EVENTS: u64 = 1000;
 
-/// Distinct denials of one sandbox that are counted separately.
+/// The most distinct denials of one sandbox that are counted separately.
 const MAX_DENIALS: usize = 64;
 
-/// Denials that the summary lists.
+/// The most denials that the summary lists.
 const LISTED_DENIALS: usize = 5;
 
 /// Records the connections of one sandbox.
@@ -124,8 +124,8 @@ impl ConnectionLog {
         }
     }
 
-    /// Records the totals, if there was any connection. Returns the summary for the end of the
-    /// result, if any connection was denied.
+    /// Records the totals, if there was any connection. Returns the summary of denials for the
+    /// command's result, if any connection was denied.
     pub(super) fn finish(&self) -> Option<String> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.allowed + counts.denied + counts.failed > 0 {
@@ -157,7 +157,7 @@ impl ConnectionLog {
     }
 }
 
-/// The event of a connection, without its outcome.
+/// The event of a connection, without its address, proxy and reason.
 fn connection(verdict: &str, method: &str, target: &Target) -> EngineConnection {
     EngineConnection {
         verdict: verdict.to_owned(),

@@ -17,17 +17,19 @@ use super::upstream::{ConnectionPurpose, Upstream, UpstreamError, UpstreamProxy}
 
 /// How long the resolver may take for a name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The same when the machine's proxy resolves the name, since the machine itself may be unable to.
+/// How long the resolver may take for a name that the machine's proxy resolves too. This machine's
+/// resolver may be unable to resolve it.
 const HINT_RESOLVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long connecting to one address may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many addresses of a name are tried.
+/// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
 /// How long the machine's proxy may take to open a tunnel.
 const TUNNEL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest response head of the machine's proxy, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Concurrent lookups of the whole engine: each occupies a thread until the resolver responds.
+/// The most concurrent lookups of the whole engine. Each occupies a thread until the resolver
+/// responds.
 const MAX_LOOKUPS: usize = 32;
 
 /// Opens connections.
@@ -153,8 +155,8 @@ impl Dialer {
         }
     }
 
-    /// Connects to a target. For a tunnel through the machine's proxy, the tunnel is already open.
-    /// For requests, the caller still sends the proxy the absolute URL.
+    /// Connects to a target, directly or through the machine's proxy. If a tunnel goes through that
+    /// proxy, this function opens it. Requests go to that proxy with their absolute URL.
     pub(super) async fn dial(
         &self,
         target: &Target,
@@ -227,8 +229,8 @@ impl Dialer {
     ) -> Result<OutgoingConnection, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
-            // The proxy resolves the name itself, so these addresses are only a hint. A denied one
-            // is still refused.
+            // The proxy resolves the name itself, so these addresses are only a hint. If one of
+            // them is denied, the target is still refused.
             Host::Name(name) => self
                 .resolve(name, HINT_RESOLVE_TIMEOUT)
                 .await
@@ -271,19 +273,19 @@ impl Dialer {
         })
     }
 
-    /// Resolves a name with this machine's resolver, to each address once.
+    /// Resolves a name with this machine's resolver. The result has no address twice.
     async fn resolve(&self, name: &str, limit: Duration) -> Result<Vec<IpAddr>, ResolveError> {
         let lookup = async {
             let permit = Arc::clone(&self.lookups).acquire_owned().await?;
             let name = name.to_owned();
-            let lookup = tokio::task::spawn_blocking(move || {
+            let task = tokio::task::spawn_blocking(move || {
                 // Held until the resolver is done, even if the caller no longer waits.
                 let _permit = permit;
                 (name.as_str(), 0)
                     .to_socket_addrs()
                     .map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())
             });
-            lookup.await?.map_err(ResolveError::Resolver)
+            task.await?.map_err(ResolveError::Resolver)
         };
         let mut addresses = timeout(limit, lookup)
             .await

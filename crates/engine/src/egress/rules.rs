@@ -15,7 +15,7 @@ const PRIVATE: &str = "+private";
 ///
 /// `HOST` is one of:
 /// - a name (`example.com`): that name alone;
-/// - `*.example.com`: every name below it;
+/// - `*.example.com`: every name below `example.com`, but not `example.com` itself;
 /// - `*`: every host;
 /// - an address;
 /// - a network (`10.0.0.0/8`, `[2001:db8::]/32`).
@@ -58,7 +58,7 @@ enum RuleSyntaxError {
     Suffix(String),
     #[error("the port must be a number from 1 to 65535")]
     Port,
-    #[error("`*.` needs a name, not an address; for a network write 10.0.0.0/8")]
+    #[error("`*.` needs a name, not an address; write a network as in 10.0.0.0/8")]
     BelowAddress,
     #[error(transparent)]
     Host(#[from] TargetError),

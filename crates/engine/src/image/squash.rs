@@ -20,28 +20,28 @@ use crate::rows::layers::{self, Layer};
 /// The number of consecutive unsquashed layers that triggers a squash.
 const MIN_UNSQUASHED: usize = 32;
 
-/// The chain length that triggers a second squash of layers that are already squashed. It merges
-/// the upper half.
+/// The chain length beyond which a squash also merges layers that are already squashed. It then
+/// merges the top `MAX_CHAIN / 2` layers.
 const MAX_CHAIN: usize = 96;
 
-/// Beyond this length, an operation waits for the squash.
+/// The chain length beyond which an operation waits for the squash.
 pub(crate) const BLOCKING_CHAIN: usize = 240;
 
 /// The number of layers to squash, from the top of the chain. `None` if the chain is short enough.
 ///
-/// The lowest layer is never included, because it is the large one. As long as a layer lies below,
-/// whiteouts in the squashed layer keep their meaning.
+/// The lowest layer is never included, because it is the large one. Whiteouts in the squashed layer
+/// also need a layer below them to have a meaning.
 fn layers_to_squash(chain: &[Layer]) -> Option<usize> {
-    let max = chain.len().saturating_sub(1);
+    let squashable = chain.len().saturating_sub(1);
     let unsquashed = chain
         .iter()
         .take_while(|layer| !layer.squashed)
         .count()
-        .min(max);
+        .min(squashable);
     if unsquashed >= MIN_UNSQUASHED {
         return Some(unsquashed);
     }
-    (chain.len() > MAX_CHAIN && unsquashed > 0).then_some(max.min(MAX_CHAIN / 2))
+    (chain.len() > MAX_CHAIN && unsquashed > 0).then_some(squashable.min(MAX_CHAIN / 2))
 }
 
 /// Returns whether a chain is due for a squash.

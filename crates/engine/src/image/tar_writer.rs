@@ -126,8 +126,12 @@ pub(crate) const END_OF_ARCHIVE: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 
 /// The number of zero bytes after content of this size.
 pub(crate) fn padding(size: u64) -> usize {
-    let over = usize::try_from(size % BLOCK_BYTES as u64).unwrap_or_default();
-    if over == 0 { 0 } else { BLOCK_BYTES - over }
+    let remainder = usize::try_from(size % BLOCK_BYTES as u64).unwrap_or_default();
+    if remainder == 0 {
+        0
+    } else {
+        BLOCK_BYTES - remainder
+    }
 }
 
 /// Returns whether a ustar field of this length can hold the text. Ustar states no encoding, so
@@ -138,6 +142,7 @@ fn fits(text: &[u8], length: usize) -> bool {
 
 /// Appends a record `LENGTH NAME=VALUE\n`. The length includes its own digits.
 fn push_record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
+    // A space, an equals sign and a newline.
     let rest = 3 + name.len() + value.len();
     let mut length = rest + 1;
     while length != rest + length.to_string().len() {
@@ -148,7 +153,8 @@ fn push_record(records: &mut Vec<u8>, name: &str, value: &[u8]) {
     records.push(b'\n');
 }
 
-/// A header block of 512 bytes.
+/// A header block of 512 bytes. The offsets and lengths of its fields are those of the "ustar
+/// Interchange Format" (POSIX.1-2017, `pax`).
 struct HeaderBlock([u8; BLOCK_BYTES]);
 
 impl HeaderBlock {

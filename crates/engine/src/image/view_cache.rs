@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use contree_sandbox::{LayerId, LayerStore, View};
 use tokio::sync::Semaphore;
 
-/// The number of open views in the cache.
+/// The most open views in the cache.
 const MAX_OPEN_VIEWS: usize = 4;
 
 /// How long an unused view stays open.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Bytes of an image's `/etc/passwd` and `/etc/group` that are read.
+/// The most bytes that are read of an image's `/etc/passwd`, and of its `/etc/group`.
 const MAX_ACCOUNT_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A view, with the names of its image's users and groups.
@@ -64,6 +64,7 @@ const MAX_ARCHIVES: usize = 32;
 
 /// The cache of open views.
 pub(crate) struct ViewCache {
+    /// Each view with its top layer and the time of its last use, the least recently used first.
     open: Mutex<Vec<(u64, Arc<OpenView>, Instant)>>,
     /// One permit for each running search.
     pub(crate) searches: Arc<Semaphore>,
@@ -129,7 +130,7 @@ impl ViewCache {
             .collect()
     }
 
-    /// Closes all views.
+    /// Removes all views. Each is closed once no request uses it.
     pub(crate) fn close(&self) {
         self.open
             .lock()
@@ -138,7 +139,7 @@ impl ViewCache {
     }
 }
 
-/// Reads `name:…:id:…` lines. An image without the file has no names.
+/// Reads names by id from lines of the form `name:…:id:…`. An image without the file has no names.
 fn read_names(view: &View, path: &Path) -> HashMap<u32, String> {
     let Ok((file, _)) = view.open_file(path) else {
         return HashMap::new();

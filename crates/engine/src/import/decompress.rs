@@ -25,8 +25,8 @@ impl<R: BufRead> Decoder<R> {
     /// # Errors
     /// Fails if `source` cannot be read or its compression is not supported.
     pub(super) fn new(mut source: R) -> io::Result<Self> {
-        // A buffered reader fills its buffer from a file in one read. Input that is shorter than
-        // these magic numbers is not compressed.
+        // A buffered reader fills its buffer from a file in one read, so `start` has the whole
+        // magic number. Input that is shorter is not compressed.
         let start = source.fill_buf()?;
         let begins = |magic: &[u8]| start.starts_with(magic);
         if begins(&[0x1f, 0x8b]) {
@@ -75,6 +75,7 @@ pub(super) struct ZstdDecoder<R: BufRead> {
     state: FrameState<R>,
 }
 
+/// The position of a decoder among the frames.
 enum FrameState<R: BufRead> {
     BetweenFrames(R),
     InFrame(Box<ZstdFrame<R>>),
@@ -144,7 +145,7 @@ mod tests {
     use super::*;
 
     fn unpack(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        // Small reads, so that magic numbers and frame ends fall between them.
+        // With small reads, a magic number or the end of a frame may lie in two of them.
         let mut out = Vec::new();
         let mut decoder = Decoder::new(BufReader::with_capacity(16, bytes))?;
         decoder.read_to_end(&mut out)?;

@@ -52,7 +52,7 @@ pub(super) enum ArchiveError {
     /// The image has too many layers.
     #[error("it has {0} layers, and at most {MAX_LAYERS} are supported")]
     TooManyLayers(usize),
-    /// The image's configuration is not valid, or for another machine.
+    /// The image's configuration is not valid, or it is for another platform.
     #[error(transparent)]
     Configuration(#[from] ManifestError),
     /// The manifest and the configuration of the image do not match.
@@ -91,7 +91,7 @@ pub(super) fn plan(
     let members = ArchiveMembers::read(&decompressed_path(path, scratch, limit)?)?;
     let list = members.read_member("manifest.json")?;
     let mut images: Vec<SavedImage> = serde_json::from_slice(&list).map_err(ArchiveError::List)?;
-    let all = || {
+    let known_names = || {
         let names: Vec<&str> = images
             .iter()
             .flat_map(|image| image.names.iter().flatten())
@@ -106,13 +106,13 @@ pub(super) fn plan(
             .position(|image| image.has_name(name))
             .ok_or_else(|| ArchiveError::NoImage {
                 name: name.to_owned(),
-                names: all(),
+                names: known_names(),
             })?,
         None if images.len() == 1 => 0,
         None => {
             return Err(ArchiveError::Ambiguous {
                 count: images.len(),
-                names: all(),
+                names: known_names(),
             });
         }
     };
@@ -166,9 +166,9 @@ fn decompressed_path(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf,
         return Ok(path.to_owned());
     }
     let unpacked = scratch.join("archive.tar");
-    let mut to = File::create_new(&unpacked).map_err(&failed)?;
-    let size = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut to).map_err(&failed)?;
-    to.flush().map_err(&failed)?;
+    let mut output = File::create_new(&unpacked).map_err(&failed)?;
+    let size = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut output).map_err(&failed)?;
+    output.flush().map_err(&failed)?;
     if size > limit {
         return Err(ArchiveError::TooLarge(limit));
     }
@@ -212,13 +212,13 @@ impl ArchiveMembers {
 
     /// Finds the offset and length of a member, following links.
     fn find(&self, name: &str) -> Result<(u64, u64), ArchiveError> {
-        let mut at = resolve_name(name, "");
+        let mut current = resolve_name(name, "");
         for _ in 0..MAX_LINKS {
-            if let Some(found) = self.files.get(&at) {
+            if let Some(found) = self.files.get(&current) {
                 return Ok(*found);
             }
-            match self.links.get(&at) {
-                Some(next) => at.clone_from(next),
+            match self.links.get(&current) {
+                Some(next) => current.clone_from(next),
                 None => break,
             }
         }
@@ -241,7 +241,7 @@ impl ArchiveMembers {
 }
 
 /// Resolves a name in `directory`, relative to the root of the archive. The result is only
-/// looked up in the archive.
+/// looked up among the archive's members, and is never a path of this machine.
 fn resolve_name(name: &str, directory: &str) -> String {
     let mut parts: Vec<&str> = directory
         .split('/')

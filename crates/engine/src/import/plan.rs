@@ -22,10 +22,10 @@ pub(super) enum PlanError {
     NoLayers,
 }
 
-/// The plan of an image.
+/// The plan for importing an image.
 pub(super) struct ImportPlan {
-    /// The key that identifies the image when it is imported again: the digest of its
-    /// configuration.
+    /// The digest of the image's configuration, by which a later import recognises the image.
+    /// `None` for a root filesystem archive, which has no configuration.
     pub(super) key: Option<String>,
     /// The environment variables of the image.
     pub(super) env: BTreeMap<String, String>,
@@ -34,7 +34,7 @@ pub(super) struct ImportPlan {
     pub(super) layers: Vec<LayerPlan>,
 }
 
-/// The plan of one layer.
+/// The plan for importing one layer.
 #[derive(Clone, Debug)]
 pub(super) struct LayerPlan {
     /// The digest of the decompressed archive, if it is known before decompression.
@@ -74,7 +74,7 @@ impl ImportPlan {
     /// Plans an image with this configuration, whose digest is `key`.
     ///
     /// # Errors
-    /// Fails if the configuration lists a different number of layers, or none.
+    /// Fails if the configuration and `locations` differ in their number of layers, or have none.
     pub(super) fn from_config(
         key: &Digest,
         config: ImageConfig,
@@ -95,11 +95,11 @@ impl ImportPlan {
             .into_iter()
             .zip(locations)
             .map(|(diff, location)| {
-                let here = chain_id(chain.as_ref(), &diff);
-                chain = Some(here.clone());
+                let layer_chain = chain_id(chain.as_ref(), &diff);
+                chain = Some(layer_chain.clone());
                 LayerPlan {
                     diff: Some(diff),
-                    chain: Some(here),
+                    chain: Some(layer_chain),
                     location,
                 }
             })

@@ -31,7 +31,7 @@ pub(crate) struct Ticket {
     admission: Admission,
 }
 
-/// Whether a ticket has its permit already.
+/// The permit of a ticket, or the channel on which the ticket waits for it.
 enum Admission {
     Granted(RunPermit),
     Waiting(oneshot::Receiver<RunPermit>),
@@ -41,7 +41,8 @@ enum Admission {
 pub(crate) struct RunPermit(Option<Arc<Queue>>);
 
 impl Queue {
-    /// A queue of which `max_running` operations (at least one) run at once and `max_waiting` wait.
+    /// A queue with limits: `max_running` operations (at least one) run at once, and `max_waiting`
+    /// wait.
     pub(crate) fn new(max_running: usize, max_waiting: usize) -> Arc<Self> {
         let max_running = max_running.max(1);
         Arc::new(Self {
@@ -55,12 +56,12 @@ impl Queue {
         })
     }
 
-    /// Most operations that run at once.
+    /// The most operations that run at once.
     pub(crate) fn max_running(&self) -> usize {
         self.max_running
     }
 
-    /// Most operations that wait.
+    /// The most operations that wait.
     pub(crate) fn max_waiting(&self) -> usize {
         self.max_waiting
     }
@@ -114,7 +115,7 @@ impl Queue {
 }
 
 impl Ticket {
-    /// Whether the permit was granted on entering the queue.
+    /// Returns whether the permit was granted on entering the queue.
     pub(crate) fn is_granted(&self) -> bool {
         matches!(self.admission, Admission::Granted(_))
     }
@@ -131,8 +132,8 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if matches!(self.admission, Admission::Waiting(_)) {
-            // A permit that was sent already is in the receiver, which returns it when it is
-            // dropped.
+            // A permit that was already sent is in the receiver. Dropping the receiver drops the
+            // permit, which admits the next operation.
             let sender = self.queue.state().waiting.remove(&self.number);
             drop(sender);
         }

@@ -18,7 +18,7 @@ pub(crate) const UPLOAD_PREFIX: &str = ".part-";
 const ABANDONED_UPLOAD_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// The error of an operation whose owner is gone.
-const ORPHANED: &str = "the engine that ran this operation ended before it was over";
+const ORPHANED: &str = "the engine that ran this operation ended before the operation did";
 
 /// Cleans up a data directory after engines that crashed or were killed.
 ///
@@ -93,8 +93,8 @@ fn remove_unfinished_layers(engine: &Engine) -> Result<(), StorageError> {
         if engine.running(run).is_some() || engine.store.run_is_live(&run.to_string())? {
             continue;
         }
-        // Its owner may have finished it and ended since the list was read. The run's lock was
-        // free, so nobody can finish it from now on.
+        // The owner may have finished the layer and ended since the list was read. The run's lock
+        // was free, so no engine can finish the layer from now on.
         if !engine.rows.read(|c| layers::is_unfinished(c, layer))? {
             continue;
         }

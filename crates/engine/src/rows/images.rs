@@ -47,7 +47,9 @@ pub(crate) struct ImageFilter {
     /// Only tags with this prefix.
     pub(crate) tag_prefix: Option<String>,
     pub(crate) uuid: Option<Uuid>,
+    /// Only images that were created at this time or later.
     pub(crate) since: Option<DateTime<Utc>>,
+    /// Only images that were created at this time or earlier.
     pub(crate) until: Option<DateTime<Utc>>,
 }
 
@@ -106,7 +108,7 @@ pub(crate) fn by_tag(c: &Connection, tag: &str) -> Result<Option<Image>, DbError
     Ok(statement.query_row([tag], from_row).optional()?)
 }
 
-/// Finds the tag of an image that was set last.
+/// Finds the most recently set tag of an image.
 pub(crate) fn newest_tag(c: &Connection, uuid: Uuid) -> Result<Option<String>, DbError> {
     let mut statement = c.prepare_cached(
         "SELECT tag FROM tags WHERE image = ?1 ORDER BY updated_at DESC, tag LIMIT 1",
@@ -137,7 +139,7 @@ pub(crate) fn remove_tags(c: &Connection, uuid: Uuid, tag: Option<&str>) -> Resu
     })
 }
 
-/// Lists images, newest first. An image with several tags has an entry for each.
+/// Lists images, newest first, without lost ones. An image with several tags has an entry for each.
 pub(crate) fn list(c: &Connection, filter: &ImageFilter) -> Result<Vec<ImageListEntry>, DbError> {
     let mut statement = c.prepare_cached(&format!(
         "SELECT {COLUMNS}, t.tag FROM images i LEFT JOIN tags t ON t.image = i.uuid

@@ -60,7 +60,7 @@ pub(crate) fn mark_imported_ready(
     Ok(())
 }
 
-/// Finds the imported layer with an OCI chain id, which identifies a layer and all layers below it.
+/// Finds the imported layer with an OCI ChainID, which identifies a layer and all layers below it.
 pub(crate) fn by_chain(c: &Connection, chain: &str) -> Result<Option<u64>, DbError> {
     let mut statement = c.prepare_cached("SELECT id FROM layers WHERE chain = ?1 AND ready = 1")?;
     Ok(statement.query_row([chain], |row| row.get(0)).optional()?)
@@ -74,7 +74,7 @@ pub(crate) fn of_run(c: &Connection, run: Uuid) -> Result<Vec<u64>, DbError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Lists uncommitted layers with their runs.
+/// Lists uncommitted layers with their runs, the newest first. A missing run is the nil UUID.
 pub(crate) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
     let mut statement =
         c.prepare_cached("SELECT id, run FROM layers WHERE ready = 0 ORDER BY id DESC")?;
@@ -89,7 +89,7 @@ pub(crate) fn unfinished(c: &Connection) -> Result<Vec<(u64, Uuid)>, DbError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Whether a layer is reserved and not committed.
+/// Returns whether a layer is reserved and not committed.
 pub(crate) fn is_unfinished(c: &Connection, id: u64) -> Result<bool, DbError> {
     Ok(c.query_row(
         "SELECT EXISTS (SELECT 1 FROM layers WHERE id = ?1 AND ready = 0)",
@@ -104,8 +104,8 @@ pub(crate) fn remove(c: &Connection, id: u64) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Reserves an id for a squashed layer. On `parent` it replaces the chain from `stands_for` down to
-/// there. `None` if such a layer exists.
+/// Reserves an id for a squashed layer on `parent`. It replaces the layers above `parent`, of which
+/// `stands_for` is the top. `None` if `stands_for` already has a squashed layer.
 pub(crate) fn reserve_squash(
     c: &Connection,
     stands_for: u64,
@@ -121,7 +121,7 @@ pub(crate) fn reserve_squash(
     Ok((inserted > 0).then(|| c.last_insert_rowid().unsigned_abs()))
 }
 
-/// Lists the chain of a layer as it is mounted, the layer itself first. A squashed layer is in the
+/// Lists the layers that are mounted for the layer `top`, the top first. A squashed layer is in the
 /// place of the layers that it replaces.
 pub(crate) fn chain(c: &Connection, top: u64) -> Result<Vec<Layer>, DbError> {
     let mut statement = c.prepare_cached(
@@ -163,8 +163,8 @@ pub(crate) fn mark_synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
 /// Marks images as lost whose layers were not synced when the machine lost power. Returns their
 /// number.
 ///
-/// Such a layer was committed in another boot than `boot`. Its files may be incomplete, so it is
-/// never served.
+/// Such a layer was committed in another boot than `boot`. Its files may be incomplete, so the
+/// engine never serves an image that has it.
 pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DbError> {
     // A squashed layer can be made again. Marked as uncommitted and without a run, it is removed.
     c.execute(

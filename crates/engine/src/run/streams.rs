@@ -22,10 +22,11 @@ const COLLECT: Duration = Duration::from_millis(5);
 /// collected.
 const BURST: u32 = 64;
 
-/// Bytes of a stream that are read at once.
+/// The most bytes of a stream that are read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Bytes of input that are queued for a process that does not read. A single chunk may be larger.
+/// The most bytes of input that are queued for a process that does not read. A single chunk may be
+/// larger.
 const MAX_QUEUED: usize = 1024 * 1024;
 
 /// How long a client's request waits for a process to read its input.
@@ -35,7 +36,7 @@ const INPUT_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct ProcessInput {
     log: Arc<EventLog>,
     spid: u64,
-    /// Most bytes that are recorded. The process gets all of them.
+    /// The most bytes of input that are recorded. The process gets all bytes of its input.
     max_recorded: u64,
     state: Mutex<PendingInput>,
     /// Notified when bytes were queued or the input was closed.
@@ -44,12 +45,16 @@ pub(crate) struct ProcessInput {
     room: Notify,
 }
 
+/// The queue of an input, with counts for its record.
 #[derive(Default)]
 struct PendingInput {
     chunks: VecDeque<Vec<u8>>,
+    /// Bytes that are queued or being written.
     bytes: usize,
     closed: bool,
+    /// Bytes that were recorded.
     recorded: u64,
+    /// Bytes that were not recorded, because of the limit.
     dropped: u64,
 }
 
@@ -202,22 +207,22 @@ pub(crate) fn record_output(
         let mut collector = WriteCollector::default();
         while let Ok(read @ 1..) = receiver.read(&mut buffer).await {
             let read = collector.collect(&mut receiver, &mut buffer, read).await;
-            let room = usize::try_from(max_recorded - emitted)
+            let recordable = usize::try_from(max_recorded - emitted)
                 .unwrap_or(usize::MAX)
                 .min(read);
-            if room > 0 {
-                let mut data = stream(&buffer[..room]);
-                if room < read {
+            if recordable > 0 {
+                let mut data = stream(&buffer[..recordable]);
+                if recordable < read {
                     data.truncated = Some(true);
                 }
                 // An event that a full disk refuses counts as truncated output.
                 if log.append(spid, event_type(which), data) {
-                    emitted += room as u64;
+                    emitted += recordable as u64;
                 } else {
-                    dropped += room as u64;
+                    dropped += recordable as u64;
                 }
             }
-            dropped += (read - room) as u64;
+            dropped += (read - recordable) as u64;
         }
         append_truncated(&log, spid, which, emitted, dropped);
     })
@@ -274,8 +279,8 @@ impl WriteCollector {
         buffer: &mut [u8],
         read: usize,
     ) -> usize {
-        let quick = self.last.elapsed() < COLLECT && read < CHUNK / 2;
-        self.quick = if quick { self.quick + 1 } else { 0 };
+        let is_quick = self.last.elapsed() < COLLECT && read < CHUNK / 2;
+        self.quick = if is_quick { self.quick + 1 } else { 0 };
         let mut filled = read;
         if self.quick > BURST {
             tokio::time::sleep(COLLECT).await;

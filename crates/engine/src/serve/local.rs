@@ -1,4 +1,4 @@
-//! Starting the engine inside this process, and stopping it when it is dropped.
+//! Starting the engine inside this process. Dropping its handle stops it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -48,8 +48,8 @@ impl LocalEngine {
     /// Starts an engine and waits until it listens.
     ///
     /// # Errors
-    /// If the data directory cannot be used. A machine that cannot start sandboxes is not an error
-    /// here: listing, tagging and uploading work, and the first run reports the reason.
+    /// Fails if the data directory cannot be used. A machine that cannot start sandboxes is not an
+    /// error here: listing, tagging and uploading work, and the first run reports the reason.
     pub async fn start(config: LocalConfig) -> Result<Self, EngineError> {
         let (thread, started) = EngineThread::start(config);
         let StartedEngine { socket, store } = started.await.unwrap_or(Err(EngineError::Thread))?;

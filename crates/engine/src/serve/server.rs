@@ -25,10 +25,11 @@ use crate::serve::service::Service;
 use contree_http::MIN_TOKEN_BYTES;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 
-/// Longest time that connections may take to end when the server stops.
+/// The longest time that connections may take to end when the server stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Limits of connections. A client that follows an event stream may pause for any time.
+/// Limits of connections. Writes have no time-out, because a client that follows an event stream
+/// may pause for any time.
 const BOUNDS: ConnectionBounds = ConnectionBounds {
     max_connections: 1024,
     write_timeout: None,
@@ -83,12 +84,13 @@ impl FromStr for Listen {
 pub struct ServeConfig {
     /// The address to listen on.
     pub listen: Listen,
-    /// The token that clients must send as `Authorization: Bearer`. Required beyond loopback.
+    /// The token that clients must send as `Authorization: Bearer`. It is required if
+    /// the address is not a loopback address.
     pub token: Option<String>,
     /// Further host names of the server, besides loopback and the address itself.
     pub allow_hosts: Vec<String>,
-    /// Whether clients may import images from paths of this machine. They are read with this
-    /// process's rights. It overrides [`LocalConfig::local_imports`].
+    /// Whether clients may import images from paths of this machine. The engine reads these paths
+    /// with this process's rights. This setting overrides [`LocalConfig::local_imports`].
     pub local_imports: bool,
 }
 
@@ -124,7 +126,7 @@ pub struct Server {
     service: Service,
     address: String,
     serving: JoinHandle<()>,
-    /// The socket's path and inode. It is removed at the end if the inode is still the same.
+    /// The socket's path and inode. The path is removed at the end if it still has this inode.
     path: Option<(PathBuf, u64)>,
 }
 
@@ -132,8 +134,8 @@ impl Server {
     /// Opens the data directory and begins to listen.
     ///
     /// # Errors
-    /// - [`EngineError::NoToken`] beyond loopback without a token;
-    /// - [`EngineError::ShortToken`] beyond loopback with a token that can be guessed;
+    /// - [`EngineError::NoToken`] for an address beyond loopback without a token;
+    /// - [`EngineError::ShortToken`] for an address beyond loopback with a token that is too short;
     /// - [`EngineError::Listen`] if the address cannot be used;
     /// - the errors of opening a data directory.
     pub async fn start(config: &LocalConfig, serve: &ServeConfig) -> Result<Self, EngineError> {
@@ -150,15 +152,19 @@ impl Server {
         match &serve.listen {
             Listen::Tcp(address) => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
-                let local = listener.local_addr().map_err(failed)?;
-                if serve.token.is_none() && !is_loopback(local.ip()) {
-                    return Err(EngineError::NoToken { address: local });
+                let local_address = listener.local_addr().map_err(failed)?;
+                if serve.token.is_none() && !is_loopback(local_address.ip()) {
+                    return Err(EngineError::NoToken {
+                        address: local_address,
+                    });
                 }
                 if let Some(token) = &serve.token
                     && token.len() < MIN_TOKEN_BYTES
-                    && !is_loopback(local.ip())
+                    && !is_loopback(local_address.ip())
                 {
-                    return Err(EngineError::ShortToken { address: local });
+                    return Err(EngineError::ShortToken {
+                        address: local_address,
+                    });
                 }
                 let service = Service::start(&config)?;
                 let router = guarded_router(&service, guard(Some(&serve.allow_hosts)));
@@ -166,7 +172,7 @@ impl Server {
                 let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, shutdown));
                 Ok(Self {
                     service,
-                    address: url(local),
+                    address: url(local_address),
                     serving,
                     path: None,
                 })
@@ -201,13 +207,13 @@ impl Server {
     /// # Errors
     /// [`EngineError::Listen`] if listening fails before that.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), EngineError> {
-        let ended = tokio::select! {
+        let ended_early = tokio::select! {
             () = stop => false,
-            // It ends only after it was stopped, or on an error.
+            // The task ends only after the service is stopped, or on an error.
             _ = &mut self.serving => true,
         };
         self.service.stop().await;
-        if !ended {
+        if !ended_early {
             let abort = self.serving.abort_handle();
             if tokio::time::timeout(CLOSE_TIMEOUT, self.serving)
                 .await
@@ -221,7 +227,7 @@ impl Server {
         {
             let _ = fs::remove_file(path);
         }
-        if ended {
+        if ended_early {
             return Err(EngineError::Listen {
                 address: self.address,
                 source: io::Error::other("the server ended unexpectedly"),
@@ -257,7 +263,7 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "a file that is not a socket exists at this path",
+                "a file that is not a socket exists at this path; choose another path",
             ));
         }
         Ok(_) => match UnixStream::connect(path) {
@@ -266,7 +272,7 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
             Ok(_) => {
                 return Err(io::Error::new(
                     io::ErrorKind::AddrInUse,
-                    "another process listens there",
+                    "another process listens there; stop it, or choose another path",
                 ));
             }
         },
@@ -277,7 +283,8 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    // In a private directory, so that no other user can connect before the mode is set.
+    // The socket begins in a private directory, so that no other user can connect before its mode
+    // is set.
     let private = tempfile::Builder::new()
         .prefix(".contree-")
         .tempdir_in(parent)?;

@@ -14,7 +14,7 @@ pub(super) struct Selection {
     pub(super) images: Vec<Uuid>,
     pub(super) layers: Vec<LayerRow>,
     pub(super) files: Vec<FileRow>,
-    /// Operations with whether their record is kept.
+    /// Operations, each with a flag that is true if its record is kept.
     pub(super) operations: Vec<(Uuid, bool)>,
 }
 
@@ -87,7 +87,7 @@ fn unneeded(
             mark_chain(Some(image.layer));
         }
     }
-    // A commit or a squash that is not finished.
+    // An unfinished commit or squash needs the layers that it depends on.
     for layer in layers.iter().filter(|layer| !layer.ready) {
         mark_chain(Some(layer.id));
         mark_chain(layer.stands_for);

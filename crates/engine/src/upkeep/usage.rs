@@ -111,23 +111,23 @@ pub fn usage(config: &LocalConfig) -> Result<Usage, EngineError> {
 /// from the top layers to the lowest.
 fn layers_and_images(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage, Vec<ImageUsage>) {
     let mut sum = LayersUsage::default();
-    let mut users: HashMap<u64, u64> = HashMap::new();
+    let mut image_counts: HashMap<u64, u64> = HashMap::new();
     for image in &images {
-        *users.entry(image.layer).or_default() += 1;
+        *image_counts.entry(image.layer).or_default() += 1;
     }
-    let mut own: Vec<&LayerRow> = Vec::new();
+    let mut unsquashed: Vec<&LayerRow> = Vec::new();
     for layer in layers {
         if layer.stands_for.is_some() {
             sum.squashed += 1;
         } else {
-            own.push(layer);
+            unsquashed.push(layer);
         }
     }
-    own.sort_unstable_by_key(|layer| layer.depth);
-    for layer in own.iter().rev() {
-        let count = users.get(&layer.id).copied().unwrap_or_default();
+    unsquashed.sort_unstable_by_key(|layer| layer.depth);
+    for layer in unsquashed.iter().rev() {
+        let count = image_counts.get(&layer.id).copied().unwrap_or_default();
         if let Some(parent) = layer.parent {
-            *users.entry(parent).or_default() += count;
+            *image_counts.entry(parent).or_default() += count;
         }
         sum.count += 1;
         match count {
@@ -138,14 +138,14 @@ fn layers_and_images(layers: &[LayerRow], images: Vec<ImageRow>) -> (LayersUsage
     }
     // For each layer: the bytes of its chain, and those of them that only one image has.
     let mut chain_bytes: HashMap<u64, (u64, u64)> = HashMap::new();
-    for layer in own {
+    for layer in unsquashed {
         let below = layer
             .parent
             .and_then(|parent| chain_bytes.get(&parent))
             .copied()
             .unwrap_or_default();
-        let alone = users.get(&layer.id) == Some(&1);
-        let unique = if alone { below.1 + layer.bytes } else { 0 };
+        let is_unique = image_counts.get(&layer.id) == Some(&1);
+        let unique = if is_unique { below.1 + layer.bytes } else { 0 };
         chain_bytes.insert(layer.id, (below.0 + layer.bytes, unique));
     }
     let images = images.into_iter().map(|image| {

@@ -24,6 +24,7 @@ struct Member {
     content: Vec<u8>,
 }
 
+/// The paths of an archive's entries in order, and the entries by path.
 fn members(archive: &[u8]) -> (Vec<Vec<u8>>, BTreeMap<Vec<u8>, Member>) {
     let mut order = Vec::new();
     let mut members = BTreeMap::new();
@@ -219,14 +220,14 @@ async fn files_links_and_the_root_can_be_archived() {
         ("/s/f/x", 422),
         ("%00", 400),
     ] {
-        let at = format!("/inspect/{image}/archive?path={path}");
-        let got = local.get(&at).await;
+        let url = format!("/inspect/{image}/archive?path={path}");
+        let answer = local.get(&url).await;
         assert_eq!(
-            (got.status, got.json["status"].as_u64()),
+            (answer.status, answer.json["status"].as_u64()),
             (status, Some(status.into())),
             "{path}"
         );
-        let head = local.head(&at).await;
+        let head = local.head(&url).await;
         assert_eq!((head.status, head.text.as_str()), (status, ""), "{path}");
     }
     let unknown = "00000000-0000-4000-8000-000000000000";
@@ -290,7 +291,7 @@ async fn head_answers_have_the_headers_and_no_body() {
             .0,
         422
     );
-    // The same for a compressed body.
+    // A client that accepts gzip gets the same content compressed.
     let answer = local
         .fetch(
             Method::GET,
@@ -334,16 +335,16 @@ async fn a_client_that_disconnects_ends_the_archive() {
             &[],
         )
         .await;
-    let mut had = 0;
-    while had < 1 << 20 {
-        had += answer.chunk().await.unwrap().unwrap().len();
+    let mut received = 0;
+    while received < 1 << 20 {
+        received += answer.chunk().await.unwrap().unwrap().len();
     }
-    let ours: Vec<String> = helpers().difference(&before).cloned().collect();
+    let new_helpers: Vec<String> = helpers().difference(&before).cloned().collect();
     drop(answer);
-    // Other tests of this program have helper processes too. These end with their requests.
+    // Helper processes of concurrent tests may be among these. They end with their requests too.
     for _ in 0..600 {
         let now = helpers();
-        if ours.iter().all(|pid| !now.contains(pid)) {
+        if new_helpers.iter().all(|pid| !now.contains(pid)) {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -1,3 +1,6 @@
+//! Tests of clients that follow an operation through its own engine, or through another engine on
+//! the same store.
+
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 
@@ -9,7 +12,7 @@ use crate::support::{Answer, TestEngine, frames};
 async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String {
     loop {
         let answer = get(format!("/operations/{operation}/events?follow=1")).await;
-        // It waits in the queue, which happens on a slow machine.
+        // The operation still waits in the queue, which happens on a slow machine.
         if answer.status != 425 {
             return answer.text;
         }
@@ -18,8 +21,8 @@ async fn stream(get: impl AsyncFn(String) -> Answer, operation: &str) -> String 
 
 /// The stream that the log of an operation should produce.
 fn stream_of_log(local: &TestEngine, operation: &str) -> String {
-    let log = local.engine.data.path().join("events");
-    let text = std::fs::read_to_string(log.join(format!("{operation}.jsonl"))).unwrap();
+    let directory = local.engine.data.path().join("events");
+    let text = std::fs::read_to_string(directory.join(format!("{operation}.jsonl"))).unwrap();
     let frame = |line: &str| {
         let event: Value = serde_json::from_str(line).unwrap();
         let kind = event["type"].as_str().unwrap();
@@ -51,7 +54,7 @@ async fn every_follower_gets_the_unchanged_lines_of_the_log() {
         let operation = local.spawn("echo output; sleep 0.01", json!({})).await;
         let same_engine = || stream(async |path| local.get(&path).await, &operation);
         let other_engine = || stream(async |path| other.get(&path).await, &operation);
-        // Several in the other engine, because each reads the log at a different time.
+        // Several followers use the other engine, because each reads the log at a different time.
         let (one, two, three, four, five) = tokio::join!(
             same_engine(),
             other_engine(),
@@ -92,8 +95,8 @@ async fn a_follower_in_another_engine_waits_for_the_owners_completion_event() {
         .join("events")
         .join(format!("{}.jsonl", done.operation));
     let text = std::fs::read_to_string(&log).unwrap();
-    let before = text.trim_end().rfind('\n').unwrap() + 1;
-    std::fs::write(&log, &text[..before]).unwrap();
+    let last_line = text.trim_end().rfind('\n').unwrap() + 1;
+    std::fs::write(&log, &text[..last_line]).unwrap();
     let id = done.events.len();
     let write = async {
         let path = format!("/operations/{}", done.operation);
@@ -147,7 +150,7 @@ async fn a_follower_in_another_engine_does_not_wait_for_a_stopped_owner() {
     )
     .await
     .unwrap();
-    // The follower sends the event of the record and leaves the log to the owner.
+    // The other engine makes the completion event from the record, and leaves the log to the owner.
     assert_eq!(frames(&followed), done.events);
     assert_eq!(
         std::fs::read_to_string(&log).unwrap(),
@@ -168,8 +171,8 @@ async fn the_completion_event_of_a_gone_owner_is_appended_once() {
         .join("events")
         .join(format!("{}.jsonl", done.operation));
     let text = std::fs::read_to_string(&log).unwrap();
-    let before = text.trim_end().rfind('\n').unwrap() + 1;
-    std::fs::write(&log, format!("{}{{\"id\":", &text[..before])).unwrap();
+    let last_line = text.trim_end().rfind('\n').unwrap() + 1;
+    std::fs::write(&log, format!("{}{{\"id\":", &text[..last_line])).unwrap();
     let same_engine = || stream(async |path| local.get(&path).await, &done.operation);
     let other_engine = || stream(async |path| other.get(&path).await, &done.operation);
     let followed = tokio::join!(same_engine(), other_engine(), same_engine(), other_engine());
@@ -192,7 +195,7 @@ async fn an_orphaned_operation_gets_a_completion_event_that_stays_the_same() {
     let local = TestEngine::new().await;
     let done = local.run("echo output", json!({})).await;
     let data = local.engine.data.path();
-    // Until the owner has removed the run directory.
+    // Waits until the owner has removed the run directory.
     while std::fs::read_dir(data.join("run")).unwrap().count() > 0 {
         tokio::task::yield_now().await;
     }

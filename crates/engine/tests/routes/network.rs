@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{FinishedOperation, TestEngine};
 
-/// The address of the proxy inside a sandbox.
+/// The address of the proxy inside a sandbox, as bash writes it below `/dev/tcp`.
 const PROXY: &str = "127.0.0.1/3128";
 
 /// A service of this machine that no sandbox may reach. It counts connections.
@@ -179,8 +179,8 @@ async fn commands_get_the_proxy_variables_and_images_do_not_save_them() {
     assert!(done.stdout.contains("http_proxy=http://own:1"), "{done:?}");
     assert!(!done.stdout.contains("3128"), "{done:?}");
     // The image does not save the engine's variables.
-    let kept = json!({"disposable": false, "preserve_env": true});
-    let done = local.run("true", kept).await;
+    let committing = json!({"disposable": false, "preserve_env": true});
+    let done = local.run("true", committing).await;
     assert_eq!(done.result.as_deref(), Some(source.as_str()), "{done:?}");
     assert!(connections(&done).is_empty());
 }
@@ -209,7 +209,7 @@ async fn images_without_certificates_get_this_machines() {
         .run("echo \"${SSL_CERT_FILE:-its own}\"", json!({}))
         .await;
     assert_eq!(with.stdout, "its own\n", "{with:?}");
-    let without = local
+    let bare_image = local
         .run(
             "rm -f /etc/ssl/certs/ca-certificates.crt /etc/ssl/cert.pem",
             json!({"disposable": false}),
@@ -218,13 +218,13 @@ async fn images_without_certificates_get_this_machines() {
         .result
         .unwrap();
     let with_bundle = local
-        .run(script, json!({"image": without, "disposable": false}))
+        .run(script, json!({"image": bare_image, "disposable": false}))
         .await;
     assert_eq!(
         with_bundle.stdout, "/dev/contree/ca-certificates.crt\n",
         "{with_bundle:?}"
     );
-    assert_eq!(with_bundle.result, Some(without), "{with_bundle:?}");
+    assert_eq!(with_bundle.result, Some(bare_image), "{with_bundle:?}");
 }
 
 #[tokio::test]

@@ -26,14 +26,14 @@ pub(crate) enum Authentication {
     Bearer,
 }
 
-/// The way in which a registry serves a blob.
+/// A fault of a registry when it serves a blob.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Ends the connection after a number of bytes, a number of times.
+    /// Ends the connection after this number of bytes, this number of times.
     Break(usize, usize),
     /// Sends other bytes of the same length.
     Wrong,
-    /// Sends half of it, then nothing.
+    /// Sends half of the blob, then nothing.
     Hang,
     /// Sends nothing until the fault is removed.
     Wait,
@@ -49,6 +49,7 @@ pub(crate) struct Registry {
     pub(crate) address: String,
 }
 
+/// The contents and settings of a registry.
 struct Stub {
     authentication: Authentication,
     address: OnceLock<String>,
@@ -141,7 +142,7 @@ impl Registry {
 }
 
 impl Stub {
-    /// The answer to a client without authentication.
+    /// The answer to a request without valid credentials. `None` if the request has them.
     fn refusal(&self, headers: &HeaderMap) -> Option<Response> {
         let authorization = headers
             .get(header::AUTHORIZATION)
@@ -244,8 +245,12 @@ async fn blob(
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
         Some(Fault::Elsewhere(port)) => {
-            let place = format!("http://127.0.0.1:{port}/elsewhere");
-            return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, place)]).into_response();
+            let location = format!("http://127.0.0.1:{port}/elsewhere");
+            return (
+                StatusCode::TEMPORARY_REDIRECT,
+                [(header::LOCATION, location)],
+            )
+                .into_response();
         }
         Some(Fault::Break(after, times)) if times > 0 => {
             stub.faults
@@ -331,7 +336,7 @@ impl Image {
         let mut entries = Vec::new();
         let mut blobs = Vec::new();
         for (layer, packing) in layers {
-            let (end, blob) = match packing {
+            let (suffix, blob) = match packing {
                 Packing::Plain => ("", layer.clone()),
                 Packing::Gzip => ("+gzip", gzip(layer)),
                 Packing::Gzips => {
@@ -340,8 +345,10 @@ impl Image {
                 }
                 Packing::Zstd => ("+zstd", zstd(layer)),
             };
-            let kind = format!("application/vnd.oci.image.layer.v1.tar{end}");
-            entries.push(json!({"mediaType": kind, "digest": digest(&blob), "size": blob.len()}));
+            let media_type = format!("application/vnd.oci.image.layer.v1.tar{suffix}");
+            entries.push(
+                json!({"mediaType": media_type, "digest": digest(&blob), "size": blob.len()}),
+            );
             blobs.push(blob);
         }
         let diffs: Vec<Vec<u8>> = layers.iter().map(|(layer, _)| layer.clone()).collect();

@@ -59,28 +59,36 @@ async fn only_unused_data_is_pruned() {
         (4, 4, 1),
         "{used:?}"
     );
-    let of = |uuid: &str| {
+    let image_usage = |uuid: &str| {
         used.images
             .iter()
             .find(|image| image.uuid.to_string() == uuid)
             .unwrap()
     };
-    assert_eq!(of(&tagged).tags, ["kept"]);
-    assert!(of(&untagged).unique_bytes >= 1 << 20);
-    assert!(of(&tagged).bytes > of(&tagged).unique_bytes);
+    assert_eq!(image_usage(&tagged).tags, ["kept"]);
+    assert!(image_usage(&untagged).unique_bytes >= 1 << 20);
+    assert!(image_usage(&tagged).bytes > image_usage(&tagged).unique_bytes);
     assert_eq!(used.layers.unused_bytes, 0);
 
-    let would = prune_all(&local, true);
+    let planned = prune_all(&local, true);
     assert_eq!(
-        (would.images.len(), would.layers, would.files, would.orphans),
+        (
+            planned.images.len(),
+            planned.layers,
+            planned.files,
+            planned.orphans
+        ),
         (1, 1, 1, 1),
-        "{would:?}"
+        "{planned:?}"
     );
     assert_eq!(layers(&local), 5);
-    let did = prune_all(&local, false);
-    assert_eq!(did.images, would.images);
-    assert_eq!(did.images[0].to_string(), untagged);
-    assert!(did.problems.is_empty() && did.bytes >= 1 << 20, "{did:?}");
+    let pruned = prune_all(&local, false);
+    assert_eq!(pruned.images, planned.images);
+    assert_eq!(pruned.images[0].to_string(), untagged);
+    assert!(
+        pruned.problems.is_empty() && pruned.bytes >= 1 << 20,
+        "{pruned:?}"
+    );
     assert_eq!(layers(&local), 3);
     assert!(!orphan.exists());
 
@@ -121,7 +129,7 @@ async fn a_running_operation_keeps_its_image() {
     assert!(local.done(&operation).await.timed_out);
     let pruned = prune_all(&local, false);
     assert_eq!((pruned.images.len(), pruned.layers), (1, 1), "{pruned:?}");
-    // Its record and log are removed too.
+    // The operation's record and log are removed too.
     assert_eq!(
         local.get(&format!("/operations/{operation}")).await.status,
         404
@@ -140,14 +148,14 @@ async fn the_image_of_this_machines_programs_is_refreshed() {
         .unwrap();
     assert_eq!(refreshed.previous.unwrap().to_string(), before);
     assert!(refreshed.files > 50 && refreshed.bytes > 1 << 20);
-    let now = local.host().await;
-    assert_eq!(now, refreshed.image.to_string());
+    let after = local.host().await;
+    assert_eq!(after, refreshed.image.to_string());
     assert_eq!(
         local.run("cat /a", json!({"image": child})).await.stdout,
         "child\n"
     );
     assert_eq!(
-        local.run("echo new", json!({"image": now})).await.stdout,
+        local.run("echo new", json!({"image": after})).await.stdout,
         "new\n"
     );
     assert_eq!(layers(&local), 3);
@@ -173,10 +181,10 @@ async fn importing_an_image_again_counts_as_use() {
         images.push(imported(&local, &registry.url(name)).await);
     }
     let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
-    let long_ago = 40_i64 * 24 * 3600 * 1_000_000;
+    let forty_days = 40_i64 * 24 * 3600 * 1_000_000;
     for table in ["images", "operations"] {
-        let age = format!("UPDATE {table} SET created_at = created_at - ?1");
-        records.execute(&age, [long_ago]).unwrap();
+        let update = format!("UPDATE {table} SET created_at = created_at - ?1");
+        records.execute(&update, [forty_days]).unwrap();
     }
     assert_eq!(imported(&local, &registry.url("again")).await, images[0]);
     let pruned = prune(&config(&local), PruneOptions::new(30)).unwrap();
@@ -186,8 +194,8 @@ async fn importing_an_image_again_counts_as_use() {
 
 async fn imported(local: &TestEngine, url: &str) -> String {
     let body = json!({"registry": {"url": url}});
-    let begun = local.post("/images/import", &body).await;
-    let done = local.done(begun.json["uuid"].as_str().unwrap()).await;
+    let answer = local.post("/images/import", &body).await;
+    let done = local.done(answer.json["uuid"].as_str().unwrap()).await;
     assert_eq!(done.status, "SUCCESS", "{done:?}");
     done.result.unwrap()
 }
@@ -199,23 +207,23 @@ async fn an_engine_removes_unused_data_in_the_background() {
     let image = commit(&local, &host, "echo old > /a").await;
     let young = commit(&local, &host, "echo young > /a").await;
     let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
-    let long_ago = 40_i64 * 24 * 3600 * 1_000_000;
+    let forty_days = 40_i64 * 24 * 3600 * 1_000_000;
     records
         .execute(
             "UPDATE images SET created_at = created_at - ?1 WHERE uuid = ?2",
-            (long_ago, &image),
+            (forty_days, &image),
         )
         .unwrap();
     records
         .execute(
             "UPDATE operations SET created_at = created_at - ?1 WHERE ?2 IN (image, result_image)",
-            (long_ago, &image),
+            (forty_days, &image),
         )
         .unwrap();
     records
         .execute("UPDATE meta SET value = '0' WHERE key = 'retention_at'", [])
         .unwrap();
-    let there = |uuid: &str| -> bool {
+    let is_recorded = |uuid: &str| -> bool {
         let count = "SELECT count(*) FROM images WHERE uuid = ?1";
         records
             .query_row(count, [uuid], |row| row.get::<_, u32>(0))
@@ -225,17 +233,17 @@ async fn an_engine_removes_unused_data_in_the_background() {
     // With 0 days, data is never removed.
     let mut config = config(&local);
     config.retention_days = Some(0);
-    let never = LocalEngine::start(config.clone()).await.unwrap();
+    let without_retention = LocalEngine::start(config.clone()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(200)).await;
-    drop(never);
-    assert!(there(&image));
+    drop(without_retention);
+    assert!(is_recorded(&image));
     config.retention_days = Some(30);
     let _engine = LocalEngine::start(config).await.unwrap();
     for _ in 0..1000 {
-        if !there(&image) {
+        if !is_recorded(&image) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(!there(&image) && there(&young) && there(&host));
+    assert!(!is_recorded(&image) && is_recorded(&young) && is_recorded(&host));
 }

@@ -14,6 +14,7 @@ pub struct ControlGroups {
     /// The directory for each controller, or why there is none, in the order of
     /// [`Controller::ALL`].
     directories: [Result<GroupDirectory, ControllerError>; 3],
+    /// 80 % of the available memory in bytes, or 0 if it is unknown.
     memory_bytes: u64,
 }
 
@@ -25,7 +26,7 @@ impl ControlGroups {
     ///
     /// `stays` is true if the process must outlive the login session in which it was started. An
     /// ordinary user's group outlives it only if the user's manager lingers (`loginctl
-    /// enable-linger`). Without lingering, no group is requested then.
+    /// enable-linger`). Without lingering, a process that stays requests no group.
     pub fn enter(stays: bool) {
         systemd::enter(stays);
     }
@@ -34,9 +35,9 @@ impl ControlGroups {
     pub fn get() -> &'static Self {
         static CONTROL_GROUPS: OnceLock<ControlGroups> = OnceLock::new();
         CONTROL_GROUPS.get_or_init(|| {
-            let (directories, above) = probe::directories();
+            let (directories, limit_above) = probe::directories();
             let memory_bytes = memory_total();
-            let memory_bytes = above.map_or(memory_bytes, |above| above.min(memory_bytes));
+            let memory_bytes = limit_above.map_or(memory_bytes, |limit| limit.min(memory_bytes));
             Self {
                 directories,
                 memory_bytes: memory_bytes / 10 * 8,
@@ -44,8 +45,8 @@ impl ControlGroups {
         })
     }
 
-    /// The default memory limit of a sandbox in bytes: 80 % of the available memory. `None` if it
-    /// cannot be enforced.
+    /// The default memory limit of a sandbox in bytes: 80 % of the available memory. `None` if
+    /// that is unknown or cannot be enforced.
     #[must_use]
     pub fn memory_bytes(&self) -> Option<u64> {
         self.directory(Controller::Memory)
@@ -76,12 +77,12 @@ impl ControlGroups {
             .collect();
         versions.dedup();
         let mut text = format!(
-            "control groups ({}) bound {}",
+            "control groups ({}) limit {}",
             versions.join(" and "),
             limited.join(", ")
         );
         if limited.len() < Controller::ALL.len() {
-            text.push_str(&format!("; not the rest: {}", self.reason()));
+            text.push_str(&format!("; they do not limit the rest: {}", self.reason()));
         }
         text
     }
@@ -146,7 +147,7 @@ fn plain_remedy() -> &'static str {
     if rustix::process::geteuid().is_root() {
         "mount the control groups with memory, pids and cpu so that this process may write to them"
     } else {
-        "give this user a control group with memory, pids and cpu to start the engine in, or run it as root"
+        "start the engine in a control group of this user with memory, pids and cpu, or run it as root"
     }
 }
 
@@ -196,7 +197,7 @@ mod tests {
         assert_eq!(groups.parents(), [Path::new("/sys/fs/cgroup/a")]);
         let message = groups.describe();
         assert!(
-            message.contains("(v2) bound memory, pids; not"),
+            message.contains("(v2) limit memory, pids; they do not"),
             "{message}"
         );
         assert!(groups.remedy().is_some());

@@ -28,7 +28,7 @@ pub(super) const LEAF: &str = "contree-engine";
 
 /// The time-out for systemd to answer and to complete a request.
 const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause between checks for completion, of which systemd sends no event.
+/// The pause between checks for completion. Systemd sends no event for it.
 const POLL_PAUSE: Duration = Duration::from_millis(1);
 
 /// Returns true if systemd manages this system's groups, except those that it has delegated.
@@ -39,8 +39,8 @@ pub(super) fn under_systemd() -> bool {
 /// Moves only this program to a group where it can make groups for its sandboxes, if systemd allows
 /// it.
 ///
-/// `stays` is true if the program must outlive its login session. It then leaves the session's
-/// group only for a manager that outlives the session too.
+/// `stays` is true if the program must outlive its login session. The program then leaves the
+/// session's group only for a manager that outlives the session too.
 pub(super) fn enter(stays: bool) {
     if !under_systemd() {
         return;
@@ -92,7 +92,7 @@ fn remedy_for(own: &Path, root: bool, bus: bool) -> String {
             "run `loginctl enable-linger` and start the engine again; if it may end with the login session, start it with `systemd-run --user --scope -p Delegate=yes` instead".into()
         }
         (false, false) => format!(
-            "give this user a systemd of its own: install dbus-user-session and run `loginctl enable-linger {}` as root",
+            "give this user a systemd manager of its own: install dbus-user-session and run `loginctl enable-linger {}` as root",
             own_name().unwrap_or_else(|| rustix::process::getuid().as_raw().to_string())
         ),
     }
@@ -147,12 +147,14 @@ fn is_delegated_by_user_manager(unit: &str) -> bool {
         return false;
     };
     command.args(["show", "--value", "--property=Delegate", "--", unit]);
-    output_of(command).is_some_and(|output_of| output_of.trim() == "yes")
+    output_of(command).is_some_and(|output| output.trim() == "yes")
 }
 
-/// Returns true if this program can safely leave its group. A service would lose the program. In
-/// the user manager's group, a program that must stay would end with the session; in a session's
-/// group it does not.
+/// Returns true if this program can safely leave its group.
+///
+/// - It stays in the group of a service, which would lose it.
+/// - A program that must outlive the session leaves the session's group only if the user's manager
+///   lingers. Otherwise it would end with the manager; in the session's group it does not end.
 fn may_leave(own: &Path, stays: bool) -> bool {
     let unit = unit_name(own);
     if !unit.ends_with(".scope") {
@@ -179,7 +181,7 @@ fn user_bus() -> Option<(PathBuf, PathBuf)> {
 }
 
 /// A systemd command that talks to this user's manager, or for root to the system's. It sets the
-/// environment itself, which may be another user's or empty.
+/// variables that locate the bus: inherited ones may be another user's, or missing.
 fn manager_command(program: &str) -> Option<Command> {
     let mut command = Command::new(find_program(program)?);
     if rustix::process::geteuid().is_root() {
@@ -196,8 +198,8 @@ fn manager_command(program: &str) -> Option<Command> {
     Some(command)
 }
 
-/// Runs a command and returns its output, which must be short. Returns `None` if it fails or takes
-/// too long.
+/// Runs a command and returns its output, which must fit into a pipe. Returns `None` if it fails or
+/// takes longer than [`SYSTEMD_TIMEOUT`].
 fn output_of(mut command: Command) -> Option<String> {
     let mut child = command
         .stdin(Stdio::null())
@@ -209,8 +211,8 @@ fn output_of(mut command: Command) -> Option<String> {
         let _ = child.kill();
     }
     let succeeded = child.wait().is_ok_and(|status| status.success());
-    let message = std::io::read_to_string(child.stdout.take()?).ok()?;
-    succeeded.then_some(message)
+    let output = std::io::read_to_string(child.stdout.take()?).ok()?;
+    succeeded.then_some(output)
 }
 
 /// Waits for the end of a child, up to the time-out.

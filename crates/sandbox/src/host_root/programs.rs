@@ -17,6 +17,7 @@ pub(super) struct ProgramCollector<'a> {
     host: &'a Host,
     closures: ClosureFinder<'a>,
     plan: &'a mut Plan,
+    /// The names of omitted programs and files, each with the reason.
     skipped: &'a mut Vec<(String, String)>,
 }
 
@@ -56,6 +57,7 @@ impl<'a> ProgramCollector<'a> {
         self.add_texts();
     }
 
+    /// Calls `take`, and records a refusal under `name`.
     fn or_skip(&mut self, name: &str, take: impl FnOnce(&mut Self) -> Result<(), CopyRefusal>) {
         if let Err(refusal) = take(self) {
             self.skipped.push((name.to_owned(), refusal.to_string()));
@@ -63,7 +65,7 @@ impl<'a> ProgramCollector<'a> {
     }
 
     /// Adds `/bin` and similar directories, which are links on most systems. They must exist,
-    /// because programs are searched there.
+    /// because programs are looked up there.
     fn add_root_directories(&mut self) {
         for name in ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
             if let Ok(resolved) = self.host.resolve(Path::new(name)) {
@@ -118,21 +120,22 @@ impl<'a> ProgramCollector<'a> {
         let Ok(resolved) = self.host.resolve_file(path) else {
             return Ok(());
         };
-        let itself = self.host.resolve_file(git)?;
-        let same = HostFile::of(&resolved.metadata).is_same_file(&HostFile::of(&itself.metadata));
+        let resolved_git = self.host.resolve_file(git)?;
+        let is_git =
+            HostFile::of(&resolved.metadata).is_same_file(&HostFile::of(&resolved_git.metadata));
         let wanted = |path: &Path| {
             path.file_name()
                 .and_then(OsStr::to_str)
                 .is_some_and(|name| GIT_CORE.contains(&name))
         };
-        if !same && !wanted(&resolved.path) {
+        if !is_git && !wanted(&resolved.path) {
             return Ok(());
         }
         if self.plan.contains(&resolved.path) {
             self.plan.extend(resolved.links);
             return Ok(());
         }
-        let named_alike = !same && resolved.path.file_name() == git.file_name();
+        let named_alike = !is_git && resolved.path.file_name() == git.file_name();
         if named_alike && self.same_content(&resolved.path, git)? {
             // It is a copy: unpacking the package did not preserve its hard link.
             self.plan.extend(resolved.links);
@@ -188,7 +191,7 @@ impl<'a> ProgramCollector<'a> {
                 let excluded =
                     PYTHON_EXCLUDED.contains(&name.as_ref()) || name.starts_with("config-");
                 let optimised = name.ends_with(".opt-1.pyc") || name.ends_with(".opt-2.pyc");
-                let extension = [
+                let excluded_module = [
                     "_tkinter.",
                     "_test",
                     "_ctypes_test.",
@@ -197,7 +200,7 @@ impl<'a> ProgramCollector<'a> {
                 ]
                 .iter()
                 .any(|start| name.starts_with(start));
-                !(excluded || optimised || extension && name.ends_with(".so"))
+                !(excluded || optimised || excluded_module && name.ends_with(".so"))
             })?;
         }
         if found {
@@ -312,8 +315,8 @@ impl<'a> ProgramCollector<'a> {
 }
 
 /// The prefix under which a program is installed, such as `/usr` for `/usr/bin/git`.
-fn prefix(add_program: &Path) -> PathBuf {
-    let prefix = add_program
+fn prefix(program: &Path) -> PathBuf {
+    let prefix = program
         .parent()
         .and_then(Path::parent)
         .unwrap_or(Path::new("/"));

@@ -1,7 +1,7 @@
 //! Writes a plan into an empty directory.
 //!
-//! Directories come first, then files by a few threads, then links and further names. Making inodes
-//! costs more than copying, so equal symbolic links of one directory share one inode.
+//! Directories come first, then files by a few threads, then symbolic links, then hard links.
+//! Making inodes costs more than copying, so equal symbolic links of one directory share one inode.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -26,6 +26,7 @@ const MAX_THREADS: usize = 4;
 /// in one directory.
 const CHUNK: usize = 16;
 
+/// The writer of a plan.
 pub(super) struct RootWriter<'a> {
     host: &'a Host,
     destination: &'a Path,
@@ -38,14 +39,16 @@ enum FileContent<'p> {
     Text(&'p [u8]),
 }
 
-/// The data that all threads share. The host's cache is not thread-safe and not included.
+/// The data that all threads share. It leaves out the host's cache, which is not thread-safe.
 struct FileWriter<'a> {
     root: &'a Path,
     destination: &'a Path,
     owner: Option<(u32, u32)>,
     /// True until the file system has refused to share blocks between files.
     clones: AtomicBool,
+    /// The index of the next file that no thread has taken.
     next: AtomicUsize,
+    /// The bytes written so far.
     bytes: AtomicU64,
 }
 
@@ -71,7 +74,7 @@ impl<'a> RootWriter<'a> {
     pub(super) fn write(&self, plan: &Plan) -> Result<WriteTotals, HostError> {
         let mut files = Vec::new();
         let mut symlinks = Vec::new();
-        let mut names = Vec::new();
+        let mut hard_links = Vec::new();
         // Files with several names on the host: the first name by device and inode.
         let mut first: HashMap<(u64, u64), &Path> = HashMap::new();
         for (path, node) in plan.iter() {
@@ -79,7 +82,7 @@ impl<'a> RootWriter<'a> {
                 Node::Directory { mode } => self.directory(path, *mode)?,
                 Node::File(source) if source.links > 1 => {
                     match first.get(&(source.device, source.inode)) {
-                        Some(of) => names.push((*of, path)),
+                        Some(existing) => hard_links.push((*existing, path)),
                         None => {
                             first.insert((source.device, source.inode), path);
                             files.push((path, FileContent::Copy(source)));
@@ -89,7 +92,7 @@ impl<'a> RootWriter<'a> {
                 Node::File(source) => files.push((path, FileContent::Copy(source))),
                 Node::Text(text) => files.push((path, FileContent::Text(text))),
                 Node::Symlink { target } => symlinks.push((path, target.as_os_str())),
-                Node::HardLink { path: of } => names.push((of.as_path(), path)),
+                Node::HardLink { path: existing } => hard_links.push((existing.as_path(), path)),
             }
         }
         let writer = FileWriter {
@@ -102,9 +105,9 @@ impl<'a> RootWriter<'a> {
         };
         writer.files(&files)?;
         self.symlinks(&symlinks)?;
-        for (of, path) in names {
+        for (existing, path) in hard_links {
             let destination = in_root(self.destination, path);
-            fs::hard_link(in_root(self.destination, of), &destination)
+            fs::hard_link(in_root(self.destination, existing), &destination)
                 .map_err(|error| failed("create the link", &destination, error))?;
         }
         Ok(WriteTotals {
@@ -172,7 +175,8 @@ impl FileWriter<'_> {
         }
     }
 
-    /// Makes chunks of files until none are left or one fails.
+    /// Makes chunks of files until none are left or one fails. Returns the index of the failed file
+    /// and the error.
     fn write_chunks(&self, files: &[(&Path, FileContent<'_>)]) -> Option<(usize, HostError)> {
         loop {
             let start = self.next.fetch_add(CHUNK, Ordering::Relaxed);
@@ -233,7 +237,7 @@ impl FileWriter<'_> {
             if source.executable { 0o755 } else { 0o644 },
         )?;
         if let Some(modified) = source.modified {
-            // Python uses a compiled file only if it records the time of its source.
+            // Python ignores a compiled file if it records another time of its source.
             to.set_times(FileTimes::new().set_modified(modified))
                 .map_err(|error| failed("set the time of", &destination, error))?;
         }

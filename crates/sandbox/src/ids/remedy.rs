@@ -61,7 +61,7 @@ pub(crate) fn instruction_for_range(options: &StoreOptions) -> String {
 /// The instruction to restore a map that can no longer be written.
 pub(crate) fn instruction_to_restore_range(options: &StoreOptions) -> String {
     format!(
-        "{} with the same lines in /etc/subuid and /etc/subgid as before, or {} a new directory",
+        "{} and restore the former lines of /etc/subuid and /etc/subgid, or {} a new directory",
         install_uidmap(),
         options.choose_directory()
     )

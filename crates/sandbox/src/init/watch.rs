@@ -7,7 +7,7 @@
 //!   bound on the layer's growth. The layer itself is measured only when that bound reaches the
 //!   limit.
 //! - The interval between checks depends on the remaining space, which keeps an overshoot small.
-//! - A call of fallocate can take any amount of space, so it waits for an answer from here.
+//! - A call of fallocate can take any amount of space, so it waits until the watcher allows it.
 //!
 //! Space is counted in blocks. A sparse file counts with its allocated blocks; a deleted file
 //! counts while it is open. A file held only by a mapping, without a name or descriptor, is not
@@ -38,8 +38,8 @@ const MAX_WRITE_RATE: u64 = 8 << 30;
 /// The bounds of the interval between checks.
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_INTERVAL: Duration = Duration::from_millis(200);
-/// The interval between measurements when much space is used. Deletions by other processes can hide
-/// the layer's growth from the count of free blocks.
+/// The shortest interval between measurements that a deletion causes. Deletions by other processes
+/// can hide the layer's growth from the count of free blocks.
 const REMEASURE_INTERVAL: Duration = Duration::from_secs(1);
 /// The measuring time above which the next measurement stops the processes.
 const SLOW_MEASUREMENT: Duration = Duration::from_millis(10);
@@ -83,6 +83,7 @@ pub(crate) fn watch_until_end(
     }
 }
 
+/// The watcher of one writable layer.
 struct LayerWatcher<'a> {
     pid: i32,
     limit: u64,
@@ -171,7 +172,7 @@ impl LayerWatcher<'_> {
         let doubtful = self.saw_deletion
             && self.measured_bytes + self.growth > self.limit / 4
             && self.measured_at.elapsed() > REMEASURE_INTERVAL.max(self.measure_time * 20);
-        // This is the last check, and deletions by other processes may have hidden growth.
+        // The last check also measures if deletions by other processes may have hidden growth.
         let last =
             !alive && (self.saw_deletion || self.measured_bytes + self.growth > self.limit / 4);
         if full || doubtful || last {
@@ -181,24 +182,24 @@ impl LayerWatcher<'_> {
     }
 
     fn measure(&mut self, alive: bool) -> Result<(), Errno> {
-        let slow = alive
+        let stopped = alive
             && self.measure_time > SLOW_MEASUREMENT
             && self.send(&WatcherMessage::Stop)
             && self.wait_until_stopped();
         let start = Instant::now();
-        // Read it before measuring: bytes written meanwhile then count twice rather than not at
-        // all.
+        // Read this before measuring, so that bytes written meanwhile count twice rather than not
+        // at all.
         self.used_bytes = used_bytes(&self.layer)?;
-        let files = disk_space(&self.layer).map_err(|error| errno(&error));
+        let file_bytes = disk_space(&self.layer).map_err(|error| errno(&error));
         let deleted_bytes = if alive { self.deleted_bytes() } else { 0 };
         self.measured_at = Instant::now();
         self.measure_time = start.elapsed();
-        if slow {
+        if stopped {
             self.send(&WatcherMessage::Continue);
         }
-        match files {
-            Ok(files) => {
-                self.measured_bytes = files + deleted_bytes;
+        match file_bytes {
+            Ok(file_bytes) => {
+                self.measured_bytes = file_bytes + deleted_bytes;
                 self.growth = 0;
                 self.saw_deletion = false;
             }
@@ -232,8 +233,8 @@ impl LayerWatcher<'_> {
         let [file, _, _, length, ..] = pending.arguments;
         let path = format!("/proc/{}/fd/{}", pending.pid, file);
         // Ignore files in memory. The call itself refuses descriptors that are not files.
-        let ours = fs::metadata(path).is_ok_and(|metadata| Some(metadata.dev()) == self.device);
-        if ours && length > self.remaining() {
+        let in_layer = fs::metadata(path).is_ok_and(|metadata| Some(metadata.dev()) == self.device);
+        if in_layer && length > self.remaining() {
             self.measure(true)?;
             if length > self.remaining() {
                 // The call waits until its process is killed.
@@ -243,8 +244,8 @@ impl LayerWatcher<'_> {
         if let Some(listener) = &self.listener {
             sys::continue_call(listener, &pending);
         }
-        // The next check sees the blocks. Until then they count as used.
-        if ours {
+        // The blocks appear only after the call. Add them now: `growth` is an upper bound.
+        if in_layer {
             self.check_growth(true)?;
             self.growth = self.growth.saturating_add(length);
         }
@@ -260,12 +261,12 @@ impl LayerWatcher<'_> {
         let mut bytes = 0;
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
             let name = process.file_name();
-            let number = name
+            let is_process = name
                 .as_encoded_bytes()
                 .first()
                 .is_some_and(u8::is_ascii_digit);
             let path = process.path();
-            if !number || fs::read_link(path.join("ns/pid")).ok().as_ref() != Some(namespace) {
+            if !is_process || fs::read_link(path.join("ns/pid")).ok().as_ref() != Some(namespace) {
                 continue;
             }
             for file in fs::read_dir(path.join("fd"))

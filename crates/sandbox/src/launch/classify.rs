@@ -38,7 +38,7 @@ fn unavailable(
     if failure.step == Step::UserNamespace {
         return Some(forbidden(errno, host));
     }
-    let rights = matches!(
+    let needs_capabilities = matches!(
         failure.step,
         Step::BecomeRoot
             | Step::Upper
@@ -49,7 +49,7 @@ fn unavailable(
             | Step::Overlay
             | Step::Proc
     );
-    if rights && refused && host.apparmor && !host.root {
+    if needs_capabilities && refused && host.apparmor && !host.root {
         return Some(Unavailable::AppArmor);
     }
     match failure.step {
@@ -107,16 +107,17 @@ fn data_directory(host: &HostInfo, options: &StoreOptions) -> Unavailable {
     }
 }
 
+/// The reason why this machine makes no user namespace, or makes it without capabilities.
 fn forbidden(errno: Errno, host: &HostInfo) -> Unavailable {
     let (why, remedy) = if host.max_user_namespaces == Some(0)
         || matches!(errno, Errno::NOSPC | Errno::USERS)
     {
-        let found = match host.max_user_namespaces {
+        let cause = match host.max_user_namespaces {
             Some(limit) => format!("user.max_user_namespaces is {limit}"),
             None => "the limit on user namespaces is reached".into(),
         };
         (
-            found,
+            cause,
             "run `sysctl -w user.max_user_namespaces=15000` as root".into(),
         )
     } else if errno == Errno::INVAL || errno == Errno::NOSYS {
@@ -159,7 +160,7 @@ fn map_unavailable(
         MapError::Helper { .. } => remedy::instruction_to_restore_range(options),
         MapError::Refused { .. } => {
             format!(
-                "run as the user and in the container that the data directory was made by, or {} a new directory",
+                "run as the user that made the data directory, and in the same container, or {} a new directory",
                 options.choose_directory()
             )
         }
@@ -183,7 +184,7 @@ pub(super) fn plain_error(failure: StepFailure) -> Error {
             }
             Errno::EXIST => "a symbolic link on the way points to nothing".into(),
             Errno::NOTDIR => "something on the way is not a directory".into(),
-            Errno::ISDIR => "there is a directory".into(),
+            Errno::ISDIR => "a directory is already there".into(),
             Errno::INVAL => "its owner does not exist in the sandbox".into(),
             other => std::io::Error::from(other).to_string(),
         };

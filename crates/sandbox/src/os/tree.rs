@@ -14,7 +14,7 @@ const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::CLOEXEC);
 
 /// Removes `name` in `parent`, whether file or directory. A missing name is not an error. A
-/// directory that its owner may not enter first gets permissions.
+/// directory without permissions for its owner first gets them.
 pub(crate) fn remove(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
     match fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -67,6 +67,7 @@ fn unlink_files(directory: &OwnedFd) -> io::Result<Option<CString>> {
     Ok(None)
 }
 
+/// Opens a directory to remove its content, and gives its owner all permissions.
 fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     let directory = match fs::openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ACCESS) => {
@@ -77,13 +78,14 @@ fn open_writable(parent: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
         other => other?,
     };
     if fs::fstat(&directory)?.st_mode & 0o700 != 0o700 {
-        // A process that overrides permissions does not need this. Without ownership it fails, and
-        // the unlink reports that.
+        // A process that overrides permissions does not need this. If the process is not the owner,
+        // this fails, and the unlink reports that.
         let _ = fs::fchmod(&directory, Mode::RWXU);
     }
     Ok(directory)
 }
 
+/// The device and inode of an open file.
 fn identity(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
     let stat = fs::fstat(fd)?;
     Ok((stat.st_dev, stat.st_ino))
@@ -156,8 +158,8 @@ pub(crate) fn disk_space(root: &OwnedFd) -> io::Result<u64> {
     let mut bytes = 0;
     let mut linked = HashSet::new();
     walk(root.as_fd(), |_, _, _, stat| {
-        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        if directory || stat.st_nlink <= 1 || linked.insert(stat.st_ino) {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if is_directory || stat.st_nlink <= 1 || linked.insert(stat.st_ino) {
             bytes += blocks(stat);
         }
         Ok(None::<()>)

@@ -233,10 +233,11 @@ impl Sandbox {
         }
     }
 
-    /// Kills everything inside except the init, and waits until it has ended.
+    /// Kills all processes inside except the init, and waits until they have ended.
     ///
     /// # Errors
-    /// When the sandbox is gone, or does not answer in time and is killed.
+    /// - [`Error::Gone`] if the sandbox is gone.
+    /// - [`Error::TimedOut`] if it does not answer in time; it is then killed.
     pub fn kill_all(&self) -> Result<(), Error> {
         self.connection
             .request("end its commands", |request| {
@@ -264,22 +265,22 @@ impl Sandbox {
             self.hard_kill();
             return Err(Error::TimedOut("end"));
         }
-        let mut finished = SandboxOutcome {
+        let mut outcome = SandboxOutcome {
             usage: self.connection.result(self.max_layer_bytes)?,
             ..SandboxOutcome::default()
         };
         if inspect {
             let (reason, bytes) = self.inspect()?;
-            finished.changed = Some(reason.is_some());
-            finished.reason = reason;
-            finished.upper_bytes = bytes;
+            outcome.changed = Some(reason.is_some());
+            outcome.reason = reason;
+            outcome.upper_bytes = bytes;
             if let Some(limit) = self.max_layer_bytes
                 && bytes > limit
             {
                 return Err(Error::LayerTooLarge { bytes, limit });
             }
         }
-        Ok(finished)
+        Ok(outcome)
     }
 
     fn inspect(&self) -> Result<(Option<String>, u64), Error> {

@@ -74,6 +74,8 @@ macro_rules! call_refused {
 /// Makes a system call that must not exist.
 macro_rules! call_missing {
     ($name:expr, $number:expr $(, $argument:expr)* $(,)?) => {{
+        // Arguments are plain numbers or pointers to live values, and the kernel must not know the
+        // call.
         let result = unsafe { libc::syscall($number $(, $argument)*) };
         let missing = result < 0 && std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
         crate::attempts::holds($name, missing);

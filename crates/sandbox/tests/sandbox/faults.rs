@@ -45,7 +45,7 @@ fn start_driver(store: &LayerStore) -> (Child, Lines<BufReader<ChildStdout>>) {
     (child, lines)
 }
 
-/// Lists all descendants of a process, as the machine sees them.
+/// Lists all descendants of a process by their pids outside of the sandbox.
 fn descendants(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -87,7 +87,7 @@ fn a_killed_engine_leaves_no_process_and_no_mount() {
     store.stage_host_layer(HOST).unwrap();
     let (mut driver, _output) = start_driver(&store);
     let tree = descendants(driver.id());
-    // The two inits of the sandbox, the command and its children, and the view's helper.
+    // The sandbox's first stage and pid 1, the command and its children, and the view's helper.
     assert!(tree.len() >= 6, "{tree:?}");
     assert!(store.run_is_live("driven").unwrap());
     driver.kill().unwrap();

@@ -131,14 +131,14 @@ fn an_invalid_description_is_refused() {
         ..spec()
     };
     assert!(refuse(missing).contains("layer 999999 of the image is missing"));
-    let deep = SandboxSpec {
+    let too_many_layers = SandboxSpec {
         layers: vec![HOST; 481],
         ..spec()
     };
-    assert!(refuse(deep).contains("481 layers"));
-    let named = SandboxSpec {
+    assert!(refuse(too_many_layers).contains("481 layers"));
+    let long_hostname = SandboxSpec {
         hostname: "x".repeat(65),
         ..spec()
     };
-    assert!(refuse(named).contains("1 to 64 bytes"));
+    assert!(refuse(long_hostname).contains("1 to 64 bytes"));
 }

@@ -42,14 +42,14 @@ impl Resolver<'_> {
             null_values: param.null_values,
             target: None,
         };
-        let known = match &param.from {
+        let valid = match &param.from {
             Some(from) => self.inherited(&label, from, param, &mut resolved),
             None => self.defined(&label, param, &mut resolved),
         };
         if let Some(operation) = &model.operation {
             resolved.target = self.target(&label, operation, name, param);
         }
-        if known {
+        if valid {
             self.check_convertible(&label, name.line, &resolved);
             self.check_consistent(&label, name, param, &mut resolved);
         }
@@ -119,8 +119,7 @@ impl Resolver<'_> {
             return false;
         }
         self.overrides(param, resolved);
-        // A default alone makes an argument optional, so `required: false` is not a second
-        // override.
+        // A default makes an argument optional, so the manifest need not say `required: false` too.
         if param.required.is_none() && resolved.shape.default.is_some() {
             resolved.required = false;
         }
@@ -128,10 +127,10 @@ impl Resolver<'_> {
             original.as_ref() != Some(&resolved.shape) || resolved.required != field.required;
         match &param.why {
             None if differs => {
-                let what = overridden(param).unwrap_or("type");
+                let key = overridden(param).unwrap_or("type");
                 self.problem(
-                    param_line(param, what),
-                    format!("{label}: `{what}` differs from the API document (add `why`)"),
+                    param_line(param, key),
+                    format!("{label}: `{key}` differs from the API document (add `why`)"),
                 );
             }
             Some(why) if !differs => {
@@ -142,9 +141,9 @@ impl Resolver<'_> {
             }
             _ => {}
         }
-        if !differs && let Some(what) = overridden(param) {
-            let text = format!("{label}: the API document says the same `{what}` (remove it)");
-            self.problem(param_line(param, what), text);
+        if !differs && let Some(key) = overridden(param) {
+            let text = format!("{label}: the API document says the same `{key}` (remove it)");
+            self.problem(param_line(param, key), text);
         }
         true
     }
@@ -207,7 +206,7 @@ impl Resolver<'_> {
             && !is_number
         {
             let text = format!(
-                "{label}: `min` and `max` bound numbers, and this is of type {}",
+                "{label}: `min` and `max` are only for numbers, and the type is {}",
                 shape.kind
             );
             self.problem(bound.line, format!("{text} (remove them)"));
@@ -314,6 +313,7 @@ fn overridden(param: &model::Param) -> Option<&'static str> {
         .map(|(_, name)| name)
 }
 
+/// The line of a key of a parameter, or of the parameter if it does not have the key.
 fn param_line(param: &Located<model::Param>, key: &str) -> u64 {
     let line = match key {
         "type" => param.r#type.as_ref().map(|located| located.line),

@@ -11,14 +11,14 @@ use super::{doc_text, result_type, snake_case, type_name};
 /// The method of a tool in the trait of its toolset, with a generated body if the tool maps
 /// directly to an operation.
 pub(super) fn declare(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
-    let (name, kind) = (format_ident!("{}", tool.name), type_name(tool));
+    let (name, params_type) = (format_ident!("{}", tool.name), type_name(tool));
     let doc = doc_text(texts.description(&tool.name));
     let result = result_type(tool);
     let signature = quote! {
         #[doc = #doc]
         fn #name(
             &self,
-            p: params::#kind,
+            p: params::#params_type,
             cx: &Context,
         ) -> impl ::std::future::Future<Output = Result<#result, ToolError>> + Send
     };

@@ -1,4 +1,4 @@
-//! Checks of a request to run a command that its types cannot express.
+//! Checks the values of a request to run a command, where its types do not restrict them.
 
 use contree_sandbox::ControlGroups;
 
@@ -7,7 +7,7 @@ use crate::api::types::EngineLimits;
 use crate::limits;
 
 impl SpawnRequest {
-    /// Checks values that no type restricts. `single_id`: the store has only one user id.
+    /// Checks values that no type restricts. `single_id` is true if the store has only one user id.
     pub(crate) fn check(&self, single_id: bool) -> Result<(), RequestError> {
         if self.command.is_empty() {
             return Err(RequestError::EmptyCommand);
@@ -54,8 +54,8 @@ impl SpawnRequest {
                 given: self.max_layer_bytes().to_string(),
             });
         }
-        if let Some(limits) = &self.x_limits {
-            limits.check()?;
+        if let Some(engine_limits) = &self.x_limits {
+            engine_limits.check()?;
         }
         if let Some(reason) = ControlGroups::get().refusal(&self.sandbox_limits()) {
             return Err(RequestError::LimitsUnenforced(reason));
@@ -118,14 +118,14 @@ impl EngineLimits {
 }
 
 fn check_hostname(name: &str) -> Result<(), RequestError> {
-    let label = |part: &str| {
+    let is_label = |part: &str| {
         !part.is_empty()
             && part
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             && !part.starts_with('-')
     };
-    if name.len() <= 64 && name.split('.').all(label) {
+    if name.len() <= 64 && name.split('.').all(is_label) {
         return Ok(());
     }
     Err(RequestError::Hostname(name.to_owned()))

@@ -25,7 +25,7 @@ use crate::operation::recover;
 use crate::rows::operations::{self, Operation, OperationFilter, Status};
 use crate::run::running_sandbox::MAIN;
 
-/// The reason of operations that a client cancelled.
+/// The reason that the engine records for an operation that a client cancelled.
 const CANCELLED_ON_REQUEST: &str = "cancelled on request";
 
 /// Seconds after which a client should request the status of a running operation again.
@@ -41,7 +41,7 @@ fn summary(operation: &Operation) -> OperationSummary {
         .as_ref()
         .and_then(|outcome| outcome.resources.as_ref());
     let cpu = resources.and_then(|used| Some(used.user_cpu_time? + used.system_cpu_time?));
-    // An unfinished operation has its duration up to now.
+    // The duration of an unfinished operation is its age.
     let end = operation.ended_at.unwrap_or_else(Utc::now);
     let duration = (end - operation.created_at)
         .to_std()
@@ -62,8 +62,8 @@ fn summary(operation: &Operation) -> OperationSummary {
     }
 }
 
-/// The request of an operation, and the result of a run. A request that another release recorded in
-/// a form that this one cannot read is answered as it is recorded.
+/// The request of an operation, and the result of a run. If this release cannot read the recorded
+/// request, the answer has the record unchanged.
 fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
     let request = operation.request.clone();
     let typed = if operation.kind == INSTANCE {
@@ -85,7 +85,7 @@ fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Val
     }
 }
 
-/// The recorded request as it is, with the result of a run. `None` if no JSON is recorded.
+/// The recorded request unchanged, with the result of a run. `None` if the record is not JSON.
 fn recorded_metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
     let mut metadata = Some(operation.request.clone()).filter(|request| !request.is_null())?;
     if let (Some(fields), Some(result)) = (metadata.as_object_mut(), result) {
@@ -216,7 +216,7 @@ async fn instance_result(
             }
             Some(result)
         }
-        // It runs, or its owner is gone: there is only the log.
+        // The command runs, or the engine that ran it is gone. Then the log is the only source.
         None if main.pid.is_some() => Some(report::process_result(&main)),
         None => None,
     })

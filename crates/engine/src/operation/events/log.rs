@@ -28,7 +28,7 @@ struct LogEnd {
     events: u64,
     /// The length of all events, in bytes.
     length: u64,
-    /// Whether the completion event was appended, or was lost on a full disk.
+    /// True once the completion event was appended, or could not be written.
     complete: bool,
 }
 
@@ -54,10 +54,11 @@ impl EventLog {
 
     /// Appends an event with the current time. False if it could not be written.
     ///
-    /// A full disk must not end a sandbox, so the whole event is dropped then.
+    /// A full disk must not end a sandbox, so the whole of an event that cannot be written is
+    /// dropped.
     pub(crate) fn append(&self, spid: u64, kind: OperationEventType, data: impl Serialize) -> bool {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        // A stream that outlives its sandbox may still deliver output; it is dropped.
+        // A stream may outlive its sandbox. Output after the completion event is dropped.
         let written = !end.complete && self.write(&mut end, Utc::now(), spid, kind, &data);
         drop(end);
         self.grown.send_modify(|_| {});

@@ -15,10 +15,10 @@ use crate::os::tree::is_dot;
 use crate::protocol::entry::{Entry, EntryKind, WalkEntry};
 use crate::protocol::wire::{MAX_DATAGRAM, MAX_FILES};
 
-/// The most memory for names of the directories on the way, in bytes. A directory of a million
-/// files stays far below.
+/// The most memory for the remaining names of all levels, in bytes. A directory of a million files
+/// stays far below.
 const MAX_NAME_BYTES: usize = 256 << 20;
-/// The memory that a name takes besides its bytes.
+/// The memory that a name takes besides its own bytes, in bytes.
 const NAME_COST: usize = 48;
 /// The most entries of a batch.
 const BATCH: usize = 256;
@@ -44,6 +44,7 @@ pub(crate) struct DirectoryWalk {
     batch: Vec<CString>,
     /// True if the last of them is a directory.
     ends_with_directory: bool,
+    /// The memory of the remaining names of all levels, in bytes.
     name_bytes: usize,
 }
 
@@ -73,8 +74,8 @@ impl DirectoryWalk {
         Ok((entry, Some(walk)))
     }
 
-    /// Returns the depth of a directory and its next entries, or `None` at the end. With `enter` it
-    /// enters the directory at which the previous entries ended.
+    /// Returns the depth of a directory and its next entries, or `None` at the end. With `enter`,
+    /// the walk first enters the directory that was the last of the previous entries.
     pub(crate) fn next(&mut self, enter: bool) -> Result<Option<(usize, Vec<WalkEntry>)>, Errno> {
         let last = self.batch.pop();
         self.batch.clear();
@@ -90,8 +91,8 @@ impl DirectoryWalk {
             if level.files.is_empty() && level.directories.is_empty() {
                 self.levels.pop();
                 if !self.levels.is_empty() {
-                    // An image never changes and a directory has one name, so `..` is the directory
-                    // before.
+                    // An image never changes and a directory has one name, so `..` leads back to
+                    // the level above.
                     self.current = openat(&self.current, c"..", DIRECTORY, Mode::empty())?;
                 }
                 continue;
@@ -101,7 +102,8 @@ impl DirectoryWalk {
         }
     }
 
-    /// Opens regular files of the last entries. Other types are never opened.
+    /// Opens regular files of the last entries. Returns an errno for each index, which is 0 for an
+    /// opened file, and the opened files. Other types are never opened.
     pub(crate) fn open_files(&self, indices: &[usize]) -> (Vec<i32>, Vec<OwnedFd>) {
         let mut files = Vec::new();
         let errnos = indices
@@ -138,7 +140,7 @@ impl DirectoryWalk {
             let Some(level) = self.levels.last_mut() else {
                 break;
             };
-            let (name, directory) = match level.files.pop() {
+            let (name, is_directory) = match level.files.pop() {
                 Some(name) => (name, false),
                 None => match level.directories.pop() {
                     Some(name) => (name, true),
@@ -151,7 +153,7 @@ impl DirectoryWalk {
             if bytes + size > BATCH_BYTES && !entries.is_empty() {
                 // The next batch starts with it.
                 self.name_bytes += name_cost(&name);
-                let names = if directory {
+                let names = if is_directory {
                     &mut level.directories
                 } else {
                     &mut level.files
@@ -162,7 +164,7 @@ impl DirectoryWalk {
             bytes += size;
             entries.push(entry);
             self.batch.push(name);
-            if directory {
+            if is_directory {
                 self.ends_with_directory = true;
                 break;
             }
@@ -183,14 +185,14 @@ impl DirectoryWalk {
             if self.name_bytes > MAX_NAME_BYTES {
                 return Err(Errno::TOOBIG);
             }
-            let directory = match item.file_type() {
+            let is_directory = match item.file_type() {
                 FileType::Unknown => {
                     let stat = statat(&self.current, name, AtFlags::SYMLINK_NOFOLLOW)?;
                     kind(&stat) == EntryKind::Directory
                 }
                 known => known == FileType::Directory,
             };
-            let names = if directory {
+            let names = if is_directory {
                 &mut directories
             } else {
                 &mut files

@@ -29,8 +29,8 @@ pub(crate) struct WritableLayer<'a> {
 
 /// Mounts an overlay of `lowers`, topmost first, relative to the current directory.
 ///
-/// With `writable` it is mounted at `target`; without, it is attached nowhere if the kernel can do
-/// that. `old` selects the method for kernels before 6.7.
+/// With `writable`, the overlay is mounted at `target`. Without, it stays detached if the kernel
+/// supports that. `old` selects the method for kernels before 6.7. Returns the overlay's root.
 pub(crate) fn mount_image(
     lowers: &[PathBuf],
     writable: Option<&WritableLayer<'_>>,

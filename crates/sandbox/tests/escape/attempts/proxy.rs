@@ -1,4 +1,4 @@
-//! Attempts on the listener on the sandbox's loopback, and on side files.
+//! Attempts on the proxy that listens on the sandbox's loopback interface, and on side files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -164,23 +164,23 @@ fn side_files() {
             fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)),
         );
     }
-    refused("make a file beside", File::create("/dev/side-files/new"));
+    refused("make a side file", File::create("/dev/side-files/new"));
     refused(
-        "remove the directory beside",
+        "remove the directory of the side files",
         fs::remove_dir("/dev/side-files"),
     );
     refused(
-        "rename the directory beside",
+        "rename the directory of the side files",
         fs::rename("/dev/side-files", "/dev/other"),
     );
     call_refused!(
-        "unmount what is beside",
+        "unmount the side files",
         libc::SYS_umount2,
         c"/dev/side-files".as_ptr(),
         libc::MNT_DETACH
     );
     call_refused!(
-        "make what is beside writable",
+        "make the side files writable",
         libc::SYS_mount,
         std::ptr::null::<libc::c_char>(),
         c"/dev/side-files".as_ptr(),

@@ -33,11 +33,12 @@ pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
 /// The directories on which the sandbox mounts file systems. Every image must have them.
 pub(super) const MOUNT_POINTS: [&[u8]; 3] = [b"proc", b"sys", b"dev"];
 
+/// The layer that is being unpacked.
 pub(super) struct Layer {
     root: OwnedFd,
     /// The image below the layer.
     pub(super) below: Option<OwnedFd>,
-    /// True if only root exists inside.
+    /// True if root is the only user of the namespace.
     pub(super) single: bool,
     /// The last directory in which something was made. Members of one directory usually follow each
     /// other.
@@ -49,7 +50,7 @@ pub(super) struct Layer {
 struct ParentDirectory {
     path: Vec<u8>,
     directory: OwnedFd,
-    /// The modification time to restore, which making entries in the directory changes.
+    /// The modification time to restore: making entries in the directory changes it.
     mtime: Timestamps,
 }
 
@@ -137,7 +138,7 @@ impl Layer {
                         .map_err(|error| UnpackError::call("replace", here, error))?;
                     let new_directory = self.make_implied_directory(&above, name, here)?;
                     make_opaque(&new_directory)
-                        .map_err(|error| UnpackError::call("make", here, error))?;
+                        .map_err(|error| UnpackError::call("make opaque", here, error))?;
                     new_directory
                 }
                 Err(error) => return Err(self.open_error(here, error)),
@@ -237,7 +238,7 @@ impl Layer {
         futimens(to, &modified(&stat))
     }
 
-    /// Links `name` to a file of this layer.
+    /// Makes `name` a hard link to a file of this layer.
     pub(super) fn link(
         &self,
         target: &[u8],
@@ -289,6 +290,7 @@ fn attributes(file: &OwnedFd) -> Result<Vec<Attribute>, Errno> {
     Ok(found)
 }
 
+/// The modification time of a file, to set on another. The access time stays as it is.
 pub(super) fn modified(stat: &Stat) -> Timestamps {
     Timestamps {
         last_access: Timespec {
