@@ -18,7 +18,7 @@ const OTHER: &str = "General options";
 pub(super) enum ToolOptionError {
     #[error("CONTREE_READ_ONLY is `{0}`: give true or false")]
     ReadOnly(String),
-    #[error("{0} contains no name: give a name, or leave the option out")]
+    #[error("{0} contains no name: give a name, or leave it out")]
     NoName(&'static str),
     /// A name matches no tool or toolset, or the selection is empty.
     #[error(transparent)]
@@ -149,15 +149,19 @@ impl Options {
                 _ => return Err(ToolOptionError::ReadOnly(text.to_owned())),
             },
         };
-        let toolsets = names(&self.toolset, environment.get("CONTREE_TOOLSET"));
-        let tools = names(&self.tools, environment.get("CONTREE_TOOLS"));
+        let toolset_variable = environment.get("CONTREE_TOOLSET");
+        let tools_variable = environment.get("CONTREE_TOOLS");
+        let toolsets = names(&self.toolset, toolset_variable);
+        let tools = names(&self.tools, tools_variable);
         // An option without names, as from an unset shell variable, must not offer every tool.
-        for (option, given, names) in [
-            ("--toolset", &self.toolset, &toolsets),
-            ("--tools", &self.tools, &tools),
+        for (source, is_given, names) in [
+            ("--toolset", !self.toolset.is_empty(), &toolsets),
+            ("--tools", !self.tools.is_empty(), &tools),
+            ("CONTREE_TOOLSET", toolset_variable.is_some(), &toolsets),
+            ("CONTREE_TOOLS", tools_variable.is_some(), &tools),
         ] {
-            if !given.is_empty() && names.is_empty() {
-                return Err(ToolOptionError::NoName(option));
+            if is_given && names.is_empty() {
+                return Err(ToolOptionError::NoName(source));
             }
         }
         Ok(ToolSelection::choose(read_only, &toolsets, &tools)?)

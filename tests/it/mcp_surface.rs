@@ -486,6 +486,11 @@ fn an_invalid_selection_prevents_the_start() {
         ),
         (
             &[],
+            Some(("CONTREE_TOOLS", " , ")),
+            "CONTREE_TOOLS contains no name",
+        ),
+        (
+            &[],
             Some(("CONTREE_READ_ONLY", "maybe")),
             "give true or false",
         ),
