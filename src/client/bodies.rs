@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::types;
 
-/// Most bytes that are read of an error body.
+/// Maximum number of bytes that are read of an error body.
 const LIMIT: usize = 256 * 1024;
 
 /// Replaces the body of an error response with an `Error` in JSON.

@@ -30,7 +30,7 @@ pub(crate) struct ClientState {
 
 /// Maximum number of idle connections kept to a unix socket.
 #[cfg(unix)]
-const UNIX_IDLE: usize = 8;
+const MAX_IDLE_UNIX_CONNECTIONS: usize = 8;
 
 impl Client {
     /// Creates a client of `backend`; nothing is sent yet.
@@ -110,7 +110,7 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
             .tls_backend_preconfigured(no_certificates()?)
             // Connecting is cheap, while an idle connection to an engine in this process costs two
             // descriptors.
-            .pool_max_idle_per_host(UNIX_IDLE)
+            .pool_max_idle_per_host(MAX_IDLE_UNIX_CONNECTIONS)
             .unix_socket(path.as_path()),
         #[cfg(not(unix))]
         Address::Unix(_) => {

@@ -105,7 +105,7 @@ struct EnvelopeFinder {
 }
 
 impl EnvelopeFinder {
-    /// Most bytes that are recorded of a key or value.
+    /// Maximum number of bytes that are recorded of a key or value.
     const MAX_PART_BYTES: usize = 256;
 
     fn feed(&mut self, bytes: &[u8]) {

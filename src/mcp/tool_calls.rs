@@ -47,7 +47,7 @@ enum QueueError {
     #[error("the call was cancelled before it started; nothing ran")]
     Cancelled,
     #[error("the session ended before the call started; nothing ran")]
-    SessionOver,
+    SessionEnded,
 }
 
 impl ToolCalls {
@@ -117,7 +117,7 @@ impl ToolCalls {
         tokio::select! {
             permit = self.running.clone().acquire_owned() => permit.map_err(|_| QueueError::Closed),
             () = context.ct.cancelled() => Err(QueueError::Cancelled),
-            () = self.shutdown.cancelled() => Err(QueueError::SessionOver),
+            () = self.shutdown.cancelled() => Err(QueueError::SessionEnded),
         }
     }
 

@@ -30,9 +30,9 @@ const MAX_BACKLOG_BYTES: usize = 32 * 1024 * 1024;
 const BACKLOG_OVERHEAD_BYTES: usize = 1024;
 
 /// How long calls in flight may continue after the end of the input.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
-const CLEAN_UP: Duration = Duration::from_secs(3);
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Transport with one message per line.
 pub(super) struct LineTransport<R, W> {
@@ -50,7 +50,7 @@ pub(super) struct LineTransport<R, W> {
 struct EndOfInput {
     grace_until: Instant,
     /// When the clean-up of cancelled calls must end; `None` before they are cancelled.
-    cancelled_at: Option<Instant>,
+    clean_up_until: Option<Instant>,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> LineTransport<R, W> {
@@ -70,7 +70,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> LineTransport
         let Some(end_of_input) = &mut self.end_of_input else {
             return;
         };
-        if end_of_input.cancelled_at.is_none() {
+        if end_of_input.clean_up_until.is_none() {
             tokio::select! {
                 () = self.shutdown.idle() => return,
                 () = self.shutdown.stop_requested() => {}
@@ -79,8 +79,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin + Send + 'static> LineTransport
             self.shutdown.cancel_calls();
         }
         let until = *end_of_input
-            .cancelled_at
-            .get_or_insert_with(|| Instant::now() + CLEAN_UP);
+            .clean_up_until
+            .get_or_insert_with(|| Instant::now() + CLEAN_UP_TIMEOUT);
         tokio::select! {
             () = self.shutdown.idle() => {}
             () = tokio::time::sleep_until(until) => {
@@ -132,8 +132,8 @@ where
                 ),
                 Ok(InputLine::End) => {
                     self.end_of_input = Some(EndOfInput {
-                        grace_until: Instant::now() + GRACE,
-                        cancelled_at: None,
+                        grace_until: Instant::now() + GRACE_PERIOD,
+                        clean_up_until: None,
                     });
                     continue;
                 }
@@ -141,7 +141,7 @@ where
                     tracing::error!("cannot read standard input: {error}");
                     self.end_of_input = Some(EndOfInput {
                         grace_until: Instant::now(),
-                        cancelled_at: None,
+                        clean_up_until: None,
                     });
                     continue;
                 }

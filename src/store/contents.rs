@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::now;
 use contree_sqlite::DbError;
 
-/// Most bytes that all entries may take together.
+/// Maximum number of bytes that all entries may take together.
 const MAX_TOTAL_BYTES: i64 = 256 * 1024 * 1024;
 /// Approximate cost of an entry besides its key and body, in bytes.
 const ENTRY_OVERHEAD: i64 = 256;

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::now;
 use contree_sqlite::DbError;
 
-/// Most bytes that all states may take together. Beyond it, the states unused for longest are
-/// deleted.
+/// Maximum number of bytes that all states may take together. Beyond it, the states unused for
+/// longest are deleted.
 const MAX_TOTAL_BYTES: i64 = 128 * 1024 * 1024;
 /// Number of most recently used states that are kept whatever their size.
 const ALWAYS_KEPT: i64 = 16;

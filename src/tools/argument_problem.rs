@@ -25,15 +25,15 @@ pub(super) enum ArgumentProblem {
         shown: String,
     },
     #[error("`{path}` must be one of {choices}, not {shown}")]
-    NoChoice {
+    UnknownChoice {
         path: String,
         choices: String,
         shown: String,
     },
     #[error("`{path}` must be a UUID, not {shown}")]
-    NoUuid { path: String, shown: String },
+    InvalidUuid { path: String, shown: String },
     #[error("`{path}` must be a time such as 2030-12-31T23:59:59Z, not {shown}")]
-    NoTime { path: String, shown: String },
+    InvalidTime { path: String, shown: String },
     #[error("`{path}` must match {pattern}, not {shown}")]
     NoMatch {
         path: String,

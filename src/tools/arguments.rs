@@ -263,7 +263,7 @@ fn choice(path: &str, schema: &Value, value: Value) -> Result<Value, ArgumentPro
         .iter()
         .map(|choice| choice.as_str().map_or(choice.to_string(), str::to_owned))
         .collect();
-    Err(ArgumentProblem::NoChoice {
+    Err(ArgumentProblem::UnknownChoice {
         path: path.to_owned(),
         choices: known.join(", "),
         shown: short(&value),
@@ -277,7 +277,7 @@ fn formatted(path: &str, schema: &Value, value: Value) -> Result<Value, Argument
     };
     if schema["format"] == "uuid" {
         let parsed = Uuid::try_parse(text.trim());
-        let parsed = parsed.map_err(|_| ArgumentProblem::NoUuid {
+        let parsed = parsed.map_err(|_| ArgumentProblem::InvalidUuid {
             path: path.to_owned(),
             shown: short(&value),
         })?;
@@ -285,7 +285,7 @@ fn formatted(path: &str, schema: &Value, value: Value) -> Result<Value, Argument
     }
     if schema["format"] == "date-time" && chrono::DateTime::parse_from_rfc3339(text.trim()).is_err()
     {
-        return Err(ArgumentProblem::NoTime {
+        return Err(ArgumentProblem::InvalidTime {
             path: path.to_owned(),
             shown: short(&value),
         });

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{CompletionSource, Context, GUIDES, ToolError};
 use crate::{Client, ImageRef, OperationKind};
 
-/// Most completions in one answer.
+/// Maximum number of completions in one answer.
 const MAX_VALUES: usize = 100;
 /// Entries requested from the backend to choose completions from.
 const LIST_LIMIT: u64 = 1000;

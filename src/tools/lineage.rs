@@ -11,11 +11,11 @@ use crate::store::lineage::{self, ImageProvenance};
 use crate::types::{OperationMetadata, OperationSummary};
 use crate::{Client, ImageRef, OperationKind, OperationStatus};
 
-/// Most ancestors in an answer. Further ones are only counted.
+/// Maximum number of ancestors in an answer. Further ones are only counted.
 const MAX_LISTED: usize = 1000;
 /// Operations in one request.
 const PAGE: u64 = 1000;
-/// Most requests for operations.
+/// Maximum number of requests for operations.
 const MAX_PAGES: u64 = 10;
 /// Bytes of a command that are stored.
 const MAX_COMMAND_BYTES: usize = 4096;

@@ -12,7 +12,7 @@ use crate::support::web::{JSON, Web, modern};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// Most memory that the server may use in these tests, in KiB. A debug build starts at about
+/// Maximum memory that the server may use in these tests, in KiB. A debug build starts at about
 /// 30,000.
 const MAX_MEMORY_KIB: u64 = 700_000;
 

@@ -3,7 +3,7 @@
 /// Longest time-out of a command, in seconds.
 pub(super) const MAX_TIMEOUT: u64 = 3600;
 
-/// Most recorded bytes of each output stream.
+/// Maximum number of recorded bytes of each output stream.
 pub(super) const MAX_OUTPUT_BYTES: u64 = 10 * 1024 * 1024;
 
 /// Bytes that a command may write to its filesystem by default: the API's default for
@@ -16,10 +16,10 @@ pub(super) const MAX_LAYER_BYTES: u64 = 1 << 40;
 /// Longest tag, in bytes.
 pub(super) const MAX_TAG_BYTES: usize = 255;
 
-/// Most layers of an image. The kernel's own limit is a little higher.
+/// Maximum number of layers of an image. The kernel's own limit is a little higher.
 pub(super) const MAX_LAYERS: usize = 480;
 
-/// Most processes and threads in one sandbox.
+/// Maximum number of processes and threads in one sandbox.
 pub(super) const MAX_PROCESSES: u32 = 4096;
 
 /// Smallest and largest memory limit of a sandbox, in bytes. A sandbox without a command takes a
@@ -35,11 +35,12 @@ pub(super) const MIN_PROCESSES: u32 = 4;
 /// Largest JSON body, in bytes. Uploads (`POST /files`) are limited only by the disk.
 pub(super) const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
-/// Most imports that may wait in the queue.
+/// Maximum number of imports that may wait in the queue.
 pub(super) const MAX_IMPORTS_WAITING: usize = 1_000;
 
-/// Most subprocesses that run in one sandbox at once.
+/// Maximum number of subprocesses that run in one sandbox at once.
 pub(super) const MAX_SUBPROCESSES: usize = 256;
 
-/// Most subprocesses that clients may start in one sandbox. Each adds to its event log.
+/// Maximum number of subprocesses that clients may start in one sandbox. Each adds to the event
+/// log.
 pub(super) const MAX_SUBPROCESSES_STARTED: u64 = 10_000;

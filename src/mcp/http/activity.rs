@@ -23,7 +23,7 @@ const LOCAL_POLL: Duration = Duration::from_millis(700);
 const CLOUD_POLL: Duration = Duration::from_secs(3);
 /// Entries of each list that are compared to detect a change.
 const COMPARED_ENTRIES: u64 = 100;
-/// Most operation records in the cache.
+/// Maximum number of operation records in the cache.
 const MAX_CACHED: usize = 4096;
 /// Records fetched concurrently.
 const CONCURRENCY: usize = 8;

@@ -75,7 +75,7 @@ impl Endpoint {
 }
 
 pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Request) -> Response {
-    accept_everything(&mut request);
+    name_accepted_types(&mut request);
     if request.method() != Method::POST {
         let ends_session = request.method() == Method::DELETE;
         let mut answer = endpoint.service.handle(request).await.map(Body::new);
@@ -144,7 +144,7 @@ fn refusal(text: &[u8]) -> Option<Response> {
 
 /// Names both media types in `Accept` if a POST request accepts anything: rmcp requires the two by
 /// name.
-fn accept_everything(request: &mut Request) {
+fn name_accepted_types(request: &mut Request) {
     let anything = request
         .headers()
         .get_all(header::ACCEPT)

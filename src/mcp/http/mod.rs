@@ -39,9 +39,9 @@ use request_filter::RequestFilter;
 pub use request_filter::is_host;
 
 /// How long calls in flight may continue after the process was asked to end.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE_PERIOD: Duration = Duration::from_secs(5);
 /// How long cancelled calls may take to clean up.
-const CLEAN_UP: Duration = Duration::from_secs(3);
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bounds of connections.
 const BOUNDS: ConnectionBounds = ConnectionBounds {
     max_connections: 512,
@@ -186,9 +186,12 @@ impl HttpServer {
             connections::serve(self.listener, router, BOUNDS, connection_shutdown.clone());
         let end = async {
             stop.cancelled().await;
-            if tokio::time::timeout(GRACE, shutdown.idle()).await.is_err() {
+            if tokio::time::timeout(GRACE_PERIOD, shutdown.idle())
+                .await
+                .is_err()
+            {
                 shutdown.cancel_calls();
-                if tokio::time::timeout(CLEAN_UP, shutdown.idle())
+                if tokio::time::timeout(CLEAN_UP_TIMEOUT, shutdown.idle())
                     .await
                     .is_err()
                 {

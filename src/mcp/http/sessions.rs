@@ -20,7 +20,7 @@ use rmcp::transport::streamable_http_server::session::{
 };
 use tokio::time::Instant;
 
-/// Most sessions at once.
+/// Maximum number of sessions at once.
 const MAX_SESSIONS: usize = 256;
 /// How long an idle session is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);

@@ -16,9 +16,9 @@ use crate::tools::results::{
 use crate::tools::{Context, FilesTools, Handlers, ToolError, image, image_cache, params, rsync};
 use crate::types::{FileItem, FileResponse, GrepResult};
 
-/// Most bytes of matches in one answer.
+/// Maximum number of bytes of matches in one answer.
 const MAX_MATCH_BYTES: usize = 64 * 1024;
-/// Most bytes of one line.
+/// Maximum number of bytes of one line.
 const MAX_LINE_BYTES: usize = 1000;
 
 impl FilesTools for Handlers {

@@ -15,7 +15,7 @@ use crate::{Client, Error};
 
 /// Longest wait, 136 years. A larger timeout counts as this one.
 const MAX_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
-/// Most operations in one wait. Each takes a connection to the backend.
+/// Maximum number of operations in one wait. Each takes a connection to the backend.
 const MAX_OPERATIONS: usize = 256;
 /// Bytes of output in one answer. Further operations are returned without their output.
 const MAX_OUTPUT_BYTES: usize = 16 * 1024 * 1024;

@@ -104,7 +104,9 @@ impl RegistriesTools for Handlers {
         let key = registry.clone();
         cx.session()
             .store()
-            .write_durably(move |c| credentials::insert(c, &backend, key.as_str(), &username, &secret))
+            .write_durably(move |c| {
+                credentials::insert(c, &backend, key.as_str(), &username, &secret)
+            })
             .await?;
         let message = match check_result {
             CredentialCheck::Accepted => {

@@ -11,7 +11,8 @@ use crate::tools::{
 };
 use crate::{ImageRef, OperationKind, OperationStatus};
 
-/// Most bytes of a resource, and most entries of a listing. The tools have the same limits.
+/// Maximum number of bytes of a resource, and of entries of a listing. The tools have the same
+/// limits.
 const MAX_BYTES: u64 = 1024 * 1024;
 const MAX_ENTRIES: u64 = 10_000;
 

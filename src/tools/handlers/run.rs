@@ -14,7 +14,7 @@ use crate::{Client, Error, ImageRef, OperationStatus, types};
 
 /// Smallest `truncate_output_at` proposed for truncated output.
 const MIN_PROPOSED_BYTES: u64 = 64 * 1024;
-/// Most bytes of a stream that the API records.
+/// Maximum number of bytes of a stream that the API records.
 const MAX_RECORDED_BYTES: u64 = 10 * 1024 * 1024;
 
 impl RunTools for Handlers {

@@ -49,7 +49,8 @@ const SYSTEM: &[&str] = &[
     "/var/run/secrets",
 ];
 
-/// Most entries of a credential path that are searched for links and hard links, and how deep.
+/// Maximum number of entries of a credential path that are searched for links and hard links, and
+/// the maximum depth.
 const MAX_ENTRIES: usize = 1_000;
 const MAX_DEPTH: usize = 3;
 

@@ -4,7 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-/// Most links that are followed in a row. Linux has the same limit.
+/// Maximum number of links that are followed in a row. Linux has the same limit.
 const MAX_LINKS: usize = 40;
 
 /// Opens a file for reading. Does not wait for the writer of a pipe.

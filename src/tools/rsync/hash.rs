@@ -24,7 +24,7 @@ const MAX_ATTEMPTS: usize = 3;
 const TIME_RESOLUTION: i64 = 20_000_000;
 /// Resolution of file times in nanoseconds on file systems that store whole seconds.
 const COARSE_TIME_RESOLUTION: i64 = 2_000_000_000;
-/// Most files that are read at once.
+/// Maximum number of files that are read at once.
 const MAX_THREADS: usize = 4;
 /// Files between two progress messages.
 const PROGRESS_STEP: usize = 200;

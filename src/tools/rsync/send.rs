@@ -14,7 +14,7 @@ use crate::{Client, Error};
 const CONCURRENCY: usize = 12;
 /// Size in bytes up to which contents are sent without first asking the backend for them.
 const MAX_SIZE_WITHOUT_LOOKUP: u64 = 16 * 1024;
-/// Most uploads that are not yet recorded. A cancelled call thus loses few records.
+/// Maximum number of uploads that are not yet recorded. A cancelled call thus loses few records.
 const MAX_UNRECORDED: usize = 100;
 
 /// A content, and a local file that has it.

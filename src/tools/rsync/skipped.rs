@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::results::SkippedPath;
 
-/// Most skipped paths that are named. All are counted.
+/// Maximum number of skipped paths that are named. All are counted.
 const MAX_NAMED: usize = 20;
 
 /// Reasons why a path was not sent.

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::operation::events::{EventLog, stream};
 
 /// How long small writes are collected into one event.
-const COLLECT: Duration = Duration::from_millis(5);
+const COLLECT_TIME: Duration = Duration::from_millis(5);
 
 /// The number of small writes in quick succession that become an event each. Further ones are
 /// collected.
@@ -256,7 +256,7 @@ fn event_type(stream: EventDataTruncatedStream) -> OperationEventType {
 }
 
 /// Collects small writes into one event. After a burst of [`BURST`] small writes, all output within
-/// [`COLLECT`] becomes one event.
+/// [`COLLECT_TIME`] becomes one event.
 struct WriteCollector {
     last: Instant,
     quick: u32,
@@ -279,11 +279,11 @@ impl WriteCollector {
         buffer: &mut [u8],
         read: usize,
     ) -> usize {
-        let is_quick = self.last.elapsed() < COLLECT && read < CHUNK / 2;
+        let is_quick = self.last.elapsed() < COLLECT_TIME && read < CHUNK / 2;
         self.quick = if is_quick { self.quick + 1 } else { 0 };
         let mut filled = read;
         if self.quick > BURST {
-            tokio::time::sleep(COLLECT).await;
+            tokio::time::sleep(COLLECT_TIME).await;
             while filled < buffer.len() {
                 match from.try_read(&mut buffer[filled..]) {
                     Ok(more @ 1..) => filled += more,

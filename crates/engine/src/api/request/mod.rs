@@ -19,7 +19,7 @@ pub(crate) use error::RequestError;
 pub(crate) use image_selector::{ImageSelector, check_tag};
 
 impl SpawnRequest {
-    /// Most bytes that the command may write to its file system.
+    /// Maximum number of bytes that the command may write to its file system.
     pub(crate) fn max_layer_bytes(&self) -> u64 {
         self.resources_limits
             .as_ref()

@@ -19,11 +19,11 @@ use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::search::{Search, SearchResult, TIME_LIMIT};
 
-/// Most patterns of a request.
+/// Maximum number of patterns of a request.
 const MAX_PATTERNS: usize = 16;
-/// Most paths of a request.
+/// Maximum number of paths of a request.
 const MAX_PATHS: usize = 16;
-/// Most globs of a request.
+/// Maximum number of globs of a request.
 const MAX_GLOBS: usize = 64;
 /// The longest pattern or glob, in characters.
 const MAX_CHARACTERS: usize = 1024;
