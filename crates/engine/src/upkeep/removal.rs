@@ -118,8 +118,13 @@ impl Removal<'_> {
         // The file is renamed before the check, so that no upload can replace it between check and
         // removal.
         let renamed = path.with_file_name(format!("{CHECKED_PREFIX}{sha256}"));
-        if fs::rename(&path, &renamed).is_err() {
-            return true;
+        match fs::rename(&path, &renamed) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return true,
+            Err(error) => {
+                self.add_problem(path.display(), error);
+                return false;
+            }
         }
         let modified = fs::metadata(&renamed).and_then(|metadata| metadata.modified());
         let uploaded_again =
