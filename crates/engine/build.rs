@@ -25,17 +25,17 @@ fn settings() -> Settings {
         // Sizes, counts and times are never negative.
         .with_integer("u64")
         // Defaults that the document states only in its descriptions.
-        .refined("/InstanceSpawnRequest/properties/timeout/default", 3600)
-        .refined(
+        .with_refinement("/InstanceSpawnRequest/properties/timeout/default", 3600)
+        .with_refinement(
             "/InstanceSpawnRequest/properties/files/default",
             serde_json::json!({}),
         )
-        .refined("/InstanceFile/required", vec!["uuid"])
-        .refined("/InstanceFile/properties/uid/default", 0)
-        .refined("/InstanceFile/properties/gid/default", 0)
-        .refined("/InstanceFile/properties/mode/default", "0644")
+        .with_refinement("/InstanceFile/required", vec!["uuid"])
+        .with_refinement("/InstanceFile/properties/uid/default", 0)
+        .with_refinement("/InstanceFile/properties/gid/default", 0)
+        .with_refinement("/InstanceFile/properties/mode/default", "0644")
         // An answer repeats the request without a limit that the client left out.
-        .refined(
+        .with_refinement(
             "/InstanceResourcesLimits/properties/max_layer_bytes/default",
             (),
         )

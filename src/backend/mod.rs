@@ -196,7 +196,7 @@ pub(crate) struct Credentials {
 
 impl fmt::Debug for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let token = self.token.as_ref().map(|_| format_args!("(hidden)"));
+        let token = self.token.as_ref().map(|_| format_args!("<hidden>"));
         f.debug_struct("Backend")
             .field("url", &self.url())
             .field("token", &token)

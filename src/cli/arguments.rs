@@ -213,12 +213,12 @@ mod tests {
         }})
     }
 
-    fn good(given: &[&str]) -> Value {
+    fn parse_ok(given: &[&str]) -> Value {
         let given: Vec<String> = given.iter().map(ToString::to_string).collect();
         Value::Object(read(&given, &schema(), &mut TestInput).unwrap())
     }
 
-    fn bad(given: &[&str]) -> String {
+    fn parse_error(given: &[&str]) -> String {
         let given: Vec<String> = given.iter().map(ToString::to_string).collect();
         read(&given, &schema(), &mut TestInput)
             .unwrap_err()
@@ -228,40 +228,40 @@ mod tests {
     #[test]
     fn values_follow_the_schema() {
         assert_eq!(
-            good(&["text=12", "count=12", "flag=true", r#"map={"a":"b"}"#]),
+            parse_ok(&["text=12", "count=12", "flag=true", r#"map={"a":"b"}"#]),
             json!({"text": "12", "count": 12, "flag": true, "map": {"a": "b"}})
         );
         assert_eq!(
-            good(&["text=", "unknown=1"]),
+            parse_ok(&["text=", "unknown=1"]),
             json!({"text": "", "unknown": "1"})
         );
-        assert_eq!(good(&["text=a=b"]), json!({"text": "a=b"}));
+        assert_eq!(parse_ok(&["text=a=b"]), json!({"text": "a=b"}));
     }
 
     #[test]
     fn an_array_grows() {
         assert_eq!(
-            good(&["names=a", "names=b", r#"names=["c","d"]"#]),
+            parse_ok(&["names=a", "names=b", r#"names=["c","d"]"#]),
             json!({"names": ["a", "b", "c", "d"]})
         );
         assert_eq!(
-            good(&["numbers=1", "numbers=[2,3]", "numbers=@numbers"]),
+            parse_ok(&["numbers=1", "numbers=[2,3]", "numbers=@numbers"]),
             json!({"numbers": [1, 2, 3, 1, 2]})
         );
     }
 
     #[test]
     fn at_signs_read_files_and_standard_input() {
-        assert_eq!(good(&["text=@text"]), json!({"text": "from a file\n"}));
-        assert_eq!(good(&["text=@-"]), json!({"text": "from stdin"}));
-        assert_eq!(good(&["text=@@x"]), json!({"text": "@x"}));
-        assert_eq!(good(&["text=@@"]), json!({"text": "@"}));
+        assert_eq!(parse_ok(&["text=@text"]), json!({"text": "from a file\n"}));
+        assert_eq!(parse_ok(&["text=@-"]), json!({"text": "from stdin"}));
+        assert_eq!(parse_ok(&["text=@@x"]), json!({"text": "@x"}));
+        assert_eq!(parse_ok(&["text=@@"]), json!({"text": "@"}));
     }
 
     #[test]
     fn objects_mix_with_pairs() {
         assert_eq!(
-            good(&[r#"{"text":"a","count":null}"#, "flag=false"]),
+            parse_ok(&[r#"{"text":"a","count":null}"#, "flag=false"]),
             json!({"text": "a", "count": null, "flag": false})
         );
     }
@@ -269,32 +269,32 @@ mod tests {
     #[test]
     fn invalid_arguments_are_reported() {
         assert_eq!(
-            bad(&["text"]),
+            parse_error(&["text"]),
             "`text` is neither KEY=VALUE nor a JSON object"
         );
-        assert_eq!(bad(&["=x"]), "`=x` is neither KEY=VALUE nor a JSON object");
+        assert_eq!(parse_error(&["=x"]), "`=x` is neither KEY=VALUE nor a JSON object");
         assert_eq!(
-            bad(&["count=soon"]),
+            parse_error(&["count=soon"]),
             "`count` takes JSON of type integer, not `soon`"
         );
-        assert_eq!(bad(&["text=a", "text=b"]), "`text` is given twice");
+        assert_eq!(parse_error(&["text=a", "text=b"]), "`text` is given twice");
         assert_eq!(
-            bad(&["names=a", r#"{"names":[]}"#]),
+            parse_error(&["names=a", r#"{"names":[]}"#]),
             "`names` is given twice"
         );
         assert_eq!(
-            bad(&[r#"{"names":[]}"#, "names=a"]),
+            parse_error(&[r#"{"names":[]}"#, "names=a"]),
             "`names` is given twice"
         );
-        assert!(bad(&["{no"]).starts_with("`{no` is not a JSON object"));
-        let broken = bad(&[r#"{"token":"hunter2","username":}"#]);
+        assert!(parse_error(&["{no"]).starts_with("`{no` is not a JSON object"));
+        let broken = parse_error(&[r#"{"token":"hunter2","username":}"#]);
         assert!(
             broken.starts_with(r#"`{"token":…` is not a JSON object"#),
             "{broken}"
         );
         assert!(!broken.contains("hunter2"), "{broken}");
-        assert!(bad(&["text=@missing"]).starts_with("text: cannot read missing:"));
-        assert_eq!(bad(&["text=@binary"]), "text: binary is not UTF-8 text");
-        assert!(bad(&["text=@"]).contains("text=@@"));
+        assert!(parse_error(&["text=@missing"]).starts_with("text: cannot read missing:"));
+        assert_eq!(parse_error(&["text=@binary"]), "text: binary is not UTF-8 text");
+        assert!(parse_error(&["text=@"]).contains("text=@@"));
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::{self, ArgumentError, ProcessInput};
 use super::error::CommandError;
-use super::output::{RawOutput, TerminalOutput, WriteState, print, say};
+use super::output::{RawOutput, TerminalOutput, WriteState, print, print_message};
 use super::process::runtime;
 use super::secret::{self, SecretError};
 use super::setup::Setup;
@@ -90,7 +90,7 @@ impl Call {
         let (tool, arguments) = match self.prepare(&setup.tool_selection) {
             Ok(prepared) => prepared,
             Err(problem) => {
-                say(problem);
+                print_message(problem);
                 return Ok(USAGE);
             }
         };
@@ -179,7 +179,7 @@ impl Call {
 
     /// Prints the error and returns the exit status.
     fn report_failure(&self, error: &ToolError, interrupted: u8) -> u8 {
-        say(error);
+        print_message(error);
         match (self.raw, interrupted) {
             (true, 0) => FAILED,
             (true, status) => status,
@@ -260,7 +260,7 @@ fn print_json(value: &Value) -> u8 {
     match printed {
         Ok(()) => 0,
         Err(problem) => {
-            say(problem);
+            print_message(problem);
             TOOL_ERROR
         }
     }
@@ -278,7 +278,7 @@ fn print_raw(shape: RawShape, answer: &ToolAnswer, raw: &RawOutput) -> u8 {
         };
         raw.output(tools::OutputStream::Stdout, &bytes);
         if let Some(next) = result["next"].as_str() {
-            say(format_args!("this is only a part; continue with {next}"));
+            print_message(format_args!("this is only a part; continue with {next}"));
         }
         return 0;
     }
@@ -295,7 +295,7 @@ fn print_raw(shape: RawShape, answer: &ToolAnswer, raw: &RawOutput) -> u8 {
                 |bytes| format!("truncated from {bytes} bytes"),
             )
         };
-        say(format_args!(
+        print_message(format_args!(
             "the output is incomplete (standard output: {}, standard error: {})",
             bytes("stdout_bytes"),
             bytes("stderr_bytes")
@@ -315,7 +315,7 @@ fn command_status(result: &Value) -> u8 {
     match result["exit_code"].as_i64().filter(|code| *code >= 0) {
         Some(code) => u8::try_from(code).unwrap_or(FAILED),
         None => {
-            say(format_args!(
+            print_message(format_args!(
                 "the command has no exit status (operation {})",
                 result["status"].as_str().unwrap_or("unknown")
             ));
@@ -335,7 +335,7 @@ async fn wait_for_running(session: &Arc<Session>, cancelled: &CancellationToken)
         [id] => format!("operation {id} ends"),
         ids => format!("operations {} end", ids.join(", ")),
     };
-    say(format_args!(
+    print_message(format_args!(
         "waiting until {subject}, since the embedded engine runs in this process (Ctrl-C cancels)"
     ));
     tokio::select! {

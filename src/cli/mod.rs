@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
     match run(line) {
         Ok(status) => ExitCode::from(status),
         Err(problem) => {
-            output::say(problem);
+            output::print_message(problem);
             ExitCode::from(1)
         }
     }
@@ -65,11 +65,11 @@ pub fn main() -> ExitCode {
 
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
-    setup.log();
+    setup.start_logging();
     match setup.options.tool_selection(&setup.environment) {
         Ok(selection) => setup.tool_selection = selection,
         Err(problem) => {
-            output::say(problem);
+            output::print_message(problem);
             return Ok(USAGE);
         }
     }

@@ -27,7 +27,7 @@ pub(super) enum NetworkError {
 }
 
 #[derive(Args, Debug, Clone, Default)]
-pub(super) struct Network {
+pub(super) struct NetworkOptions {
     /// Network of the embedded engine's sandboxes: HTTP and HTTPS through a filtering proxy (proxy,
     /// the default), the network of this machine (host), or none [env: CONTREE_NETWORK]
     #[arg(long, global = true, value_name = "proxy|host|none", value_parser = ["proxy", "host", "none"], help_heading = BACKEND_HEADING)]
@@ -43,7 +43,7 @@ pub(super) struct Network {
 }
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
-impl Network {
+impl NetworkOptions {
     /// Applies the options to the engine's settings. An option takes precedence over its variable.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ fn rules(
 #[cfg(all(feature = "engine", target_os = "linux"))]
 pub(super) fn warn(config: &LocalConfig) {
     if config.network == NetworkMode::Host {
-        super::output::say(HOST_WARNING);
+        super::output::print_message(HOST_WARNING);
     }
 }
 

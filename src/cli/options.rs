@@ -57,7 +57,7 @@ pub(super) struct Options {
     #[arg(long, global = true, value_name = "NAME,…", value_delimiter = ',', help_heading = TOOL_SELECTION)]
     tools: Vec<String>,
     #[command(flatten)]
-    pub(super) network: super::network::Network,
+    pub(super) network: super::network::NetworkOptions,
     /// Let tools access files of this machine only at or below DIR; repeatable. A directory with
     /// credentials is excluded unless it is given itself. Over HTTP, tools access no files without
     /// this option

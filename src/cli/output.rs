@@ -23,7 +23,7 @@ pub(super) fn print(text: &str) -> Result<(), ProcessError> {
 
 /// Prints a message to standard error. Failures are ignored, since there is no other place to
 /// report them.
-pub(super) fn say(text: impl Display) {
+pub(super) fn print_message(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "contree-mcp: {text}");
 }
 
@@ -88,7 +88,7 @@ impl Watcher for RawOutput {
                 }
                 Err(error) => {
                     *state = WriteState::Failed;
-                    say(ProcessError::Output(error));
+                    print_message(ProcessError::Output(error));
                 }
             },
             OutputStream::Stderr => {

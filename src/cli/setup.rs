@@ -50,7 +50,7 @@ impl Setup {
     }
 
     /// Starts logging to standard error, and warns about options without effect.
-    pub(super) fn log(&self) {
+    pub(super) fn start_logging(&self) {
         let level = self.options.level(&self.environment);
         let own_level = level_filter(level);
         // rmcp warns about every error that it passes on, which is useful only for debugging. It

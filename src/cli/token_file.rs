@@ -70,7 +70,7 @@ fn warn_if_shared(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     if std::fs::metadata(path)?.mode() & 0o077 != 0 {
         let shown = path.display();
-        say(format_args!(
+        print_message(format_args!(
             "warning: other users may read the token file {shown}; `chmod 600` it"
         ));
     }

@@ -54,7 +54,7 @@ impl Tools {
             return match changes(old, setup) {
                 Ok(changes) => self.report(&changes),
                 Err(problem) => {
-                    super::output::say(format_args!("{}: {problem}", old.display()));
+                    super::output::print_message(format_args!("{}: {problem}", old.display()));
                     Ok(USAGE)
                 }
             };
@@ -64,7 +64,7 @@ impl Tools {
                 let all: Vec<Value> = setup.tool_selection.tools().map(surface::tool).collect();
                 format!("{:#}\n", Value::Array(all))
             }
-            Format::Surface => format!("{:#}\n", surface::whole(&setup.tool_selection)),
+            Format::Surface => format!("{:#}\n", surface::full_surface(&setup.tool_selection)),
             Format::Text => setup.tool_selection.tools().map(tool_text).collect(),
         };
         super::output::print(&text)?;
@@ -91,7 +91,7 @@ impl Tools {
 fn changes(old: &Path, setup: &Setup) -> Result<Vec<Change>, DiffError> {
     let value: Value = serde_json::from_str(&std::fs::read_to_string(old)?)?;
     let old = surface::read(&value)?;
-    let new = surface::read(&surface::whole(&setup.tool_selection))?;
+    let new = surface::read(&surface::full_surface(&setup.tool_selection))?;
     let alias = |tool: &str, argument: &str| {
         let mut aliases = find_tool(tool)?.param_aliases.iter();
         let renamed = aliases.find(|(alias, _)| *alias == argument);

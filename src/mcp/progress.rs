@@ -149,7 +149,7 @@ impl Watcher for CallProgress {
             .send_modify(|followed| followed.id = Some(operation));
     }
 
-    fn restarts(&self) -> bool {
+    fn may_restart(&self) -> bool {
         self.operation.send_if_modified(|operation| {
             let may_restart = !operation.is_pinned;
             if may_restart {
@@ -247,11 +247,11 @@ mod tests {
         let progress = CallProgress::new();
         assert_eq!(progress.pin_operation(), None);
         progress.started(Uuid::from_u128(1));
-        assert!(progress.restarts());
+        assert!(progress.may_restart());
         assert_eq!(progress.pin_operation(), None);
         progress.started(Uuid::from_u128(2));
         assert_eq!(progress.pin_operation(), Some(Uuid::from_u128(2)));
-        assert!(!progress.restarts());
+        assert!(!progress.may_restart());
         assert_eq!(progress.known_operation(), Some(Uuid::from_u128(2)));
     }
 

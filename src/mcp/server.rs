@@ -165,7 +165,7 @@ impl ServerHandler for Server {
         request: UpdateTaskParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.tasks.answer(request.task_id).await
+        self.tasks.accept_input(request.task_id).await
     }
 
     async fn cancel_task(
@@ -173,7 +173,7 @@ impl ServerHandler for Server {
         request: CancelTaskParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.tasks.stop(&request.task_id).await
+        self.tasks.cancel(&request.task_id).await
     }
 
     async fn on_custom_request(

@@ -44,7 +44,7 @@ struct RunningTask {
 
 impl RunningTasks {
     /// Adds a call that goes on after its request was answered, unless it has ended meanwhile.
-    fn begin(&self, operation: Uuid, progress: Arc<CallProgress>, created_at: String) {
+    fn add(&self, operation: Uuid, progress: Arc<CallProgress>, created_at: String) {
         let mut running = self.lock();
         if !progress.is_over() {
             running.insert(
@@ -121,7 +121,7 @@ impl Tasks {
         );
         let now = tools::now();
         let message = progress.message();
-        self.running.begin(operation, progress, now.clone());
+        self.running.add(operation, progress, now.clone());
         // Like a run with wait=false: if it would end with this process, shutdown handles it.
         self.session.leave_running(operation);
         let mut task =
@@ -168,7 +168,7 @@ impl Tasks {
 
     /// Cancels the operation of a task. The task's status shows whether the operation was cancelled
     /// before its end.
-    pub(super) async fn stop(&self, id: &str) -> Result<(), ErrorData> {
+    pub(super) async fn cancel(&self, id: &str) -> Result<(), ErrorData> {
         let operation = self.operation_of(id, |tasks| tasks.cancel).await?;
         tools::stop_operation(operation, &self.background_context())
             .await
@@ -177,7 +177,7 @@ impl Tasks {
 
     /// Accepts a client's input for a task. No task requests input, so this only checks that the
     /// task exists.
-    pub(super) async fn answer(&self, id: String) -> Result<(), ErrorData> {
+    pub(super) async fn accept_input(&self, id: String) -> Result<(), ErrorData> {
         self.get(id).await.map(drop)
     }
 
@@ -269,13 +269,13 @@ mod tests {
         let operation = Uuid::from_u128(1);
         let progress = Arc::new(CallProgress::new());
         progress.started(operation);
-        tasks.begin(operation, progress.clone(), tools::now());
+        tasks.add(operation, progress.clone(), tools::now());
         progress.progress("half");
         let found = tasks.find(operation).unwrap();
         assert!(matches!(found.state, OperationState::Working(line) if line == "half"));
         tasks.end(&progress);
         assert!(tasks.find(operation).is_none());
-        tasks.begin(operation, progress, tools::now());
+        tasks.add(operation, progress, tools::now());
         assert!(tasks.find(operation).is_none());
     }
 }

@@ -103,7 +103,7 @@ impl ToolCalls {
             Err(error) => return Ok(error_result(error.to_string()).into()),
         };
         if tool.task.is_some() && accepts_tasks(context) {
-            return Ok(self.begin(request, permit, context).await);
+            return Ok(self.run_as_task(request, permit, context).await);
         }
         Ok(self.run(request, permit, context).await)
     }
@@ -113,7 +113,7 @@ impl ToolCalls {
         &self,
         context: &RequestContext<RoleServer>,
     ) -> Result<OwnedSemaphorePermit, QueueError> {
-        let _waiting = WaitingCall::begin(&self.waiting).ok_or(QueueError::Full)?;
+        let _waiting = WaitingCall::enter(&self.waiting).ok_or(QueueError::Full)?;
         tokio::select! {
             permit = self.running.clone().acquire_owned() => permit.map_err(|_| QueueError::Closed),
             () = context.ct.cancelled() => Err(QueueError::Cancelled),
@@ -159,7 +159,7 @@ impl ToolCalls {
     /// Runs a call for a client that supports tasks.
     ///
     /// A call becomes a task if it has started an operation and still runs after [`TASK_DELAY`].
-    async fn begin(
+    async fn run_as_task(
         &self,
         request: CallToolRequestParams,
         permit: OwnedSemaphorePermit,
@@ -282,7 +282,7 @@ async fn run_handler(
 struct WaitingCall<'a>(&'a AtomicUsize);
 
 impl<'a> WaitingCall<'a> {
-    fn begin(count: &'a AtomicUsize) -> Option<Self> {
+    fn enter(count: &'a AtomicUsize) -> Option<Self> {
         let before = count.fetch_add(1, Ordering::AcqRel);
         let waiting = Self(count);
         (before < MAX_WAITING).then_some(waiting)

@@ -23,7 +23,7 @@ pub(crate) struct FileStamp {
 }
 
 /// Finds the hashes of a path and of everything below it.
-pub(crate) fn below(
+pub(crate) fn hashes_below(
     c: &Connection,
     root: &[u8],
 ) -> Result<HashMap<Vec<u8>, (FileStamp, String)>, DbError> {

@@ -68,7 +68,7 @@ pub(crate) fn find(
 }
 
 /// Finds the known images made directly from an image, oldest first.
-pub(crate) fn children(
+pub(crate) fn child_images(
     c: &Connection,
     backend: &str,
     image: &str,

@@ -247,7 +247,7 @@ fn decode(text: &str) -> String {
 
 /// Encodes a name as one part of a URI.
 #[must_use]
-pub fn encoded(name: &str) -> String {
+pub fn encode_uri_part(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
     for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
@@ -351,8 +351,8 @@ mod tests {
     #[test]
     fn an_encoded_name_is_one_part_and_decodes_to_itself() {
         for name in ["tag:common/numpy/python", "a b%", "ä/?#", ""] {
-            assert!(!encoded(name).contains('/'));
-            assert_eq!(decode(&encoded(name)), name);
+            assert!(!encode_uri_part(name).contains('/'));
+            assert_eq!(decode(&encode_uri_part(name)), name);
         }
     }
 }

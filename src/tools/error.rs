@@ -170,13 +170,13 @@ impl ToolError {
     }
 
     /// Exempts the message from shortening, because the caller chose the bound of its length.
-    pub(super) fn whole(mut self) -> Self {
+    pub(super) fn without_shortening(mut self) -> Self {
         self.details_mut().show_whole();
         self
     }
 
     /// Replaces a file's path in the message.
-    pub(super) fn renamed(mut self, from: &Path, to: &Path) -> Self {
+    pub(super) fn with_path_replaced(mut self, from: &Path, to: &Path) -> Self {
         let (from, to) = (from.display().to_string(), to.display().to_string());
         self.details_mut().replace(&from, &to);
         self

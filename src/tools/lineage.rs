@@ -143,11 +143,11 @@ impl LineageSources<'_> {
             .unwrap_or_default()
     }
 
-    async fn children(&self, image: &str) -> Vec<String> {
+    async fn child_images(&self, image: &str) -> Vec<String> {
         let (backend, image) = (self.backend.clone(), image.to_owned());
         let children = self
             .store
-            .read(move |c| lineage::children(c, &backend, &image))
+            .read(move |c| lineage::child_images(c, &backend, &image))
             .await
             .unwrap_or_default();
         children.into_iter().map(|child| child.image).collect()

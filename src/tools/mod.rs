@@ -38,7 +38,7 @@ pub use answer::{PageRequest, ToolAnswer};
 pub use arguments::Arguments;
 pub use catalogue::{
     CacheLifetime, CompletionSource, ContentBody, Guide, Prompt, PromptArgument, Resource,
-    ResourceContent, UriVariables, encoded, find_resource, unknown_resource,
+    ResourceContent, UriVariables, encode_uri_part, find_resource, unknown_resource,
 };
 pub use complete::{Completions, complete};
 pub use context::{Context, PageOutcome, PagePresenter};

@@ -18,7 +18,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Waits for an operation to end and returns its record.
 ///
 /// It reads the operation's events, so that the backend is not polled.
-pub(super) async fn ended(
+pub(super) async fn wait_for_end(
     client: &Client,
     operation: Uuid,
     time: Duration,
@@ -141,7 +141,7 @@ fn cancelled_error(operation: Uuid, ended: Result<OperationStatus, Error>) -> To
 }
 
 /// Builds the error of an operation with status FAILED, with its output and a hint.
-pub(super) fn failed(ended: &Operation) -> ToolError {
+pub(super) fn failure_of(ended: &Operation) -> ToolError {
     let why = ended
         .error
         .as_deref()
@@ -152,7 +152,7 @@ pub(super) fn failed(ended: &Operation) -> ToolError {
             message.push_str(&format!("\n{name}:\n{}", text.trim_end()));
         }
     }
-    let error = ToolError::operation_failed(message).whole();
+    let error = ToolError::operation_failed(message).without_shortening();
     if names_remedy(why) {
         return error;
     }

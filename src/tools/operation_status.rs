@@ -5,7 +5,7 @@ use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::operation::failed;
+use super::operation::failure_of;
 use super::results::{Operation, Run};
 use super::{Context, ToolAnswer, ToolError};
 use crate::{OperationStatus, types};
@@ -63,9 +63,9 @@ pub async fn operation_snapshot(
         .duration
         .and_then(|seconds| created.checked_add_signed(milliseconds(seconds)?));
     let state = match OperationStatus::from(operation.status.as_str()) {
-        OperationStatus::Failed => OperationState::Ended(Err(failed(&operation))),
+        OperationStatus::Failed => OperationState::Ended(Err(failure_of(&operation))),
         OperationStatus::Cancelled => OperationState::Cancelled(operation.error),
-        OperationStatus::Success => OperationState::Ended(ToolAnswer::of(Run::over(operation))),
+        OperationStatus::Success => OperationState::Ended(ToolAnswer::of(Run::of_ended(operation))),
         _ => OperationState::Working(operation.status),
     };
     let updated = match state {

@@ -97,12 +97,12 @@ impl Session {
     }
 
     /// Returns the rules for access to local files.
-    pub(crate) fn local(&self) -> &LocalAccess {
+    pub(crate) fn local_access(&self) -> &LocalAccess {
         &self.local
     }
 
     /// Returns the HTTP client for registries.
-    pub(crate) fn registries(&self) -> &HttpClients {
+    pub(crate) fn registry_clients(&self) -> &HttpClients {
         &self.registries
     }
 

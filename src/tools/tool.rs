@@ -180,13 +180,13 @@ pub(super) fn output_schema<T: JsonSchema>() -> Value {
         root.remove("title");
         root.remove("description");
     }
-    portable(&mut schema);
+    make_portable(&mut schema);
     schema
 }
 
 /// Removes what some clients reject: null among the types, and number formats unknown to JSON
 /// Schema.
-fn portable(schema: &mut Value) {
+fn make_portable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
             let format = fields.get("format").and_then(Value::as_str);
@@ -210,9 +210,9 @@ fn portable(schema: &mut Value) {
                     }
                 }
             }
-            fields.values_mut().for_each(portable);
+            fields.values_mut().for_each(make_portable);
         }
-        Value::Array(items) => items.iter_mut().for_each(portable),
+        Value::Array(items) => items.iter_mut().for_each(make_portable),
         _ => {}
     }
 }

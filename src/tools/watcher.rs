@@ -28,7 +28,7 @@ pub trait Watcher: Send + Sync {
     /// Asks whether the call may replace its failed operation by a new one.
     ///
     /// Returns false if the client already has the operation's id.
-    fn restarts(&self) -> bool {
+    fn may_restart(&self) -> bool {
         true
     }
 

@@ -40,7 +40,7 @@ impl CloudSetup {
             .unwrap()
     }
 
-    fn good(&self, arguments: &[&str]) -> Value {
+    fn call_ok(&self, arguments: &[&str]) -> Value {
         let output = self.call(arguments);
         assert_eq!(
             output.status.code(),
@@ -92,7 +92,7 @@ mod arguments {
             &["run", "image=tag:base", "command=@~/script", "timeout=5"],
         ];
         for form in forms {
-            let result = cloud.good(form);
+            let result = cloud.call_ok(form);
             assert_eq!(
                 (&result["exit_code"], &result["stdout"]),
                 (&json!(4), &json!("exit 4\n")),
@@ -129,7 +129,7 @@ mod arguments {
         );
 
         assert_eq!(
-            cloud.good(&["run", "image=tag:base", "command=@@x"])["stdout"],
+            cloud.call_ok(&["run", "image=tag:base", "command=@@x"])["stdout"],
             "@x\n"
         );
     }
@@ -185,7 +185,7 @@ mod arguments {
     fn an_array_grows_by_repetition() {
         let cloud = CloudSetup::new();
         let id = |command: &str| {
-            cloud.good(&[
+            cloud.call_ok(&[
                 "run",
                 "image=tag:base",
                 &format!("command={command}"),
@@ -196,7 +196,7 @@ mod arguments {
                 .to_owned()
         };
         let (a, b) = (id("one"), id("two"));
-        let result = cloud.good(&[
+        let result = cloud.call_ok(&[
             "wait_operations",
             &format!("operation_ids={a}"),
             &format!("operation_ids={b}"),
@@ -585,9 +585,9 @@ mod raw {
             assert_eq!(output.status.code(), Some(status), "{}", stderr(&output));
         }
         // Looking at a cancelled operation succeeds.
-        let listed = cloud.good(&["list_operations"]);
+        let listed = cloud.call_ok(&["list_operations"]);
         let id = listed["operations"][0]["uuid"].as_str().unwrap().to_owned();
-        let shown = cloud.good(&["get_operation", &format!("operation_id={id}")]);
+        let shown = cloud.call_ok(&["get_operation", &format!("operation_id={id}")]);
         assert_eq!(shown["status"], "CANCELLED");
     }
 }

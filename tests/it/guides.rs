@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use serde_json::{Map, Value, json};
 
 /// The calls in the code blocks of a guide, in order.
@@ -88,7 +88,7 @@ fn every_example_of_every_guide_works() {
     let project = home.path().join("project");
     std::fs::create_dir_all(project.join("src")).unwrap();
     std::fs::write(project.join("src/main.py"), "print('hi')\n").unwrap();
-    let mut raw = Raw::initialized(home.command(), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command(), "2025-11-25");
     let listed = raw.request("resources/list", json!({}));
     let mut executed = 0;
     for guide in listed["result"]["resources"].as_array().unwrap() {
@@ -101,7 +101,7 @@ fn every_example_of_every_guide_works() {
             let answer = if tool == "import_image" {
                 tag_instead_of_import(&mut raw, &arguments)
             } else {
-                raw.good(&tool, Value::Object(arguments))
+                raw.call_ok(&tool, Value::Object(arguments))
             };
             for (name, value) in answer.as_object().unwrap() {
                 known.insert(name.to_uppercase(), value.clone());
@@ -113,15 +113,15 @@ fn every_example_of_every_guide_works() {
 }
 
 /// Stands in for an import: no registry is available, so `tag:host` gets the tag of the import.
-fn tag_instead_of_import(raw: &mut Raw, arguments: &Map<String, Value>) -> Value {
+fn tag_instead_of_import(raw: &mut RawClient, arguments: &Map<String, Value>) -> Value {
     assert!(
         arguments["registry_url"]
             .as_str()
             .unwrap()
             .starts_with("docker://")
     );
-    let host = raw.good("get_image", json!({"image": "tag:host"}));
-    raw.good(
+    let host = raw.call_ok("get_image", json!({"image": "tag:host"}));
+    raw.call_ok(
         "set_tag",
         json!({"image_uuid": host["uuid"], "tag": arguments["tag"]}),
     )

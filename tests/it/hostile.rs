@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::stub::Stub;
 use crate::support::web::{JSON, Web, modern};
 use serde_json::{Value, json};
@@ -53,7 +53,7 @@ fn wait_until_nothing_runs(stub: &Stub) {
 
 fn assert_it_serves(web: &Web) {
     assert_eq!(web.get("/healthz").status, 200);
-    assert_eq!(web.good("whoami", json!({}))["backend"], "cloud");
+    assert_eq!(web.call_ok("whoami", json!({}))["backend"], "cloud");
 }
 
 /// Builds a call that needs no backend.
@@ -66,7 +66,7 @@ fn guide_call(id: u64) -> Value {
 fn ten_thousand_calls_at_once_are_answered_over_stdio() {
     let (_runtime, stub, url) = stub();
     let home = Home::new();
-    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
     let mut calls = String::new();
     for id in 1..=10_000 {
         let call = json!({"jsonrpc": "2.0", "id": id + 100_000, "method": "tools/call", "params": {"name": "get_guide", "arguments": {"section": "tagging"}}});

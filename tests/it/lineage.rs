@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::stub::{IMAGE, Stub};
 use serde_json::{Value, json};
 
 /// Runs a command and returns the UUID of its result image.
-fn run_for_image(raw: &mut Raw, image: &str, command: &str) -> String {
-    let result = raw.good(
+fn run_for_image(raw: &mut RawClient, image: &str, command: &str) -> String {
+    let result = raw.call_ok(
         "run",
         json!({"image": image, "command": command, "disposable": false}),
     );
@@ -20,7 +20,7 @@ fn run_for_image(raw: &mut Raw, image: &str, command: &str) -> String {
 }
 
 /// Reads the lineage of an image.
-fn lineage(raw: &mut Raw, image: &str) -> Value {
+fn lineage(raw: &mut RawClient, image: &str) -> Value {
     let uri = format!("contree://image/{image}/lineage");
     let answer = raw.request("resources/read", json!({"uri": uri}));
     let text = answer["result"]["contents"][0]["text"].as_str();
@@ -40,13 +40,13 @@ fn image_set(images: &Value) -> BTreeSet<&str> {
 /// `client` returns the program for a client with the given name. Each client has its own state
 /// directory.
 fn check_lineage(client: impl Fn(&str) -> Command) {
-    let mut first = Raw::initialized(client("first"), "2025-11-25");
+    let mut first = RawClient::initialized(client("first"), "2025-11-25");
     let root = run_for_image(&mut first, "tag:host", "true");
     let one = run_for_image(&mut first, "tag:host", "echo 1 > /one");
     let two = run_for_image(&mut first, &one, "echo 2 > /two");
     let three = run_for_image(&mut first, &two, "echo 3 > /three");
     let other = run_for_image(&mut first, &one, "echo 4 > /four");
-    let of_three = |raw: &mut Raw| {
+    let of_three = |raw: &mut RawClient| {
         let found = lineage(raw, &three);
         assert_eq!(found["ancestors"], json!([two, one, root]), "{found}");
         assert_eq!(found["image"], json!(three));
@@ -59,7 +59,7 @@ fn check_lineage(client: impl Fn(&str) -> Command) {
     };
     of_three(&mut first);
     // A client with an empty store finds all of it at the backend.
-    let mut second = Raw::modern(client("second"));
+    let mut second = RawClient::modern(client("second"));
     of_three(&mut second);
     for raw in [&mut first, &mut second] {
         let found = lineage(raw, &one);
@@ -172,7 +172,7 @@ fn the_lineage_of_images_that_others_made_is_complete() {
     let url = runtime.block_on(stub.start());
     let image = |n: u32| format!("55555555-5555-4555-8555-{n:012}");
     let run = |source: &str, result: &str, command: &str| {
-        stub.left(json!({
+        stub.add_operation(json!({
             "image_uuid": source, "result_image_uuid": result,
             "metadata": {"command": command, "image": source},
         }))
@@ -181,21 +181,21 @@ fn the_lineage_of_images_that_others_made_is_complete() {
     run(&image(1), &image(2), "two");
     let third = run(&image(2), &image(3), "three");
     run(&image(3), &image(3), "true");
-    stub.left(json!({"image_uuid": image(2), "status": "FAILED", "error": "no"}));
-    stub.left(
+    stub.add_operation(json!({"image_uuid": image(2), "status": "FAILED", "error": "no"}));
+    stub.add_operation(
         json!({"image_uuid": image(2), "metadata": {"command": "disposable", "image": image(2)}}),
     );
-    stub.left(json!({
+    stub.add_operation(json!({
         "image_uuid": image(2), "status": "EXECUTING", "metadata": {"command": "sleep", "image": image(2)},
     }));
-    stub.left(json!({
+    stub.add_operation(json!({
         "kind": "image_import", "image_uuid": image(9), "result_image_uuid": image(9),
         "metadata": {"registry": {"url": "docker://registry.example/base:1"}, "tag": "base"},
     }));
     run(&image(9), &image(10), "ten");
 
     let home = Home::new();
-    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
     let found = lineage(&mut raw, &image(3));
     assert_eq!(
         found["ancestors"],
@@ -249,10 +249,10 @@ fn the_root_is_reported_at_any_depth() {
         n => format!("55555555-5555-4555-8555-{n:012}"),
     };
     for n in 0..1200 {
-        stub.left(json!({"image_uuid": image(n), "result_image_uuid": image(n + 1)}));
+        stub.add_operation(json!({"image_uuid": image(n), "result_image_uuid": image(n + 1)}));
     }
     let home = Home::new();
-    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
     let far = lineage(&mut raw, &image(1200));
     assert_eq!((&far["depth"], &far["root"]), (&json!(1200), &json!(IMAGE)));
     assert_eq!(far["ancestors"].as_array().unwrap().len(), 1000);

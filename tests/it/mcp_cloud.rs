@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::support::Home;
-use crate::support::raw::{ANSWER_TIMEOUT, Raw};
+use crate::support::raw::{ANSWER_TIMEOUT, RawClient};
 use crate::support::schema::problems;
 use crate::support::stub::{IMAGE, RESULT, Stub};
 use axum::http::StatusCode;
@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 /// An MCP server and the stub service behind it.
 struct Session {
-    raw: Raw,
+    raw: RawClient,
     stub: Stub,
     url: String,
     home: Home,
@@ -26,7 +26,7 @@ impl Session {
         let stub = Stub::default();
         let url = runtime.block_on(stub.start());
         let home = Home::new();
-        let raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+        let raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
         Self {
             raw,
             stub,
@@ -51,7 +51,7 @@ impl Session {
 
     /// Starts a command that runs until it is cancelled.
     fn sleeping(&mut self) -> Value {
-        self.raw.good(
+        self.raw.call_ok(
             "run",
             json!({"image": "tag:base", "command": "sleep", "wait": false}),
         )["operation_id"]
@@ -125,8 +125,8 @@ impl Session {
         std::fs::create_dir(&tree).unwrap();
         std::fs::write(tree.join("large"), vec![b'x'; 100_000]).unwrap();
         std::fs::write(tree.join("small"), "x").unwrap();
-        let mut raw = Raw::initialized(self.home.command_for(&self.url), "2025-11-25");
-        let sent = raw.good("rsync", json!({"source": tree, "destination": "/tree"}));
+        let mut raw = RawClient::initialized(self.home.command_for(&self.url), "2025-11-25");
+        let sent = raw.call_ok("rsync", json!({"source": tree, "destination": "/tree"}));
         raw.close_input();
         raw.exit(ANSWER_TIMEOUT);
         sent["directory_state_id"].clone()
@@ -183,7 +183,7 @@ fn use_tool(tool: &str, session: &mut Session) {
     // Left by another client, so that this server makes no request to create it.
     let running =
         |session: &Session| {
-            json!(session.stub.left(
+            json!(session.stub.add_operation(
                 json!({"status": "EXECUTING", "metadata": {"command": "sleep", "image": IMAGE}})
             ))
         };
@@ -192,15 +192,15 @@ fn use_tool(tool: &str, session: &mut Session) {
             let state = session.send_directory();
             session.stub.take_requests();
             let hello = json!({"image": "tag:base", "command": "hello"});
-            session.raw.good("run", hello.clone());
+            session.raw.call_ok("run", hello.clone());
             let followed = session.stub.take_requests();
             assert_eq!(followed.len(), 2, "a run is two requests: {followed:?}");
             session.stub.lose_files(|_| false);
             session.stub.check_files();
             let mut with_state = hello.clone();
             with_state["directory_state_id"] = state;
-            session.raw.good("run", with_state);
-            session.raw.good("run", hello);
+            session.raw.call_ok("run", with_state);
+            session.raw.call_ok("run", hello);
             session.cancel_call("run", json!({"image": "tag:base", "command": "sleep"}));
             vec![]
         }
@@ -219,7 +219,7 @@ fn use_tool(tool: &str, session: &mut Session) {
         "list_images" => vec![json!({"tagged": true, "tag_prefix": "base/"})],
         "import_image" => {
             let reference = |url: &str| json!({"registry_url": url, consent: true});
-            session.raw.good("import_image", reference("docker://x"));
+            session.raw.call_ok("import_image", reference("docker://x"));
             session.cancel_call("import_image", reference("docker://slow"));
             vec![]
         }
@@ -236,14 +236,14 @@ fn use_tool(tool: &str, session: &mut Session) {
         "list_operations" | "whoami" => vec![json!({})],
         "get_operation" | "cancel_operation" => vec![json!({"operation_id": running(session)})],
         "wait_operations" => {
-            let over = json!(session.stub.left(json!({"metadata": {"command": "hello"}})));
+            let over = json!(session.stub.add_operation(json!({"metadata": {"command": "hello"}})));
             vec![json!({"operation_ids": [over, running(session)], "mode": "any"})]
         }
         "get_guide" => vec![json!({"section": "state"})],
         other => panic!("add the calls of {other} here"),
     };
     for arguments in calls {
-        session.raw.good(tool, arguments);
+        session.raw.call_ok(tool, arguments);
     }
 }
 
@@ -288,7 +288,7 @@ fn results_match_their_schemas() {
         .collect();
     let saved = session.home.path().join("saved");
     let sleeping = session.sleeping();
-    let over = session.raw.good(
+    let over = session.raw.call_ok(
         "run",
         json!({"image": "tag:base", "command": "hi", "wait": false}),
     )["operation_id"]
@@ -393,7 +393,7 @@ fn results_match_their_schemas() {
 #[test]
 fn partial_answers_name_the_next_call() {
     let mut session = Session::new();
-    let files = session.raw.good(
+    let files = session.raw.call_ok(
         "list_files",
         json!({"image": "tag:base", "path": "etc", "limit": 2}),
     );
@@ -410,7 +410,7 @@ fn partial_answers_name_the_next_call() {
         files["files"][0],
         json!({"name": "a", "path": "/etc/a", "type": "directory", "size": 5, "mode": "0755"})
     );
-    let rest = session.raw.good(
+    let rest = session.raw.call_ok(
         "list_files",
         json!({"image": "tag:base", "path": "/etc", "offset": 2, "limit": 2}),
     );
@@ -421,7 +421,7 @@ fn partial_answers_name_the_next_call() {
     assert!(rest.get("next").is_none());
 
     // The limit falls in the middle of a character of two bytes.
-    let first = session.raw.good(
+    let first = session.raw.call_ok(
         "read_file",
         json!({"image": IMAGE, "path": "/long", "limit": 65_535}),
     );
@@ -436,12 +436,12 @@ fn partial_answers_name_the_next_call() {
         first["next"],
         format!(r#"read_file(image="{IMAGE}", path="/long", offset=65534, limit=65535)"#)
     );
-    let last = session.raw.good(
+    let last = session.raw.call_ok(
         "read_file",
         json!({"image": IMAGE, "path": "/long", "offset": 199_998}),
     );
     assert_eq!((&last["content"], last.get("next")), (&json!("ä"), None));
-    let beyond = session.raw.good(
+    let beyond = session.raw.call_ok(
         "read_file",
         json!({"image": IMAGE, "path": "/long", "offset": 300_000}),
     );
@@ -450,7 +450,7 @@ fn partial_answers_name_the_next_call() {
         (&json!(""), &json!(200_000))
     );
 
-    let images = session.raw.good(
+    let images = session.raw.call_ok(
         "list_images",
         json!({"limit": 2, "offset": 1, "tag_prefix": "base/"}),
     );
@@ -523,13 +523,13 @@ fn failures_are_tool_errors_with_a_hint() {
             "no such image",
         ),
     ] {
-        let text = session.raw.bad(tool, arguments.clone());
+        let text = session.raw.call_error(tool, arguments.clone());
         assert!(text.contains(expected), "{tool} {arguments}: {text}");
     }
     session.stub.refuse_spawns(StatusCode::FORBIDDEN);
     let text = session
         .raw
-        .bad("run", json!({"image": "tag:base", "command": "x"}));
+        .call_error("run", json!({"image": "tag:base", "command": "x"}));
     assert!(text.contains("no more sandboxes"), "{text}");
     assert!(
         session
@@ -544,12 +544,12 @@ fn failures_are_tool_errors_with_a_hint() {
 fn a_wait_that_times_out_cancels_nothing() {
     let mut session = Session::new();
     let sleeping = session.sleeping();
-    let done = session.raw.good(
+    let done = session.raw.call_ok(
         "run",
         json!({"image": "tag:base", "command": "done", "wait": false}),
     )["operation_id"]
         .clone();
-    let waited = session.raw.good(
+    let waited = session.raw.call_ok(
         "wait_operations",
         json!({"operation_ids": [sleeping, done, RESULT, "x"], "timeout": 3}),
     );
@@ -570,7 +570,7 @@ fn a_wait_that_times_out_cancels_nothing() {
 #[test]
 fn waiting_is_bounded() {
     let mut session = Session::new();
-    let done = session.raw.good(
+    let done = session.raw.call_ok(
         "run",
         json!({"image": "tag:base", "command": "done", "wait": false}),
     )["operation_id"]
@@ -579,14 +579,14 @@ fn waiting_is_bounded() {
         .to_owned();
     // One operation, given three times in different spellings, with a timeout beyond any clock.
     let ids = [done.clone(), format!(" {done}"), done.to_uppercase()];
-    let waited = session.raw.good(
+    let waited = session.raw.call_ok(
         "wait_operations",
         json!({"operation_ids": ids, "timeout": 1e19}),
     );
     assert_eq!(waited["completed"], json!([done]), "{waited}");
     // The proposed next call has the same mode.
     let sleeping = session.sleeping();
-    let waited = session.raw.good(
+    let waited = session.raw.call_ok(
         "wait_operations",
         json!({"operation_ids": [sleeping], "mode": "any", "timeout": 0}),
     );
@@ -599,7 +599,7 @@ fn waiting_is_bounded() {
         .collect();
     let error = session
         .raw
-        .bad("wait_operations", json!({"operation_ids": many}));
+        .call_error("wait_operations", json!({"operation_ids": many}));
     assert!(error.contains("256"), "{error}");
 }
 
@@ -607,10 +607,10 @@ fn waiting_is_bounded() {
 fn a_killed_command_has_an_exit_code_too() {
     let mut session = Session::new();
     let arguments = json!({"image": "tag:base", "command": "signal 9"});
-    let ended = session.raw.good("run", arguments);
+    let ended = session.raw.call_ok("run", arguments);
     let record = session
         .raw
-        .good("get_operation", json!({"operation_id": ended["uuid"]}));
+        .call_ok("get_operation", json!({"operation_id": ended["uuid"]}));
     for answer in [ended, record] {
         assert_eq!(
             (&answer["status"], &answer["exit_code"], &answer["signal"]),

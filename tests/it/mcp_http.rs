@@ -248,8 +248,8 @@ mod access {
         let served = Served::with(|command| {
             command.arg("--allow-path").arg(allowed.path());
         });
-        assert_eq!(served.web.good("upload", up)["size"], 7);
-        served.web.good("download", down);
+        assert_eq!(served.web.call_ok("upload", up)["size"], 7);
+        served.web.call_ok("download", down);
         assert!(allowed.path().join("new").exists());
     }
 
@@ -279,7 +279,7 @@ mod protocol {
         assert!(versions.contains(&json!("2026-07-28")), "{discovered}");
         let tools = served.web.request("tools/list", json!({}));
         assert!(tools["result"]["tools"].as_array().unwrap().len() >= 13);
-        let who = served.web.good("whoami", json!({}));
+        let who = served.web.call_ok("whoami", json!({}));
         assert_eq!(who["backend"], "cloud", "{who}");
         let reply = served
             .web
@@ -548,7 +548,7 @@ mod page {
     #[test]
     fn lists_name_the_command_and_the_parent_and_are_bounded() {
         let served = Served::new();
-        served.web.good(
+        served.web.call_ok(
             "run",
             json!({"image": "tag:base", "command": "<b>hostile</b>"}),
         );
@@ -618,7 +618,7 @@ mod page {
         stream.until("\"changes\":1");
         served
             .web
-            .good("run", json!({"image": "tag:base", "command": "hello"}));
+            .call_ok("run", json!({"image": "tag:base", "command": "hello"}));
         stream.until("\"changes\":2");
         drop(stream);
         // A poll in flight may still finish.
@@ -658,7 +658,7 @@ mod page {
 fn one_engine_serves_all_connections() {
     let home = Home::new();
     let web = Web::start(home.command());
-    let made = web.good(
+    let made = web.call_ok(
         "run",
         json!({"image": "tag:host", "command": "echo hello > /greeting", "disposable": false}),
     );

@@ -3,15 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::{Home, signal};
 use serde_json::{Value, json};
 
 /// All protocol versions with a handshake.
 const VERSIONS: &[&str] = &["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
 
-fn local(home: &Home) -> Raw {
-    Raw::initialized(home.command(), "2025-11-25")
+fn local(home: &Home) -> RawClient {
+    RawClient::initialized(home.command(), "2025-11-25")
 }
 
 mod handshake {
@@ -21,7 +21,7 @@ mod handshake {
     fn every_version_is_supported() {
         for version in VERSIONS {
             let home = Home::new();
-            let mut raw = Raw::initialized(home.command(), version);
+            let mut raw = RawClient::initialized(home.command(), version);
             let tools = raw.request("tools/list", json!({}));
             assert!(
                 tools["result"]["tools"].as_array().unwrap().len() >= 13,
@@ -35,7 +35,7 @@ mod handshake {
     #[test]
     fn a_session_of_2026_needs_no_handshake() {
         let home = Home::new();
-        let mut raw = Raw::modern(home.command());
+        let mut raw = RawClient::modern(home.command());
         let discovered = raw.request("server/discover", json!({}));
         let versions = discovered["result"]["supportedVersions"]
             .as_array()
@@ -49,7 +49,7 @@ mod handshake {
     #[test]
     fn the_server_identifies_itself() {
         let home = Home::new();
-        let mut raw = Raw::start(home.command());
+        let mut raw = RawClient::start(home.command());
         let answer = raw.request(
             "initialize",
             json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}),
@@ -69,7 +69,7 @@ mod handshake {
     #[test]
     fn messages_before_the_first_request_are_ignored() {
         let home = Home::new();
-        let mut raw = Raw::start(home.command());
+        let mut raw = RawClient::start(home.command());
         raw.notify("notifications/initialized", json!({}));
         raw.write(b"\n\nnot json\n{\"jsonrpc\":\"2.0\",\"id\":9,\"result\":{}}\n");
         let answer = raw.request(
@@ -104,8 +104,8 @@ mod handshake {
         let home = Home::new();
         let mut command = home.command();
         command.env("CONTREE_TOKEN", "secret");
-        let mut raw = Raw::initialized(command, "2025-11-25");
-        let text = raw.bad("whoami", json!({}));
+        let mut raw = RawClient::initialized(command, "2025-11-25");
+        let text = raw.call_error("whoami", json!({}));
         assert!(
             text.contains("there is a token (CONTREE_TOKEN) but no URL"),
             "{text}"
@@ -180,7 +180,7 @@ mod wire {
                 "`timeout`",
             ),
         ] {
-            let text = raw.bad("run", arguments);
+            let text = raw.call_error("run", arguments);
             assert!(text.contains(expected), "{text}");
         }
     }
@@ -271,7 +271,7 @@ mod ending {
     use super::*;
 
     /// Starts a call that runs for a while with progress. Returns once it has begun.
-    fn start_sleep(raw: &mut Raw, seconds: &str) -> u64 {
+    fn start_sleep(raw: &mut RawClient, seconds: &str) -> u64 {
         let command = format!(
             "for i in $(seq 1000); do echo tick $i; sleep 0.05; done & sleep {seconds}; echo done"
         );
@@ -380,7 +380,7 @@ mod ending {
     #[test]
     fn the_input_may_end_before_the_handshake() {
         let home = Home::new();
-        let mut raw = Raw::start(home.command());
+        let mut raw = RawClient::start(home.command());
         raw.close_input();
         assert!(raw.exit(Duration::from_secs(5)).success());
     }
@@ -402,7 +402,7 @@ mod ending {
         let home = Home::new();
         let mut raw = local(&home);
         // The first use creates `tag:host`, which may take longer than the grace period.
-        raw.good("get_image", json!({"image": "tag:host"}));
+        raw.call_ok("get_image", json!({"image": "tag:host"}));
         let id = raw.send("tools/call", json!({"name": "run", "arguments": {"image": "tag:host", "command": "echo last"}, "_meta": {"progressToken": 1}}));
         raw.close_input();
         let rest = raw.rest();
@@ -420,7 +420,7 @@ mod ending {
     fn unattended_operations_end_with_the_session() {
         let home = Home::new();
         let mut raw = local(&home);
-        let started = raw.good(
+        let started = raw.call_ok(
             "run",
             json!({"image": "tag:host", "command": "sleep 50", "wait": false, "timeout": 60}),
         );
@@ -432,7 +432,7 @@ mod ending {
 
     /// Returns the statuses of all operations, as a new server reports them.
     fn operations(home: &Home) -> Vec<String> {
-        let listed = local(home).good("list_operations", json!({}));
+        let listed = local(home).call_ok("list_operations", json!({}));
         listed["operations"]
             .as_array()
             .unwrap()
@@ -462,7 +462,7 @@ mod cancelling {
         );
         // The processes end a moment before the record changes.
         let ended = || {
-            let listed = raw.good("list_operations", json!({}));
+            let listed = raw.call_ok("list_operations", json!({}));
             let status = listed["operations"][0]["status"].as_str().unwrap();
             (status != "EXECUTING").then(|| status.to_owned())
         };
@@ -477,7 +477,7 @@ mod cancelling {
         wait_for(|| running() == 1, "the command runs");
         signal(raw.pid(), "KILL");
         wait_for(|| running() == 0, "the command is gone");
-        let listed = local(&home).good("list_images", json!({}));
+        let listed = local(&home).call_ok("list_images", json!({}));
         assert_eq!(listed["images"][0]["tag"], "host", "{listed}");
     }
 
@@ -518,7 +518,7 @@ mod cancelling {
 }
 
 /// A whole session of an agent: run, look, branch, wait, upload, cancel, tag.
-fn whole_session(mut raw: Raw, home: &Home) {
+fn whole_session(mut raw: RawClient, home: &Home) {
     let tools = raw.request("tools/list", json!({}));
     let names: Vec<&str> = tools["result"]["tools"]
         .as_array()
@@ -538,7 +538,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
     ] {
         assert!(names.contains(&name), "{names:?}");
     }
-    let whoami = raw.good("whoami", json!({}));
+    let whoami = raw.call_ok("whoami", json!({}));
     assert_eq!(whoami["backend"], "local", "{whoami}");
     // The network of sandboxes depends on the machine, but a note always describes it.
     let notes = whoami["notes"].to_string();
@@ -547,7 +547,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
         "{whoami}"
     );
 
-    let first = raw.good(
+    let first = raw.call_ok(
         "run",
         json!({"image": "tag:host", "command": "mkdir /work && printf 'one\\n' > /work/note && echo made", "disposable": false}),
     );
@@ -562,20 +562,20 @@ fn whole_session(mut raw: Raw, home: &Home) {
     );
     assert!(child.is_string() && parent != child, "{first}");
 
-    let files = raw.good("list_files", json!({"image": child, "path": "/work"}));
+    let files = raw.call_ok("list_files", json!({"image": child, "path": "/work"}));
     assert_eq!(
         (&files["count"], &files["files"][0]["path"]),
         (&json!(1), &json!("/work/note")),
         "{files}"
     );
-    let read = raw.good("read_file", json!({"image": child, "path": "/work/note"}));
+    let read = raw.call_ok("read_file", json!({"image": child, "path": "/work/note"}));
     assert_eq!(
         (&read["content"], &read["bytes_size"], &read["encoding"]),
         (&json!("one\n"), &json!(4), &json!("utf-8")),
         "{read}"
     );
     let saved = home.path().join("saved");
-    let download = raw.good(
+    let download = raw.call_ok(
         "download",
         json!({"image": child, "path": "/work/note", "destination": saved, "executable": true}),
     );
@@ -584,7 +584,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
     let mode = std::os::unix::fs::PermissionsExt::mode(&saved.metadata().unwrap().permissions());
     assert_eq!(mode & 0o111, 0o111);
 
-    let other = raw.good(
+    let other = raw.call_ok(
         "run",
         json!({"image": parent, "command": "ls /work; echo two > /two", "disposable": false}),
     );
@@ -594,7 +594,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
     );
     assert_ne!(other["result_image_uuid"], child);
 
-    let failing = raw.good(
+    let failing = raw.call_ok(
         "run",
         json!({"image": parent, "command": "echo oops >&2; exit 7"}),
     );
@@ -603,23 +603,23 @@ fn whole_session(mut raw: Raw, home: &Home) {
         (&json!(7), &json!("oops\n")),
         "{failing}"
     );
-    let late = raw.good(
+    let late = raw.call_ok(
         "run",
         json!({"image": parent, "command": "sleep 20", "timeout": 1}),
     );
     assert_eq!(late["timed_out"], true, "{late}");
 
-    let a = raw.good(
+    let a = raw.call_ok(
         "run",
         json!({"image": parent, "command": "echo a", "wait": false}),
     )["operation_id"]
         .clone();
-    let b = raw.good(
+    let b = raw.call_ok(
         "run",
         json!({"image": parent, "command": "echo b", "wait": false}),
     )["operation_id"]
         .clone();
-    let waited = raw.good(
+    let waited = raw.call_ok(
         "wait_operations",
         json!({"operation_ids": [a, b, "nonsense"], "timeout": 30}),
     );
@@ -635,17 +635,17 @@ fn whole_session(mut raw: Raw, home: &Home) {
     );
     assert!(waited["errors"]["nonsense"].is_string(), "{waited}");
 
-    let slow = raw.good(
+    let slow = raw.call_ok(
         "run",
         json!({"image": parent, "command": "sleep 40", "wait": false, "timeout": 60}),
     )["operation_id"]
         .clone();
-    let quick = raw.good(
+    let quick = raw.call_ok(
         "run",
         json!({"image": parent, "command": "true", "wait": false}),
     )["operation_id"]
         .clone();
-    let partly = raw.good(
+    let partly = raw.call_ok(
         "wait_operations",
         json!({"operation_ids": [slow], "timeout": 0.2}),
     );
@@ -654,7 +654,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
         (&json!(true), &json!([slow])),
         "{partly}"
     );
-    let any = raw.good(
+    let any = raw.call_ok(
         "wait_operations",
         json!({"operation_ids": [slow, quick], "mode": "any"}),
     );
@@ -664,57 +664,57 @@ fn whole_session(mut raw: Raw, home: &Home) {
         "{any}"
     );
 
-    let upload = raw.good("upload", json!({"content": "print('from a file')\n"}));
-    let placed = raw.good("run", json!({"image": "tag:host", "command": "cat /opt/deep/script.py", "files": {"/opt/deep/script.py": upload["uuid"]}}));
+    let upload = raw.call_ok("upload", json!({"content": "print('from a file')\n"}));
+    let placed = raw.call_ok("run", json!({"image": "tag:host", "command": "cat /opt/deep/script.py", "files": {"/opt/deep/script.py": upload["uuid"]}}));
     assert_eq!(placed["stdout"], "print('from a file')\n", "{placed}");
-    let stdin = raw.good(
+    let stdin = raw.call_ok(
         "run",
         json!({"image": "tag:host", "command": "cat; echo $X", "stdin": "in ä", "env": {"X": "y"}}),
     );
     assert_eq!(stdin["stdout"], "in äy\n", "{stdin}");
 
-    let running = raw.good(
+    let running = raw.call_ok(
         "run",
         json!({"image": parent, "command": "sleep 40", "wait": false, "timeout": 60}),
     )["operation_id"]
         .clone();
     assert_eq!(
-        raw.good("cancel_operation", json!({"operation_id": running}))["cancelled"],
+        raw.call_ok("cancel_operation", json!({"operation_id": running}))["cancelled"],
         true
     );
-    raw.good("wait_operations", json!({"operation_ids": [running]}));
+    raw.call_ok("wait_operations", json!({"operation_ids": [running]}));
     assert_eq!(
-        raw.good("cancel_operation", json!({"operation_id": running}))["cancelled"],
+        raw.call_ok("cancel_operation", json!({"operation_id": running}))["cancelled"],
         false
     );
     assert_eq!(
-        raw.good("get_operation", json!({"operation_id": running}))["status"],
+        raw.call_ok("get_operation", json!({"operation_id": running}))["status"],
         "CANCELLED"
     );
 
-    let tagged = raw.good(
+    let tagged = raw.call_ok(
         "set_tag",
         json!({"image_uuid": child, "tag": "common/note/host"}),
     );
     assert_eq!(tagged["tag"], "common/note/host", "{tagged}");
-    let by_tag = raw.good(
+    let by_tag = raw.call_ok(
         "run",
         json!({"image": "tag:common/note/host", "command": "cat /work/note"}),
     );
     assert_eq!(by_tag["stdout"], "one\n", "{by_tag}");
     assert_eq!(
-        raw.good("get_image", json!({"image": "tag:common/note/host"}))["uuid"],
+        raw.call_ok("get_image", json!({"image": "tag:common/note/host"}))["uuid"],
         child
     );
-    let images = raw.good("list_images", json!({"tag_prefix": "common/"}));
+    let images = raw.call_ok("list_images", json!({"tag_prefix": "common/"}));
     assert_eq!(images["images"].as_array().unwrap().len(), 1, "{images}");
     // The backend matches whole parts of tags; the tool filters by the exact prefix.
     for prefix in ["com/", "/", "common/note:"] {
-        let images = raw.good("list_images", json!({"tag_prefix": prefix}));
+        let images = raw.call_ok("list_images", json!({"tag_prefix": prefix}));
         assert_eq!(images["images"], json!([]), "{prefix}");
     }
-    raw.good("set_tag", json!({"image_uuid": child}));
-    let text = raw.bad("get_image", json!({"image": "tag:common/note/host"}));
+    raw.call_ok("set_tag", json!({"image_uuid": child}));
+    let text = raw.call_error("get_image", json!({"image": "tag:common/note/host"}));
     assert!(text.contains("no image has the tag"), "{text}");
 
     for (tool, arguments) in [
@@ -729,7 +729,7 @@ fn whole_session(mut raw: Raw, home: &Home) {
         ("upload", json!({})),
         ("upload", json!({"path": "relative"})),
     ] {
-        let text = raw.bad(tool, arguments.clone());
+        let text = raw.call_error(tool, arguments.clone());
         assert!(text.len() > 20, "{tool} {arguments}: {text}");
     }
     raw.close_input();
@@ -745,7 +745,7 @@ fn a_whole_session_with_a_handshake() {
 #[test]
 fn a_whole_session_of_2026() {
     let home = Home::new();
-    whole_session(Raw::modern(home.command()), &home);
+    whole_session(RawClient::modern(home.command()), &home);
 }
 
 #[test]

@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use serde_json::{Value, json};
 
-fn local(home: &Home) -> Raw {
-    Raw::initialized(home.command(), "2025-11-25")
+fn local(home: &Home) -> RawClient {
+    RawClient::initialized(home.command(), "2025-11-25")
 }
 
-fn with_options(home: &Home, options: &[&str]) -> Raw {
+fn with_options(home: &Home, options: &[&str]) -> RawClient {
     let mut command = home.command();
     command.args(options);
-    Raw::initialized(command, "2025-11-25")
+    RawClient::initialized(command, "2025-11-25")
 }
 
 /// Returns the names of the entries of one list.
-fn names(raw: &mut Raw, method: &str, list: &str) -> Vec<String> {
+fn names(raw: &mut RawClient, method: &str, list: &str) -> Vec<String> {
     let answer = raw.request(method, json!({}));
     let entries = answer["result"][list]
         .as_array()
@@ -37,7 +37,7 @@ fn text_of(answer: &Value) -> &str {
 #[test]
 fn every_prompt_renders_in_both_protocol_generations() {
     let home = Home::new();
-    for mut raw in [local(&home), Raw::modern(home.command())] {
+    for mut raw in [local(&home), RawClient::modern(home.command())] {
         let listed = raw.request("prompts/list", json!({}));
         let prompts = listed["result"]["prompts"].as_array().unwrap().clone();
         assert!(prompts.len() >= 10, "{listed}");
@@ -78,7 +78,7 @@ fn every_prompt_renders_in_both_protocol_generations() {
 fn prompts_accept_their_documented_arguments() {
     let home = Home::new();
     let mut raw = local(&home);
-    let get = |raw: &mut Raw, name: &str, arguments: Value| {
+    let get = |raw: &mut RawClient, name: &str, arguments: Value| {
         raw.request("prompts/get", json!({"name": name, "arguments": arguments}))
     };
     let answer = get(&mut raw, "run-shell", json!({"command": "ls"}));
@@ -143,7 +143,7 @@ fn guides_are_resources_and_also_read_by_a_tool() {
             read["result"]["ttlMs"].as_u64().unwrap() > 86_400_000,
             "{read}"
         );
-        let got = raw.good("get_guide", json!({"section": guide["name"]}));
+        let got = raw.call_ok("get_guide", json!({"section": guide["name"]}));
         assert_eq!(got["content"], text);
         assert!(
             got["available_sections"]
@@ -152,7 +152,7 @@ fn guides_are_resources_and_also_read_by_a_tool() {
                 .contains(&guide["name"])
         );
     }
-    let text = raw.bad("get_guide", json!({"section": "workflows"}));
+    let text = raw.call_error("get_guide", json!({"section": "workflows"}));
     assert!(text.contains("did you mean `workflow`?"), "{text}");
 }
 
@@ -161,7 +161,7 @@ fn a_result_image_is_linked_for_clients_that_support_links() {
     let home = Home::new();
     let keep = json!({"image": "tag:host", "command": "echo kept > /linked", "disposable": false});
     for (version, linked) in [("2025-11-25", true), ("2025-03-26", false)] {
-        let mut raw = Raw::initialized(home.command(), version);
+        let mut raw = RawClient::initialized(home.command(), version);
         let answer = raw.call("run", keep.clone());
         let image = answer["structuredContent"]["result_image_uuid"]
             .as_str()
@@ -192,7 +192,7 @@ fn a_result_image_is_linked_for_clients_that_support_links() {
 fn images_and_operations_are_read_as_resources() {
     let home = Home::new();
     let mut raw = local(&home);
-    let made = raw.good(
+    let made = raw.call_ok(
         "run",
         json!({"image": "tag:host", "disposable": false, "command":
             "mkdir -p '/w/a b' && printf 'text ä' > '/w/a b/100%.txt' && printf '\\377\\000' > /w/bytes && head -c 2000000 /dev/zero > /w/big"}),
@@ -201,11 +201,11 @@ fn images_and_operations_are_read_as_resources() {
         made["result_image_uuid"].as_str().unwrap().to_owned(),
         made["uuid"].as_str().unwrap().to_owned(),
     );
-    raw.good(
+    raw.call_ok(
         "set_tag",
         json!({"image_uuid": image, "tag": "team/read/x"}),
     );
-    let read = |raw: &mut Raw, uri: &str| raw.request("resources/read", json!({"uri": uri}));
+    let read = |raw: &mut RawClient, uri: &str| raw.request("resources/read", json!({"uri": uri}));
 
     for uri in [
         format!("contree://image/{image}/read/w/a%20b/100%25.txt"),
@@ -299,7 +299,7 @@ fn images_and_operations_are_read_as_resources() {
         assert_eq!(answer["error"]["code"], -32002, "{uri}: {answer}");
         assert_eq!(answer["error"]["data"]["uri"], uri, "{answer}");
         assert!(answer.to_string().contains(word), "{answer}");
-        let answer = Raw::modern(home.command()).request("resources/read", json!({"uri": uri}));
+        let answer = RawClient::modern(home.command()).request("resources/read", json!({"uri": uri}));
         assert_eq!(answer["error"]["code"], -32602, "{uri}: {answer}");
     }
     for uri in [
@@ -313,7 +313,7 @@ fn images_and_operations_are_read_as_resources() {
     }
 
     // Completion of the names created above.
-    let complete = |raw: &mut Raw, reference: Value, name: &str, value: &str, given: Value| {
+    let complete = |raw: &mut RawClient, reference: Value, name: &str, value: &str, given: Value| {
         let answer = raw.request(
             "completion/complete",
             json!({"ref": reference, "argument": {"name": name, "value": value}, "context": {"arguments": given}}),
@@ -389,7 +389,7 @@ fn only_selected_tools_are_offered() {
         );
         assert!(offered.iter().all(|name| whole.contains(name)));
         let absent = whole.iter().find(|name| !offered.contains(name)).unwrap();
-        let text = raw.bad(absent, json!({}));
+        let text = raw.call_error(absent, json!({}));
         assert!(
             text.contains("is not offered: this server was started with --")
                 && text.contains(&offered[0]),
@@ -513,7 +513,7 @@ fn an_invalid_selection_prevents_the_start() {
     command
         .env("CONTREE_READ_ONLY", "true")
         .env("CONTREE_TOOLSET", "images, account");
-    let mut raw = Raw::initialized(command, "2025-11-25");
+    let mut raw = RawClient::initialized(command, "2025-11-25");
     assert_eq!(
         names(&mut raw, "tools/list", "tools"),
         ["list_images", "get_image", "whoami"]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::stub::Stub;
 use crate::support::{Home, signal};
 use serde_json::{Value, json};
@@ -11,12 +11,12 @@ fn task_capability() -> Value {
     json!({"extensions": {"io.modelcontextprotocol/tasks": {}}})
 }
 
-fn modern(home: &Home) -> Raw {
-    Raw::modern_with(home.command(), task_capability())
+fn modern(home: &Home) -> RawClient {
+    RawClient::modern_with(home.command(), task_capability())
 }
 
 /// Starts a command that must become a task, and returns the task's id.
-fn start_task(raw: &mut Raw, arguments: Value) -> String {
+fn start_task(raw: &mut RawClient, arguments: Value) -> String {
     let answer = raw.request("tools/call", json!({"name": "run", "arguments": arguments}));
     let result = &answer["result"];
     assert_eq!(result["resultType"], "task", "{answer}\n{}", raw.stderr());
@@ -26,7 +26,7 @@ fn start_task(raw: &mut Raw, arguments: Value) -> String {
 }
 
 /// Polls the task until it has this status.
-fn wait_for_status(raw: &mut Raw, id: &str, status: &str) -> Value {
+fn wait_for_status(raw: &mut RawClient, id: &str, status: &str) -> Value {
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = raw.request("tasks/get", json!({"taskId": id}));
@@ -79,7 +79,7 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
         id
     };
     // Another server shows the task to a client with a handshake.
-    let mut raw = Raw::initialized_with(home.command(), "2025-11-25", task_capability());
+    let mut raw = RawClient::initialized_with(home.command(), "2025-11-25", task_capability());
     let again = raw.request("tasks/get", json!({"taskId": id}));
     let result = &again["result"]["result"];
     assert_eq!(again["result"]["status"], "completed", "{again}");
@@ -98,7 +98,7 @@ fn a_long_call_becomes_a_task_that_outlives_the_server() {
 fn a_client_with_a_handshake_gets_no_task_although_it_declares_tasks() {
     let home = Home::new();
     for version in ["2025-06-18", "2025-11-25"] {
-        let mut raw = Raw::initialized_with(home.command(), version, task_capability());
+        let mut raw = RawClient::initialized_with(home.command(), version, task_capability());
         let result = raw.call(
             "run",
             json!({"image": "tag:host", "command": "sleep 2; echo waited"}),
@@ -121,7 +121,7 @@ fn cancelling_a_task_ends_its_sandbox() {
     let answer = raw.request("tasks/cancel", json!({"taskId": id}));
     assert!(answer["result"].is_object(), "{answer}");
     wait_for_status(&mut raw, &id, "cancelled");
-    let listed = raw.good("list_operations", json!({}));
+    let listed = raw.call_ok("list_operations", json!({}));
     assert_eq!(listed["operations"][0]["status"], "CANCELLED", "{listed}");
 }
 
@@ -151,7 +151,7 @@ fn a_task_of_a_service_goes_on_without_the_server() {
     let stub = Stub::default();
     let url = runtime.block_on(stub.start());
     let home = Home::new();
-    let mut raw = Raw::modern_with(home.command_for(&url), task_capability());
+    let mut raw = RawClient::modern_with(home.command_for(&url), task_capability());
     let id = start_task(&mut raw, json!({"image": "tag:base", "command": "sleep"}));
     raw.close_input();
     assert!(raw.exit(Duration::from_secs(30)).success());
@@ -159,13 +159,13 @@ fn a_task_of_a_service_goes_on_without_the_server() {
     // A read-only server can show the task but not cancel it.
     let mut command = home.command_for(&url);
     command.arg("--read-only");
-    let mut read_only = Raw::modern_with(command, task_capability());
+    let mut read_only = RawClient::modern_with(command, task_capability());
     let answer = read_only.request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["result"]["status"], "working", "{answer}");
     let answer = read_only.request("tasks/cancel", json!({"taskId": id}));
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     assert_eq!(stub.statuses()["EXECUTING"], 1);
-    let mut raw = Raw::modern_with(home.command_for(&url), task_capability());
+    let mut raw = RawClient::modern_with(home.command_for(&url), task_capability());
     let answer = raw.request("tasks/get", json!({"taskId": id}));
     assert_eq!(answer["result"]["status"], "working", "{answer}");
     raw.request("tasks/cancel", json!({"taskId": id}));
@@ -189,7 +189,7 @@ fn unknown_tasks_are_refused_and_other_clients_get_no_tasks() {
             assert_eq!(answer["error"]["code"], -32602, "{method} {id}: {answer}");
         }
     }
-    let mut plain = Raw::modern(home.command());
+    let mut plain = RawClient::modern(home.command());
     let answer = plain.request("tasks/get", json!({"taskId": "x"}));
     assert_eq!(answer["error"]["code"], -32021, "{answer}");
     let result = plain.call(

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::stub::Stub;
 use axum::Router;
 use axum::extract::{Request, State};
@@ -298,8 +298,8 @@ fn the_token_page_is_shown_in_the_way_that_the_client_supports() {
     let obtain = json!({"name": "registry_token_obtain", "arguments": {"registry_url": "docker://ghcr.io/a/b"}});
 
     // The client supports no way to show it: the link is in the answer.
-    let mut raw = Raw::initialized(setting.home.command_for(&setting.url), "2025-11-25");
-    let answer = raw.good(
+    let mut raw = RawClient::initialized(setting.home.command_for(&setting.url), "2025-11-25");
+    let answer = raw.call_ok(
         "registry_token_obtain",
         json!({"registry_url": "docker://ghcr.io/a/b"}),
     );
@@ -313,7 +313,7 @@ fn the_token_page_is_shown_in_the_way_that_the_client_supports() {
             .unwrap()
             .contains("https://github.com/")
     );
-    let error = raw.bad(
+    let error = raw.call_error(
         "registry_token_obtain",
         json!({"registry_url": "r.example"}),
     );
@@ -323,7 +323,7 @@ fn the_token_page_is_shown_in_the_way_that_the_client_supports() {
     );
 
     // Up to 2025-11-25, the server sends the client a request.
-    let mut raw = Raw::start(setting.home.command_for(&setting.url));
+    let mut raw = RawClient::start(setting.home.command_for(&setting.url));
     raw.request(
         "initialize",
         json!({"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {"url": {}}},
@@ -342,7 +342,7 @@ fn the_token_page_is_shown_in_the_way_that_the_client_supports() {
     assert!(message.starts_with("The page was opened"), "{message}");
 
     // From 2026-07-28 on, the client repeats the call with the user's answer.
-    let mut raw = Raw::start(setting.home.command_for(&setting.url));
+    let mut raw = RawClient::start(setting.home.command_for(&setting.url));
     let mut call = obtain;
     call["_meta"] = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -441,15 +441,15 @@ fn no_log_and_no_error_shows_a_secret() {
     let registry = TestRegistry::start(&setting.runtime, RegistryAuth::Basic);
     let mut command = setting.home.command_for(&setting.url);
     command.args(["--log-level", "trace"]);
-    let mut raw = Raw::initialized(command, "2025-11-25");
+    let mut raw = RawClient::initialized(command, "2025-11-25");
     let auth = |token: Value| json!({"registry_url": registry.address, "username": "user", "token": token});
-    raw.good("registry_auth", auth(json!(SECRET)));
+    raw.call_ok("registry_auth", auth(json!(SECRET)));
     for odd in [json!([SECRET]), json!({SECRET: 1})] {
-        let error = raw.bad("registry_auth", auth(odd));
+        let error = raw.call_error("registry_auth", auth(odd));
         assert!(error.contains("`token` must be of type string"), "{error}");
         assert!(!error.contains(SECRET), "{error}");
     }
-    raw.good(
+    raw.call_ok(
         "run",
         json!({"image": "tag:base", "command": "x", "env": {"KEY": SECRET}, "stdin": SECRET}),
     );

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::stub::Stub;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 struct Session {
-    raw: Raw,
+    raw: RawClient,
     stub: Stub,
     url: String,
     home: Home,
@@ -28,7 +28,7 @@ impl Session {
         let stub = Stub::default();
         let url = runtime.block_on(stub.start());
         let home = Home::new();
-        let raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+        let raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
         stub.check_files();
         Self {
             raw,
@@ -47,7 +47,7 @@ impl Session {
 
     fn sync(&mut self, source: &Path) -> Value {
         self.raw
-            .good("rsync", json!({"source": source, "destination": "/app"}))
+            .call_ok("rsync", json!({"source": source, "destination": "/app"}))
     }
 
     /// Returns the number of requests since the last call, and how many of them were uploads.
@@ -61,7 +61,7 @@ impl Session {
 
     /// Runs with a directory state and returns the files of the run's request.
     fn run_files(&mut self, state: &Value) -> Value {
-        self.raw.good(
+        self.raw.call_ok(
             "run",
             json!({"image": "tag:base", "command": "x", "directory_state_id": state["directory_state_id"]}),
         );
@@ -106,8 +106,8 @@ fn unchanged_files_are_not_sent_again() {
     assert_ne!(changed["directory_state_id"], first["directory_state_id"]);
 
     // Another server with the same state directory sends nothing either.
-    let mut other = Raw::initialized(session.home.command_for(&session.url), "2025-11-25");
-    let there = other.good("rsync", json!({"source": tree, "destination": "/app"}));
+    let mut other = RawClient::initialized(session.home.command_for(&session.url), "2025-11-25");
+    let there = other.call_ok("rsync", json!({"source": tree, "destination": "/app"}));
     assert_eq!(there["directory_state_id"], changed["directory_state_id"]);
     assert_eq!(session.requests(), (0, 0));
 }
@@ -130,7 +130,7 @@ fn files_are_sent_with_their_modes_and_without_excluded_ones() {
     write(&tree.join("tool"), "#!/bin/sh");
     fs::set_permissions(tree.join("tool"), fs::Permissions::from_mode(0o4711)).unwrap();
     fs::set_permissions(tree.join("build.rs"), fs::Permissions::from_mode(0o600)).unwrap();
-    let state = session.raw.good(
+    let state = session.raw.call_ok(
         "rsync",
         json!({"source": tree, "destination": "/app/", "exclude": ["build", "__pycache__", "*.log", "!keep.log"]}),
     );
@@ -154,8 +154,8 @@ fn files_are_sent_with_their_modes_and_without_excluded_ones() {
     );
 
     // `files` of a run take precedence.
-    let other = session.raw.good("upload", json!({"content": "other"}))["uuid"].clone();
-    session.raw.good(
+    let other = session.raw.call_ok("upload", json!({"content": "other"}))["uuid"].clone();
+    session.raw.call_ok(
         "run",
         json!({"image": "tag:base", "command": "x", "directory_state_id": state["directory_state_id"],
                "files": {"/app/empty": other}}),
@@ -226,7 +226,7 @@ fn lost_uploads_of_a_state_are_sent_again() {
     // If a local file has changed, the error proposes another rsync.
     session.stub.lose_files(|_| false);
     fs::write(tree.join("7"), "another").unwrap();
-    let error = session.raw.bad(
+    let error = session.raw.call_error(
         "run",
         json!({"image": "tag:base", "command": "x", "directory_state_id": state["directory_state_id"]}),
     );
@@ -243,14 +243,14 @@ fn a_state_of_another_backend_is_refused() {
     let state = session.sync(&tree)["directory_state_id"].clone();
     let second = Stub::default();
     let url = session._runtime.block_on(second.start());
-    let mut other = Raw::initialized(session.home.command_for(&url), "2025-11-25");
+    let mut other = RawClient::initialized(session.home.command_for(&url), "2025-11-25");
     let run = json!({"image": "tag:base", "command": "x", "directory_state_id": state});
-    let error = other.bad("run", run);
+    let error = other.call_error("run", run);
     assert!(
         error.contains(&session.url) && error.contains(&url),
         "{error}"
     );
-    let error = other.bad(
+    let error = other.call_error(
         "run",
         json!({"image": "tag:base", "command": "x", "directory_state_id": 999}),
     );
@@ -265,11 +265,11 @@ fn an_id_from_a_lost_store_names_no_state() {
     let lost = session.sync(&tree)["directory_state_id"].clone();
     let mut command = session.home.command_for(&session.url);
     command.env("CONTREE_STATE_DIR", session.home.path().join("new"));
-    let mut other = Raw::initialized(command, "2025-11-25");
+    let mut other = RawClient::initialized(command, "2025-11-25");
     write(&tree.join("a.txt"), "b");
-    let state = other.good("rsync", json!({"source": tree, "destination": "/app"}));
+    let state = other.call_ok("rsync", json!({"source": tree, "destination": "/app"}));
     assert_ne!(state["directory_state_id"], lost);
-    let error = other.bad(
+    let error = other.call_error(
         "run",
         json!({"image": "tag:base", "command": "x", "directory_state_id": lost}),
     );
@@ -286,8 +286,8 @@ fn a_state_that_cannot_be_stored_is_an_error() {
     fs::write(&file, "").unwrap();
     let mut command = session.home.command_for(&session.url);
     command.env("CONTREE_STATE_DIR", file.join("below"));
-    let mut other = Raw::initialized(command, "2025-11-25");
-    let error = other.bad("rsync", json!({"source": tree, "destination": "/app"}));
+    let mut other = RawClient::initialized(command, "2025-11-25");
+    let error = other.call_error("rsync", json!({"source": tree, "destination": "/app"}));
     assert!(error.contains("nothing was stored"), "{error}");
     assert!(error.contains("cannot open"), "{error}");
 }
@@ -300,7 +300,7 @@ fn a_single_file_is_sent_to_its_destination() {
     for (destination, expected) in [("/etc/two.txt", "/etc/two.txt"), ("/etc/", "/etc/one.txt")] {
         let state = session
             .raw
-            .good("rsync", json!({"source": file, "destination": destination}));
+            .call_ok("rsync", json!({"source": file, "destination": destination}));
         assert!(
             session.run_files(&state).get(expected).is_some(),
             "{destination}"
@@ -318,11 +318,11 @@ fn access_to_local_files_is_restricted() {
     symlink(&outside, inside.join("link")).unwrap();
     let mut command = session.home.command_for(&session.url);
     command.arg("--allow-path").arg(&inside);
-    let mut raw = Raw::initialized(command, "2025-11-25");
-    raw.good("upload", json!({"path": inside.join("file")}));
-    raw.good("rsync", json!({"source": inside, "destination": "/x"}));
+    let mut raw = RawClient::initialized(command, "2025-11-25");
+    raw.call_ok("upload", json!({"path": inside.join("file")}));
+    raw.call_ok("rsync", json!({"source": inside, "destination": "/x"}));
     let save = |path: PathBuf| json!({"image": "tag:base", "path": "/text", "destination": path});
-    raw.good("download", save(inside.join("new/file")));
+    raw.call_ok("download", save(inside.join("new/file")));
     assert_eq!(
         fs::read(inside.join("new/file")).unwrap(),
         b"one\ntwo\nthree\n"
@@ -334,13 +334,13 @@ fn access_to_local_files_is_restricted() {
         inside.join("../out/secret"),
     ] {
         assert!(
-            raw.bad("upload", json!({"path": path}))
+            raw.call_error("upload", json!({"path": path}))
                 .contains("--allow-path")
         );
-        assert!(raw.bad("download", save(path)).contains("--allow-path"));
+        assert!(raw.call_error("download", save(path)).contains("--allow-path"));
     }
     for source in [outside.clone(), inside.join("link"), tree.clone()] {
-        let error = raw.bad("rsync", json!({"source": source, "destination": "/x"}));
+        let error = raw.call_error("rsync", json!({"source": source, "destination": "/x"}));
         assert!(error.contains("--allow-path"), "{error}");
     }
     assert_eq!(session.stub.take_requests(), [], "nothing was sent");
@@ -357,7 +357,7 @@ fn credentials_are_not_sent() {
     session.stub.take_requests();
     let error = session
         .raw
-        .bad("upload", json!({"path": "~/.ssh/id_ed25519"}));
+        .call_error("upload", json!({"path": "~/.ssh/id_ed25519"}));
     assert!(
         error.contains("credentials") && error.contains("--allow-path"),
         "{error}"
@@ -365,9 +365,9 @@ fn credentials_are_not_sent() {
     assert!(session.stub.take_requests().is_empty());
     let save =
         json!({"image": "tag:base", "path": "/text", "destination": "~/.ssh/authorized_keys"});
-    assert!(session.raw.bad("download", save).contains("credentials"));
+    assert!(session.raw.call_error("download", save).contains("credentials"));
     assert!(!home.join(".ssh/authorized_keys").exists());
-    let state = session.raw.good(
+    let state = session.raw.call_ok(
         "rsync",
         json!({"source": "~", "destination": "/h", "exclude": ["tree", "state"]}),
     );
@@ -396,20 +396,20 @@ fn linked_credentials_are_not_sent() {
         "~/work/id",
         "~/.local/state/contree/store.db",
     ] {
-        let error = session.raw.bad("upload", json!({"path": path}));
+        let error = session.raw.call_error("upload", json!({"path": path}));
         assert!(error.contains("credentials"), "{path}: {error}");
     }
     let error = session
         .raw
-        .bad("rsync", json!({"source": "~/work/id", "destination": "/x"}));
+        .call_error("rsync", json!({"source": "~/work/id", "destination": "/x"}));
     assert!(error.contains("credentials"), "{error}");
     for path in ["~/.aws/credentials", "~/dot/aws"] {
         let error = session
             .raw
-            .bad("rsync", json!({"source": path, "destination": "/x"}));
+            .call_error("rsync", json!({"source": path, "destination": "/x"}));
         assert!(error.contains("credentials"), "{path}: {error}");
         let save = json!({"image": "tag:base", "path": "/text", "destination": path});
-        let error = session.raw.bad("download", save);
+        let error = session.raw.call_error("download", save);
         assert!(error.contains("credentials"), "{path}: {error}");
     }
     assert!(session.stub.take_requests().is_empty());
@@ -417,7 +417,7 @@ fn linked_credentials_are_not_sent() {
     for source in ["~/work", "~/dot"] {
         let state = session
             .raw
-            .good("rsync", json!({"source": source, "destination": "/w"}));
+            .call_ok("rsync", json!({"source": source, "destination": "/w"}));
         assert_eq!(
             state["skipped_counts"]["credentials"], 1,
             "{source}: {state}"
@@ -443,7 +443,7 @@ fn hashes_of_excluded_files_are_kept() {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(20));
     }
-    let without = session.raw.good(
+    let without = session.raw.call_ok(
         "rsync",
         json!({"source": tree, "destination": "/app", "exclude": ["big"]}),
     );
@@ -461,11 +461,11 @@ fn a_store_set_aside_is_not_sent() {
     let home = Home::new();
     let state = home.path().join("state");
     write(&state.join("store.db"), "tokens of registries, as it were");
-    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
     stub.check_files();
     write(&home.path().join("main.py"), "x");
     let sync = json!({"source": "~", "destination": "/h"});
-    let sent = raw.good("rsync", sync);
+    let sent = raw.call_ok("rsync", sync);
     let aside = fs::read_dir(&state)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -478,13 +478,13 @@ fn a_store_set_aside_is_not_sent() {
     assert_eq!(sent["files"], 1, "{sent}");
     assert_eq!(sent["skipped_counts"]["credentials"], 1, "{sent}");
     for source in [&state, &aside] {
-        let error = raw.bad("rsync", json!({"source": source, "destination": "/h"}));
+        let error = raw.call_error("rsync", json!({"source": source, "destination": "/h"}));
         assert!(error.contains("credentials"), "{error}");
     }
-    let error = raw.bad("upload", json!({"path": aside}));
+    let error = raw.call_error("upload", json!({"path": aside}));
     assert!(error.contains("credentials"), "{error}");
     let save = json!({"image": "tag:base", "path": "/text", "destination": aside});
-    let error = raw.bad("download", save);
+    let error = raw.call_error("download", save);
     assert!(error.contains("credentials"), "{error}");
     assert_eq!(
         fs::read(&aside).unwrap(),
@@ -498,9 +498,9 @@ fn an_uploaded_program_stays_executable() {
     let tool = session.tree().join("tool");
     write(&tool, "#!/bin/sh\n");
     fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
-    let program = session.raw.good("upload", json!({"path": tool}))["uuid"].clone();
-    let text = session.raw.good("upload", json!({"content": "text"}))["uuid"].clone();
-    session.raw.good(
+    let program = session.raw.call_ok("upload", json!({"path": tool}))["uuid"].clone();
+    let text = session.raw.call_ok("upload", json!({"content": "text"}))["uuid"].clone();
+    session.raw.call_ok(
         "run",
         json!({"image": "tag:base", "command": "x", "files": {"/tool": program, "/text": text}}),
     );
@@ -515,14 +515,14 @@ fn an_uploaded_program_stays_executable() {
 fn reads_of_an_image_are_cached() {
     let mut session = Session::new();
     let image = crate::support::stub::IMAGE;
-    let read = |raw: &mut Raw| {
-        let text = raw.good("read_file", json!({"image": image, "path": "/text"}));
-        let part = raw.good(
+    let read = |raw: &mut RawClient| {
+        let text = raw.call_ok("read_file", json!({"image": image, "path": "/text"}));
+        let part = raw.call_ok(
             "read_file",
             json!({"image": image, "path": "/text", "offset": 4, "limit": 3}),
         );
-        let list = raw.good("list_files", json!({"image": image, "path": "/etc"}));
-        let found = raw.good("grep", json!({"image": image, "pattern": "t"}));
+        let list = raw.call_ok("list_files", json!({"image": image, "path": "/etc"}));
+        let found = raw.call_ok("grep", json!({"image": image, "pattern": "t"}));
         (text, part, list, found)
     };
     let first = read(&mut session.raw);
@@ -533,7 +533,7 @@ fn reads_of_an_image_are_cached() {
         "the second read is a part of the first"
     );
     assert_eq!(read(&mut session.raw), first);
-    let mut other = Raw::initialized(session.home.command_for(&session.url), "2025-11-25");
+    let mut other = RawClient::initialized(session.home.command_for(&session.url), "2025-11-25");
     assert_eq!(read(&mut other), first);
     assert_eq!(session.requests().0, 0);
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::engine::registry::{Authentication, Image, Layer, Packing, Registry};
 use crate::engine::support::{TestEngine, data_dir, frames};
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::{Home, repository};
 
 /// The data of a release, restored for the user who runs the tests.
@@ -147,7 +147,7 @@ impl StoredRelease {
         TestEngine::with(self.config(), data_dir()).await
     }
 
-    fn session(&self) -> Raw {
+    fn session(&self) -> RawClient {
         let mut command = Command::new(env!("CARGO_BIN_EXE_contree-mcp"));
         command.env_clear();
         for name in ["PATH", "TMPDIR", "LLVM_PROFILE_FILE"] {
@@ -161,7 +161,7 @@ impl StoredRelease {
             .env("CONTREE_STATE_DIR", self.path("state"))
             .env("CONTREE_RETENTION_DAYS", "0")
             .current_dir(self.directory.path());
-        Raw::initialized(command, "2025-11-25")
+        RawClient::initialized(command, "2025-11-25")
     }
 
     /// Opens the state store directly with SQLite.
@@ -347,7 +347,7 @@ fn lineage_and_cached_answers_are_kept() {
         let (count, used) = contents(&stored.state());
         assert!(count > 0);
         let read = &stored.facts["read"];
-        let answer = raw.good(
+        let answer = raw.call_ok(
             "read_file",
             json!({"image": read["image"], "path": read["path"]}),
         );
@@ -365,14 +365,14 @@ fn lineage_and_cached_answers_are_kept() {
 fn an_unchanged_directory_is_not_sent_again() {
     for stored in StoredRelease::all() {
         let mut raw = stored.session();
-        let sent = raw.good(
+        let sent = raw.call_ok(
             "rsync",
             json!({"source": stored.path("tree"), "destination": "/app", "exclude": ["*.none"]}),
         );
         assert_eq!((&sent["files"], &sent["uploaded"]), (&json!(3), &json!(0)));
         for state in [&stored.facts["rsync"], &sent] {
             let state = &state["directory_state_id"];
-            let seen = raw.good(
+            let seen = raw.call_ok(
                 "run",
                 json!({"image": stored.image("base"), "command": "cat /app/a.txt ; cat /app/deep/er/b.txt ; cat /app/bin/tool",
                        "directory_state_id": state}),
@@ -381,7 +381,7 @@ fn an_unchanged_directory_is_not_sent_again() {
         }
         // A new image has the stored image as its parent.
         let parent = stored.image("other");
-        let child = raw.good(
+        let child = raw.call_ok(
             "run",
             json!({"image": parent, "command": "rm /other", "disposable": false}),
         );
@@ -410,9 +410,9 @@ fn stored_credentials_are_still_used() {
             .execute("UPDATE credentials SET registry = ?1", [&registry.address]);
         assert_eq!(moved.unwrap(), 1);
         let mut raw = stored.session();
-        let imported = raw.good("import_image", json!({"registry_url": registry.url("one")}));
+        let imported = raw.call_ok("import_image", json!({"registry_url": registry.url("one")}));
         assert_eq!(imported["status"], "SUCCESS", "{imported}");
-        let refused = raw.bad(
+        let refused = raw.call_error(
             "import_image",
             json!({"registry_url": "docker://127.0.0.1:1/a/b"}),
         );

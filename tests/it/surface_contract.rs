@@ -1,7 +1,7 @@
 //! Compatibility with the reference server: everything that its clients rely on exists.
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use serde_json::{Value, json};
 
 /// Reads a file of `tests/contract`. Also returns its path.
@@ -36,7 +36,7 @@ fn base_type(notation: &str) -> &str {
 #[test]
 fn nothing_of_the_reference_is_missing() {
     let home = Home::new();
-    let mut raw = Raw::initialized(home.command(), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command(), "2025-11-25");
     let mut list = |method: &str, name: &str| -> Vec<Value> {
         let answer = raw.request(method, json!({}));
         answer["result"][name]
@@ -163,9 +163,9 @@ fn nothing_of_the_reference_is_missing() {
             }
         }
     }
-    let listed = raw.good("list_operations", json!({"kind": "instance"}));
+    let listed = raw.call_ok("list_operations", json!({"kind": "instance"}));
     assert_eq!(listed["operations"], json!([]));
-    let text = raw.bad(
+    let text = raw.call_error(
         "list_operations",
         json!({"kind": "instance", "type": "image_import"}),
     );

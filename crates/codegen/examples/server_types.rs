@@ -7,7 +7,7 @@ fn main() -> Result<(), ServerTypesError> {
         .with_flag("bool")
         .with_integer("u64")
         .with_type("*.pages", "u16")
-        .refined("/Shelf/properties/row/maximum", 9);
+        .with_refinement("/Shelf/properties/row/maximum", 9);
     let document = include_str!("../tests/server/document.yaml");
     print!("{}", generate(document, &settings)?);
     Ok(())

@@ -15,7 +15,7 @@ fn settings() -> Settings {
         .with_flag("bool")
         .with_integer("u64")
         .with_type("*.pages", "u16")
-        .refined("/Shelf/properties/row/maximum", 9)
+        .with_refinement("/Shelf/properties/row/maximum", 9)
 }
 
 #[test]
@@ -103,8 +103,8 @@ fn enums_have_the_names_of_the_document() {
 fn settings_for_unknown_names_are_refused() {
     for settings in [
         settings().with_type("Book.author", "String"),
-        settings().refined("/Magazine/required", json!(["title"])),
-        settings().refined("/Shelf/properties/row/default", ()),
+        settings().with_refinement("/Magazine/required", json!(["title"])),
+        settings().with_refinement("/Shelf/properties/row/default", ()),
     ] {
         let error = generate(DOCUMENT, &settings).unwrap_err().to_string();
         assert!(

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use contree_codegen::manifest::{Api, Inputs, Output, Problem, SourceFile, compile, files};
 
+use crate::error::TaskError;
+
 /// The directory of the small manifest.
 pub const FIXTURE_DIRECTORY: &str = "tests/manifest/good";
 
@@ -20,14 +22,14 @@ impl Fixture {
     ///
     /// # Errors
     /// Fails if a file cannot be read.
-    pub fn read(root: &Path) -> Result<Self, String> {
+    pub fn read(root: &Path) -> Result<Self, TaskError> {
         let directory = root.join(FIXTURE_DIRECTORY);
-        let read = |name| files::read(&directory, name).map_err(|error| error.to_string());
+        let read = |name| files::read(&directory, name).map_err(TaskError::Source);
         let templates = files::read_templates(&directory.join("templates"));
         Ok(Self {
             manifest: read("tools.yaml")?,
             api: read("api.yaml")?,
-            templates: templates.map_err(|error| error.to_string())?,
+            templates: templates.map_err(TaskError::Source)?,
         })
     }
 
@@ -35,7 +37,7 @@ impl Fixture {
     ///
     /// # Errors
     /// Fails if there is no such file, or if `from` does not occur exactly once.
-    pub fn edit(&mut self, file: &str, from: &str, to: &str) -> Result<(), String> {
+    pub fn edit(&mut self, file: &str, from: &str, to: &str) -> Result<(), TaskError> {
         let source = match file {
             "tools.yaml" => Some(&mut self.manifest),
             "api.yaml" => Some(&mut self.api),
@@ -44,11 +46,12 @@ impl Fixture {
                 templates.find(|template| template.name == file)
             }
         };
-        let source = source.ok_or_else(|| format!("there is no {file}"))?;
+        let source = source.ok_or_else(|| TaskError::NoFile(file.to_owned()))?;
         if source.text.matches(from).count() != 1 {
-            return Err(format!(
-                "{file} does not contain this text exactly once: {from}"
-            ));
+            return Err(TaskError::Text {
+                file: file.to_owned(),
+                text: from.to_owned(),
+            });
         }
         source.text = source.text.replace(from, to);
         Ok(())
@@ -69,10 +72,4 @@ impl Fixture {
             handlers: "src/tools",
         })
     }
-}
-
-/// Joins problems, one per line.
-pub(crate) fn join_problems(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    lines.join("\n")
 }

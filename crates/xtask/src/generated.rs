@@ -6,7 +6,8 @@ use std::path::Path;
 use contree_codegen::manifest::{Output, documents, files, model};
 use serde_json::{Map, Value};
 
-use crate::fixture::{FIXTURE_DIRECTORY, Fixture, join_problems};
+use crate::error::TaskError;
+use crate::fixture::{FIXTURE_DIRECTORY, Fixture};
 use crate::mistakes;
 use crate::sync::GeneratedFile;
 use crate::yaml_only;
@@ -17,8 +18,8 @@ pub const SURFACE: &str = "tests/surface";
 /// Compiles the repository's own manifest.
 ///
 /// # Errors
-/// Returns the mistakes in it, one per line.
-pub fn compile_shipped(root: &Path) -> Result<Output, String> {
+/// Returns the mistakes in it, or fails if one of its files cannot be read.
+pub fn compile_shipped(root: &Path) -> Result<Output, TaskError> {
     let project = files::Project {
         root,
         manifest: "tools.yaml",
@@ -28,9 +29,8 @@ pub fn compile_shipped(root: &Path) -> Result<Output, String> {
         scheme: "contree",
         version: env!("CARGO_PKG_VERSION"),
     };
-    files::compile_files(&project)
-        .map_err(|error| error.to_string())?
-        .map_err(|problems| join_problems(&problems))
+    let output = files::compile_files(&project).map_err(TaskError::Source)??;
+    Ok(output)
 }
 
 /// Generates the files from the repository's own manifest: the surface, the pages, and the
@@ -38,7 +38,7 @@ pub fn compile_shipped(root: &Path) -> Result<Output, String> {
 ///
 /// # Errors
 /// Fails if the manifest does not compile, or if a page has no region for generated text.
-pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, String> {
+pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, TaskError> {
     let output = compile_shipped(root)?;
     let extras = ("_extras".to_owned(), output.extras);
     let surface = output.surface.into_iter().chain([extras]);
@@ -50,10 +50,8 @@ pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, String> {
         .collect();
     for (path, text) in &output.documents {
         let page = fs::read_to_string(root.join(path)).unwrap_or_default();
-        let page = documents::update(&page, text).ok_or_else(|| {
-            let markers = [documents::BEGIN, documents::END].join("\n");
-            format!("{path} needs these lines for its region:\n{markers}")
-        })?;
+        let page = documents::update(&page, text)
+            .ok_or_else(|| TaskError::NoRegion { page: path.clone() })?;
         generated.push(GeneratedFile::new(path, page));
     }
     generated.push(GeneratedFile::new(
@@ -67,11 +65,9 @@ pub fn shipped(root: &Path) -> Result<Vec<GeneratedFile>, String> {
 ///
 /// # Errors
 /// Fails if a valid manifest does not compile, or if one with a mistake does.
-pub fn fixtures(root: &Path) -> Result<Vec<GeneratedFile>, String> {
+pub fn fixtures(root: &Path) -> Result<Vec<GeneratedFile>, TaskError> {
     let fixture = Fixture::read(root)?;
-    let output = fixture
-        .compile()
-        .map_err(|problems| join_problems(&problems))?;
+    let output = fixture.compile()?;
     let mut surface: Map<String, Value> = output.surface.into_iter().collect();
     surface.insert("extras".to_owned(), output.extras);
     let mut generated = vec![

@@ -6,12 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+pub mod error;
 pub mod fixture;
 pub mod generated;
 pub mod mistakes;
 pub mod sync;
 pub mod yaml_only;
 
+pub use error::TaskError;
 pub use sync::{GeneratedFile, StaleFile, SyncMode};
 
 use std::path::Path;
@@ -24,7 +26,7 @@ pub const GENERATE_COMMAND: &str = "cargo run -q -p contree-xtask -- generate";
 ///
 /// # Errors
 /// Fails if a source does not compile, or if a file cannot be read or written.
-pub fn generate(root: &Path, mode: SyncMode) -> Result<Vec<StaleFile>, String> {
+pub fn generate(root: &Path, mode: SyncMode) -> Result<Vec<StaleFile>, TaskError> {
     let mut files = generated::shipped(root)?;
     files.extend(generated::fixtures(root)?);
     let mut stale = sync::sync(root, &files, mode)?;

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::error::TaskError;
+
 /// The action for files that are out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncMode {
@@ -56,14 +58,14 @@ pub fn sync(
     root: &Path,
     files: &[GeneratedFile],
     mode: SyncMode,
-) -> Result<Vec<StaleFile>, String> {
+) -> Result<Vec<StaleFile>, TaskError> {
     let mut stale = Vec::new();
     for file in files {
         let path = root.join(&file.path);
         let actual = match fs::read_to_string(&path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
+            Err(source) => return Err(file_error("read", &path)(source)),
         };
         if actual.as_ref() == Some(&file.text) {
             continue;
@@ -73,8 +75,7 @@ pub fn sync(
             |actual| format!("is out of date: {}", difference(&actual, &file.text)),
         );
         if mode == SyncMode::Write {
-            write(&path, &file.text)
-                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            write(&path, &file.text).map_err(file_error("write", &path))?;
         }
         stale.push(StaleFile {
             path: file.path.clone(),
@@ -93,16 +94,18 @@ pub fn remove_stale(
     directory: &str,
     files: &[GeneratedFile],
     mode: SyncMode,
-) -> Result<Vec<StaleFile>, String> {
-    let report = |error: io::Error| format!("cannot list or clean {directory}: {error}");
+) -> Result<Vec<StaleFile>, TaskError> {
     let mut stale = Vec::new();
-    for entry in fs::read_dir(root.join(directory)).map_err(report)? {
-        let path = Path::new(directory).join(entry.map_err(report)?.file_name());
+    let listed = root.join(directory);
+    for entry in fs::read_dir(&listed).map_err(file_error("list", &listed))? {
+        let entry = entry.map_err(file_error("list", &listed))?;
+        let path = Path::new(directory).join(entry.file_name());
         if files.iter().any(|file| file.path == path) {
             continue;
         }
         if mode == SyncMode::Write {
-            fs::remove_file(root.join(&path)).map_err(report)?;
+            let file = root.join(&path);
+            fs::remove_file(&file).map_err(file_error("remove", &file))?;
         }
         stale.push(StaleFile {
             path,
@@ -111,6 +114,15 @@ pub fn remove_stale(
     }
     stale.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(stale)
+}
+
+fn file_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TaskError {
+    let path = path.to_owned();
+    move |source| TaskError::File {
+        action,
+        path,
+        source,
+    }
 }
 
 /// Replaces a file atomically, because a test may be reading it.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use contree_codegen::manifest::{Api, Inputs, Output, SourceFile, compile, files};
 
-use crate::fixture::join_problems;
+use crate::error::TaskError;
 
 /// The entries of two tools: one sends a query, the other a body.
 pub const TOOLS: &str = "
@@ -35,8 +35,8 @@ pub const TOOLS: &str = "
 /// Compiles a manifest with these tools alone.
 ///
 /// # Errors
-/// Returns the mistakes in it, one per line.
-pub fn compile_alone(root: &Path) -> Result<Output, String> {
+/// Returns the mistakes in it, or fails if one of its files cannot be read.
+pub fn compile_alone(root: &Path) -> Result<Output, TaskError> {
     let api = api(root)?;
     let others = api.operations.keys();
     let others = others.filter(|id| !["listFiles", "updateImageTag"].contains(&id.as_str()));
@@ -53,15 +53,18 @@ pub fn compile_alone(root: &Path) -> Result<Output, String> {
 /// Compiles the repository's own manifest with these tools added.
 ///
 /// # Errors
-/// Returns the mistakes in it, one per line.
-pub fn compile_added(root: &Path) -> Result<Output, String> {
-    let message = |error: std::io::Error| error.to_string();
-    let mut shipped = files::read(root, "tools.yaml").map_err(message)?;
-    let templates = files::read_templates(&root.join("templates")).map_err(message)?;
+/// Returns the mistakes in it, or fails if one of its files cannot be read.
+pub fn compile_added(root: &Path) -> Result<Output, TaskError> {
+    let mut shipped = files::read(root, "tools.yaml").map_err(TaskError::Source)?;
+    let templates = files::read_templates(&root.join("templates")).map_err(TaskError::Source)?;
+    let tools = "\ntools:\n";
     let (before, after) = shipped
         .text
-        .split_once("\ntools:\n")
-        .ok_or("tools.yaml has no `tools`")?;
+        .split_once(tools)
+        .ok_or_else(|| TaskError::Text {
+            file: shipped.name.clone(),
+            text: tools.to_owned(),
+        })?;
     // The added tool uses `listFiles`, so it is no longer unexposed.
     let after: String = after
         .lines()
@@ -72,16 +75,16 @@ pub fn compile_added(root: &Path) -> Result<Output, String> {
     compile_sources(&shipped, &api(root)?, &templates)
 }
 
-fn api(root: &Path) -> Result<Api, String> {
-    let document = files::read(root, "openapi/contree.yaml").map_err(|error| error.to_string())?;
-    Api::load(&document).map_err(|problems| join_problems(&problems))
+fn api(root: &Path) -> Result<Api, TaskError> {
+    let document = files::read(root, "openapi/contree.yaml").map_err(TaskError::Source)?;
+    Ok(Api::load(&document)?)
 }
 
 fn compile_sources(
     manifest: &SourceFile,
     api: &Api,
     templates: &[SourceFile],
-) -> Result<Output, String> {
+) -> Result<Output, TaskError> {
     let inputs = Inputs {
         manifest,
         api,
@@ -90,5 +93,5 @@ fn compile_sources(
         scheme: "contree",
         handlers: "src/tools",
     };
-    compile(&inputs).map_err(|problems| join_problems(&problems))
+    Ok(compile(&inputs)?)
 }

@@ -49,7 +49,7 @@ impl Prune {
                 size(pruned.bytes)
             ))?;
             for problem in &pruned.problems {
-                super::super::output::say(problem);
+                super::super::output::print_message(problem);
             }
         }
         Ok(u8::from(!pruned.problems.is_empty()))

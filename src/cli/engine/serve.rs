@@ -62,7 +62,7 @@ impl Serve {
             // signal at once.
             signals::on_end(move |_| stop_on_signal.cancel())?;
             let server = Server::start(&config, &serve).await?;
-            output::say(format_args!(
+            output::print_message(format_args!(
                 "serving {} on {}{}",
                 config.data_dir.display(),
                 server.address(),

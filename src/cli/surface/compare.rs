@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use super::change::{Change, Changes, Severity};
-use super::fields::{added, answer, field};
+use super::fields::{compare_answers, compare_arguments, report_new_argument};
 use super::read::{Prompt, Resource, Surface, Tool};
 
 /// Returns all changes, the most severe first.
@@ -117,7 +117,7 @@ fn compare_tool(
     for (argument, old) in &old.parameters {
         let item = format!("{name}.{argument}");
         if let Some(new) = new.parameters.get(argument) {
-            field(&item, old, new, changes);
+            compare_arguments(&item, old, new, changes);
             continue;
         }
         match alias(argument).and_then(|current| Some((current, new.parameters.get(current)?))) {
@@ -125,7 +125,7 @@ fn compare_tool(
                 let difference =
                     format!("it is shown as `{current}` now; this name is accepted too");
                 changes.add(Severity::Behavioural, &item, difference);
-                field(&item, old, renamed, changes);
+                compare_arguments(&item, old, renamed, changes);
             }
             None => changes.add(Severity::Breaking, item, "this argument is gone"),
         }
@@ -136,11 +136,11 @@ fn compare_tool(
             .keys()
             .any(|old| alias(old) == Some(argument));
         if !old.parameters.contains_key(argument) && !renamed {
-            added(&format!("{name}.{argument}"), new, changes);
+            report_new_argument(&format!("{name}.{argument}"), new, changes);
         }
     }
     if let (Some(old), Some(new)) = (&old.output, &new.output) {
-        answer(&format!("{name} -> "), old, new, changes);
+        compare_answers(&format!("{name} -> "), old, new, changes);
     }
 }
 
@@ -167,7 +167,7 @@ fn compare_prompt(name: &str, old: &Prompt, new: &Prompt, changes: &mut Changes)
     }
     for (argument, new) in &new.arguments {
         if !old.arguments.contains_key(argument) {
-            added(&format!("{name}.{argument}"), new, changes);
+            report_new_argument(&format!("{name}.{argument}"), new, changes);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::change::{Changes, Severity};
 use super::read::Field;
 
-pub(super) fn added(item: &str, new: &Field, changes: &mut Changes) {
+pub(super) fn report_new_argument(item: &str, new: &Field, changes: &mut Changes) {
     if new.required {
         changes.add(
             Severity::Breaking,
@@ -17,7 +17,7 @@ pub(super) fn added(item: &str, new: &Field, changes: &mut Changes) {
     }
 }
 
-pub(super) fn field(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
+pub(super) fn compare_arguments(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
     match (old.required, new.required) {
         (false, true) => changes.add(Severity::Breaking, item, "it is required now"),
         (true, false) => changes.add(Severity::Behavioural, item, "it may be left out now"),
@@ -63,7 +63,7 @@ fn compare_value(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
     for (path, old) in old {
         let item = format!("{item}{path}");
         match new.get(path) {
-            Some(new) if is_field(path) => field(&item, old, new, changes),
+            Some(new) if is_field(path) => compare_arguments(&item, old, new, changes),
             Some(new) => compare_value(&item, old, new, changes),
             None if is_field(path) => {
                 changes.add(Severity::Breaking, item, "this argument is gone");
@@ -73,7 +73,7 @@ fn compare_value(item: &str, old: &Field, new: &Field, changes: &mut Changes) {
     }
     for (path, new) in new {
         if is_field(path) && !old.contains_key(path) {
-            added(&format!("{item}{path}"), new, changes);
+            report_new_argument(&format!("{item}{path}"), new, changes);
         }
     }
 }
@@ -174,7 +174,7 @@ fn compare_text_rules(
 ///
 /// Clients rely on fields that were always present. Added choices are behavioural, like any other
 /// addition. Removed ones are behavioural too, since clients know all choices that remain.
-pub(super) fn answer(
+pub(super) fn compare_answers(
     prefix: &str,
     old: &BTreeMap<String, Field>,
     new: &BTreeMap<String, Field>,
@@ -209,7 +209,7 @@ pub(super) fn answer(
                 }
                 compare_choices(&item, old, new, Severity::Behavioural, changes);
                 if let (Some(old), Some(new)) = (&old.nested, &new.nested) {
-                    answer(&item, old, new, changes);
+                    compare_answers(&item, old, new, changes);
                 }
             }
         }

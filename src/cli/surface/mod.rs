@@ -16,7 +16,7 @@ pub(super) use read::{SurfaceError, read};
 
 /// The surface of a selection of tools, under the names of the protocol: tools, prompts, resources,
 /// templates and instructions.
-pub(super) fn whole(selection: &ToolSelection) -> Value {
+pub(super) fn full_surface(selection: &ToolSelection) -> Value {
     let prompts = selection.prompts().map(|prompt| {
         let arguments = prompt.arguments.iter().map(|argument| {
             json!({"name": argument.name, "description": argument.doc, "required": argument.required, "default": argument.default})

@@ -44,7 +44,7 @@ pub(super) struct Endpoint {
     service: StreamableHttpService<Arc<Handler>, Sessions>,
     sessions: Sessions,
     shutdown: CallShutdown,
-    reading: Arc<Semaphore>,
+    large_bodies: Arc<Semaphore>,
 }
 
 impl Endpoint {
@@ -69,7 +69,7 @@ impl Endpoint {
             service,
             sessions,
             shutdown,
-            reading: Arc::new(Semaphore::new(MAX_LARGE)),
+            large_bodies: Arc::new(Semaphore::new(MAX_LARGE)),
         }
     }
 }
@@ -86,7 +86,7 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
         return answer;
     }
     let (mut parts, body) = request.into_parts();
-    let (bytes, permit) = match read(body, &endpoint.reading).await {
+    let (bytes, permit) = match read(body, &endpoint.large_bodies).await {
         Ok(read) => read,
         Err(refused) => return refused,
     };
@@ -159,7 +159,7 @@ fn name_accepted_types(request: &mut Request) {
 /// Reads the whole body. A large one also holds a permit, so that few are in memory at once.
 async fn read(
     body: Body,
-    reading: &Arc<Semaphore>,
+    large_bodies: &Arc<Semaphore>,
 ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Response> {
     let (mut bytes, mut length, mut permit) = (Vec::new(), 0, None);
     let mut large_until = None;
@@ -188,7 +188,7 @@ async fn read(
         if length > MAX_SMALL_BYTES && permit.is_none() {
             // Permits are few, so holding one and waiting for one are both bounded in time.
             permit =
-                match tokio::time::timeout(PAUSE_TIMEOUT, reading.clone().acquire_owned()).await {
+                match tokio::time::timeout(PAUSE_TIMEOUT, large_bodies.clone().acquire_owned()).await {
                     Ok(acquired) => acquired.ok(),
                     Err(_) => return Err(closing(busy())),
                 };
@@ -243,13 +243,13 @@ mod tests {
     }
 
     async fn refused(body: Body) -> (StatusCode, Duration) {
-        let (begun, reading) = (Instant::now(), Arc::new(Semaphore::new(MAX_LARGE)));
-        let answer = tokio::time::timeout(LARGE_MESSAGE_TIMEOUT * 2, read(body, &reading))
+        let (begun, large_bodies) = (Instant::now(), Arc::new(Semaphore::new(MAX_LARGE)));
+        let answer = tokio::time::timeout(LARGE_MESSAGE_TIMEOUT * 2, read(body, &large_bodies))
             .await
-            .expect("reading is bounded in time")
+            .expect("large_bodies is bounded in time")
             .expect_err("the body never ends");
         assert_eq!(
-            reading.available_permits(),
+            large_bodies.available_permits(),
             MAX_LARGE,
             "the permit is released"
         );
@@ -277,22 +277,22 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn large_messages_wait_for_a_permit_for_a_bounded_time() {
-        let reading = Arc::new(Semaphore::new(MAX_LARGE));
+        let large_bodies = Arc::new(Semaphore::new(MAX_LARGE));
         let body = || Body::from(vec![b' '; MAX_SMALL_BYTES + 1]);
         let mut permits = Vec::new();
         for _ in 0..MAX_LARGE {
-            let (bytes, permit) = read(body(), &reading).await.expect("there is room");
+            let (bytes, permit) = read(body(), &large_bodies).await.expect("there is room");
             assert_eq!(bytes.len(), MAX_SMALL_BYTES + 1);
             permits.push(permit.expect("a permit"));
         }
-        let answer = read(body(), &reading).await.expect_err("no room");
+        let answer = read(body(), &large_bodies).await.expect_err("no room");
         assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.headers()[header::RETRY_AFTER], "5");
-        let (_, permit) = read(Body::from(vec![b' '; MAX_SMALL_BYTES]), &reading)
+        let (_, permit) = read(Body::from(vec![b' '; MAX_SMALL_BYTES]), &large_bodies)
             .await
             .expect("it is small");
         assert!(permit.is_none());
         permits.pop();
-        assert!(read(body(), &reading).await.is_ok());
+        assert!(read(body(), &large_bodies).await.is_ok());
     }
 }

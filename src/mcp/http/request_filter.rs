@@ -68,7 +68,7 @@ impl RequestFilter {
         Some((status, why).into_response())
     }
 
-    fn has_token(&self, headers: &HeaderMap) -> bool {
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
         self.0
             .token
             .as_ref()
@@ -112,7 +112,7 @@ pub(super) async fn check_token(
     request: Request,
     next: Next,
 ) -> Response {
-    if filter.has_token(request.headers()) {
+    if filter.is_authorized(request.headers()) {
         return next.run(request).await;
     }
     let challenge = if request.headers().contains_key(header::AUTHORIZATION) {

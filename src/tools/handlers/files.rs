@@ -106,7 +106,7 @@ impl FilesTools for Handlers {
         }
         let destination = cx
             .session()
-            .local()
+            .local_access()
             .destination("destination", &destination)?;
         let client = cx.client().await?;
         let mode = executable.then_some(0o755);
@@ -121,7 +121,7 @@ impl FilesTools for Handlers {
             })
             .await
             // Errors show the user's path instead of the path through the open directory.
-            .map_err(|error| error.renamed(&destination.path, &destination.shown))?;
+            .map_err(|error| error.with_path_replaced(&destination.path, &destination.shown))?;
         Ok(Download {
             success: true,
             source: DownloadSource { image, path },
@@ -197,7 +197,7 @@ async fn upload_path(
     client: &Client,
     cx: &Context,
 ) -> Result<(FileResponse, bool), ToolError> {
-    let opened = cx.session().local().open("path", path)?;
+    let opened = cx.session().local_access().open("path", path)?;
     if !opened.metadata.is_file() {
         return Err(ToolError::unusable_file(format!(
             "{} is not a regular file; only regular files can be uploaded",

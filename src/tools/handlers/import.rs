@@ -1,6 +1,6 @@
 //! Handler of `import_image`: imports images from registries and local files.
 
-use crate::tools::operation::{StartedOperation, ended, failed, waiting_call};
+use crate::tools::operation::{StartedOperation, failure_of, wait_for_end, waiting_call};
 use crate::tools::paths::local_path;
 use crate::tools::results::ImportImage;
 use crate::tools::{Context, ToolError, params, registry_login};
@@ -37,7 +37,7 @@ pub(super) async fn import(
             }
             let path_with_name = local_path("registry_url", path)?;
             let archive = without_image_name(&path_with_name);
-            let resolved = cx.session().local().resolved("registry_url", &archive)?;
+            let resolved = cx.session().local_access().resolved("registry_url", &archive)?;
             // The engine gets the checked path, so that a link changed meanwhile cannot redirect
             // it.
             let (scheme, _) = url.split_once(':').unwrap_or_default();
@@ -74,7 +74,7 @@ pub(super) async fn import(
         StartedOperation::start(client, cx, start, |started| started.uuid).await?;
     let time = std::time::Duration::from_secs(timeout.saturating_add(GRACE_SECONDS));
     let id = started.uuid;
-    let follow = async { Ok(ended(client, id, time, Some(cx)).await?.into()) };
+    let follow = async { Ok(wait_for_end(client, id, time, Some(cx)).await?.into()) };
     let Some(ended) = operation.finish(wait, follow, waiting_call).await? else {
         return Ok(ImportImage {
             operation_id: Some(id.to_string()),
@@ -82,7 +82,7 @@ pub(super) async fn import(
         });
     };
     if ended.status == OperationStatus::Failed.as_str() {
-        return Err(failed(&ended).with_hint(
+        return Err(failure_of(&ended).with_hint(
             "Check the reference. If the registry requires credentials, get them with `registry_token_obtain` and store them with `registry_auth`.",
         ));
     }
@@ -157,7 +157,7 @@ async fn credentials(
     };
     cx.watcher()
         .progress(&format!("checking the credentials for {registry}"));
-    if let Err(error) = check(cx.session().registries(), &registry, &login).await {
+    if let Err(error) = check(cx.session().registry_clients(), &registry, &login).await {
         if !error.is_rejection() {
             // The backend may reach the registry although this machine does not.
             tracing::warn!("cannot check the credentials for {registry}: {error}");

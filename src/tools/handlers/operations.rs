@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::tools::operation::{cancel, ended};
+use crate::tools::operation::{cancel, wait_for_end};
 use crate::tools::results::{CancelOperation, Operation, WaitOperations};
 use crate::tools::{Context, Handlers, OperationsTools, ToolError, params};
 use crate::{Client, Error};
@@ -129,7 +129,7 @@ impl OperationWait {
         let pending = self.pending.clone();
         let mut running: FuturesUnordered<_> = pending
             .into_iter()
-            .map(|(id, uuid)| async move { (id, ended(client, uuid, time, None).await) })
+            .map(|(id, uuid)| async move { (id, wait_for_end(client, uuid, time, None).await) })
             .collect();
         let total = running.len();
         loop {

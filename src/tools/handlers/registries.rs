@@ -87,7 +87,7 @@ impl RegistriesTools for Handlers {
         let checked = tokio::select! {
             biased;
             () = cx.cancelled() => return Err(ToolError::cancelled("the call was cancelled; nothing was stored")),
-            checked = check(cx.session().registries(), &registry, &login) => checked,
+            checked = check(cx.session().registry_clients(), &registry, &login) => checked,
         };
         let check_result = checked.map_err(|error| {
             let rejected = error.is_rejection();

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::events::Payload;
 use crate::store::uploads;
-use crate::tools::operation::{StartedOperation, failed, waiting_call};
+use crate::tools::operation::{StartedOperation, failure_of, waiting_call};
 use crate::tools::results::{Operation, Run};
 use crate::tools::rsync::DirectoryState;
 use crate::tools::{Context, Handlers, OutputStream, RunTools, ToolError, lineage, params};
@@ -50,7 +50,7 @@ impl RunTools for Handlers {
             match (outcome, &mut state) {
                 (RunAttempt::Done(started, ended), _) => break (started, ended),
                 (RunAttempt::FileMayBeLost(error), Some(state)) => {
-                    if !cx.watcher().restarts() || !state.restore_uploads(cx, client).await? {
+                    if !cx.watcher().may_restart() || !state.restore_uploads(cx, client).await? {
                         return Err(error);
                     }
                 }
@@ -137,7 +137,7 @@ async fn attempt(
     }
     // FAILED means that the command did not run, so a retry is safe.
     let why = ended.error.as_deref().unwrap_or_default();
-    let error = failed(&ended);
+    let error = failure_of(&ended);
     if ended.stdout.is_empty() && state.is_some_and(|state| state.may_concern(why)) {
         return Ok(RunAttempt::FileMayBeLost(error));
     }

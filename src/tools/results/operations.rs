@@ -190,7 +190,7 @@ pub struct Run {
 
 impl Run {
     /// Creates the result of an ended operation.
-    pub(in crate::tools) fn over(operation: Operation) -> Self {
+    pub(in crate::tools) fn of_ended(operation: Operation) -> Self {
         Self {
             operation_id: None,
             ended: Some(operation),

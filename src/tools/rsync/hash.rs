@@ -47,7 +47,7 @@ pub(super) async fn hash(
     let mut known = cx
         .session()
         .store()
-        .read(move |c| hashes::below(c, &key))
+        .read(move |c| hashes::hashes_below(c, &key))
         .await
         .unwrap_or_else(|error| {
             tracing::warn!("cannot read cached hashes: {error}");

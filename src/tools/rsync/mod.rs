@@ -36,7 +36,7 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
     } = arguments;
     let source_path = super::paths::local_path("source", &source)?;
     let destination = destination(&wanted)?;
-    let source = cx.session().local().resolved("source", &source_path)?;
+    let source = cx.session().local_access().resolved("source", &source_path)?;
     let client = cx.client().await?;
     let backend = client.backend().identity();
 
@@ -105,7 +105,7 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
             std::fs::metadata(&source).map_err(|error| ToolError::local_file(&source, error))?;
         if metadata.is_dir() {
             let excludes = walk::compile_excludes(&source, &patterns)?;
-            return walk::walk(&source, &excludes, cx.session().local(), &cx);
+            return walk::walk(&source, &excludes, cx.session().local_access(), &cx);
         }
         if !metadata.is_file() {
             return Err(ToolError::unusable_file(format!(
@@ -114,7 +114,7 @@ async fn read(source: &Path, patterns: &[String], cx: &Context) -> Result<FoundF
             )));
         }
         cx.session()
-            .local()
+            .local_access()
             .check_file("source", &source, &metadata)?;
         let name = source.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server and the pipes to it.
-pub struct Raw {
+pub struct RawClient {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Value>,
@@ -27,7 +27,7 @@ pub struct Raw {
     capabilities: Value,
 }
 
-impl Raw {
+impl RawClient {
     pub fn start(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
@@ -172,7 +172,7 @@ impl Raw {
     }
 
     /// Calls a tool that must succeed, and returns its structured content.
-    pub fn good(&mut self, tool: &str, arguments: Value) -> Value {
+    pub fn call_ok(&mut self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments);
         assert_ne!(
             result["isError"],
@@ -184,7 +184,7 @@ impl Raw {
     }
 
     /// Calls a tool that must fail, and returns the error text.
-    pub fn bad(&mut self, tool: &str, arguments: Value) -> String {
+    pub fn call_error(&mut self, tool: &str, arguments: Value) -> String {
         let result = self.call(tool, arguments);
         assert_eq!(result["isError"], true, "{tool}: {result}");
         result["content"][0]["text"].as_str().unwrap().to_owned()
@@ -260,7 +260,7 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawClient {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

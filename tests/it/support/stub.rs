@@ -117,7 +117,7 @@ impl Stub {
 
     /// Adds an operation of another client. `record` holds the fields that differ from a successful
     /// run.
-    pub fn left(&self, record: Value) -> Uuid {
+    pub fn add_operation(&self, record: Value) -> Uuid {
         let id = Uuid::new_v4();
         let mut operation = json!({
             "uuid": id, "kind": "instance", "status": "SUCCESS", "created_at": "2026-01-02T03:04:05Z", "duration": 0.25,

@@ -117,7 +117,7 @@ impl Web {
     }
 
     /// Calls a tool that must succeed, and returns its structured content.
-    pub fn good(&self, tool: &str, arguments: Value) -> Value {
+    pub fn call_ok(&self, tool: &str, arguments: Value) -> Value {
         let result = self.call(tool, arguments);
         assert_ne!(result["isError"], true, "{tool}: {result}");
         result["structuredContent"].clone()

@@ -14,7 +14,7 @@ pub enum ClientError {
     },
     /// The document is not valid OpenAPI after the transforms.
     #[error("{document} is not valid OpenAPI after its transforms: {source}")]
-    Transformed {
+    InvalidDocument {
         /// The path of the document.
         document: String,
         /// The mistake.

@@ -50,13 +50,13 @@ pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, Clien
         })?;
     transforms::apply(&mut document, settings.transforms);
     let mut generator = Generator::new(&generator_settings(settings, "crate")?);
-    let client = source(name, generator.generate_tokens(&typed(name, &document)?))?;
+    let client = source(name, generator.generate_tokens(&parse_document(name, &document)?))?;
     transforms::apply(&mut document, settings.mock_transforms);
     let mut generator = Generator::new(&generator_settings(
         settings,
         &format!("::{}", settings.library),
     )?);
-    let mocks = generator.httpmock(&typed(name, &document)?, settings.library);
+    let mocks = generator.httpmock(&parse_document(name, &document)?, settings.library);
     let mocks = source(name, mocks)?;
     Ok(Output { client, mocks })
 }
@@ -93,8 +93,8 @@ fn generator_settings(
     Ok(generation)
 }
 
-fn typed(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, ClientError> {
-    serde_json::from_value(document.clone()).map_err(|source| ClientError::Transformed {
+fn parse_document(name: &str, document: &Value) -> Result<openapiv3::OpenAPI, ClientError> {
+    serde_json::from_value(document.clone()).map_err(|source| ClientError::InvalidDocument {
         document: name.to_owned(),
         source,
     })

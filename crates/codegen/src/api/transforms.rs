@@ -62,7 +62,7 @@ pub fn answer_tag_lookup(document: &mut Value) {
 
 /// Removes operations that only redirect to another one, since a method for them is useless.
 pub fn drop_redirects(document: &mut Value) {
-    let Some(paths) = object(document, "/paths") else {
+    let Some(paths) = object_at(document, "/paths") else {
         return;
     };
     for item in paths.values_mut().filter_map(Value::as_object_mut) {
@@ -138,7 +138,7 @@ pub fn integer_flags(document: &mut Value) {
 /// strings.
 pub fn open_enums(document: &mut Value) {
     for schema in ["OperationStatus", "OperationKind"] {
-        if let Some(schema) = object(document, &format!("/components/schemas/{schema}")) {
+        if let Some(schema) = object_at(document, &format!("/components/schemas/{schema}")) {
             schema.remove("enum");
         }
     }
@@ -168,7 +168,7 @@ pub fn open_events(document: &mut Value) {
     if let Some(kind) = property_of(document, "OperationEvent", "type") {
         *kind = Map::from_iter([("type".to_owned(), Value::from("string"))]);
     }
-    if let Some(schemas) = object(document, "/components/schemas") {
+    if let Some(schemas) = object_at(document, "/components/schemas") {
         schemas.remove("OperationEventSSEFrame");
         schemas.remove("OperationEventType");
         if let Some(init) = schemas
@@ -215,7 +215,7 @@ pub fn flatten_instance_metadata(document: &mut Value) {
         }
         required.extend(part["required"].as_array().into_iter().flatten().cloned());
     }
-    if let Some(schema) = object(document, PATH) {
+    if let Some(schema) = object_at(document, PATH) {
         schema.remove("allOf");
         schema.insert("type".into(), "object".into());
         schema.insert("properties".into(), properties.into());
@@ -287,7 +287,7 @@ pub fn drop_array_queries(document: &mut Value) {
 
 /// Adds the API version to all paths, since requests to the mock server contain it.
 pub fn version_paths(document: &mut Value) {
-    if let Some(paths) = object(document, "/paths") {
+    if let Some(paths) = object_at(document, "/paths") {
         *paths = std::mem::take(paths)
             .into_iter()
             .map(|(path, item)| (format!("/v1{path}"), item))
@@ -304,14 +304,14 @@ fn property_of<'a>(
     schema: &str,
     property: &str,
 ) -> Option<&'a mut Map<String, Value>> {
-    object(
+    object_at(
         document,
         &format!("/components/schemas/{schema}/properties/{property}"),
     )
 }
 
 fn each_operation(document: &mut Value, mut change: impl FnMut(&str, &mut Value)) {
-    let paths = object(document, "/paths").into_iter().flatten();
+    let paths = object_at(document, "/paths").into_iter().flatten();
     for (_, item) in paths {
         for method in METHODS {
             if let Some(operation) = item.get_mut(method) {

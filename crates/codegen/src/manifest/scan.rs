@@ -45,7 +45,7 @@ pub enum Token {
 
 impl Tag {
     /// The keyword and the template of `include`, `import`, `from` and `extends`.
-    pub fn target(&self) -> Option<(&str, &str)> {
+    pub fn referenced_template(&self) -> Option<(&str, &str)> {
         match self.tokens.as_slice() {
             [Token::Name(keyword), Token::Text(target), ..]
                 if matches!(keyword.as_str(), "include" | "import" | "from" | "extends") =>

@@ -92,7 +92,7 @@ impl Templates {
         if !self.check(&name, entry, context, &mut BTreeSet::new(), problems) {
             return None;
         }
-        self.rendered(&name, entry, context, problems)
+        self.render_template(&name, entry, context, problems)
     }
 
     /// Renders a checked template again with other variables. Optional variables may be missing
@@ -103,7 +103,7 @@ impl Templates {
         context: &Value,
         problems: &mut Vec<Problem>,
     ) -> Option<String> {
-        self.rendered(entry.text, entry, context, problems)
+        self.render_template(entry.text, entry, context, problems)
     }
 
     /// Returns true if a template, or one that it includes, reads a variable.
@@ -119,13 +119,13 @@ impl Templates {
             let targets = tags(template.source());
             let targets = targets
                 .iter()
-                .filter_map(|tag| Some(tag.target()?.1.to_owned()));
+                .filter_map(|tag| Some(tag.referenced_template()?.1.to_owned()));
             queue.extend(targets.filter(|target| visited.insert(target.clone())));
         }
         false
     }
 
-    fn rendered(
+    fn render_template(
         &self,
         name: &str,
         entry: TextEntry<'_>,
@@ -137,8 +137,8 @@ impl Templates {
             Ok(text) => Some(text.trim_end().to_owned()),
             Err(error) => {
                 let failed = error.name().unwrap_or(name);
-                let (file, line) = place(failed, entry);
-                let code = self.code(failed, error.line());
+                let (file, line) = source_position(failed, entry);
+                let code = self.quote_code(failed, error.line());
                 let mut problem = problem(&error, &file, line);
                 problem.text.insert_str(0, &code);
                 problems.push(problem);
@@ -148,7 +148,7 @@ impl Templates {
     }
 
     /// The code on a line of a template, for error messages that do not show it.
-    fn code(&self, name: &str, line: Option<usize>) -> String {
+    fn quote_code(&self, name: &str, line: Option<usize>) -> String {
         let Ok(template) = self.environment.get_template(name) else {
             return String::new();
         };
@@ -197,7 +197,7 @@ impl Templates {
         let before = problems.len();
         let mut sound = true;
         self.variables(name, entry, context, problems);
-        let (file, first) = place(name, entry);
+        let (file, first) = source_position(name, entry);
         let tags = tags(&source);
         for field in undefined_fields(&tags, context) {
             let known: Vec<_> = field.known.iter().map(String::as_str).collect();
@@ -210,7 +210,7 @@ impl Templates {
             for unknown in self.unknown_words(&tag) {
                 problems.push(Problem::new(&file, line, unknown));
             }
-            let Some((keyword, target)) = tag.target() else {
+            let Some((keyword, target)) = tag.referenced_template() else {
                 continue;
             };
             if !self.names.contains(target) {
@@ -238,7 +238,7 @@ impl Templates {
         let Ok(template) = self.environment.get_template(name) else {
             return;
         };
-        let (file, first) = place(name, entry);
+        let (file, first) = source_position(name, entry);
         let undeclared: BTreeSet<_> = template.undeclared_variables(true).into_iter().collect();
         for path in undeclared {
             let mut known = context;
@@ -309,7 +309,7 @@ pub fn is_template(text: &str) -> bool {
 }
 
 /// The file of a template, and the line in that file where the template starts.
-fn place(template: &str, entry: TextEntry<'_>) -> (String, u64) {
+fn source_position(template: &str, entry: TextEntry<'_>) -> (String, u64) {
     if is_template(template) {
         (format!("{FOLDER}/{template}"), 1)
     } else {

@@ -42,11 +42,11 @@ impl<'a> Emitter<'a> {
             }
             let merged = schemas.merged(schema)?;
             if merged["properties"].is_object() {
-                self.object(name, &merged, &schema::properties(&merged))?;
+                self.emit_struct(name, &merged, &schema::properties(&merged))?;
             } else if merged["enum"].is_array() {
-                self.choice(name, &merged)?;
+                self.emit_text_enum(name, &merged)?;
             } else if merged["oneOf"].is_array() {
-                self.union(name, &merged)?;
+                self.emit_untagged_enum(name, &merged)?;
             }
         }
         for (id, parameters) in schema::queries(self.document) {
@@ -55,12 +55,12 @@ impl<'a> Emitter<'a> {
                 "description".to_owned(),
                 Value::from(format!("Query parameters of `{id}`.")),
             )]);
-            self.object(&name, &about, &parameters)?;
+            self.emit_struct(&name, &about, &parameters)?;
         }
         Ok(self.types)
     }
 
-    fn object(
+    fn emit_struct(
         &mut self,
         name: &str,
         about: &Value,
@@ -116,7 +116,7 @@ impl<'a> Emitter<'a> {
         owner: &str,
         property: &Property,
     ) -> Result<(TokenStream, TokenStream), ServerTypesError> {
-        let Field { rust, default } = self.typed(owner, property)?;
+        let Field { rust, default } = self.field_type(owner, property)?;
         let ident = field_name(&property.name);
         let mut serde = Vec::new();
         if ident.to_string().trim_start_matches("r#") != property.name {
@@ -155,13 +155,13 @@ impl<'a> Emitter<'a> {
     }
 
     /// The Rust type and the default of a property.
-    fn typed(&mut self, owner: &str, property: &Property) -> Result<Field, ServerTypesError> {
+    fn field_type(&mut self, owner: &str, property: &Property) -> Result<Field, ServerTypesError> {
         let schema = &property.schema;
         let default = schema.get("default");
         if let Some(rust) = self.settings.type_of_property(owner, &property.name) {
             let default = default.map(|value| literal(value, false)).transpose()?;
             return Ok(Field {
-                rust: parsed(rust)?,
+                rust: parse_rust_type(rust)?,
                 default,
             });
         }
@@ -169,7 +169,7 @@ impl<'a> Emitter<'a> {
             || schema["allowEmptyValue"] == true;
         if let (Some(flag), true) = (self.settings.flag(), is_flag) {
             return Ok(Field {
-                rust: parsed(flag)?,
+                rust: parse_rust_type(flag)?,
                 default: Some(TokenStream::new()),
             });
         }
@@ -198,7 +198,7 @@ impl<'a> Emitter<'a> {
     fn rust(&mut self, name: &str, schema: &Value) -> Result<TokenStream, ServerTypesError> {
         if let Some(of) = Schemas::reference(schema) {
             if let Some(rust) = self.settings.type_of_schema(of) {
-                return parsed(rust);
+                return parse_rust_type(rust);
             }
             let merged = self.schemas.merged(self.schemas.named(of)?)?;
             let is_type = merged["properties"].is_object() || merged["enum"].is_array();
@@ -210,7 +210,7 @@ impl<'a> Emitter<'a> {
         }
         let merged = self.schemas.merged(schema)?;
         if merged["enum"].is_array() {
-            self.choice(name, &merged)?;
+            self.emit_text_enum(name, &merged)?;
             let ident = type_name(name);
             return Ok(quote!(#ident));
         }
@@ -218,7 +218,7 @@ impl<'a> Emitter<'a> {
             return match self.union_type(name, &merged)? {
                 Some(rust) => Ok(rust),
                 None => {
-                    self.union(name, &merged)?;
+                    self.emit_untagged_enum(name, &merged)?;
                     let ident = type_name(name);
                     Ok(quote!(#ident))
                 }
@@ -230,7 +230,7 @@ impl<'a> Emitter<'a> {
             Some("integer") if merged["minimum"].as_i64().is_some_and(|least| least >= 0) => {
                 quote!(u64)
             }
-            Some("integer") => parsed(self.settings.integer())?,
+            Some("integer") => parse_rust_type(self.settings.integer())?,
             Some("string") if merged["format"] == "uuid" => quote!(uuid::Uuid),
             Some("string") => quote!(String),
             Some("array") => {
@@ -238,7 +238,7 @@ impl<'a> Emitter<'a> {
                 quote!(Vec<#item>)
             }
             Some("object") if merged["properties"].is_object() => {
-                self.object(name, &merged, &schema::properties(&merged))?;
+                self.emit_struct(name, &merged, &schema::properties(&merged))?;
                 let ident = type_name(name);
                 quote!(#ident)
             }
@@ -281,7 +281,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Generates an untagged enum.
-    fn union(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
+    fn emit_untagged_enum(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
         if self.union_type(name, merged)?.is_some() {
             return Ok(());
         }
@@ -313,7 +313,7 @@ impl<'a> Emitter<'a> {
     }
 
     /// Generates an enum of texts.
-    fn choice(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
+    fn emit_text_enum(&mut self, name: &str, merged: &Value) -> Result<(), ServerTypesError> {
         let ident = type_name(name);
         let doc = doc(merged["description"].as_str());
         let values = merged["enum"].as_array().into_iter().flatten();
@@ -390,7 +390,7 @@ fn doc(text: Option<&str>) -> TokenStream {
     quote!(#(#[doc = #lines])*)
 }
 
-fn parsed(rust: &str) -> Result<TokenStream, ServerTypesError> {
+fn parse_rust_type(rust: &str) -> Result<TokenStream, ServerTypesError> {
     syn::parse_str::<syn::Type>(rust)
         .map(|rust| quote!(#rust))
         .map_err(|source| ServerTypesError::RustType {

@@ -57,7 +57,7 @@ impl Settings {
     /// `pointer` is a JSON pointer below `#/components/schemas`. The changed schema must exist, and
     /// so must a removed keyword.
     #[must_use]
-    pub fn refined(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+    pub fn with_refinement(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         self.refinements.push((pointer.to_owned(), value.into()));
         self
     }

@@ -113,7 +113,7 @@ impl fmt::Debug for ServeConfig {
             .field("listen", &self.listen)
             .field(
                 "token",
-                &self.token.as_ref().map(|_| format_args!("(hidden)")),
+                &self.token.as_ref().map(|_| format_args!("<hidden>")),
             )
             .field("allow_hosts", &self.allow_hosts)
             .field("local_imports", &self.local_imports)

@@ -134,7 +134,7 @@ fn forbidden(errno: Errno, host: &HostInfo) -> Unavailable {
     } else if host.container {
         (
             "this is a container whose runtime refuses them".into(),
-            "start it with `--security-opt seccomp=unconfined --security-opt systempaths=unconfined` (docker, podman), or run outside of it".to_owned(),
+            "start it with `--security-opt seccomp=unconfined` and `--security-opt systempaths=unconfined` (podman: `--security-opt unmask=ALL`), or run outside of it".to_owned(),
         )
     } else {
         (

@@ -6,6 +6,7 @@ mod templates;
 pub use manifest::MANIFEST_MISTAKES;
 pub use templates::TEMPLATE_MISTAKES;
 
+use crate::error::TaskError;
 use crate::fixture::Fixture;
 
 /// The name of a mistake, and the edits that make it: file, old text, new text.
@@ -18,17 +19,20 @@ pub type Mistake = (
 ///
 /// # Errors
 /// Fails if a mistake compiles, or if its edits do not apply.
-pub fn report(good: &Fixture, mistakes: &[Mistake]) -> Result<String, String> {
+pub fn report(good: &Fixture, mistakes: &[Mistake]) -> Result<String, TaskError> {
     let mut report = String::new();
     for (name, edits) in mistakes {
         let mut fixture = good.clone();
         for (file, from, to) in *edits {
             fixture
                 .edit(file, from, to)
-                .map_err(|problem| format!("{name}: {problem}"))?;
+                .map_err(|source| TaskError::Mistake {
+                    mistake: name,
+                    source: Box::new(source),
+                })?;
         }
         let problems = match fixture.compile() {
-            Ok(_) => return Err(format!("the mistake `{name}` compiles")),
+            Ok(_) => return Err(TaskError::Accepted(name)),
             Err(problems) => problems,
         };
         report.push_str(&format!("# {name}\n"));

@@ -35,7 +35,7 @@ impl RequestTarget {
 impl Resolver<'_> {
     /// Finds the place of an argument of a mapped tool in the request. If there is none, reports a
     /// problem and returns `None`.
-    pub(super) fn target(
+    pub(super) fn find_request_target(
         &mut self,
         label: &str,
         operation: &Located<String>,

@@ -47,7 +47,7 @@ impl Resolver<'_> {
             None => self.defined(&label, param, &mut resolved),
         };
         if let Some(operation) = &model.operation {
-            resolved.target = self.target(&label, operation, name, param);
+            resolved.target = self.find_request_target(&label, operation, name, param);
         }
         if valid {
             self.check_convertible(&label, name.line, &resolved);
@@ -76,9 +76,9 @@ impl Resolver<'_> {
             );
             return false;
         };
-        let parsed = self.parse(label, kind, resolved);
-        self.overrides(param, resolved);
-        parsed
+        let applied = self.apply_type(label, kind, resolved);
+        self.apply_overrides(param, resolved);
+        applied
     }
 
     /// Resolves a type from the API document with the manifest's changes. Returns whether it is
@@ -114,11 +114,11 @@ impl Resolver<'_> {
             .as_ref()
             .map_or(field.required, |required| required.value);
         if let Some(kind) = &param.r#type
-            && !self.parse(label, kind, resolved)
+            && !self.apply_type(label, kind, resolved)
         {
             return false;
         }
-        self.overrides(param, resolved);
+        self.apply_overrides(param, resolved);
         // A default makes an argument optional, so the manifest need not say `required: false` too.
         if param.required.is_none() && resolved.shape.default.is_some() {
             resolved.required = false;
@@ -148,7 +148,7 @@ impl Resolver<'_> {
         true
     }
 
-    fn parse(&mut self, label: &str, kind: &Located<String>, resolved: &mut Param) -> bool {
+    fn apply_type(&mut self, label: &str, kind: &Located<String>, resolved: &mut Param) -> bool {
         match Shape::parse(kind) {
             Ok(shape) => {
                 // A different type replaces everything, since bounds and choices of another type do
@@ -170,7 +170,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn overrides(&mut self, param: &Located<model::Param>, resolved: &mut Param) {
+    fn apply_overrides(&mut self, param: &Located<model::Param>, resolved: &mut Param) {
         let shape = &mut resolved.shape;
         if let Some(format) = &param.format {
             shape.format = Some(format.value.clone());

@@ -8,7 +8,7 @@ use super::super::Inputs;
 use super::super::model::CompletionSource;
 use super::super::resolve::{Prompt, ResolvedManifest, Resource};
 use super::super::texts::RenderedTexts;
-use super::option;
+use super::option_tokens;
 
 /// The tables of guides, prompts and resources, and the templates rendered at run time.
 pub(super) fn generate(
@@ -66,7 +66,7 @@ fn prompt_entry(prompt: &Prompt, texts: &RenderedTexts) -> TokenStream {
     let template = &prompt.template;
     let arguments = prompt.arguments.iter().map(|argument| {
         let (name, doc, required) = (&argument.name, &argument.doc, argument.required);
-        let (default, complete) = (option(argument.default.as_ref()), completion(argument.complete));
+        let (default, complete) = (option_tokens(argument.default.as_ref()), completion(argument.complete));
         quote! {
             PromptArgument { name: #name, doc: #doc, required: #required, default: #default, complete: #complete }
         }

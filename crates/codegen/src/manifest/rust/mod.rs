@@ -186,7 +186,7 @@ fn table_entry(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
     let task = match &tool.task {
         Some(task) => {
             let (operation, id) = (&task.operation, &task.id);
-            let waits = option(task.waits.as_ref());
+            let waits = option_tokens(task.waits.as_ref());
             quote!(Some(TaskSource { operation: #operation, id: #id, waits: #waits }))
         }
         None => quote!(None),
@@ -229,7 +229,7 @@ fn table_entry(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
     }
 }
 
-fn option(value: Option<&String>) -> TokenStream {
+fn option_tokens(value: Option<&String>) -> TokenStream {
     match value {
         Some(value) => quote!(Some(#value)),
         None => quote!(None),
