@@ -1,9 +1,10 @@
 //! Parses a text as a JSON-RPC message and explains why an invalid one is refused.
 
-use rmcp::model::{ClientJsonRpcMessage, ErrorData, RequestId};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, RequestId};
 use serde::de::IgnoredAny;
 
 use super::line_reader::request_id;
+use super::method_error::invalid_initialize;
 
 /// Maximum number of JSON values in a message. A value may take two bytes as text and far more in
 /// memory.
@@ -57,11 +58,12 @@ pub(super) fn parse(line: &[u8]) -> ParseOutcome {
         return ParseOutcome::Refused(id_of(line), why);
     }
     let error = match serde_json::from_slice(line) {
-        Ok(message) => return ParseOutcome::Message(Box::new(message)),
+        Ok(message) => return accepted(message),
         Err(error) => error,
     };
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(line) else {
-        return unparsable(line, &error);
+    let value = match serde_json::from_slice::<serde_json::Value>(line) {
+        Ok(value) => value,
+        Err(error) => return unparsable(line, &error),
     };
     let id = value
         .get("id")
@@ -80,7 +82,28 @@ pub(super) fn parse(line: &[u8]) -> ParseOutcome {
     }
 }
 
-/// Handles a line that is not one JSON value, or is nested too deeply.
+/// Accepts a message. rmcp takes an incomplete `initialize` for an unknown method.
+fn accepted(message: ClientJsonRpcMessage) -> ParseOutcome {
+    if let ClientJsonRpcMessage::Request(request) = &message
+        && let ClientRequest::CustomRequest(custom) = &request.request
+        && custom.method == "initialize"
+        && let Some(error) = invalid_initialize(custom.params.as_ref())
+    {
+        return ParseOutcome::Refused(Some(request.id.clone()), error);
+    }
+    ParseOutcome::Message(Box::new(message))
+}
+
+/// Explains why an `initialize` request is refused; `None` if the message is valid or another one.
+pub(super) fn refused_initialize(text: &[u8]) -> Option<ErrorData> {
+    match serde_json::from_slice(text).map(accepted) {
+        Ok(ParseOutcome::Refused(_, error)) => Some(error),
+        _ => None,
+    }
+}
+
+/// Handles a line that is not one JSON value, is nested too deeply, or has a text that no string can
+/// hold.
 fn unparsable(line: &[u8], error: &serde_json::Error) -> ParseOutcome {
     if let Some(messages) = split_objects(line) {
         return ParseOutcome::Several(messages);
@@ -90,12 +113,21 @@ fn unparsable(line: &[u8], error: &serde_json::Error) -> ParseOutcome {
         // two programs.
         return ParseOutcome::Ignored("not JSON");
     };
-    // `IgnoredAny` accepts any depth, so the text is valid JSON and only nested too deeply.
-    let is_too_deep = serde_json::from_slice::<IgnoredAny>(line).is_ok();
-    let why = if is_too_deep {
+    // `IgnoredAny` accepts any depth and any text, so the grammar is right if it accepts the line.
+    let is_json = serde_json::from_slice::<IgnoredAny>(line).is_ok();
+    let why = if let Err(not_utf8) = std::str::from_utf8(line) {
+        format!(
+            "the message is not UTF-8 at byte {}; send such content by path, or in base64",
+            not_utf8.valid_up_to() + 1
+        )
+    } else if !is_json {
+        format!("not JSON: {error}")
+    } else if error.to_string().contains("recursion limit") {
         "the message is nested too deeply; send such content by path".to_owned()
     } else {
-        format!("not JSON: {error}")
+        format!(
+            "a text in the message has half of a surrogate pair, so it is not Unicode: {error}; send such content by path, or in base64"
+        )
     };
     ParseOutcome::Refused(Some(id), ErrorData::parse_error(why, None))
 }
@@ -153,6 +185,24 @@ mod tests {
         assert_eq!(count_values(br#"{"a":[1,2],"b":"x,y:[{\",,"}"#), 7);
         let long = format!(r#"{{"text":"{}"}}"#, ",".repeat(1000));
         assert!(count_values(long.as_bytes()) < 4);
+    }
+
+    #[test]
+    fn a_text_that_is_not_unicode_is_named() {
+        let refused = |line: &[u8]| match parse(line) {
+            ParseOutcome::Refused(Some(_), why) => why.message.into_owned(),
+            _ => panic!("not refused"),
+        };
+        let call = r#"{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"run","arguments":{"command":"TEXT"}}}"#;
+        for half in [r"\ud83d", r"\ude00", r"\ud83d\u0041"] {
+            let why = refused(call.replace("TEXT", half).as_bytes());
+            assert!(why.contains("surrogate") && !why.contains("deep"), "{why}");
+        }
+        let (before, after) = call.split_once("TEXT").unwrap();
+        let why = refused(&[before.as_bytes(), b"\xff", after.as_bytes()].concat());
+        assert!(why.contains("not UTF-8 at byte"), "{why}");
+        let whole = call.replace("TEXT", r"\ud83d\ude00");
+        assert!(matches!(parse(whole.as_bytes()), ParseOutcome::Message(_)));
     }
 
     #[test]

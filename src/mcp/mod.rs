@@ -14,6 +14,7 @@ mod elicit;
 mod http;
 mod line_reader;
 mod message;
+mod method_error;
 mod paging;
 mod progress;
 mod prompts;

@@ -88,6 +88,10 @@ fn new_id(c: &Connection) -> Result<i64, DbError> {
     loop {
         let (_, random) = Uuid::new_v4().as_u64_pair();
         let id = i64::try_from(random & ((1 << ID_BITS) - 1)).unwrap_or_default();
+        // Clients that fill in every argument send 0 for "none".
+        if id == 0 {
+            continue;
+        }
         let is_taken: bool = c.query_row(
             "SELECT EXISTS (SELECT 1 FROM states WHERE id = ?1)",
             [id],

@@ -14,23 +14,42 @@ use super::suggestion::{brief, nearest};
 /// Arguments of a call.
 pub type Arguments = serde_json::Map<String, Value>;
 
+/// What the manifest says about a tool's arguments beside their schema.
+#[derive(Clone, Copy)]
+pub(super) struct ArgumentRules<'a> {
+    /// Accepted names that are not shown, each with the name of the real argument.
+    pub(super) aliases: &'a [(&'a str, &'a str)],
+    /// Arguments that are maps whose values may be null.
+    pub(super) null_values: &'a [&'a str],
+    /// Optional arguments for which an empty text has a meaning of its own.
+    pub(super) keeps_empty: &'a [&'a str],
+}
+
 /// Converts `sent` to what `schema` requires: names, types, bounds and defaults.
+///
+/// Some clients fill in every optional argument. So null, an empty text, and a zero or an empty list
+/// or map that the schema does not allow, count as left out.
 ///
 /// # Errors
 /// Lists every problem with the name of its argument.
 pub(super) fn normalise(
     tool: &str,
     schema: &Value,
-    aliases: &[(&str, &str)],
-    null_values: &[&str],
+    rules: ArgumentRules<'_>,
     sent: Arguments,
 ) -> Result<Arguments, ToolError> {
     let empty = Map::new();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let properties = schema["properties"].as_object().unwrap_or(&empty);
     let mut accepted = Arguments::new();
     let mut problems = Vec::new();
     for (name, value) in sent {
-        let alias = aliases.iter().find(|(alias, _)| *alias == name);
+        let alias = rules.aliases.iter().find(|(alias, _)| *alias == name);
         let name = alias.map_or(name, |(_, meant)| (*meant).to_owned());
         let Some(property) = properties.get(&name) else {
             problems.push(unknown(tool, &name, properties));
@@ -39,7 +58,13 @@ pub(super) fn normalise(
         if value.is_null() {
             continue;
         }
-        let nulls = null_values.contains(&name.as_str());
+        let may_be_placeholder = is_empty(&value)
+            && !required.contains(&name.as_str())
+            && !rules.keeps_empty.contains(&name.as_str());
+        if may_be_placeholder && value.is_string() {
+            continue;
+        }
+        let nulls = rules.null_values.contains(&name.as_str());
         match convert(&name, property, value, nulls) {
             Ok(value) => match accepted.get(&name) {
                 Some(other) if *other != value => {
@@ -49,15 +74,12 @@ pub(super) fn normalise(
                     accepted.insert(name, value);
                 }
             },
+            Err(_) if may_be_placeholder => {}
             Err(problem) => problems.push(problem),
         }
     }
-    let required = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
     let missing: Vec<_> = required
+        .into_iter()
         .filter(|name| !accepted.contains_key(*name))
         .collect();
     if problems.is_empty() && !missing.is_empty() {
@@ -81,6 +103,17 @@ pub(super) fn normalise(
             Some((name.clone(), value))
         })
         .collect())
+}
+
+/// Reports whether a value is one that clients fill in for "not given".
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.is_empty(),
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Null | Value::Bool(_) => false,
+    }
 }
 
 fn unknown(tool: &str, name: &str, properties: &Map<String, Value>) -> ArgumentProblem {

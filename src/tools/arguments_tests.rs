@@ -35,6 +35,44 @@ fn defaults_are_filled_in_and_null_counts_as_absent() {
     assert_eq!(normalised("run", nulls), expected);
 }
 
+/// Some clients fill in every argument.
+#[test]
+fn placeholders_of_optional_arguments_count_as_absent() {
+    let given = json!({"command": "ls", "image": "tag:host"});
+    let mut filled = given.clone();
+    for (name, placeholder) in [
+        ("env", json!({})),
+        ("files", json!([])),
+        ("stdin", json!("")),
+        ("cwd", json!("")),
+        ("timeout", json!(0)),
+        ("directory_state_id", json!(0)),
+        ("max_layer_bytes", json!(0)),
+        ("truncate_output_at", json!("")),
+    ] {
+        filled[name] = placeholder;
+    }
+    let mut expected = normalised("run", given);
+    expected["env"] = json!({});
+    assert_eq!(normalised("run", filled), expected);
+    let filled = json!({"image": "tag:a", "pattern": "x", "path": "", "glob": "", "max_count": 0, "max_total": 0, "case": ""});
+    let given = json!({"image": "tag:a", "pattern": "x"});
+    assert_eq!(normalised("grep", filled), normalised("grep", given));
+    let filled = json!({"status": "", "type": "", "since": "", "limit": 0});
+    assert_eq!(
+        normalised("list_operations", filled),
+        normalised("list_operations", json!({}))
+    );
+    // An untagged image is not what an empty tag asks for.
+    assert!(refused("set_tag", json!({"image_uuid": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "tag": ""})).contains("tag"));
+    // An empty file is.
+    let empty = json!({"content": ""});
+    assert_eq!(normalised("upload", empty.clone()), empty);
+    // Required arguments and wrong values are refused as before.
+    assert!(refused("get_image", json!({"image": 0.5})).contains("image"));
+    assert!(refused("run", json!({"command": "ls", "image": "tag:a", "timeout": -1})).contains("timeout"));
+}
+
 #[test]
 fn lossless_spellings_are_converted() {
     let sent = json!({

@@ -53,6 +53,7 @@ pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
 pub use selection::{SelectionError, ToolSelection, toolset_names};
 pub use session::{BackendInfo, ClientFactory, Session};
+pub(crate) use suggestion::{brief, nearest};
 pub use templates::{facts, render};
 pub use tool::{LocalFileUse, TaskSource, TaskTools, Tool, ToolHints, find_tool, unknown_tool};
 pub use watcher::{OutputStream, SilentWatcher, Watcher};

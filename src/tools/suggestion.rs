@@ -1,7 +1,7 @@
 //! Suggests the closest known name for an unknown one.
 
 /// Returns the known name closest to `wrong`, if one is close.
-pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Shortened, since the time to compare grows with the product of the lengths.
     let wrong = brief(wrong);
     known
@@ -12,7 +12,7 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> 
 }
 
 /// Shortens a text to 60 characters for a message.
-pub(super) fn brief(text: &str) -> String {
+pub(crate) fn brief(text: &str) -> String {
     match text.char_indices().nth(60) {
         Some(_) => text.chars().take(59).chain(['…']).collect(),
         None => text.to_owned(),

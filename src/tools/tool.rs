@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::arguments::{Arguments, normalise};
+use super::arguments::{ArgumentRules, Arguments, normalise};
 use super::suggestion::{brief, nearest};
 use super::{TOOLS, ToolError};
 
@@ -40,7 +40,10 @@ pub struct Tool {
     pub param_aliases: &'static [(&'static str, &'static str)],
     /// Arguments that are maps whose values may be null.
     pub null_values: &'static [&'static str],
+    /// Optional arguments for which an empty text has a meaning of its own.
+    pub keeps_empty: &'static [&'static str],
     pub(super) input_schema: Schema,
+    pub(super) argument_schema: Schema,
     pub(super) output_schema: Schema,
 }
 
@@ -100,10 +103,20 @@ impl Tool {
         self.name == name || self.aliases.contains(&name)
     }
 
-    /// Returns the JSON Schema of its arguments. The published schema is also the one enforced.
+    /// Returns the JSON Schema of its arguments that clients receive.
+    ///
+    /// The same schema is enforced, with the formats that some clients refuse: see
+    /// [`Self::argument_schema`].
     #[must_use]
     pub fn input_schema(&self) -> Value {
         self.input_schema.clone()
+    }
+
+    /// Returns the JSON Schema that its arguments are checked with. Beside the published schema it
+    /// has formats, such as `uuid` and `password`.
+    #[must_use]
+    pub fn argument_schema(&self) -> Value {
+        self.argument_schema.clone()
     }
 
     /// Returns the JSON Schema of its structured result.
@@ -119,9 +132,12 @@ impl Tool {
     pub fn normalise(&self, sent: Arguments) -> Result<Arguments, ToolError> {
         normalise(
             self.name,
-            &self.input_schema,
-            self.param_aliases,
-            self.null_values,
+            &self.argument_schema,
+            ArgumentRules {
+                aliases: self.param_aliases,
+                null_values: self.null_values,
+                keeps_empty: self.keeps_empty,
+            },
             sent,
         )
     }
@@ -235,7 +251,9 @@ mod tests {
             task: None,
             param_aliases: &[],
             null_values: &[],
+            keeps_empty: &[],
             input_schema: Schema::new(|| Value::Null),
+            argument_schema: Schema::new(|| Value::Null),
             output_schema: Schema::new(|| Value::Null),
         };
         assert!(tool.is_named("rename") && tool.is_named("retitle"));

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::stub::Stub;
-use crate::support::web::{Connection, JSON, Legacy, Web, modern};
+use crate::support::web::{Connection, JSON, Legacy, Web, has_empty_data, modern};
 use crate::support::{Home, signal};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -429,6 +429,48 @@ mod ends {
         // Ending the session cancels the remaining call at once.
         assert_eq!(session.end().status, 204);
         served.wait_for(&[("CANCELLED", 2)]);
+    }
+
+    /// The parsers of earlier clients take the empty data of a priming event for JSON.
+    #[test]
+    fn priming_events_are_for_clients_that_know_them() {
+        let home = Home::new();
+        let web = Web::start(home.command());
+        for (version, knows_priming) in [
+            ("2024-11-05", false),
+            ("2025-03-26", false),
+            ("2025-06-18", false),
+            ("2025-11-25", true),
+        ] {
+            let mut session = Legacy::begin_with(&web, version);
+            let (id, mut connection) = session.start("ping", json!({}));
+            let reply = connection.reply();
+            assert_eq!(reply.message(id)["result"], json!({}), "{version}");
+            assert_eq!(has_empty_data(&reply.text()), knows_priming, "{version}");
+
+            let headers = [
+                ("accept", "text/event-stream"),
+                ("mcp-session-id", session.id.as_str()),
+                ("mcp-protocol-version", version),
+            ];
+            let mut standing = web.connect();
+            standing.send("GET", "/mcp", &headers, b"");
+            assert_eq!(standing.head().status, 200, "{version}");
+            if !knows_priming {
+                continue;
+            }
+            let text = standing.until("\n\n");
+            assert!(has_empty_data(&text), "{text}");
+            let first = text.lines().find_map(|line| line.strip_prefix("id:"));
+            drop(standing);
+            // A client that saw nothing else resumes with this id.
+            let mut headers = headers.to_vec();
+            headers.push(("last-event-id", first.unwrap().trim()));
+            let mut resumed = web.connect();
+            resumed.send("GET", "/mcp", &headers, b"");
+            assert_eq!(resumed.head().status, 200);
+            assert_eq!(session.request("ping", json!({}))["result"], json!({}));
+        }
     }
 
     /// The server may not know yet that the old connection is dead.

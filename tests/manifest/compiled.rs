@@ -104,6 +104,9 @@ fn the_table_says_what_the_manifest_says() {
     );
     assert_eq!(lend.uses, ["lendBook", "getBook", "returnBook"]);
     assert_eq!(lend.null_values, ["notes"]);
+    assert_eq!(lend.keeps_empty, [""; 0]);
+    let order = TOOLS.iter().find(|tool| tool.name == "order").unwrap();
+    assert_eq!(order.keeps_empty, ["remark"]);
     assert_eq!(lend.aliases, [""; 0]);
     let source = TaskSource {
         operation: "lendBook",

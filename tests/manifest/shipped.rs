@@ -141,6 +141,12 @@ fn portable(path: &str, schema: &Value) {
     for key in schema.as_object().unwrap().keys() {
         assert!(known.contains(&key.as_str()), "{path} has `{key}`");
     }
+    // One big provider refuses a tool with any other format.
+    let format = schema.get("format").and_then(Value::as_str);
+    assert!(
+        format.is_none_or(|format| format == "date-time"),
+        "{path} has format {format:?}"
+    );
     let kind = schema["type"]
         .as_str()
         .unwrap_or_else(|| panic!("{path} has no single type"));

@@ -72,7 +72,9 @@ pub struct Tool {
     pub task: Option<TaskSource>,
     pub param_aliases: &'static [(&'static str, &'static str)],
     pub null_values: &'static [&'static str],
+    pub keeps_empty: &'static [&'static str],
     pub input_schema: Schema,
+    pub argument_schema: Schema,
     pub output_schema: Schema,
 }
 

@@ -58,6 +58,8 @@ impl Endpoint {
             .disable_allowed_hosts()
             .disable_allowed_origins()
             .with_json_response(true)
+            // `Sessions` sends priming events, and only to clients that know them.
+            .with_sse_retry(None)
             .with_max_request_body_bytes(MAX_MESSAGE_BYTES)
             .with_cancellation_token(cut);
         let service = StreamableHttpService::new(
@@ -95,6 +97,9 @@ pub(super) async fn handle(State(endpoint): State<Endpoint>, mut request: Reques
     }
     let begins_session =
         !parts.headers.contains_key("mcp-session-id") && calls_method(&bytes, "initialize");
+    if begins_session && let Some(why) = message::refused_initialize(&bytes) {
+        return error(StatusCode::BAD_REQUEST, message::id_of(&bytes), why);
+    }
     if begins_session && !endpoint.sessions.has_room().await {
         let why =
             ErrorData::internal_error("there are too many sessions; retry in 5 seconds", None);

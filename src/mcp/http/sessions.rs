@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use rmcp::model::{
     CancelledNotification, CancelledNotificationParam, ClientJsonRpcMessage, ClientNotification,
-    RequestId, ServerJsonRpcMessage,
+    ProtocolVersion, RequestId, ServerJsonRpcMessage, ServerResult,
 };
 use rmcp::transport::streamable_http_server::session::local::{
     LocalSessionManager, LocalSessionManagerError, SessionConfig,
@@ -29,6 +29,11 @@ const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reconnection delay sent to clients.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 
+/// The event id of the priming event of a stream without a request. A client that has seen no other
+/// event resumes with it. rmcp gives the first event of such a stream the id [`FIRST_EVENT_ID`].
+const STANDALONE_PRIMING_ID: &str = "start";
+const FIRST_EVENT_ID: &str = "0";
+
 /// rmcp's sessions, bounded in number.
 #[derive(Clone)]
 pub(super) struct Sessions(Arc<SharedSessions>);
@@ -41,6 +46,10 @@ struct SharedSessions {
 /// State of one session.
 struct SessionRecord {
     last_used: Instant,
+    /// Whether its client's protocol knows priming events: events without data that begin a stream
+    /// (MCP 2025-11-25, transports, "Sending Messages to the Server"). The parsers of earlier
+    /// clients take the empty data for JSON.
+    knows_priming: bool,
     /// Open streams to its client.
     streams: usize,
     /// Calls in flight, by the number that rmcp puts into the ids of its events.
@@ -105,7 +114,9 @@ impl Sessions {
         number: Option<u64>,
         stream: impl Stream<Item = ServerSseMessage> + Send + Sync + 'static,
     ) -> WatchedStream {
+        let mut knows_priming = false;
         if let Some(known) = self.0.known().get_mut(session) {
+            knows_priming = known.knows_priming;
             known.last_used = Instant::now();
             known.streams += 1;
             if let Some(call) = number.and_then(|number| known.calls.get_mut(&number)) {
@@ -118,6 +129,7 @@ impl Sessions {
             session: session.clone(),
             request,
             number,
+            knows_priming,
             done: false,
         }
     }
@@ -158,6 +170,8 @@ struct WatchedStream {
     /// The request whose answer the stream carries.
     request: Option<RequestId>,
     number: Option<u64>,
+    /// Whether priming events are passed on.
+    knows_priming: bool,
     /// Whether the answer was sent, or the stream carries none and has ended.
     done: bool,
 }
@@ -190,15 +204,22 @@ impl Stream for WatchedStream {
     type Item = ServerSseMessage;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.stream.as_mut().poll_next(context);
-        match &polled {
-            Poll::Ready(Some(message)) => self.observe(message),
-            // A resumed call continues on another stream, so the end of a stream with a request is
-            // not the call's end.
-            Poll::Ready(None) => self.done |= self.request.is_none(),
-            Poll::Pending => {}
+        loop {
+            let polled = self.stream.as_mut().poll_next(context);
+            match &polled {
+                Poll::Ready(Some(message)) => {
+                    self.observe(message);
+                    if message.message.is_none() && !self.knows_priming {
+                        continue;
+                    }
+                }
+                // A resumed call continues on another stream, so the end of a stream with a request
+                // is not the call's end.
+                Poll::Ready(None) => self.done |= self.request.is_none(),
+                Poll::Pending => {}
+            }
+            return polled;
         }
-        polled
     }
 }
 
@@ -252,6 +273,7 @@ impl SessionManager for Sessions {
         let (id, transport) = self.0.local.create_session().await?;
         let known = SessionRecord {
             last_used: Instant::now(),
+            knows_priming: false,
             streams: 0,
             calls: BTreeMap::new(),
         };
@@ -264,7 +286,14 @@ impl SessionManager for Sessions {
         id: &SessionId,
         message: ClientJsonRpcMessage,
     ) -> Result<ServerJsonRpcMessage, Self::Error> {
-        self.0.local.initialize_session(id, message).await
+        let answer = self.0.local.initialize_session(id, message).await?;
+        if let ServerJsonRpcMessage::Response(response) = &answer
+            && let ServerResult::InitializeResult(result) = &response.result
+            && let Some(known) = self.0.known().get_mut(id)
+        {
+            known.knows_priming = result.protocol_version >= ProtocolVersion::V_2025_11_25;
+        }
+        Ok(answer)
     }
 
     async fn has_session(&self, id: &SessionId) -> Result<bool, Self::Error> {
@@ -310,6 +339,8 @@ impl SessionManager for Sessions {
         id: &SessionId,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
         let stream = self.0.local.create_standalone_stream(id).await?;
+        let priming = ServerSseMessage::priming(STANDALONE_PRIMING_ID, RECONNECT_DELAY);
+        let stream = futures_util::stream::iter([priming]).chain(stream);
         Ok(self.watch(id, None, None, stream))
     }
 
@@ -318,6 +349,10 @@ impl SessionManager for Sessions {
         id: &SessionId,
         last_event_id: String,
     ) -> Result<impl Stream<Item = ServerSseMessage> + Send + Sync + 'static, Self::Error> {
+        if last_event_id == STANDALONE_PRIMING_ID {
+            let stream = self.0.local.resume(id, FIRST_EVENT_ID.to_owned()).await?;
+            return Ok(self.watch(id, None, None, stream));
+        }
         let number = number(&last_event_id);
         let request = number.and_then(|number| {
             let known = self.0.known();

@@ -25,9 +25,20 @@ impl FilesTools for Handlers {
     async fn upload(&self, arguments: params::Upload, cx: &Context) -> Result<Upload, ToolError> {
         let params::Upload {
             path,
-            content,
-            content_base64,
+            mut content,
+            mut content_base64,
         } = arguments;
+        // Some clients fill in every argument, so an empty text counts only if there is no other.
+        let not_empty = |text: &String| !text.is_empty();
+        let has_source = path.is_some()
+            || content.as_ref().is_some_and(not_empty)
+            || content_base64.as_ref().is_some_and(not_empty);
+        if has_source {
+            content = content.filter(not_empty);
+            content_base64 = content_base64.filter(not_empty);
+        } else if content.is_some() {
+            content_base64 = None;
+        }
         let content = match (path, content, content_base64) {
             (Some(path), None, None) => UploadSource::Path(local_path("path", &path)?),
             (None, Some(text), None) => UploadSource::Bytes(text.into_bytes()),

@@ -160,19 +160,31 @@ pub fn modern(method: &str, mut params: Value, id: u64) -> Value {
 pub struct Legacy<'a> {
     web: &'a Web,
     pub id: String,
+    version: &'static str,
     next: u64,
 }
 
 impl<'a> Legacy<'a> {
     pub fn begin(web: &'a Web) -> Self {
+        Self::begin_with(web, "2025-11-25")
+    }
+
+    /// Begins a session with this protocol version.
+    pub fn begin_with(web: &'a Web, version: &'static str) -> Self {
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
-            "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "web", "version": "1"},
+            "protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "web", "version": "1"},
         }});
         let reply = web.ask("POST", "/mcp", &JSON, hello.to_string().as_bytes());
         assert_eq!(reply.status, 200, "{}", reply.text());
         let id = reply.header("mcp-session-id").unwrap().to_owned();
-        assert_eq!(reply.message(0)["result"]["protocolVersion"], "2025-11-25");
-        let legacy = Self { web, id, next: 0 };
+        assert_eq!(reply.message(0)["result"]["protocolVersion"], version);
+        assert!(!has_empty_data(&reply.text()), "{}", reply.text());
+        let legacy = Self {
+            web,
+            id,
+            version,
+            next: 0,
+        };
         let begun = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         assert_eq!(legacy.post(&begun).status, 202);
         legacy
@@ -183,7 +195,7 @@ impl<'a> Legacy<'a> {
             JSON[0],
             JSON[1],
             ("mcp-session-id", &self.id),
-            ("mcp-protocol-version", "2025-11-25"),
+            ("mcp-protocol-version", self.version),
         ]
     }
 
@@ -219,6 +231,11 @@ impl<'a> Legacy<'a> {
     pub fn end(&self) -> Reply {
         self.web.ask("DELETE", "/mcp", &self.headers(), b"")
     }
+}
+
+/// Reports whether an event stream has an event with empty data.
+pub fn has_empty_data(stream: &str) -> bool {
+    stream.lines().any(|line| line.trim_end() == "data:")
 }
 
 /// Headers of every message.

@@ -248,6 +248,10 @@ pub struct Param {
     /// Whether the values of a map may be null.
     #[serde(default)]
     pub null_values: bool,
+    /// Whether an empty text has a meaning of its own. Otherwise an optional argument with an empty
+    /// text counts as left out.
+    #[serde(default)]
+    pub keeps_empty: bool,
     /// The reason why it differs from the API document.
     pub why: Option<Located<String>>,
     /// Its meaning, in a few words for an agent.

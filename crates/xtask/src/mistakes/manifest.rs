@@ -434,6 +434,14 @@ pub const MANIFEST_MISTAKES: &[Mistake] = &[
         )],
     ),
     (
+        "empty text of a flag",
+        &[(
+            "tools.yaml",
+            "LendRequest.rush,",
+            "LendRequest.rush, keeps_empty: true,",
+        )],
+    ),
+    (
         "alias of two arguments",
         &[(
             "tools.yaml",

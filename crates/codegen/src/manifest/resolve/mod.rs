@@ -96,6 +96,8 @@ pub struct Param {
     pub aliases: Vec<String>,
     /// Whether the values of a map may be null.
     pub null_values: bool,
+    /// Whether an empty text has a meaning of its own.
+    pub keeps_empty: bool,
     /// Its place in a request of the mapped operation.
     pub target: Option<RequestTarget>,
 }

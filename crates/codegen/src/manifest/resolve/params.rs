@@ -40,6 +40,7 @@ impl Resolver<'_> {
                 .map(|alias| alias.value.clone())
                 .collect(),
             null_values: param.null_values,
+            keeps_empty: param.keeps_empty,
             target: None,
         };
         let valid = match &param.from {
@@ -226,6 +227,12 @@ impl Resolver<'_> {
             self.problem(
                 name.line,
                 format!("{label}: `null_values` is for maps (remove it)"),
+            );
+        }
+        if resolved.keeps_empty && (resolved.required || resolved.shape.kind != "string") {
+            self.problem(
+                name.line,
+                format!("{label}: `keeps_empty` is for optional texts (remove it)"),
             );
         }
         let shape = &resolved.shape;

@@ -11,7 +11,7 @@ use quote::{format_ident, quote};
 use super::Inputs;
 use super::model::LocalEffect;
 use super::resolve::{ResolvedManifest, Tool};
-use super::schema::input_schema;
+use super::schema::{argument_schema, published_schema};
 use super::texts::RenderedTexts;
 
 /// Generates parameter structs, one trait for each toolset, the dispatch and the table of tools.
@@ -191,7 +191,8 @@ fn table_entry(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
         }
         None => quote!(None),
     };
-    let schema = input_schema(tool, texts).to_string();
+    let published = published_schema(tool, texts).to_string();
+    let schema = argument_schema(tool, texts).to_string();
     let param_aliases = tool.params.iter().flat_map(|param| {
         let name = &param.name;
         param
@@ -203,6 +204,11 @@ fn table_entry(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
         .params
         .iter()
         .filter(|param| param.null_values)
+        .map(|param| &param.name);
+    let keeps_empty = tool
+        .params
+        .iter()
+        .filter(|param| param.keeps_empty)
         .map(|param| &param.name);
     let result = result_type(tool);
     quote! {
@@ -223,7 +229,9 @@ fn table_entry(tool: &Tool, texts: &RenderedTexts) -> TokenStream {
             task: #task,
             param_aliases: &[#(#param_aliases),*],
             null_values: &[#(#nullable),*],
-            input_schema: Schema::new(|| input_schema(#schema)),
+            keeps_empty: &[#(#keeps_empty),*],
+            input_schema: Schema::new(|| input_schema(#published)),
+            argument_schema: Schema::new(|| input_schema(#schema)),
             output_schema: Schema::new(output_schema::<#result>),
         }
     }
