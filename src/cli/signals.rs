@@ -8,6 +8,9 @@ use super::process::ProcessError;
 /// Calls `on_first` with the signal's exit status at the first signal that requests the end. Exits
 /// at the second.
 ///
+/// A signal that was ignored when the process started stays ignored: `nohup` ignores SIGHUP, and a
+/// shell script ignores SIGINT for what it starts in the background.
+///
 /// # Errors
 /// If the process cannot listen for signals.
 pub(super) fn on_end(on_first: impl Fn(u8) + Send + Sync + 'static) -> Result<(), ProcessError> {
@@ -30,6 +33,9 @@ fn listen(handle: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
         SignalKind::interrupt(),
         SignalKind::hangup(),
     ] {
+        if is_ignored(kind) {
+            continue;
+        }
         let mut signals = signal(kind)?;
         let handle = handle.clone();
         let status = u8::try_from(128 + kind.as_raw_value()).unwrap_or(u8::MAX);
@@ -40,6 +46,25 @@ fn listen(handle: impl Fn(u8) + Clone + Send + 'static) -> std::io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// Reports whether this process ignores a signal (proc_pid_status(5), `SigIgn`).
+#[cfg(target_os = "linux")]
+fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0);
+    let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or(u32::MAX);
+    ignored.checked_shr(bit).unwrap_or(0) & 1 == 1
+}
+
+/// Asking the system would need unsafe code here.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_ignored(_kind: tokio::signal::unix::SignalKind) -> bool {
+    false
 }
 
 #[cfg(not(unix))]

@@ -96,17 +96,7 @@ impl CallProgress {
     /// Makes a line the newest one.
     fn show(&self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        // A carriage return restarts the line, as progress bars do.
-        let text = text
-            .trim_end()
-            .rsplit('\r')
-            .next()
-            .unwrap_or_default()
-            .trim_end();
-        if text.is_empty() {
-            return;
-        }
-        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let text: String = text.trim_end().chars().filter(|c| !c.is_control()).collect();
         self.message.send_replace(text);
     }
 }
@@ -117,30 +107,27 @@ impl Watcher for CallProgress {
             .partial
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        match bytes.iter().rposition(|byte| *byte == b'\n') {
-            Some(end) => {
-                let start = bytes[..end]
-                    .iter()
-                    .rposition(|byte| *byte == b'\n')
-                    .map_or(0, |at| at + 1);
-                if start == 0 {
-                    partial.extend_from_slice(&bytes[..end.min(MAX_LINE_BYTES)]);
-                    partial.truncate(MAX_LINE_BYTES);
-                    self.show(&partial);
-                } else {
-                    self.show(&bytes[start..end.min(start + MAX_LINE_BYTES)]);
-                }
-                partial.clear();
-                partial
-                    .extend_from_slice(&bytes[end + 1..bytes.len().min(end + 1 + MAX_LINE_BYTES)]);
+        let begun = std::mem::take(&mut *partial);
+        // A carriage return restarts the line, as progress bars do.
+        let mut pieces = bytes
+            .rsplit(|byte| matches!(byte, b'\n' | b'\r'))
+            .enumerate()
+            .peekable();
+        while let Some((from_end, piece)) = pieces.next() {
+            let is_first = pieces.peek().is_none();
+            let mut line = if is_first { begun.clone() } else { Vec::new() };
+            let room = MAX_LINE_BYTES.saturating_sub(line.len());
+            line.extend_from_slice(&piece[..piece.len().min(room)]);
+            let is_blank = line.trim_ascii().is_empty();
+            if !is_blank {
+                self.show(&line);
             }
-            None => {
-                let room = MAX_LINE_BYTES.saturating_sub(partial.len());
-                partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            if from_end == 0 {
+                *partial = line;
             }
-        }
-        if !partial.is_empty() {
-            self.show(&partial);
+            if !is_blank {
+                break;
+            }
         }
     }
 
@@ -258,6 +245,13 @@ mod tests {
     #[test]
     fn a_progress_bar_shows_its_latest_state() {
         assert_eq!(shown(&["10%\r20%", "\r30%\r"]), ["20%", "30%"]);
+        assert_eq!(shown(&["a\r\n", "b\r", "\n", "\r\r"]), ["a", "b", "b", "b"]);
+        // Without any line end, the bar is still not cut off.
+        let bar = |percent: u32| format!("\r{} {percent}%", "#".repeat(MAX_LINE_BYTES / 2));
+        let bars: Vec<String> = (1..9).map(bar).collect();
+        let pieces: Vec<&str> = bars.iter().map(String::as_str).collect();
+        let expected: Vec<&str> = bars.iter().map(|bar| &bar[1..]).collect();
+        assert_eq!(shown(&pieces), expected);
     }
 
     #[test]

@@ -231,6 +231,7 @@ fn use_tool(tool: &str, session: &mut Session) {
         "get_image" => vec![json!({"image": "tag:base"}), json!({"image": IMAGE})],
         "set_tag" => vec![
             json!({"image_uuid": IMAGE, "tag": "x"}),
+            json!({"image": "tag:base", "tag": "y"}),
             json!({"image_uuid": IMAGE}),
         ],
         "list_operations" | "whoami" => vec![json!({})],

@@ -1,6 +1,7 @@
 //! The MCP server over pipes: edge cases of the protocol, ends of sessions, and a whole session on
 //! the embedded engine.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::raw::RawClient;
@@ -163,6 +164,65 @@ mod wire {
         raw.write(b"{\"jsonrpc\":\"1.0\",\"id\":77,\"method\":\"tools/list\"}\n");
         assert_eq!(raw.answer(77)["error"]["code"], -32600);
         assert!(raw.request("tools/list", json!({})).get("result").is_some());
+    }
+
+    #[test]
+    fn malformed_texts_and_handshakes_name_what_is_wrong() {
+        let home = Home::new();
+        let mut raw = RawClient::start(home.command());
+        let answer = raw.request(
+            "initialize",
+            json!({"capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}),
+        );
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+        let text = answer.to_string();
+        assert!(text.contains("protocolVersion"), "{text}");
+        // The client may try again.
+        raw.request(
+            "initialize",
+            json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}),
+        );
+        raw.notify("notifications/initialized", json!({}));
+        raw.write(b"{\"jsonrpc\":\"2.0\",\"id\":88,\"method\":\"tools/call\",\"params\":{\"name\":\"run\",\"arguments\":{\"command\":\"\\ud83d\"}}}\n");
+        let text = raw.answer(88).to_string();
+        assert!(text.contains("surrogate") && !text.contains("deep"), "{text}");
+        raw.write(b"{\"jsonrpc\":\"2.0\",\"id\":89,\"method\":\"tools/call\",\"params\":{\"name\":\"run\",\"arguments\":{\"command\":\"\xff\"}}}\n");
+        let text = raw.answer(89).to_string();
+        assert!(text.contains("not UTF-8"), "{text}");
+        let arguments = json!({"name": "run", "arguments": "{\"command\": \"true\"}"});
+        let text = raw.request("tools/call", arguments).to_string();
+        assert!(text.contains("`arguments`"), "{text}");
+        for method in ["tool/call", "logging/setLevel", "resources/subscribe"] {
+            let answer = raw.request(method, json!({"level": "info", "uri": "contree://guide/x"}));
+            assert_eq!(answer["error"]["code"], -32601, "{answer}");
+            let message = answer["error"]["message"].as_str().unwrap();
+            assert!(message.contains("has no method"), "{message}");
+        }
+    }
+
+    /// `nohup` ignores SIGHUP, and scripts ignore SIGINT for what they start in the background.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn signals_that_were_ignored_at_the_start_stay_ignored() {
+        let home = Home::new();
+        let program = home.command();
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "trap '' HUP INT; exec \"$0\""])
+            .arg(program.get_program())
+            .env_clear()
+            .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(home.path());
+        let mut raw = RawClient::initialized(command, "2025-11-25");
+        assert!(raw.request("ping", json!({}))["result"].is_object());
+        let status = std::fs::read_to_string(format!("/proc/{}/status", raw.pid())).unwrap();
+        let mask = |name: &str| {
+            let found = status.lines().find_map(|line| line.strip_prefix(name));
+            u64::from_str_radix(found.unwrap().trim(), 16).unwrap()
+        };
+        // SIGHUP is signal 1, SIGINT is 2, SIGTERM is 15.
+        assert_eq!(mask("SigIgn:") & 0b11, 0b11, "{status}");
+        assert_eq!(mask("SigCgt:") & 1 << 14, 1 << 14, "{status}");
     }
 
     #[test]

@@ -168,10 +168,11 @@ async fn request_token(
     let body = read_bounded(registry, response, MAX_RESPONSE_BYTES).await?;
     let response: TokenResponse = serde_json::from_slice(&body)
         .map_err(|_| invalid("answers without a valid token".into()))?;
-    response
-        .token
-        .or(response.access_token)
-        .filter(|token| !token.is_empty())
+    // Some servers send both fields, one of them empty.
+    [response.token, response.access_token]
+        .into_iter()
+        .flatten()
+        .find(|token| !token.is_empty())
         .map(SecretString::new)
         .ok_or_else(|| invalid("gives no token".into()))
 }

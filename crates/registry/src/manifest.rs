@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::Digest;
 
@@ -20,31 +20,44 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/v
 #[derive(Clone, Debug, Deserialize)]
 pub struct Descriptor {
     /// The media type of the content.
-    #[serde(rename = "mediaType", default)]
+    #[serde(
+        rename = "mediaType",
+        default,
+        deserialize_with = "null_as_default"
+    )]
     pub media_type: String,
     /// The digest of the content.
     pub digest: Digest,
     /// The size of the content in bytes.
     pub size: u64,
     /// Other locations of the content.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub urls: Vec<String>,
     /// The platform of the image, if the content is an image's manifest.
     #[serde(default)]
     pub platform: Option<Platform>,
     /// Notes of the image's author.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub annotations: BTreeMap<String, String>,
+}
+
+/// Reads null as the default value. Some tools write null for "none".
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The kind of machine that an image runs on.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct Platform {
     /// The processor architecture, such as `amd64`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub architecture: String,
     /// The operating system, such as `linux`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub os: String,
     /// The variant of the architecture, such as `v8`.
     #[serde(default)]
@@ -191,8 +204,11 @@ pub fn parse(bytes: &[u8]) -> Result<Document, ManifestError> {
 }
 
 fn check(manifest: &Manifest) -> Result<(), ManifestError> {
+    // Some registries and tools give the configuration a general type, such as
+    // application/octet-stream. Then its content decides. Artifacts have types of their own.
     let kind = manifest.config.media_type.as_str();
-    if !kind.is_empty() && !kind.contains("container.image") && !kind.contains("oci.image.config") {
+    let is_image = kind.contains("container.image") || kind.contains("oci.image.config");
+    if kind.starts_with("application/vnd.") && !is_image {
         return Err(ManifestError::OtherArtifact(kind.to_owned()));
     }
     if manifest.config.size > MAX_DOCUMENT_BYTES as u64 {
@@ -206,7 +222,7 @@ fn check(manifest: &Manifest) -> Result<(), ManifestError> {
 
 fn check_layer(layer: &Descriptor) -> Result<(), ManifestError> {
     let kind = layer.media_type.as_str();
-    if kind.contains("foreign") || kind.contains("nondistributable") || !layer.urls.is_empty() {
+    if kind.contains("foreign") || kind.contains("nondistributable") {
         return Err(ManifestError::ForeignLayer {
             digest: layer.digest.clone(),
             kind: kind.to_owned(),
@@ -247,9 +263,8 @@ pub fn choose(index: &Index) -> Result<&Descriptor, ManifestError> {
     }
     let rank = |entry: &Descriptor| {
         let platform = entry.platform.as_ref()?;
-        if (platform.os.as_str(), platform.architecture.as_str())
-            != ("linux", here.architecture.as_str())
-        {
+        let architecture = standard_architecture(&platform.architecture);
+        if (platform.os.as_str(), architecture) != ("linux", here.architecture.as_str()) {
             return None;
         }
         variant_rank(&here, platform.variant.as_deref())
@@ -298,15 +313,23 @@ fn variant_rank(here: &Platform, variant: Option<&str>) -> Option<u8> {
     }
 }
 
+/// Returns the name of an architecture in image configurations. Some tools write the kernel's name.
+fn standard_architecture(name: &str) -> &str {
+    match name {
+        "x86_64" | "x86-64" => "amd64",
+        "i386" | "i486" | "i586" | "i686" | "x86" => "386",
+        "aarch64" => "arm64",
+        "armhf" | "armv7l" | "armel" => "arm",
+        "loongarch64" => "loong64",
+        other => other,
+    }
+}
+
 /// This machine's platform, in the terms of image configurations.
 pub fn this_platform() -> Platform {
     let architecture = match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "x86" => "386",
-        "aarch64" => "arm64",
-        "loongarch64" => "loong64",
         "powerpc64" if cfg!(target_endian = "little") => "ppc64le",
-        other => other,
+        other => standard_architecture(other),
     };
     Platform {
         architecture: architecture.to_owned(),
@@ -341,7 +364,8 @@ pub fn parse_config(bytes: &[u8]) -> Result<ImageConfig, ManifestError> {
     let file: ConfigFile = serde_json::from_slice(bytes).map_err(ManifestError::Configuration)?;
     let (here, platform) = (this_platform(), &file.platform);
     let matches = |stated: &str, wanted: &str| stated.is_empty() || stated == wanted;
-    if !matches(&platform.os, &here.os) || !matches(&platform.architecture, &here.architecture) {
+    let architecture = standard_architecture(&platform.architecture);
+    if !matches(&platform.os, &here.os) || !matches(architecture, &here.architecture) {
         return Err(ManifestError::OtherPlatform {
             platform: Box::new(platform.clone()),
             here: Box::new(here),
@@ -461,6 +485,37 @@ mod tests {
         }
         let bad = json!({"schemaVersion": 2, "layers": [], "config": {"digest": "sha256:../../x", "size": 1}});
         assert!(parse(bad.to_string().as_bytes()).is_err());
+    }
+
+    #[test]
+    fn documents_of_unusual_tools_are_read() {
+        let digest = Digest::of(b"");
+        for kind in [
+            json!("application/octet-stream"),
+            json!("application/json"),
+            json!("text/html"),
+            json!(""),
+            json!(null),
+        ] {
+            let manifest = json!({
+                "schemaVersion": 2, "annotations": null,
+                "config": {"mediaType": kind, "digest": digest, "size": 1, "annotations": null},
+                "layers": [{
+                    "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": digest, "size": 1,
+                    "urls": ["https://mirror.example/layer"],
+                }, {"mediaType": null, "digest": digest, "size": 1, "urls": null, "annotations": null}],
+            });
+            let parsed = parse(manifest.to_string().as_bytes());
+            assert!(matches!(parsed, Ok(Document::Image(_))), "{kind}: {parsed:?}");
+        }
+        let kernels_name = std::env::consts::ARCH;
+        let all = index(&[
+            json!({"os": "linux", "architecture": "strange", "variant": null}),
+            json!({"os": "linux", "architecture": kernels_name, "variant": null}),
+        ]);
+        assert_eq!(choose(&all).unwrap().digest, all.manifests[1].digest);
+        let config = json!({"architecture": kernels_name, "os": null, "rootfs": {"diff_ids": []}, "config": null});
+        assert!(parse_config(config.to_string().as_bytes()).is_ok());
     }
 
     #[test]

@@ -103,7 +103,10 @@ impl ImagesTools for Handlers {
     async fn set_tag(&self, arguments: params::SetTag, cx: &Context) -> Result<SetTag, ToolError> {
         let params::SetTag { image_uuid, tag } = arguments;
         let client = cx.client().await?;
-        let image = image_uuid;
+        let image = match image_uuid.parse()? {
+            ImageRef::Uuid(image) => image,
+            by_tag @ ImageRef::Tag(_) => client.resolve(&by_tag).await?.uuid,
+        };
         let Some(tag) = tag else {
             client.delete_image_tag().image_uuid(image).send().await?;
             return Ok(client.resolve(&ImageRef::Uuid(image)).await?.into());

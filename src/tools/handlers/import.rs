@@ -82,9 +82,12 @@ pub(super) async fn import(
         });
     };
     if ended.status == OperationStatus::Failed.as_str() {
-        return Err(failure_of(&ended).with_hint(
-            "Check the reference. If the registry requires credentials, get them with `registry_token_obtain` and store them with `registry_auth`.",
-        ));
+        let hint = if local_path_of(&url).is_some() {
+            "Check the path and the form: `docker-archive:PATH` is a file of `docker save`, `oci-layout:PATH` a directory, and `rootfs:PATH` a tar archive of a root filesystem."
+        } else {
+            "Check the reference. If the registry requires credentials, get them with `registry_token_obtain` and store them with `registry_auth`."
+        };
+        return Err(failure_of(&ended).with_hint(hint));
     }
     Ok(ImportImage {
         operation_id: None,

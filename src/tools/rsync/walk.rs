@@ -34,7 +34,8 @@ pub(super) struct FoundFiles {
 pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitignore, ToolError> {
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
-        builder.add_line(None, pattern).map_err(|error| {
+        let pattern = escape_braces(pattern);
+        builder.add_line(None, &pattern).map_err(|error| {
             ToolError::invalid_because("`exclude`", error).with_hint(
                 "Use patterns as in .gitignore: `*.log`, `build/`, `/only/here`, `!keep`.",
             )
@@ -43,6 +44,29 @@ pub(super) fn compile_excludes(root: &Path, patterns: &[String]) -> Result<Gitig
     builder
         .build()
         .map_err(|error| ToolError::invalid_because("`exclude`", error))
+}
+
+/// Escapes the braces in a pattern. git takes them literally (gitignore(5), "PATTERN FORMAT"), and
+/// the `ignore` crate takes them for alternatives.
+fn escape_braces(pattern: &str) -> String {
+    let mut escaped = String::with_capacity(pattern.len());
+    let mut is_in_class = false;
+    let mut characters = pattern.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\\' => {
+                escaped.push(character);
+                escaped.extend(characters.next());
+                continue;
+            }
+            '[' => is_in_class = true,
+            ']' => is_in_class = false,
+            '{' | '}' if !is_in_class => escaped.push('\\'),
+            _ => {}
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 /// Walks `root`, which must be a real path. Links are not followed. May block.
@@ -215,6 +239,10 @@ mod tests {
             "__pycache__",
             "a/**/z",
             "only/",
+            "{arch}",
+            "x.{a,b}",
+            "[{]c",
+            r"\{d",
         ];
         let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
         let excludes = compile_excludes(root, &patterns).unwrap();
@@ -234,9 +262,16 @@ mod tests {
             ("a/b/c/z", false, true),
             ("only", true, true),
             ("only", false, false),
+            // Braces are literal.
+            ("{arch}", true, true),
+            ("arch", true, false),
+            ("x.{a,b}", false, true),
+            ("x.a", false, false),
+            ("{c", false, true),
+            ("{d", false, true),
         ] {
             assert_eq!(is_excluded(path, is_dir), expected, "{path}");
         }
-        assert!(super::compile_excludes(root, &["a{b".into()]).is_err());
+        assert!(super::compile_excludes(root, &["a[b".into()]).is_err());
     }
 }

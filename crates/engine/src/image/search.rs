@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use contree_sandbox::{EntryKind, ViewError, Walk};
-use grep_matcher::Matcher as _;
+use grep_matcher::{LineTerminator, Matcher as _};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkFinish,
@@ -117,7 +117,8 @@ impl Search {
             .multi_line(true)
             .unicode(true)
             .octal(false)
-            .line_terminator(Some(b'\n'))
+            // `$` also matches before the CR of a line that ends in CR LF.
+            .crlf(true)
             .case_insensitive(query.case == InspectImageGrepQueryCase::Insensitive)
             .case_smart(query.case == InspectImageGrepQueryCase::Smart)
             .size_limit(MAX_PATTERN_BYTES)
@@ -130,6 +131,7 @@ impl Search {
         }
         let globs = globs.build().map_err(QueryError::Glob)?;
         let searcher = SearcherBuilder::new()
+            .line_terminator(LineTerminator::crlf())
             .line_number(true)
             .before_context(usize::try_from(query.before).unwrap_or(usize::MAX))
             .after_context(usize::try_from(query.after).unwrap_or(usize::MAX))

@@ -51,6 +51,13 @@ impl ImageSource {
     /// Parses `docker://…`, `oci://…`, a bare reference, or one of the local forms with an absolute
     /// path.
     pub(crate) fn parse(url: &str) -> Result<Self, SourceError> {
+        // skopeo and podman spell an OCI layout `oci:PATH`.
+        if let Some(path) = url.strip_prefix("oci:")
+            && path.starts_with('/')
+            && !path.starts_with("//")
+        {
+            return Self::parse(&format!("{}{path}", LocalFormat::Layout.prefix()));
+        }
         for format in LocalFormat::ALL {
             let Some(rest) = url.strip_prefix(format.prefix()) else {
                 continue;
@@ -130,5 +137,7 @@ mod tests {
             assert_eq!((source.is_local(), source.url()), (local, url.to_owned()));
         }
         assert!(ImageSource::parse("oci-layout:a").is_err());
+        let source = ImageSource::parse("oci:/a:1").unwrap();
+        assert_eq!(source.url(), "oci-layout:/a:1");
     }
 }
