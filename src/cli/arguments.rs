@@ -272,7 +272,10 @@ mod tests {
             parse_error(&["text"]),
             "`text` is neither KEY=VALUE nor a JSON object"
         );
-        assert_eq!(parse_error(&["=x"]), "`=x` is neither KEY=VALUE nor a JSON object");
+        assert_eq!(
+            parse_error(&["=x"]),
+            "`=x` is neither KEY=VALUE nor a JSON object"
+        );
         assert_eq!(
             parse_error(&["count=soon"]),
             "`count` takes JSON of type integer, not `soon`"
@@ -294,7 +297,10 @@ mod tests {
         );
         assert!(!broken.contains("hunter2"), "{broken}");
         assert!(parse_error(&["text=@missing"]).starts_with("text: cannot read missing:"));
-        assert_eq!(parse_error(&["text=@binary"]), "text: binary is not UTF-8 text");
+        assert_eq!(
+            parse_error(&["text=@binary"]),
+            "text: binary is not UTF-8 text"
+        );
         assert!(parse_error(&["text=@"]).contains("text=@@"));
     }
 }

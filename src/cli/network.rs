@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn configured(
-        options: Network,
+        options: NetworkOptions,
         variables: &[(&str, &str)],
     ) -> Result<LocalConfig, NetworkError> {
         let mut config = LocalConfig::new("/nowhere");
@@ -109,29 +109,29 @@ mod tests {
             ("CONTREE_EGRESS_ALLOW", "a.example, b.example:80+private"),
             ("CONTREE_EGRESS_DENY", "c.example"),
         ];
-        let config = configured(Network::default(), &variables).unwrap();
+        let config = configured(NetworkOptions::default(), &variables).unwrap();
         assert_eq!(config.network, NetworkMode::None);
         assert_eq!(
             (config.egress_allow.len(), config.egress_deny.len()),
             (2, 1)
         );
-        let options = Network {
+        let options = NetworkOptions {
             network: Some("host".to_owned()),
             egress_allow: vec!["d.example".to_owned()],
-            ..Network::default()
+            ..NetworkOptions::default()
         };
         let config = configured(options, &variables).unwrap();
         assert_eq!(config.network, NetworkMode::Host);
         assert_eq!(config.egress_allow[0].to_string(), "d.example");
         assert_eq!(config.egress_deny[0].to_string(), "c.example");
-        let config = configured(Network::default(), &[]).unwrap();
+        let config = configured(NetworkOptions::default(), &[]).unwrap();
         assert_eq!(config.network, NetworkMode::Proxy);
     }
 
     #[test]
     fn invalid_variables_are_reported() {
         let bad = |name, value| {
-            let result = configured(Network::default(), &[(name, value)]);
+            let result = configured(NetworkOptions::default(), &[(name, value)]);
             result.unwrap_err().to_string()
         };
         assert!(bad("CONTREE_NETWORK", "all").contains("`proxy`, `host` or `none`"));

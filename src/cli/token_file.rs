@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::output::say;
+use super::output::print_message;
 use crate::mcp::{InvalidToken, Token};
 
 /// Number of bytes that are read of a token file of the MCP server.

@@ -83,7 +83,9 @@ fn invalid_params(method: &str, params: Option<&Value>) -> ErrorData {
 fn mismatch<T: DeserializeOwned>(params: Option<&Value>) -> Option<String> {
     let empty = Value::Object(Map::new());
     let params = params.unwrap_or(&empty);
-    let error = serde_json::from_value::<T>(params.clone()).err()?.to_string();
+    let error = serde_json::from_value::<T>(params.clone())
+        .err()?
+        .to_string();
     let Value::Object(fields) = params else {
         return Some(error);
     };
@@ -157,6 +159,10 @@ mod tests {
             assert!(error.message.contains(field), "{}", error.message);
         }
         let error = invalid_initialize(None).unwrap();
-        assert!(error.message.contains("protocolVersion"), "{}", error.message);
+        assert!(
+            error.message.contains("protocolVersion"),
+            "{}",
+            error.message
+        );
     }
 }

@@ -96,7 +96,11 @@ impl CallProgress {
     /// Makes a line the newest one.
     fn show(&self, line: &[u8]) {
         let text = String::from_utf8_lossy(line);
-        let text: String = text.trim_end().chars().filter(|c| !c.is_control()).collect();
+        let text: String = text
+            .trim_end()
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect();
         self.message.send_replace(text);
     }
 }

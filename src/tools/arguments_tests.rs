@@ -64,13 +64,25 @@ fn placeholders_of_optional_arguments_count_as_absent() {
         normalised("list_operations", json!({}))
     );
     // An untagged image is not what an empty tag asks for.
-    assert!(refused("set_tag", json!({"image_uuid": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "tag": ""})).contains("tag"));
+    assert!(
+        refused(
+            "set_tag",
+            json!({"image_uuid": "6f9619ff-8b86-d011-b42d-00c04fc964ff", "tag": ""})
+        )
+        .contains("tag")
+    );
     // An empty file is.
     let empty = json!({"content": ""});
     assert_eq!(normalised("upload", empty.clone()), empty);
     // Required arguments and wrong values are refused as before.
     assert!(refused("get_image", json!({"image": 0.5})).contains("image"));
-    assert!(refused("run", json!({"command": "ls", "image": "tag:a", "timeout": -1})).contains("timeout"));
+    assert!(
+        refused(
+            "run",
+            json!({"command": "ls", "image": "tag:a", "timeout": -1})
+        )
+        .contains("timeout")
+    );
 }
 
 #[test]

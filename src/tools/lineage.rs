@@ -70,7 +70,7 @@ pub async fn lineage(cx: &Context, image: &str) -> Result<Lineage, ToolError> {
         }
         root = parent;
     }
-    let children = sources.children(&uuid.to_string()).await;
+    let children = sources.child_images(&uuid.to_string()).await;
     Ok(Lineage {
         image: uuid.to_string(),
         parent: ancestors.first().cloned(),

@@ -181,12 +181,11 @@ fn segments(path: &str) -> Vec<String> {
 fn use_tool(tool: &str, session: &mut Session) {
     let consent = "i_accept_that_anonymous_access_might_be_rate_limited";
     // Left by another client, so that this server makes no request to create it.
-    let running =
-        |session: &Session| {
-            json!(session.stub.add_operation(
-                json!({"status": "EXECUTING", "metadata": {"command": "sleep", "image": IMAGE}})
-            ))
-        };
+    let running = |session: &Session| {
+        json!(session.stub.add_operation(
+            json!({"status": "EXECUTING", "metadata": {"command": "sleep", "image": IMAGE}})
+        ))
+    };
     let calls = match tool {
         "run" => {
             let state = session.send_directory();
@@ -237,7 +236,11 @@ fn use_tool(tool: &str, session: &mut Session) {
         "list_operations" | "whoami" => vec![json!({})],
         "get_operation" | "cancel_operation" => vec![json!({"operation_id": running(session)})],
         "wait_operations" => {
-            let over = json!(session.stub.add_operation(json!({"metadata": {"command": "hello"}})));
+            let over = json!(
+                session
+                    .stub
+                    .add_operation(json!({"metadata": {"command": "hello"}}))
+            );
             vec![json!({"operation_ids": [over, running(session)], "mode": "any"})]
         }
         "get_guide" => vec![json!({"section": "state"})],

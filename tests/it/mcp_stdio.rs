@@ -185,7 +185,10 @@ mod wire {
         raw.notify("notifications/initialized", json!({}));
         raw.write(b"{\"jsonrpc\":\"2.0\",\"id\":88,\"method\":\"tools/call\",\"params\":{\"name\":\"run\",\"arguments\":{\"command\":\"\\ud83d\"}}}\n");
         let text = raw.answer(88).to_string();
-        assert!(text.contains("surrogate") && !text.contains("deep"), "{text}");
+        assert!(
+            text.contains("surrogate") && !text.contains("deep"),
+            "{text}"
+        );
         raw.write(b"{\"jsonrpc\":\"2.0\",\"id\":89,\"method\":\"tools/call\",\"params\":{\"name\":\"run\",\"arguments\":{\"command\":\"\xff\"}}}\n");
         let text = raw.answer(89).to_string();
         assert!(text.contains("not UTF-8"), "{text}");
@@ -211,7 +214,11 @@ mod wire {
             .args(["-c", "trap '' HUP INT; exec \"$0\""])
             .arg(program.get_program())
             .env_clear()
-            .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs(
+                program
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .current_dir(home.path());
         let mut raw = RawClient::initialized(command, "2025-11-25");
         assert!(raw.request("ping", json!({}))["result"].is_object());

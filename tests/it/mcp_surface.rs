@@ -299,7 +299,8 @@ fn images_and_operations_are_read_as_resources() {
         assert_eq!(answer["error"]["code"], -32002, "{uri}: {answer}");
         assert_eq!(answer["error"]["data"]["uri"], uri, "{answer}");
         assert!(answer.to_string().contains(word), "{answer}");
-        let answer = RawClient::modern(home.command()).request("resources/read", json!({"uri": uri}));
+        let answer =
+            RawClient::modern(home.command()).request("resources/read", json!({"uri": uri}));
         assert_eq!(answer["error"]["code"], -32602, "{uri}: {answer}");
     }
     for uri in [
@@ -313,7 +314,11 @@ fn images_and_operations_are_read_as_resources() {
     }
 
     // Completion of the names created above.
-    let complete = |raw: &mut RawClient, reference: Value, name: &str, value: &str, given: Value| {
+    let complete = |raw: &mut RawClient,
+                    reference: Value,
+                    name: &str,
+                    value: &str,
+                    given: Value| {
         let answer = raw.request(
             "completion/complete",
             json!({"ref": reference, "argument": {"name": name, "value": value}, "context": {"arguments": given}}),

@@ -337,7 +337,10 @@ fn access_to_local_files_is_restricted() {
             raw.call_error("upload", json!({"path": path}))
                 .contains("--allow-path")
         );
-        assert!(raw.call_error("download", save(path)).contains("--allow-path"));
+        assert!(
+            raw.call_error("download", save(path))
+                .contains("--allow-path")
+        );
     }
     for source in [outside.clone(), inside.join("link"), tree.clone()] {
         let error = raw.call_error("rsync", json!({"source": source, "destination": "/x"}));
@@ -365,7 +368,12 @@ fn credentials_are_not_sent() {
     assert!(session.stub.take_requests().is_empty());
     let save =
         json!({"image": "tag:base", "path": "/text", "destination": "~/.ssh/authorized_keys"});
-    assert!(session.raw.call_error("download", save).contains("credentials"));
+    assert!(
+        session
+            .raw
+            .call_error("download", save)
+            .contains("credentials")
+    );
     assert!(!home.join(".ssh/authorized_keys").exists());
     let state = session.raw.call_ok(
         "rsync",

@@ -20,11 +20,7 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, application/v
 #[derive(Clone, Debug, Deserialize)]
 pub struct Descriptor {
     /// The media type of the content.
-    #[serde(
-        rename = "mediaType",
-        default,
-        deserialize_with = "null_as_default"
-    )]
+    #[serde(rename = "mediaType", default, deserialize_with = "null_as_default")]
     pub media_type: String,
     /// The digest of the content.
     pub digest: Digest,
@@ -506,7 +502,10 @@ mod tests {
                 }, {"mediaType": null, "digest": digest, "size": 1, "urls": null, "annotations": null}],
             });
             let parsed = parse(manifest.to_string().as_bytes());
-            assert!(matches!(parsed, Ok(Document::Image(_))), "{kind}: {parsed:?}");
+            assert!(
+                matches!(parsed, Ok(Document::Image(_))),
+                "{kind}: {parsed:?}"
+            );
         }
         let kernels_name = std::env::consts::ARCH;
         let all = index(&[

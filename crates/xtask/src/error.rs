@@ -25,7 +25,11 @@ pub enum TaskError {
     #[error("{}", join_problems(.0))]
     Manifest(Vec<Problem>),
     /// A page has no region for generated text.
-    #[error("{page} needs these lines for its region:\n{}\n{}", documents::BEGIN, documents::END)]
+    #[error(
+        "{page} needs these lines for its region:\n{}\n{}",
+        documents::BEGIN,
+        documents::END
+    )]
     NoRegion {
         /// The path of the page.
         page: String,

@@ -192,11 +192,12 @@ async fn read(
         }
         if length > MAX_SMALL_BYTES && permit.is_none() {
             // Permits are few, so holding one and waiting for one are both bounded in time.
-            permit =
-                match tokio::time::timeout(PAUSE_TIMEOUT, large_bodies.clone().acquire_owned()).await {
-                    Ok(acquired) => acquired.ok(),
-                    Err(_) => return Err(closing(busy())),
-                };
+            permit = match tokio::time::timeout(PAUSE_TIMEOUT, large_bodies.clone().acquire_owned())
+                .await
+            {
+                Ok(acquired) => acquired.ok(),
+                Err(_) => return Err(closing(busy())),
+            };
             large_until = Some(Instant::now() + LARGE_MESSAGE_TIMEOUT);
         }
         bytes.extend_from_slice(&piece);

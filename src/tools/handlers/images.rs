@@ -103,10 +103,7 @@ impl ImagesTools for Handlers {
     async fn set_tag(&self, arguments: params::SetTag, cx: &Context) -> Result<SetTag, ToolError> {
         let params::SetTag { image_uuid, tag } = arguments;
         let client = cx.client().await?;
-        let image = match image_uuid.parse()? {
-            ImageRef::Uuid(image) => image,
-            by_tag @ ImageRef::Tag(_) => client.resolve(&by_tag).await?.uuid,
-        };
+        let image = crate::tools::image::resolve(client, &image_uuid).await?;
         let Some(tag) = tag else {
             client.delete_image_tag().image_uuid(image).send().await?;
             return Ok(client.resolve(&ImageRef::Uuid(image)).await?.into());

@@ -37,7 +37,10 @@ pub(super) async fn import(
             }
             let path_with_name = local_path("registry_url", path)?;
             let archive = without_image_name(&path_with_name);
-            let resolved = cx.session().local_access().resolved("registry_url", &archive)?;
+            let resolved = cx
+                .session()
+                .local_access()
+                .resolved("registry_url", &archive)?;
             // The engine gets the checked path, so that a link changed meanwhile cannot redirect
             // it.
             let (scheme, _) = url.split_once(':').unwrap_or_default();

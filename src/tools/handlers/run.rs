@@ -260,7 +260,8 @@ fn plan(arguments: params::Run) -> Result<RunPlan, ToolError> {
         request,
         wait,
         output_limit: truncate_output_at,
-        state: directory_state_id,
+        // No state has a larger id.
+        state: directory_state_id.map(|id| i64::try_from(id).unwrap_or(i64::MAX)),
     })
 }
 

@@ -242,7 +242,10 @@ fn find_sources(
         let source = paths.into_iter().find_map(|path| {
             let file = open_without_links(&path).ok()?;
             let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-            cx.session().local_access().check_metadata(&path, &metadata).ok()?;
+            cx.session()
+                .local_access()
+                .check_metadata(&path, &metadata)
+                .ok()?;
             let (found, size) = digest(&file, cx).ok()?;
             (found == sha256).then_some((path, size))
         });

@@ -36,7 +36,10 @@ pub(super) async fn rsync(arguments: params::Rsync, cx: &Context) -> Result<Rsyn
     } = arguments;
     let source_path = super::paths::local_path("source", &source)?;
     let destination = destination(&wanted)?;
-    let source = cx.session().local_access().resolved("source", &source_path)?;
+    let source = cx
+        .session()
+        .local_access()
+        .resolved("source", &source_path)?;
     let client = cx.client().await?;
     let backend = client.backend().identity();
 

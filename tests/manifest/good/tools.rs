@@ -371,7 +371,11 @@ pub static TOOLS: [Tool; 7usize] = [
         }),
         param_aliases: &[],
         null_values: &["notes"],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"book\":{\"type\":\"string\",\"description\":\"Title\"},\"days\":{\"type\":\"integer\",\"description\":\"How long\",\"minimum\":1,\"maximum\":30,\"default\":14},\"name\":{\"type\":\"string\",\"description\":\"Who\",\"pattern\":\"^[a-z]+$\"},\"rush\":{\"type\":\"boolean\",\"description\":\"Today\",\"default\":false},\"notes\":{\"type\":\"object\",\"description\":\"Notes; null removes one\",\"additionalProperties\":{\"type\":\"string\"}},\"stamps\":{\"type\":\"array\",\"description\":\"Stamps\",\"items\":{\"type\":\"string\"}},\"weight\":{\"type\":\"integer\",\"description\":\"Weight\"},\"wait\":{\"type\":\"boolean\",\"description\":\"Until it is back\",\"default\":true}},\"required\":[\"book\",\"name\"],\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"book\":{\"type\":\"string\",\"description\":\"Title\"},\"days\":{\"type\":\"integer\",\"description\":\"How long\",\"minimum\":1,\"maximum\":30,\"default\":14},\"name\":{\"type\":\"string\",\"description\":\"Who\",\"pattern\":\"^[a-z]+$\"},\"rush\":{\"type\":\"boolean\",\"description\":\"Today\",\"default\":false},\"notes\":{\"type\":\"object\",\"description\":\"Notes; null removes one\",\"additionalProperties\":{\"type\":\"string\"}},\"stamps\":{\"type\":\"array\",\"description\":\"Stamps\",\"items\":{\"type\":\"string\"}},\"weight\":{\"type\":\"integer\",\"description\":\"Weight\"},\"wait\":{\"type\":\"boolean\",\"description\":\"Until it is back\",\"default\":true}},\"required\":[\"book\",\"name\"],\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::Lend>),
@@ -393,7 +397,11 @@ pub static TOOLS: [Tool; 7usize] = [
         task: None,
         param_aliases: &[("shelf", "type")],
         null_values: &[],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\",\"description\":\"Books at most\",\"minimum\":1,\"maximum\":100,\"default\":10},\"type\":{\"type\":\"string\",\"description\":\"Only this shelf\",\"enum\":[\"fiction\",\"science\"]},\"title\":{\"type\":\"string\",\"description\":\"Only titles that begin so\"}},\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\",\"description\":\"Books at most\",\"minimum\":1,\"maximum\":100,\"default\":10},\"type\":{\"type\":\"string\",\"description\":\"Only this shelf\",\"enum\":[\"fiction\",\"science\"]},\"title\":{\"type\":\"string\",\"description\":\"Only titles that begin so\"}},\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::ListBooks>),
@@ -415,7 +423,11 @@ pub static TOOLS: [Tool; 7usize] = [
         task: None,
         param_aliases: &[],
         null_values: &[],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"book_id\":{\"type\":\"string\",\"description\":\"The book\"}},\"required\":[\"book_id\"],\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"book_id\":{\"type\":\"string\",\"description\":\"The book\",\"format\":\"uuid\"}},\"required\":[\"book_id\"],\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::GetBook>),
@@ -437,7 +449,11 @@ pub static TOOLS: [Tool; 7usize] = [
         task: None,
         param_aliases: &[],
         null_values: &[],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"book_id\":{\"type\":\"string\",\"description\":\"The book\"},\"title\":{\"type\":\"string\",\"description\":\"Its new title\",\"minLength\":1},\"tags\":{\"type\":\"array\",\"description\":\"Numbers\",\"items\":{\"type\":\"integer\"}},\"mode\":{\"type\":\"string\",\"description\":\"Way to write it\",\"enum\":[\"print\",\"emboss\"],\"default\":\"print\"}},\"required\":[\"book_id\",\"title\"],\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"book_id\":{\"type\":\"string\",\"description\":\"The book\",\"format\":\"uuid\"},\"title\":{\"type\":\"string\",\"description\":\"Its new title\",\"minLength\":1},\"tags\":{\"type\":\"array\",\"description\":\"Numbers\",\"items\":{\"type\":\"integer\"}},\"mode\":{\"type\":\"string\",\"description\":\"Way to write it\",\"enum\":[\"print\",\"emboss\"],\"default\":\"print\"}},\"required\":[\"book_id\",\"title\"],\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::Rename>),
@@ -459,7 +475,11 @@ pub static TOOLS: [Tool; 7usize] = [
         task: None,
         param_aliases: &[],
         null_values: &[],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::About>),
@@ -481,7 +501,11 @@ pub static TOOLS: [Tool; 7usize] = [
         task: None,
         param_aliases: &[],
         null_values: &[],
+        keeps_empty: &["remark"],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"shelf\":{\"type\":\"string\",\"description\":\"Where it will stand\",\"enum\":[\"fiction\",\"science\"]},\"title\":{\"type\":\"string\",\"description\":\"What to order\",\"minLength\":1},\"copies\":{\"type\":\"integer\",\"description\":\"How many\",\"minimum\":1,\"default\":1},\"remark\":{\"type\":\"string\",\"description\":\"Remark\"},\"binding\":{\"type\":\"string\",\"description\":\"Binding\",\"enum\":[\"soft\",\"hard-cover\"]},\"kind\":{\"type\":\"string\",\"description\":\"Kind\"},\"languages\":{\"type\":\"array\",\"description\":\"Languages\",\"items\":{\"type\":\"string\"}},\"gift\":{\"type\":\"boolean\",\"description\":\"Whether it is paid\"}},\"required\":[\"shelf\",\"title\",\"binding\",\"kind\",\"gift\"],\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"shelf\":{\"type\":\"string\",\"description\":\"Where it will stand\",\"enum\":[\"fiction\",\"science\"]},\"title\":{\"type\":\"string\",\"description\":\"What to order\",\"minLength\":1},\"copies\":{\"type\":\"integer\",\"description\":\"How many\",\"minimum\":1,\"default\":1},\"remark\":{\"type\":\"string\",\"description\":\"Remark\"},\"binding\":{\"type\":\"string\",\"description\":\"Binding\",\"enum\":[\"soft\",\"hard-cover\"]},\"kind\":{\"type\":\"string\",\"description\":\"Kind\"},\"languages\":{\"type\":\"array\",\"description\":\"Languages\",\"items\":{\"type\":\"string\"}},\"gift\":{\"type\":\"boolean\",\"description\":\"Whether it is paid\"}},\"required\":[\"shelf\",\"title\",\"binding\",\"kind\",\"gift\"],\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::ApiAnswer>),
@@ -503,7 +527,11 @@ pub static TOOLS: [Tool; 7usize] = [
         task: None,
         param_aliases: &[],
         null_values: &[],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::ApiAnswer>),

@@ -110,7 +110,11 @@ pub static TOOLS: [Tool; 2usize] = [
         task: None,
         param_aliases: &[],
         null_values: &[],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\",\"description\":\"Files at most\",\"minimum\":1,\"maximum\":1000,\"default\":100}},\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"limit\":{\"type\":\"integer\",\"description\":\"Files at most\",\"minimum\":1,\"maximum\":1000,\"default\":100}},\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::ApiAnswer>),
@@ -132,7 +136,11 @@ pub static TOOLS: [Tool; 2usize] = [
         task: None,
         param_aliases: &[],
         null_values: &[],
+        keeps_empty: &[],
         input_schema: Schema::new(|| input_schema(
+            "{\"type\":\"object\",\"properties\":{\"image\":{\"type\":\"string\",\"description\":\"Image\"},\"name\":{\"type\":\"string\",\"description\":\"Its name\"}},\"required\":[\"image\",\"name\"],\"additionalProperties\":false}",
+        )),
+        argument_schema: Schema::new(|| input_schema(
             "{\"type\":\"object\",\"properties\":{\"image\":{\"type\":\"string\",\"description\":\"Image\",\"format\":\"uuid\"},\"name\":{\"type\":\"string\",\"description\":\"Its name\"}},\"required\":[\"image\",\"name\"],\"additionalProperties\":false}",
         )),
         output_schema: Schema::new(output_schema::<results::ApiAnswer>),

@@ -50,7 +50,10 @@ pub fn generate(document: &str, settings: &Settings<'_>) -> Result<Output, Clien
         })?;
     transforms::apply(&mut document, settings.transforms);
     let mut generator = Generator::new(&generator_settings(settings, "crate")?);
-    let client = source(name, generator.generate_tokens(&parse_document(name, &document)?))?;
+    let client = source(
+        name,
+        generator.generate_tokens(&parse_document(name, &document)?),
+    )?;
     transforms::apply(&mut document, settings.mock_transforms);
     let mut generator = Generator::new(&generator_settings(
         settings,

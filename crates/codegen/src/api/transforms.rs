@@ -295,7 +295,7 @@ pub fn version_paths(document: &mut Value) {
     }
 }
 
-fn object<'a>(document: &'a mut Value, pointer: &str) -> Option<&'a mut Map<String, Value>> {
+fn object_at<'a>(document: &'a mut Value, pointer: &str) -> Option<&'a mut Map<String, Value>> {
     document.pointer_mut(pointer)?.as_object_mut()
 }
 
