@@ -310,3 +310,53 @@ fn names_in_the_architecture_exist() {
         gone.join("\n")
     );
 }
+
+/// The names of all functions in the Rust files below a directory.
+fn functions(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if !path.ends_with("target") {
+                functions(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            found.extend(text.split("fn ").skip(1).map(|rest| {
+                let end = rest.find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+                rest[..end.unwrap_or(rest.len())].to_owned()
+            }));
+        }
+    }
+}
+
+#[test]
+fn every_promise_has_tests_that_exist() {
+    let mut known = BTreeSet::new();
+    for directory in ["crates", "src", "tests"] {
+        functions(&root().join(directory), &mut known);
+    }
+    let mut attempts = BTreeSet::new();
+    functions(&root().join("crates/sandbox/tests/escape/attempts"), &mut attempts);
+    let page = read("docs/promises.md");
+    let mut promises = 0;
+    for line in page.lines() {
+        let Some((promise, tests)) = line
+            .strip_prefix("| ")
+            .and_then(|line| line.strip_suffix(" |")?.split_once(" | "))
+            .filter(|(promise, _)| *promise != "Promise")
+        else {
+            continue;
+        };
+        promises += 1;
+        let names: Vec<&str> = tests.split(", ").collect();
+        for name in names {
+            let name = name.trim_matches('`');
+            let exists = match name.strip_prefix("escape: ") {
+                Some(attempt) => attempts.contains(attempt),
+                None => known.contains(name),
+            };
+            assert!(exists, "{promise} The test `{name}` does not exist.");
+        }
+    }
+    assert!(promises > 30, "{promises}");
+}
