@@ -14,7 +14,7 @@ use crate::types;
 #[non_exhaustive]
 pub enum Error {
     /// The backend answered with an error status.
-    #[error("the backend answered {status}: {message}")]
+    #[error("the backend answered {status}: {message}{}", doubt(*unconfirmed))]
     #[non_exhaustive]
     Api {
         /// The HTTP status of the answer.
@@ -23,16 +23,26 @@ pub enum Error {
         message: String,
         /// The delay before the next attempt that the backend asks for (`Retry-After`).
         retry_after: Option<Duration>,
+        /// Whether the backend may have acted on the request nevertheless, and would act again if it
+        /// were repeated.
+        unconfirmed: bool,
     },
+    /// The answer to a request was lost or cannot be used. The backend may have acted on the request,
+    /// and would act again if it were repeated.
+    #[error("the request was sent, but has no usable answer, so it may have taken effect: {0}")]
+    Unconfirmed(String),
     /// The backend could not be reached, or the connection broke.
     #[error("no connection to the backend: {0}")]
     Connection(String),
-    /// The backend sent nothing for longer than the timeout.
+    /// The backend was silent or slow for longer than the timeout.
     #[error("the backend was silent for too long: {0}")]
     Timeout(String),
     /// The backend's answer does not follow the API document.
     #[error("the backend's answer is invalid: {0}")]
     Protocol(String),
+    /// The server at the backend's URL answers with web pages.
+    #[error("{0}, so this is not a Contree API; check the URL")]
+    NotContree(String),
     /// Reading or writing a local file failed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -81,9 +91,31 @@ impl Error {
         self.status() == Some(StatusCode::NOT_FOUND)
     }
 
+    /// Whether the backend may have acted on the failed request, although repeating it would have a
+    /// second effect.
+    ///
+    /// It is true only for requests that are not safe to repeat, such as the start of a run. Look
+    /// for the effect before you send such a request again.
+    pub fn is_unconfirmed(&self) -> bool {
+        match self {
+            Self::Unconfirmed(_) => true,
+            Self::Api { unconfirmed, .. } => *unconfirmed,
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+/// The end of the message of an answer after which the request may have taken effect.
+fn doubt(unconfirmed: bool) -> &'static str {
+    if unconfirmed {
+        "; the request may have taken effect nevertheless"
+    } else {
+        ""
     }
 }
 

@@ -43,10 +43,15 @@
 //! # Guarantees
 //! - Failed requests are retried where that is safe, with growing delays or after the backend's
 //!   `Retry-After`.
-//! - Reads, tags, cancels and uploads are retried after connection failures and server errors.
-//!   Other requests are retried only if the backend reports that it has not acted on them.
-//! - A command is never started twice.
-//! - A broken event stream resumes after the last event received.
+//! - Reads, tags, cancels and uploads are retried after connection failures and server errors, also
+//!   if the answer breaks off. Other requests are retried only if no connection was made, or if the
+//!   backend reports that it has not acted on them.
+//! - A command is never started twice. If its start may have taken effect although the answer was
+//!   lost, [`Error::is_unconfirmed`] says so.
+//! - A broken event stream resumes after the last event received, and the content of a file after
+//!   the last byte.
+//! - Every call has a time limit, and every answer but a file's content a limit of size; see
+//!   [`Backend`] and `docs/reliability.md`.
 //! - An error keeps the status of the answer, whatever the body, and shows no credentials.
 //!
 //! # Features

@@ -23,6 +23,11 @@ use crate::Error;
 /// The address is `https://HOST/…`, `http://` to this machine, or `unix:PATH`. The `Debug` output
 /// and the errors of a backend never show the token.
 ///
+/// Three time limits bound every call:
+/// [`with_connect_timeout`](Self::with_connect_timeout),
+/// [`with_idle_timeout`](Self::with_idle_timeout) and
+/// [`with_call_timeout`](Self::with_call_timeout).
+///
 /// ```
 /// use contree::Backend;
 ///
@@ -38,9 +43,21 @@ pub struct Backend {
     token: Option<String>,
     project: Option<String>,
     identity: Option<String>,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
+    /// The path to connect to instead of a unix socket's own path.
+    socket: Option<PathBuf>,
+    timeouts: Timeouts,
     retry: RetryPolicy,
+}
+
+/// The time limits of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeouts {
+    /// The limit for opening a connection.
+    pub(crate) connect: Duration,
+    /// The limit for the silence of a backend.
+    pub(crate) idle: Duration,
+    /// The limit for a call with all its retries.
+    pub(crate) call: Duration,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -67,8 +84,12 @@ impl Backend {
             token: None,
             project: None,
             identity: None,
-            connect_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(90),
+            socket: None,
+            timeouts: Timeouts {
+                connect: Duration::from_secs(10),
+                idle: Duration::from_secs(90),
+                call: Duration::from_secs(120),
+            },
             retry: RetryPolicy::default(),
         })
     }
@@ -96,20 +117,39 @@ impl Backend {
         self
     }
 
+    /// Sets another path that leads to the unix socket. Users see the socket's own path.
+    #[allow(dead_code, reason = "used by the embedded engine, which is a feature")]
+    pub(crate) fn with_socket(mut self, path: &Path) -> Self {
+        self.socket = Some(path.to_owned());
+        self
+    }
+
     /// Sets the time limit for opening a connection; the default is 10 s.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.timeouts.connect = timeout;
         self
     }
 
     /// Sets the idle timeout of answers and streams; the default is 90 s.
     ///
-    /// If the backend sends nothing for that time, the connection counts as broken. A whole answer
-    /// has no time limit.
+    /// If the backend sends nothing for that time, the connection counts as broken. The same holds
+    /// if it sends less than 8 KiB of a file, of an archive or of one event in that time. For an
+    /// upload, it is the longest time without progress.
     #[must_use]
     pub fn with_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
+        self.timeouts.idle = timeout;
+        self
+    }
+
+    /// Sets the time limit of a call with all its retries; the default is 120 s.
+    ///
+    /// The delays that the backend asks for with `Retry-After` are added to it. A call that returns
+    /// a stream ends when the stream begins. Uploads have no such limit, since their time depends
+    /// on their size.
+    #[must_use]
+    pub fn with_call_timeout(mut self, timeout: Duration) -> Self {
+        self.timeouts.call = timeout;
         self
     }
 
@@ -153,8 +193,14 @@ impl Backend {
         &self.address
     }
 
-    pub(crate) fn timeouts(&self) -> (Duration, Duration) {
-        (self.connect_timeout, self.idle_timeout)
+    /// The path that leads to the unix socket, if it is not the address itself.
+    #[cfg_attr(not(unix), allow(dead_code, reason = "only unix has such sockets"))]
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
+    }
+
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.timeouts
     }
 
     pub(crate) fn retry(&self) -> &RetryPolicy {

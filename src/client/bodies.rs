@@ -2,30 +2,45 @@
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
 };
 use reqwest::{Response, ResponseBuilderExt as _};
 use serde_json::Value;
+use tokio::time::Instant;
 
+use super::answers::until;
 use crate::types;
 
 /// Maximum number of bytes that are read of an error body.
 const LIMIT: usize = 256 * 1024;
 
-/// Replaces the body of an error response with an `Error` in JSON.
+/// The header that marks a response to a request on which the backend has or may have acted.
+pub(super) const UNCONFIRMED: HeaderName = HeaderName::from_static("contree-unconfirmed");
+
+/// Replaces the body of an error response with an `Error` in JSON. The body is read until
+/// `deadline`. If `unconfirmed`, the response gets the mark [`UNCONFIRMED`].
 ///
 /// Otherwise the generated client would report a decoding error and lose the status.
-pub(super) async fn normalise(mut response: Response) -> Response {
+pub(super) async fn normalise(
+    mut response: Response,
+    unconfirmed: bool,
+    deadline: Option<Instant>,
+) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
+        let headers = response.headers_mut();
+        headers.remove(UNCONFIRMED);
+        if unconfirmed {
+            headers.insert(UNCONFIRMED, HeaderValue::from_static("1"));
+        }
         return response;
     }
     let url = response.url().clone();
     let headers = response.headers().clone();
     let mut body = BytesMut::new();
-    // If the body breaks off, the received part is used.
-    while let Ok(Some(chunk)) = response.chunk().await {
+    // If the body breaks off or takes too long, the received part is used.
+    while let Some(Ok(Some(chunk))) = until(deadline, response.chunk()).await {
         body.extend_from_slice(&chunk);
         if body.len() > LIMIT {
             break;
@@ -39,11 +54,15 @@ pub(super) async fn normalise(mut response: Response) -> Response {
             CONTENT_ENCODING,
             CONTENT_TYPE,
             TRANSFER_ENCODING,
+            UNCONFIRMED,
         ]
         .contains(name);
         if !about_body {
             builder = builder.header(name, value);
         }
+    }
+    if unconfirmed {
+        builder = builder.header(UNCONFIRMED, HeaderValue::from_static("1"));
     }
     match builder.header(CONTENT_TYPE, "application/json").body(body) {
         Ok(response) => response.into(),
@@ -78,12 +97,37 @@ fn fallback_message(status: StatusCode, body: &[u8]) -> String {
         Ok(other) => other.to_string(),
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    let message = excerpt(&message);
+    let mut message = excerpt(&message);
     if message.is_empty() {
-        reason(status).to_owned()
-    } else {
-        message
+        message = reason(status).to_owned();
     }
+    let is_unknown_path = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status);
+    if is_unknown_path && is_page(body) {
+        message
+            .push_str("; the answer is a web page, so this may be no Contree API: check the URL");
+    }
+    message
+}
+
+/// Whether a body is a web page. JSON never begins like one.
+pub(super) fn is_page(body: &[u8]) -> bool {
+    let text = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    text.trim_ascii_start().starts_with(b"<")
+}
+
+/// Whether the headers of an answer announce a web page.
+pub(super) fn announces_page(headers: &HeaderMap) -> bool {
+    matches!(
+        media_type(headers).as_deref(),
+        Some("text/html" | "application/xhtml+xml")
+    )
+}
+
+/// The media type of an answer in lower case, without parameters.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let (name, _) = value.split_once(';').unwrap_or((value, ""));
+    Some(name.trim().to_ascii_lowercase())
 }
 
 /// The standard reason phrase of a status.
@@ -149,6 +193,11 @@ mod tests {
                 "502 Bad gateway",
             ),
             (404, "", "Not Found"),
+            (
+                404,
+                "<html><h1>Nothing here</h1>",
+                "Nothing here; the answer is a web page, so this may be no Contree API: check the URL",
+            ),
             (429, "slow down", "slow down"),
             (400, r#"{"error": "bad tag"}"#, "bad tag"),
             (400, r#"{"error": {"tag": "bad"}}"#, r#"{"tag":"bad"}"#),

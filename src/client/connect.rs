@@ -42,8 +42,7 @@ impl Client {
     /// [`Error::InvalidArgument`] for a token or project that an HTTP header cannot carry;
     /// [`Error::Connection`] if the system's certificates cannot be read.
     pub fn connect(backend: Backend) -> Result<Self, Error> {
-        let (_, idle) = backend.timeouts();
-        let http = build(&backend, Some(idle))?;
+        let http = build(&backend, Some(backend.timeouts().idle))?;
         let base = match backend.address() {
             Address::Http(_) => format!("{}/v1", backend.url()),
             Address::Unix(_) => "http://localhost/v1".to_owned(),
@@ -86,10 +85,9 @@ impl fmt::Debug for ClientState {
 }
 
 fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, Error> {
-    let (connect, _) = backend.timeouts();
     let mut builder = reqwest::Client::builder()
         .user_agent(user_agent())
-        .connect_timeout(connect)
+        .connect_timeout(backend.timeouts().connect)
         .redirect(same_origin());
     if let Some(idle) = idle {
         builder = builder.read_timeout(idle);
@@ -111,7 +109,7 @@ fn build(backend: &Backend, idle: Option<Duration>) -> Result<reqwest::Client, E
             // Connecting is cheap, while an idle connection to an engine in this process costs two
             // descriptors.
             .pool_max_idle_per_host(MAX_IDLE_UNIX_CONNECTIONS)
-            .unix_socket(path.as_path()),
+            .unix_socket(backend.socket().unwrap_or(path)),
         #[cfg(not(unix))]
         Address::Unix(_) => {
             return Err(Error::InvalidArgument(

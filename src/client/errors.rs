@@ -5,7 +5,8 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use progenitor_client::{Error as Generated, ResponseValue};
 
-use super::bodies::{excerpt, reason};
+use super::answers::AnswerError;
+use super::bodies::{UNCONFIRMED, excerpt, is_page, reason};
 use super::retry::retry_after;
 use crate::{Error, types};
 
@@ -32,12 +33,34 @@ pub(super) fn api(
         status,
         message: message.into(),
         retry_after,
+        unconfirmed: false,
     }
+}
+
+/// The error of a server that answers with web pages.
+pub(super) fn not_contree(body: &[u8]) -> Error {
+    let text = excerpt(&String::from_utf8_lossy(body));
+    Error::NotContree(match text.as_str() {
+        "" => "the answer is a web page".to_owned(),
+        text => format!("the answer is a web page (`{text}`)"),
+    })
 }
 
 impl From<reqwest::Error> for Error {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
+        match AnswerError::find(&error) {
+            Some(found @ (AnswerError::TimedOut(_) | AnswerError::TooSlow(_))) => {
+                return Self::Timeout(found.to_string());
+            }
+            Some(found @ AnswerError::TooLong(_)) => return Self::Protocol(found.to_string()),
+            Some(AnswerError::Unconfirmed(lost)) => {
+                return Self::Unconfirmed(
+                    AnswerError::find(lost).map_or_else(|| chain(lost), ToString::to_string),
+                );
+            }
+            None => {}
+        }
         let text = chain(&error);
         if error.is_timeout() {
             Self::Timeout(text)
@@ -70,11 +93,12 @@ impl ErrorBody for () {
 
 fn api_error<E: ErrorBody>(answer: &ResponseValue<E>) -> Error {
     let status = answer.status();
-    api(
+    Error::Api {
         status,
-        answer.message(status),
-        retry_after(answer.headers()),
-    )
+        message: answer.message(status),
+        retry_after: retry_after(answer.headers()),
+        unconfirmed: answer.headers().contains_key(UNCONFIRMED),
+    }
 }
 
 fn unexpected_status(status: StatusCode, headers: &HeaderMap) -> Error {
@@ -94,6 +118,14 @@ fn unexpected_status(status: StatusCode, headers: &HeaderMap) -> Error {
             None,
         );
     }
+    if status.is_success() {
+        let text = format!("the API has no answer `{status}` to this request");
+        return if headers.contains_key(UNCONFIRMED) {
+            Error::Unconfirmed(text)
+        } else {
+            Error::NotContree(text)
+        };
+    }
     api(status, reason(status), retry_after(headers))
 }
 
@@ -106,6 +138,7 @@ fn from_generated<E: ErrorBody>(error: Generated<E>) -> Error {
         Generated::UnexpectedResponse(answer) => {
             unexpected_status(answer.status(), answer.headers())
         }
+        Generated::InvalidResponsePayload(body, _) if is_page(&body) => not_contree(&body),
         Generated::InvalidResponsePayload(body, error) => {
             let excerpt = excerpt(&String::from_utf8_lossy(&body));
             Error::Protocol(format!("{error}, in `{excerpt}`"))

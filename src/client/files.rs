@@ -30,7 +30,7 @@ impl Client {
     /// Uploads a file and returns its record. Content that the backend already has is not sent.
     ///
     /// The file is read twice, first to compute its hash, and never held in memory as a whole. A
-    /// failed upload starts again at the beginning of the file.
+    /// failed upload starts again at the beginning of the file, after a time-out only once.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read. [`Error::FileChanged`] if it changes between the
@@ -116,6 +116,7 @@ impl Client {
         mut look_up: bool,
     ) -> Result<types::FileResponse, Error> {
         let mut delays = self.backend().retry().delays();
+        let mut timed_out = false;
         loop {
             // A failed upload may have arrived nevertheless.
             if std::mem::replace(&mut look_up, true)
@@ -128,7 +129,9 @@ impl Client {
                 Err(error) => error,
             };
             let requested = match &error {
-                Error::Connection(_) | Error::Timeout(_) => None,
+                Error::Connection(_) => None,
+                // A backend that stays silent would cost the idle timeout at each attempt.
+                Error::Timeout(_) if !std::mem::replace(&mut timed_out, true) => None,
                 Error::Api {
                     status,
                     retry_after,
@@ -148,7 +151,7 @@ impl Client {
         let progress = Arc::new(UploadProgress::default());
         let body = content.body(&progress).await?;
         let sending = pin!(self.upload_file().body(body).send());
-        let (_, idle) = self.backend().timeouts();
+        let idle = self.backend().timeouts().idle;
         let result = match future::select(sending, pin!(progress.wait_for_stall(idle))).await {
             Either::Left((result, _)) => result.map_err(Error::from),
             Either::Right(_) => Err(Error::Timeout(format!(

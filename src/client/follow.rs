@@ -6,12 +6,15 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http::StatusCode;
 use progenitor_client::ByteStream;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
-    errors::api,
+    answers::{AnswerError, MIN_PACE, until},
+    bodies::announces_page,
+    errors::{api, not_contree},
     events::Event,
-    sse::{SseDecoder, SseFrame},
+    sse::{FrameTooLong, SseDecoder, SseFrame},
 };
 use crate::{Client, Error, backend::Delays};
 
@@ -68,6 +71,59 @@ struct Follower {
 struct EventConnection {
     bytes: ByteStream,
     decoder: SseDecoder,
+    /// The longest time in which [`MIN_PACE`] bytes of an incomplete frame must arrive.
+    period: Duration,
+    /// The start of the current period and the number of bytes that arrived in it, within a frame.
+    pace: Option<(Instant, u64)>,
+}
+
+impl EventConnection {
+    fn new(bytes: ByteStream, period: Duration) -> Self {
+        Self {
+            bytes,
+            decoder: SseDecoder::default(),
+            period,
+            pace: None,
+        }
+    }
+
+    /// Returns the next frame. The inner error is a broken connection; the outer one is final.
+    async fn next(&mut self) -> Result<Result<SseFrame, Error>, Error> {
+        loop {
+            let frame = self.decoder.next();
+            let frame = frame.map_err(|FrameTooLong| {
+                Error::Protocol("an event of the event stream is too long".into())
+            })?;
+            if let Some(frame) = frame {
+                self.pace = None;
+                return Ok(Ok(frame));
+            }
+            // Between frames, the stream may be silent but for comments.
+            self.pace = match self.pace {
+                _ if !self.decoder.is_within_frame() => None,
+                Some((since, bytes)) if bytes < MIN_PACE => Some((since, bytes)),
+                _ => Some((Instant::now(), 0)),
+            };
+            let end = self.pace.map(|(since, _)| since + self.period);
+            let chunk: Bytes = match until(end, self.bytes.next()).await {
+                Some(Some(Ok(chunk))) => chunk,
+                Some(Some(Err(error))) => return Ok(Err(error.into())),
+                Some(None) => {
+                    return Ok(Err(Error::Connection(
+                        "the event stream ended before the operation".into(),
+                    )));
+                }
+                None => {
+                    let slow = AnswerError::TooSlow(self.period).to_string();
+                    return Ok(Err(Error::Timeout(slow)));
+                }
+            };
+            if let Some((_, bytes)) = &mut self.pace {
+                *bytes += chunk.len() as u64;
+            }
+            self.decoder.push(&chunk);
+        }
+    }
 }
 
 impl Follower {
@@ -107,25 +163,7 @@ impl Follower {
         let Some(connection) = &mut self.connection else {
             return Err(Error::Protocol("the event stream is not open".into()));
         };
-        loop {
-            if let Some(frame) = connection.decoder.next() {
-                return Ok(Ok(frame));
-            }
-            let chunk: Bytes = match connection.bytes.next().await {
-                Some(Ok(chunk)) => chunk,
-                Some(Err(error)) => return Ok(Err(error.into())),
-                None => {
-                    return Ok(Err(Error::Connection(
-                        "the event stream ended before the operation".into(),
-                    )));
-                }
-            };
-            if connection.decoder.push(&chunk).is_err() {
-                return Err(Error::Protocol(
-                    "a line of the event stream is too long".into(),
-                ));
-            }
-        }
+        connection.next().await
     }
 
     /// Opens the stream after the last event.
@@ -146,11 +184,10 @@ impl Follower {
                 request = request.last_event_id(last);
             }
             let error = match request.send().await {
+                Ok(answer) if announces_page(answer.headers()) => return Err(not_contree(b"")),
                 Ok(answer) => {
-                    return Ok(EventConnection {
-                        bytes: answer.into_inner(),
-                        decoder: SseDecoder::default(),
-                    });
+                    let period = self.client.backend().timeouts().idle;
+                    return Ok(EventConnection::new(answer.into_inner(), period));
                 }
                 Err(error) => Error::from(error),
             };

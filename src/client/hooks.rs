@@ -1,4 +1,5 @@
-//! Hooks around every request: credentials, retries, and bodies of error responses.
+//! Hooks around every request: credentials, retries, limits of time and size, and bodies of error
+//! responses.
 
 use http::{
     HeaderValue, Method, StatusCode,
@@ -7,12 +8,18 @@ use http::{
 use http_body::Body as _;
 use progenitor_client::{ClientHooks, ClientInfo as _, Error, OperationInfo};
 use reqwest::{Request, Response};
+use tokio::time::Instant;
 
 use super::{
-    ClientState, bodies,
-    retry::{calls_for_retry, is_repeatable, retry_after},
+    ClientState,
+    answers::{AnswerError, Reception, until},
+    bodies,
+    retry::{calls_for_retry, is_repeatable, may_have_acted, retry_after},
 };
 use crate::api::Client;
+
+/// The operation that uploads a file. It has its own retries and its own limit of time.
+const UPLOAD: &str = "upload_file";
 
 impl ClientHooks<ClientState> for Client {
     async fn pre<E>(&self, request: &mut Request, info: &OperationInfo) -> Result<(), Error<E>> {
@@ -33,50 +40,73 @@ impl ClientHooks<ClientState> for Client {
             headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         }
         // The HTTP library omits this header for an empty body, and some servers require it.
-        if info.operation_id == "upload_file" && empty {
+        if info.operation_id == UPLOAD && empty {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
         }
         Ok(())
     }
 
     async fn exec(&self, mut request: Request, info: &OperationInfo) -> reqwest::Result<Response> {
+        let backend = &self.inner().backend;
         let http = match info.operation_id {
-            "upload_file" => self.inner().upload_client(self.client()),
+            UPLOAD => self.inner().upload_client(self.client()),
             _ => self.client().clone(),
         };
+        let reception = Reception::of(info.operation_id);
         let repeatable = is_repeatable(info.operation_id, request.method());
         let head = request.method() == Method::HEAD;
-        let mut delays = self.inner().backend.retry().delays();
+        let timeouts = backend.timeouts();
+        let mut deadline = (info.operation_id != UPLOAD).then(|| Instant::now() + timeouts.call);
+        let mut delays = backend.retry().delays();
         // Whether an earlier attempt may have taken effect although its answer was an error or was
         // lost.
         let mut may_have_taken_effect = false;
         loop {
             // A streamed body cannot be sent twice.
             let copy = request.try_clone();
-            let result = http.execute(request).await;
+            let attempt = async {
+                let answer = http.execute(request).await?;
+                if answer.status().is_success() {
+                    reception.receive(answer, timeouts.idle).await
+                } else {
+                    Ok(answer)
+                }
+            };
+            let result = match until(deadline, attempt).await {
+                Some(result) => result,
+                None => Err(AnswerError::TimedOut(timeouts.call).into_http().await),
+            };
             let (retry, requested) = match &result {
                 Ok(answer) => (
                     calls_for_retry(info.operation_id, repeatable, answer.status()),
                     retry_after(answer.headers()),
                 ),
                 Err(error) => (
-                    repeatable && !error.is_builder() && !error.is_redirect(),
+                    info.operation_id != UPLOAD && is_worth_repeating(error, repeatable),
                     None,
                 ),
             };
             if retry
                 && let Some(next) = copy
                 && let Some(delay) = delays.next(requested)
+                && extend(&mut deadline, delay, requested.is_some())
             {
                 may_have_taken_effect |= result
                     .as_ref()
-                    .map_or(true, |answer| answer.status().is_server_error());
+                    .map_or_else(was_sent, |answer| answer.status().is_server_error());
                 drop(result);
                 tokio::time::sleep(delay).await;
                 request = next;
                 continue;
             }
-            let answer = result?;
+            let has_second_effect = !repeatable && info.operation_id != UPLOAD;
+            let answer = match result {
+                Err(error) if has_second_effect && was_sent(&error) => {
+                    let lost = AnswerError::Unconfirmed(error.without_url());
+                    return Err(lost.into_http().await);
+                }
+                result => result?,
+            };
             // An earlier attempt may have cancelled the operation: the conflict counts as success.
             let conflict =
                 info.operation_id == "cancel_operation" && answer.status() == StatusCode::CONFLICT;
@@ -86,11 +116,36 @@ impl ClientHooks<ClientState> for Client {
             {
                 return Ok(accepted);
             }
-            return Ok(if head {
-                answer
-            } else {
-                bodies::normalise(answer).await
-            });
+            if head {
+                return Ok(answer);
+            }
+            let acted = answer.status().is_success() && !bodies::announces_page(answer.headers());
+            let unconfirmed = has_second_effect && (acted || may_have_acted(answer.status()));
+            return Ok(bodies::normalise(answer, unconfirmed, deadline).await);
         }
     }
+}
+
+/// Whether a request that failed with `error` is sent again.
+fn is_worth_repeating(error: &reqwest::Error, repeatable: bool) -> bool {
+    // The same answer would be as long again.
+    let too_long = matches!(AnswerError::find(error), Some(AnswerError::TooLong(_)));
+    let invalid = error.is_builder() || error.is_redirect();
+    !too_long && !invalid && (repeatable || !was_sent(error))
+}
+
+/// Whether the backend may have received the request.
+fn was_sent(error: &reqwest::Error) -> bool {
+    !error.is_connect() && !error.is_builder()
+}
+
+/// Reports whether a request may wait for `delay` and be sent again. A delay that the backend asked
+/// for does not count.
+fn extend(deadline: &mut Option<Instant>, delay: std::time::Duration, requested: bool) -> bool {
+    match deadline {
+        Some(deadline) if requested => *deadline += delay,
+        Some(deadline) => return Instant::now() + delay < *deadline,
+        None => {}
+    }
+    true
 }

@@ -6,26 +6,38 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use bytes::{Buf as _, Bytes};
+use futures_util::{
+    Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
+use progenitor_client::ByteStream;
 use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
-use super::image_ref::ImageRef;
-use crate::{Client, Error, types};
+use super::{
+    bodies::{announces_page, media_type},
+    errors::not_contree,
+    image_ref::ImageRef,
+    new_file::NewFile,
+};
+use crate::{Client, Error, backend::Delays, types};
 
 /// The content of a file in an image, as a stream.
+///
+/// After a broken connection, the stream reads the file again and goes on after the last byte. It
+/// ends with an error if that does not help.
 pub struct FileStream {
     /// The file's size in bytes, if the backend announces it.
     pub size: Option<u64>,
-    stream: progenitor_client::ByteStream,
+    chunks: BoxStream<'static, Result<Bytes, Error>>,
 }
 
 impl Stream for FileStream {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.stream.poll_next_unpin(cx).map_err(Error::from)
+        self.chunks.poll_next_unpin(cx)
     }
 }
 
@@ -35,6 +47,138 @@ impl std::fmt::Debug for FileStream {
             .field("size", &self.size)
             .finish_non_exhaustive()
     }
+}
+
+/// The state of a file's stream, across its connections.
+struct FileReader {
+    client: Client,
+    image: Uuid,
+    path: String,
+    /// The file's size in bytes, if the backend announces it.
+    size: Option<u64>,
+    answer: Option<ByteStream>,
+    /// Number of bytes returned so far.
+    position: u64,
+    /// Number of bytes of the current answer that were returned from an earlier one.
+    skip: u64,
+    delays: Delays,
+    timed_out: bool,
+}
+
+impl FileReader {
+    /// Sends the request for the file. The request hooks already retry, so an error is final.
+    async fn open(client: Client, image: Uuid, path: String) -> Result<Self, Error> {
+        let (size, answer) = request(&client, image, &path).await?;
+        Ok(Self {
+            delays: client.backend().retry().delays(),
+            client,
+            image,
+            path,
+            size,
+            answer: Some(answer),
+            position: 0,
+            skip: 0,
+            timed_out: false,
+        })
+    }
+
+    /// Returns the next bytes, or `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            let answer = match &mut self.answer {
+                Some(answer) => answer,
+                None => {
+                    let (size, answer) = request(&self.client, self.image, &self.path).await?;
+                    if size != self.size {
+                        return Err(Error::Protocol(format!(
+                            "{} has another size than before",
+                            self.path
+                        )));
+                    }
+                    self.skip = self.position;
+                    self.answer.insert(answer)
+                }
+            };
+            let broken = match answer.next().await {
+                Some(Ok(mut chunk)) => {
+                    let skipped = chunk
+                        .len()
+                        .min(usize::try_from(self.skip).unwrap_or(usize::MAX));
+                    chunk.advance(skipped);
+                    self.skip -= skipped as u64;
+                    if chunk.is_empty() {
+                        continue;
+                    }
+                    self.position += chunk.len() as u64;
+                    return Ok(Some(chunk));
+                }
+                None if self.skip == 0 && self.size.is_none_or(|size| size == self.position) => {
+                    return Ok(None);
+                }
+                None => Error::Connection(format!(
+                    "only {} bytes of the file arrived",
+                    self.position - self.skip
+                )),
+                Some(Err(error)) => error.into(),
+            };
+            self.answer = None;
+            let is_worth_repeating = match broken {
+                Error::Connection(_) => true,
+                // A backend that stays silent would cost the idle timeout at each attempt.
+                Error::Timeout(_) => !std::mem::replace(&mut self.timed_out, true),
+                _ => false,
+            };
+            match self.delays.next(None) {
+                Some(delay) if is_worth_repeating => tokio::time::sleep(delay).await,
+                _ => return Err(broken),
+            }
+        }
+    }
+
+    /// Turns the reader into a stream.
+    fn stream(self) -> FileStream {
+        let size = self.size;
+        let chunks = stream::unfold(Some(self), |reader| async move {
+            let mut reader = reader?;
+            match reader.next().await {
+                Ok(Some(chunk)) => Some((Ok(chunk), Some(reader))),
+                Ok(None) => None,
+                Err(error) => Some((Err(error), None)),
+            }
+        });
+        FileStream {
+            size,
+            chunks: chunks.boxed(),
+        }
+    }
+}
+
+/// Requests a file, and returns its announced size and its content.
+async fn request(
+    client: &Client,
+    image: Uuid,
+    path: &str,
+) -> Result<(Option<u64>, ByteStream), Error> {
+    let answer = client
+        .inspect_image_download()
+        .image_uuid(image)
+        .path(path)
+        .send()
+        .await?;
+    let kind = media_type(answer.headers());
+    let is_file = matches!(
+        kind.as_deref(),
+        None | Some("application/octet-stream" | "text/plain")
+    );
+    // A backend may announce the file's own type. The image's record tells whether it is a backend.
+    if !is_file && client.resolve(&ImageRef::Uuid(image)).await?.uuid != Some(image) {
+        let kind = kind.unwrap_or_default();
+        return Err(match announces_page(answer.headers()) {
+            true => not_contree(b""),
+            false => Error::NotContree(format!("the answer is of type `{kind}`")),
+        });
+    }
+    Ok((answer.content_length(), answer.into_inner()))
 }
 
 impl Client {
@@ -54,24 +198,19 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Api`] with 404 if there is no such file, 422 if it is not a regular one.
+    /// [`Error::NotContree`] if the server answers with a web page of its own.
     pub async fn read(&self, image: Uuid, path: &str) -> Result<FileStream, Error> {
-        let answer = self
-            .inspect_image_download()
-            .image_uuid(image)
-            .path(path)
-            .send()
-            .await?;
-        Ok(FileStream {
-            size: answer.content_length(),
-            stream: answer.into_inner(),
-        })
+        let reader = FileReader::open(self.clone(), image, path.to_owned()).await?;
+        Ok(reader.stream())
     }
 
     /// Copies a file of an image to `destination` and returns its size in bytes.
     ///
-    /// - The file appears only once it is complete: it is written under a temporary name in the
-    ///   same directory and then renamed.
-    /// - After a broken connection, the download starts again at the beginning of the file.
+    /// - The file appears only once it is complete. Until then it has no name, so that a killed
+    ///   process leaves nothing behind. On a filesystem without such files it has a temporary name
+    ///   in the same directory. The next download to the directory removes it, if the process was
+    ///   killed.
+    /// - After a broken connection, the download goes on after the last byte.
     /// - Missing directories are created.
     /// - `mode` is the permissions of the new file before the umask; the default is 0666.
     /// - If `destination` is a symbolic link, its target is replaced.
@@ -107,19 +246,8 @@ impl Client {
         tokio::fs::create_dir_all(directory)
             .await
             .map_err(Error::io(directory))?;
-        let mut delays = self.backend().retry().delays();
-        loop {
-            let content = self.read(image, path).await?;
-            let error = match fetch(content, directory, destination, mode).await {
-                Ok(size) => return Ok(size),
-                Err(error @ (Error::Connection(_) | Error::Timeout(_))) => error,
-                Err(error) => return Err(error),
-            };
-            match delays.next(None) {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => return Err(error),
-            }
-        }
+        let content = self.read(image, path).await?;
+        fetch(content, directory, destination, mode).await
     }
 }
 
@@ -148,9 +276,8 @@ async fn fetch(
     destination: &Path,
     mode: Option<u32>,
 ) -> Result<u64, Error> {
-    let temporary = temporary(directory, mode).map_err(Error::io(directory))?;
-    let file = temporary.reopen().map_err(Error::io(destination))?;
-    let mut file = tokio::fs::File::from_std(file);
+    let new = NewFile::create(directory, mode).map_err(Error::io(directory))?;
+    let mut file = tokio::fs::File::from_std(new.writer().map_err(Error::io(directory))?);
     let mut size = 0;
     while let Some(chunk) = content.next().await {
         let chunk = chunk?;
@@ -160,26 +287,7 @@ async fn fetch(
             .map_err(Error::io(destination))?;
     }
     file.flush().await.map_err(Error::io(destination))?;
-    if content.size.is_some_and(|announced| announced != size) {
-        return Err(Error::Connection(format!(
-            "only {size} bytes of the file arrived"
-        )));
-    }
-    temporary
-        .persist(destination)
-        .map_err(|error| Error::io(destination)(error.error))?;
+    drop(file);
+    new.publish(destination).map_err(Error::io(destination))?;
     Ok(size)
-}
-
-fn temporary(directory: &Path, mode: Option<u32>) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".contree-");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(mode.unwrap_or(0o666)));
-    }
-    #[cfg(not(unix))]
-    let _ = mode;
-    builder.tempfile_in(directory)
 }

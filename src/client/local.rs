@@ -43,6 +43,7 @@ impl Client {
             .await
             .map_err(|error| Error::Engine(error.to_string()))?;
         let backend = Backend::new(&format!("unix:{}", engine.socket().display()))?
+            .with_socket(engine.own_socket())
             .with_identity(engine.store());
         Ok(Self::connect(backend)?.with_guard(Arc::new(engine)))
     }

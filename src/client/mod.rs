@@ -2,6 +2,7 @@
 
 pub mod events;
 
+mod answers;
 mod bodies;
 mod connect;
 mod errors;
@@ -12,6 +13,7 @@ mod image_ref;
 mod images;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod local;
+mod new_file;
 mod outcome;
 mod retry;
 mod runs;

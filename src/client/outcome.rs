@@ -39,6 +39,9 @@ pub struct Outcome {
     pub resources: Option<types::EventResources>,
 }
 
+/// Maximum number of bytes that are recorded of a stream. The API records at most 10 MiB.
+const MAX_RECORDED: usize = 64 * 1024 * 1024;
+
 /// A recorded stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,9 +57,11 @@ pub struct CapturedStream {
 
 impl CapturedStream {
     fn push(&mut self, chunk: &Chunk) {
-        self.bytes.extend_from_slice(&chunk.bytes);
-        self.total = self.total.max(self.bytes.len() as u64);
-        self.truncated |= chunk.truncated;
+        let room = MAX_RECORDED.saturating_sub(self.bytes.len());
+        let (recorded, dropped) = chunk.bytes.split_at(room.min(chunk.bytes.len()));
+        self.bytes.extend_from_slice(recorded);
+        self.total = self.total.max(self.bytes.len() as u64) + dropped.len() as u64;
+        self.truncated |= chunk.truncated || !dropped.is_empty();
     }
 
     fn mark_truncated(&mut self, data: &types::EventDataTruncated) {
@@ -240,6 +245,22 @@ mod tests {
         assert!(matches!(outcome(record.clone()), Err(Error::Protocol(_))));
         record["status"] = json!("CANCELLED");
         assert_eq!(outcome(record).unwrap().exit_code, None);
+    }
+
+    #[test]
+    fn output_without_end_is_truncated() {
+        let mut stream = CapturedStream::default();
+        let chunk = Chunk {
+            bytes: vec![b'x'; MAX_RECORDED / 2 + 1].into(),
+            truncated: false,
+        };
+        stream.push(&chunk);
+        assert!(!stream.truncated);
+        stream.push(&chunk);
+        stream.push(&chunk);
+        assert_eq!(stream.bytes.len(), MAX_RECORDED);
+        assert_eq!(stream.total, 3 * chunk.bytes.len() as u64);
+        assert!(stream.truncated);
     }
 
     #[test]

@@ -28,6 +28,15 @@ pub(super) fn is_repeatable(operation_id: &str, method: &Method) -> bool {
     safe.contains(method) && operation_id != "operation_subprocess_kill"
 }
 
+/// Whether the backend may have acted on a request that failed with this status.
+pub(super) fn may_have_acted(status: StatusCode) -> bool {
+    let refused = [
+        StatusCode::NOT_IMPLEMENTED,
+        StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+    ];
+    status.is_server_error() && !refused.contains(&status)
+}
+
 /// Whether a request is retried after an answer with this status.
 pub(super) fn calls_for_retry(operation_id: &str, repeatable: bool, status: StatusCode) -> bool {
     match status {
@@ -35,9 +44,8 @@ pub(super) fn calls_for_retry(operation_id: &str, repeatable: bool, status: Stat
         StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => true,
         // The log is being completed.
         StatusCode::GONE => operation_id == "get_operation_events",
-        // The answer would be the same again.
-        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
-        status => repeatable && status.is_server_error(),
+        // With 501 and 505, the answer would be the same again.
+        status => repeatable && may_have_acted(status),
     }
 }
 

@@ -31,18 +31,20 @@ impl Client {
     /// [`follow`](Self::follow).
     ///
     /// # Errors
-    /// The request is not retried after an [`Error::Connection`] or a 503, since the command may be
-    /// running.
+    /// If [`Error::is_unconfirmed`], the command may be running, so the request is not retried. The
+    /// newest operations ([`list_operations`](Self::list_operations)) show whether it is.
     pub async fn start(&self, request: types::InstanceSpawnRequest) -> Result<Run, Error> {
-        let answer = self
-            .spawn_instance()
-            .body(request)
-            .send()
-            .await?
+        let answer = self.spawn_instance().body(request).send().await;
+        let answer = answer
+            .map_err(|error| match Error::from(error) {
+                // The backend reported a success that cannot be read.
+                Error::Protocol(text) => Error::Unconfirmed(text),
+                error => error,
+            })?
             .into_inner();
-        let operation = answer.uuid.ok_or_else(|| {
-            Error::Protocol("the backend started a run but returned no uuid".into())
-        })?;
+        let operation = answer
+            .uuid
+            .ok_or_else(|| Error::Unconfirmed("the answer has no uuid".into()))?;
         Ok(Run {
             operation,
             image: answer.image,

@@ -41,6 +41,9 @@ pub enum ToolError {
     /// The backend failed: retry.
     #[error(transparent)]
     BackendFailed(ErrorDetails),
+    /// The backend may have acted on a request that must not be repeated blindly: look first.
+    #[error(transparent)]
+    Unconfirmed(ErrorDetails),
     /// The backend refused the request, or its answer cannot be used.
     #[error(transparent)]
     BackendRefused(ErrorDetails),
@@ -142,7 +145,10 @@ impl ToolError {
     /// Reports whether the backend or the network is at fault, not the request.
     #[must_use]
     pub fn is_backend_fault(&self) -> bool {
-        matches!(self, Self::BackendFailed(_) | Self::Unreachable(_))
+        matches!(
+            self,
+            Self::BackendFailed(_) | Self::Unreachable(_) | Self::Unconfirmed(_)
+        )
     }
 
     /// Reports whether the named thing does not exist.
@@ -167,6 +173,17 @@ impl ToolError {
     pub(super) fn and_hint(mut self, more: impl fmt::Display) -> Self {
         self.details_mut().add_hint(&more);
         self
+    }
+
+    /// Adds a hint to the error of a request that the backend may have carried out nevertheless, and
+    /// that is safe to repeat. `effect` is a sentence that says what may have happened.
+    pub(super) fn safe_to_repeat(self, effect: &str) -> Self {
+        match self {
+            Self::Unreachable(_) | Self::BackendFailed(_) => {
+                self.and_hint(format_args!("{effect} The same call is safe to repeat."))
+            }
+            error => error,
+        }
     }
 
     /// Exempts the message from shortening, because the caller chose the bound of its length.
@@ -202,6 +219,7 @@ impl ToolError {
             | Self::NoBackend(details)
             | Self::Unreachable(details)
             | Self::BackendFailed(details)
+            | Self::Unconfirmed(details)
             | Self::BackendRefused(details)
             | Self::OperationFailed(details)
             | Self::StillRunning(details)
@@ -222,6 +240,7 @@ impl ToolError {
             | Self::NoBackend(details)
             | Self::Unreachable(details)
             | Self::BackendFailed(details)
+            | Self::Unconfirmed(details)
             | Self::BackendRefused(details)
             | Self::OperationFailed(details)
             | Self::StillRunning(details)
@@ -236,10 +255,11 @@ impl From<Error> for ToolError {
     fn from(error: Error) -> Self {
         let status = error.status().map(|status| status.as_u16());
         let variant = match &error {
-            Error::Connection(_) | Error::Timeout(_) => Self::Unreachable,
+            error if error.is_unconfirmed() => Self::Unconfirmed,
+            Error::Connection(_) | Error::Timeout(_) | Error::NotContree(_) => Self::Unreachable,
             Error::Api { status, .. } if *status == 404 => Self::NotFound,
             Error::Api { status, .. } if status.is_server_error() => Self::BackendFailed,
-            Error::Api { .. } | Error::Protocol(_) => Self::BackendRefused,
+            Error::Api { .. } | Error::Protocol(_) | Error::Unconfirmed(_) => Self::BackendRefused,
             Error::Io { .. } | Error::FileChanged { .. } => Self::LocalFile,
             Error::InvalidArgument(_) => Self::InvalidArgument,
             Error::WaitTimedOut { .. } => Self::StillRunning,
@@ -305,6 +325,7 @@ mod tests {
             status: http::StatusCode::from_u16(status).unwrap(),
             message: message.to_owned(),
             retry_after: None,
+            unconfirmed: false,
         }
     }
 

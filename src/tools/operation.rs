@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use futures_util::StreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -10,10 +11,13 @@ use super::error_details::names_remedy;
 use super::results::Operation;
 use super::{Context, OutputStream, ToolError};
 use crate::events::Payload;
-use crate::{Client, Error, OperationStatus, types};
+use crate::{Client, Error, OperationKind, OperationStatus, types};
 
 /// How long to wait for the end of a cancelled operation.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How far the clocks of this machine and of the backend may differ in a search by time.
+const CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
 
 /// Waits for an operation to end and returns its record.
 ///
@@ -53,12 +57,12 @@ impl<'a> StartedOperation<'a> {
     ///
     /// `start` always runs to its end: its answer has the id, without which the operation cannot be
     /// cancelled.
-    pub(super) async fn start<T, E>(
+    pub(super) async fn start<T>(
         client: &'a Client,
         cx: &'a Context,
-        start: impl Future<Output = Result<T, E>>,
+        start: impl Future<Output = Result<T, Error>>,
         id: impl FnOnce(&T) -> Uuid,
-    ) -> Result<(Self, T), E> {
+    ) -> Result<(Self, T), Error> {
         let started = start.await?;
         let id = id(&started);
         Ok((Self { id, client, cx }, started))
@@ -100,6 +104,41 @@ impl<'a> StartedOperation<'a> {
             ))),
             None => Err(cancelled_error(id, cancel(client, id).await)),
         }
+    }
+}
+
+/// The start of an operation whose answer may be lost.
+pub(super) struct OperationStart {
+    kind: OperationKind,
+    /// The time from which on the backend may list the operation.
+    since: DateTime<Utc>,
+}
+
+impl OperationStart {
+    /// Notes the time before the request is sent.
+    pub(super) fn now(kind: OperationKind) -> Self {
+        Self {
+            kind,
+            since: Utc::now() - CLOCK_DIFFERENCE,
+        }
+    }
+
+    /// Builds the error of the request. If the operation may run nevertheless, the hint says how to
+    /// find it. `properties` are a sentence that says how to recognise it.
+    pub(super) fn failed(&self, error: Error, properties: &str) -> ToolError {
+        // An unusable answer is one of success.
+        let is_unconfirmed = error.is_unconfirmed() || matches!(error, Error::Protocol(_));
+        let error = ToolError::from(error);
+        if !is_unconfirmed {
+            return error;
+        }
+        let kind = self.kind.as_str();
+        let since = self.since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        error.with_hint(format!(
+            "The operation may be running, so look before you repeat the call: `list_operations(type=\"{kind}\", \
+             since=\"{since}\")` lists those started since this call. {properties} If it is there, follow it with \
+             `wait_operations`. If it is not there, repeat the call."
+        ))
     }
 }
 

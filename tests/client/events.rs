@@ -170,6 +170,35 @@ async fn a_silent_stream_is_replaced_by_a_new_connection() {
 }
 
 #[tokio::test]
+async fn an_event_that_trickles_is_requested_again() {
+    let stub = Stub::tcp(|number, _| match number {
+        0 => trickle("text/event-stream", "data: x"),
+        _ => served(rest(1), false),
+    })
+    .await;
+    let client = Client::connect(impatient(&stub.url)).unwrap();
+    let (ids, output) = follow(&client).await.unwrap();
+    assert_eq!((ids.len(), output.as_str()), (4, "abc"));
+    assert_eq!(stub.count(), 2);
+}
+
+#[tokio::test]
+async fn comments_keep_a_stream_open_for_longer_than_any_limit() {
+    let stub = Stub::tcp(|number, _| {
+        assert_eq!(number, 0, "the stream must not be replaced");
+        let comments = futures_util::stream::iter(0..100).then(|_| async {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Ok::<_, std::io::Error>(":\n\n".to_owned())
+        });
+        let events = futures_util::stream::iter(rest(1).into_iter().map(Ok));
+        Response::new(axum::body::Body::from_stream(comments.chain(events)))
+    })
+    .await;
+    let client = Client::connect(impatient(&stub.url)).unwrap();
+    assert_eq!(follow(&client).await.unwrap().0, [1, 2, 3, 4]);
+}
+
+#[tokio::test]
 async fn a_stream_that_stays_broken_is_an_error() {
     let stub = Stub::tcp(|_, _| sse(&[], true)).await;
     let error = follow(&stub.client()).await.unwrap_err();

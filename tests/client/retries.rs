@@ -1,8 +1,15 @@
 //! Retries: which requests are repeated, and after which delays.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use contree::{Client, Error, types};
+use contree::{Client, Error, RetryPolicy, types};
+use futures_util::StreamExt as _;
 use serde_json::json;
 
 use crate::support::*;
@@ -103,6 +110,138 @@ async fn dropped_connections_are_made_again_for_reads() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_requested_again() {
+    let stub = Stub::tcp(|number, _| match number {
+        0 => pieces("application/json", &["{\"images\""], true),
+        1 => pieces("application/json", &[], true),
+        _ => pieces("application/json", &["{\"images\"", ": []}"], false),
+    })
+    .await;
+    let images = stub.client().list_images().send().await.unwrap();
+    assert!(images.images.is_empty());
+    assert_eq!(stub.count(), 3);
+}
+
+/// Accepts connections and never answers. Returns its URL and the number of connections.
+async fn silent_server() -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            open.push(listener.accept().await.unwrap());
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    (url, accepted)
+}
+
+#[tokio::test]
+async fn all_attempts_together_have_a_time_limit() {
+    let (url, accepted) = silent_server().await;
+    let mut retry = RetryPolicy::default();
+    retry.max_retries = 1000;
+    retry.base_delay = Duration::from_millis(1);
+    retry.max_delay = Duration::from_millis(1);
+    let client = Client::connect(impatient(&url).with_retry(retry)).unwrap();
+    let error: Error = client.list_images().send().await.unwrap_err().into();
+    assert!(matches!(error, Error::Timeout(_)), "{error}");
+    let attempts = accepted.load(Ordering::Relaxed);
+    assert!(attempts <= 5, "{attempts} attempts of 0.1 s within 0.4 s");
+
+    // The same for the start of a stream.
+    let error = client.read(IMAGE, "/x").await.unwrap_err();
+    assert!(matches!(error, Error::Timeout(_)), "{error}");
+    let events: Vec<_> = client.follow(OPERATION, None).collect().await;
+    assert!(matches!(events.as_slice(), [Err(Error::Timeout(_))]));
+}
+
+#[tokio::test]
+async fn an_answer_that_trickles_has_a_time_limit() {
+    let stub = Stub::tcp(|_, _| trickle("application/json", " ")).await;
+    let client = Client::connect(impatient(&stub.url)).unwrap();
+    let error: Error = client.list_images().send().await.unwrap_err().into();
+    assert!(matches!(error, Error::Timeout(_)), "{error}");
+    // The same for the body of an error.
+    let stub = Stub::tcp(|_, _| {
+        let mut answer = trickle("text/plain", "no ");
+        *answer.status_mut() = axum::http::StatusCode::FORBIDDEN;
+        answer
+    })
+    .await;
+    let client = Client::connect(impatient(&stub.url)).unwrap();
+    let error: Error = client.list_images().send().await.unwrap_err().into();
+    assert_eq!(error.status().unwrap().as_u16(), 403);
+    assert!(error.to_string().contains("no no"), "{error}");
+}
+
+#[tokio::test]
+async fn delays_that_the_backend_asks_for_do_not_count() {
+    let stub = Stub::tcp(|number, _| match number {
+        0 => with_retry_after(refusal(429, "slow down"), "1"),
+        _ => answer(200, json!({"images": []})),
+    })
+    .await;
+    let client = Client::connect(impatient(&stub.url)).unwrap();
+    client.list_images().send().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_connection_is_retried_for_every_request() {
+    // The port is bound, so that no other process gets it, but nothing listens on it yet.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let mut retry = RetryPolicy::default();
+    retry.base_delay = Duration::from_millis(200);
+    let client = Client::connect(backend(&url).with_retry(retry)).unwrap();
+    let start = tokio::spawn(async move { client.start(spawn()).await });
+    // The clock moves on once the first attempt has failed.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!start.is_finished(), "a start was not retried");
+    tokio::time::resume();
+    let listener = socket.listen(8).unwrap();
+    let answers = axum::Router::new()
+        .fallback(|| async { answer(201, json!({"uuid": OPERATION, "image": IMAGE})) });
+    tokio::spawn(async move { axum::serve(listener, answers).await });
+    assert_eq!(start.await.unwrap().unwrap().operation, OPERATION);
+}
+
+#[tokio::test]
+async fn web_pages_are_no_answers() {
+    let page = "<!DOCTYPE html><title>Welcome</title>";
+    let stub = Stub::tcp(move |_, _| pieces("text/html", &[page], false)).await;
+    let client = stub.client();
+    let tag = types::ImageTagRequest::builder().tag("a");
+    let errors: Vec<Error> = vec![
+        client.list_images().send().await.unwrap_err().into(),
+        client.start(spawn()).await.unwrap_err(),
+        client.cancel(OPERATION).await.unwrap_err(),
+        client
+            .update_image_tag()
+            .image_uuid(IMAGE)
+            .body(tag)
+            .send()
+            .await
+            .unwrap_err()
+            .into(),
+        client.upload_bytes("x".into()).await.unwrap_err(),
+        client.read(IMAGE, "/index.html").await.unwrap_err(),
+        client
+            .follow(OPERATION, None)
+            .next()
+            .await
+            .unwrap()
+            .unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(error, Error::NotContree(_)), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_is_a_connection_error() {
     // The port is bound, so that no other process gets it, but nothing listens on it.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -110,6 +249,8 @@ async fn a_server_that_is_not_there_is_a_connection_error() {
     let url = format!("http://{}", socket.local_addr().unwrap());
     let client = Client::connect(backend(&url)).unwrap();
     let error: Error = client.list_images().send().await.unwrap_err().into();
+    assert!(matches!(error, Error::Connection(_)), "{error}");
+    let error = client.start(spawn()).await.unwrap_err();
     assert!(matches!(error, Error::Connection(_)), "{error}");
 }
 
@@ -119,11 +260,13 @@ async fn requests_that_may_have_taken_effect_are_not_repeated() {
     let client = stub.client();
     let error = client.start(spawn()).await.unwrap_err();
     assert_eq!(error.status().unwrap().as_u16(), 503);
+    assert!(error.is_unconfirmed(), "{error}");
     assert_eq!(stub.count(), 1, "a spawn");
 
     let registry = types::Registry::builder().url("docker://busybox");
     let import = types::ImageImportRequest::builder().registry(registry);
-    client.import_image().body(import).send().await.unwrap_err();
+    let error = client.import_image().body(import).send().await;
+    assert!(Error::from(error.unwrap_err()).is_unconfirmed());
     assert_eq!(stub.count(), 2, "an import");
 
     let input = types::ClosableStreamRepr::builder().value("y\n");
@@ -131,28 +274,72 @@ async fn requests_that_may_have_taken_effect_are_not_repeated() {
         .operation_subprocess_stdin()
         .operation_id(OPERATION)
         .spid(1u64);
-    stdin.body(input).send().await.unwrap_err();
+    let error = stdin.body(input).send().await.unwrap_err();
+    assert!(Error::from(error).is_unconfirmed());
     assert_eq!(stub.count(), 3, "input");
 
     let process = types::ExecSpec::builder().command("true");
     let create = client.operation_subprocess_create().operation_id(OPERATION);
-    create.body(process).send().await.unwrap_err();
+    let error = create.body(process).send().await.unwrap_err();
+    assert!(Error::from(error).is_unconfirmed());
     assert_eq!(stub.count(), 4, "a process");
 
     let kill = client
         .operation_subprocess_kill()
         .operation_id(OPERATION)
         .spid(1u64);
-    kill.send().await.unwrap_err();
+    let error = kill.send().await.unwrap_err();
+    assert!(Error::from(error).is_unconfirmed());
     assert_eq!(stub.count(), 5, "a signal");
+
+    // A read is safe to repeat.
+    let error: Error = client.list_images().send().await.unwrap_err().into();
+    assert!(!error.is_unconfirmed(), "{error}");
 }
 
 #[tokio::test]
 async fn a_spawn_without_an_answer_is_not_repeated() {
     let server = RawServer::new(|_, _| None).await;
     let error = server.client().start(spawn()).await.unwrap_err();
-    assert!(matches!(error, Error::Connection(_)), "{error}");
+    assert!(matches!(error, Error::Unconfirmed(_)), "{error}");
     assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn a_spawn_with_an_unusable_answer_is_unconfirmed() {
+    let begun = format!("{{\"uuid\": \"{OPERATION}\"");
+    let stub = Stub::tcp(move |number, _| {
+        let mut answer = match number {
+            0 => pieces("application/json", &[begun.as_str()], true),
+            1 => pieces("application/json", &[begun.as_str()], false),
+            _ => answer(200, json!({})),
+        };
+        if number != 3 {
+            *answer.status_mut() = axum::http::StatusCode::CREATED;
+        }
+        answer
+    })
+    .await;
+    for number in 1..=4 {
+        let error = stub.client().start(spawn()).await.unwrap_err();
+        assert!(matches!(error, Error::Unconfirmed(_)), "{error}");
+        assert_eq!(stub.count(), number);
+    }
+    // A clear refusal is none of these.
+    for status in [400, 403, 404, 422, 501] {
+        let stub = Stub::tcp(move |_, _| refusal(status, "no")).await;
+        let error = stub.client().start(spawn()).await.unwrap_err();
+        assert!(!error.is_unconfirmed(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_spawn_is_unconfirmed_and_not_repeated() {
+    let (url, accepted) = silent_server().await;
+    let client = Client::connect(impatient(&url)).unwrap();
+    let error = client.start(spawn()).await.unwrap_err();
+    assert!(matches!(error, Error::Unconfirmed(_)), "{error}");
+    assert_eq!(accepted.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -169,6 +169,23 @@ pub fn sse(frames: &[&str], cut: bool) -> Response {
     pieces("text/event-stream", frames, cut)
 }
 
+/// A body that sends a piece after the other, each after a pause, and never ends.
+pub fn trickle(kind: &str, piece: &'static str) -> Response {
+    let body = stream::repeat(piece).then(|piece| async move {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        Ok::<_, Infallible>(piece)
+    });
+    let body = Body::from_stream(body);
+    ([(header::CONTENT_TYPE, kind.to_owned())], body).into_response()
+}
+
+/// A backend with few milliseconds for each call.
+pub fn impatient(url: &str) -> Backend {
+    backend(url)
+        .with_idle_timeout(Duration::from_millis(100))
+        .with_call_timeout(Duration::from_millis(400))
+}
+
 /// An event as a frame of the stream.
 pub fn frame(id: u64, spid: u64, kind: &str, data: Value) -> String {
     let event =

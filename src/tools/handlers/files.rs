@@ -50,13 +50,15 @@ impl FilesTools for Handlers {
             }
         };
         let client = cx.client().await?;
-        let (stored, executable) = match content {
-            UploadSource::Path(path) => upload_path(&path, client, cx).await?,
+        let uploaded = match content {
+            UploadSource::Path(path) => upload_path(&path, client, cx).await,
             UploadSource::Bytes(bytes) => {
-                let stored = client.upload_bytes(bytes.into());
-                (cx.unless_cancelled(stored).await?, false)
+                let stored = cx.unless_cancelled(client.upload_bytes(bytes.into()));
+                stored.await.map(|stored| (stored, false))
             }
         };
+        let (stored, executable) = uploaded
+            .map_err(|error| error.safe_to_repeat("The file may be stored nevertheless."))?;
         let (backend, sha256) = (client.backend().identity(), stored.sha256.clone());
         let uuid = stored.uuid.to_string();
         let written = cx.session().store().write(move |c| {
@@ -70,7 +72,8 @@ impl FilesTools for Handlers {
     }
 
     async fn rsync(&self, arguments: params::Rsync, cx: &Context) -> Result<Rsync, ToolError> {
-        rsync::rsync(arguments, cx).await
+        let sent = rsync::rsync(arguments, cx).await;
+        sent.map_err(|error| error.safe_to_repeat("Some of the files may be stored."))
     }
 
     async fn grep(&self, arguments: params::Grep, cx: &Context) -> Result<Grep, ToolError> {

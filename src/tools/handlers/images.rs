@@ -105,7 +105,10 @@ impl ImagesTools for Handlers {
         let client = cx.client().await?;
         let image = crate::tools::image::resolve(client, &image_uuid).await?;
         let Some(tag) = tag else {
-            client.delete_image_tag().image_uuid(image).send().await?;
+            let removed = client.delete_image_tag().image_uuid(image).send().await;
+            removed.map_err(|error| {
+                ToolError::from(error).safe_to_repeat("The tags may be removed nevertheless.")
+            })?;
             return Ok(client.resolve(&ImageRef::Uuid(image)).await?.into());
         };
         let tag = tag.strip_prefix("tag:").unwrap_or(&tag).to_owned();
@@ -115,7 +118,10 @@ impl ImagesTools for Handlers {
             .image_uuid(image)
             .body(body)
             .send()
-            .await?;
+            .await
+            .map_err(|error| {
+                ToolError::from(error).safe_to_repeat("The tag may be set nevertheless.")
+            })?;
         Ok(tagged.into_inner().into())
     }
 }

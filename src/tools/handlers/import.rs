@@ -1,11 +1,13 @@
 //! Handler of `import_image`: imports images from registries and local files.
 
-use crate::tools::operation::{StartedOperation, failure_of, wait_for_end, waiting_call};
+use crate::tools::operation::{
+    OperationStart, StartedOperation, failure_of, wait_for_end, waiting_call,
+};
 use crate::tools::paths::local_path;
 use crate::tools::results::ImportImage;
 use crate::tools::{Context, ToolError, params, registry_login};
 use crate::types::{ImageImportRequest, Registry, RegistryCredentials};
-use crate::{Client, OperationStatus};
+use crate::{Client, OperationKind, OperationStatus};
 use contree_registry::{Login, Reference, RegistryHost, check};
 
 /// Seconds to wait for the end in addition to the import's own timeout.
@@ -72,9 +74,11 @@ pub(super) async fn import(
         timeout: i64::try_from(timeout).ok(),
     };
     cx.watcher().progress(&format!("importing {url}"));
-    let start = async { Ok::<_, ToolError>(client.import_image().body(request).send().await?) };
-    let (operation, started) =
-        StartedOperation::start(client, cx, start, |started| started.uuid).await?;
+    let start = OperationStart::now(OperationKind::ImageImport);
+    let request = async { Ok(client.import_image().body(request).send().await?) };
+    let (operation, started) = StartedOperation::start(client, cx, request, |started| started.uuid)
+        .await
+        .map_err(|error| start.failed(error, "This one is recognised by the time of its start."))?;
     let time = std::time::Duration::from_secs(timeout.saturating_add(GRACE_SECONDS));
     let id = started.uuid;
     let follow = async { Ok(wait_for_end(client, id, time, Some(cx)).await?.into()) };

@@ -69,7 +69,10 @@ impl OperationsTools for Handlers {
     ) -> Result<CancelOperation, ToolError> {
         let params::CancelOperation { operation_id } = arguments;
         let operation = operation_id;
-        let cancelled = cx.client().await?.cancel(operation).await?;
+        let cancelled = cx.client().await?.cancel(operation).await;
+        let cancelled = cancelled.map_err(|error| {
+            ToolError::from(error).safe_to_repeat("The operation may be cancelled nevertheless.")
+        })?;
         Ok(CancelOperation {
             cancelled,
             operation_id: operation.to_string(),

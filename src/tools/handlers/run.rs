@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use crate::events::Payload;
 use crate::store::uploads;
-use crate::tools::operation::{StartedOperation, failure_of, waiting_call};
+use crate::tools::operation::{OperationStart, StartedOperation, failure_of, waiting_call};
 use crate::tools::results::{Operation, Run};
 use crate::tools::rsync::DirectoryState;
 use crate::tools::{Context, Handlers, OutputStream, RunTools, ToolError, lineage, params};
-use crate::{Client, Error, ImageRef, OperationStatus, types};
+use crate::{Client, Error, ImageRef, OperationKind, OperationStatus, types};
 
 /// Smallest `truncate_output_at` proposed for truncated output.
 const MIN_PROPOSED_BYTES: u64 = 64 * 1024;
@@ -115,14 +115,25 @@ async fn attempt(
 ) -> Result<RunAttempt, ToolError> {
     let limit = request.truncate_output_at.map(usize::try_from);
     let limit = limit.and_then(Result::ok).unwrap_or(usize::MAX);
+    let properties = match &request.image {
+        ImageRef::Uuid(image) => format!("This one runs on the image {image}."),
+        tag @ ImageRef::Tag(_) => format!(
+            "This one runs on the image of `{tag}`, whose UUID `get_image(image=\"{tag}\")` returns."
+        ),
+    };
+    let start = OperationStart::now(OperationKind::Instance);
     let started =
         StartedOperation::start(client, cx, client.start(request), |run| run.operation).await;
     let (operation, started) = match started {
         Ok(started) => started,
-        Err(error) if state.is_some_and(|state| state.may_have_lost(&error)) => {
-            return Ok(RunAttempt::FileMayBeLost(error.into()));
+        Err(error) => {
+            let may_have_lost = state.is_some_and(|state| state.may_have_lost(&error));
+            let error = start.failed(error, &properties);
+            return match may_have_lost {
+                true => Ok(RunAttempt::FileMayBeLost(error)),
+                false => Err(error),
+            };
         }
-        Err(error) => return Err(error.into()),
     };
     let follow = follow(client, started.operation, limit, cx);
     let remedy = |id| {

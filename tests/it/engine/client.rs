@@ -1,8 +1,12 @@
 //! Features of `Client` with the embedded engine.
 
+use std::fs;
+use std::path::Path;
+
 use contree::Client;
 use contree::engine::LocalConfig;
 use serde_json::json;
+use tokio::net::UnixListener;
 
 use super::support::data_dir;
 
@@ -39,4 +43,26 @@ async fn a_null_unsets_a_variable_of_the_image() {
     }));
     let outcome = client.run(request.unwrap()).await.unwrap();
     assert_eq!(outcome.stdout.bytes, b"unset\n");
+}
+
+/// If others can write to the directory that has the socket's directory, they can put one of theirs
+/// in its place.
+#[tokio::test]
+async fn requests_reach_the_engine_even_if_its_socket_is_exchanged() {
+    let data = data_dir();
+    let runtime = tempfile::tempdir().unwrap();
+    let mut config = LocalConfig::new(data.path());
+    config.runtime_dir = Some(runtime.path().to_owned());
+    let client = Client::local(config).await.unwrap();
+    let url = client.backend().url();
+    let socket = Path::new(url.strip_prefix("unix:").unwrap());
+    assert!(socket.starts_with(runtime.path()));
+    let directory = socket.parent().unwrap();
+    fs::rename(directory, runtime.path().join("elsewhere")).unwrap();
+    fs::create_dir(directory).unwrap();
+    let impostor = UnixListener::bind(socket).unwrap();
+    tokio::select! {
+        listed = client.list_images().send() => drop(listed.unwrap()),
+        _ = impostor.accept() => panic!("another process got the request"),
+    }
 }

@@ -27,9 +27,10 @@ pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     checks
 }
 
-/// The socket of a started engine, and the identity of its store.
+/// The paths of a started engine's socket, and the identity of its store.
 struct StartedEngine {
     socket: PathBuf,
+    own_socket: PathBuf,
     store: String,
 }
 
@@ -40,6 +41,7 @@ struct StartedEngine {
 #[derive(Debug)]
 pub struct LocalEngine {
     socket: PathBuf,
+    own_socket: PathBuf,
     store: String,
     _thread: EngineThread,
 }
@@ -52,9 +54,14 @@ impl LocalEngine {
     /// error here: listing, tagging and uploading work, and the first run reports the reason.
     pub async fn start(config: LocalConfig) -> Result<Self, EngineError> {
         let (thread, started) = EngineThread::start(config);
-        let StartedEngine { socket, store } = started.await.unwrap_or(Err(EngineError::Thread))?;
+        let StartedEngine {
+            socket,
+            own_socket,
+            store,
+        } = started.await.unwrap_or(Err(EngineError::Thread))?;
         Ok(Self {
             socket,
+            own_socket,
             store,
             _thread: thread,
         })
@@ -64,6 +71,15 @@ impl LocalEngine {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// The same socket, by a path that is valid in this process while the engine runs.
+    ///
+    /// Only this user can answer there, even if others can write to the directory that has the
+    /// socket's directory.
+    #[must_use]
+    pub fn own_socket(&self) -> &Path {
+        &self.own_socket
     }
 
     /// The identity of the data directory's store. It stays the same when the socket changes.
@@ -147,6 +163,7 @@ async fn serve(
     };
     let started = StartedEngine {
         socket: service.socket(),
+        own_socket: service.own_socket(),
         store: service.engine().identity.clone(),
     };
     if sender.send(Ok(started)).is_ok() {

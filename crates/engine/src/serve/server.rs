@@ -22,11 +22,15 @@ use crate::error::EngineError;
 use crate::serve::drain::drain;
 use crate::serve::request_guard::{RequestGuard, check_request, is_loopback};
 use crate::serve::service::Service;
+use crate::serve::socket::{MAX_SOCKET_PATH, SocketDirectory};
 use contree_http::MIN_TOKEN_BYTES;
 use contree_http::connections::{self, ConnectionBounds, Shutdown};
 
 /// The longest time that connections may take to end when the server stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The name prefix of the directory in which a socket begins.
+const DIRECTORY_PREFIX: &str = ".contree-serve-";
 
 /// Limits of connections. Writes have no time-out, because a client that follows an event stream
 /// may pause for any time.
@@ -283,13 +287,18 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, u64)> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    // Clients could not connect to a longer path.
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("the path is longer than {MAX_SOCKET_PATH} bytes; choose a shorter one"),
+        ));
+    }
     // The socket begins in a private directory, so that no other user can connect before its mode
     // is set.
-    let private = tempfile::Builder::new()
-        .prefix(".contree-")
-        .tempdir_in(parent)?;
-    let unpublished = private.path().join("s");
-    let listener = UnixListener::bind(&unpublished)?;
+    let private = SocketDirectory::create_in(parent, DIRECTORY_PREFIX)?;
+    let unpublished = private.own_path();
+    let listener = private.listen()?;
     fs::set_permissions(&unpublished, fs::Permissions::from_mode(0o600))?;
     let inode = fs::symlink_metadata(&unpublished)?.ino();
     fs::rename(&unpublished, path)?;

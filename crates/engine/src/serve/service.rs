@@ -94,6 +94,12 @@ impl Service {
         self.socket.path()
     }
 
+    /// The path of its private socket that is valid in this process alone; see
+    /// [`SocketDirectory::own_path`].
+    pub(crate) fn own_socket(&self) -> PathBuf {
+        self.socket.own_path()
+    }
+
     /// The signal for other servers of this engine to end their connections. It comes after the
     /// operations have ended.
     pub(crate) fn closing(&self) -> CancellationToken {

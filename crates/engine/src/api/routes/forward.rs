@@ -1,5 +1,6 @@
 //! Forwarding requests about a sandbox of another process to that process's private socket.
 
+use std::io;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -42,12 +43,12 @@ pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, 
         .map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     let head = format!("{head}content-length: {}\r\n\r\n", bytes.len());
     let exchange = async {
-        let mut stream = UnixStream::connect(socket).await?;
+        let mut stream = connect(socket, rustix::process::geteuid().as_raw()).await?;
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(&bytes).await?;
         let mut answer = Vec::new();
         stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-        std::io::Result::Ok(answer)
+        io::Result::Ok(answer)
     };
     let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
     let answer = answer.ok().and_then(Result::ok);
@@ -57,6 +58,23 @@ pub(super) async fn forward(socket: &str, request: Request) -> Result<Response, 
             "the process that runs this operation did not answer",
         )
     })
+}
+
+/// Connects to a socket on which a process of `user` listens.
+///
+/// The directory of an ended process is gone, and another user may have made one of the same name.
+async fn connect(socket: &str, user: u32) -> io::Result<UnixStream> {
+    let stream = UnixStream::connect(socket).await?;
+    let peer = stream.peer_cred()?.uid();
+    if peer != user {
+        tracing::warn!(
+            socket,
+            peer,
+            "another user answers on the socket of an engine"
+        );
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(stream)
 }
 
 /// Parses an HTTP answer of another engine. It is complete because the engine closes the
@@ -80,4 +98,23 @@ fn parse(answer: &[u8]) -> Option<Response> {
         }
     }
     Some(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_of_another_user_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let path = path.to_str().unwrap();
+        let user = rustix::process::geteuid().as_raw();
+        assert!(connect(path, user).await.is_ok());
+        let error = connect(path, user + 1).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
 }
