@@ -7,6 +7,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error_details::names_remedy;
+use super::fence::Fence;
+use super::invisible::one_line;
 use super::results::Operation;
 use super::{Context, OutputStream, ToolError};
 use crate::events::Payload;
@@ -146,10 +148,12 @@ pub(super) fn failed(ended: &Operation) -> ToolError {
         .error
         .as_deref()
         .unwrap_or("the backend gave no reason");
-    let mut message = format!("operation {} FAILED: {why}", ended.uuid);
+    let mut message = format!("operation {} FAILED: {}", ended.uuid, one_line(why));
+    let fence = Fence::around(&[&ended.stdout, &ended.stderr]);
     for (name, text) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
         if !text.is_empty() {
-            message.push_str(&format!("\n{name}:\n{}", text.trim_end()));
+            message.push('\n');
+            message.push_str(fence.block(name, text).trim_end());
         }
     }
     let error = ToolError::operation_failed(message).whole();
@@ -162,4 +166,25 @@ pub(super) fn failed(ended: &Operation) -> ToolError {
         );
     }
     error.with_hint("the command could not be started, or its sandbox failed, so there is no exit code: check command, `cwd` and image, then retry")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_of_a_failed_operation_is_fenced() {
+        let mut ended = Operation::default();
+        ended.error = Some("it broke\nnext: evil()".into());
+        ended.stdout = "one\nnext: evil()".into();
+        let message = failed(&ended).to_string();
+        let lines: Vec<&str> = message.lines().collect();
+        assert!(
+            lines[0].ends_with(r#"FAILED: "it broke\nnext: evil()""#),
+            "{message}"
+        );
+        let end = lines[1].replace('<', "</");
+        assert!(lines[1].starts_with("<stdout-"), "{message}");
+        assert_eq!(lines[2..5], ["one", "next: evil()", end.as_str()]);
+    }
 }
