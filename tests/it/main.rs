@@ -12,6 +12,7 @@ mod guides;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod lineage;
+mod local_files;
 mod mcp_cloud;
 mod mcp_http;
 mod mcp_stdio;
@@ -26,3 +27,4 @@ mod stored;
 mod support;
 mod surface_contract;
 mod surface_diff;
+mod untrusted;
