@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::arguments::{self, ArgumentError, ProcessInput};
 use super::error::CommandError;
-use super::output::{RawOutput, TerminalOutput, WriteState, print, print_message};
+use super::output::{self, RawOutput, TerminalOutput, WriteState, print_message};
 use super::process::runtime;
 use super::secret::{self, SecretError};
 use super::setup::Setup;
@@ -58,6 +58,8 @@ enum UsageError {
 ARG is a JSON object, or KEY=VALUE: text for string parameters, JSON for others. Giving an array parameter again \
 appends to it. KEY=@FILE and KEY=@- take the value from a file and from standard input; KEY=@@x is the text `@x`. On a \
 terminal, the program prompts for missing secrets.
+
+On a terminal, control characters and invisible characters of output are escaped. A pipe gets them unchanged.
 
 Exit status: 0, 1 if the tool fails, 2 for a wrong command line, 3 if the operation was cancelled. With --raw: the command's own status, 128+N if signal \
 N killed it, 124 if its time limit expired, 125 if the tool fails or its output cannot be written, 141 if the reader closed \
@@ -115,7 +117,7 @@ impl Call {
         if !selection.has(tool.name) {
             return Err(selection.refusal(&format!("`{}`", tool.name)).into());
         }
-        let schema = tool.argument_schema();
+        let schema = tool.input_schema();
         let mut arguments =
             arguments::read(&self.arguments, &schema, &mut ProcessInput::default())?;
         ask_for_secrets(tool, &schema, &mut arguments)?;
@@ -168,6 +170,7 @@ impl Call {
             Err(_) if raw.write_state() == WriteState::Closed => CLOSED,
             Err(error) => self.report_failure(&error, interrupted.load(Ordering::Acquire)),
         };
+        raw.finish();
         let status = match raw.write_state() {
             WriteState::Closed => CLOSED,
             WriteState::Failed => FAILED,
@@ -252,7 +255,7 @@ fn adapt_arguments(
 
 fn print_json(value: &Value) -> u8 {
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
-    let printed = print(&if terminal {
+    let printed = output::print_json(&if terminal {
         format!("{value:#}\n")
     } else {
         format!("{value}\n")

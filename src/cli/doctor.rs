@@ -10,7 +10,7 @@ use serde_json::json;
 use super::error::CommandError;
 #[cfg(not(all(feature = "engine", target_os = "linux")))]
 use super::error::NO_ENGINE;
-use super::output::print;
+use super::output::{print, print_json};
 use super::process::runtime;
 use super::setup::Setup;
 use crate::config::{DirectoryError, SelectedBackend};
@@ -92,7 +92,7 @@ impl Doctor {
                 "runs": can_run,
                 "checks": checks,
             });
-            print(&format!("{report:#}\n"))?;
+            print_json(&format!("{report:#}\n"))?;
         } else {
             print(&report_text(&setup, &checks, can_run))?;
         }

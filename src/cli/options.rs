@@ -58,9 +58,9 @@ pub(super) struct Options {
     tools: Vec<String>,
     #[command(flatten)]
     pub(super) network: super::network::NetworkOptions,
-    /// Let tools access files of this machine only at or below DIR; repeatable. A directory with
-    /// credentials is excluded unless it is given itself. Over HTTP, tools access no files without
-    /// this option
+    /// Let tools access files of this machine only at or below DIR; repeatable. Credentials, and
+    /// for writing files that run by themselves, are excluded unless they are given themselves.
+    /// Over HTTP, tools access no files without this option
     #[arg(long, global = true, value_name = "DIR", help_heading = OTHER)]
     pub(super) allow_path: Vec<std::path::PathBuf>,
     /// Level of logging to standard error [env: CONTREE_MCP_LOG_LEVEL]

@@ -1,30 +1,95 @@
 //! The output of a running call, and writes to streams that may be closed.
+//!
+//! On a terminal, hidden characters are escaped: they could control it, or disguise a text.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
 use super::process::ProcessError;
-use crate::tools::{OutputStream, Watcher};
+use crate::tools::{OutputStream, Watcher, take_complete, visible, visible_json};
 
-/// Prints to standard output. A closed reader is not an error.
+/// Prints text to standard output. A closed reader is not an error.
 ///
 /// # Errors
 /// When the output cannot be written, such as to a full disk.
 pub(super) fn print(text: &str) -> Result<(), ProcessError> {
-    match write(text.as_bytes()) {
+    print_escaped(text, visible)
+}
+
+/// Prints JSON to standard output. A closed reader is not an error.
+///
+/// # Errors
+/// When the output cannot be written, such as to a full disk.
+pub(super) fn print_json(text: &str) -> Result<(), ProcessError> {
+    print_escaped(text, visible_json)
+}
+
+fn print_escaped(text: &str, escape: fn(&str) -> Cow<'_, str>) -> Result<(), ProcessError> {
+    let shown = match std::io::stdout().is_terminal() {
+        true => escape(text),
+        false => Cow::Borrowed(text),
+    };
+    match write(shown.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(ProcessError::Output(error)),
         _ => Ok(()),
     }
 }
 
-/// Prints a message to standard error. Failures are ignored, since there is no other place to
-/// report them.
+/// Prints a message to standard error, after the program's name. Failures are ignored, since there
+/// is no other place to report them.
 pub(super) fn print_message(text: impl Display) {
-    let _ = writeln!(std::io::stderr().lock(), "contree-mcp: {text}");
+    say_line(format_args!("contree-mcp: {text}"));
+}
+
+/// Prints a line to standard error. Failures are ignored.
+pub(super) fn say_line(text: impl Display) {
+    let text = text.to_string();
+    let shown = match std::io::stderr().is_terminal() {
+        true => visible(&text),
+        false => Cow::Borrowed(text.as_str()),
+    };
+    let _ = writeln!(std::io::stderr().lock(), "{shown}");
+}
+
+/// Standard error as the destination of log messages.
+pub(super) struct LogWriter {
+    is_terminal: bool,
+}
+
+impl LogWriter {
+    pub(super) fn new() -> Self {
+        Self {
+            is_terminal: std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let mut stderr = std::io::stderr().lock();
+        match self.is_terminal {
+            true => stderr.write_all(log_text(bytes).as_bytes())?,
+            false => stderr.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().lock().flush()
+    }
+}
+
+/// Escapes hidden characters of log messages, except ESC: the formatter colours with ESC, and
+/// escapes that of values itself.
+fn log_text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let parts: Vec<Cow<'_, str>> = text.split('\u{1b}').map(visible).collect();
+    parts.join("\u{1b}")
 }
 
 fn write(bytes: &[u8]) -> std::io::Result<()> {
@@ -44,19 +109,62 @@ pub(super) enum WriteState {
     Failed,
 }
 
-/// Passes the command's streams on unchanged, as they arrive.
+/// A stream of the command as its user gets it: unchanged, but escaped on a terminal.
+struct ShownStream {
+    is_terminal: bool,
+    /// The beginning of a character whose end has not arrived.
+    incomplete: Vec<u8>,
+}
+
+impl ShownStream {
+    fn new(is_terminal: bool) -> Self {
+        Self {
+            is_terminal,
+            incomplete: Vec::new(),
+        }
+    }
+
+    /// Returns the bytes to write for the next bytes of the stream.
+    fn next<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        if !self.is_terminal {
+            return Cow::Borrowed(bytes);
+        }
+        self.incomplete.extend_from_slice(bytes);
+        let text = take_complete(&mut self.incomplete);
+        Cow::Owned(visible(&text).into_owned().into_bytes())
+    }
+
+    /// Returns the bytes to write at the end of the stream.
+    fn rest(&mut self) -> Vec<u8> {
+        let rest = std::mem::take(&mut self.incomplete);
+        String::from_utf8_lossy(&rest).into_owned().into_bytes()
+    }
+}
+
+/// Passes the command's streams on as they arrive.
 pub(super) struct RawOutput {
     /// The lock also serialises the writes to both streams.
-    state: Mutex<WriteState>,
+    state: Mutex<RawState>,
     written: AtomicBool,
     closed: CancellationToken,
+}
+
+/// The streams, and the result of all writes so far.
+struct RawState {
+    writes: WriteState,
+    stdout: ShownStream,
+    stderr: ShownStream,
 }
 
 impl RawOutput {
     /// Creates the output, which cancels `closed` once the reader closes standard output.
     pub(super) fn new(closed: CancellationToken) -> Self {
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(RawState {
+                writes: WriteState::default(),
+                stdout: ShownStream::new(std::io::stdout().is_terminal()),
+                stderr: ShownStream::new(std::io::stderr().is_terminal()),
+            }),
             written: AtomicBool::new(false),
             closed,
         }
@@ -69,35 +177,65 @@ impl RawOutput {
 
     /// The state of the writes so far.
     pub(super) fn write_state(&self) -> WriteState {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state().writes
+    }
+
+    /// Writes the incomplete characters at the ends of the streams.
+    pub(super) fn finish(&self) {
+        let mut state = self.state();
+        let (out, err) = (state.stdout.rest(), state.stderr.rest());
+        if !out.is_empty() {
+            self.write_stdout(&mut state, &out);
+        }
+        if !err.is_empty() {
+            self.write_stderr(&mut state, &err);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, RawState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_stdout(&self, state: &mut RawState, bytes: &[u8]) {
+        // After a failed write, later output is dropped: a gap is worse than an early end.
+        if state.writes != WriteState::Complete {
+            return;
+        }
+        match write(bytes) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                state.writes = WriteState::Closed;
+                self.closed.cancel();
+            }
+            Err(error) => {
+                state.writes = WriteState::Failed;
+                print_message(ProcessError::Output(error));
+            }
+        }
+    }
+
+    fn write_stderr(&self, state: &mut RawState, bytes: &[u8]) {
+        let failed = std::io::stderr().lock().write_all(bytes).err();
+        if state.writes == WriteState::Complete
+            && failed.is_some_and(|error| error.kind() != ErrorKind::BrokenPipe)
+        {
+            state.writes = WriteState::Failed;
+        }
     }
 }
 
 impl Watcher for RawOutput {
     fn output(&self, stream: OutputStream, bytes: &[u8]) {
         self.written.store(true, Ordering::Release);
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         match stream {
-            // After a failed write, later output is dropped: a gap is worse than an early end.
-            OutputStream::Stdout if *state != WriteState::Complete => {}
-            OutputStream::Stdout => match write(bytes) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                    *state = WriteState::Closed;
-                    self.closed.cancel();
-                }
-                Err(error) => {
-                    *state = WriteState::Failed;
-                    print_message(ProcessError::Output(error));
-                }
-            },
+            OutputStream::Stdout => {
+                let shown = state.stdout.next(bytes);
+                self.write_stdout(&mut state, &shown);
+            }
             OutputStream::Stderr => {
-                let failed = std::io::stderr().lock().write_all(bytes).err();
-                if *state == WriteState::Complete
-                    && failed.is_some_and(|error| error.kind() != ErrorKind::BrokenPipe)
-                {
-                    *state = WriteState::Failed;
-                }
+                let shown = state.stderr.next(bytes);
+                self.write_stderr(&mut state, &shown);
             }
         }
     }
@@ -107,26 +245,66 @@ impl Watcher for RawOutput {
 /// alone.
 pub(super) struct TerminalOutput {
     is_terminal: bool,
+    /// Standard output and standard error of the command.
+    streams: Mutex<[ShownStream; 2]>,
 }
 
 impl TerminalOutput {
     pub(super) fn new() -> Self {
         Self {
             is_terminal: std::io::stderr().is_terminal(),
+            streams: Mutex::new([ShownStream::new(true), ShownStream::new(true)]),
         }
     }
 }
 
 impl Watcher for TerminalOutput {
-    fn output(&self, _stream: OutputStream, bytes: &[u8]) {
-        if self.is_terminal {
-            let _ = std::io::stderr().lock().write_all(bytes);
+    fn output(&self, stream: OutputStream, bytes: &[u8]) {
+        if !self.is_terminal {
+            return;
         }
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let [out, err] = &mut *streams;
+        let shown = match stream {
+            OutputStream::Stdout => out.next(bytes),
+            OutputStream::Stderr => err.next(bytes),
+        };
+        let _ = std::io::stderr().lock().write_all(&shown);
     }
 
     fn progress(&self, message: &str) {
         if self.is_terminal {
-            let _ = writeln!(std::io::stderr().lock(), "{message}");
+            say_line(message);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_gets_whole_characters_and_escapes() {
+        let mut stream = ShownStream::new(true);
+        let output = "a\u{1b}[2Jä\u{9b}\u{202e}\r\n".as_bytes();
+        let mut shown: Vec<u8> = Vec::new();
+        // The cut is within the letter ä.
+        for part in [&output[..6], &output[6..], b"\xc3"] {
+            shown.extend_from_slice(&stream.next(part));
+        }
+        shown.extend(stream.rest());
+        assert_eq!(
+            String::from_utf8(shown).unwrap(),
+            "a\\u{1b}[2Jä\\u{9b}\\u{202e}\r\n\u{fffd}"
+        );
+        let mut pipe = ShownStream::new(false);
+        assert_eq!(*pipe.next(output), *output);
+    }
+
+    #[test]
+    fn log_messages_keep_their_colours_alone() {
+        let text = "\u{1b}[33mWARN\u{1b}[0m no\r\u{202e}thing\n";
+        let expected = "\u{1b}[33mWARN\u{1b}[0m no\\u{d}\\u{202e}thing\n";
+        assert_eq!(log_text(text.as_bytes()), expected);
     }
 }

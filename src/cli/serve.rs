@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CommandError;
+use super::output::{print_message, say_line};
 use super::process::runtime;
 use super::setup::Setup;
 use super::{USAGE, signals};
@@ -19,20 +20,20 @@ pub(super) fn serve(setup: Setup) -> Result<u8, CommandError> {
     let http = match setup.options.http.read(&setup.environment) {
         Ok(http) => http,
         Err(problem) => {
-            eprintln!("contree-mcp: {problem}");
+            print_message(problem);
             return Ok(USAGE);
         }
     };
-    eprintln!(
+    say_line(format_args!(
         "contree-mcp {}: backend {}",
         env!("CARGO_PKG_VERSION"),
         setup.backend()
-    );
+    ));
     if let Err(error) = &setup.backend_selection.backend {
-        eprintln!("contree-mcp: {error}");
+        print_message(error);
     }
     for note in &setup.backend_selection.notes {
-        eprintln!("contree-mcp: {note}");
+        print_message(note);
     }
     let session = setup.session(http.is_some())?;
     let runtime = runtime()?;
@@ -66,7 +67,9 @@ async fn over_http(
 ) -> Result<(), ServeError> {
     let server = HttpServer::bind(options).await?;
     let url = server.url();
-    eprintln!("contree-mcp: MCP at {url}/mcp, a page for people at {url}/");
+    print_message(format_args!(
+        "MCP at {url}/mcp, a page for people at {url}/"
+    ));
     server.run(session, stop).await;
     Ok(())
 }

@@ -66,7 +66,7 @@ impl Setup {
             .with_target("rmcp", rmcp);
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let layer = tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
+            .with_writer(super::output::LogWriter::new)
             .with_ansi(terminal)
             .with_target(false);
         tracing_subscriber::registry()

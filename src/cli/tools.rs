@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::USAGE;
 use super::error::CommandError;
+use super::output::{print, print_json, print_message};
 use super::setup::Setup;
 use super::surface::{self, Change, Severity, SurfaceError, compare};
 use crate::tools::{Tool, find_tool};
@@ -54,30 +55,36 @@ impl Tools {
             return match changes(old, setup) {
                 Ok(changes) => self.report(&changes),
                 Err(problem) => {
-                    super::output::print_message(format_args!("{}: {problem}", old.display()));
+                    print_message(format_args!("{}: {problem}", old.display()));
                     Ok(USAGE)
                 }
             };
         }
-        let text = match self.format {
+        match self.format {
             Format::Json => {
                 let all: Vec<Value> = setup.tool_selection.tools().map(surface::tool).collect();
-                format!("{:#}\n", Value::Array(all))
+                print_json(&format!("{:#}\n", Value::Array(all)))?;
             }
-            Format::Surface => format!("{:#}\n", surface::full_surface(&setup.tool_selection)),
-            Format::Text => setup.tool_selection.tools().map(tool_text).collect(),
-        };
-        super::output::print(&text)?;
+            Format::Surface => {
+                print_json(&format!("{:#}\n", surface::full_surface(&setup.tool_selection)))?;
+            }
+            Format::Text => {
+                let text: String = setup.tool_selection.tools().map(tool_text).collect();
+                print(&text)?;
+            }
+        }
         Ok(0)
     }
 
     fn report(&self, changes: &[Change]) -> Result<u8, CommandError> {
-        let text = match self.format {
-            Format::Text if changes.is_empty() => "nothing has changed\n".to_owned(),
-            Format::Text => changes.iter().map(|change| format!("{change}\n")).collect(),
-            _ => format!("{:#}\n", json!(changes)),
-        };
-        super::output::print(&text)?;
+        match self.format {
+            Format::Text if changes.is_empty() => print("nothing has changed\n")?,
+            Format::Text => {
+                let lines: String = changes.iter().map(|change| format!("{change}\n")).collect();
+                print(&lines)?;
+            }
+            _ => print_json(&format!("{:#}\n", json!(changes)))?,
+        }
         Ok(match changes.iter().map(|change| change.severity).max() {
             None => 0,
             Some(Severity::Wording) => WORDING,

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::tools::{OutputStream, Watcher};
+use crate::tools::{OutputStream, Watcher, visible};
 
 /// Shortest time between two notifications.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -101,7 +101,7 @@ impl CallProgress {
             .chars()
             .filter(|c| !c.is_control())
             .collect();
-        self.message.send_replace(text);
+        self.message.send_replace(visible(&text).into_owned());
     }
 }
 
@@ -151,7 +151,7 @@ impl Watcher for CallProgress {
     }
 
     fn progress(&self, message: &str) {
-        self.message.send_replace(message.to_owned());
+        self.message.send_replace(visible(message).into_owned());
     }
 }
 
@@ -262,5 +262,6 @@ mod tests {
     fn a_long_line_is_cut_and_control_characters_are_dropped() {
         assert_eq!(shown(&[&"x".repeat(5000)])[0].len(), MAX_LINE_BYTES);
         assert_eq!(shown(&["\u{1b}[1mbold\u{7}\n"]), ["[1mbold"]);
+        assert_eq!(shown(&["re\u{202e}versed\n"]), [r"re\u{202e}versed"]);
     }
 }

@@ -1,9 +1,16 @@
 //! Answers of tools: structured content and text.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 
 use super::ToolError;
+use super::invisible::visible;
+
+/// The line that follows a text with escapes.
+const ESCAPES_NOTE: &str =
+    "invisible characters are shown as \\u{…}; the structured content has them unchanged\n";
 
 /// Rendering of a tool's result.
 pub trait ToolResult {
@@ -76,7 +83,7 @@ impl ResourceLink {
 }
 
 impl ToolAnswer {
-    /// Renders a result.
+    /// Renders a result. In the text, hidden characters are escaped.
     ///
     /// # Errors
     /// If the result cannot be serialised. Every result type of this crate can be.
@@ -85,10 +92,18 @@ impl ToolAnswer {
             .map_err(|error| ToolError::internal("cannot serialise the result", error))?;
         Ok(Self {
             structured,
-            text: result.text(),
+            text: shown(result.text()),
             links: result.links(),
             is_failure: result.is_failure(),
             page_request: result.page_request(),
         })
+    }
+}
+
+/// Escapes hidden characters, and says so.
+fn shown(text: String) -> String {
+    match visible(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(escaped) => escaped + ESCAPES_NOTE,
     }
 }

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use super::invisible::visible;
+
 /// Maximum number of bytes that are shown of a message or hint.
 const MAX_BYTES: usize = 4_000;
 /// How many of these bytes come from the end of a longer text.
@@ -90,13 +92,14 @@ impl ErrorDetails {
 
 impl fmt::Display for ErrorDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Messages repeat names and answers of others.
         if self.whole {
-            f.write_str(&self.message)?;
+            f.write_str(&visible(&self.message))?;
         } else {
-            f.write_str(&bounded(&self.message))?;
+            f.write_str(&visible(&bounded(&self.message)))?;
         }
         match &self.hint {
-            Some(hint) => write!(f, "\n{}", bounded(hint)),
+            Some(hint) => write!(f, "\n{}", visible(&bounded(hint))),
             None => Ok(()),
         }
     }
@@ -139,6 +142,17 @@ mod tests {
         assert!(shown.starts_with("begin ") && shown.ends_with(" end"));
         details.show_whole();
         assert_eq!(details.to_string(), long);
+    }
+
+    #[test]
+    fn hidden_characters_of_a_message_are_escaped() {
+        let mut details = ErrorDetails::new("no file /a\u{1b}[2J\u{202e}b");
+        details.add_hint(&"look at /a\u{200b}b");
+        let expected = r"no file /a\u{1b}[2J\u{202e}b";
+        assert_eq!(
+            details.to_string(),
+            format!("{expected}\n{}", r"look at /a\u{200b}b")
+        );
     }
 
     #[test]

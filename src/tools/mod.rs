@@ -14,9 +14,11 @@ mod convert;
 mod docker_login;
 mod error;
 mod error_details;
+mod fence;
 mod handlers;
 mod image;
 mod image_cache;
+mod invisible;
 mod lineage;
 mod local_access;
 mod operation;
@@ -44,11 +46,13 @@ pub use complete::{Completions, complete};
 pub use context::{Context, PageOutcome, PagePresenter};
 pub use error::ToolError;
 pub use error_details::ErrorDetails;
+pub(crate) use invisible::{visible, visible_json};
 pub use lineage::lineage;
 pub use local_access::{AllowedPathError, LocalAccess};
 pub use operation_status::{
     OperationSnapshot, OperationState, fingerprint, now, operation_snapshot, stop_operation,
 };
+pub(crate) use output::take_complete;
 pub(crate) use paths::expand_home;
 pub use prompts::unknown_prompt;
 pub use selection::{SelectionError, ToolSelection, toolset_names};

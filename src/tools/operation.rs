@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error_details::names_remedy;
+use super::fence::Fence;
+use super::invisible::one_line;
 use super::results::Operation;
 use super::{Context, OutputStream, ToolError};
 use crate::events::Payload;
@@ -125,7 +127,7 @@ impl OperationStart {
 
     /// Builds the error of the request. If the operation may run nevertheless, the hint says how to
     /// find it. `properties` are a sentence that says how to recognise it.
-    pub(super) fn failed(&self, error: Error, properties: &str) -> ToolError {
+    pub(super) fn failure_of(&self, error: Error, properties: &str) -> ToolError {
         // An unusable answer is one of success.
         let is_unconfirmed = error.is_unconfirmed() || matches!(error, Error::Protocol(_));
         let error = ToolError::from(error);
@@ -185,10 +187,12 @@ pub(super) fn failure_of(ended: &Operation) -> ToolError {
         .error
         .as_deref()
         .unwrap_or("the backend gave no reason");
-    let mut message = format!("operation {} FAILED: {why}", ended.uuid);
+    let mut message = format!("operation {} FAILED: {}", ended.uuid, one_line(why));
+    let fence = Fence::around(&[&ended.stdout, &ended.stderr]);
     for (name, text) in [("stdout", &ended.stdout), ("stderr", &ended.stderr)] {
         if !text.is_empty() {
-            message.push_str(&format!("\n{name}:\n{}", text.trim_end()));
+            message.push('\n');
+            message.push_str(fence.block(name, text).trim_end());
         }
     }
     let error = ToolError::operation_failed(message).without_shortening();
@@ -201,4 +205,25 @@ pub(super) fn failure_of(ended: &Operation) -> ToolError {
         );
     }
     error.with_hint("the command could not be started, or its sandbox failed, so there is no exit code: check command, `cwd` and image, then retry")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_output_of_a_failed_operation_is_fenced() {
+        let mut ended = Operation::default();
+        ended.error = Some("it broke\nnext: evil()".into());
+        ended.stdout = "one\nnext: evil()".into();
+        let message = failure_of(&ended).to_string();
+        let lines: Vec<&str> = message.lines().collect();
+        assert!(
+            lines[0].ends_with(r#"FAILED: "it broke\nnext: evil()""#),
+            "{message}"
+        );
+        let end = lines[1].replace('<', "</");
+        assert!(lines[1].starts_with("<stdout-"), "{message}");
+        assert_eq!(lines[2..5], ["one", "next: evil()", end.as_str()]);
+    }
 }

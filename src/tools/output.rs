@@ -49,6 +49,26 @@ pub(super) fn boundary(bytes: &[u8], end: usize) -> usize {
     end
 }
 
+/// Takes all complete characters. An incomplete one at the end stays; invalid UTF-8 is replaced.
+pub(crate) fn take_complete(waiting: &mut Vec<u8>) -> String {
+    let incomplete = match std::str::from_utf8(waiting) {
+        Ok(_) => 0,
+        Err(_) => {
+            // An incomplete character has at most three bytes.
+            let from = waiting.len().saturating_sub(3);
+            let begun = (from..waiting.len()).find(|at| {
+                matches!(std::str::from_utf8(&waiting[*at..]), Err(error)
+                    if error.valid_up_to() == 0 && error.error_len().is_none())
+            });
+            begun.map_or(0, |at| waiting.len() - at)
+        }
+    };
+    let rest = waiting.split_off(waiting.len() - incomplete);
+    let text = String::from_utf8_lossy(waiting).into_owned();
+    *waiting = rest;
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +104,29 @@ mod tests {
                 lossy: true
             }
         );
+    }
+
+    #[test]
+    fn characters_are_never_split() {
+        let mut waiting = Vec::new();
+        let mut all = String::new();
+        let text = "aä€𝄞z";
+        for byte in text.bytes() {
+            waiting.push(byte);
+            all.push_str(&take_complete(&mut waiting));
+        }
+        assert_eq!(all, text);
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn invalid_utf8_is_not_held_back() {
+        let mut waiting = b"a\xff\xfe\xfd\xfcb".to_vec();
+        let text = take_complete(&mut waiting);
+        assert!(
+            text.starts_with("a\u{fffd}") && text.ends_with('b'),
+            "{text:?}"
+        );
+        assert!(waiting.is_empty());
     }
 }

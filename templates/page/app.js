@@ -14,9 +14,14 @@
     return node;
   }
 
-  // Replaces control characters and marks that reverse the order of text: they could disguise a text.
+  // Replaces control characters, invisible characters and marks that reverse the order of text: they
+  // could disguise a text. `src/tools/invisible.rs` has the same characters. Emoji keep their form.
+  const HIDDEN = new RegExp(
+    "[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f" +
+    "\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0d\\ufeff\\uffa0\\ufff0-\\ufffb" +
+    "\\u{13430}-\\u{1343f}\\u{1bca0}-\\u{1bca3}\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}]", "gu");
   function plain(text) {
-    return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]/g, "\ufffd");
+    return String(text).replace(HIDDEN, "\ufffd");
   }
 
   // ---- search

@@ -360,3 +360,14 @@ fn every_promise_has_tests_that_exist() {
     }
     assert!(promises > 30, "{promises}");
 }
+
+/// The database of advisories is not always at hand, so a run must say that it did without.
+#[test]
+fn known_flaws_of_dependencies_are_checked() {
+    let settings = read("deny.toml");
+    assert!(settings.contains("\n[advisories]\n"), "{settings}");
+    let checks = read(".ci/run");
+    for expected in ["check advisories", "NOT CHECKED"] {
+        assert!(checks.contains(expected), ".ci/run lacks `{expected}`");
+    }
+}

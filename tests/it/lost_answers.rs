@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::support::Home;
-use crate::support::raw::Raw;
+use crate::support::raw::RawClient;
 use crate::support::stub::IMAGE;
 
 /// A request, as method and path.
@@ -67,7 +67,7 @@ fn a_lost_start_says_how_to_find_the_operation() {
     for answer in [None, Some(GATEWAY)] {
         let (url, seen) = serve(move |_| answer);
         let home = Home::new();
-        let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+        let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
         let begun = Utc::now();
         for (tool, arguments, kind, property) in [
             (
@@ -89,7 +89,7 @@ fn a_lost_start_says_how_to_find_the_operation() {
                 "time of its start",
             ),
         ] {
-            let error = raw.bad(tool, arguments);
+            let error = raw.call_error(tool, arguments);
             let call = format!("list_operations(type=\"{kind}\", since=\"");
             let (_, rest) = error.split_once(&call).unwrap_or_else(|| panic!("{error}"));
             let (since, _) = rest.split_once('"').unwrap();
@@ -109,7 +109,7 @@ fn lost_answers_of_other_changes_say_that_the_call_is_safe_to_repeat() {
     let home = Home::new();
     let file = home.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
     for (tool, arguments) in [
         ("set_tag", json!({"image_uuid": IMAGE, "tag": "a"})),
         ("set_tag", json!({"image_uuid": IMAGE})),
@@ -117,7 +117,7 @@ fn lost_answers_of_other_changes_say_that_the_call_is_safe_to_repeat() {
         ("upload", json!({"content": "x"})),
         ("rsync", json!({"source": file, "destination": "/x"})),
     ] {
-        let error = raw.bad(tool, arguments);
+        let error = raw.call_error(tool, arguments);
         assert!(error.contains("safe to repeat"), "{tool}: {error}");
     }
 }
@@ -126,7 +126,7 @@ fn lost_answers_of_other_changes_say_that_the_call_is_safe_to_repeat() {
 fn a_web_page_is_neither_an_answer_nor_a_file() {
     let (url, _) = serve(|_| Some(PAGE));
     let home = Home::new();
-    let mut raw = Raw::initialized(home.command_for(&url), "2025-11-25");
+    let mut raw = RawClient::initialized(home.command_for(&url), "2025-11-25");
     let destination = home.path().join("file");
     for (tool, arguments) in [
         ("read_file", json!({"image": IMAGE, "path": "/x"})),
@@ -140,7 +140,7 @@ fn a_web_page_is_neither_an_answer_nor_a_file() {
         ("upload", json!({"content": "x"})),
         ("wait_operations", json!({"operation_ids": [IMAGE]})),
     ] {
-        let error = raw.bad(tool, arguments);
+        let error = raw.call_error(tool, arguments);
         assert!(error.contains("not a Contree API"), "{tool}: {error}");
         assert!(error.contains(&url), "{tool}: {error}");
     }

@@ -13,6 +13,7 @@ mod hostile;
 #[cfg(target_os = "linux")]
 mod lineage;
 mod lost_answers;
+mod local_files;
 mod mcp_cloud;
 mod mcp_http;
 mod mcp_stdio;
@@ -27,3 +28,4 @@ mod stored;
 mod support;
 mod surface_contract;
 mod surface_diff;
+mod untrusted;

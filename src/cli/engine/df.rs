@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::error::CommandError;
-use super::super::output::print;
+use super::super::output::{print, print_json};
 use super::super::setup::Setup;
 use super::size;
 use crate::engine::{PruneOptions, Pruned, RETENTION_DAYS, Usage, prune, usage};
@@ -29,7 +29,7 @@ impl Df {
         if self.json {
             let mut report = serde_json::to_value(&used)?;
             report["prunable"] = serde_json::to_value(&free)?;
-            print(&format!("{report:#}\n"))?;
+            print_json(&format!("{report:#}\n"))?;
         } else {
             print(&report_text(&used, &free, self.images))?;
         }

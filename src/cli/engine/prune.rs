@@ -1,7 +1,7 @@
 //! `contree-mcp engine prune`: removes unused data from the data directory.
 
 use super::super::error::CommandError;
-use super::super::output::print;
+use super::super::output::{print, print_json};
 use super::super::setup::Setup;
 use super::size;
 use crate::engine::{PruneOptions, RETENTION_DAYS, prune};
@@ -31,7 +31,7 @@ impl Prune {
         let pruned = prune(&config, options)?;
         if self.json {
             let report = serde_json::to_value(&pruned)?;
-            print(&format!("{report:#}\n"))?;
+            print_json(&format!("{report:#}\n"))?;
         } else {
             let did = if self.dry_run {
                 "would remove"

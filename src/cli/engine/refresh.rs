@@ -1,7 +1,7 @@
 //! `contree-mcp engine refresh-host`: makes a new image of this machine's programs.
 
 use super::super::error::CommandError;
-use super::super::output::print;
+use super::super::output::{print, print_json};
 use super::super::setup::Setup;
 use super::size;
 use crate::engine::refresh_host;
@@ -19,7 +19,7 @@ impl RefreshHost {
         let refreshed = refresh_host(&super::config(setup)?)?;
         if self.json {
             let report = serde_json::to_value(&refreshed)?;
-            print(&format!("{report:#}\n"))?;
+            print_json(&format!("{report:#}\n"))?;
         } else {
             let previous = match refreshed.previous {
                 Some(image) => format!("; the previous image {image} stays until it is pruned"),

@@ -252,7 +252,7 @@ mod tests {
         let (begun, large_bodies) = (Instant::now(), Arc::new(Semaphore::new(MAX_LARGE)));
         let answer = tokio::time::timeout(LARGE_MESSAGE_TIMEOUT * 2, read(body, &large_bodies))
             .await
-            .expect("large_bodies is bounded in time")
+            .expect("reading is bounded in time")
             .expect_err("the body never ends");
         assert_eq!(
             large_bodies.available_permits(),

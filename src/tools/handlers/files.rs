@@ -112,16 +112,24 @@ impl FilesTools for Handlers {
         } = arguments;
         let mut destination = local_path("destination", &destination)?;
         let path = path_in_image(&path);
+        let access = cx.session().local_access();
+        let name = Path::new(&path).file_name();
+        // Judged first, so that a refusal does not reveal whether a directory exists.
+        let refusal = access.check_destination("destination", &destination).err();
+        if let Some(refusal) = refusal {
+            let inside = name.map(|name| destination.join(name));
+            let is_allowed = |inside| access.check_destination("destination", inside).is_ok();
+            if !inside.as_deref().is_some_and(is_allowed) {
+                return Err(refusal);
+            }
+        }
         if destination.is_dir() {
-            let name = Path::new(&path).file_name().ok_or_else(|| {
+            let name = name.ok_or_else(|| {
                 ToolError::invalid("`path` names no file; give the path of a file in the image")
             })?;
             destination.push(name);
         }
-        let destination = cx
-            .session()
-            .local_access()
-            .destination("destination", &destination)?;
+        let destination = access.destination("destination", &destination)?;
         let client = cx.client().await?;
         let mode = executable.then_some(0o755);
         let size = cx
@@ -142,6 +150,7 @@ impl FilesTools for Handlers {
             destination: destination.shown.display().to_string(),
             size,
             executable,
+            replaced: destination.replaces,
         })
     }
 

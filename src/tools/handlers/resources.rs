@@ -7,7 +7,7 @@ use crate::tools::lineage::lineage;
 use crate::tools::results::ToolResult;
 use crate::tools::{
     CacheLifetime, ContentBody, Context, FilesTools, Handlers, OperationsTools, ResourceContent,
-    ResourceHandlers, ToolError, params, uris,
+    ResourceHandlers, ToolError, params, uris, visible, visible_json,
 };
 use crate::{ImageRef, OperationKind, OperationStatus};
 
@@ -61,7 +61,8 @@ impl ResourceHandlers for Handlers {
             limit: MAX_ENTRIES,
         };
         let list = FilesTools::list_files(self, arguments, cx).await?;
-        Ok(ResourceContent::text(list.text(), lifetime(&uri.image)))
+        let text = visible(&list.text()).into_owned();
+        Ok(ResourceContent::text(text, lifetime(&uri.image)))
     }
 
     async fn image_lineage(
@@ -72,6 +73,7 @@ impl ResourceHandlers for Handlers {
         let lineage = lineage(cx, &uri.image).await?;
         let text = serde_json::to_string_pretty(&lineage)
             .map_err(|error| ToolError::internal("cannot serialise the lineage", error))?;
+        let text = visible_json(&text).into_owned();
         // An image may get a new child at any time.
         Ok(ResourceContent::text(text, CacheLifetime::None))
     }
@@ -123,7 +125,7 @@ impl Handlers {
         let text = serde_json::to_string_pretty(&operation)
             .map_err(|error| ToolError::internal("cannot serialise the operation", error))?;
         Ok(ResourceContent::text(
-            text,
+            visible_json(&text).into_owned(),
             if over {
                 CacheLifetime::Immutable
             } else {

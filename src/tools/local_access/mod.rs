@@ -4,18 +4,27 @@
 //! path is checked. Exchanging a link meanwhile thus gives no access.
 //!
 //! Credential paths are protected by target and by spelling, since many users keep credentials
-//! elsewhere and link to them.
+//! elsewhere and link to them. So are files that run by themselves, but only from being written.
+//! docs/local-files.md has the rules and the protected places.
 
-mod credential_paths;
+mod credential_table;
+mod homes;
+mod linked_files;
+mod places;
+mod protected;
 mod real_paths;
+mod startup_table;
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use credential_paths::{CredentialFiles, is_environment, secrets};
-use real_paths::{both, handle, has_other_links, links, normal, number, real};
+use linked_files::is_volatile_credential;
+use protected::ProtectedPlaces;
+use real_paths::{
+    create_directories, handle, has_other_links, links, normal, number, real, split_missing,
+};
 pub(super) use real_paths::{open_nonblocking, real_path_of};
 
 use super::ToolError;
@@ -40,12 +49,16 @@ pub struct LocalAccess {
     only: Option<Vec<PathBuf>>,
     /// The allowed paths, real and as spelled.
     named: Vec<PathBuf>,
-    /// Credential paths, real and as spelled. They are forbidden unless an allowed path names them.
+    /// Further credential paths.
     secrets: Vec<PathBuf>,
-    /// The credential paths that are searched for links.
-    searched: Vec<PathBuf>,
-    /// The files found by that search, filled at first use.
-    credential_files: Arc<OnceLock<CredentialFiles>>,
+    /// Directories of this program.
+    own_directories: Vec<PathBuf>,
+    /// Home directories, if they are not those of this machine's users.
+    homes: Option<Vec<PathBuf>>,
+    /// Credentials, found at first use.
+    credentials: Arc<OnceLock<ProtectedPlaces>>,
+    /// Files that run by themselves, found at first use.
+    startup: Arc<OnceLock<ProtectedPlaces>>,
 }
 
 impl Default for LocalAccess {
@@ -58,13 +71,14 @@ impl LocalAccess {
     /// Allows everything but credentials.
     #[must_use]
     pub fn everything() -> Self {
-        let secrets = secrets();
         Self {
             only: None,
             named: Vec::new(),
-            searched: secrets.clone(),
-            secrets,
-            credential_files: Arc::default(),
+            secrets: Vec::new(),
+            own_directories: Vec::new(),
+            homes: None,
+            credentials: Arc::default(),
+            startup: Arc::default(),
         }
     }
 
@@ -100,12 +114,10 @@ impl LocalAccess {
     /// Forbids further credential paths.
     #[must_use]
     pub fn with_secrets(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
-        for path in more {
-            let path = std::path::absolute(&path).unwrap_or(path);
-            self.searched.extend(both(path.clone()));
-            self.secrets.extend(both(path));
-        }
-        self.credential_files = Arc::default();
+        let more = more.into_iter();
+        self.secrets
+            .extend(more.map(|path| std::path::absolute(&path).unwrap_or(path)));
+        self.credentials = Arc::default();
         self
     }
 
@@ -113,10 +125,19 @@ impl LocalAccess {
     /// large.
     #[must_use]
     pub fn with_own_directories(mut self, more: impl IntoIterator<Item = PathBuf>) -> Self {
-        for path in more {
-            let path = std::path::absolute(&path).unwrap_or(path);
-            self.secrets.extend(both(path));
-        }
+        let more = more.into_iter();
+        self.own_directories
+            .extend(more.map(|path| std::path::absolute(&path).unwrap_or(path)));
+        self.credentials = Arc::default();
+        self
+    }
+
+    /// Sets the home directories, the user's own first.
+    #[cfg(all(test, unix))]
+    fn with_homes(mut self, homes: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.homes = Some(homes.into_iter().collect());
+        self.credentials = Arc::default();
+        self.startup = Arc::default();
         self
     }
 
@@ -148,11 +169,11 @@ impl LocalAccess {
         self.check_path(path)?;
         let is_known = has_other_links(metadata)
             && number(metadata)
-                .is_some_and(|number| self.credential_files().files.contains(&number));
+                .is_some_and(|number| self.credentials().linked.files.contains(&number));
         // Paths below a credential path were judged by their path already.
         let is_judged = || {
-            let mut equal = self.named.iter().filter(|named| *named == path);
-            equal.next().is_some() || self.secrets.iter().any(|secret| path.starts_with(secret))
+            let is_named = self.named.iter().any(|named| named == path);
+            is_named || !self.credentials().places.containing(path).is_empty()
         };
         if is_known && !is_judged() {
             return Err(AccessRefusal::Secret);
@@ -162,26 +183,50 @@ impl LocalAccess {
 
     /// Reports whether a path is a credential path that no allowed path names.
     fn is_secret(&self, path: &Path) -> bool {
-        let mut secrets = self.secrets.iter().map(PathBuf::as_path);
-        let secret = secrets
-            .find(|secret| path.starts_with(secret))
-            .or_else(|| is_environment(path).then_some(path))
-            .or_else(|| {
-                self.credential_files()
-                    .targets
-                    .get(path)
-                    .map(PathBuf::as_path)
-            });
-        let named = |secret: &Path| {
-            let mut named = self.named.iter();
-            named.any(|named| named.starts_with(secret) && path.starts_with(named))
-        };
-        secret.is_some_and(|secret| !named(secret))
+        let mut places = self.credentials().containing(path);
+        if is_volatile_credential(path) {
+            places.push((path, "processes"));
+        }
+        self.unnamed(path, &places).is_some()
     }
 
-    fn credential_files(&self) -> &CredentialFiles {
-        self.credential_files
-            .get_or_init(|| CredentialFiles::of(&self.searched))
+    /// Returns the program that would run or obey a file at this path by itself, unless an allowed
+    /// path names it.
+    fn run_by(&self, path: &Path) -> Option<&'static str> {
+        self.unnamed(path, &self.startup().containing(path))
+    }
+
+    /// Returns the program of the first of a path's places that no allowed path names.
+    ///
+    /// An allowed path names a place if it is the place, or lies in it. It also names the places
+    /// below itself, if it is a place.
+    fn unnamed(&self, path: &Path, places: &[(&Path, &'static str)]) -> Option<&'static str> {
+        let is_place = |named: &Path| places.iter().any(|(place, _)| *place == named);
+        let names = |place: &Path| {
+            let mut named = self.named.iter().filter(|named| path.starts_with(named));
+            named.any(|named| {
+                named.starts_with(place) || (place.starts_with(named) && is_place(named))
+            })
+        };
+        let mut places = places.iter();
+        places
+            .find(|(place, _)| !names(place))
+            .map(|(_, program)| *program)
+    }
+
+    fn credentials(&self) -> &ProtectedPlaces {
+        self.credentials.get_or_init(|| {
+            ProtectedPlaces::of_credentials(&self.homes(), &self.secrets, &self.own_directories)
+        })
+    }
+
+    fn startup(&self) -> &ProtectedPlaces {
+        self.startup
+            .get_or_init(|| ProtectedPlaces::of_startup(&self.homes()))
+    }
+
+    fn homes(&self) -> Vec<PathBuf> {
+        self.homes.clone().unwrap_or_else(homes::homes)
     }
 
     fn check(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
@@ -200,6 +245,27 @@ impl LocalAccess {
             Some(spelling) => Err(self.refused(argument, spelling, AccessRefusal::Secret)),
             None => Ok(()),
         }
+    }
+
+    /// Refuses to write a file that runs by itself, as spelled, through links or at its target.
+    fn check_startup(&self, argument: &str, path: &Path, target: &Path) -> Result<(), ToolError> {
+        let mut paths = links(path);
+        paths.push(normal(path));
+        paths.push(target.to_owned());
+        let found = paths
+            .iter()
+            .find_map(|path| Some((path, self.run_by(path)?)));
+        let Some((path, program)) = found else {
+            return Ok(());
+        };
+        Err(ToolError::refused(format!(
+            "`{argument}`: {} takes effect by itself ({program}), so tools do not write it",
+            path.display()
+        ))
+        .with_hint(
+            "Choose another destination. If this one is intended, the user can start the server with --allow-path and \
+             exactly this path.",
+        ))
     }
 
     fn refused(&self, argument: &str, path: &Path, refusal: AccessRefusal) -> ToolError {
@@ -273,7 +339,17 @@ impl LocalAccess {
         }
     }
 
+    /// Refuses a path for writing, before anything is learned about it.
+    pub(super) fn check_destination(&self, argument: &str, path: &Path) -> Result<(), ToolError> {
+        let target = real(normal(path));
+        self.check(argument, &target)?;
+        self.check_spelling(argument, path)?;
+        self.check_startup(argument, path, &target)
+    }
+
     /// Prepares a file for writing: opens its directory, which is created if missing.
+    ///
+    /// Nothing is created before the file's place is judged.
     pub(super) fn destination(
         &self,
         argument: &str,
@@ -283,6 +359,7 @@ impl LocalAccess {
             let context = format_args!("`{argument}`: {}", path.display());
             ToolError::LocalFile(ErrorDetails::new(format!("{context}: {error}")).because_of(error))
         };
+        self.check_destination(argument, path)?;
         // A symbolic link is followed, and its target is replaced.
         let target = if path.is_symlink() {
             path.canonicalize().map_err(|_| {
@@ -292,14 +369,12 @@ impl LocalAccess {
                 ))
             })?
         } else {
-            normal(path)
+            real(normal(path))
         };
-        let target = real(target);
         self.check(argument, &target)?;
-        self.check_spelling(argument, path)?;
-        if let Ok(found) = std::fs::metadata(&target)
-            && !found.is_file()
-        {
+        self.check_startup(argument, path, &target)?;
+        let found = std::fs::metadata(&target);
+        if found.as_ref().is_ok_and(|found| !found.is_file()) {
             return Err(ToolError::unusable_file(format!(
                 "{} is not a regular file; give the path of a regular file, or a new path",
                 target.display()
@@ -310,17 +385,26 @@ impl LocalAccess {
                 "`{argument}` names no file; give the path of a file"
             )));
         };
-        std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
-        let opened = File::open(directory).map_err(|error| failed(directory, error))?;
+        let (existing, missing) = split_missing(directory);
+        let opened = File::open(&existing).map_err(|error| failed(&existing, error))?;
         let metadata = opened
             .metadata()
-            .map_err(|error| failed(directory, error))?;
-        let real_directory = real_path_of(&opened, directory, &metadata)
-            .map_err(|error| failed(directory, error))?;
-        self.check(argument, &real_directory.join(name))?;
+            .map_err(|error| failed(&existing, error))?;
+        let real_path = real_path_of(&opened, &existing, &metadata)
+            .map_err(|error| failed(&existing, error))?;
+        let real_directory: PathBuf = std::iter::once(real_path.as_os_str())
+            .chain(missing.iter().map(|name| name.as_os_str()))
+            .collect();
+        // A link may have been exchanged since the first check. The opened directory stays.
+        let real_target = real_directory.join(name);
+        self.check(argument, &real_target)?;
+        self.check_startup(argument, &real_target, &real_target)?;
+        let opened = create_directories(opened, &real_path, &missing)
+            .map_err(|error| failed(&real_directory, error))?;
         Ok(WriteDestination {
             path: handle(&opened, &real_directory).join(name),
-            shown: real_directory.join(name),
+            shown: real_target,
+            replaces: found.is_ok(),
             _directory: opened,
         })
     }
@@ -349,6 +433,8 @@ pub(super) struct WriteDestination {
     pub(super) path: PathBuf,
     /// The same path for messages.
     pub(super) shown: PathBuf,
+    /// Whether a file is there, which will be replaced.
+    pub(super) replaces: bool,
     _directory: File,
 }
 

@@ -1,5 +1,7 @@
 //! Resolves paths: real paths, spellings, chains of links, and handles of open directories.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -155,4 +157,99 @@ pub(super) fn real(path: PathBuf) -> PathBuf {
             _ => return path.clone(),
         }
     }
+}
+
+/// Real paths of many paths, with one request to the system for each name.
+#[derive(Debug, Default)]
+pub(super) struct RealPaths(HashMap<PathBuf, (PathBuf, bool)>);
+
+impl RealPaths {
+    /// Returns the real path of an absolute path, whether it exists or not.
+    pub(super) fn real(&mut self, path: &Path) -> PathBuf {
+        self.look_up(path).0
+    }
+
+    /// Returns the real path, and whether it may exist.
+    fn look_up(&mut self, path: &Path) -> (PathBuf, bool) {
+        if let Some(known) = self.0.get(path) {
+            return known.clone();
+        }
+        let found = match (path.parent(), path.file_name()) {
+            (Some(parent), Some(name)) => {
+                let (parent, may_exist) = self.look_up(parent);
+                let path = parent.join(name);
+                match path.symlink_metadata() {
+                    _ if !may_exist => (path, false),
+                    Ok(metadata) if metadata.is_symlink() => (link_target(&path), true),
+                    Ok(_) => (path, true),
+                    Err(_) => (path, false),
+                }
+            }
+            _ => (path.to_owned(), true),
+        };
+        self.0.insert(path.to_owned(), found.clone());
+        found
+    }
+}
+
+/// Returns the real path of a link's target, also if the target is missing.
+fn link_target(link: &Path) -> PathBuf {
+    let spelled = link.read_link().map(|target| match link.parent() {
+        Some(parent) => parent.join(target),
+        None => target,
+    });
+    link.canonicalize()
+        .or_else(|_| spelled.map(|target| real(normal(&target))))
+        .unwrap_or_else(|_| link.to_owned())
+}
+
+/// Splits a path into its deepest existing directory and the missing names below it.
+pub(super) fn split_missing(path: &Path) -> (PathBuf, Vec<OsString>) {
+    let (mut existing, mut missing) = (path, Vec::new());
+    while let (Err(_), Some(parent), Some(name)) = (
+        existing.symlink_metadata(),
+        existing.parent(),
+        existing.file_name(),
+    ) {
+        missing.insert(0, name.to_owned());
+        existing = parent;
+    }
+    (existing.to_owned(), missing)
+}
+
+/// Creates directories, each in the one before, and opens the last one.
+///
+/// It follows no link, so that a link placed meanwhile does not make it create directories
+/// elsewhere.
+#[cfg(unix)]
+pub(super) fn create_directories(
+    existing: File,
+    _real_path: &Path,
+    missing: &[OsString],
+) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    let mut directory = existing;
+    for name in missing {
+        match mkdirat(&directory, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        directory = openat(&directory, name, flags, Mode::empty())?.into();
+    }
+    Ok(directory)
+}
+
+#[cfg(not(unix))]
+pub(super) fn create_directories(
+    existing: File,
+    real_path: &Path,
+    missing: &[OsString],
+) -> io::Result<File> {
+    if missing.is_empty() {
+        return Ok(existing);
+    }
+    let path: PathBuf = real_path.join(missing.iter().collect::<PathBuf>());
+    std::fs::create_dir_all(&path)?;
+    File::open(path)
 }

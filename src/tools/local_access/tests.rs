@@ -156,3 +156,234 @@ fn a_pipe_is_opened_without_waiting() {
     let opened = LocalAccess::everything().open("path", &pipe).unwrap();
     assert!(!opened.metadata.is_file());
 }
+
+/// Makes a home directory with these files.
+fn home_with(files: &[&str]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    for file in files {
+        let path = home.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "x").unwrap();
+    }
+    (folder, home)
+}
+
+#[test]
+fn credentials_of_common_programs_are_refused() {
+    let files = [
+        ".vault-token",
+        ".terraform.d/credentials.tfrc.json",
+        ".m2/settings.xml",
+        ".gradle/gradle.properties",
+        ".config/rclone/rclone.conf",
+        ".s3cfg",
+        ".boto",
+        ".config/doctl/config.yaml",
+        ".fly/config.yml",
+        ".snowflake/connections.toml",
+        ".databrickscfg",
+        ".claude/.credentials.json",
+        ".codex/auth.json",
+        ".gemini/oauth_creds.json",
+        ".config/github-copilot/apps.json",
+        ".config/op/config",
+        ".mozilla/firefox/p/logins.json",
+        ".config/google-chrome/Default/Cookies",
+        "Library/Application Support/Google/Chrome/Default/Cookies",
+        ".bash_history",
+        ".zsh_history",
+        ".bitcoin/wallet.dat",
+        ".my.cnf",
+        ".cache/huggingface/token",
+        ".config/sops/age/keys.txt",
+        ".oci/config",
+        ".Xauthority",
+        // File systems may treat upper and lower case as equal.
+        ".SSH/id",
+    ];
+    let (_own, own) = home_with(&files);
+    let (_other, other) = home_with(&files);
+    let access = LocalAccess::everything().with_homes([own.clone(), other.clone()]);
+    for file in files {
+        for home in [&own, &other] {
+            let error = access.open("path", &home.join(file)).unwrap_err();
+            assert!(error.to_string().contains("credentials"), "{file}: {error}");
+        }
+    }
+    for (file, is_secret) in [
+        ("/home/somebody/.aws/credentials", true),
+        ("/Users/somebody/Library/Keychains/login.keychain-db", true),
+        ("/tmp/krb5cc_1000", true),
+        ("/home/somebody/work/.env", false),
+        ("/srv/project/.ssh/config", false),
+    ] {
+        let judged = access.check_path(Path::new(file));
+        assert_eq!(judged == Err(AccessRefusal::Secret), is_secret, "{file}");
+    }
+    // The home of root is that of this machine's list of users.
+    let root = LocalAccess::everything().check_path(Path::new("/root/.ssh/id"));
+    assert_eq!(root, Err(AccessRefusal::Secret));
+}
+
+#[test]
+fn files_that_run_by_themselves_are_not_written() {
+    let (_folder, home) = home_with(&[
+        "dot/bashrc",
+        "dot/nvim/init.lua",
+        "work/main.py",
+        "work/.git/HEAD",
+    ]);
+    std::os::unix::fs::symlink("dot/bashrc", home.join(".bashrc")).unwrap();
+    std::fs::create_dir_all(home.join(".config")).unwrap();
+    std::os::unix::fs::symlink("../dot/nvim", home.join(".config/nvim")).unwrap();
+    std::os::unix::fs::symlink(".git", home.join("work/link")).unwrap();
+    let access = LocalAccess::everything().with_homes([home.clone()]);
+    for file in [
+        ".bashrc",
+        "dot/bashrc",
+        "dot/nvim/init.lua",
+        ".config/nvim/init.lua",
+        ".profile",
+        ".config/autostart/x.desktop",
+        ".config/systemd/user/x.service",
+        ".local/bin/ls",
+        "work/.git/hooks/pre-commit",
+        "work/.GIT/config",
+        "work/link/hooks/pre-commit",
+        "work/.vscode/tasks.json",
+        "work/.mcp.json",
+        "work/.claude/settings.json",
+        "work/.envrc",
+        "Library/LaunchAgents/x.plist",
+        "/etc/cron.d/x",
+        "/var/spool/cron/crontabs/root",
+        "/home/somebody/.bashrc",
+    ] {
+        let error = access
+            .destination("destination", &home.join(file))
+            .unwrap_err();
+        assert!(error.to_string().contains("by itself"), "{file}: {error}");
+        let error = access
+            .check_destination("destination", &home.join(file))
+            .unwrap_err();
+        assert!(error.to_string().contains("by itself"), "{file}: {error}");
+    }
+    for missing in [
+        ".config/autostart",
+        ".local",
+        "work/.git/hooks",
+        "work/.vscode",
+        "Library",
+    ] {
+        assert!(!home.join(missing).exists(), "{missing} was created");
+    }
+    // Reading is no danger.
+    access.open("path", &home.join(".bashrc")).unwrap();
+    for (file, replaces) in [
+        ("work/main.py", true),
+        ("work/.claude/worktrees/a/b", false),
+    ] {
+        let destination = access.destination("destination", &home.join(file)).unwrap();
+        assert_eq!(destination.replaces, replaces, "{file}");
+    }
+}
+
+#[test]
+fn an_allowed_path_must_name_the_place_itself() {
+    let (_folder, home) =
+        home_with(&["work/.git/config", "work/main.py", ".config/systemd/user/a"]);
+    std::fs::create_dir_all(home.join(".claude/hooks/deep/.git")).unwrap();
+    let allowed = |named: &str, file: &str| {
+        let access = LocalAccess::only([home.join(named)]).unwrap();
+        let access = access.with_homes([home.clone()]);
+        access.destination("destination", &home.join(file)).is_ok()
+    };
+    assert!(allowed("work", "work/main.py"));
+    assert!(!allowed("work", "work/.git/config"));
+    assert!(!allowed("", "work/.git/config"));
+    assert!(allowed("work/.git", "work/.git/config"));
+    assert!(allowed("work/.git/config", "work/.git/config"));
+    // A place names the places in it, but a directory in a place does not.
+    assert!(allowed(".config/systemd", ".config/systemd/user/a"));
+    assert!(!allowed(
+        ".claude/hooks/deep",
+        ".claude/hooks/deep/.git/config"
+    ));
+    assert!(allowed(".claude/hooks/deep", ".claude/hooks/deep/file"));
+}
+
+#[test]
+fn directories_are_created_only_where_they_were_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let (inside, outside) = (root.join("in"), root.join("out"));
+    for directory in [&inside, &outside] {
+        std::fs::create_dir(directory).unwrap();
+    }
+    std::os::unix::fs::symlink(outside.join("missing"), inside.join("dangling")).unwrap();
+    let access = LocalAccess::only([&inside]).unwrap();
+    assert!(
+        access
+            .destination("destination", &inside.join("dangling/a/b"))
+            .is_err()
+    );
+    assert!(
+        access
+            .destination("destination", &outside.join("a/b"))
+            .is_err()
+    );
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    // A link that appears after the check is not followed.
+    let opened = File::open(&inside).unwrap();
+    std::os::unix::fs::symlink(&outside, inside.join("late")).unwrap();
+    let missing = ["late".into(), "new".into()];
+    assert!(create_directories(opened, &inside, &missing).is_err());
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    let opened = File::open(&inside).unwrap();
+    create_directories(opened, &inside, &["a".into(), "b".into()]).unwrap();
+    assert!(inside.join("a/b").is_dir());
+}
+
+#[test]
+fn the_document_lists_all_places() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/local-files.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let quoted = |paths: &[&str]| {
+        let paths = paths.iter().map(|path| format!("`{path}`"));
+        paths.collect::<Vec<_>>().join(", ")
+    };
+    let mut expected = Vec::new();
+    for table in [
+        credential_table::HOME,
+        credential_table::SYSTEM,
+        startup_table::HOME,
+        startup_table::ANYWHERE,
+        startup_table::SYSTEM,
+    ] {
+        for (program, paths) in table {
+            expected.push(format!("| {program} | {} |", quoted(paths)));
+        }
+    }
+    for (variable, names) in credential_table::VARIABLES
+        .iter()
+        .chain(startup_table::VARIABLES)
+    {
+        let names = match *names {
+            [""] => "its path".to_owned(),
+            names => quoted(names),
+        };
+        expected.push(format!("| `{variable}` | {names} |"));
+    }
+    let rows = document.lines().filter(|line| line.starts_with("| "));
+    let heads = ["| Program |", "| Kept ", "| Read by |", "| Variable |"];
+    let listed: Vec<&str> = rows
+        .filter(|row| !heads.iter().any(|head| row.starts_with(head)))
+        .collect();
+    assert_eq!(listed, expected);
+    for (program, paths) in startup_table::ANYWHERE {
+        for path in *paths {
+            assert!(path.split('/').count() <= 2, "{program}: {path}");
+        }
+    }
+}

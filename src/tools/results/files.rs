@@ -6,7 +6,8 @@ use std::fmt::Write;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::ToolResult;
+use super::{ToolResult, is_false};
+use crate::tools::invisible::one_line;
 
 /// Result of `upload`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -69,7 +70,7 @@ impl ToolResult for Rsync {
             let _ = writeln!(text, "skipped ({reason}): {count}");
         }
         for skipped in &self.skipped {
-            let _ = writeln!(text, "  {} ({})", skipped.path, skipped.reason);
+            let _ = writeln!(text, "  {} ({})", one_line(&skipped.path), skipped.reason);
         }
         let _ = writeln!(
             text,
@@ -104,14 +105,25 @@ pub struct Download {
     pub size: u64,
     /// Whether the file was made executable
     pub executable: bool,
+    /// Whether it replaced an existing file
+    #[serde(skip_serializing_if = "is_false")]
+    pub replaced: bool,
 }
 
 impl ToolResult for Download {
     fn text(&self) -> String {
-        let suffix = if self.executable { ", executable" } else { "" };
+        let executable = if self.executable { ", executable" } else { "" };
+        let replaced = if self.replaced {
+            ", replaced an existing file"
+        } else {
+            ""
+        };
         format!(
-            "saved {} of image {} as {}: {} bytes{suffix}\n",
-            self.source.path, self.source.image, self.destination, self.size
+            "saved {} of image {} as {}: {} bytes{executable}{replaced}\n",
+            one_line(&self.source.path),
+            one_line(&self.source.image),
+            one_line(&self.destination),
+            self.size
         )
     }
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ToolResult, counted};
+use crate::tools::invisible::one_line;
 
 /// An image.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -32,7 +33,7 @@ impl ToolResult for Image {
             ("made by operation", &self.operation_uuid),
         ] {
             if let Some(value) = value {
-                let _ = write!(text, ", {name} {value}");
+                let _ = write!(text, ", {name} {}", one_line(value));
             }
         }
         if !self.created_at.is_empty() {
@@ -128,7 +129,7 @@ impl ToolResult for Lineage {
         if let Some(data) = &self.data {
             let _ = write!(text, "made by {}", data.kind);
             if let Some(source) = &data.source {
-                let _ = write!(text, ": {source}");
+                let _ = write!(text, ": {}", one_line(source));
             }
             text.push('\n');
         }

@@ -1,12 +1,13 @@
 //! Results of the tools that look into images: directories, files and matches.
 
-use std::borrow::Cow;
 use std::fmt::Write;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ToolResult;
+use crate::tools::fence::Fence;
+use crate::tools::invisible::one_line;
 
 /// A matching line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -41,12 +42,18 @@ impl ToolResult for Grep {
     fn text(&self) -> String {
         let count = self.matches.len();
         let mut text = format!("{count} {}\n", if count == 1 { "match" } else { "matches" });
+        let mut lines = String::new();
         for found in &self.matches {
             let _ = writeln!(
-                text,
+                lines,
                 "{}:{}:{}",
-                found.path, found.line_number, found.line_text
+                one_line(&found.path),
+                found.line_number,
+                found.line_text
             );
+        }
+        if !lines.is_empty() {
+            text.push_str(&Fence::around(&[&lines]).block("matches", &lines));
         }
         if let Some(next) = &self.next {
             let _ = writeln!(text, "next: {next}");
@@ -91,29 +98,21 @@ pub struct ListFiles {
     pub next: Option<String>,
 }
 
-/// Escapes a name with control characters, so that it stays on one line.
-fn one_line(name: &str) -> Cow<'_, str> {
-    if name.contains(char::is_control) {
-        Cow::Owned(format!("{name:?}"))
-    } else {
-        Cow::Borrowed(name)
-    }
-}
-
 impl ToolResult for ListFiles {
     fn text(&self) -> String {
         let mut text = format!(
             "{}: {}\n",
-            self.path,
+            one_line(&self.path),
             if self.count == 1 {
                 "1 entry".into()
             } else {
                 format!("{} entries", self.count)
             }
         );
+        let mut lines = String::new();
         for file in &self.files {
             let _ = write!(
-                text,
+                lines,
                 "{} {} {:>9} {}",
                 file.kind,
                 file.mode.as_deref().unwrap_or("----"),
@@ -121,9 +120,12 @@ impl ToolResult for ListFiles {
                 one_line(&file.name)
             );
             if let Some(target) = &file.target {
-                let _ = write!(text, " -> {}", one_line(target));
+                let _ = write!(lines, " -> {}", one_line(target));
             }
-            text.push('\n');
+            lines.push('\n');
+        }
+        if !lines.is_empty() {
+            text.push_str(&Fence::around(&[&lines]).block("entries", &lines));
         }
         if let Some(next) = &self.next {
             let _ = writeln!(text, "next: {next}");
@@ -154,19 +156,15 @@ pub struct ReadFile {
 
 impl ToolResult for ReadFile {
     fn text(&self) -> String {
-        // Some clients cannot pass on an empty text.
-        let is_whole = self.offset.is_none() && self.next.is_none();
-        if self.encoding == "utf-8" && is_whole && !self.content.is_empty() {
-            return self.content.clone();
-        }
-        let mut text = format!("{}: {} bytes", self.path, self.bytes_size);
+        let mut text = format!("{}: {} bytes", one_line(&self.path), self.bytes_size);
         if let Some(offset) = self.offset {
             let _ = write!(text, ", from byte {offset}");
         }
         if self.content.is_empty() {
             text.push('\n');
         } else {
-            let _ = writeln!(text, ", {}\n\n{}", self.encoding, self.content);
+            let block = Fence::around(&[&self.content]).block("content", &self.content);
+            let _ = write!(text, ", {}\n{block}", self.encoding);
         }
         if let Some(next) = &self.next {
             let _ = writeln!(text, "next: {next}");

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use super::answer::ToolResult;
+use super::invisible::visible_json;
 
 pub use account::{RegistryAuth, RegistryTokenObtain, Whoami};
 pub use files::{Download, DownloadSource, Rsync, SkippedPath, Upload};
@@ -94,6 +95,6 @@ impl JsonSchema for ApiAnswer {
 impl ToolResult for ApiAnswer {
     fn text(&self) -> String {
         let value = serde_json::Value::Object(self.0.clone());
-        format!("{value:#}\n")
+        visible_json(&format!("{value:#}\n")).into_owned()
     }
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use super::{ToolResult, counted, is_false};
 use crate::tools::answer::ResourceLink;
+use crate::tools::fence::Fence;
+use crate::tools::invisible::one_line;
 
 /// An operation: a run or an import.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
@@ -99,12 +101,10 @@ impl ToolResult for Operation {
 
     fn text(&self) -> String {
         let mut text = String::new();
+        let fence = Fence::around(&[&self.stdout, &self.stderr]);
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
             if !stream.is_empty() {
-                let _ = write!(text, "{name}:\n{stream}");
-                if !stream.ends_with('\n') {
-                    text.push('\n');
-                }
+                text.push_str(&fence.block(name, stream));
             }
         }
         text.push_str(&self.status);
@@ -123,7 +123,7 @@ impl ToolResult for Operation {
         text.push('\n');
         let mut line = |name: &str, value: Option<&str>| {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
-                let _ = writeln!(text, "{name}: {value}");
+                let _ = writeln!(text, "{name}: {}", one_line(value));
             }
         };
         line("error", self.error.as_deref());
@@ -278,7 +278,7 @@ impl ToolResult for ListOperations {
                 let _ = write!(text, ", result {image}");
             }
             if let Some(error) = &operation.error {
-                let _ = write!(text, ", error: {error}");
+                let _ = write!(text, ", error: {}", one_line(error));
             }
             text.push('\n');
         }

@@ -103,9 +103,13 @@ pub(crate) fn timestamp(at: DateTime<Utc>) -> String {
 }
 
 /// The data of a stream event: the bytes as text if they are ASCII, else in base64.
+///
+/// JSON writes a control character such as NUL in six bytes. If base64 is shorter, it is used.
 pub(crate) fn stream(bytes: &[u8]) -> EventDataStream {
     let (value, encoding) = match std::str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => (text.to_owned(), StreamEncoding::Ascii),
+        Ok(text) if text.is_ascii() && !is_shorter_in_base64(bytes) => {
+            (text.to_owned(), StreamEncoding::Ascii)
+        }
         _ => (STANDARD.encode(bytes), StreamEncoding::Base64),
     };
     EventDataStream {
@@ -113,6 +117,14 @@ pub(crate) fn stream(bytes: &[u8]) -> EventDataStream {
         encoding,
         truncated: None,
     }
+}
+
+/// Reports whether base64 is shorter than JSON's escapes of control characters. Text without such
+/// characters stays readable in the log.
+fn is_shorter_in_base64(ascii: &[u8]) -> bool {
+    let is_long = |byte: &&u8| **byte < b' ' && !b"\x08\t\n\x0c\r".contains(*byte);
+    let long = ascii.iter().filter(is_long).count();
+    ascii.len() + 5 * long > ascii.len().div_ceil(3) * 4
 }
 
 /// The bytes of a stream event's data. `None` if the data is of another form.
@@ -129,8 +141,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn control_characters_do_not_multiply_a_log() {
+        for (bytes, encoding, most) in [
+            (vec![0; 9_000], StreamEncoding::Base64, 12_100),
+            (vec![0x1b; 9_000], StreamEncoding::Base64, 12_100),
+            (vec![b'\n'; 9_000], StreamEncoding::Ascii, 18_100),
+            (
+                b"\x1b[1mbold\x1b[0m text of many words\n".repeat(100),
+                StreamEncoding::Ascii,
+                5_000,
+            ),
+            (
+                b"a line with one bell\x07\n".to_vec(),
+                StreamEncoding::Ascii,
+                100,
+            ),
+        ] {
+            let data = stream(&bytes);
+            assert_eq!(data.encoding, encoding, "{bytes:?}");
+            let json = serde_json::json!(data);
+            assert!(json.to_string().len() <= most, "{}", json.to_string().len());
+            assert_eq!(stream_bytes(&json).expect("bytes"), bytes);
+        }
+    }
+
+    #[test]
     fn stream_bytes_decodes_what_stream_encodes() {
-        for bytes in [&b"plain"[..], "ä".as_bytes(), &[0, 255, 10], b""] {
+        for bytes in [&b"plain"[..], "ä".as_bytes(), &[0, 255, 10], b"", &[0; 10]] {
             assert_eq!(
                 stream_bytes(&serde_json::json!(stream(bytes))).expect("bytes"),
                 bytes
