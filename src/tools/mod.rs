@@ -20,6 +20,7 @@ mod image_cache;
 mod lineage;
 mod local_access;
 mod operation;
+mod operation_end;
 mod operation_status;
 mod output;
 mod paths;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error_details::names_remedy;
+use super::operation_end::read_events;
 use super::results::Operation;
 use super::{Context, OutputStream, ToolError};
 use crate::events::Payload;
@@ -25,16 +25,13 @@ pub(super) async fn ended(
     cx: Option<&Context>,
 ) -> Result<types::OperationResponse, Error> {
     let started = Instant::now();
-    let mut events = std::pin::pin!(client.follow(operation, None));
-    // If there are no events, or the stream breaks for good, `wait` below polls.
-    let read_events = async {
-        while let Some(Ok(event)) = events.next().await {
-            if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
-                cx.watcher().output(OutputStream::Stdout, &chunk.bytes);
-            }
+    read_events(client, operation, time, |event| {
+        if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
+            cx.watcher().output(OutputStream::Stdout, &chunk.bytes);
         }
-    };
-    let _ = tokio::time::timeout(time, read_events).await;
+    })
+    .await;
+    // If there are no events, or the stream breaks for good, this polls.
     client
         .wait(operation, Some(time.saturating_sub(started.elapsed())))
         .await
@@ -112,7 +109,7 @@ pub(super) fn waiting_call(operation: Uuid) -> String {
 /// Returns the final status.
 pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<OperationStatus, Error> {
     client.cancel(operation).await?;
-    let ended = client.wait(operation, Some(CANCEL_TIMEOUT)).await?;
+    let ended = ended(client, operation, CANCEL_TIMEOUT, None).await?;
     ended
         .status
         .ok_or_else(|| Error::Protocol("the backend returned an operation without a status".into()))
