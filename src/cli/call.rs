@@ -155,9 +155,18 @@ impl Call {
             tracing::warn!("{problem}");
         }
         let context = Context::new(session.clone(), watcher, cancelled.clone());
-        let done = tools::dispatch(&Handlers, tool.name, arguments, &context)
-            .await
-            .map_err(|error| session.explain(error));
+        let dispatching = tools::dispatch(&Handlers, tool.name, arguments, &context);
+        let done = if tool.task.is_some() {
+            // It cancels its operation, and waits for the operation's end.
+            dispatching.await
+        } else {
+            tokio::select! {
+                biased;
+                done = dispatching => done,
+                () = cancelled.cancelled() => Err(ToolError::cancelled("the call was cancelled")),
+            }
+        };
+        let done = done.map_err(|error| session.explain(error));
         let status = match done {
             Ok(answer) if self.raw => print_raw(shape(tool), &answer, &raw),
             Ok(answer) => match print_json(&answer.structured) {

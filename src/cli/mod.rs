@@ -66,6 +66,10 @@ pub fn main() -> ExitCode {
 fn run(line: CommandLine) -> Result<u8, CommandError> {
     let mut setup = Setup::new(line.options);
     setup.start_logging();
+    if let Err(problem) = setup.environment.check_text() {
+        output::print_message(problem);
+        return Ok(USAGE);
+    }
     match setup.options.tool_selection(&setup.environment) {
         Ok(selection) => setup.tool_selection = selection,
         Err(problem) => {

@@ -60,10 +60,17 @@ impl Setup {
         } else {
             own_level.min(LevelFilter::ERROR)
         };
+        // It reports each answer whose client has gone, which is no error of this server.
+        let rmcp_answers = if own_level >= LevelFilter::DEBUG {
+            LevelFilter::INFO
+        } else {
+            LevelFilter::OFF
+        };
         let targets = Targets::new()
             .with_default(own_level.min(LevelFilter::INFO))
             .with_target("contree", own_level)
-            .with_target("rmcp", rmcp);
+            .with_target("rmcp", rmcp)
+            .with_target("rmcp::service", rmcp_answers);
         let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(super::output::LogWriter::new)

@@ -67,7 +67,7 @@ fn find(
     xdg_variable: &str,
     below_home: &str,
 ) -> Result<PathBuf, DirectoryError> {
-    if let Some(path) = environment.get(contree_variable) {
+    if let Some(path) = environment.path(contree_variable) {
         return Ok(std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)));
     }
     let base = match environment.absolute(xdg_variable) {
@@ -109,6 +109,25 @@ mod tests {
     fn a_relative_xdg_variable_is_ignored() {
         let found = directories(&[("HOME", "/h"), ("XDG_STATE_HOME", "state")]);
         assert_eq!(found.state, PathBuf::from("/h/.local/state/contree"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_is_not_utf_8_is_not_replaced_by_the_default() {
+        use std::ffi::{OsStr, OsString};
+        use std::os::unix::ffi::OsStrExt as _;
+        let path = OsStr::from_bytes(b"/d\xff").to_owned();
+        let pairs = [
+            ("HOME", OsString::from("/h")),
+            ("CONTREE_DATA_DIR", path.clone()),
+        ];
+        let environment: Environment = pairs.into_iter().collect();
+        let found = Directories::find(&environment).unwrap();
+        assert_eq!(found.data, PathBuf::from(path.clone()));
+        assert_eq!(environment.check_text(), Ok(()));
+        let environment: Environment = [("CONTREE_EGRESS_DENY", path)].into_iter().collect();
+        let error = environment.check_text().unwrap_err().to_string();
+        assert!(error.contains("CONTREE_EGRESS_DENY"), "{error}");
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub use selection::{
 };
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -128,31 +129,61 @@ impl std::fmt::Debug for Flags {
 /// The environment variables of a process. An empty variable counts as unset, since clients that
 /// fill in templates set unused variables to empty values.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment(BTreeMap<String, OsString>);
+
+/// Variables with paths, which need not be UTF-8.
+const PATH_VARIABLES: [&str; 2] = ["CONTREE_DATA_DIR", "CONTREE_STATE_DIR"];
+
+/// A variable of Contree is not text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not UTF-8 text; set it to text, or unset it")]
+pub struct NotText(String);
 
 impl Environment {
-    /// The variables of this process. Variables that are not UTF-8 are omitted.
+    /// The variables of this process. Variables whose names are not UTF-8 are omitted.
     #[must_use]
     pub fn of_process() -> Self {
         std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
             .collect()
     }
 
-    /// The value of `name`, unless it is unset or empty.
+    /// The value of `name`, unless it is unset, empty or not UTF-8.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
+        self.path(name)?.to_str()
+    }
+
+    /// The value of `name` as a path, which need not be UTF-8. `None` if it is unset or empty.
+    #[must_use]
+    pub fn path(&self, name: &str) -> Option<&OsStr> {
         self.0
             .get(name)
-            .map(String::as_str)
+            .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
+    }
+
+    /// Checks that the variables of Contree are text, except those with paths. A variable that
+    /// cannot be read must not count as unset.
+    ///
+    /// # Errors
+    /// [`NotText`] with the first variable that is not.
+    pub fn check_text(&self) -> Result<(), NotText> {
+        let invalid = self.0.iter().find(|(name, value)| {
+            let is_ours = name.starts_with("CONTREE_") && !PATH_VARIABLES.contains(&name.as_str());
+            is_ours && value.to_str().is_none()
+        });
+        match invalid {
+            Some((name, _)) => Err(NotText(name.clone())),
+            None => Ok(()),
+        }
     }
 
     /// The value of `name` if it is an absolute path. The XDG Base Directory Specification requires
     /// that relative paths are ignored.
     #[must_use]
     pub fn absolute(&self, name: &str) -> Option<PathBuf> {
-        self.get(name)
+        self.path(name)
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
     }
@@ -166,7 +197,7 @@ impl Environment {
     }
 }
 
-impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+impl<K: Into<String>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
     fn from_iter<T: IntoIterator<Item = (K, V)>>(pairs: T) -> Self {
         Self(
             pairs

@@ -15,4 +15,10 @@ pub(crate) enum StoreError {
         /// The reason, with the remedy.
         why: String,
     },
+    /// The record is in the file, which cannot be opened.
+    #[error("the stored state cannot be read: {why}; then restart the server")]
+    Unreadable {
+        /// The reason, with the remedy.
+        why: String,
+    },
 }

@@ -28,6 +28,8 @@ pub(crate) use error::StoreError;
 
 /// Schema migrations, oldest first. A release appends one and never edits earlier ones.
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// How long to wait for another process that sets a corrupt file aside.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 /// Name of the database file.
 const FILE: &str = "store.db";
 
@@ -110,13 +112,31 @@ impl Store {
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        // The first use opens the file, or replaces it by a store in memory.
-        self.with(|_| Ok(())).await?;
-        let reason = self.0.in_memory_because.lock();
-        if let Some(why) = reason.unwrap_or_else(PoisonError::into_inner).clone() {
+        if let Some(why) = self.replaced_because().await? {
             return Err(StoreError::InMemory { why });
         }
         self.write(statements).await
+    }
+
+    /// Runs statements like [`read`](Self::read), for records that an earlier process has stored.
+    ///
+    /// # Errors
+    /// If SQLite fails, or if the file could not be opened. The record may then exist.
+    pub(crate) async fn read_durably<T: Send + 'static>(
+        &self,
+        statements: impl FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        if let Some(why) = self.replaced_because().await? {
+            return Err(StoreError::Unreadable { why });
+        }
+        self.read(statements).await
+    }
+
+    /// The reason why a store in memory replaces the file. The first use opens the file.
+    async fn replaced_because(&self) -> Result<Option<String>, StoreError> {
+        self.with(|_| Ok(())).await?;
+        let reason = self.0.in_memory_because.lock();
+        Ok(reason.unwrap_or_else(PoisonError::into_inner).clone())
     }
 
     async fn with<T: Send + 'static>(
@@ -214,7 +234,8 @@ impl StoreState {
         else {
             return;
         };
-        if lock.lock().is_err() || (sqlite::open(path, MIGRATIONS).is_ok() && is_sound(path)) {
+        let locked = sqlite::lock_file(&lock, &path.with_extension("aside"), LOCK_TIMEOUT);
+        if locked.is_err() || (sqlite::open(path, MIGRATIONS).is_ok() && is_sound(path)) {
             return;
         }
         let aside = path.with_extension(format!("broken-{}", now() / 1000));

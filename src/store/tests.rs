@@ -127,6 +127,10 @@ fn a_newer_or_unreachable_store_is_left_unchanged() {
             let insert = |c: &Transaction<'_>| states::insert(c, "b", "d", "/s", b"[]");
             let error = store.write_durably(insert).await.unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
+            // They may be in the file, so they do not count as unknown.
+            let error = store.read_durably(|c| states::find(c, 1)).await;
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
         });
     }
 }

@@ -130,7 +130,7 @@ impl ToolError {
     }
 
     /// Creates an error for a cancelled call.
-    pub(super) fn cancelled(message: impl Into<String>) -> Self {
+    pub(crate) fn cancelled(message: impl Into<String>) -> Self {
         Self::Cancelled(ErrorDetails::new(message))
     }
 

@@ -22,6 +22,7 @@ mod invisible;
 mod lineage;
 mod local_access;
 mod operation;
+mod operation_end;
 mod operation_status;
 mod output;
 mod paths;

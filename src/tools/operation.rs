@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::StreamExt;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::error_details::names_remedy;
 use super::fence::Fence;
 use super::invisible::one_line;
+use super::operation_end::read_events;
 use super::results::Operation;
 use super::{Context, OutputStream, ToolError};
 use crate::events::Payload;
@@ -31,16 +31,13 @@ pub(super) async fn wait_for_end(
     cx: Option<&Context>,
 ) -> Result<types::OperationResponse, Error> {
     let started = Instant::now();
-    let mut events = std::pin::pin!(client.follow(operation, None));
-    // If there are no events, or the stream breaks for good, `wait` below polls.
-    let read_events = async {
-        while let Some(Ok(event)) = events.next().await {
-            if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
-                cx.watcher().output(OutputStream::Stdout, &chunk.bytes);
-            }
+    read_events(client, operation, time, |event| {
+        if let (Some(cx), Payload::Stdout(chunk)) = (cx, &event.payload) {
+            cx.watcher().output(OutputStream::Stdout, &chunk.bytes);
         }
-    };
-    let _ = tokio::time::timeout(time, read_events).await;
+    })
+    .await;
+    // If there are no events, or the stream breaks for good, this polls.
     client
         .wait(operation, Some(time.saturating_sub(started.elapsed())))
         .await
@@ -127,7 +124,7 @@ impl OperationStart {
 
     /// Builds the error of the request. If the operation may run nevertheless, the hint says how to
     /// find it. `properties` are a sentence that says how to recognise it.
-    pub(super) fn failure_of(&self, error: Error, properties: &str) -> ToolError {
+    pub(super) fn error_of_start(&self, error: Error, properties: &str) -> ToolError {
         // An unusable answer is one of success.
         let is_unconfirmed = error.is_unconfirmed() || matches!(error, Error::Protocol(_));
         let error = ToolError::from(error);
@@ -153,7 +150,7 @@ pub(super) fn waiting_call(operation: Uuid) -> String {
 /// Returns the final status.
 pub(super) async fn cancel(client: &Client, operation: Uuid) -> Result<OperationStatus, Error> {
     client.cancel(operation).await?;
-    let ended = client.wait(operation, Some(CANCEL_TIMEOUT)).await?;
+    let ended = wait_for_end(client, operation, CANCEL_TIMEOUT, None).await?;
     ended
         .status
         .ok_or_else(|| Error::Protocol("the backend returned an operation without a status".into()))

@@ -16,7 +16,7 @@ pub(super) async fn stored(
     let found = cx
         .session()
         .store()
-        .read(move |c| credentials::find(c, &backend, key.as_str()))
+        .read_durably(move |c| credentials::find(c, &backend, key.as_str()))
         .await;
     match found {
         Ok(Some(found)) => return Some(Login::password(found.username, found.secret)),

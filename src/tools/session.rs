@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::operation_end::read_events;
 use super::{LocalAccess, ToolError, ToolSelection};
 use crate::Client;
 use crate::store::Store;
@@ -192,6 +193,7 @@ impl Session {
         };
         let unattended: Vec<Uuid> = self.unattended().iter().copied().collect();
         for operation in unattended {
+            read_events(client, operation, Duration::MAX, |_| {}).await;
             if let Err(error) = client.wait(operation, None).await {
                 tracing::warn!("cannot wait for the end of operation {operation}: {error}");
             }
@@ -209,7 +211,10 @@ impl Session {
             .collect();
         let cancellations = unattended.into_iter().map(|operation| async move {
             match client.cancel(operation).await {
-                Ok(true) => drop(client.wait(operation, Some(CANCEL_TIMEOUT)).await),
+                Ok(true) => {
+                    read_events(client, operation, CANCEL_TIMEOUT, |_| {}).await;
+                    let _ = client.wait(operation, Some(CANCEL_TIMEOUT)).await;
+                }
                 Ok(false) => {}
                 Err(error) => tracing::warn!("cannot cancel operation {operation}: {error}"),
             }

@@ -489,6 +489,28 @@ mod raw {
     }
 
     #[test]
+    fn a_signal_ends_a_call_without_polling() {
+        let cloud = CloudSetup::new();
+        let child = cloud
+            .home
+            .command_for(&cloud.url)
+            .args(["call", "run", "image=tag:base", "command=linger"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let until = Instant::now() + Duration::from_secs(30);
+        while cloud.stub.statuses().is_empty() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        signal(child.id(), "TERM");
+        let output = child.wait_with_output().unwrap();
+        let said = stderr(&output);
+        assert!(said.contains("was stopped"), "{said}");
+        assert_eq!(cloud.stub.statuses(), [("CANCELLED".to_owned(), 1)].into());
+    }
+
+    #[test]
     fn a_closed_reader_ends_the_command() {
         let cloud = CloudSetup::new();
         let mut child = endless(&cloud);

@@ -382,7 +382,7 @@ mod ends {
 
     #[test]
     fn a_closed_connection_cancels_its_call() {
-        let served = Served::new();
+        let mut served = Served::new();
         let connection = served.sleeping();
         served.wait_for(&[("EXECUTING", 1)]);
         drop(connection);
@@ -393,6 +393,11 @@ mod ends {
         served.wait_for(&[("CANCELLED", 1), ("EXECUTING", 1)]);
         drop(silent);
         served.wait_for(&[("CANCELLED", 2)]);
+        // A client that goes away is no error of the server.
+        signal(served.web.pid(), "TERM");
+        served.web.exit(Duration::from_secs(30));
+        let said = served.web.stderr();
+        assert!(!said.contains("ERROR"), "{said}");
     }
 
     #[test]

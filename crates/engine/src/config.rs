@@ -1,5 +1,6 @@
 //! Settings of the engine, and their environment variables.
 
+use std::env::VarError;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -102,18 +103,25 @@ impl LocalConfig {
                 .filter(|value| !value.is_empty())
                 .map(PathBuf::from)
         };
-        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let text = |name: &'static str| match std::env::var(name) {
+            Ok(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(SettingError::NotText(name)),
+        };
         let mut config = path("CONTREE_DATA_DIR")
             .or_else(|| path("XDG_DATA_HOME").map(|base| base.join("contree")))
             .or_else(|| path("HOME").map(|home| home.join(".local/share/contree")))
             .map(Self::new)
             .ok_or(EngineError::NoDataDirectory)?;
-        if let Some(mode) = text("CONTREE_NETWORK") {
+        if let Some(mode) = text("CONTREE_NETWORK")? {
             config.network = mode.parse()?;
         }
-        let rules = |name| EgressRule::parse_list(&text(name).unwrap_or_default());
-        config.egress_allow = rules("CONTREE_EGRESS_ALLOW").map_err(SettingError::from)?;
-        config.egress_deny = rules("CONTREE_EGRESS_DENY").map_err(SettingError::from)?;
+        let rules = |name| {
+            let list = text(name)?.unwrap_or_default();
+            EgressRule::parse_list(&list).map_err(SettingError::from)
+        };
+        config.egress_allow = rules("CONTREE_EGRESS_ALLOW")?;
+        config.egress_deny = rules("CONTREE_EGRESS_DENY")?;
         Ok(config)
     }
 
@@ -127,7 +135,11 @@ impl LocalConfig {
                 );
                 0
             })),
-            _ => None,
+            Err(VarError::NotUnicode(_)) => {
+                tracing::warn!("CONTREE_RETENTION_DAYS is not text, so nothing is removed");
+                Some(0)
+            }
+            Ok(_) | Err(VarError::NotPresent) => None,
         };
         self.retention_days
             .or_else(variable)
@@ -190,7 +202,9 @@ fn proxy_variables() -> ProxyVariables {
 /// Returns whether a runtime directory belongs to `user`. After `su` or `sudo`, the environment may
 /// name the directory of another user.
 fn is_runtime_directory(path: &Path, user: u32) -> bool {
+    // The address of a socket is text.
     path.is_absolute()
+        && path.to_str().is_some()
         && std::fs::metadata(path).is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user)
 }
 

@@ -84,6 +84,11 @@ pub enum EngineError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The system refused the engine's threads.
+    #[error(
+        "cannot start the threads of the embedded engine: {0}; end other programs of this user, or raise the limit of processes (ulimit -u) or of memory"
+    )]
+    Start(#[source] std::io::Error),
     /// The engine's thread ended before it was ready.
     #[error("the engine's thread ended before it was ready")]
     Thread,
@@ -96,6 +101,9 @@ pub enum SettingError {
     /// The network mode is unknown.
     #[error("the network of sandboxes is `proxy`, `host` or `none`, not `{}`", .0.escape_debug())]
     Network(String),
+    /// A variable is not text.
+    #[error("{0} is not UTF-8 text; set it to text, or unset it")]
+    NotText(&'static str),
     /// An egress rule cannot be read.
     #[error(transparent)]
     EgressRule(#[from] EgressRuleError),
@@ -124,6 +132,12 @@ impl From<StorageError> for EngineError {
         }
     }
 }
+
+/// The kernel's message about a full disk (ENOSPC).
+const DISK_FULL: &str = "No space left on device";
+
+/// The remedy for a full disk.
+const DISK_FULL_REMEDY: &str = "; free some space on the disk of the data directory (`contree-mcp engine prune` removes what is unused), or set CONTREE_DATA_DIR to a directory on a larger disk";
 
 /// An error answer of the API: a status and a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -194,6 +208,10 @@ impl ApiError {
 
     /// 500: a failure of the engine itself.
     pub(super) fn internal(message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.contains(DISK_FULL) && !message.contains(DISK_FULL_REMEDY) {
+            message.push_str(DISK_FULL_REMEDY);
+        }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
@@ -265,5 +283,19 @@ impl From<StorageError> for ApiError {
             StorageError::File(error) => error.into(),
             StorageError::Layers(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_full_disk_names_the_remedy_once() {
+        const NO_SPACE: i32 = 28;
+        let error = ApiError::from(std::io::Error::from_raw_os_error(NO_SPACE));
+        assert!(error.message().contains("CONTREE_DATA_DIR"), "{error}");
+        let again = ApiError::internal(error.message());
+        assert_eq!(again.message(), error.message());
     }
 }

@@ -1,31 +1,40 @@
 //! The accept loop of an HTTP server.
 //!
-//! It bounds the number of connections and closes silent ones, so that no client can exhaust this
-//! process's descriptors or block others. At shutdown it lets open responses finish.
+//! It bounds the number of connections and closes silent and stalled ones, so that no client can
+//! exhaust this process's descriptors or block others. At shutdown it lets open responses finish.
 
+use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio_io_timeout::TimeoutWriter;
 use tokio_util::sync::CancellationToken;
 
-use tokio_io_timeout::TimeoutWriter;
+use crate::client_progress::{ClientClock, RequestBody, ResponseBody, WatchedStream};
 
 /// How long a connection waits for its permit while idle connections are asked to close.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a client may take to send the head of a request. Idle connections close after the same
 /// time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How long a client may keep the server waiting while others wait for a connection. It loses its
+/// connection after that.
+const STALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the server looks for stalled clients while it has no free connection.
+const STALL_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// How long a rejected client may take to read the 503 response.
 const REJECTION_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -41,6 +50,8 @@ pub struct ConnectionBounds {
     pub max_connections: usize,
     /// How long a client may leave a response unread. `None`: without limit.
     pub write_timeout: Option<Duration>,
+    /// How long a client may pause within the body of a request. `None`: without limit.
+    pub body_timeout: Option<Duration>,
     /// The largest head of a request in bytes, and the size of the write buffer. `None`: hyper's
     /// default.
     pub buffer_bytes: Option<usize>,
@@ -82,49 +93,120 @@ impl AcceptedStream for tokio::net::UnixStream {
     }
 }
 
+/// The open connections. Each has a permit.
+struct OpenConnections {
+    permits: Arc<Semaphore>,
+    /// Asks idle connections to close.
+    close_idle: watch::Sender<()>,
+    tasks: JoinSet<()>,
+    clients: HashMap<Id, (Arc<ClientClock>, AbortHandle)>,
+}
+
+impl OpenConnections {
+    fn new(max_connections: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(max_connections)),
+            close_idle: watch::Sender::new(()),
+            tasks: JoinSet::new(),
+            clients: HashMap::new(),
+        }
+    }
+
+    /// Waits for the end of a connection. `None` if there is none.
+    async fn next_end(&mut self) -> Option<()> {
+        let id = match self.tasks.join_next_with_id().await? {
+            Ok((id, ())) => id,
+            Err(error) => error.id(),
+        };
+        self.clients.remove(&id);
+        Some(())
+    }
+
+    /// Returns a permit, for which idle and stalled connections are closed if none is free. `None`
+    /// if every client is busy.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        self.close_idle.send_replace(());
+        let closing = async {
+            loop {
+                let permit = Arc::clone(&self.permits).acquire_owned();
+                if let Ok(permit) = tokio::time::timeout(STALL_CHECK_INTERVAL, permit).await {
+                    return permit.ok();
+                }
+                self.close_stalled();
+            }
+        };
+        tokio::time::timeout(PERMIT_TIMEOUT, closing)
+            .await
+            .ok()
+            .flatten()
+    }
+
+    /// Closes the connections whose clients have kept the server waiting for [`STALL_TIMEOUT`].
+    fn close_stalled(&self) {
+        let stalled = self.clients.values().filter(|(clock, _)| {
+            clock
+                .stalled_for()
+                .is_some_and(|stalled| stalled >= STALL_TIMEOUT)
+        });
+        let mut closed = 0;
+        for (_, connection) in stalled {
+            connection.abort();
+            closed += 1;
+        }
+        if closed > 0 {
+            tracing::debug!(closed, "closed stalled connections, since others wait");
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        clock: Arc<ClientClock>,
+        serving: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let handle = self.tasks.spawn(serving);
+        self.clients.insert(handle.id(), (clock, handle));
+    }
+}
+
 /// Serves `router` until `shutdown.stop`. Returns when no connection is left.
 pub async fn serve<L>(mut listener: L, router: Router, bounds: ConnectionBounds, shutdown: Shutdown)
 where
     L: Listener,
     L::Io: AcceptedStream,
 {
-    let permits = Arc::new(Semaphore::new(bounds.max_connections));
-    let close_idle = watch::Sender::new(());
-    let mut tasks = JoinSet::new();
+    let mut open = OpenConnections::new(bounds.max_connections);
     loop {
         let stream = tokio::select! {
             () = shutdown.stop.cancelled() => break,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            Some(()) = open.next_end() => continue,
             (stream, _) = listener.accept() => stream,
         };
-        let permit = match permits.clone().try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => {
-                close_idle.send_replace(());
-                let waiting = tokio::time::timeout(PERMIT_TIMEOUT, permits.clone().acquire_owned());
-                let permit = tokio::select! {
-                    () = shutdown.stop.cancelled() => break,
-                    permit = waiting => permit,
-                };
-                let Ok(Ok(permit)) = permit else {
-                    reject(stream).await;
-                    continue;
-                };
-                permit
-            }
+        let permit = tokio::select! {
+            () = shutdown.stop.cancelled() => break,
+            permit = open.permit() => permit,
         };
+        let Some(permit) = permit else {
+            reject(stream).await;
+            continue;
+        };
+        let clock = ClientClock::start();
         let connection = Connection {
             local_address: LocalAddress(stream.local_ip()),
             stream,
+            clock: Arc::clone(&clock),
             bounds,
             _permit: ConnectionPermit(permit),
             shutdown: shutdown.clone(),
-            close_idle: close_idle.subscribe(),
+            close_idle: open.close_idle.subscribe(),
         };
-        tasks.spawn(connection.serve(router.clone()));
+        open.spawn(clock, connection.serve(router.clone()));
     }
     drop(listener);
     shutdown.answered.cancelled().await;
+    let mut tasks = open.tasks;
     // Open streams do not end by themselves. They are closed after the first wait.
     for _ in 0..2 {
         let all = async { while tasks.join_next().await.is_some() {} };
@@ -142,7 +224,15 @@ where
 /// Answers 503, to a client that may not even read it.
 async fn reject(mut stream: impl AcceptedStream) {
     let text = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    let _ = tokio::time::timeout(REJECTION_TIMEOUT, stream.write_all(text.as_bytes())).await;
+    let answering = async {
+        stream.write_all(text.as_bytes()).await?;
+        stream.shutdown().await?;
+        // If its request stayed unread, the kernel would reset the connection and drop the response.
+        let mut request = [0; 4096];
+        while stream.read(&mut request).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(REJECTION_TIMEOUT, answering).await;
 }
 
 /// The permit of one connection, returned on drop.
@@ -151,6 +241,7 @@ struct ConnectionPermit(#[expect(dead_code, reason = "held, never read")] OwnedS
 /// An accepted connection that is being served.
 struct Connection<S> {
     stream: S,
+    clock: Arc<ClientClock>,
     local_address: LocalAddress,
     bounds: ConnectionBounds,
     _permit: ConnectionPermit,
@@ -162,9 +253,18 @@ impl<S: AcceptedStream> Connection<S> {
     async fn serve(mut self, router: Router) {
         let router = TowerToHyperService::new(router);
         let local_address = self.local_address;
-        let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        let (clock, body_timeout) = (Arc::clone(&self.clock), self.bounds.body_timeout);
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            clock.begin_request();
+            let clock = Arc::clone(&clock);
+            let mut request = request
+                .map(|body| Body::new(RequestBody::new(body, Arc::clone(&clock), body_timeout)));
             request.extensions_mut().insert(local_address);
-            router.call(request)
+            let answering = router.call(request);
+            async move {
+                let answer = answering.await?;
+                Ok::<_, Infallible>(answer.map(|body| ResponseBody { body, clock }))
+            }
         });
         let mut builder = http1::Builder::new();
         builder
@@ -173,7 +273,10 @@ impl<S: AcceptedStream> Connection<S> {
         if let Some(buffer) = self.bounds.buffer_bytes {
             builder.max_buf_size(buffer);
         }
-        let mut stream = TimeoutWriter::new(self.stream);
+        let mut stream = TimeoutWriter::new(WatchedStream {
+            stream: self.stream,
+            clock: self.clock,
+        });
         stream.set_timeout(self.bounds.write_timeout);
         let serving = builder.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let mut serving = std::pin::pin!(serving);
@@ -207,7 +310,6 @@ impl<S: AcceptedStream> Connection<S> {
 mod tests {
     use super::*;
     use axum::routing::get;
-    use tokio::io::AsyncReadExt as _;
     use tokio::net::UnixStream;
 
     const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
@@ -221,9 +323,11 @@ mod tests {
         let connection = Connection {
             local_address: LocalAddress(None),
             stream,
+            clock: ClientClock::start(),
             bounds: ConnectionBounds {
                 max_connections: 1,
                 write_timeout: Some(WRITE_TIMEOUT),
+                body_timeout: None,
                 buffer_bytes: None,
                 drain_timeout: Duration::from_secs(1),
             },
@@ -259,5 +363,135 @@ mod tests {
         client.read_to_end(&mut read).await.unwrap();
         assert!(read.len() > LARGE_BYTES, "{}", read.len());
         tasks.join_next().await.unwrap().unwrap();
+    }
+
+    /// Serves on loopback: `/` answers at once, `/large` with much, and `/upload` reads the body.
+    async fn serve_few(bounds: ConnectionBounds) -> (std::net::SocketAddr, Shutdown) {
+        let router = Router::new()
+            .route("/", get(|| async { "ok" }))
+            .route("/large", get(|| async { "x".repeat(LARGE_BYTES) }))
+            .route(
+                "/upload",
+                axum::routing::post(|body: Body| async {
+                    match axum::body::to_bytes(body, usize::MAX).await {
+                        Ok(bytes) => format!("{} bytes", bytes.len()),
+                        Err(error) => error.to_string(),
+                    }
+                }),
+            );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = Shutdown::default();
+        tokio::spawn(serve(listener, router, bounds, shutdown.clone()));
+        (address, shutdown)
+    }
+
+    const FEW: ConnectionBounds = ConnectionBounds {
+        max_connections: 4,
+        write_timeout: None,
+        body_timeout: None,
+        buffer_bytes: None,
+        drain_timeout: Duration::from_secs(1),
+    };
+
+    async fn send(address: std::net::SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn response(mut stream: TcpStream) -> String {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
+    #[tokio::test]
+    async fn stalled_clients_do_not_keep_others_out() {
+        const HALF_UPLOAD: &str =
+            "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nbegun";
+        const HALF_HEAD: &str = "GET / HTTP/1.1\r\nHo";
+        const UNREAD: &str = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+        for stalled in [HALF_UPLOAD, HALF_HEAD, UNREAD] {
+            let (address, _shutdown) = serve_few(FEW).await;
+            let mut held = Vec::new();
+            for _ in 0..2 * FEW.max_connections {
+                held.push(send(address, stalled).await);
+            }
+            let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            loop {
+                let text = response(send(address, request).await).await;
+                if text.starts_with("HTTP/1.1 200") {
+                    break;
+                }
+                assert!(text.starts_with("HTTP/1.1 503"), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_for_its_answer_keeps_its_connection() {
+        let begun = Arc::new(tokio::sync::Notify::new());
+        let finish = Arc::new(tokio::sync::Notify::new());
+        let (starting, ending) = (begun.clone(), finish.clone());
+        let router = Router::new().route(
+            "/",
+            get(move || async move {
+                starting.notify_one();
+                ending.notified().await;
+                "ok"
+            }),
+        );
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let bounds = ConnectionBounds {
+            max_connections: 1,
+            ..FEW
+        };
+        tokio::spawn(serve(listener, router, bounds, Shutdown::default()));
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        let waiting = send(address, request).await;
+        begun.notified().await;
+        // Longer than a stalled client may take: the second client is rejected meanwhile.
+        let rejected = response(send(address, request).await).await;
+        assert!(rejected.starts_with("HTTP/1.1 503"), "{rejected}");
+        finish.notify_one();
+        assert!(response(waiting).await.ends_with("ok"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stops_arriving_fails_and_one_that_arrives_does_not() {
+        let bounds = ConnectionBounds {
+            body_timeout: Some(Duration::from_secs(2)),
+            ..FEW
+        };
+        let (address, _shutdown) = serve_few(bounds).await;
+        let head = "POST /upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 200000\r\n\r\n";
+        let stopped = response(send(address, head).await).await;
+        assert!(stopped.contains("of the request's body"), "{stopped}");
+        // Single bytes are no progress.
+        let mut dripping = send(address, head).await;
+        let (mut reader, mut writer) = dripping.split();
+        let drip = async {
+            while writer.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let mut text = String::new();
+        tokio::select! {
+            _ = reader.read_to_string(&mut text) => {}
+            () = drip => {}
+        }
+        assert!(
+            text.is_empty() || text.contains("of the request's body"),
+            "{text}"
+        );
+        let mut slow = send(address, head).await;
+        for _ in 0..10 {
+            slow.write_all(&[b'x'; 20_000]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let text = response(slow).await;
+        assert!(text.contains("200000 bytes"), "{text}");
     }
 }

@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod bearer_token;
+mod client_progress;
 pub mod connections;
 mod origin;
 
 pub use bearer_token::{BearerToken, MIN_TOKEN_BYTES, TokenError};
+pub use client_progress::BodyStalled;
 pub use origin::{AllowedHosts, OriginError, RequestOrigin, is_host_name};

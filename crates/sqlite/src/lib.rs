@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod lock;
+
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +15,11 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 
 /// How long a connection waits for another process's write before it fails.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long opening a database waits for another process that opens it.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub use lock::lock_file;
 
 /// An error of opening or using a database.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +94,9 @@ fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     Ok(connection)
 }
 
-/// Maps SQLite's error codes to our errors.
-fn classify(path: &Path, error: DbError) -> DbError {
+/// Maps SQLite's error codes to our errors, which name the database and say what to do.
+#[must_use]
+pub fn classify(path: &Path, error: DbError) -> DbError {
     let DbError::Sqlite(source) = error else {
         return error;
     };
@@ -123,7 +131,7 @@ fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Res
 /// Takes an exclusive advisory lock on `path`, held until the file is dropped.
 fn lock(path: &Path) -> std::io::Result<File> {
     let file = open_private(path)?;
-    file.lock()?;
+    lock_file(&file, path, LOCK_TIMEOUT)?;
     Ok(file)
 }
 

@@ -46,6 +46,7 @@ const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(3);
 const BOUNDS: ConnectionBounds = ConnectionBounds {
     max_connections: 512,
     write_timeout: Some(Duration::from_secs(60)),
+    body_timeout: Some(Duration::from_secs(60)),
     buffer_bytes: Some(64 * 1024),
     drain_timeout: Duration::from_secs(1),
 };

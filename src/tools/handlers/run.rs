@@ -128,7 +128,7 @@ async fn attempt(
         Ok(started) => started,
         Err(error) => {
             let may_have_lost = state.is_some_and(|state| state.may_have_lost(&error));
-            let error = start.failed(error, &properties);
+            let error = start.error_of_start(error, &properties);
             return match may_have_lost {
                 true => Ok(RunAttempt::FileMayBeLost(error)),
                 false => Err(error),

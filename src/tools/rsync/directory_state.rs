@@ -36,7 +36,7 @@ impl DirectoryState {
     ) -> Result<Self, ToolError> {
         let backend = client.backend().identity();
         let store = cx.session().store();
-        let found = store.read(move |c| states::find(c, id)).await;
+        let found = store.read_durably(move |c| states::find(c, id)).await;
         let found = found.map_err(ToolError::from)?.ok_or_else(|| {
             ToolError::not_found(format!("there is no directory state {id}"))
                 .with_hint("Call `rsync(source=…, destination=…)` and pass the id that it returns.")

@@ -32,7 +32,11 @@ fn program(data: &Path, arguments: &[&str]) -> Command {
 }
 
 fn serve(data: &Path, arguments: &[&str]) -> ServerProcess {
-    let mut child = program(data, arguments).spawn().unwrap();
+    serve_with(program(data, arguments))
+}
+
+fn serve_with(mut program: Command) -> ServerProcess {
+    let mut child = program.spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut said = String::new();
     while !said.contains("serving ") {
@@ -334,5 +338,58 @@ async fn silent_connections_block_neither_other_clients_nor_the_shutdown() {
         client.run(request("echo ok")).await.unwrap().stdout.bytes,
         b"ok\n"
     );
+    served.stop();
+}
+
+#[tokio::test]
+async fn clients_that_stop_in_the_middle_do_not_keep_others_out() {
+    use tokio::io::AsyncWriteExt as _;
+    const DESCRIPTORS: u32 = 200;
+    let data = data_dir();
+    // The same program, with few file descriptors.
+    let program = program(data.path(), &["--listen", "127.0.0.1:0"]);
+    let mut limited = Command::new("sh");
+    limited
+        .arg("-c")
+        .arg(format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\""))
+        .arg(program.get_program())
+        .args(program.get_args())
+        .env_clear()
+        .envs(
+            program
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let served = serve_with(limited);
+    let address = served.address.strip_prefix("http://").unwrap();
+    let client = Client::connect(Backend::new(&served.address).unwrap()).unwrap();
+    let done = client.run(request("head -c 9000000 /dev/zero")).await;
+    let operation = done.unwrap().operation;
+    let half_upload =
+        "POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nbegun";
+    let unread = format!(
+        "GET /v1/operations/{operation}/events?follow=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    );
+    for begun in [half_upload, &unread] {
+        let mut stalled = Vec::new();
+        for _ in 0..DESCRIPTORS {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let _ = stream.write_all(begun.as_bytes()).await;
+            stalled.push(stream);
+        }
+        // The client tries again while the server has no room.
+        while let Err(error) = client.who_am_i().send().await {
+            assert!(
+                error.status().is_none_or(|status| status == 503),
+                "{error:?}"
+            );
+        }
+        let outcome = client.run(request("echo ok")).await.unwrap();
+        assert_eq!(outcome.stdout.bytes, b"ok\n");
+        drop(stalled);
+    }
     served.stop();
 }

@@ -4,13 +4,14 @@
 //! The command selects the behaviour:
 //!
 //! - `sleep` runs until it is cancelled.
+//! - `linger` is cancelled, but only a follower of its events learns that it has ended.
 //! - `fail` cannot be started.
 //! - `exit N` exits with that code.
 //! - `signal N` is killed by that signal.
 //! - `big` writes more than is recorded.
 //! - Any other command is echoed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -37,6 +38,7 @@ struct Inner {
     requests: Vec<(String, String)>,
     authorization: Vec<Option<String>>,
     operations: BTreeMap<Uuid, Value>,
+    lingering: BTreeSet<Uuid>,
     files: BTreeMap<String, Value>,
     spawned: Vec<Value>,
     refuse_spawns: Option<StatusCode>,
@@ -377,7 +379,7 @@ async fn spawn(State(stub): State<Stub>, Json(request): Json<Value>) -> Response
     let id = Uuid::new_v4();
     let command = request["command"].as_str().unwrap();
     let status = match command {
-        "sleep" => "EXECUTING",
+        "sleep" | "linger" => "EXECUTING",
         "fail" => "FAILED",
         _ => "SUCCESS",
     };
@@ -443,15 +445,27 @@ async fn cancel(State(stub): State<Stub>, Path(id): Path<Uuid>) -> Response {
     if operation["status"] != "EXECUTING" {
         return error(StatusCode::CONFLICT, "the operation is over");
     }
-    operation["status"] = json!("CANCELLED");
+    if operation["metadata"]["command"] == "linger" {
+        inner.lingering.insert(id);
+    } else {
+        operation["status"] = json!("CANCELLED");
+    }
     drop(inner);
     stub.changed.notify_waiters();
     (StatusCode::ACCEPTED, Json(json!({}))).into_response()
 }
 
 async fn events(State(stub): State<Stub>, Path(id): Path<Uuid>) -> Response {
-    let Some(operation) = stub.lock().operations.get(&id).cloned() else {
-        return error(StatusCode::NOT_FOUND, "no such operation");
+    let operation = {
+        let mut inner = stub.lock();
+        let has_ended = inner.lingering.contains(&id);
+        let Some(operation) = inner.operations.get_mut(&id) else {
+            return error(StatusCode::NOT_FOUND, "no such operation");
+        };
+        if has_ended {
+            operation["status"] = json!("CANCELLED");
+        }
+        operation.clone()
     };
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<String, Infallible>>(64);
     tokio::spawn(async move {
@@ -472,7 +486,7 @@ async fn events(State(stub): State<Stub>, Path(id): Path<Uuid>) -> Response {
         let text = |value: &str| json!({"value": value, "encoding": "ascii"});
         match command.as_str() {
             "fail" => {}
-            "sleep" => {
+            "sleep" | "linger" => {
                 for line in 0.. {
                     send(1, "stdout", text(&format!("line {line}\n"))).await;
                     let status = stub.lock().operations[&id]["status"].clone();

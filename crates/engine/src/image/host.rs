@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::Utc;
 use contree_sandbox::LayerId;
@@ -19,6 +21,9 @@ use contree_sqlite::DbError;
 
 /// The tag of the image.
 const TAG: &str = "host";
+
+/// How long to wait for another engine that makes the image.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The key of the metadata row that names the image. The tag may move to another image later.
 const META_KEY: &str = "host_image";
@@ -67,19 +72,29 @@ pub(crate) fn layer(c: &Connection) -> Result<Option<u64>, DbError> {
     Ok(image.map(|image| image.layer))
 }
 
-fn lock_file(engine: &Engine) -> std::io::Result<File> {
-    let path = engine.store.root().join("host.lock");
+fn lock_path(engine: &Engine) -> PathBuf {
+    engine.store.root().join("host.lock")
+}
+
+fn open_lock(engine: &Engine) -> std::io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .open(path)
+        .open(lock_path(engine))
+}
+
+/// Waits until no other engine makes the image, and takes the lock.
+fn lock(engine: &Engine) -> std::io::Result<File> {
+    let lock = open_lock(engine)?;
+    contree_sqlite::lock_file(&lock, &lock_path(engine), LOCK_TIMEOUT)?;
+    Ok(lock)
 }
 
 /// Takes the lock of the image's creation, if it is free.
 pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
-    let lock = lock_file(engine)?;
+    let lock = open_lock(engine)?;
     match lock.try_lock() {
         Ok(()) => Ok(Some(lock)),
         Err(TryLockError::WouldBlock) => Ok(None),
@@ -89,8 +104,7 @@ pub(crate) fn try_lock(engine: &Engine) -> std::io::Result<Option<File>> {
 
 /// Makes the image under a lock of the store: one of several engines makes it, and the others wait.
 fn make_once(engine: &Engine) -> Result<(), StorageError> {
-    let lock = lock_file(engine)?;
-    lock.lock()?;
+    let _lock = lock(engine)?;
     if engine.rows.read(exists)? {
         return Ok(());
     }
@@ -103,8 +117,7 @@ fn make_once(engine: &Engine) -> Result<(), StorageError> {
 
 /// Makes a new image of this machine's programs and moves the tag to it.
 pub(crate) fn refresh(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
-    let lock = lock_file(engine)?;
-    lock.lock()?;
+    let _lock = lock(engine)?;
     let previous = engine.rows.read(|c| images::by_tag(c, TAG))?;
     Ok(HostImageRefresh {
         previous: previous.map(|image| image.uuid),

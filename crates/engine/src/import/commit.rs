@@ -25,6 +25,7 @@ pub(super) fn commit(
     operation: Uuid,
     prepared: &PreparedImage,
     tag: Option<&str>,
+    ending: &OperationEnding,
 ) -> Result<OperationEnding, ApiError> {
     let committed = engine.rows.write(|t| {
         let image = match prepared {
@@ -59,6 +60,7 @@ pub(super) fn commit(
             result_image: Some(image.uuid),
             outcome: None,
             image_size: Some(bytes),
+            ended_at: ending.ended_at,
         };
         operations::end(t, operation, &ending)?;
         Ok(Some(ending))

@@ -65,8 +65,8 @@ async fn run(engine: Arc<Engine>, task: OperationTask, checked: CheckedImport) -
     match prepared {
         Some(Ok(prepared)) => {
             let operation = task.operation;
-            let commit_work: CommitWork = Box::new(move |engine, _| {
-                commit(engine, operation, &prepared, checked.tag.as_deref())
+            let commit_work: CommitWork = Box::new(move |engine, ending| {
+                commit(engine, operation, &prepared, checked.tag.as_deref(), ending)
             });
             WorkEnding {
                 status: Status::Success,

@@ -41,27 +41,15 @@ impl Completion {
         })
     }
 
-    /// The end of an operation whose record cannot be read at the moment.
-    pub(crate) fn now(created_at: DateTime<Utc>, ending: &OperationEnding) -> Self {
+    /// The end of an operation whose record cannot be read or written at the moment.
+    pub(crate) fn new(created_at: DateTime<Utc>, ending: &OperationEnding) -> Self {
         Self {
             status: ending.status,
             error: ending.error.clone(),
             result_image: ending.result_image,
             image_size: ending.image_size,
             created_at,
-            ended_at: Utc::now(),
-        }
-    }
-
-    /// A failure that could not be recorded.
-    pub(crate) fn failed(created_at: DateTime<Utc>, error: String) -> Self {
-        Self {
-            status: Status::Failed,
-            error: Some(error),
-            result_image: None,
-            image_size: None,
-            created_at,
-            ended_at: Utc::now(),
+            ended_at: ending.ended_at,
         }
     }
 

@@ -9,6 +9,7 @@
 //!   transaction.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -22,11 +23,14 @@ use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::operation::completion::{self, Completion};
 use crate::operation::events::EventLog;
-use crate::operation::queue::{Queue, Ticket};
+use crate::operation::queue::{Queue, RunPermit, Ticket};
 use crate::operation::running::RunningOperation;
 use crate::operation::running::STOPPED;
 use crate::rows::images;
 use crate::rows::operations::{self, OperationEnding, Status};
+
+/// How often an ending that could not be recorded is recorded again.
+const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An accepted operation: it is recorded and has a place in the queue.
 pub(crate) struct QueuedOperation {
@@ -219,11 +223,16 @@ pub(crate) async fn carry_out<F: Future<Output = WorkEnding> + Send>(
         }
         _ => WorkEnding::cancelled(),
     };
-    settle(&engine, task, work_ending).await;
+    settle(&engine, task, work_ending, permit).await;
 }
 
 /// Commits the result, records the ending, completes the log and removes the run directory.
-async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEnding) {
+async fn settle(
+    engine: &Arc<Engine>,
+    task: OperationTask,
+    work_ending: WorkEnding,
+    permit: Option<RunPermit>,
+) {
     let OperationTask {
         operation,
         created_at,
@@ -242,6 +251,12 @@ async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEndi
         result_image: None,
         outcome,
         image_size: None,
+        ended_at: created_at + running.age(),
+    };
+    let unexpected = OperationEnding {
+        status: Status::Failed,
+        result_image: None,
+        ..ending.clone()
     };
     let completion = {
         let engine = Arc::clone(engine);
@@ -272,28 +287,43 @@ async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEndi
                     .write(|t| operations::end(t, operation, &ending));
                 if let Err(error) = written {
                     // The log must not promise a result that the record does not have.
-                    return Ok(Completion::failed(
-                        created_at,
-                        format!("the operation's ending could not be recorded: {error}"),
+                    ending.status = Status::Failed;
+                    ending.error = Some(format!(
+                        "the operation's ending could not be recorded: {error}"
                     ));
+                    return Ok(Err(ending));
                 }
             }
             // The ending is recorded, so it is valid even if the record cannot be read back.
-            Ok(completion::recorded(&engine.rows, operation)
+            Ok(Ok(completion::recorded(&engine.rows, operation)
                 .inspect_err(|error| tracing::warn!(%operation, %error, "cannot read an operation's ending back"))
                 .ok()
                 .flatten()
-                .unwrap_or_else(|| Completion::now(created_at, &ending)))
+                .unwrap_or_else(|| Completion::new(created_at, &ending))))
         })
         .await
     };
-    let completion = match completion {
-        Ok(completion) => completion,
-        Err(error) => Completion::failed(created_at, error.message().to_owned()),
+    let (completion, unrecorded) = match completion {
+        Ok(Ok(completion)) => (completion, None),
+        Ok(Err(ending)) => (Completion::new(created_at, &ending), Some(ending)),
+        Err(error) => {
+            let ending = OperationEnding {
+                error: Some(error.message().to_owned()),
+                ..unexpected
+            };
+            (Completion::new(created_at, &ending), Some(ending))
+        }
     };
+    if let Some(ending) = &unrecorded {
+        running.set_unrecorded(ending.clone());
+    }
     completion.append_to(&running.log);
     // Requests that wait for the operation's start now find that it is over.
     running.begin(None);
+    drop(permit);
+    if let Some(ending) = unrecorded {
+        record_later(engine, operation, ending).await;
+    }
     engine
         .running
         .lock()
@@ -307,5 +337,27 @@ async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEndi
     });
     if let Err(error) = removal.await {
         tracing::warn!(%operation, error = error.message(), "cannot remove a run directory; the next start tries again");
+    }
+}
+
+/// Records an ending that a full disk, for instance, has refused before. The operation stays one of
+/// this process until then, so no engine takes it for orphaned.
+async fn record_later(engine: &Arc<Engine>, operation: Uuid, ending: OperationEnding) {
+    tracing::error!(%operation, error = ending.error, "an operation is over, but its ending is not recorded yet");
+    loop {
+        let is_last = tokio::select! {
+            () = tokio::time::sleep(RECORD_INTERVAL) => false,
+            () = engine.stopping.cancelled() => true,
+        };
+        let again = ending.clone();
+        let written = engine.write(move |t| operations::end(t, operation, &again));
+        match written.await {
+            Ok(_) => return,
+            Err(error) if is_last => {
+                tracing::error!(%operation, error = error.message(), "cannot record the ending of an operation");
+                return;
+            }
+            Err(_) => {}
+        }
     }
 }

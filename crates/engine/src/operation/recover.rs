@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use contree_sandbox::LayerId;
 use uuid::Uuid;
 
@@ -59,6 +60,7 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
         result_image: None,
         outcome: None,
         image_size: None,
+        ended_at: Utc::now(),
     };
     // The owner may have ended it since the check; `end` changes only unfinished operations.
     let ended = engine

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 #[derive(Clone)]
 pub(super) struct Rows {
     connection: Arc<Mutex<Connection>>,
+    path: PathBuf,
     /// The path of SQLite's write-ahead log.
     log: PathBuf,
 }
@@ -42,6 +43,7 @@ impl Rows {
         )?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
+            path: path.to_owned(),
             log: path.with_extension("db-wal"),
         })
     }
@@ -92,7 +94,7 @@ impl Rows {
         S: FnOnce(&Connection) -> Result<T, DbError>,
     {
         match self.connection.try_lock() {
-            Ok(connection) => Ok(statements(&connection)),
+            Ok(connection) => Ok(statements(&connection).map_err(|error| self.explain(error))),
             Err(_) => Err(statements),
         }
     }
@@ -109,6 +111,12 @@ impl Rows {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner),
         )
+        .map_err(|error| self.explain(error))
+    }
+
+    /// Names the file in an error that concerns all of it, such as damage or a full disk.
+    fn explain(&self, error: DbError) -> DbError {
+        sqlite::classify(&self.path, error)
     }
 
     /// Runs statements in a write transaction and rolls it back.
@@ -116,14 +124,7 @@ impl Rows {
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        let mut connection = self
-            .connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = statements(&transaction)?;
-        transaction.rollback()?;
-        Ok(result)
+        self.transact(statements, |transaction| transaction.rollback())
     }
 
     /// Runs statements in one write transaction on this thread, which must be allowed to block.
@@ -131,14 +132,26 @@ impl Rows {
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
+        self.transact(statements, |transaction| transaction.commit())
+    }
+
+    fn transact<T>(
+        &self,
+        statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
+        finish: impl FnOnce(Transaction<'_>) -> rusqlite::Result<()>,
+    ) -> Result<T, DbError> {
         let mut connection = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let result = statements(&transaction)?;
-        transaction.commit()?;
-        Ok(result)
+        let run = || {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let result = statements(&transaction)?;
+            finish(transaction)?;
+            Ok(result)
+        };
+        run().map_err(|error| self.explain(error))
     }
 }
 
@@ -155,4 +168,31 @@ pub(super) fn from_micros(micros: i64) -> DateTime<Utc> {
 /// Parses a UUID column. An invalid UUID, which only a damaged row has, becomes the nil UUID.
 fn parse_uuid(text: String) -> Uuid {
     Uuid::parse_str(&text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_that_is_found_after_opening_names_the_file_and_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        drop(Rows::open(&path).unwrap());
+        let rows = Rows::open(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // The header stays; every later page is overwritten.
+        bytes[4096..].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let count = |c: &Connection| {
+            Ok(c.query_row("SELECT count(*) FROM operations", [], |row| {
+                row.get::<_, i64>(0)
+            })?)
+        };
+        let error = rows.read(count).unwrap_err().to_string();
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        assert!(error.contains("restore it from a backup"), "{error}");
+        let error = rows.write(|t| count(t)).unwrap_err().to_string();
+        assert!(error.contains("restore it from a backup"), "{error}");
+    }
 }

@@ -49,6 +49,21 @@ pub(crate) struct OperationEnding {
     pub(crate) result_image: Option<Uuid>,
     pub(crate) outcome: Option<InstanceResult>,
     pub(crate) image_size: Option<u64>,
+    /// The time of the end. The caller measures it, so that a clock that is set meanwhile does not
+    /// change the duration.
+    pub(crate) ended_at: DateTime<Utc>,
+}
+
+impl Operation {
+    /// Adds an ending that is not recorded yet.
+    pub(crate) fn end_with(&mut self, ending: &OperationEnding) {
+        self.status = ending.status;
+        self.error.clone_from(&ending.error);
+        self.result_image = ending.result_image;
+        self.outcome.clone_from(&ending.outcome);
+        self.image_size = ending.image_size;
+        self.ended_at = Some(ending.ended_at);
+    }
 }
 
 /// The filter of a listing of operations.
@@ -162,7 +177,7 @@ pub(crate) fn end(c: &Connection, uuid: Uuid, ending: &OperationEnding) -> Resul
             ending.result_image.map(|u| u.to_string()),
             outcome,
             ending.image_size,
-            to_micros(Utc::now())
+            to_micros(ending.ended_at)
         ],
     )?;
     Ok(changed > 0)

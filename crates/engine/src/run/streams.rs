@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::types::{EventDataTruncated, EventDataTruncatedStream, OperationEventType};
 use crate::error::ApiError;
-use crate::operation::events::{EventLog, stream};
+use crate::operation::events::{EventLog, stream, unrecorded_input};
 
 /// How long small writes are collected into one event.
 const COLLECT_TIME: Duration = Duration::from_millis(5);
@@ -36,7 +36,7 @@ const INPUT_WAIT: Duration = Duration::from_secs(30);
 pub(crate) struct ProcessInput {
     log: Arc<EventLog>,
     spid: u64,
-    /// The most bytes of input that are recorded. The process gets all bytes of its input.
+    /// The most bytes of input that get an event. The process gets all bytes of its input.
     max_recorded: u64,
     state: Mutex<PendingInput>,
     /// Notified when bytes were queued or the input was closed.
@@ -52,9 +52,9 @@ struct PendingInput {
     /// Bytes that are queued or being written.
     bytes: usize,
     closed: bool,
-    /// Bytes that were recorded.
+    /// Bytes that have an event.
     recorded: u64,
-    /// Bytes that were not recorded, because of the limit.
+    /// Bytes without an event, because of the limit or a full disk.
     dropped: u64,
 }
 
@@ -114,17 +114,17 @@ impl ProcessInput {
         if !bytes.is_empty() {
             let room = usize::try_from(self.max_recorded.saturating_sub(state.recorded))
                 .unwrap_or(usize::MAX);
-            let recorded = bytes.len().min(room);
-            let dropped = bytes.len() - recorded;
-            if recorded > 0 {
-                let mut data = stream(&bytes[..recorded]);
-                if dropped > 0 {
-                    data.truncated = Some(true);
-                }
-                self.log.append(self.spid, OperationEventType::Stdin, data);
+            let mut recorded = bytes.len().min(room);
+            // The process gets its input even if a full disk refuses the event.
+            if recorded > 0
+                && !self
+                    .log
+                    .append(self.spid, OperationEventType::Stdin, unrecorded_input())
+            {
+                recorded = 0;
             }
             state.recorded += recorded as u64;
-            state.dropped += dropped as u64;
+            state.dropped += (bytes.len() - recorded) as u64;
             state.bytes += bytes.len();
             state.chunks.push_back(bytes);
         }
@@ -167,7 +167,7 @@ impl ProcessInput {
         self.room.notify_waiters();
     }
 
-    /// Closes the input of a process that has ended, and logs how much of it was not recorded.
+    /// Closes the input of a process that has ended, and logs how much of it has no event.
     pub(crate) fn end(&self) {
         self.close();
         let (recorded, dropped) = {
@@ -206,6 +206,11 @@ pub(crate) fn record_output(
         let mut dropped: u64 = 0;
         let mut collector = WriteCollector::default();
         while let Ok(read @ 1..) = receiver.read(&mut buffer).await {
+            if emitted == max_recorded {
+                // Nothing more is recorded, so nothing has to be collected.
+                dropped += read as u64;
+                continue;
+            }
             let read = collector.collect(&mut receiver, &mut buffer, read).await;
             let recordable = usize::try_from(max_recorded - emitted)
                 .unwrap_or(usize::MAX)
@@ -256,7 +261,8 @@ fn event_type(stream: EventDataTruncatedStream) -> OperationEventType {
 }
 
 /// Collects small writes into one event. After a burst of [`BURST`] small writes, all output within
-/// [`COLLECT_TIME`] becomes one event.
+/// [`COLLECT_TIME`] becomes one event. The output is read as it arrives, so that a full pipe does not
+/// hold the command up.
 struct WriteCollector {
     last: Instant,
     quick: u32,
@@ -283,17 +289,75 @@ impl WriteCollector {
         self.quick = if is_quick { self.quick + 1 } else { 0 };
         let mut filled = read;
         if self.quick > BURST {
-            tokio::time::sleep(COLLECT_TIME).await;
+            let deadline = tokio::time::Instant::now() + COLLECT_TIME;
             while filled < buffer.len() {
-                match from.try_read(&mut buffer[filled..]) {
-                    Ok(more @ 1..) => filled += more,
-                    // No more output yet, or the end of the stream: the next read handles both.
-                    Ok(0) | Err(_) => break,
+                let more = from.read(&mut buffer[filled..]);
+                match tokio::time::timeout_at(deadline, more).await {
+                    Ok(Ok(more @ 1..)) => filled += more,
+                    // The end of the stream, which the next read sees too, or the end of the time.
+                    Ok(Ok(0) | Err(_)) | Err(_) => break,
                 }
             }
             self.quick = BURST;
         }
         self.last = Instant::now();
         filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use chrono::Utc;
+
+    use super::*;
+    use crate::operation::events::read_process;
+
+    fn log(folder: &tempfile::TempDir) -> Arc<EventLog> {
+        Arc::new(EventLog::create(&folder.path().join("log")).expect("create"))
+    }
+
+    /// Time stands still unless all tasks wait for it, so the elapsed time is that of the pauses.
+    #[tokio::test(start_paused = true)]
+    async fn output_beyond_the_limit_is_read_without_pauses() {
+        const PIECES: usize = 20_000;
+        const PIECE: usize = 4096;
+        const RECORDED: usize = 100_000;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = log(&folder);
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let writing = std::thread::spawn(move || {
+            let mut writer = writer;
+            for _ in 0..PIECES {
+                writer.write_all(&[b'x'; PIECE]).expect("write");
+            }
+        });
+        let begun = tokio::time::Instant::now();
+        let stdout = EventDataTruncatedStream::Stdout;
+        record_output(log.clone(), 1, reader.into(), stdout, RECORDED as u64)
+            .await
+            .expect("read");
+        writing.join().expect("the writer");
+        // At most one pause for each piece within the limit.
+        let pauses = u32::try_from(RECORDED / PIECE + 1).expect("few");
+        let elapsed = begun.elapsed();
+        assert!(elapsed <= COLLECT_TIME * pauses, "{elapsed:?}");
+        let process = read_process(&folder.path().join("log"), 1).expect("read");
+        assert_eq!(process.stdout.len(), RECORDED);
+        assert!(process.stdout_truncated);
+    }
+
+    #[test]
+    fn input_whose_event_is_refused_counts_as_dropped() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = log(&folder);
+        let input = ProcessInput::new(log.clone(), 1, 1000);
+        input.begin(b"one".to_vec(), false);
+        // A complete log refuses events, as a full disk does.
+        log.complete(Utc::now(), &serde_json::json!({}));
+        input.begin(b"more".to_vec(), true);
+        let state = input.state();
+        assert_eq!((state.recorded, state.dropped, state.bytes), (3, 4, 7));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use contree_sandbox::{Check, CheckState};
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::LocalConfig;
 use crate::error::EngineError;
+use crate::serve::room;
 use crate::serve::service::Service;
 
 /// Checks whether this machine meets the requirements of sandboxes, by starting one in the data
@@ -23,6 +24,7 @@ pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
         Err(error) => (CheckState::Missing, error.to_string()),
     };
     checks.push(Check::new("records", state, detail, None));
+    checks.push(room::check(&config.data_dir));
     checks.push(crate::egress::check(config.egress_settings()));
     checks
 }
@@ -33,6 +35,9 @@ struct StartedEngine {
     own_socket: PathBuf,
     store: String,
 }
+
+/// The end of an engine's start: the started engine, or the reason of the failure.
+type Starting = oneshot::Receiver<Result<StartedEngine, EngineError>>;
 
 /// An engine on its own thread with its own runtime, so the caller may use any runtime.
 ///
@@ -53,7 +58,7 @@ impl LocalEngine {
     /// Fails if the data directory cannot be used. A machine that cannot start sandboxes is not an
     /// error here: listing, tagging and uploading work, and the first run reports the reason.
     pub async fn start(config: LocalConfig) -> Result<Self, EngineError> {
-        let (thread, started) = EngineThread::start(config);
+        let (thread, started) = EngineThread::start(Builder::new(), config)?;
         let StartedEngine {
             socket,
             own_socket,
@@ -97,11 +102,11 @@ struct EngineThread {
 }
 
 impl EngineThread {
-    fn start(config: LocalConfig) -> (Self, oneshot::Receiver<Result<StartedEngine, EngineError>>) {
+    fn start(builder: Builder, config: LocalConfig) -> Result<(Self, Starting), EngineError> {
         let stop = CancellationToken::new();
         let (sender, started) = oneshot::channel();
         let stopping = stop.clone();
-        let thread = std::thread::Builder::new()
+        let thread = builder
             .name("contree-engine".to_owned())
             .spawn(move || {
                 let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,22 +120,16 @@ impl EngineThread {
                         runtime.shutdown_timeout(Duration::from_secs(1));
                     }
                     Err(source) => {
-                        let path = PathBuf::from("/proc/self");
-                        let _ = sender.send(Err(EngineError::Io {
-                            action: "cannot start the runtime of",
-                            path,
-                            source,
-                        }));
+                        let _ = sender.send(Err(EngineError::Start(source)));
                     }
                 }
-            });
-        (
-            Self {
-                stop,
-                thread: Mutex::new(thread.ok()),
-            },
-            started,
-        )
+            })
+            .map_err(EngineError::Start)?;
+        let thread = Self {
+            stop,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((thread, started))
     }
 }
 
@@ -170,4 +169,22 @@ async fn serve(
         stop.cancelled().await;
     }
     service.stop().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_be_started_is_reported_with_its_cause() {
+        // No machine has as much memory.
+        let builder = Builder::new().stack_size(1 << 60);
+        match EngineThread::start(builder, LocalConfig::new("/nowhere")) {
+            Err(error @ EngineError::Start(_)) => {
+                assert!(error.to_string().contains("cannot start the threads"));
+            }
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("the thread was started"),
+        }
+    }
 }

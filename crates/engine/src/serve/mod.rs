@@ -1,9 +1,11 @@
 //! Serving an engine: on a private socket for its own process, or on an address for other programs.
 
 pub(crate) mod body;
+mod bounds;
 mod drain;
 pub(crate) mod local;
 mod request_guard;
+mod room;
 pub(crate) mod server;
 mod service;
 mod socket;

@@ -19,27 +19,19 @@ use tokio::task::JoinHandle;
 use crate::api::routes;
 use crate::config::LocalConfig;
 use crate::error::EngineError;
+use crate::serve::bounds::public_bounds;
 use crate::serve::drain::drain;
 use crate::serve::request_guard::{RequestGuard, check_request, is_loopback};
 use crate::serve::service::Service;
 use crate::serve::socket::{MAX_SOCKET_PATH, SocketDirectory};
 use contree_http::MIN_TOKEN_BYTES;
-use contree_http::connections::{self, ConnectionBounds, Shutdown};
+use contree_http::connections::{self, Shutdown};
 
 /// The longest time that connections may take to end when the server stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The name prefix of the directory in which a socket begins.
 const DIRECTORY_PREFIX: &str = ".contree-serve-";
-
-/// Limits of connections. Writes have no time-out, because a client that follows an event stream
-/// may pause for any time.
-const BOUNDS: ConnectionBounds = ConnectionBounds {
-    max_connections: 1024,
-    write_timeout: None,
-    buffer_bytes: None,
-    drain_timeout: Duration::from_millis(250),
-};
 
 /// The address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,7 +165,12 @@ impl Server {
                 let service = Service::start(&config)?;
                 let router = guarded_router(&service, guard(Some(&serve.allow_hosts)));
                 let shutdown = shutdown(&service);
-                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, shutdown));
+                let serving = tokio::spawn(connections::serve(
+                    listener,
+                    router,
+                    public_bounds(),
+                    shutdown,
+                ));
                 Ok(Self {
                     service,
                     address: url(local_address),
@@ -188,7 +185,12 @@ impl Server {
                 })?;
                 let router = guarded_router(&service, guard(None));
                 let shutdown = shutdown(&service);
-                let serving = tokio::spawn(connections::serve(listener, router, BOUNDS, shutdown));
+                let serving = tokio::spawn(connections::serve(
+                    listener,
+                    router,
+                    public_bounds(),
+                    shutdown,
+                ));
                 Ok(Self {
                     service,
                     address: format!("unix:{}", path.display()),

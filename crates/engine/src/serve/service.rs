@@ -15,8 +15,10 @@ use crate::image::squash;
 use crate::operation::maintenance::{maintain, sync_at_end};
 use crate::operation::recover;
 use crate::operation::running::STOPPED;
+use crate::serve::bounds::private_bounds;
 use crate::serve::socket::SocketDirectory;
 use crate::upkeep;
+use contree_http::connections::{self, Shutdown};
 
 /// Longest time that running operations may take to end when the engine stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,17 +67,17 @@ impl Service {
             .spawn(upkeep::apply_retention(Arc::clone(&engine)));
         let closing = CancellationToken::new();
         let router = routes::router(Arc::clone(&engine));
-        let server = tokio::spawn({
-            let closing = closing.clone();
-            async move {
-                let served = axum::serve(listener, router)
-                    .with_graceful_shutdown(closing.cancelled_owned())
-                    .await;
-                if let Err(error) = served {
-                    tracing::error!(%error, "the engine's server ended unexpectedly");
-                }
-            }
-        });
+        let shutdown = Shutdown {
+            stop: closing.clone(),
+            answered: closing.clone(),
+            ..Shutdown::default()
+        };
+        let server = tokio::spawn(connections::serve(
+            listener,
+            router,
+            private_bounds(),
+            shutdown,
+        ));
         Ok(Self {
             engine,
             socket,
@@ -117,11 +119,14 @@ impl Service {
         engine.stopping.cancel();
         engine.cancel_all(STOPPED);
         engine.tasks.close();
-        if tokio::time::timeout(STOP_TIMEOUT, engine.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!("operations did not end in time; the next start cleans up after them");
+        match wait_for_tasks(&engine, STOP_TIMEOUT).await {
+            TasksEnd::Ended => {}
+            TasksEnd::CleaningUp => {
+                tracing::info!("files of ended operations are left; the next start removes them");
+            }
+            TasksEnd::Running => tracing::warn!(
+                "operations did not end in time; the next start cleans up after them"
+            ),
         }
         sync_at_end(Arc::clone(&engine)).await;
         engine.views.close();
@@ -132,5 +137,50 @@ impl Service {
             abort.abort();
         }
         drop(socket);
+    }
+}
+
+/// The state of an engine's tasks after waiting for their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TasksEnd {
+    Ended,
+    /// All operations have ended, and only clean-up was left.
+    CleaningUp,
+    /// An operation has not ended.
+    Running,
+}
+
+/// Waits for the tasks of an engine that stops.
+async fn wait_for_tasks(engine: &Engine, longest: Duration) -> TasksEnd {
+    let ended = tokio::time::timeout(longest, engine.tasks.wait()).await;
+    match ended {
+        Ok(()) => TasksEnd::Ended,
+        Err(_) if engine.is_busy() => TasksEnd::Running,
+        Err(_) => TasksEnd::CleaningUp,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::events::EventLog;
+    use crate::operation::running::RunningOperation;
+
+    #[tokio::test]
+    async fn clean_up_that_takes_long_is_not_taken_for_a_running_operation() {
+        let data = tempfile::tempdir().unwrap();
+        let engine = Engine::open(&LocalConfig::new(data.path())).unwrap();
+        engine.tasks.close();
+        let wait = || wait_for_tasks(&engine, Duration::ZERO);
+        assert_eq!(wait().await, TasksEnd::Ended);
+        // The operation is over, and its directory is still being removed.
+        let removal = engine.tasks.token();
+        assert_eq!(wait().await, TasksEnd::CleaningUp);
+        let operation = uuid::Uuid::new_v4();
+        let log = EventLog::create(&engine.log_path(operation)).unwrap();
+        let running = Arc::new(RunningOperation::new(log));
+        engine.running.lock().unwrap().insert(operation, running);
+        assert_eq!(wait().await, TasksEnd::Running);
+        drop(removal);
     }
 }

@@ -6,6 +6,7 @@
 
 mod archives;
 mod depth;
+mod endings;
 mod errors;
 mod events;
 mod every_operation;

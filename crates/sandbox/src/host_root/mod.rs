@@ -104,18 +104,32 @@ fn build_from(
             path: destination.to_owned(),
         });
     }
+    let (plan, mut report) = make_plan(host)?;
+    let written = RootWriter::new(host, destination, owner).write(&plan)?;
+    report.files = written.files;
+    report.bytes = written.bytes;
+    Ok(report)
+}
+
+/// Returns the bytes of the files that [`build`] would copy. A file with several names counts for
+/// each of them.
+///
+/// # Errors
+/// [`HostError::NoShell`] if there is no shell to copy.
+pub fn bytes() -> Result<u64, HostError> {
+    make_plan(&Host::new(Path::new("/"))).map(|(plan, _)| plan.bytes())
+}
+
+fn make_plan(host: &Host) -> Result<(Plan, HostReport), HostError> {
     let mut plan = Plan::default();
     let mut report = HostReport::default();
     let directories = programs::directories();
     ProgramCollector::new(host, &directories, &mut plan, &mut report.skipped).collect();
     etc::add(&mut plan);
-    if let Some((_, reason)) = report.skipped.iter().find(|(program, _)| program == "sh") {
-        return Err(HostError::NoShell {
+    match report.skipped.iter().find(|(program, _)| program == "sh") {
+        Some((_, reason)) => Err(HostError::NoShell {
             reason: reason.clone(),
-        });
+        }),
+        None => Ok((plan, report)),
     }
-    let written = RootWriter::new(host, destination, owner).write(&plan)?;
-    report.files = written.files;
-    report.bytes = written.bytes;
-    Ok(report)
 }

@@ -30,6 +30,7 @@ pub(super) struct HostFile {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) links: u64,
+    pub(super) bytes: u64,
     pub(super) executable: bool,
     pub(super) modified: Option<SystemTime>,
 }
@@ -40,6 +41,7 @@ impl HostFile {
             device: metadata.dev(),
             inode: metadata.ino(),
             links: metadata.nlink(),
+            bytes: metadata.len(),
             executable: metadata.mode() & 0o111 != 0,
             modified: metadata.modified().ok(),
         }
@@ -84,6 +86,16 @@ impl Plan {
 
     pub(super) fn contains(&self, path: &Path) -> bool {
         self.nodes.contains_key(path)
+    }
+
+    /// The bytes of all files.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = |node: &Node| match node {
+            Node::File(file) => file.bytes,
+            Node::Text(text) => text.len() as u64,
+            Node::Directory { .. } | Node::Symlink { .. } | Node::HardLink { .. } => 0,
+        };
+        self.nodes.values().map(bytes).sum()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Path, &Node)> {

@@ -5,6 +5,7 @@ mod error;
 mod image_selector;
 pub(crate) mod import;
 mod resolve;
+pub(crate) mod secrets;
 
 use std::collections::BTreeMap;
 

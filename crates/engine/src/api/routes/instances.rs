@@ -48,9 +48,9 @@ pub(super) async fn spawn(
         ..request
     };
     let operation = Uuid::new_v4();
-    let answer = to_answer(operation, image.uuid, request.clone());
-    let recorded =
-        serde_json::to_value(&request).map_err(|error| ApiError::internal(error.to_string()))?;
+    let answer = to_answer(operation, image.uuid, request.masked());
+    let recorded = serde_json::to_value(request.recorded())
+        .map_err(|error| ApiError::internal(error.to_string()))?;
     let shared = Arc::clone(&engine);
     let runtime = tokio::runtime::Handle::current();
     blocking(move || {

@@ -1,6 +1,7 @@
 //! Routes of operations: status, listing, cancelling.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use crate::api::extract::{Path, Query, limit, offset, time};
 use crate::api::report;
+use crate::api::request::secrets::mask_variables;
 use crate::api::types::{
     GetOperationStatusQuery, ImageImportMetadata, InstanceResult, ListOperationsQuery,
     OperationInstanceMetadata, OperationKind, OperationResponse, OperationResult, OperationSummary,
@@ -35,18 +37,23 @@ const RETRY_AFTER: &str = "1";
 const INSTANCE: &str = OperationKind::Instance.as_str();
 
 /// The fields that listing and status have in common.
-fn summary(operation: &Operation) -> OperationSummary {
+///
+/// `age` is the time since an unfinished operation of this process was accepted. Otherwise the clock
+/// gives it.
+fn summary(operation: &Operation, age: Option<Duration>) -> OperationSummary {
     let resources = operation
         .outcome
         .as_ref()
         .and_then(|outcome| outcome.resources.as_ref());
     let cpu = resources.and_then(|used| Some(used.user_cpu_time? + used.system_cpu_time?));
     // The duration of an unfinished operation is its age.
-    let end = operation.ended_at.unwrap_or_else(Utc::now);
-    let duration = (end - operation.created_at)
-        .to_std()
-        .map(|duration| duration.as_secs_f64())
-        .unwrap_or_default();
+    let duration = match (operation.ended_at, age) {
+        (None, Some(age)) => age,
+        (ended_at, _) => (ended_at.unwrap_or_else(Utc::now) - operation.created_at)
+            .to_std()
+            .unwrap_or_default(),
+    }
+    .as_secs_f64();
     OperationSummary {
         uuid: Some(operation.uuid),
         kind: operation.kind.parse().ok(),
@@ -62,9 +69,16 @@ fn summary(operation: &Operation) -> OperationSummary {
     }
 }
 
+/// The request of an operation, and the result of a run, without secrets.
+fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
+    let mut metadata = typed_metadata(operation, result)?;
+    mask_variables(&mut metadata);
+    Some(metadata)
+}
+
 /// The request of an operation, and the result of a run. If this release cannot read the recorded
 /// request, the answer has the record unchanged.
-fn metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
+fn typed_metadata(operation: &Operation, result: Option<InstanceResult>) -> Option<Value> {
     let request = operation.request.clone();
     let typed = if operation.kind == INSTANCE {
         serde_json::from_value(request).and_then(|request| {
@@ -127,10 +141,18 @@ pub(super) async fn list(
         for unfinished in shared.rows.read(operations::unfinished)? {
             recover::fail_if_orphaned(&shared, unfinished)?;
         }
-        Ok(shared.rows.read(|c| operations::list(c, &filter))?)
+        let mut operations = shared.rows.read(|c| operations::list(c, &filter))?;
+        let summaries = operations.iter_mut().map(|operation| {
+            let running = shared.running(operation.uuid);
+            if let Some(running) = &running {
+                lookup::add_unrecorded(operation, running);
+            }
+            summary(operation, running.map(|running| running.age()))
+        });
+        Ok(summaries.collect())
     })
     .await?;
-    Ok(Answer(operations.iter().map(summary).collect()))
+    Ok(Answer(operations))
 }
 
 /// `GET /operations/{operationId}`.
@@ -159,7 +181,10 @@ pub(super) async fn get(
         consumed_memory,
         image_uuid,
         result_image_uuid,
-    } = summary(&operation);
+    } = summary(
+        &operation,
+        engine.running(operation.uuid).map(|running| running.age()),
+    );
     let answer = OperationResponse {
         uuid,
         kind,
@@ -287,7 +312,7 @@ mod tests {
                 serde_json::to_string(&answer).unwrap(),
                 format!(r#"{request},"result":{OUTCOME}}}"#)
             );
-            let summary = summary(&operation);
+            let summary = summary(&operation, None);
             assert_eq!(summary.consumed_cpu, Some(0.006865));
             assert_eq!(summary.consumed_memory, Some(2408 * 1024));
         }
@@ -301,12 +326,34 @@ mod tests {
     }
 
     #[test]
+    fn secrets_in_records_of_earlier_releases_are_masked() {
+        const REQUEST: &str = r#"{"command":"true","env":{"A":"1","MY_TOKEN":"hunter2"}}"#;
+        let answer = metadata(&recorded("instance", REQUEST, None), None).unwrap();
+        assert_eq!(answer["env"]["A"], "1");
+        assert_eq!(answer["env"]["MY_TOKEN"], "***");
+    }
+
+    #[test]
+    fn the_age_of_a_running_operation_does_not_follow_the_clock() {
+        let mut operation = recorded("instance", "{}", None);
+        // The clock was set back by an hour since the operation was accepted.
+        operation.created_at = Utc::now() + chrono::TimeDelta::hours(1);
+        let age = Duration::from_secs(5);
+        assert_eq!(summary(&operation, Some(age)).duration, Some(5.0));
+        operation.ended_at = Some(operation.created_at + Duration::from_secs(7));
+        assert_eq!(summary(&operation, Some(age)).duration, Some(7.0));
+    }
+
+    #[test]
     fn a_request_that_cannot_be_read_is_answered_as_it_is_recorded() {
         const REQUEST: &str = r#"{"command":["of","another","kind"]}"#;
         let operation = recorded("instance", REQUEST, None);
         let request: Value = serde_json::from_str(REQUEST).unwrap();
         assert_eq!(metadata(&operation, None), Some(request.clone()));
-        assert_eq!(summary(&operation).kind, Some(OperationKind::Instance));
+        assert_eq!(
+            summary(&operation, None).kind,
+            Some(OperationKind::Instance)
+        );
         let result = InstanceResult {
             state: None,
             resources: None,

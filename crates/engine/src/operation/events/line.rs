@@ -127,6 +127,14 @@ fn is_shorter_in_base64(ascii: &[u8]) -> bool {
     ascii.len() + 5 * long > ascii.len().div_ceil(3) * 4
 }
 
+/// The data of an event about input. The log keeps no input, since it may be a secret.
+pub(crate) fn unrecorded_input() -> EventDataStream {
+    EventDataStream {
+        truncated: Some(true),
+        ..stream(b"")
+    }
+}
+
 /// The bytes of a stream event's data. `None` if the data is of another form.
 pub(super) fn stream_bytes(data: &Value) -> Option<Vec<u8>> {
     let value = data.get("value")?.as_str()?;

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -12,6 +13,9 @@ use tokio::sync::watch;
 
 use super::{EventLine, EventReader, SYSTEM};
 use crate::api::types::OperationEventType;
+
+/// How long an engine waits for another one that completes an abandoned log.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The event log of a running operation, for appending. Only the owner has it.
 pub(crate) struct EventLog {
@@ -121,7 +125,7 @@ pub(crate) fn complete_abandoned(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    file.lock()?;
+    contree_sqlite::lock_file(&file, path, LOCK_TIMEOUT)?;
     let mut reader = EventReader::new(Some(file.try_clone()?));
     let mut last = 0;
     loop {

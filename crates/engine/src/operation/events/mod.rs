@@ -13,7 +13,7 @@ mod reader;
 
 use std::time::Duration;
 
-pub(crate) use line::{EventLine, stream, timestamp};
+pub(crate) use line::{EventLine, stream, timestamp, unrecorded_input};
 pub(crate) use log::{EventLog, complete_abandoned};
 pub(crate) use process::{RecordedProcess, read_process};
 pub(crate) use reader::EventReader;
