@@ -26,6 +26,8 @@ steps! {
     Prepare => "prepare the init process",
     /// Making the user namespace.
     UserNamespace => "make a user namespace",
+    /// Choosing the owner of the user namespace.
+    Owner => "choose the owner of the user namespace",
     /// Mapping ids into the user namespace.
     MapIds => "map ids",
     /// Becoming the inner root.
@@ -96,6 +98,8 @@ steps! {
     Squash => "make one layer of several",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",
+    /// Exchanging messages with the engine.
+    Talk => "talk to the engine",
 }
 
 impl Step {

@@ -78,6 +78,7 @@ impl Sandbox {
         let probe_upper = !store.layout().is_upper_probed();
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
             user_namespace,
+            charged_user: store.id_map().charged_user(),
             lowers,
             run: Path::new("run").join(run.name()),
             hostname: spec.hostname.clone(),
@@ -200,9 +201,9 @@ impl Sandbox {
                     exit,
                 })
             }
-            RequestOutcome::NotStarted { step, errno } => Err(Error::Exec {
-                step,
-                errno,
+            RequestOutcome::NotStarted(failure) => Err(Error::Exec {
+                step: failure.step,
+                error: failure.cause.into(),
                 program: command.program.clone(),
             }),
             RequestOutcome::Done { .. } => Err(Error::Gone),
