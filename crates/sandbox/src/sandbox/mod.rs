@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 
 use self::connection::{Connection, RequestOutcome};
-use crate::cgroup::group::SandboxGroup;
+use crate::cgroup::group::{ReachedMemoryLimit, SandboxGroup};
 use crate::error::Error;
 use crate::launch::classify::explain;
 use crate::launch::handshake::{InitProcess, SetupResult};
@@ -166,10 +166,9 @@ impl Sandbox {
             .take()
     }
 
-    /// The memory limit in bytes, if the kernel has killed a process of the sandbox for reaching
-    /// it.
+    /// The memory limit that was reached, if the kernel has killed a process of the sandbox for it.
     #[must_use]
-    pub fn killed_for_memory(&self) -> Option<u64> {
+    pub fn killed_for_memory(&self) -> Option<ReachedMemoryLimit> {
         self.group.killed_for_memory()
     }
 
