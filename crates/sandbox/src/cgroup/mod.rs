@@ -2,8 +2,8 @@
 //!
 //! A sandbox's group is made beside or below the engine's own, in each hierarchy with a controller
 //! that it needs. Where memory is limited, one group contains the groups of all sandboxes and
-//! limits them together. A sandbox's name identifies the store and the run, so that a later engine can remove the
-//! groups of a killed one.
+//! limits them together. The name of a sandbox's group identifies the store and the run, so that a
+//! later engine can remove the groups of a killed one.
 //!
 //! The init joins by writing `0` to an open file that it is given. The kernel moves a thread that
 //! asks for itself without stopping all others, which would take milliseconds.

@@ -16,6 +16,7 @@ use rustix::thread::{
 
 use super::error::InitError;
 use super::helper::{changed, squash, unpack, view};
+use super::inner_namespace;
 use super::limits::{self, CommandLimits};
 use super::setup::upper;
 use super::{pid1, watch};
@@ -98,6 +99,12 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
     };
     let limits = limits::limit_namespace(user);
     enter_user_namespace(socket, user)?;
+    if let Boot::Sandbox(boot) = &boot
+        && !user.is_exclusive()
+        && boot.groups
+    {
+        inner_namespace::enter(&limits).at_step(Step::InnerNamespace)?;
+    }
     match boot {
         Boot::Probe => wire::send(socket, &Reply::Ready, &[])?,
         Boot::Remove { paths } => {

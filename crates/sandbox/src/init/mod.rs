@@ -8,6 +8,7 @@ mod command;
 mod error;
 mod first_stage;
 mod helper;
+mod inner_namespace;
 mod limits;
 mod pid1;
 mod setup;

@@ -33,9 +33,7 @@ fn unavailable(
     host: &HostInfo,
     options: &StoreOptions,
 ) -> Option<Unavailable> {
-    let Some(errno) = failure.cause.errno() else {
-        return None;
-    };
+    let errno = failure.cause.errno()?;
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
     if failure.step == Step::UserNamespace {
         return Some(forbidden(errno, host));

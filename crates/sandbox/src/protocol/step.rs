@@ -32,6 +32,8 @@ steps! {
     MapIds => "map ids",
     /// Becoming the inner root.
     BecomeRoot => "become root in the user namespace",
+    /// Making the user namespace inside the first one.
+    InnerNamespace => "make the inner user namespace",
     /// Making the process id namespace.
     PidNamespace => "make a pid namespace",
     /// Making the mount, ipc, uts and cgroup namespaces.

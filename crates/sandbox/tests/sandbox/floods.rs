@@ -40,6 +40,7 @@ const SEGMENT_BYTES: usize = 64 << 10;
 fn program() {
     match std::env::var(ROLE).as_deref() {
         Ok("attack") => attack(),
+        Ok("attack inotify") => attack_inotify(),
         Ok("use") => use_resources(false),
         Ok("use inside") => use_resources(true),
         _ => {}
@@ -59,9 +60,23 @@ fn attack() {
     report("timers", flood(MAX_TIMERS, |_| make_timer().map(drop)));
     report("queues", flood(MAX_QUEUES, |n| open_queue(n, &mut kept)));
     report("locked", flood(MAX_SEGMENTS, |_| lock_segment().map(drop)));
+    keep_until_the_end(kept);
+}
+
+/// Takes as many inotify instances as one user gets.
+fn attack_inotify() {
+    prove_that_this_is_a_sandbox();
+    let mut kept = Vec::new();
+    report("inotify", flood(MAX_INSTANCES, |_| inotify(&mut kept)));
+    keep_until_the_end(kept);
+}
+
+/// Keeps what was taken until the input ends. The output is closed by then.
+fn keep_until_the_end(kept: Vec<OwnedFd>) -> ! {
     println!("\nflooded");
     let _ = io::stdin().read_to_end(&mut Vec::new());
     drop(kept);
+    exit(0);
 }
 
 /// Uses a little of each resource and reports every refusal. The attacked sandbox and this process
@@ -347,6 +362,31 @@ fn program_as(role: &str) -> Command {
     command
 }
 
+/// Waits until a flood is complete, and returns its reports.
+fn wait_for_flood(stdout: OwnedFd) -> Vec<String> {
+    let mut reports = Vec::new();
+    for line in BufReader::new(File::from(stdout)).lines() {
+        let line = line.unwrap();
+        if line == "flooded" {
+            return reports;
+        }
+        if line.starts_with("flood ") || line.starts_with("unsafe") {
+            reports.push(line);
+        }
+    }
+    panic!("the flood ended early: {reports:?}");
+}
+
+/// Uses each resource as the engine's user, outside of every sandbox.
+fn assert_the_user_is_unharmed() {
+    let user = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(ARGUMENTS)
+        .env(ROLE, "use")
+        .output()
+        .unwrap();
+    assert_nothing_refused(&String::from_utf8_lossy(&user.stdout));
+}
+
 /// Checks the output of [`use_resources`].
 fn assert_nothing_refused(output: &str) {
     assert!(output.contains("\nused\n"), "{output}");
@@ -358,20 +398,7 @@ fn floods_leave_other_sandboxes_and_the_engines_user_unharmed() {
     let spec = spec_with_program();
     let (attacked_run, attacked) = start_with(&spec);
     let process = attacked.exec(&program_as("attack")).unwrap();
-    let mut floods = Vec::new();
-    let mut lines = BufReader::new(File::from(process.stdout)).lines();
-    loop {
-        let line = lines
-            .next()
-            .unwrap_or_else(|| panic!("{floods:?}"))
-            .unwrap();
-        if line == "flooded" {
-            break;
-        }
-        if line.starts_with("flood ") {
-            floods.push(line);
-        }
-    }
+    let floods = wait_for_flood(process.stdout);
     // The floods took effect.
     for name in [
         "descriptors",
@@ -392,18 +419,39 @@ fn floods_leave_other_sandboxes_and_the_engines_user_unharmed() {
     let (other_run, other) = start_with(&spec);
     assert_eq!(output(&other, &shell("echo other")).stdout, "other\n");
     assert_nothing_refused(&output(&other, &program_as("use inside")).stdout);
-    let user = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(ARGUMENTS)
-        .env(ROLE, "use")
-        .output()
-        .unwrap();
-    assert_nothing_refused(&String::from_utf8_lossy(&user.stdout));
+    assert_the_user_is_unharmed();
     drop(process.stdin);
     assert_eq!(process.exit.blocking_recv().unwrap().code, Some(0));
     for (sandbox, run) in [(attacked, attacked_run), (other, other_run)] {
         sandbox.finish(false).unwrap();
         store().remove_run(run.name()).unwrap();
     }
+}
+
+#[test]
+fn floods_of_several_users_inside_leave_the_engines_user_unharmed() {
+    if store().id_map().is_single() {
+        return;
+    }
+    let (run, sandbox) = start_with(&spec_with_program());
+    let mut processes = Vec::new();
+    let mut reports = Vec::new();
+    for uid in 0..10 {
+        let mut command = program_as("attack inotify");
+        (command.uid, command.gid) = (uid, uid);
+        let process = sandbox.exec(&command).unwrap();
+        reports.extend(wait_for_flood(process.stdout));
+        processes.push((process.stdin, process.exit));
+    }
+    println!("{reports:#?}");
+    assert_ne!(reports[0], "flood inotify 0 24");
+    assert_the_user_is_unharmed();
+    for (stdin, exit) in processes {
+        drop(stdin);
+        assert_eq!(exit.blocking_recv().unwrap().code, Some(0));
+    }
+    sandbox.finish(false).unwrap();
+    store().remove_run(run.name()).unwrap();
 }
 
 #[test]

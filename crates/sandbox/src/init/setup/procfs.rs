@@ -35,7 +35,7 @@ const HIDDEN_FILES: &[&str] = &[
 const HIDDEN_DIRECTORIES: &[&str] = &["acpi", "asound", "dynamic_debug", "scsi"];
 const READ_ONLY: &[&str] = &["bus", "driver", "fs", "irq", "sys", "tty"];
 const NAMESPACES: &[&str] = &["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"];
-/// The counts of inotify and fanotify: the sysctl of the namespace, and the machine's for each user.
+/// The limits of inotify and fanotify: the namespace's sysctl, and the machine's for each user.
 const NOTIFICATION_LIMITS: &[(&str, &str)] = &[
     ("inotify_instances", "inotify/max_user_instances"),
     ("inotify_watches", "inotify/max_user_watches"),
@@ -123,10 +123,7 @@ fn set_limits(proc: &OwnedFd, boot: &SandboxBoot) -> Result<(), StepFailure> {
         }
     }
     if !boot.charged_user.is_exclusive() {
-        for (name, source) in NOTIFICATION_LIMITS {
-            limit_notifications(proc, name, source)
-                .at_step_on(Step::Sysctl, format!("user.max_{name}"))?;
-        }
+        limit_notifications(proc)?;
     }
     // Kernels before 6.14 have one limit for the whole machine and refuse this. There RLIMIT_NPROC
     // must suffice.
@@ -138,9 +135,17 @@ fn set_limits(proc: &OwnedFd, boot: &SandboxBoot) -> Result<(), StepFailure> {
     Ok(())
 }
 
-/// Gives each user of the sandbox a share of the machine's limit for one user. Kernels without such
-/// a limit are left alone.
-fn limit_notifications(proc: &OwnedFd, name: &str, source: &str) -> Result<(), Errno> {
+/// Gives each user of this process's namespace a share of the machine's limits for one user. `proc`
+/// is a procfs. Kernels without such a limit are left alone.
+pub(crate) fn limit_notifications(proc: &OwnedFd) -> Result<(), StepFailure> {
+    for (name, source) in NOTIFICATION_LIMITS {
+        limit_notification(proc, name, source)
+            .at_step_on(Step::Sysctl, format!("user.max_{name}"))?;
+    }
+    Ok(())
+}
+
+fn limit_notification(proc: &OwnedFd, name: &str, source: &str) -> Result<(), Errno> {
     let limit = match read_number(proc, &format!("sys/fs/{source}")) {
         Err(Errno::NOENT) => return Ok(()),
         other => other?,
