@@ -32,22 +32,22 @@ pub enum Error {
     #[error(transparent)]
     Host(#[from] HostError),
     /// A step of setting the sandbox up failed.
-    #[error("{}", describe_setup(step, .subject.as_deref(), *errno))]
+    #[error("{}", describe_setup(step, .subject.as_deref(), error))]
     Setup {
         /// The failed step.
         step: Step,
         /// The path or name that the step worked on.
         subject: Option<String>,
-        /// The kernel's error number.
-        errno: i32,
+        /// The kernel's error, or the init's own.
+        error: io::Error,
     },
     /// A command could not be started.
-    #[error("cannot start {}: {step}: {}", program.display(), io::Error::from_raw_os_error(*errno))]
+    #[error("cannot start {}: {step}: {error}", program.display())]
     Exec {
         /// The failed step.
         step: Step,
-        /// The kernel's error number.
-        errno: i32,
+        /// The kernel's error, or the init's own.
+        error: io::Error,
         /// The program as the caller named it.
         program: OsString,
     },
@@ -101,8 +101,7 @@ impl From<StoreError> for Error {
     }
 }
 
-fn describe_setup(step: &Step, subject: Option<&str>, errno: i32) -> String {
-    let error = io::Error::from_raw_os_error(errno);
+fn describe_setup(step: &Step, subject: Option<&str>, error: &io::Error) -> String {
     match subject {
         Some(subject) => format!("set up the sandbox: {step} {subject}: {error}"),
         None => format!("set up the sandbox: {step}: {error}"),

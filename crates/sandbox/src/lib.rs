@@ -79,6 +79,7 @@ mod view;
 mod walk;
 
 pub use cgroup::control_groups::ControlGroups;
+pub use cgroup::group::ReachedMemoryLimit;
 pub use diagnose::{Check, CheckState, diagnose};
 pub use error::Error;
 pub use host_root::{HostError, HostReport};

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::launch::classify::plain_error;
 use crate::launch::handshake::InitProcess;
 use crate::layers::LayerStore;
 use crate::os::error::CallContext;
@@ -72,6 +73,7 @@ impl UnpackTask {
         match self.init.receive(Instant::now() + UNPACK_TIMEOUT) {
             Ok((Reply::Unpacked(unpacked), _)) => Ok(unpacked),
             Ok((Reply::Refused { reason }, _)) => Err(Error::Archive(reason)),
+            Ok((Reply::Failed(failure), _)) => Err(plain_error(failure)),
             Ok(_) | Err(WireError::Closed) => Err(Error::Gone),
             Err(WireError::TimedOut) => Err(Error::TimedOut("unpack the archive")),
             Err(error) => Err(error.into()),

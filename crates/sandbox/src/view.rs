@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::launch::classify::plain_error;
 use crate::launch::handshake::InitProcess;
 use crate::layers::LayerStore;
 use crate::protocol::boot::Boot;
@@ -144,6 +145,7 @@ impl View {
             })?;
         match answer {
             (Reply::ViewFailed { errno }, _) => Err(lookup_error(errno)),
+            (Reply::Failed(failure), _) => Err(plain_error(failure).into()),
             other => Ok(other),
         }
     }

@@ -1,6 +1,6 @@
 //! Lines that the engine adds at the end of a command's standard error: refusals and their reasons.
 
-use contree_sandbox::Exit;
+use contree_sandbox::{Exit, ReachedMemoryLimit};
 
 use crate::api::request::SpawnRequest;
 use crate::api::types::OperationEventType;
@@ -43,7 +43,7 @@ pub(crate) fn append(
     task: &OperationTask,
     request: &SpawnRequest,
     denial: Option<String>,
-    exceeded_memory_limit: Option<u64>,
+    exceeded_memory_limit: Option<ReachedMemoryLimit>,
     exit: Option<&Exit>,
 ) {
     let log = &task.running.log;
@@ -90,15 +90,21 @@ pub(crate) fn append(
     log.append(MAIN, OperationEventType::Stderr, stream(text.as_bytes()));
 }
 
-fn out_of_memory(limit: u64) -> String {
+fn out_of_memory(reached: ReachedMemoryLimit) -> String {
+    let (ReachedMemoryLimit::Sandbox(limit) | ReachedMemoryLimit::AllSandboxes(limit)) = reached;
     #[allow(clippy::cast_precision_loss, reason = "one digit is shown")]
     let (amount, unit) = match limit {
         0x4000_0000.. => (limit as f64 / f64::from(1 << 30), "GiB"),
         _ => (limit as f64 / f64::from(1 << 20), "MiB"),
     };
-    format!(
-        "the kernel killed a process because the sandbox's memory limit of {amount:.1} {unit} was reached"
-    )
+    match reached {
+        ReachedMemoryLimit::Sandbox(_) => format!(
+            "the kernel killed a process because the sandbox's memory limit of {amount:.1} {unit} was reached"
+        ),
+        ReachedMemoryLimit::AllSandboxes(_) => format!(
+            "the kernel killed a process because all sandboxes together reached their memory limit of {amount:.1} {unit}"
+        ),
+    }
 }
 
 /// Whether the output reports an action that the kernel refused for lack of user ids.
@@ -115,8 +121,15 @@ mod tests {
 
     #[test]
     fn the_memory_limit_is_shown_in_a_suitable_unit() {
-        assert!(out_of_memory(1 << 30).contains("limit of 1.0 GiB was"));
-        assert!(out_of_memory(64 << 20).contains("limit of 64.0 MiB was"));
+        let message = |limit| out_of_memory(ReachedMemoryLimit::Sandbox(limit));
+        assert!(message(1 << 30).contains("the sandbox's memory limit of 1.0 GiB was"));
+        assert!(message(64 << 20).contains("the sandbox's memory limit of 64.0 MiB was"));
+    }
+
+    #[test]
+    fn the_limit_of_all_sandboxes_is_not_blamed_on_one() {
+        let message = out_of_memory(ReachedMemoryLimit::AllSandboxes(1 << 30));
+        assert!(message.ends_with("all sandboxes together reached their memory limit of 1.0 GiB"));
     }
 
     #[test]

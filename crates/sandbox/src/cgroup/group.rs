@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::control_groups::{ControlGroups, required_controllers};
 use super::files::{make, open, set, value};
 use super::hierarchy::{Controller, GroupDirectory, Version};
+use super::total::{self, TotalGroup};
 use super::{probe, v1, v2};
 use crate::protocol::spec::Limits;
 
@@ -35,9 +36,20 @@ pub(crate) enum LimitsError {
     },
 }
 
+/// The memory limit for which the kernel has killed a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReachedMemoryLimit {
+    /// The limit of the sandbox, in bytes.
+    Sandbox(u64),
+    /// The limit of all sandboxes together, in bytes.
+    AllSandboxes(u64),
+}
+
 /// The group of one sandbox. Dropping the value removes the group, which must be empty by then.
 #[derive(Debug)]
 pub(crate) struct SandboxGroup {
+    /// The group that contains this one, if there is one.
+    total: Option<TotalGroup>,
     directories: Vec<PathBuf>,
     memory: Option<(GroupDirectory, u64)>,
     join_files: Vec<OwnedFd>,
@@ -58,6 +70,7 @@ impl SandboxGroup {
         }
         let required = required_controllers(limits);
         let mut group = Self {
+            total: TotalGroup::of(groups),
             directories: Vec::new(),
             memory: None,
             join_files: Vec::new(),
@@ -111,11 +124,26 @@ impl SandboxGroup {
     /// Makes the group's directory if it does not exist, and opens the file through which the init
     /// joins.
     fn join(&mut self, parent: &GroupDirectory, name: &str) -> io::Result<PathBuf> {
-        let directory = parent.path.join(name);
+        let in_total = self.total.as_ref().filter(|total| total.contains(parent));
+        let mut directory = match in_total {
+            Some(total) => total.path().join(name),
+            None => parent.path.join(name),
+        };
         if self.directories.contains(&directory) {
             return Ok(directory);
         }
-        make(&directory)?;
+        match in_total.map(|total| total.make_in(&directory)) {
+            Some(Ok(())) => {}
+            // Limits of the sandbox itself come before one of all sandboxes.
+            Some(Err(_)) => {
+                if let Some(total) = self.total.take() {
+                    total.remove_if_empty();
+                }
+                directory = parent.path.join(name);
+                make(&directory)?;
+            }
+            None => make(&directory)?,
+        }
         self.directories.push(directory.clone());
         let join_file = open(&directory, parent.version.join_file())?;
         self.join_files.push(join_file.into());
@@ -134,15 +162,22 @@ impl SandboxGroup {
         })
     }
 
-    /// The memory limit, if the kernel has killed a process for reaching it.
-    pub(crate) fn killed_for_memory(&self) -> Option<u64> {
-        let (parent, bytes) = self.memory.as_ref()?;
-        let file = match parent.version {
+    /// The memory limit that was reached, if the kernel has killed a process for it.
+    pub(crate) fn killed_for_memory(&self) -> Option<ReachedMemoryLimit> {
+        let (group, bytes) = self.memory.as_ref()?;
+        let file = match group.version {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",
         };
-        let text = fs::read_to_string(parent.path.join(file)).ok()?;
-        (value(&text, "oom_kill")? > 0).then_some(*bytes)
+        let text = fs::read_to_string(group.path.join(file)).ok()?;
+        if value(&text, "oom_kill")? == 0 {
+            return None;
+        }
+        let total = self.total.as_ref().and_then(TotalGroup::reached);
+        Some(match total {
+            Some(total) if !total::reached_limit(group) => ReachedMemoryLimit::AllSandboxes(total),
+            _ => ReachedMemoryLimit::Sandbox(*bytes),
+        })
     }
 }
 
@@ -150,6 +185,9 @@ impl Drop for SandboxGroup {
     fn drop(&mut self) {
         for directory in &self.directories {
             remove(directory);
+        }
+        if let Some(total) = &self.total {
+            total.remove_if_empty();
         }
     }
 }
@@ -159,7 +197,9 @@ impl Drop for SandboxGroup {
 pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
     let Some(prefix) = prefix(store) else { return };
     for parent in ControlGroups::get().parents() {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let total = total::path_in(parent);
+        let entries = [parent, &total].map(|directory| fs::read_dir(directory).into_iter());
+        for entry in entries.into_iter().flatten().flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if name.starts_with(probe::PROBE_PREFIX) && probe::is_left_over(&entry.path()) {
@@ -169,6 +209,7 @@ pub(crate) fn remove_leftovers(store: &Path, is_over: impl Fn(&str) -> bool) {
                 remove(&entry.path());
             }
         }
+        total::remove_if_empty(parent);
     }
 }
 

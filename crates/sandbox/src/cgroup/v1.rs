@@ -15,6 +15,11 @@ pub(super) fn memory_limit(directory: &Path) -> Option<u64> {
     value(&text, "hierarchical_memory_limit")
 }
 
+/// Makes the limit of a group apply to the groups in it. Kernels since 5.11 always do that.
+pub(super) fn count_children(directory: &Path) {
+    let _ = set(directory, "memory.use_hierarchy", "1");
+}
+
 pub(super) fn set_memory(directory: &Path, bytes: u64) -> io::Result<()> {
     let bytes = bytes.to_string();
     set(directory, "memory.limit_in_bytes", &bytes)?;

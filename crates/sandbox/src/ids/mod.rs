@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::protocol::boot::ChargedUser;
+
 pub(crate) mod pick;
 pub(crate) mod remedy;
 pub(crate) mod write;
@@ -99,6 +101,17 @@ impl IdMap {
     /// the engine's.
     pub(crate) fn files_have_other_owner(&self) -> bool {
         self.writer == MapWriter::Root
+    }
+
+    /// The ids to which the kernel can charge resources of a sandbox.
+    pub(crate) fn charged_user(&self) -> ChargedUser {
+        match self.uids.first() {
+            Some(extent) if self.writer == MapWriter::Root => ChargedUser::Separate {
+                first: extent.outside,
+                count: extent.count,
+            },
+            _ => ChargedUser::Engine,
+        }
     }
 
     /// Returns true if files of layers may belong to ids over which the engine has no rights.

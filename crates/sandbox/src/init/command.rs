@@ -6,8 +6,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::Resource;
 use rustix::thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
+use super::limits;
 use crate::os::sys::{self, CStringArray, Fork};
 use crate::protocol::spec::Command;
 use crate::protocol::step::Step;
@@ -25,11 +27,10 @@ const ERROR_PIPE: i32 = 3;
 pub(crate) fn start(
     description: OwnedFd,
     groups: bool,
+    descriptors: u64,
 ) -> Result<(i32, [OwnedFd; 3]), StepFailure> {
-    let command: Command = payload::read(description)
-        .map_err(|_| Errno::BADMSG)
-        .at_step(Step::Request)?;
-    let prepared = PreparedCommand::new(&command, groups).at_step(Step::Request)?;
+    let command: Command = payload::read(description).at_step(Step::Request)?;
+    let prepared = PreparedCommand::new(&command, groups, descriptors).at_step(Step::Request)?;
     // The command's user owns its pipes, so that the command can reopen /dev/stdout.
     sys::set_file_ids(command.uid, command.gid);
     let streams = streams();
@@ -91,10 +92,11 @@ struct PreparedCommand {
     uid: u32,
     gid: u32,
     groups: bool,
+    descriptors: u64,
 }
 
 impl PreparedCommand {
-    fn new(command: &Command, groups: bool) -> Result<Self, Errno> {
+    fn new(command: &Command, groups: bool, descriptors: u64) -> Result<Self, Errno> {
         let mut arguments = vec![text(command.program.clone())?];
         for argument in &command.args {
             arguments.push(text(argument.clone())?);
@@ -114,6 +116,7 @@ impl PreparedCommand {
             uid: command.uid,
             gid: command.gid,
             groups,
+            descriptors,
         })
     }
 
@@ -134,6 +137,8 @@ impl PreparedCommand {
         sys::block_signals(&[]);
         let _ = rustix::process::setsid();
         connect(streams, error_pipe).map_err(|errno| (Step::Streams, errno))?;
+        // Pid 1 itself keeps a higher limit, so that it can always pass descriptors.
+        limits::lower(Resource::Nofile, self.descriptors).map_err(|errno| (Step::Limits, errno))?;
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         let change = || {
             if self.groups {

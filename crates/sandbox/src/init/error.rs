@@ -1,5 +1,6 @@
 //! The error that ends an init.
 
+use crate::protocol::step::Step;
 use crate::protocol::step_failure::StepFailure;
 use crate::protocol::wire::WireError;
 
@@ -18,7 +19,16 @@ impl From<StepFailure> for InitError {
 }
 
 impl From<WireError> for InitError {
-    fn from(_: WireError) -> Self {
-        Self::Lost
+    /// Converts a closed connection into [`InitError::Lost`]. The engine can still hear of any
+    /// other failure, such as a file that the kernel does not pass.
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Closed => Self::Lost,
+            other => Self::Failed(StepFailure {
+                step: Step::Talk,
+                subject: None,
+                cause: other.into(),
+            }),
+        }
     }
 }

@@ -16,12 +16,13 @@ use rustix::thread::{
 
 use super::error::InitError;
 use super::helper::{changed, squash, unpack, view};
+use super::inner_namespace;
+use super::limits::{self, CommandLimits};
 use super::setup::upper;
 use super::{pid1, watch};
-use crate::os::error::errno;
 use crate::os::sys::{self, Fork};
 use crate::os::tree;
-use crate::protocol::boot::{Boot, SandboxBoot};
+use crate::protocol::boot::{Boot, ChargedUser, SandboxBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
 use crate::protocol::step::Step;
@@ -34,20 +35,28 @@ const OOM_SCORE: &str = "500";
 
 /// Runs the init. Returns when its work is done or the engine is gone.
 pub(crate) fn main() {
-    let Ok(socket) = prepare() else { return };
-    let Err(error) = serve(&socket) else { return };
+    let Ok(socket) = take_socket() else { return };
+    let served = detach(&socket)
+        .at_step(Step::Prepare)
+        .map_err(InitError::from)
+        .and_then(|()| serve(&socket));
+    let Err(error) = served else { return };
     if let InitError::Failed(failure) = error {
         let _ = wire::send(&socket, &Reply::Failed(failure), &[]);
     }
 }
 
-/// Detaches from the engine's terminal, signals and descriptors.
-fn prepare() -> Result<OwnedFd, Errno> {
+/// Moves the connection to the engine away from standard input.
+fn take_socket() -> Result<OwnedFd, Errno> {
     // SAFETY: the constructor has checked that this is our socket. From here on the duplicate owns
     // it under its new number.
     let stdin = unsafe { std::os::fd::BorrowedFd::borrow_raw(0) };
-    let socket = rustix::io::fcntl_dupfd_cloexec(stdin, 3)?;
-    let number = std::os::fd::AsRawFd::as_raw_fd(&socket).unsigned_abs();
+    rustix::io::fcntl_dupfd_cloexec(stdin, 3)
+}
+
+/// Detaches from the engine's terminal, signals and descriptors.
+fn detach(socket: &OwnedFd) -> Result<(), Errno> {
+    let number = std::os::fd::AsRawFd::as_raw_fd(socket).unsigned_abs();
     sys::close_range(0, number - 1)?;
     sys::close_range(number + 1, u32::MAX)?;
     // Files opened later must not become standard streams.
@@ -59,8 +68,9 @@ fn prepare() -> Result<OwnedFd, Errno> {
     // Otherwise ^C at the engine's terminal would also end the sandbox.
     let _ = setsid();
     umask(Mode::empty());
+    limits::raise_descriptor_limit();
     let _ = rustix::thread::set_name(c"contree-init");
-    Ok(socket)
+    Ok(())
 }
 
 fn serve(socket: &OwnedFd) -> Result<(), InitError> {
@@ -82,7 +92,19 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
         }
     }
     fchdir(&store).at_step(Step::Prepare)?;
-    enter_user_namespace(socket)?;
+    let user = match &boot {
+        Boot::Sandbox(boot) => boot.charged_user,
+        // Helpers run nothing of an image.
+        _ => ChargedUser::Engine,
+    };
+    let limits = limits::limit_namespace(user);
+    enter_user_namespace(socket, user)?;
+    if let Boot::Sandbox(boot) = &boot
+        && !user.is_exclusive()
+        && boot.groups
+    {
+        inner_namespace::enter(&limits).at_step(Step::InnerNamespace)?;
+    }
     match boot {
         Boot::Probe => wire::send(socket, &Reply::Ready, &[])?,
         Boot::Remove { paths } => {
@@ -90,9 +112,7 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
                 let shown = path.display().to_string();
                 let name = std::ffi::CString::new(path.into_os_string().into_encoded_bytes())
                     .map_err(|_| InitError::Lost)?;
-                tree::remove(store.as_fd(), &name)
-                    .map_err(|e| errno(&e))
-                    .at_step_on(Step::Remove, shown)?;
+                tree::remove(store.as_fd(), &name).at_step_on(Step::Remove, shown)?;
             }
             wire::send(socket, &Reply::Ready, &[])?;
         }
@@ -100,20 +120,24 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
         Boot::Unpack(boot) => unpack::serve(socket, &store, &boot)?,
         Boot::Squash(boot) => {
             wire::send(socket, &Reply::Ready, &[])?;
-            squash::squash(&store, &boot)
-                .map_err(|error| errno(&error))
-                .at_step(Step::Squash)?;
+            squash::squash(&store, &boot).at_step(Step::Squash)?;
             wire::send(socket, &Reply::Squashed, &[])?;
         }
-        Boot::Sandbox(boot) => run_sandbox(socket, store, &boot, side_files)?,
+        Boot::Sandbox(boot) => run_sandbox(socket, store, &boot, side_files, &limits)?,
     }
     Ok(())
 }
 
-fn enter_user_namespace(socket: &OwnedFd) -> Result<(), InitError> {
+fn enter_user_namespace(socket: &OwnedFd, user: ChargedUser) -> Result<(), InitError> {
+    limits::become_owner(user).at_step(Step::Owner)?;
     sys::unshare(UnshareFlags::NEWUSER).at_step(Step::UserNamespace)?;
-    // While dumpable, /proc/<pid>/uid_map belongs to the engine's user, who must write it.
-    set_dumpable_behavior(DumpableBehavior::Dumpable).at_step(Step::UserNamespace)?;
+    // The engine's user must own /proc/<pid>/uid_map to write it. If this process is dumpable, the
+    // files belong to its own id, otherwise to root.
+    let dumpable = match user {
+        ChargedUser::Engine => DumpableBehavior::Dumpable,
+        ChargedUser::Separate { .. } => DumpableBehavior::NotDumpable,
+    };
+    set_dumpable_behavior(dumpable).at_step(Step::UserNamespace)?;
     wire::send(socket, &Reply::NeedMap, &[])?;
     let (FirstStageRequest::Mapped, _) = wire::receive::<FirstStageRequest>(socket, None)? else {
         return Err(InitError::Lost);
@@ -131,13 +155,14 @@ fn run_sandbox(
     store: OwnedFd,
     boot: &SandboxBoot,
     side_files: Vec<OwnedFd>,
+    limits: &CommandLimits,
 ) -> Result<(), InitError> {
     upper::prepare(boot)?;
     sys::unshare(UnshareFlags::NEWPID).at_step(Step::PidNamespace)?;
     let oversize = match boot.max_layer_bytes {
         None => {
             let pid = match sys::fork().at_step(Step::Fork)? {
-                Fork::Child => pid1::main(socket, store, boot, None, side_files),
+                Fork::Child => pid1::main(socket, store, boot, None, side_files, limits),
                 Fork::Parent(pid) => pid,
             };
             drop(side_files);
@@ -155,7 +180,7 @@ fn run_sandbox(
             let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => {
                     drop(ours);
-                    pid1::main(socket, store, boot, Some(theirs), side_files)
+                    pid1::main(socket, store, boot, Some(theirs), side_files, limits)
                 }
                 Fork::Parent(pid) => pid,
             };
@@ -182,7 +207,7 @@ fn run_sandbox(
                 Err(error) => Reply::Failed(StepFailure {
                     step: Step::Inspect,
                     subject: None,
-                    errno: errno(&error).raw_os_error(),
+                    cause: error.into(),
                 }),
             };
             wire::send(socket, &reply, &[])?;

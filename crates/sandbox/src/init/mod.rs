@@ -8,6 +8,8 @@ mod command;
 mod error;
 mod first_stage;
 mod helper;
+mod inner_namespace;
+mod limits;
 mod pid1;
 mod setup;
 mod watch;

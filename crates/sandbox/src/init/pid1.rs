@@ -9,15 +9,16 @@ use rustix::fs::{Mode, fstat};
 use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_change, unmount};
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, chdir, fchdir, getrlimit, pivot_root,
-    set_dumpable_behavior, set_parent_process_death_signal, setrlimit, umask,
+    DumpableBehavior, Resource, Signal, chdir, fchdir, pivot_root, set_dumpable_behavior,
+    set_parent_process_death_signal, umask,
 };
 use rustix::thread::UnshareFlags;
 
+use super::error::InitError;
+use super::limits::{self, CommandLimits};
 use super::setup::overlay::{self, WritableLayer};
 use super::setup::{capabilities, devices, files, network, procfs, seccomp, side_files};
 use super::{command, watch};
-use crate::os::error::errno;
 use crate::os::sys;
 use crate::os::usage::Usage;
 use crate::protocol::boot::SandboxBoot;
@@ -36,16 +37,24 @@ pub(crate) fn main(
     boot: &SandboxBoot,
     watcher: Option<OwnedFd>,
     side_files: Vec<OwnedFd>,
+    limits: &CommandLimits,
 ) -> ! {
-    let code = match build(store, boot, watcher.as_ref(), side_files) {
+    let code = match build(store, boot, watcher.as_ref(), side_files, limits) {
         Err(failure) => {
             let _ = wire::send(socket, &Reply::Failed(failure), &[]);
             71
         }
         Ok(setup) => {
-            match Pid1::new(socket, watcher, boot.groups).and_then(|mut pid1| pid1.serve(setup)) {
+            let served = Pid1::new(socket, watcher, boot.groups, limits.descriptors)
+                .and_then(|mut pid1| pid1.serve(setup));
+            match served {
                 Ok(()) => 0,
-                Err(_) => 72,
+                Err(error) => {
+                    if let InitError::Failed(failure) = error.into() {
+                        let _ = wire::send(socket, &Reply::Failed(failure), &[]);
+                    }
+                    72
+                }
             }
         }
     };
@@ -65,6 +74,7 @@ fn build(
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
     contents: Vec<OwnedFd>,
+    limits: &CommandLimits,
 ) -> Result<SetupResult, StepFailure> {
     // Pid 1 dies with the first stage. It notices the engine's death by the end of the socket.
     set_parent_process_death_signal(Some(Signal::KILL)).at_step(Step::Prepare)?;
@@ -90,7 +100,7 @@ fn build(
         &contents,
     )?;
     drop(contents);
-    procfs::restrict(&proc, &boot.user_namespace, boot.max_processes)?;
+    procfs::restrict(&proc, boot)?;
     drop(proc);
     files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
     // An open directory outside the sandbox would be a way out.
@@ -98,15 +108,16 @@ fn build(
     enter(root)?;
     rustix::system::sethostname(boot.hostname.as_bytes()).at_step(Step::Hostname)?;
     let listener = network::set_up(boot.network)?;
-    lower_limit(Resource::Core, 0).at_step_on(Step::Limits, "RLIMIT_CORE")?;
-    lower_limit(Resource::Nproc, boot.max_processes.into())
+    limits::lower(Resource::Core, 0).at_step_on(Step::Limits, "RLIMIT_CORE")?;
+    limits::lower(Resource::Nproc, boot.max_processes.into())
         .at_step_on(Step::Limits, "RLIMIT_NPROC")?;
+    for &(resource, name, value) in &limits.shares {
+        limits::lower(resource, value).at_step_on(Step::Limits, name)?;
+    }
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::Capabilities)?;
     let notifier = seccomp::install(watcher.is_some()).at_step(Step::Filter)?;
     if let Some(watcher) = watcher {
-        watch::ready(watcher.as_fd(), device, notifier)
-            .map_err(|error| errno(&error))
-            .at_step(Step::Watch)?;
+        watch::ready(watcher.as_fd(), device, notifier).at_step(Step::Watch)?;
     }
     capabilities::confine().at_step(Step::Capabilities)?;
     umask(Mode::WGRP | Mode::WOTH);
@@ -139,21 +150,6 @@ fn enter(root: OwnedFd) -> Result<(), StepFailure> {
     chdir("/").at_step(Step::PivotRoot)
 }
 
-/// Sets a limit, or keeps an existing lower one.
-fn lower_limit(resource: Resource, value: u64) -> Result<(), Errno> {
-    let value = getrlimit(resource)
-        .maximum
-        .map_or(value, |maximum| maximum.min(value));
-    let value = Some(value);
-    setrlimit(
-        resource,
-        Rlimit {
-            current: value,
-            maximum: value,
-        },
-    )
-}
-
 /// The state of pid 1 while it serves requests.
 struct Pid1<'a> {
     socket: BorrowedFd<'a>,
@@ -161,6 +157,8 @@ struct Pid1<'a> {
     watcher: Option<OwnedFd>,
     child_signals: OwnedFd,
     groups: bool,
+    /// The most open descriptors of a command.
+    descriptors: u64,
     /// The numbers of running commands, by process id.
     running: HashMap<i32, u32>,
     /// The requests that wait until every process has ended.
@@ -169,13 +167,19 @@ struct Pid1<'a> {
 }
 
 impl<'a> Pid1<'a> {
-    fn new(socket: &'a OwnedFd, watcher: Option<OwnedFd>, groups: bool) -> Result<Self, WireError> {
+    fn new(
+        socket: &'a OwnedFd,
+        watcher: Option<OwnedFd>,
+        groups: bool,
+        descriptors: u64,
+    ) -> Result<Self, WireError> {
         sys::block_signals(&[libc::SIGCHLD]);
         Ok(Self {
             socket: socket.as_fd(),
             watcher,
             child_signals: sys::child_signals()?,
             groups,
+            descriptors,
             running: HashMap::new(),
             kill_requests: Vec::new(),
             finishing: false,
@@ -231,19 +235,14 @@ impl<'a> Pid1<'a> {
         match request {
             Pid1Request::Exec { id } => {
                 let [description] = wire::exact_files(files)?;
-                match command::start(description, self.groups) {
-                    Ok((pid, streams)) => {
+                let started = command::start(description, self.groups, self.descriptors)
+                    .and_then(|(pid, streams)| self.pass_streams(id, pid, &streams));
+                match started {
+                    Ok(pid) => {
                         self.running.insert(pid, id);
-                        let streams = [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()];
-                        wire::send(self.socket, &Reply::Started { id, pid }, &streams)?;
                     }
                     Err(failure) => {
-                        let reply = Reply::NotStarted {
-                            id,
-                            step: failure.step,
-                            errno: failure.errno,
-                        };
-                        wire::send(self.socket, &reply, &[])?;
+                        wire::send(self.socket, &Reply::NotStarted { id, failure }, &[])?;
                     }
                 }
             }
@@ -270,6 +269,18 @@ impl<'a> Pid1<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Passes the streams of a started command to the engine. If the kernel refuses, the command is
+    /// killed.
+    fn pass_streams(&self, id: u32, pid: i32, streams: &[OwnedFd; 3]) -> Result<i32, StepFailure> {
+        let streams = streams.each_ref().map(AsFd::as_fd);
+        wire::send(self.socket, &Reply::Started { id, pid }, &streams)
+            .inspect_err(|_| {
+                let _ = sys::kill(-pid, libc::SIGKILL);
+            })
+            .at_step(Step::Streams)?;
+        Ok(pid)
     }
 
     /// Carries out a message of the watcher of the writable layer.

@@ -33,7 +33,7 @@ fn unavailable(
     host: &HostInfo,
     options: &StoreOptions,
 ) -> Option<Unavailable> {
-    let errno = Errno::from_raw_os_error(failure.errno);
+    let errno = failure.cause.errno()?;
     let refused = matches!(errno, Errno::PERM | Errno::ACCESS);
     if failure.step == Step::UserNamespace {
         return Some(forbidden(errno, host));
@@ -174,19 +174,18 @@ fn map_unavailable(
 }
 
 /// The error for a failure that the machine's state does not explain.
-pub(super) fn plain_error(failure: StepFailure) -> Error {
-    let errno = Errno::from_raw_os_error(failure.errno);
+pub(crate) fn plain_error(failure: StepFailure) -> Error {
     let subject = failure.subject.unwrap_or_default();
     if matches!(failure.step, Step::PlaceFile | Step::MakeDirectory) {
-        let reason = match errno {
-            Errno::XDEV => {
+        let reason = match failure.cause.errno() {
+            Some(Errno::XDEV) => {
                 "it leads into /proc, /sys or /dev, which are not part of the image".into()
             }
-            Errno::EXIST => "a symbolic link on the way points to nothing".into(),
-            Errno::NOTDIR => "something on the way is not a directory".into(),
-            Errno::ISDIR => "a directory is already there".into(),
-            Errno::INVAL => "its owner does not exist in the sandbox".into(),
-            other => std::io::Error::from(other).to_string(),
+            Some(Errno::EXIST) => "a symbolic link on the way points to nothing".into(),
+            Some(Errno::NOTDIR) => "something on the way is not a directory".into(),
+            Some(Errno::ISDIR) => "a directory is already there".into(),
+            Some(Errno::INVAL) => "its owner does not exist in the sandbox".into(),
+            _ => std::io::Error::from(failure.cause).to_string(),
         };
         return Error::Placement {
             path: subject.into(),
@@ -196,19 +195,20 @@ pub(super) fn plain_error(failure: StepFailure) -> Error {
     Error::Setup {
         step: failure.step,
         subject: (!subject.is_empty()).then_some(subject),
-        errno: failure.errno,
+        error: failure.cause.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::step_failure::FailureCause;
 
     fn failure(step: Step, errno: Errno) -> StepFailure {
         StepFailure {
             step,
             subject: None,
-            errno: errno.raw_os_error(),
+            cause: errno.into(),
         }
     }
 
@@ -326,6 +326,20 @@ mod tests {
             plain_error(failure(Step::Hostname, Errno::INVAL))
                 .to_string()
                 .starts_with("set up the sandbox: set the host name")
+        );
+    }
+
+    #[test]
+    fn an_error_without_an_error_number_reaches_the_user() {
+        let failure = StepFailure {
+            step: Step::Watch,
+            subject: None,
+            cause: FailureCause::Text("the cause in words".into()),
+        };
+        assert_eq!(unavailable(&failure, &host(), &options()), None);
+        assert_eq!(
+            plain_error(failure).to_string(),
+            "set up the sandbox: measure the writable layer: the cause in words"
         );
     }
 

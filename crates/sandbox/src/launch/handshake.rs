@@ -90,6 +90,7 @@ impl InitProcess {
         let init = Self::spawn(options).map_err(StartError::Other)?;
         match init.receive(Instant::now() + HELLO_TIMEOUT) {
             Ok((Reply::Hello, _)) => {}
+            Ok((Reply::Failed(failure), _)) => return Err(StartError::Step(failure)),
             _ => {
                 let program = program::display_name(options);
                 return Err(StartError::Other(LaunchError::NotInit { program }.into()));

@@ -60,10 +60,27 @@ pub(crate) struct SquashBoot {
     pub target: PathBuf,
 }
 
+/// The user id of this machine to which the kernel charges resources of a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ChargedUser {
+    /// The engine's user, whose own programs the kernel charges to the same id.
+    Engine,
+    /// One of `count` ids from `first`, which no user of this machine has.
+    Separate { first: u32, count: u32 },
+}
+
+impl ChargedUser {
+    /// Returns true if nothing but the sandbox is charged to the id.
+    pub(crate) fn is_exclusive(self) -> bool {
+        matches!(self, Self::Separate { count, .. } if count > 1)
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SandboxBoot {
     /// The engine's user namespace, as the link in /proc names it.
     pub user_namespace: PathBuf,
+    pub charged_user: ChargedUser,
     /// The lower directories, topmost first, relative to the store.
     pub lowers: Vec<PathBuf>,
     /// The run directory, relative to the store.

@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, WalkEntry};
 use super::spec::Exit;
-use super::step::Step;
 use super::step_failure::StepFailure;
 use super::unpack::UnpackReport;
 use crate::os::usage::Usage;
@@ -23,12 +22,12 @@ pub(crate) enum Reply {
         /// The side files that exist, as indices into the request.
         side_files: Vec<usize>,
     },
-    /// A step of the set-up failed.
+    /// A step failed: of the set-up, of a helper's task, or while commands run.
     Failed(StepFailure),
     /// A command was started. The engine's ends of its standard streams come with the message.
     Started { id: u32, pid: i32 },
     /// The command could not be started.
-    NotStarted { id: u32, step: Step, errno: i32 },
+    NotStarted { id: u32, failure: StepFailure },
     /// The command ended.
     Exited { id: u32, exit: Exit },
     /// A request was carried out, or failed with an error number.

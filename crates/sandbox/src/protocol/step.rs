@@ -26,10 +26,14 @@ steps! {
     Prepare => "prepare the init process",
     /// Making the user namespace.
     UserNamespace => "make a user namespace",
+    /// Choosing the owner of the user namespace.
+    Owner => "choose the owner of the user namespace",
     /// Mapping ids into the user namespace.
     MapIds => "map ids",
     /// Becoming the inner root.
     BecomeRoot => "become root in the user namespace",
+    /// Making the user namespace inside the first one.
+    InnerNamespace => "make the inner user namespace",
     /// Making the process id namespace.
     PidNamespace => "make a pid namespace",
     /// Making the mount, ipc, uts and cgroup namespaces.
@@ -96,6 +100,8 @@ steps! {
     Squash => "make one layer of several",
     /// Comparing the writable layer with the image.
     Inspect => "inspect the writable layer",
+    /// Exchanging messages with the engine.
+    Talk => "talk to the engine",
 }
 
 impl Step {

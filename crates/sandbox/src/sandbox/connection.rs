@@ -9,12 +9,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
+use crate::launch::classify::plain_error;
 use crate::launch::handshake::InitProcess;
 use crate::os::usage::Usage;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Pid1Request;
 use crate::protocol::spec::Exit;
-use crate::protocol::step::Step;
+use crate::protocol::step_failure::StepFailure;
 use crate::protocol::wire::{self, WireError};
 
 /// The time-out for starting a command or sending a signal. Both take about a millisecond, unless
@@ -41,6 +42,8 @@ struct ConnectionState {
     tree_gone: bool,
     /// The size of the layer, if the sandbox was killed for exceeding its limit.
     oversize: Option<u64>,
+    /// The first failure that ended the sandbox, if the init reported one.
+    failure: Option<StepFailure>,
     closed: bool,
 }
 
@@ -52,10 +55,7 @@ pub(super) enum RequestOutcome {
         streams: [OwnedFd; 3],
         exit: oneshot::Receiver<Exit>,
     },
-    NotStarted {
-        step: Step,
-        errno: i32,
-    },
+    NotStarted(StepFailure),
     Done {
         errno: i32,
     },
@@ -83,7 +83,7 @@ impl Connection {
         let id = {
             let mut state = self.state();
             if state.closed {
-                return Err(Error::Gone);
+                return Err(state.end_error());
             }
             state.last_request += 1;
             let id = state.last_request;
@@ -95,13 +95,13 @@ impl Connection {
         if let Err(error) = wire::send(self.init.socket(), &request, &files) {
             self.state().waiting.remove(&id);
             return Err(match error {
-                WireError::Closed => Error::Gone,
+                WireError::Closed => self.state().end_error(),
                 other => other.into(),
             });
         }
         match receiver.recv_timeout(ANSWER_TIMEOUT) {
             Ok(outcome) => Ok((id, outcome)),
-            Err(RecvTimeoutError::Disconnected) => Err(Error::Gone),
+            Err(RecvTimeoutError::Disconnected) => Err(self.state().end_error()),
             Err(RecvTimeoutError::Timeout) => {
                 self.init.kill();
                 Err(Error::TimedOut(action))
@@ -112,8 +112,9 @@ impl Connection {
     /// The resources that the sandbox used, once it has ended normally.
     ///
     /// # Errors
-    /// [`Error::LayerTooLarge`] if it was killed for exceeding `max_layer_bytes`, [`Error::Gone`]
-    /// if it died otherwise.
+    /// - [`Error::LayerTooLarge`] if it was killed for exceeding `max_layer_bytes`.
+    /// - [`Error::Setup`] if the init reported a failure.
+    /// - [`Error::Gone`] if it died otherwise.
     pub(super) fn result(&self, max_layer_bytes: Option<u64>) -> Result<Usage, Error> {
         let mut state = self.state();
         if let (Some(bytes), Some(limit)) = (state.oversize, max_layer_bytes) {
@@ -121,7 +122,7 @@ impl Connection {
         }
         match state.usage.take() {
             Some(usage) if state.tree_gone => Ok(usage),
-            _ => Err(Error::Gone),
+            _ => Err(state.end_error()),
         }
     }
 
@@ -150,9 +151,7 @@ impl Connection {
                 state.exits.insert(id, sender);
                 (id, RequestOutcome::Started { pid, streams, exit })
             }
-            Reply::NotStarted { id, step, errno } => {
-                (id, RequestOutcome::NotStarted { step, errno })
-            }
+            Reply::NotStarted { id, failure } => (id, RequestOutcome::NotStarted(failure)),
             Reply::Done { request, errno } => (request, RequestOutcome::Done { errno }),
             Reply::Exited { id, exit } => {
                 if let Some(sender) = state.exits.remove(&id) {
@@ -163,6 +162,10 @@ impl Connection {
             }
             Reply::Finished { usage } => {
                 state.usage = Some(usage);
+                return true;
+            }
+            Reply::Failed(failure) => {
+                state.failure.get_or_insert(failure);
                 return true;
             }
             Reply::TreeGone { oversize } => {
@@ -180,5 +183,12 @@ impl Connection {
 
     fn state(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ConnectionState {
+    /// The error of a sandbox that has ended: the failure that the init reported, if there is one.
+    fn end_error(&self) -> Error {
+        self.failure.clone().map_or(Error::Gone, plain_error)
     }
 }

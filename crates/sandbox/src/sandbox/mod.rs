@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{Shutdown, shutdown};
 
 use self::connection::{Connection, RequestOutcome};
-use crate::cgroup::group::SandboxGroup;
+use crate::cgroup::group::{ReachedMemoryLimit, SandboxGroup};
 use crate::error::Error;
 use crate::launch::classify::explain;
 use crate::launch::handshake::{InitProcess, SetupResult};
@@ -78,6 +78,7 @@ impl Sandbox {
         let probe_upper = !store.layout().is_upper_probed();
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
             user_namespace,
+            charged_user: store.id_map().charged_user(),
             lowers,
             run: Path::new("run").join(run.name()),
             hostname: spec.hostname.clone(),
@@ -165,10 +166,9 @@ impl Sandbox {
             .take()
     }
 
-    /// The memory limit in bytes, if the kernel has killed a process of the sandbox for reaching
-    /// it.
+    /// The memory limit that was reached, if the kernel has killed a process of the sandbox for it.
     #[must_use]
-    pub fn killed_for_memory(&self) -> Option<u64> {
+    pub fn killed_for_memory(&self) -> Option<ReachedMemoryLimit> {
         self.group.killed_for_memory()
     }
 
@@ -200,9 +200,9 @@ impl Sandbox {
                     exit,
                 })
             }
-            RequestOutcome::NotStarted { step, errno } => Err(Error::Exec {
-                step,
-                errno,
+            RequestOutcome::NotStarted(failure) => Err(Error::Exec {
+                step: failure.step,
+                error: failure.cause.into(),
                 program: command.program.clone(),
             }),
             RequestOutcome::Done { .. } => Err(Error::Gone),

@@ -43,9 +43,9 @@ fn large_arguments_are_passed_and_too_large_ones_are_refused() {
     match sandbox.exec(&large) {
         Err(Error::Exec {
             step: Step::Execute,
-            errno: libc::E2BIG,
+            error,
             ..
-        }) => {}
+        }) if error.raw_os_error() == Some(libc::E2BIG) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(
@@ -122,7 +122,7 @@ fn a_failed_start_names_the_failed_step() {
         let mut command = command("/bin/true", &[]);
         change(&mut command);
         match sandbox.exec(&command) {
-            Err(Error::Exec { step, errno, .. }) => (step, errno),
+            Err(Error::Exec { step, error, .. }) => (step, error.raw_os_error().unwrap()),
             other => panic!("{other:?}"),
         }
     };

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use contree_sandbox::{CheckState, ControlGroups, Error, Limits, Sandbox, StoreOptions, diagnose};
+use contree_sandbox::{
+    CheckState, ControlGroups, Error, Limits, ReachedMemoryLimit, Sandbox, StoreOptions, diagnose,
+};
 
 use crate::support::{output, run, shell, spec, store};
 
@@ -63,12 +65,42 @@ fn a_sandbox_out_of_memory_loses_a_process_and_reports_it() {
     let hog = "head -c 300M /dev/zero | tail -c 300M | wc -c";
     let done = output(&sandbox, &shell(hog));
     assert_eq!(done.stdout.trim(), "0", "{done:?}");
-    assert_eq!(sandbox.killed_for_memory(), Some(64 << 20));
+    let reached = sandbox.killed_for_memory();
+    assert_eq!(reached, Some(ReachedMemoryLimit::Sandbox(64 << 20)));
     // The other processes continue.
     assert_eq!(output(&sandbox, &shell("echo on")).stdout, "on\n");
     sandbox.finish(true).unwrap();
     assert_eq!(groups(run.name()), Vec::<PathBuf>::new());
     store().remove_run(run.name()).unwrap();
+}
+
+#[test]
+fn all_sandboxes_together_have_one_memory_limit() {
+    let Some(bytes) = ControlGroups::get().memory_bytes() else {
+        return;
+    };
+    let runs = [run(), run()];
+    let sandboxes = runs
+        .each_ref()
+        .map(|run| Sandbox::start(store(), run, &spec()).unwrap());
+    let parents = runs.each_ref().map(|run| {
+        let limits = ["memory.max", "memory.limit_in_bytes"];
+        let mut limited = groups(run.name()).into_iter();
+        let group = limited.find(|group| limits.iter().any(|file| group.join(file).exists()));
+        group.unwrap().parent().unwrap().to_owned()
+    });
+    assert_eq!(parents[0], parents[1]);
+    let limit = fs::read_to_string(parents[0].join("memory.max"))
+        .or_else(|_| fs::read_to_string(parents[0].join("memory.limit_in_bytes")))
+        .unwrap();
+    let limit: u64 = limit.trim().parse().unwrap();
+    // The kernel rounds to whole pages.
+    assert!(bytes.abs_diff(limit) < 64 << 10, "{bytes} and {limit}");
+    for (sandbox, run) in sandboxes.into_iter().zip(&runs) {
+        sandbox.finish(false).unwrap();
+        assert_eq!(groups(run.name()), Vec::<PathBuf>::new());
+        store().remove_run(run.name()).unwrap();
+    }
 }
 
 #[test]

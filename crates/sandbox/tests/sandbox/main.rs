@@ -9,6 +9,7 @@ mod changes;
 mod commands;
 mod faults;
 mod files;
+mod floods;
 mod init;
 mod layers;
 mod lifecycle;

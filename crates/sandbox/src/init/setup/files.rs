@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -14,7 +15,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::os::error::errno;
 use crate::protocol::boot::SandboxBoot;
 use crate::protocol::spec::{FileCopy, NewDirectory};
 use crate::protocol::step::Step;
@@ -60,7 +60,7 @@ fn make_directory(root: BorrowedFd<'_>, wanted: &NewDirectory) -> Result<(), Err
     )
 }
 
-fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> Result<(), Errno> {
+fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> io::Result<()> {
     let source = openat2(
         store,
         &wanted.source,
@@ -69,13 +69,13 @@ fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> 
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
     )?;
     if FileType::from_raw_mode(fstat(&source)?.st_mode) != FileType::RegularFile {
-        return Err(Errno::INVAL);
+        return Err(Errno::INVAL.into());
     }
     let (parent, name) = open_parent(root, &relative(&wanted.path))?;
     // Remove any existing file without opening it: no symlink leads elsewhere and no FIFO blocks.
     match unlinkat(&parent, &name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = openat(&parent, &name, flags, Mode::RUSR | Mode::WUSR)?;
@@ -86,17 +86,17 @@ fn copy_file(root: BorrowedFd<'_>, store: BorrowedFd<'_>, wanted: &FileCopy) -> 
         Some(Gid::from_raw(wanted.gid)),
     )?;
     // Set the mode last: changing the owner clears set-user-id bits.
-    fchmod(&target, Mode::from_raw_mode(wanted.mode & 0o7777))
+    Ok(fchmod(&target, Mode::from_raw_mode(wanted.mode & 0o7777))?)
 }
 
 /// Copies a file: by sharing blocks if the file system can, else in the kernel, else through
 /// memory.
-fn copy_content(source: OwnedFd, target: OwnedFd) -> Result<File, Errno> {
+fn copy_content(source: OwnedFd, target: OwnedFd) -> io::Result<File> {
     if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
         return Ok(target.into());
     }
     let (mut source, mut target) = (File::from(source), File::from(target));
-    std::io::copy(&mut source, &mut target).map_err(|error| errno(&error))?;
+    io::copy(&mut source, &mut target)?;
     Ok(target)
 }
 

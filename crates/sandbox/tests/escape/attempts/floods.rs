@@ -1,8 +1,9 @@
 //! Floods of processes, which the sandbox must stop.
 
-use super::{HostTargets, holds};
+use super::{HostTargets, holds, refused};
 
 pub(crate) fn all(outside: &HostTargets) {
+    raise_limits();
     let max_processes = i32::try_from(outside.max_processes).unwrap_or(i32::MAX);
     let started = flood(max_processes * 3, |_| {});
     holds(
@@ -20,6 +21,34 @@ pub(crate) fn all(outside: &HostTargets) {
             &format!("a flood of many users ends: {started}"),
             started > 10 && (started <= max_processes || before_6_14()),
         );
+    }
+}
+
+/// The limits bound what the kernel counts for a user of this machine, so no command may raise
+/// them.
+fn raise_limits() {
+    let limits = [
+        ("descriptors", libc::RLIMIT_NOFILE),
+        ("queued signals", libc::RLIMIT_SIGPENDING),
+        ("message queues", libc::RLIMIT_MSGQUEUE),
+        ("locked memory", libc::RLIMIT_MEMLOCK),
+        ("processes", libc::RLIMIT_NPROC),
+    ];
+    for (name, resource) in limits {
+        // SAFETY: zero is a valid limit, and both calls get a pointer to a live one.
+        let mut limit: libc::rlimit = unsafe { std::mem::zeroed() };
+        unsafe { libc::getrlimit(resource, &raw mut limit) };
+        // The machine itself may have no limit.
+        if limit.rlim_max == libc::RLIM_INFINITY {
+            continue;
+        }
+        limit.rlim_max += 1;
+        let raised = unsafe { libc::setrlimit(resource, &raw const limit) };
+        let result = match raised {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        };
+        refused(&format!("raise the limit of {name}"), result);
     }
 }
 
