@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) mod pick;
+pub(crate) mod record;
 pub(crate) mod remedy;
 pub(crate) mod write;
 
@@ -99,6 +100,12 @@ impl IdMap {
     /// the engine's.
     pub(crate) fn files_have_other_owner(&self) -> bool {
         self.writer == MapWriter::Root
+    }
+
+    /// The first id and the number of ids, if this machine's root made the store.
+    fn block_of_root(&self) -> Option<(u32, u32)> {
+        let extent = self.uids.first()?;
+        (self.writer == MapWriter::Root).then_some((extent.outside, extent.count))
     }
 
     /// Returns true if files of layers may belong to ids over which the engine has no rights.
