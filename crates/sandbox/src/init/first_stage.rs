@@ -16,8 +16,9 @@ use rustix::thread::{
 
 use super::error::InitError;
 use super::helper::{changed, squash, unpack, view};
-use super::setup::upper;
-use super::{pid1, watch};
+use super::pid1::{self, PassedFiles};
+use super::setup::{devices, upper};
+use super::watch;
 use crate::os::error::errno;
 use crate::os::sys::{self, Fork};
 use crate::os::tree;
@@ -81,6 +82,10 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
             let _ = rustix::io::write(file, b"0");
         }
     }
+    let device_nodes = match &boot {
+        Boot::Sandbox(_) => devices::make_nodes(),
+        _ => None,
+    };
     fchdir(&store).at_step(Step::Prepare)?;
     enter_user_namespace(socket)?;
     match boot {
@@ -105,7 +110,13 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
                 .at_step(Step::Squash)?;
             wire::send(socket, &Reply::Squashed, &[])?;
         }
-        Boot::Sandbox(boot) => run_sandbox(socket, store, &boot, side_files)?,
+        Boot::Sandbox(boot) => {
+            let files = PassedFiles {
+                side_files,
+                device_nodes,
+            };
+            run_sandbox(socket, store, &boot, files)?;
+        }
     }
     Ok(())
 }
@@ -130,17 +141,17 @@ fn run_sandbox(
     socket: &OwnedFd,
     store: OwnedFd,
     boot: &SandboxBoot,
-    side_files: Vec<OwnedFd>,
+    files: PassedFiles,
 ) -> Result<(), InitError> {
     upper::prepare(boot)?;
     sys::unshare(UnshareFlags::NEWPID).at_step(Step::PidNamespace)?;
     let oversize = match boot.max_layer_bytes {
         None => {
             let pid = match sys::fork().at_step(Step::Fork)? {
-                Fork::Child => pid1::main(socket, store, boot, None, side_files),
+                Fork::Child => pid1::main(socket, store, boot, None, files),
                 Fork::Parent(pid) => pid,
             };
-            drop(side_files);
+            drop(files);
             let _ = sys::wait(pid, true);
             None
         }
@@ -155,11 +166,11 @@ fn run_sandbox(
             let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => {
                     drop(ours);
-                    pid1::main(socket, store, boot, Some(theirs), side_files)
+                    pid1::main(socket, store, boot, Some(theirs), files)
                 }
                 Fork::Parent(pid) => pid,
             };
-            drop((theirs, side_files));
+            drop((theirs, files));
             match watch::watch_until_end(pid, &store, &boot.run, limit, &ours) {
                 Ok(oversize) => oversize,
                 Err(error) => {

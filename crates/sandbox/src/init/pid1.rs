@@ -29,15 +29,23 @@ use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire::{self, WireError};
 
+/// Open files that pid 1 gets from outside the sandbox, and closes before anything runs in it.
+pub(crate) struct PassedFiles {
+    /// The contents of side files.
+    pub(crate) side_files: Vec<OwnedFd>,
+    /// The file system of the sandbox's own device nodes.
+    pub(crate) device_nodes: Option<OwnedFd>,
+}
+
 /// Runs pid 1. Never returns.
 pub(crate) fn main(
     socket: &OwnedFd,
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<OwnedFd>,
-    side_files: Vec<OwnedFd>,
+    passed: PassedFiles,
 ) -> ! {
-    let code = match build(store, boot, watcher.as_ref(), side_files) {
+    let code = match build(store, boot, watcher.as_ref(), passed) {
         Err(failure) => {
             let _ = wire::send(socket, &Reply::Failed(failure), &[]);
             71
@@ -64,7 +72,7 @@ fn build(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
-    contents: Vec<OwnedFd>,
+    passed: PassedFiles,
 ) -> Result<SetupResult, StepFailure> {
     // Pid 1 dies with the first stage. It notices the engine's death by the end of the socket.
     set_parent_process_death_signal(Some(Signal::KILL)).at_step(Step::Prepare)?;
@@ -82,15 +90,20 @@ fn build(
     let device = fstat(&root).at_step(Step::Overlay)?.st_dev;
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
-    devices::mount(root.as_fd(), boot.groups)?;
+    devices::mount(root.as_fd(), boot.groups, passed.device_nodes.as_ref())?;
     let side_files = side_files::mount(
         root.as_fd(),
         &boot.side_directory,
         &boot.side_files,
-        &contents,
+        &passed.side_files,
     )?;
-    drop(contents);
-    procfs::restrict(&proc, &boot.user_namespace, boot.max_processes)?;
+    drop(passed);
+    procfs::restrict(
+        root.as_fd(),
+        &proc,
+        &boot.user_namespace,
+        boot.max_processes,
+    )?;
     drop(proc);
     files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
     // An open directory outside the sandbox would be a way out.

@@ -52,9 +52,10 @@ pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, StepFailure> {
     Ok(proc)
 }
 
-/// Sets the limits, makes the kernel's settings read-only and hides private files. No mount can be
-/// made afterwards.
+/// Sets the limits, makes the kernel's settings read-only and hides private files behind the
+/// sandbox's own /dev/null. No mount can be made afterwards.
 pub(crate) fn restrict(
+    root: BorrowedFd<'_>,
     proc: &OwnedFd,
     engine_namespace: &Path,
     max_processes: u32,
@@ -72,7 +73,7 @@ pub(crate) fn restrict(
     }
     for name in HIDDEN_FILES {
         cover(&mut covers, proc, name, || {
-            mounts::copy(rustix::fs::CWD, "/dev/null", PLAIN_READ_ONLY)
+            mounts::copy(root, "dev/null", PLAIN_READ_ONLY)
         })?;
     }
     for name in HIDDEN_DIRECTORIES {
