@@ -57,7 +57,7 @@ pub struct Repository<'a> {
 /// The content that a request asks for.
 #[derive(Clone, Copy)]
 enum RequestedContent<'a> {
-    /// What the reference names.
+    /// The image or index that the reference names.
     Image,
     /// A part of the image.
     Part(ImagePart, &'a Digest),
@@ -426,8 +426,8 @@ impl<'a> Repository<'a> {
             .map_err(|_| self.protocol_error("cannot be addressed".to_owned()))
     }
 
-    /// The client for a URL of the registry, or for one to which it redirects. The latter must be on
-    /// the internet or where the registry is.
+    /// The client for a URL of the registry, or for one to which it redirects. The latter must be
+    /// on the internet or where the registry is.
     async fn client(&self, start: &Url, url: &Url) -> Result<Client, RegistryError> {
         if url.origin() == start.origin() {
             return self.http.client(url);

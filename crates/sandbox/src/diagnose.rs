@@ -214,7 +214,8 @@ fn other_stores(record: &Path, root: &Path, map: &IdMap) -> Vec<PathBuf> {
     sharers(record, &root, map).unwrap_or_default()
 }
 
-/// The check of a store whose ids other stores have too. It may be of an earlier release, or a copy.
+/// The check of a store whose ids other stores have too. It may be a copy, or of an earlier
+/// release.
 fn shared_ids(map: &IdMap, others: &[PathBuf], options: &StoreOptions) -> Check {
     let shown: Vec<String> = others
         .iter()

@@ -55,7 +55,7 @@ async fn a_registry_redirects_to_its_own_part_of_the_network_or_to_the_internet(
     let folder = std::env::temp_dir().join(format!("contree-pull-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     let path = folder.join("blob");
-    // A registry on the internet, as far as the check knows.
+    // The check takes this registry for one on the internet.
     let public = repository(&http, &address);
     public.scope.set(AddressScope::Public).unwrap();
     let error = public

@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::IdMap;
 use crate::os::error::{CallContext as _, OsError};
 
+/// The number of stores from which on missing directories count as removed, whatever their file
+/// system. There are 4,094 blocks.
+const MANY_STORES: usize = 2000;
+
 /// The reason why the record cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
@@ -70,7 +74,11 @@ pub(crate) fn claim(
     pick: impl FnOnce(&ClaimedIds) -> IdMap,
 ) -> Result<IdMap, RecordError> {
     let mut record = IdRecord::open(record)?;
-    record.content.claims.retain(|claim| !claim.is_removed());
+    let claims = &mut record.content.claims;
+    claims.retain(|claim| !claim.is_removed());
+    if claims.len() > MANY_STORES {
+        claims.retain(|claim| !is_missing(&claim.store));
+    }
     let map = pick(&record.content.seen_from(directory));
     if let Some((first, count)) = map.block_of_root() {
         record.set(directory, first, count)?;
@@ -125,14 +133,11 @@ impl Claim {
     /// Returns true if the store's directory was removed. If its file system is not mounted, the
     /// directory still exists.
     fn is_removed(&self) -> bool {
-        let missing = |path: &Path| {
-            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-        };
-        missing(&self.store)
+        is_missing(&self.store)
             && self
                 .store
                 .ancestors()
-                .find(|path| !missing(path))
+                .find(|path| !is_missing(path))
                 .is_some_and(|path| file_system(path).ok() == Some(self.file_system))
     }
 }
@@ -212,6 +217,10 @@ impl IdRecord {
         io::Write::write_all(&mut file, &text).context_path("write", &temporary)?;
         fs::rename(&temporary, &self.path).context_path("write", &self.path)
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 fn file_system(path: &Path) -> io::Result<u64> {
