@@ -166,6 +166,7 @@ impl LocalConfig {
             network: self.network,
             allow: self.egress_allow.clone(),
             deny: self.egress_deny.clone(),
+            max_sandboxes: self.max_concurrency,
             machine: proxy_variables(),
             side_directory: SIDE_DIRECTORY.to_owned(),
         }

@@ -4,10 +4,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
+use reqwest::Client;
 use serde::Deserialize;
 use url::Url;
 
+use super::address_scope::AddressScope;
 use super::host::is_loopback;
+use super::led_client::refusal;
 use super::transport::{connection_error, read_bounded};
 use super::{Challenge, HttpClients, Login, RegistryError, RegistryHost, SecretString};
 
@@ -27,7 +30,8 @@ struct TokenResponse {
 /// or the login itself. A Bearer challenge has precedence over Basic.
 ///
 /// The token is for `scope`, or without one for the scope of the challenge. A token server must use
-/// `https`, except on this machine for a registry on this machine. Its redirects are not followed.
+/// `https`, except on this machine for a registry on this machine. It must be on the internet or
+/// where the registry is. Its redirects are not followed.
 ///
 /// # Errors
 /// Returns [`RegistryError::Rejected`] if the login is rejected, and [`RegistryError::LoginNeeded`]
@@ -94,7 +98,7 @@ async fn request_token(
     login: Option<&Login>,
 ) -> Result<SecretString, RegistryError> {
     let mut url = token_server(registry, realm)?;
-    let client = http.client(&url)?;
+    let client = token_client(http, registry, &url).await?;
     // In a query, the specification puts each scope in its own parameter.
     let scopes: Vec<&str> = scope.unwrap_or_default().split_ascii_whitespace().collect();
     let request = if let Some(Login::Identity(refresh)) = login {
@@ -134,10 +138,9 @@ async fn request_token(
             _ => request,
         }
     };
-    let response = request
-        .send()
-        .await
-        .map_err(|error| connection_error(&url, &error.without_url()))?;
+    let response = request.send().await.map_err(|error| {
+        refusal(registry, &error).unwrap_or_else(|| connection_error(&url, &error.without_url()))
+    })?;
     let status = response.status();
     if matches!(
         status,
@@ -177,6 +180,21 @@ async fn request_token(
         .ok_or_else(|| invalid("gives no token".into()))
 }
 
+/// The client for a token server. The registry itself may be its own token server anywhere.
+async fn token_client(
+    http: &HttpClients,
+    registry: &RegistryHost,
+    url: &Url,
+) -> Result<Client, RegistryError> {
+    match Url::parse(&registry.api()) {
+        Ok(api) if api.origin() != url.origin() => {
+            let from = AddressScope::of_server(&api).await;
+            http.client_led_by(registry, from, url)
+        }
+        _ => http.client(url),
+    }
+}
+
 /// Parses the token server's URL and checks that credentials may be sent there.
 fn token_server(registry: &RegistryHost, realm: &str) -> Result<Url, RegistryError> {
     let invalid = |why: &str| RegistryError::Protocol {
@@ -214,6 +232,29 @@ fn authorization_header(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn token_servers_are_on_the_internet_or_where_the_registry_is() {
+        let http = HttpClients::default();
+        for (registry, realm, valid) in [
+            ("93.184.216.34", "https://127.0.0.1/token", false),
+            ("93.184.216.34", "https://localhost/token", false),
+            ("93.184.216.34", "https://10.0.0.1/token", false),
+            ("93.184.216.34", "https://[fd00::1]/token", false),
+            ("93.184.216.34", "https://169.254.169.254/token", false),
+            ("93.184.216.34", "https://8.8.8.8/token", true),
+            ("10.0.0.5:5000", "https://10.0.0.5:5000/token", true),
+            ("10.0.0.5:5000", "https://10.0.0.6/token", true),
+            ("10.0.0.5:5000", "https://127.0.0.1/token", false),
+            ("127.0.0.1:5000", "http://127.0.0.1:5001/token", true),
+            ("127.0.0.1:5000", "https://10.0.0.6/token", true),
+        ] {
+            let registry = RegistryHost::new(registry).unwrap();
+            let url = token_server(&registry, realm).unwrap();
+            let client = token_client(&http, &registry, &url).await;
+            assert_eq!(client.is_ok(), valid, "{registry} {realm}");
+        }
+    }
 
     #[test]
     fn token_servers_on_other_machines_must_use_https() {

@@ -1,5 +1,8 @@
 //! The errors of using a registry.
 
+use std::io;
+use std::path::PathBuf;
+
 use super::RegistryHost;
 use super::manifest::ManifestError;
 
@@ -44,6 +47,14 @@ pub enum RegistryError {
         registry: RegistryHost,
         /// The reason, as a sentence about the registry.
         why: String,
+    },
+    /// The downloaded content cannot be written to this machine's disk.
+    #[error("cannot write {}: {source}", path.display())]
+    LocalFile {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
     },
     /// The registry has the image, but the image cannot be used.
     #[error("{registry}: {source}")]

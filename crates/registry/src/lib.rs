@@ -4,13 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+mod address_scope;
 mod authorization;
 mod challenge;
+mod checking_resolver;
 mod credential_check;
 mod digest;
 mod error;
 mod host;
 mod host_name;
+mod led_client;
 mod login;
 pub mod manifest;
 pub mod pull;

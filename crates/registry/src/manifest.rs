@@ -106,6 +106,27 @@ pub struct ImageConfig {
     pub env: BTreeMap<String, String>,
 }
 
+/// A part of an image that has a digest of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImagePart {
+    /// The manifest for this machine, which an index lists.
+    Manifest,
+    /// The configuration.
+    Configuration,
+    /// A layer.
+    Layer,
+}
+
+impl std::fmt::Display for ImagePart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Manifest => "manifest",
+            Self::Configuration => "configuration",
+            Self::Layer => "layer",
+        })
+    }
+}
+
 /// The reason why an image cannot be used, as a sentence about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,6 +171,16 @@ pub enum ManifestError {
         digest: Digest,
         /// Its media type.
         kind: String,
+    },
+    /// The registry lacks a part of the image.
+    #[error(
+        "the image is incomplete in the registry, which does not have its {part} {digest}: push the image again"
+    )]
+    MissingPart {
+        /// The kind of the part.
+        part: ImagePart,
+        /// The digest of the part.
+        digest: Digest,
     },
     /// The index has no image for this machine.
     #[error("it has no image for this machine ({here}); it has images for {others}")]

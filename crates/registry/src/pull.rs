@@ -1,18 +1,22 @@
 //! Pulls manifests and blobs of one repository (OCI distribution specification, "Pull").
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use reqwest::Response;
+use reqwest::{Client, Response};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use url::Url;
 
+use super::address_scope::AddressScope;
 use super::host::is_loopback;
-use super::manifest::{self, Descriptor, Document, ImageConfig, Manifest, ManifestError};
+use super::led_client::refusal;
+use super::manifest::{
+    self, Descriptor, Document, ImageConfig, ImagePart, Manifest, ManifestError,
+};
 use super::transport::{connection_error, read_bounded};
 use super::{Digest, HttpClients, Login, Reference, RegistryError, authorize, challenges};
 
@@ -46,6 +50,17 @@ pub struct Repository<'a> {
     login: Option<Login>,
     authorization: Mutex<Option<HeaderValue>>,
     first_wait: Duration,
+    /// The registry's part of the network, once a redirect needs it.
+    scope: OnceLock<AddressScope>,
+}
+
+/// The content that a request asks for.
+#[derive(Clone, Copy)]
+enum RequestedContent<'a> {
+    /// The image or index that the reference names.
+    Image,
+    /// A part of the image.
+    Part(ImagePart, &'a Digest),
 }
 
 /// An image in a registry that can run on this machine.
@@ -66,6 +81,7 @@ impl<'a> Repository<'a> {
             login,
             authorization: Mutex::new(None),
             first_wait: FIRST_WAIT,
+            scope: OnceLock::new(),
         }
     }
 
@@ -77,9 +93,13 @@ impl<'a> Repository<'a> {
     pub async fn find_image(&self) -> Result<ResolvedImage, RegistryError> {
         let mut tag_or_digest = self.reference.tag_or_digest();
         let mut expected = self.reference.digest().cloned();
-        for _ in 0..MAX_NESTING {
+        for depth in 0..MAX_NESTING {
+            let content = match &expected {
+                Some(digest) if depth > 0 => RequestedContent::Part(ImagePart::Manifest, digest),
+                _ => RequestedContent::Image,
+            };
             let (digest, bytes) = self
-                .fetch_manifest(&tag_or_digest, expected.as_ref())
+                .fetch_manifest(&tag_or_digest, expected.as_ref(), content)
                 .await?;
             match manifest::parse(&bytes).map_err(|error| self.image_error(error))? {
                 Document::Image(manifest) => return Ok(ResolvedImage { digest, manifest }),
@@ -100,8 +120,9 @@ impl<'a> Repository<'a> {
     /// Fails if the configuration cannot be fetched, does not match its digest, or is for another
     /// kind of machine.
     pub async fn config(&self, descriptor: &Descriptor) -> Result<ImageConfig, RegistryError> {
+        let part = RequestedContent::Part(ImagePart::Configuration, &descriptor.digest);
         let response = self
-            .get_with_retries(&self.blob_path(&descriptor.digest), HeaderMap::new())
+            .get_with_retries(&self.blob_path(&descriptor.digest), HeaderMap::new(), part)
             .await?;
         let bytes = self.read_body(response).await?;
         if Digest::of(&bytes) != descriptor.digest {
@@ -118,6 +139,7 @@ impl<'a> Repository<'a> {
         &self,
         tag_or_digest: &str,
         expected: Option<&Digest>,
+        content: RequestedContent<'_>,
     ) -> Result<(Digest, Vec<u8>), RegistryError> {
         let path = format!(
             "/v2/{}/manifests/{tag_or_digest}",
@@ -125,7 +147,7 @@ impl<'a> Repository<'a> {
         );
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
-        let response = self.get_with_retries(&path, headers).await?;
+        let response = self.get_with_retries(&path, headers, content).await?;
         let stated = response
             .headers()
             .get("docker-content-digest")
@@ -163,7 +185,7 @@ impl<'a> Repository<'a> {
     ) -> Result<(), RegistryError> {
         let mut file = tokio::fs::File::create_new(path)
             .await
-            .map_err(|error| self.write_error(path, &error))?;
+            .map_err(write_error(path))?;
         let mut hasher = Sha256::new();
         let mut downloaded: u64 = 0;
         // Waits grow until the download makes progress again.
@@ -202,9 +224,7 @@ impl<'a> Repository<'a> {
                 }
             }
         }
-        file.flush()
-            .await
-            .map_err(|error| self.write_error(path, &error))?;
+        file.flush().await.map_err(write_error(path))?;
         if Digest::finish(hasher) != blob.digest {
             return Err(self.protocol_error(format!(
                 "sent content that does not match the digest of the layer {}",
@@ -230,8 +250,9 @@ impl<'a> Repository<'a> {
         {
             headers.insert(header::RANGE, range);
         }
+        let layer = RequestedContent::Part(ImagePart::Layer, &blob.digest);
         let mut response = self
-            .get_with_retries(&self.blob_path(&blob.digest), headers)
+            .get_with_retries(&self.blob_path(&blob.digest), headers, layer)
             .await?;
         let continues = response.status() == StatusCode::PARTIAL_CONTENT
             && response
@@ -242,12 +263,8 @@ impl<'a> Repository<'a> {
         if *downloaded > 0 && !continues {
             *downloaded = 0;
             *hasher = Sha256::new();
-            file.set_len(0)
-                .await
-                .map_err(|error| self.write_error(path, &error))?;
-            file.rewind()
-                .await
-                .map_err(|error| self.write_error(path, &error))?;
+            file.set_len(0).await.map_err(write_error(path))?;
+            file.rewind().await.map_err(write_error(path))?;
             if response.status() == StatusCode::PARTIAL_CONTENT {
                 return Err(
                     self.connection_error("it answered with a different range than requested")
@@ -269,9 +286,7 @@ impl<'a> Repository<'a> {
                 )));
             }
             hasher.update(&chunk);
-            file.write_all(&chunk)
-                .await
-                .map_err(|error| self.write_error(path, &error))?;
+            file.write_all(&chunk).await.map_err(write_error(path))?;
             *downloaded += chunk.len() as u64;
             progress(*downloaded);
         }
@@ -300,11 +315,12 @@ impl<'a> Repository<'a> {
         &self,
         path: &str,
         headers: HeaderMap,
+        content: RequestedContent<'_>,
     ) -> Result<Response, RegistryError> {
         let mut waits = retry_waits(self.first_wait);
         loop {
             let (error, requested_wait) = match self.get_authorized(path, &headers).await {
-                Ok(response) => match self.check_status(response).await {
+                Ok(response) => match self.check_status(response, content).await {
                     Ok(response) => return Ok(response),
                     Err(failure) => failure,
                 },
@@ -322,6 +338,7 @@ impl<'a> Repository<'a> {
     async fn check_status(
         &self,
         response: Response,
+        content: RequestedContent<'_>,
     ) -> Result<Response, (RegistryError, Option<Duration>)> {
         let status = response.status();
         if status.is_success() {
@@ -342,9 +359,17 @@ impl<'a> Repository<'a> {
                 registry,
                 message: format!("{status}{message}"),
             },
-            StatusCode::NOT_FOUND => {
-                self.protocol_error(format!("there is no {}{message}", self.reference))
-            }
+            StatusCode::NOT_FOUND => match content {
+                RequestedContent::Image => {
+                    self.protocol_error(format!("there is no {}{message}", self.reference))
+                }
+                RequestedContent::Part(part, digest) => {
+                    self.image_error(ManifestError::MissingPart {
+                        part,
+                        digest: digest.clone(),
+                    })
+                }
+            },
             StatusCode::TOO_MANY_REQUESTS => RegistryError::Unreachable {
                 host: registry.to_string(),
                 why: format!("it asks for fewer requests ({status}){message}; wait, or log in"),
@@ -354,7 +379,11 @@ impl<'a> Repository<'a> {
                 why: format!("it answers {status}{message}"),
             },
             status => {
-                self.protocol_error(format!("answers {status} for {}{message}", self.reference))
+                let content = match content {
+                    RequestedContent::Image => self.reference.to_string(),
+                    RequestedContent::Part(part, digest) => format!("the {part} {digest}"),
+                };
+                self.protocol_error(format!("answers {status} for {content}{message}"))
             }
         };
         Err((error, wait))
@@ -397,6 +426,22 @@ impl<'a> Repository<'a> {
             .map_err(|_| self.protocol_error("cannot be addressed".to_owned()))
     }
 
+    /// The client for a URL of the registry, or for one to which it redirects. The latter must be
+    /// on the internet or where the registry is.
+    async fn client(&self, start: &Url, url: &Url) -> Result<Client, RegistryError> {
+        if url.origin() == start.origin() {
+            return self.http.client(url);
+        }
+        let scope = match self.scope.get() {
+            Some(scope) => *scope,
+            None => {
+                let scope = AddressScope::of_server(start).await;
+                *self.scope.get_or_init(|| scope)
+            }
+        };
+        self.http.client_led_by(self.reference.host(), scope, url)
+    }
+
     /// Sends a GET and follows redirects. The authorization goes only to the registry's own origin.
     async fn get_following_redirects(
         &self,
@@ -407,8 +452,8 @@ impl<'a> Repository<'a> {
         let mut url = start.clone();
         for _ in 0..=MAX_REDIRECTS {
             let mut request = self
-                .http
-                .client(&url)?
+                .client(&start, &url)
+                .await?
                 .get(url.clone())
                 .headers(headers.clone())
                 .timeout(DOWNLOAD_TIMEOUT);
@@ -424,7 +469,10 @@ impl<'a> Repository<'a> {
             let response = tokio::time::timeout(SILENCE_TIMEOUT, request.send())
                 .await
                 .map_err(|_| self.connection_error("it does not answer"))?
-                .map_err(|error| connection_error(&url, &error.without_url()))?;
+                .map_err(|error| {
+                    refusal(self.reference.host(), &error)
+                        .unwrap_or_else(|| connection_error(&url, &error.without_url()))
+                })?;
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -467,12 +515,12 @@ impl<'a> Repository<'a> {
             why: why.to_owned(),
         }
     }
+}
 
-    fn write_error(&self, path: &Path, error: &std::io::Error) -> RegistryError {
-        self.protocol_error(format!(
-            "its data cannot be written to {}: {error}",
-            path.display()
-        ))
+fn write_error(path: &Path) -> impl FnOnce(std::io::Error) -> RegistryError {
+    move |source| RegistryError::LocalFile {
+        path: path.to_owned(),
+        source,
     }
 }
 
@@ -526,3 +574,6 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     }
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::{Client, ClientBuilder, Response, redirect};
 use url::Url;
 
+use super::address_scope::AddressScope;
+use super::checking_resolver::CheckingResolver;
 use super::tls::{install_provider, no_certificates};
 use super::{RegistryError, RegistryHost};
 
@@ -20,6 +22,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct HttpClients {
     encrypted: OnceLock<Client>,
     plain: OnceLock<Client>,
+    /// For servers that a registry names, by the scope of the registry. Each has connections of its
+    /// own, since those of the other clients may lead anywhere.
+    checking: [OnceLock<Client>; 4],
 }
 
 impl HttpClients {
@@ -38,14 +43,37 @@ impl HttpClients {
                 .tls_backend_preconfigured(certificates);
             (&self.plain, builder)
         };
-        if let Some(client) = slot.get() {
-            return Ok(client.clone());
-        }
-        let client = builder
-            .build()
-            .map_err(|error| connection_error(url, &error))?;
-        Ok(slot.get_or_init(|| client).clone())
+        build_once(slot, builder, url)
     }
+
+    /// Returns the client that connects only to addresses to which a registry in the scope `from`
+    /// may lead.
+    ///
+    /// # Errors
+    /// Fails if the system's certificates cannot be read.
+    pub(super) fn checking_client(
+        &self,
+        from: AddressScope,
+        url: &Url,
+    ) -> Result<Client, RegistryError> {
+        install_provider();
+        let builder = client_builder().dns_resolver(CheckingResolver::shared(from));
+        build_once(&self.checking[from as usize], builder, url)
+    }
+}
+
+fn build_once(
+    slot: &OnceLock<Client>,
+    builder: ClientBuilder,
+    url: &Url,
+) -> Result<Client, RegistryError> {
+    if let Some(client) = slot.get() {
+        return Ok(client.clone());
+    }
+    let client = builder
+        .build()
+        .map_err(|error| connection_error(url, &error))?;
+    Ok(slot.get_or_init(|| client).clone())
 }
 
 /// The value of the `User-Agent` header.

@@ -9,6 +9,7 @@ use rustix::fs::AtFlags;
 use crate::cgroup::control_groups::ControlGroups;
 use crate::error::Error;
 use crate::ids::IdMap;
+use crate::ids::record::sharers;
 use crate::ids::remedy;
 use crate::launch::handshake::try_map;
 use crate::launch::host_info::{HostInfo, filesystem};
@@ -191,7 +192,10 @@ fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
                 map.describe(),
                 Some(remedy::instruction_for_range(options)),
             ),
-            Ok(()) => Check::fine(NAME, map.describe()),
+            Ok(()) => match other_stores(&options.id_record, root, &map) {
+                others if !others.is_empty() => shared_ids(&map, &others, options),
+                _ => Check::fine(NAME, map.describe()),
+            },
             Err(Error::Unavailable(unavailable)) => Check::new(
                 NAME,
                 CheckState::Missing,
@@ -202,6 +206,34 @@ fn recorded_ids(root: &Path, options: &StoreOptions) -> Check {
         },
         Err(error) => Check::new(NAME, CheckState::Missing, error.to_string(), None),
     }
+}
+
+/// The other stores that have this store's ids. Without the record, none is known.
+fn other_stores(record: &Path, root: &Path, map: &IdMap) -> Vec<PathBuf> {
+    let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_owned());
+    sharers(record, &root, map).unwrap_or_default()
+}
+
+/// The check of a store whose ids other stores have too. It may be a copy, or of an earlier
+/// release.
+fn shared_ids(map: &IdMap, others: &[PathBuf], options: &StoreOptions) -> Check {
+    let shown: Vec<String> = others
+        .iter()
+        .take(3)
+        .map(|path| path.display().to_string())
+        .collect();
+    Check::new(
+        "recorded ids",
+        CheckState::Degraded,
+        format!(
+            "{map}, which {} has too: their sandboxes share what the kernel counts for each user",
+            shown.join(", ")
+        ),
+        Some(format!(
+            "{} a new directory, which gets ids of its own",
+            options.choose_directory()
+        )),
+    )
 }
 
 fn process_bound() -> Check {

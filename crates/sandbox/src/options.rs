@@ -20,6 +20,10 @@ pub struct StoreOptions {
     /// The directory of [side files](crate::SideFile) inside sandboxes: a name below `/dev`. The
     /// default is [`StoreOptions::SIDE_DIRECTORY`].
     pub side_directory: String,
+    /// The file in which all stores of this machine's root record their ids, so that no two new
+    /// stores have the same. Ordinary users have no such file. The default is
+    /// [`StoreOptions::ID_RECORD`].
+    pub id_record: PathBuf,
     /// Mounts overlays with mount(2), as on kernels before 6.7. For tests.
     #[doc(hidden)]
     pub old_mount: bool,
@@ -28,6 +32,8 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// The default name below `/dev` of the directory of side files.
     pub const SIDE_DIRECTORY: &str = "side-files";
+    /// The default of [`StoreOptions::id_record`].
+    pub const ID_RECORD: &str = "/var/lib/contree-sandbox/ids.json";
 
     /// The start of an instruction to choose another directory for the store: an imperative without
     /// its object.
@@ -47,6 +53,7 @@ impl Default for StoreOptions {
             directory_setting: None,
             directories: Vec::new(),
             side_directory: Self::SIDE_DIRECTORY.into(),
+            id_record: Self::ID_RECORD.into(),
             old_mount: false,
         }
     }

@@ -1,16 +1,15 @@
 //! Opens connections that the policy allows, to exactly the address that was checked.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::lookup::{LookupPool, ResolveError, SandboxLookups};
 use super::policy::{Denial, NameDecision, Policy};
 use super::target::{Host, Target};
 use super::upstream::{ConnectionPurpose, Upstream, UpstreamError, UpstreamProxy};
@@ -28,15 +27,12 @@ const MAX_ADDRESSES: usize = 4;
 const TUNNEL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest response head of the machine's proxy, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The most concurrent lookups of the whole engine. Each occupies a thread until the resolver
-/// responds.
-const MAX_LOOKUPS: usize = 32;
 
 /// Opens connections.
 pub(super) struct Dialer {
     pub(super) policy: Policy,
     pub(super) upstream: Upstream,
-    lookups: Arc<Semaphore>,
+    pub(super) lookups: LookupPool,
 }
 
 /// An open connection.
@@ -112,23 +108,6 @@ impl DialError {
     }
 }
 
-/// The reason why a name does not resolve.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ResolveError {
-    /// The resolver reports an error.
-    #[error("{}", resolver_message(.0))]
-    Resolver(#[source] io::Error),
-    /// The resolver does not respond in time.
-    #[error("the resolver does not answer")]
-    TimedOut,
-    /// The lookup's task failed.
-    #[error(transparent)]
-    Task(#[from] tokio::task::JoinError),
-    /// The engine is shutting down.
-    #[error(transparent)]
-    Closed(#[from] tokio::sync::AcquireError),
-}
-
 /// The reason why the machine's proxy opens no tunnel.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TunnelError {
@@ -151,22 +130,26 @@ impl Dialer {
         Self {
             policy,
             upstream,
-            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            lookups: LookupPool::new(),
         }
     }
 
-    /// Connects to a target, directly or through the machine's proxy. If a tunnel goes through that
-    /// proxy, this function opens it. Requests go to that proxy with their absolute URL.
+    /// Connects to a target, directly or through the machine's proxy. Names are resolved with
+    /// `lookups`, the sandbox's own.
+    ///
+    /// If a tunnel goes through the machine's proxy, this function opens it. Requests go to that
+    /// proxy with their absolute URL.
     pub(super) async fn dial(
         &self,
+        lookups: &SandboxLookups,
         target: &Target,
         purpose: ConnectionPurpose,
     ) -> Result<OutgoingConnection, DialError> {
         let name_decision = self.policy.check_name(target)?;
         match self.upstream.proxy_for(target, purpose)? {
-            None => self.connect_directly(target, name_decision).await,
+            None => self.connect_directly(lookups, target, name_decision).await,
             Some(via) => {
-                self.connect_through_proxy(target, name_decision, via, purpose)
+                self.connect_through_proxy(lookups, target, name_decision, via, purpose)
                     .await
             }
         }
@@ -175,12 +158,13 @@ impl Dialer {
     /// Connects to an address of the target itself.
     async fn connect_directly(
         &self,
+        lookups: &SandboxLookups,
         target: &Target,
         name_decision: NameDecision,
     ) -> Result<OutgoingConnection, DialError> {
         let addresses = match &target.host {
             Host::Address(address) => vec![*address],
-            Host::Name(name) => self
+            Host::Name(name) => lookups
                 .resolve(name, RESOLVE_TIMEOUT)
                 .await
                 .map_err(|source| DialError::Resolve {
@@ -201,27 +185,17 @@ impl Dialer {
             let denial = denials.into_iter().next().unwrap_or(Denial::NoAddress);
             return Err(denial.for_host(&target.host).into());
         }
-        let mut last_error = None;
-        for address in allowed.into_iter().take(MAX_ADDRESSES) {
-            let address = SocketAddr::new(address, target.port);
-            match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    let _ = stream.set_nodelay(true);
-                    return Ok(OutgoingConnection {
-                        stream,
-                        route: Route::Direct(address),
-                    });
-                }
-                Ok(Err(source)) => last_error = Some(DialError::Connect { address, source }),
-                Err(_) => last_error = Some(DialError::TimedOut(address)),
-            }
-        }
-        Err(last_error.unwrap_or(DialError::NoAddress))
+        let (stream, address) = connect_to_first(allowed, target.port).await?;
+        Ok(OutgoingConnection {
+            stream,
+            route: Route::Direct(address),
+        })
     }
 
     /// Connects to the machine's proxy.
     async fn connect_through_proxy(
         &self,
+        lookups: &SandboxLookups,
         target: &Target,
         name_decision: NameDecision,
         via: UpstreamProxy,
@@ -231,7 +205,7 @@ impl Dialer {
             Host::Address(address) => vec![*address],
             // The proxy resolves the name itself, so these addresses are only a hint. If one of
             // them is denied, the target is still refused.
-            Host::Name(name) => self
+            Host::Name(name) => lookups
                 .resolve(name, HINT_RESOLVE_TIMEOUT)
                 .await
                 .unwrap_or_default(),
@@ -246,18 +220,7 @@ impl Dialer {
                 .check_address(target, name_decision, address)
                 .map_err(|denial| denial.for_host(&target.host))?;
         }
-        let connected = timeout(
-            CONNECT_TIMEOUT,
-            TcpStream::connect((via.host.as_str(), via.port)),
-        )
-        .await;
-        let mut stream = connected
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|source| DialError::ConnectProxy {
-                via: via.clone(),
-                source,
-            })?;
-        let _ = stream.set_nodelay(true);
+        let mut stream = connect_to_proxy(lookups, &via).await?;
         if purpose == ConnectionPurpose::Tunnel {
             timeout(TUNNEL_TIMEOUT, open_tunnel(&mut stream, target, &via))
                 .await
@@ -272,34 +235,51 @@ impl Dialer {
             route: Route::Upstream { via, checked },
         })
     }
-
-    /// Resolves a name with this machine's resolver. The result has no address twice.
-    async fn resolve(&self, name: &str, limit: Duration) -> Result<Vec<IpAddr>, ResolveError> {
-        let lookup = async {
-            let permit = Arc::clone(&self.lookups).acquire_owned().await?;
-            let name = name.to_owned();
-            let task = tokio::task::spawn_blocking(move || {
-                // Held until the resolver is done, even if the caller no longer waits.
-                let _permit = permit;
-                (name.as_str(), 0)
-                    .to_socket_addrs()
-                    .map(|found| found.map(|address| address.ip()).collect::<Vec<_>>())
-            });
-            task.await?.map_err(ResolveError::Resolver)
-        };
-        let mut addresses = timeout(limit, lookup)
-            .await
-            .unwrap_or(Err(ResolveError::TimedOut))?;
-        let mut seen = std::collections::HashSet::new();
-        addresses.retain(|address| seen.insert(*address));
-        Ok(addresses)
-    }
 }
 
-/// The resolver's message without the prefix that the standard library adds.
-fn resolver_message(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.rsplit(": ").next().unwrap_or(&text).to_owned()
+/// Connects to the first of these addresses that accepts.
+async fn connect_to_first(
+    addresses: Vec<IpAddr>,
+    port: u16,
+) -> Result<(TcpStream, SocketAddr), DialError> {
+    let mut last_error = None;
+    for address in addresses.into_iter().take(MAX_ADDRESSES) {
+        let address = SocketAddr::new(address, port);
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok((stream, address));
+            }
+            Ok(Err(source)) => last_error = Some(DialError::Connect { address, source }),
+            Err(_) => last_error = Some(DialError::TimedOut(address)),
+        }
+    }
+    Err(last_error.unwrap_or(DialError::NoAddress))
+}
+
+/// Connects to the machine's proxy. The sandbox's own look-ups resolve its name, so that a resolver
+/// that hangs does not concern other sandboxes.
+async fn connect_to_proxy(
+    lookups: &SandboxLookups,
+    via: &UpstreamProxy,
+) -> Result<TcpStream, DialError> {
+    let failed = |source: io::Error| DialError::ConnectProxy {
+        via: via.clone(),
+        source,
+    };
+    let addresses = match via.host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => lookups
+            .resolve(&via.host, RESOLVE_TIMEOUT)
+            .await
+            .map_err(|error| failed(io::Error::other(error)))?,
+    };
+    match connect_to_first(addresses, via.port).await {
+        Ok((stream, _)) => Ok(stream),
+        Err(DialError::Connect { source, .. }) => Err(failed(source)),
+        Err(DialError::TimedOut(_)) => Err(failed(io::ErrorKind::TimedOut.into())),
+        Err(error) => Err(failed(io::Error::other(error))),
+    }
 }
 
 /// Requests a tunnel from a proxy (RFC 9110, section 9.3.6).

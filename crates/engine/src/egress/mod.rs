@@ -1,4 +1,4 @@
-//! The network of sandboxes: HTTP and HTTPS through a filtering proxy in the engine.
+//! The network of sandboxes: a filtering HTTP proxy in the engine.
 //!
 //! A sandbox has only its own loopback. Before any command runs, it hands a listening socket on
 //! that loopback to the engine. The engine accepts connections there and opens the outgoing ones
@@ -6,9 +6,10 @@
 //!
 //! Two checks decide which connections are allowed:
 //! - by name, before it is resolved: [`target`], [`policy`], [`rules`];
-//! - by address, before the engine connects: [`address`], [`local_address`].
+//! - by address, before the engine connects: [`address`], [`local_address`], [`on_link`].
 //!
-//! The engine connects to exactly the address that it checked ([`dial`]).
+//! The engine connects to exactly the address that it checked ([`dial`]). One sandbox cannot use up
+//! what all share: [`lookup`] and [`network`] give each its part.
 
 mod address;
 mod address_class;
@@ -17,8 +18,10 @@ mod connection_log;
 mod dial;
 mod embedded_ipv4;
 mod local_address;
+mod lookup;
 mod network;
 mod network_access;
+mod on_link;
 mod policy;
 mod provisions;
 mod proxy;

@@ -12,7 +12,7 @@ use super::dial::Dialer;
 use super::network_access::{NetworkAccess, PROXY_PORT};
 use super::policy::{self, Policy};
 use super::provisions::{self, Provisions};
-use super::proxy::Proxy;
+use super::proxy::{Proxy, ProxyLimits};
 use super::settings::{EgressSettings, NetworkMode, ProxyVariables};
 use super::upstream::{self, ConnectionPurpose, Upstream};
 use super::{target, traffic};
@@ -42,6 +42,21 @@ pub(crate) struct Egress {
     provisions: Provisions,
     machine: Arc<ProxyVariables>,
     side_directory: PathBuf,
+    /// Concurrent connections of one sandbox.
+    max_connections: usize,
+}
+
+/// The most concurrent connections of one sandbox.
+const MAX_CONNECTIONS: usize = 128;
+/// The open files of a connection: the one to the sandbox, and the one to the outside.
+const FILES_OF_CONNECTION: u64 = 2;
+
+/// The connections of each sandbox, so that all sandboxes together use at most half of the files
+/// that the engine may open.
+fn connection_share(open_files: u64, sandboxes: usize) -> usize {
+    let files_of_sandbox = open_files / 2 / (sandboxes.max(1) as u64);
+    let connections = usize::try_from(files_of_sandbox / FILES_OF_CONNECTION);
+    connections.map_or(MAX_CONNECTIONS, |share| share.clamp(1, MAX_CONNECTIONS))
 }
 
 impl Egress {
@@ -56,6 +71,10 @@ impl Egress {
             provisions: Provisions::default(),
             machine: Arc::new(settings.machine),
             side_directory: Path::new("/dev").join(settings.side_directory),
+            max_connections: connection_share(
+                contree_sandbox::raise_descriptor_limit(),
+                settings.max_sandboxes,
+            ),
         }
     }
 
@@ -106,7 +125,10 @@ impl Egress {
             listener,
             Arc::clone(&self.dialer),
             ConnectionLog::new(Arc::clone(log)),
-            traffic::IDLE_TIMEOUT,
+            ProxyLimits {
+                connections: self.max_connections,
+                idle: traffic::IDLE_TIMEOUT,
+            },
         )
         .inspect_err(|error| tracing::error!(%error, "cannot serve a sandbox's proxy"))
         .ok()
@@ -141,7 +163,8 @@ impl Egress {
                 .to_owned(),
             NetworkMode::Proxy => {
                 let mut text = format!(
-                    "sandboxes reach HTTP and HTTPS through a filtering proxy ({}); no DNS, UDP or other TCP, and never this machine",
+                    "sandboxes reach HTTP and HTTPS, and what else a client sends by CONNECT, through a filtering proxy ({}); \
+                    no DNS, no UDP, no direct TCP, and never this machine",
                     self.dialer.policy.describe()
                 );
                 match self.upstream() {
@@ -193,5 +216,23 @@ pub(crate) fn missing_network_event(why: &str) -> EventDataNetwork {
         error: Some(why.to_owned()),
         x_connection: None,
         x_connections: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_sandboxes_together_leave_half_of_the_files_to_the_engine() {
+        for (open_files, sandboxes, share) in [
+            (65_536, 8, 128),
+            (65_536, 256, 64),
+            (1024, 8, 32),
+            (1024, 1000, 1),
+            (u64::MAX, 0, 128),
+        ] {
+            assert_eq!(connection_share(open_files, sandboxes), share);
+        }
     }
 }

@@ -7,11 +7,15 @@ use super::address::{self, Classification};
 use super::address_class::AddressClass;
 use super::rules::EgressRule;
 use super::target::{Host, Target};
-use super::{embedded_ipv4, local_address};
+use super::{embedded_ipv4, local_address, on_link};
 
 /// Domains of this machine or its local network, whichever resolver answers (RFC 6761, RFC 6762,
 /// and common use).
 const LOCAL_DOMAINS: &[&str] = &["internal", "local", "localdomain", "home.arpa"];
+
+/// Ports on which mail servers accept mail: SMTP (25), submission (465, 587) and its common
+/// alternative. Mail that a command sends would be sent in the name of this machine's owner.
+pub(super) const MAIL_PORTS: [u16; 4] = [25, 465, 587, 2525];
 
 /// The reason why a target is denied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +32,9 @@ pub(super) enum Denial {
     /// The allow list does not have its name, and its addresses are unknown.
     #[error("{0} is not on the allow list, and its addresses cannot be looked up here")]
     Unresolved(Target),
+    /// Its port is for mail, and no rule names it.
+    #[error("{0} has a port for sending mail, which a rule must name to allow it")]
+    MailPort(Target),
     /// Its name means this machine.
     #[error("{0} is this machine")]
     ThisMachine(Host),
@@ -46,6 +53,9 @@ pub(super) enum Denial {
     /// Its address belongs to this machine.
     #[error("{0} is this machine's own address")]
     OwnAddress(IpAddr),
+    /// Its address is in a network to which this machine is connected.
+    #[error("{0} is in a network of this machine's own, where it may be trusted")]
+    OnLink(IpAddr),
     /// There is no address to check.
     #[error("the name has no address")]
     NoAddress,
@@ -75,6 +85,9 @@ pub(super) struct Policy {
     /// Networks that tests may reach, for their own servers.
     #[cfg(test)]
     pub(super) open: Vec<ipnet::IpNet>,
+    /// Networks that count as this machine's own in tests.
+    #[cfg(test)]
+    pub(super) own_networks: Vec<ipnet::IpNet>,
 }
 
 /// The result of checking a target's name, for the check of its addresses.
@@ -84,6 +97,9 @@ pub(super) struct NameDecision {
     private: bool,
     /// No rule allows the name; a rule may still allow an address.
     needs_address: bool,
+    /// The port is for mail, and no rule names it with the name; a rule may still name it with an
+    /// address.
+    needs_port: bool,
 }
 
 impl Policy {
@@ -93,6 +109,8 @@ impl Policy {
             deny,
             #[cfg(test)]
             open: Vec::new(),
+            #[cfg(test)]
+            own_networks: Vec::new(),
         }
     }
 
@@ -111,12 +129,22 @@ impl Policy {
         let name_decision = NameDecision {
             private: matching().any(EgressRule::may_be_private),
             needs_address: !self.allow.is_empty() && matching().next().is_none(),
+            needs_port: MAIL_PORTS.contains(&target.port)
+                && !matching().any(EgressRule::names_port),
         };
         // If no rule about addresses can allow the target either, its name is not resolved.
         let by_address =
             matches!(target.host, Host::Name(_)) && self.allow.iter().any(EgressRule::is_network);
         if name_decision.needs_address && !by_address {
             return Err(Denial::NotListed(target.clone()));
+        }
+        let by_port = by_address
+            && self
+                .allow
+                .iter()
+                .any(|rule| rule.is_network() && rule.names_port() && rule.has_port(target.port));
+        if name_decision.needs_port && !by_port {
+            return Err(Denial::MailPort(target.clone()));
         }
         if target.host.is_within("localhost") {
             return Err(Denial::ThisMachine(target.host.clone()));
@@ -145,6 +173,9 @@ impl Policy {
     ) -> Result<(), Denial> {
         if name_decision.needs_address {
             return Err(Denial::Unresolved(target.clone()));
+        }
+        if name_decision.needs_port {
+            return Err(Denial::MailPort(target.clone()));
         }
         Ok(())
     }
@@ -179,6 +210,9 @@ impl Policy {
         if name_decision.needs_address && matching().next().is_none() {
             return Err(Denial::NotListed(target.clone()));
         }
+        if name_decision.needs_port && !matching().any(EgressRule::names_port) {
+            return Err(Denial::MailPort(target.clone()));
+        }
         #[cfg(test)]
         if self.open.iter().any(|net| net.contains(&address)) {
             return Ok(());
@@ -199,7 +233,19 @@ impl Policy {
         if local_address::is_local(address) || local_address::is_local(embedded) {
             return Err(Denial::OwnAddress(address));
         }
+        if !private && self.is_on_link(embedded) {
+            return Err(Denial::OnLink(address));
+        }
         Ok(())
+    }
+
+    /// Returns whether an address is in a network to which this machine is connected.
+    fn is_on_link(&self, address: IpAddr) -> bool {
+        #[cfg(test)]
+        if self.own_networks.iter().any(|net| net.contains(&address)) {
+            return true;
+        }
+        on_link::contains(address)
     }
 
     /// Describes the rules for people.
@@ -209,7 +255,7 @@ impl Policy {
             shown.join(", ")
         };
         let mut text = if self.allow.is_empty() {
-            "public addresses, any port".to_owned()
+            "public addresses, any port but those for sending mail".to_owned()
         } else {
             format!("only {}", list(&self.allow))
         };
@@ -375,6 +421,64 @@ mod tests {
         ] {
             decide(&mirror, "mirror.example", address).expect_err(address);
         }
+    }
+
+    #[test]
+    fn mail_ports_are_denied_unless_a_rule_names_them() {
+        let open = policy("", "");
+        let all = policy("*, *+private", "");
+        for port in ["25", "465", "587", "2525"] {
+            for host in ["mail.example", PUBLIC] {
+                for policy in [&open, &all] {
+                    let target = format!("{host}:{port}");
+                    let why = decide(policy, &target, PUBLIC).expect_err(&target);
+                    assert!(why.contains(&target) && why.contains("mail"), "{why}");
+                }
+            }
+        }
+        for port in ["24", "26", "22", "80", "443", "993", "8025", "9418"] {
+            let target = format!("host.example:{port}");
+            assert_eq!(decide(&open, &target, PUBLIC), Ok(()));
+        }
+        let relay = policy("*, relay.example:587, 93.184.0.0/16:25", "");
+        assert_eq!(decide(&relay, "relay.example:587", PUBLIC), Ok(()));
+        assert_eq!(decide(&relay, "mail.example:25", PUBLIC), Ok(()));
+        assert_eq!(decide(&relay, "93.184.216.34:25", PUBLIC), Ok(()));
+        decide(&relay, "relay.example:465", PUBLIC).expect_err("another port");
+        decide(&relay, "mail.example:587", PUBLIC).expect_err("another name");
+        decide(&relay, "mail.example:25", "8.8.8.8").expect_err("another address");
+        let target = Target::parse("mail.example:25", None).expect("a target");
+        let name_decision = relay.check_name(&target).expect("its addresses decide");
+        relay
+            .check_unresolved(&target, name_decision)
+            .expect_err("no address");
+    }
+
+    #[test]
+    fn neighbours_are_denied_by_their_public_addresses_too() {
+        let with_networks = |allow: &str| {
+            let mut policy = policy(allow, "");
+            policy.own_networks = ["2a01:4f8:1:2::/64", "203.0.114.0/24"]
+                .map(|net| net.parse().expect(net))
+                .to_vec();
+            policy
+        };
+        let none = with_networks("");
+        let listed = with_networks("*, printer.example+private");
+        for address in [
+            "2a01:4f8:1:2::77",
+            "203.0.114.7",
+            "::ffff:203.0.114.7",
+            "64:ff9b::cb00:7207",
+        ] {
+            for policy in [&none, &listed] {
+                let why = decide(policy, "neighbour.example", address).expect_err(address);
+                assert!(why.contains("this machine's own"), "{why}");
+            }
+            assert_eq!(decide(&listed, "printer.example", address), Ok(()));
+        }
+        assert_eq!(decide(&none, "host.example", "2a01:4f8:1:3::77"), Ok(()));
+        assert_eq!(decide(&none, "host.example", "203.0.115.7"), Ok(()));
     }
 
     #[test]

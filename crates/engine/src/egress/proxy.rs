@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{self as client_http1, SendRequest};
 use hyper::ext::ReasonPhrase;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,12 +25,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection_log::ConnectionLog;
 use super::dial::{Dialer, OutgoingConnection, Route};
+use super::lookup::SandboxLookups;
 use super::target::Target;
 use super::traffic::{self, CountedStream, TrafficMonitor};
 use super::upstream::ConnectionPurpose;
 
-/// Concurrent connections of one sandbox; further ones wait for one of them to end.
-const MAX_CONNECTIONS: usize = 128;
 /// How long a client may take to send the head of a request, including the time since its last
 /// request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,6 +55,15 @@ const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
+/// The limits of one sandbox's proxy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProxyLimits {
+    /// Concurrent connections.
+    pub(super) connections: usize,
+    /// How long a connection may have no traffic.
+    pub(super) idle: Duration,
+}
+
 /// A running proxy. Dropping it closes it with all its connections.
 pub(crate) struct Proxy {
     stop: CancellationToken,
@@ -66,24 +74,26 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts to accept connections. Needs a Tokio runtime.
     ///
-    /// A server must read the next bytes of a request, or begin its response, within `idle`. A
-    /// tunnel without traffic for `idle` is closed.
+    /// Of more than `limits.connections` connections, further ones wait for one of them to end. A
+    /// server must read the next bytes of a request, or begin its response, within `limits.idle`. A
+    /// tunnel without traffic for that time is closed.
     pub(super) fn start(
         listener: StdListener,
         dialer: Arc<Dialer>,
         log: ConnectionLog,
-        idle: Duration,
+        limits: ProxyLimits,
     ) -> std::io::Result<Self> {
         listener.set_nonblocking(true)?;
         let listener = TcpListener::from_std(listener)?;
         let log = Arc::new(log);
         let stop = CancellationToken::new();
         let context = ProxyContext {
+            lookups: Arc::new(dialer.lookups.for_sandbox()),
             dialer,
             log: Arc::clone(&log),
-            idle,
+            idle: limits.idle,
         };
-        let task = tokio::spawn(accept(listener, context, stop.clone()));
+        let task = tokio::spawn(accept(listener, limits.connections, context, stop.clone()));
         Ok(Self { stop, task, log })
     }
 
@@ -102,8 +112,13 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, context: ProxyContext, stop: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept(
+    listener: TcpListener,
+    max_connections: usize,
+    context: ProxyContext,
+    stop: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(max_connections));
     let mut connections = JoinSet::new();
     let accepting = async {
         loop {
@@ -136,6 +151,7 @@ async fn accept(listener: TcpListener, context: ProxyContext, stop: Cancellation
 #[derive(Clone)]
 struct ProxyContext {
     dialer: Arc<Dialer>,
+    lookups: Arc<SandboxLookups>,
     log: Arc<ConnectionLog>,
     idle: Duration,
 }
@@ -274,7 +290,10 @@ impl ClientConnection {
             .record_open(method.as_str(), &target, &route);
         let stream = CountedStream::new(stream, Arc::clone(&self.context.log.counters));
         let traffic = stream.traffic();
-        let (sender, connection) = handshake(TokioIo::new(stream))
+        // The default would let a server make the engine keep 400 KiB for each connection.
+        let (sender, connection) = client_http1::Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| ProxyError::failed(&target, &error))?;
         let task = tokio::spawn(connection).abort_handle();
@@ -318,7 +337,8 @@ impl ClientConnection {
         target: &Target,
         purpose: ConnectionPurpose,
     ) -> Result<OutgoingConnection, ProxyError> {
-        let connection = self.context.dialer.dial(target, purpose).await;
+        let (dialer, lookups) = (&self.context.dialer, &self.context.lookups);
+        let connection = dialer.dial(lookups, target, purpose).await;
         connection.map_err(|failure| {
             self.context
                 .log

@@ -112,7 +112,12 @@ impl EgressRule {
         matches!(self.hosts, HostPattern::Network(_))
     }
 
-    fn has_port(&self, port: u16) -> bool {
+    /// Returns whether the rule is about one port.
+    pub(super) fn names_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    pub(super) fn has_port(&self, port: u16) -> bool {
         self.port.is_none_or(|only| only == port)
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct EgressSettings {
     pub(crate) allow: Vec<EgressRule>,
     /// Hosts that the proxy always denies, even if a rule allows them.
     pub(crate) deny: Vec<EgressRule>,
+    /// The most sandboxes that run at once. They share the engine's open files.
+    pub(crate) max_sandboxes: usize,
     /// The proxies through which this machine itself reaches the network.
     pub(crate) machine: ProxyVariables,
     /// The directory of side files below `/dev` in sandboxes.

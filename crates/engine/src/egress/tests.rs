@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use super::connection_log::ConnectionLog;
 use super::dial::Dialer;
+use super::lookup::LookupPool;
 use super::policy::Policy;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, ProxyLimits};
 use super::rules::EgressRule;
 use super::traffic;
 use super::upstream::Upstream;
@@ -44,14 +45,28 @@ impl Fixture {
     }
 
     fn start(policy: Policy, upstream: Upstream, idle: Duration) -> Self {
+        Self::with_dialer(&Arc::new(Dialer::new(policy, upstream)), idle)
+    }
+
+    /// The proxy of one of several sandboxes of an engine.
+    fn with_dialer(dialer: &Arc<Dialer>, idle: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = events::EventLog::create(&folder.path().join("log")).expect("a log");
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("an address");
         let log = ConnectionLog::new(Arc::new(log));
-        let dialer = Arc::new(Dialer::new(policy, upstream));
+        let dialer = Arc::clone(dialer);
         Self {
-            proxy: Proxy::start(listener, dialer, log, idle).expect("a proxy"),
+            proxy: Proxy::start(
+                listener,
+                dialer,
+                log,
+                ProxyLimits {
+                    connections: 128,
+                    idle,
+                },
+            )
+            .expect("a proxy"),
             address,
             folder,
         }
@@ -316,6 +331,92 @@ async fn the_status_line_gives_the_reason_of_a_denial() {
     );
     assert_eq!(events.len(), 6, "{events:?}");
     assert_eq!(events[0]["x-connection"]["verdict"], "denied");
+}
+
+#[tokio::test]
+async fn mail_cannot_be_sent() {
+    let fixture = Fixture::new("", Upstream::none());
+    for request in [
+        "CONNECT mail.invalid:25 HTTP/1.1",
+        "CONNECT 127.0.0.1:587 HTTP/1.1",
+        "POST http://mail.invalid:25/ HTTP/1.1",
+    ] {
+        let answer = fixture
+            .ask(&format!(
+                "{request}\r\nHost: x\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 403 Forbidden by sandbox policy: ")
+                && answer.contains("a port for sending mail"),
+            "{request}: {answer}"
+        );
+    }
+}
+
+/// A tunnel may carry any protocol, also one in which the server speaks first.
+#[tokio::test]
+async fn a_tunnel_carries_other_protocols_than_tls() {
+    let server = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = server.local_addr().expect("an address");
+    let fixture = Fixture::new("", Upstream::none());
+    let mut client = fixture.client().await;
+    let connect = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    client.write_all(connect.as_bytes()).await.expect("write");
+    let (mut peer, _) = server.accept().await.expect("a connection");
+    peer.write_all(b"SSH-2.0-server\r\n").await.expect("write");
+    let mut text = String::new();
+    while !text.ends_with("server\r\n") {
+        text.push(char::from(client.read_u8().await.expect("an answer")));
+    }
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+}
+
+#[tokio::test]
+async fn names_of_one_sandbox_that_hang_do_not_stop_another() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (started, mut starts) = mpsc::unbounded_channel();
+    let released = std::sync::Mutex::new(released);
+    let mut policy = Policy::new(Vec::new(), Vec::new());
+    policy.open = vec!["127.0.0.0/8".parse().expect("a network")];
+    let mut dialer = Dialer::new(policy, Upstream::none());
+    dialer.lookups = LookupPool::with_resolver(Arc::new(move |name| {
+        if name.ends_with("stuck.invalid") {
+            let _ = started.send(());
+            // Until the sender is dropped.
+            let _ = released.lock().map(|released| released.recv());
+        }
+        Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()])
+    }));
+    let dialer = Arc::new(dialer);
+    let hostile = [
+        Fixture::with_dialer(&dialer, traffic::IDLE_TIMEOUT),
+        Fixture::with_dialer(&dialer, traffic::IDLE_TIMEOUT),
+    ];
+    let mut clients = Vec::new();
+    for fixture in &hostile {
+        for number in 0..60 {
+            let mut client = fixture.client().await;
+            let head = format!("CONNECT {number}.stuck.invalid:443 HTTP/1.1\r\nHost: x\r\n\r\n");
+            client.write_all(head.as_bytes()).await.expect("write");
+            clients.push(client);
+        }
+    }
+    // Each sandbox has eight look-ups at once.
+    for _ in 0..16 {
+        starts.recv().await.expect("a look-up");
+    }
+    let (address, _received) = server(&[OK]).await;
+    let other = Fixture::with_dialer(&dialer, traffic::IDLE_TIMEOUT);
+    let answer = other
+        .ask(&format!(
+            "GET http://fine.invalid:{}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            address.port()
+        ))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(starts.try_recv().is_err(), "more than a sandbox's share");
+    drop(release);
 }
 
 #[tokio::test]

@@ -2,40 +2,51 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use contree_sandbox::tar::{Archive, MemberKind, TarError};
 use serde::Deserialize;
 
+use super::archive_size::{ArchiveSize, SizeError};
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::{ArchiveLocation, ImportPlan, PlanError};
 use contree_registry::manifest::{self, MAX_DOCUMENT_BYTES, MAX_LAYERS, ManifestError};
 use contree_registry::{Digest, Reference};
 
+/// The member that lists the images.
+const LIST: &str = "manifest.json";
 /// The most members of an archive.
 const MAX_MEMBERS: usize = 100_000;
+/// The bytes of one write.
+const CHUNK_BYTES: usize = 256 * 1024;
 /// The most links to follow from one member to another.
 const MAX_LINKS: usize = 8;
 
 /// The reason why an archive cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ArchiveError {
-    /// The archive cannot be read.
+    /// The archive cannot be read, or its decompressed copy cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
     /// It is not a tar archive, or it is damaged.
     #[error(transparent)]
     Tar(#[from] TarError),
+    /// It is damaged, or its compression is unknown.
+    #[error("{} cannot be decompressed: {source}", path.display())]
+    Decompress { path: PathBuf, source: io::Error },
     /// It is larger than an image may be once it is decompressed.
-    #[error("it is larger than {0} bytes when decompressed")]
-    TooLarge(u64),
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// It has too many members.
     #[error("it has more than {MAX_MEMBERS} members")]
     TooManyMembers,
-    /// It lacks a member that `docker save` always writes.
-    #[error("it is not an archive of `docker save`: it has no member {0}")]
+    /// It lacks the list of images that `docker save` always writes.
+    #[error("it is not an archive of `docker save`: it has no member {LIST}")]
+    NoList,
+    /// It lacks a member that its list of images names.
+    #[error("it is incomplete: it has no member {0}, which its {LIST} names; save the image again")]
     NoMember(String),
     /// A member to be read into memory is too large.
     #[error("its member {0} is larger than {MAX_DOCUMENT_BYTES} bytes")]
@@ -43,11 +54,14 @@ pub(super) enum ArchiveError {
     /// Its list of images is not valid.
     #[error("its manifest.json is not valid: {0}")]
     List(#[source] serde_json::Error),
+    /// It has no image at all.
+    #[error("it has no images")]
+    Empty,
     /// No image in it has this name.
-    #[error("it has no image `{name}`; it has {names}")]
+    #[error("it has no image `{name}`; {names}")]
     NoImage { name: String, names: String },
     /// It has several images, and the request names none of them.
-    #[error("it has {count} images: name one, as in docker-archive:FILE:NAME:TAG; it has {names}")]
+    #[error("it has {count} images: name one, as in docker-archive:FILE:NAME:TAG; {names}")]
     Ambiguous { count: usize, names: String },
     /// The image has too many layers.
     #[error("it has {0} layers, and at most {MAX_LAYERS} are supported")]
@@ -88,8 +102,12 @@ pub(super) fn plan(
     scratch: &Path,
     limit: u64,
 ) -> Result<ImportPlan, ArchiveError> {
+    let (_, source_bytes) = local_file::open(path)?;
     let members = ArchiveMembers::read(&decompressed_path(path, scratch, limit)?)?;
-    let list = members.read_member("manifest.json")?;
+    let list = members.read_member(LIST).map_err(|error| match error {
+        ArchiveError::NoMember(_) => ArchiveError::NoList,
+        other => other,
+    })?;
     let mut images: Vec<SavedImage> = serde_json::from_slice(&list).map_err(ArchiveError::List)?;
     let known_names = || {
         let names: Vec<&str> = images
@@ -98,9 +116,14 @@ pub(super) fn plan(
             .map(String::as_str)
             .take(20)
             .collect();
-        names.join(", ")
+        if names.is_empty() {
+            "its images have no names".to_owned()
+        } else {
+            format!("it has {}", names.join(", "))
+        }
     };
     let index = match name {
+        _ if images.is_empty() => return Err(ArchiveError::Empty),
         Some(name) => images
             .iter()
             .position(|image| image.has_name(name))
@@ -135,11 +158,9 @@ pub(super) fn plan(
         })
         .collect::<Result<_, ArchiveError>>()?;
     let image_config = manifest::parse_config(&config).map_err(ArchiveError::Configuration)?;
-    Ok(ImportPlan::from_config(
-        &Digest::of(&config),
-        image_config,
-        locations,
-    )?)
+    let mut plan = ImportPlan::from_config(&Digest::of(&config), image_config, locations)?;
+    plan.source_bytes = Some(source_bytes);
+    Ok(plan)
 }
 
 impl SavedImage {
@@ -159,19 +180,31 @@ impl SavedImage {
 
 /// Returns the archive's own path, or that of a decompressed copy if it is compressed.
 fn decompressed_path(path: &Path, scratch: &Path, limit: u64) -> Result<PathBuf, ArchiveError> {
-    let (file, _) = local_file::open(path)?;
-    let failed = FileError::read(path);
-    let mut decoder = Decoder::new(BufReader::new(file)).map_err(&failed)?;
+    let (file, length) = local_file::open(path)?;
+    let failed = |source| ArchiveError::Decompress {
+        path: path.to_owned(),
+        source,
+    };
+    let mut decoder = Decoder::new(BufReader::new(file)).map_err(failed)?;
     if decoder.is_plain() {
         return Ok(path.to_owned());
     }
     let unpacked = scratch.join("archive.tar");
-    let mut output = File::create_new(&unpacked).map_err(&failed)?;
-    let size = std::io::copy(&mut (&mut decoder).take(limit + 1), &mut output).map_err(&failed)?;
-    output.flush().map_err(&failed)?;
-    if size > limit {
-        return Err(ArchiveError::TooLarge(limit));
+    let not_written = FileError::write(&unpacked);
+    let mut output = File::create_new(&unpacked).map_err(&not_written)?;
+    let mut size = ArchiveSize::new(length, limit);
+    let mut buffer = vec![0; CHUNK_BYTES];
+    loop {
+        let read = match decoder.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failed(error)),
+        };
+        size.add(read as u64)?;
+        output.write_all(&buffer[..read]).map_err(&not_written)?;
     }
+    output.flush().map_err(&not_written)?;
     Ok(unpacked)
 }
 
@@ -255,4 +288,80 @@ fn resolve_name(name: &str, directory: &str) -> String {
         }
     }
     parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn archive(members: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            builder
+                .append_data(&mut header, name, content.as_bytes())
+                .unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn error_of(bytes: &[u8], name: Option<&str>, scratch: &Path) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("saved.tar");
+        std::fs::write(&path, bytes).unwrap();
+        match plan(&path, name, scratch, 1 << 30) {
+            Ok(_) => panic!("it is valid"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_disk_that_cannot_be_written_is_not_reported_as_unreadable() {
+        let packed = gzip(&archive(&[("manifest.json", "[]")]));
+        let error = error_of(&packed, None, Path::new("/nowhere"));
+        assert!(
+            error.starts_with("cannot write /nowhere/archive.tar: "),
+            "{error}"
+        );
+        // A damaged archive is not a disk error.
+        let scratch = tempfile::tempdir().unwrap();
+        let error = error_of(&packed[..packed.len() - 9], None, scratch.path());
+        assert!(
+            error.contains("saved.tar cannot be decompressed"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn errors_name_what_the_archive_has_and_lacks() {
+        let scratch = tempfile::tempdir().unwrap();
+        let unnamed = r#"[{"Config": "c.json", "RepoTags": null, "Layers": []}]"#;
+        let two = format!("[{0}, {0}]", &unnamed[1..unnamed.len() - 1]);
+        let named = r#"[{"Config": "c.json", "RepoTags": ["app:1"], "Layers": []}]"#;
+        for (list, name, expected) in [
+            ("[]", None, "it has no images"),
+            ("[]", Some("app"), "it has no images"),
+            (
+                unnamed,
+                Some("app"),
+                "it has no image `app`; its images have no names",
+            ),
+            (two.as_str(), None, "its images have no names"),
+            (named, Some("b"), "it has no image `b`; it has app:1"),
+            (named, None, "it is incomplete: it has no member c.json"),
+        ] {
+            let error = error_of(&archive(&[("manifest.json", list)]), name, scratch.path());
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = error_of(&archive(&[("x", "")]), None, scratch.path());
+        assert!(error.contains("not an archive of `docker save`"), "{error}");
+    }
 }

@@ -88,8 +88,17 @@ fn advice(error: &RegistryError) -> &'static str {
         RegistryError::Rejected { .. } => {
             "; check the user and password, and that this user may pull the image"
         }
+        RegistryError::LocalFile { source, .. } if is_full(source) => {
+            "; free space on the disk of the data directory, and import the image again"
+        }
         _ => "",
     }
+}
+
+/// Returns whether a disk or a user's part of it is full.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// The reason why a layer cannot be unpacked.

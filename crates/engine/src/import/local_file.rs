@@ -12,6 +12,9 @@ pub(super) enum FileError {
     /// It cannot be opened or read.
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
+    /// It cannot be made or written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
     /// It is a directory, a pipe or another special file.
     #[error("{} is not a regular file", .0.display())]
     NotRegular(PathBuf),
@@ -21,6 +24,27 @@ pub(super) enum FileError {
 }
 
 impl FileError {
+    /// Converts I/O errors of making or writing this path.
+    pub(super) fn write(path: &Path) -> impl Fn(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Write {
+            path: path.clone(),
+            source,
+        }
+    }
+
+    /// Returns whether there is no such file.
+    pub(super) fn is_missing(&self) -> bool {
+        match self {
+            Self::Read { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ),
+            Self::NotRegular(_) => true,
+            Self::Write { .. } | Self::TooLarge(_) => false,
+        }
+    }
+
     /// Converts I/O errors of reading this path.
     pub(super) fn read(path: &Path) -> impl Fn(io::Error) -> Self {
         move |source| Self::Read {

@@ -9,6 +9,7 @@
 //! Before the commit, all data is in the operation's run directory and in layer rows that are not
 //! ready. Cleanup removes both, so an import that ends early leaves nothing behind.
 
+mod archive_size;
 mod commit;
 mod context;
 mod decompress;

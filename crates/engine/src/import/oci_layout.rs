@@ -21,7 +21,7 @@ pub(super) enum LayoutError {
         directory: PathBuf,
         source: FileError,
     },
-    /// A blob cannot be read.
+    /// The index or a blob cannot be read.
     #[error(transparent)]
     Blob(#[from] FileError),
     /// A blob does not have the digest in its name.
@@ -36,6 +36,9 @@ pub(super) enum LayoutError {
     /// It does not have exactly one image, and the request names none.
     #[error("it does not have exactly one image: name one, as in oci-layout:DIR:NAME; {names}")]
     Ambiguous { names: String },
+    /// It has no image at all.
+    #[error("it has no images")]
+    Empty,
     /// Its indexes are nested too deeply.
     #[error("its indexes are nested more than {MAX_NESTING} levels deep")]
     Nested,
@@ -46,11 +49,15 @@ pub(super) enum LayoutError {
 
 /// Makes the plan of the image with this name, or of the only image if there is no name.
 pub(super) fn plan(directory: &Path, name: Option<&str>) -> Result<ImportPlan, LayoutError> {
-    let index =
-        local_file::read(&directory.join("index.json")).map_err(|source| LayoutError::NoIndex {
+    let index = local_file::read(&directory.join("index.json")).map_err(|source| {
+        if !source.is_missing() {
+            return LayoutError::Blob(source);
+        }
+        LayoutError::NoIndex {
             directory: directory.to_owned(),
             source,
-        })?;
+        }
+    })?;
     let mut document = manifest::parse(&index).map_err(LayoutError::Manifest)?;
     if let (Document::Index(index), Some(name)) = (&document, name) {
         document = Document::Index(entries_named(index, name)?);
@@ -111,8 +118,10 @@ fn entries_named(index: &Index, name: &str) -> Result<Index, LayoutError> {
 
 /// Chooses the only image of an index, or the one for this machine.
 fn choose_image(index: &Index) -> Result<&Descriptor, LayoutError> {
-    if let [only] = index.manifests.as_slice() {
-        return Ok(only);
+    match index.manifests.as_slice() {
+        [] => return Err(LayoutError::Empty),
+        [only] => return Ok(only),
+        _ => {}
     }
     if index.manifests.iter().all(|entry| entry.platform.is_none()) {
         return Err(LayoutError::Ambiguous {

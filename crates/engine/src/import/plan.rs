@@ -32,6 +32,9 @@ pub(super) struct ImportPlan {
     pub(super) platform: Platform,
     /// The layers, the bottom first.
     pub(super) layers: Vec<LayerPlan>,
+    /// The size of the file that holds all layers, if there is one. It may be compressed as a
+    /// whole.
+    pub(super) source_bytes: Option<u64>,
 }
 
 /// The plan for importing one layer.
@@ -109,6 +112,7 @@ impl ImportPlan {
             env: config.env,
             platform: config.platform,
             layers,
+            source_bytes: None,
         })
     }
 
@@ -123,6 +127,7 @@ impl ImportPlan {
                 chain: None,
                 location,
             }],
+            source_bytes: None,
         }
     }
 }

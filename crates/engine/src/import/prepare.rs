@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use contree_registry::{Digest, Reference};
 use uuid::Uuid;
 
+use super::archive_size::ArchiveSize;
 use super::context::{ImportContext, total};
 use super::download::remote;
 use super::error::{FetchError, ImportError};
@@ -159,6 +160,9 @@ impl ImportContext<'_> {
             return Err(FetchError::TooLarge { packed, limit });
         }
         let downloads = self.download(image_source, missing, scratch);
+        // Layers in a file that is itself compressed count as no more than this file.
+        let packed = plan.source_bytes.map_or(packed, |bytes| packed.min(bytes));
+        let mut size = ArchiveSize::new(packed, limit);
         let mut key = plan.key.clone();
         for (layer, download) in missing.iter().zip(downloads) {
             let location = match download {
@@ -169,7 +173,7 @@ impl ImportContext<'_> {
                 .diff
                 .as_ref()
                 .map_or("files".to_owned(), |diff| format!("layer {}", diff.short()));
-            let result = self.unpack(layer, &location, &prepared).await;
+            let result = self.unpack(layer, &location, &prepared, &mut size).await;
             let (unpacked_layer, verified, report) =
                 result.map_err(|source| FetchError::Layer {
                     name: name.clone(),

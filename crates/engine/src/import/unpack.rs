@@ -6,6 +6,7 @@ use std::sync::Arc;
 use contree_sandbox::{LayerId, UnpackReport};
 use uuid::Uuid;
 
+use super::archive_size::ArchiveSize;
 use super::context::ImportContext;
 use super::error::UnpackError;
 use super::plan::{ArchiveLocation, LayerPlan};
@@ -17,70 +18,76 @@ use crate::rows::layers;
 
 impl ImportContext<'_> {
     /// Unpacks one layer on top of `below` (the bottom first) and stores it as a layer that is not
-    /// ready yet.
+    /// ready yet. `size` counts the decompressed bytes of all layers of the image.
     pub(super) async fn unpack(
         &self,
         layer: &LayerPlan,
         location: &ArchiveLocation,
         below: &[PreparedLayer],
+        size: &mut ArchiveSize,
     ) -> Result<(PreparedLayer, VerifiedArchive, UnpackReport), UnpackError> {
         let engine = Arc::clone(self.engine);
         let (operation, run, tasks) = (self.operation, Arc::clone(self.run), self.tasks.clone());
         let (layer, location) = (layer.clone(), location.clone());
+        let mut counted = size.clone();
         let parent = below.last().map(|layer| layer.id);
         let used_bytes: u64 = below.iter().filter_map(|layer| layer.unpacked_bytes).sum();
-        let work = self.tasks.spawn_blocking(move || {
-            let mut limits = engine.imports.limits;
-            limits.bytes = limits.bytes.saturating_sub(used_bytes);
-            let lowers = match parent {
-                None => Vec::new(),
-                Some(top) => engine
+        let work = self
+            .tasks
+            .spawn_blocking(move || -> Result<_, UnpackError> {
+                let mut limits = engine.imports.limits;
+                limits.bytes = limits.bytes.saturating_sub(used_bytes);
+                let lowers = match parent {
+                    None => Vec::new(),
+                    Some(top) => engine
+                        .rows
+                        .read(|c| layers::chain(c, top))?
+                        .iter()
+                        .map(|layer| LayerId(layer.id))
+                        .collect(),
+                };
+                let (unpacking, mut stream) = engine.store.unpack(&run, &lowers, limits)?;
+                let unpacking = Arc::new(unpacking);
+                if !tasks.register(&unpacking) {
+                    return Err(UnpackError::Stopped);
+                }
+                let verified = copy_verified(&location, &mut counted, &mut stream);
+                drop(stream);
+                let verified = match verified {
+                    Ok(verified) => verified,
+                    Err(VerifyError::Refused) => {
+                        unpacking.wait()?;
+                        return Err(VerifyError::Refused.into());
+                    }
+                    Err(error) => {
+                        unpacking.stop();
+                        return Err(error.into());
+                    }
+                };
+                let unpacked = unpacking.wait()?;
+                if let Some(expected) = layer.diff.as_ref().filter(|diff| **diff != verified.diff) {
+                    return Err(UnpackError::WrongDigest {
+                        found: verified.diff,
+                        expected: expected.clone(),
+                    });
+                }
+                if tasks.is_stopped() {
+                    return Err(UnpackError::Stopped);
+                }
+                let id = engine
                     .rows
-                    .read(|c| layers::chain(c, top))?
-                    .iter()
-                    .map(|layer| LayerId(layer.id))
-                    .collect(),
-            };
-            let (unpacking, mut stream) = engine.store.unpack(&run, &lowers, limits)?;
-            let unpacking = Arc::new(unpacking);
-            if !tasks.register(&unpacking) {
-                return Err(UnpackError::Stopped);
-            }
-            let verified = copy_verified(&location, limits.bytes, &mut stream);
-            drop(stream);
-            let verified = match verified {
-                Ok(verified) => verified,
-                Err(VerifyError::Refused) => {
-                    unpacking.wait()?;
-                    return Err(VerifyError::Refused.into());
-                }
-                Err(error) => {
-                    unpacking.stop();
-                    return Err(error.into());
-                }
-            };
-            let unpacked = unpacking.wait()?;
-            if let Some(expected) = layer.diff.as_ref().filter(|diff| **diff != verified.diff) {
-                return Err(UnpackError::WrongDigest {
-                    found: verified.diff,
-                    expected: expected.clone(),
-                });
-            }
-            if tasks.is_stopped() {
-                return Err(UnpackError::Stopped);
-            }
-            let id = engine
-                .rows
-                .write(|t| layers::reserve(t, parent, operation, &engine.boot))?;
-            engine.store.commit(&run, LayerId(id))?;
-            let prepared = PreparedLayer {
-                id,
-                chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
-                unpacked_bytes: Some(unpacked.bytes),
-            };
-            Ok((prepared, verified, unpacked))
-        });
-        work.await?
+                    .write(|t| layers::reserve(t, parent, operation, &engine.boot))?;
+                engine.store.commit(&run, LayerId(id))?;
+                let prepared = PreparedLayer {
+                    id,
+                    chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
+                    unpacked_bytes: Some(unpacked.bytes),
+                };
+                Ok((prepared, verified, unpacked, counted))
+            });
+        let (prepared, verified, unpacked, counted) = work.await??;
+        *size = counted;
+        Ok((prepared, verified, unpacked))
     }
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::archive_size::{ArchiveSize, SizeError};
 use super::decompress::Decoder;
 use super::local_file::{self, FileError};
 use super::plan::ArchiveLocation;
@@ -15,13 +16,6 @@ use contree_registry::Digest;
 
 /// The bytes of one write.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// The decompressed size above which the compression ratio is checked. Smaller archives are
-/// harmless.
-const MIN_CHECKED_BYTES: u64 = 4 << 30;
-/// The highest compression ratio of such an archive. Real archives stay below 20.
-const MAX_RATIO: u64 = 250;
-/// The most bytes that an archive's headers may add to its files.
-const MAX_HEADER_BYTES: u64 = 8 << 30;
 
 /// The digests of a verified archive.
 pub(super) struct VerifiedArchive {
@@ -43,20 +37,15 @@ pub(super) enum VerifyError {
     /// The archive is shorter than stated, or truncated.
     #[error("it ends too early")]
     EndsEarly,
-    /// The archive is damaged, its compression is unknown, or it cannot be read.
+    /// The archive is damaged, or its compression is unknown.
     #[error("it cannot be decompressed: {0}")]
     Unpack(#[source] io::Error),
     /// The archive does not have the stated digest.
     #[error("its content does not match its digest")]
     WrongDigest,
-    /// Its files are larger than an image may be.
-    #[error("it is larger than {0} bytes when unpacked")]
-    TooLarge(u64),
-    /// Its compression ratio is higher than that of any real archive.
-    #[error(
-        "it looks like a decompression bomb: {packed} bytes decompress to more than {unpacked}"
-    )]
-    DecompressionBomb { packed: u64, unpacked: u64 },
+    /// It is too large when decompressed.
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// The archive cannot be written to the helper.
     #[error("it cannot be sent to the helper that unpacks it: {0}")]
     Write(#[source] io::Error),
@@ -74,11 +63,11 @@ impl VerifyError {
     }
 }
 
-/// Writes the decompressed archive to `to` and verifies it. `max_bytes` limits the size of its
-/// files.
+/// Writes the decompressed archive to `to` and verifies it. `size` counts and limits the
+/// decompressed bytes.
 pub(super) fn copy_verified(
     location: &ArchiveLocation,
-    max_bytes: u64,
+    size: &mut ArchiveSize,
     to: &mut impl Write,
 ) -> Result<VerifiedArchive, VerifyError> {
     let ArchiveLocation::File {
@@ -91,18 +80,25 @@ pub(super) fn copy_verified(
         return Err(VerifyError::NotDownloaded);
     };
     let (mut file, _) = local_file::open(path)?;
-    let failed = VerifyError::reading;
-    file.seek(SeekFrom::Start(*offset)).map_err(failed)?;
+    let not_read = FileError::read(path);
+    file.seek(SeekFrom::Start(*offset)).map_err(&not_read)?;
     let (count, hasher) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Sha256::new())));
+    let disk_error = Rc::new(Cell::new(None));
     let hashing = |file: File| HashingReader {
         inner: file.take(*length),
         count: Rc::clone(&count),
         hasher: Rc::clone(&hasher),
+        error: Rc::clone(&disk_error),
     };
-    let mut rest = hashing(file.try_clone().map_err(failed)?);
+    let mut rest = hashing(file.try_clone().map_err(&not_read)?);
+    // A decoder passes on an error of the disk, or its own.
+    let failed = |error| match disk_error.take() {
+        Some(source) => not_read(source).into(),
+        None => VerifyError::reading(error),
+    };
     let mut decoder =
         Decoder::new(BufReader::with_capacity(CHUNK_BYTES, hashing(file))).map_err(failed)?;
-    let diff = copy_decompressed(&mut decoder, max_bytes, &count, to)?;
+    let diff = copy_decompressed(&mut decoder, size, to, failed)?;
     drop(decoder);
     // Both readers share one file position. The digest also covers bytes after the compressed
     // stream, which the decoder leaves unread.
@@ -120,24 +116,20 @@ pub(super) fn copy_verified(
 
 fn copy_decompressed(
     decoder: &mut impl Read,
-    max_bytes: u64,
-    packed: &Cell<u64>,
+    size: &mut ArchiveSize,
     to: &mut impl Write,
+    failed: impl Fn(io::Error) -> VerifyError,
 ) -> Result<Digest, VerifyError> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK_BYTES];
-    let mut unpacked: u64 = 0;
     loop {
         let read = match decoder.read(&mut buffer) {
             Ok(0) => return Ok(Digest::finish(hasher)),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(VerifyError::reading(error)),
+            Err(error) => return Err(failed(error)),
         };
-        unpacked += read as u64;
-        if let Some(error) = size_error(unpacked, packed.get(), max_bytes) {
-            return Err(error);
-        }
+        size.add(read as u64)?;
         hasher.update(&buffer[..read]);
         match to.write_all(&buffer[..read]) {
             Ok(()) => {}
@@ -154,25 +146,24 @@ fn copy_decompressed(
     }
 }
 
-/// Returns the error for too many decompressed bytes, if there are too many.
-fn size_error(unpacked: u64, packed: u64, max_bytes: u64) -> Option<VerifyError> {
-    if unpacked > max_bytes.saturating_add(MAX_HEADER_BYTES) {
-        return Some(VerifyError::TooLarge(max_bytes));
-    }
-    (unpacked > MIN_CHECKED_BYTES && unpacked / MAX_RATIO > packed)
-        .then_some(VerifyError::DecompressionBomb { packed, unpacked })
-}
-
 /// Counts and hashes the bytes that it reads.
 struct HashingReader {
     inner: io::Take<File>,
     count: Rc<Cell<u64>>,
     hasher: Rc<RefCell<Sha256>>,
+    /// The last error of the disk.
+    error: Rc<Cell<Option<io::Error>>>,
 }
 
 impl Read for HashingReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
+        let read = self.inner.read(buffer).map_err(|error| {
+            let kind = error.kind();
+            if kind != io::ErrorKind::Interrupted {
+                self.error.set(Some(error));
+            }
+            io::Error::from(kind)
+        })?;
         self.count.set(self.count.get() + read as u64);
         self.hasher.borrow_mut().update(&buffer[..read]);
         Ok(read)
@@ -197,12 +188,16 @@ mod tests {
         (file, location)
     }
 
+    fn size(location: &ArchiveLocation) -> ArchiveSize {
+        ArchiveSize::new(location.length(), 1 << 20)
+    }
+
     #[test]
     fn length_and_digest_are_checked() {
         let bytes = b"some archive".repeat(1000);
         let (_file, mut location) = file(&bytes);
         let mut out = Vec::new();
-        let verified = copy_verified(&location, 1 << 20, &mut out)
+        let verified = copy_verified(&location, &mut size(&location), &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
@@ -213,13 +208,13 @@ mod tests {
             *length -= 1;
         }
         assert!(matches!(
-            copy_verified(&location, 1 << 20, &mut Vec::new()),
+            copy_verified(&location, &mut size(&location), &mut Vec::new()),
             Err(VerifyError::WrongDigest)
         ));
         if let ArchiveLocation::File { length, .. } = &mut location {
             *length += 100;
         }
-        let result = copy_verified(&location, 1 << 20, &mut Vec::new());
+        let result = copy_verified(&location, &mut size(&location), &mut Vec::new());
         assert!(matches!(result, Err(VerifyError::EndsEarly)));
     }
 
@@ -230,7 +225,7 @@ mod tests {
         let packed = encoder.finish().unwrap();
         let (_file, location) = file(&packed);
         let mut out = Vec::new();
-        let verified = copy_verified(&location, 1 << 20, &mut out)
+        let verified = copy_verified(&location, &mut size(&location), &mut out)
             .map_err(|_| ())
             .unwrap();
         assert_eq!(
@@ -240,20 +235,50 @@ mod tests {
     }
 
     #[test]
-    fn decompression_bombs_are_detected() {
-        assert!(size_error(MIN_CHECKED_BYTES, 1, u64::MAX).is_none());
+    fn a_bomb_is_stopped_before_it_is_unpacked() {
+        struct Counter(u64);
+        impl Write for Counter {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 += bytes.len() as u64;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&vec![0; 8 << 20]).unwrap();
+        let (_file, location) = file(&encoder.finish().unwrap());
+        let mut written = Counter(0);
+        let mut size = ArchiveSize::new(location.length(), 64 << 30);
+        // The layers below used up what is free.
+        size.add(512 << 20).unwrap();
+        let result = copy_verified(&location, &mut size, &mut written);
         assert!(
-            size_error(MIN_CHECKED_BYTES + 250, 1, u64::MAX)
-                .unwrap()
-                .to_string()
-                .contains("bomb")
+            matches!(
+                result,
+                Err(VerifyError::Size(SizeError::DecompressionBomb { .. }))
+            ),
+            "{:?}",
+            result.err()
         );
-        assert!(size_error(10 * MIN_CHECKED_BYTES, MIN_CHECKED_BYTES, u64::MAX).is_none());
-        assert!(
-            size_error(MAX_HEADER_BYTES + 11, MAX_HEADER_BYTES, 10)
-                .unwrap()
-                .to_string()
-                .contains("larger")
-        );
+        assert!(written.0 < 2 << 20, "{} bytes", written.0);
+    }
+
+    #[test]
+    fn an_error_of_the_disk_is_not_one_of_the_compression() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(5))
+            }
+        }
+        let mut size = ArchiveSize::new(1, 1);
+        let failed = |source| FileError::read("/disk".as_ref())(source).into();
+        let error = copy_decompressed(&mut Failing, &mut size, &mut io::sink(), failed)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.starts_with("cannot read /disk: "), "{error}");
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::boot::ChargedUser;
 
 pub(crate) mod pick;
+pub(crate) mod record;
 pub(crate) mod remedy;
 pub(crate) mod write;
 
@@ -112,6 +113,12 @@ impl IdMap {
             },
             _ => ChargedUser::Engine,
         }
+    }
+
+    /// The first id and the number of ids, if this machine's root made the store.
+    fn block_of_root(&self) -> Option<(u32, u32)> {
+        let extent = self.uids.first()?;
+        (self.writer == MapWriter::Root).then_some((extent.outside, extent.count))
     }
 
     /// Returns true if files of layers may belong to ids over which the engine has no rights.

@@ -1,30 +1,44 @@
 //! Chooses the id map of a new store.
 
 use std::fs;
+use std::path::Path;
 
+use super::record::{self, ClaimedIds, RecordError};
 use super::{Extent, IdMap, MapKind, MapWriter, RANGE};
 use crate::os::programs::find_program;
 use crate::os::users::user_name;
 
-/// The first preferred id for root's block. It is above the ids of useradd (up to 600,100,000) and
-/// of systemd's containers (up to 0x6fff_ffff).
-const PREFERRED: u32 = 0x7000_0000;
+/// The block that earlier releases gave to every store of root. No new store gets it, because such
+/// stores may not be in the record yet. It is above the ids of useradd (up to 600,100,000) and of
+/// systemd's containers (up to 0x6fff_ffff).
+const FORMER: u32 = 0x7000_0000;
+/// The preferred blocks for stores of root.
+const PREFERRED: u32 = FORMER + RANGE;
 const PREFERRED_END: u32 = 0x7fff_0000;
 const NOBODY: u32 = 65_534;
 
 impl IdMap {
-    /// Picks the best map for this user without trying it. If it then fails, [`IdMap::single_id`]
-    /// is the fallback.
-    pub(crate) fn pick() -> Self {
+    /// Picks the best map for this user's store in `directory` without trying it. If it then fails,
+    /// [`IdMap::single_id`] is the fallback.
+    ///
+    /// Root's ids are entered into `record`. Where it cannot be read or written, they are chosen at
+    /// random.
+    pub(crate) fn pick(record: &Path, directory: &Path) -> Result<Self, RecordError> {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
         if uid == 0 {
-            return map_of_root(&IdAllocations::read());
+            let allocations = IdAllocations::read();
+            return match record::claim(record, directory, |claimed| {
+                map_of_root(&allocations, claimed)
+            }) {
+                Err(RecordError::Os(_)) => Ok(map_of_root(&allocations, &ClaimedIds::default())),
+                other => other,
+            };
         }
-        match map_with_subordinate_ids(uid, gid) {
+        Ok(match map_with_subordinate_ids(uid, gid) {
             Ok(map) => map,
             Err(why) => single_id(uid, gid, why.to_string()),
-        }
+        })
     }
 
     /// The fallback map of an ordinary user whose subordinate ids cannot be mapped.
@@ -119,43 +133,73 @@ fn visible_ids(file: &str) -> Vec<Extent> {
         .collect()
 }
 
-fn map_of_root(allocations: &IdAllocations) -> IdMap {
+/// The first ids of all blocks for root, the best first.
+fn blocks(next: u32) -> impl Iterator<Item = u32> {
     let step = RANGE as usize;
-    let block = (PREFERRED..PREFERRED_END)
+    let below = (RANGE..FORMER).rev().step_by(step).map(|id| id & !0xffff);
+    (next..PREFERRED_END)
         .step_by(step)
-        .chain(
-            (RANGE..PREFERRED)
-                .rev()
-                .step_by(step)
-                .map(|id| id & !0xffff),
-        )
-        .find(|&start| allocations.is_free(start, RANGE));
-    let (kind, start, count, why) = match block {
-        Some(start) => (MapKind::Range, start, RANGE, None),
-        None => {
-            // A container's user namespace has no second block. Its last unallocated id belongs to
-            // no user.
-            let top = allocations
-                .uids
-                .iter()
-                .map(|e| e.end())
-                .max()
-                .unwrap_or(u64::from(RANGE));
-            let top = u32::try_from(top.min(u64::from(RANGE))).unwrap_or(RANGE);
-            let why = format!("no block of {RANGE} ids is free in this user namespace");
-            match (1..top)
-                .rev()
-                .find(|&id| id != NOBODY && allocations.is_free(id, 1))
-            {
-                Some(id) => (MapKind::Single, id, 1, Some(why)),
-                // This root has only its own id, like an ordinary user.
-                None => return single_id(0, 0, why),
-            }
-        }
+        .chain((PREFERRED..next).step_by(step))
+        .chain(below)
+        .chain([FORMER])
+}
+
+/// A block chosen at random, so that engines without a common record rarely choose the same one.
+fn random_block() -> u32 {
+    let mut bytes = [0; 4];
+    // Without random numbers, the first block serves as well.
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
+    let count = (PREFERRED_END - PREFERRED) / RANGE;
+    PREFERRED + u32::from_ne_bytes(bytes) % count * RANGE
+}
+
+fn map_of_root(allocations: &IdAllocations, claimed: &ClaimedIds) -> IdMap {
+    let next = claimed
+        .next
+        .filter(|next| (PREFERRED..PREFERRED_END).contains(next))
+        .map_or_else(random_block, |next| next & !0xffff);
+    let is_free = |&start: &u32| allocations.is_free(start, RANGE);
+    let block = claimed
+        .own
+        .filter(is_free)
+        .or_else(|| blocks(next).find(|start| is_free(start) && !claimed.has(*start, RANGE)))
+        // In a small namespace, stores rather share a block than have a single id each.
+        .or_else(|| blocks(next).find(is_free));
+    let Some(start) = block else {
+        return map_of_root_with_one_id(allocations, claimed);
     };
+    root_map(MapKind::Range, start, RANGE, None)
+}
+
+/// A map for a container whose user namespace has no second block. Its last unallocated id belongs
+/// to no user.
+fn map_of_root_with_one_id(allocations: &IdAllocations, claimed: &ClaimedIds) -> IdMap {
+    let top = allocations
+        .uids
+        .iter()
+        .map(|e| e.end())
+        .max()
+        .unwrap_or(u64::from(RANGE));
+    let top = u32::try_from(top.min(u64::from(RANGE))).unwrap_or(RANGE);
+    let why = format!("no block of {RANGE} ids is free in this user namespace");
+    let is_free = |id: &u32| *id != NOBODY && allocations.is_free(*id, 1);
+    let ids = || (1..top).rev();
+    match claimed
+        .own
+        .filter(|id| (1..top).contains(id) && is_free(id))
+        .or_else(|| ids().find(|id| is_free(id) && !claimed.has(*id, 1)))
+        .or_else(|| ids().find(is_free))
+    {
+        Some(id) => root_map(MapKind::Single, id, 1, Some(why)),
+        // This root has only its own id, like an ordinary user.
+        None => single_id(0, 0, why),
+    }
+}
+
+fn root_map(kind: MapKind, outside: u32, count: u32, why: Option<String>) -> IdMap {
     let extents = vec![Extent {
         inside: 0,
-        outside: start,
+        outside,
         count,
     }];
     IdMap {
@@ -165,6 +209,22 @@ fn map_of_root(allocations: &IdAllocations) -> IdMap {
         uids: extents.clone(),
         gids: extents,
         why,
+    }
+}
+
+/// A map of root with this block, for tests.
+#[cfg(test)]
+pub(super) fn map_of_root_with_block(first: u32) -> IdMap {
+    root_map(MapKind::Range, first, RANGE, None)
+}
+
+impl ClaimedIds {
+    /// Returns true if another store has some of these ids.
+    fn has(&self, first: u32, count: u32) -> bool {
+        let (from, to) = (u64::from(first), u64::from(first) + u64::from(count));
+        self.others
+            .iter()
+            .any(|&(start, end)| start < to && from < end)
     }
 }
 
@@ -279,13 +339,26 @@ mod tests {
         }
     }
 
+    /// The claims of other stores, of which the newest ends before `next`.
+    fn claimed(next: u32, others: &[u32]) -> ClaimedIds {
+        let range = |&first: &u32| (u64::from(first), u64::from(first + RANGE));
+        ClaimedIds {
+            own: None,
+            next: Some(next),
+            others: others.iter().map(range).collect(),
+        }
+    }
+
     #[test]
     fn root_avoids_every_granted_block() {
         let start = u64::from(PREFERRED);
-        let map = map_of_root(&allocations(
-            u32::MAX,
-            &[(start - 10, start + 10), (start + 65_536, start + 131_072)],
-        ));
+        let map = map_of_root(
+            &allocations(
+                u32::MAX,
+                &[(start - 10, start + 10), (start + 65_536, start + 131_072)],
+            ),
+            &claimed(PREFERRED, &[]),
+        );
         assert_eq!(map.kind(), MapKind::Range);
         assert_eq!(
             map.root_owner(),
@@ -294,24 +367,64 @@ mod tests {
     }
 
     #[test]
+    fn each_store_of_root_gets_a_block_of_its_own() {
+        let all = allocations(u32::MAX, &[]);
+        let mut others = Vec::new();
+        let mut next = PREFERRED_END - 2 * RANGE;
+        for _ in 0..5 {
+            let (first, _) = map_of_root(&all, &claimed(next, &others)).root_owner();
+            assert!(!others.contains(&first) && first != FORMER, "{first}");
+            others.push(first);
+            next = first + RANGE;
+        }
+        // A store that was opened before gets the same block again.
+        let mut again = claimed(next, &others[1..]);
+        again.own = Some(others[0]);
+        assert_eq!(map_of_root(&all, &again).root_owner().0, others[0]);
+    }
+
+    #[test]
+    fn without_a_record_the_block_is_random_and_never_the_former_one() {
+        let all = allocations(u32::MAX, &[]);
+        let firsts: std::collections::HashSet<u32> = (0..64)
+            .map(|_| map_of_root(&all, &ClaimedIds::default()).root_owner().0)
+            .collect();
+        assert!(firsts.len() > 32 && !firsts.contains(&FORMER), "{firsts:?}");
+        assert!(firsts.iter().all(|first| first % RANGE == 0));
+    }
+
+    #[test]
     fn root_in_a_container_gets_one_high_id_and_never_its_own() {
-        let map = map_of_root(&allocations(RANGE, &[(65_535, 65_536)]));
+        let map = map_of_root(
+            &allocations(RANGE, &[(65_535, 65_536)]),
+            &ClaimedIds::default(),
+        );
         assert!(map.is_single());
         assert_eq!(map.root_owner(), (65_533, 65_533));
         assert!(map.why_single().is_some());
+        let mut others = ClaimedIds::default();
+        others.others.push((65_533, 65_534));
+        let map = map_of_root(&allocations(RANGE, &[(65_535, 65_536)]), &others);
+        assert_eq!(map.root_owner(), (65_532, 65_532));
     }
 
     #[test]
     fn root_of_a_namespace_with_one_id_is_an_ordinary_user() {
-        let map = map_of_root(&allocations(1, &[]));
+        let map = map_of_root(&allocations(1, &[]), &ClaimedIds::default());
         assert!(map.is_single() && !map.files_have_other_owner());
     }
 
     #[test]
     fn root_in_a_larger_namespace_finds_a_block_below() {
-        let map = map_of_root(&allocations(4 * RANGE, &[(200_000, 200_001)]));
+        let small = allocations(4 * RANGE, &[(200_000, 200_001)]);
+        let map = map_of_root(&small, &ClaimedIds::default());
         assert_eq!(map.root_owner().0, 2 * RANGE);
         assert!(!map.is_single());
+        let other = map_of_root(&small, &claimed(PREFERRED, &[2 * RANGE]));
+        assert_eq!(other.root_owner().0, RANGE);
+        // Rather a shared block than a single id.
+        let third = map_of_root(&small, &claimed(PREFERRED, &[2 * RANGE, RANGE]));
+        assert_eq!(third.kind(), MapKind::Range);
     }
 
     #[test]

@@ -18,8 +18,9 @@ use super::error::InitError;
 use super::helper::{changed, squash, unpack, view};
 use super::inner_namespace;
 use super::limits::{self, CommandLimits};
-use super::setup::upper;
-use super::{pid1, watch};
+use super::pid1::{self, PassedFiles};
+use super::setup::{devices, upper};
+use super::watch;
 use crate::os::sys::{self, Fork};
 use crate::os::tree;
 use crate::protocol::boot::{Boot, ChargedUser, SandboxBoot};
@@ -91,6 +92,10 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
             let _ = rustix::io::write(file, b"0");
         }
     }
+    let device_nodes = match &boot {
+        Boot::Sandbox(_) => devices::make_nodes(),
+        _ => None,
+    };
     fchdir(&store).at_step(Step::Prepare)?;
     let user = match &boot {
         Boot::Sandbox(boot) => boot.charged_user,
@@ -123,7 +128,13 @@ fn serve(socket: &OwnedFd) -> Result<(), InitError> {
             squash::squash(&store, &boot).at_step(Step::Squash)?;
             wire::send(socket, &Reply::Squashed, &[])?;
         }
-        Boot::Sandbox(boot) => run_sandbox(socket, store, &boot, side_files, &limits)?,
+        Boot::Sandbox(boot) => {
+            let files = PassedFiles {
+                side_files,
+                device_nodes,
+            };
+            run_sandbox(socket, store, &boot, files, &limits)?;
+        }
     }
     Ok(())
 }
@@ -154,7 +165,7 @@ fn run_sandbox(
     socket: &OwnedFd,
     store: OwnedFd,
     boot: &SandboxBoot,
-    side_files: Vec<OwnedFd>,
+    files: PassedFiles,
     limits: &CommandLimits,
 ) -> Result<(), InitError> {
     upper::prepare(boot)?;
@@ -162,10 +173,10 @@ fn run_sandbox(
     let oversize = match boot.max_layer_bytes {
         None => {
             let pid = match sys::fork().at_step(Step::Fork)? {
-                Fork::Child => pid1::main(socket, store, boot, None, side_files, limits),
+                Fork::Child => pid1::main(socket, store, boot, None, files, limits),
                 Fork::Parent(pid) => pid,
             };
-            drop(side_files);
+            drop(files);
             let _ = sys::wait(pid, true);
             None
         }
@@ -180,11 +191,11 @@ fn run_sandbox(
             let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => {
                     drop(ours);
-                    pid1::main(socket, store, boot, Some(theirs), side_files, limits)
+                    pid1::main(socket, store, boot, Some(theirs), files, limits)
                 }
                 Fork::Parent(pid) => pid,
             };
-            drop((theirs, side_files));
+            drop((theirs, files));
             match watch::watch_until_end(pid, &store, &boot.run, limit, &ours) {
                 Ok(oversize) => oversize,
                 Err(error) => {

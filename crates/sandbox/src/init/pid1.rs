@@ -30,16 +30,24 @@ use crate::protocol::step_failure::{StepContext, StepFailure};
 use crate::protocol::watcher::WatcherMessage;
 use crate::protocol::wire::{self, WireError};
 
+/// Open files that pid 1 gets from outside the sandbox, and closes before anything runs in it.
+pub(crate) struct PassedFiles {
+    /// The contents of side files.
+    pub(crate) side_files: Vec<OwnedFd>,
+    /// The file system of the sandbox's own device nodes.
+    pub(crate) device_nodes: Option<OwnedFd>,
+}
+
 /// Runs pid 1. Never returns.
 pub(crate) fn main(
     socket: &OwnedFd,
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<OwnedFd>,
-    side_files: Vec<OwnedFd>,
+    passed: PassedFiles,
     limits: &CommandLimits,
 ) -> ! {
-    let code = match build(store, boot, watcher.as_ref(), side_files, limits) {
+    let code = match build(store, boot, watcher.as_ref(), passed, limits) {
         Err(failure) => {
             let _ = wire::send(socket, &Reply::Failed(failure), &[]);
             71
@@ -73,7 +81,7 @@ fn build(
     store: OwnedFd,
     boot: &SandboxBoot,
     watcher: Option<&OwnedFd>,
-    contents: Vec<OwnedFd>,
+    passed: PassedFiles,
     limits: &CommandLimits,
 ) -> Result<SetupResult, StepFailure> {
     // Pid 1 dies with the first stage. It notices the engine's death by the end of the socket.
@@ -92,15 +100,15 @@ fn build(
     let device = fstat(&root).at_step(Step::Overlay)?.st_dev;
     let proc = procfs::mount(root.as_fd())?;
     procfs::mount_empty_sys(root.as_fd())?;
-    devices::mount(root.as_fd(), boot.groups)?;
+    devices::mount(root.as_fd(), boot.groups, passed.device_nodes.as_ref())?;
     let side_files = side_files::mount(
         root.as_fd(),
         &boot.side_directory,
         &boot.side_files,
-        &contents,
+        &passed.side_files,
     )?;
-    drop(contents);
-    procfs::restrict(&proc, boot)?;
+    drop(passed);
+    procfs::restrict(root.as_fd(), &proc, boot)?;
     drop(proc);
     files::make_directories_and_files(root.as_fd(), store.as_fd(), boot)?;
     // An open directory outside the sandbox would be a way out.

@@ -16,6 +16,7 @@ use super::error::LaunchError;
 use super::program;
 use crate::error::Error;
 use crate::ids::IdMap;
+use crate::ids::record::RecordError;
 use crate::ids::write::MapError;
 use crate::options::StoreOptions;
 use crate::os::error::CallContext;
@@ -25,6 +26,7 @@ use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
 use crate::protocol::step_failure::StepFailure;
 use crate::protocol::wire::{self, WireError, payload};
+use crate::store::error::StoreError;
 use crate::store::layout::StoreLayout;
 
 /// The time-out for the program's first message. A program that is not our init sends none.
@@ -229,17 +231,30 @@ fn start_error(reply: Reply) -> StartError {
     }
 }
 
-/// Picks the id map of a new store. A map that needs a set-user-id helper is tested; if it cannot
-/// be written, the map has a single id.
-pub(crate) fn pick_map(options: &StoreOptions) -> IdMap {
-    let map = IdMap::pick();
+/// Picks the id map of a new store in `directory`. A map that needs a set-user-id helper is tested;
+/// if it cannot be written, the map has a single id.
+pub(crate) fn pick_map(options: &StoreOptions, directory: &Path) -> Result<IdMap, StoreError> {
+    let map = IdMap::pick(&options.id_record, directory).map_err(record_error)?;
     if !map.exceeds_engine_rights() {
-        return map;
+        return Ok(map);
     }
-    match probe(options, &map) {
+    Ok(match probe(options, &map) {
         Err(StartError::Map(error)) => IdMap::single_id(error.to_string()),
         // Any other failure would also occur with a single id.
         _ => map,
+    })
+}
+
+fn record_error(error: RecordError) -> StoreError {
+    match error {
+        RecordError::Os(error) => error.into(),
+        RecordError::Damaged { path, reason } => StoreError::Damaged {
+            path,
+            reason,
+            remedy:
+                "remove it, and open every data directory of root once, which records its ids again"
+                    .into(),
+        },
     }
 }
 

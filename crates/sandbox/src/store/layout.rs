@@ -17,7 +17,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::error::StoreError;
-use crate::ids::IdMap;
+use crate::ids::{IdMap, record};
 use crate::options::StoreOptions;
 use crate::os::error::{CallContext, OsError};
 use crate::os::tree;
@@ -52,7 +52,7 @@ pub(crate) struct StoreLayout {
 
 impl StoreLayout {
     /// Opens the store in `root` and creates it if it does not exist. `pick_map` chooses the id map
-    /// if none is recorded.
+    /// of the store's directory if none is recorded.
     ///
     /// # Errors
     /// When the directory cannot be made or belongs to another user. A machine that cannot run
@@ -60,7 +60,7 @@ impl StoreLayout {
     pub(crate) fn open(
         root: &Path,
         options: StoreOptions,
-        pick_map: impl FnOnce(&StoreOptions) -> IdMap,
+        pick_map: impl FnOnce(&StoreOptions, &Path) -> Result<IdMap, StoreError>,
     ) -> Result<Self, StoreError> {
         let create_with_mode = |path: &Path, mode| DirBuilder::new().mode(mode).create(path);
         if let Some(parent) = root.parent() {
@@ -111,8 +111,12 @@ impl StoreLayout {
         let recorded = read_map(&root, &options)?;
         let is_recorded = recorded.is_some();
         let map = match recorded {
-            Some(map) => map,
-            None => pick_map(&options),
+            Some(map) => {
+                // The store's own map decides. The record only serves other stores.
+                let _ = record::register(&options.id_record, &root, &map);
+                map
+            }
+            None => pick_map(&options, &root)?,
         };
         if map.engine() != owner {
             return Err(foreign_store(root, map.engine(), &options));

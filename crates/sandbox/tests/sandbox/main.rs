@@ -7,6 +7,7 @@ mod support;
 
 mod changes;
 mod commands;
+mod devices;
 mod faults;
 mod files;
 mod floods;

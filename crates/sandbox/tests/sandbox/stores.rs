@@ -89,6 +89,82 @@ fn the_ids_are_recorded_with_the_first_use() {
     assert!(error.to_string().contains("is damaged"), "{error}");
 }
 
+/// Options with a record of ids for this test alone.
+fn with_record(name: &str) -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.id_record = directory().join(name).join("ids.json");
+    options
+}
+
+#[test]
+fn two_stores_of_root_have_different_ids_and_a_copy_is_reported() {
+    if !rustix::process::geteuid().is_root() {
+        // All stores of an ordinary user have the ids that belong to this user.
+        return;
+    }
+    let options = with_record("record");
+    let open = |name: &str| LayerStore::open(&directory().join(name), options.clone()).unwrap();
+    let (one, two) = (open("first"), open("second"));
+    assert_ne!(one.id_map().root_owner(), two.id_map().root_owner());
+    let _runs = (one.create_run("r").unwrap(), two.create_run("r").unwrap());
+    // Ids are the same when the store is opened again, and a copy has those of its files.
+    assert_eq!(open("first").id_map(), one.id_map());
+    let copy = directory().join("copy");
+    fs::create_dir_all(&copy).unwrap();
+    fs::copy(one.root().join("idmap"), copy.join("idmap")).unwrap();
+    assert_eq!(open("copy").id_map(), one.id_map());
+    assert_ne!(
+        open("third").id_map().root_owner(),
+        one.id_map().root_owner()
+    );
+    let recorded = |store: &LayerStore| {
+        let checks = diagnose(store.root(), &options);
+        let check = checks
+            .into_iter()
+            .find(|check| check.name == "recorded ids");
+        check.unwrap()
+    };
+    assert_eq!(recorded(&two).state, CheckState::Fine);
+    let shared = recorded(&one);
+    assert_eq!(shared.state, CheckState::Degraded, "{shared:?}");
+    assert!(shared.detail.contains(copy.to_str().unwrap()), "{shared:?}");
+}
+
+#[test]
+fn a_store_of_an_earlier_release_keeps_its_ids_and_no_new_one_gets_them() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let options = with_record("former-record");
+    let former = directory().join("former");
+    fs::create_dir_all(&former).unwrap();
+    let extents = r#"[{"inside":0,"outside":1879048192,"count":65536}]"#;
+    let map = format!(
+        r#"{{"kind":"range","writer":"root","engine":0,"uids":{extents},"gids":{extents}}}"#
+    );
+    fs::write(former.join("idmap"), map).unwrap();
+    // The new store is made before the engine sees the former one again.
+    let new = LayerStore::open(&directory().join("newer"), options.clone()).unwrap();
+    let former = LayerStore::open(&former, options.clone()).unwrap();
+    assert_eq!(former.id_map().root_owner(), (1_879_048_192, 1_879_048_192));
+    assert_ne!(new.id_map().root_owner(), former.id_map().root_owner());
+}
+
+#[test]
+fn a_damaged_record_of_ids_stops_new_stores_alone() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let options = with_record("damaged-record");
+    let old = LayerStore::open(&directory().join("before-damage"), options.clone()).unwrap();
+    let _run = old.create_run("r").unwrap();
+    fs::write(&options.id_record, "{").unwrap();
+    let error = LayerStore::open(&directory().join("after-damage"), options.clone()).unwrap_err();
+    assert!(error.to_string().contains("ids.json is damaged"), "{error}");
+    assert!(error.to_string().contains("remove it"), "{error}");
+    LayerStore::open(old.root(), options).unwrap();
+}
+
 #[test]
 fn a_caller_can_add_directories_and_name_its_settings() {
     let root = directory().join("settings");

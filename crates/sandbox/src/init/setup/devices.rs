@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, openat, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags as Attr;
 
@@ -10,7 +10,15 @@ use super::mounts;
 use crate::protocol::step::Step;
 use crate::protocol::step_failure::{StepContext, StepFailure};
 
-const NODES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
+/// The names of the device nodes, with major and minor number.
+const NODES: &[(&str, u32, u32)] = &[
+    ("full", 1, 7),
+    ("null", 1, 3),
+    ("random", 1, 8),
+    ("tty", 5, 0),
+    ("urandom", 1, 9),
+    ("zero", 1, 5),
+];
 const LINKS: &[(&str, &str)] = &[
     ("fd", "/proc/self/fd"),
     ("ptmx", "pts/ptmx"),
@@ -20,15 +28,48 @@ const LINKS: &[(&str, &str)] = &[
 ];
 const RESTRICTED: Attr = Attr::MOUNT_ATTR_NOSUID.union(Attr::MOUNT_ATTR_NOEXEC);
 
-/// Mounts /dev. `groups` is true if the terminal group exists.
-pub(crate) fn mount(root: BorrowedFd<'_>, groups: bool) -> Result<(), StepFailure> {
+/// Makes the device nodes of one sandbox on a file system of their own, attached nowhere. So locks
+/// on them concern this sandbox alone.
+///
+/// Only this machine's root may make device nodes, and not in every container. A user namespace may
+/// not, so this is done before the sandbox's is made. Returns `None` where it cannot be done.
+pub(crate) fn make_nodes() -> Option<OwnedFd> {
+    if !rustix::process::geteuid().is_root() {
+        return None;
+    }
+    let options = [("mode", "755"), ("size", "4k")];
+    let nodes = mounts::filesystem("tmpfs", &options, RESTRICTED).ok()?;
+    for &(name, major, minor) in NODES {
+        let mode = Mode::from_raw_mode(0o666);
+        mknodat(
+            &nodes,
+            name,
+            FileType::CharacterDevice,
+            mode,
+            makedev(major, minor),
+        )
+        .ok()?;
+    }
+    Some(nodes)
+}
+
+/// Mounts /dev, with the nodes of [`make_nodes`] or else with this machine's. `groups` is true if
+/// the terminal group exists.
+pub(crate) fn mount(
+    root: BorrowedFd<'_>,
+    groups: bool,
+    own_nodes: Option<&OwnedFd>,
+) -> Result<(), StepFailure> {
     mounts::ensure_directory(root, "dev", 0o755).at_step(Step::Dev)?;
+    // A file of a mount can be mounted elsewhere only while the mount is attached. The new /dev
+    // then covers the nodes' own file system.
+    let own_nodes = own_nodes.filter(|nodes| mounts::attach(nodes, root, "dev").is_ok());
     let no_devices = RESTRICTED | Attr::MOUNT_ATTR_NODEV;
     let dev = mounts::filesystem("tmpfs", &[("mode", "755"), ("size", "64k")], no_devices)
         .at_step(Step::Dev)?;
     mounts::attach(&dev, root, "dev").at_step(Step::Dev)?;
-    for name in NODES {
-        node(&dev, name).at_step_on(Step::Dev, format!("with {name}"))?;
+    for (name, ..) in NODES {
+        node(&dev, name, own_nodes).at_step_on(Step::Dev, format!("with {name}"))?;
     }
     for (name, target) in LINKS {
         symlinkat(*target, &dev, *name).at_step_on(Step::Dev, format!("with {name}"))?;
@@ -57,16 +98,18 @@ pub(crate) fn mount(root: BorrowedFd<'_>, groups: bool) -> Result<(), StepFailur
     }
 }
 
-/// Mounts this machine's device node over an empty file, because a user namespace does not allow
-/// making nodes.
-fn node(dev: &OwnedFd, name: &str) -> Result<(), Errno> {
+/// Mounts a device node over an empty file, because a user namespace does not allow making nodes.
+fn node(dev: &OwnedFd, name: &str, own_nodes: Option<&OwnedFd>) -> Result<(), Errno> {
     openat(
         dev,
         name,
         OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC,
         Mode::empty(),
     )?;
-    let node = mounts::copy(CWD, &format!("/dev/{name}"), RESTRICTED)?;
+    let node = match own_nodes {
+        Some(nodes) => mounts::copy(nodes, name, RESTRICTED)?,
+        None => mounts::copy(CWD, &format!("/dev/{name}"), RESTRICTED)?,
+    };
     mounts::attach(&node, dev, name)
 }
 

@@ -60,9 +60,13 @@ pub(crate) fn mount(root: BorrowedFd<'_>) -> Result<OwnedFd, StepFailure> {
     Ok(proc)
 }
 
-/// Sets the limits, makes the kernel's settings read-only and hides private files. No mount can be
-/// made afterwards.
-pub(crate) fn restrict(proc: &OwnedFd, boot: &SandboxBoot) -> Result<(), StepFailure> {
+/// Sets the limits, makes the kernel's settings read-only and hides private files behind the
+/// sandbox's own /dev/null. No mount can be made afterwards.
+pub(crate) fn restrict(
+    root: BorrowedFd<'_>,
+    proc: &OwnedFd,
+    boot: &SandboxBoot,
+) -> Result<(), StepFailure> {
     let own = rustix::fs::readlinkat(proc, "self/ns/user", Vec::new()).at_step(Step::Proc)?;
     // In the engine's namespace the limits would apply to the whole machine.
     if own.as_bytes() == boot.user_namespace.as_os_str().as_encoded_bytes() {
@@ -76,7 +80,7 @@ pub(crate) fn restrict(proc: &OwnedFd, boot: &SandboxBoot) -> Result<(), StepFai
     }
     for name in HIDDEN_FILES {
         cover(&mut covers, proc, name, || {
-            mounts::copy(rustix::fs::CWD, "/dev/null", PLAIN_READ_ONLY)
+            mounts::copy(root, "dev/null", PLAIN_READ_ONLY)
         })?;
     }
     for name in HIDDEN_DIRECTORIES {

@@ -1,0 +1,140 @@
+//! Tests of pulling from a registry in this process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::IntoResponse as _;
+
+use super::*;
+
+/// Starts a server on loopback. `location` gives the target of a redirect for each path, or the
+/// answer is 404. Returns the server's address and the number of requests so far.
+async fn server(
+    location: impl Fn(&str) -> Option<String> + Clone + Send + Sync + 'static,
+) -> (String, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&requests);
+    let answer = async move |uri: Uri| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        match location(uri.path()) {
+            Some(to) if to.is_empty() => CONTENT.into_response(),
+            Some(to) => (StatusCode::FOUND, [(header::LOCATION, to)]).into_response(),
+            None => StatusCode::NOT_FOUND.into_response(),
+        }
+    };
+    let router = Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    (address, requests)
+}
+
+const CONTENT: &str = "some content";
+
+fn repository<'a>(http: &'a HttpClients, address: &str) -> Repository<'a> {
+    Repository::new(http, format!("{address}/app:1").parse().unwrap(), None)
+}
+
+fn blob(content: &str) -> Descriptor {
+    let text = format!(
+        r#"{{"digest": "{}", "size": {}}}"#,
+        Digest::of(content.as_bytes()),
+        content.len()
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn a_registry_redirects_to_its_own_part_of_the_network_or_to_the_internet() {
+    let (elsewhere, requests) = server(|_| Some(String::new())).await;
+    let to = format!("http://{elsewhere}/blob");
+    let (address, _) = server(move |_| Some(to.clone())).await;
+    let http = HttpClients::default();
+    let folder = std::env::temp_dir().join(format!("contree-pull-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("blob");
+    // The check takes this registry for one on the internet.
+    let public = repository(&http, &address);
+    public.scope.set(AddressScope::Public).unwrap();
+    let error = public
+        .download(&blob(CONTENT), &path, |_| {})
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&address) && text.contains("leads to 127.0.0.1, which is this machine"),
+        "{text}"
+    );
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+    std::fs::remove_file(&path).unwrap();
+    // This registry is on this machine.
+    let local = repository(&http, &address);
+    local.download(&blob(CONTENT), &path, |_| {}).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), CONTENT);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_private_address_is_refused_before_anybody_connects() {
+    for to in [
+        "https://10.0.0.1/x",
+        "https://[fd00::1]/x",
+        "https://169.254.169.254/x",
+    ] {
+        let (address, requests) = server(move |_| Some(to.to_owned())).await;
+        let http = HttpClients::default();
+        let public = repository(&http, &address);
+        public.scope.set(AddressScope::Public).unwrap();
+        let error = public.find_image().await.unwrap_err();
+        assert!(matches!(error, RegistryError::Protocol { .. }), "{error}");
+        assert!(error.to_string().contains("leads to "), "{error}");
+        // It is no error that a further attempt could avoid.
+        assert_eq!(requests.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_part_that_the_registry_lacks_is_named() {
+    let (address, _) = server(|_| None).await;
+    let http = HttpClients::default();
+    let repository = repository(&http, &address);
+    let part = blob("lost");
+    let path = std::env::temp_dir().join(format!("contree-lost-{}", std::process::id()));
+    let layer = repository.download(&part, &path, |_| {}).await.unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    let config = repository.config(&part).await.unwrap_err();
+    for (error, kind) in [(layer, "layer"), (config, "configuration")] {
+        let text = error.to_string();
+        assert!(text.contains(&format!("{kind} {}", part.digest)), "{text}");
+        assert!(
+            text.contains("incomplete") && !text.contains("there is no"),
+            "{text}"
+        );
+    }
+    let image = repository.find_image().await.unwrap_err().to_string();
+    assert!(
+        image.contains(&format!("there is no {address}/app:1")),
+        "{image}"
+    );
+}
+
+#[tokio::test]
+async fn an_error_of_this_machines_disk_is_not_the_registrys() {
+    let (address, _) = server(|_| Some(String::new())).await;
+    let http = HttpClients::default();
+    let repository = repository(&http, &address);
+    let path = Path::new("/nowhere/blob");
+    let error = repository
+        .download(&blob(CONTENT), path, |_| {})
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, RegistryError::LocalFile { path, .. } if path.starts_with("/nowhere")),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(text.starts_with("cannot write /nowhere/blob: "), "{text}");
+    assert!(!text.contains(&address), "{text}");
+}
