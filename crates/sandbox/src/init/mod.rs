@@ -8,6 +8,7 @@ mod command;
 mod error;
 mod first_stage;
 mod helper;
+mod pause;
 mod pid1;
 mod setup;
 mod watch;

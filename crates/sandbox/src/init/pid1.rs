@@ -14,8 +14,11 @@ use rustix::process::{
 };
 use rustix::thread::UnshareFlags;
 
+use super::pause::PausedProcesses;
 use super::setup::overlay::{self, WritableLayer};
-use super::setup::{capabilities, devices, files, network, procfs, seccomp, side_files};
+use super::setup::{
+    allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files,
+};
 use super::{command, watch};
 use crate::os::error::errno;
 use crate::os::sys;
@@ -99,15 +102,17 @@ fn build(
     rustix::system::sethostname(boot.hostname.as_bytes()).at_step(Step::Hostname)?;
     let listener = network::set_up(boot.network)?;
     lower_limit(Resource::Core, 0).at_step_on(Step::Limits, "RLIMIT_CORE")?;
-    lower_limit(Resource::Nproc, boot.max_processes.into())
-        .at_step_on(Step::Limits, "RLIMIT_NPROC")?;
+    // The allocator of the watcher counts as a process of root.
+    let processes = u64::from(boot.max_processes) + u64::from(watcher.is_some());
+    lower_limit(Resource::Nproc, processes).at_step_on(Step::Limits, "RLIMIT_NPROC")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::Capabilities)?;
-    let notifier = seccomp::install(watcher.is_some()).at_step(Step::Filter)?;
     if let Some(watcher) = watcher {
+        let notifier = allocating_calls::install().at_step(Step::Filter)?;
         watch::ready(watcher.as_fd(), device, notifier)
             .map_err(|error| errno(&error))
             .at_step(Step::Watch)?;
     }
+    seccomp::install().at_step(Step::Filter)?;
     capabilities::confine().at_step(Step::Capabilities)?;
     umask(Mode::WGRP | Mode::WOTH);
     Ok(SetupResult {
@@ -159,6 +164,8 @@ struct Pid1<'a> {
     socket: BorrowedFd<'a>,
     /// The connection to the watcher of the writable layer.
     watcher: Option<OwnedFd>,
+    /// The processes that the watcher has stopped.
+    paused: PausedProcesses,
     child_signals: OwnedFd,
     groups: bool,
     /// The numbers of running commands, by process id.
@@ -174,6 +181,7 @@ impl<'a> Pid1<'a> {
         Ok(Self {
             socket: socket.as_fd(),
             watcher,
+            paused: PausedProcesses::default(),
             child_signals: sys::child_signals()?,
             groups,
             running: HashMap::new(),
@@ -276,12 +284,12 @@ impl<'a> Pid1<'a> {
     fn handle_watcher_message(&mut self) {
         let Some(watcher) = &self.watcher else { return };
         match wire::receive::<WatcherMessage>(watcher, None) {
-            Ok((WatcherMessage::Stop, _)) => {
-                let _ = sys::kill(-1, libc::SIGSTOP);
-                let _ = wire::send(watcher, &WatcherMessage::Stopped, &[]);
+            Ok((WatcherMessage::Stop { request }, _)) => {
+                self.paused = PausedProcesses::pause();
+                let _ = wire::send(watcher, &WatcherMessage::Stopped { request }, &[]);
             }
             Ok((WatcherMessage::Continue, _)) => {
-                let _ = sys::kill(-1, libc::SIGCONT);
+                std::mem::take(&mut self.paused).resume();
             }
             Ok(_) => {}
             // The watcher's death ends pid 1 too.

@@ -5,8 +5,10 @@
 mod programs;
 mod support;
 
+mod bound;
 mod changes;
 mod commands;
+mod disk;
 mod faults;
 mod files;
 mod init;
