@@ -158,6 +158,16 @@ impl ImportContext<'_> {
         if packed > limit {
             return Err(FetchError::TooLarge { packed, limit });
         }
+        let spare = self.engine.store.spare_bytes().map_err(ApiError::from)?;
+        let downloaded = total(
+            missing
+                .iter()
+                .filter_map(remote)
+                .map(|descriptor| descriptor.size),
+        );
+        if downloaded > spare {
+            return Err(FetchError::DiskNearlyFull { downloaded, spare });
+        }
         let downloads = self.download(image_source, missing, scratch);
         let mut key = plan.key.clone();
         for (layer, download) in missing.iter().zip(downloads) {
@@ -235,7 +245,7 @@ impl ImportContext<'_> {
                 found.push(PreparedLayer {
                     id,
                     chain,
-                    unpacked_bytes: None,
+                    unpacked: None,
                 });
             }
             let held = match found.last() {
