@@ -35,7 +35,7 @@ pub struct LocalConfig {
     pub local_imports: bool,
     /// The most bytes of an imported image's unpacked files.
     pub import_bytes: u64,
-    /// The most entries of an imported layer.
+    /// The most entries of an imported image, of all layers that the import unpacks together.
     pub import_entries: u64,
     /// The most commands that may wait; a further request gets 429. The number is lower where the
     /// system allows too few open files.

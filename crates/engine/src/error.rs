@@ -215,7 +215,8 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     }
 
-    /// Returns whether a sandbox was ended because its layer had become too large.
+    /// Returns whether a sandbox was ended because of what it wrote, or because the disk is nearly
+    /// full.
     pub(super) fn is_too_large(&self) -> bool {
         self.status == StatusCode::INSUFFICIENT_STORAGE
     }
@@ -261,14 +262,17 @@ impl From<contree_sandbox::Error> for ApiError {
     /// Gives these statuses:
     ///
     /// - 403 for something that this machine cannot do, because clients do not repeat a 403;
-    /// - 507 for a layer that is too large;
+    /// - 507 for a layer that is too large, and for a disk that is nearly full;
     /// - 500 for any other error.
     fn from(error: contree_sandbox::Error) -> Self {
         match error {
             contree_sandbox::Error::Unavailable(_) => {
                 Self::new(StatusCode::FORBIDDEN, error.to_string())
             }
-            contree_sandbox::Error::LayerTooLarge { .. } => {
+            contree_sandbox::Error::LayerTooLarge { .. }
+            | contree_sandbox::Error::LayerTooManyFiles { .. }
+            | contree_sandbox::Error::LayerNotMeasurable { .. }
+            | contree_sandbox::Error::DiskNearlyFull { .. } => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
             }
             other => Self::internal(other.to_string()),

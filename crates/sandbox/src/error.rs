@@ -74,11 +74,49 @@ pub enum Error {
          write less, or allow more"
     )]
     LayerTooLarge {
-        /// The size of the layer when the watcher noticed the excess. If a single call would have
-        /// allocated too much, the size that the layer would have reached.
+        /// The size of the layer when the watcher noticed the excess.
         bytes: u64,
         /// The limit in bytes.
         limit: u64,
+    },
+    /// The sandbox made more files than its limit and was killed.
+    #[error(
+        "the writable layer reached {files} files and directories, more than the {limit} that max_layer_bytes ({max_layer_bytes}) allows \
+         (one for each 16 KiB, and at least 10000), so the sandbox was ended and nothing is kept: make fewer files, or allow more bytes"
+    )]
+    LayerTooManyFiles {
+        /// The number of files, directories and links when the watcher noticed the excess.
+        files: u64,
+        /// The most that are allowed.
+        limit: u64,
+        /// The limit in bytes, from which the other follows.
+        max_layer_bytes: u64,
+    },
+    /// The sandbox hid what it wrote and was killed.
+    #[error(
+        "the writable layer may have grown to {bytes} bytes or {files} files beyond what max_layer_bytes ({limit}) allows, and it cannot be measured: \
+         its directories never stop changing, or it holds files without names in unix sockets; the sandbox was ended and nothing is kept"
+    )]
+    LayerNotMeasurable {
+        /// The most bytes that the layer can have.
+        bytes: u64,
+        /// The most files that the layer can have.
+        files: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The file system of the store is nearly full, and the sandbox was killed.
+    #[error(
+        "the data directory's file system has {free} {unit} left, and a sandbox that writes ends below {floor}, \
+         so the sandbox was ended and nothing is kept: free space on that file system"
+    )]
+    DiskNearlyFull {
+        /// The free bytes or inodes.
+        free: u64,
+        /// The number below which the sandbox ends.
+        floor: u64,
+        /// The unit of both numbers: `bytes` or `inodes`.
+        unit: &'static str,
     },
     /// The sandbox ended by itself or was killed.
     #[error("the sandbox is gone")]

@@ -15,6 +15,8 @@ use crate::ids::IdMap;
 use crate::launch::classify::explain;
 use crate::launch::handshake::{InitProcess, pick_map, remove_inside};
 use crate::options::StoreOptions;
+use crate::os::error::CallContext;
+use crate::os::free_space::FileSystemSpace;
 use crate::protocol::boot::{Boot, SquashBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::spec::LayerId;
@@ -63,6 +65,17 @@ impl LayerStore {
     /// The ids of this machine to which ids inside sandboxes are mapped.
     pub fn id_map(&self) -> &IdMap {
         self.layout.id_map()
+    }
+
+    /// The bytes that may still be written to the store's file system. Sandboxes and imports leave
+    /// some space free for other programs.
+    ///
+    /// # Errors
+    /// When the file system does not answer.
+    pub fn spare_bytes(&self) -> Result<u64, Error> {
+        let space = FileSystemSpace::read(self.layout.directory())
+            .context_path("read the free space of", self.root())?;
+        Ok(space.bytes().above_floor())
     }
 
     /// Flushes everything that was committed to the disk (syncfs).

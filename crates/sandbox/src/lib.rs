@@ -66,6 +66,7 @@ pub mod host_root;
 mod ids;
 mod init;
 mod launch;
+mod layer_error;
 mod layers;
 mod options;
 mod os;

@@ -6,7 +6,7 @@ use chrono::Utc;
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use super::prepared::{PreparedImage, PreparedLayer};
+use super::prepared::{PreparedImage, PreparedLayer, UnpackedSize};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
@@ -82,9 +82,9 @@ fn make_image(
     for layer in prepared {
         let chain = layer.chain.to_string();
         let existing = layers::by_chain(t, &chain)?;
-        top = match (existing, layer.unpacked_bytes) {
+        top = match (existing, layer.unpacked) {
             (Some(id), _) => Some(id),
-            (None, Some(bytes)) => {
+            (None, Some(UnpackedSize { bytes, .. })) => {
                 layers::mark_imported_ready(t, layer.id, top, bytes, &chain)?;
                 Some(layer.id)
             }

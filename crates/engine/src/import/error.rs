@@ -59,6 +59,13 @@ pub(super) enum FetchError {
         format_size(*limit)
     )]
     TooLarge { packed: u64, limit: u64 },
+    /// The disk has no room for the compressed layers.
+    #[error(
+        "its layers have {} to download, and the data directory's file system has room for {} (imports leave some space free): free space there",
+        format_size(*downloaded),
+        format_size(*spare)
+    )]
+    DiskNearlyFull { downloaded: u64, spare: u64 },
     /// The engine's database cannot be read or changed.
     #[error(transparent)]
     Engine(#[from] ApiError),

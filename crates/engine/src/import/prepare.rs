@@ -159,6 +159,16 @@ impl ImportContext<'_> {
         if packed > limit {
             return Err(FetchError::TooLarge { packed, limit });
         }
+        let spare = self.engine.store.spare_bytes().map_err(ApiError::from)?;
+        let downloaded = total(
+            missing
+                .iter()
+                .filter_map(remote)
+                .map(|descriptor| descriptor.size),
+        );
+        if downloaded > spare {
+            return Err(FetchError::DiskNearlyFull { downloaded, spare });
+        }
         let downloads = self.download(image_source, missing, scratch);
         // Layers in a file that is itself compressed count as no more than this file.
         let packed = plan.source_bytes.map_or(packed, |bytes| packed.min(bytes));
@@ -239,7 +249,7 @@ impl ImportContext<'_> {
                 found.push(PreparedLayer {
                     id,
                     chain,
-                    unpacked_bytes: None,
+                    unpacked: None,
                 });
             }
             let held = match found.last() {

@@ -29,11 +29,20 @@ impl PreparedImage {
     }
 }
 
+/// The size of what an import has unpacked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnpackedSize {
+    /// Bytes on disk.
+    pub(super) bytes: u64,
+    /// Members of the archive and the directories that it implies.
+    pub(super) entries: u64,
+}
+
 /// A layer of an image that is being imported.
 #[derive(Clone, Debug)]
 pub(super) struct PreparedLayer {
     pub(super) id: u64,
     pub(super) chain: Digest,
-    /// Bytes on disk, if this import unpacked it.
-    pub(super) unpacked_bytes: Option<u64>,
+    /// The size of the layer, if this import unpacked it.
+    pub(super) unpacked: Option<UnpackedSize>,
 }

@@ -10,7 +10,7 @@ use super::archive_size::ArchiveSize;
 use super::context::ImportContext;
 use super::error::UnpackError;
 use super::plan::{ArchiveLocation, LayerPlan};
-use super::prepared::PreparedLayer;
+use super::prepared::{PreparedLayer, UnpackedSize};
 use super::verify::{VerifiedArchive, VerifyError, copy_verified};
 use crate::blocking::blocking;
 use crate::engine::Engine;
@@ -31,12 +31,15 @@ impl ImportContext<'_> {
         let (layer, location) = (layer.clone(), location.clone());
         let mut counted = size.clone();
         let parent = below.last().map(|layer| layer.id);
-        let used_bytes: u64 = below.iter().filter_map(|layer| layer.unpacked_bytes).sum();
+        let unpacked = || below.iter().filter_map(|layer| layer.unpacked);
+        let used_bytes: u64 = unpacked().map(|size| size.bytes).sum();
+        let used_entries: u64 = unpacked().map(|size| size.entries).sum();
         let work = self
             .tasks
             .spawn_blocking(move || -> Result<_, UnpackError> {
                 let mut limits = engine.imports.limits;
                 limits.bytes = limits.bytes.saturating_sub(used_bytes);
+                limits.entries = limits.entries.saturating_sub(used_entries);
                 let lowers = match parent {
                     None => Vec::new(),
                     Some(top) => engine
@@ -81,7 +84,10 @@ impl ImportContext<'_> {
                 let prepared = PreparedLayer {
                     id,
                     chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
-                    unpacked_bytes: Some(unpacked.bytes),
+                    unpacked: Some(UnpackedSize {
+                        bytes: unpacked.bytes,
+                        entries: unpacked.counted_entries(),
+                    }),
                 };
                 Ok((prepared, verified, unpacked, counted))
             });

@@ -20,7 +20,7 @@ pub(crate) enum RunEnding {
     Cancelled,
     /// The engine is stopping.
     EngineStopped,
-    /// The command wrote more than `max_layer_bytes`.
+    /// The command wrote more than `max_layer_bytes` allows, or the disk is nearly full.
     TooLarge(ApiError),
     /// The sandbox ended unexpectedly, and the main process with it.
     SandboxLost,

@@ -479,6 +479,39 @@ async fn two_imports_of_one_image_make_one() {
 }
 
 #[tokio::test]
+async fn the_entries_of_all_layers_count_together() {
+    let local = TestEngine::changed(|config| config.import_entries = 500).await;
+    let registry = Registry::start(Authentication::Open).await;
+    let layer = |from: usize, to: usize| {
+        let files = (from..to).fold(Layer::new(), |layer, n| layer.file(&n.to_string(), ""));
+        (files.bytes(), Packing::Gzip)
+    };
+    registry.push("fits", &Image::new(&[layer(0, 300), layer(300, 500)], &[]));
+    let done = local.import(&registry.url("fits")).await;
+    assert_eq!(done.status, "SUCCESS", "{}", done.error);
+    registry.push("many", &Image::new(&[layer(1, 301), layer(301, 502)], &[]));
+    let done = local.import(&registry.url("many")).await;
+    assert_eq!(done.status, "FAILED");
+    assert!(
+        done.error.contains("more than 200 members"),
+        "{}",
+        done.error
+    );
+    // Directories that only the paths of members name are made too.
+    let deep = (0..30).fold(Layer::new(), |layer, n| {
+        layer.file(&format!("{n}/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/file"), "")
+    });
+    registry.push("deep", &Image::new(&[(deep.bytes(), Packing::Gzip)], &[]));
+    let done = local.import(&registry.url("deep")).await;
+    assert_eq!(done.status, "FAILED");
+    assert!(
+        done.error.contains("more than 500 members"),
+        "{}",
+        done.error
+    );
+}
+
+#[tokio::test]
 async fn malicious_layers_fail_and_leave_nothing() {
     let local = TestEngine::changed(|config| {
         config.import_entries = 500;

@@ -59,6 +59,22 @@ async fn a_run_that_exceeds_its_layer_limit_fails_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_run_with_too_many_files_fails_and_names_the_limit() {
+    let local = TestEngine::shared().await;
+    let limits = json!({"disposable": false, "resources_limits": {"max_layer_bytes": 16 << 20}});
+    let script = "mkdir /many; cd /many; seq 40000 | xargs touch; sleep 60";
+    let done = local.run(script, limits).await;
+    assert_eq!(done.status, "FAILED", "{done:?}");
+    assert_eq!(done.result, None);
+    for part in [
+        "files and directories",
+        "the 10000 that max_layer_bytes (16777216)",
+    ] {
+        assert!(done.error.contains(part), "{}", done.error);
+    }
+}
+
+#[tokio::test]
 async fn a_run_within_its_layer_limit_is_committed() {
     let local = TestEngine::shared().await;
     let limits = json!({"disposable": false, "resources_limits": {"max_layer_bytes": 1000}});

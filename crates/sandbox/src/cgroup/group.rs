@@ -19,9 +19,6 @@ const MAX_REMOVE_ATTEMPTS: u32 = 500;
 /// The pause between attempts.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
 
-/// The processes in the group that do not count as inside: the first stage.
-const ENGINE_PROCESSES: u32 = 1;
-
 /// The error of a requested limit that cannot be enforced.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LimitsError {
@@ -57,12 +54,13 @@ pub(crate) struct SandboxGroup {
 
 impl SandboxGroup {
     /// Makes the group of a sandbox with every available controller. It fails if a limit of
-    /// `limits` cannot be set.
+    /// `limits` cannot be set. The `engine_processes` in the group do not count as inside.
     pub(crate) fn make(
         store: &Path,
         run: &str,
         limits: &Limits,
         max_processes: u32,
+        engine_processes: u32,
     ) -> Result<Self, LimitsError> {
         let groups = ControlGroups::get();
         if let Some(why) = groups.refusal(limits) {
@@ -97,7 +95,7 @@ impl SandboxGroup {
                     Ok(())
                 }),
                 Controller::Pids => Some(group.join(parent, &name).and_then(|directory| {
-                    let max = processes.saturating_add(ENGINE_PROCESSES).to_string();
+                    let max = processes.saturating_add(engine_processes).to_string();
                     set(&directory, "pids.max", &max)
                 })),
                 // Without a quota a group has no benefit, and it would cost time.

@@ -22,7 +22,7 @@ use super::pid1::{self, PassedFiles};
 use super::setup::{devices, upper};
 use super::watch;
 use crate::os::sys::{self, Fork};
-use crate::os::tree;
+use crate::os::tree::{self, DiskUse};
 use crate::protocol::boot::{Boot, ChargedUser, SandboxBoot};
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, RequestAfterPid1};
@@ -169,8 +169,14 @@ fn run_sandbox(
     limits: &CommandLimits,
 ) -> Result<(), InitError> {
     upper::prepare(boot)?;
+    // Before the pid namespace, so that this process is outside.
+    let allocator = boot
+        .max_layer_bytes
+        .map(|limit| Ok::<_, Errno>((limit, watch::Allocator::start()?)))
+        .transpose()
+        .at_step(Step::Fork)?;
     sys::unshare(UnshareFlags::NEWPID).at_step(Step::PidNamespace)?;
-    let oversize = match boot.max_layer_bytes {
+    let excess = match allocator {
         None => {
             let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => pid1::main(socket, store, boot, None, files, limits),
@@ -180,7 +186,7 @@ fn run_sandbox(
             let _ = sys::wait(pid, true);
             None
         }
-        Some(limit) => {
+        Some((limit, allocator)) => {
             let (ours, theirs) = socketpair(
                 AddressFamily::UNIX,
                 SocketType::SEQPACKET,
@@ -191,30 +197,28 @@ fn run_sandbox(
             let pid = match sys::fork().at_step(Step::Fork)? {
                 Fork::Child => {
                     drop(ours);
+                    allocator.disown();
                     pid1::main(socket, store, boot, Some(theirs), files, limits)
                 }
                 Fork::Parent(pid) => pid,
             };
             drop((theirs, files));
-            match watch::watch_until_end(pid, &store, &boot.run, limit, &ours) {
-                Ok(oversize) => oversize,
-                Err(error) => {
-                    // A sandbox that cannot be watched is killed.
-                    let _ = sys::kill(pid, libc::SIGKILL);
-                    let _ = sys::wait(pid, true);
-                    Err(error).at_step(Step::Watch)?
-                }
-            }
+            watch::watch_until_end(pid, &store, &boot.run, limit, &ours, allocator)
+                .at_step(Step::Watch)?
         }
     };
-    wire::send(socket, &Reply::TreeGone { oversize }, &[])?;
+    wire::send(socket, &Reply::TreeGone { excess }, &[])?;
     loop {
         // Requests for pid 1 that came too late are ignored.
         if let (RequestAfterPid1::FirstStage(FirstStageRequest::Inspect), _) =
             wire::receive(socket, None)?
         {
             let reply = match changed::inspect(&store, boot) {
-                Ok((reason, bytes)) => Reply::Inspected { reason, bytes },
+                Ok((reason, DiskUse { bytes, inodes })) => Reply::Inspected {
+                    reason,
+                    bytes,
+                    files: inodes,
+                },
                 Err(error) => Reply::Failed(StepFailure {
                     step: Step::Inspect,
                     subject: None,

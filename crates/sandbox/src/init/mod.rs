@@ -10,6 +10,7 @@ mod first_stage;
 mod helper;
 mod inner_namespace;
 mod limits;
+mod pause;
 mod pid1;
 mod setup;
 mod watch;

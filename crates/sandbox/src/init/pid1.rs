@@ -16,8 +16,11 @@ use rustix::thread::UnshareFlags;
 
 use super::error::InitError;
 use super::limits::{self, CommandLimits};
+use super::pause::PausedProcesses;
 use super::setup::overlay::{self, WritableLayer};
-use super::setup::{capabilities, devices, files, network, procfs, seccomp, side_files};
+use super::setup::{
+    allocating_calls, capabilities, devices, files, network, procfs, seccomp, side_files,
+};
 use super::{command, watch};
 use crate::os::sys;
 use crate::os::usage::Usage;
@@ -117,16 +120,18 @@ fn build(
     rustix::system::sethostname(boot.hostname.as_bytes()).at_step(Step::Hostname)?;
     let listener = network::set_up(boot.network)?;
     limits::lower(Resource::Core, 0).at_step_on(Step::Limits, "RLIMIT_CORE")?;
-    limits::lower(Resource::Nproc, boot.max_processes.into())
-        .at_step_on(Step::Limits, "RLIMIT_NPROC")?;
+    // The allocator of the watcher counts as a process of root.
+    let processes = u64::from(boot.max_processes) + u64::from(watcher.is_some());
+    limits::lower(Resource::Nproc, processes).at_step_on(Step::Limits, "RLIMIT_NPROC")?;
     for &(resource, name, value) in &limits.shares {
         limits::lower(resource, value).at_step_on(Step::Limits, name)?;
     }
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at_step(Step::Capabilities)?;
-    let notifier = seccomp::install(watcher.is_some()).at_step(Step::Filter)?;
     if let Some(watcher) = watcher {
+        let notifier = allocating_calls::install().at_step(Step::Filter)?;
         watch::ready(watcher.as_fd(), device, notifier).at_step(Step::Watch)?;
     }
+    seccomp::install().at_step(Step::Filter)?;
     capabilities::confine().at_step(Step::Capabilities)?;
     umask(Mode::WGRP | Mode::WOTH);
     Ok(SetupResult {
@@ -163,6 +168,8 @@ struct Pid1<'a> {
     socket: BorrowedFd<'a>,
     /// The connection to the watcher of the writable layer.
     watcher: Option<OwnedFd>,
+    /// The processes that the watcher has stopped.
+    paused: PausedProcesses,
     child_signals: OwnedFd,
     groups: bool,
     /// The most open descriptors of a command.
@@ -185,6 +192,7 @@ impl<'a> Pid1<'a> {
         Ok(Self {
             socket: socket.as_fd(),
             watcher,
+            paused: PausedProcesses::default(),
             child_signals: sys::child_signals()?,
             groups,
             descriptors,
@@ -295,12 +303,12 @@ impl<'a> Pid1<'a> {
     fn handle_watcher_message(&mut self) {
         let Some(watcher) = &self.watcher else { return };
         match wire::receive::<WatcherMessage>(watcher, None) {
-            Ok((WatcherMessage::Stop, _)) => {
-                let _ = sys::kill(-1, libc::SIGSTOP);
-                let _ = wire::send(watcher, &WatcherMessage::Stopped, &[]);
+            Ok((WatcherMessage::Stop { request }, _)) => {
+                self.paused = PausedProcesses::pause();
+                let _ = wire::send(watcher, &WatcherMessage::Stopped { request }, &[]);
             }
             Ok((WatcherMessage::Continue, _)) => {
-                let _ = sys::kill(-1, libc::SIGCONT);
+                std::mem::take(&mut self.paused).resume();
             }
             Ok(_) => {}
             // The watcher's death ends pid 1 too.

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::ids::IdMap;
 use crate::ids::record::RecordError;
 use crate::ids::write::MapError;
+use crate::layer_error::layer_error;
 use crate::options::StoreOptions;
 use crate::os::error::CallContext;
 use crate::os::poll::wait_readable;
@@ -121,7 +122,7 @@ impl InitProcess {
             // Files placed before the start count towards the limit too.
             (
                 Reply::TreeGone {
-                    oversize: Some(bytes),
+                    excess: Some(excess),
                 },
                 _,
             ) => {
@@ -129,8 +130,10 @@ impl InitProcess {
                     Boot::Sandbox(sandbox) => sandbox.max_layer_bytes,
                     _ => None,
                 };
-                let limit = limit.unwrap_or(bytes);
-                Err(StartError::Other(Error::LayerTooLarge { bytes, limit }))
+                Err(StartError::Other(layer_error(
+                    excess,
+                    limit.unwrap_or_default(),
+                )))
             }
             (reply, _) => Err(start_error(reply)),
         }

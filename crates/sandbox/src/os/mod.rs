@@ -1,9 +1,13 @@
 //! Wrappers of kernel interfaces. They know nothing of sandboxes.
 
 pub(crate) mod error;
+pub(crate) mod extents;
+pub(crate) mod free_space;
 pub(crate) mod limits;
+pub(crate) mod notifier;
 pub(crate) mod poll;
 pub(crate) mod programs;
+pub(crate) mod scheduling;
 pub(crate) mod sys;
 pub(crate) mod tree;
 pub(crate) mod usage;

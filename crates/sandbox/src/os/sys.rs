@@ -13,7 +13,7 @@ use rustix::thread::UnshareFlags;
 
 use super::usage::Usage;
 
-fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
+pub(super) fn check(result: libc::c_long) -> Result<libc::c_long, Errno> {
     if result < 0 {
         Err(last_errno())
     } else {
@@ -307,66 +307,6 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<(), Errno>
         )
     })
     .map(drop)
-}
-
-/// Installs a system call filter and returns its notification descriptor. The supervisor answers
-/// calls through it for which the filter returns `SECCOMP_RET_USER_NOTIF`.
-pub(crate) fn install_notifying_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
-    let filter = libc::sock_fprog {
-        len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
-        filter: program.as_ptr().cast_mut(),
-    };
-    // SAFETY: the program is alive during the call, which copies it. The returned descriptor has no
-    // other owner.
-    unsafe {
-        let fd = check(libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            &raw const filter,
-        ))?;
-        Ok(OwnedFd::from_raw_fd(fd as RawFd))
-    }
-}
-
-/// A system call that waits for the supervisor's answer.
-pub(crate) struct PendingCall {
-    id: u64,
-    pub pid: u32,
-    pub arguments: [u64; 6],
-}
-
-/// Receives the next waiting call. Returns `None` if its process has ended.
-pub(crate) fn receive_call(listener: &OwnedFd) -> Result<Option<PendingCall>, Errno> {
-    // SAFETY: plain data, which the kernel wants to be zero.
-    let mut call: libc::seccomp_notif = unsafe { zeroed() };
-    let request = libc::SECCOMP_IOCTL_NOTIF_RECV;
-    // SAFETY: the structure is alive and of the type that this ioctl fills.
-    let result = unsafe { libc::ioctl(listener.as_raw_fd(), request as _, &raw mut call) };
-    match check(result.into()) {
-        Ok(_) => Ok(Some(PendingCall {
-            id: call.id,
-            pid: call.pid,
-            arguments: call.data.args,
-        })),
-        Err(Errno::NOENT | Errno::INTR) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Lets a waiting call continue in the kernel. Its arguments are numbers, which cannot change after
-/// they were checked.
-pub(crate) fn continue_call(listener: &OwnedFd, call: &PendingCall) {
-    let answer = libc::seccomp_notif_resp {
-        id: call.id,
-        val: 0,
-        error: 0,
-        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
-    };
-    let request = libc::SECCOMP_IOCTL_NOTIF_SEND;
-    // SAFETY: the structure is alive and of the type that this ioctl reads. A process that has
-    // ended needs no answer.
-    unsafe { libc::ioctl(listener.as_raw_fd(), request as _, &raw const answer) };
 }
 
 /// Brings the loopback interface of this network namespace up.

@@ -152,19 +152,36 @@ pub(crate) fn walk<T>(
     }
 }
 
-/// The disk space of a directory's content in bytes. A file with several names counts once.
-pub(crate) fn disk_space(root: &OwnedFd) -> io::Result<u64> {
+/// The disk space and inodes of a directory's content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct DiskUse {
+    pub bytes: u64,
+    pub inodes: u64,
+}
+
+/// Measures a directory's content. A file with several names counts once.
+pub(crate) fn disk_use(root: &OwnedFd) -> io::Result<DiskUse> {
+    Ok(disk_use_while(root, || true)?.unwrap_or_default())
+}
+
+/// Measures a directory's content, and calls `proceed` at every entry. If that returns false, the
+/// result is `None`.
+pub(crate) fn disk_use_while(
+    root: &OwnedFd,
+    mut proceed: impl FnMut() -> bool,
+) -> io::Result<Option<DiskUse>> {
     let blocks = |stat: &Stat| u64::try_from(stat.st_blocks).unwrap_or_default() * 512;
-    let mut bytes = 0;
+    let mut found = DiskUse::default();
     let mut linked = HashSet::new();
-    walk(root.as_fd(), |_, _, _, stat| {
+    let stopped = walk(root.as_fd(), |_, _, _, stat| {
         let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         if is_directory || stat.st_nlink <= 1 || linked.insert(stat.st_ino) {
-            bytes += blocks(stat);
+            found.bytes += blocks(stat);
+            found.inodes += 1;
         }
-        Ok(None::<()>)
+        Ok((!proceed()).then_some(()))
     })?;
-    Ok(bytes)
+    Ok(stopped.is_none().then_some(found))
 }
 
 fn push_name(path: &mut Vec<u8>, name: &CStr) {
@@ -222,6 +239,26 @@ mod tests {
         remove(open(path).as_fd(), c"missing").unwrap();
         assert!(!path.join("a").exists());
         assert!(path.join("kept/file").exists());
+    }
+
+    #[test]
+    fn inodes_and_blocks_are_counted_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::fs::create_dir(path.join("a")).unwrap();
+        std::fs::write(path.join("a/file"), vec![1; 100_000]).unwrap();
+        for name in ["one", "two"] {
+            std::fs::hard_link(path.join("a/file"), path.join(name)).unwrap();
+        }
+        let found = disk_use(&open(path)).unwrap();
+        assert_eq!(found.inodes, 2);
+        assert!((100_000..200_000).contains(&found.bytes), "{found:?}");
+        let mut entries = 0;
+        let stopped = disk_use_while(&open(path), || {
+            entries += 1;
+            entries < 2
+        });
+        assert_eq!(stopped.unwrap(), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod boot;
 pub(crate) mod entry;
+pub(crate) mod layer_limit;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod spec;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::{Entry, WalkEntry};
+use super::layer_limit::LayerExcess;
 use super::spec::Exit;
 use super::step_failure::StepFailure;
 use super::unpack::UnpackReport;
@@ -36,11 +37,15 @@ pub(crate) enum Reply {
     Finished { usage: Usage },
     /// From the first stage: pid 1, and with it the process tree and its mounts, is gone.
     TreeGone {
-        /// The size of the writable layer, if the sandbox was killed for exceeding its limit.
-        oversize: Option<u64>,
+        /// The reason, if the watcher of the writable layer killed the sandbox.
+        excess: Option<LayerExcess>,
     },
     /// The result of comparing the upper directory with the image.
-    Inspected { reason: Option<String>, bytes: u64 },
+    Inspected {
+        reason: Option<String>,
+        bytes: u64,
+        files: u64,
+    },
     /// The layers are merged.
     Squashed,
     /// The archive is unpacked.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Limits for unpacking an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnpackLimits {
-    /// The most members of the archive.
+    /// The most members of the archive, with the directories that it implies.
     pub entries: u64,
     /// The most bytes of all files together, including holes.
     pub bytes: u64,
@@ -25,4 +25,14 @@ pub struct UnpackReport {
     pub all_root: u64,
     /// The number of files whose owner is outside the store's ids. They belong to nobody (65534).
     pub unknown_owners: u64,
+    /// The number of directories that are not members, but have members inside.
+    pub implied_directories: u64,
+}
+
+impl UnpackReport {
+    /// The number that counts towards [`UnpackLimits::entries`].
+    #[must_use]
+    pub fn counted_entries(&self) -> u64 {
+        self.entries.saturating_add(self.implied_directories)
+    }
 }

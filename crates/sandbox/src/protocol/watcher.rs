@@ -9,9 +9,9 @@ pub(crate) enum WatcherMessage {
     /// descriptor for fallocate comes with the message, if there is one.
     Ready { device: u64 },
     /// To pid 1: stop all processes and confirm it.
-    Stop,
-    /// From pid 1: all processes are stopped.
-    Stopped,
+    Stop { request: u32 },
+    /// From pid 1: all processes are stopped, as the request with this number asked.
+    Stopped { request: u32 },
     /// To pid 1: let the processes continue.
     Continue,
 }

@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::launch::classify::plain_error;
 use crate::launch::handshake::InitProcess;
+use crate::layer_error::layer_error;
 use crate::os::usage::Usage;
+use crate::protocol::layer_limit::LayerExcess;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::Pid1Request;
 use crate::protocol::spec::Exit;
@@ -40,8 +42,8 @@ struct ConnectionState {
     /// The resources that the process tree used, once pid 1 has ended it normally.
     usage: Option<Usage>,
     tree_gone: bool,
-    /// The size of the layer, if the sandbox was killed for exceeding its limit.
-    oversize: Option<u64>,
+    /// The reason, if the watcher of the writable layer killed the sandbox.
+    excess: Option<LayerExcess>,
     /// The first failure that ended the sandbox, if the init reported one.
     failure: Option<StepFailure>,
     closed: bool,
@@ -112,13 +114,14 @@ impl Connection {
     /// The resources that the sandbox used, once it has ended normally.
     ///
     /// # Errors
-    /// - [`Error::LayerTooLarge`] if it was killed for exceeding `max_layer_bytes`.
+    /// - The errors of [`LayerExcess`] if it was killed for exceeding `max_layer_bytes` or for a full
+    ///   disk.
     /// - [`Error::Setup`] if the init reported a failure.
     /// - [`Error::Gone`] if it died otherwise.
     pub(super) fn result(&self, max_layer_bytes: Option<u64>) -> Result<Usage, Error> {
         let mut state = self.state();
-        if let (Some(bytes), Some(limit)) = (state.oversize, max_layer_bytes) {
-            return Err(Error::LayerTooLarge { bytes, limit });
+        if let (Some(excess), Some(limit)) = (state.excess, max_layer_bytes) {
+            return Err(layer_error(excess, limit));
         }
         match state.usage.take() {
             Some(usage) if state.tree_gone => Ok(usage),
@@ -168,9 +171,9 @@ impl Connection {
                 state.failure.get_or_insert(failure);
                 return true;
             }
-            Reply::TreeGone { oversize } => {
+            Reply::TreeGone { excess } => {
                 state.tree_gone = true;
-                state.oversize = oversize;
+                state.excess = excess;
                 return false;
             }
             _ => return false,

@@ -17,9 +17,11 @@ use crate::cgroup::group::{ReachedMemoryLimit, SandboxGroup};
 use crate::error::Error;
 use crate::launch::classify::explain;
 use crate::launch::handshake::{InitProcess, SetupResult};
+use crate::layer_error::layer_error;
 use crate::layers::LayerStore;
 use crate::os::error::CallContext;
 use crate::protocol::boot::{Boot, SandboxBoot, SideFileBoot};
+use crate::protocol::layer_limit::LayerExcess;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{FirstStageRequest, Pid1Request};
 use crate::protocol::spec::{Command, Limits, Network, Process, SandboxOutcome, SandboxSpec};
@@ -56,7 +58,9 @@ impl Sandbox {
     /// # Errors
     /// - [`Error::Unavailable`] if this machine cannot run sandboxes.
     /// - [`Error::Placement`] if a file or directory cannot be put in place.
-    /// - [`Error::LayerTooLarge`] if those files exceed the limit of the writable layer.
+    /// - [`Error::LayerTooLarge`] or [`Error::LayerTooManyFiles`] if those files exceed the limit
+    ///   of the writable layer.
+    /// - [`Error::DiskNearlyFull`] if they leave too little free space.
     pub fn start(store: &LayerStore, run: &RunDir, spec: &SandboxSpec) -> Result<Self, Error> {
         check_spec(store.layout(), spec)?;
         Self::boot(store, run, spec, store.lowers(&spec.layers)?)
@@ -71,9 +75,16 @@ impl Sandbox {
     ) -> Result<Self, Error> {
         let user_namespace = std::fs::read_link("/proc/self/ns/user")
             .context("read the link of the engine's user namespace")?;
-        let mut group =
-            SandboxGroup::make(store.root(), run.name(), &spec.limits, spec.max_processes)
-                .map_err(|error| Error::Invalid(error.to_string()))?;
+        // The first stage and, with a limit of the layer, its allocator.
+        let engine_processes = 1 + u32::from(spec.max_layer_bytes.is_some());
+        let mut group = SandboxGroup::make(
+            store.root(),
+            run.name(),
+            &spec.limits,
+            spec.max_processes,
+            engine_processes,
+        )
+        .map_err(|error| Error::Invalid(error.to_string()))?;
         let join_files = group.take_join_files();
         let probe_upper = !store.layout().is_upper_probed();
         let boot = Boot::Sandbox(Box::new(SandboxBoot {
@@ -250,7 +261,9 @@ impl Sandbox {
     /// upper directory is compared with the image.
     ///
     /// # Errors
-    /// - [`Error::LayerTooLarge`] if the sandbox exceeded the limit of its writable layer.
+    /// - [`Error::LayerTooLarge`], [`Error::LayerTooManyFiles`] or [`Error::LayerNotMeasurable`] if
+    ///   the sandbox exceeded the limit of its writable layer.
+    /// - [`Error::DiskNearlyFull`] if it was ended to leave free space.
     /// - [`Error::Gone`] if it had died before.
     /// - [`Error::TimedOut`] if it does not end in time; it is then killed.
     pub fn finish(self, inspect: bool) -> Result<SandboxOutcome, Error> {
@@ -270,24 +283,31 @@ impl Sandbox {
             ..SandboxOutcome::default()
         };
         if inspect {
-            let (reason, bytes) = self.inspect()?;
+            let (reason, bytes, files) = self.inspect()?;
             outcome.changed = Some(reason.is_some());
             outcome.reason = reason;
             outcome.upper_bytes = bytes;
             if let Some(limit) = self.max_layer_bytes
-                && bytes > limit
+                && let Some(excess) = LayerExcess::of(bytes, files, limit)
             {
-                return Err(Error::LayerTooLarge { bytes, limit });
+                return Err(layer_error(excess, limit));
             }
         }
         Ok(outcome)
     }
 
-    fn inspect(&self) -> Result<(Option<String>, u64), Error> {
+    fn inspect(&self) -> Result<(Option<String>, u64, u64), Error> {
         let init = self.connection.init();
         wire::send(init.socket(), &FirstStageRequest::Inspect, &[])?;
         match init.receive(Instant::now() + INSPECT_TIMEOUT) {
-            Ok((Reply::Inspected { reason, bytes }, _)) => Ok((reason, bytes)),
+            Ok((
+                Reply::Inspected {
+                    reason,
+                    bytes,
+                    files,
+                },
+                _,
+            )) => Ok((reason, bytes, files)),
             Ok((Reply::Failed(failure), _)) => Err(explain(self.store.layout(), failure)),
             Err(WireError::TimedOut) => {
                 Err(Error::TimedOut("compare what it wrote with the image"))

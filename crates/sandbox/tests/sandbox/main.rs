@@ -5,9 +5,11 @@
 mod programs;
 mod support;
 
+mod bound;
 mod changes;
 mod commands;
 mod devices;
+mod disk;
 mod faults;
 mod files;
 mod floods;

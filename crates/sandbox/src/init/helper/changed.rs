@@ -16,19 +16,19 @@ use rustix::io::Errno;
 
 use super::marks::{OPAQUE, is_whiteout};
 use crate::init::setup::upper::{attribute, attributes};
-use crate::os::tree::{self, disk_space};
+use crate::os::tree::{self, DiskUse, disk_use};
 use crate::protocol::boot::SandboxBoot;
 
-/// Finds the first change, if any, and measures the disk space of the upper directory. The current
+/// Finds the first change, if any, and measures the upper directory. The current
 /// directory is the store.
-pub(crate) fn inspect(store: &OwnedFd, boot: &SandboxBoot) -> io::Result<(Option<String>, u64)> {
+pub(crate) fn inspect(
+    store: &OwnedFd,
+    boot: &SandboxBoot,
+) -> io::Result<(Option<String>, DiskUse)> {
     let upper = boot.run.join("L/d");
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = fs::openat(store, &upper, flags, Mode::empty())?;
-    Ok((
-        first_change(&root, &upper, &boot.lowers)?,
-        disk_space(&root)?,
-    ))
+    Ok((first_change(&root, &upper, &boot.lowers)?, disk_use(&root)?))
 }
 
 fn first_change(root: &OwnedFd, upper: &Path, lowers: &[PathBuf]) -> io::Result<Option<String>> {

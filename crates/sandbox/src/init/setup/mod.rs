@@ -1,5 +1,6 @@
 //! The set-up that pid 1 does before anything of the image runs.
 
+pub(super) mod allocating_calls;
 pub(super) mod capabilities;
 pub(super) mod devices;
 pub(super) mod files;

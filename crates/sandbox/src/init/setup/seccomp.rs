@@ -7,8 +7,6 @@
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, sock_filter,
 };
-use std::os::fd::OwnedFd;
-
 use rustix::io::Errno;
 
 use crate::os::sys;
@@ -111,17 +109,7 @@ const fn refuse(errno: i32) -> u32 {
 
 const REFUSE: u32 = refuse(libc::EPERM);
 
-/// The watcher of the writable layer answers the call.
-const NOTIFY: u32 = libc::SECCOMP_RET_USER_NOTIF;
-
-/// The modes of fallocate that only free or move space.
-const FREEING_MODES: &[i32] = &[
-    libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
-    libc::FALLOC_FL_COLLAPSE_RANGE,
-    libc::FALLOC_FL_INSERT_RANGE,
-];
-
-fn rules(watched: bool) -> Vec<SyscallRule> {
+fn rules() -> Vec<SyscallRule> {
     let rule = |call, argument, tests: Vec<(ArgumentTest, u32)>, otherwise| SyscallRule {
         call,
         argument,
@@ -139,16 +127,7 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
     };
     let family = |family: i32, action| (ArgumentTest::Equal(family.unsigned_abs()), action);
     let unsupported_family = refuse(libc::EAFNOSUPPORT);
-    let freeing_tests = FREEING_MODES
-        .iter()
-        .map(|mode| (ArgumentTest::Equal(mode.unsigned_abs()), ALLOW));
     vec![
-        rule(
-            libc::SYS_fallocate,
-            1,
-            freeing_tests.collect(),
-            if watched { NOTIFY } else { ALLOW },
-        ),
         rule(
             libc::SYS_clone,
             0,
@@ -199,18 +178,11 @@ fn rules(watched: bool) -> Vec<SyscallRule> {
 
 /// Installs the filter for this process and its children. It needs CAP_SYS_ADMIN. The alternative,
 /// no_new_privs, would disable set-user-id programs.
-///
-/// If the sandbox is `watched`, fallocate waits for an answer through the returned descriptor. If
-/// the process already has such a listener, as in some containers, there is no descriptor and
-/// fallocate is not watched.
-pub(crate) fn install(watched: bool) -> Result<Option<OwnedFd>, Errno> {
-    if watched && let Ok(listener) = sys::install_notifying_filter(&program(true)) {
-        return Ok(Some(listener));
-    }
-    sys::install_filter(&program(false)).map(|()| None)
+pub(crate) fn install() -> Result<(), Errno> {
+    sys::install_filter(&program())
 }
 
-fn program(watched: bool) -> Vec<sock_filter> {
+fn program() -> Vec<sock_filter> {
     let mut code = BpfProgram::default();
     code.load(offset_of_architecture());
     code.jump(BPF_JEQ, ARCHITECTURE, 1, 0);
@@ -224,7 +196,7 @@ fn program(watched: bool) -> Vec<sock_filter> {
     }
     // A filter cannot see clone3's flags, which are in memory. C libraries fall back to clone.
     code.return_if(BPF_JEQ, number(libc::SYS_clone3), refuse(libc::ENOSYS));
-    for rule in rules(watched) {
+    for rule in rules() {
         let length = u8::try_from(2 + 2 * rule.tests.len()).unwrap_or(u8::MAX);
         code.jump(BPF_JEQ, number(rule.call), 0, length);
         code.load(offset_of_argument(rule.argument));
@@ -299,7 +271,7 @@ mod tests {
         data.extend([0; 8]);
         data.extend(arguments.iter().flat_map(|argument| argument.to_le_bytes()));
         let (mut at, mut accumulator) = (0, 0_u32);
-        let program = program(true);
+        let program = program();
         loop {
             let sock_filter { code, jt, jf, k } = program[at];
             at += 1;
@@ -392,21 +364,6 @@ mod tests {
         assert_eq!(socket(libc::AF_VSOCK), REFUSE);
         assert_eq!(socket(libc::AF_ALG), REFUSE);
         assert_eq!(socket(libc::AF_TIPC), refuse(libc::EAFNOSUPPORT));
-    }
-
-    #[test]
-    fn only_modes_that_take_space_notify_the_watcher() {
-        let fallocate = |mode: i32| {
-            let mode = u64::from(mode.unsigned_abs());
-            evaluate_native(libc::SYS_fallocate, [3, mode, 0, 1 << 40, 0, 0])
-        };
-        assert_eq!(fallocate(0), NOTIFY);
-        assert_eq!(fallocate(libc::FALLOC_FL_KEEP_SIZE), NOTIFY);
-        assert_eq!(fallocate(libc::FALLOC_FL_ZERO_RANGE), NOTIFY);
-        assert_eq!(
-            fallocate(libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE),
-            ALLOW
-        );
     }
 
     #[test]

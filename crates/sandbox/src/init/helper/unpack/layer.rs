@@ -45,6 +45,8 @@ pub(super) struct Layer {
     current: Option<ParentDirectory>,
     /// True if the root hides everything in the image below.
     pub(super) root_opaque: bool,
+    /// The number of directories that the archive does not contain.
+    implied_directories: u64,
 }
 
 struct ParentDirectory {
@@ -66,6 +68,7 @@ impl Layer {
             single,
             current: None,
             root_opaque: false,
+            implied_directories: 0,
         };
         if let Some(below) = layer.open_below(b"")? {
             layer
@@ -77,6 +80,11 @@ impl Layer {
 
     pub(super) fn root(&self) -> &OwnedFd {
         &self.root
+    }
+
+    /// The number of directories that were made because a member is in them.
+    pub(super) fn implied_directories(&self) -> u64 {
+        self.implied_directories
     }
 
     /// Opens the parent directory of `path`, and makes missing directories.
@@ -150,11 +158,12 @@ impl Layer {
     /// Makes a directory that the archive does not contain. If the image below has it, its metadata
     /// is copied.
     fn make_implied_directory(
-        &self,
+        &mut self,
         above: &OwnedFd,
         name: &[u8],
         path: &[u8],
     ) -> Result<OwnedFd, UnpackError> {
+        self.implied_directories += 1;
         let make = || {
             let before = modified(&fstat(above)?);
             mkdirat(above, name, Mode::from_raw_mode(0o755))?;

@@ -21,7 +21,8 @@ use self::error::{UnpackError, display_path};
 use self::layer::{Layer, MOUNT_POINTS};
 use crate::init::error::InitError;
 use crate::init::setup::overlay;
-use crate::os::tree::disk_space;
+use crate::os::free_space::FileSystemSpace;
+use crate::os::tree::disk_use;
 use crate::protocol::boot::UnpackBoot;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::FirstStageRequest;
@@ -69,12 +70,6 @@ fn unpack(
     let mut room = boot.limits.bytes;
     while let Some(member) = archive.next_member()? {
         report.entries += 1;
-        if report.entries > boot.limits.entries {
-            return Err(UnpackError(format!(
-                "the archive has more than {} members",
-                boot.limits.entries
-            )));
-        }
         if member.kind == MemberKind::File {
             if member.length() > room {
                 return Err(UnpackError(format!(
@@ -85,16 +80,53 @@ fn unpack(
             }
             room -= member.length();
         }
+        check_free_space(&layer, &member)?;
         layer.member(&member, &mut archive, &mut report)?;
+        report.implied_directories = layer.implied_directories();
+        if report.counted_entries() > boot.limits.entries {
+            return Err(UnpackError(format!(
+                "the archive has more than {} members, with the directories that it implies: that is what its lower layers leave \
+                 of the most that an import may have",
+                boot.limits.entries
+            )));
+        }
     }
     layer.finish()?;
     // Read the trailing zeros and anything after them: the sender's checksum covers all bytes.
     let mut rest = archive.into_inner();
     let mut buffer = vec![0; 64 * 1024];
     while rest.read(&mut buffer).map_err(TarError::from)? > 0 {}
-    report.bytes = disk_space(layer.root())
-        .map_err(|error| UnpackError(format!("measure the layer: {error}")))?;
+    report.bytes = disk_use(layer.root())
+        .map_err(|error| UnpackError(format!("measure the layer: {error}")))?
+        .bytes;
     Ok(report)
+}
+
+/// Checks that a member leaves some space to other programs.
+fn check_free_space(layer: &Layer, member: &Member) -> Result<(), UnpackError> {
+    let space = FileSystemSpace::read(layer.root())
+        .map_err(|error| UnpackError::call("read the free space for", &member.path, error))?;
+    let needed = match (member.kind, &member.sparse) {
+        (MemberKind::File, None) => member.length(),
+        (MemberKind::File, Some(sparse)) => sparse.pieces.iter().map(|piece| piece.1).sum(),
+        _ => 0,
+    };
+    let bytes = space.bytes();
+    if bytes.free < bytes.floor.saturating_add(needed) {
+        return Err(UnpackError(format!(
+            "the data directory's file system has {} bytes left, {} needs {needed}, and imports leave {} free: free space there",
+            bytes.free,
+            display_path(&member.path),
+            bytes.floor
+        )));
+    }
+    match space.inodes() {
+        Some(inodes) if inodes.is_below_floor() => Err(UnpackError(format!(
+            "the data directory's file system has {} inodes left, and imports leave {} free: remove files there",
+            inodes.free, inodes.floor
+        ))),
+        _ => Ok(()),
+    }
 }
 
 impl Layer {
