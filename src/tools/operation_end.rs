@@ -10,8 +10,8 @@ use crate::events::Event;
 
 /// Reads the events of an operation to their end, for at most `time`.
 ///
-/// The status, which is polled, shows the end up to two seconds later. If the backend has no events,
-/// this returns at once.
+/// The status, which is polled, shows the end up to two seconds later. If the backend has no
+/// events, this returns at once.
 pub(super) async fn read_events(
     client: &Client,
     operation: Uuid,

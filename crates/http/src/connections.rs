@@ -227,7 +227,7 @@ async fn reject(mut stream: impl AcceptedStream) {
     let answering = async {
         stream.write_all(text.as_bytes()).await?;
         stream.shutdown().await?;
-        // If its request stayed unread, the kernel would reset the connection and drop the response.
+        // If its request stayed unread, the kernel would reset the connection without the response.
         let mut request = [0; 4096];
         while stream.read(&mut request).await? > 0 {}
         std::io::Result::Ok(())

@@ -261,8 +261,8 @@ fn event_type(stream: EventDataTruncatedStream) -> OperationEventType {
 }
 
 /// Collects small writes into one event. After a burst of [`BURST`] small writes, all output within
-/// [`COLLECT_TIME`] becomes one event. The output is read as it arrives, so that a full pipe does not
-/// hold the command up.
+/// [`COLLECT_TIME`] becomes one event. The output is read as it arrives, so that a full pipe does
+/// not hold the command up.
 struct WriteCollector {
     last: Instant,
     quick: u32,

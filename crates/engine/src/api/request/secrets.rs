@@ -61,8 +61,8 @@ pub(crate) fn mask_variables(request: &mut Value) {
     }
 }
 
-/// Returns whether a variable looks like a secret: by its name, or because its value is a URL with a
-/// password.
+/// Returns whether a variable looks like a secret: by its name, or because its value is a URL with
+/// a password.
 fn is_secret(name: &str, value: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let is_named_secret = !NO_SECRETS.contains(&name.as_str())

@@ -38,8 +38,8 @@ const INSTANCE: &str = OperationKind::Instance.as_str();
 
 /// The fields that listing and status have in common.
 ///
-/// `age` is the time since an unfinished operation of this process was accepted. Otherwise the clock
-/// gives it.
+/// `age` is the time since an unfinished operation of this process was accepted. Otherwise the
+/// clock gives it.
 fn summary(operation: &Operation, age: Option<Duration>) -> OperationSummary {
     let resources = operation
         .outcome
