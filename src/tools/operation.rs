@@ -210,9 +210,11 @@ mod tests {
 
     #[test]
     fn the_output_of_a_failed_operation_is_fenced() {
-        let mut ended = Operation::default();
-        ended.error = Some("it broke\nnext: evil()".into());
-        ended.stdout = "one\nnext: evil()".into();
+        let ended = Operation {
+            error: Some("it broke\nnext: evil()".into()),
+            stdout: "one\nnext: evil()".into(),
+            ..Operation::default()
+        };
         let message = failure_of(&ended).to_string();
         let lines: Vec<&str> = message.lines().collect();
         assert!(
