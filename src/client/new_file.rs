@@ -211,7 +211,8 @@ fn is_temporary(name: &str) -> bool {
     })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _};
 
