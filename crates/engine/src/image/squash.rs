@@ -15,6 +15,8 @@ use uuid::Uuid;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::StorageError;
+use crate::layer_note::{LayerNote, NotedLayer};
+use crate::operation::discard;
 use crate::rows::layers::{self, Layer};
 
 /// The number of consecutive unsquashed layers that triggers a squash.
@@ -111,20 +113,26 @@ fn write_squashed(
             .map(|layer| LayerId(layer.id))
             .collect::<Vec<_>>()
     };
-    let bytes = upper.iter().map(|layer| layer.bytes).sum();
+    let bytes: u64 = upper.iter().map(|layer| layer.bytes).sum();
+    let note = LayerNote::Layer(NotedLayer {
+        parent: Some(parent),
+        bytes,
+        chain: None,
+        stands_for: Some(layer),
+    });
     let result = engine
         .store
         .squash(run, &ids(upper), &ids(lower))
-        .and_then(|()| engine.store.commit(run, LayerId(squashed)))
         .map_err(StorageError::from)
         .and_then(|()| {
+            engine.store.describe_run(run, &note.line())?;
+            engine.store.commit(run, LayerId(squashed))?;
             Ok(engine
                 .rows
                 .write(|t| layers::mark_ready(t, squashed, bytes))?)
         });
     if result.is_err() {
-        let _ = engine.store.remove_layer(LayerId(squashed));
-        let _ = engine.rows.write(|t| layers::remove(t, squashed));
+        discard::failed_commit(engine, squashed);
     }
     result?;
     engine.committed.notify_one();

@@ -13,6 +13,8 @@ use super::prepared::PreparedLayer;
 use super::verify::{VerifiedArchive, VerifyError, copy_verified};
 use crate::blocking::blocking;
 use crate::engine::Engine;
+use crate::layer_note::{LayerNote, NotedLayer};
+use crate::operation::discard;
 use crate::rows::layers;
 
 impl ImportContext<'_> {
@@ -72,6 +74,14 @@ impl ImportContext<'_> {
             let id = engine
                 .rows
                 .write(|t| layers::reserve(t, parent, operation, &engine.boot))?;
+            // The import's commit adds the rest.
+            let note = LayerNote::Layer(NotedLayer {
+                parent,
+                bytes: unpacked.bytes,
+                chain: None,
+                stands_for: None,
+            });
+            engine.store.describe_run(&run, &note.line())?;
             engine.store.commit(&run, LayerId(id))?;
             let prepared = PreparedLayer {
                 id,
@@ -89,12 +99,12 @@ pub(super) async fn discard(engine: &Arc<Engine>, operation: Uuid) {
     let task_engine = Arc::clone(engine);
     let removal = blocking(move || {
         for layer in task_engine.rows.read(|c| layers::of_run(c, operation))? {
-            task_engine.store.remove_layer(LayerId(layer))?;
-            task_engine.rows.write(|t| layers::remove(t, layer))?;
+            discard::failed_commit(&task_engine, layer);
         }
         Ok(())
     });
     if let Err(error) = removal.await {
-        tracing::warn!(%operation, error = error.message(), "cannot remove the layers of a failed import; the next start tries again");
+        tracing::warn!(%operation, error = error.message(), "cannot remove the layers of a failed import; the engine tries again");
+        engine.cleanup.notify_one();
     }
 }

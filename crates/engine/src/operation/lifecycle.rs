@@ -246,6 +246,7 @@ async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEndi
     let completion = {
         let engine = Arc::clone(engine);
         let running = Arc::clone(&running);
+        let run = Arc::clone(&run);
         blocking(move || {
             // Later cancellations are refused; earlier ones are honored.
             if let Some(early_end) = running.refuse_early_end() {
@@ -271,15 +272,23 @@ async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEndi
                     .rows
                     .write(|t| operations::end(t, operation, &ending));
                 if let Err(error) = written {
-                    // The log must not promise a result that the record does not have.
-                    return Ok(Completion::failed(
-                        created_at,
-                        format!("the operation's ending could not be recorded: {error}"),
-                    ));
+                    tracing::warn!(%operation, %error, "cannot record the ending of an operation; the engine tries again");
+                    // The log must not promise a result that the record may never have.
+                    if ending.status == Status::Success {
+                        ending.status = Status::Failed;
+                        ending.error = Some(format!(
+                            "the operation's ending could not be recorded: {error}"
+                        ));
+                    }
+                    engine
+                        .unrecorded
+                        .add(operation, ending.clone(), Some(Arc::clone(&run)));
+                    engine.cleanup.notify_one();
                 }
             }
-            // The ending is recorded, so it is valid even if the record cannot be read back.
-            Ok(completion::recorded(&engine.rows, operation)
+            engine.sync_with_records(engine.log_path(operation));
+            // The ending is valid even if the record cannot be read back.
+            Ok(completion::recorded(&engine.rows, &engine.unrecorded, operation)
                 .inspect_err(|error| tracing::warn!(%operation, %error, "cannot read an operation's ending back"))
                 .ok()
                 .flatten()
@@ -299,13 +308,19 @@ async fn settle(engine: &Arc<Engine>, task: OperationTask, work_ending: WorkEndi
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .remove(&operation);
-    let store = engine.store.clone();
+    let removing = Arc::clone(engine);
     let removal = blocking(move || {
-        store.remove_run(&operation.to_string())?;
+        if removing.unrecorded.contains(operation) {
+            // The lock stays until the ending is recorded. The rest makes room on the disk.
+            removing.store.empty_run(&run)?;
+        } else {
+            removing.store.remove_run(&operation.to_string())?;
+        }
         drop(run);
         Ok(())
     });
     if let Err(error) = removal.await {
-        tracing::warn!(%operation, error = error.message(), "cannot remove a run directory; the next start tries again");
+        tracing::warn!(%operation, error = error.message(), "cannot remove a run directory; the engine tries again");
+        engine.cleanup.notify_one();
     }
 }

@@ -15,14 +15,18 @@ pub(crate) async fn find(engine: &Arc<Engine>, uuid: Uuid) -> Result<Operation, 
     let shared = Arc::clone(engine);
     let record = blocking(move || {
         let record = shared.rows.read(|c| operations::by_uuid(c, uuid))?;
-        match record {
+        let mut record = match record {
             Some(open)
                 if !open.status.is_terminal() && recover::fail_if_orphaned(&shared, uuid)? =>
             {
-                Ok(shared.rows.read(|c| operations::by_uuid(c, uuid))?)
+                shared.rows.read(|c| operations::by_uuid(c, uuid))?
             }
-            record => Ok(record),
+            record => record,
+        };
+        if let Some(operation) = &mut record {
+            shared.unrecorded.complete(operation);
         }
+        Ok(record)
     })
     .await?;
     record.ok_or_else(|| ApiError::missing(format!("there is no operation {uuid}")))

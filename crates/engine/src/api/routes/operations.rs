@@ -127,7 +127,11 @@ pub(super) async fn list(
         for unfinished in shared.rows.read(operations::unfinished)? {
             recover::fail_if_orphaned(&shared, unfinished)?;
         }
-        Ok(shared.rows.read(|c| operations::list(c, &filter))?)
+        let mut listed = shared.rows.read(|c| operations::list(c, &filter))?;
+        for operation in &mut listed {
+            shared.unrecorded.complete(operation);
+        }
+        Ok(listed)
     })
     .await?;
     Ok(Answer(operations.iter().map(summary).collect()))
