@@ -29,14 +29,16 @@ pub(crate) fn find(
 
 /// Counts the layers without a record, and makes sure that no new layer gets the id of one of them.
 pub(crate) fn protect(store: &LayerStore, rows: &Rows) -> Result<usize, StorageError> {
-    let (unrecorded, highest) = find(store, rows)?;
-    let Some(LayerId(highest)) = highest else {
-        return Ok(0);
-    };
-    if rows.read(layers::highest_id)? < highest
-        && let Err(error) = take_ids(store, rows, highest)
+    let (mut unrecorded, highest) = find(store, rows)?;
+    if let Some(LayerId(highest)) = highest
+        && rows.read(layers::highest_id)? < highest
     {
-        tracing::warn!(%error, "cannot reserve the ids of layers without a record; commits fail until this works");
+        match take_ids(store, rows, highest) {
+            Ok(()) => unrecorded = find(store, rows)?.0,
+            Err(error) => {
+                tracing::warn!(%error, "cannot reserve the ids of layers without a record; commits fail until this works")
+            }
+        }
     }
     if !unrecorded.is_empty() {
         tracing::warn!(

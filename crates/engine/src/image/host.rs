@@ -123,7 +123,7 @@ fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
     let report = engine
         .store
         .stage_host_layer(LayerId(layer))
-        .inspect_err(|_| discard::failed_commit(engine, layer))?;
+        .inspect_err(|_| discard::forget(engine, layer))?;
     let image = images::Image {
         uuid: Uuid::new_v4(),
         layer,

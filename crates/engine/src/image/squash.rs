@@ -120,21 +120,16 @@ fn write_squashed(
         chain: None,
         stands_for: Some(layer),
     });
-    let result = engine
+    engine
         .store
         .squash(run, &ids(upper), &ids(lower))
-        .map_err(StorageError::from)
-        .and_then(|()| {
-            engine.store.describe_run(run, &note.line())?;
-            engine.store.commit(run, LayerId(squashed))?;
-            Ok(engine
-                .rows
-                .write(|t| layers::mark_ready(t, squashed, bytes))?)
-        });
-    if result.is_err() {
-        discard::failed_commit(engine, squashed);
-    }
-    result?;
+        .and_then(|()| engine.store.describe_run(run, &note.line()))
+        .inspect_err(|_| discard::forget(engine, squashed))?;
+    discard::commit_or_forget(engine, run, squashed)?;
+    engine
+        .rows
+        .write(|t| layers::mark_ready(t, squashed, bytes))
+        .inspect_err(|_| discard::failed_commit(engine, squashed))?;
     engine.committed.notify_one();
     tracing::debug!(layer, squashed, count = upper.len(), "squashed layers");
     Ok(())

@@ -82,7 +82,7 @@ impl ImportContext<'_> {
                 stands_for: None,
             });
             engine.store.describe_run(&run, &note.line())?;
-            engine.store.commit(&run, LayerId(id))?;
+            discard::commit_or_forget(&engine, &run, id)?;
             let prepared = PreparedLayer {
                 id,
                 chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),

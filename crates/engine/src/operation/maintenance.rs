@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn records_and_their_files_are_synced_within_a_second() {
+    async fn records_and_their_files_are_synced_in_the_background() {
         let data = tempfile::tempdir().unwrap();
         let engine = engine(data.path());
         sync_acknowledged(&engine).unwrap();
@@ -242,14 +242,10 @@ mod tests {
             .await
             .unwrap();
         assert!(engine.rows.has_unsynced_changes());
-        let begun = Instant::now();
         while engine.rows.has_unsynced_changes() {
             tokio::task::yield_now().await;
         }
         assert!(engine.take_unsynced_files().is_empty());
-        // A slow machine takes longer, but the wait itself is short.
-        assert!(begun.elapsed() >= RECORDS_SYNC_DELAY);
-        assert!(RECORDS_SYNC_DELAY < Duration::from_millis(500));
         engine.stopping.cancel();
         syncing.await.unwrap();
     }

@@ -1,7 +1,7 @@
 //! Committing the upper directory of a run as an image.
 
 use chrono::Utc;
-use contree_sandbox::{LayerId, RunDir, SandboxOutcome};
+use contree_sandbox::{RunDir, SandboxOutcome};
 use uuid::Uuid;
 
 use crate::api::request::SpawnRequest;
@@ -61,27 +61,25 @@ pub(crate) fn commit_run(
         command: Some(request.command.clone()),
         ..NotedImage::of(&result)
     });
-    let recorded = make_layer(
+    make_layer(
         engine,
         image,
         &result,
         &note,
         changed.then_some((run, bytes)),
-    )
-    .and_then(|()| {
-        Ok(engine.rows.write(|t| {
-            if changed {
-                layers::mark_ready(t, layer, bytes)?;
-            }
-            images::insert(t, &result)?;
-            operations::end(t, operation, &ending)
-        })?)
+    )?;
+    let recorded = engine.rows.write(|t| {
+        if changed {
+            layers::mark_ready(t, layer, bytes)?;
+        }
+        images::insert(t, &result)?;
+        operations::end(t, operation, &ending)
     });
     if let Err(error) = recorded {
         if changed {
             discard::failed_commit(engine, layer);
         }
-        return Err(error);
+        return Err(error.into());
     }
     engine.committed.notify_one();
     Ok(ending)
@@ -107,7 +105,10 @@ fn make_layer(
         stands_for: None,
     });
     for note in [&layer, note] {
-        engine.store.describe_run(run, &note.line())?;
+        engine
+            .store
+            .describe_run(run, &note.line())
+            .inspect_err(|_| discard::forget(engine, result.layer))?;
     }
-    Ok(engine.store.commit(run, LayerId(result.layer))?)
+    Ok(discard::commit_or_forget(engine, run, result.layer)?)
 }

@@ -221,6 +221,7 @@ fn restore_tags(
         if tag.removed
             || images::by_uuid(t, tag.image)?.is_none_or(|image| image.lost)
             || images::tag_is_newer_than(t, &tag.tag, tag.at)?
+            || images::by_tag(t, &tag.tag)?.is_some_and(|image| image.uuid == tag.image)
         {
             continue;
         }

@@ -204,8 +204,8 @@ impl Removal<'_> {
         if self.options.unrecorded_layers {
             interrupted.append(&mut unrecorded);
         }
-        interrupted.retain(|id| self.engine.store.layer_exists(LayerId(*id)));
-        self.pruned.orphans += interrupted.len() as u64;
+        let still_there = |id: &&u64| self.engine.store.layer_exists(LayerId(**id));
+        self.pruned.orphans += interrupted.iter().filter(still_there).count() as u64;
         self.remove_layers(&interrupted);
         let records_lost = !unrecorded.is_empty();
         self.pruned.unrecorded_layers = unrecorded;

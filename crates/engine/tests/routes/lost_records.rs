@@ -37,7 +37,7 @@ fn stop(engine: OtherEngine, data: &Path) {
 }
 
 async fn notes(engine: &OtherEngine) -> String {
-    engine.get("/whoami").await.json["x_engine"]["notes"].to_string()
+    engine.get("/whoami").await.json["x-engine"]["notes"].to_string()
 }
 
 #[tokio::test]
