@@ -72,6 +72,10 @@ pub(crate) struct StoreClock {
 
 impl StoreClock {
     /// The clocks of this machine.
+    #[allow(
+        clippy::useless_conversion,
+        reason = "the kernel's number has 32 bits on some machines"
+    )]
     pub(crate) fn of_machine() -> Self {
         let boot = boot_id();
         Self::new(move || ClockReading {
