@@ -11,14 +11,16 @@ use crate::rows::Rows;
 /// The layout of the data directory that this release reads and writes.
 const STORE_VERSION: &str = "1";
 
-/// Checks that this release can use the records of a data directory. A missing directory passes.
-pub(crate) fn check_records(root: &Path) -> Result<(), EngineError> {
+/// Checks that this release can use the records of a data directory, and opens them. `None` if
+/// there is no data directory.
+pub(crate) fn check_records(root: &Path) -> Result<Option<Rows>, EngineError> {
     if !root.join("VERSION").exists() {
-        return Ok(());
+        return Ok(None);
     }
     prepare(root)?;
-    Rows::open(&root.join("store.db"))?.identity()?;
-    Ok(())
+    let rows = Rows::open(&root.join("store.db"))?;
+    rows.identity()?;
+    Ok(Some(rows))
 }
 
 /// Creates the data directory if missing, and checks that this release reads its layout.

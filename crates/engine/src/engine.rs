@@ -23,8 +23,11 @@ use crate::image::view_cache::ViewCache;
 use crate::import::imports::Imports;
 use crate::operation::queue::Queue;
 use crate::operation::running::RunningOperation;
+use crate::operation::unrecorded::UnrecordedEndings;
+use crate::reserve::{GivenReserve, Reserve, ReserveUse};
 use crate::rows::files::StoredFile;
-use crate::rows::{Rows, layers};
+use crate::rows::{Rows, clock, layers};
+use crate::unrecorded_layers;
 use contree_sqlite::DbError;
 
 /// The engine of one process on one data directory.
@@ -36,6 +39,8 @@ pub(crate) struct Engine {
     /// The kernel's id of this boot. A layer of an earlier boot that was not synced may be
     /// incomplete.
     pub(crate) boot: String,
+    /// The number of layers on disk that have no record.
+    pub(crate) unrecorded_layers: usize,
     /// Unfinished operations of this process.
     pub(crate) running: Mutex<HashMap<Uuid, Arc<RunningOperation>>>,
     /// The queue of commands.
@@ -50,43 +55,82 @@ pub(crate) struct Engine {
     pub(crate) squash_queue: SquashQueue,
     /// The network of the sandboxes.
     pub(crate) egress: Egress,
+    /// Ended operations of this process whose ending could not be recorded yet.
+    pub(crate) unrecorded: UnrecordedEndings,
+    /// Files whose content is acknowledged and not yet synced.
+    unsynced_files: Mutex<Vec<PathBuf>>,
     /// Notified when a commit has to be synced.
     pub(crate) committed: Notify,
+    /// Notified when something could not be recorded or removed, and has to be tried again.
+    pub(crate) cleanup: Notify,
     /// Notified when an operation was accepted.
     pub(crate) accepted: Notify,
     /// Cancelled when the engine stops.
     pub(crate) stopping: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    /// The part of the reserve that was given up to open the database. It is made again last, when
+    /// the database is closed.
+    _reserve: Option<GivenReserve>,
 }
 
 impl Engine {
     /// Opens the data directory, which may be in use by other engines.
     pub(crate) fn open(config: &LocalConfig) -> Result<Self, EngineError> {
+        let reserve = Reserve::of(&config.data_dir);
+        let error = match Self::try_open(config) {
+            Ok(engine) => {
+                reserve.fill();
+                return Ok(engine);
+            }
+            Err(error) => error,
+        };
+        if !reserve.is_disk_full() {
+            return Err(error);
+        }
+        let given = reserve.give_up(ReserveUse::Open);
+        match Self::try_open(config) {
+            Ok(engine) => Ok(Self {
+                _reserve: Some(given),
+                ..engine
+            }),
+            // On a full disk, SQLite has several errors for the same cause.
+            Err(EngineError::Records(DbError::Sqlite(_))) => Err(DbError::Full {
+                path: config.data_dir.join("store.db"),
+            }
+            .into()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn try_open(config: &LocalConfig) -> Result<Self, EngineError> {
         data_directory::prepare(&config.data_dir)?;
         let store = LayerStore::open(&config.data_dir, config.store_options())?;
         let rows = Rows::open(&config.data_dir.join("store.db"))?;
         let identity = rows.identity()?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let boot = boot.trim().to_owned();
-        // Lost images are marked before any layer is served.
-        let lost = if boot.is_empty() {
-            // Without the boot's id, layers of earlier boots cannot be recognized.
-            0
-        } else {
-            rows.write(|t| layers::mark_lost_images(t, &boot))?
-        };
+        let boot = clock::boot_id();
+        // Lost images are marked before any layer is served. Without the boot's id, layers of
+        // earlier boots cannot be recognized. Nothing is written without need, since the disk may
+        // be full.
+        let lost =
+            if !boot.is_empty() && rows.read(|c| layers::has_unsynced_of_other_boots(c, &boot))? {
+                rows.write(|t| layers::mark_lost_images(t, &boot))?
+            } else {
+                0
+            };
         if lost > 0 {
             tracing::warn!(
                 images = lost,
                 "these images were not yet on disk when the machine lost power, so they are lost"
             );
         }
+        let unrecorded_layers = unrecorded_layers::protect(&store, &rows)?;
         let egress = Egress::new(config.egress_settings(), store.id_map().is_single());
         Ok(Self {
             rows,
             store,
             identity,
             boot,
+            unrecorded_layers,
             running: Mutex::default(),
             run_queue: Queue::new(config.max_concurrency, max_waiting(config.max_pending)),
             socket: OnceLock::new(),
@@ -95,11 +139,42 @@ impl Engine {
             retention_days: config.retention(),
             squash_queue: SquashQueue::default(),
             egress,
+            unrecorded: UnrecordedEndings::default(),
+            unsynced_files: Mutex::default(),
             committed: Notify::new(),
+            cleanup: Notify::new(),
             accepted: Notify::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            _reserve: None,
         })
+    }
+
+    /// Gives up the reserve for deleting records and files, if the disk is full. The result makes
+    /// it again.
+    pub(crate) fn give_up_reserve(&self) -> Option<GivenReserve> {
+        let reserve = Reserve::of(self.store.root());
+        reserve
+            .is_disk_full()
+            .then(|| reserve.give_up(ReserveUse::Upkeep))
+    }
+
+    /// Has a file synced together with the records that follow.
+    pub(crate) fn sync_with_records(&self, file: PathBuf) {
+        self.unsynced_files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(file);
+    }
+
+    /// Takes the files that are to be synced together with the records.
+    pub(crate) fn take_unsynced_files(&self) -> Vec<PathBuf> {
+        std::mem::take(
+            &mut *self
+                .unsynced_files
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// The socket for other engines of the store, once this engine listens.

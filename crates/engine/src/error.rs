@@ -254,7 +254,17 @@ impl From<DbError> for ApiError {
 
 impl From<std::io::Error> for ApiError {
     fn from(error: std::io::Error) -> Self {
-        Self::internal(error.to_string())
+        Self::internal(with_advice(&error, &error))
+    }
+}
+
+/// The message of an error, with advice if the cause is a full disk.
+fn with_advice(message: &dyn Display, cause: &std::io::Error) -> String {
+    match cause.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            format!("{message}; free some space, for instance with `contree-mcp engine prune`")
+        }
+        _ => message.to_string(),
     }
 }
 
@@ -275,6 +285,7 @@ impl From<contree_sandbox::Error> for ApiError {
             | contree_sandbox::Error::DiskNearlyFull { .. } => {
                 Self::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string())
             }
+            contree_sandbox::Error::Os(error) => Self::internal(with_advice(&error, error.io())),
             other => Self::internal(other.to_string()),
         }
     }

@@ -12,8 +12,10 @@
 //! - `operation` queues, executes and records work that takes time: `run` executes commands, and
 //!   `import` imports images;
 //! - `image` reads and squashes images;
+//! - `layer_note` writes beside each layer what is needed to rebuild its record;
 //! - `egress` is the network of sandboxes;
-//! - `upkeep` reports and frees disk space.
+//! - `upkeep` reports and frees disk space, and rebuilds lost records; `reserve` is the space that
+//!   it needs on a full disk.
 
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
@@ -28,11 +30,14 @@ mod engine;
 mod error;
 mod image;
 mod import;
+mod layer_note;
 mod limits;
 mod operation;
+mod reserve;
 mod rows;
 mod run;
 mod serve;
+mod unrecorded_layers;
 mod upkeep;
 
 pub use config::{LocalConfig, RETENTION_DAYS};
@@ -43,6 +48,7 @@ pub use error::{EngineError, SettingError};
 pub use serve::local::{LocalEngine, diagnose};
 pub use serve::server::{Listen, ListenError, ServeConfig, Server};
 pub use upkeep::{
-    FilesUsage, HostImageRefresh, ImageUsage, LayersUsage, PruneOptions, Pruned, Usage, prune,
-    refresh_host, usage,
+    FilesUsage, HostImageRefresh, ImageUsage, LayersUsage, MissingLayer, PruneOptions, Pruned,
+    Rebuilt, StoreCheck, UnrecordedImage, UnrecordedLayer, Usage, check_store, prune, refresh_host,
+    usage,
 };

@@ -118,6 +118,18 @@ pub enum Error {
         /// The unit of both numbers: `bytes` or `inodes`.
         unit: &'static str,
     },
+    /// The data directory's file system is full.
+    #[error(
+        "no {exhausted} is free on the file system of {}, apart from those that it reserves for the root user: \
+         free some space, then try again",
+        path.display()
+    )]
+    DiskFull {
+        /// The data directory.
+        path: PathBuf,
+        /// What the file system has run out of: `block` or `inode`.
+        exhausted: &'static str,
+    },
     /// The sandbox ended by itself or was killed.
     #[error("the sandbox is gone")]
     Gone,

@@ -97,7 +97,54 @@ impl LayerStore {
     /// When the file system refuses.
     pub fn remove_layer(&self, id: LayerId) -> Result<(), Error> {
         self.layout.unlink_layer(id)?;
+        let retired = self.layout.retire_layer(id);
+        self.remove_tree(&retired)?;
+        // An earlier removal of this layer may have been interrupted.
         self.remove_tree(&layer_tree(id))
+    }
+
+    /// Removes the rest of layers whose removal was interrupted.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn remove_retired_layers(&self) -> Result<(), Error> {
+        for tree in self.layout.retired_layers()? {
+            self.remove_tree(&tree)?;
+        }
+        Ok(())
+    }
+
+    /// The ids of all layers on disk, in ascending order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn layer_ids(&self) -> Result<Vec<LayerId>, Error> {
+        Ok(self.layout.layer_ids()?)
+    }
+
+    /// Appends a line to the description of the layer that a run will commit.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn describe_run(&self, run: &RunDir, line: &[u8]) -> Result<(), Error> {
+        let layer = StoreLayout::unfinished_layer(run);
+        Ok(self.layout.describe(&layer, line)?)
+    }
+
+    /// Appends a line to the description of a layer. Commands never see it.
+    ///
+    /// # Errors
+    /// When the layer does not exist, or the file system refuses.
+    pub fn describe_layer(&self, id: LayerId, line: &[u8]) -> Result<(), Error> {
+        Ok(self.layout.describe(&layer_tree(id), line)?)
+    }
+
+    /// The description of a layer. `None` if it has none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn layer_description(&self, id: LayerId) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.layout.description(id)?)
     }
 
     /// Copies this machine's own programs into a new layer. It needs no namespace. The caller
@@ -121,7 +168,10 @@ impl LayerStore {
                 return Err(error);
             }
         };
-        self.layout.rename_to_layer(&unfinished, id)?;
+        if let Err(error) = self.layout.rename_to_layer(&unfinished, id) {
+            let _ = self.remove_tree(&unfinished);
+            return Err(error.into());
+        }
         Ok(report)
     }
 
@@ -166,6 +216,17 @@ impl LayerStore {
     pub fn remove_run(&self, name: &str) -> Result<(), Error> {
         let claim = self.layout.claim_run(name)?;
         for tree in claim.trees() {
+            self.remove_tree(&tree)?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything in a run directory but its lock, which this process holds.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub fn empty_run(&self, run: &RunDir) -> Result<(), Error> {
+        for tree in StoreLayout::content(run) {
             self.remove_tree(&tree)?;
         }
         Ok(())

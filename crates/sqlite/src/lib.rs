@@ -86,6 +86,7 @@ fn connect(path: &Path, migrations: &[&str]) -> Result<Connection, DbError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A transaction that is synced later stays whole after a power loss, or is not there at all.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // In KiB. Statements touch single rows, and the kernel caches the file's pages anyway.
@@ -111,8 +112,15 @@ pub fn classify(path: &Path, error: DbError) -> DbError {
 }
 
 fn migrate(connection: &mut Connection, path: &Path, migrations: &[&str]) -> Result<(), DbError> {
+    let applied = |c: &Connection| -> Result<usize, rusqlite::Error> {
+        c.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    // A database that is up to date is not written to, so that it can be opened on a full disk.
+    if applied(connection)? == migrations.len() && !migrations.is_empty() {
+        return Ok(());
+    }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = applied(&transaction)?;
     if found > migrations.len() {
         return Err(DbError::TooNew {
             path: path.to_owned(),
@@ -163,6 +171,23 @@ mod tests {
         connection
             .execute("INSERT INTO a (x, y) VALUES (1, 2)", [])
             .expect("both columns");
+    }
+
+    #[test]
+    fn a_database_that_is_up_to_date_is_opened_without_a_write() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("t.db");
+        let writer = open(&path, &[FIRST]).expect("open");
+        // A write of another process. Opening would wait for it if it wrote too.
+        writer
+            .execute_batch("BEGIN IMMEDIATE; INSERT INTO a (x) VALUES (1)")
+            .expect("write");
+        let (sender, opened) = std::sync::mpsc::channel();
+        let reader = path.clone();
+        std::thread::spawn(move || sender.send(open(&reader, &[FIRST]).map(drop)));
+        let opened = opened.recv_timeout(BUSY_TIMEOUT / 2);
+        opened.expect("no wait for the writer").expect("open");
+        writer.execute_batch("COMMIT").expect("commit");
     }
 
     #[test]

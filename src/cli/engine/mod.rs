@@ -1,6 +1,8 @@
 //! `contree-mcp engine`: serves the embedded engine, and maintains its data directory.
 
 #[cfg(all(feature = "engine", target_os = "linux"))]
+mod check;
+#[cfg(all(feature = "engine", target_os = "linux"))]
 mod df;
 #[cfg(all(feature = "engine", target_os = "linux"))]
 mod prune;
@@ -29,6 +31,7 @@ pub(super) struct Engine {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Serve(serve::Serve),
+    Check(check::Check),
     Df(df::Df),
     Prune(prune::Prune),
     RefreshHost(refresh::RefreshHost),
@@ -39,6 +42,7 @@ impl Engine {
     pub(super) fn run(self, setup: Setup) -> Result<u8, CommandError> {
         match self.command {
             Command::Serve(serve) => serve.run(setup),
+            Command::Check(check) => check.run(&setup),
             Command::Df(df) => df.run(&setup),
             Command::Prune(prune) => prune.run(&setup),
             Command::RefreshHost(refresh) => refresh.run(&setup),

@@ -18,6 +18,9 @@ pub(in crate::cli) struct Prune {
     /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
+    /// Also remove layers without a record, which `engine check` lists
+    #[arg(long)]
+    unrecorded_layers: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -28,6 +31,7 @@ impl Prune {
         let config = super::config(setup)?;
         let mut options = PruneOptions::new(self.older_than);
         options.dry_run = self.dry_run;
+        options.unrecorded_layers = self.unrecorded_layers;
         let pruned = prune(&config, options)?;
         if self.json {
             let report = serde_json::to_value(&pruned)?;
@@ -48,6 +52,12 @@ impl Prune {
                 pruned.logs,
                 size(pruned.bytes)
             ))?;
+            if !pruned.unrecorded_layers.is_empty() {
+                super::super::output::say(format_args!(
+                    "{} layers without a record were kept; `contree-mcp engine check` lists them",
+                    pruned.unrecorded_layers.len()
+                ));
+            }
             for problem in &pruned.problems {
                 super::super::output::print_message(problem);
             }

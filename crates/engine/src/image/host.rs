@@ -16,6 +16,8 @@ use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::{ApiError, StorageError};
 use crate::image::DEFAULT_PATH;
+use crate::layer_note::{self, LayerNote, NotedImage, NotedLayer, NotedTag};
+use crate::operation::discard;
 use crate::rows::{Rows, images, layers};
 use contree_sqlite::DbError;
 
@@ -134,9 +136,7 @@ fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
     let report = engine
         .store
         .stage_host_layer(LayerId(layer))
-        .inspect_err(|_| {
-            let _ = engine.rows.write(|t| layers::remove(t, layer));
-        })?;
+        .inspect_err(|_| discard::forget(engine, layer))?;
     let image = images::Image {
         uuid: Uuid::new_v4(),
         layer,
@@ -149,12 +149,27 @@ fn copy_programs(engine: &Engine) -> Result<HostImageRefresh, StorageError> {
         lost: false,
         created_at: Utc::now(),
     };
-    engine.rows.write(|t| {
-        layers::mark_ready(t, layer, report.bytes)?;
-        images::insert(t, &image)?;
-        images::set_tag(t, TAG, image.uuid)?;
-        Rows::set_meta(t, META_KEY, &image.uuid.to_string())
-    })?;
+    for note in [
+        LayerNote::Layer(NotedLayer {
+            parent: None,
+            bytes: report.bytes,
+            chain: None,
+            stands_for: None,
+        }),
+        LayerNote::Image(NotedImage::of(&image)),
+        LayerNote::Tag(NotedTag::now(TAG, image.uuid, false)),
+    ] {
+        layer_note::add(engine, layer, &note);
+    }
+    engine
+        .rows
+        .write(|t| {
+            layers::mark_ready(t, layer, report.bytes)?;
+            images::insert(t, &image)?;
+            images::set_tag(t, TAG, image.uuid)?;
+            Rows::set_meta(t, META_KEY, &image.uuid.to_string())
+        })
+        .inspect_err(|_| discard::failed_commit(engine, layer))?;
     engine.committed.notify_one();
     tracing::info!(
         files = report.files,

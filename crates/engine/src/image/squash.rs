@@ -15,6 +15,8 @@ use uuid::Uuid;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::StorageError;
+use crate::layer_note::{LayerNote, NotedLayer};
+use crate::operation::discard;
 use crate::rows::layers::{self, Layer};
 
 /// The number of consecutive unsquashed layers that triggers a squash.
@@ -111,22 +113,23 @@ fn write_squashed(
             .map(|layer| LayerId(layer.id))
             .collect::<Vec<_>>()
     };
-    let bytes = upper.iter().map(|layer| layer.bytes).sum();
-    let result = engine
+    let bytes: u64 = upper.iter().map(|layer| layer.bytes).sum();
+    let note = LayerNote::Layer(NotedLayer {
+        parent: Some(parent),
+        bytes,
+        chain: None,
+        stands_for: Some(layer),
+    });
+    engine
         .store
         .squash(run, &ids(upper), &ids(lower))
-        .and_then(|()| engine.store.commit(run, LayerId(squashed)))
-        .map_err(StorageError::from)
-        .and_then(|()| {
-            Ok(engine
-                .rows
-                .write(|t| layers::mark_ready(t, squashed, bytes))?)
-        });
-    if result.is_err() {
-        let _ = engine.store.remove_layer(LayerId(squashed));
-        let _ = engine.rows.write(|t| layers::remove(t, squashed));
-    }
-    result?;
+        .and_then(|()| engine.store.describe_run(run, &note.line()))
+        .inspect_err(|_| discard::forget(engine, squashed))?;
+    discard::commit_or_forget(engine, run, squashed)?;
+    engine
+        .rows
+        .write(|t| layers::mark_ready(t, squashed, bytes))
+        .inspect_err(|_| discard::failed_commit(engine, squashed))?;
     engine.committed.notify_one();
     tracing::debug!(layer, squashed, count = upper.len(), "squashed layers");
     Ok(())

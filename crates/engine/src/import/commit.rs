@@ -10,6 +10,7 @@ use super::prepared::{PreparedImage, PreparedLayer, UnpackedSize};
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::DEFAULT_PATH;
+use crate::layer_note::{self, LayerNote, NotedImage, NotedLayer, NotedTag};
 use crate::rows::operations::{self, OperationEnding, Status};
 use crate::rows::{images, imports, layers};
 use contree_sqlite::DbError;
@@ -27,6 +28,7 @@ pub(super) fn commit(
     tag: Option<&str>,
     ending: &OperationEnding,
 ) -> Result<OperationEnding, ApiError> {
+    let mut notes = Vec::new();
     let committed = engine.rows.write(|t| {
         let image = match prepared {
             PreparedImage::Existing { image, .. } => {
@@ -37,7 +39,7 @@ pub(super) fn commit(
             } => match imports::find(t, key)? {
                 // Another engine has made the image first.
                 Some(image) => images::by_uuid(t, image)?,
-                None => make_image(t, operation, key, env, layers)?,
+                None => make_image(t, operation, key, env, layers, &mut notes)?,
             },
         };
         // From here on, the image itself keeps its layers from being pruned.
@@ -49,6 +51,8 @@ pub(super) fn commit(
         };
         if let Some(tag) = tag {
             images::set_tag(t, tag, image.uuid)?;
+            let tag = NotedTag::now(tag, image.uuid, false);
+            notes.push((image.layer, LayerNote::Tag(tag)));
         }
         let bytes = layers::chain(t, image.layer)?
             .iter()
@@ -65,18 +69,23 @@ pub(super) fn commit(
         operations::end(t, operation, &ending)?;
         Ok(Some(ending))
     })?;
+    for (layer, note) in notes {
+        layer_note::add(engine, layer, &note);
+    }
     engine.committed.notify_one();
     committed.ok_or_else(|| ApiError::internal(LOST_LAYERS))
 }
 
 /// Makes an image of these layers, the bottom first. A layer that another import has completed
-/// meanwhile replaces this import's copy. Returns `None` if a shared layer is gone.
+/// meanwhile replaces this import's copy. Returns `None` if a shared layer is gone. Adds to `notes`
+/// what the layers say about themselves.
 fn make_image(
     t: &Connection,
     operation: Uuid,
     key: &str,
     env: &BTreeMap<String, String>,
     prepared: &[PreparedLayer],
+    notes: &mut Vec<(u64, LayerNote)>,
 ) -> Result<Option<images::Image>, DbError> {
     let mut top = None;
     for layer in prepared {
@@ -86,6 +95,13 @@ fn make_image(
             (Some(id), _) => Some(id),
             (None, Some(UnpackedSize { bytes, .. })) => {
                 layers::mark_imported_ready(t, layer.id, top, bytes, &chain)?;
+                let noted = NotedLayer {
+                    parent: top,
+                    bytes,
+                    chain: Some(chain),
+                    stands_for: None,
+                };
+                notes.push((layer.id, LayerNote::Layer(noted)));
                 Some(layer.id)
             }
             (None, None) => return Ok(None),
@@ -108,5 +124,10 @@ fn make_image(
     };
     images::insert(t, &image)?;
     imports::record(t, key, image.uuid)?;
+    let noted = NotedImage {
+        import_key: Some(key.to_owned()),
+        ..NotedImage::of(&image)
+    };
+    notes.push((layer, LayerNote::Image(noted)));
     Ok(Some(image))
 }

@@ -14,6 +14,8 @@ use super::prepared::{PreparedLayer, UnpackedSize};
 use super::verify::{VerifiedArchive, VerifyError, copy_verified};
 use crate::blocking::blocking;
 use crate::engine::Engine;
+use crate::layer_note::{LayerNote, NotedLayer};
+use crate::operation::discard;
 use crate::rows::layers;
 
 impl ImportContext<'_> {
@@ -80,7 +82,15 @@ impl ImportContext<'_> {
                 let id = engine
                     .rows
                     .write(|t| layers::reserve(t, parent, operation, &engine.boot))?;
-                engine.store.commit(&run, LayerId(id))?;
+                // The import's commit adds the rest.
+                let note = LayerNote::Layer(NotedLayer {
+                    parent,
+                    bytes: unpacked.bytes,
+                    chain: None,
+                    stands_for: None,
+                });
+                engine.store.describe_run(&run, &note.line())?;
+                discard::commit_or_forget(&engine, &run, id)?;
                 let prepared = PreparedLayer {
                     id,
                     chain: layer.chain.unwrap_or_else(|| verified.diff.clone()),
@@ -102,12 +112,12 @@ pub(super) async fn discard(engine: &Arc<Engine>, operation: Uuid) {
     let task_engine = Arc::clone(engine);
     let removal = blocking(move || {
         for layer in task_engine.rows.read(|c| layers::of_run(c, operation))? {
-            task_engine.store.remove_layer(LayerId(layer))?;
-            task_engine.rows.write(|t| layers::remove(t, layer))?;
+            discard::failed_commit(&task_engine, layer);
         }
         Ok(())
     });
     if let Err(error) = removal.await {
-        tracing::warn!(%operation, error = error.message(), "cannot remove the layers of a failed import; the next start tries again");
+        tracing::warn!(%operation, error = error.message(), "cannot remove the layers of a failed import; the engine tries again");
+        engine.cleanup.notify_one();
     }
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::api::types::EventDataCompletion;
 use crate::error::StorageError;
 use crate::operation::events::{self, EventLine, EventLog};
+use crate::operation::unrecorded::UnrecordedEndings;
 use crate::rows::Rows;
 use crate::rows::operations::{self, Operation, OperationEnding, Status};
 
@@ -82,8 +83,16 @@ impl Completion {
     }
 }
 
-/// Reads the end of an operation from the database. `None` if it is not over.
-pub(crate) fn recorded(rows: &Rows, operation: Uuid) -> Result<Option<Completion>, StorageError> {
-    let record = rows.read(|c| operations::by_uuid(c, operation))?;
+/// Reads the end of an operation from the database, or from the endings that are still to be
+/// recorded. `None` if it is not over.
+pub(crate) fn recorded(
+    rows: &Rows,
+    unrecorded: &UnrecordedEndings,
+    operation: Uuid,
+) -> Result<Option<Completion>, StorageError> {
+    let mut record = rows.read(|c| operations::by_uuid(c, operation))?;
+    if let Some(operation) = &mut record {
+        unrecorded.complete(operation);
+    }
     Ok(record.as_ref().and_then(Completion::of))
 }

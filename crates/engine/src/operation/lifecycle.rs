@@ -9,7 +9,6 @@
 //!   transaction.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -28,9 +27,6 @@ use crate::operation::running::RunningOperation;
 use crate::operation::running::STOPPED;
 use crate::rows::images;
 use crate::rows::operations::{self, OperationEnding, Status};
-
-/// How often an ending that could not be recorded is recorded again.
-const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// An accepted operation: it is recorded and has a place in the queue.
 pub(crate) struct QueuedOperation {
@@ -261,6 +257,7 @@ async fn settle(
     let completion = {
         let engine = Arc::clone(engine);
         let running = Arc::clone(&running);
+        let run = Arc::clone(&run);
         blocking(move || {
             // Later cancellations are refused; earlier ones are honored.
             if let Some(early_end) = running.refuse_early_end() {
@@ -286,78 +283,67 @@ async fn settle(
                     .rows
                     .write(|t| operations::end(t, operation, &ending));
                 if let Err(error) = written {
-                    // The log must not promise a result that the record does not have.
-                    ending.status = Status::Failed;
-                    ending.error = Some(format!(
-                        "the operation's ending could not be recorded: {error}"
-                    ));
-                    return Ok(Err(ending));
+                    tracing::warn!(%operation, %error, "cannot record the ending of an operation; the engine tries again");
+                    // The log must not promise a result that the record may never have.
+                    if ending.status == Status::Success {
+                        ending.status = Status::Failed;
+                        ending.error = Some(format!(
+                            "the operation's ending could not be recorded: {error}"
+                        ));
+                    }
+                    engine
+                        .unrecorded
+                        .add(operation, ending.clone(), Some(Arc::clone(&run)));
+                    engine.cleanup.notify_one();
                 }
             }
-            // The ending is recorded, so it is valid even if the record cannot be read back.
-            Ok(Ok(completion::recorded(&engine.rows, operation)
+            engine.sync_with_records(engine.log_path(operation));
+            // The ending is valid even if the record cannot be read back.
+            Ok(completion::recorded(&engine.rows, &engine.unrecorded, operation)
                 .inspect_err(|error| tracing::warn!(%operation, %error, "cannot read an operation's ending back"))
                 .ok()
                 .flatten()
-                .unwrap_or_else(|| Completion::new(created_at, &ending))))
+                .unwrap_or_else(|| Completion::new(created_at, &ending)))
         })
         .await
     };
-    let (completion, unrecorded) = match completion {
-        Ok(Ok(completion)) => (completion, None),
-        Ok(Err(ending)) => (Completion::new(created_at, &ending), Some(ending)),
+    let completion = match completion {
+        Ok(completion) => completion,
         Err(error) => {
             let ending = OperationEnding {
                 error: Some(error.message().to_owned()),
                 ..unexpected
             };
-            (Completion::new(created_at, &ending), Some(ending))
+            let completion = Completion::new(created_at, &ending);
+            engine
+                .unrecorded
+                .add(operation, ending, Some(Arc::clone(&run)));
+            engine.cleanup.notify_one();
+            completion
         }
     };
-    if let Some(ending) = &unrecorded {
-        running.set_unrecorded(ending.clone());
-    }
     completion.append_to(&running.log);
     // Requests that wait for the operation's start now find that it is over.
     running.begin(None);
     drop(permit);
-    if let Some(ending) = unrecorded {
-        record_later(engine, operation, ending).await;
-    }
     engine
         .running
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .remove(&operation);
-    let store = engine.store.clone();
+    let removing = Arc::clone(engine);
     let removal = blocking(move || {
-        store.remove_run(&operation.to_string())?;
+        if removing.unrecorded.contains(operation) {
+            // The lock stays until the ending is recorded. The rest makes room on the disk.
+            removing.store.empty_run(&run)?;
+        } else {
+            removing.store.remove_run(&operation.to_string())?;
+        }
         drop(run);
         Ok(())
     });
     if let Err(error) = removal.await {
-        tracing::warn!(%operation, error = error.message(), "cannot remove a run directory; the next start tries again");
-    }
-}
-
-/// Records an ending that a full disk, for instance, has refused before. The operation stays one of
-/// this process until then, so no engine takes it for orphaned.
-async fn record_later(engine: &Arc<Engine>, operation: Uuid, ending: OperationEnding) {
-    tracing::error!(%operation, error = ending.error, "an operation is over, but its ending is not recorded yet");
-    loop {
-        let is_last = tokio::select! {
-            () = tokio::time::sleep(RECORD_INTERVAL) => false,
-            () = engine.stopping.cancelled() => true,
-        };
-        let again = ending.clone();
-        let written = engine.write(move |t| operations::end(t, operation, &again));
-        match written.await {
-            Ok(_) => return,
-            Err(error) if is_last => {
-                tracing::error!(%operation, error = error.message(), "cannot record the ending of an operation");
-                return;
-            }
-            Err(_) => {}
-        }
+        tracing::warn!(%operation, error = error.message(), "cannot remove a run directory; the engine tries again");
+        engine.cleanup.notify_one();
     }
 }

@@ -2,6 +2,7 @@
 //! killed engines.
 
 pub(crate) mod completion;
+pub(crate) mod discard;
 pub(crate) mod events;
 pub(crate) mod lifecycle;
 pub(crate) mod lookup;
@@ -10,3 +11,4 @@ pub(crate) mod queue;
 pub(crate) mod recover;
 pub(crate) mod running;
 pub(crate) mod start;
+pub(crate) mod unrecorded;

@@ -1,57 +1,125 @@
 //! Cleaning up after killed engines: orphaned operations, unfinished layers, run directories.
 
-use std::time::Duration;
+use std::fs::{File, TryLockError};
+use std::path::Path;
 
-use chrono::Utc;
-use contree_sandbox::LayerId;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::engine::Engine;
 use crate::error::StorageError;
+use crate::layer_note;
 use crate::operation::completion;
+use crate::operation::discard;
+use crate::rows::clock::DAY;
 use crate::rows::layers;
 use crate::rows::operations::{self, OperationEnding, Status};
 
 /// The prefix of temporary files of uploads.
 pub(crate) const UPLOAD_PREFIX: &str = ".part-";
 
-/// The age at which the temporary file of an upload counts as left behind. An upload may take long.
-const ABANDONED_UPLOAD_AGE: Duration = Duration::from_secs(24 * 3600);
+/// The age at which the temporary file of an upload counts as left behind, in microseconds. An
+/// upload may take long.
+const ABANDONED_UPLOAD_AGE: i64 = DAY;
 
 /// The error of an operation whose owner is gone.
 const ORPHANED: &str = "the engine that ran this operation ended before the operation did";
 
 /// Cleans up a data directory after engines that crashed or were killed.
 ///
-/// The operations of running engines are not touched: these engines hold locks. A layer, upload or
-/// run directory that cannot be removed is skipped.
-pub(crate) fn recover(engine: &Engine) -> Result<(), StorageError> {
+/// The operations of running engines are not touched: these engines hold locks. What cannot be
+/// removed or recorded is skipped. Returns whether nothing was skipped.
+pub(crate) fn recover(engine: &Engine) -> Result<bool, StorageError> {
+    record_endings(engine);
     for operation in engine.rows.read(operations::unfinished)? {
         fail_if_orphaned(engine, operation)?;
     }
-    if let Err(error) = remove_unfinished_layers(engine) {
-        tracing::warn!(
-            %error,
-            "cannot remove unfinished layers"
-        );
-    }
-    remove_abandoned_uploads(engine);
-    for run in engine.store.runs()? {
-        if !engine.store.run_is_live(&run)?
-            && let Err(error) = engine.store.remove_run(&run)
-        {
-            tracing::warn!(%run, %error, "cannot remove a run directory that another engine left behind");
-        }
-    }
+    let mut complete = engine.unrecorded.all().is_empty();
+    let mut skip = |result: Result<bool, StorageError>, message: &str| {
+        complete &= result.unwrap_or_else(|error| {
+            tracing::warn!(%error, "{message}");
+            false
+        });
+    };
+    skip(
+        remove_unfinished_layers(engine),
+        "cannot remove unfinished layers",
+    );
+    skip(
+        engine
+            .store
+            .remove_retired_layers()
+            .map(|()| true)
+            .map_err(StorageError::from),
+        "cannot remove the rest of removed layers",
+    );
+    skip(
+        remove_abandoned_uploads(engine),
+        "cannot remove abandoned uploads",
+    );
+    skip(
+        remove_abandoned_runs(engine),
+        "cannot remove run directories",
+    );
+    skip(
+        layer_note::describe_old_layers(engine).map(|()| true),
+        "cannot write notes to the layers of an earlier release",
+    );
     engine.store.remove_leftover_groups();
     // A killed engine may have left commits that are not synced yet.
     engine.committed.notify_one();
-    Ok(())
+    Ok(complete)
+}
+
+/// Records the endings of this process that could not be recorded earlier.
+pub(crate) fn record_endings(engine: &Engine) {
+    for (operation, unrecorded) in engine.unrecorded.all() {
+        let recorded = engine
+            .rows
+            .write(|t| operations::end(t, operation, &unrecorded.ending));
+        match recorded {
+            Ok(_) => {
+                append_missing_completion(engine, operation);
+                // The directory is removed while it is locked.
+                if let Err(error) = engine.store.remove_run(&operation.to_string()) {
+                    tracing::warn!(%operation, %error, "cannot remove a run directory");
+                }
+                engine.unrecorded.remove(operation);
+            }
+            Err(error) => {
+                tracing::warn!(%operation, %error, "cannot record the ending of an operation");
+            }
+        }
+    }
+}
+
+/// Removes run directories that other engines left behind. Returns whether all could be removed.
+fn remove_abandoned_runs(engine: &Engine) -> Result<bool, StorageError> {
+    let mut complete = true;
+    for run in engine.store.runs()? {
+        let removed = engine.store.run_is_live(&run).and_then(|live| {
+            if live {
+                Ok(())
+            } else {
+                engine.store.remove_run(&run)
+            }
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%run, %error, "cannot remove a run directory that another engine left behind");
+            complete = false;
+        }
+    }
+    Ok(complete)
 }
 
 /// Ends an unfinished operation whose owner is gone. Returns whether it ended it.
+///
+/// If the ending cannot be recorded, as on a full disk, this engine answers with it all the same.
 pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool, StorageError> {
-    if engine.running(operation).is_some() || engine.store.run_is_live(&operation.to_string())? {
+    if engine.running(operation).is_some()
+        || engine.unrecorded.contains(operation)
+        || engine.store.run_is_live(&operation.to_string())?
+    {
         return Ok(false);
     }
     let ending = OperationEnding {
@@ -65,20 +133,31 @@ pub(crate) fn fail_if_orphaned(engine: &Engine, operation: Uuid) -> Result<bool,
     // The owner may have ended it since the check; `end` changes only unfinished operations.
     let ended = engine
         .rows
-        .write(|t| operations::end(t, operation, &ending))?;
-    if ended {
-        append_missing_completion(engine, operation);
+        .write(|t| operations::end(t, operation, &ending));
+    match ended {
+        Ok(true) => {
+            append_missing_completion(engine, operation);
+            Ok(true)
+        }
+        Ok(false) => Ok(false),
+        Err(error) => {
+            tracing::warn!(%operation, %error, "cannot record the ending of an orphaned operation; the engine tries again");
+            engine.unrecorded.add(operation, ending, None);
+            engine.cleanup.notify_one();
+            Ok(true)
+        }
     }
-    Ok(ended)
 }
 
 /// Appends the completion event that the gone owner did not append. If this fails, a follower of
 /// the operation tries again.
 fn append_missing_completion(engine: &Engine, operation: Uuid) {
     let written =
-        completion::recorded(&engine.rows, operation).and_then(|recorded| match recorded {
-            Some(completion) => Ok(completion.append_abandoned(&engine.log_path(operation))?),
-            None => Ok(()),
+        completion::recorded(&engine.rows, &engine.unrecorded, operation).and_then(|recorded| {
+            match recorded {
+                Some(completion) => Ok(completion.append_abandoned(&engine.log_path(operation))?),
+                None => Ok(()),
+            }
         });
     if let Err(error) = written {
         tracing::warn!(%operation, %error, "cannot append the completion event of an orphaned operation");
@@ -86,48 +165,181 @@ fn append_missing_completion(engine: &Engine, operation: Uuid) {
 }
 
 /// Removes layers whose commit or copy will never finish. While an engine copies `tag:host`, it
-/// holds that image's lock, and nothing is removed.
-fn remove_unfinished_layers(engine: &Engine) -> Result<(), StorageError> {
+/// holds that image's lock, and nothing is removed. Returns whether all could be removed.
+fn remove_unfinished_layers(engine: &Engine) -> Result<bool, StorageError> {
     let Some(_lock) = crate::image::host::try_lock(engine)? else {
-        return Ok(());
+        return Ok(true);
     };
+    let mut complete = true;
     for (layer, run) in engine.rows.read(layers::unfinished)? {
-        if engine.running(run).is_some() || engine.store.run_is_live(&run.to_string())? {
-            continue;
+        if let Err(error) = remove_if_abandoned(engine, layer, run) {
+            tracing::warn!(layer, %error, "cannot remove an unfinished layer");
+            complete = false;
         }
-        // The owner may have finished the layer and ended since the list was read. The run's lock
-        // was free, so no engine can finish the layer from now on.
-        if !engine.rows.read(|c| layers::is_unfinished(c, layer))? {
-            continue;
-        }
-        if engine.store.layer_exists(LayerId(layer)) {
-            engine.store.remove_layer(LayerId(layer))?;
-        }
-        engine.rows.write(|t| layers::remove(t, layer))?;
     }
     // Incomplete copies of this machine's programs.
     for entry in std::fs::read_dir(engine.store.root().join("layers"))?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(".new-") {
-            std::fs::remove_dir_all(entry.path())?;
+        if entry.file_name().to_string_lossy().starts_with(".new-")
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot remove an incomplete copy of this machine's programs");
+            complete = false;
         }
     }
-    Ok(())
+    Ok(complete)
 }
 
-/// Removes temporary files of uploads that never finished.
-fn remove_abandoned_uploads(engine: &Engine) {
-    let files = std::fs::read_dir(engine.store.root().join("files"));
-    for entry in files.into_iter().flatten().flatten() {
-        let old = entry
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > ABANDONED_UPLOAD_AGE));
+/// Removes an unfinished layer, if the run that makes it is gone.
+fn remove_if_abandoned(engine: &Engine, layer: u64, run: Uuid) -> Result<(), StorageError> {
+    if engine.running(run).is_some() || engine.store.run_is_live(&run.to_string())? {
+        return Ok(());
+    }
+    // The owner may have finished the layer and ended since the list was read. The run's lock was
+    // free, so no engine can finish the layer from now on.
+    if !engine.rows.read(|c| layers::is_unfinished(c, layer))? {
+        return Ok(());
+    }
+    discard::layer(engine, layer)
+}
+
+/// Removes temporary files of uploads that never finished. Returns whether all could be removed.
+fn remove_abandoned_uploads(engine: &Engine) -> Result<bool, StorageError> {
+    let ages = engine.rows.read(|c| engine.rows.ages(c))?;
+    let mut complete = true;
+    for entry in std::fs::read_dir(engine.store.root().join("files"))?.flatten() {
+        let path = entry.path();
         let upload = entry
             .file_name()
             .to_string_lossy()
             .starts_with(UPLOAD_PREFIX);
-        if upload && old {
-            let _ = std::fs::remove_file(entry.path());
+        let old = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|at| {
+                ages.age(DateTime::<Utc>::from(at).timestamp_micros()) > ABANDONED_UPLOAD_AGE
+            });
+        if upload
+            && old
+            && !is_locked(&path)
+            && let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "cannot remove an abandoned upload");
+            complete = false;
         }
+    }
+    Ok(complete)
+}
+
+/// Returns whether a process holds the lock of a file. An upload holds it while it lasts.
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::config::LocalConfig;
+    use crate::rows::logged;
+
+    fn engine(data: &Path) -> Arc<Engine> {
+        Arc::new(Engine::open(&LocalConfig::new(data)).unwrap())
+    }
+
+    #[test]
+    fn a_layer_that_cannot_be_removed_does_not_keep_the_others() {
+        let data = tempfile::tempdir().unwrap();
+        let engine = engine(data.path());
+        let reserve = || {
+            let run = Uuid::new_v4();
+            let id = engine
+                .rows
+                .write(|t| layers::reserve(t, None, run, &engine.boot))
+                .unwrap();
+            let layer = data.path().join("layers").join(id.to_string());
+            fs::create_dir(&layer).unwrap();
+            layer
+        };
+        let removable = reserve();
+        let stuck = reserve();
+        // The newest layer comes first. The name of its link is that of a directory, which cannot
+        // be unlinked.
+        let id = stuck.file_name().unwrap();
+        fs::create_dir(data.path().join("l").join(id)).unwrap();
+        let (complete, text) = logged(|| remove_unfinished_layers(&engine).unwrap());
+        assert!(!complete);
+        assert!(text.contains("cannot remove an unfinished layer"), "{text}");
+        assert!(stuck.exists() && !removable.exists());
+        fs::remove_dir(data.path().join("l").join(id)).unwrap();
+        assert!(recover(&engine).unwrap());
+        assert!(!stuck.exists());
+    }
+
+    #[test]
+    fn the_upload_of_a_running_process_is_never_abandoned() {
+        let data = tempfile::tempdir().unwrap();
+        let engine = engine(data.path());
+        let old = SystemTime::now() - std::time::Duration::from_secs(3 * 24 * 3600);
+        let [held, abandoned] = ["held", "abandoned"].map(|name| {
+            let path = data.path().join(format!("files/{UPLOAD_PREFIX}{name}"));
+            let file = File::create(&path).unwrap();
+            file.set_modified(old).unwrap();
+            (path, file)
+        });
+        held.1.lock().unwrap();
+        drop(abandoned.1);
+        assert!(remove_abandoned_uploads(&engine).unwrap());
+        assert!(held.0.exists() && !abandoned.0.exists());
+    }
+
+    #[test]
+    fn the_ending_of_an_operation_is_answered_until_it_can_be_recorded() {
+        let data = tempfile::tempdir().unwrap();
+        let engine = engine(data.path());
+        let operation = Uuid::new_v4();
+        let run = engine.store.create_run(&operation.to_string()).unwrap();
+        let find = || engine.rows.read(|c| operations::by_uuid(c, operation));
+        engine
+            .rows
+            .write(|t| {
+                let request = serde_json::json!({});
+                operations::insert(
+                    t,
+                    &operations::NewOperation {
+                        uuid: operation,
+                        kind: "instance",
+                        status: Status::Executing,
+                        image: None,
+                        request: &request,
+                        owner_socket: None,
+                        created_at: Utc::now(),
+                    },
+                )
+            })
+            .unwrap();
+        let ending = OperationEnding {
+            status: Status::Failed,
+            error: Some("the disk was full".to_owned()),
+            result_image: None,
+            outcome: None,
+            image_size: None,
+            ended_at: Utc::now(),
+        };
+        engine
+            .unrecorded
+            .add(operation, ending, Some(Arc::new(run)));
+        assert!(!fail_if_orphaned(&engine, operation).unwrap());
+        let mut answered = find().unwrap().unwrap();
+        assert_eq!(answered.status, Status::Executing);
+        engine.unrecorded.complete(&mut answered);
+        assert_eq!(answered.status, Status::Failed);
+        assert!(recover(&engine).unwrap());
+        let recorded = find().unwrap().unwrap();
+        assert_eq!(recorded.error.as_deref(), Some("the disk was full"));
+        assert!(engine.store.runs().unwrap().is_empty());
     }
 }

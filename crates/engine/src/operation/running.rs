@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::operation::events::EventLog;
-use crate::rows::operations::{OperationEnding, Status};
+use crate::rows::operations::Status;
 use crate::run::running_sandbox::RunningSandbox;
 
 /// The reason of operations that are CANCELLED because their engine is stopped.
@@ -22,8 +22,6 @@ pub(crate) struct RunningOperation {
     stage: watch::Sender<OperationStage>,
     sandbox: OnceLock<Arc<RunningSandbox>>,
     accepted_at: Instant,
-    /// Its ending, if it is over and the ending could not be recorded yet.
-    unrecorded: OnceLock<OperationEnding>,
 }
 
 /// The progress of an operation that is not over.
@@ -63,23 +61,12 @@ impl RunningOperation {
             stage: watch::Sender::new(OperationStage::Queued),
             sandbox: OnceLock::new(),
             accepted_at: Instant::now(),
-            unrecorded: OnceLock::new(),
         }
     }
 
     /// The time since it was accepted, whatever happens to the machine's clock.
     pub(crate) fn age(&self) -> Duration {
         self.accepted_at.elapsed()
-    }
-
-    /// Keeps an ending that cannot be recorded at the moment.
-    pub(crate) fn set_unrecorded(&self, ending: OperationEnding) {
-        let _ = self.unrecorded.set(ending);
-    }
-
-    /// The ending of an operation that is over and whose ending is not recorded yet.
-    pub(crate) fn unrecorded(&self) -> Option<&OperationEnding> {
-        self.unrecorded.get()
     }
 
     /// Ends it as CANCELLED. Only the first reason counts. False if its result is already being

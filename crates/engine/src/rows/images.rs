@@ -56,10 +56,15 @@ pub(crate) struct ImageFilter {
 const COLUMNS: &str = "i.uuid, i.layer, i.env, i.cwd, i.operation, i.lost, i.created_at";
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Image> {
+    let uuid = super::parse_uuid(row.get(0)?);
+    let env = serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_else(|error| {
+        tracing::warn!(image = %uuid, %error, "cannot read the environment of an image; it counts as empty");
+        BTreeMap::new()
+    });
     Ok(Image {
-        uuid: super::parse_uuid(row.get(0)?),
+        uuid,
         layer: row.get(1)?,
-        env: serde_json::from_str(&row.get::<_, String>(2)?).unwrap_or_default(),
+        env,
         cwd: row.get(3)?,
         operation: row.get::<_, Option<String>>(4)?.map(super::parse_uuid),
         lost: row.get(5)?,
@@ -120,23 +125,48 @@ pub(crate) fn newest_tag(c: &Connection, uuid: Uuid) -> Result<Option<String>, D
 
 /// Points a tag to an image. It no longer points to its earlier image.
 pub(crate) fn set_tag(c: &Connection, tag: &str, uuid: Uuid) -> Result<(), DbError> {
+    set_tag_at(c, tag, uuid, to_micros(Utc::now()))
+}
+
+/// Points a tag to an image, as of a time in microseconds since the Unix epoch.
+pub(crate) fn set_tag_at(c: &Connection, tag: &str, uuid: Uuid, at: i64) -> Result<(), DbError> {
     c.execute(
         "INSERT INTO tags (tag, image, updated_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (tag) DO UPDATE SET image = excluded.image, updated_at = excluded.updated_at",
-        params![tag, uuid.to_string(), to_micros(Utc::now())],
+        params![tag, uuid.to_string(), at],
     )?;
     Ok(())
 }
 
-/// Removes one tag of an image, or all of them. Returns the number of removed tags.
-pub(crate) fn remove_tags(c: &Connection, uuid: Uuid, tag: Option<&str>) -> Result<usize, DbError> {
-    Ok(match tag {
-        Some(tag) => c.execute(
-            "DELETE FROM tags WHERE image = ?1 AND tag = ?2",
-            [&uuid.to_string(), tag],
-        )?,
-        None => c.execute("DELETE FROM tags WHERE image = ?1", [uuid.to_string()])?,
-    })
+/// Returns whether a tag was set at a time or later, in microseconds since the Unix epoch.
+pub(crate) fn tag_is_newer_than(c: &Connection, tag: &str, at: i64) -> Result<bool, DbError> {
+    Ok(c.query_row(
+        "SELECT EXISTS (SELECT 1 FROM tags WHERE tag = ?1 AND updated_at >= ?2)",
+        params![tag, at],
+        |row| row.get(0),
+    )?)
+}
+
+/// Marks an image as lost.
+pub(crate) fn mark_lost(c: &Connection, uuid: Uuid) -> Result<(), DbError> {
+    c.execute(
+        "UPDATE images SET lost = 1 WHERE uuid = ?1",
+        [uuid.to_string()],
+    )?;
+    Ok(())
+}
+
+/// Removes one tag of an image, or all of them. Returns the removed tags.
+pub(crate) fn remove_tags(
+    c: &Connection,
+    uuid: Uuid,
+    tag: Option<&str>,
+) -> Result<Vec<String>, DbError> {
+    let mut statement = c.prepare_cached(
+        "DELETE FROM tags WHERE image = ?1 AND (?2 IS NULL OR tag = ?2) RETURNING tag",
+    )?;
+    let removed = statement.query_map(params![uuid.to_string(), tag], |row| row.get(0))?;
+    Ok(removed.collect::<Result<_, _>>()?)
 }
 
 /// Lists images, newest first, without lost ones. An image with several tags has an entry for each.

@@ -18,6 +18,92 @@ pub(crate) struct Layer {
     pub(crate) squashed: bool,
 }
 
+/// A committed layer with all that its note says.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordedLayer {
+    pub(crate) id: u64,
+    pub(crate) parent: Option<u64>,
+    pub(crate) bytes: u64,
+    /// The OCI ChainID of an imported layer.
+    pub(crate) chain: Option<String>,
+    /// For a squashed layer: the top of the chain that it replaces.
+    pub(crate) stands_for: Option<u64>,
+}
+
+/// Lists all committed layers.
+pub(crate) fn recorded(c: &Connection) -> Result<Vec<RecordedLayer>, DbError> {
+    let mut statement =
+        c.prepare("SELECT id, parent, bytes, chain, stands_for FROM layers WHERE ready = 1")?;
+    let rows = statement.query_map([], |row| {
+        Ok(RecordedLayer {
+            id: row.get(0)?,
+            parent: row.get(1)?,
+            bytes: row.get(2)?,
+            chain: row.get(3)?,
+            stands_for: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Records a layer that exists on disk. Its parent is recorded. A ChainID that another layer has is
+/// left out. Returns false if another layer already stands for the same chain.
+pub(crate) fn restore(c: &Connection, layer: &RecordedLayer, boot: &str) -> Result<bool, DbError> {
+    let inserted = c.execute(
+        "INSERT OR IGNORE INTO layers (id, parent, depth, bytes, stands_for, ready, synced, boot_id, chain)
+         VALUES (?1, ?2, 1 + coalesce((SELECT depth FROM layers WHERE id = ?2), 0), ?3, ?4, 1, 0, ?5,
+                 (SELECT ?6 WHERE NOT EXISTS (SELECT 1 FROM layers WHERE chain = ?6)))",
+        params![
+            layer.id,
+            layer.parent,
+            layer.bytes,
+            layer.stands_for,
+            boot,
+            layer.chain
+        ],
+    )?;
+    Ok(inserted > 0)
+}
+
+/// Lists the ids of all layers, committed or not.
+pub(crate) fn ids(c: &Connection) -> Result<std::collections::HashSet<u64>, DbError> {
+    let mut statement = c.prepare_cached("SELECT id FROM layers")?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The key of the `meta` table for the layers whose records were removed, and whose directories are
+/// still to be removed.
+const REMOVING: &str = "removing_layers";
+
+/// Lists the layers whose records were removed, and whose directories are still to be removed.
+pub(crate) fn removing(c: &Connection) -> Result<Vec<u64>, DbError> {
+    let text = super::Rows::meta(c, REMOVING)?.unwrap_or_default();
+    Ok(text
+        .split_whitespace()
+        .filter_map(|id| id.parse().ok())
+        .collect())
+}
+
+/// Records that the directories of these layers are to be removed.
+pub(crate) fn add_removing(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+    let mut all = removing(c)?;
+    all.extend(ids);
+    set_removing(c, &all)
+}
+
+/// Records that the directories of these layers are gone.
+pub(crate) fn forget_removing(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+    let mut all = removing(c)?;
+    all.retain(|id| !ids.contains(id));
+    set_removing(c, &all)
+}
+
+fn set_removing(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
+    let text: Vec<String> = ids.iter().map(u64::to_string).collect();
+    super::Rows::set_meta(c, REMOVING, &text.join(" "))
+}
+
 /// Reserves an id for a layer that the operation `run` will commit on `parent`.
 pub(crate) fn reserve(
     c: &Connection,
@@ -160,6 +246,39 @@ pub(crate) fn mark_synced(c: &Connection, ids: &[u64]) -> Result<(), DbError> {
     Ok(())
 }
 
+/// The highest id that was ever reserved. An id is never used twice.
+pub(crate) fn highest_id(c: &Connection) -> Result<u64, DbError> {
+    Ok(c.query_row(
+        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'layers'",
+        [],
+        |row| row.get(0),
+    )?)
+}
+
+/// Reserves all ids up to `id`, so that no new layer gets one of them.
+pub(crate) fn reserve_ids_up_to(c: &Connection, id: u64) -> Result<(), DbError> {
+    let changed = c.execute(
+        "UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'layers'",
+        [id],
+    )?;
+    if changed == 0 {
+        c.execute(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES ('layers', ?1)",
+            [id],
+        )?;
+    }
+    Ok(())
+}
+
+/// Returns whether layers of other boots than `boot` may not have reached the disk.
+pub(crate) fn has_unsynced_of_other_boots(c: &Connection, boot: &str) -> Result<bool, DbError> {
+    Ok(c.query_row(
+        "SELECT EXISTS (SELECT 1 FROM layers WHERE synced = 0 AND boot_id <> ?1)",
+        [boot],
+        |row| row.get(0),
+    )?)
+}
+
 /// Marks images as lost whose layers were not synced when the machine lost power. Returns their
 /// number.
 ///
@@ -187,11 +306,16 @@ pub(crate) fn mark_lost_images(c: &Connection, boot: &str) -> Result<usize, DbEr
         [boot],
     )?;
     if lost > 0 {
-        // The image of this machine's programs can be made again.
-        c.execute(
-            "DELETE FROM meta WHERE key = 'host_image' AND value IN (SELECT uuid FROM images WHERE lost = 1)",
-            [],
-        )?;
+        forget_lost_host(c)?;
     }
     Ok(lost)
+}
+
+/// Forgets the image of this machine's programs if it is lost, since it can be made again.
+pub(crate) fn forget_lost_host(c: &Connection) -> Result<(), DbError> {
+    c.execute(
+        "DELETE FROM meta WHERE key = 'host_image' AND value IN (SELECT uuid FROM images WHERE lost = 1)",
+        [],
+    )?;
+    Ok(())
 }

@@ -3,6 +3,7 @@
 //! The functions of the submodules are single statements or short sequences of them: they take a
 //! connection and return rows. Callers combine them into transactions.
 
+pub(super) mod clock;
 pub(super) mod files;
 pub(super) mod images;
 pub(super) mod imports;
@@ -12,12 +13,15 @@ pub(super) mod upkeep;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
+use self::clock::{Ages, StoreClock};
 use contree_sqlite::{self as sqlite, DbError};
 
 /// The migrations of the schema. A release appends to them and never edits one.
@@ -31,32 +35,79 @@ pub(super) struct Rows {
     path: PathBuf,
     /// The path of SQLite's write-ahead log.
     log: PathBuf,
+    clock: Arc<StoreClock>,
+    changes: Arc<UnsyncedChanges>,
+}
+
+/// Transactions that a power loss could still undo.
+#[derive(Default)]
+struct UnsyncedChanges {
+    exist: AtomicBool,
+    added: Notify,
 }
 
 impl Rows {
     /// Opens the database. A new one is created with a new store identity.
     pub(super) fn open(path: &Path) -> Result<Self, DbError> {
+        Self::with_clock(path, StoreClock::of_machine())
+    }
+
+    /// Opens the database with another clock than that of this machine.
+    pub(super) fn with_clock(path: &Path, clock: StoreClock) -> Result<Self, DbError> {
         let connection = sqlite::open(path, MIGRATIONS)?;
-        connection.execute(
-            "INSERT OR IGNORE INTO meta (key, value) VALUES ('store', ?1)",
-            [Uuid::new_v4().to_string()],
-        )?;
+        // A database on a full disk can be opened, so only a new one is written to.
+        if Self::meta(&connection, "store")?.is_none() {
+            connection.execute(
+                "INSERT OR IGNORE INTO meta (key, value) VALUES ('store', ?1)",
+                [Uuid::new_v4().to_string()],
+            )?;
+        }
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             path: path.to_owned(),
             log: path.with_extension("db-wal"),
+            clock: Arc::new(clock),
+            changes: Arc::default(),
         })
     }
 
     /// Makes all committed transactions safe against a power loss. Without it they survive a killed
     /// process, but not a power loss.
     pub(super) fn sync(&self) -> std::io::Result<()> {
-        match File::open(&self.log) {
-            Ok(log) => log.sync_data(),
+        self.changes.exist.store(false, Ordering::Release);
+        self.sync_log().inspect_err(|_| {
+            self.changes.exist.store(true, Ordering::Release);
+        })
+    }
+
+    fn sync_log(&self) -> std::io::Result<()> {
+        let log = self.path.with_extension("db-wal");
+        match File::open(&log) {
+            Ok(log) => log.sync_data()?,
             // SQLite has moved the log into the database, which it syncs before it removes the log.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
         }
+        // The log's name in its directory.
+        match log.parent() {
+            Some(directory) => File::open(directory)?.sync_data(),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns whether a power loss could undo a transaction of this process.
+    pub(super) fn has_unsynced_changes(&self) -> bool {
+        self.changes.exist.load(Ordering::Acquire)
+    }
+
+    /// Waits for a transaction that a power loss could undo.
+    pub(super) async fn changed(&self) {
+        self.changes.added.notified().await;
+    }
+
+    /// The ages of recorded times, now.
+    pub(super) fn ages(&self, connection: &Connection) -> Result<Ages, DbError> {
+        Ages::at(connection, &self.clock.read())
     }
 
     /// The store's identity. Caches of its content use it as a key.
@@ -119,12 +170,18 @@ impl Rows {
         sqlite::classify(&self.path, error)
     }
 
-    /// Runs statements in a write transaction and rolls it back.
-    pub(super) fn dry_run<T>(
+    /// Runs read-only statements that all see the same state, on this thread, which must be allowed
+    /// to block.
+    pub(super) fn read_snapshot<T>(
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        self.transact(statements, |transaction| transaction.rollback())
+        let mut connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+        statements(&transaction)
     }
 
     /// Runs statements in one write transaction on this thread, which must be allowed to block.
@@ -132,26 +189,34 @@ impl Rows {
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        self.transact(statements, |transaction| transaction.commit())
+        let result = self
+            .write_unclassified(statements)
+            .map_err(|error| self.explain(error))?;
+        self.changes.exist.store(true, Ordering::Release);
+        self.changes.added.notify_one();
+        Ok(result)
     }
 
-    fn transact<T>(
+    fn write_unclassified<T>(
         &self,
         statements: impl FnOnce(&Transaction<'_>) -> Result<T, DbError>,
-        finish: impl FnOnce(Transaction<'_>) -> rusqlite::Result<()>,
     ) -> Result<T, DbError> {
         let mut connection = self
             .connection
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let run = || {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let result = statements(&transaction)?;
-            finish(transaction)?;
-            Ok(result)
-        };
-        run().map_err(|error| self.explain(error))
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let reading = self.clock.read();
+        let noting = self.clock.is_due(&reading);
+        if noting {
+            clock::note(&transaction, &reading)?;
+        }
+        let result = statements(&transaction)?;
+        transaction.commit()?;
+        if noting {
+            self.clock.set_noted(reading);
+        }
+        Ok(result)
     }
 }
 
@@ -165,9 +230,41 @@ pub(super) fn from_micros(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
-/// Parses a UUID column. An invalid UUID, which only a damaged row has, becomes the nil UUID.
+/// Parses a UUID column. An invalid UUID, which only a damaged row has, is logged and becomes the
+/// nil UUID.
 fn parse_uuid(text: String) -> Uuid {
-    Uuid::parse_str(&text).unwrap_or_default()
+    Uuid::parse_str(&text).unwrap_or_else(|error| {
+        tracing::warn!(uuid = %text.escape_debug(), %error, "cannot read the UUID of a record");
+        Uuid::nil()
+    })
+}
+
+/// Runs `work` and returns its result with the log messages of this thread.
+#[cfg(test)]
+pub(super) fn logged<T>(work: impl FnOnce() -> T) -> (T, String) {
+    /// A writer that collects log lines.
+    #[derive(Clone, Default)]
+    struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for LogLines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let lines = LogLines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let result = tracing::subscriber::with_default(subscriber, work);
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    (result, text)
 }
 
 #[cfg(test)]

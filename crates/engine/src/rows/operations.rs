@@ -84,7 +84,7 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Operation> {
     Ok(Operation {
         uuid,
         kind: row.get(1)?,
-        status: row.get::<_, String>(2)?.parse().unwrap_or(Status::Failed),
+        status: parse_status(uuid, &row.get::<_, String>(2)?),
         error: row.get(3)?,
         image: row.get::<_, Option<String>>(4)?.map(super::parse_uuid),
         result_image: row.get::<_, Option<String>>(5)?.map(super::parse_uuid),
@@ -95,6 +95,14 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Operation> {
         image_size: row.get(8)?,
         created_at: from_micros(row.get(9)?),
         ended_at: row.get::<_, Option<i64>>(10)?.map(from_micros),
+    })
+}
+
+/// Parses a status. An unknown one is logged and counts as FAILED.
+fn parse_status(operation: Uuid, text: &str) -> Status {
+    text.parse().unwrap_or_else(|_| {
+        tracing::warn!(%operation, status = %text.escape_debug(), "unknown status of an operation; it counts as FAILED");
+        Status::Failed
     })
 }
 
@@ -254,36 +262,21 @@ pub(crate) fn cancel_requests(c: &Connection) -> Result<Vec<(Uuid, String)>, DbE
 
 #[cfg(test)]
 mod tests {
-    use std::io::{self, Write};
-    use std::sync::{Arc, Mutex};
-
-    use super::super::Rows;
+    use super::super::images::{self, Image};
+    use super::super::{Rows, layers, logged};
     use super::*;
 
-    /// A writer that collects log lines.
-    #[derive(Clone, Default)]
-    struct LogLines(Arc<Mutex<Vec<u8>>>);
+    const OPERATION: Uuid = Uuid::from_u128(7);
 
-    impl Write for LogLines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn an_outcome_that_cannot_be_read_is_logged() {
+    /// A database with one operation, after a damaging statement.
+    fn damaged(statement: &str) -> (tempfile::TempDir, Rows) {
         let folder = tempfile::tempdir().unwrap();
         let rows = Rows::open(&folder.path().join("store.db")).unwrap();
-        let uuid = Uuid::from_u128(7);
         rows.write(|t| {
             insert(
                 t,
                 &NewOperation {
-                    uuid,
+                    uuid: OPERATION,
                     kind: "instance",
                     status: Status::Assigned,
                     image: None,
@@ -292,25 +285,64 @@ mod tests {
                     created_at: Utc::now(),
                 },
             )?;
-            t.execute("UPDATE operations SET outcome = '{\"state\":7}'", [])?;
+            let layer = layers::reserve(t, None, OPERATION, "boot")?;
+            let image = Image {
+                uuid: OPERATION,
+                layer,
+                env: [("A".to_owned(), "1".to_owned())].into(),
+                cwd: String::new(),
+                operation: None,
+                lost: false,
+                created_at: Utc::now(),
+            };
+            images::insert(t, &image)?;
+            t.execute(statement, [])?;
             Ok(())
         })
         .unwrap();
-        let lines = LogLines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(move || writer.clone())
-            .with_ansi(false)
-            .finish();
-        let operation = tracing::subscriber::with_default(subscriber, || {
-            rows.read(|c| by_uuid(c, uuid)).unwrap().unwrap()
-        });
+        (folder, rows)
+    }
+
+    #[test]
+    fn an_outcome_that_cannot_be_read_is_logged() {
+        let (_folder, rows) = damaged("UPDATE operations SET outcome = '{\"state\":7}'");
+        let (operation, text) = logged(|| rows.read(|c| by_uuid(c, OPERATION)));
+        let operation = operation.unwrap().unwrap();
         assert_eq!(operation.outcome, None);
         assert_eq!(operation.request["command"], "true");
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(
-            text.contains(&uuid.to_string()) && text.contains("outcome"),
+            text.contains(&OPERATION.to_string()) && text.contains("outcome"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_unknown_status_is_logged() {
+        let (_folder, rows) = damaged("UPDATE operations SET status = 'PAUSED'");
+        let (operation, text) = logged(|| rows.read(|c| by_uuid(c, OPERATION)));
+        assert_eq!(operation.unwrap().unwrap().status, Status::Failed);
+        assert!(
+            text.contains(&OPERATION.to_string()) && text.contains("PAUSED"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_environment_that_cannot_be_read_is_logged() {
+        let (_folder, rows) = damaged("UPDATE images SET env = '[1]'");
+        let (image, text) = logged(|| rows.read(|c| images::by_uuid(c, OPERATION)));
+        assert!(image.unwrap().unwrap().env.is_empty());
+        assert!(
+            text.contains(&OPERATION.to_string()) && text.contains("environment"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_uuid_that_cannot_be_read_is_logged() {
+        let (_folder, rows) = damaged("UPDATE operations SET image = 'none'");
+        let (operation, text) = logged(|| rows.read(|c| by_uuid(c, OPERATION)));
+        assert_eq!(operation.unwrap().unwrap().image, Some(Uuid::nil()));
+        assert!(text.contains("none"), "{text}");
     }
 }

@@ -26,9 +26,8 @@ pub(crate) struct ImageRow {
     pub(crate) uuid: Uuid,
     pub(crate) layer: u64,
     pub(crate) tags: Vec<String>,
-    /// The time of its creation or of the newest operation that used or made it, in microseconds
-    /// since the Unix epoch.
-    pub(crate) used_at: i64,
+    /// The time of its creation, in microseconds since the Unix epoch.
+    pub(crate) created_at: i64,
 }
 
 impl ImageRow {
@@ -38,7 +37,7 @@ impl ImageRow {
             uuid,
             layer,
             tags: Vec::new(),
-            used_at: 0,
+            created_at: 0,
         }
     }
 }
@@ -49,6 +48,18 @@ pub(crate) struct FileRow {
     pub(crate) uuid: Uuid,
     pub(crate) sha256: String,
     pub(crate) size: u64,
+    /// The time of its newest upload, in microseconds since the Unix epoch.
+    pub(crate) updated_at: i64,
+}
+
+/// An operation that is over.
+#[derive(Clone, Debug)]
+pub(crate) struct EndedOperation {
+    pub(crate) uuid: Uuid,
+    /// The time of its end, in microseconds since the Unix epoch.
+    pub(crate) ended_at: i64,
+    /// The image that it made, if it made one.
+    pub(crate) made: Option<Uuid>,
 }
 
 /// Lists all layers.
@@ -72,13 +83,8 @@ pub(crate) fn layers(c: &Connection) -> Result<Vec<LayerRow>, DbError> {
 pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
     let mut statement = c.prepare(
         "SELECT i.uuid, i.layer, (SELECT group_concat(t.tag, char(10)) FROM tags t WHERE t.image = i.uuid),
-                max(i.created_at, coalesce(o.used_at, 0))
-         FROM images i
-         LEFT JOIN (SELECT image, max(at) AS used_at FROM (
-                        SELECT image, created_at AS at FROM operations
-                        UNION ALL SELECT result_image, created_at FROM operations)
-                    GROUP BY image) o ON o.image = i.uuid
-         ORDER BY i.created_at DESC, i.uuid",
+                i.created_at
+         FROM images i ORDER BY i.created_at DESC, i.uuid",
     )?;
     let rows = statement.query_map([], |row| {
         let tags: Option<String> = row.get(2)?;
@@ -90,9 +96,54 @@ pub(crate) fn images(c: &Connection) -> Result<Vec<ImageRow>, DbError> {
                 .flat_map(|tags| tags.lines())
                 .map(str::to_owned)
                 .collect(),
-            used_at: row.get(3)?,
+            created_at: row.get(3)?,
         })
     })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Lists the images that are lost.
+pub(crate) fn lost_images(c: &Connection) -> Result<HashSet<Uuid>, DbError> {
+    let mut statement = c.prepare("SELECT uuid FROM images WHERE lost = 1")?;
+    let rows = statement.query_map([], |row| row.get(0).map(super::parse_uuid))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The key of the `meta` table for images that were recorded again.
+const REBUILT: &str = "rebuilt_images";
+
+/// Images that were recorded again, and the time of that in microseconds since the Unix epoch.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct RebuiltImages {
+    pub(crate) at: i64,
+    pub(crate) images: HashSet<Uuid>,
+}
+
+/// The images that were recorded again. Recording them counts as use, since the operations that
+/// used them are not known.
+pub(crate) fn rebuilt(c: &Connection) -> Result<RebuiltImages, DbError> {
+    let text = super::Rows::meta(c, REBUILT)?.unwrap_or_default();
+    Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// Counts images as used at a time, because they were recorded again.
+pub(crate) fn keep_rebuilt(c: &Connection, images: &[Uuid], at: i64) -> Result<(), DbError> {
+    let mut rebuilt = rebuilt(c)?;
+    rebuilt.at = at;
+    rebuilt.images.extend(images);
+    let text = serde_json::to_string(&rebuilt).unwrap_or_default();
+    super::Rows::set_meta(c, REBUILT, &text)
+}
+
+/// Lists the images that operations used or made, with the times of these operations in
+/// microseconds since the Unix epoch.
+pub(crate) fn uses(c: &Connection) -> Result<Vec<(Uuid, i64)>, DbError> {
+    let mut statement = c.prepare(
+        "SELECT image, created_at FROM operations WHERE image IS NOT NULL
+         UNION ALL
+         SELECT result_image, created_at FROM operations WHERE result_image IS NOT NULL",
+    )?;
+    let rows = statement.query_map([], |row| Ok((super::parse_uuid(row.get(0)?), row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -112,30 +163,32 @@ pub(crate) fn in_use(c: &Connection) -> Result<(HashSet<Uuid>, Vec<String>), DbE
     Ok((images, requests))
 }
 
-/// Lists files whose newest upload was before a time, in microseconds since the Unix epoch.
-pub(crate) fn files_before(c: &Connection, before: i64) -> Result<Vec<FileRow>, DbError> {
-    let mut statement = c.prepare("SELECT uuid, sha256, size FROM files WHERE updated_at < ?1")?;
-    let rows = statement.query_map([before], |row| {
+/// Lists all uploaded files.
+pub(crate) fn files(c: &Connection) -> Result<Vec<FileRow>, DbError> {
+    let mut statement = c.prepare("SELECT uuid, sha256, size, updated_at FROM files")?;
+    let rows = statement.query_map([], |row| {
         Ok(FileRow {
             uuid: super::parse_uuid(row.get(0)?),
             sha256: row.get(1)?,
             size: row.get(2)?,
+            updated_at: row.get(3)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Lists operations that ended before a time, in microseconds since the Unix epoch.
-///
-/// The flag is true if an image that the operation made still exists. The record of such an
-/// operation is kept, because it names the image's parent.
-pub(crate) fn operations_before(c: &Connection, before: i64) -> Result<Vec<(Uuid, bool)>, DbError> {
+/// Lists the operations that are over.
+pub(crate) fn ended_operations(c: &Connection) -> Result<Vec<EndedOperation>, DbError> {
     let mut statement = c.prepare(
-        "SELECT uuid, coalesce(result_image <> coalesce(image, ''), 0) AND result_image IN (SELECT uuid FROM images)
-         FROM operations WHERE ended_at < ?1",
+        "SELECT uuid, ended_at, CASE WHEN result_image <> coalesce(image, '') THEN result_image END
+         FROM operations WHERE ended_at IS NOT NULL",
     )?;
-    let rows = statement.query_map([before], |row| {
-        Ok((super::parse_uuid(row.get(0)?), row.get(1)?))
+    let rows = statement.query_map([], |row| {
+        Ok(EndedOperation {
+            uuid: super::parse_uuid(row.get(0)?),
+            ended_at: row.get(1)?,
+            made: row.get::<_, Option<String>>(2)?.map(super::parse_uuid),
+        })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -1,12 +1,14 @@
 //! Committing the upper directory of a run as an image.
 
 use chrono::Utc;
-use contree_sandbox::{LayerId, RunDir, SandboxOutcome};
+use contree_sandbox::{RunDir, SandboxOutcome};
 use uuid::Uuid;
 
 use crate::api::request::SpawnRequest;
 use crate::engine::Engine;
 use crate::error::ApiError;
+use crate::layer_note::{self, LayerNote, NotedImage, NotedLayer};
+use crate::operation::discard;
 use crate::rows::images::{self, Image};
 use crate::rows::layers::{self, Layer};
 use crate::rows::operations::{self, OperationEnding};
@@ -36,15 +38,14 @@ pub(crate) fn commit_run(
             .write(|t| operations::end(t, operation, &ending))?;
         return Ok(ending);
     }
-    let mut layer = image.layer;
-    let mut bytes = 0;
-    if changed {
-        bytes = finished.upper_bytes;
-        layer = engine
+    let layer = if changed {
+        engine
             .rows
-            .write(|t| layers::reserve(t, Some(image.layer), operation, &engine.boot))?;
-        engine.store.commit(run, LayerId(layer))?;
-    }
+            .write(|t| layers::reserve(t, Some(image.layer), operation, &engine.boot))?
+    } else {
+        image.layer
+    };
+    let bytes = if changed { finished.upper_bytes } else { 0 };
     let result = Image {
         uuid: Uuid::new_v4(),
         layer,
@@ -56,13 +57,58 @@ pub(crate) fn commit_run(
     };
     ending.result_image = Some(result.uuid);
     ending.image_size = Some(chain_bytes + bytes);
-    engine.rows.write(|t| {
+    let note = LayerNote::Image(NotedImage {
+        command: Some(request.command.clone()),
+        ..NotedImage::of(&result)
+    });
+    make_layer(
+        engine,
+        image,
+        &result,
+        &note,
+        changed.then_some((run, bytes)),
+    )?;
+    let recorded = engine.rows.write(|t| {
         if changed {
             layers::mark_ready(t, layer, bytes)?;
         }
         images::insert(t, &result)?;
         operations::end(t, operation, &ending)
-    })?;
+    });
+    if let Err(error) = recorded {
+        if changed {
+            discard::failed_commit(engine, layer);
+        }
+        return Err(error.into());
+    }
     engine.committed.notify_one();
     Ok(ending)
+}
+
+/// Makes the layer of an image from the upper directory of a run, with its size. Without a run, the
+/// image shares the layer of the image `base`.
+fn make_layer(
+    engine: &Engine,
+    base: &Image,
+    result: &Image,
+    note: &LayerNote,
+    run: Option<(&RunDir, u64)>,
+) -> Result<(), ApiError> {
+    let Some((run, bytes)) = run else {
+        layer_note::add(engine, result.layer, note);
+        return Ok(());
+    };
+    let layer = LayerNote::Layer(NotedLayer {
+        parent: Some(base.layer),
+        bytes,
+        chain: None,
+        stands_for: None,
+    });
+    for note in [&layer, note] {
+        engine
+            .store
+            .describe_run(run, &note.line())
+            .inspect_err(|_| discard::forget(engine, result.layer))?;
+    }
+    Ok(discard::commit_or_forget(engine, run, result.layer)?)
 }

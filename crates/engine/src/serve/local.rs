@@ -5,28 +5,45 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use contree_sandbox::{Check, CheckState};
+use contree_sandbox::{Check, CheckState, LayerStore};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::LocalConfig;
+use crate::data_directory;
 use crate::error::EngineError;
 use crate::serve::room;
 use crate::serve::service::Service;
+use crate::unrecorded_layers;
 
 /// Checks whether this machine meets the requirements of sandboxes, by starting one in the data
 /// directory.
 #[must_use]
 pub fn diagnose(config: &LocalConfig) -> Vec<Check> {
     let mut checks = contree_sandbox::diagnose(&config.data_dir, &config.store_options());
-    let (state, detail) = match crate::data_directory::check_records(&config.data_dir) {
-        Ok(()) => (CheckState::Fine, "can be read and written".to_owned()),
-        Err(error) => (CheckState::Missing, error.to_string()),
+    let (state, detail, remedy) = match count_unrecorded_layers(config) {
+        Ok(0) => (CheckState::Fine, "can be read and written".to_owned(), None),
+        Ok(count) => (
+            CheckState::Degraded,
+            unrecorded_layers::describe(count),
+            Some("run `contree-mcp engine check`".to_owned()),
+        ),
+        Err(error) => (CheckState::Missing, error.to_string(), None),
     };
-    checks.push(Check::new("records", state, detail, None));
+    checks.push(Check::new("records", state, detail, remedy));
     checks.push(room::check(&config.data_dir));
     checks.push(crate::egress::check(config.egress_settings()));
     checks
+}
+
+/// Checks the records, and counts the layers without one.
+fn count_unrecorded_layers(config: &LocalConfig) -> Result<usize, EngineError> {
+    let Some(rows) = data_directory::check_records(&config.data_dir)? else {
+        return Ok(0);
+    };
+    let store = LayerStore::open(&config.data_dir, config.store_options())?;
+    let (unrecorded, _) = unrecorded_layers::find(&store, &rows)?;
+    Ok(unrecorded.len())
 }
 
 /// The paths of a started engine's socket, and the identity of its store.

@@ -12,7 +12,7 @@ use crate::config::LocalConfig;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::image::squash;
-use crate::operation::maintenance::{maintain, sync_at_end};
+use crate::operation::maintenance::{maintain, retry_cleanup, sync_at_end, sync_records};
 use crate::operation::recover;
 use crate::operation::running::STOPPED;
 use crate::serve::bounds::private_bounds;
@@ -53,14 +53,20 @@ impl Service {
         let recovering = Arc::clone(&engine);
         // Stopping the engine does not wait for this: the next start does the rest.
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = recover::recover(&recovering) {
+            let complete = recover::recover(&recovering).unwrap_or_else(|error| {
                 tracing::warn!(
                     %error,
                     "cannot clean up the data directory after killed engines"
                 );
+                false
+            });
+            if !complete {
+                recovering.cleanup.notify_one();
             }
         });
         engine.tasks.spawn(maintain(Arc::clone(&engine)));
+        engine.tasks.spawn(sync_records(Arc::clone(&engine)));
+        engine.tasks.spawn(retry_cleanup(Arc::clone(&engine)));
         engine.tasks.spawn(squash::run_queue(Arc::clone(&engine)));
         engine
             .tasks

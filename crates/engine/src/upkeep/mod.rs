@@ -6,10 +6,15 @@
 //! - the transaction that records an operation checks that its image still exists;
 //! - one transaction selects unused data and removes its records, and it keeps the data of
 //!   unfinished operations;
-//! - directories and files are removed after their records. If that is interrupted, the next upkeep
-//!   removes them as orphans.
+//! - directories and files are removed after their records. The records name the layers that are
+//!   being removed, so the next upkeep completes an interrupted removal. Any other layer without a
+//!   record is kept until a person decides.
 
+mod check;
+mod missing_layers;
 mod prune;
+mod prune_options;
+mod rebuild;
 mod removal;
 mod retention;
 mod selection;
@@ -21,7 +26,11 @@ use crate::error::EngineError;
 use crate::image::host;
 
 pub use crate::image::host::HostImageRefresh;
-pub use prune::{PruneOptions, prune};
+pub use check::{StoreCheck, UnrecordedImage, UnrecordedLayer, check_store};
+pub use missing_layers::MissingLayer;
+pub use prune::prune;
+pub use prune_options::PruneOptions;
+pub use rebuild::Rebuilt;
 pub use removal::Pruned;
 pub(super) use retention::apply_retention;
 pub use usage::{FilesUsage, ImageUsage, LayersUsage, Usage, usage};

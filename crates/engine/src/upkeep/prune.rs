@@ -1,35 +1,20 @@
 //! Removing unused data: selecting it in the records, then removing its files.
 
-use chrono::Utc;
+use contree_sandbox::LayerStore;
 
+use super::prune_options::PruneOptions;
 use super::removal::{Pruned, Removal};
-use super::selection::select;
+use super::selection::{Selection, remove_records, select};
 use crate::config::LocalConfig;
 use crate::engine::Engine;
 use crate::error::{EngineError, StorageError};
 use crate::operation::recover;
+use crate::reserve::Reserve;
+use crate::rows::clock::DAY;
 
-/// Options of pruning.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct PruneOptions {
-    /// Days for which images without a tag, uploaded files and records of operations must be unused
-    /// to be removed.
-    pub older_than_days: u32,
-    /// Only report, and remove nothing.
-    pub dry_run: bool,
-}
-
-impl PruneOptions {
-    /// Options to remove data that was unused for `older_than_days` days.
-    #[must_use]
-    pub fn new(older_than_days: u32) -> Self {
-        Self {
-            older_than_days,
-            dry_run: false,
-        }
-    }
-}
+/// The most records of files and of operations that one transaction removes on a full disk, where
+/// its log has little space.
+const SMALL_TRANSACTION: usize = 200;
 
 /// Removes unused data from a data directory. Engines may use it at the same time: their data is
 /// kept.
@@ -37,33 +22,109 @@ impl PruneOptions {
 /// # Errors
 /// If the data directory cannot be used.
 pub fn prune(config: &LocalConfig, options: PruneOptions) -> Result<Pruned, EngineError> {
-    let engine = Engine::open(config)?;
-    if !options.dry_run {
-        recover::recover(&engine)?;
+    if options.dry_run {
+        return Ok(prune_engine(&Engine::open(config)?, options, false)?);
     }
-    Ok(prune_engine(&engine, options)?)
+    let engine = open_on_full_disk(config)?;
+    let reserve = engine.give_up_reserve();
+    // On a full disk, this may fail and pruning still works.
+    let recovered = recover::recover(&engine);
+    let mut pruned = prune_engine(&engine, options, reserve.is_some())?;
+    if let Err(error) = recovered {
+        pruned
+            .problems
+            .push(format!("cannot clean up after killed engines: {error}"));
+    }
+    Ok(pruned)
 }
 
-/// Removes unused data from an open engine's data directory.
-pub(super) fn prune_engine(engine: &Engine, options: PruneOptions) -> Result<Pruned, StorageError> {
-    let now = Utc::now();
-    let age = chrono::Duration::days(options.older_than_days.into());
-    let before = (now - age).timestamp_micros();
-    let selection = if options.dry_run {
-        engine.rows.dry_run(|t| select(t, before))?
-    } else {
-        engine.rows.write(|t| select(t, before))?
+/// Opens a data directory. If the disk is full, the directory may have no reserve yet, as that of an
+/// earlier release. Then the run directories of killed engines make room.
+fn open_on_full_disk(config: &LocalConfig) -> Result<Engine, EngineError> {
+    let error = match Engine::open(config) {
+        Ok(engine) => return Ok(engine),
+        Err(error) => error,
     };
+    if !Reserve::of(&config.data_dir).is_disk_full() {
+        return Err(error);
+    }
+    let store = LayerStore::open(&config.data_dir, config.store_options())?;
+    for run in store.runs()? {
+        if !store.run_is_live(&run)? {
+            store.remove_run(&run)?;
+        }
+    }
+    Engine::open(config)
+}
+
+/// Removes unused data from an open engine's data directory. On a `full` disk, it uses little space.
+pub(super) fn prune_engine(
+    engine: &Engine,
+    options: PruneOptions,
+    full: bool,
+) -> Result<Pruned, StorageError> {
+    let rows = &engine.rows;
     let mut removal = Removal {
         engine,
-        dry_run: options.dry_run,
+        options,
+        ages: rows.read(|c| rows.ages(c))?,
+        min_age: i64::from(options.older_than_days).saturating_mul(DAY),
         pruned: Pruned {
             dry_run: options.dry_run,
-            images: selection.images.clone(),
             ..Pruned::default()
         },
     };
-    removal.remove_selection(&selection, before);
+    if full {
+        // These need no space in the database.
+        removal.remove_orphans()?;
+    }
+    let selection = if options.dry_run {
+        rows.read_snapshot(|t| select(t, &removal.ages, removal.min_age))?
+    } else {
+        remove_all_records(engine, &removal, full)?
+    };
+    removal.pruned.images.clone_from(&selection.images);
+    removal.remove_selection(&selection);
     removal.remove_orphans()?;
     Ok(removal.pruned)
+}
+
+/// Removes the records of unused data, on a full disk in several transactions. What the first ones
+/// removed makes no room, since layers are removed after their records.
+fn remove_all_records(
+    engine: &Engine,
+    removal: &Removal<'_>,
+    full: bool,
+) -> Result<Selection, StorageError> {
+    let limit = if full { SMALL_TRANSACTION } else { usize::MAX };
+    let mut all = Selection::default();
+    loop {
+        let step = engine.rows.write(|t| {
+            let selection = select(t, &removal.ages, removal.min_age)?;
+            remove_records(t, selection, limit)
+        });
+        let mut step = match step {
+            Ok(step) => step,
+            // The files of the records that are gone by now make room.
+            Err(error) if !all.is_empty() => {
+                tracing::warn!(%error, "cannot remove all records of unused data at once");
+                return Ok(all);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let removed = step
+            .operations
+            .iter()
+            .filter(|(_, record_kept)| !record_kept)
+            .count();
+        let complete = step.files.len() < limit && removed < limit;
+        if !complete {
+            // Operations whose record is kept are selected again.
+            step.operations.retain(|(_, record_kept)| !record_kept);
+        }
+        all.extend(step);
+        if complete {
+            return Ok(all);
+        }
+    }
 }

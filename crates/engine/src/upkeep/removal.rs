@@ -1,25 +1,26 @@
 //! Removes the directories and files of unused data.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use contree_sandbox::LayerId;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::prune_options::PruneOptions;
 use super::selection::Selection;
 use crate::engine::Engine;
 use crate::error::StorageError;
-use crate::rows::upkeep as rows;
+use crate::rows::clock::{Ages, DAY};
+use crate::rows::{layers, upkeep as rows};
+use crate::unrecorded_layers;
 
-/// The age at which an uploaded file or a log without a record counts as an orphan. They are
-/// created before their records.
-const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+/// The age at which an uploaded file or a log without a record counts as an orphan, in microseconds.
+/// They are created before their records.
+const ORPHAN_AGE: i64 = DAY;
 
 /// The name prefix of uploaded files that are checked before they are removed.
 const CHECKED_PREFIX: &str = ".prune-";
@@ -42,8 +43,14 @@ pub struct Pruned {
     /// The number of logs whose record is kept, because it names an image's parent. The completion
     /// event of such a log is kept too.
     pub logs: u64,
-    /// The number of layers, files and logs without a record, which crashes leave behind.
+    /// The number of files and logs without a record, and of layers whose removal was interrupted,
+    /// which crashes leave behind. With [`PruneOptions::unrecorded_layers`], also of layers without
+    /// a record.
+    ///
+    /// [`PruneOptions::unrecorded_layers`]: crate::PruneOptions::unrecorded_layers
     pub orphans: u64,
+    /// Layers without a record, which are kept. The database was lost, or it is an older copy.
+    pub unrecorded_layers: Vec<u64>,
     /// The disk space of all this in bytes, without that of orphaned layers.
     pub bytes: u64,
     /// Data that could not be removed, each with the reason. The next upkeep tries again.
@@ -53,16 +60,20 @@ pub struct Pruned {
 /// The removal of unused data from one data directory.
 pub(super) struct Removal<'a> {
     pub(super) engine: &'a Engine,
-    pub(super) dry_run: bool,
+    pub(super) options: PruneOptions,
+    pub(super) ages: Ages,
+    /// The time for which removed data was unused, in microseconds.
+    pub(super) min_age: i64,
     pub(super) pruned: Pruned,
 }
 
 impl Removal<'_> {
     /// Removes the directories and files of data whose records are gone. Files that were uploaded
-    /// again since `before`, in microseconds since the Unix epoch, stay.
-    pub(super) fn remove_selection(&mut self, selection: &Selection, before: i64) {
+    /// again meanwhile stay.
+    pub(super) fn remove_selection(&mut self, selection: &Selection) {
+        let ids: Vec<u64> = selection.layers.iter().map(|layer| layer.id).collect();
+        self.remove_layers(&ids);
         for layer in &selection.layers {
-            self.remove_layer(layer.id);
             self.pruned.layers += 1;
             // The files of a squashed layer are those of the layers that it replaces.
             if layer.stands_for.is_none() {
@@ -70,7 +81,7 @@ impl Removal<'_> {
             }
         }
         for file in &selection.files {
-            if self.remove_upload(&file.sha256, before) {
+            if self.remove_upload(&file.sha256) {
                 self.pruned.files += 1;
                 self.pruned.bytes += file.size;
             }
@@ -91,16 +102,31 @@ impl Removal<'_> {
         self.pruned.problems.push(format!("{subject}: {error}"));
     }
 
-    fn remove_layer(&mut self, id: u64) {
-        if !self.dry_run
-            && let Err(error) = self.engine.store.remove_layer(LayerId(id))
+    /// Removes layers, and records which of them are gone.
+    fn remove_layers(&mut self, ids: &[u64]) {
+        if self.options.dry_run {
+            return;
+        }
+        let mut removed = Vec::new();
+        for id in ids {
+            match self.engine.store.remove_layer(LayerId(*id)) {
+                Ok(()) => removed.push(*id),
+                Err(error) => self.add_problem(format_args!("layer {id}"), error),
+            }
+        }
+        if !removed.is_empty()
+            && let Err(error) = self
+                .engine
+                .rows
+                .write(|t| layers::forget_removing(t, &removed))
         {
-            self.add_problem(format_args!("layer {id}"), error);
+            // The next upkeep finds that they are gone.
+            tracing::warn!(%error, "cannot record that layers are gone");
         }
     }
 
     fn remove_file(&mut self, path: &Path) {
-        if !self.dry_run
+        if !self.options.dry_run
             && let Err(error) = fs::remove_file(path)
             && error.kind() != std::io::ErrorKind::NotFound
         {
@@ -110,9 +136,9 @@ impl Removal<'_> {
 
     /// Removes an uploaded file, unless a client has just uploaded it again. Returns false if the
     /// file stays.
-    fn remove_upload(&mut self, sha256: &str, before: i64) -> bool {
+    fn remove_upload(&mut self, sha256: &str) -> bool {
         let path = self.engine.file_path(sha256);
-        if self.dry_run {
+        if self.options.dry_run {
             return true;
         }
         // The file is renamed before the check, so that no upload can replace it between check and
@@ -126,9 +152,7 @@ impl Removal<'_> {
                 return false;
             }
         }
-        let modified = fs::metadata(&renamed).and_then(|metadata| metadata.modified());
-        let uploaded_again =
-            modified.is_ok_and(|at| chrono::DateTime::<Utc>::from(at).timestamp_micros() >= before);
+        let uploaded_again = age_of(&renamed, &self.ages).is_some_and(|age| age < self.min_age);
         let recorded = self
             .engine
             .rows
@@ -149,7 +173,7 @@ impl Removal<'_> {
         }
         self.pruned.logs += 1;
         self.pruned.bytes += length - last.len() as u64;
-        if self.dry_run {
+        if self.options.dry_run {
             return;
         }
         let trimmed = log.with_extension("trim");
@@ -166,31 +190,36 @@ impl Removal<'_> {
         }
     }
 
-    /// Removes layers, uploaded files and logs without a record. A layer is recorded before it is
-    /// created, so every layer without a record is an orphan.
+    /// Removes uploaded files and logs without a record, and the rest of layers whose removal was
+    /// interrupted.
+    ///
+    /// Layers without a record are kept, unless the options say otherwise: see
+    /// [`crate::unrecorded_layers`]. While there are any, the records of files and logs may be lost
+    /// too, and these are kept as well.
     pub(super) fn remove_orphans(&mut self) -> Result<(), StorageError> {
-        let root = self.engine.store.root().to_owned();
-        let layers = entries(&root.join("layers"));
-        let recorded: HashSet<u64> = self
-            .engine
-            .rows
-            .read(rows::layers)?
-            .iter()
-            .map(|layer| layer.id)
-            .collect();
-        for id in layers.iter().filter_map(|(_, name)| name.parse().ok()) {
-            if !recorded.contains(&id) {
-                self.remove_layer(id);
-                self.pruned.orphans += 1;
-            }
+        let rows = &self.engine.rows;
+        let mut interrupted = rows.read(layers::removing)?;
+        let (unrecorded, _) = unrecorded_layers::find(&self.engine.store, rows)?;
+        let mut unrecorded: Vec<u64> = unrecorded.into_iter().map(|LayerId(id)| id).collect();
+        if self.options.unrecorded_layers {
+            interrupted.append(&mut unrecorded);
         }
+        let still_there = |id: &&u64| self.engine.store.layer_exists(LayerId(**id));
+        self.pruned.orphans += interrupted.iter().filter(still_there).count() as u64;
+        self.remove_layers(&interrupted);
+        let records_lost = !unrecorded.is_empty();
+        self.pruned.unrecorded_layers = unrecorded;
+        if records_lost {
+            return Ok(());
+        }
+        let root = self.engine.store.root().to_owned();
         let uploads = entries(&root.join("files"));
         let recorded = self.engine.rows.read(rows::digests)?;
         for (path, name) in uploads {
             // An engine was killed while it checked this file.
-            let abandoned = name.starts_with(CHECKED_PREFIX) && was_renamed_long_ago(&path);
+            let abandoned = name.starts_with(CHECKED_PREFIX) && self.was_renamed_long_ago(&path);
             let without_record = !name.starts_with('.') && !recorded.contains(&name);
-            if abandoned || (without_record && is_old(&path)) {
+            if abandoned || (without_record && self.is_orphan_age(&path)) {
                 self.remove_orphan(&path);
             }
         }
@@ -200,11 +229,25 @@ impl Removal<'_> {
             let operation = name
                 .strip_suffix(".jsonl")
                 .and_then(|stem| Uuid::parse_str(stem).ok());
-            if !operation.is_some_and(|uuid| recorded.contains(&uuid)) && is_old(&path) {
+            if !operation.is_some_and(|uuid| recorded.contains(&uuid)) && self.is_orphan_age(&path)
+            {
                 self.remove_orphan(&path);
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a file was modified more than [`ORPHAN_AGE`] ago.
+    fn is_orphan_age(&self, path: &Path) -> bool {
+        age_of(path, &self.ages).is_some_and(|age| age > ORPHAN_AGE)
+    }
+
+    /// Returns whether a file was renamed more than [`ORPHAN_AGE`] ago. Renaming changes the inode's
+    /// change time, and not the modification time.
+    fn was_renamed_long_ago(&self, path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|metadata| {
+            self.ages.age(metadata.ctime().saturating_mul(1_000_000)) > ORPHAN_AGE
+        })
     }
 
     fn remove_orphan(&mut self, path: &Path) {
@@ -226,23 +269,12 @@ fn file_size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// Returns whether a file was renamed more than [`ORPHAN_AGE`] ago. Renaming changes the inode's
-/// change time, and not the modification time.
-fn was_renamed_long_ago(path: &Path) -> bool {
-    let now = Utc::now().timestamp();
-    let max_age = i64::try_from(ORPHAN_AGE.as_secs()).unwrap_or(i64::MAX);
-    fs::metadata(path).is_ok_and(|metadata| now - metadata.ctime() > max_age)
-}
-
-/// Returns whether a file was modified more than [`ORPHAN_AGE`] ago.
-fn is_old(path: &Path) -> bool {
-    fs::metadata(path)
+/// The time since a file was modified, in microseconds. `None` if it cannot be read.
+fn age_of(path: &Path, ages: &Ages) -> Option<i64> {
+    let modified = fs::metadata(path)
         .and_then(|metadata| metadata.modified())
-        .is_ok_and(|at| {
-            SystemTime::now()
-                .duration_since(at)
-                .is_ok_and(|age| age > ORPHAN_AGE)
-        })
+        .ok()?;
+    Some(ages.age(DateTime::<Utc>::from(modified).timestamp_micros()))
 }
 
 /// The last complete line of a file, and the file's length.

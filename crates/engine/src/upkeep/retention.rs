@@ -6,18 +6,17 @@ use std::time::Duration;
 use chrono::Utc;
 use rusqlite::Connection;
 
-use super::prune::{PruneOptions, prune_engine};
+use super::prune::prune_engine;
+use super::prune_options::PruneOptions;
 use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::rows::Rows;
+use crate::rows::clock::DAY;
 use contree_sqlite::DbError;
 
 /// The key of the `meta` table for the time of the last retention, in microseconds since the Unix
 /// epoch.
 const LAST_RETENTION: &str = "retention_at";
-
-/// A day in microseconds.
-const DAY: i64 = 24 * 3600 * 1_000_000;
 
 /// How often an engine checks whether retention is due.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3600);
@@ -37,10 +36,9 @@ pub(crate) async fn apply_retention(engine: Arc<Engine>) {
                     if !shared.rows.write(|t| claim(t, now))? {
                         return Ok(None);
                     }
-                    Ok(Some(prune_engine(
-                        &shared,
-                        PruneOptions::new(shared.retention_days),
-                    )?))
+                    let reserve = shared.give_up_reserve();
+                    let options = PruneOptions::new(shared.retention_days);
+                    Ok(Some(prune_engine(&shared, options, reserve.is_some())?))
                 });
                 match pruning.await {
                     Ok(None) => {}

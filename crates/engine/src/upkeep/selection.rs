@@ -1,15 +1,17 @@
-//! Selecting unused data and removing its records, in one transaction.
+//! Selecting unused data and removing its records.
 
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 use uuid::Uuid;
 
+use crate::rows::clock::Ages;
 use crate::rows::upkeep::{self as rows, FileRow, ImageRow, LayerRow};
 use crate::rows::{Rows, layers};
 use contree_sqlite::DbError;
 
-/// Unused data whose records were removed. Its directories and files are still to be removed.
+/// Unused data: what is removed, first from the records and then from the disk.
+#[derive(Default)]
 pub(super) struct Selection {
     pub(super) images: Vec<Uuid>,
     pub(super) layers: Vec<LayerRow>,
@@ -18,38 +20,71 @@ pub(super) struct Selection {
     pub(super) operations: Vec<(Uuid, bool)>,
 }
 
-/// Selects data that was unused since `before` (microseconds since the Unix epoch) and on which
-/// nothing depends, and removes its records.
-pub(super) fn select(c: &Connection, before: i64) -> Result<Selection, DbError> {
-    // A layer's parent may have a higher id, if two imports made their common layers at the same
-    // time. So foreign keys are checked at the end of the transaction, when all selected records
-    // are gone.
-    c.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+impl Selection {
+    /// Returns whether nothing is selected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.images.is_empty()
+            && self.layers.is_empty()
+            && self.files.is_empty()
+            && self.operations.is_empty()
+    }
+
+    /// Adds another selection.
+    pub(super) fn extend(&mut self, other: Self) {
+        self.images.extend(other.images);
+        self.layers.extend(other.layers);
+        self.files.extend(other.files);
+        self.operations.extend(other.operations);
+    }
+}
+
+/// Selects data that was unused for `min_age` microseconds and on which nothing depends. Records
+/// stay as they are.
+pub(super) fn select(c: &Connection, ages: &Ages, min_age: i64) -> Result<Selection, DbError> {
+    let is_old = |at: i64| ages.age(at) >= min_age;
     let all_layers = rows::layers(c)?;
     let all_images = rows::images(c)?;
-    let (mut images_in_use, requests) = rows::in_use(c)?;
-    images_in_use.extend(Rows::meta(c, "host_image")?.and_then(|uuid| Uuid::parse_str(&uuid).ok()));
-    let (images, mut layers) = unneeded(all_images, all_layers, &images_in_use, before);
+    let (mut needed, requests) = rows::in_use(c)?;
+    needed.extend(Rows::meta(c, "host_image")?.and_then(|uuid| Uuid::parse_str(&uuid).ok()));
+    let rebuilt = rows::rebuilt(c)?;
+    if !is_old(rebuilt.at) {
+        needed.extend(rebuilt.images);
+    }
+    let uses = rows::uses(c)?;
+    needed.extend(
+        uses.iter()
+            .filter(|(_, at)| !is_old(*at))
+            .map(|(uuid, _)| *uuid),
+    );
+    needed.extend(
+        all_images
+            .iter()
+            .filter(|image| !image.tags.is_empty() || !is_old(image.created_at))
+            .map(|image| image.uuid),
+    );
+    let mut remaining: HashSet<Uuid> = all_images.iter().map(|image| image.uuid).collect();
+    let (images, mut layers) = unneeded(all_images, all_layers, &needed);
     // Squashed layers first, then the upper layers before the lower ones.
     layers.sort_unstable_by_key(|layer| std::cmp::Reverse((layer.stands_for.is_some(), layer.id)));
     for image in &images {
-        rows::remove_image(c, *image)?;
+        remaining.remove(image);
     }
-    for layer in &layers {
-        layers::remove(c, layer.id)?;
-    }
-    let mut files = rows::files_before(c, before)?;
+    let mut files = rows::files(c)?;
     files.retain(|file| {
         let uuid = file.uuid.to_string();
-        !requests.iter().any(|request| request.contains(&uuid))
+        is_old(file.updated_at) && !requests.iter().any(|request| request.contains(&uuid))
     });
-    for file in &files {
-        rows::remove_file(c, file.uuid)?;
-    }
-    let operations = rows::operations_before(c, before)?;
-    for (operation, _) in operations.iter().filter(|(_, record_kept)| !record_kept) {
-        rows::remove_operation(c, *operation)?;
-    }
+    let operations = rows::ended_operations(c)?
+        .into_iter()
+        .filter(|operation| is_old(operation.ended_at))
+        // The record of an operation whose image still exists is kept. It names the image's parent.
+        .map(|operation| {
+            let kept = operation
+                .made
+                .is_some_and(|image| remaining.contains(&image));
+            (operation.uuid, kept)
+        })
+        .collect();
     Ok(Selection {
         images,
         layers,
@@ -58,15 +93,55 @@ pub(super) fn select(c: &Connection, before: i64) -> Result<Selection, DbError> 
     })
 }
 
+/// Removes the records of a selection that was made in the same transaction. Of files and of
+/// operations, it removes at most `limit` and leaves the others out of the result.
+pub(super) fn remove_records(
+    c: &Connection,
+    mut selection: Selection,
+    limit: usize,
+) -> Result<Selection, DbError> {
+    // A layer's parent may have a higher id, if two imports made their common layers at the same
+    // time. So foreign keys are checked at the end of the transaction, when all selected records
+    // are gone.
+    c.execute_batch("PRAGMA defer_foreign_keys = ON")?;
+    selection.files.truncate(limit);
+    let mut removed = 0;
+    selection.operations.retain(|(_, record_kept)| {
+        let within = *record_kept || removed < limit;
+        removed += usize::from(!record_kept && within);
+        within
+    });
+    for image in &selection.images {
+        rows::remove_image(c, *image)?;
+    }
+    for layer in &selection.layers {
+        layers::remove(c, layer.id)?;
+    }
+    // If the removal of their directories is interrupted, these are not layers without a record.
+    let ids: Vec<u64> = selection.layers.iter().map(|layer| layer.id).collect();
+    if !ids.is_empty() {
+        layers::add_removing(c, &ids)?;
+    }
+    for file in &selection.files {
+        rows::remove_file(c, file.uuid)?;
+    }
+    for (operation, _) in selection
+        .operations
+        .iter()
+        .filter(|(_, record_kept)| !record_kept)
+    {
+        rows::remove_operation(c, *operation)?;
+    }
+    Ok(selection)
+}
+
 /// The images and layers that nothing needs.
 ///
-/// An image is needed if it has a tag, was used since `before`, or is in use. Its layers are
-/// needed, and so is every image whose top layer is one of them.
+/// The layers of needed images are needed, and so is every image whose top layer is one of them.
 fn unneeded(
     images: Vec<ImageRow>,
     layers: Vec<LayerRow>,
-    images_in_use: &HashSet<Uuid>,
-    before: i64,
+    needed_images: &HashSet<Uuid>,
 ) -> (Vec<Uuid>, Vec<LayerRow>) {
     let parents: HashMap<u64, Option<u64>> = layers
         .iter()
@@ -82,8 +157,7 @@ fn unneeded(
         }
     };
     for image in &images {
-        if !image.tags.is_empty() || image.used_at >= before || images_in_use.contains(&image.uuid)
-        {
+        if needed_images.contains(&image.uuid) {
             mark_chain(Some(image.layer));
         }
     }
@@ -109,7 +183,10 @@ fn unneeded(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+    use crate::rows::clock::{ClockReading, DAY, StoreClock};
 
     fn layer(id: u64, parent: Option<u64>) -> LayerRow {
         LayerRow {
@@ -132,7 +209,7 @@ mod tests {
         in_use: &[u128],
     ) -> (Vec<u128>, Vec<u64>) {
         let in_use = in_use.iter().copied().map(Uuid::from_u128).collect();
-        let (images, layers) = unneeded(images, layers, &in_use, 100);
+        let (images, layers) = unneeded(images, layers, &in_use);
         let mut layers: Vec<u64> = layers.iter().map(|layer| layer.id).collect();
         layers.sort_unstable();
         (images.iter().map(|uuid| uuid.as_u128()).collect(), layers)
@@ -147,20 +224,12 @@ mod tests {
             layer(4, Some(2)),
             layer(5, Some(1)),
         ];
-        let mut tagged = image(3, 3);
-        tagged.tags.push("kept".to_owned());
-        let images = vec![image(1, 1), image(2, 2), tagged, image(4, 4), image(5, 5)];
+        let images: Vec<ImageRow> = (1..=5).map(|id| image(id.into(), id)).collect();
         assert_eq!(
-            unneeded_ids(images.clone(), layers.clone(), &[]),
+            unneeded_ids(images.clone(), layers.clone(), &[3]),
             (vec![4, 5], vec![4, 5])
         );
-        assert_eq!(
-            unneeded_ids(images.clone(), layers.clone(), &[4]),
-            (vec![5], vec![5])
-        );
-        let mut recent = images;
-        recent[4].used_at = 100;
-        assert_eq!(unneeded_ids(recent, layers, &[]), (vec![4], vec![4]));
+        assert_eq!(unneeded_ids(images, layers, &[3, 4]), (vec![5], vec![5]));
     }
 
     #[test]
@@ -176,10 +245,8 @@ mod tests {
             squash(4, 2),
             squash(5, 3),
         ];
-        let mut tagged = image(2, 2);
-        tagged.tags.push("kept".to_owned());
         assert_eq!(
-            unneeded_ids(vec![tagged, image(3, 3)], layers, &[]),
+            unneeded_ids(vec![image(2, 2), image(3, 3)], layers, &[2]),
             (vec![3], vec![3, 5])
         );
     }
@@ -202,10 +269,122 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        let selection = rows.write(|t| select(t, 100)).unwrap();
+        let selection = rows
+            .write(|t| {
+                let selection = select(t, &rows.ages(t)?, 100)?;
+                remove_records(t, selection, usize::MAX)
+            })
+            .unwrap();
         assert_eq!(selection.images, [image]);
         assert_eq!(selection.layers.len(), 2);
         assert!(rows.read(rows::layers).unwrap().is_empty());
+        assert_eq!(rows.read(layers::removing).unwrap().len(), 2);
+    }
+
+    /// A clock that a test sets.
+    #[derive(Clone)]
+    struct TestClock(Arc<Mutex<ClockReading>>);
+
+    impl TestClock {
+        fn start() -> Self {
+            Self(Arc::new(Mutex::new(ClockReading {
+                boot: "a".to_owned(),
+                since_boot: DAY,
+                wall: 20_000 * DAY,
+            })))
+        }
+
+        fn store_clock(&self) -> StoreClock {
+            let clock = self.clone();
+            StoreClock::new(move || clock.0.lock().unwrap().clone())
+        }
+
+        /// Lets time pass.
+        fn pass(&self, time: i64) {
+            let mut reading = self.0.lock().unwrap();
+            reading.since_boot += time;
+            reading.wall += time;
+        }
+
+        /// Sets the clock to another time.
+        fn jump(&self, by: i64) {
+            self.0.lock().unwrap().wall += by;
+        }
+
+        fn boot(&self) {
+            let mut reading = self.0.lock().unwrap();
+            reading.boot.push('+');
+            reading.since_boot = 0;
+        }
+
+        fn now(&self) -> i64 {
+            self.0.lock().unwrap().wall
+        }
+    }
+
+    /// Records an image, an uploaded file and an ended operation that are made now.
+    fn make_all(rows: &Rows, clock: &TestClock, name: u128) {
+        let (uuid, now) = (Uuid::from_u128(name).to_string(), clock.now());
+        rows.write(|t| {
+            let layer = layers::reserve(t, None, Uuid::nil(), "a")?;
+            layers::mark_ready(t, layer, 1)?;
+            t.execute(
+                "INSERT INTO images (uuid, layer, env, cwd, created_at) VALUES (?1, ?2, '{}', '', ?3)",
+                (&uuid, layer, now),
+            )?;
+            t.execute(
+                "INSERT INTO files (uuid, sha256, size, created_at, updated_at) VALUES (?1, ?1, 1, ?2, ?2)",
+                (&uuid, now),
+            )?;
+            t.execute(
+                "INSERT INTO operations (uuid, kind, status, request, created_at, ended_at)
+                 VALUES (?1, 'instance', 'FAILED', '{}', ?2, ?2)",
+                (&uuid, now),
+            )?;
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    /// The numbers of images, files and operations that were unused for 30 days.
+    fn old(rows: &Rows) -> [usize; 3] {
+        let selection = rows.read(|c| select(c, &rows.ages(c)?, 30 * DAY)).unwrap();
+        [
+            selection.images.len(),
+            selection.files.len(),
+            selection.operations.len(),
+        ]
+    }
+
+    #[test]
+    fn a_jump_of_the_clock_makes_no_data_old() {
+        for jump in [-60 * DAY, 60 * DAY] {
+            let folder = tempfile::tempdir().unwrap();
+            let clock = TestClock::start();
+            let open =
+                || Rows::with_clock(&folder.path().join("store.db"), clock.store_clock()).unwrap();
+            let rows = open();
+            make_all(&rows, &clock, 1);
+            clock.pass(DAY / 24);
+            clock.jump(jump);
+            make_all(&rows, &clock, 2);
+            assert_eq!(old(&rows), [0; 3], "while the clock is wrong by {jump}");
+            clock.pass(DAY / 24);
+            clock.jump(-jump);
+            make_all(&rows, &clock, 3);
+            assert_eq!(old(&rows), [0; 3], "after the clock was wrong by {jump}");
+            // Another engine, after a boot with the same defect.
+            drop(rows);
+            clock.boot();
+            clock.jump(jump);
+            let rows = open();
+            make_all(&rows, &clock, 4);
+            clock.jump(-jump);
+            make_all(&rows, &clock, 5);
+            assert_eq!(old(&rows), [0; 3], "after a boot with {jump}");
+            clock.pass(31 * DAY);
+            assert_eq!(old(&rows), [5; 3], "after 31 days");
+        }
     }
 
     #[test]

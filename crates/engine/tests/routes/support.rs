@@ -158,9 +158,7 @@ impl TestEngine {
     }
 
     pub(crate) async fn upload(&self, content: &[u8]) -> Value {
-        let answer = answer(self.http.post(url("/files")).body(content.to_vec())).await;
-        assert_eq!(answer.status, 201, "{answer:?}");
-        answer.json
+        upload(&self.http, content).await
     }
 
     /// Spawns `command` in `tag:host` through a shell. `fields` override the fields of the request.
@@ -273,6 +271,14 @@ impl OtherEngine {
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         answer(self.http.post(url(path)).json(body)).await
     }
+
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        answer(self.http.patch(url(path)).json(body)).await
+    }
+
+    pub(crate) async fn upload(&self, content: &[u8]) -> Value {
+        upload(&self.http, content).await
+    }
 }
 
 impl EngineWithData {
@@ -319,6 +325,12 @@ async fn answer(request: reqwest::RequestBuilder) -> Answer {
         text,
         json,
     }
+}
+
+async fn upload(http: &reqwest::Client, content: &[u8]) -> Value {
+    let answer = answer(http.post(url("/files")).body(content.to_vec())).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    answer.json
 }
 
 async fn spawn(http: &reqwest::Client, command: &str, fields: Value) -> String {

@@ -1,7 +1,5 @@
 //! Tests of disk usage and pruning while an engine uses the store.
 
-use std::time::Duration;
-
 use contree_engine::{LocalConfig, LocalEngine, PruneOptions, Usage, prune, refresh_host, usage};
 use serde_json::json;
 
@@ -50,8 +48,17 @@ async fn only_unused_data_is_pruned() {
         200
     );
     let file = local.upload(b"uploaded").await;
+    // An earlier prune was interrupted before it removed this layer.
     let orphan = local.engine.data.path().join("layers/4711");
     std::fs::create_dir_all(orphan.join("d")).unwrap();
+    let records = rusqlite::Connection::open(local.engine.data.path().join("store.db")).unwrap();
+    records
+        .execute(
+            "INSERT INTO meta (key, value) VALUES ('removing_layers', '4711')",
+            [],
+        )
+        .unwrap();
+    drop(records);
 
     let used = disk_usage(&local);
     assert_eq!(
@@ -233,17 +240,10 @@ async fn an_engine_removes_unused_data_in_the_background() {
     // With 0 days, data is never removed.
     let mut config = config(&local);
     config.retention_days = Some(0);
-    let without_retention = LocalEngine::start(config.clone()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    drop(without_retention);
+    // Stopping an engine waits for the removal that begins with the engine.
+    drop(LocalEngine::start(config.clone()).await.unwrap());
     assert!(is_recorded(&image));
     config.retention_days = Some(30);
-    let _engine = LocalEngine::start(config).await.unwrap();
-    for _ in 0..1000 {
-        if !is_recorded(&image) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    drop(LocalEngine::start(config).await.unwrap());
     assert!(!is_recorded(&image) && is_recorded(&young) && is_recorded(&host));
 }

@@ -164,7 +164,14 @@ fn try_controller(
 }
 
 /// Returns true if a probe group is left over from a process that was killed.
+///
+/// The clock may have jumped, so the group of a process that still exists is never left over.
 pub(super) fn is_left_over(probe: &Path) -> bool {
+    let name = probe.file_name().unwrap_or_default().to_string_lossy();
+    let process = name.strip_prefix(PROBE_PREFIX).unwrap_or_default();
+    if !process.is_empty() && Path::new("/proc").join(process).exists() {
+        return false;
+    }
     let modified = fs::metadata(probe).and_then(|metadata| metadata.modified());
     modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > MAX_PROBE_AGE))
 }
@@ -178,6 +185,19 @@ mod tests {
         fs::create_dir(path).unwrap();
         fs::write(path.join("cgroup.procs"), "").unwrap();
         fs::write(path.join("cgroup.type"), "domain\n").unwrap();
+    }
+
+    #[test]
+    fn the_probe_group_of_a_living_process_is_never_left_over() {
+        let machine = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - MAX_PROBE_AGE * 100;
+        // Process ids have at most 22 bits, so the second process does not exist.
+        for (process, left_over) in [(std::process::id(), false), (u32::MAX, true)] {
+            let probe = machine.path().join(format!("{PROBE_PREFIX}{process}"));
+            fs::create_dir(&probe).unwrap();
+            fs::File::open(&probe).unwrap().set_modified(old).unwrap();
+            assert_eq!(is_left_over(&probe), left_over, "{process}");
+        }
     }
 
     #[test]

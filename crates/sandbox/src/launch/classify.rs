@@ -16,10 +16,38 @@ use crate::store::layout::StoreLayout;
 
 /// The error that reports a failed step. If the machine is the cause, it includes a remedy.
 pub(crate) fn explain(store: &StoreLayout, failure: StepFailure) -> Error {
-    match unavailable(&failure, &HostInfo::read(store.root()), store.options()) {
+    let host = HostInfo::read(store.root());
+    if let Some(error) = disk_full(&failure, &host) {
+        return error;
+    }
+    match unavailable(&failure, &host, store.options()) {
         Some(unavailable) => unavailable.into(),
         None => plain_error(failure),
     }
+}
+
+/// The error for a step that failed because the data directory's file system is full.
+///
+/// overlayfs mounts an upper directory read-only, and reports no error, if it cannot make its own
+/// directory there.
+fn disk_full(failure: &StepFailure, host: &HostInfo) -> Option<Error> {
+    let errno = failure.cause.errno();
+    let on_disk = matches!(
+        failure.step,
+        Step::Upper | Step::Overlay | Step::OverlayReadOnly | Step::PlaceFile | Step::MakeDirectory
+    );
+    let refused = matches!(errno, Some(Errno::NOSPC | Errno::DQUOT));
+    let exhausted = match host.exhausted {
+        Some(exhausted) if on_disk && (refused || failure.step == Step::OverlayReadOnly) => {
+            exhausted
+        }
+        None if on_disk && refused => "block",
+        _ => return None,
+    };
+    Some(Error::DiskFull {
+        path: host.data_directory.clone(),
+        exhausted,
+    })
 }
 
 /// The error for ids that cannot be mapped.
@@ -304,6 +332,30 @@ mod tests {
             message
         );
         assert_eq!(message_of(Step::Upper, Errno::OPNOTSUPP, &host()), message);
+    }
+
+    #[test]
+    fn a_full_disk_is_not_taken_for_an_unfit_one() {
+        let full = HostInfo {
+            filesystem: "ext4".into(),
+            exhausted: Some("inode"),
+            ..host()
+        };
+        for (step, errno) in [
+            (Step::OverlayReadOnly, Errno::ROFS),
+            (Step::Overlay, Errno::NOSPC),
+            (Step::Upper, Errno::DQUOT),
+        ] {
+            let error = disk_full(&failure(step, errno), &full).map(|error| error.to_string());
+            let message = error.unwrap_or_default();
+            assert!(
+                message.contains("no inode is free") && message.contains("/data"),
+                "{step}: {message}"
+            );
+        }
+        assert!(disk_full(&failure(Step::Overlay, Errno::INVAL), &full).is_none());
+        assert!(disk_full(&failure(Step::OverlayReadOnly, Errno::ROFS), &host()).is_none());
+        assert!(disk_full(&failure(Step::UserNamespace, Errno::NOSPC), &full).is_none());
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct HostInfo {
     pub data_directory: PathBuf,
     /// The file system of the data directory.
     pub filesystem: String,
+    /// What the file system of the data directory has run out of, if anything.
+    pub exhausted: Option<&'static str>,
 }
 
 impl HostInfo {
@@ -32,9 +34,27 @@ impl HostInfo {
             container: in_container(),
             data_directory: data_directory.to_owned(),
             filesystem: filesystem(data_directory),
+            exhausted: exhausted(data_directory),
         }
     }
 }
+
+/// What a file system has run out of, if anything. Blocks and inodes that are reserved for the root
+/// user of the machine do not count, since sandboxes cannot use them.
+fn exhausted(path: &Path) -> Option<&'static str> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    // A file system that makes inodes as needed reports 0 of 0.
+    if stat.f_files > 0 && stat.f_favail < MIN_FREE_INODES {
+        return Some("inode");
+    }
+    (stat.f_blocks > 0 && stat.f_bavail < MIN_FREE_BLOCKS).then_some("block")
+}
+
+/// The fewest free inodes with which a sandbox can be set up.
+const MIN_FREE_INODES: u64 = 4;
+
+/// The fewest free blocks with which a sandbox can be set up.
+const MIN_FREE_BLOCKS: u64 = 4;
 
 fn in_container() -> bool {
     ["/.dockerenv", "/run/.containerenv"]

@@ -1,7 +1,8 @@
 //! The layers of a store.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,6 +12,12 @@ use crate::protocol::spec::LayerId;
 
 /// The number of candidate directories for a layer of many files.
 const CANDIDATES: usize = 8;
+
+/// The prefix of the names of layers that are being removed.
+const RETIRED_PREFIX: &str = ".old-";
+
+/// The file of a layer that describes it, beside the directory of its files.
+const DESCRIPTION: &str = "about.jsonl";
 
 impl StoreLayout {
     /// Returns true if the layer exists.
@@ -35,7 +42,80 @@ impl StoreLayout {
     pub(crate) fn rename_to_layer(&self, tree: &Path, id: LayerId) -> Result<(), OsError> {
         let target = self.path(layer_tree(id));
         fs::rename(self.path(tree), &target).context_path("make the layer", &target)?;
-        self.link_layer(id)
+        self.link_layer(id).inspect_err(|_| {
+            // The caller removes its own tree. A layer without a link would stay.
+            let _ = fs::rename(&target, self.path(tree));
+        })
+    }
+
+    /// Takes a layer out of its place before it is removed, and returns its new place.
+    ///
+    /// So a layer whose removal was interrupted is never taken for a whole one.
+    pub(crate) fn retire_layer(&self, id: LayerId) -> PathBuf {
+        let retired = Path::new("layers").join(format!("{RETIRED_PREFIX}{}", id.0));
+        match fs::rename(self.path(layer_tree(id)), self.path(&retired)) {
+            Ok(()) => retired,
+            // Removing it where it is works as well.
+            Err(_) => layer_tree(id),
+        }
+    }
+
+    /// The layers whose removal was interrupted, relative to the store.
+    pub(crate) fn retired_layers(&self) -> Result<Vec<PathBuf>, OsError> {
+        let names = self.names_of_layers()?;
+        let retired = names
+            .iter()
+            .filter(|name| name.starts_with(RETIRED_PREFIX))
+            .map(|name| Path::new("layers").join(name));
+        Ok(retired.collect())
+    }
+
+    /// The ids of all layers on disk, in ascending order.
+    pub(crate) fn layer_ids(&self) -> Result<Vec<LayerId>, OsError> {
+        let names = self.names_of_layers()?;
+        let mut ids: Vec<u64> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids.into_iter().map(LayerId).collect())
+    }
+
+    fn names_of_layers(&self) -> Result<Vec<String>, OsError> {
+        let path = self.path("layers");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&path).context_path("list", &path)? {
+            if let Ok(name) = entry.context_path("list", &path)?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Appends a line to the description of a layer, which is in `tree`.
+    pub(crate) fn describe(&self, tree: &Path, line: &[u8]) -> Result<(), OsError> {
+        let path = self.path(tree).join(DESCRIPTION);
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .context_path("open", &path)?;
+        let length = file.metadata().context_path("inspect", &path)?.len();
+        let whole = [line, b"\n"].concat();
+        file.write_all(&whole)
+            .inspect_err(|_| {
+                // A partial line would make the next one unreadable.
+                let _ = file.set_len(length);
+            })
+            .context_path("write", &path)
+    }
+
+    /// The description of a layer. `None` if it has none.
+    pub(crate) fn description(&self, id: LayerId) -> Result<Option<Vec<u8>>, OsError> {
+        let path = self.path(layer_tree(id)).join(DESCRIPTION);
+        match fs::read(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(OsError::new(format!("read {}", path.display()), error)),
+        }
     }
 
     /// Removes the layer's short link, if it exists.

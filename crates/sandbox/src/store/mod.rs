@@ -5,6 +5,7 @@
 //! - `idmap`: the ids that its files belong to
 //! - `lock`
 //! - `layers/<n>/d`: the files of a layer
+//! - `layers/<n>/about.jsonl`: the layer's description, in the caller's words
 //! - `l/<n>`: short links to layers, for mount(2)
 //! - `run/<name>/{lock,L/d,w,m}`: run directories
 //! - directories of the caller

@@ -76,20 +76,17 @@ impl StoreLayout {
     pub(crate) fn create_run(&self, name: &str) -> Result<RunDir, StoreError> {
         check_name(name)?;
         self.record_map()?;
-        let path = self.path("run").join(name);
+        let directory = Path::new("run").join(name);
+        let path = self.path(&directory);
         let lock = {
             // The store's lock keeps another process from removing the directory before it is
             // locked.
             let _store = self.lock()?;
             make_directory(&path, 0o711)?;
-            let lock = OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .mode(0o600)
-                .open(path.join("lock"))
-                .context_path("make the lock of", &path)?;
-            flock(&lock, FlockOperation::NonBlockingLockExclusive).context_path("lock", &path)?;
-            lock
+            lock_new_run(&path).inspect_err(|_| {
+                // Without a lock, no other process knows whether the directory is in use.
+                let _ = self.remove_tree(&directory);
+            })?
         };
         self.held_runs().insert(name.to_owned());
         let run = RunDir {
@@ -98,19 +95,36 @@ impl StoreLayout {
             held_runs: self.held_runs.clone(),
             _lock: lock,
         };
-        self.make_layer(&run)?;
+        match self.fill_run(&run) {
+            Ok(()) => Ok(run),
+            Err(error) => {
+                // A full disk must not fill up with directories of runs that never began.
+                let _ = self.remove_tree(&directory);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Makes the directories of a new run.
+    fn fill_run(&self, run: &RunDir) -> Result<(), OsError> {
+        self.make_layer(run)?;
         for (inner, mode) in [("w", 0o700), ("m", 0o755)] {
             let path = run.path.join(inner);
             make_directory(&path, mode)?;
             self.chown_to_inner_root(&path)?;
         }
-        Ok(run)
+        Ok(())
     }
 
     /// Makes an empty unfinished layer.
     pub(crate) fn make_layer(&self, run: &RunDir) -> Result<(), OsError> {
         make_directory(&run.path.join("L"), 0o711)?;
         self.make_layer_root(&Self::unfinished_layer(run)).map(drop)
+    }
+
+    /// The directories in a run directory, relative to the store.
+    pub(crate) fn content(run: &RunDir) -> [PathBuf; 3] {
+        ["w", "L", "m"].map(|inner| Path::new("run").join(&run.name).join(inner))
     }
 
     /// The unfinished layer of a run directory, relative to the store.
@@ -202,6 +216,18 @@ impl StoreLayout {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes and takes the lock of a new run directory.
+fn lock_new_run(path: &Path) -> Result<File, OsError> {
+    let lock = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path.join("lock"))
+        .context_path("make the lock of", path)?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).context_path("lock", path)?;
+    Ok(lock)
 }
 
 fn check_name(name: &str) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::limits;
 use crate::rows::operations;
+use crate::unrecorded_layers;
 
 /// The permissions of every user of this engine.
 const PERMISSIONS: [&str; 6] = [
@@ -92,6 +93,9 @@ fn notes(engine: &Engine, single_id: bool) -> Vec<String> {
         note = format!("{note}; to limit sandboxes as a whole, {remedy}");
     }
     notes.push(note);
+    if engine.unrecorded_layers > 0 {
+        notes.push(unrecorded_layers::describe(engine.unrecorded_layers));
+    }
     if single_id {
         notes.push("a single user id: uid and gid other than 0 are refused".to_owned());
     }

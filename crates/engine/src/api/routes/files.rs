@@ -38,9 +38,12 @@ pub(super) async fn upload(
 ) -> Result<(StatusCode, Answer<FileResponse>), ApiError> {
     let folder = engine.store.root().join("files");
     let mut file = blocking(move || {
-        Ok(tempfile::Builder::new()
+        let file = tempfile::Builder::new()
             .prefix(UPLOAD_PREFIX)
-            .tempfile_in(folder)?)
+            .tempfile_in(folder)?;
+        // Whatever the clock says, no engine takes a locked file for left behind.
+        file.as_file().lock()?;
+        Ok(file)
     })
     .await?;
     let mut hash = Sha256::new();
@@ -70,8 +73,9 @@ pub(super) async fn upload(
         // itself is private.
         file.as_file()
             .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        file.persist(engine.file_path(&digest))
-            .map_err(|error| error.error)?;
+        let path = engine.file_path(&digest);
+        file.persist(&path).map_err(|error| error.error)?;
+        engine.sync_with_records(path);
         Ok(engine.rows.write(|t| files::record(t, &digest, size))?)
     })
     .await?;

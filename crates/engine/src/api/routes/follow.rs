@@ -217,7 +217,14 @@ impl Follower {
     /// because its owner may still append the same event.
     async fn send_completion(&mut self) -> Result<(), ApiError> {
         let (engine, uuid) = (Arc::clone(&self.engine), self.uuid);
-        let completion = blocking(move || Ok(completion::recorded(&engine.rows, uuid)?)).await?;
+        let completion = blocking(move || {
+            Ok(completion::recorded(
+                &engine.rows,
+                &engine.unrecorded,
+                uuid,
+            )?)
+        })
+        .await?;
         self.end_with(completion);
         Ok(())
     }
@@ -235,7 +242,7 @@ impl Follower {
     async fn complete(&mut self) -> Result<(), ApiError> {
         let (engine, uuid) = (Arc::clone(&self.engine), self.uuid);
         let completion = blocking(move || {
-            let completion = completion::recorded(&engine.rows, uuid)?;
+            let completion = completion::recorded(&engine.rows, &engine.unrecorded, uuid)?;
             if let Some(completion) = &completion
                 && let Err(error) = completion.append_abandoned(&engine.log_path(uuid))
             {

@@ -12,10 +12,12 @@ use crate::api::request::check_tag;
 use crate::api::types::{
     self, DeleteImageTagQuery, ImageListResponse, ImageTagRequest, ListImagesQuery,
 };
+use crate::blocking::blocking;
 use crate::engine::Engine;
 use crate::error::ApiError;
 use crate::image::host;
 use crate::image::lookup;
+use crate::layer_note::{self, LayerNote, NotedTag};
 use crate::operation::events::timestamp;
 use crate::rows::images::{self, Image, ImageFilter};
 
@@ -75,7 +77,18 @@ pub(super) async fn set_tag(
     engine
         .write(move |t| images::set_tag(t, &tag, uuid))
         .await?;
+    note_tag(&engine, image.layer, NotedTag::now(&body.tag, uuid, false)).await?;
     Ok(Answer(to_answer(&image, Some(&body.tag))))
+}
+
+/// Notes in an image's layer that a tag was set or removed.
+async fn note_tag(engine: &Arc<Engine>, layer: u64, tag: NotedTag) -> Result<(), ApiError> {
+    let engine = Arc::clone(engine);
+    blocking(move || {
+        layer_note::add(&engine, layer, &LayerNote::Tag(tag));
+        Ok(())
+    })
+    .await
 }
 
 /// `DELETE /images/{imageUUID}/tag`.
@@ -84,14 +97,17 @@ pub(super) async fn remove_tag(
     Path(uuid): Path<Uuid>,
     Query(query): Query<DeleteImageTagQuery>,
 ) -> Result<StatusCode, ApiError> {
-    lookup::find(&engine, uuid).await?;
+    let image = lookup::find(&engine, uuid).await?;
     let tag = query.tag.filter(|tag| !tag.is_empty());
     let requested = tag.clone();
     let removed = engine
         .write(move |t| images::remove_tags(t, uuid, tag.as_deref()))
         .await?;
+    for tag in &removed {
+        note_tag(&engine, image.layer, NotedTag::now(tag, uuid, true)).await?;
+    }
     match requested {
-        Some(tag) if removed == 0 => Err(ApiError::missing(format!(
+        Some(tag) if removed.is_empty() => Err(ApiError::missing(format!(
             "the image {uuid} does not have the tag `{tag}`"
         ))),
         _ => Ok(StatusCode::NO_CONTENT),

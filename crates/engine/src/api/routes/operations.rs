@@ -143,10 +143,8 @@ pub(super) async fn list(
         }
         let mut operations = shared.rows.read(|c| operations::list(c, &filter))?;
         let summaries = operations.iter_mut().map(|operation| {
+            shared.unrecorded.complete(operation);
             let running = shared.running(operation.uuid);
-            if let Some(running) = &running {
-                lookup::add_unrecorded(operation, running);
-            }
             summary(operation, running.map(|running| running.age()))
         });
         Ok(summaries.collect())
