@@ -66,7 +66,10 @@ impl Tools {
                 print_json(&format!("{:#}\n", Value::Array(all)))?;
             }
             Format::Surface => {
-                print_json(&format!("{:#}\n", surface::full_surface(&setup.tool_selection)))?;
+                print_json(&format!(
+                    "{:#}\n",
+                    surface::full_surface(&setup.tool_selection)
+                ))?;
             }
             Format::Text => {
                 let text: String = setup.tool_selection.tools().map(tool_text).collect();

@@ -336,7 +336,10 @@ fn every_promise_has_tests_that_exist() {
         functions(&root().join(directory), &mut known);
     }
     let mut attempts = BTreeSet::new();
-    functions(&root().join("crates/sandbox/tests/escape/attempts"), &mut attempts);
+    functions(
+        &root().join("crates/sandbox/tests/escape/attempts"),
+        &mut attempts,
+    );
     let page = read("docs/promises.md");
     let mut promises = 0;
     for line in page.lines() {

@@ -12,8 +12,8 @@ mod guides;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod lineage;
-mod lost_answers;
 mod local_files;
+mod lost_answers;
 mod mcp_cloud;
 mod mcp_http;
 mod mcp_stdio;

@@ -53,7 +53,7 @@ impl Prune {
                 size(pruned.bytes)
             ))?;
             if !pruned.unrecorded_layers.is_empty() {
-                super::super::output::say(format_args!(
+                super::super::output::print_message(format_args!(
                     "{} layers without a record were kept; `contree-mcp engine check` lists them",
                     pruned.unrecorded_layers.len()
                 ));

@@ -78,7 +78,9 @@ pub(super) async fn import(
     let request = async { Ok(client.import_image().body(request).send().await?) };
     let (operation, started) = StartedOperation::start(client, cx, request, |started| started.uuid)
         .await
-        .map_err(|error| start.error_of_start(error, "This one is recognised by the time of its start."))?;
+        .map_err(|error| {
+            start.error_of_start(error, "This one is recognised by the time of its start.")
+        })?;
     let time = std::time::Duration::from_secs(timeout.saturating_add(GRACE_SECONDS));
     let id = started.uuid;
     let follow = async { Ok(wait_for_end(client, id, time, Some(cx)).await?.into()) };

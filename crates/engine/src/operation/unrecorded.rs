@@ -26,10 +26,9 @@ pub(crate) struct UnrecordedEndings(Mutex<HashMap<Uuid, UnrecordedEnding>>);
 impl UnrecordedEndings {
     /// Adds an ending. The first ending of an operation counts.
     pub(crate) fn add(&self, operation: Uuid, ending: OperationEnding, run: Option<Arc<RunDir>>) {
-        self.lock().entry(operation).or_insert(UnrecordedEnding {
-            ending,
-            _run: run,
-        });
+        self.lock()
+            .entry(operation)
+            .or_insert(UnrecordedEnding { ending, _run: run });
     }
 
     /// All endings.

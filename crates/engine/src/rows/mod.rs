@@ -33,8 +33,6 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 pub(super) struct Rows {
     connection: Arc<Mutex<Connection>>,
     path: PathBuf,
-    /// The path of SQLite's write-ahead log.
-    log: PathBuf,
     clock: Arc<StoreClock>,
     changes: Arc<UnsyncedChanges>,
 }
@@ -65,7 +63,6 @@ impl Rows {
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             path: path.to_owned(),
-            log: path.with_extension("db-wal"),
             clock: Arc::new(clock),
             changes: Arc::default(),
         })

@@ -2,6 +2,7 @@
 //! of the kernel are opened but not written, and calls have arguments that do nothing.
 
 mod files;
+mod filter;
 mod floods;
 mod kernel;
 mod network;
@@ -42,6 +43,7 @@ pub(crate) fn all(arguments: &[String]) {
     files::all(&outside);
     pid1::all(&outside);
     kernel::all();
+    filter::all();
     network::all(&outside);
     proxy::all(&outside);
     floods::all(&outside);
@@ -81,4 +83,24 @@ macro_rules! call_missing {
         crate::attempts::holds($name, missing);
     }};
 }
-pub(crate) use {call_missing, call_refused};
+
+/// Makes a system call that must fail with this error.
+macro_rules! call_fails {
+    ($name:expr, $error:expr, $number:expr $(, $argument:expr)* $(,)?) => {{
+        // Arguments are plain numbers or pointers to live values. The sandbox must refuse the call.
+        let result = unsafe { libc::syscall($number $(, $argument)*) };
+        let error = std::io::Error::last_os_error().raw_os_error();
+        crate::attempts::holds($name, result < 0 && error == Some($error));
+    }};
+}
+
+/// Makes a system call that programs need.
+macro_rules! call_works {
+    ($name:expr, $number:expr $(, $argument:expr)* $(,)?) => {{
+        // Arguments are plain numbers or pointers to live values. The call changes only this
+        // process.
+        let result = unsafe { libc::syscall($number $(, $argument)*) };
+        crate::attempts::holds($name, result >= 0);
+    }};
+}
+pub(crate) use {call_fails, call_missing, call_refused, call_works};

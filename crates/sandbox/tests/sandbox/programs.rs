@@ -54,6 +54,48 @@ sys.exit(len(failed))";
 }
 
 #[test]
+fn python_uses_the_calls_of_many_programs() {
+    let script = "import asyncio, mmap, multiprocessing, os, select, signal, socket, threading
+one, two = socket.socketpair()
+one.send(b'x')
+poll = select.epoll()
+poll.register(two)
+assert poll.poll(60)
+with multiprocessing.Pool(2) as pool:
+    assert pool.map(abs, [-1, -2]) == [1, 2]
+async def echo(reader, writer):
+    writer.write(await reader.read(1))
+    writer.close()
+async def exchange():
+    server = await asyncio.start_server(echo, '127.0.0.1', 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b'y')
+    assert await reader.read() == b'y'
+    process = await asyncio.create_subprocess_exec('true')
+    assert await process.wait() == 0
+asyncio.run(exchange())
+assert 'lo' in [name for _, name in socket.if_nameindex()]
+socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE).close()
+memory = os.memfd_create('memory')
+os.truncate(memory, 4096)
+mmap.mmap(memory, 4096).close()
+os.sched_setaffinity(0, os.sched_getaffinity(0))
+process = os.pidfd_open(os.getpid())
+signal.pidfd_send_signal(process, 0)
+signal.setitimer(signal.ITIMER_REAL, 1000)
+os.setpriority(os.PRIO_PROCESS, 0, 1)
+os.copy_file_range(os.open('/etc/passwd', os.O_RDONLY), memory, 1)
+os.posix_fadvise(memory, 0, 0, os.POSIX_FADV_WILLNEED)
+os.sync()
+thread = threading.Thread(target=os.getloadavg)
+thread.start()
+thread.join()
+master, other = os.openpty()
+os.get_terminal_size(master)";
+    with("python3", &format!("python3 -c \"{script}\""));
+}
+
+#[test]
 fn importing_a_compiled_module_changes_nothing() {
     let compiled = "python3 -B -c 'import json, os; print(os.path.exists(json.__cached__))'";
     if with("python3", compiled).as_deref() != Some("True\n") {
