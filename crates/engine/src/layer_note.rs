@@ -1,4 +1,4 @@
-//! What a layer says about itself, in a file beside its own files.
+//! The description of a layer, in a file beside its own files.
 //!
 //! The database is the record of layers, images and tags. If it is lost, or if an older copy
 //! replaces it, `engine check --rebuild` reads these notes.

@@ -127,7 +127,7 @@ pub enum Error {
     DiskFull {
         /// The data directory.
         path: PathBuf,
-        /// What the file system has run out of: `block` or `inode`.
+        /// The exhausted resource: `block` or `inode`.
         exhausted: &'static str,
     },
     /// The sandbox ended by itself or was killed.

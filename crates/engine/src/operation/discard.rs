@@ -19,8 +19,8 @@ pub(crate) fn commit_or_forget(
         .inspect_err(|_| forget(engine, id))
 }
 
-/// Removes the record of a reserved layer that was not made. If that is not possible now, the engine
-/// tries again.
+/// Removes the record of a reserved layer that was not made. If that is not possible now, the
+/// engine tries again.
 pub(crate) fn forget(engine: &Engine, id: u64) {
     if let Err(error) = engine.rows.write(|t| layers::remove(t, id)) {
         tracing::warn!(layer = id, %error, "cannot remove the record of a layer that was not made; the engine tries again");

@@ -27,8 +27,8 @@ const ORPHANED: &str = "the engine that ran this operation ended before the oper
 
 /// Cleans up a data directory after engines that crashed or were killed.
 ///
-/// The operations of running engines are not touched: these engines hold locks. What cannot be
-/// removed or recorded is skipped. Returns whether nothing was skipped.
+/// The operations of running engines are not touched: these engines hold locks. It skips data
+/// that cannot be removed or recorded. Returns whether nothing was skipped.
 pub(crate) fn recover(engine: &Engine) -> Result<bool, StorageError> {
     record_endings(engine);
     for operation in engine.rows.read(operations::unfinished)? {

@@ -63,7 +63,7 @@ pub struct UnrecordedImage {
 }
 
 /// Compares the records of layers with the layers on disk. With `rebuild`, it first records layers,
-/// images, tags and uploaded files again, as far as they are known, and marks images as lost whose
+/// images, tags and uploaded files again, if they are known, and marks images as lost whose
 /// layers are missing.
 ///
 /// # Errors

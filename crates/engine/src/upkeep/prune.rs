@@ -38,8 +38,8 @@ pub fn prune(config: &LocalConfig, options: PruneOptions) -> Result<Pruned, Engi
     Ok(pruned)
 }
 
-/// Opens a data directory. If the disk is full, the directory may have no reserve yet, as that of an
-/// earlier release. Then the run directories of killed engines make room.
+/// Opens a data directory. If the disk is full, the directory may have no reserve yet, as that of
+/// an earlier release. Then the run directories of killed engines make room.
 fn open_on_full_disk(config: &LocalConfig) -> Result<Engine, EngineError> {
     let error = match Engine::open(config) {
         Ok(engine) => return Ok(engine),
@@ -57,7 +57,8 @@ fn open_on_full_disk(config: &LocalConfig) -> Result<Engine, EngineError> {
     Engine::open(config)
 }
 
-/// Removes unused data from an open engine's data directory. On a `full` disk, it uses little space.
+/// Removes unused data from an open engine's data directory. On a `full` disk, it uses little
+/// space.
 pub(super) fn prune_engine(
     engine: &Engine,
     options: PruneOptions,
@@ -89,8 +90,8 @@ pub(super) fn prune_engine(
     Ok(removal.pruned)
 }
 
-/// Removes the records of unused data, on a full disk in several transactions. What the first ones
-/// removed makes no room, since layers are removed after their records.
+/// Removes the records of unused data, on a full disk in several transactions. The first ones
+/// make no room, since layers are removed after their records.
 fn remove_all_records(
     engine: &Engine,
     removal: &Removal<'_>,

@@ -291,7 +291,7 @@ fn hash(path: &Path) -> io::Result<(String, u64)> {
     Ok((digest, size))
 }
 
-/// Hashes what is written to it.
+/// A writer that hashes its input.
 struct HashWriter(Sha256);
 
 impl io::Write for HashWriter {

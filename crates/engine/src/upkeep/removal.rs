@@ -18,8 +18,8 @@ use crate::rows::clock::{Ages, DAY};
 use crate::rows::{layers, upkeep as rows};
 use crate::unrecorded_layers;
 
-/// The age at which an uploaded file or a log without a record counts as an orphan, in microseconds.
-/// They are created before their records.
+/// The age at which an uploaded file or a log without a record counts as an orphan, in
+/// microseconds. They are created before their records.
 const ORPHAN_AGE: i64 = DAY;
 
 /// The name prefix of uploaded files that are checked before they are removed.
@@ -242,8 +242,8 @@ impl Removal<'_> {
         age_of(path, &self.ages).is_some_and(|age| age > ORPHAN_AGE)
     }
 
-    /// Returns whether a file was renamed more than [`ORPHAN_AGE`] ago. Renaming changes the inode's
-    /// change time, and not the modification time.
+    /// Returns whether a file was renamed more than [`ORPHAN_AGE`] ago. Renaming changes the
+    /// inode's change time, and not the modification time.
     fn was_renamed_long_ago(&self, path: &Path) -> bool {
         fs::metadata(path).is_ok_and(|metadata| {
             self.ages.age(metadata.ctime().saturating_mul(1_000_000)) > ORPHAN_AGE

@@ -10,7 +10,7 @@ use crate::rows::upkeep::{self as rows, FileRow, ImageRow, LayerRow};
 use crate::rows::{Rows, layers};
 use contree_sqlite::DbError;
 
-/// Unused data: what is removed, first from the records and then from the disk.
+/// Unused data, which is removed first from the records and then from the disk.
 #[derive(Default)]
 pub(super) struct Selection {
     pub(super) images: Vec<Uuid>,

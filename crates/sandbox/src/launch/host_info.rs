@@ -18,7 +18,7 @@ pub(crate) struct HostInfo {
     pub data_directory: PathBuf,
     /// The file system of the data directory.
     pub filesystem: String,
-    /// What the file system of the data directory has run out of, if anything.
+    /// The exhausted resource of the data directory's file system, if there is one.
     pub exhausted: Option<&'static str>,
 }
 
@@ -39,8 +39,8 @@ impl HostInfo {
     }
 }
 
-/// What a file system has run out of, if anything. Blocks and inodes that are reserved for the root
-/// user of the machine do not count, since sandboxes cannot use them.
+/// The exhausted resource of a file system, if there is one. Blocks and inodes that are reserved
+/// for the root user of the machine do not count, since sandboxes cannot use them.
 fn exhausted(path: &Path) -> Option<&'static str> {
     let stat = rustix::fs::statvfs(path).ok()?;
     // A file system that makes inodes as needed reports 0 of 0.

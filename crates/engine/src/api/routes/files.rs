@@ -41,7 +41,7 @@ pub(super) async fn upload(
         let file = tempfile::Builder::new()
             .prefix(UPLOAD_PREFIX)
             .tempfile_in(folder)?;
-        // Whatever the clock says, no engine takes a locked file for left behind.
+        // No engine takes a locked file for left behind, even after a jump of the clock.
         file.as_file().lock()?;
         Ok(file)
     })
